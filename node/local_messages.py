@@ -1,0 +1,394 @@
+"""Messages between the processes of one peer, over ipc sockets that only its user can open.
+
+The agent binds ``agent.sock`` (ROUTER) for its two children and ``api.sock`` (ROUTER) for the command line; the
+piece server binds ``pieces.sock`` (ROUTER) for the downloader. Same codec as the wire, no size limits of its own.
+
+Every process draws a random ``instance`` at start and says it in a `Hello` each second. Whoever sees a new
+instance on the other side says its full state again: that is all it takes to survive the restart of either.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from protocol.messages import Message, PeerEntry, SeederEntry, TorrentEntry
+
+LOCAL_BYTES_MAX = 64 * 1024 * 1024
+"""A local frame: the stamps of a million files fit."""
+
+Phase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "done", "failed", "paused"]
+
+
+class Hello(Message, frozen=True):
+    """``role`` is ``agent``, ``piece_server`` or ``downloader``; ``port`` is the piece server's, else 0."""
+
+    role: str
+    instance: int
+    pid: int
+    port: int = 0
+
+
+# --- agent -> piece server -------------------------------------------------------------------------------
+
+
+class SharedItem(Struct, frozen=True):
+    """Whole content to serve. ``seed_path`` is a file with the canonical manifest, ``root`` the file or directory
+    of the content, ``stamps`` its `node.library` stamps when it was hashed: content that no longer has them is
+    not served."""
+
+    digest: str
+    manifest: str
+    seed_path: str
+    root: str
+    stamps: bytes
+
+
+class ShareState(Message, frozen=True):
+    """All that is shared; said to a new instance. ``serving`` False: answer every Test with ``later``."""
+
+    instance: int
+    items: list[SharedItem]
+    serving: bool
+
+
+class ShareAdd(Message, frozen=True):
+    item: SharedItem
+
+
+class ShareRemove(Message, frozen=True):
+    digest: str
+
+
+class Serving(Message, frozen=True):
+    serving: bool
+
+
+# --- piece server -> agent -------------------------------------------------------------------------------
+
+
+class ContentChanged(Message, frozen=True):
+    """The content of ``digest`` on disk is no longer what was hashed: it is not served any more."""
+
+    digest: str
+    detail: str
+
+
+class SwarmUpload(Struct, frozen=True):
+    """What this process has sent of ``digest`` since it started, and to how many sessions it is open now."""
+
+    digest: str
+    sent_bytes: int
+    sessions: int
+
+
+class UploadReport(Message, frozen=True):
+    """Once a second while anything changes. ``bad_messages`` counts what strangers sent that was no message."""
+
+    swarms: list[SwarmUpload]
+    queued_pieces: int
+    bad_messages: int
+
+
+# --- agent -> downloader ---------------------------------------------------------------------------------
+
+
+class Fetch(Message, frozen=True):
+    """Get content ``digest`` to ``dest`` (the final path, parent included). An empty ``seed_path`` means the
+    manifest has to be fetched and must have digest ``manifest``; ``length`` is then only a hint for a person."""
+
+    digest: str
+    manifest: str
+    name: str
+    length: int
+    dest: str
+    seed_path: str
+    force: bool
+    sequential: bool
+
+
+class CancelFetch(Message, frozen=True):
+    """Stop the download and delete its partial content and journal."""
+
+    digest: str
+
+
+class Sources(Message, frozen=True):
+    """The sources a lookup names for ``digest`` now; newcomers are added, none is dropped."""
+
+    digest: str
+    seeders: list[SeederEntry]
+
+
+class SourceLost(Message, frozen=True):
+    """``peer`` left, expired or no longer has ``digest`` (empty: it has nothing any more)."""
+
+    peer: str
+    digest: str
+
+
+class Pause(Message, frozen=True):
+    """``paused`` True: ask for nothing until told otherwise; keep what is there."""
+
+    paused: bool
+
+
+# --- downloader -> agent ---------------------------------------------------------------------------------
+
+
+class SourceReport(Struct, frozen=True):
+    peer: str
+    name: str
+    received_bytes: int
+    state: str
+
+
+class DownloadReport(Message, frozen=True):
+    """Progress, on a change of phase at once and otherwise every quarter of a second. ``done_bytes`` counts verified
+    bytes, resumed ones included; ``checked_bytes`` how far a check or the final digest has read; ``received_bytes``
+    what came over the wire in this run, bad and duplicate pieces included; ``resumed_bytes`` what was found on disk.
+    """
+
+    digest: str
+    phase: Phase
+    length: int
+    pieces: int
+    done_pieces: int
+    done_bytes: int
+    checked_bytes: int
+    received_bytes: int
+    resumed_bytes: int
+    rate: float
+    sources: list[SourceReport]
+    banned: list[str]
+    detail: str
+
+
+class DownloadStarted(Message, frozen=True):
+    """The partial content is being served: the tracker may be told."""
+
+    digest: str
+    seed_path: str
+    manifest: str
+    name: str
+    length: int
+
+
+class DownloadFinished(Message, frozen=True):
+    """Verified, synced and renamed to ``path``. ``stamps`` as `SharedItem` has them. ``finished_at`` is
+    `time.time` of the moment after the rename."""
+
+    digest: str
+    manifest: str
+    name: str
+    length: int
+    path: str
+    seed_path: str
+    stamps: bytes
+    finished_at: float
+
+
+class DownloadFailed(Message, frozen=True):
+    """``code`` is a `protocol.errors` word."""
+
+    digest: str
+    code: str
+    detail: str
+
+
+class NeedSources(Message, frozen=True):
+    """The download has too few sources: ask the lookup now rather than at the next refresh."""
+
+    digest: str
+
+
+# --- downloader -> piece server --------------------------------------------------------------------------
+
+
+class Serve(Message, frozen=True):
+    """Serve the pieces of ``bits`` of a download. ``root`` is where the bytes are now: the hidden partial file, the
+    staging directory, or after the rename the final path. Answered with `ServeOk`; said again after a restart."""
+
+    digest: str
+    manifest: str
+    seed_path: str
+    root: str
+    bits: bytes
+
+
+class ServeOk(Message, frozen=True):
+    digest: str
+
+
+class Held(Message, frozen=True):
+    """More pieces of a served download are verified and on disk."""
+
+    digest: str
+    pieces: list[int]
+
+
+class Unserve(Message, frozen=True):
+    digest: str
+
+
+AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | Serving
+PieceServerToAgent = Hello | ContentChanged | UploadReport
+AgentToDownloader = Hello | Fetch | CancelFetch | Sources | SourceLost | Pause
+DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
+DownloaderToPieceServer = Hello | Serve | Held | Unserve
+PieceServerToDownloader = Hello | ServeOk
+ChildToAgent = (
+    Hello
+    | ContentChanged
+    | UploadReport
+    | DownloadReport
+    | DownloadStarted
+    | DownloadFinished
+    | DownloadFailed
+    | NeedSources
+)
+
+# --- command line -> agent (api.sock) --------------------------------------------------------------------
+
+
+class ApiShare(Message, frozen=True):
+    """Hash and share absolute ``path``; answered with `ApiAccepted` at once, followed through `ApiGetStatus`."""
+
+    id: int
+    path: str
+    algorithm: str
+
+
+class ApiGet(Message, frozen=True):
+    """Download ``target`` to absolute directory ``directory``. ``target`` is a name, a digest or a link; with
+    ``seed`` (canonical manifest bytes) it is only shown. Answered with `ApiAccepted` at once."""
+
+    id: int
+    target: str
+    directory: str
+    seed: bytes
+    force: bool
+    sequential: bool
+
+
+class ApiAccepted(Message, frozen=True):
+    """``job`` names the work in `StatusReport`."""
+
+    id: int
+    job: int
+
+
+class ApiList(Message, frozen=True):
+    id: int
+    pattern: str
+
+
+class ApiListReply(Message, frozen=True):
+    id: int
+    settling: bool
+    entries: list[TorrentEntry]
+
+
+class ApiPeers(Message, frozen=True):
+    id: int
+
+
+class ApiPeersReply(Message, frozen=True):
+    id: int
+    settling: bool
+    peers: list[PeerEntry]
+
+
+class ApiRemove(Message, frozen=True):
+    """Stop sharing what is named ``name`` (or has that digest), or cancel its download; shared files stay."""
+
+    id: int
+    name: str
+
+
+class ApiLeave(Message, frozen=True):
+    id: int
+
+
+class ApiJoin(Message, frozen=True):
+    id: int
+
+
+class ApiStop(Message, frozen=True):
+    id: int
+
+
+class ApiDone(Message, frozen=True):
+    id: int
+    detail: str = ""
+
+
+class ApiError(Message, frozen=True):
+    """``code`` is a `protocol.errors` word."""
+
+    id: int
+    code: str
+    detail: str
+
+
+class ApiGetStatus(Message, frozen=True):
+    id: int
+
+
+class JobStatus(Struct, frozen=True):
+    """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
+
+    share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
+    ``done`` (``link`` is set), ``failed``. get: the phases of `DownloadReport`, with its report in ``download``."""
+
+    job: int
+    kind: Literal["share", "get"]
+    phase: Phase
+    name: str
+    digest: str
+    length: int
+    done_bytes: int
+    path: str
+    link: str
+    code: str
+    detail: str
+    started_at: float
+    finished_at: float
+    download: DownloadReport | None
+
+
+class SharedStatus(Struct, frozen=True):
+    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``."""
+
+    name: str
+    digest: str
+    link: str
+    length: int
+    path: str
+    origin: str
+    sent_bytes: int
+    sessions: int
+
+
+class StatusReport(Message, frozen=True):
+    """``network``: ``joining``, ``joined``, ``unreachable`` or ``left``. ``pids`` by role."""
+
+    id: int
+    peer: str
+    name: str
+    network: str
+    tracker: str
+    endpoint: str
+    epoch: int
+    seq: int
+    pids: dict[str, int]
+    jobs: list[JobStatus]
+    shared: list[SharedStatus]
+    sent_bytes: int
+    queued_pieces: int
+    bad_messages: int
+
+
+ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus
+ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiDone | ApiError | StatusReport

@@ -1,0 +1,89 @@
+"""Bytes to messages and back (PROTOCOL.md, section 2).
+
+A `Decoder` is made for the messages one socket may receive, its allow-list. It returns a message of that list
+or raises `ProtocolError`, on any bytes whatever. Unknown fields are ignored, so a later version may add some.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Any, Generic, TypeVar
+
+import msgpack
+import msgspec
+
+from protocol.errors import ProtocolError, TooLargeError, VersionError
+from protocol.limits import CONTROL_BYTES_MAX, PROTOCOL_VERSION
+from protocol.messages import Roster
+
+M = TypeVar("M")
+_BYTES = (bytes,)
+
+
+def encode(message: msgspec.Struct, limit: int = CONTROL_BYTES_MAX) -> bytes:
+    """Encode ``message`` for a receiver that takes frames of at most ``limit`` bytes.
+
+    Raises `TooLargeError` beforehand: libzmq would drop the connection of a sender who exceeds the limit.
+    """
+    fields: dict[str, Any] = {"v": PROTOCOL_VERSION}
+    fields.update(msgspec.to_builtins(message, builtin_types=_BYTES))
+    data: bytes = msgpack.packb(fields)
+    if len(data) > limit:
+        raise TooLargeError(f"{type(message).__name__} of {len(data)} bytes is over its limit of {limit}")
+    return data
+
+
+class Decoder(Generic[M]):
+    """Decodes the messages of one allow-list.
+
+    ``kinds`` is a message type or a union of them, ``limit`` the largest frame accepted, in bytes.
+    """
+
+    def __init__(self, kinds: Any, limit: int = CONTROL_BYTES_MAX) -> None:
+        self._kinds = kinds
+        self._limit = limit
+        members = typing.get_args(kinds) or (kinds,)
+        self._tags = {member.__struct_config__.tag for member in members}
+
+    def decode(self, data: bytes | memoryview) -> M:
+        """Return the message in ``data``; raise `ProtocolError` (or `VersionError`) that says what is wrong."""
+        fields = _unpack(data, self._limit)
+        version = fields.get("v")
+        if version != PROTOCOL_VERSION or isinstance(version, bool):
+            raise VersionError(f"protocol version {version!r:.40}; this side speaks {PROTOCOL_VERSION}")
+        tag = fields.get("t")
+        if self._tags != {None} and (not isinstance(tag, str) or tag not in self._tags):
+            raise ProtocolError(f"message type {tag!r:.60} is not accepted here")
+        try:
+            message: M = msgspec.convert(fields, self._kinds, builtin_types=_BYTES)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise ProtocolError(f"{tag}: {error}") from None
+        return message
+
+
+def request_id(data: bytes | memoryview, limit: int = CONTROL_BYTES_MAX) -> int:
+    """The ``id`` of a request that did not decode, so that its `Error` can name it; 0 when there is none."""
+    try:
+        found = _unpack(data, limit).get("id")
+    except ProtocolError:
+        return 0
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= 2**53 else 0
+
+
+def _unpack(data: bytes | memoryview, limit: int) -> dict[str, Any]:
+    if len(data) > limit:
+        raise ProtocolError(f"frame of {len(data)} bytes is over the limit of {limit}")
+    try:
+        fields = msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_no_ext, max_ext_len=0)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"not a msgpack message: {type(error).__name__}: {error!s:.200}") from None
+    if not isinstance(fields, dict):
+        raise ProtocolError(f"a message is a map, not {type(fields).__name__}")
+    return fields
+
+
+def _no_ext(code: int, _data: bytes) -> Any:
+    raise ProtocolError(f"extension type {code} is not part of the protocol")
+
+
+ROSTER_DECODER: Decoder[Roster] = Decoder(Roster)

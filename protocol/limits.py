@@ -1,0 +1,124 @@
+"""Every bound of the system, with its unit and its reason.
+
+A name ends in its unit (``_BYTES``, ``_SECONDS``, ``_COUNT``). The asserts at the bottom state how the
+bounds depend on each other: change one and the module refuses to import until the others fit again.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+TIB = 1024 * GIB
+
+PROTOCOL_VERSION = 1
+
+# --- content ---------------------------------------------------------------------------------------------
+DIGEST_BYTES = 32
+"""BLAKE3 and SHA-256 both give 32 bytes."""
+PIECE_BYTES_MIN = 256 * KIB
+"""Below this the handshake of a piece costs more than its transfer."""
+PIECE_BYTES_USUAL_MAX = 4 * MIB
+"""A piece is shared on only when it is whole, so large pieces delay the swarm."""
+PIECE_BYTES_MAX = 16 * MIB
+"""Pieces grow past the usual maximum only to keep their number down."""
+PIECES_WANTED_COUNT = 256
+"""With fewer pieces the last ones, sent to many receivers one after another, dominate the run."""
+PIECES_USUAL_COUNT_MAX = 65_536
+"""Up to 256 GiB; above it pieces grow, so that bitfields and piece tables stay small."""
+CONTENT_BYTES_MAX = 4 * TIB
+"""262,144 pieces of 16 MiB: a bitfield of 32 KiB, a piece table of 8 MiB."""
+PIECES_COUNT_MAX = CONTENT_BYTES_MAX // PIECE_BYTES_MAX
+
+# --- names -----------------------------------------------------------------------------------------------
+NAME_BYTES_MAX = 255
+"""One path component in UTF-8: the limit of ext4, XFS, Btrfs and APFS."""
+PATH_BYTES_MAX = 3_072
+"""A relative path in a tree; PATH_MAX is 4,096 with the destination's own prefix in front."""
+TREE_FILES_COUNT_MAX = 1_000_000
+MANIFEST_BYTES_MAX = 128 * MIB
+"""A million files with 100-byte paths, or the largest piece table with room to spare."""
+MANIFEST_PAGE_BYTES = 256 * KIB
+"""One page of a manifest as ``ManifestPage`` carries it."""
+SEED_TEXT_BYTES_MAX = 64 * MIB
+"""The text format spells a digest with 64 hex digits; the largest piece table is 17 MiB of them."""
+
+# --- messages --------------------------------------------------------------------------------------------
+CONTROL_BYTES_MAX = 64 * KIB
+"""A message to a tracker or to a piece server. libzmq drops the connection of a sender who exceeds it."""
+REPLY_BYTES_MAX = 1 * MIB
+"""A message from a tracker to a peer (paged below this)."""
+LINK_BYTES_MAX = 1 * MIB
+"""A message on the registrar's ordered link to a lookup."""
+ROSTER_BYTES_MAX = 4 * KIB
+FRAMES_COUNT_MAX = 4
+"""identity + header + data, and one to spare: MAXMSGSIZE limits a frame, not their number."""
+DRAIN_COUNT = 200
+"""Receives per socket and turn of a loop, so that no socket starves the others."""
+ENTRIES_PAGE_COUNT = 150
+"""File-list entries in one page: at most 150 x 420 bytes fit a control message."""
+REPLY_PAGE_COUNT = 500
+"""Entries in one page of a lookup's reply."""
+SEEDERS_COUNT_MAX = 64
+"""Sources a lookup names in one reply: the whole swarm up to 64, a sample above."""
+WANT_COUNT_MAX = 512
+"""Pieces in one Want: enough for a source to choose freely, small enough to send again often."""
+HAVE_COUNT_MAX = 4_096
+"""Pieces in one Have."""
+PATTERN_BYTES_MAX = 256
+ENDPOINT_BYTES_MAX = 256
+DETAIL_BYTES_MAX = 512
+PEER_ID_BYTES_MAX = 64
+TOKEN_BYTES_MIN = 16
+TOKEN_BYTES_MAX = 64
+
+# --- registry --------------------------------------------------------------------------------------------
+PEERS_COUNT_MAX = 100_000
+PEER_ENTRIES_COUNT_MAX = 1_000_000
+"""Entries of one peer."""
+
+# --- time ------------------------------------------------------------------------------------------------
+HEARTBEAT_SECONDS = 5.0
+LEASE_SECONDS = 15.0
+"""Three heartbeats: two may be lost."""
+ROSTER_BEAT_SECONDS = 1.0
+REFRESH_SECONDS = 5.0
+"""How often an unsatisfied peer asks a lookup again."""
+REQUEST_TIMEOUT_SECONDS = 3.0
+MIN_SEQ_WAIT_SECONDS = 1.0
+"""How long a lookup waits for its replica to reach a request's ``min_seq``."""
+LIST_TRANSFER_SECONDS = 30.0
+"""How long a peer may take between two pages of its list."""
+
+# --- sessions between peers ------------------------------------------------------------------------------
+TEST_TIMEOUT_SECONDS = 3.0
+TEST_IDLE_SECONDS = 2.0
+"""An idle session repeats ``Test`` this often."""
+SESSION_SILENT_SECONDS = 10.0
+"""A source forgets a session that has been silent this long."""
+OFFER_EXPIRY_SECONDS = 5.0
+SESSIONS_COUNT_MAX = 1_024
+"""Sessions of one piece server, all swarms together."""
+UNDER_WAY_BYTES_MAX = 64 * MIB
+"""Bytes claimed but not yet written, of one downloader."""
+STALLED_BYTES_MAX = 64 * MIB
+"""Bytes in the queues of receivers that stopped answering, of one piece server."""
+SOURCES_PER_DOWNLOAD_COUNT_MAX = 64
+JOURNAL_GROUP_BYTES = 64 * MIB
+JOURNAL_GROUP_SECONDS = 2.0
+
+# --- this machine ----------------------------------------------------------------------------------------
+IPC_PATH_BYTES_MAX = 107
+"""``sockaddr_un.sun_path`` less its NUL."""
+
+assert PIECE_BYTES_MIN <= PIECE_BYTES_USUAL_MAX <= PIECE_BYTES_MAX
+assert PIECES_USUAL_COUNT_MAX <= PIECES_COUNT_MAX
+assert PIECES_COUNT_MAX // 8 < CONTROL_BYTES_MAX, "a bitfield fits one control message"
+assert PIECES_COUNT_MAX * DIGEST_BYTES < MANIFEST_BYTES_MAX, "the largest piece table fits a manifest"
+assert PIECES_COUNT_MAX * (2 * DIGEST_BYTES + 1) < SEED_TEXT_BYTES_MAX
+assert max(WANT_COUNT_MAX, HAVE_COUNT_MAX) * 5 < CONTROL_BYTES_MAX, "5 bytes an integer"
+assert ENTRIES_PAGE_COUNT * (NAME_BYTES_MAX + 2 * 71 + 23) < CONTROL_BYTES_MAX, "a page of entries fits"
+assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
+assert 2 * PIECE_BYTES_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
+assert LEASE_SECONDS >= 3 * HEARTBEAT_SECONDS
+assert SESSION_SILENT_SECONDS > 2 * TEST_IDLE_SECONDS, "two lost Tests end no session"

@@ -1,0 +1,443 @@
+"""Every message between tracker and peers and between peers. ``docs/PROTOCOL.md`` gives them their meaning.
+
+A message is one msgpack map: ``{"v": 1, "t": "Join", ...fields}``. Field types carry their bounds, so a value
+that got past the codec is inside them. Digests are ``algorithm:hex`` text (`protocol.digest`), times are
+seconds, sizes bytes. ``id`` is chosen by whoever asks and echoed by every reply; any request may be repeated.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from protocol import limits as lim
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Length = Annotated[int, Meta(ge=0, le=lim.CONTENT_BYTES_MAX)]
+PieceIndex = Annotated[int, Meta(ge=0, lt=lim.PIECES_COUNT_MAX)]
+DigestText = Annotated[str, Meta(max_length=71, pattern=r"^(blake3|sha256):[0-9a-f]{64}\Z")]
+PeerId = Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX, pattern=r"^[0-9a-zA-Z_.-]+\Z")]
+PeerName = Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
+FileName = Annotated[str, Meta(min_length=1, max_length=lim.NAME_BYTES_MAX)]
+Token = Annotated[bytes, Meta(min_length=lim.TOKEN_BYTES_MIN, max_length=lim.TOKEN_BYTES_MAX)]
+Endpoint = Annotated[str, Meta(max_length=lim.ENDPOINT_BYTES_MAX)]
+Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
+Seconds = Annotated[float, Meta(ge=0, le=1e6)]
+Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
+
+Holding = Literal["whole", "partial", "requesting"]
+TransferState = Literal["requesting", "started", "finished", "failed"]
+
+
+class Message(Struct, frozen=True, tag_field="t", tag=True):
+    """Base of all messages; the class name is the tag ``t``."""
+
+
+class Error(Message, frozen=True):
+    """A request was refused. ``code`` is for programs, ``detail`` a sentence that helps a person."""
+
+    id: Count
+    code: Annotated[str, Meta(max_length=32)]
+    detail: Detail
+
+
+# --- peer and registrar ----------------------------------------------------------------------------------
+
+
+class Entry(Struct, frozen=True):
+    """One line of a peer's file list: what it has, has part of, or asked for."""
+
+    digest: DigestText
+    manifest: DigestText
+    name: FileName
+    length: Length
+    holding: Holding
+
+
+EntryPage = Annotated[list[Entry], Meta(max_length=lim.ENTRIES_PAGE_COUNT)]
+
+
+class Join(Message, frozen=True):
+    """A peer wants in. ``endpoint`` is where it serves pieces; a host of ``*`` means "the address you see"."""
+
+    id: Count
+    peer: PeerId
+    token: Token
+    name: PeerName
+    endpoint: Endpoint
+
+
+class ListRequest(Message, frozen=True):
+    """Send your whole file list as `FileList` pages that name this ``list_id``."""
+
+    id: Count
+    list_id: Count
+
+
+class FileList(Message, frozen=True):
+    """Page ``page`` (from 0) of a whole list as of list ``version``."""
+
+    id: Count
+    peer: PeerId
+    token: Token
+    list_id: Count
+    page: Count
+    last: bool
+    version: Count
+    entries: EntryPage
+
+
+class PageOk(Message, frozen=True):
+    """The page was taken; send the next."""
+
+    id: Count
+    list_id: Count
+    page: Count
+
+
+class Welcome(Message, frozen=True):
+    """The whole list was taken; the peer is a member until its lease runs out without a heartbeat."""
+
+    id: Count
+    epoch: Count
+    seq: Count
+    lease_seconds: Seconds
+    heartbeat_seconds: Seconds
+    endpoint: Endpoint
+    roster: Endpoint
+    lookups: Annotated[list[Endpoint], Meta(max_length=64)]
+
+
+class Heartbeat(Message, frozen=True):
+    """Still here, with list ``version``; ``load`` is the number of uploads under way."""
+
+    id: Count
+    peer: PeerId
+    token: Token
+    version: Count
+    load: Count
+
+
+class Rejoin(Message, frozen=True):
+    """The registrar does not know this peer (restart, expiry): join again."""
+
+    id: Count
+
+
+class Update(Message, frozen=True):
+    """List version ``base`` becomes ``version``: first ``removed`` goes, then ``added`` is set."""
+
+    id: Count
+    peer: PeerId
+    token: Token
+    base: Count
+    version: Count
+    added: EntryPage
+    removed: Annotated[list[DigestText], Meta(max_length=lim.ENTRIES_PAGE_COUNT)]
+
+
+class Transfer(Message, frozen=True):
+    """A download of this peer changed state. ``started`` makes it a partial source."""
+
+    id: Count
+    peer: PeerId
+    token: Token
+    digest: DigestText
+    state: TransferState
+
+
+class Leave(Message, frozen=True):
+    """Forget me and every entry of mine."""
+
+    id: Count
+    peer: PeerId
+    token: Token
+
+
+class Goodbye(Message, frozen=True):
+    """Every entry of the peer is gone as of ``seq``."""
+
+    id: Count
+    epoch: Count
+    seq: Count
+
+
+class Ok(Message, frozen=True):
+    """Done as of registry sequence ``seq``; a lookup that has reached it shows the effect."""
+
+    id: Count
+    epoch: Count
+    seq: Count
+
+
+RegistrarRequest = Join | FileList | Heartbeat | Update | Transfer | Leave
+RegistrarReply = ListRequest | PageOk | Welcome | Rejoin | Ok | Goodbye | Error
+
+# --- peer and lookup -------------------------------------------------------------------------------------
+
+
+class TorrentEntry(Struct, frozen=True):
+    """One swarm under one name: how many peers have it whole, have part of it, asked for it."""
+
+    name: FileName
+    length: Length
+    digest: DigestText
+    manifest: DigestText
+    have: Count
+    partial: Count
+    requesting: Count
+
+
+class SeederEntry(Struct, frozen=True):
+    """One source of a swarm."""
+
+    peer: PeerId
+    name: PeerName
+    endpoint: Endpoint
+    whole: bool
+
+
+class PeerEntry(Struct, frozen=True):
+    """One member of the network; counts are of its list entries."""
+
+    peer: PeerId
+    name: PeerName
+    endpoint: Endpoint
+    have: Count
+    partial: Count
+    requesting: Count
+    load: Count
+
+
+class GetTorrentList(Message, frozen=True):
+    """Swarms whose name contains ``pattern`` (case-insensitive; a pattern with ``*`` or ``?`` matches as a shell
+    glob; ``exact`` compares the whole name; a digest matches the swarm of that content). Sorted by (name, digest);
+    ``after`` is the last reply's ``next``."""
+
+    id: Count
+    pattern: Annotated[str, Meta(max_length=lim.PATTERN_BYTES_MAX)] = ""
+    exact: bool = False
+    after: Annotated[str, Meta(max_length=512)] = ""
+    epoch: Count = 0
+    min_seq: Count = 0
+
+
+class TorrentList(Message, frozen=True):
+    """``next`` is empty on the last page. ``settling``: the tracker restarted less than a lease ago."""
+
+    id: Count
+    epoch: Count
+    seq: Count
+    settling: bool
+    entries: Annotated[list[TorrentEntry], Meta(max_length=lim.REPLY_PAGE_COUNT)]
+    next: Annotated[str, Meta(max_length=512)]
+
+
+class GetSeederList(Message, frozen=True):
+    """Who has content ``digest``, whole or in part, other than ``peer`` itself?"""
+
+    id: Count
+    digest: DigestText
+    peer: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)] = ""
+    epoch: Count = 0
+    min_seq: Count = 0
+
+
+class SeederList(Message, frozen=True):
+    """``total`` sources are known, of which ``seeders`` is all or a random sample."""
+
+    id: Count
+    epoch: Count
+    seq: Count
+    settling: bool
+    total: Count
+    seeders: Annotated[list[SeederEntry], Meta(max_length=lim.SEEDERS_COUNT_MAX)]
+
+
+class GetPeerList(Message, frozen=True):
+    """Members sorted by id; ``after`` is the last reply's ``next``."""
+
+    id: Count
+    after: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)] = ""
+    epoch: Count = 0
+    min_seq: Count = 0
+
+
+class PeerList(Message, frozen=True):
+    id: Count
+    epoch: Count
+    seq: Count
+    settling: bool
+    peers: Annotated[list[PeerEntry], Meta(max_length=lim.REPLY_PAGE_COUNT)]
+    next: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
+
+
+class Behind(Message, frozen=True):
+    """The replica did not reach ``min_seq`` in time; it is at (epoch, seq). Ask again."""
+
+    id: Count
+    epoch: Count
+    seq: Count
+
+
+LookupRequest = GetTorrentList | GetSeederList | GetPeerList
+LookupReply = TorrentList | SeederList | PeerList | Behind | Error
+
+# --- roster on PUB ---------------------------------------------------------------------------------------
+
+
+class PeerJoined(Message, frozen=True):
+    peer: PeerId
+    name: PeerName
+    endpoint: Endpoint
+
+
+class PeerLeft(Message, frozen=True):
+    """``expired``: the lease ran out; otherwise the peer said goodbye."""
+
+    peer: PeerId
+    expired: bool
+
+
+class SourceAdded(Message, frozen=True):
+    """``peer`` now has ``digest`` whole or in part."""
+
+    digest: DigestText
+    peer: PeerId
+    name: PeerName
+    endpoint: Endpoint
+    whole: bool
+
+
+class SourceRemoved(Message, frozen=True):
+    digest: DigestText
+    peer: PeerId
+
+
+class Beat(Message, frozen=True):
+    """The registrar is alive; a ``seq`` beyond the last event seen means events were lost."""
+
+
+RosterEvent = PeerJoined | PeerLeft | SourceAdded | SourceRemoved | Beat
+
+
+class Roster(Struct, frozen=True):
+    """What is published: the event with its place in the one global sequence."""
+
+    epoch: Count
+    seq: Count
+    event: RosterEvent
+
+
+# --- downloader and piece server -------------------------------------------------------------------------
+
+
+class Test(Message, frozen=True):
+    """Do you still have this? Opens session ``session`` of this connection, or keeps it alive."""
+
+    session: Count
+    digest: DigestText
+
+
+class Status(Message, frozen=True):
+    """Answer to `Test`. ``bits`` is the bitfield when ``state`` is partial, empty otherwise; ``later`` means ask
+    again; ``busy`` is the number of pieces queued for others."""
+
+    session: Count
+    state: Literal["complete", "partial", "later", "no"]
+    bits: Bits
+    busy: Count
+
+
+class GetManifest(Message, frozen=True):
+    """Page ``page`` of the manifest whose digest is ``manifest``, of content ``digest``."""
+
+    session: Count
+    digest: DigestText
+    manifest: DigestText
+    page: Count
+
+
+class ManifestPage(Message, frozen=True):
+    """``total`` bytes in all; ``total`` 0 means this source does not have that manifest."""
+
+    session: Count
+    page: Count
+    total: Annotated[int, Meta(ge=0, le=lim.MANIFEST_BYTES_MAX)]
+    data: Annotated[bytes, Meta(max_length=lim.MANIFEST_PAGE_BYTES)]
+
+
+class Want(Message, frozen=True):
+    """The pieces wanted from this source, in order of preference: replaces the last Want. Commits nobody."""
+
+    session: Count
+    revision: Count
+    pieces: Annotated[list[PieceIndex], Meta(max_length=lim.WANT_COUNT_MAX)]
+
+
+class Offer(Message, frozen=True):
+    """The source has room and would send ``piece`` next, on the strength of Want ``revision``."""
+
+    session: Count
+    offer: Count
+    revision: Count
+    piece: PieceIndex
+
+
+class Accept(Message, frozen=True):
+    session: Count
+    offer: Count
+
+
+class Refuse(Message, frozen=True):
+    """``claimed``: the piece is had or coming from elsewhere; ``full``: no room, wait for the next Want."""
+
+    session: Count
+    offer: Count
+    reason: Literal["claimed", "full", "unknown"]
+
+
+class Piece(Message, frozen=True):
+    """Header of an accepted piece; its bytes are the next frame, whole."""
+
+    session: Count
+    offer: Count
+    piece: PieceIndex
+
+
+class Received(Message, frozen=True):
+    """The piece of ``offer`` arrived; its slot is free."""
+
+    session: Count
+    offer: Count
+
+
+class NotHeld(Message, frozen=True):
+    """An announced or offered piece is not to be had from this source after all."""
+
+    session: Count
+    piece: PieceIndex
+
+
+class Have(Message, frozen=True):
+    """Pieces this source got since it last said."""
+
+    session: Count
+    pieces: Annotated[list[PieceIndex], Meta(max_length=lim.HAVE_COUNT_MAX)]
+
+
+class NoSession(Message, frozen=True):
+    """The source does not know the session (any more): `Test` again."""
+
+    session: Count
+
+
+class Bye(Message, frozen=True):
+    """The receiver is done with the session."""
+
+    session: Count
+
+
+PieceServerRequest = Test | GetManifest | Want | Accept | Refuse | Received | Bye
+PieceServerReply = Status | ManifestPage | Offer | Piece | NotHeld | Have | NoSession | Error
