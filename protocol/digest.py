@@ -1,0 +1,71 @@
+"""Digests: the hash algorithms of the system and how a digest is written, ``algorithm:hex`` (PROTOCOL.md, section 3).
+
+Content, its pieces and its manifest are all digested with the same algorithm. Reading files is `node.hashing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+from blake3 import blake3
+
+from protocol.errors import SeedError
+from protocol.limits import DIGEST_BYTES
+
+Data = bytes | bytearray | memoryview
+
+
+class Hasher(Protocol):
+    """A running hash, as hashlib has them. ``update`` of a large buffer releases the GIL."""
+
+    def update(self, data: Data, /) -> object: ...
+
+    def digest(self) -> bytes: ...
+
+
+_MAKERS: dict[str, Callable[..., Hasher]] = {"blake3": blake3, "sha256": hashlib.sha256}
+
+ALGORITHMS: tuple[str, ...] = tuple(_MAKERS)
+"""The default first."""
+
+_DIGEST = re.compile(r"([a-z0-9]+):([0-9a-f]{%d})" % (2 * DIGEST_BYTES))  # noqa: UP031 - braces are the regex's
+
+
+def new_hasher(algorithm: str) -> Hasher:
+    """A hasher that has seen nothing yet; `SeedError` when there is no such algorithm."""
+    return _maker(algorithm)()
+
+
+def raw_digest(algorithm: str, data: Data) -> bytes:
+    """The 32 bytes of the digest of ``data``."""
+    return _maker(algorithm)(data).digest()
+
+
+def format_digest(algorithm: str, raw: bytes) -> str:
+    """``blake3:<64 hex digits>``, from the 32 bytes."""
+    return f"{algorithm}:{raw.hex()}"
+
+
+def split_digest(text: str) -> tuple[str, bytes]:
+    """(algorithm, 32 bytes) of a written digest; `SeedError` when it is none."""
+    match = _DIGEST.fullmatch(text)
+    if match is None:
+        raise SeedError(f"{text!r:.90} is no digest: expected algorithm:{2 * DIGEST_BYTES} lower-case hex digits")
+    algorithm, digits = match.groups()
+    _maker(algorithm)
+    return algorithm, bytes.fromhex(digits)
+
+
+def short(text: str) -> str:
+    """The first 12 hex digits of a written digest: what logs and tables show of it."""
+    return text.rpartition(":")[2][:12]
+
+
+def _maker(algorithm: str) -> Callable[..., Hasher]:
+    maker = _MAKERS.get(algorithm)
+    if maker is None:
+        raise SeedError(f"unknown hash algorithm {algorithm!r:.40}; known are {', '.join(ALGORITHMS)}")
+    return maker

@@ -1,0 +1,188 @@
+"""The manifest: what a seed says of a content, and its canonical encoding (PROTOCOL.md, section 3).
+
+Swarms are keyed by the content digest; the digest of the canonical encoding, the manifest digest, pins the piece
+table and the paths, so a peer can substitute neither. A decoded `Manifest` has been checked in full. Other ways to
+write a seed down are in `seed_formats`; where the bytes of a piece lie on disk is `node.layout`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgpack
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol import limits as lim
+from protocol.digest import format_digest, raw_digest, split_digest
+from protocol.errors import SeedError
+from protocol.names import check_distinct, check_name, check_path
+
+FORMAT = "zswarm-seed"
+VERSION = 1
+
+_Length = Annotated[int, Meta(ge=0, le=lim.CONTENT_BYTES_MAX)]
+
+
+class FileEntry(Struct, frozen=True, array_like=True):
+    """A file of a tree: path inside it with ``/`` between names, length in bytes, whether it is a program."""
+
+    path: str
+    length: _Length
+    executable: bool
+
+
+class Manifest(Struct, frozen=True):
+    """A content: its bytes are those of ``files`` one after another, or of the one file when ``files`` is None.
+
+    ``digest`` is written ``algorithm:hex``; ``pieces`` holds the raw digests of the pieces one after another, in the
+    same algorithm. ``files`` and ``empty_dirs`` are sorted. Content of no bytes has no pieces.
+    """
+
+    name: str
+    length: _Length
+    piece_length: int
+    digest: str
+    pieces: bytes
+    files: tuple[FileEntry, ...] | None
+    empty_dirs: tuple[str, ...]
+
+    @property
+    def algorithm(self) -> str:
+        return self.digest.partition(":")[0]
+
+    @property
+    def piece_count(self) -> int:
+        return len(self.pieces) // lim.DIGEST_BYTES
+
+    def piece_digest(self, index: int) -> bytes:
+        """The raw digest of piece ``index``."""
+        self._check(index)
+        return self.pieces[index * lim.DIGEST_BYTES : (index + 1) * lim.DIGEST_BYTES]
+
+    def piece_size(self, index: int) -> int:
+        """The bytes of piece ``index``: ``piece_length``, or what is left for the last one."""
+        self._check(index)
+        return min(self.piece_length, self.length - index * self.piece_length)
+
+    def _check(self, index: int) -> None:
+        if not 0 <= index < self.piece_count:
+            raise IndexError(f"piece {index} of {self.piece_count}")
+
+
+def piece_length_for(length: int) -> int:
+    """The piece length, in bytes, of a content of ``length`` bytes. It depends on nothing else, so equal contents have
+    equal pieces: the largest usual power of two that leaves enough pieces, more where there would be too many."""
+    size = lim.PIECE_BYTES_MIN
+    while size < lim.PIECE_BYTES_USUAL_MAX and _pieces(length, 2 * size) >= lim.PIECES_WANTED_COUNT:
+        size *= 2
+    while size < lim.PIECE_BYTES_MAX and _pieces(length, size) > lim.PIECES_USUAL_COUNT_MAX:
+        size *= 2
+    return size
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The canonical encoding: the one sequence of bytes that stands for ``manifest``."""
+    files = manifest.files
+    encoded: bytes = msgpack.packb(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": manifest.name,
+            "length": manifest.length,
+            "piece_length": manifest.piece_length,
+            "digest": manifest.digest,
+            "pieces": manifest.pieces,
+            "files": None if files is None else [(file.path, file.length, file.executable) for file in files],
+            "empty_dirs": manifest.empty_dirs,
+        }
+    )
+    return encoded
+
+
+def manifest_digest(data: bytes, algorithm: str) -> str:
+    """The manifest digest, ``algorithm:hex``, of a canonical encoding; ``algorithm`` is that of its content."""
+    return format_digest(algorithm, raw_digest(algorithm, data))
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """The manifest in its canonical encoding, checked in full; `SeedError` that says what is wrong with it."""
+    if len(data) > lim.MANIFEST_BYTES_MAX:
+        raise SeedError(f"seed of {len(data)} bytes is over the limit of {lim.MANIFEST_BYTES_MAX}")
+    fields = _unpack(data)
+    if fields.get("format") != FORMAT:
+        raise SeedError("not a zswarm seed: its first field does not say so")
+    version = fields.get("version")
+    if version != VERSION:
+        raise SeedError(f"seed of format version {version!r:.40}; this program reads version {VERSION}")
+    try:
+        manifest = msgspec.convert(fields, Manifest, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise SeedError(f"seed: {error}") from None
+    check_manifest(manifest)
+    if encode_manifest(manifest) != data:
+        raise SeedError("seed is not in its canonical encoding, so its digest would not be that of its meaning")
+    return manifest
+
+
+def check_manifest(manifest: Manifest) -> Manifest:
+    """``manifest``, when all its parts are allowed and fit each other; `SeedError` that says what does not."""
+    check_name(manifest.name)
+    split_digest(manifest.digest)
+    length, piece_length = manifest.length, manifest.piece_length
+    if not 0 <= length <= lim.CONTENT_BYTES_MAX:
+        raise SeedError(f"content of {length} bytes; at most {lim.CONTENT_BYTES_MAX} are possible")
+    if piece_length != piece_length_for(length):
+        raise SeedError(f"content of {length} bytes has pieces of {piece_length_for(length)} bytes, not {piece_length}")
+    count, rest = divmod(len(manifest.pieces), lim.DIGEST_BYTES)
+    if rest:
+        raise SeedError(f"the piece table has {len(manifest.pieces)} bytes, no multiple of {lim.DIGEST_BYTES}")
+    if count != _pieces(length, piece_length):
+        expected = _pieces(length, piece_length)
+        raise SeedError(f"content of {length} bytes has {expected} pieces of {piece_length} bytes, not {count}")
+    _check_tree(manifest)
+    return manifest
+
+
+def _check_tree(manifest: Manifest) -> None:
+    files, empty_dirs = manifest.files, manifest.empty_dirs
+    if files is None:
+        if empty_dirs:
+            raise SeedError("a single file has no empty directories")
+        return
+    if len(files) + len(empty_dirs) > lim.TREE_FILES_COUNT_MAX:
+        raise SeedError(f"a tree of {len(files) + len(empty_dirs)} entries; at most {lim.TREE_FILES_COUNT_MAX}")
+    paths = [check_path(file.path) for file in files]
+    directories = [check_path(path) for path in empty_dirs]
+    check_distinct(paths + directories)
+    if paths != sorted(paths) or directories != sorted(directories):
+        raise SeedError("the paths of a tree have to be sorted")
+    if any(file.length < 0 for file in files) or sum(file.length for file in files) != manifest.length:
+        raise SeedError(f"the lengths of the files do not add up to the length of the content, {manifest.length}")
+
+
+def _pieces(length: int, piece_length: int) -> int:
+    return -(-length // piece_length)
+
+
+def _unpack(data: bytes) -> dict[str, Any]:
+    try:
+        fields = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            ext_hook=_no_ext,
+            max_ext_len=0,
+            max_array_len=lim.TREE_FILES_COUNT_MAX,
+        )
+    except msgpack.ExtraData:
+        raise SeedError("seed goes on after its end") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise SeedError(f"seed is truncated or garbled: {error!s:.200}") from None
+    if not isinstance(fields, dict):
+        raise SeedError(f"a seed is a map, not {type(fields).__name__}")
+    return fields
+
+
+def _no_ext(code: int, _data: bytes) -> Any:
+    raise SeedError(f"extension type {code} is not part of a seed")

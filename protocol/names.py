@@ -1,0 +1,99 @@
+"""Which names may reach a file system (PROTOCOL.md, section 3).
+
+A name from a seed, a link or the wire becomes a path on a stranger's disk, so the rules are those of the strictest
+system it may land on: what one machine can share, every machine can store, and nothing lands outside its
+destination. Checked where a manifest or link is parsed; whoever holds a `Manifest` may rely on it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from protocol.errors import SeedError
+from protocol.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
+
+_NUMBERED = (f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789\u00b9\u00b2\u00b3")
+_RESERVED = frozenset(("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *_NUMBERED))
+"""Names Windows gives to devices, whatever the extension."""
+
+_CONTROL = re.compile("[\x01-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters, and the two separators that end a line in many programs."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def check_name(text: str) -> str:
+    """``text``, when it may be the name of a file or directory; `SeedError` that says why it may not."""
+    problem = _problem(text)
+    if problem:
+        raise SeedError(f"name {_shown(text)} {problem}")
+    return text
+
+
+def check_path(text: str) -> str:
+    """``text``, when it may be a path inside a tree: names joined by ``/``; `SeedError` that says why it may not."""
+    if text.startswith("/"):
+        raise SeedError(f"path {_shown(text)} is absolute")
+    if len(text) > PATH_BYTES_MAX or _utf8_length(text) > PATH_BYTES_MAX:
+        raise SeedError(f"path {_shown(text)} is over {PATH_BYTES_MAX} bytes long")
+    for part in text.split("/"):
+        problem = _problem(part)
+        if problem:
+            raise SeedError(f"path {_shown(text)}: the part {_shown(part)} {problem}")
+    return text
+
+
+def check_distinct(paths: Iterable[str]) -> None:
+    """Refuse paths that cannot stand side by side in one directory: each is a file or an empty directory, so none may
+    equal another, differ from it in case or Unicode composition only, or lie inside it. Raises `SeedError`."""
+    # With the separator sorted before every other character, what lies inside a path directly follows it.
+    keyed = sorted((_folded(path).replace("/", "\0"), path) for path in paths)
+    previous, previous_path = None, ""
+    for key, path in keyed:
+        if previous is not None and key.startswith(previous):
+            if key == previous:
+                same = "twice" if path == previous_path else "in two spellings that some file systems take for one"
+                raise SeedError(f"path {_shown(path)} is there {same} ({_shown(previous_path)})")
+            if key[len(previous)] == "\0":
+                raise SeedError(f"path {_shown(path)} lies inside {_shown(previous_path)}, which has no room for it")
+        previous, previous_path = key, path
+
+
+def _problem(name: str) -> str | None:
+    """What is wrong with one name, as the end of a sentence."""
+    if not name:
+        return "is empty"
+    if name in (".", ".."):
+        return "points elsewhere"
+    if "/" in name or "\\" in name:
+        return "has a path separator in it"
+    if "\0" in name:
+        return "has a NUL in it"
+    if _CONTROL.search(name):
+        return "has a control character in it"
+    if _SURROGATE.search(name):
+        return "is not valid Unicode"
+    if name[-1] in ". ":
+        return "ends in a dot or a space"
+    if name.partition(".")[0].rstrip(" ").upper() in _RESERVED:
+        return "is reserved by Windows"
+    if len(name) > NAME_BYTES_MAX or _utf8_length(name) > NAME_BYTES_MAX:
+        return f"is over {NAME_BYTES_MAX} bytes long"
+    return None
+
+
+def _utf8_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
+def _folded(path: str) -> str:
+    """The same for paths that some file system takes for one: Unicode's canonical caseless matching (D145)."""
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
+
+
+def _shown(text: str) -> str:
+    """A name as an error shows it: on one line, not too long."""
+    return ascii(text) if len(text) <= 80 else f"{text[:77]!a}..."
