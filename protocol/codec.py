@@ -50,10 +50,10 @@ class Decoder(Generic[M]):
         fields = _unpack(data, self._limit)
         version = fields.get("v")
         if version != PROTOCOL_VERSION or isinstance(version, bool):
-            raise VersionError(f"protocol version {version!r:.40}; this side speaks {PROTOCOL_VERSION}")
+            raise VersionError(f"protocol version {_shown(version)}; this side speaks {PROTOCOL_VERSION}")
         tag = fields.get("t")
         if self._tags != {None} and (not isinstance(tag, str) or tag not in self._tags):
-            raise ProtocolError(f"message type {tag!r:.60} is not accepted here")
+            raise ProtocolError(f"message type {_shown(tag)} is not accepted here")
         try:
             message: M = msgspec.convert(fields, self._kinds, builtin_types=_BYTES)
         except (msgspec.ValidationError, RecursionError) as error:
@@ -80,6 +80,11 @@ def _unpack(data: bytes | memoryview, limit: int) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ProtocolError(f"a message is a map, not {type(fields).__name__}")
     return fields
+
+
+def _shown(value: Any) -> str:
+    """A value from the wire as an error shows it. Containers may nest too deep for repr."""
+    return f"{value!r:.60}" if isinstance(value, str | int | float | None) else f"of type {type(value).__name__}"
 
 
 def _no_ext(code: int, _data: bytes) -> Any:

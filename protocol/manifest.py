@@ -114,7 +114,8 @@ def decode_manifest(data: bytes) -> Manifest:
         raise SeedError("not a zswarm seed: its first field does not say so")
     version = fields.get("version")
     if version != VERSION:
-        raise SeedError(f"seed of format version {version!r:.40}; this program reads version {VERSION}")
+        shown = version if isinstance(version, int) else f"of type {type(version).__name__}"
+        raise SeedError(f"seed of format version {shown}; this program reads version {VERSION}")
     try:
         manifest = msgspec.convert(fields, Manifest, builtin_types=(bytes,))
     except msgspec.ValidationError as error:

@@ -1,0 +1,126 @@
+"""The ways to write a seed down, recognised by their content and never by a file's ending (PROTOCOL.md, section 3).
+
+``msgpack`` is the canonical encoding of a manifest. ``text`` is the plain one, a single file only, one field a line::
+
+    file name
+    length in bytes
+    digest of the content: algorithm:hex, or hex alone for SHA-256
+    hex digest of piece 0
+    ...
+
+To add a format is to add a line to ``_FORMATS``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from protocol import limits as lim
+from protocol.digest import format_digest, split_digest
+from protocol.errors import SeedError
+from protocol.manifest import Manifest, check_manifest, decode_manifest, encode_manifest, piece_length_for
+
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LENGTH = re.compile(r"[0-9]{1,16}")
+_AROUND = " \t\r"
+"""What a line of the text format may have around it: other writers put spaces there, or end lines as Windows does."""
+
+
+class SeedFormat(Struct, frozen=True):
+    """``recognises`` looks at the first bytes only; ``parse`` and ``render`` raise `SeedError`."""
+
+    recognises: Callable[[bytes], bool]
+    parse: Callable[[bytes], Manifest]
+    render: Callable[[Manifest], bytes]
+    takes_trees: bool
+
+
+def parse_seed(data: bytes) -> Manifest:
+    """The manifest in a seed of any known format, checked in full; `SeedError` that says what is wrong with it."""
+    if not data:
+        raise SeedError("the seed is empty")
+    for known in _FORMATS.values():
+        if known.recognises(data):
+            return known.parse(data)
+    raise SeedError(f"not a seed in any known format ({', '.join(_FORMATS)})")
+
+
+def format_seed(manifest: Manifest, format: str) -> bytes:
+    """``manifest`` as a seed in ``format``; `SeedError` when that format is unknown or cannot express it."""
+    return seed_format(format).render(manifest)
+
+
+def seed_format(format: str) -> SeedFormat:
+    """What is known of a format; `SeedError` when there is none of that name."""
+    known = _FORMATS.get(format)
+    if known is None:
+        raise SeedError(f"unknown seed format {format!r:.40}; known are {', '.join(_FORMATS)}")
+    return known
+
+
+def format_big_hash(digest: str) -> str:
+    """A content digest as the text format writes it."""
+    return digest.removeprefix("sha256:")
+
+
+def small_hashes(manifest: Manifest) -> list[str]:
+    """The digests of the pieces as the text format writes them."""
+    return [manifest.piece_digest(index).hex() for index in range(manifest.piece_count)]
+
+
+def _is_msgpack(data: bytes) -> bool:
+    return 0x80 <= data[0] <= 0x8F  # a map of up to 15 fields; no UTF-8 text begins with such a byte
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data[: lim.NAME_BYTES_MAX].split(b"\n", 1)[0].decode()
+    except UnicodeDecodeError as error:
+        return "unexpected end" in error.reason  # the cut, not the text
+    return True
+
+
+def _parse_text(data: bytes) -> Manifest:
+    if len(data) > lim.SEED_TEXT_BYTES_MAX:
+        raise SeedError(f"seed of {len(data)} bytes is over the limit of {lim.SEED_TEXT_BYTES_MAX}")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise SeedError(f"text seed is not UTF-8 at byte {error.start}") from None
+    lines = [line.strip(_AROUND) for line in text.rstrip(_AROUND + "\n").split("\n")]
+    if len(lines) < 3:
+        raise SeedError(f"text seed has {len(lines)} of the lines name, length, digest: truncated, or no seed")
+    name, length_line, big_hash, *hashes = lines
+    if not _LENGTH.fullmatch(length_line):
+        raise SeedError(f"text seed: line 2 is no length in bytes: {length_line!r:.60}")
+    length = int(length_line)
+    if length > lim.CONTENT_BYTES_MAX:
+        raise SeedError(f"text seed: content of {length} bytes; at most {lim.CONTENT_BYTES_MAX} are possible")
+    for number, line in enumerate(hashes):
+        if not _HEX_DIGEST.fullmatch(line):
+            raise SeedError(f"text seed: line {number + 4}, piece {number}, is not 64 hex digits: {line!r:.80}")
+    digest = format_digest("sha256", bytes.fromhex(big_hash)) if _HEX_DIGEST.fullmatch(big_hash) else big_hash
+    split_digest(digest)
+    pieces = bytes.fromhex("".join(hashes))
+    return check_manifest(Manifest(name, length, piece_length_for(length), digest, pieces, None, ()))
+
+
+def _render_text(manifest: Manifest) -> bytes:
+    if manifest.files is not None:
+        raise SeedError("the text format describes a single file; take msgpack for a directory")
+    if manifest.name != manifest.name.strip(_AROUND):
+        raise SeedError(f"the text format cannot keep the spaces around the name {manifest.name!a}; take msgpack")
+    check_manifest(manifest)
+    fields = (manifest.name, str(manifest.length), format_big_hash(manifest.digest), *small_hashes(manifest))
+    return "\n".join(fields).encode()
+
+
+_FORMATS: dict[str, SeedFormat] = {
+    "msgpack": SeedFormat(_is_msgpack, decode_manifest, encode_manifest, takes_trees=True),
+    "text": SeedFormat(_is_text, _parse_text, _render_text, takes_trees=False),
+}
+
+FORMATS: tuple[str, ...] = tuple(_FORMATS)
