@@ -1,0 +1,69 @@
+"""Follows the roster that the tracker publishes (PROTOCOL.md, "Roster"). Pure.
+
+What is published makes a peer fast, never right: events become hints for the downloads under way, and an event that
+was missed becomes `RefreshAll`, because only a lookup knows what it said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from msgspec import Struct
+
+from protocol.messages import Beat, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded, SourceRemoved
+
+
+class RefreshAll(Struct, frozen=True):
+    """Events were missed: ask a lookup again about everything that is not satisfied."""
+
+
+class SourceUp(Struct, frozen=True):
+    digest: str
+    seeder: SeederEntry
+
+
+class SourceDown(Struct, frozen=True):
+    """``peer`` no longer has ``digest``; an empty ``digest`` means it is gone."""
+
+    peer: str
+    digest: str
+
+
+Hint = RefreshAll | SourceUp | SourceDown
+
+
+class RosterFollower:
+    """(epoch, seq) of the last event known of. ``own`` is this peer's id: what it did itself is no hint."""
+
+    def __init__(self, own: str) -> None:
+        self.epoch = 0
+        self.seq = 0
+        self._own = own
+
+    def start(self, epoch: int, seq: int) -> None:
+        """The state a Welcome speaks of. In the same epoch what is known already counts for more."""
+        if epoch != self.epoch:
+            self.epoch, self.seq = epoch, seq
+
+    def handle(self, roster: Roster, wanted: Container[str]) -> list[Hint]:
+        """Hints of one published event for the swarms in ``wanted``."""
+        event = roster.event
+        hints: list[Hint] = []
+        newest = self.seq if isinstance(event, Beat) else self.seq + 1
+        if roster.epoch != self.epoch or roster.seq > newest:
+            hints.append(RefreshAll())
+        elif roster.seq < newest:
+            return []
+        self.epoch, self.seq = roster.epoch, roster.seq
+        if isinstance(event, Beat | PeerJoined) or event.peer == self._own:
+            return hints
+        if isinstance(event, PeerLeft):
+            hints.append(SourceDown(event.peer, ""))
+        elif event.digest not in wanted:
+            pass
+        elif isinstance(event, SourceRemoved):
+            hints.append(SourceDown(event.peer, event.digest))
+        else:
+            assert isinstance(event, SourceAdded)
+            hints.append(SourceUp(event.digest, SeederEntry(event.peer, event.name, event.endpoint, event.whole)))
+        return hints
