@@ -77,6 +77,28 @@ PEERS_COUNT_MAX = 100_000
 PEER_ENTRIES_COUNT_MAX = 1_000_000
 """Entries of one peer."""
 
+ENTRIES_COUNT_MAX = 20_000_000
+"""Entries of all peers together: some 4 GiB at 200 bytes each."""
+LIST_TRANSFERS_COUNT_MAX = 10_000
+"""File lists on their way in at once; who comes later is told to try again."""
+LIST_TRANSFER_ENTRIES_COUNT_MAX = 2_000_000
+"""Entries of all half-done file lists together: they are kept outside the registry until they are whole."""
+
+# --- registrar to lookup ---------------------------------------------------------------------------------
+LINK_PAGE_COUNT = 1_000
+"""Registry events in one message of the link."""
+LINK_EVENT_BYTES_MAX = 1_000
+"""One encoded registry event: field names, a name of 255 bytes, two digests or an endpoint, a peer id."""
+LINK_WINDOW_COUNT = 16
+"""Messages sent to a lookup and not yet acknowledged."""
+LINK_QUEUE_COUNT_MAX = 100_000
+"""Events waiting for a lookup's acknowledgements; beyond them it gets the whole state again."""
+LINKS_COUNT_MAX = 64
+LOOKUP_PARKED_COUNT_MAX = 10_000
+"""Requests that wait in a lookup for their ``min_seq``."""
+LOOKUP_SCAN_COUNT_MAX = 20_000
+"""Names one request may look at (some 10 ms); the rest is for the next page."""
+
 # --- time ------------------------------------------------------------------------------------------------
 HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 15.0
@@ -89,6 +111,8 @@ MIN_SEQ_WAIT_SECONDS = 1.0
 """How long a lookup waits for its replica to reach a request's ``min_seq``."""
 LIST_TRANSFER_SECONDS = 30.0
 """How long a peer may take between two pages of its list."""
+LINK_SILENT_SECONDS = 3.0
+"""Three beats of the registrar: a lookup that heard nothing for so long asks for the state again."""
 
 # --- sessions between peers ------------------------------------------------------------------------------
 TEST_TIMEOUT_SECONDS = 3.0
@@ -96,7 +120,8 @@ TEST_IDLE_SECONDS = 2.0
 """An idle session repeats ``Test`` this often."""
 SESSION_SILENT_SECONDS = 10.0
 """A source forgets a session that has been silent this long."""
-OFFER_EXPIRY_SECONDS = 5.0
+OFFER_EXPIRY_SECONDS = 2.0
+"""An offer nobody answers holds one of a few places; a live receiver answers at once."""
 SESSIONS_COUNT_MAX = 1_024
 """Sessions of one piece server, all swarms together."""
 UNDER_WAY_BYTES_MAX = 64 * MIB
@@ -122,3 +147,6 @@ assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
 assert 2 * PIECE_BYTES_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
 assert LEASE_SECONDS >= 3 * HEARTBEAT_SECONDS
 assert SESSION_SILENT_SECONDS > 2 * TEST_IDLE_SECONDS, "two lost Tests end no session"
+assert LINK_PAGE_COUNT * LINK_EVENT_BYTES_MAX < LINK_BYTES_MAX, "a page of events fits a link message"
+assert LINK_SILENT_SECONDS >= 3 * ROSTER_BEAT_SECONDS
+assert PEER_ENTRIES_COUNT_MAX <= LIST_TRANSFER_ENTRIES_COUNT_MAX <= ENTRIES_COUNT_MAX

@@ -1,0 +1,49 @@
+"""What the pure cores of the tracker ask their shells to do, in order. Shells add nothing to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from broker.link_messages import FromLookup, FromRegistrar
+from protocol.messages import LookupReply, RegistrarReply, Roster
+
+
+class Reply(NamedTuple):
+    """Answer the peer at ``route`` of the request socket. One that is gone is nobody's loss: it will ask again."""
+
+    route: bytes
+    message: RegistrarReply | LookupReply
+
+
+class Publish(NamedTuple):
+    """Send to all subscribers of the roster."""
+
+    roster: Roster
+
+
+class SendLookup(NamedTuple):
+    """Send down the link to the lookup at ``route``; when it cannot be sent, `LinkFeed.lost` is to be told."""
+
+    route: bytes
+    message: FromRegistrar
+
+
+class SendRegistrar(NamedTuple):
+    """Send up the link. What cannot be sent is dropped: the lookup notices the silence that follows."""
+
+    message: FromLookup
+
+
+class Note(NamedTuple):
+    """A line for a person, at level ``logging.INFO`` or ``logging.WARNING``."""
+
+    level: int
+    text: str
+
+
+class Serving(NamedTuple):
+    """For the first time every lookup follows: the tracker is ready."""
+
+
+RegistrarEffect = Reply | Publish | SendLookup | Note | Serving
+LookupEffect = Reply | SendRegistrar | Note

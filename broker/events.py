@@ -1,0 +1,56 @@
+"""The events that make up the registry, and nothing else does: `broker.registry.Registry.apply` takes them.
+
+The registrar is their only writer. A lookup replays them, and the whole state travels as the events that rebuild
+it. Every event is absolute (it says what is, not what to add), so replaying one that is already in is harmless.
+
+Numbering. What one request changes is one *change set*. Each of its roster messages takes the next number of the
+one global sequence, and there is at least one per change set, so that the answer's ``seq`` names its effect. The
+only unnumbered event is `LoadSet`: load is a figure for people, nobody has to be able to read it back.
+"""
+
+from __future__ import annotations
+
+from protocol.messages import Count, DigestText, Endpoint, FileName, Holding, Length, Message, PeerId, PeerName
+
+
+class PeerSet(Message, frozen=True):
+    """``peer`` is a member under this name and endpoint; what it has is not touched."""
+
+    peer: PeerId
+    name: PeerName
+    endpoint: Endpoint
+
+
+class PeerGone(Message, frozen=True):
+    """``peer`` and every entry of it are gone. ``expired``: its lease ran out."""
+
+    peer: PeerId
+    expired: bool
+
+
+class EntrySet(Message, frozen=True):
+    """``peer`` has, has part of, or asks for ``digest``, under this name."""
+
+    peer: PeerId
+    digest: DigestText
+    manifest: DigestText
+    name: FileName
+    length: Length
+    holding: Holding
+
+
+class EntryGone(Message, frozen=True):
+    """``peer`` has nothing of ``digest`` and does not ask for it."""
+
+    peer: PeerId
+    digest: DigestText
+
+
+class LoadSet(Message, frozen=True):
+    """``peer`` has ``load`` uploads under way."""
+
+    peer: PeerId
+    load: Count
+
+
+Event = PeerSet | PeerGone | EntrySet | EntryGone | LoadSet

@@ -1,0 +1,172 @@
+"""The registrar's end of the ordered link: feeds each lookup the state and then every change. Pure.
+
+The state is not copied. It is read page by page from the living registry, as the lookup's acknowledgements allow,
+and changes that happen meanwhile go in between: since every event is absolute, a peer whose turn has not come yet
+needs none of them, and for all others the order of the stream makes it right.
+
+What waits for one lookup is bounded (LINK_QUEUE_COUNT_MAX events, LINK_WINDOW_COUNT messages under way). A lookup
+that falls behind further, or is silent, is forgotten; its next `Ack` is answered `LinkLost` and it starts over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+from broker.effects import Note, RegistrarEffect, SendLookup
+from broker.events import Event, PeerGone
+from broker.link_messages import Changes, FromLookup, LinkBeat, LinkLost, StateRequest
+from broker.registry import Registry
+from protocol import limits as lim
+
+_SILENT_SECONDS = 3 * lim.LINK_SILENT_SECONDS
+
+
+class _Link:
+    """One lookup's place in the stream."""
+
+    def __init__(self, route: bytes, sync: int, peers: Sequence[str], now: float) -> None:
+        self.route = route
+        self.sync = sync
+        self.sent = 0
+        self.acked = 0
+        self.heard_at = now
+        self.whole_at: int | None = None
+        """`sent` when the last page of the state had gone."""
+        self.queue: deque[tuple[Event, int]] = deque()
+        """Changes not yet sent, each with the seq reached after it."""
+        self.unread: dict[str, None] = dict.fromkeys(peers)
+        """Members whose state is still to be sent."""
+        self.reading: tuple[str, deque[str]] | None = None
+        """The member being sent, and those of its digests that are still to be sent."""
+
+    @property
+    def loading(self) -> bool:
+        return self.whole_at is None
+
+    @property
+    def following(self) -> bool:
+        return self.whole_at is not None and self.acked >= self.whole_at
+
+    def read_state(self, registry: Registry) -> list[Event]:
+        """The next page of the state; less than a page only when it is the last."""
+        page: list[Event] = []
+        while len(page) < lim.LINK_PAGE_COUNT:
+            if self.reading is None:
+                if not self.unread:
+                    break
+                peer = next(iter(self.unread))
+                start = registry.peer_events(peer)
+                if len(page) + len(start) > lim.LINK_PAGE_COUNT:
+                    break
+                page += start
+                del self.unread[peer]
+                self.reading = (peer, deque(registry.members[peer].listings) if start else deque())
+            peer, digests = self.reading
+            while digests and len(page) < lim.LINK_PAGE_COUNT:
+                event = registry.entry_event(peer, digests.popleft())
+                if event is not None:
+                    page.append(event)
+            if not digests:
+                self.reading = None
+        return page
+
+    def add(self, events: Sequence[Event], before: int, after: int) -> None:
+        """Queue one change set, except for what the state will tell anyway."""
+        wanted = []
+        for event in events:
+            if event.peer not in self.unread:
+                wanted.append(event)
+            elif isinstance(event, PeerGone):
+                del self.unread[event.peer]
+        self.queue.extend((event, before) for event in wanted[:-1])
+        if wanted:
+            self.queue.append((wanted[-1], after))
+
+
+class LinkFeed:
+    """All lookups that follow ``registry``. ``settled_at`` is when the registrar may be taken to know everybody."""
+
+    def __init__(self, registry: Registry, epoch: int, settled_at: float) -> None:
+        self._registry = registry
+        self._epoch = epoch
+        self._settled_at = settled_at
+        self._seq = 0
+        self._links: dict[bytes, _Link] = {}
+
+    @property
+    def following(self) -> int:
+        """How many lookups have the whole state."""
+        return sum(link.following for link in self._links.values())
+
+    def handle(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
+        """A lookup asks for the state or acknowledges."""
+        if isinstance(message, StateRequest):
+            return self._start(route, message.sync, now)
+        link = self._links.get(route)
+        if link is None or link.sync != message.sync or message.received > link.sent:
+            return [SendLookup(route, LinkLost(message.sync))]
+        link.heard_at = now
+        link.acked = max(link.acked, message.received)
+        return self._pump(link, now)
+
+    def changed(self, events: Sequence[Event], seq: int, now: float) -> list[RegistrarEffect]:
+        """The registry has taken in ``events``, the change set that ends at ``seq``."""
+        before, self._seq = self._seq, seq
+        effects: list[RegistrarEffect] = []
+        for link in list(self._links.values()):
+            link.add(events, before, seq)
+            effects += self._pump(link, now)
+            if len(link.queue) > lim.LINK_QUEUE_COUNT_MAX:
+                effects.append(self._forget(link, f"{len(link.queue)} changes behind"))
+        return effects
+
+    def lost(self, route: bytes) -> list[RegistrarEffect]:
+        """Nothing can be sent to ``route`` any more."""
+        link = self._links.get(route)
+        return [] if link is None else [self._forget(link, "its connection is gone")]
+
+    def beat(self, now: float) -> list[RegistrarEffect]:
+        """Once a second: say that the registrar is alive, forget who is not."""
+        effects: list[RegistrarEffect] = []
+        for link in list(self._links.values()):
+            if now - link.heard_at > _SILENT_SECONDS:
+                effects.append(self._forget(link, f"silent for {now - link.heard_at:.0f} s"))
+            else:
+                effects.append(SendLookup(link.route, LinkBeat(link.sync, link.sent)))
+        return effects
+
+    def _start(self, route: bytes, sync: int, now: float) -> list[RegistrarEffect]:
+        known = self._links.get(route)
+        if known is not None and known.sync == sync:
+            return []  # repeated: it is under way
+        if known is None and len(self._links) >= lim.LINKS_COUNT_MAX:
+            return [Note(logging.WARNING, f"refused a lookup: {lim.LINKS_COUNT_MAX} are connected")]
+        link = self._links[route] = _Link(route, sync, list(self._registry.members), now)
+        return self._pump(link, now)
+
+    def _pump(self, link: _Link, now: float) -> list[RegistrarEffect]:
+        """Send what the window allows: changes first, so that a page of the state is never older than they are."""
+        effects: list[RegistrarEffect] = []
+        while link.sent - link.acked < lim.LINK_WINDOW_COUNT and (link.queue or link.loading):
+            seq = self._seq
+            if link.queue:
+                chunk = list(islice(link.queue, lim.LINK_PAGE_COUNT))
+                for _ in chunk:
+                    link.queue.popleft()
+                events, seq = [event for event, _ in chunk], chunk[-1][1]
+            else:
+                events = link.read_state(self._registry)
+                if not link.unread and link.reading is None:
+                    link.whole_at = link.sent + 1
+            settling = max(0.0, self._settled_at - now)
+            message = Changes(link.sync, link.sent, self._epoch, seq, link.loading, settling, events)
+            effects.append(SendLookup(link.route, message))
+            link.sent += 1
+        return effects
+
+    def _forget(self, link: _Link, reason: str) -> Note:
+        del self._links[link.route]
+        return Note(logging.WARNING, f"a lookup fell off the link ({reason}); it will ask for the state again")

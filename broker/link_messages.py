@@ -1,0 +1,69 @@
+"""The ordered link between registrar (ROUTER) and lookup (DEALER); same codec as the wire, LINK_BYTES_MAX a frame.
+
+::
+
+    lookup                                   registrar
+    StateRequest(sync) --------------------> starts over for this lookup
+             <------- Changes(sync, 0, loading) the state, page by page, events of the meantime in between
+             <------- Changes(sync, n)          from here on the replica is whole, and follows
+    Ack(sync, n) --------------------------> frees the window (LINK_WINDOW_COUNT messages)
+             <------- LinkBeat(sync)            each second
+    Ack(sync, n) --------------------------> still here
+             <------- LinkLost(sync)            the registrar does not know this sync: ask for the state
+
+``sync`` is drawn by the lookup for each start-over, so that what is left in the pipe of an earlier one is told
+apart. ``number`` counts the `Changes` of one sync from 0: a hole in it means that messages were lost.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from broker.events import Event
+from protocol.limits import LINK_PAGE_COUNT
+from protocol.messages import Count, Message, Seconds
+
+
+class StateRequest(Message, frozen=True):
+    """Send everything, then every change, under the name ``sync``."""
+
+    sync: Count
+
+
+class Ack(Message, frozen=True):
+    """All `Changes` of ``sync`` before ``received`` have arrived."""
+
+    sync: Count
+    received: Count
+
+
+class Changes(Message, frozen=True):
+    """Events in order. After the last one the replica is at ``seq``, unless ``loading``: more of the state follows.
+    ``settling_seconds``: for so long the registrar may not know everybody yet."""
+
+    sync: Count
+    number: Count
+    epoch: Count
+    seq: Count
+    loading: bool
+    settling_seconds: Seconds
+    events: Annotated[list[Event], Meta(max_length=LINK_PAGE_COUNT)]
+
+
+class LinkBeat(Message, frozen=True):
+    """The registrar is alive and has sent ``sent`` `Changes` of ``sync`` so far."""
+
+    sync: Count
+    sent: Count
+
+
+class LinkLost(Message, frozen=True):
+    """``sync`` is unknown here (restart, overflow, silence)."""
+
+    sync: Count
+
+
+FromLookup = StateRequest | Ack
+FromRegistrar = Changes | LinkBeat | LinkLost

@@ -1,0 +1,111 @@
+"""File lists on their way in: pages are collected here, outside the registry, until a list is whole. Pure.
+
+A peer keeps its old list (or stays no member) until the last page is there. One transfer per (peer, token): a
+stranger who joins under somebody else's id disturbs nothing, who is whole first is the member. Bounded in number,
+in entries, and in the time between two pages.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from protocol import limits as lim
+from protocol.messages import Entry, FileList
+
+Key = tuple[str, bytes]
+
+
+class ListTransfer:
+    """One list, of which pages 0 to ``next_page`` - 1 are there. ``joining``: its end is a (re)join of the peer."""
+
+    __slots__ = ("deadline", "endpoint", "entries", "joining", "list_id", "name", "next_page", "version")
+
+    def __init__(self, list_id: int, name: str, endpoint: str, joining: bool) -> None:
+        self.list_id = list_id
+        self.name = name
+        self.endpoint = endpoint
+        self.joining = joining
+        self.next_page = 0
+        self.version = 0
+        self.entries: dict[str, Entry] = {}
+        """By digest. Of two entries with the same content the later one counts."""
+        self.deadline = 0.0
+
+
+class ListTransfers:
+    """All transfers under way, in the order of their deadlines."""
+
+    def __init__(self) -> None:
+        self._transfers: OrderedDict[Key, ListTransfer] = OrderedDict()
+        self._entries = 0
+        self._last_id = 0
+
+    def __len__(self) -> int:
+        return len(self._transfers)
+
+    @property
+    def full(self) -> bool:
+        """Is there no room for another?"""
+        return len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX
+
+    def get(self, key: Key) -> ListTransfer | None:
+        """The transfer of (peer, token)."""
+        return self._transfers.get(key)
+
+    def start(self, key: Key, name: str, endpoint: str, joining: bool, now: float) -> ListTransfer:
+        """A new transfer. One that has no page yet is taken up again: the request for it was repeated."""
+        known = self._transfers.get(key)
+        if known is not None and known.next_page == 0:
+            known.name, known.endpoint, known.joining = name, endpoint, joining or known.joining
+            self._touch(key, known, now)
+            return known
+        self.drop(key)
+        self._last_id += 1
+        transfer = self._transfers[key] = ListTransfer(self._last_id, name, endpoint, joining)
+        self._touch(key, transfer, now)
+        return transfer
+
+    def take(self, key: Key, transfer: ListTransfer, page: FileList, now: float) -> None:
+        """Add the next page."""
+        before = len(transfer.entries)
+        for entry in page.entries:
+            transfer.entries[entry.digest] = entry
+        self._entries += len(transfer.entries) - before
+        transfer.next_page += 1
+        transfer.version = page.version
+        self._touch(key, transfer, now)
+
+    def room_for(self, count: int) -> bool:
+        """May so many more entries be collected?"""
+        return self._entries + count <= lim.LIST_TRANSFER_ENTRIES_COUNT_MAX
+
+    def drop(self, key: Key) -> None:
+        """Forget the transfer of ``key``, if there is one."""
+        transfer = self._transfers.pop(key, None)
+        if transfer is not None:
+            self._entries -= len(transfer.entries)
+
+    def next_deadline(self) -> float | None:
+        """When `expire` is due."""
+        return next((transfer.deadline for transfer in self._transfers.values()), None)
+
+    def expire(self, now: float) -> int:
+        """Drop those that have stood still for too long; how many."""
+        late: list[Key] = []
+        for key, transfer in self._transfers.items():
+            if transfer.deadline > now:
+                break
+            late.append(key)
+        for key in late:
+            self.drop(key)
+        return len(late)
+
+    def _touch(self, key: Key, transfer: ListTransfer, now: float) -> None:
+        transfer.deadline = now + lim.LIST_TRANSFER_SECONDS
+        self._transfers.move_to_end(key)
+
+    def check_invariants(self) -> None:
+        """Assert that the counts and the order are right (for tests)."""
+        assert self._entries == sum(len(transfer.entries) for transfer in self._transfers.values())
+        deadlines = [transfer.deadline for transfer in self._transfers.values()]
+        assert deadlines == sorted(deadlines)

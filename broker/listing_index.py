@@ -1,0 +1,76 @@
+"""Listings in the order of (name, digest, manifest, length), for a lookup that answers page by page. Pure.
+
+Changes come in bursts and are only sorted in when somebody reads. A listing that nobody lists any more
+(``peers`` is 0) is skipped, and swept out when a quarter of the index is such.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.registry import Listing
+
+ListingKey = tuple[str, str, str, int]
+_INSORT_COUNT_MAX = 64
+"""Up to so many additions are inserted one by one; more are appended and sorted in one go."""
+
+
+def listing_key(listing: Listing) -> ListingKey:
+    """The order of listings."""
+    return listing.name, listing.digest, listing.manifest, listing.length
+
+
+class ListingIndex:
+    """Sorted view of listings; `add` and `discarded` are for `broker.registry`."""
+
+    def __init__(self) -> None:
+        self._sorted: list[Listing] = []
+        self._added: list[Listing] = []
+        self._gone = 0
+
+    def add(self, listing: Listing) -> None:
+        """Take in a new listing."""
+        self._added.append(listing)
+
+    def discarded(self) -> None:
+        """One listing has just lost its last peer."""
+        self._gone += 1
+
+    def after(self, key: ListingKey | None) -> Iterator[Listing]:
+        """Listings behind ``key`` in order, from the first when it is None. Ends early when the index changes."""
+        self._settle()
+        start = 0 if key is None else bisect_right(self._sorted, key, key=listing_key)
+        return self._alive(start)
+
+    def named(self, name: str) -> Iterator[Listing]:
+        """Listings with exactly this name, in order."""
+        self._settle()
+        for listing in self._alive(bisect_left(self._sorted, name, key=lambda listing: listing.name)):
+            if listing.name != name:
+                return
+            yield listing
+
+    def _alive(self, start: int) -> Iterator[Listing]:
+        listings = self._sorted
+        return (listings[i] for i in range(start, len(listings)) if listings[i].peers)
+
+    def _settle(self) -> None:
+        if len(self._added) <= _INSORT_COUNT_MAX:
+            for listing in self._added:
+                insort(self._sorted, listing, key=listing_key)
+        else:
+            self._sorted += self._added
+            self._sorted.sort(key=listing_key)
+        self._added = []
+        if self._gone * 4 > len(self._sorted):
+            self._sorted = [listing for listing in self._sorted if listing.peers]
+            self._gone = 0
+
+    def check_invariants(self, alive: Iterable[Listing]) -> None:
+        """Assert that exactly ``alive`` is found, in order (for tests)."""
+        found = list(self.after(None))
+        assert found == sorted(alive, key=listing_key)
+        assert sum(not listing.peers for listing in self._sorted) == self._gone

@@ -1,0 +1,153 @@
+"""Answers to what peers ask a lookup, read from a registry. Pure: parking, epochs and the link are elsewhere.
+
+`Answers` is made for one registry. Every answer is bounded in entries and in work: a page that had to look at too
+many names ends early and says where to go on, so no request holds up the others for long.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import random
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from broker.listing_index import ListingIndex, ListingKey, listing_key
+from broker.registry import Listing, Registry
+from protocol.errors import ProtocolError
+from protocol.limits import LOOKUP_SCAN_COUNT_MAX, REPLY_PAGE_COUNT, SEEDERS_COUNT_MAX
+from protocol.messages import (
+    GetPeerList,
+    GetSeederList,
+    GetTorrentList,
+    LookupReply,
+    LookupRequest,
+    PeerEntry,
+    PeerList,
+    SeederEntry,
+    SeederList,
+    TorrentEntry,
+    TorrentList,
+)
+
+_DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
+_CURSOR = re.compile(r"(?s)(\S+) (\S+) (\d{1,16}) (.+)")
+
+
+class Stamp(NamedTuple):
+    """What every answer says about the replica it was read from."""
+
+    epoch: int
+    seq: int
+    settling: bool
+
+
+class Answers:
+    """Reads ``registry``, whose ``index`` must be kept. ``rng`` draws the samples of large swarms."""
+
+    def __init__(self, registry: Registry, rng: random.Random) -> None:
+        assert registry.index is not None
+        self._registry = registry
+        self._index: ListingIndex = registry.index
+        self._rng = rng
+        self._peers: list[str] = []
+        self._peers_as_of = -1
+
+    def answer(self, request: LookupRequest, stamp: Stamp) -> LookupReply:
+        """The reply to ``request``. Raises `ProtocolError` for an ``after`` that no reply of ours contained."""
+        match request:
+            case GetTorrentList():
+                return self._torrent_list(request, stamp)
+            case GetSeederList():
+                return self._seeder_list(request, stamp)
+            case GetPeerList():
+                return self._peer_list(request, stamp)
+
+    def _torrent_list(self, request: GetTorrentList, stamp: Stamp) -> TorrentList:
+        after = _parse_cursor(request.after) if request.after else None
+        matches = _name_filter(request)
+        entries: list[TorrentEntry] = []
+        for scanned, listing in enumerate(self._candidates(request, after), start=1):
+            if matches(listing.name):
+                entries.append(self._torrent_entry(listing))
+            if len(entries) == REPLY_PAGE_COUNT or scanned == LOOKUP_SCAN_COUNT_MAX:
+                return TorrentList(request.id, *stamp, entries, _format_cursor(listing))
+        return TorrentList(request.id, *stamp, entries, "")
+
+    def _candidates(self, request: GetTorrentList, after: ListingKey | None) -> Iterator[Listing]:
+        """Listings that may match, in order, behind ``after``."""
+        narrowed: Iterable[Listing]
+        if _DIGEST.fullmatch(request.pattern):
+            swarm = self._registry.swarms.get(request.pattern)
+            narrowed = sorted(swarm.listings.values(), key=listing_key) if swarm is not None else ()
+        elif request.exact:
+            narrowed = self._index.named(request.pattern)
+        else:
+            return self._index.after(after)
+        return (listing for listing in narrowed if after is None or listing_key(listing) > after)
+
+    def _torrent_entry(self, listing: Listing) -> TorrentEntry:
+        """Counts are those of the swarm: whoever shares the same bytes under another name serves this one too."""
+        swarm = self._registry.swarms[listing.digest]
+        counts = (swarm.whole, swarm.partial, len(swarm.requesting))
+        return TorrentEntry(listing.name, listing.length, listing.digest, listing.manifest, *counts)
+
+    def _seeder_list(self, request: GetSeederList, stamp: Stamp) -> SeederList:
+        swarm = self._registry.swarms.get(request.digest)
+        if swarm is None:
+            return SeederList(request.id, *stamp, 0, [])
+        peers = list(swarm.sources)
+        total = len(peers) - (request.peer in swarm.sources)
+        if len(peers) > SEEDERS_COUNT_MAX + 1:
+            peers = self._rng.sample(peers, SEEDERS_COUNT_MAX + 1)
+        others = (peer for peer in peers if peer != request.peer)
+        seeders = [self._seeder_entry(peer, swarm.sources[peer]) for peer in islice(others, SEEDERS_COUNT_MAX)]
+        return SeederList(request.id, *stamp, total, seeders)
+
+    def _seeder_entry(self, peer: str, whole: bool) -> SeederEntry:
+        member = self._registry.members[peer]
+        return SeederEntry(peer, member.name, member.endpoint, whole)
+
+    def _peer_list(self, request: GetPeerList, stamp: Stamp) -> PeerList:
+        peers = self._sorted_peers()
+        start = bisect_right(peers, request.after) if request.after else 0
+        page = peers[start : start + REPLY_PAGE_COUNT]
+        more = page[-1] if start + len(page) < len(peers) else ""
+        return PeerList(request.id, *stamp, [self._peer_entry(peer) for peer in page], more)
+
+    def _peer_entry(self, peer: str) -> PeerEntry:
+        member = self._registry.members[peer]
+        counts = (member.whole, member.partial, member.requesting)
+        return PeerEntry(peer, member.name, member.endpoint, *counts, member.load)
+
+    def _sorted_peers(self) -> list[str]:
+        if self._peers_as_of != self._registry.membership_changes:
+            self._peers = sorted(self._registry.members)
+            self._peers_as_of = self._registry.membership_changes
+        return self._peers
+
+
+def _name_filter(request: GetTorrentList) -> Callable[[str], bool]:
+    """Which names match; those the digest or the exact name have narrowed down all do."""
+    pattern = request.pattern
+    if not pattern or request.exact or _DIGEST.fullmatch(pattern):
+        return lambda _name: True
+    folded = pattern.casefold()
+    if "*" in pattern or "?" in pattern:
+        glob = re.compile(fnmatch.translate(folded))
+        return lambda name: glob.match(name.casefold()) is not None
+    return lambda name: folded in name.casefold()
+
+
+def _format_cursor(listing: Listing) -> str:
+    return f"{listing.digest} {listing.manifest} {listing.length} {listing.name}"
+
+
+def _parse_cursor(text: str) -> ListingKey:
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise ProtocolError("'after' has to be the 'next' of an earlier reply")
+    digest, manifest, length, name = found.groups()
+    return name, digest, manifest, int(length)

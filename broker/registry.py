@@ -1,0 +1,262 @@
+"""The registry: who is a member, and who has what. Pure state, the same class in registrar and lookup.
+
+`Registry.apply` is the only way in. Reading is through the attributes; nobody else writes to them.
+
+Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
+`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (peer to holding). Keys are
+the one `str` object of the member or swarm, values are shared objects. Digest, manifest digest, name and length
+are kept once per `Listing`. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
+from broker.listing_index import ListingIndex
+from protocol.errors import LocalError
+from protocol.messages import Holding
+
+_ListingKey = tuple[str, str, int]
+
+
+class Listing:
+    """One swarm under one name: ``peers`` members list it so. ``peers`` 0 means that it is gone."""
+
+    __slots__ = ("digest", "length", "manifest", "name", "peers")
+
+    def __init__(self, digest: str, manifest: str, name: str, length: int) -> None:
+        self.digest = digest
+        self.manifest = manifest
+        self.name = name
+        self.length = length
+        self.peers = 0
+
+
+class Swarm:
+    """Everybody who has or wants the content ``digest``. ``sources`` maps a peer to whether it has it whole."""
+
+    __slots__ = ("digest", "listings", "requesting", "sources", "whole")
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+        self.sources: dict[str, bool] = {}
+        self.requesting: dict[str, None] = {}
+        self.whole = 0
+        self.listings: dict[_ListingKey, Listing] = {}
+
+    @property
+    def partial(self) -> int:
+        """How many sources have part of it."""
+        return len(self.sources) - self.whole
+
+    @property
+    def wanted(self) -> bool:
+        """Is there a member that has not all of it?"""
+        return bool(self.requesting) or self.whole < len(self.sources)
+
+    def holding(self, peer: str) -> Holding | None:
+        """What ``peer`` is to this swarm."""
+        whole = self.sources.get(peer)
+        if whole is None:
+            return "requesting" if peer in self.requesting else None
+        return "whole" if whole else "partial"
+
+
+class Member:
+    """A member of the network, with counts of its entries by holding."""
+
+    __slots__ = ("endpoint", "listings", "load", "name", "partial", "peer", "requesting", "whole")
+
+    def __init__(self, peer: str, name: str, endpoint: str) -> None:
+        self.peer = peer
+        self.name = name
+        self.endpoint = endpoint
+        self.load = 0
+        self.listings: dict[str, Listing] = {}
+        self.whole = 0
+        self.partial = 0
+        self.requesting = 0
+
+    def count(self, holding: Holding, change: int) -> None:
+        """Add ``change`` to the count of ``holding``."""
+        if holding == "whole":
+            self.whole += change
+        elif holding == "partial":
+            self.partial += change
+        else:
+            self.requesting += change
+
+
+class Registry:
+    """Members, swarms and their entries. ``index`` is kept up to date when given (lookups page by name)."""
+
+    def __init__(self, index: ListingIndex | None = None) -> None:
+        self.members: dict[str, Member] = {}
+        self.swarms: dict[str, Swarm] = {}
+        self.entry_count = 0
+        self.membership_changes = 0
+        """Counts joins and leaves, for whoever caches an order of the members."""
+        self.index = index
+
+    # --- writing -----------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take ``event`` in. Raises `LocalError` for an entry of a peer that is no member: a bug of the writer."""
+        match event:
+            case EntrySet():
+                self._set_entry(event)
+            case EntryGone():
+                self._drop_entry(event.peer, event.digest)
+            case PeerSet():
+                self._set_peer(event)
+            case PeerGone():
+                self._drop_peer(event.peer)
+            case LoadSet():
+                member = self.members.get(event.peer)
+                if member is not None:
+                    member.load = event.load
+
+    def _set_peer(self, event: PeerSet) -> None:
+        member = self.members.get(event.peer)
+        if member is None:
+            self.members[event.peer] = Member(event.peer, event.name, event.endpoint)
+            self.membership_changes += 1
+        else:
+            member.name, member.endpoint = event.name, event.endpoint
+
+    def _drop_peer(self, peer: str) -> None:
+        member = self.members.get(peer)
+        if member is None:
+            return
+        for digest in list(member.listings):
+            self._drop_entry(peer, digest)
+        del self.members[peer]
+        self.membership_changes += 1
+
+    def _set_entry(self, event: EntrySet) -> None:
+        member = self.members.get(event.peer)
+        if member is None:
+            raise LocalError(f"registry: an entry of {event.peer}, which is no member")
+        swarm = self.swarms.get(event.digest)
+        if swarm is None:
+            swarm = self.swarms[event.digest] = Swarm(event.digest)
+        listing = self._listing(swarm, event)
+        known = member.listings.get(swarm.digest)
+        if known is None:
+            self.entry_count += 1
+        else:
+            self._unhold(member, swarm)
+        if known is not listing:
+            listing.peers += 1
+            member.listings[swarm.digest] = listing
+            if known is not None:
+                self._release(swarm, known)
+        self._hold(member, swarm, event.holding)
+
+    def _drop_entry(self, peer: str, digest: str) -> None:
+        member = self.members.get(peer)
+        listing = member.listings.pop(digest, None) if member is not None else None
+        if member is None or listing is None:
+            return
+        swarm = self.swarms[digest]
+        self._unhold(member, swarm)
+        self._release(swarm, listing)
+        self.entry_count -= 1
+        if not swarm.listings:
+            del self.swarms[digest]
+
+    @staticmethod
+    def _hold(member: Member, swarm: Swarm, holding: Holding) -> None:
+        member.count(holding, 1)
+        if holding == "requesting":
+            swarm.requesting[member.peer] = None
+        else:
+            swarm.sources[member.peer] = holding == "whole"
+            swarm.whole += holding == "whole"
+
+    @staticmethod
+    def _unhold(member: Member, swarm: Swarm) -> None:
+        whole = swarm.sources.pop(member.peer, None)
+        if whole is None:
+            del swarm.requesting[member.peer]
+            member.requesting -= 1
+        else:
+            swarm.whole -= whole
+            member.count("whole" if whole else "partial", -1)
+
+    def _listing(self, swarm: Swarm, event: EntrySet) -> Listing:
+        key = (event.manifest, event.name, event.length)
+        listing = swarm.listings.get(key)
+        if listing is None:
+            listing = swarm.listings[key] = Listing(swarm.digest, *key)
+            if self.index is not None:
+                self.index.add(listing)
+        return listing
+
+    def _release(self, swarm: Swarm, listing: Listing) -> None:
+        listing.peers -= 1
+        if listing.peers == 0:
+            del swarm.listings[(listing.manifest, listing.name, listing.length)]
+            if self.index is not None:
+                self.index.discarded()
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def holding(self, peer: str, digest: str) -> Holding | None:
+        """What ``peer`` is to swarm ``digest``; None when it has no such entry."""
+        swarm = self.swarms.get(digest)
+        return None if swarm is None else swarm.holding(peer)
+
+    def peer_events(self, peer: str) -> list[Event]:
+        """The events that rebuild ``peer`` without its entries; empty when it is no member."""
+        member = self.members.get(peer)
+        if member is None:
+            return []
+        events: list[Event] = [PeerSet(peer, member.name, member.endpoint)]
+        if member.load:
+            events.append(LoadSet(peer, member.load))
+        return events
+
+    def entry_event(self, peer: str, digest: str) -> EntrySet | None:
+        """The event that rebuilds one entry; None when there is no such entry."""
+        member = self.members.get(peer)
+        listing = member.listings.get(digest) if member is not None else None
+        holding = self.holding(peer, digest)
+        if listing is None or holding is None:
+            return None
+        return EntrySet(peer, digest, listing.manifest, listing.name, listing.length, holding)
+
+    def events(self) -> Iterator[Event]:
+        """The events that rebuild everything, in the order of joining."""
+        for peer, member in self.members.items():
+            yield from self.peer_events(peer)
+            for digest in member.listings:
+                event = self.entry_event(peer, digest)
+                if event is not None:
+                    yield event
+
+    def check_invariants(self) -> None:
+        """Assert that every count and cross-reference agrees with the entries themselves (for tests: slow)."""
+        entries = [event for event in self.events() if isinstance(event, EntrySet)]
+        assert self.entry_count == len(entries) == sum(len(m.listings) for m in self.members.values())
+        held = sum(len(s.sources) + len(s.requesting) for s in self.swarms.values())
+        assert held == len(entries), "an entry without its member, or the other way round"
+        for peer, member in self.members.items():
+            kinds = [self.holding(peer, digest) for digest in member.listings]
+            assert (member.whole, member.partial, member.requesting) == tuple(
+                kinds.count(kind) for kind in ("whole", "partial", "requesting")
+            )
+        for digest, swarm in self.swarms.items():
+            assert swarm.whole == sum(swarm.sources.values())
+            assert not swarm.sources.keys() & swarm.requesting.keys()
+            holders = [*swarm.sources, *swarm.requesting]
+            listed = [self.members[peer].listings[digest] for peer in holders]
+            assert listed, "a swarm nobody is in"
+            for key, listing in swarm.listings.items():
+                assert key == (listing.manifest, listing.name, listing.length)
+                assert listing.peers == sum(one is listing for one in listed) > 0
+            assert sum(listing.peers for listing in swarm.listings.values()) == len(listed)
+        if self.index is not None:
+            alive = [listing for swarm in self.swarms.values() for listing in swarm.listings.values()]
+            self.index.check_invariants(alive)

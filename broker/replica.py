@@ -1,0 +1,103 @@
+"""The lookup's end of the ordered link: a replica of the registry. Pure.
+
+`Replica.registry` is None until the whole state has arrived for the first time. While a new state is coming in
+(after a hole, a silence, the registrar's restart), the replica stays what it was, and is replaced in one step when
+the new state is whole: readers see the past, never a half. A registrar that restarted has lost its members and
+gets them back within a heartbeat; for that time, and until a lease has passed, the replica is `settling`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from broker.effects import LookupEffect, Note, SendRegistrar
+from broker.link_messages import Ack, Changes, FromRegistrar, LinkBeat, LinkLost, StateRequest
+from broker.listing_index import ListingIndex
+from broker.registry import Registry
+from protocol.limits import LINK_SILENT_SECONDS
+
+
+class Replica:
+    """Follows the registrar. ``rng`` draws the names of syncs and spreads the retries of many lookups."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.registry: Registry | None = None
+        self.epoch = 0
+        self.seq = 0
+        self._settled_at = 0.0
+        self._rng = rng
+        self._sync = 0
+        self._received = 0
+        self._incoming: Registry | None = None
+        self._ask_at: float | None = None
+        """When to ask for the state (again), unless something is heard before."""
+
+    def start(self, now: float) -> list[LookupEffect]:
+        """Ask for the state."""
+        return self._start_over(now)
+
+    def settling(self, now: float) -> bool:
+        """May there be members that the registrar does not know yet?"""
+        return now < self._settled_at
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is due."""
+        return self._ask_at
+
+    def tick(self, now: float) -> list[LookupEffect]:
+        """A silent registrar is asked for the state again."""
+        if self._ask_at is None or now < self._ask_at:
+            return []
+        note = Note(logging.WARNING, f"the registrar has been silent for {LINK_SILENT_SECONDS:.0f} s; asking it again")
+        return [note, *self._start_over(now)]
+
+    def handle(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
+        """Take in what came down the link. What belongs to an earlier sync is ignored."""
+        if message.sync != self._sync:
+            return []
+        if isinstance(message, LinkLost):
+            return self._start_over(now)
+        self._listen(now)
+        if isinstance(message, LinkBeat):
+            return self._at(message.sent, now) or [self._ack()]
+        return self._at(message.number, now) or self._take(message, now)
+
+    def _at(self, number: int, now: float) -> list[LookupEffect]:
+        """Effects of a hole before message ``number``; none when there is no hole."""
+        if number == self._received:
+            return []
+        note = Note(logging.WARNING, f"the link lost messages ({number} came, {self._received} was due)")
+        return [note, *self._start_over(now)]
+
+    def _take(self, message: Changes, now: float) -> list[LookupEffect]:
+        self._received += 1
+        effects: list[LookupEffect] = [self._ack()]
+        registry = self.registry if self._incoming is None else self._incoming
+        assert registry is not None, "a sync starts with the state"
+        for event in message.events:
+            registry.apply(event)
+        if message.loading:
+            return effects
+        self.seq = message.seq
+        self._settled_at = now + message.settling_seconds
+        if self._incoming is not None:
+            self.registry, self._incoming, self.epoch = self._incoming, None, message.epoch
+            members = len(self.registry.members)
+            effects.append(
+                Note(logging.INFO, f"following the registrar: {members} peers, {len(registry.swarms)} swarms")
+            )
+        return effects
+
+    def _ack(self) -> SendRegistrar:
+        return SendRegistrar(Ack(self._sync, self._received))
+
+    def _listen(self, now: float) -> None:
+        self._ask_at = now + LINK_SILENT_SECONDS * self._rng.uniform(1.0, 1.3)
+
+    def _start_over(self, now: float) -> list[LookupEffect]:
+        self._sync = self._rng.getrandbits(48)
+        self._received = 0
+        self._incoming = Registry(ListingIndex())
+        self._listen(now)
+        return [SendRegistrar(StateRequest(self._sync))]

@@ -1,0 +1,50 @@
+"""What the roster tells the network about a change of the registry. Pure.
+
+Roster messages are hints: they make peers fast, lookups make them right. So a large change (a peer that joins with
+a long list; after a tracker's restart that is every peer) is announced only as far as somebody can want it, and
+not as entries x subscribers messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.events import EntryGone, EntrySet, Event, PeerGone, PeerSet
+from broker.registry import Registry
+from protocol.messages import PeerJoined, PeerLeft, RosterEvent, SourceAdded, SourceRemoved
+
+HINTS_SMALL_COUNT = 16
+"""A change of up to so many hints is announced in full."""
+
+
+def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEvent]:
+    """The roster messages for ``events``, which ``registry`` has just taken in.
+
+    At least one for any numbered change, so that it has a number of its own.
+    """
+    hints = [hint for hint in (_hint(event, registry) for event in events) if hint is not None]
+    if len(hints) <= HINTS_SMALL_COUNT:
+        return hints
+    return [hint for hint in hints if _concerns_somebody(hint, registry)] or hints[:1]
+
+
+def _hint(event: Event, registry: Registry) -> RosterEvent | None:
+    match event:
+        case PeerSet():
+            return PeerJoined(event.peer, event.name, event.endpoint)
+        case PeerGone():
+            return PeerLeft(event.peer, event.expired)
+        case EntrySet() if event.holding != "requesting":
+            member = registry.members[event.peer]
+            return SourceAdded(event.digest, event.peer, member.name, member.endpoint, event.holding == "whole")
+        case EntrySet() | EntryGone():  # one who only asks for it is no source of it
+            return SourceRemoved(event.digest, event.peer)
+        case _:
+            return None
+
+
+def _concerns_somebody(hint: RosterEvent, registry: Registry) -> bool:
+    if isinstance(hint, SourceAdded | SourceRemoved):
+        swarm = registry.swarms.get(hint.digest)
+        return swarm is not None and swarm.wanted
+    return True
