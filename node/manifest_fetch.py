@@ -1,0 +1,150 @@
+"""Getting the manifest of a link from a peer, before any content is asked for. PROTOCOL.md, section 5.
+
+Pure. One source is asked at a time, page by page. What it hands out must have the manifest digest of the link: a
+peer can substitute neither pieces nor paths. A source with another manifest of the same content is passed over; one
+that hands out something else under the right name is banned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from node.source import Banned, Connect, Disconnect, Send, Source, SourcePool, SourceState
+from protocol.digest import split_digest
+from protocol.limits import MANIFEST_PAGE_BYTES
+from protocol.manifest import manifest_digest
+from protocol.messages import GetManifest, ManifestPage, SeederEntry
+
+CHECK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class GotManifest:
+    """The canonical manifest; its digest is the one that was asked for."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoManifest:
+    """Every source there is was asked, and none has it. ``detail`` says what they answered."""
+
+    detail: str
+
+
+Effect = Connect | Disconnect | Send | Banned | GotManifest | NoManifest
+
+
+class ManifestFetch:
+    """Fetches the manifest with digest ``manifest`` of content ``digest``."""
+
+    def __init__(self, digest: str, manifest: str, sessions: Iterator[int]) -> None:
+        self._digest = digest
+        self._manifest = manifest
+        self._pool = SourcePool(0, sessions, limit=1)
+        self._pages: list[bytes] = []
+        self._total = 0
+        self._refusals: dict[str, str] = {}
+        self._check_at = float("-inf")
+        self._over = False
+
+    def found(self, entries: Sequence[SeederEntry], now: float) -> list[Effect]:
+        """A lookup or the roster names sources."""
+        self._pool.learn(entry for entry in entries if entry.peer not in self._refusals)
+        return self._connect(now)
+
+    def peer_lost(self, peer: str, now: float) -> list[Effect]:
+        self._pool.forget(peer)
+        source = self._pool.of_peer(peer)
+        return [] if source is None else self._next(source, now, retry=False)
+
+    def connected(self, session: int, now: float) -> list[Effect]:
+        source = self._pool.get(session)
+        return [] if source is None else [self._ask(source, now)]
+
+    def disconnected(self, session: int, now: float) -> list[Effect]:
+        source = self._pool.get(session)
+        return [] if source is None else self._next(source, now)
+
+    def misbehaved(self, session: int, reason: str, now: float) -> list[Effect]:
+        source = self._pool.get(session)
+        return [] if source is None else self._refused(source, reason, now, ban=True)
+
+    def handle(self, session: int, message: object, now: float) -> list[Effect]:
+        """A message of a source; all but a page of the manifest means that it cannot help."""
+        source = self._pool.get(session)
+        if source is None:
+            return []
+        if not isinstance(message, ManifestPage):
+            return self._next(source, now)
+        if message.page != len(self._pages):
+            return []
+        if message.total == 0:
+            return self._refused(source, "has the content under another manifest", now)
+        if not self._fits(message):
+            return self._refused(source, "sent a manifest page of the wrong size", now, ban=True)
+        self._total = message.total
+        self._pages.append(message.data)
+        if len(self._pages) * MANIFEST_PAGE_BYTES < self._total:
+            return [self._ask(source, now)]
+        data = b"".join(self._pages)
+        if manifest_digest(data, split_digest(self._manifest)[0]) != self._manifest:
+            return self._refused(source, "hands out a manifest that is not the one asked for", now, ban=True)
+        return [*self.close(now), GotManifest(data)]
+
+    def tick(self, now: float) -> list[Effect]:
+        if self._over or now < self._check_at:
+            return []
+        self._check_at = now + CHECK_SECONDS
+        effects: list[Effect] = []
+        for source in self._pool.unresponsive(now):
+            effects += self._next(source, now)
+        return effects + self._connect(now)
+
+    def next_deadline(self, now: float) -> float | None:
+        return None if self._over else self._check_at
+
+    def close(self, now: float) -> list[Effect]:
+        """Stop asking."""
+        self._over = True
+        effects: list[Effect] = []
+        for source in self._pool:
+            self._pool.drop(source, now)
+            effects.append(Disconnect(source.session))
+        return effects
+
+    def _connect(self, now: float) -> list[Effect]:
+        if self._over:
+            return []
+        opened = self._pool.connect(now)
+        if opened:
+            self._pages = []
+            self._total = 0
+        return [Connect(source.session, source.entry.endpoint) for source in opened]
+
+    def _ask(self, source: Source, now: float) -> Effect:
+        source.state = SourceState.TESTING
+        source.since = now
+        return Send(source.session, GetManifest(source.session, self._digest, self._manifest, len(self._pages)))
+
+    def _fits(self, message: ManifestPage) -> bool:
+        total = self._total or message.total
+        rest = total - message.page * MANIFEST_PAGE_BYTES
+        return message.total == total and len(message.data) == min(MANIFEST_PAGE_BYTES, rest)
+
+    def _refused(self, source: Source, reason: str, now: float, ban: bool = False) -> list[Effect]:
+        self._refusals[source.entry.peer] = f"{source.entry.name} {reason}"
+        effects: list[Effect] = []
+        if ban:
+            self._pool.ban(source.entry.peer, reason)
+            effects.append(Banned(source.entry.peer, source.entry.name, reason))
+        effects += self._next(source, now, retry=False)
+        if self._pool.known():
+            return effects
+        self._over = True
+        return [*effects, NoManifest("; ".join(list(self._refusals.values())[:3]))]
+
+    def _next(self, source: Source, now: float, retry: bool = True) -> list[Effect]:
+        self._pool.drop(source, now, retry)
+        return [Disconnect(source.session), *self._connect(now)]

@@ -1,0 +1,131 @@
+"""What a piece server has to give: shared items, growing downloads, and the seeds of both.
+
+Owns the open files behind swarms and answers for their manifests. Items are opened when somebody first asks for
+them, so a peer that shares thousands of things starts at once. Leaves who gets what to `node.uploads`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.content import Content
+from node.local_messages import Serve, SharedItem
+from node.seed_store import load_seed
+from protocol.bitfield import Bitfield
+from protocol.limits import MANIFEST_PAGE_BYTES
+from protocol.manifest import Manifest
+from protocol.messages import GetManifest, ManifestPage
+
+
+@dataclass(slots=True)
+class Book:
+    """Content that is open for reading. ``whole`` content is checked against its stamps at every read."""
+
+    manifest: Manifest
+    content: Content
+    bits: Bitfield
+    whole: bool
+
+
+class Shelf:
+    """Everything this process may serve, by content digest."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, SharedItem] = {}
+        self._partial: dict[str, Serve] = {}
+        self._books: dict[str, Book] = {}
+        self._seeds: dict[str, str] = {}
+
+    def put_item(self, item: SharedItem) -> bool:
+        """Whole content; takes the place of a download of the same content. True when an open book changed."""
+        if self._items.get(item.digest) == item:
+            return False
+        self._items[item.digest] = item
+        self._seeds[item.manifest] = item.seed_path
+        return self._close(item.digest)
+
+    def remove_item(self, digest: str) -> None:
+        """The whole content is no longer shared."""
+        item = self._items.pop(digest, None)
+        if item is not None:
+            self._seeds.pop(item.manifest, None)
+        self._close(digest)
+
+    def put_partial(self, serve: Serve) -> bool:
+        """A growing download, or the same one at its new place. True when it is served: not when the whole is."""
+        known = self._partial.get(serve.digest)
+        self._partial[serve.digest] = serve
+        self._seeds.setdefault(serve.manifest, serve.seed_path)
+        if serve.digest in self._items:
+            return False
+        book = self._books.get(serve.digest)
+        if book is not None and known is not None:
+            book.content.move(Path(serve.root))
+            book.bits = Bitfield.from_bytes(serve.bits, book.bits.size)
+        else:
+            self._close(serve.digest)
+        return True
+
+    def remove_partial(self, digest: str) -> bool:
+        """The download ended without the whole. True when nothing of it is left to serve."""
+        serve = self._partial.pop(digest, None)
+        if serve is None or digest in self._items:
+            return False
+        self._seeds.pop(serve.manifest, None)
+        self._close(digest)
+        return True
+
+    def items(self) -> list[str]:
+        return list(self._items)
+
+    def partials(self) -> list[str]:
+        return list(self._partial)
+
+    def open(self, digest: str) -> Book | None:
+        """The book of ``digest``, opened if need be; None when nothing of it is served.
+
+        Raises `SeedError`, `DiskError` or `OSError` when its seed or content cannot be opened.
+        """
+        book = self._books.get(digest)
+        if book is not None:
+            return book
+        item, serve = self._items.get(digest), self._partial.get(digest)
+        if item is not None:
+            manifest = load_seed(Path(item.seed_path))
+            content = Content(manifest, Path(item.root), item.stamps)
+            book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), whole=True)
+        elif serve is not None:
+            manifest = load_seed(Path(serve.seed_path))
+            bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
+            book = Book(manifest, Content(manifest, Path(serve.root), None), bits, whole=False)
+        else:
+            return None
+        self._books[digest] = book
+        return book
+
+    def manifest_page(self, request: GetManifest) -> ManifestPage:
+        """The page asked for, straight from the seed file; ``total`` 0 when that manifest is not here."""
+        path = self._seeds.get(request.manifest)
+        nothing = ManifestPage(request.session, request.page, 0, b"")
+        if path is None:
+            return nothing
+        try:
+            with Path(path).open("rb") as file:
+                total = os.fstat(file.fileno()).st_size
+                data = os.pread(file.fileno(), MANIFEST_PAGE_BYTES, request.page * MANIFEST_PAGE_BYTES)
+        except (OSError, OverflowError):
+            return nothing
+        return ManifestPage(request.session, request.page, total, data)
+
+    def close(self) -> None:
+        for digest in list(self._books):
+            self._close(digest)
+
+    def _close(self, digest: str) -> bool:
+        book = self._books.pop(digest, None)
+        if book is None:
+            return False
+        book.content.close()
+        return True

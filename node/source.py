@@ -1,0 +1,224 @@
+"""One source of a download, and the pool of all of them: who is known, connected, trusted. PROTOCOL.md, section 6.
+
+Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and never
+goes back to a banned peer. What is asked of a source, and what happens to its pieces, is up to `node.download`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from protocol.bitfield import Bitfield
+from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
+from protocol.messages import PieceServerRequest, SeederEntry
+
+RETRY_SECONDS_FIRST = 0.5
+RETRY_SECONDS_MAX = 5.0
+SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
+"""An idle source that leaves three Tests unanswered is gone."""
+SILENT_SENDING_SECONDS = 30.0
+"""A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a connection of its own for the session."""
+
+    session: int
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the session's connection; what was sent to it just before may still go out."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    session: int
+    message: PieceServerRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Banned:
+    """The peer did something no honest peer does; it is not used again in this download."""
+
+    peer: str
+    name: str
+    reason: str
+
+
+class SourceState(Enum):
+    CONNECTING = auto()
+    TESTING = auto()
+    READY = auto()
+    LATER = auto()
+    """It answered ``later``: tested again every `TEST_IDLE_SECONDS`."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """A piece that was accepted from a source and has not arrived: ``at`` is the moment of the Accept."""
+
+    piece: int
+    size: int
+    at: float
+
+
+@dataclass(slots=True)
+class Source:
+    """One session with one piece server."""
+
+    entry: SeederEntry
+    session: int
+    since: float
+    bits: Bitfield
+    state: SourceState = SourceState.CONNECTING
+    complete: bool = False
+    """How the picker counts it; see `Picker.source_has`."""
+    heard_at: float = 0.0
+    said_at: float = 0.0
+    revision: int = 0
+    want_at: float = float("-inf")
+    wanted: bool = False
+    """The last Want named at least one piece."""
+    dirty: bool = False
+    """What we want of it has changed since the last Want."""
+    held: bool = False
+    """We refused an offer because we were full: it waits for the next Want."""
+    slow_until: float = float("-inf")
+    """It lost a piece to a faster source: not asked before this moment while others can serve."""
+    claims: dict[int, Claim] = field(default_factory=dict)
+    """By offer number, oldest first."""
+    late: dict[int, Claim] = field(default_factory=dict)
+    """Claims that were given to others; they may still arrive."""
+    piece_seconds: float | None = None
+    """Moving average from Accept to arrival."""
+    received_bytes: int = 0
+
+    def measured(self, seconds: float) -> None:
+        """A piece took this long."""
+        old = self.piece_seconds
+        self.piece_seconds = seconds if old is None else old + 0.2 * (seconds - old)
+
+    def silence_allowed(self) -> float:
+        """Seconds without a word after which it is taken for gone."""
+        if not self.claims:
+            return SILENT_SECONDS
+        return max(
+            SILENT_SENDING_SECONDS if self.piece_seconds is None else SILENT_SECONDS, 4 * (self.piece_seconds or 0)
+        )
+
+
+class SourcePool:
+    """The sources of one download. ``sessions`` yields numbers unique within the process, ``limit`` bounds how many
+    there are at a time."""
+
+    def __init__(self, piece_count: int, sessions: Iterator[int], limit: int = SOURCES_PER_DOWNLOAD_COUNT_MAX) -> None:
+        self._piece_count = piece_count
+        self._limit = limit
+        self._sessions = sessions
+        self._known: dict[str, SeederEntry] = {}
+        self._banned: dict[str, str] = {}
+        self._failures: dict[str, int] = {}
+        self._retry_at: dict[str, float] = {}
+        self._active: dict[int, Source] = {}
+        self._peers: dict[str, int] = {}
+
+    # --- who there is ------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(list(self._active.values()))
+
+    def get(self, session: int) -> Source | None:
+        return self._active.get(session)
+
+    def of_peer(self, peer: str) -> Source | None:
+        session = self._peers.get(peer)
+        return None if session is None else self._active[session]
+
+    def ready(self) -> list[Source]:
+        return [source for source in self._active.values() if source.state is SourceState.READY]
+
+    def known(self) -> list[str]:
+        """Peers that may be connected to, now or later."""
+        return [peer for peer in self._known if peer not in self._banned]
+
+    @property
+    def banned(self) -> dict[str, str]:
+        """Peer id to what it did."""
+        return dict(self._banned)
+
+    # --- who comes and goes ------------------------------------------------------------------------------
+
+    def learn(self, entries: Iterable[SeederEntry]) -> None:
+        """A lookup or the roster names these sources; a new endpoint of a known peer clears its failures."""
+        for entry in entries:
+            known = self._known.get(entry.peer)
+            if known is None or known.endpoint != entry.endpoint:
+                self._failures.pop(entry.peer, None)
+                self._retry_at.pop(entry.peer, None)
+            self._known[entry.peer] = entry
+
+    def forget(self, peer: str) -> None:
+        """The peer left the network or no longer has the content: do not go back to it unless named again."""
+        self._known.pop(peer, None)
+
+    def connect(self, now: float) -> list[Source]:
+        """Open new sessions with whoever is known, idle and due; at most ``limit`` in all."""
+        opened: list[Source] = []
+        for peer, entry in self._known.items():
+            if len(self._active) >= self._limit:
+                break
+            if peer in self._peers or peer in self._banned or self._retry_at.get(peer, now) > now:
+                continue
+            source = Source(entry, next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
+            self._active[source.session] = source
+            self._peers[peer] = source.session
+            opened.append(source)
+        return opened
+
+    def answered(self, source: Source) -> None:
+        """It told us what it has: earlier failures are forgiven."""
+        self._failures.pop(source.entry.peer, None)
+
+    def drop(self, source: Source, now: float, retry: bool = True) -> None:
+        """End the session; with ``retry`` the peer is tried again later, each time a little later."""
+        del self._active[source.session]
+        del self._peers[source.entry.peer]
+        if not retry:
+            self.forget(source.entry.peer)
+            return
+        failures = self._failures.get(source.entry.peer, 0)
+        self._failures[source.entry.peer] = failures + 1
+        self._retry_at[source.entry.peer] = now + min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(failures, 10))
+
+    def ban(self, peer: str, reason: str) -> None:
+        """Never connect to the peer again in this download."""
+        self._banned[peer] = reason
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def unresponsive(self, now: float) -> list[Source]:
+        """Sources that did not answer in time."""
+        gone = []
+        for source in self._active.values():
+            if source.state in (SourceState.CONNECTING, SourceState.TESTING):
+                late = now - source.since >= TEST_TIMEOUT_SECONDS
+            else:
+                late = now - source.heard_at >= source.silence_allowed()
+            if late:
+                gone.append(source)
+        return gone
+
+    def to_test(self, now: float) -> list[Source]:
+        """Sources we have said nothing to for so long that they must be tested again."""
+        return [
+            source
+            for source in self._active.values()
+            if source.state in (SourceState.READY, SourceState.LATER) and now - source.said_at >= TEST_IDLE_SECONDS
+        ]

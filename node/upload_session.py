@@ -1,0 +1,62 @@
+"""The records that `node.uploads` keeps: a swarm, a receiver's session in it, and what the session was promised.
+
+Pure data. All rules are in `node.uploads`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from protocol.bitfield import Bitfield
+
+SessionKey = tuple[bytes, int]
+"""The receiver's route (its identity at our ROUTER) and its session number."""
+
+
+@dataclass(slots=True)
+class Swarm:
+    """Content this process serves. ``sent[i]`` counts how often piece ``i`` was promised or sent."""
+
+    digest: str
+    have: Bitfield
+    length: int
+    piece_length: int
+    sent: list[int]
+    sessions: dict[SessionKey, Session] = field(default_factory=dict)
+    sent_bytes: int = 0
+
+    def piece_size(self, piece: int) -> int:
+        return min(self.piece_length, self.length - piece * self.piece_length)
+
+
+@dataclass(slots=True)
+class Promise:
+    """A piece offered to a session: ``accepted_at`` and ``sent_at`` are None until then."""
+
+    piece: int
+    size: int
+    offered_at: float
+    accepted: bool = False
+    sent_at: float | None = None
+
+
+@dataclass(slots=True)
+class Session:
+    route: bytes
+    number: int
+    swarm: Swarm
+    heard_at: float
+    revision: int = 0
+    wanted: dict[int, int] = field(default_factory=dict)
+    """Piece to its place in the receiver's order."""
+    promises: dict[int, Promise] = field(default_factory=dict)
+    """By offer number, in the order offered."""
+    delivered: set[int] = field(default_factory=set)
+    """Pieces it confirmed: no need to tell it that we have them."""
+    news: list[int] = field(default_factory=list)
+    """Pieces we got that it has not been told of."""
+    stalled: bool = False
+
+    @property
+    def key(self) -> SessionKey:
+        return self.route, self.number

@@ -1,0 +1,404 @@
+"""What a piece server sends to whom: sessions, offers, slots. PROTOCOL.md, section 6.
+
+Pure: `Uploads.handle` takes a message and the time and returns effects; the shell sends, reads the disk and calls
+back. Owns the sessions of all swarms and the uplink they share. Leaves manifests and the bytes of pieces to the
+shell.
+
+The source chooses. Of what a receiver wants it offers the piece it has sent least often, then the one the receiver
+likes best; receivers take turns. At most ``slots`` pieces are being sent at a time and as many again are offered
+ahead of them, so that the handshake costs no idle time yet little is promised in advance. A piece counts as being
+sent until its receiver says `Received`. A receiver that stalls gives its slot back, and what is queued for it counts
+against a budget of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from node.rate_limit import TokenBucket
+from node.upload_session import Promise, Session, SessionKey, Swarm
+from protocol.bitfield import Bitfield
+from protocol.limits import (
+    HAVE_COUNT_MAX,
+    OFFER_EXPIRY_SECONDS,
+    SESSION_SILENT_SECONDS,
+    SESSIONS_COUNT_MAX,
+    STALLED_BYTES_MAX,
+)
+from protocol.messages import (
+    Accept,
+    Bye,
+    Have,
+    NoSession,
+    NotHeld,
+    Offer,
+    Received,
+    Refuse,
+    Status,
+    Test,
+    Want,
+)
+
+STALL_FACTOR = 3.0
+STALL_SECONDS_MIN = 2.0
+"""A receiver has stalled when it takes this much longer than expected, and at least this long."""
+HAVE_DELAY_SECONDS_MAX = 0.05
+CHECK_SECONDS = 0.5
+"""How often sessions are looked over for expired offers, stalls and silence."""
+PIECE_SECONDS_FIRST = 0.02
+"""Estimate of a piece's time before the first one was measured."""
+
+UploadRequest = Test | Want | Accept | Refuse | Received | Bye
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send ``message`` to ``route``."""
+
+    route: bytes
+    message: Status | Offer | NotHeld | Have | NoSession
+
+
+@dataclass(frozen=True, slots=True)
+class SendPiece:
+    """Read ``piece`` and send it to ``route`` under ``offer``; on failure call `Uploads.piece_unreadable`."""
+
+    route: bytes
+    session: int
+    offer: int
+    digest: str
+    piece: int
+
+
+Effect = Reply | SendPiece
+
+
+class Uploads:
+    """All sessions of one piece server. ``slots`` pieces are sent at a time; ``rate`` is in bytes a second, 0 unlimited."""
+
+    def __init__(self, slots: int, rate: float, now: float) -> None:
+        self.slots = slots
+        self.serving = True
+        self._bucket = TokenBucket(rate, now)
+        self._swarms: dict[str, Swarm] = {}
+        self._sessions: dict[SessionKey, Session] = {}
+        self._turns: deque[SessionKey] = deque()
+        self._offers = 0
+        self._sending = 0
+        self._ahead = 0
+        self._ready: deque[tuple[SessionKey, int]] = deque()
+        self._stalled_bytes = 0
+        self._piece_seconds = PIECE_SECONDS_FIRST
+        self._news_at: float | None = None
+        self._check_at = now
+
+    # --- what is served ----------------------------------------------------------------------------------
+
+    def serve(self, digest: str, have: Bitfield, length: int, piece_length: int) -> None:
+        """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay."""
+        swarm = self._swarms.get(digest)
+        if swarm is None:
+            self._swarms[digest] = Swarm(digest, have, length, piece_length, [0] * have.size)
+            return
+        if swarm.have is have:
+            return
+        news = [piece for piece in have.indices() if piece not in swarm.have]
+        swarm.have = have
+        for session in swarm.sessions.values():
+            session.news.extend(piece for piece in news if piece not in session.delivered)
+
+    def held(self, digest: str, pieces: list[int], now: float) -> list[Effect]:
+        """``pieces`` of a partial download are verified and on disk now: tell its sessions, at once when due."""
+        swarm = self._swarms.get(digest)
+        if swarm is None:
+            return []
+        for piece in pieces:
+            swarm.have.set(piece)
+        for session in swarm.sessions.values():
+            session.news.extend(piece for piece in pieces if piece not in session.delivered)
+        if self._news_at is None:
+            self._news_at = now + min(HAVE_DELAY_SECONDS_MAX, self._piece_seconds / 4)
+        return self.tick(now)
+
+    def withdraw(self, digest: str) -> list[Effect]:
+        """Stop serving ``digest``; its sessions are told."""
+        swarm = self._swarms.pop(digest, None)
+        if swarm is None:
+            return []
+        sessions = list(swarm.sessions.values())
+        for session in sessions:
+            self._drop(session)
+        return [Reply(session.route, Status(session.number, "no", b"", 0)) for session in sessions]
+
+    def set_serving(self, serving: bool) -> list[Effect]:
+        """Pause or resume everything: while paused every `Test` is answered with ``later``."""
+        self.serving = serving
+        if serving:
+            return []
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            self._drop(session)
+        return [Reply(session.route, Status(session.number, "later", b"", 0)) for session in sessions]
+
+    # --- figures for reports -----------------------------------------------------------------------------
+
+    def sent_bytes(self) -> dict[str, int]:
+        return {swarm.digest: swarm.sent_bytes for swarm in self._swarms.values()}
+
+    def sessions_of(self, digest: str) -> int:
+        swarm = self._swarms.get(digest)
+        return len(swarm.sessions) if swarm else 0
+
+    @property
+    def queued_pieces(self) -> int:
+        return self._sending + len(self._ready)
+
+    # --- events ------------------------------------------------------------------------------------------
+
+    def handle(self, route: bytes, message: UploadRequest, now: float) -> list[Effect]:
+        """One message of a receiver."""
+        if isinstance(message, Test):
+            return self._test(route, message, now)
+        session = self._sessions.get((route, message.session))
+        if session is None:
+            return [] if isinstance(message, Bye) else [Reply(route, NoSession(message.session))]
+        session.heard_at = now
+        if isinstance(message, Want):
+            self._want(session, message)
+        elif isinstance(message, Accept):
+            self._accept(session, message, now)
+        elif isinstance(message, Refuse):
+            self._refuse(session, message)
+        elif isinstance(message, Received):
+            self._received(session, message, now)
+        else:
+            self._drop(session)
+        return self._fill(now)
+
+    def piece_unreadable(self, route: bytes, session: int, offer: int, now: float) -> list[Effect]:
+        """A `SendPiece` could not be done: the piece is taken off the bitfield and the receiver is told."""
+        found = self._sessions.get((route, session))
+        if found is None or offer not in found.promises:
+            return []
+        piece = found.promises[offer].piece
+        self._end_promise(found, offer)
+        found.swarm.have.clear(piece)
+        return [Reply(route, NotHeld(session, piece)), *self._fill(now)]
+
+    def unreachable(self, route: bytes, session: int, now: float) -> list[Effect]:
+        """libzmq could not take a message for ``route``: its connection is gone or full. Forget the session."""
+        found = self._sessions.get((route, session))
+        if found is None:
+            return []
+        self._drop(found)
+        return self._fill(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due: expire offers and sessions, notice stalls, tell news, send what the rate limit held back."""
+        if now >= self._check_at:
+            self._check_at = now + CHECK_SECONDS
+            for session in list(self._sessions.values()):
+                self._check_session(session, now)
+        return [*self._tell_news(now), *self._fill(now)]
+
+    def next_deadline(self, now: float) -> float | None:
+        """When `tick` should be called next; None while there is no session."""
+        if not self._sessions:
+            return None
+        due = self._check_at
+        if self._news_at is not None:
+            due = min(due, self._news_at)
+        if self._ready:
+            due = min(due, max(now, self._bucket.ready_at(now)))
+        return due
+
+    # --- one kind of message each ------------------------------------------------------------------------
+
+    def _test(self, route: bytes, message: Test, now: float) -> list[Effect]:
+        key = (route, message.session)
+        swarm = self._swarms.get(message.digest)
+        session = self._sessions.get(key)
+        if session is not None and session.swarm is not swarm:
+            self._drop(session)
+            session = None
+        if not self.serving:
+            return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
+        if swarm is None:
+            return [Reply(route, Status(message.session, "no", b"", self.queued_pieces))]
+        if session is None:
+            if len(self._sessions) >= SESSIONS_COUNT_MAX:
+                return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
+            session = Session(route, message.session, swarm, now)
+            self._sessions[key] = swarm.sessions[key] = session
+            self._turns.append(key)
+        session.heard_at = now
+        session.news.clear()
+        state = Status(message.session, "complete", b"", self.queued_pieces)
+        if not swarm.have.full:
+            state = Status(message.session, "partial", swarm.have.to_bytes(), self.queued_pieces)
+        return [Reply(route, state), *self._fill(now)]
+
+    def _want(self, session: Session, message: Want) -> None:
+        if message.revision <= session.revision:
+            return
+        session.revision = message.revision
+        promised = {promise.piece for promise in session.promises.values()}
+        have = session.swarm.have
+        session.wanted = {
+            piece: place
+            for place, piece in enumerate(message.pieces)
+            if piece < have.size and piece in have and piece not in promised
+        }
+
+    def _accept(self, session: Session, message: Accept, now: float) -> None:
+        promise = session.promises.get(message.offer)
+        if promise is None or promise.accepted:
+            return
+        promise.accepted = True
+        promise.offered_at = now
+        self._ready.append((session.key, message.offer))
+
+    def _refuse(self, session: Session, message: Refuse) -> None:
+        promise = session.promises.get(message.offer)
+        if promise is None or promise.accepted:
+            return
+        session.swarm.sent[promise.piece] -= 1
+        self._end_promise(session, message.offer)
+        if message.reason == "full":
+            session.wanted.clear()
+
+    def _received(self, session: Session, message: Received, now: float) -> None:
+        promise = session.promises.get(message.offer)
+        if promise is None or promise.sent_at is None:
+            return
+        self._piece_seconds += 0.1 * (now - promise.sent_at - self._piece_seconds)
+        session.delivered.add(promise.piece)
+        self._end_promise(session, message.offer)
+        if session.stalled and not any(p.sent_at is not None for p in session.promises.values()):
+            session.stalled = False
+
+    # --- the uplink --------------------------------------------------------------------------------------
+
+    def _fill(self, now: float) -> list[Effect]:
+        """Start what the free slots allow: first send what was accepted, then offer ahead."""
+        effects: list[Effect] = []
+        while self._ready and self._sending < self.slots and self._bucket.ready_at(now) <= now:
+            key, offer = self._ready.popleft()
+            session = self._sessions[key]
+            promise = session.promises[offer]
+            self._ahead -= 1
+            self._sending += 1
+            promise.sent_at = now
+            self._bucket.spend(promise.size, now)
+            session.swarm.sent_bytes += promise.size
+            effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
+        while self._ahead < self.slots:
+            receiver = self._next_in_turn()
+            if receiver is None:
+                break
+            effects.append(self._offer(receiver, now))
+        return effects
+
+    def _next_in_turn(self) -> Session | None:
+        """The next receiver that wants something and may be promised one more piece."""
+        active = sum(1 for session in self._sessions.values() if session.wanted and not session.stalled)
+        share = max(1, 2 * self.slots // active) if active else 1
+        for _ in range(len(self._turns)):
+            key = self._turns[0]
+            self._turns.rotate(-1)
+            session = self._sessions[key]
+            if session.wanted and not session.stalled and len(session.promises) < max(2, share):
+                return session
+        return None
+
+    def _offer(self, session: Session, now: float) -> Effect:
+        sent, wanted = session.swarm.sent, session.wanted
+        piece = min(wanted, key=lambda index: (sent[index], wanted[index]))
+        del wanted[piece]
+        sent[piece] += 1
+        self._offers += 1
+        self._ahead += 1
+        session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
+        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece))
+
+    def _end_promise(self, session: Session, offer: int) -> None:
+        """Take a promise off the books and give back what it held: a slot, a place ahead, or stalled bytes."""
+        promise = session.promises.pop(offer)
+        if promise.sent_at is None:
+            self._ahead -= 1
+            if promise.accepted:
+                self._ready.remove((session.key, offer))
+        elif session.stalled:
+            self._stalled_bytes -= promise.size
+        else:
+            self._sending -= 1
+
+    def _drop(self, session: Session) -> None:
+        for offer in list(session.promises):
+            self._end_promise(session, offer)
+        del self._sessions[session.key]
+        del session.swarm.sessions[session.key]
+        self._turns.remove(session.key)
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def _check_session(self, session: Session, now: float) -> None:
+        if now - session.heard_at > SESSION_SILENT_SECONDS:
+            self._drop(session)
+            return
+        expired = [
+            offer
+            for offer, promise in session.promises.items()
+            if not promise.accepted and now - promise.offered_at > OFFER_EXPIRY_SECONDS
+        ]
+        for offer in expired:
+            session.swarm.sent[session.promises[offer].piece] -= 1
+            self._end_promise(session, offer)
+        if expired:
+            session.wanted.clear()
+        patience = max(STALL_SECONDS_MIN, STALL_FACTOR * self._piece_seconds)
+        under_way = [promise for promise in session.promises.values() if promise.sent_at is not None]
+        if under_way and not session.stalled and now - (under_way[0].sent_at or now) > patience:
+            self._stall(session, under_way)
+
+    def _stall(self, session: Session, under_way: list[Promise]) -> None:
+        session.stalled = True
+        self._sending -= len(under_way)
+        self._stalled_bytes += sum(promise.size for promise in under_way)
+        for offer in [number for number, promise in session.promises.items() if promise.sent_at is None]:
+            session.swarm.sent[session.promises[offer].piece] -= 1
+            self._end_promise(session, offer)
+        if self._stalled_bytes > STALLED_BYTES_MAX:
+            self._drop(session)
+
+    def _tell_news(self, now: float) -> list[Effect]:
+        if self._news_at is None or now < self._news_at:
+            return []
+        self._news_at = None
+        effects: list[Effect] = []
+        for session in self._sessions.values():
+            for start in range(0, len(session.news), HAVE_COUNT_MAX):
+                batch = session.news[start : start + HAVE_COUNT_MAX]
+                effects.append(Reply(session.route, Have(session.number, batch)))
+            session.news.clear()
+        return effects
+
+    # --- for tests and the simulator ---------------------------------------------------------------------
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError when the books do not agree with each other."""
+        promises = [(s, p) for s in self._sessions.values() for p in s.promises.values()]
+        assert self._sending == sum(1 for s, p in promises if p.sent_at is not None and not s.stalled)
+        assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
+        assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
+        assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
+        assert 0 <= self._sending <= self.slots
+        assert 0 <= self._ahead <= self.slots
+        assert self._stalled_bytes <= STALLED_BYTES_MAX
+        assert sorted(self._turns) == sorted(self._sessions)
+        for swarm in self._swarms.values():
+            assert all(count >= 0 for count in swarm.sent)
+            assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
+        for session in self._sessions.values():
+            assert not set(session.wanted) & {p.piece for p in session.promises.values()}
