@@ -1,0 +1,204 @@
+"""The peer a command talks to: the one that runs on the data directory, or one in the foreground.
+
+Owns the options every command shares, the connection to the running peer, and the life of a foreground peer.
+Knows no click and prints nothing, so that commands can be tested with a `Services` of fakes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from node.config import PeerSettings
+from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from protocol.errors import EXIT_CODES, NetworkError, RefusedError
+
+REQUEST_SECONDS = 10.0
+"""How long the agent may take to answer; list and peers make it ask the tracker first."""
+START_SECONDS = 15.0
+"""How long a foreground peer may take until its agent answers."""
+POLL_SECONDS = 0.05
+
+R = TypeVar("R")
+
+
+class Client(Protocol):
+    """What `node.api_client.ApiClient` is to the commands."""
+
+    def request(self, message: ApiRequest, timeout: float) -> ApiReply: ...
+    def close(self) -> None: ...
+
+
+class Foreground(Protocol):
+    """What `node.peer.ForegroundPeer` is to the commands."""
+
+    def start(self) -> None: ...
+    def poll(self, timeout: float) -> int | None: ...
+    def stop(self) -> None: ...
+
+
+class Options(msgspec.Struct):
+    """The options every command shares, as given on the command line; empty means not given."""
+
+    config: str = ""
+    data_dir: str = ""
+    tracker: str = ""
+    listen: str = ""
+    name: str = ""
+    quiet: bool = False
+    json: bool = False
+
+    def settings(self) -> PeerSettings:
+        """The configuration file with the command line's values on top; raises `ConfigError`."""
+        from service.config import load_settings
+
+        settings = load_settings(Path(self.config), PeerSettings) if self.config else PeerSettings()
+        given = {key: getattr(self, key) for key in ("data_dir", "tracker", "listen", "name") if getattr(self, key)}
+        if not given:
+            return settings
+        return with_values(settings, given)
+
+
+def with_values(settings: PeerSettings, given: dict[str, str]) -> PeerSettings:
+    """``settings`` with the options ``given``, checked as the file's keys are; raises `ConfigError`."""
+    from protocol.errors import ConfigError
+
+    try:
+        return msgspec.structs.replace(settings, **given)
+    except ValueError as error:
+        raise ConfigError(f"command line: {error}") from None
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What the commands need from outside; tests give their own. ``clock`` is monotonic seconds."""
+
+    client: Callable[[Path], Client]
+    foreground: Callable[[PeerSettings], Foreground]
+    run_peer: Callable[[PeerSettings], int]
+    clock: Callable[[], float] = time.monotonic
+    wait: Callable[[float], None] = time.sleep
+
+
+class Session:
+    """An open conversation with a running peer. ``foreground``: the peer lives as long as this command."""
+
+    def __init__(self, client: Client, services: Services, peer: Foreground | None) -> None:
+        self._client = client
+        self._services = services
+        self._peer = peer
+        self._ids = 0
+
+    @property
+    def foreground(self) -> bool:
+        return self._peer is not None
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._services.clock()
+
+    def next_id(self) -> int:
+        self._ids += 1
+        return self._ids
+
+    def request(self, message: ApiRequest, kind: type[R], timeout: float = REQUEST_SECONDS) -> R:
+        """The reply of type ``kind``; an `ApiError` is raised as `RefusedError`, no answer as `NetworkError`."""
+        reply = self._client.request(message, timeout)
+        if isinstance(reply, ApiError):
+            raise refused(reply.code, reply.detail)
+        if not isinstance(reply, kind):
+            raise NetworkError(f"the peer answered {type(message).__name__} with {type(reply).__name__}; restart it")
+        return reply
+
+    def status(self) -> StatusReport:
+        return self.request(ApiGetStatus(self.next_id()), StatusReport)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before the next look at the peer. A foreground peer that ended is a `NetworkError`."""
+        if self._peer is None:
+            self._services.wait(seconds)
+        elif self._peer.poll(seconds) is not None:
+            raise NetworkError("the peer of this command ended; its own messages above say why")
+
+
+def refused(code: str, detail: str) -> RefusedError:
+    """The error a peer reported as words, with the exit code that goes with them."""
+    error = RefusedError(code, detail)
+    error.exit_code = EXIT_CODES.get(code, 1)
+    return error
+
+
+@contextlib.contextmanager
+def running_peer(options: Options, services: Services) -> Iterator[Session]:
+    """A session with the peer that runs on the data directory; `NetworkError` when there is none."""
+    client = services.client(options.settings().data_path)
+    try:
+        yield Session(client, services, None)
+    finally:
+        client.close()
+
+
+@contextlib.contextmanager
+def any_peer(options: Options, services: Services) -> Iterator[Session]:
+    """A session with the running peer or, where none runs, with one that lives in the foreground until the end."""
+    settings = options.settings()
+    client = find_client(settings.data_path, services)
+    if client is not None:
+        try:
+            yield Session(client, services, None)
+        finally:
+            client.close()
+        return
+    quieter = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level="warning"))
+    peer = services.foreground(quieter)
+    with _orderly_end(peer):
+        peer.start()
+        client = _await_client(settings.data_path, peer, services)
+        try:
+            yield Session(client, services, peer)
+        finally:
+            client.close()
+
+
+def find_client(data_dir: Path, services: Services) -> Client | None:
+    """A client of the peer that runs on ``data_dir``, None when none runs."""
+    try:
+        return services.client(data_dir)
+    except NetworkError:
+        return None
+
+
+def _await_client(data_dir: Path, peer: Foreground, services: Services) -> Client:
+    deadline = services.clock() + START_SECONDS
+    while services.clock() < deadline:
+        if peer.poll(POLL_SECONDS) is not None:
+            raise NetworkError("the peer of this command could not start; its own messages above say why")
+        client = find_client(data_dir, services)
+        if client is not None:
+            return client
+    raise NetworkError(f"the peer of this command did not answer within {START_SECONDS:.0f} s")
+
+
+@contextlib.contextmanager
+def _orderly_end(peer: Foreground) -> Iterator[None]:
+    """However the block ends, SIGTERM included, the peer leaves the network in order."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            peer.stop()
+        finally:
+            signal.signal(signal.SIGINT, impatient)
+            signal.signal(signal.SIGTERM, before)

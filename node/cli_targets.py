@@ -1,0 +1,94 @@
+"""What a person names on the command line: paths to share, targets to get, a directory to put them in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from protocol.errors import DiskError, NotFoundError, SeedError
+from protocol.limits import MANIFEST_BYTES_MAX
+
+LINK_SCHEME = "zswarm://"
+SEED_SUFFIX = ".seed"
+
+
+class GetTarget(Struct, frozen=True):
+    """``text`` as given; ``seed`` the canonical manifest when it is a seed file, else empty; ``hint`` is added to
+    the error when nobody has it."""
+
+    text: str
+    seed: bytes = b""
+    hint: str = ""
+
+
+def absolute_path(path: str) -> Path:
+    """``path`` from the current directory, ``~`` expanded, symlinks kept: a shared link keeps its name."""
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
+
+
+def existing_path(path: str) -> Path:
+    """`absolute_path` of something that exists; `NotFoundError` otherwise."""
+    found = absolute_path(path)
+    if not os.path.lexists(found):
+        raise NotFoundError(f"{path}: no such file or directory")
+    return found
+
+
+def prepare_directory(place: Path) -> Path:
+    """``place`` as an existing directory, made if missing; `DiskError` when that cannot be."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DiskError(f"{place} is a file; -o takes the directory to put the download in") from None
+    except OSError as error:
+        raise DiskError(f"cannot make directory {place}: {error.strerror}") from error
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise DiskError(f"cannot write to {place}; choose another directory with -o")
+    return place
+
+
+def read_target(text: str) -> GetTarget:
+    """A seed file if there is one of that name, otherwise a link, digest or name.
+
+    A file that is no seed is an error only where ``text`` cannot be anything else: `SeedError`.
+    """
+    from protocol.link import parse_link
+
+    if text.startswith(LINK_SCHEME):
+        parse_link(text)
+        return GetTarget(text)
+    path = Path(text).expanduser()
+    must_be_file = "/" in text or text.endswith(SEED_SUFFIX)
+    if not path.is_file():
+        if "/" in text:
+            raise NotFoundError(f"{text}: no such seed file")
+        return GetTarget(text)
+    try:
+        return GetTarget(text, seed=_canonical(path))
+    except SeedError as error:
+        if must_be_file:
+            raise SeedError(f"{text}: not a seed that can be used: {error}") from None
+        return GetTarget(text, hint=f" (the file of that name here is no seed: {error})")
+
+
+def read_seed_file(path: Path) -> bytes:
+    """The bytes of a seed file, any format; `SeedError` when it is larger than any seed, `NotFoundError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MANIFEST_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DiskError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MANIFEST_BYTES_MAX:
+        raise SeedError(f"larger than any seed ({MANIFEST_BYTES_MAX >> 20} MiB)")
+    return data
+
+
+def _canonical(path: Path) -> bytes:
+    from protocol.manifest import encode_manifest
+    from protocol.seed_formats import parse_seed
+
+    return encode_manifest(parse_seed(read_seed_file(path)))
