@@ -1,0 +1,54 @@
+"""What can go wrong between us and a disk, as errors a person can act on.
+
+All are `protocol.errors.DiskError` except `StoppedError`. `disk_error` is the one place where an ``OSError`` is
+translated; callers name what they were doing.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from protocol.errors import DiskError, ZswarmError
+
+
+class NoSpaceError(DiskError):
+    """The file system of a download is full, or would be. What is verified is kept; ``needed`` and ``available``
+    are bytes (``needed`` 0: not known, a write failed)."""
+
+    def __init__(self, detail: str, needed: int = 0, available: int = 0) -> None:
+        super().__init__(detail)
+        self.needed = needed
+        self.available = available
+
+
+class ContentChangedError(DiskError):
+    """Shared content is no longer what was hashed: a file is gone, or has another size, time or inode."""
+
+
+class NotThereError(DiskError):
+    """Bytes of a growing download that are not on disk (yet)."""
+
+
+class StoppedError(ZswarmError):
+    """Long work ended early because its caller's ``cancelled`` said so."""
+
+    code = "cancelled"
+
+
+def disk_error(error: OSError, doing: str, path: Path | str) -> DiskError:
+    """``error`` as a `DiskError` (`NoSpaceError` when the disk or a quota is full) that says ``doing`` and ``path``."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kind = "quota is used up" if error.errno == errno.EDQUOT else "disk is full"
+        return NoSpaceError(f"cannot {doing} {path}: the {kind}; free some space, what is verified is kept")
+    if error.errno == errno.EFBIG:
+        return DiskError(f"cannot {doing} {path}: the file is too large for this file system")
+    return DiskError(f"cannot {doing} {path}: {error.strerror or error}")
+
+
+def no_space(directory: Path | str, needed: int, available: int) -> NoSpaceError:
+    """``needed`` bytes do not fit into the ``available`` ones of ``directory``'s file system."""
+    from service.units import format_bytes
+
+    detail = f"not enough space in {directory}: {format_bytes(needed)} needed, {format_bytes(available)} available"
+    return NoSpaceError(detail, needed, available)
