@@ -1,0 +1,398 @@
+"""The registrar's conversations with peers (PROTOCOL.md, registrar). Pure; the only writer of the registry.
+
+Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. What a
+peer is told when it and the registrar disagree: `Rejoin` when it is no member here, `ListRequest` when its list is
+of another version, `Error` when the fault is its own. Any request may be repeated: its effect is there once.
+
+Left to others: which numbers and announcements a change has (`broker.ledger`), half-done lists
+(`broker.list_transfers`), leases (`broker.sessions`), the lookups (`broker.link_feed`).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
+from broker.endpoints import seen_endpoint
+from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
+from broker.ledger import Ledger
+from broker.link_messages import FromLookup
+from broker.list_transfers import ListTransfer, ListTransfers
+from broker.registry import Member
+from broker.sessions import Session, Sessions
+from protocol import limits as lim
+from protocol.errors import ProtocolError, SeedError
+from protocol.messages import (
+    Entry,
+    Error,
+    FileList,
+    Goodbye,
+    Heartbeat,
+    Holding,
+    Join,
+    Leave,
+    ListRequest,
+    Ok,
+    PageOk,
+    RegistrarReply,
+    RegistrarRequest,
+    Rejoin,
+    Transfer,
+    TransferState,
+    Update,
+    Welcome,
+)
+from protocol.names import check_name
+
+HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
+    ("requesting", None): "requesting",
+    ("requesting", "requesting"): "requesting",
+    ("requesting", "partial"): "partial",
+    ("requesting", "whole"): "whole",
+    ("started", None): "partial",
+    ("started", "requesting"): "partial",
+    ("started", "partial"): "partial",
+    ("started", "whole"): "whole",
+    ("finished", None): "whole",
+    ("finished", "requesting"): "whole",
+    ("finished", "partial"): "whole",
+    ("finished", "whole"): "whole",
+    ("failed", None): None,
+    ("failed", "requesting"): None,
+    ("failed", "partial"): None,
+    ("failed", "whole"): "whole",
+}
+"""What a peer is to a swarm after a transfer report; None is nothing. A download only adds to what is there: a late
+or repeated report takes nothing back, only lists do."""
+
+
+class Terms(NamedTuple):
+    """What the tracker tells and grants its peers. ``roster`` and ``lookups`` as peers are to dial them."""
+
+    lease_seconds: float
+    heartbeat_seconds: float
+    peers_max: int
+    roster: str
+    lookups: tuple[str, ...]
+
+
+class Registrar:
+    """One start of the registrar: ``epoch`` must differ from (be above) that of any earlier start."""
+
+    def __init__(self, terms: Terms, epoch: int, now: float) -> None:
+        self._terms = terms
+        self._ledger = Ledger(epoch, settled_at=now + terms.lease_seconds)
+        self.registry = self._ledger.registry
+        self._sessions = Sessions(terms.lease_seconds)
+        self._transfers = ListTransfers()
+        self._loads: dict[str, int] = {}
+        """Loads told since the last beat."""
+        self._beat_at = now
+        self._ticked_at = now
+        self._expire_from = now
+        self._serving = False
+
+    @property
+    def seq(self) -> int:
+        """The number of the last change."""
+        return self._ledger.seq
+
+    # --- events ------------------------------------------------------------------------------------------
+
+    def handle(self, route: bytes, address: str, message: RegistrarRequest, now: float) -> list[RegistrarEffect]:
+        """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers."""
+        session = self._sessions.get(message.peer)
+        if session is not None:
+            if not session.accepts(message.token):
+                return [Reply(route, self._wrong_token(message))]
+            self._sessions.renew(message.peer, now)
+        effects: list[RegistrarEffect] = []
+        reply = self._converse(address, message, session, now, effects)
+        effects.append(Reply(route, reply))
+        return effects
+
+    def handle_link(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
+        """A lookup at ``route`` of the link socket says something."""
+        effects = self._ledger.feed.handle(route, message, now)
+        if not self._serving and self._ledger.feed.following >= len(self._terms.lookups):
+            self._serving = True
+            effects.append(Serving())
+        return effects
+
+    def undeliverable(self, effect: SendLookup) -> list[RegistrarEffect]:
+        """``effect`` could not be sent."""
+        return self._ledger.feed.lost(effect.route)
+
+    def next_deadline(self) -> float:
+        """When `tick` is due."""
+        deadlines = [self._beat_at, self._transfers.next_deadline()]
+        lease = self._sessions.next_deadline()
+        if lease is not None:
+            deadlines.append(max(lease, self._expire_from))
+        return min(at for at in deadlines if at is not None)
+
+    def tick(self, now: float) -> list[RegistrarEffect]:
+        """Beat, and forget who has been silent for a lease."""
+        if now - self._ticked_at > self._terms.lease_seconds / 3:
+            # This process itself stood still (overload, suspended machine): heartbeats lie unread in its sockets.
+            self._expire_from = now + self._terms.lease_seconds
+        self._ticked_at = now
+        effects: list[RegistrarEffect] = []
+        if now >= self._beat_at:
+            self._beat_at = now + lim.ROSTER_BEAT_SECONDS
+            loads = [LoadSet(peer, load) for peer, load in self._loads.items()]
+            self._loads.clear()
+            effects += [*self._ledger.commit_loads(loads, now), self._ledger.beat(), *self._ledger.feed.beat(now)]
+        if now >= self._expire_from:
+            for peer in self._sessions.expired(now):
+                effects += self._remove(peer, expired=True, now=now)
+        self._transfers.expire(now)
+        return effects
+
+    # --- conversations -----------------------------------------------------------------------------------
+
+    def _converse(
+        self,
+        address: str,
+        message: RegistrarRequest,
+        session: Session | None,
+        now: float,
+        effects: list[RegistrarEffect],
+    ) -> RegistrarReply:
+        """The reply to ``message``; whatever else it causes is added to ``effects``."""
+        match message:
+            case Join():
+                return self._join(message, address, now)
+            case FileList():
+                return self._file_list(message, session, now, effects)
+            case Leave():
+                self._transfers.drop((message.peer, message.token))
+                if session is not None:
+                    effects += self._remove(message.peer, expired=False, now=now)
+                return Goodbye(message.id, self._ledger.epoch, self.seq)
+        if session is None:
+            return Rejoin(message.id)
+        match message:
+            case Heartbeat():
+                return self._heartbeat(message, session, now)
+            case Update():
+                return self._update(message, session, now, effects)
+            case Transfer():
+                return self._transfer(message, now, effects)
+
+    def _join(self, message: Join, address: str, now: float) -> RegistrarReply:
+        if message.peer not in self.registry.members and len(self.registry.members) >= self._terms.peers_max:
+            return Error(message.id, "full", f"the tracker has its limit of {self._terms.peers_max} peers (peers_max)")
+        if message.name and not message.name.isprintable():
+            return Error(message.id, "bad_name", "a peer's name is printable text on one line")
+        try:
+            endpoint = seen_endpoint(message.endpoint, address)
+        except ProtocolError as error:
+            return Error(message.id, "bad_endpoint", str(error))
+        key = (message.peer, message.token)
+        if self._transfers.full and self._transfers.get(key) is None:
+            return Error(message.id, "busy", f"{len(self._transfers)} peers are joining; try again in some seconds")
+        transfer = self._transfers.start(key, message.name, endpoint, joining=True, now=now)
+        return ListRequest(message.id, transfer.list_id)
+
+    def _file_list(
+        self, message: FileList, session: Session | None, now: float, effects: list[RegistrarEffect]
+    ) -> RegistrarReply:
+        key = (message.peer, message.token)
+        transfer = self._transfers.get(key)
+        if transfer is None or transfer.list_id != message.list_id:
+            if session is not None and session.list_id == message.list_id:  # a page of the list it is in with
+                return self._welcome(message) if message.last else PageOk(message.id, message.list_id, message.page)
+            return self._start_over(message, transfer, now)
+        if message.page > transfer.next_page:
+            return Error(message.id, "bad_page", f"page {message.page} came where {transfer.next_page} was expected")
+        if message.page < transfer.next_page:
+            return PageOk(message.id, message.list_id, message.page)
+        if transfer.next_page and message.version != transfer.version:
+            return self._start_over(message, transfer, now)
+        refusal = self._page_refusal(message, transfer)
+        if refusal is not None:
+            self._transfers.drop(key)
+            return refusal
+        self._transfers.take(key, transfer, message, now)
+        if not message.last:
+            return PageOk(message.id, message.list_id, message.page)
+        self._transfers.drop(key)
+        return self._whole_list(message, transfer, now, effects)
+
+    def _start_over(
+        self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, now: float
+    ) -> RegistrarReply:
+        """Ask for the whole list from page 0, of a member or of one who was about to become one."""
+        member = self.registry.members.get(message.peer)
+        key = (message.peer, message.token)
+        if transfer is not None:
+            transfer = self._transfers.start(key, transfer.name, transfer.endpoint, transfer.joining, now)
+        elif member is None:
+            return Rejoin(message.id)
+        elif self._transfers.full:
+            return Error(message.id, "busy", f"{len(self._transfers)} lists are on their way; try again later")
+        else:
+            transfer = self._transfers.start(key, member.name, member.endpoint, joining=False, now=now)
+        return ListRequest(message.id, transfer.list_id)
+
+    def _page_refusal(self, message: FileList, transfer: ListTransfer) -> Error | None:
+        """Why ``message`` cannot be the next page of ``transfer``; None when it can."""
+        count = len(transfer.entries) + len(message.entries)
+        if count > lim.PEER_ENTRIES_COUNT_MAX:
+            return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
+        if not self._transfers.room_for(len(message.entries)):
+            return Error(message.id, "busy", "too many lists are on their way; try again in some seconds")
+        if not self._room_for(message.peer, count):
+            return self._registry_full(message)
+        return _bad_name(message, message.entries)
+
+    def _whole_list(
+        self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
+    ) -> RegistrarReply:
+        """All pages are there: the list takes the place of the old one, in one change set."""
+        peer = message.peer
+        member = self.registry.members.get(peer)
+        if member is None and len(self.registry.members) >= self._terms.peers_max:
+            return Error(message.id, "full", f"the tracker has its limit of {self._terms.peers_max} peers (peers_max)")
+        events: list[Event] = []
+        if transfer.joining or member is None:
+            events.append(PeerSet(peer, transfer.name, transfer.endpoint))
+            label = _label(peer, transfer.name)
+            verb = "joined" if member is None else "joined again"
+            what = f"{verb} from {transfer.endpoint}, list of {len(transfer.entries)}"
+            effects.append(Note(logging.INFO, f"peer {label} {what}"))
+        events += self._list_changes(peer, member, transfer)
+        effects += self._ledger.commit(events, now)
+        self._sessions.put(peer, Session(message.token, message.version, message.list_id), now)
+        return self._welcome(message)
+
+    def _list_changes(self, peer: str, member: Member | None, transfer: ListTransfer) -> list[Event]:
+        """The events that turn what ``member`` lists into the list of ``transfer``."""
+        old = list(member.listings) if member is not None else []
+        events: list[Event] = [EntryGone(peer, digest) for digest in old if digest not in transfer.entries]
+        # A new address has to be announced with every entry: sources are known by it.
+        moved = member is None or (transfer.joining and member.endpoint != transfer.endpoint)
+        for entry in transfer.entries.values():
+            event = _entry_set(peer, entry)
+            if moved or event != self.registry.entry_event(peer, entry.digest):
+                events.append(event)
+        return events
+
+    def _heartbeat(self, message: Heartbeat, session: Session, now: float) -> RegistrarReply:
+        if message.load != self.registry.members[message.peer].load:
+            self._loads[message.peer] = message.load
+        else:
+            self._loads.pop(message.peer, None)
+        if message.version == session.version:
+            return self._ok(message)
+        transfer = self._transfers.get((message.peer, message.token))
+        if transfer is not None and transfer.next_page:
+            return self._ok(message)  # the newer list is on its way
+        return self._start_over(message, transfer, now)
+
+    def _update(self, message: Update, session: Session, now: float, effects: list[RegistrarEffect]) -> RegistrarReply:
+        if message.version == session.version:
+            return self._ok(message)
+        if message.base != session.version:
+            return self._start_over(message, self._transfers.get((message.peer, message.token)), now)
+        member = self.registry.members[message.peer]
+        count = len(member.listings) + len(message.added)
+        if count > lim.PEER_ENTRIES_COUNT_MAX:
+            return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
+        if not self._room_for(message.peer, count):
+            return self._registry_full(message)
+        refusal = _bad_name(message, message.added)
+        if refusal is not None:
+            return refusal
+        added = {entry.digest: _entry_set(message.peer, entry) for entry in message.added}
+        gone = dict.fromkeys(digest for digest in message.removed if digest in member.listings and digest not in added)
+        events: list[Event] = [EntryGone(message.peer, digest) for digest in gone]
+        events += [event for event in added.values() if event != self.registry.entry_event(message.peer, event.digest)]
+        effects += self._ledger.commit(events, now)
+        session.version = message.version
+        return self._ok(message)
+
+    def _transfer(self, message: Transfer, now: float, effects: list[RegistrarEffect]) -> RegistrarReply:
+        peer, digest = message.peer, message.digest
+        before = self.registry.holding(peer, digest)
+        after = HOLDING_AFTER[message.state, before]
+        if after == before:
+            return self._ok(message)
+        if after is None:
+            effects += self._ledger.commit([EntryGone(peer, digest)], now)
+            return self._ok(message)
+        member, swarm = self.registry.members[peer], self.registry.swarms.get(digest)
+        if swarm is None:
+            return Error(message.id, "not_found", "no member lists this content; send its entry in an Update first")
+        # Until its list says how it calls the content, it is known by the name the first of the others gave it.
+        listing = member.listings.get(digest) or next(iter(swarm.listings.values()))
+        event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
+        if before is None and not self._room_for(peer, len(member.listings) + 1):
+            return self._registry_full(message)
+        effects += self._ledger.commit([event], now)
+        return self._ok(message)
+
+    # --- members -----------------------------------------------------------------------------------------
+
+    def _remove(self, peer: str, expired: bool, now: float) -> list[RegistrarEffect]:
+        member = self.registry.members[peer]
+        self._sessions.remove(peer)
+        self._loads.pop(peer, None)
+        what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
+        note = Note(logging.INFO, f"peer {_label(peer, member.name)} {what}, {len(member.listings)} entries with it")
+        return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
+
+    def _room_for(self, peer: str, count: int) -> bool:
+        """May ``peer`` have ``count`` entries in all?"""
+        member = self.registry.members.get(peer)
+        others = self.registry.entry_count - (len(member.listings) if member is not None else 0)
+        return others + count <= lim.ENTRIES_COUNT_MAX
+
+    def _welcome(self, message: FileList) -> Welcome:
+        terms = self._terms
+        endpoint = self.registry.members[message.peer].endpoint
+        times = (terms.lease_seconds, terms.heartbeat_seconds)
+        return Welcome(message.id, self._ledger.epoch, self.seq, *times, endpoint, terms.roster, list(terms.lookups))
+
+    def _ok(self, message: RegistrarRequest) -> Ok:
+        return Ok(message.id, self._ledger.epoch, self.seq)
+
+    def _wrong_token(self, message: RegistrarRequest) -> Error:
+        detail = (
+            f"peer id {message.peer} is a member with another token. Is its data directory a copy of another peer's? "
+            f"Give it one of its own. If that peer is gone for good, its lease ends within "
+            f"{self._terms.lease_seconds:g} s: try again then."
+        )
+        return Error(message.id, "wrong_token", detail)
+
+    def _registry_full(self, message: RegistrarRequest) -> Error:
+        return Error(message.id, "full", f"the tracker has its limit of {lim.ENTRIES_COUNT_MAX} entries")
+
+    def check_invariants(self) -> None:
+        """Assert that members, sessions and transfers agree (for tests: slow)."""
+        self.registry.check_invariants()
+        self._sessions.check_invariants()
+        self._transfers.check_invariants()
+        assert len(self._sessions) == len(self.registry.members)
+        assert all(self._sessions.get(peer) is not None for peer in self.registry.members)
+        assert all(peer in self.registry.members for peer in self._loads)
+
+
+def _bad_name(message: FileList | Update, entries: list[Entry]) -> Error | None:
+    try:
+        for entry in entries:
+            check_name(entry.name)
+    except SeedError as error:
+        return Error(message.id, "bad_name", str(error)[: lim.DETAIL_BYTES_MAX])
+    return None
+
+
+def _entry_set(peer: str, entry: Entry) -> EntrySet:
+    return EntrySet(peer, entry.digest, entry.manifest, entry.name, entry.length, entry.holding)
+
+
+def _label(peer: str, name: str) -> str:
+    """How a peer is called in the log."""
+    return f"{name} ({peer[:8]})" if name else peer[:8]
