@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class JournalEntry(NamedTuple):
-    """``bits`` is a `protocol.bitfield` of durable pieces, empty when none was ever recorded."""
+    """``bits`` is the `protocol.bitfield` of the pieces that are durable."""
 
     digest: str
     seed_path: str
@@ -56,16 +56,11 @@ class Journal:
             )
             self._connection = _open(self._path)
 
-    def begin(self, digest: str, seed_path: Path | str, dest: Path | str) -> bytes | None:
-        """Note that ``digest`` is being downloaded to ``dest``. Returns the bits recorded by an earlier run of just
-        this download; None when there is no such row: then nothing is known about partial content found there."""
-        row = (str(seed_path), str(dest))
+    def start(self, digest: str, seed_path: str, dest: str, bits: bytes) -> None:
+        """``digest`` is being downloaded to ``dest``, and of it the pieces of ``bits`` are durable. Replaces what was
+        noted of that content before."""
         with self._lock:
-            old = self._do("SELECT seed_path, dest, bits FROM downloads WHERE digest = ?", digest)
-            if old and old[0][:2] == row:
-                return bytes(old[0][2])
-            self._do("INSERT OR REPLACE INTO downloads VALUES (?, ?, ?, x'')", digest, *row)
-            return None
+            self._do("INSERT OR REPLACE INTO downloads VALUES (?, ?, ?, ?)", digest, seed_path, dest, bits)
 
     def record(self, digest: str, bits: bytes) -> None:
         """The pieces of ``bits`` are durable (`Partial.sync` returned them). Nothing happens without a row."""

@@ -40,14 +40,14 @@ def check_pieces(
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> list[int]:
-    """Those of ``pieces`` whose bytes on disk are good, in order. Cancelled: those found so far. What is missing or
-    cut short is not good; `DiskError` when the disk cannot be read."""
+    """Those of ``pieces`` whose bytes on disk are good, in order. What is missing or cut short is not good.
+    `StoppedError` when cancelled: half a check is no reason to forget the rest. `DiskError` when the disk fails."""
     buffer = bytearray(BUFFER_BYTES)
     good: list[int] = []
     checked = 0
     for piece in pieces:
         if cancelled is not None and cancelled():
-            break
+            raise StoppedError("stopped while checking what is on disk")
         hasher = new_hasher(manifest.algorithm)
         try:
             for chunk in partial.chunks(partial.layout.spans(piece), buffer):
