@@ -1,0 +1,360 @@
+"""ZeroMQ sockets by role: their options as one table, and the few operations every shell needs.
+
+Owns which option a socket gets and why, binding and connecting with errors a person can act on, and draining and
+sending without ever blocking. What is said over a socket, and when, belongs to the packages above.
+
+No role turns on ZMTP heartbeats or bounds its receive queue: a socket whose input stopped because RCVHWM was
+reached can abort the whole process (libzmq 4.3.5, with a stalled reader and heartbeats, or a flooding client that
+dies). So every loop drains always, and what may be under way is bounded by credit in the conversations.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+
+from protocol.errors import LocalError, NetworkError
+from protocol.limits import (
+    CONTROL_BYTES_MAX,
+    DRAIN_COUNT,
+    FRAMES_COUNT_MAX,
+    LINK_BYTES_MAX,
+    MIB,
+    REPLY_BYTES_MAX,
+    ROSTER_BYTES_MAX,
+)
+
+LOCAL_BYTES_MAX = 64 * MIB
+"""A frame between the processes of one peer; `node.local_messages` states the same bound."""
+SOCKETS_COUNT_MAX = 16_384
+"""Of one context. libzmq's default of 1,023 is used up by some 340 sources: each is a DEALER and its monitor."""
+
+IPC_SCHEME = "ipc://"
+TCP_SCHEME = "tcp://"
+
+
+class Role(StrEnum):
+    """What a socket is for. `OPTIONS` has a row for each."""
+
+    TRACKER_ROUTER = "tracker router"
+    TRACKER_PUB = "tracker pub"
+    CONTROL_DEALER = "control dealer"
+    ROSTER_SUB = "roster sub"
+    PIECE_ROUTER = "piece router"
+    FETCH_DEALER = "fetch dealer"
+    LINK_ROUTER = "link router"
+    LINK_DEALER = "link dealer"
+    LOCAL_ROUTER = "local router"
+    LOCAL_DEALER = "local dealer"
+
+
+class Options(NamedTuple):
+    """A row of the table. ``max_message_bytes`` None: the opener says it."""
+
+    kind: zmq.SocketType
+    max_message_bytes: int | None
+    values: Mapping[zmq.SocketOption, int | bytes]
+
+
+_O = zmq.SocketOption
+_Values = dict[zmq.SocketOption, int | bytes]
+
+_EVERY: _Values = {
+    _O.RCVHWM: 0,  # see above: a full receive queue can abort the process
+    _O.LINGER: 0,  # the default waits for ever when the other side is gone
+}
+_TCP: _Values = {
+    # A host that vanished without a FIN is noticed after 60 s even by a socket that only receives.
+    _O.TCP_KEEPALIVE: 1,
+    _O.TCP_KEEPALIVE_IDLE: 30,
+    _O.TCP_KEEPALIVE_INTVL: 10,
+    _O.TCP_KEEPALIVE_CNT: 3,
+}
+_ACCEPTING: _Values = {
+    _O.HANDSHAKE_IVL: 5_000,  # a stranger who connects and says nothing holds a descriptor only this long
+}
+_ROUTING: _Values = {
+    _O.ROUTER_MANDATORY: 1,  # otherwise a full or vanished route drops silently; with it, send_or_drop returns False
+}
+_DIALING: _Values = {
+    _O.HANDSHAKE_IVL: 10_000,
+    _O.CONNECT_TIMEOUT: 5_000,  # the kernel's own is over two minutes
+}
+_CONNECTED_ONLY: _Values = {
+    _O.IMMEDIATE: 1,  # nothing is queued, to be stale later, while the other side is away: send_or_drop returns False
+}
+
+OPTIONS: Mapping[Role, Options] = {
+    Role.TRACKER_ROUTER: Options(
+        zmq.ROUTER,
+        CONTROL_BYTES_MAX,
+        _EVERY
+        | _TCP
+        | _ACCEPTING
+        | _ROUTING
+        | {
+            _O.SNDHWM: 1_000,
+            _O.TCP_MAXRT: 15_000,  # a peer that stopped reading is let go, and its queue with it
+            _O.BACKLOG: 4_096,  # every peer of a cluster may dial in the same second
+        },
+    ),
+    Role.TRACKER_PUB: Options(
+        zmq.PUB,
+        ROSTER_BYTES_MAX,  # all it receives are subscriptions
+        _EVERY | _TCP | _ACCEPTING | {_O.SNDHWM: 2_000, _O.TCP_MAXRT: 15_000, _O.BACKLOG: 4_096},
+    ),
+    Role.CONTROL_DEALER: Options(
+        zmq.DEALER,
+        REPLY_BYTES_MAX,
+        _EVERY
+        | _TCP
+        | _DIALING
+        | _CONNECTED_ONLY
+        | {
+            _O.SNDHWM: 100,
+            _O.TCP_MAXRT: 10_000,
+            _O.RECONNECT_IVL: 200,
+            _O.RECONNECT_IVL_MAX: 2_000,
+            _O.LINGER: 500,  # the Leave of a peer that is about to exit still goes out
+        },
+    ),
+    Role.ROSTER_SUB: Options(
+        zmq.SUB,
+        CONTROL_BYTES_MAX,
+        _EVERY
+        | _TCP
+        | {
+            _O.HANDSHAKE_IVL: 10_000,
+            _O.SNDHWM: 1_000,  # more than there are subscriptions
+            _O.RECONNECT_IVL: 200,
+            _O.RECONNECT_IVL_MAX: 2_000,
+            _O.SUBSCRIBE: b"",  # one sequence counts all events: with a filter every other one is a gap
+        },
+    ),
+    Role.PIECE_ROUTER: Options(
+        zmq.ROUTER,
+        CONTROL_BYTES_MAX,
+        _EVERY
+        | _TCP
+        | _ACCEPTING
+        | _ROUTING
+        | {
+            # Pieces are bounded by offers, one or two a session; the rest of the room is for Have and Offer.
+            _O.SNDHWM: 64,
+            _O.TCP_MAXRT: 30_000,  # longer than the tracker's: a receiver with a slow disk is no dead one
+            _O.BACKLOG: 1_024,
+        },
+    ),
+    Role.FETCH_DEALER: Options(
+        zmq.DEALER,
+        None,  # the piece and 64 KiB
+        _EVERY
+        | _TCP
+        | _DIALING
+        | {
+            _O.SNDHWM: 256,  # Wants of a few KiB: under a MiB
+            _O.TCP_MAXRT: 30_000,
+            # A silent reconnect has a new identity and the server's pushes go nowhere: a lost connection must be
+            # an event (`transport.monitor`), after which the owner opens a new socket.
+            # It connects once, so it needs no IMMEDIATE either: the first Test waits for the connection.
+            _O.RECONNECT_IVL: -1,
+        },
+    ),
+    Role.LINK_ROUTER: Options(
+        zmq.ROUTER,
+        CONTROL_BYTES_MAX,
+        _EVERY
+        | _TCP
+        | _ACCEPTING
+        | _ROUTING
+        | {
+            _O.SNDHWM: 10_000,  # events a lookup may lag behind; then it gets the state again
+            _O.TCP_MAXRT: 15_000,
+        },
+    ),
+    Role.LINK_DEALER: Options(
+        zmq.DEALER,
+        LINK_BYTES_MAX,
+        _EVERY
+        | _TCP
+        | _DIALING
+        | _CONNECTED_ONLY
+        | {_O.SNDHWM: 100, _O.TCP_MAXRT: 10_000, _O.RECONNECT_IVL: 100, _O.RECONNECT_IVL_MAX: 1_000},
+    ),
+    # Processes of one peer: trusted, restarted together, and told the whole state after a restart. Nothing may be
+    # dropped while both run, so the queues have no bound.
+    Role.LOCAL_ROUTER: Options(
+        zmq.ROUTER,
+        LOCAL_BYTES_MAX,
+        _EVERY | _ROUTING | {_O.SNDHWM: 0, _O.LINGER: 500},
+    ),
+    Role.LOCAL_DEALER: Options(
+        zmq.DEALER,
+        LOCAL_BYTES_MAX,
+        # No IMMEDIATE: the other process may start later, and what is said meanwhile waits for it.
+        _EVERY | {_O.SNDHWM: 0, _O.RECONNECT_IVL: 50, _O.RECONNECT_IVL_MAX: 500, _O.LINGER: 500},
+    ),
+}
+
+
+def open_context(io_threads: int = 1) -> zmq.Context[zmq.Socket[bytes]]:
+    """A context that has room for `SOCKETS_COUNT_MAX` sockets. Its owner calls ``term()`` at the end."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads)
+    context.set(zmq.MAX_SOCKETS, SOCKETS_COUNT_MAX)
+    return context
+
+
+def open_socket(
+    context: zmq.Context[zmq.Socket[bytes]], role: Role, max_message_bytes: int | None = None
+) -> zmq.Socket[bytes]:
+    """A socket with the options of ``role``, neither bound nor connected.
+
+    ``max_message_bytes`` is the largest frame it accepts, needed by roles whose row leaves it open. libzmq drops
+    the connection of a sender who exceeds it. Raises `NetworkError` when no more sockets can be opened.
+    """
+    options = OPTIONS[role]
+    limit = options.max_message_bytes if max_message_bytes is None else max_message_bytes
+    if limit is None:
+        raise LocalError(f"a {role} is opened with the size of its largest message")
+    try:
+        socket = context.socket(options.kind)
+    except zmq.ZMQError as error:
+        raise NetworkError(f"cannot open a {role} socket: {error.strerror}; raise the limit of open files") from None
+    socket.set(zmq.MAXMSGSIZE, limit)
+    for option, value in options.values.items():
+        socket.set(option, value)
+    return socket
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Listen on ``endpoint`` and return the real one, where a port of ``0`` or ``*`` is the port that was chosen.
+
+    Raises `NetworkError` that names the endpoint and what to do. An ipc path is replaced when it exists (only one
+    process at a time may own it, which its owner sees to) and readable and writable for its user alone.
+    """
+    _prepare(socket, endpoint, port_min=0)
+    try:
+        socket.bind(_numbered(endpoint))
+    except zmq.ZMQError as error:
+        raise NetworkError(f"cannot listen on {endpoint}: {_advice(error)}") from None
+    if endpoint.startswith(IPC_SCHEME):
+        Path(endpoint.removeprefix(IPC_SCHEME)).chmod(0o600)
+    return _real_endpoint(socket)
+
+
+def connect(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Start to dial ``endpoint``, in the background. Raises `NetworkError` when it is no address at all."""
+    _prepare(socket, endpoint, port_min=1)
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        raise NetworkError(f"cannot dial {endpoint}: {_advice(error)}") from None
+
+
+def drain(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[list[zmq.Frame]]:
+    """Yield what has arrived, at most ``limit`` messages, without waiting.
+
+    A message of more than `FRAMES_COUNT_MAX` frames is read to its end and dropped. Ends when the socket is closed
+    meanwhile.
+    """
+    receive = socket.recv
+    for _ in range(limit):
+        try:
+            frame = receive(zmq.NOBLOCK, False)
+        except zmq.Again:
+            return
+        except zmq.ZMQError:
+            if socket.closed:
+                return
+            raise
+        message = [frame]
+        count = 1
+        while frame.more:  # the frames of one message arrive together: this never waits
+            frame = receive(zmq.NOBLOCK, False)
+            count += 1
+            if count <= FRAMES_COUNT_MAX:
+                message.append(frame)
+        if count <= FRAMES_COUNT_MAX:
+            yield message
+
+
+def send_or_drop(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: bool = True) -> bool:
+    """Queue a message without waiting; False when its queue is full or its receiver is not connected.
+
+    ``copy=False`` hands large frames (64 KiB and more) to the I/O thread as they are: the caller changes nothing in
+    them afterwards. Small ones are copied in any case, which is cheaper.
+    """
+    if _send(socket, frames, copy):
+        return True
+    # libzmq looks for news of its connections only every millisecond while it is busy, so the refusal may be out of
+    # date; asking for the events makes it look.
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT) and _send(socket, frames, copy)
+
+
+def peer_address(frame: zmq.Frame) -> str:
+    """The numeric IP address a received frame came from; empty when there is none, as over ipc."""
+    try:
+        address = frame.get("Peer-Address")
+    except zmq.ZMQError:  # the property is missing
+        return ""
+    if not isinstance(address, str) or address.startswith("localhost:"):  # ipc: the other process's credentials
+        return ""
+    return address
+
+
+def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: bool) -> bool:
+    try:
+        for frame in frames[:-1]:
+            socket.send(frame, zmq.NOBLOCK | zmq.SNDMORE, copy)
+        socket.send(frames[-1], zmq.NOBLOCK, copy)
+    except zmq.Again:
+        return False
+    except zmq.ZMQError as error:
+        if error.errno == errno.EHOSTUNREACH:
+            return False
+        raise
+    return True
+
+
+def _prepare(socket: zmq.Socket[bytes], endpoint: str, port_min: int) -> None:
+    """Refuse what libzmq would take for something else: it uses port 99999 modulo 65,536."""
+    if endpoint.startswith(IPC_SCHEME):
+        return
+    host, _, port = endpoint.removeprefix(TCP_SCHEME).rpartition(":")
+    any_port = port == "*" and port_min == 0
+    if not endpoint.startswith(TCP_SCHEME) or not host or not (any_port or _is_port(port, port_min)):
+        raise NetworkError(f"{endpoint!r} is no address; expected something like tcp://host:5550")
+    if host.startswith("["):
+        socket.set(zmq.IPV6, 1)
+
+
+def _is_port(text: str, port_min: int) -> bool:
+    return text.isascii() and text.isdigit() and port_min <= int(text) <= 65_535
+
+
+def _real_endpoint(socket: zmq.Socket[bytes]) -> str:
+    endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
+    return endpoint.decode().rstrip("\0") if isinstance(endpoint, bytes) else str(endpoint)
+
+
+def _numbered(endpoint: str) -> str:
+    return endpoint.removesuffix("*") + "0" if endpoint.endswith(":*") else endpoint
+
+
+_ADVICE: Mapping[int, str] = {
+    errno.EADDRINUSE: "the port is in use; stop the other program or choose another port (0: any free one)",
+    errno.EADDRNOTAVAIL: "this machine does not have that address; use one of its own, or 0.0.0.0 for all",
+    errno.ENODEV: "this machine has no such address or interface; use one of its own, or 0.0.0.0 for all",
+    errno.EACCES: "permission denied; ports below 1024 need privileges, choose a higher one",
+    errno.EINVAL: "it is no address; expected something like tcp://host:5550",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+}
+
+
+def _advice(error: zmq.ZMQError) -> str:
+    return _ADVICE.get(error.errno or 0, error.strerror)
