@@ -1,0 +1,74 @@
+"""The directory of a peer's ipc sockets: short, private, and the same for whoever knows the data directory.
+
+A data directory can be too deep for a socket path (107 bytes), so the sockets lie elsewhere, under a name that is
+derived from it. The directory is its user's alone (0700) and made anew at each start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from protocol.errors import ConfigError
+from protocol.limits import IPC_PATH_BYTES_MAX
+from transport.sockets import IPC_SCHEME
+
+
+def runtime_dir(data_dir: Path) -> Path:
+    """Where the sockets of the peer with ``data_dir`` lie; nothing is created."""
+    mark = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
+    return _base() / f"zswarm-{os.getuid()}-{mark}"
+
+
+def make_runtime_dir(data_dir: Path) -> Path:
+    """Create it, or take over the one a killed process left. Raises `ConfigError` when it is somebody else's."""
+    path = runtime_dir(data_dir)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        _check_owned(path)
+        path.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be created for this peer's sockets: {error.strerror}") from None
+    return path
+
+
+def remove_runtime_dir(data_dir: Path) -> None:
+    """Remove it with the sockets in it. Nothing happens when it does not exist."""
+    path = runtime_dir(data_dir)
+    try:
+        _check_owned(path)
+    except FileNotFoundError:
+        return
+    for entry in path.iterdir():
+        entry.unlink(missing_ok=True)
+    path.rmdir()
+
+
+def ipc_endpoint(directory: Path, name: str) -> str:
+    """The endpoint of socket ``name`` in ``directory``. Raises `ConfigError` when its path is too long for one."""
+    path = directory / name
+    if len(os.fsencode(path)) > IPC_PATH_BYTES_MAX:
+        raise ConfigError(
+            f"{path}: longer than the {IPC_PATH_BYTES_MAX} bytes a socket path may have; "
+            "set XDG_RUNTIME_DIR or TMPDIR to a shorter directory"
+        )
+    return f"{IPC_SCHEME}{path}"
+
+
+def _base() -> Path:
+    """The user's own runtime directory where there is one, else the temporary directory."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    if own.startswith("/") and os.access(own, os.W_OK | os.X_OK):
+        return Path(own)
+    return Path(tempfile.gettempdir())
+
+
+def _check_owned(path: Path) -> None:
+    """Anyone can make a directory of this name in /tmp first: a link or another's is refused."""
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise ConfigError(f"{path}: exists and is not this user's directory; remove it, or set XDG_RUNTIME_DIR")
