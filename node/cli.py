@@ -81,16 +81,16 @@ for _command in (
 
 def main(argv: Sequence[str], services: Services | None = None) -> int:
     """Run the command line ``argv`` (without the program) and return its exit code."""
-    options = Options()
-    state = State(options, services or real_services())
+    state = State(Options(), services or real_services())
     try:
         result: Any = commands.main(args=list(argv), prog_name=PROGRAM, standalone_mode=False, obj=state)
+        sys.stdout.flush()
     except click.ClickException as error:
         return _fail(state, UsageError(_click_text(error)))
     except ZswarmError as error:
         return _fail(state, error)
-    except BrokenPipeError:
-        # Whoever read our output is gone; keep the interpreter from complaining when it flushes.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output is gone (click turns that into SystemExit): nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

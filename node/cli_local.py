@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -46,7 +45,7 @@ def seed(
 
     That is its name, size and digests. Needs no peer. Whoever has the seed can 'get' the content and 'verify' it.
     """
-    from node.hashing import hash_path
+    from node.hashing import hash_path, measure
     from protocol.link import Link, format_link
     from protocol.manifest import encode_manifest, manifest_digest
     from protocol.seed_formats import format_seed
@@ -62,7 +61,7 @@ def seed(
         _check_free(target, force)
     digest_name = algorithm or "blake3"
     with open_display(state.options.quiet) as display:
-        progress = LocalProgress(display, source.name, "hashing", content_bytes(source), state.services.clock)
+        progress = LocalProgress(display, source.name, "hashing", measure(source), state.services.clock)
         manifest = hash_path(source, digest_name, progress, None)
     data = format_seed(manifest, chosen)
     if out == STDOUT:
@@ -126,13 +125,6 @@ def _tell_problems(state: State, place: Path, seedfile: str, problems: list[str]
         raise VerificationError(text)
     output.error(text)
     click.get_current_context().exit(VerificationError.exit_code)
-
-
-def content_bytes(path: Path) -> int:
-    """The bytes of a file, or of all files below a directory: what a progress bar counts up to."""
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum((Path(folder) / name).lstat().st_size for folder, _folders, names in os.walk(path) for name in names)
 
 
 def _check_free(target: Path, force: bool) -> None:

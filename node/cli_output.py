@@ -162,7 +162,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for job in jobs:
         view = view_of(job, job.path)
-        detail = view.stats
+        detail = view.tail
         if job.phase == "done":
             detail = printable(job.path)
         elif job.download is not None and not detail:

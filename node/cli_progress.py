@@ -10,12 +10,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
+
+import msgspec
 
 from node.cli_view import JobView
 from service.units import format_bytes
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 PLAIN_STEP_PERCENT = 10
@@ -91,25 +94,27 @@ class PlainLines:
     """Decides which lines of progress are worth a place in a log."""
 
     def __init__(self) -> None:
-        self._said: dict[int, tuple[str, int, float]] = {}
+        self._said: dict[int, tuple[JobView, float]] = {}
 
     def lines(self, views: Sequence[JobView], now: float) -> list[str]:
-        """The lines to write at ``now`` (monotonic seconds): a change of phase, or the next ten percent."""
+        """The lines to write at ``now`` (monotonic seconds): a new phase, a new reason to wait, ten percent more."""
         found = []
         for view in views:
             if self._worth_saying(view, now):
-                self._said[view.key] = (view.verb, view.percent, now)
+                self._said[view.key] = (view, now)
                 found.append(plain_line(view))
         return found
 
     def _worth_saying(self, view: JobView, now: float) -> bool:
-        verb, percent, at = self._said.get(view.key, ("", 0, now))
         if view.final:
             return False
-        if view.verb != verb:
+        if view.key not in self._said:
             return True
-        step = view.percent // PLAIN_STEP_PERCENT > percent // PLAIN_STEP_PERCENT
-        return (step and now - at >= PLAIN_PAUSE_SECONDS) or now - at >= PLAIN_SILENT_SECONDS
+        said, at = self._said[view.key]
+        if view.verb != said.verb or now - at >= PLAIN_SILENT_SECONDS:
+            return True
+        step = view.percent // PLAIN_STEP_PERCENT > said.percent // PLAIN_STEP_PERCENT
+        return (step or view.note != said.note) and now - at >= PLAIN_PAUSE_SECONDS
 
 
 def plain_line(view: JobView) -> str:
@@ -117,7 +122,7 @@ def plain_line(view: JobView) -> str:
     line = f"{view.label}: {view.verb}"
     if view.total:
         line += f" {view.percent} %, {format_bytes(view.done)} of {format_bytes(view.total)}"
-    return f"{line}, {view.stats}" if view.stats else line
+    return f"{line}, {view.tail}" if view.tail else line
 
 
 class LiveDisplay:
@@ -135,18 +140,14 @@ class LiveDisplay:
     def show(self, views: Sequence[JobView], now: float) -> None:
         del now
         for view in views:
+            total = view.total or None
+            share = f"{view.percent} %" if view.total else ""
+            texts = {"description": view.label, "verb": view.verb, "share": share, "tail": view.tail}
             task = self._tasks.get(view.key)
             if task is None:
-                task = self._tasks[view.key] = self._progress.add_task("", total=None)
-            self._progress.update(
-                task,
-                description=view.label,
-                completed=view.done,
-                total=view.total or None,
-                verb=view.verb,
-                share=f"{view.percent} %" if view.total else "",
-                stats=view.stats,
-            )
+                self._tasks[view.key] = self._progress.add_task(total=total, completed=view.done, **texts)
+            else:
+                self._progress.update(task, total=total, completed=view.done, **texts)
         self._progress.refresh()
 
     def say(self, text: str) -> None:
@@ -162,24 +163,22 @@ class LiveDisplay:
         self._progress.stop()
 
 
-def _bars(console: object) -> Progress:
-    from rich.console import Console
+def _bars(console: Console) -> Progress:
+    """One row a job: label, verb, bar, percent, numbers or a reason. What does not fit is cut at the end."""
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.table import Column
 
-    assert isinstance(console, Console)
+    def text(field: str, column: Column, justify: Literal["left", "right"] = "left") -> TextColumn:
+        return TextColumn(f"{{task.{field}}}", markup=False, justify=justify, table_column=column)
+
+    label_width = max(12, console.width // 4)
+    bar_width = max(8, min(30, console.width // 8))
     return Progress(
-        TextColumn(
-            "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=32)
-        ),
-        TextColumn("{task.fields[verb]}", markup=False, style="cyan", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=24),
-        TextColumn(
-            "{task.fields[share]}", markup=False, table_column=Column(no_wrap=True, min_width=5, justify="right")
-        ),
-        TextColumn(
-            "{task.fields[stats]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-        ),
+        text("description", Column(no_wrap=True, overflow="ellipsis", max_width=label_width)),
+        text("fields[verb]", Column(no_wrap=True)),
+        BarColumn(bar_width=bar_width),
+        text("fields[share]", Column(no_wrap=True, min_width=5), "right"),
+        text("fields[tail]", Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         console=console,
         auto_refresh=False,
         transient=True,
@@ -194,7 +193,7 @@ class LocalProgress:
 
     def __init__(self, display: Display, label: str, verb: str, total: int, clock: Callable[[], float]) -> None:
         self._display = display
-        self._view = JobView(key=0, label=label, verb=verb, done=0, total=total, stats="", final=False)
+        self._view = JobView(key=0, label=label, verb=verb, done=0, total=total)
         self._clock = clock
         self._shown_at = -1.0
 
@@ -202,7 +201,4 @@ class LocalProgress:
         now = self._clock()
         if self._shown_at < 0 or now - self._shown_at >= self._display.interval:
             self._shown_at = now
-            view = self._view
-            self._display.show(
-                [JobView(view.key, view.label, view.verb, done, view.total, view.stats, view.final)], now
-            )
+            self._display.show([msgspec.structs.replace(self._view, done=done)], now)

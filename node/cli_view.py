@@ -13,25 +13,27 @@ from node.local_messages import DownloadReport, JobStatus
 from service.units import format_bytes, format_rate, format_seconds
 
 FINAL = ("done", "failed")
-_SHARE_WORDS = {"checking": "hashing", "waiting": "waiting for the tracker to list it", "done": "shared"}
-_GET_WORDS = {
-    "resolving": "looking it up",
-    "waiting": "waiting for sources",
-    "checking": "checking what is on disk",
-    "verifying": "verifying the whole",
-}
+_SHARE_WORDS = {"checking": "hashing", "waiting": "announcing", "done": "shared"}
+_GET_WORDS = {"resolving": "looking up"}
 
 
 class JobView(Struct, frozen=True):
-    """One line of progress. ``done`` of ``total`` bytes; ``total`` 0 means there is nothing to measure."""
+    """One line of progress. ``done`` of ``total`` bytes; ``total`` 0 means there is nothing to measure. ``stats`` is
+    numbers that change all the time, ``note`` a reason that replaces them while a job cannot go on."""
 
     key: int
     label: str
     verb: str
     done: int
     total: int
-    stats: str
-    final: bool
+    stats: str = ""
+    note: str = ""
+    final: bool = False
+
+    @property
+    def tail(self) -> str:
+        """What stands at the end of the line."""
+        return self.note or self.stats
 
     @property
     def percent(self) -> int:
@@ -52,11 +54,10 @@ def view_of(job: JobStatus, label: str = "") -> JobView:
     stats = ""
     if report is not None:
         done = report.checked_bytes if job.phase in ("checking", "verifying") else report.done_bytes
-        if job.phase in ("downloading", "waiting", "paused"):
+        if job.phase in ("downloading", "waiting"):
             stats = download_stats(report)
     detail = job.detail or (report.detail if report is not None else "")
-    if detail and job.phase in ("resolving", "waiting", "paused", "failed"):
-        stats = f"{stats}, {printable(detail)}" if stats else printable(detail)
+    stopped = job.phase in ("resolving", "waiting", "paused", "failed")
     return JobView(
         key=job.job,
         label=printable(job.name or label),
@@ -64,17 +65,20 @@ def view_of(job: JobStatus, label: str = "") -> JobView:
         done=job.length if job.phase == "done" else done,
         total=0 if job.phase in ("resolving", "failed") else job.length,
         stats=stats,
+        note=printable(detail) if stopped else "",
         final=job.phase in FINAL,
     )
 
 
 def download_stats(report: DownloadReport) -> str:
-    """Pieces, rate, time left and sources, as far as they mean something now."""
-    parts = [f"{report.done_pieces}/{report.pieces} pieces"] if report.pieces else []
+    """Rate, time left, sources and pieces, as far as they mean something now; the least important last."""
+    parts = []
     if report.phase == "downloading" and report.rate > 0:
         parts.append(format_rate(report.rate))
         parts.append(f"{format_seconds((report.length - report.done_bytes) / report.rate)} left")
     parts.append(counted(len(report.sources), "source"))
+    if report.pieces:
+        parts.append(f"{report.done_pieces}/{report.pieces} pieces")
     if report.banned:
         parts.append(f"{len(report.banned)} banned")
     return ", ".join(parts)

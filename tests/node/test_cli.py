@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node.local_messages import ApiError, ApiLeave, ApiStop
+from node.local_messages import ApiError, ApiStop
 from protocol.errors import (
     ConfigError,
     DiskError,

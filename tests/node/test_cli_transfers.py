@@ -29,7 +29,7 @@ MANIFEST = Manifest(
 SHARED = SharedStatus("model.bin", DIGEST, LINK, 100 * MIB, "/data/model.bin", "downloaded", 0, 2)
 
 
-@pytest.fixture()
+@pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -45,7 +45,7 @@ def test_get_asks_for_an_absolute_directory_which_it_makes(here: Path) -> None:
     assert world.client.closed
 
 
-def test_get_ends_with_one_line_on_standard_output(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_ends_with_one_line_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="downloading", download=download())]), report([job()]))
     assert world.run("get", "model.bin") == 0
     captured = capsys.readouterr()
@@ -55,7 +55,7 @@ def test_get_ends_with_one_line_on_standard_output(here: Path, capsys: pytest.Ca
     assert "\x1b" not in captured.out + captured.err
 
 
-def test_get_json_is_one_object_and_messages_are_elsewhere(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_json_is_one_object_and_messages_are_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(report([job()])).run("get", "model.bin", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ok"]
@@ -64,7 +64,7 @@ def test_get_json_is_one_object_and_messages_are_elsewhere(here: Path, capsys: p
     assert (result["target"], result["verified"], result["sources"], result["seconds"]) == ("model.bin", True, 1, 4.0)
 
 
-def test_get_quiet_is_silent(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(report([job()])).run("get", "-q", "model.bin") == 0
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_seed_leaves_its_name_a_name(here: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("target", "code"), [("zswarm://nonsense", 2), ("missing/x.seed", 3), (f"zswarm://{DIGEST}/{DIGEST}/5/a%2Fb", 2)]
 )
-def test_bad_targets_are_refused_at_once(here: Path, target: str, code: int) -> None:
+def test_bad_targets_are_refused_at_once(target: str, code: int) -> None:
     assert peer_with(report()).run("get", target) == code
 
 
@@ -118,14 +118,14 @@ def test_an_output_that_is_a_file_is_refused(here: Path, capsys: pytest.CaptureF
     ("code", "exit_code"), [("not_found", 3), ("network", 4), ("verification", 5), ("disk", 6), ("bad_seed", 2)]
 )
 def test_a_failed_get_has_the_exit_code_of_its_reason(
-    here: Path, code: str, exit_code: int, capsys: pytest.CaptureFixture[str]
+    code: str, exit_code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failed = job(phase="failed", code=code, detail="that went wrong; do this")
     assert peer_with(report([failed])).run("get", "model.bin") == exit_code
     assert capsys.readouterr().err == "error: model.bin: that went wrong; do this\n"
 
 
-def test_of_several_targets_each_has_its_result(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_several_targets_each_has_its_result(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [job(name="a", path="/d/a"), job(number=2, name="b", phase="failed", code="disk", detail="no space")]
     assert peer_with(report(jobs)).run("get", "a", "b", "--json") == 6
     found = json.loads(capsys.readouterr().out)
@@ -133,7 +133,7 @@ def test_of_several_targets_each_has_its_result(here: Path, capsys: pytest.Captu
     assert not found["ok"]
 
 
-def test_a_refused_target_does_not_stop_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_target_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     answers = iter([ApiError(1, "disk", "exists with other content"), None])
 
     def answer(message: ApiGet) -> ApiError:
@@ -148,20 +148,20 @@ def test_a_refused_target_does_not_stop_the_others(here: Path, capsys: pytest.Ca
     assert captured.err == "error: a: exists with other content\n"
 
 
-def test_get_gives_up_after_its_timeout(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_gives_up_after_its_timeout(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="waiting", download=None)]))
     assert world.run("get", "model.bin", "--timeout", "2s") == 4
     assert re.search("not finished after 2.*goes on in the running peer", capsys.readouterr().err)
 
 
-def test_interrupting_get_says_that_the_download_goes_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupting_get_says_that_the_download_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="downloading")]))
     world.interrupt_after = 3
     assert world.run("get", "model.bin") == 130
     assert "the download goes on in the running peer" in capsys.readouterr().err
 
 
-def test_a_restarted_agent_is_waited_for_and_its_job_recognised(here: Path) -> None:
+def test_a_restarted_agent_is_waited_for_and_its_job_recognised() -> None:
     other = job(number=1, digest="blake3:" + "0" * 64, phase="failed", code="disk", detail="another job")
     again = job(number=7, phase="downloading", download=download(done=90))
     world = peer_with(
@@ -174,9 +174,7 @@ def test_a_restarted_agent_is_waited_for_and_its_job_recognised(here: Path) -> N
     assert world.run("get", "model.bin") == 0
 
 
-def test_a_job_that_ended_while_the_agent_restarted_is_found_in_the_library(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_job_that_ended_while_the_agent_restarted_is_found_in_the_library(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="downloading")]), report([], [SHARED]))
     assert world.run("get", "model.bin") == 0
     assert capsys.readouterr().out.startswith("/data/model.bin ")
@@ -184,7 +182,7 @@ def test_a_job_that_ended_while_the_agent_restarted_is_found_in_the_library(
 
 @pytest.mark.parametrize("last", [NetworkError("no answer from the peer"), report()])
 def test_a_peer_that_stays_silent_or_forgets_is_a_network_error(
-    here: Path, last: NetworkError, capsys: pytest.CaptureFixture[str]
+    last: NetworkError, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert peer_with(report([job(phase="downloading")]), last).run("get", "model.bin") == 4
     assert capsys.readouterr().err.count("error: ") == 1
@@ -201,7 +199,7 @@ def test_share_prints_the_link_and_nothing_else(here: Path, capsys: pytest.Captu
     captured = capsys.readouterr()
     assert captured.out == LINK + "\n"
     assert "hashing 20 %" in captured.err
-    assert "waiting for the tracker" in captured.err
+    assert "announcing" in captured.err
     assert world.client is not None
     assert world.client.asked(ApiShare) == [ApiShare(1, str(here / "model.bin"), "sha256")]
 
@@ -213,14 +211,14 @@ def test_share_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["results"][0]["link"] == LINK
 
 
-def test_share_of_what_is_not_there_asks_nobody(here: Path) -> None:
+def test_share_of_what_is_not_there_asks_nobody() -> None:
     world = peer_with(report())
     assert world.run("share", "missing") == 3
     assert world.client is not None
     assert world.client.requests == []
 
 
-def test_get_without_a_peer_runs_one_until_it_is_done(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_without_a_peer_runs_one_until_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="downloading")]), report([job()]))
     world.foreground = FakeForeground()
     assert world.run("get", "model.bin") == 0
@@ -230,7 +228,7 @@ def test_get_without_a_peer_runs_one_until_it_is_done(here: Path, capsys: pytest
     assert capsys.readouterr().out.startswith("/data/model.bin")
 
 
-def test_interrupting_a_foreground_get_stops_its_peer(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupting_a_foreground_get_stops_its_peer(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="downloading")]))
     world.foreground = FakeForeground()
     world.interrupt_after = 3
@@ -239,7 +237,7 @@ def test_interrupting_a_foreground_get_stops_its_peer(here: Path, capsys: pytest
     assert "the same command continues" in capsys.readouterr().err
 
 
-def test_a_foreground_peer_that_cannot_start_is_an_error(here: Path) -> None:
+def test_a_foreground_peer_that_cannot_start_is_an_error() -> None:
     world = peer_with(report())
     world.foreground = FakeForeground(ends_with=78)
     assert world.run("get", "model.bin") == 4
