@@ -114,6 +114,8 @@ class Download:
         self._needed_at = float("-inf")
         self.received_bytes = 0
         self.duplicate_bytes = 0
+        self.received_from: dict[str, int] = {}
+        """Bytes by peer id, of sources that are gone too."""
 
     # --- for reports -------------------------------------------------------------------------------------
 
@@ -199,7 +201,7 @@ class Download:
         if source is None:
             return []
         source.heard_at = now
-        source.received_bytes += size
+        self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         claim = source.claims.pop(message.offer, None)
         late = claim is None
         if claim is not None:

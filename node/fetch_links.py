@@ -12,14 +12,15 @@ from functools import partial
 from typing import Protocol
 
 import zmq
+
+from node.download import SourceMessage
+from protocol.codec import Decoder, encode
+from protocol.errors import NetworkError, ProtocolError
+from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
+from protocol.messages import ManifestPage, Message, Piece, PieceServerReply
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import Role, drain, open_socket, send_or_drop
-
-from protocol.codec import Decoder, encode
-from protocol.errors import ProtocolError
-from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
-from protocol.messages import Message, Piece, PieceServerReply
+from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 
 BYE_LINGER_MS = 300
 """A goodbye frees a slot at the source: give it a moment to go out."""
@@ -30,7 +31,7 @@ class Listener(Protocol):
 
     def on_connected(self, session: int) -> None: ...
     def on_lost(self, session: int) -> None: ...
-    def on_message(self, session: int, message: PieceServerReply) -> None: ...
+    def on_message(self, session: int, message: SourceMessage | ManifestPage) -> None: ...
     def on_piece(self, session: int, header: Piece, data: zmq.Frame) -> None: ...
     def on_misbehaved(self, session: int, reason: str) -> None: ...
 
@@ -63,9 +64,9 @@ class FetchLinks:
         self._loop.add(monitor.socket, partial(self._on_monitor, session))
         self._loop.add(socket, partial(self._on_readable, session))
         try:
-            socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            listener.on_misbehaved(session, f"has the impossible endpoint {endpoint!r}: {error}")
+            connect(socket, endpoint)
+        except NetworkError as error:
+            listener.on_misbehaved(session, f"has an impossible endpoint: {error}")
 
     def send(self, session: int, message: Message) -> None:
         """Send, unless the connection is gone or full: then nothing arrives, and the lost-connection event or the

@@ -102,7 +102,7 @@ class ManifestFetch:
             effects += self._next(source, now)
         return effects + self._connect(now)
 
-    def next_deadline(self, now: float) -> float | None:
+    def next_deadline(self, _now: float) -> float | None:
         return None if self._over else self._check_at
 
     def close(self, now: float) -> list[Effect]:

@@ -14,9 +14,6 @@ from pathlib import Path
 
 import zmq
 from service.child import run_child
-from transport.loop import Loop
-from transport.runtime_dir import ipc_endpoint
-from transport.sockets import Role, bind, drain, open_socket, send_or_drop
 
 from node.config import PieceServerSettings
 from node.content import ContentChangedError
@@ -44,6 +41,9 @@ from protocol.digest import short
 from protocol.errors import DiskError, NetworkError, ProtocolError, SeedError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Test
+from transport.loop import Loop
+from transport.runtime_dir import ipc_endpoint
+from transport.sockets import Role, bind, connect, drain, open_context, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class PieceServer:
         self._downloader = open_socket(context, Role.LOCAL_ROUTER)
         bind(self._downloader, ipc_endpoint(Path(settings.runtime_dir), "pieces.sock"))
         self._agent = open_socket(context, Role.LOCAL_DEALER)
-        self._agent.connect(ipc_endpoint(Path(settings.runtime_dir), "agent.sock"))
+        connect(self._agent, ipc_endpoint(Path(settings.runtime_dir), "agent.sock"))
         self._from_peers: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         self._from_agent: Decoder[AgentToPieceServer] = Decoder(AgentToPieceServer, LOCAL_BYTES_MAX)
         self._from_downloader: Decoder[DownloaderToPieceServer] = Decoder(DownloaderToPieceServer, LOCAL_BYTES_MAX)
@@ -272,7 +272,7 @@ def bind_kept(socket: zmq.Socket[bytes], listen: str, kept: Path) -> int:
 
 def main(settings: PieceServerSettings, loop: Loop) -> int:
     """Run until the loop is stopped."""
-    context = zmq.Context[zmq.Socket[bytes]](io_threads=1)
+    context = open_context()
     server = PieceServer(settings, loop, context)
     log.info("serving pieces on port %d", server.port)
     try:

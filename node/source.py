@@ -98,7 +98,6 @@ class Source:
     """Claims that were given to others; they may still arrive."""
     piece_seconds: float | None = None
     """Moving average from Accept to arrival."""
-    received_bytes: int = 0
 
     def measured(self, seconds: float) -> None:
         """A piece took this long."""

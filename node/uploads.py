@@ -75,7 +75,7 @@ Effect = Reply | SendPiece
 
 
 class Uploads:
-    """All sessions of one piece server. ``slots`` pieces are sent at a time; ``rate`` is in bytes a second, 0 unlimited."""
+    """All sessions of one piece server. ``slots`` pieces are sent at a time; ``rate`` in bytes a second, 0 unlimited."""
 
     def __init__(self, slots: int, rate: float, now: float) -> None:
         self.slots = slots

@@ -1,0 +1,124 @@
+"""What a download does away from the event loop: look at what is there, sync and journal, check the whole, publish.
+
+Each function here runs on a worker thread, touches only what it is given, and returns its result. Progress is
+reported in bytes through a callback that must be safe to call from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.existing import existing_matches
+from node.journal import Journal
+from node.piece_work import check_pieces, whole_digest
+from node.seed_store import load_seed, store_seed
+from node.stamps import take_stamps
+from node.storage import Partial
+from protocol.bitfield import Bitfield
+from protocol.digest import short
+from protocol.errors import VerificationError
+from protocol.manifest import Manifest, decode_manifest
+
+Progress = Callable[[int], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a download is and where it goes: content ``digest``, its seed file, the final path."""
+
+    digest: str
+    seed_path: Path
+    dest: Path
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The destination is prepared. ``have`` are the pieces on disk that were found good, ``durable`` those that the
+    journal names: the one grows with each piece, the other with each `sync`."""
+
+    manifest: Manifest
+    partial: Partial
+    have: Bitfield
+    durable: Bitfield
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The whole verified content stands at ``path``."""
+
+    manifest: Manifest
+    path: Path
+    stamps: bytes
+
+
+def keep_seed(data_dir: Path, data: bytes, digest: str) -> Path:
+    """Parse and store a fetched manifest; return its seed file.
+
+    Raises `SeedError` when it is malformed or unsafe, `VerificationError` when it describes other content.
+    """
+    manifest = decode_manifest(data)
+    if manifest.digest != digest:
+        raise VerificationError(f"the manifest is of content {short(manifest.digest)}, not {short(digest)}")
+    return store_seed(data_dir, data)
+
+
+def prepare(place: Place, journal: Journal, progress: Progress, cancelled: Cancelled) -> Ready | Published:
+    """Find out what is at the destination already, and make ready to write the rest.
+
+    Content that stands there whole is checked and counts as published. Of a partial download, what the journal names
+    is hashed again. Raises `DiskError` when the destination cannot be used.
+    """
+    manifest = load_seed(place.seed_path)
+    if existing_matches(place.dest, manifest, progress, cancelled):
+        return Published(manifest, place.dest, take_stamps(place.dest, manifest))
+    partial = Partial.open(manifest, place.dest, place.force)
+    have = Bitfield(manifest.piece_count)
+    try:
+        if partial.resumed:
+            for piece in check_pieces(partial, manifest, _noted(place, manifest, journal), progress, cancelled):
+                have.set(piece)
+        journal.start(place.digest, str(place.seed_path), str(place.dest), have.to_bytes())
+    except BaseException:
+        partial.close()
+        raise
+    return Ready(manifest, partial, have, have.copy())
+
+
+def _noted(place: Place, manifest: Manifest, journal: Journal) -> Iterable[int]:
+    """The pieces worth hashing again: those the journal names, or all of them when it knows nothing."""
+    entry = journal.get(place.digest)
+    if entry is None or entry.dest != str(place.dest):
+        return range(manifest.piece_count)
+    return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
+
+
+def sync(place: Place, ready: Ready, journal: Journal) -> None:
+    """Make written pieces durable and note them in the journal."""
+    for piece in ready.partial.sync():
+        ready.durable.set(piece)
+    journal.record(place.digest, ready.durable.to_bytes())
+
+
+def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, cancelled: Cancelled) -> Published:
+    """Check the digest of the whole content and give it its final name.
+
+    Raises `VerificationError`, with the partial content deleted, when the pieces are what the manifest says but the
+    whole is not: then the manifest itself is wrong, and nothing of it is worth keeping.
+    """
+    if not whole_digest(ready.partial, ready.manifest, progress, cancelled):
+        ready.partial.discard()
+        journal.remove(place.digest)
+        raise VerificationError(f"the content is not {place.digest}, though every piece is what its seed says")
+    path = ready.partial.publish()
+    journal.remove(place.digest)
+    return Published(ready.manifest, path, take_stamps(path, ready.manifest))
+
+
+def abandon(place: Place, ready: Ready, journal: Journal) -> None:
+    """Delete what there is of a cancelled download."""
+    ready.partial.discard()
+    journal.remove(place.digest)
