@@ -17,10 +17,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from node.concatenation import Concatenation, Part
+from node.disk_errors import ContentChangedError, StoppedError
+from node.stamps import take_stamps
 from node.tree_scan import Scan, UnstableContentError, scan
 from protocol import limits as lim
 from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest
-from protocol.errors import DiskError, NotFoundError, SeedError, ZswarmError
+from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.manifest import FileEntry, Manifest, piece_length_for
 from protocol.names import check_distinct, check_name, check_path
 from protocol.seed_formats import format_big_hash, format_seed, seed_format, small_hashes
@@ -29,15 +31,20 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Called with the bytes read and hashed so far, from the thread that asked, at least once a block."""
+Cancelled = Callable[[], bool]
+"""Asked once a block; True ends the work with `StoppedError`."""
 
 BLOCK_BYTES = 1 * lim.MIB
 """What is read at a time, or a piece when that is larger: small enough to stay in cache until it is hashed."""
 
 
-class HashingCancelledError(ZswarmError):
-    """The caller's ``cancelled`` said so."""
+class Hashed(Struct, frozen=True):
+    """Content as it was when it was hashed: ``stamps`` (`node.stamps`) tell when a file of it is not that any more,
+    ``fingerprint`` (`node.tree_scan`) also when files were added."""
 
-    code = "cancelled"
+    manifest: Manifest
+    stamps: bytes
+    fingerprint: bytes
 
 
 class Problem(Struct, frozen=True):
@@ -73,12 +80,19 @@ def hash_path(
     path: Path,
     algorithm: str = ALGORITHMS[0],
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> Manifest:
-    """The manifest of the file or directory at ``path``; its content is read once.
+    """The manifest of the file or directory at ``path``. Raises as `hash_item` does."""
+    return hash_item(path, algorithm, progress, cancelled).manifest
+
+
+def hash_item(
+    path: Path, algorithm: str, progress: Progress | None = None, cancelled: Cancelled | None = None
+) -> Hashed:
+    """Read the content of the file or directory at ``path`` once, and say what it is.
 
     Raises `NotFoundError`, `SeedError` (a name that other systems could not store, too much content),
-    `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read), `HashingCancelledError`.
+    `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read), `StoppedError` (``cancelled``).
     """
     new_hasher(algorithm)
     before = scan(path)
@@ -89,19 +103,23 @@ def hash_path(
     parts = (Part(before.file_path(file), file.path, file.length) for file in before.files)
     with Concatenation(parts, _refuse) as content:
         whole, pieces = _hash_stream(content, algorithm, piece_length, progress, cancelled)
-    after = scan(path)
-    if after.fingerprint() != before.fingerprint():
-        raise UnstableContentError(f"{_first_change(before, after)} changed while it was being hashed")
-    files = tuple(FileEntry(file.path, file.length, file.executable) for file in before.files)
-    return Manifest(
+    manifest = Manifest(
         name=before.name,
         length=before.length,
         piece_length=piece_length,
         digest=format_digest(algorithm, whole),
         pieces=pieces,
-        files=files if before.is_tree else None,
+        files=tuple(FileEntry(f.path, f.length, f.executable) for f in before.files) if before.is_tree else None,
         empty_dirs=tuple(before.empty_dirs),
     )
+    try:
+        stamps = take_stamps(before.root, manifest)
+    except ContentChangedError as error:
+        raise UnstableContentError(f"{error}: it changed while it was hashed") from None
+    after = scan(path)  # last: when nothing differs now, the stamps too are of what was read
+    if after.fingerprint() != before.fingerprint():
+        raise UnstableContentError(f"{_first_change(before, after)} changed while it was hashed")
+    return Hashed(manifest, stamps, before.fingerprint())
 
 
 def measure(path: Path) -> int:
@@ -136,7 +154,7 @@ def _hash_stream(
     algorithm: str,
     piece_length: int,
     progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
+    cancelled: Cancelled | None,
 ) -> tuple[bytes, bytes]:
     """(digest of the whole, digests of the pieces one after another), both raw."""
     whole = new_hasher(algorithm)
@@ -160,7 +178,7 @@ def _hash_stream(
             if not count:
                 break
             if cancelled is not None and cancelled():
-                raise HashingCancelledError("hashing was stopped")
+                raise StoppedError("hashing was stopped")
             filled = block[:count]
             hashing = (threads.submit(whole.update, filled), threads.submit(add_pieces, filled))
             hashing_bytes = count
