@@ -1,0 +1,529 @@
+"""The registrar's conversations, one scenario each."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from broker.registrar_core import HOLDING_AFTER, Terms
+from protocol import limits as lim
+from protocol.messages import (
+    Beat,
+    Error,
+    FileList,
+    Goodbye,
+    Heartbeat,
+    Holding,
+    Join,
+    ListRequest,
+    Ok,
+    PageOk,
+    PeerJoined,
+    PeerLeft,
+    Rejoin,
+    SourceAdded,
+    SourceRemoved,
+    Transfer,
+    TransferState,
+    Update,
+    Welcome,
+)
+from tests.broker.scenes import EPOCH, LEASE, TERMS, Actor, Stage, digest, entry
+
+ALICE_AT = "tcp://10.0.0.9:7000"
+
+
+# --- join ------------------------------------------------------------------------------------------------
+
+
+def test_join_in_four_steps() -> None:
+    stage = Stage()
+    alice = Actor(stage, "alice")
+    list_id = alice.ask_join(ListRequest).list_id
+    assert alice.page(list_id, 0, False, [entry(1)], PageOk) == PageOk(2, list_id, 0)
+    assert not stage.registry.members, "nobody is a member before the list is whole"
+    welcome = alice.page(list_id, 1, True, [entry(2, "partial")], Welcome)
+    assert welcome == Welcome(3, EPOCH, 3, LEASE, 5.0, ALICE_AT, "tcp://*:5551", ["tcp://*:5552"])
+    assert stage.hints() == [
+        PeerJoined("alice", "Alice", ALICE_AT),
+        SourceAdded(digest(1), "alice", "Alice", ALICE_AT, True),
+        SourceAdded(digest(2), "alice", "Alice", ALICE_AT, False),
+    ]
+    assert stage.notes == [f"peer Alice (alice) joined from {ALICE_AT}, list of 2"]
+    stage.registrar.check_invariants()
+
+
+def test_an_empty_list_is_one_empty_page() -> None:
+    stage = Stage()
+    assert stage.peer("alice").stage.registry.members.keys() == {"alice"}
+
+
+def test_every_step_of_a_join_may_be_repeated() -> None:
+    stage = Stage()
+    alice = Actor(stage, "alice")
+    list_id = alice.ask_join(ListRequest).list_id
+    assert alice.ask_join(ListRequest).list_id == list_id
+    for _ in range(2):
+        alice.page(list_id, 0, False, [entry(1)], PageOk)
+    first = alice.page(list_id, 1, True, [entry(2)], Welcome)
+    again = alice.page(list_id, 1, True, [entry(2)], Welcome)
+    assert again.seq == first.seq == 3
+    alice.page(list_id, 0, False, [entry(1)], PageOk)  # one that lay in the pipe all the time
+    assert len(stage.hints()) == 3
+
+
+def test_a_join_in_the_middle_of_a_list_starts_over() -> None:
+    stage = Stage()
+    alice = Actor(stage, "alice")
+    first = alice.ask_join(ListRequest).list_id
+    alice.page(first, 0, False, [entry(1)], PageOk)
+    second = alice.ask_join(ListRequest).list_id
+    assert second != first
+    assert alice.page(first, 1, True, [entry(2)], ListRequest).list_id == second
+    alice.send_list(second, entry(3))
+    assert list(stage.registry.swarms) == [digest(3)]
+
+
+def test_pages_have_an_order_and_a_version() -> None:
+    stage = Stage()
+    alice = Actor(stage, "alice")
+    list_id = alice.ask_join(ListRequest).list_id
+    assert alice.page(list_id, 1, True, [entry(1)], Error).code == "bad_page"
+    alice.page(list_id, 0, False, [entry(1)], PageOk)
+    alice.version = 2
+    assert alice.page(list_id, 1, True, [entry(2)], ListRequest).list_id != list_id
+
+
+def test_a_page_of_nobody_is_answered_rejoin() -> None:
+    Actor(Stage(), "alice").page(7, 0, True, [], Rejoin)
+
+
+def test_a_rejoin_replaces_the_list_in_one_step() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1), entry(2), entry(3, "partial"))
+    stage.hints()
+    list_id = alice.ask_join(ListRequest).list_id
+    alice.page(list_id, 0, False, [entry(2), entry(3)], PageOk)
+    assert list(stage.registry.members["alice"].listings) == [digest(1), digest(2), digest(3)]
+    assert stage.hints() == []
+    alice.page(list_id, 1, True, [entry(4)], Welcome)
+    assert stage.hints() == [
+        PeerJoined("alice", "Alice", ALICE_AT),
+        SourceRemoved(digest(1), "alice"),
+        SourceAdded(digest(3), "alice", "Alice", ALICE_AT, True),
+        SourceAdded(digest(4), "alice", "Alice", ALICE_AT, True),
+    ]
+    stage.registrar.check_invariants()
+
+
+def test_a_rejoin_from_another_address_announces_every_entry_again() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1))
+    stage.hints()
+    alice.endpoint = "tcp://elsewhere:7001"
+    assert alice.join(entry(1)).endpoint == "tcp://elsewhere:7001"
+    assert stage.hints() == [
+        PeerJoined("alice", "Alice", "tcp://elsewhere:7001"),
+        SourceAdded(digest(1), "alice", "Alice", "tcp://elsewhere:7001", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "address", "expected"),
+    [
+        ("tcp://*:7000", "192.168.1.5", "tcp://192.168.1.5:7000"),
+        ("tcp://0.0.0.0:7000", "192.168.1.5", "tcp://192.168.1.5:7000"),
+        ("tcp://*:7000", "::ffff:192.168.1.5", "tcp://192.168.1.5:7000"),
+        ("tcp://*:7000", "fe80::1%eth0", "tcp://[fe80::1]:7000"),
+        ("tcp://node-7.lab:7000", "192.168.1.5", "tcp://node-7.lab:7000"),
+    ],
+)
+def test_the_endpoint_is_completed_with_the_address_seen(endpoint: str, address: str, expected: str) -> None:
+    stage = Stage()
+    token = b"x" * 16
+    request = stage.ask(Join(1, "p", token, "", endpoint), ListRequest, address)
+    assert stage.ask(FileList(2, "p", token, request.list_id, 0, True, 1, []), Welcome).endpoint == expected
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "7000",
+        "tcp://",
+        "tcp://host",
+        "tcp://host:0",
+        "tcp://host:65536",
+        "ipc:///tmp/x",
+        "tcp://a b:1",
+        "tcp://h:1;h:2",
+        "tcp://h:1\n", "udp://h:1", "tcp://*:*", "tcp://-h:1", "tcp://h:１",
+    ],
+)
+def test_an_endpoint_nobody_could_dial_is_refused(endpoint: str) -> None:
+    stage = Stage()
+    assert stage.ask(Join(1, "p", b"x" * 16, "", endpoint), Error).code == "bad_endpoint"
+
+
+def test_an_endpoint_without_host_needs_an_address_to_be_seen() -> None:
+    stage = Stage()
+    reply = stage.ask(Join(1, "p", b"x" * 16, "", "tcp://*:7000"), Error, address="")
+    assert (reply.code, "advertise" in reply.detail) == ("bad_endpoint", True)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "\u2028"])
+def test_a_peer_name_that_would_garble_a_terminal_is_refused(name: str) -> None:
+    assert Stage().ask(Join(1, "p", b"x" * 16, name, "tcp://h:1"), Error).code == "bad_name"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", "a\x00b", "CON"])
+def test_a_file_name_that_is_unsafe_is_refused(name: str) -> None:
+    stage = Stage()
+    alice = Actor(stage, "alice")
+    list_id = alice.ask_join(ListRequest).list_id
+    assert alice.page(list_id, 0, True, [entry(1, name=name)], Error).code == "bad_name"
+    bob = stage.peer("bob")
+    assert bob.update(Error, [entry(1, name=name)]).code == "bad_name"
+
+
+# --- tokens ----------------------------------------------------------------------------------------------
+
+
+def test_another_token_is_refused_for_as_long_as_the_peer_is_a_member() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1))
+    impostor = Actor(stage, "alice", token=b"another-token-of-16")
+    refusals = [
+        impostor.ask_join(Error),
+        impostor.page(1, 0, True, [], Error),
+        impostor.heartbeat(Error),
+        impostor.update(Error),
+        impostor.transfer(1, "failed", Error),
+        impostor.leave(Error),
+    ]
+    assert {refusal.code for refusal in refusals} == {"wrong_token"}
+    assert all("data directory" in refusal.detail for refusal in refusals)
+    stage.pass_time(LEASE - 1)
+    impostor.heartbeat(Error)
+    alice.heartbeat(Ok)
+    stage.pass_time(LEASE - 1)
+    impostor.ask_join(Error)
+    stage.pass_time(1)
+    impostor.join()
+
+
+def test_an_impostor_with_a_half_done_list_is_refused_once_the_peer_is_in() -> None:
+    stage = Stage()
+    alice, impostor = Actor(stage, "alice"), Actor(stage, "alice", token=b"another-token-of-16")
+    squatting = impostor.ask_join(ListRequest).list_id
+    alice.join(entry(1))
+    assert impostor.page(squatting, 0, True, [entry(2)], Error).code == "wrong_token"
+    assert list(stage.registry.swarms) == [digest(1)]
+
+
+# --- maintain --------------------------------------------------------------------------------------------
+
+
+def test_heartbeats_keep_the_lease() -> None:
+    stage = Stage()
+    alice = stage.peer("alice")
+    for _ in range(10):
+        stage.pass_time(LEASE - 0.001)
+        assert alice.heartbeat(Ok) == Ok(alice._ids, EPOCH, 1)
+
+
+def test_a_silent_peer_expires_exactly_at_the_end_of_its_lease() -> None:
+    stage = Stage()
+    stage.peer("alice", entry(1), entry(2))
+    stage.hints()
+    stage.pass_time(LEASE - 0.001)
+    assert "alice" in stage.registry.members
+    stage.pass_time(0.001)
+    assert not stage.registry.members
+    assert not stage.registry.swarms
+    assert stage.hints() == [PeerLeft("alice", expired=True)]
+    assert "silent for 15 s" in stage.notes[-1]
+
+
+def test_a_registrar_that_stood_still_blames_nobody() -> None:
+    stage = Stage()
+    alice = stage.peer("alice")
+    stage.peer("bob")
+    stage.now += 10 * LEASE
+    stage.perform(stage.registrar.tick(stage.now))
+    assert len(stage.registry.members) == 2
+    alice.heartbeat(Ok)
+    stage.pass_time(LEASE - 0.001)
+    assert len(stage.registry.members) == 2
+    stage.pass_time(0.002)
+    assert len(stage.registry.members) == 0, "a full lease later both are gone"
+
+
+def test_an_unknown_peer_is_told_to_rejoin() -> None:
+    alice = Actor(Stage(), "alice")
+    alice.heartbeat(Rejoin)
+    alice.update(Rejoin)
+    alice.transfer(1, "started", Rejoin)
+
+
+def test_a_heartbeat_with_another_version_asks_for_the_list() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1), entry(2))
+    stage.hints()
+    alice.version = 9
+    list_id = alice.heartbeat(ListRequest).list_id
+    assert alice.heartbeat(ListRequest).list_id == list_id, "asked again in the same words"
+    alice.page(list_id, 0, False, [entry(2)], PageOk)
+    alice.heartbeat(Ok)  # its list is on the way
+    alice.page(list_id, 1, True, [entry(3)], Welcome)
+    alice.heartbeat(Ok)
+    assert stage.hints() == [
+        SourceRemoved(digest(1), "alice"),
+        SourceAdded(digest(3), "alice", "Alice", ALICE_AT, True),
+    ], "no joined: it was in all the time"
+
+
+def test_the_load_is_taken_in_with_the_next_beat_and_has_no_number() -> None:
+    stage = Stage()
+    alice = stage.peer("alice")
+    stage.pass_time(0.5)
+    alice.heartbeat(Ok, load=3)
+    assert stage.registry.members["alice"].load == 0
+    stage.pass_time(lim.ROSTER_BEAT_SECONDS)
+    assert stage.registry.members["alice"].load == 3
+    assert stage.registrar.seq == 1
+
+
+# --- update ----------------------------------------------------------------------------------------------
+
+
+def test_an_update_changes_what_it_names() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1), entry(2))
+    stage.hints()
+    assert alice.update(Ok, [entry(3), entry(2, name="new name")], [1, 77]).seq == 6
+    assert stage.hints() == [
+        SourceRemoved(digest(1), "alice"),
+        SourceAdded(digest(3), "alice", "Alice", ALICE_AT, True),
+        SourceAdded(digest(2), "alice", "Alice", ALICE_AT, True),
+    ]
+    assert stage.registry.members["alice"].listings[digest(2)].name == "new name"
+    stage.registrar.check_invariants()
+
+
+def test_a_repeated_update_is_ok_again() -> None:
+    stage = Stage()
+    alice = stage.peer("alice")
+    message = Update(5, "alice", alice.token, 1, 2, [entry(1)], [])
+    first, second = stage.ask(message, Ok), stage.ask(message, Ok)
+    assert first == second
+    assert len(stage.hints()) == 2
+
+
+def test_an_update_of_another_base_asks_for_the_list() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1))
+    stage.ask(Update(5, "alice", alice.token, 7, 8, [entry(2)], []), ListRequest)
+    assert list(stage.registry.swarms) == [digest(1)]
+
+
+def test_what_is_removed_and_added_at_once_is_there() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1))
+    stage.hints()
+    alice.update(Ok, [entry(1)], [1])
+    assert stage.hints() == []
+    assert stage.registry.holding("alice", digest(1)) == "whole"
+
+
+def test_an_update_that_changes_nothing_has_no_number() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1))
+    assert alice.update(Ok, [entry(1)]).seq == 2
+
+
+# --- transfers -------------------------------------------------------------------------------------------
+
+
+def test_a_started_download_makes_a_partial_source_whatever_the_list_says() -> None:
+    stage = Stage()
+    stage.peer("alice", entry(1, name="its name"))
+    bob = stage.peer("bob")
+    stage.hints()
+    bob.transfer(1, "requesting", Ok)
+    assert stage.hints() == [SourceRemoved(digest(1), "bob")], "the change has a number; bob is no source"
+    bob.transfer(1, "started", Ok)
+    assert stage.hints() == [SourceAdded(digest(1), "bob", "Bob", ALICE_AT, False)]
+    assert stage.registry.members["bob"].listings[digest(1)].name == "its name"
+    bob.transfer(1, "finished", Ok)
+    assert stage.hints() == [SourceAdded(digest(1), "bob", "Bob", ALICE_AT, True)]
+    bob.transfer(1, "started", Ok)
+    assert stage.hints() == []
+    stage.registrar.check_invariants()
+
+
+def test_a_failed_download_takes_back_what_it_announced() -> None:
+    stage = Stage()
+    stage.peer("alice", entry(1))
+    bob = stage.peer("bob", entry(1, "partial"))
+    stage.hints()
+    for _ in range(2):
+        bob.transfer(1, "failed", Ok)
+    assert stage.hints() == [SourceRemoved(digest(1), "bob")]
+    assert stage.registry.holding("bob", digest(1)) is None
+
+
+def test_a_transfer_of_content_nobody_lists_says_what_to_do() -> None:
+    stage = Stage()
+    assert "Update" in stage.peer("bob").transfer(1, "started", Error).detail
+    bob = stage.peer("bob", entry(1, "requesting"))
+    bob.transfer(1, "started", Ok)
+    assert stage.registry.holding("bob", digest(1)) == "partial"
+
+
+def test_the_table_of_holdings_is_complete_and_repeatable() -> None:
+    holdings: list[Holding | None] = [None, *get_args(Holding)]
+    states: list[TransferState] = list(get_args(TransferState))
+    assert len(HOLDING_AFTER) == len(holdings) * len(states)
+    for state in states:
+        for holding in holdings:
+            after = HOLDING_AFTER[state, holding]
+            assert HOLDING_AFTER[state, after] == after
+
+
+# --- leave -----------------------------------------------------------------------------------------------
+
+
+def test_a_leaving_peer_takes_every_entry_with_it() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1), entry(2, "partial"), entry(3, "requesting"))
+    bob = stage.peer("bob", entry(1))
+    stage.hints()
+    seq = alice.leave(Goodbye).seq
+    assert stage.hints() == [PeerLeft("alice", expired=False)]
+    assert alice.leave(Goodbye).seq == seq, "repeated"
+    alice.heartbeat(Rejoin)
+    assert list(stage.registry.members) == ["bob"]
+    assert list(stage.registry.swarms) == [digest(1)]
+    bob.heartbeat(Ok)
+    stage.registrar.check_invariants()
+
+
+def test_a_leave_ends_a_half_done_join() -> None:
+    stage = Stage()
+    alice = Actor(stage, "alice")
+    list_id = alice.ask_join(ListRequest).list_id
+    alice.leave(Goodbye)
+    alice.page(list_id, 0, True, [], Rejoin)
+
+
+# --- limits ----------------------------------------------------------------------------------------------
+
+
+def test_the_number_of_peers_is_limited() -> None:
+    stage = Stage(TERMS._replace(peers_max=1))
+    bob = Actor(stage, "bob")
+    list_id = bob.ask_join(ListRequest).list_id
+    alice = stage.peer("alice")
+    assert bob.page(list_id, 0, True, [], Error).code == "full"
+    assert bob.ask_join(Error).code == "full"
+    alice.join(entry(1))  # who is in may come again
+
+
+def test_the_entries_of_a_peer_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "PEER_ENTRIES_COUNT_MAX", 3)
+    stage = Stage()
+    alice = stage.peer("alice", entry(1), entry(2), entry(3))
+    assert alice.update(Error, [entry(4)]).code == "too_many"
+    list_id = alice.ask_join(ListRequest).list_id
+    assert alice.page(list_id, 0, False, [entry(n) for n in range(4)], Error).code == "too_many"
+    assert stage.registry.entry_count == 3
+
+
+def test_all_entries_together_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "ENTRIES_COUNT_MAX", 3)
+    stage = Stage()
+    stage.peer("alice", entry(1), entry(2))
+    bob = stage.peer("bob", entry(1))
+    assert bob.update(Error, [entry(4)]).code == "full"
+    assert bob.transfer(2, "started", Error).code == "full"
+    list_id = bob.ask_join(ListRequest).list_id
+    assert bob.page(list_id, 0, True, [entry(5), entry(6)], Error).code == "full"
+
+
+def test_half_done_lists_are_limited_in_number_entries_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LIST_TRANSFERS_COUNT_MAX", 2)
+    monkeypatch.setattr(lim, "LIST_TRANSFER_ENTRIES_COUNT_MAX", 3)
+    stage = Stage()
+    alice, bob, carol = (Actor(stage, name) for name in ("alice", "bob", "carol"))
+    ids = [peer.ask_join(ListRequest).list_id for peer in (alice, bob)]
+    assert carol.ask_join(Error).code == "busy"
+    alice.page(ids[0], 0, False, [entry(1), entry(2)], PageOk)
+    assert bob.page(ids[1], 0, True, [entry(3), entry(4)], Error).code == "busy"
+    stage.pass_time(lim.LIST_TRANSFER_SECONDS)
+    alice.page(ids[0], 1, True, [], Rejoin)
+    for peer in (alice, bob):
+        peer.ask_join(ListRequest)
+    assert carol.ask_join(Error).code == "busy"
+
+
+# --- roster ----------------------------------------------------------------------------------------------
+
+
+def test_the_roster_has_one_sequence_without_holes() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1), entry(2))
+    alice.update(Ok, [entry(3)], [1])
+    stage.pass_time(LEASE + 1)
+    numbered = [roster.seq for roster in stage.published if not isinstance(roster.event, Beat)]
+    assert numbered == list(range(1, 7))
+    assert {roster.epoch for roster in stage.published} == {EPOCH}
+
+
+def test_a_beat_each_second_carries_the_number_of_the_last_event() -> None:
+    stage = Stage()
+    stage.peer("alice")
+    stage.hints()
+    stage.pass_time(10)
+    assert [(roster.seq, roster.event) for roster in stage.published] == [(1, Beat())] * 11
+
+
+def test_a_long_list_is_announced_only_as_far_as_somebody_wants_it() -> None:
+    stage = Stage()
+    bob = stage.peer("bob", entry(5, "requesting"), entry(6, "partial"), entry(7))
+    stage.hints()
+    alice = Actor(stage, "alice")
+    welcome = alice.join(*(entry(n) for n in range(100)))
+    announced = [(hint.digest if isinstance(hint, SourceAdded) else "joined") for hint in stage.hints()]
+    assert announced == ["joined", digest(5), digest(6)]
+    assert welcome.seq == 7
+    many = [entry(n) for n in range(200, 300)]
+    assert bob.update(Ok, many).seq == 8, "at least one, so that the change has a number"
+
+
+@pytest.mark.parametrize("kind", [Heartbeat, Transfer])
+def test_any_word_of_a_member_counts_as_a_sign_of_life(kind: type) -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1))
+    stage.pass_time(LEASE - 1)
+    if kind is Heartbeat:
+        alice.heartbeat(Ok)
+    else:
+        alice.transfer(1, "finished", Ok)
+    stage.pass_time(LEASE - 1)
+    assert "alice" in stage.registry.members
+
+
+def test_terms_are_those_of_the_welcome() -> None:
+    stage = Stage(Terms(30.0, 10.0, 5, "tcp://h:2", ("tcp://h:3", "tcp://h:4")))
+    welcome = Actor(stage, "alice").join()
+    assert (welcome.lease_seconds, welcome.heartbeat_seconds) == (30.0, 10.0)
+    assert (welcome.roster, welcome.lookups) == ("tcp://h:2", ["tcp://h:3", "tcp://h:4"])
+
+
+def test_no_error_detail_is_longer_than_the_wire_allows() -> None:
+    stage = Stage()
+    stage.peer("a" * lim.PEER_ID_BYTES_MAX)
+    impostor = Actor(stage, "a" * lim.PEER_ID_BYTES_MAX, token=b"another-token-of-16")
+    assert len(impostor.heartbeat(Error).detail) <= lim.DETAIL_BYTES_MAX
