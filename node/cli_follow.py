@@ -1,75 +1,103 @@
-"""Follows the jobs a command started until each is done or failed, through any restart of the peer's processes."""
+"""Asks the peer for what a command wants and follows it until each is done or failed, through any restart of the
+peer's processes: a restarted agent has forgotten its jobs, so it is asked again, which every request allows."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from node.cli_progress import Display
 from node.cli_session import Session
-from node.cli_view import FINAL, Outcome, outcome_of, view_of
-from node.local_messages import JobStatus, StatusReport
-from protocol.errors import NetworkError
+from node.cli_view import FINAL, JobView, Outcome, outcome_of, view_of
+from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
+from protocol.errors import NetworkError, RefusedError
 
 LOST_SECONDS = 15.0
-"""How long the peer may be silent, or not know a job: its agent is back within a second when it is restarted."""
+"""How long the peer may be silent: its agent is back within a second or two when it is restarted."""
+ASKS_COUNT_MAX = 20
+"""How often one order is asked for before the peer is taken to be broken."""
+FORGETFUL = "the peer keeps forgetting this; its log says why"
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One target of a command: how to ask the peer for it, given a request number. ``hint`` is added to the error
+    when nobody has it."""
+
+    target: str
+    message: Callable[[int], ApiRequest]
+    hint: str = ""
+
+
+class _Slot(msgspec.Struct):
+    """An order and how far it is: not asked for (``number`` None), a job, or an outcome."""
+
+    order: Order
+    number: int | None = None
+    asked: int = 0
+    job: JobStatus | None = None
+    outcome: Outcome | None = None
 
 
 class JobTracker:
-    """The jobs of one command as the latest reports show them. Pure.
+    """What became of the orders of one command, as far as the peer has said. Pure."""
 
-    A restarted agent numbers its jobs anew, so a job is known by its number and, once that is known, its digest.
-    """
+    def __init__(self, orders: Sequence[Order]) -> None:
+        self._slots = [_Slot(order) for order in orders]
+        self._agent = 0
 
-    def __init__(self, targets: dict[int, str]) -> None:
-        self._targets = targets
-        self._jobs: dict[int, JobStatus] = {}
-        self._missing_since: dict[int, float] = {}
+    def to_ask(self) -> list[tuple[int, Order]]:
+        """(place, order) of everything the peer has to be asked for now."""
+        return [(i, slot.order) for i, slot in enumerate(self._slots) if slot.outcome is None and slot.number is None]
 
-    def update(self, report: StatusReport, now: float) -> None:
-        """Take in ``report``; raises `NetworkError` when the peer has forgotten a job."""
-        for number in self._targets:
-            if self._is_final(number):
+    def accepted(self, place: int, number: int) -> None:
+        """The peer works on an order as its job ``number``."""
+        slot = self._slots[place]
+        slot.number = number
+        slot.asked += 1
+
+    def refused(self, place: int, code: str, detail: str) -> None:
+        """The peer does not accept an order."""
+        target = self._slots[place].order.target
+        self._slots[place].outcome = Outcome(target, ok=False, code=code, detail=detail)
+
+    def update(self, report: StatusReport) -> None:
+        """Take in a report. What its agent does not know has to be asked for again."""
+        agent = report.pids.get("agent", 0)
+        restarted = self._agent not in (0, agent)
+        self._agent = agent
+        jobs = {} if restarted else {job.job: job for job in report.jobs}
+        for place, slot in enumerate(self._slots):
+            if slot.outcome is not None or slot.number is None:
                 continue
-            found = _find(report, number, self._jobs.get(number))
+            found = jobs.get(slot.number)
             if found is not None:
-                self._jobs[number] = msgspec.structs.replace(found, job=number)
-                self._missing_since.pop(number, None)
-            elif now - self._missing_since.setdefault(number, now) > LOST_SECONDS:
-                raise NetworkError(f"the peer no longer knows of {self._targets[number]!r}; ask for it again")
+                self._follow(slot, msgspec.structs.replace(found, job=place))
+            elif slot.asked < ASKS_COUNT_MAX:
+                slot.number = None
+            else:
+                self.refused(place, "network", FORGETFUL)
 
-    def jobs(self) -> list[tuple[str, JobStatus]]:
-        """(target, job) of every job seen so far, in the order they were asked for."""
-        return [(target, self._jobs[number]) for number, target in self._targets.items() if number in self._jobs]
+    def _follow(self, slot: _Slot, found: JobStatus) -> None:
+        if slot.job is not None and slot.job.started_at < found.started_at:
+            found = msgspec.structs.replace(found, started_at=slot.job.started_at)
+        slot.job = found
+        if found.phase in FINAL:
+            slot.outcome = outcome_of(found, slot.order.target)
+
+    def views(self) -> list[JobView]:
+        """A line of progress for every order the peer has said anything about."""
+        return [view_of(slot.job, slot.order.target) for slot in self._slots if slot.job is not None]
 
     def finished(self) -> bool:
-        return all(self._is_final(number) for number in self._targets)
+        """Whether every order has an outcome."""
+        return all(slot.outcome is not None for slot in self._slots)
 
-    def outcomes(self) -> list[Outcome]:
-        """The results of the jobs that have ended."""
-        return [outcome_of(job, target) for target, job in self.jobs() if job.phase in FINAL]
-
-    def unfinished(self) -> list[str]:
-        """The targets that have not ended."""
-        return [target for number, target in self._targets.items() if not self._is_final(number)]
-
-    def _is_final(self, number: int) -> bool:
-        job = self._jobs.get(number)
-        return job is not None and job.phase in FINAL
-
-
-def _find(report: StatusReport, number: int, known: JobStatus | None) -> JobStatus | None:
-    digest = known.digest if known is not None else ""
-    by_number = [job for job in report.jobs if job.job == number]
-    by_digest = [job for job in report.jobs if known is not None and job.kind == known.kind and job.digest == digest]
-    for job in by_number:
-        if known is None or not digest or job.digest == digest:
-            return job
-    if digest and by_digest:
-        return by_digest[-1]
-    for item in report.shared:
-        if known is not None and digest and item.digest == digest:
-            return msgspec.structs.replace(known, phase="done", path=item.path, link=item.link, length=item.length)
-    return None
+    def outcomes(self, late: str) -> list[Outcome]:
+        """What came of each order, in order; one that has not ended failed for the reason ``late``."""
+        return [
+            slot.outcome or Outcome(slot.order.target, ok=False, code="network", detail=late) for slot in self._slots
+        ]
 
 
 class Patience:
@@ -92,18 +120,29 @@ class Patience:
 
 
 def follow(session: Session, tracker: JobTracker, display: Display, timeout: float) -> bool:
-    """Show the jobs of ``tracker`` on ``display`` until all have ended; False when ``timeout`` seconds (0: for
-    ever) passed first."""
+    """Ask for the orders of ``tracker`` and show them on ``display`` until all have ended; False when ``timeout``
+    seconds (0: for ever) passed first."""
     patience = Patience(session)
     started = session.now()
     while True:
         report = patience.status()
         now = session.now()
         if report is not None:
-            tracker.update(report, now)
-        display.show([view_of(job, target) for target, job in tracker.jobs()], now)
+            tracker.update(report)
+            _ask(session, tracker)
+        display.show(tracker.views(), now)
         if tracker.finished():
             return True
         if timeout and now - started >= timeout:
             return False
         session.pause(display.interval)
+
+
+def _ask(session: Session, tracker: JobTracker) -> None:
+    for place, order in tracker.to_ask():
+        try:
+            tracker.accepted(place, session.request(order.message(session.next_id()), ApiAccepted).job)
+        except RefusedError as error:
+            tracker.refused(place, error.code, str(error))
+        except NetworkError:
+            return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -15,6 +15,9 @@ from node.cli_targets import SEED_SUFFIX, absolute_path, existing_path, read_see
 from node.cli_view import counted, printable
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
 from service.units import format_bytes
+
+if TYPE_CHECKING:
+    from protocol.manifest import Manifest
 
 STDOUT = "-"
 PROBLEMS_SHOWN = 20
@@ -46,8 +49,6 @@ def seed(
     That is its name, size and digests. Needs no peer. Whoever has the seed can 'get' the content and 'verify' it.
     """
     from node.hashing import hash_path, measure
-    from protocol.link import Link, format_link
-    from protocol.manifest import encode_manifest, manifest_digest
     from protocol.seed_formats import format_seed
 
     source = existing_path(path)
@@ -56,23 +57,29 @@ def seed(
         raise SeedError(f"{path} is a directory: the text format describes one file; use --format msgpack")
     if out == STDOUT and state.options.json:
         raise click.UsageError("--json and '-o -' both want standard output; give one of them")
-    target = absolute_path(out) if out and out != STDOUT else Path.cwd() / f"{source.name}{SEED_SUFFIX}"
+    target = absolute_path(out or f"{source.name}{SEED_SUFFIX}")
     if out != STDOUT:
         _check_free(target, force)
-    digest_name = algorithm or "blake3"
     with open_display(state.options.quiet) as display:
         progress = LocalProgress(display, source.name, "hashing", measure(source), state.services.clock)
-        manifest = hash_path(source, digest_name, progress, None)
+        manifest = hash_path(source, algorithm or "blake3", progress, None)
     data = format_seed(manifest, chosen)
     if out == STDOUT:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-        return
-    _write_whole(target, data)
-    canonical = manifest_digest(encode_manifest(manifest), manifest.algorithm)
-    link = format_link(Link(manifest.digest, canonical, manifest.name, manifest.length))
+    else:
+        _write_whole(target, data)
+        _tell_seed(state, target, chosen, manifest)
+
+
+def _tell_seed(state: State, target: Path, seed_format: str, manifest: Manifest) -> None:
+    from protocol.link import Link, format_link
+    from protocol.manifest import encode_manifest, manifest_digest
+
     if state.options.json:
-        fields = {"ok": True, "seed": str(target), "format": chosen, "name": manifest.name, "link": link}
+        canonical = manifest_digest(encode_manifest(manifest), manifest.algorithm)
+        link = format_link(Link(manifest.digest, canonical, manifest.name, manifest.length))
+        fields = {"ok": True, "seed": str(target), "format": seed_format, "name": manifest.name, "link": link}
         facts = {"length": manifest.length, "pieces": manifest.piece_count, "digest": manifest.digest}
         output.print_json(fields | facts)
     elif not state.options.quiet:

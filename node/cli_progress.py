@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TextIO
 
 import msgspec
 
@@ -142,7 +142,7 @@ class LiveDisplay:
         for view in views:
             total = view.total or None
             share = f"{view.percent} %" if view.total else ""
-            texts = {"description": view.label, "verb": view.verb, "share": share, "tail": view.tail}
+            texts: dict[str, Any] = {"description": view.label, "verb": view.verb, "share": share, "tail": view.tail}
             task = self._tasks.get(view.key)
             if task is None:
                 self._tasks[view.key] = self._progress.add_task(total=total, completed=view.done, **texts)

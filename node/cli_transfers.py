@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -11,29 +10,22 @@ import click
 from msgspec import Struct
 
 from node import cli_output as output
-from node.cli_follow import JobTracker, Patience, follow
+from node.cli_follow import JobTracker, Order, Patience, follow
 from node.cli_live import upload_display
 from node.cli_options import ExampleCommand, State, duration, foreground_options, hash_option
 from node.cli_progress import open_display
 from node.cli_session import Session, any_peer
-from node.cli_targets import GetTarget, absolute_path, existing_path, prepare_directory, read_target
+from node.cli_targets import LINK_SCHEME, GetTarget, absolute_path, existing_path, prepare_directory, read_target
 from node.cli_view import Outcome, got_line, outcome_fields, printable
-from node.local_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare
-from protocol.errors import EXIT_CODES, RefusedError
+from node.local_messages import ApiGet, ApiRequest, ApiShare
+from protocol.errors import EXIT_CODES
 from service.units import format_bytes, format_seconds
 
 INTERRUPTED = 130
+GOES_ON = "the download goes on in the running peer: 'status' shows it, 'remove NAME' cancels it"
 SERVE_SECONDS = 0.5
 
 Kind = Literal["share", "get"]
-
-
-class Order(Struct, frozen=True):
-    """One target of a command: how to ask the peer for it, given a request number."""
-
-    target: str
-    message: Callable[[int], ApiRequest]
-    hint: str = ""
 
 
 class Plan(Struct, frozen=True):
@@ -58,12 +50,13 @@ def share(state: State, paths: tuple[str, ...], algorithm: str | None) -> None:
     until Ctrl-C.
     """
     chosen = algorithm or state.options.settings().hash
-    orders = [_share_order(existing_path(path), path, chosen) for path in dict.fromkeys(paths)]
+    places = dict.fromkeys(existing_path(path) for path in paths)
+    orders = [_share_order(place, chosen) for place in places]
     _carry_out(state, Plan("share", orders, serve=True))
 
 
-def _share_order(path: Path, target: str, algorithm: str) -> Order:
-    return Order(target, lambda number: ApiShare(number, str(path), algorithm))
+def _share_order(path: Path, algorithm: str) -> Order:
+    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm))
 
 
 @click.command(
@@ -130,28 +123,16 @@ def _interrupted(plan: Plan, foreground: bool) -> str:
         return "interrupted" + ("" if foreground else "; the running peer goes on: see it with 'status'")
     if foreground:
         return "interrupted; the same command continues from what is verified on disk"
-    return "interrupted; the download goes on in the running peer: 'status' shows it, 'remove NAME' cancels it"
+    return f"interrupted; {GOES_ON}"
 
 
 def _run(session: Session, plan: Plan, quiet: bool) -> list[Outcome]:
-    """Start every order, follow all until they end; one outcome per order, in order."""
-    refusals: dict[str, Outcome] = {}
-    jobs: dict[int, str] = {}
-    for order in plan.orders:
-        try:
-            jobs[session.request(order.message(session.next_id()), ApiAccepted).job] = order.target
-        except RefusedError as error:
-            refusals[order.target] = Outcome(order.target, ok=False, code=error.code, detail=str(error))
-    tracker = JobTracker(jobs)
+    """Follow every order until it ends; one outcome per order, in order."""
+    tracker = JobTracker(plan.orders)
     with open_display(quiet) as display:
         follow(session, tracker, display, plan.timeout)
-    ended = refusals | {outcome.target: outcome for outcome in tracker.outcomes()}
     late = f"not finished after {format_seconds(plan.timeout)}"
-    if plan.kind == "get" and not session.foreground:
-        late += "; the download goes on in the running peer: 'status' shows it, 'remove NAME' cancels it"
-    return [
-        ended.get(order.target, Outcome(order.target, ok=False, code="network", detail=late)) for order in plan.orders
-    ]
+    return tracker.outcomes(late if session.foreground else f"{late}; {GOES_ON}")
 
 
 def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool) -> int:
@@ -166,7 +147,8 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool)
         if not outcome.ok:
             code = code or EXIT_CODES.get(outcome.code, 1)
             hint = hints[outcome.target] if outcome.code == "not_found" else ""
-            output.error(f"{outcome.target}: {outcome.detail or outcome.code}{hint}")
+            called = outcome.name if outcome.target.startswith(LINK_SCHEME) and outcome.name else outcome.target
+            output.error(f"{called}: {outcome.detail or outcome.code}{hint}")
         elif plan.kind == "share":
             _print_shared(outcome, options.json, options.quiet)
         elif not (options.json or options.quiet):

@@ -57,13 +57,14 @@ def view_of(job: JobStatus, label: str = "") -> JobView:
         if job.phase in ("downloading", "waiting"):
             stats = download_stats(report)
     detail = job.detail or (report.detail if report is not None else "")
+    unmeasured = job.phase in ("resolving", "failed") or (job.kind == "share" and job.phase == "waiting")
     stopped = job.phase in ("resolving", "waiting", "paused", "failed")
     return JobView(
         key=job.job,
         label=printable(job.name or label),
         verb=words.get(job.phase, job.phase),
         done=job.length if job.phase == "done" else done,
-        total=0 if job.phase in ("resolving", "failed") else job.length,
+        total=0 if unmeasured else job.length,
         stats=stats,
         note=printable(detail) if stopped else "",
         final=job.phase in FINAL,
@@ -76,7 +77,7 @@ def download_stats(report: DownloadReport) -> str:
     if report.phase == "downloading" and report.rate > 0:
         parts.append(format_rate(report.rate))
         parts.append(f"{format_seconds((report.length - report.done_bytes) / report.rate)} left")
-    parts.append(counted(len(report.sources), "source"))
+    parts.append(counted(sum(source.state == "ready" for source in report.sources), "source"))
     if report.pieces:
         parts.append(f"{report.done_pieces}/{report.pieces} pieces")
     if report.banned:

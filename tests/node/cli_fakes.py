@@ -48,7 +48,7 @@ def download(phase: Any = "downloading", done: int = 40, **changes: Any) -> Down
         received_bytes=done * MIB,
         resumed_bytes=0,
         rate=20.0 * MIB,
-        sources=[SourceReport("p1", "one", done * MIB, "open"), SourceReport("p2", "two", 0, "open")],
+        sources=[SourceReport("p1", "one", done * MIB, "ready"), SourceReport("p2", "two", 0, "ready")],
         banned=[],
         detail="",
     )
@@ -200,7 +200,7 @@ class World:
 
 
 def peer_with(*reports: StatusReport | Exception, **answers: Answer) -> World:
-    """A world whose running peer gives these status reports in turn."""
+    """A world whose running peer gives these status reports in turn; before a share or get it has no jobs."""
     scripted: dict[type, Answer | list[Answer]] = {ApiGetStatus: list(reports)}
     for name, answer in answers.items():
         scripted[getattr(messages, name)] = answer

@@ -40,13 +40,13 @@ def test_get_asks_for_an_absolute_directory_which_it_makes(here: Path) -> None:
     assert world.run("get", "model.bin", "-o", "new/place", "--force", "--sequential") == 0
     assert world.client is not None
     (asked,) = world.client.asked(ApiGet)
-    assert asked == ApiGet(1, "model.bin", str(here / "new/place"), b"", True, True)
+    assert asked == ApiGet(2, "model.bin", str(here / "new/place"), b"", True, True)
     assert (here / "new/place").is_dir()
     assert world.client.closed
 
 
 def test_get_ends_with_one_line_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    world = peer_with(report([job(phase="downloading", download=download())]), report([job()]))
+    world = peer_with(report(), report([job(phase="downloading", download=download())]), report([job()]))
     assert world.run("get", "model.bin") == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("/data/model.bin  100.0 MiB in 4")
@@ -161,36 +161,36 @@ def test_interrupting_get_says_that_the_download_goes_on(capsys: pytest.CaptureF
     assert "the download goes on in the running peer" in capsys.readouterr().err
 
 
-def test_a_restarted_agent_is_waited_for_and_its_job_recognised() -> None:
-    other = job(number=1, digest="blake3:" + "0" * 64, phase="failed", code="disk", detail="another job")
-    again = job(number=7, phase="downloading", download=download(done=90))
+def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureFixture[str]) -> None:
+    other = job(number=1, phase="failed", code="disk", detail="another job")
+    pids = {"agent": 99}
+    again = job(number=2, phase="downloading", download=download(done=90), started_at=1003.0)
     world = peer_with(
+        report(),
         report([job(phase="downloading")]),
         NetworkError("silent"),
-        report([other]),
-        report([other, again]),
-        report([other, msgspec.structs.replace(again, phase="done")]),
+        report([other], pids=pids),
+        report([other, again], pids=pids),
+        report([other, msgspec.structs.replace(again, phase="done")], pids=pids),
     )
-    assert world.run("get", "model.bin") == 0
-
-
-def test_a_job_that_ended_while_the_agent_restarted_is_found_in_the_library(capsys: pytest.CaptureFixture[str]) -> None:
-    world = peer_with(report([job(phase="downloading")]), report([], [SHARED]))
-    assert world.run("get", "model.bin") == 0
-    assert capsys.readouterr().out.startswith("/data/model.bin ")
+    assert world.run("get", "model.bin", "--json") == 0
+    assert world.client is not None
+    assert [asked.target for asked in world.client.asked(ApiGet)] == ["model.bin", "model.bin"]
+    assert json.loads(capsys.readouterr().out)["results"][0]["seconds"] == 4.0
 
 
 @pytest.mark.parametrize("last", [NetworkError("no answer from the peer"), report()])
 def test_a_peer_that_stays_silent_or_forgets_is_a_network_error(
     last: NetworkError, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert peer_with(report([job(phase="downloading")]), last).run("get", "model.bin") == 4
+    assert peer_with(report(), report([job(phase="downloading")]), last).run("get", "model.bin") == 4
     assert capsys.readouterr().err.count("error: ") == 1
 
 
 def test_share_prints_the_link_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "model.bin").write_bytes(b"x")
     world = peer_with(
+        report(),
         report([job("share", "checking", link="", done_bytes=20 * MIB)]),
         report([job("share", "waiting", link="")]),
         report([job("share")]),
@@ -201,7 +201,7 @@ def test_share_prints_the_link_and_nothing_else(here: Path, capsys: pytest.Captu
     assert "hashing 20 %" in captured.err
     assert "announcing" in captured.err
     assert world.client is not None
-    assert world.client.asked(ApiShare) == [ApiShare(1, str(here / "model.bin"), "sha256")]
+    assert world.client.asked(ApiShare) == [ApiShare(2, str(here / "model.bin"), "sha256")]
 
 
 def test_share_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
