@@ -57,7 +57,8 @@ class Decoder(Generic[M]):
         try:
             message: M = msgspec.convert(fields, self._kinds, builtin_types=_BYTES)
         except (msgspec.ValidationError, RecursionError) as error:
-            raise ProtocolError(f"{tag}: {error}") from None
+            named = tag if self._tags != {None} else self._kinds.__name__
+            raise ProtocolError(f"{named}: {error}") from None
         return message
 
 
