@@ -9,7 +9,7 @@ import msgspec
 
 from node.cli_progress import Display
 from node.cli_session import Session
-from node.cli_view import FINAL, JobView, Outcome, outcome_of, view_of
+from node.cli_view import FINAL, JobView, Outcome, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
 
@@ -45,6 +45,7 @@ class JobTracker:
     def __init__(self, orders: Sequence[Order]) -> None:
         self._slots = [_Slot(order) for order in orders]
         self._agent = 0
+        self._problem = ""
 
     def to_ask(self) -> list[tuple[int, Order]]:
         """(place, order) of everything the peer has to be asked for now."""
@@ -66,6 +67,7 @@ class JobTracker:
         agent = report.pids.get("agent", 0)
         restarted = self._agent not in (0, agent)
         self._agent = agent
+        self._problem = trouble(report)
         jobs = {} if restarted else {job.job: job for job in report.jobs}
         for place, slot in enumerate(self._slots):
             if slot.outcome is not None or slot.number is None:
@@ -87,7 +89,7 @@ class JobTracker:
 
     def views(self) -> list[JobView]:
         """A line of progress for every order the peer has said anything about."""
-        return [view_of(slot.job, slot.order.target) for slot in self._slots if slot.job is not None]
+        return [view_of(slot.job, slot.order.target, self._problem) for slot in self._slots if slot.job is not None]
 
     def finished(self) -> bool:
         """Whether every order has an outcome."""

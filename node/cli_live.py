@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from node.cli_output import make_table, status_text, warn
 from node.cli_progress import is_terminal
-from node.cli_view import counted
+from node.cli_view import counted, trouble
 from node.local_messages import StatusReport
 from service.units import format_bytes, format_rate
 
@@ -47,7 +47,7 @@ def upload_line(report: StatusReport, rate: float) -> str:
     line = f"serving {counted(len(report.shared), 'item')} to {counted(sessions, 'session')}"
     line += f", sent {format_bytes(report.sent_bytes)}"
     if report.network != "joined":
-        line += f" ({report.network}: {report.tracker})"
+        line += f" ({trouble(report) or report.network})"
     return f"{line}, {format_rate(rate)}" if rate else line
 
 

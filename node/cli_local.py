@@ -84,7 +84,7 @@ def _tell_seed(state: State, target: Path, seed_format: str, manifest: Manifest)
         output.print_json(fields | facts)
     elif not state.options.quiet:
         size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
-        print(f"{printable(str(target))}  {printable(manifest.name)}, {size}, {manifest.digest}")
+        print(f"{printable(str(target))}  {printable(manifest.name)}, {size}, {output.short_digest(manifest.digest)}")
 
 
 @click.command(cls=ExampleCommand, examples="verify /data/model.bin model.seed\nverify dataset/ dataset.seed --json")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from node.cli_progress import is_terminal
-from node.cli_view import counted, download_stats, printable, view_of
+from node.cli_view import counted, download_stats, printable, trouble, view_of
 from node.local_messages import JobStatus, StatusReport
 from protocol.messages import PeerEntry, TorrentEntry
 from service.units import format_bytes
@@ -136,13 +136,9 @@ class StatusText(msgspec.Struct, frozen=True):
 def status_text(report: StatusReport) -> StatusText:
     """What ``status`` tells a person."""
     received = sum(job.download.received_bytes for job in report.jobs if job.download)
-    network = report.network
-    if report.network == "joined":
-        network += f", {report.tracker} (epoch {report.epoch}, seq {report.seq})"
-    elif report.network == "left":
-        network += ", nothing is announced or served; 'join' goes back in"
-    else:
-        network += f", {report.tracker}"
+    network = f"{report.network}, {report.tracker} (epoch {report.epoch}, seq {report.seq})"
+    if report.network != "joined":
+        network = f"{report.network}, {trouble(report) or report.tracker}"
     uploading = sum(item.sessions for item in report.shared)
     facts = [
         ("peer", f"{printable(report.name)}  {report.peer}"),

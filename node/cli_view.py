@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from node.local_messages import DownloadReport, JobStatus
+from node.local_messages import DownloadReport, JobStatus, StatusReport
 from service.units import format_bytes, format_rate, format_seconds
 
 FINAL = ("done", "failed")
@@ -46,8 +46,9 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def view_of(job: JobStatus, label: str = "") -> JobView:
-    """The progress line of ``job``; ``label`` stands for it until its name is known."""
+def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
+    """The progress line of ``job``; ``label`` stands for it until its name is known. ``problem`` is what keeps the
+    peer from its tracker, and so a job from going on."""
     words = _SHARE_WORDS if job.kind == "share" else _GET_WORDS
     report = job.download
     done = job.done_bytes
@@ -57,6 +58,8 @@ def view_of(job: JobStatus, label: str = "") -> JobView:
         if job.phase in ("downloading", "waiting"):
             stats = download_stats(report)
     detail = job.detail or (report.detail if report is not None else "")
+    if problem and job.phase in ("resolving", "waiting"):
+        detail = problem
     unmeasured = job.phase in ("resolving", "failed") or (job.kind == "share" and job.phase == "waiting")
     stopped = job.phase in ("resolving", "waiting", "paused", "failed")
     return JobView(
@@ -69,6 +72,17 @@ def view_of(job: JobStatus, label: str = "") -> JobView:
         note=printable(detail) if stopped else "",
         final=job.phase in FINAL,
     )
+
+
+def trouble(report: StatusReport) -> str:
+    """What keeps the peer from its tracker, in words; empty when nothing does."""
+    if report.problem:
+        return printable(report.problem)
+    if report.network == "unreachable":
+        return f"the tracker {printable(report.tracker)} does not answer; trying on"
+    if report.network == "left":
+        return "this peer has left the network; 'join' goes back in"
+    return ""
 
 
 def download_stats(report: DownloadReport) -> str:

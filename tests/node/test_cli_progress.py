@@ -47,7 +47,7 @@ def test_a_new_reason_to_wait_is_said() -> None:
     waiting = view_of(job(phase="waiting", download=None, length=0, detail="nobody has it"))
     assert lines.lines([waiting], 0.0) == ["model.bin: waiting, nobody has it"]
     assert lines.lines([waiting], 5.0) == []
-    unreachable = view_of(job(phase="waiting", download=None, length=0, detail="the tracker is silent"))
+    unreachable = view_of(job(phase="waiting", download=None, length=0), problem="the tracker is silent")
     assert lines.lines([unreachable], 6.0) == ["model.bin: waiting, the tracker is silent"]
 
 
@@ -113,4 +113,4 @@ def test_the_upload_line() -> None:
     assert (
         upload_line(report(sent_bytes=3 * MIB), 2.0 * MIB) == "serving 0 items to 0 sessions, sent 3.0 MiB, 2.0 MiB/s"
     )
-    assert "unreachable: tcp://10.0.0.1:5550" in upload_line(report(network="unreachable"), 0.0)
+    assert "the tracker tcp://10.0.0.1:5550 does not answer" in upload_line(report(network="unreachable"), 0.0)
