@@ -1,0 +1,142 @@
+"""YAML configuration files into typed structs, with errors that say file, key and what was expected.
+
+Owns reading and complaining. What the keys are is said by the struct a caller passes; a struct checks what types
+cannot say in ``__post_init__``, by raising `ValueError` or `UsageError`, whose text then follows the file's name.
+Sizes, rates and durations are fields of type ``str | int | float`` that go through the parsers of `service.units`.
+Not for child processes: they get their settings as JSON, and PyYAML is slow to import.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from protocol.errors import ConfigError, UsageError
+
+S = TypeVar("S")
+
+CONFIG_BYTES_MAX = 1024 * 1024
+
+_AT = re.compile(r"(?P<problem>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<key>.*)`", re.DOTALL)
+_TYPE = re.compile(r"Expected `(?P<expected>.*?)`(?:, got `(?P<got>.*)`)?", re.DOTALL)
+
+
+def load_settings(path: Path, kind: type[S]) -> S:
+    """Read ``path`` as a ``kind``, a msgspec struct that forbids unknown fields.
+
+    Raises `ConfigError` when the file cannot be read, is no YAML, is empty, or does not fit ``kind``.
+    """
+    document = _read(path)
+    if document is None:
+        raise ConfigError(f"{path}: is empty; {_expected_keys(kind)}")
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected `key: value` lines, got {_yaml_type(document)}; {_expected_keys(kind)}")
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(str(error), kind)}") from None
+    except UsageError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.stat().st_size > CONFIG_BYTES_MAX:
+            raise ConfigError(f"{path}: larger than 1 MiB, so it is hardly a configuration file")
+        return yaml.load(path.read_bytes(), _Loader)  # which is a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {_yaml_problem(error)}") from None
+    except (ValueError, RecursionError) as error:  # a date such as 2026-13-45, a nest of brackets
+        raise ConfigError(f"{path}: is no valid YAML: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key given twice, of which YAML would quietly take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key `{key.value}` is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or 'is no valid YAML'}"
+    return f"is no valid YAML: {' '.join(str(error).split())}"
+
+
+def _explain(problem: str, kind: Any) -> str:
+    """A validation error of msgspec in terms of the file's keys."""
+    found = _AT.fullmatch(problem)
+    text, path = (found["problem"], found["path"] or "$") if found else (problem, "$")
+    key = path.removeprefix("$").removeprefix(".")
+    prefix = f"{key}." if key else ""
+    if unknown := _UNKNOWN.fullmatch(text):
+        known = list(_keys(_struct_at(kind, key)))
+        return f"unknown key `{prefix}{unknown['key']}`; {_closest(unknown['key'], prefix, known)}"
+    if missing := _MISSING.fullmatch(text):
+        return f"key `{prefix}{missing['key']}` is missing"
+    if wrong := _TYPE.fullmatch(text):
+        got = f", got {wrong['got']}" if wrong["got"] else ""
+        text = f"expected {wrong['expected']}{got}"
+        if wrong["expected"].startswith("str"):
+            text += "; put it in quotes"
+    return f"key `{key}`: {text}" if key else text
+
+
+def _closest(key: str, prefix: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean `{prefix}{near[0]}`?"
+    return "known are " + ", ".join(f"`{prefix}{name}`" for name in known)
+
+
+def _struct_at(kind: Any, key: str) -> Any:
+    """The struct type that a dotted key leads to, through lists and unions; None when there is none."""
+    for part in [part for part in re.split(r"\.|\[[^]]*\]", key) if part]:
+        fields = _keys(kind)
+        if part not in fields:
+            return None
+        kind = _struct_in(fields[part])
+    return kind
+
+
+def _struct_in(kind: Any) -> Any:
+    """The struct in an annotation such as ``list[S] | None``."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    for member in getattr(kind, "__args__", ()):
+        found = _struct_in(member)
+        if found is not None:
+            return found
+    return None
+
+
+def _keys(kind: Any) -> dict[str, Any]:
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return {}
+    return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+
+
+def _expected_keys(kind: Any) -> str:
+    return "expected keys such as " + ", ".join(f"`{name}`" for name in list(_keys(kind))[:5])
+
+
+def _yaml_type(document: Any) -> str:
+    return "a list" if isinstance(document, list) else f"{document!r:.60}"
