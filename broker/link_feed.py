@@ -35,8 +35,8 @@ class _Link:
         self.heard_at = now
         self.whole_at: int | None = None
         """`sent` when the last page of the state had gone."""
-        self.queue: deque[tuple[Event, int]] = deque()
-        """Changes not yet sent, each with the seq reached after it."""
+        self.queue: deque[tuple[Event, int | None]] = deque()
+        """Changes not yet sent; the last event of a change set with the seq reached after it."""
         self.unread: dict[str, None] = dict.fromkeys(peers)
         """Members whose state is still to be sent."""
         self.reading: tuple[str, deque[str]] | None = None
@@ -73,7 +73,7 @@ class _Link:
                 self.reading = None
         return page
 
-    def add(self, events: Sequence[Event], before: int, after: int) -> None:
+    def add(self, events: Sequence[Event], seq: int) -> None:
         """Queue one change set, except for what the state will tell anyway."""
         wanted = []
         for event in events:
@@ -81,9 +81,16 @@ class _Link:
                 wanted.append(event)
             elif isinstance(event, PeerGone):
                 del self.unread[event.peer]
-        self.queue.extend((event, before) for event in wanted[:-1])
+        self.queue.extend((event, None) for event in wanted[:-1])
         if wanted:
-            self.queue.append((wanted[-1], after))
+            self.queue.append((wanted[-1], seq))
+
+    def take_changes(self) -> tuple[list[Event], int | None]:
+        """The next message's worth of the queue, and the seq reached with it; None within a change set."""
+        chunk = list(islice(self.queue, lim.LINK_PAGE_COUNT))
+        for _ in chunk:
+            self.queue.popleft()
+        return [event for event, _ in chunk], chunk[-1][1]
 
 
 class LinkFeed:
@@ -114,10 +121,10 @@ class LinkFeed:
 
     def changed(self, events: Sequence[Event], seq: int, now: float) -> list[RegistrarEffect]:
         """The registry has taken in ``events``, the change set that ends at ``seq``."""
-        before, self._seq = self._seq, seq
+        self._seq = seq
         effects: list[RegistrarEffect] = []
         for link in list(self._links.values()):
-            link.add(events, before, seq)
+            link.add(events, seq)
             effects += self._pump(link, now)
             if len(link.queue) > lim.LINK_QUEUE_COUNT_MAX:
                 effects.append(self._forget(link, f"{len(link.queue)} changes behind"))
@@ -151,18 +158,16 @@ class LinkFeed:
         """Send what the window allows: changes first, so that a page of the state is never older than they are."""
         effects: list[RegistrarEffect] = []
         while link.sent - link.acked < lim.LINK_WINDOW_COUNT and (link.queue or link.loading):
-            seq = self._seq
+            seq: int | None = self._seq
             if link.queue:
-                chunk = list(islice(link.queue, lim.LINK_PAGE_COUNT))
-                for _ in chunk:
-                    link.queue.popleft()
-                events, seq = [event for event, _ in chunk], chunk[-1][1]
+                events, seq = link.take_changes()
             else:
                 events = link.read_state(self._registry)
                 if not link.unread and link.reading is None:
                     link.whole_at = link.sent + 1
+            more = seq is None or link.loading
             settling = max(0.0, self._settled_at - now)
-            message = Changes(link.sync, link.sent, self._epoch, seq, link.loading, settling, events)
+            message = Changes(link.sync, link.sent, self._epoch, seq or 0, more, settling, events)
             effects.append(SendLookup(link.route, message))
             link.sent += 1
         return effects

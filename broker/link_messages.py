@@ -4,7 +4,7 @@
 
     lookup                                   registrar
     StateRequest(sync) --------------------> starts over for this lookup
-             <------- Changes(sync, 0, loading) the state, page by page, events of the meantime in between
+             <------- Changes(sync, 0, more)    the state, page by page, events of the meantime in between
              <------- Changes(sync, n)          from here on the replica is whole, and follows
     Ack(sync, n) --------------------------> frees the window (LINK_WINDOW_COUNT messages)
              <------- LinkBeat(sync)            each second
@@ -40,14 +40,15 @@ class Ack(Message, frozen=True):
 
 
 class Changes(Message, frozen=True):
-    """Events in order. After the last one the replica is at ``seq``, unless ``loading``: more of the state follows.
-    ``settling_seconds``: for so long the registrar may not know everybody yet."""
+    """Events in order. After the last one the replica is at ``seq``, unless there is ``more``: of the state, or of the
+    change set that the last event belongs to. ``settling_seconds``: for so long the registrar may not know everybody.
+    """
 
     sync: Count
     number: Count
     epoch: Count
     seq: Count
-    loading: bool
+    more: bool
     settling_seconds: Seconds
     events: Annotated[list[Event], Meta(max_length=LINK_PAGE_COUNT)]
 

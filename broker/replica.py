@@ -1,9 +1,11 @@
 """The lookup's end of the ordered link: a replica of the registry. Pure.
 
 `Replica.registry` is None until the whole state has arrived for the first time. While a new state is coming in
-(after a hole, a silence, the registrar's restart), the replica stays what it was, and is replaced in one step when
-the new state is whole: readers see the past, never a half. A registrar that restarted has lost its members and
-gets them back within a heartbeat; for that time, and until a lease has passed, the replica is `settling`.
+(after a hole, a silence, the registrar's restart) the replica stays what it was, and is replaced in one step when the
+new state is whole; likewise a change set shows when its last event is there. Readers see the past, never a half.
+
+A registrar that restarted has lost its members and gets them back within a heartbeat; for that time, and until a
+lease has passed, the replica is `settling`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 import random
 
 from broker.effects import LookupEffect, Note, SendRegistrar
+from broker.events import Event
 from broker.link_messages import Ack, Changes, FromRegistrar, LinkBeat, LinkLost, StateRequest
 from broker.listing_index import ListingIndex
 from broker.registry import Registry
@@ -30,6 +33,9 @@ class Replica:
         self._sync = 0
         self._received = 0
         self._incoming: Registry | None = None
+        """The new state while it is coming in."""
+        self._held_back: list[Event] = []
+        """Events of a change set that is not complete."""
         self._ask_at: float | None = None
         """When to ask for the state (again), unless something is heard before."""
 
@@ -73,20 +79,28 @@ class Replica:
     def _take(self, message: Changes, now: float) -> list[LookupEffect]:
         self._received += 1
         effects: list[LookupEffect] = [self._ack()]
-        registry = self.registry if self._incoming is None else self._incoming
-        assert registry is not None, "a sync starts with the state"
-        for event in message.events:
-            registry.apply(event)
-        if message.loading:
-            return effects
-        self.seq = message.seq
-        self._settled_at = now + message.settling_seconds
         if self._incoming is not None:
-            self.registry, self._incoming, self.epoch = self._incoming, None, message.epoch
-            members = len(self.registry.members)
-            effects.append(
-                Note(logging.INFO, f"following the registrar: {members} peers, {len(registry.swarms)} swarms")
-            )
+            for event in message.events:
+                self._incoming.apply(event)
+        else:
+            self._held_back += message.events
+        if not message.more:
+            effects += self._reach(message, now)
+        return effects
+
+    def _reach(self, message: Changes, now: float) -> list[LookupEffect]:
+        """A change set, or the state, is complete: show it."""
+        effects: list[LookupEffect] = []
+        if self._incoming is not None:
+            self.registry, self._incoming = self._incoming, None
+            counts = f"{len(self.registry.members)} peers, {len(self.registry.swarms)} swarms"
+            effects.append(Note(logging.INFO, f"following the registrar: {counts}"))
+        assert self.registry is not None, "a sync starts with the state"
+        for event in self._held_back:
+            self.registry.apply(event)
+        self._held_back.clear()
+        self.epoch, self.seq = message.epoch, message.seq
+        self._settled_at = now + message.settling_seconds
         return effects
 
     def _ack(self) -> SendRegistrar:
@@ -99,5 +113,6 @@ class Replica:
         self._sync = self._rng.getrandbits(48)
         self._received = 0
         self._incoming = Registry(ListingIndex())
+        self._held_back.clear()
         self._listen(now)
         return [SendRegistrar(StateRequest(self._sync))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from broker.effects import LookupEffect, Reply, SendLookup, SendRegistrar
+from broker.effects import LookupEffect, Reply, SendRegistrar
 from broker.link_messages import FromLookup, FromRegistrar
 from broker.lookup_core import Lookup
 from protocol.messages import LookupReply, LookupRequest

@@ -158,7 +158,11 @@ def test_the_endpoint_is_completed_with_the_address_seen(endpoint: str, address:
         "ipc:///tmp/x",
         "tcp://a b:1",
         "tcp://h:1;h:2",
-        "tcp://h:1\n", "udp://h:1", "tcp://*:*", "tcp://-h:1", "tcp://h:１",
+        "tcp://h:1\n",
+        "udp://h:1",
+        "tcp://*:*",
+        "tcp://-h:1",
+        "tcp://h:１",
     ],
 )
 def test_an_endpoint_nobody_could_dial_is_refused(endpoint: str) -> None:

@@ -7,7 +7,7 @@ import random
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from broker.registry import Registry
 from protocol import limits as lim
@@ -19,7 +19,9 @@ ANY = Message
 PEERS = [f"peer-{n}" for n in range(5)]
 HOLDINGS = st.sampled_from(["whole", "partial", "requesting"])
 ENTRIES = st.lists(
-    st.builds(entry, st.integers(0, 7), HOLDINGS, st.sampled_from(["", "a name"])), max_size=6, unique_by=lambda e: e.digest
+    st.builds(entry, st.integers(0, 7), HOLDINGS, st.sampled_from(["", "a name"])),
+    max_size=6,
+    unique_by=lambda e: e.digest,
 )
 SMALL_WINDOW = 2
 
@@ -47,6 +49,11 @@ class Network(RuleBasedStateMachine):
             assert picture(registry) == picture(self.stage.registry)
         lim.LINK_PAGE_COUNT, lim.LINK_WINDOW_COUNT, lim.LINK_QUEUE_COUNT_MAX = self._saved
 
+    @initialize(lists=st.lists(ENTRIES, min_size=len(PEERS) - 1, max_size=len(PEERS) - 1))
+    def populate(self, lists: list[list[Entry]]) -> None:
+        for name, entries in zip(PEERS, lists, strict=False):
+            self.join(name, entries, 7000)
+
     @rule(name=st.sampled_from(PEERS), entries=ENTRIES, port=st.integers(7000, 7001))
     def join(self, name: str, entries: list[Entry], port: int) -> None:
         self.actors[name].endpoint = f"tcp://*:{port}"
@@ -56,10 +63,14 @@ class Network(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(PEERS), added=ENTRIES, removed=st.lists(st.integers(0, 7), max_size=3))
     def update(self, name: str, added: list[Entry], removed: list[int]) -> None:
-        self.actors[name].update(Rejoin if name in self.gone else Ok, added, removed)  # type: ignore[type-var]
+        self.actors[name].update(Rejoin if name in self.gone else Ok, added, removed)
         self.remember()
 
-    @rule(name=st.sampled_from(PEERS), number=st.integers(0, 7), state=st.sampled_from(["requesting", "started", "failed"]))
+    @rule(
+        name=st.sampled_from(PEERS),
+        number=st.integers(0, 7),
+        state=st.sampled_from(["requesting", "started", "failed"]),
+    )
     def transfer(self, name: str, number: int, state: str) -> None:
         self.actors[name].transfer(number, state, ANY)  # type: ignore[arg-type, type-var]
         self.remember()

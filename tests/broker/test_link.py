@@ -1,0 +1,165 @@
+"""The link between registrar and lookup, one scenario each; the property test covers their mixtures."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.effects import SendLookup
+from broker.link_messages import Ack, Changes, FromLookup, FromRegistrar, LinkBeat, LinkLost, StateRequest
+from protocol import limits as lim
+from protocol.codec import Decoder, encode
+from protocol.messages import Entry, Ok
+from tests.broker.link_scenes import LinkedLookup
+from tests.broker.scenes import EPOCH, LEASE, Stage, digest, entry, picture
+
+
+def replica_of(lookup: LinkedLookup) -> object:
+    registry = lookup.lookup._replica.registry
+    return None if registry is None else picture(registry)
+
+
+def linked(stage: Stage) -> LinkedLookup:
+    lookup = LinkedLookup(stage)
+    lookup.settle()
+    return lookup
+
+
+def test_a_new_lookup_gets_the_state_and_then_each_change() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1), entry(2, "partial"))
+    lookup = linked(stage)
+    assert replica_of(lookup) == picture(stage.registry)
+    alice.update(Ok, [entry(3)])
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+    assert lookup.notes == ["following the registrar: 1 peers, 2 swarms"]
+
+
+def test_a_large_state_comes_in_pages_within_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LINK_PAGE_COUNT", 10)
+    monkeypatch.setattr(lim, "LINK_WINDOW_COUNT", 3)
+    stage = Stage()
+    for n in range(20):
+        stage.peer(f"peer-{n}", *(entry(k) for k in range(n)))
+    lookup = LinkedLookup(stage)
+    lookup.step_up()
+    assert len(lookup.down) == 3
+    assert replica_of(lookup) is None
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+
+
+def test_the_tracker_serves_when_every_lookup_follows() -> None:
+    stage = Stage()
+    effects = stage.registrar.handle_link(b"a", StateRequest(1), stage.now)
+    assert [type(effect).__name__ for effect in effects] == ["SendLookup"]
+    effects = stage.registrar.handle_link(b"a", Ack(1, 1), stage.now)
+    assert [type(effect).__name__ for effect in effects] == ["Serving"]
+
+
+def test_a_lookup_that_does_not_keep_up_is_dropped_and_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    alice = stage.peer("alice")
+    lookup = linked(stage)
+    monkeypatch.setattr(lim, "LINK_QUEUE_COUNT_MAX", 10)
+    for number in range(lim.LINK_WINDOW_COUNT + 11):
+        alice.update(Ok, [entry(number)])
+    assert any("11 changes behind" in note for note in stage.notes)
+    assert len(stage.to_lookups) == lim.LINK_WINDOW_COUNT, "and not one more"
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+    assert stage.registrar._ledger.feed.following == 1
+
+
+def test_a_silent_lookup_is_forgotten() -> None:
+    stage = Stage()
+    lookup = linked(stage)
+    lookup.pass_time(60)
+    assert not [note for note in stage.notes if "silent" in note], "it answers beats"
+    lookup.pass_time(20, deliver=False)
+    assert [note for note in stage.notes if "silent for 10 s" in note]
+
+
+def test_a_silent_registrar_is_asked_again_and_the_old_state_stays_meanwhile() -> None:
+    stage = Stage()
+    stage.peer("alice", entry(1))
+    lookup = linked(stage)
+    before = replica_of(lookup)
+    lookup.pass_time(lim.LINK_SILENT_SECONDS * 1.4, deliver=False)
+    assert any(isinstance(message, StateRequest) for message in lookup.up)
+    assert any("silent" in note for note in lookup.notes)
+    assert replica_of(lookup) == before
+
+
+def test_a_restarted_registrar_is_followed_from_its_new_beginning() -> None:
+    stage = Stage()
+    stage.peer("alice", entry(1))
+    lookup = linked(stage)
+    restarted = Stage(epoch=EPOCH + 1)
+    restarted.now = stage.now + 20
+    bob = restarted.peer("bob", entry(2))
+    lookup.stage = restarted
+    lookup.reconnect()
+    lookup.pass_time(lim.LINK_SILENT_SECONDS * 1.4)
+    assert replica_of(lookup) == picture(restarted.registry)
+    assert lookup.lookup._replica.epoch == EPOCH + 1
+    bob.heartbeat(Ok)
+
+
+def test_what_is_left_of_an_earlier_sync_is_ignored() -> None:
+    stage = Stage()
+    lookup = linked(stage)
+    for message in (Changes(1, 0, 9, 9, False, 0.0, []), LinkBeat(1, 5), LinkLost(1)):
+        assert lookup.lookup.handle_link(message, stage.now) == []
+
+
+def test_an_ack_of_what_was_never_sent_is_answered_lost() -> None:
+    stage = Stage()
+    stage.registrar.handle_link(b"a", StateRequest(1), stage.now)
+    for message in (Ack(1, 5), Ack(2, 0)):
+        assert stage.registrar.handle_link(b"a", message, stage.now) == [SendLookup(b"a", LinkLost(message.sync))]
+
+
+def test_the_number_of_lookups_is_limited() -> None:
+    stage = Stage()
+    for number in range(lim.LINKS_COUNT_MAX):
+        assert stage.registrar.handle_link(b"%d" % number, StateRequest(1), stage.now)
+    (note,) = stage.registrar.handle_link(b"one more", StateRequest(1), stage.now)
+    assert "refused a lookup" in str(note)
+
+
+def test_a_message_of_the_largest_events_fits_the_link() -> None:
+    stage = Stage()
+    stage.registrar.handle_link(b"a", StateRequest(2**53), stage.now)
+    longest = [entry(n, name="\U0001f600" * 63 + f"{n:03d}") for n in range(lim.ENTRIES_PAGE_COUNT)]
+    longest = [Entry(e.digest, e.manifest, e.name, lim.CONTENT_BYTES_MAX, "requesting") for e in longest]
+    alice = stage.peer("p" * lim.PEER_ID_BYTES_MAX)
+    for _ in range(2):
+        alice.update(Ok, longest)
+    events = [
+        event
+        for message in stage.to_lookups
+        if isinstance(message.message, Changes)
+        for event in message.message.events
+    ]
+    page = (events * lim.LINK_PAGE_COUNT)[: lim.LINK_PAGE_COUNT]
+    data = encode(Changes(2**53, 2**53, 2**53, 2**53, True, 15.0, page), lim.LINK_BYTES_MAX)
+    decoded: FromRegistrar = Decoder[FromRegistrar](FromRegistrar, lim.LINK_BYTES_MAX).decode(data)
+    assert isinstance(decoded, Changes)
+    assert decoded.events == page
+
+
+@pytest.mark.parametrize("message", [StateRequest(1), Ack(1, 2)])
+def test_what_a_lookup_says_survives_the_wire(message: FromLookup) -> None:
+    assert Decoder[FromLookup](FromLookup).decode(encode(message)) == message
+
+
+def test_settling_lasts_one_lease() -> None:
+    stage = Stage()
+    lookup = linked(stage)
+    assert lookup.lookup._replica.settling(stage.now)
+    lookup.pass_time(LEASE - 0.1)
+    assert lookup.lookup._replica.settling(stage.now)
+    lookup.pass_time(0.1)
+    assert not lookup.lookup._replica.settling(stage.now)
+    assert digest(1) not in stage.registry.swarms

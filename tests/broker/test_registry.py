@@ -1,0 +1,87 @@
+"""The registry by itself: its invariants under any events, and what an entry costs."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
+from broker.listing_index import ListingIndex
+from broker.registry import Registry
+from protocol.errors import LocalError
+from tests.broker.scenes import digest, picture
+
+PEERS = st.sampled_from("abc")
+DIGESTS = st.integers(0, 4).map(digest)
+EVENTS = st.one_of(
+    st.builds(PeerSet, PEERS, st.just("name"), st.sampled_from(["tcp://h:1", "tcp://h:2"])),
+    st.builds(PeerGone, PEERS, st.booleans()),
+    st.builds(
+        EntrySet,
+        PEERS,
+        DIGESTS,
+        DIGESTS,
+        st.sampled_from("xy"),
+        st.integers(0, 1),
+        st.sampled_from(["whole", "partial", "requesting"]),
+    ),
+    st.builds(EntryGone, PEERS, DIGESTS),
+    st.builds(LoadSet, PEERS, st.integers(0, 9)),
+)
+BYTES_PER_ENTRY_MAX = 200
+
+
+@given(st.lists(EVENTS, max_size=40), st.booleans())
+def test_invariants_hold_and_the_state_rebuilds_itself(events: list[Event], read_between: bool) -> None:
+    registry = Registry(ListingIndex())
+    for event in events:
+        if isinstance(event, EntrySet) and event.peer not in registry.members:
+            with pytest.raises(LocalError):
+                registry.apply(event)
+        else:
+            registry.apply(event)
+            registry.apply(event)  # every event is absolute
+        if read_between:
+            registry.check_invariants()
+    registry.check_invariants()
+    copy = Registry(ListingIndex())
+    for event in registry.events():
+        copy.apply(event)
+    assert picture(copy) == picture(registry)
+    for peer in list(registry.members):
+        registry.apply(PeerGone(peer, expired=True))
+    assert (registry.members, registry.swarms, registry.entry_count) == ({}, {}, 0)
+    registry.check_invariants()
+
+
+def test_an_entry_of_files_that_many_share_costs_little() -> None:
+    peers, files = 200, 250
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        registry = Registry(ListingIndex())
+        for p in range(peers):
+            registry.apply(PeerSet(f"peer-{p}", "a name", f"tcp://10.0.0.{p}:7000"))
+            for n in range(files):
+                registry.apply(EntrySet(f"peer-{p}", digest(n), digest(1000 + n), f"file-{n}", n, "whole"))
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert used / (peers * files) <= BYTES_PER_ENTRY_MAX
+
+
+def test_a_burst_of_listings_is_sorted_in_like_single_ones() -> None:
+    registry = Registry(ListingIndex())
+    registry.apply(PeerSet("a", "", "tcp://h:1"))
+    for n in [*range(500, 0, -1), *range(501, 520)]:
+        registry.apply(EntrySet("a", digest(n), digest(n), f"file-{n:04d}", n, "whole"))
+        if n > 510:
+            registry.check_invariants()
+    assert registry.index is not None
+    assert [listing.name for listing in registry.index.after(None)] == [f"file-{n:04d}" for n in range(1, 520)]
+    for n in range(1, 500):
+        registry.apply(EntryGone("a", digest(n)))
+    registry.check_invariants()
