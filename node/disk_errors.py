@@ -10,6 +10,7 @@ import errno
 from pathlib import Path
 
 from protocol.errors import DiskError, ZswarmError
+from service.units import format_bytes
 
 
 class NoSpaceError(DiskError):
@@ -48,7 +49,5 @@ def disk_error(error: OSError, doing: str, path: Path | str) -> DiskError:
 
 def no_space(directory: Path | str, needed: int, available: int) -> NoSpaceError:
     """``needed`` bytes do not fit into the ``available`` ones of ``directory``'s file system."""
-    from service.units import format_bytes
-
     detail = f"not enough space in {directory}: {format_bytes(needed)} needed, {format_bytes(available)} available"
     return NoSpaceError(detail, needed, available)

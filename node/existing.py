@@ -106,7 +106,7 @@ def _clear_leftovers(dest: Path, manifest: Manifest) -> None:
         staging = Staging(dest)
     except DiskError:
         return  # in use, or not ours: none of our business here
-    if staging.claimed_by(claim_of(manifest)):
+    if staging.is_spare(claim_of(manifest)):
         staging.remove()
     else:
         staging.close()

@@ -18,6 +18,8 @@ from protocol.errors import DiskError
 
 JOURNAL_NAME = "journal.db"
 _VERSION = 1
+BUSY_SECONDS = 5.0
+"""How long to wait for the downloader before us to let go of it."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS downloads (
     digest TEXT PRIMARY KEY, seed_path TEXT NOT NULL, dest TEXT NOT NULL, bits BLOB NOT NULL
@@ -101,7 +103,7 @@ class Journal:
 
 def _open(path: Path) -> sqlite3.Connection:
     # One process uses it: exclusive locking needs no shared memory, which a data directory on NFS could not give.
-    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")

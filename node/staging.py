@@ -97,8 +97,9 @@ class Staging:
         os.fsync(self.parent_fd)
         return False
 
-    def claimed_by(self, claim: str) -> bool:
-        return durable.read_small_at("claim", self.fd) == claim
+    def is_spare(self, claim: str) -> bool:
+        """Whether nothing is in here but what belongs to ``claim``. Content has a claim as long as it is there."""
+        return durable.read_small_at("claim", self.fd) in (claim, "")
 
     def publish(self, replace: bool) -> None:
         """Give the content its final name, atomically, and make that durable. ``FileExistsError`` when the name is

@@ -158,6 +158,7 @@ class Partial:
         destination, and it may be called again. An older directory that is replaced (``force``) is deleted last.
         """
         dest = self._staging.dest
+        self._check_usable()
         try:
             self._complete()
             self.sync()

@@ -1,0 +1,72 @@
+"""node.workers: results, errors included, wake a poll loop."""
+
+from __future__ import annotations
+
+import select
+import threading
+from functools import partial
+
+import pytest
+
+from node.workers import Workers
+
+
+def wait(workers: Workers[str, int], count: int) -> dict[str, int | BaseException]:
+    results: dict[str, int | BaseException] = {}
+    while len(results) < count:
+        ready, _, _ = select.select([workers.fd], [], [], 10)
+        assert ready, "no result within ten seconds"
+        results.update(workers.results())
+    return results
+
+
+def test_results_and_errors_come_back_with_their_tags() -> None:
+    workers: Workers[str, int] = Workers(2)
+    assert workers.results() == []
+    workers.submit("good", lambda: 7)
+    workers.submit("bad", lambda: 1 // 0)
+    results = wait(workers, 2)
+    assert results["good"] == 7
+    assert isinstance(results["bad"], ZeroDivisionError)
+    assert workers.pending == 0
+    assert select.select([workers.fd], [], [], 0)[0] == []
+    workers.close()
+
+
+def test_nothing_is_lost_among_many() -> None:
+    workers: Workers[str, int] = Workers(3)
+    for number in range(500):
+        workers.submit(str(number), partial(int, number))
+    assert wait(workers, 500) == {str(number): number for number in range(500)}
+    workers.close()
+
+
+def test_close_waits_for_what_runs_and_drops_the_rest() -> None:
+    before = threading.active_count()
+    workers: Workers[str, int] = Workers(1)
+    started, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def first() -> int:
+        started.set()
+        assert go_on.wait(10)
+        done.append("first")
+        return 1
+
+    def second() -> int:
+        done.append("second")
+        return 2
+
+    workers.submit("first", first)
+    workers.submit("second", second)
+    assert started.wait(10)
+    assert workers.pending == 2
+    threading.Timer(0, go_on.set).start()
+    workers.close()
+    assert done in (["first"], ["first", "second"])
+    with pytest.raises(RuntimeError):
+        workers.submit("third", second)
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and isinstance(thread, threading.Timer):
+            thread.join()
+    assert threading.active_count() == before
