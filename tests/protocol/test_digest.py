@@ -1,0 +1,63 @@
+"""Digests as text and as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest, short, split_digest
+from protocol.errors import SeedError
+
+EMPTY_BLAKE3 = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+def test_known_answers() -> None:
+    assert raw_digest("blake3", b"").hex() == EMPTY_BLAKE3
+    assert raw_digest("sha256", b"abc") == hashlib.sha256(b"abc").digest()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_hashing_in_parts_is_hashing_the_whole(algorithm: str) -> None:
+    hasher = new_hasher(algorithm)
+    for part in (b"one ", bytearray(b"two "), memoryview(b"three")):
+        hasher.update(part)
+    assert hasher.digest() == raw_digest(algorithm, b"one two three")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_text_and_back(algorithm: str) -> None:
+    text = format_digest(algorithm, bytes(range(32)))
+    assert split_digest(text) == (algorithm, bytes(range(32)))
+    assert short(text) == "000102030405"
+
+
+ZEROS = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "blake3",
+        "blake3:",
+        ZEROS,
+        f"blake3:{ZEROS[1:]}",
+        f"blake3:{ZEROS}0",
+        f"blake3:{'A' * 64}",
+        f"blake3:{'٣' * 64}",
+        f"blake3:{ZEROS}\n",
+        f" blake3:{ZEROS}",
+        f"Blake3:{ZEROS}",
+    ],
+)
+def test_what_is_no_digest_is_refused(text: str) -> None:
+    with pytest.raises(SeedError, match="is no digest"):
+        split_digest(text)
+
+
+def test_unknown_algorithm_names_the_known_ones() -> None:
+    with pytest.raises(SeedError, match="unknown hash algorithm 'md5'; known are blake3, sha256"):
+        split_digest(f"md5:{ZEROS}")
+    with pytest.raises(SeedError, match="known are"):
+        new_hasher("sha1")

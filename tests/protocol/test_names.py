@@ -1,0 +1,140 @@
+"""Which names may reach a file system."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.errors import SeedError
+from protocol.names import check_distinct, check_name, check_path
+
+WRONG_NAMES = {
+    "": "is empty",
+    ".": "points elsewhere",
+    "..": "points elsewhere",
+    "a/b": "separator",
+    "a\\b": "separator",
+    "/etc": "separator",
+    "a\0b": "NUL",
+    "a\nb": "control character",
+    "a\x1b[2J": "control character",
+    "a\x7f": "control character",
+    "a\x85b": "control character",
+    "a\u2028b": "control character",
+    "a\udc80": "not valid Unicode",
+    "a.": "ends in a dot or a space",
+    "a ": "ends in a dot or a space",
+    "...": "ends in a dot or a space",
+    "nul": "reserved",
+    "Con.txt": "reserved",
+    "COM1": "reserved",
+    "lpt\u00b2.tar.gz": "reserved",
+    "AUX .c": "reserved",
+    "x" * 256: "over 255 bytes",
+    "ä" * 128: "over 255 bytes",
+    "x" * 10_000_000: "over 255 bytes",
+}
+RIGHT_NAMES = [
+    "a",
+    "x" * 255,
+    "ä" * 127,
+    ".hidden",
+    "..a",
+    "a..b",
+    " a",
+    "auxiliary",
+    "COM0",
+    "com10",
+    "a:b",
+    "日本語.txt",
+    "🙂",
+]
+
+
+@pytest.mark.parametrize(("name", "why"), WRONG_NAMES.items(), ids=[ascii(name[:12]) for name in WRONG_NAMES])
+def test_wrong_name_is_refused_with_the_reason(name: str, why: str) -> None:
+    with pytest.raises(SeedError, match=why) as caught:
+        check_name(name)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 1_000
+
+
+@pytest.mark.parametrize("name", RIGHT_NAMES)
+def test_right_name_is_returned(name: str) -> None:
+    assert check_name(name) is name
+    assert check_path(f"in/{name}") == f"in/{name}"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/etc/passwd", "is absolute"),
+        ("//server/share", "is absolute"),
+        ("", "is empty"),
+        ("a//b", "is empty"),
+        ("a/", "is empty"),
+        ("../a", "points elsewhere"),
+        ("a/../../b", "points elsewhere"),
+        ("./a", "points elsewhere"),
+        ("C:\\a", "separator"),
+        ("a/nul/b", "reserved"),
+        ("a/b\0", "NUL"),
+        ("a./b", "ends in a dot"),
+        ("a/" + "x" * 256, "over 255 bytes"),
+        ("/".join(["x" * 200] * 16), "over 3072 bytes"),
+        ("/".join(["ä" * 100] * 16), "over 3072 bytes"),
+    ],
+)
+def test_wrong_path_is_refused_with_the_reason(path: str, why: str) -> None:
+    with pytest.raises(SeedError, match=why):
+        check_path(path)
+
+
+@given(st.text(st.sampled_from("./\\aC: \0~"), max_size=12) | st.text(max_size=12))
+def test_a_path_that_passes_stays_inside_its_destination(text: str) -> None:
+    try:
+        check_path(text)
+    except SeedError:
+        return
+    for pure in (PurePosixPath(text), PureWindowsPath(f"x/{text}")):
+        assert not pure.is_absolute()
+        assert ".." not in pure.parts
+    assert len(PurePosixPath(text).parts) == text.count("/") + 1
+
+
+@pytest.mark.parametrize(
+    ("paths", "why"),
+    [
+        (["a", "b", "a"], "is there twice"),
+        (["a", "A"], "in two spellings"),
+        (["Dir/file", "dir/FILE"], "in two spellings"),
+        (["\u00e9", "e\u0301"], "in two spellings"),
+        (["straße", "STRASSE"], "in two spellings"),
+        (["a", "a/b"], "lies inside 'a'"),
+        (["a/b/c", "a.x", "a", "a-b"], "lies inside 'a'"),
+        (["A", "a/b"], "lies inside 'A'"),
+    ],
+)
+def test_paths_that_cannot_stand_side_by_side(paths: list[str], why: str) -> None:
+    with pytest.raises(SeedError, match=why):
+        check_distinct(paths)
+
+
+def test_paths_that_can() -> None:
+    check_distinct([])
+    check_distinct(["a/b", "a/c", "A/d", "ab", "a-b", "a.b/c", "a\u0301", "b"])
+
+
+@given(st.lists(st.text(st.sampled_from("ab/-A"), min_size=1, max_size=6), max_size=6))
+def test_distinct_is_what_comparing_each_pair_says(paths: list[str]) -> None:
+    keys = [tuple(path.lower().split("/")) for path in paths]
+    pairs = [(one, other) for i, one in enumerate(keys) for j, other in enumerate(keys) if i != j]
+    if any(other[: len(one)] == one for one, other in pairs):
+        with pytest.raises(SeedError):
+            check_distinct(paths)
+    else:
+        check_distinct(paths)

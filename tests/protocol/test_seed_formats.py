@@ -1,0 +1,125 @@
+"""Seeds in both formats: there and back, recognised by content, and what is wrong with a bad one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.digest import format_digest, raw_digest
+from protocol.errors import SeedError
+from protocol.manifest import Manifest
+from protocol.seed_formats import FORMATS, format_seed, parse_seed, seed_format
+from tests.protocol.strategies import manifests
+
+SHA256 = "sha256:" + "ab" * 32
+MANIFEST = Manifest("data.bin", 300_000, 262_144, SHA256, bytes.fromhex("01" * 32 + "02" * 32), None, ())
+TEXT = "\n".join(["data.bin", "300000", "ab" * 32, "01" * 32, "02" * 32])
+
+
+@given(manifests())
+def test_msgpack_and_back(manifest: Manifest) -> None:
+    assert parse_seed(format_seed(manifest, "msgpack")) == manifest
+
+
+@given(manifests(trees=False).filter(lambda manifest: not manifest.name.startswith(" ")))
+def test_text_and_back(manifest: Manifest) -> None:
+    seed = format_seed(manifest, "text")
+    assert parse_seed(seed) == manifest
+    assert parse_seed(seed.replace(b"\n", b" \r\n\t") + b"\r\n\n") == manifest
+
+
+def test_text_is_what_the_format_says() -> None:
+    assert format_seed(MANIFEST, "text").decode() == TEXT
+    assert parse_seed(TEXT.encode()) == MANIFEST
+
+
+def test_other_algorithms_are_named_in_the_text() -> None:
+    digest = format_digest("blake3", raw_digest("blake3", b""))
+    empty = Manifest("empty", 0, 262_144, digest, b"", None, ())
+    assert format_seed(empty, "text").decode() == f"empty\n0\n{digest}"
+    assert parse_seed(f"data.bin\n300000\n{SHA256}\n{'01' * 32}\n{'02' * 32}".encode()) == MANIFEST
+
+
+@pytest.mark.parametrize("name", ["日本.bin", "ߞ߬ߊ", "ހަލޯ", "é" * 127])
+def test_names_in_any_script_are_recognised_as_text(name: str) -> None:
+    manifest = msgspec.structs.replace(MANIFEST, name=name)
+    assert parse_seed(format_seed(manifest, "text")) == manifest
+
+
+def test_what_the_text_format_cannot_express_is_refused() -> None:
+    with pytest.raises(SeedError, match="take msgpack for a directory"):
+        format_seed(msgspec.structs.replace(MANIFEST, length=0, pieces=b"", files=()), "text")
+    with pytest.raises(SeedError, match="spaces around the name"):
+        format_seed(msgspec.structs.replace(MANIFEST, name=" data.bin"), "text")
+    with pytest.raises(SeedError, match="control character"):
+        format_seed(msgspec.structs.replace(MANIFEST, name="data\nbin"), "text")
+
+
+def test_unknown_format_names_the_known_ones() -> None:
+    with pytest.raises(SeedError, match="unknown seed format 'torrent'; known are msgpack, text"):
+        format_seed(MANIFEST, "torrent")
+    assert [seed_format(name).takes_trees for name in FORMATS] == [True, False]
+
+
+@given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: text.encode(errors="surrogatepass")))
+def test_garbage_is_a_seed_error(data: bytes) -> None:
+    with pytest.raises(SeedError):
+        parse_seed(data)
+
+
+@given(manifests(trees=False).filter(lambda manifest: not manifest.name.startswith(" ")), st.data())
+def test_garbled_text_is_another_seed_or_a_seed_error(manifest: Manifest, data: st.DataObject) -> None:
+    garbled = bytearray(format_seed(manifest, "text"))
+    garbled[data.draw(st.integers(0, len(garbled) - 1))] ^= data.draw(st.integers(1, 255))
+    with suppress(SeedError):
+        parse_seed(bytes(garbled))
+
+
+@given(st.integers(0, len(TEXT) - 1))
+def test_truncated_text_is_a_seed_error(cut: int) -> None:
+    with pytest.raises(SeedError):
+        parse_seed(TEXT[:cut].encode())
+
+
+def line_changed(number: int, line: str) -> bytes:
+    lines = TEXT.split("\n")
+    lines[number - 1] = line
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "the seed is empty"),
+        (b"\n\n", "text seed has 1 of the lines name, length, digest"),
+        (b"data.bin\n300000", "text seed has 2 of the lines"),
+        (b"\xff\xfe\x00", "not a seed in any known format"),
+        (b"data.bin\n3\n\xff", "not UTF-8 at byte 11"),
+        (b"\x89PNG\r\n", "seed"),
+        (line_changed(1, ""), "name '' is empty"),
+        (line_changed(1, ".."), "name '..' points elsewhere"),
+        (line_changed(1, "/etc/passwd"), "separator"),
+        (line_changed(1, "a\0b"), "NUL"),
+        (line_changed(1, "AUX"), "reserved"),
+        (line_changed(1, "x" * 256), "over 255 bytes"),
+        (line_changed(2, "-1"), "line 2 is no length"),
+        (line_changed(2, "3e5"), "line 2 is no length"),
+        (line_changed(2, "٣"), "line 2 is no length"),
+        (line_changed(2, "9" * 16), "at most"),
+        (line_changed(2, "9" * 5_000), "line 2 is no length"),
+        (line_changed(2, "600000"), "has 3 pieces of 262144 bytes, not 2"),
+        (line_changed(2, "262144"), "has 1 pieces of 262144 bytes, not 2"),
+        (line_changed(3, "ab" * 31), "is no digest"),
+        (line_changed(3, "md5:" + "ab" * 32), "unknown hash algorithm 'md5'"),
+        (line_changed(4, "01" * 31), "line 4, piece 0, is not 64 hex digits"),
+        (line_changed(5, "zz" * 32), "line 5, piece 1, is not 64 hex digits"),
+        (TEXT.encode() + b"\n" + b"03" * 32, "has 2 pieces of 262144 bytes, not 3"),
+    ],
+)
+def test_bad_text_says_what_is_wrong(data: bytes, why: str) -> None:
+    with pytest.raises(SeedError, match=why):
+        parse_seed(data)
