@@ -372,7 +372,8 @@ class SharedStatus(Struct, frozen=True):
 
 
 class StatusReport(Message, frozen=True):
-    """``network``: ``joining``, ``joined``, ``unreachable`` or ``left``. ``pids`` by role."""
+    """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``: why
+    the tracker refuses this peer, empty when it does not."""
 
     id: int
     peer: str
@@ -388,6 +389,7 @@ class StatusReport(Message, frozen=True):
     sent_bytes: int
     queued_pieces: int
     bad_messages: int
+    problem: str = ""
 
 
 ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus

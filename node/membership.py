@@ -302,9 +302,11 @@ class Membership:
             self._join_at = now + REFUSED_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
             return [] if told else [Note("error", what)]
         if slot is Slot.CONVERSATION:
+            told = self.problem == what
             self._become(State.JOINING)
             self.problem = what
             self._join_at = now + ERROR_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
+            return [] if told else [Note("warning", what)]
         return [Note("warning", what), *self._pump(now)]
 
     def _on_leave_error(self, _reply: Error, _slot: Slot, _now: float) -> list[Effect]:
