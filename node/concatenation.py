@@ -40,6 +40,7 @@ class Concatenation:
         self._part = Part(Path(), "", 0)
         self._left = 0
         self._fd = -1
+        self._odd_length = False
 
     def read_into(self, block: memoryview) -> int:
         """Fill ``block`` and return how many bytes that took: fewer than it has at the end only."""
@@ -77,19 +78,21 @@ class Concatenation:
         return True
 
     def _open(self) -> None:
+        """Open the part. One of another length is complained about, and read as far as it goes."""
         try:
             # Not blocking: what was a file may have become a FIFO, whose open would wait for a writer.
             self._fd = os.open(self._part.where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             found = os.fstat(self._fd)
         except (FileNotFoundError, NotADirectoryError):
-            self._give_up(UnstableContentError("is missing"))
+            return self._give_up(UnstableContentError("is missing"))
         except OSError as error:
-            self._give_up(DiskError(f"cannot be read: {error.strerror}"))
-        else:
-            if not stat.S_ISREG(found.st_mode):
-                self._give_up(UnstableContentError("is not a regular file"))
-            elif found.st_size != self._part.length:
-                self._give_up(UnstableContentError(f"has {found.st_size} bytes, not {self._part.length}"))
+            return self._give_up(DiskError(f"cannot be read: {error.strerror}"))
+        if not stat.S_ISREG(found.st_mode):
+            return self._give_up(UnstableContentError("is not a regular file"))
+        self._odd_length = found.st_size != self._part.length
+        if self._odd_length:
+            self._complain(self._part, UnstableContentError(f"has {found.st_size} bytes, not {self._part.length}"))
+        return None
 
     def _read(self, room: memoryview) -> int:
         """Read into ``room``; 0 when the part was given up."""
@@ -101,7 +104,9 @@ class Concatenation:
             self._give_up(DiskError(f"cannot be read: {error.strerror}"))
             return 0
         if not count:
-            self._give_up(UnstableContentError("ended early"))
+            self.close()
+            if not self._odd_length:  # or it has been complained about
+                self._complain(self._part, UnstableContentError("ended early"))
         return count
 
     def _give_up(self, problem: DiskError) -> None:

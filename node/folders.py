@@ -69,7 +69,8 @@ class FolderWatch:
         self._unreadable: dict[str, str] = {}
 
     def adopt(self, path: str, fingerprint: bytes) -> None:
-        """``path`` is shared as ``fingerprint`` already: an item of the library, a finished download."""
+        """The entry ``path`` of a shared folder is shared as ``fingerprint`` already: it was before a restart, or it is
+        a finished download. Paths outside the folders would be `Gone` at once."""
         self._found[path] = fingerprint
 
     def forget(self, path: str) -> None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from node.concatenation import Concatenation, Part
 from node.disk_errors import ContentChangedError, StoppedError
 from node.stamps import take_stamps
-from node.tree_scan import Scan, UnstableContentError, scan
+from node.tree_scan import Scan, UnstableContentError, name_of, scan
 from protocol import limits as lim
 from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest
 from protocol.errors import DiskError, NotFoundError, SeedError
@@ -95,6 +95,7 @@ def hash_item(
     `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read), `StoppedError` (``cancelled``).
     """
     new_hasher(algorithm)
+    check_name(name_of(path))
     before = scan(path)
     _check_shareable(before)
     if before.skipped:
@@ -186,7 +187,6 @@ def _hash_stream(
 
 
 def _check_shareable(found: Scan) -> None:
-    check_name(found.name)
     if found.is_tree:
         check_distinct([check_path(file.path) for file in found.files] + [check_path(p) for p in found.empty_dirs])
     entries = len(found.files) + len(found.empty_dirs)

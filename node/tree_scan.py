@@ -63,10 +63,15 @@ class Scan(NamedTuple):
         return hasher.digest(FINGERPRINT_BYTES)
 
 
+def name_of(path: Path) -> str:
+    """What the content at ``path`` is to be called: the last part of it once ``.`` and ``..`` are out; empty for /."""
+    return Path(os.path.abspath(path)).name  # noqa: PTH100 - resolve() would give the name of a link's target
+
+
 def scan(path: Path) -> Scan:
     """List what is at ``path``. Raises `NotFoundError` when nothing is, `UnstableContentError` when something vanished
     on the way, `DiskError` when something cannot be read or ``path`` is no file or directory."""
-    name = Path(os.path.abspath(path)).name  # noqa: PTH100 - resolve() would give the name of a link's target
+    name = name_of(path)
     try:
         root = path.resolve(strict=True)
         found = root.stat()
