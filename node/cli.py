@@ -132,4 +132,13 @@ def real_services() -> Services:
 
         return run(settings)
 
-    return Services(client=client, foreground=foreground, run_peer=run_peer)
+    def is_free(data_dir: Path) -> bool:
+        from node.identity import DataDirLock
+
+        try:
+            DataDirLock(data_dir).release()
+        except UsageError:
+            return False
+        return True
+
+    return Services(client=client, foreground=foreground, run_peer=run_peer, is_free=is_free)

@@ -26,9 +26,11 @@ from node.local_messages import (
     ApiStop,
     StatusReport,
 )
+from protocol.errors import NetworkError
 
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
+STOP_POLL_SECONDS = 0.05
 STOP_SECONDS = 20.0
 """The running peer leaves the network, and gives its children time to end."""
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
@@ -159,10 +161,18 @@ def join(state: State) -> None:
 def stop(state: State) -> None:
     """Stop the running peer in order.
 
-    Downloads continue when it runs again.
+    Returns when it has ended. Downloads continue when it runs again.
     """
     with running_peer(state.options, state.services) as session:
-        _tell(state, session, ApiStop(session.next_id()), "the peer is stopping", STOP_SECONDS)
+        _tell(state, session, ApiStop(session.next_id()), "stopping", STOP_SECONDS)
+    services, data_dir = state.services, state.options.settings().data_path
+    deadline = services.clock() + STOP_SECONDS
+    while not services.is_free(data_dir):
+        if services.clock() >= deadline:
+            raise NetworkError(f"the peer on {data_dir} is still ending after {STOP_SECONDS:.0f} s; its log says why")
+        services.wait(STOP_POLL_SECONDS)
+    if not state.options.quiet:
+        output.warn("the peer has stopped")
 
 
 def _tell(state: State, session: Session, message: ApiRequest, done: str, timeout: float = REQUEST_SECONDS) -> None:

@@ -76,11 +76,13 @@ def with_values(settings: PeerSettings, given: dict[str, str]) -> PeerSettings:
 
 
 class Services(msgspec.Struct, frozen=True):
-    """What the commands need from outside; tests give their own. ``clock`` is monotonic seconds."""
+    """What the commands need from outside; tests give their own. ``is_free`` tells whether no peer, not even one that
+    is ending, uses a data directory; ``clock`` is monotonic seconds."""
 
     client: Callable[[Path], Client]
     foreground: Callable[[PeerSettings], Foreground]
     run_peer: Callable[[PeerSettings], int]
+    is_free: Callable[[Path], bool]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
 

@@ -162,12 +162,18 @@ class World:
         self.interrupt_after: int | None = None
         self.ran: list[PeerSettings] = []
         self.exit_code = 0
+        self.free_after = 0
         self.connected_to: list[Path] = []
 
     def run(self, *argv: str) -> int:
         """Exit code of ``python -m node ARGV``."""
         services = Services(
-            client=self._connect, foreground=self._foreground, run_peer=self._run, clock=self._clock, wait=self._wait
+            client=self._connect,
+            foreground=self._foreground,
+            run_peer=self._run,
+            is_free=lambda _data_dir: self.waits >= self.free_after,
+            clock=self._clock,
+            wait=self._wait,
         )
         return main(argv, services)
 

@@ -106,7 +106,6 @@ def test_watching_status_without_a_terminal_repeats_it_until_interrupted(capsys:
         (["remove", "model.bin"], ApiRemove(1, "model.bin")),
         (["leave"], ApiLeave(1)),
         (["join"], ApiJoin(1)),
-        (["stop"], ApiStop(1)),
     ],
 )
 def test_commands_that_only_tell(argv: list[str], message: object, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,3 +115,20 @@ def test_commands_that_only_tell(argv: list[str], message: object, capsys: pytes
     assert world.client.requests[0] == message
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "done so\n")
+
+
+def test_stop_returns_when_the_peer_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    world.free_after = 3
+    assert world.run("stop") == 0
+    assert world.waits == 3
+    assert world.client is not None
+    assert world.client.asked(ApiStop) == [ApiStop(1)]
+    assert capsys.readouterr().err.endswith("the peer has stopped\n")
+
+
+def test_stop_does_not_wait_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    world.free_after = 10_000
+    assert world.run("stop") == 4
+    assert "still ending" in capsys.readouterr().err
