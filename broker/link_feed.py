@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from broker.effects import Note, RegistrarEffect, SendLookup
-from broker.events import Event, PeerGone
+from broker.events import Event
 from broker.link_messages import Changes, FromLookup, LinkBeat, LinkLost, StateRequest
 from broker.registry import Registry
 from protocol import limits as lim
@@ -75,12 +75,7 @@ class _Link:
 
     def add(self, events: Sequence[Event], seq: int) -> None:
         """Queue one change set, except for what the state will tell anyway."""
-        wanted = []
-        for event in events:
-            if event.peer not in self.unread:
-                wanted.append(event)
-            elif isinstance(event, PeerGone):
-                del self.unread[event.peer]
+        wanted = [event for event in events if event.peer not in self.unread]
         self.queue.extend((event, None) for event in wanted[:-1])
         if wanted:
             self.queue.append((wanted[-1], seq))

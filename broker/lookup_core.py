@@ -36,9 +36,9 @@ class Lookup:
         self._parked: deque[_Parked] = deque()
         """In the order of their deadlines: all wait equally long."""
 
-    def start(self, now: float) -> list[LookupEffect]:
-        """What to send first."""
-        return self._replica.start(now)
+    def connected(self, now: float) -> list[LookupEffect]:
+        """The link has a (new) connection."""
+        return self._replica.connected(now)
 
     def handle(self, route: bytes, request: LookupRequest, now: float) -> list[LookupEffect]:
         """A peer asks."""

@@ -39,8 +39,8 @@ class Replica:
         self._ask_at: float | None = None
         """When to ask for the state (again), unless something is heard before."""
 
-    def start(self, now: float) -> list[LookupEffect]:
-        """Ask for the state."""
+    def connected(self, now: float) -> list[LookupEffect]:
+        """The link has a (new) connection: what was under way on the last one is lost, so ask for the state."""
         return self._start_over(now)
 
     def settling(self, now: float) -> bool:

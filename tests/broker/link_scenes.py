@@ -23,7 +23,7 @@ class LinkedLookup:
         self.up: deque[FromLookup] = deque()
         self.replies: list[LookupReply] = []
         self.notes: list[str] = []
-        self.perform(self.lookup.start(stage.now))
+        self.perform(self.lookup.connected(stage.now))
 
     def perform(self, effects: list[LookupEffect]) -> None:
         for effect in effects:

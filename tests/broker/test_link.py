@@ -49,6 +49,28 @@ def test_a_large_state_comes_in_pages_within_the_window(monkeypatch: pytest.Monk
     assert replica_of(lookup) == picture(stage.registry)
 
 
+def test_changes_during_the_state_go_in_between_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LINK_PAGE_COUNT", 2)
+    monkeypatch.setattr(lim, "LINK_WINDOW_COUNT", 1)
+    stage = Stage()
+    alice, bob = (stage.peer(name, *(entry(n) for n in range(4))) for name in ("alice", "bob"))
+    lookup = LinkedLookup(stage)
+    lookup.step_up()
+    at_seq: dict[int, object] = {}
+    for number in range(10, 40):
+        (alice, bob)[number % 2].update(Ok, [entry(number)], [number - 10])
+        at_seq[stage.registrar.seq] = picture(stage.registry)
+        lookup.step_down()
+        lookup.step_up()
+    assert replica_of(lookup) is None, "one message a change is not enough to get ahead"
+    while lookup.down or lookup.up or stage.to_lookups:
+        lookup.step_down()
+        if replica_of(lookup) is not None:
+            assert replica_of(lookup) == at_seq[lookup.lookup._replica.seq]
+        lookup.step_up()
+    assert replica_of(lookup) == picture(stage.registry)
+
+
 def test_the_tracker_serves_when_every_lookup_follows() -> None:
     stage = Stage()
     effects = stage.registrar.handle_link(b"a", StateRequest(1), stage.now)
