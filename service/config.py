@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,10 +23,9 @@ S = TypeVar("S")
 
 CONFIG_BYTES_MAX = 1024 * 1024
 
-_AT = re.compile(r"(?P<problem>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
+_AT = re.compile(r"(?P<problem>.*?)(?: - at (?P<in_key>`key` in )?`(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`", re.DOTALL)
-_TYPE = re.compile(r"Expected `(?P<expected>.*?)`(?:, got `(?P<got>.*)`)?", re.DOTALL)
 
 
 def load_settings(path: Path, kind: type[S]) -> S:
@@ -88,14 +88,18 @@ def _explain(problem: str, kind: Any) -> str:
     key = path.removeprefix("$").removeprefix(".")
     prefix = f"{key}." if key else ""
     if unknown := _UNKNOWN.fullmatch(text):
-        known = list(_keys(_struct_at(kind, key)))
+        known = list(_keys(_struct_in(_annotation_at(kind, key))))
         return f"unknown key `{prefix}{unknown['key']}`; {_closest(unknown['key'], prefix, known)}"
     if missing := _MISSING.fullmatch(text):
         return f"key `{prefix}{missing['key']}` is missing"
-    if wrong := _TYPE.fullmatch(text):
-        got = f", got {wrong['got']}" if wrong["got"] else ""
-        text = f"expected {wrong['expected']}{got}"
-        if wrong["expected"].startswith("str"):
+    if found and found["in_key"]:
+        return f"a key{f' in `{key}`' if key else ''} is no text; put it in quotes"
+    if text.startswith("Invalid enum value"):
+        allowed = ", ".join(str(value) for value in typing.get_args(_annotation_at(kind, key)))
+        text = f"expected one of {allowed}, got{text.removeprefix('Invalid enum value')}"
+    elif text.startswith("Expected"):
+        text = text.replace("Expected", "expected", 1).replace("`", "")
+        if text.startswith("expected str, got"):
             text += "; put it in quotes"
     return f"key `{key}`: {text}" if key else text
 
@@ -107,13 +111,10 @@ def _closest(key: str, prefix: str, known: list[str]) -> str:
     return "known are " + ", ".join(f"`{prefix}{name}`" for name in known)
 
 
-def _struct_at(kind: Any, key: str) -> Any:
-    """The struct type that a dotted key leads to, through lists and unions; None when there is none."""
-    for part in [part for part in re.split(r"\.|\[[^]]*\]", key) if part]:
-        fields = _keys(kind)
-        if part not in fields:
-            return None
-        kind = _struct_in(fields[part])
+def _annotation_at(kind: Any, key: str) -> Any:
+    """The annotation that a dotted key leads to, through lists and unions; None when there is none."""
+    for part in filter(None, re.split(r"\.|\[[^]]*\]", key)):
+        kind = _keys(_struct_in(kind)).get(part)
     return kind
 
 
@@ -121,7 +122,7 @@ def _struct_in(kind: Any) -> Any:
     """The struct in an annotation such as ``list[S] | None``."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
-    for member in getattr(kind, "__args__", ()):
+    for member in typing.get_args(kind):
         found = _struct_in(member)
         if found is not None:
             return found

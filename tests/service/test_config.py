@@ -1,0 +1,120 @@
+"""`service.config`: what is said about a wrong file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from msgspec import Meta, Struct, field
+
+from protocol.errors import ConfigError
+from service.config import load_settings
+from service.logs import LogSettings
+from service.units import parse_rate
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    weight: int = 1
+
+
+class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    tracker: str = "tcp://127.0.0.1:5550"
+    workers: Annotated[int, Meta(ge=1, le=64)] = 2
+    upload_rate: str | int | float = 0
+    rules: list[Rule] = field(default_factory=list)
+    fallback: Rule | None = None
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def __post_init__(self) -> None:
+        parse_rate(self.upload_rate)
+        if self.tracker == "here":
+            raise ValueError("tracker: 'here' is no address")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "sample.yaml"
+
+
+def problem(file: Path, text: str) -> str:
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file, Sample)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{file}: ")
+
+
+def test_a_good_file(file: Path) -> None:
+    file.write_text("workers: 3\nupload_rate: 40mbit\nlog: {level: debug}\nrules: [{name: a}]\n")
+    found = load_settings(file, Sample)
+    assert found == Sample(workers=3, upload_rate="40mbit", log=LogSettings(level="debug"), rules=[Rule(name="a")])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("workers: many", "key `workers`: expected int, got str"),
+        ("workers: 0", "key `workers`: expected int >= 1"),
+        ("tracker: no", "key `tracker`: expected str, got bool; put it in quotes"),
+        ("log: {level: loud}", "key `log.level`: expected one of debug, info, warning, error, got 'loud'"),
+        ("log: 5", "key `log`: expected object, got int"),
+        ("log: {5: x}", "a key in `log` is no text"),
+        ("rules: [{name: a}, {name: b, weight: x}]", "key `rules[1].weight`: expected int, got str"),
+        ("rules: [{weight: 1}]", "key `rules[0].name` is missing"),
+        ("worker: 3", "unknown key `worker`; did you mean `workers`?"),
+        ("log: {levl: info}", "unknown key `log.levl`; did you mean `log.level`?"),
+        ("rules: [{nam: a}]", "unknown key `rules[0].nam`; did you mean `rules[0].name`?"),
+        ("fallback: {nam: a}", "unknown key `fallback.nam`; did you mean `fallback.name`?"),
+        ("log: {zzz: 1}", "unknown key `log.zzz`; known are `log.level`, `log.format`"),
+        ("tracker: here", "tracker: 'here' is no address"),
+        ("upload_rate: fast", "'fast' is no rate; expected one such as 40mbit or 10 MiB/s"),
+        ("", "is empty; expected keys such as `tracker`, `workers`, `upload_rate`, `rules`, `fallback`"),
+        ("# only a comment\n", "is empty;"),
+        ("- a\n- b\n", "expected `key: value` lines, got a list;"),
+        ("just words", "expected `key: value` lines, got 'just words';"),
+        ("workers: 1\nworkers: 2\n", "line 2, column 1: key `workers` is given twice"),
+        ("workers: [1", "line 1, column 12: expected ',' or ']'"),
+        ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
+        ("a: !!python/name:os.system x", "line 1, column 4: could not determine a constructor"),
+        ("workers: 2026-13-45", "is no valid YAML: month must be in 1..12"),
+        ("5: x", "a key is no text; put it in quotes"),
+        ("a: \x01", "is no valid YAML: unacceptable character"),
+        ("[" * 5_000, "is no valid YAML"),
+    ],
+)
+def test_a_wrong_file(file: Path, text: str, message: str) -> None:
+    assert problem(file, text).startswith(message)
+
+
+def test_no_file_a_directory_and_a_huge_file(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sample\.yaml: No such file"):
+        load_settings(file, Sample)
+    with pytest.raises(ConfigError, match="directory"):
+        load_settings(tmp_path, Sample)
+    file.write_text("#" * 2_000_000)
+    with pytest.raises(ConfigError, match="larger than"):
+        load_settings(file, Sample)
+
+
+def test_bytes_that_are_no_text(file: Path) -> None:
+    file.write_bytes(b"workers: \xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"sample\.yaml: is no valid YAML"):
+        load_settings(file, Sample)
+
+
+@given(st.binary(max_size=80) | st.text("abcw:-[]{}&*!|>'\"#%@ \n\t0159.", max_size=60).map(str.encode))
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_settings_or_a_config_error(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+    try:
+        found: Sample | str = load_settings(file, Sample)
+    except ConfigError as error:
+        found = str(error)
+    assert isinstance(found, Sample) or found.startswith(f"{file}: ")
