@@ -82,11 +82,11 @@ def hash_path(
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
 ) -> Manifest:
-    """The manifest of the file or directory at ``path``. Raises as `hash_item` does."""
-    return hash_item(path, algorithm, progress, cancelled).manifest
+    """The manifest of the file or directory at ``path``. Raises as `hash_content` does."""
+    return hash_content(path, algorithm, progress, cancelled).manifest
 
 
-def hash_item(
+def hash_content(
     path: Path, algorithm: str, progress: Progress | None = None, cancelled: Cancelled | None = None
 ) -> Hashed:
     """Read the content of the file or directory at ``path`` once, and say what it is.

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from node import hashing
 from node.disk_errors import StoppedError
-from node.hashing import hash_item, hash_path, make_big_hash, make_seed, make_small_hashes, measure, verify_path
+from node.hashing import hash_content, hash_path, make_big_hash, make_seed, make_small_hashes, measure, verify_path
 from node.stamps import take_stamps
 from node.tree_scan import UnstableContentError, scan
 from protocol.errors import DiskError, NotFoundError, SeedError
@@ -143,7 +143,7 @@ def test_links_and_special_files_inside_are_left_out(tree: Path, caplog: pytest.
 
 
 def test_stamps_and_fingerprint_are_of_what_was_hashed(tree: Path) -> None:
-    hashed = hash_item(tree, "blake3")
+    hashed = hash_content(tree, "blake3")
     assert hashed.manifest == hash_path(tree)
     assert hashed.stamps == take_stamps(tree, hashed.manifest)
     assert hashed.fingerprint == scan(tree).fingerprint()

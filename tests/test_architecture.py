@@ -1,0 +1,161 @@
+"""The architecture, kept: who may import whom, what a pure module must not touch, what a child process must not load.
+
+Works on the source: nothing is imported. The rules are those of docs/ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+MAY_IMPORT = {
+    "protocol": {"protocol"},
+    "transport": {"transport", "protocol"},
+    "service": {"service", "transport", "protocol"},
+    "broker": {"broker", "service", "transport", "protocol"},
+    "node": {"node", "service", "transport", "protocol"},
+    "cluster": {"cluster", "node", "broker", "service", "transport", "protocol"},
+}
+"""By package, the packages of ours that its modules may import. Nothing here imports tests or benchmarks."""
+OURS = {*MAY_IMPORT, "tests", "benchmarks", "run_cluster"}
+
+PURE = (
+    *("broker.events", "broker.registry", "broker.registrar_core", "broker.replica", "broker.queries"),
+    *(
+        "node.picker",
+        "node.source",
+        "node.download",
+        "node.uploads",
+        "node.rate_limit",
+        "node.membership",
+        "node.layout",
+    ),
+)
+"""Pure besides all of ``protocol`` and every module whose docstring says "Pure"."""
+
+IMPURE = {
+    *("asyncio", "concurrent", "ctypes", "fcntl", "glob", "io", "logging", "mmap", "multiprocessing", "os", "pathlib"),
+    *("queue", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys"),
+    *("tempfile", "threading", "time", "uuid", "zmq"),
+}
+ALLOWED_NAMES = {("pathlib", "PurePath"), ("pathlib", "PurePosixPath")}
+IMPURE_BUILTINS = {"open", "print", "input"}
+
+CHILDREN = ("node.agent", "node.piece_server", "node.downloader", "broker.registrar", "broker.lookup")
+HEAVY = {"rich", "click", "psutil", "yaml"}
+
+
+class Import(NamedTuple):
+    """``module`` as written; ``names`` taken from it, none for a plain import."""
+
+    module: str
+    names: tuple[str, ...]
+    line: int
+
+
+@cache
+def sources() -> dict[str, Path]:
+    """Every module of the packages above, by dotted name; a package itself by its name."""
+    found = {}
+    for package in MAY_IMPORT:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def parsed(module: str) -> ast.Module:
+    return ast.parse(sources()[module].read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> Iterator[Import]:
+    """All import statements, those inside functions included."""
+    for node in ast.walk(parsed(module)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, (), node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno}: imports are written out in full"
+            yield Import(node.module or "", tuple(alias.name for alias in node.names), node.lineno)
+
+
+def reached_from(module: str) -> dict[str, str]:
+    """Every module that ``module`` imports, directly or not, and through which one it does."""
+    reached: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        for found in imports(current):
+            for name in (found.module, *(f"{found.module}.{taken}" for taken in found.names)):
+                if name not in reached and (name in sources() or name == found.module):
+                    reached[name] = current
+                    if name in sources():
+                        waiting.append(name)
+    return reached
+
+
+def is_pure(module: str) -> bool:
+    if module in PURE or module.split(".")[0] == "protocol":
+        return True
+    return re.search(r"\bPure\b", ast.get_docstring(parsed(module)) or "") is not None
+
+
+def impurities(module: str) -> Iterator[str]:
+    for found in imports(module):
+        top = found.module.partition(".")[0]
+        if top in IMPURE and not (found.names and all((found.module, name) in ALLOWED_NAMES for name in found.names)):
+            yield f"line {found.line} imports {found.module}"
+        if found.module == "random" and any(name != "Random" for name in found.names):
+            yield f"line {found.line} takes the module's own randomness"
+    for node in ast.walk(parsed(module)):
+        match node:
+            case ast.Attribute(value=ast.Name(id="random"), attr=attr) if attr != "Random" and _imports_random(module):
+                yield f"line {node.lineno} uses random.{attr}"
+            case ast.Call(func=ast.Name(id=name)) if name in IMPURE_BUILTINS:
+                yield f"line {node.lineno} calls {name}()"
+
+
+def _imports_random(module: str) -> bool:
+    return any(found.module == "random" and not found.names for found in imports(module))
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_is_below_them(package: str) -> None:
+    wrong = [
+        f"{module}:{found.line} imports {found.module}"
+        for module in sources()
+        if module.split(".")[0] == package
+        for found in imports(module)
+        if found.module.split(".")[0] in OURS - MAY_IMPORT[package]
+    ]
+    assert wrong == [], "\n".join(wrong)
+
+
+def test_pure_modules_touch_nothing_outside() -> None:
+    wrong = [f"{module}: {what}" for module in sources() if is_pure(module) for what in impurities(module)]
+    assert wrong == [], "\n".join(wrong)
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_named_modules_exist(module: str) -> None:
+    assert module in sources()
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_children_start_lean(child: str) -> None:
+    through = reached_from(child)
+    assert {name: via for name, via in through.items() if name.partition(".")[0] in HEAVY} == {}
+
+
+def test_supervisor_has_no_sockets() -> None:
+    through = reached_from("service.supervisor")
+    assert {name: via for name, via in through.items() if name.partition(".")[0] == "zmq"} == {}
