@@ -32,7 +32,7 @@ from node.library import Library
 from node.local_messages import ApiRequest, ChildToAgent
 from node.workers import Workers
 from protocol.codec import ROSTER_DECODER
-from protocol.errors import ProtocolError, ZswarmError
+from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
 from protocol.messages import LookupReply, RegistrarReply
 from service.child import run_child
 from transport.loop import Loop
@@ -185,7 +185,11 @@ class Agent:
 
     def _perform(self, effects: Iterable[Any]) -> None:
         for effect in effects:
-            _PERFORM[type(effect)](self, effect)
+            try:
+                _PERFORM[type(effect)](self, effect)
+            except (DiskError, NetworkError) as error:
+                # A full disk under the library, or an address from the tracker that is none: what works goes on.
+                log.error("%s", error)
 
     def _note(self, note: fx.Note) -> None:
         log.log(LEVELS[note.level], "%s", note.text)
@@ -196,6 +200,7 @@ class Agent:
     def _dial(self, effect: lk.Dial) -> None:
         if self._lookup is not None:
             self._lookup.close()
+            self._lookup = None
         self._lookup = Dialled(self._context, effect.endpoint, LookupReply, self._on_lookup, self._on_lookup_connected)
         self._lookup.attach(self._loop)
 
@@ -211,9 +216,8 @@ class Agent:
             self._roster.close()
         self._roster_endpoint = effect.endpoint
         self._roster = open_socket(self._context, Role.ROSTER_SUB)
-        self._roster.set(zmq.SUBSCRIBE, b"")
-        connect(self._roster, effect.endpoint)
         self._loop.add(self._roster, self._on_roster)
+        connect(self._roster, effect.endpoint)
 
     def _to_piece_server(self, effect: fx.ToPieceServer) -> None:
         self._children.send("piece_server", effect.message)

@@ -72,9 +72,11 @@ class AnnouncedList:
         self._news.append(TransferNews(digest, state))
 
     def snapshot(self) -> None:
-        """Begin a whole list: what has changed so far is part of it, and needs no update of its own."""
+        """Begin a whole list: what has changed so far is part of it, and needs no update of its own. News of a
+        transfer whose entry has gone since would bring it back."""
         self._snapshot = list(self._entries.values())
-        self._news = deque(news for news in self._news if isinstance(news, TransferNews))
+        owed = (news for news in self._news if isinstance(news, TransferNews))
+        self._news = deque(news for news in owed if news.state == "failed" or news.digest in self._entries)
         self.version += 1
 
     def snapshot_digests(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import zmq
 
 from protocol.codec import Decoder, encode
-from protocol.errors import ProtocolError
+from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Message
 from transport.loop import Loop
@@ -22,7 +22,8 @@ M = TypeVar("M")
 
 
 class Dialled(Generic[M]):
-    """Dials ``endpoint`` and goes on dialling. ``kinds`` is the allow-list of what may arrive."""
+    """Dials ``endpoint`` and goes on dialling. ``kinds`` is the allow-list of what may arrive. `NetworkError` when
+    ``endpoint`` is no address."""
 
     def __init__(
         self,
@@ -39,7 +40,11 @@ class Dialled(Generic[M]):
         self._loop: Loop | None = None
         self._socket = open_socket(context, Role.CONTROL_DEALER)
         self._monitor = ConnectionMonitor(self._socket)
-        connect(self._socket, endpoint)
+        try:
+            connect(self._socket, endpoint)
+        except NetworkError:
+            self.close()
+            raise
 
     def attach(self, loop: Loop) -> None:
         """Be served by ``loop``, and by no other any more."""

@@ -33,6 +33,8 @@ from protocol.messages import (
 )
 
 BEHIND_SECONDS = 0.2
+BEHIND_COUNT_MAX = 8
+"""A lookup waits a second before it says it is behind; one that is so this often in a row is cut off, not slow."""
 REFRESH_SECONDS_MIN = 0.25
 """However often a swarm's seeders are asked for, two questions are this far apart."""
 
@@ -85,6 +87,7 @@ class _Question:
         self.due = due
         self.give_up_at = give_up_at
         self.behind = False
+        self.behind_count = 0
         self.found: list[Any] = []
 
 
@@ -185,7 +188,8 @@ class Lookups:
             return []
         effects = self._answered()
         if isinstance(reply, Behind):
-            question.behind = True
+            question.behind_count += 1
+            question.behind = question.behind_count % BEHIND_COUNT_MAX != 0
             question.due = now + BEHIND_SECONDS * self._rng.uniform(0.5, 1.5)
             return effects
         if isinstance(reply, Error):
