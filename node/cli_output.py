@@ -143,7 +143,10 @@ def status_text(report: StatusReport) -> StatusText:
     facts = [
         ("peer", f"{printable(report.name)}  {report.peer}"),
         ("network", printable(network)),
-        ("serving", f"{counted(len(report.shared), 'item')} at {printable(report.endpoint)}"),
+        (
+            "serving",
+            counted(len(report.shared), "item") + (f" at {printable(report.endpoint)}" if report.endpoint else ""),
+        ),
         ("sent", f"{format_bytes(report.sent_bytes)}, now to {counted(uploading, 'session')}"),
         ("received", format_bytes(received)),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),

@@ -11,13 +11,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 from node.config import PeerSettings
 from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
-from protocol.errors import EXIT_CODES, NetworkError, RefusedError
+from protocol.errors import EXIT_CODES, NetworkError, RefusedError, ZswarmError
 
 REQUEST_SECONDS = 10.0
 """How long the agent may take to answer; list and peers make it ask the tracker first."""
@@ -25,6 +25,7 @@ START_SECONDS = 15.0
 """How long a foreground peer may take until its agent answers."""
 POLL_SECONDS = 0.05
 
+LogLevel = Literal["debug", "info", "warning", "error"]
 R = TypeVar("R")
 
 
@@ -124,14 +125,21 @@ class Session:
         """Wait before the next look at the peer. A foreground peer that ended is a `NetworkError`."""
         if self._peer is None:
             self._services.wait(seconds)
-        elif self._peer.poll(seconds) is not None:
-            raise NetworkError("the peer of this command ended; its own messages above say why")
+        elif (code := self._peer.poll(seconds)) is not None:
+            raise ended("the peer of this command ended; its own messages above say why", code)
 
 
 def refused(code: str, detail: str) -> RefusedError:
     """The error a peer reported as words, with the exit code that goes with them."""
     error = RefusedError(code, detail)
     error.exit_code = EXIT_CODES.get(code, 1)
+    return error
+
+
+def ended(what: str, code: int) -> ZswarmError:
+    """The error of a foreground peer that ended by itself, with the exit code it gave."""
+    error = ZswarmError(what)
+    error.exit_code = code or error.exit_code
     return error
 
 
@@ -146,8 +154,9 @@ def running_peer(options: Options, services: Services) -> Iterator[Session]:
 
 
 @contextlib.contextmanager
-def any_peer(options: Options, services: Services) -> Iterator[Session]:
-    """A session with the running peer or, where none runs, with one that lives in the foreground until the end."""
+def any_peer(options: Options, services: Services, level: LogLevel) -> Iterator[Session]:
+    """A session with the running peer or, where none runs, with one that lives in the foreground until the end and
+    logs from ``level`` on."""
     settings = options.settings()
     client = find_client(settings.data_path, services)
     if client is not None:
@@ -156,7 +165,7 @@ def any_peer(options: Options, services: Services) -> Iterator[Session]:
         finally:
             client.close()
         return
-    quieter = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level="warning"))
+    quieter = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=level))
     peer = services.foreground(quieter)
     with _orderly_end(peer):
         peer.start()
@@ -178,8 +187,9 @@ def find_client(data_dir: Path, services: Services) -> Client | None:
 def _await_client(data_dir: Path, peer: Foreground, services: Services) -> Client:
     deadline = services.clock() + START_SECONDS
     while services.clock() < deadline:
-        if peer.poll(POLL_SECONDS) is not None:
-            raise NetworkError("the peer of this command could not start; its own messages above say why")
+        code = peer.poll(POLL_SECONDS)
+        if code is not None:
+            raise ended("the peer of this command could not start; its own messages above say why", code)
         client = find_client(data_dir, services)
         if client is not None:
             return client

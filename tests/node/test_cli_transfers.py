@@ -239,8 +239,8 @@ def test_interrupting_a_foreground_get_stops_its_peer(capsys: pytest.CaptureFixt
 
 def test_a_foreground_peer_that_cannot_start_is_an_error() -> None:
     world = peer_with(report())
-    world.foreground = FakeForeground(ends_with=78)
-    assert world.run("get", "model.bin") == 4
+    world.foreground = FakeForeground(ends_with=6)
+    assert world.run("get", "model.bin") == 6
     assert world.foreground.events == ["start", "stop"]
 
 
