@@ -70,3 +70,10 @@ def _host_of(seen: str) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ip.ipv4_mapped) if ip.ipv4_mapped else f"[{ip}]"
     return str(ip)
+
+
+def reachable_here(listen: str) -> str:
+    """How a program on this machine dials a socket bound to ``listen``."""
+    address = parse_endpoint(listen)
+    host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(address.host, address.host)
+    return str(Address(host, address.port))

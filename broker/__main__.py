@@ -1,0 +1,105 @@
+"""``python -m broker``: the tracker. Reads its configuration and supervises a registrar and the lookups.
+
+Has no ZeroMQ socket of its own. It holds the ports, so that a process that died is back where it was.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+
+from broker.child_settings import LookupSettings, RegistrarSettings
+from broker.config import TrackerConfig, addresses, load_config
+from broker.ports import HeldPorts
+from protocol.errors import DiskError, ZswarmError
+from service.logs import set_up_logging
+from service.supervisor import ChildSpec, Supervisor
+from transport.runtime_dir import ipc_endpoint, make_runtime_dir, remove_runtime_dir
+
+_EXAMPLE = """\b
+Example:
+  python -m broker --config configs/tracker.yaml
+  python -m broker --listen tcp://10.0.0.1:6000
+
+The registrar listens on the port of `listen`, the roster on the next one, the lookups on those after it. Peers are
+given the first address only. Ctrl-C or SIGTERM ends the tracker; peers join again by themselves when it is back.
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file (YAML).")
+@click.option(
+    "--listen", metavar="ENDPOINT", help="Listen here, whatever the file says: tcp://address:port; port 0: any."
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the endpoints here as JSON once all serve.",
+)
+def main(config: Path | None, listen: str | None, ready_file: Path | None) -> None:
+    """Run the tracker: it knows who is in the network and who has what."""
+    try:
+        sys.exit(run_tracker(load_config(config, listen), ready_file))
+    except ZswarmError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
+    """Supervise the tracker's processes until it is told to end; the exit code."""
+    set_up_logging("tracker", config.log)
+    if ready_file is not None:
+        _check_ready_file(ready_file)
+    ports = HeldPorts(addresses(config))
+    # Whoever holds the registrar's port owns this directory: what a killed tracker left in it is taken over.
+    runtime_key = Path(tempfile.gettempdir(), f"tracker-{ports.addresses[0].host}-{ports.addresses[0].port}")
+    try:
+        link = ipc_endpoint(make_runtime_dir(runtime_key), "link.sock")
+        return Supervisor(child_specs(config, [str(address) for address in ports.addresses], link, ready_file)).run()
+    finally:
+        remove_runtime_dir(runtime_key)
+        ports.close()
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+
+def child_specs(config: TrackerConfig, endpoints: list[str], link: str, ready_file: Path | None) -> list[ChildSpec]:
+    """The processes to run; ``endpoints`` are those of registrar, roster and lookups."""
+    listen, roster, *lookups = endpoints
+    registrar = RegistrarSettings(
+        listen=listen,
+        roster=roster,
+        link=link,
+        lookups=tuple(lookups),
+        advertise=config.advertise,
+        heartbeat_seconds=config.heartbeat_seconds,
+        lease_seconds=config.lease_seconds,
+        peers_max=config.peers_max,
+        ready_file=str(ready_file.absolute()) if ready_file is not None else "",
+        log=config.log,
+    )
+    specs = [ChildSpec("registrar", "broker.registrar", msgspec.json.encode(registrar))]
+    for number, lookup in enumerate(lookups):
+        settings = LookupSettings(listen=lookup, link=link, log=config.log)
+        role = "lookup" if number == 0 else f"lookup-{number + 1}"
+        specs.append(ChildSpec(role, "broker.lookup", msgspec.json.encode(settings)))
+    return specs
+
+
+def _check_ready_file(path: Path) -> None:
+    """Remove what an earlier run left; `DiskError` when the file could not be written later."""
+    try:
+        path.unlink(missing_ok=True)
+        path.touch()
+        path.unlink()
+    except OSError as error:
+        raise DiskError(f"cannot write the ready file {path}: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The tracker's configuration file (``configs/tracker.yaml`` documents every key) and what the children get of it."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from broker.endpoints import Address, parse_endpoint
+from protocol.errors import ConfigError, ProtocolError
+from protocol.limits import HEARTBEAT_SECONDS, LEASE_SECONDS, PEERS_COUNT_MAX
+from service.config import load_settings
+from service.logs import LogSettings
+from service.units import parse_seconds
+
+LOOKUPS_COUNT_MAX = 32
+LEASE_HEARTBEATS_MIN = 3
+"""Two heartbeats in a row may be lost."""
+_Duration = str | int | float
+
+
+class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of the file. Raises `ConfigError` for values that do not fit each other."""
+
+    listen: str = "tcp://*:5550"
+    advertise: Annotated[str, Meta(pattern=r"^(|[0-9A-Za-z][0-9A-Za-z._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])\Z")] = ""
+    lookups: Annotated[int, Meta(ge=1, le=LOOKUPS_COUNT_MAX)] = 1
+    heartbeat: _Duration = HEARTBEAT_SECONDS
+    lease: _Duration = LEASE_SECONDS
+    peers_max: Annotated[int, Meta(ge=1, le=PEERS_COUNT_MAX)] = PEERS_COUNT_MAX
+    log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        addresses(self)
+        if self.heartbeat_seconds <= 0:
+            raise ConfigError("key `heartbeat`: expected a duration above 0, such as 5s")
+        if self.lease_seconds < LEASE_HEARTBEATS_MIN * self.heartbeat_seconds:
+            raise ConfigError(
+                f"key `lease`: expected at least {LEASE_HEARTBEATS_MIN} heartbeats, so that two may be lost"
+            )
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """``heartbeat`` in seconds."""
+        return parse_seconds(self.heartbeat)
+
+    @property
+    def lease_seconds(self) -> float:
+        """``lease`` in seconds."""
+        return parse_seconds(self.lease)
+
+
+def load_config(path: Path | None, listen: str | None) -> TrackerConfig:
+    """The configuration in ``path`` (None: all defaults), with ``listen`` in place of its own. Raises `ConfigError`."""
+    config = TrackerConfig() if path is None else load_settings(path, TrackerConfig)
+    if listen is None:
+        return config
+    return TrackerConfig(**{**{name: getattr(config, name) for name in config.__struct_fields__}, "listen": listen})
+
+
+def addresses(config: TrackerConfig) -> list[Address]:
+    """Where registrar, roster and each lookup listen, in this order: consecutive ports, or all 0. `ConfigError` when
+    ``listen`` is no address to listen on."""
+    try:
+        first = parse_endpoint(config.listen, port_zero=True)
+        if first.host != "*":
+            ipaddress.ip_address(first.host.strip("[]"))
+    except (ProtocolError, ValueError):
+        raise ConfigError(
+            f"key `listen`: expected tcp://address:port with an IP address of this machine, or * for all of them, "
+            f"got {config.listen!r:.80}"
+        ) from None
+    count = 2 + config.lookups
+    if first.port + count - 1 > 65_535:
+        raise ConfigError(f"key `listen`: {count} consecutive ports are needed from {first.port} on")
+    return [Address(first.host, first.port + n if first.port else 0) for n in range(count)]

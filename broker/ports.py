@@ -1,0 +1,50 @@
+"""Ports of the tracker, held by its supervisor for as long as it runs.
+
+The supervisor binds each port without listening. That finds out at once whether it is free, chooses one where 0 was
+asked for, and keeps the system from handing it to anybody else while a child is restarted. A child can still listen
+on it: both sockets have SO_REUSEADDR (libzmq sets it), and Linux only refuses a second *listening* socket.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from broker.endpoints import Address
+from protocol.errors import NetworkError
+
+_REASONS = {
+    errno.EADDRINUSE: "the port is in use; stop the program that uses it, or choose another (port 0: any free one)",
+    errno.EADDRNOTAVAIL: "this machine does not have that address",
+    errno.EACCES: "permission denied; ports below 1024 need privileges, choose a higher one",
+}
+
+
+class HeldPorts:
+    """The ports of ``wanted``; `addresses` has them with their numbers. Raises `NetworkError` that names the one which
+    cannot be had."""
+
+    def __init__(self, wanted: list[Address]) -> None:
+        self._sockets: list[socket.socket] = []
+        self.addresses: list[Address] = []
+        try:
+            for address in wanted:
+                self._hold(address)
+        except OSError as error:
+            self.close()
+            reason = _REASONS.get(error.errno or 0, error.strerror)
+            raise NetworkError(f"cannot listen on {address}: {reason}") from None
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for held in self._sockets:
+            held.close()
+        self._sockets.clear()
+
+    def _hold(self, address: Address) -> None:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        held = socket.socket(family, socket.SOCK_STREAM)
+        self._sockets.append(held)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("" if address.host == "*" else address.host.strip("[]"), address.port))
+        self.addresses.append(Address(address.host, held.getsockname()[1]))

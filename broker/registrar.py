@@ -1,0 +1,147 @@
+"""The registrar process: sockets around `broker.registrar_core`. Run as a child of the tracker's supervisor.
+
+ROUTER for peers' requests, PUB for the roster, ROUTER for the lookups' links. Receives, decodes, lets the core
+decide, performs what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from broker.child_settings import RegistrarSettings
+from broker.effects import Note, Publish, RegistrarEffect, Reply, SendLookup
+from broker.endpoints import advertised, reachable_here
+from broker.intake import Intake
+from broker.link_messages import FromLookup
+from broker.registrar_core import Registrar, Terms
+from protocol.codec import Decoder, encode
+from protocol.errors import DiskError
+from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
+from protocol.messages import Error, Join, RegistrarRequest
+from service.child import run_child
+from transport.loop import Loop
+from transport.sockets import Role, bind, drain, open_context, open_socket, peer_address, send_or_drop
+
+TOPIC = b"roster"
+_logger = logging.getLogger(__name__)
+
+
+class RegistrarProcess:
+    """One run of the registrar on ``loop``."""
+
+    def __init__(self, settings: RegistrarSettings, context: zmq.Context[zmq.Socket[bytes]], loop: Loop) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._requests = open_socket(context, Role.TRACKER_ROUTER)
+        self._roster = open_socket(context, Role.TRACKER_PUB)
+        self._link = open_socket(context, Role.LINK_ROUTER)
+        self._intake: Intake[RegistrarRequest] = Intake("registrar", Decoder(RegistrarRequest))
+        self._link_intake: Intake[FromLookup] = Intake("link", Decoder(FromLookup))
+        terms = Terms(
+            settings.lease_seconds,
+            settings.heartbeat_seconds,
+            settings.peers_max,
+            advertised(settings.roster, settings.advertise),
+            tuple(advertised(lookup, settings.advertise) for lookup in settings.lookups),
+        )
+        # Milliseconds: a later start has a higher epoch, which tells peers and lookups that it is later.
+        self._core = Registrar(terms, epoch=time.time_ns() // 1_000_000, now=loop.now())
+
+    def run(self) -> None:
+        """Serve until the loop is stopped. Raises `NetworkError` when it cannot listen."""
+        bind(self._roster, self._settings.roster)
+        bind(self._link, self._settings.link)
+        bind(self._requests, self._settings.listen)
+        self._loop.add(self._requests, self._on_request)
+        self._loop.add(self._link, self._on_link)
+        self._loop.run(self._tick)
+
+    def _on_request(self) -> None:
+        now = self._loop.now()
+        for route, *payload in drain(self._requests):
+            message = self._intake.read([frame.buffer for frame in payload], now)
+            if isinstance(message, Error):
+                self._perform([Reply(route.bytes, message)])
+            else:
+                address = peer_address(payload[0]) if isinstance(message, Join) else ""  # costs as much as decoding
+                self._perform(self._core.handle(route.bytes, address, message, now))
+
+    def _on_link(self) -> None:
+        now = self._loop.now()
+        for route, *payload in drain(self._link):
+            message = self._link_intake.read([frame.buffer for frame in payload], now)
+            if not isinstance(message, Error):
+                self._perform(self._core.handle_link(route.bytes, message, now))
+
+    def _tick(self, now: float) -> float:
+        self._perform(self._core.tick(now))
+        deadline = self._core.next_deadline()
+        for intake in (self._intake, self._link_intake):
+            self._perform(intake.note(now))
+            deadline = min(deadline, intake.next_deadline() or deadline)
+        return deadline
+
+    def _perform(self, effects: Sequence[RegistrarEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Reply):
+                send_or_drop(self._requests, [effect.route, encode(effect.message, REPLY_BYTES_MAX)])
+            elif isinstance(effect, Publish):
+                send_or_drop(self._roster, [TOPIC, encode(effect.roster, ROSTER_BYTES_MAX)])
+            elif isinstance(effect, SendLookup):
+                if not send_or_drop(self._link, [effect.route, encode(effect.message, LINK_BYTES_MAX)]):
+                    self._perform(self._core.undeliverable(effect))
+            elif isinstance(effect, Note):
+                _logger.log(effect.level, "%s", effect.text)
+            else:
+                self._announce()
+
+    def _announce(self) -> None:
+        """Tell that the whole tracker serves, in the log and in the ready file."""
+        settings = self._settings
+        lookups = ", ".join(settings.lookups)
+        _logger.info("tracker ready: registrar %s, roster %s, lookups %s", settings.listen, settings.roster, lookups)
+        if settings.ready_file:
+            endpoints = {
+                "registrar": reachable_here(settings.listen),
+                "roster": reachable_here(settings.roster),
+                "lookups": [reachable_here(lookup) for lookup in settings.lookups],
+            }
+            _write_whole(Path(settings.ready_file), json.dumps(endpoints))
+
+    def close(self) -> None:
+        """Close every socket."""
+        for socket in (self._requests, self._roster, self._link):
+            socket.close()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write ``path`` so that a reader sees all of it or nothing."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text + "\n")
+        beside.replace(path)
+    except OSError as error:
+        raise DiskError(f"cannot write the ready file {path}: {error.strerror}") from None
+
+
+def main(settings: RegistrarSettings, loop: Loop) -> int:
+    """Run the registrar; 0 when it was told to end."""
+    context = open_context()
+    process = RegistrarProcess(settings, context, loop)
+    try:
+        process.run()
+    finally:
+        process.close()
+        context.term()
+    return 0
+
+
+if __name__ == "__main__":
+    run_child("registrar", RegistrarSettings, main)
