@@ -19,7 +19,6 @@ RESERVE_BYTES = 4 * MIB
 """Left free beyond the content: directories, and the journal when it is on the same file system."""
 PATH_MAX_BYTES = 4_096
 """Linux, its NUL included: content is served by path."""
-_ROUND_BYTES = 4_096
 
 
 def check_destination(dest: Path, parent_fd: int, is_tree: bool, force: bool) -> None:
@@ -58,21 +57,14 @@ def check_space(directory: Path, directory_fd: int, layout: Layout, on_disk: dic
     """Raise `NoSpaceError` unless the content fits into ``directory``'s file system. ``on_disk``: bytes that each
     file which exists already takes there."""
     room = os.fstatvfs(directory_fd)
-    block = room.f_frsize or _ROUND_BYTES
+    block = room.f_frsize
     needed = 0
     for index, entry in enumerate(layout.files):
         needed += max(0, -(-entry.length // block) * block - on_disk.get(index, 0))
-    if needed:
-        check_room(directory, directory_fd, needed)
+    available = room.f_bavail * room.f_frsize
+    if needed and needed + RESERVE_BYTES > available:
+        raise no_space(directory, needed + RESERVE_BYTES, available)
     new_files = len(layout.files) - len(on_disk)
     # f_files is 0 where inodes are made as needed.
     if room.f_files and new_files > room.f_favail:
         raise DiskError(f"not enough inodes in {directory}: {new_files} files to make, {room.f_favail} possible")
-
-
-def check_room(directory: Path, directory_fd: int, needed: int) -> None:
-    """Raise `NoSpaceError` unless ``needed`` more bytes and the reserve are free."""
-    room = os.fstatvfs(directory_fd)
-    available = room.f_bavail * room.f_frsize
-    if needed + RESERVE_BYTES > available:
-        raise no_space(directory, needed + RESERVE_BYTES, available)

@@ -14,13 +14,7 @@ from service.units import format_bytes
 
 
 class NoSpaceError(DiskError):
-    """The file system of a download is full, or would be. What is verified is kept; ``needed`` and ``available``
-    are bytes (``needed`` 0: not known, a write failed)."""
-
-    def __init__(self, detail: str, needed: int = 0, available: int = 0) -> None:
-        super().__init__(detail)
-        self.needed = needed
-        self.available = available
+    """The file system of a download is full, or would be. What is verified is kept."""
 
 
 class ContentChangedError(DiskError):
@@ -49,5 +43,5 @@ def disk_error(error: OSError, doing: str, path: Path | str) -> DiskError:
 
 def no_space(directory: Path | str, needed: int, available: int) -> NoSpaceError:
     """``needed`` bytes do not fit into the ``available`` ones of ``directory``'s file system."""
-    detail = f"not enough space in {directory}: {format_bytes(needed)} needed, {format_bytes(available)} available"
-    return NoSpaceError(detail, needed, available)
+    found = f"{format_bytes(needed)} needed, {format_bytes(available)} available"
+    return NoSpaceError(f"not enough space in {directory}: {found}")

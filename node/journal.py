@@ -74,12 +74,6 @@ class Journal:
             rows = self._do("SELECT digest, seed_path, dest, bits FROM downloads WHERE digest = ?", digest)
         return JournalEntry(*rows[0]) if rows else None
 
-    def entries(self) -> list[JournalEntry]:
-        """All downloads, by digest."""
-        with self._lock:
-            rows = self._do("SELECT digest, seed_path, dest, bits FROM downloads ORDER BY digest")
-        return [JournalEntry(*row) for row in rows]
-
     def remove(self, digest: str) -> None:
         """The download is published or cancelled."""
         with self._lock:

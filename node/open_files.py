@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from node.disk_errors import NotThereError
 from node.layout import Span
@@ -98,7 +98,7 @@ def read_span(fd: int, span: Span) -> bytes:
     return b"".join(parts)
 
 
-def read_chunks(files: OpenFiles, spans: Iterable[Span], buffer: bytearray) -> Iterator[memoryview]:
+def read_chunks(files: OpenFiles, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
     """The bytes of ``spans`` in order, in chunks that are views of ``buffer``: use each before asking for the next.
     Raises `NotThereError` when a file is too short, ``OSError`` when one cannot be read."""
     view = memoryview(buffer)

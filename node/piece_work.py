@@ -6,7 +6,8 @@ working thread; ``cancelled`` is asked about once a megabyte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 
 from node.disk_errors import NotThereError, StoppedError
 from node.storage import Buffer, Partial
@@ -73,16 +74,17 @@ def whole_digest(
 
 
 def digest_of(
-    chunks: Iterator[memoryview], algorithm: str, progress: Progress | None, cancelled: Cancelled | None
+    chunks: Generator[memoryview, None, None], algorithm: str, progress: Progress | None, cancelled: Cancelled | None
 ) -> str:
     """The digest, as text, of ``chunks`` one after another; `StoppedError` when cancelled."""
     hasher = new_hasher(algorithm)
     done = 0
-    for chunk in chunks:
-        if cancelled is not None and cancelled():
-            raise StoppedError("stopped while checking the whole content")
-        hasher.update(chunk)
-        done += len(chunk)
-        if progress is not None:
-            progress(done)
+    with closing(chunks):
+        for chunk in chunks:
+            if cancelled is not None and cancelled():
+                raise StoppedError("stopped while checking the whole content")
+            hasher.update(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done)
     return format_digest(algorithm, hasher.digest())

@@ -43,13 +43,9 @@ def take_stamps(root: Path, manifest: Manifest) -> bytes:
     return bytes(stamps)
 
 
-def stamp_matches(found: os.stat_result, stamps: bytes, file_index: int, expected_length: int) -> bool:
-    """Whether a file still has the length and the stamp it had when it was hashed."""
-    return not stamp_difference(found, stamps, file_index, expected_length)
-
-
 def stamp_difference(found: os.stat_result, stamps: bytes, file_index: int, expected_length: int) -> str:
-    """What differs, for a person; empty when nothing does."""
+    """How a file differs from what it was when it was hashed, for a person; empty when it has the same length and
+    stamp."""
     if found.st_size != expected_length:
         return f"has {found.st_size} bytes instead of {expected_length}"
     mtime_ns, inode = _STAMP.unpack_from(stamps, file_index * STAMP_BYTES)

@@ -15,22 +15,20 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from node import durable
-from node.destination import check_destination, check_paths, check_room, check_space
-from node.disk_errors import NoSpaceError, NotThereError, StoppedError, disk_error
+from node.destination import check_destination, check_paths, check_space
+from node.disk_errors import NotThereError, disk_error
 from node.layout import Layout, Span
 from node.leftovers import find_leftovers
-from node.open_files import OpenFiles, read_chunks, read_span
+from node.open_files import OpenFiles, read_chunks
 from node.staging import CONTENT, Staging
 from protocol.errors import DiskError, LocalError
 from protocol.manifest import Manifest, encode_manifest, manifest_digest
-
-__all__ = ["NoSpaceError", "Partial", "StoppedError", "claim_of"]
 
 SYNC_EACH_COUNT_MAX = 32
 """With more dirty files and directories than this, one syncfs is cheaper than as many fsyncs."""
@@ -41,7 +39,7 @@ Buffer = bytes | bytearray | memoryview
 class Partial:
     """The partial content of one download; made by `open`.
 
-    `write`, `read_piece`, `chunks` and `sync` may be called by several threads at once; `publish`, `discard` and
+    `write`, `chunks` and `sync` may be called by several threads at once; `publish`, `discard` and
     `close` by one, when no `write` is under way.
 
     ``resumed``: partial content of this very manifest was found; what of it is good has to be checked.
@@ -120,12 +118,9 @@ class Partial:
             self._dirty_pieces.append(piece)
             self._dirty_files.update([span.file_index for span in spans])
 
-    def read_piece(self, piece: int) -> bytes:
-        """The bytes on disk for ``piece``, good or not. `NotThereError` when a file is missing or too short."""
-        return b"".join([self._read_span(span) for span in self.layout.spans(piece)])
-
-    def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Iterator[memoryview]:
-        """The bytes of ``spans`` in order as views of ``buffer``; errors as `read_piece`."""
+    def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
+        """The bytes on disk for ``spans`` in order, good or not, as views of ``buffer``: use each before the next.
+        `NotThereError` when a file is missing or too short, `DiskError` when it cannot be read."""
         try:
             yield from read_chunks(self._files, self._only_there(spans), buffer)
         except OSError as error:
@@ -134,10 +129,12 @@ class Partial:
     def sync(self) -> list[int]:
         """Make durable what was written so far; return the pieces written since the last sync that now are.
 
-        Raises `DiskError` (`NoSpaceError` when the disk turned out to be full): none of them can be relied on, and
-        the `Partial` is ``failed``.
+        None of a closed `Partial`. Raises `DiskError` (`NoSpaceError` when the disk turned out to be full): none of
+        them can be relied on, and the `Partial` is ``failed``.
         """
         with self._sync_lock:
+            if self._closed:
+                return []
             self._check_usable()
             with self._lock:
                 pieces, self._dirty_pieces = self._dirty_pieces, []
@@ -173,10 +170,6 @@ class Partial:
         self.close(remove=True)
         return dest
 
-    def check_space(self, missing_bytes: int) -> None:
-        """Raise `NoSpaceError` unless ``missing_bytes`` more fit: whether a download that paused can go on."""
-        check_room(self._staging.dest.parent, self._staging.parent_fd, missing_bytes)
-
     def discard(self) -> None:
         """Delete the partial content and close."""
         self.close(remove=True)
@@ -211,20 +204,6 @@ class Partial:
                 self._files.release(span.file_index)
         except OSError as error:
             raise disk_error(error, "write", self._root / self.layout.files[span.file_index].path) from error
-
-    def _read_span(self, span: Span) -> bytes:
-        for _ in self._only_there([span]):
-            pass
-        fd = self._files.acquire(span.file_index)
-        try:
-            data = read_span(fd, span)
-        except OSError as error:
-            raise disk_error(error, "read", self._root) from error
-        finally:
-            self._files.release(span.file_index)
-        if len(data) != span.length:
-            raise NotThereError(f"{self._name(span.file_index)} ends at byte {span.offset + len(data)}")
-        return data
 
     def _only_there(self, spans: Iterable[Span]) -> Iterator[Span]:
         for span in spans:

@@ -21,18 +21,11 @@ class Workers(Generic[T, R]):
     def __init__(self, count: int) -> None:
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="worker")
         self._ready: deque[tuple[T, R | BaseException]] = deque()
-        self._pending = 0
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         """Readable while results wait; for a poll loop."""
 
-    @property
-    def pending(self) -> int:
-        """How many were submitted and not yet returned by `results`."""
-        return self._pending
-
     def submit(self, tag: T, work: Callable[[], R]) -> None:
         """Run ``work`` in a thread; `results` will give (``tag``, what it returned or raised)."""
-        self._pending += 1
         self._pool.submit(work).add_done_callback(lambda future: self._done(tag, future))
 
     def results(self) -> list[tuple[T, R | BaseException]]:
@@ -41,9 +34,7 @@ class Workers(Generic[T, R]):
             os.eventfd_read(self.fd)
         except BlockingIOError:
             return []
-        taken = [self._ready.popleft() for _ in range(len(self._ready))]
-        self._pending -= len(taken)
-        return taken
+        return [self._ready.popleft() for _ in range(len(self._ready))]
 
     def close(self) -> None:
         """Wait for work that runs, drop what has not begun, end the threads."""

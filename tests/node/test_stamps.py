@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.disk_errors import ContentChangedError
-from node.stamps import STAMP_BYTES, stamp_matches, take_stamps
+from node.stamps import STAMP_BYTES, stamp_difference, take_stamps
 from tests.node.made_content import made_file, made_tree
 
 
@@ -20,7 +20,7 @@ def test_stamps_hold_while_nothing_changes(tmp_path: Path) -> None:
     assert len(stamps) == STAMP_BYTES * len(made.manifest.files)
     assert stamps == take_stamps(root, made.manifest)
     for index, entry in enumerate(made.manifest.files):
-        assert stamp_matches((root / entry.path).stat(), stamps, index, entry.length)
+        assert not stamp_difference((root / entry.path).stat(), stamps, index, entry.length)
 
 
 def test_a_rename_of_the_whole_keeps_the_stamps(tmp_path: Path) -> None:
@@ -38,20 +38,20 @@ def test_write_replace_and_resize_show(tmp_path: Path) -> None:
     stamps = take_stamps(root, made.manifest)
     assert stamps[:8] == (1_000_000_000).to_bytes(8, "little")
     os.utime(root, ns=(5, 1_000_000_001))
-    assert not stamp_matches(root.stat(), stamps, 0, length)
+    assert stamp_difference(root.stat(), stamps, 0, length)
     os.utime(root, ns=(5, 1_000_000_000))
-    assert stamp_matches(root.stat(), stamps, 0, length)
-    assert not stamp_matches(root.stat(), stamps, 0, length - 1)
+    assert not stamp_difference(root.stat(), stamps, 0, length)
+    assert stamp_difference(root.stat(), stamps, 0, length - 1)
     made.put(tmp_path / "new").rename(root)
     os.utime(root, ns=(5, 1_000_000_000))
-    assert not stamp_matches(root.stat(), stamps, 0, length)
+    assert stamp_difference(root.stat(), stamps, 0, length)
 
 
 def test_a_time_before_1970_fits(tmp_path: Path) -> None:
     made = made_file(10)
     root = made.put(tmp_path / "file")
     os.utime(root, ns=(0, -1))
-    assert stamp_matches(root.stat(), take_stamps(root, made.manifest), 0, 10)
+    assert not stamp_difference(root.stat(), take_stamps(root, made.manifest), 0, 10)
 
 
 def test_what_cannot_be_stamped(tmp_path: Path) -> None:
