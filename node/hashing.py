@@ -130,7 +130,7 @@ def measure(path: Path) -> int:
 
 def verify_path(path: Path, manifest: Manifest, progress: Progress | None = None) -> list[Problem]:
     """All that is wrong with the copy of ``manifest`` at ``path``; nothing when it is right. Files that the manifest
-    does not name are not looked at. Raises `NotFoundError` when there is nothing at ``path``."""
+    does not name, and executable bits, are not looked at. Raises `NotFoundError` when there is nothing at ``path``."""
     if not path.exists():
         raise NotFoundError(f"{path} does not exist")
     problems = [
