@@ -29,7 +29,8 @@ class Workers(Generic[T, R]):
         self._pool.submit(work).add_done_callback(lambda future: self._done(tag, future))
 
     def results(self) -> list[tuple[T, R | BaseException]]:
-        """What became ready since the last call; empty at once when nothing did."""
+        """What became ready since the last call; empty at once when nothing did, which may be after a wake-up too: the
+        last call took a result whose signal came after it."""
         try:
             os.eventfd_read(self.fd)
         except BlockingIOError:

@@ -28,7 +28,7 @@ def test_results_and_errors_come_back_with_their_tags() -> None:
     results = wait(workers, 2)
     assert results["good"] == 7
     assert isinstance(results["bad"], ZeroDivisionError)
-    assert select.select([workers.fd], [], [], 0)[0] == []
+    assert workers.results() == []
     workers.close()
 
 
