@@ -7,6 +7,7 @@ blocking and up to a limit, and ``tick`` returns the next moment it wants to be 
 from __future__ import annotations
 
 import math
+import select
 import time
 from collections.abc import Callable
 
@@ -62,11 +63,17 @@ class Loop:
         handlers = self._handlers
         deadline = tick(self._clock())
         while not self._stopped:
-            for source, _ in self._poller.poll(self._wait_ms(deadline)):
+            for source, _ in self._poll(self._wait_ms(deadline)):
                 handler = handlers.get(source)
                 if handler is not None:
                     handler()
             deadline = tick(self._clock())
+
+    def _poll(self, wait_ms: int) -> list[tuple[Source, int]]:
+        if self._handlers:
+            return self._poller.poll(wait_ms)
+        select.select((), (), (), None if wait_ms < 0 else wait_ms / 1_000)  # zmq_poll of nothing does not wait
+        return []
 
     def _wait_ms(self, deadline: float | None) -> int:
         """Milliseconds until ``deadline``, rounded up: rounding down would spin through the last one."""

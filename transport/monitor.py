@@ -38,7 +38,8 @@ class ConnectionEvent(StrEnum):
 class ConnectionMonitor:
     """Watches a socket that dials one endpoint; made before the socket connects, closed before the socket is.
 
-    Only changes are told: a socket that goes on retrying in vain was lost once.
+    Only changes are told: a socket that goes on retrying in vain was lost once. libzmq tells nothing at all about a
+    host name that does not resolve while reconnects are off: whoever dials names needs a timeout too.
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:

@@ -334,7 +334,7 @@ def _prepare(socket: zmq.Socket[bytes], endpoint: str, port_min: int) -> None:
 
 
 def _is_port(text: str, port_min: int) -> bool:
-    return text.isascii() and text.isdigit() and port_min <= int(text) <= 65_535
+    return len(text) <= 5 and text.isascii() and text.isdigit() and port_min <= int(text) <= 65_535
 
 
 def _real_endpoint(socket: zmq.Socket[bytes]) -> str:
