@@ -98,7 +98,9 @@ OPTIONS: Mapping[Role, Options] = {
         | _ACCEPTING
         | _ROUTING
         | {
-            _O.SNDHWM: 1_000,
+            # A peer has a few requests open at a time. Replies of up to 1 MiB: one that asks and never reads costs
+            # 100 MiB until TCP_MAXRT.
+            _O.SNDHWM: 100,
             _O.TCP_MAXRT: 15_000,  # a peer that stopped reading is let go, and its queue with it
             _O.BACKLOG: 4_096,  # every peer of a cluster may dial in the same second
         },
