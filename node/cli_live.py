@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from node.cli_output import make_table, status_text, warn
-from node.cli_progress import is_terminal
+from node.cli_progress import is_terminal, live_console
 from node.cli_view import counted, trouble
 from node.local_messages import StatusReport
 from service.units import format_bytes, format_rate
@@ -42,9 +42,9 @@ class UploadMeter:
 
 
 def upload_line(report: StatusReport, rate: float) -> str:
-    """``serving 2 items to 3 sessions, sent 1.2 GiB, 110.0 MiB/s``."""
-    sessions = sum(item.sessions for item in report.shared)
-    line = f"serving {counted(len(report.shared), 'item')} to {counted(sessions, 'session')}"
+    """``serving 2 items, 3 uploads, sent 1.2 GiB, 110.0 MiB/s``."""
+    uploads = sum(item.sessions for item in report.shared)
+    line = f"serving {counted(len(report.shared), 'item')}, {counted(uploads, 'upload')}"
     line += f", sent {format_bytes(report.sent_bytes)}"
     if report.network != "joined":
         line += f" ({trouble(report) or report.network})"
@@ -61,13 +61,11 @@ def upload_display(quiet: bool) -> Iterator[Callable[[StatusReport, float], None
     if not is_terminal(sys.stderr):
         yield _plain_uploads(meter)
         return
-    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(stderr=True)
     with Live(
-        console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        console=live_console(), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as live:
         yield lambda report, now: live.update(
             Text(upload_line(report, meter.rate(report.sent_bytes, now)), no_wrap=True), refresh=True

@@ -136,9 +136,7 @@ class StatusText(msgspec.Struct, frozen=True):
 def status_text(report: StatusReport) -> StatusText:
     """What ``status`` tells a person."""
     received = sum(job.download.received_bytes for job in report.jobs if job.download)
-    network = f"{report.network}, {report.tracker} (epoch {report.epoch}, seq {report.seq})"
-    if report.network != "joined":
-        network = f"{report.network}, {trouble(report) or report.tracker}"
+    network = f"{report.network}, {trouble(report) or report.tracker}"
     uploading = sum(item.sessions for item in report.shared)
     facts = [
         ("peer", f"{printable(report.name)}  {report.peer}"),
@@ -147,7 +145,7 @@ def status_text(report: StatusReport) -> StatusText:
             "serving",
             counted(len(report.shared), "item") + (f" at {printable(report.endpoint)}" if report.endpoint else ""),
         ),
-        ("sent", f"{format_bytes(report.sent_bytes)}, now to {counted(uploading, 'session')}"),
+        ("sent", f"{format_bytes(report.sent_bytes)}, {counted(uploading, 'upload')} now"),
         ("received", format_bytes(received)),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]

@@ -26,6 +26,7 @@ PLAIN_PAUSE_SECONDS = 1.0
 """Plain lines of one job: at most one a second and one every ten percent."""
 PLAIN_SILENT_SECONDS = 30.0
 """A job that hardly moves says so this often."""
+ECHO_COLUMNS = 4
 LIVE_SECONDS = 0.1
 PLAIN_SECONDS = 0.2
 """How often a display is worth a new status."""
@@ -131,9 +132,7 @@ class LiveDisplay:
     interval = LIVE_SECONDS
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._console = live_console()
         self._progress: Progress = _bars(self._console)
         self._tasks: dict[int, TaskID] = {}
 
@@ -161,6 +160,24 @@ class LiveDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+def live_console() -> Console:
+    """A console on standard error, a little narrower than the terminal: the ``^C`` that a terminal echoes must not
+    wrap, or what is redrawn in place would be left behind."""
+    from rich.console import Console, ConsoleDimensions
+
+    class NarrowConsole(Console):
+        @property
+        def size(self) -> ConsoleDimensions:
+            width, height = super().size
+            return ConsoleDimensions(max(width - ECHO_COLUMNS, ECHO_COLUMNS), height)
+
+        @size.setter
+        def size(self, new_size: tuple[int, int]) -> None:
+            self._width, self._height = new_size
+
+    return NarrowConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def _bars(console: Console) -> Progress:

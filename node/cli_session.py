@@ -25,7 +25,9 @@ START_SECONDS = 15.0
 """How long a foreground peer may take until its agent answers."""
 POLL_SECONDS = 0.05
 
-LogLevel = Literal["debug", "info", "warning", "error"]
+FOREGROUND_LOG_LEVEL: Literal["error"] = "error"
+"""Of a foreground peer's processes: what a person should know of the rest, the command itself says."""
+
 R = TypeVar("R")
 
 
@@ -154,9 +156,8 @@ def running_peer(options: Options, services: Services) -> Iterator[Session]:
 
 
 @contextlib.contextmanager
-def any_peer(options: Options, services: Services, level: LogLevel) -> Iterator[Session]:
-    """A session with the running peer or, where none runs, with one that lives in the foreground until the end and
-    logs from ``level`` on."""
+def any_peer(options: Options, services: Services) -> Iterator[Session]:
+    """A session with the running peer or, where none runs, with one that lives in the foreground until the end."""
     settings = options.settings()
     client = find_client(settings.data_path, services)
     if client is not None:
@@ -165,7 +166,7 @@ def any_peer(options: Options, services: Services, level: LogLevel) -> Iterator[
         finally:
             client.close()
         return
-    quieter = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=level))
+    quieter = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=FOREGROUND_LOG_LEVEL))
     peer = services.foreground(quieter)
     with _orderly_end(peer):
         peer.start()

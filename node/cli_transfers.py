@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +13,8 @@ from node import cli_output as output
 from node.cli_follow import JobTracker, Order, Patience, follow
 from node.cli_live import upload_display
 from node.cli_options import ExampleCommand, State, duration, foreground_options, hash_option
-from node.cli_progress import is_terminal, open_display
-from node.cli_session import LogLevel, Session, any_peer
+from node.cli_progress import open_display
+from node.cli_session import Session, any_peer
 from node.cli_targets import LINK_SCHEME, GetTarget, absolute_path, existing_path, prepare_directory, read_target
 from node.cli_view import Outcome, got_line, outcome_fields, printable
 from node.local_messages import ApiGet, ApiRequest, ApiShare
@@ -107,7 +106,7 @@ def _carry_out(state: State, plan: Plan) -> None:
     foreground = False
     code = INTERRUPTED
     try:
-        with any_peer(state.options, state.services, _log_level()) as session:
+        with any_peer(state.options, state.services) as session:
             foreground = session.foreground
             outcomes = _run(session, plan, quiet)
             code = _report(state, plan, outcomes, foreground)
@@ -117,11 +116,6 @@ def _carry_out(state: State, plan: Plan) -> None:
         output.warn(_interrupted(plan, foreground))
     if code:
         click.get_current_context().exit(code)
-
-
-def _log_level() -> LogLevel:
-    """Of a foreground peer's processes: on a terminal only what ends them may get between the bars of progress."""
-    return "error" if is_terminal(sys.stderr) else "warning"
 
 
 def _interrupted(plan: Plan, foreground: bool) -> str:

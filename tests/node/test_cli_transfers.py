@@ -224,7 +224,7 @@ def test_get_without_a_peer_runs_one_until_it_is_done(capsys: pytest.CaptureFixt
     assert world.run("get", "model.bin") == 0
     assert world.foreground.events == ["start", "stop"]
     assert world.foreground.settings is not None
-    assert world.foreground.settings.log.level == "warning"
+    assert world.foreground.settings.log.level == "error"
     assert capsys.readouterr().out.startswith("/data/model.bin")
 
 
