@@ -26,6 +26,7 @@ from protocol.messages import (
     Bye,
     Error,
     Have,
+    ManifestPage,
     NoSession,
     NotHeld,
     Offer,
@@ -36,6 +37,7 @@ from protocol.messages import (
     Status,
     Test,
     Want,
+    Withdrawn,
 )
 
 CLAIMS_COUNT_MAX = 8
@@ -49,6 +51,8 @@ ENDGAME_FACTOR, ENDGAME_SECONDS_MIN = 2.0, 0.25
 """...and sooner when nothing else is left to ask for."""
 OVERDUE_SECONDS_FIRST = 10.0
 """...and after this long while no piece has arrived yet."""
+STUCK_FACTOR, STUCK_SECONDS = 10.0, 60.0
+"""A session that owes a piece this long is closed and opened anew, even when there is no other source."""
 SLOW_SECONDS = 10.0
 """A source that lost a claim is left alone this long while others can serve."""
 NEED_SOURCES_SECONDS = 1.0
@@ -80,7 +84,7 @@ class Completed:
 
 
 Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | Completed
-SourceMessage = Status | Offer | NotHeld | Have | NoSession | Error
+SourceMessage = Status | Offer | Withdrawn | NotHeld | Have | NoSession | ManifestPage | Error
 
 
 class Download:
@@ -189,10 +193,12 @@ class Download:
             return self._status(source, message, now)
         if isinstance(message, NotHeld):
             return self._not_held(source, message, now)
+        if isinstance(message, Withdrawn):
+            return self._withdrawn(source, message)
         if isinstance(message, NoSession):
             self._release_claims(source)
             return [self._test(source, now)]
-        return self._drop(source, now)
+        return self._drop(source, now) if isinstance(message, Error) else []
 
     def piece(self, session: int, message: Piece, size: int, now: float) -> list[Effect]:
         """A piece of ``size`` bytes arrived."""
@@ -272,6 +278,7 @@ class Download:
                 effects += self._drop(source, now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
             self._give_up_overdue(now)
+            effects += self._drop_stuck(now)
             effects += self._connect(now)
             effects += self._need_sources(now)
         return effects + self._tell_wants(now)
@@ -347,6 +354,14 @@ class Download:
             source.dirty = source.dirty or self._table.missing(piece)
         return []
 
+    def _withdrawn(self, source: Source, message: Withdrawn) -> list[Effect]:
+        source.late.pop(message.offer, None)
+        claim = source.claims.pop(message.offer, None)
+        if claim is not None:
+            self._claims -= 1
+            self._release(claim.piece)
+        return []
+
     def _not_held(self, source: Source, message: NotHeld, now: float) -> list[Effect]:
         if message.piece >= len(self._table):
             return self._ban(source, "took back a piece that does not exist", now)
@@ -419,6 +434,15 @@ class Download:
                 self._claims -= 1
                 self._release(claim.piece)
 
+    def _drop_stuck(self, now: float) -> list[Effect]:
+        """Start over with a source that owes a piece for far too long and that nobody can stand in for."""
+        effects: list[Effect] = []
+        for source in self._pool.ready():
+            oldest = min((claim.at for claim in source.claims.values()), default=now)
+            if now - oldest > max(STUCK_SECONDS, STUCK_FACTOR * (source.piece_seconds or 0)):
+                effects += self._drop(source, now)
+        return effects
+
     def _others_have(self, piece: int, source: Source, ready: list[Source], now: float) -> bool:
         return any(o is not source and piece in o.bits and o.slow_until <= now for o in ready)
 
@@ -449,7 +473,7 @@ class Download:
         room = CLAIMS_COUNT_MAX - self._claims if self._budget.admits(self._table.piece_length, now) else 0
         for source in self._pool:
             again = source.held and room > 0
-            due = source.dirty and (not source.claims or now - source.want_at >= WANT_INTERVAL_SECONDS)
+            due = source.dirty and (not source.claims or now >= source.want_at + WANT_INTERVAL_SECONDS)
             if not (again or due) or not self._may_ask(source, now):
                 continue
             room -= again

@@ -48,7 +48,7 @@ from protocol.digest import short
 from protocol.errors import VerificationError, ZswarmError
 from protocol.limits import JOURNAL_GROUP_BYTES, JOURNAL_GROUP_SECONDS, REPLY_BYTES_MAX
 from protocol.manifest import Manifest
-from protocol.messages import ManifestPage, Piece, SeederEntry
+from protocol.messages import Piece, SeederEntry
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +142,7 @@ class FetchJob:
         """Note in the journal what is on disk. No worker thread runs any more."""
         if self._place is None or self._ready is None or self.over:
             return
-        if not self._ready.partial.failed:
-            job_work.sync(self._place, self._ready, self._context.journal)
-        self._ready.partial.close()
+        job_work.put_away(self._place, self._ready, self._context.journal)
 
     # --- what sources do (node.fetch_links.Listener) -----------------------------------------------------
 
@@ -157,10 +155,8 @@ class FetchJob:
             self._perform(self._core.disconnected(session, self._now()))
         self._context.links.disconnect(session)
 
-    def on_message(self, session: int, message: SourceMessage | ManifestPage) -> None:
-        if isinstance(self._core, ManifestFetch) or (
-            isinstance(self._core, Download) and not isinstance(message, Piece)
-        ):
+    def on_message(self, session: int, message: SourceMessage) -> None:
+        if self._core is not None:
             self._perform(self._core.handle(session, message, self._now()))
 
     def on_piece(self, session: int, header: Piece, data: zmq.Frame) -> None:
@@ -347,10 +343,9 @@ class FetchJob:
         if not self._letting_go or self._writes or self._chore is not None:
             return
         self._letting_go = False
-        if self._ready is not None and self._cancelled and self._place is not None:
-            job_work.abandon(self._place, self._ready, self._context.journal)
-        elif self._ready is not None:
-            self._ready.partial.close()
+        if self._ready is not None and self._place is not None:
+            put_away = job_work.abandon if self._cancelled else job_work.put_away
+            put_away(self._place, self._ready, self._context.journal)
         self._ready = None
         self.over = self._retry_at is None
 

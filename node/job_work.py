@@ -6,6 +6,7 @@ reported in bytes through a callback that must be safe to call from any thread.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ from node.stamps import take_stamps
 from node.storage import Partial
 from protocol.bitfield import Bitfield
 from protocol.digest import short
-from protocol.errors import VerificationError
+from protocol.errors import DiskError, VerificationError
 from protocol.manifest import Manifest, decode_manifest
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
@@ -74,6 +77,7 @@ def prepare(place: Place, journal: Journal, progress: Progress, cancelled: Cance
     """
     manifest = load_seed(place.seed_path)
     if existing_matches(place.dest, manifest, progress, cancelled):
+        journal.remove(place.digest)
         return Published(manifest, place.dest, take_stamps(place.dest, manifest))
     partial = Partial.open(manifest, place.dest, place.force)
     have = Bitfield(manifest.piece_count)
@@ -81,6 +85,7 @@ def prepare(place: Place, journal: Journal, progress: Progress, cancelled: Cance
         if partial.resumed:
             for piece in check_pieces(partial, manifest, _noted(place, manifest, journal), progress, cancelled):
                 have.set(piece)
+            partial.sync()  # what was found good may so far be in the page cache alone
         journal.start(place.digest, str(place.seed_path), str(place.dest), have.to_bytes())
     except BaseException:
         partial.close()
@@ -116,6 +121,16 @@ def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, can
     path = ready.partial.publish()
     journal.remove(place.digest)
     return Published(ready.manifest, path, take_stamps(path, ready.manifest))
+
+
+def put_away(place: Place, ready: Ready, journal: Journal) -> None:
+    """Stop for now: what is on disk is noted, as far as the disk still allows, and taken up again later."""
+    try:
+        if not ready.partial.failed:
+            sync(place, ready, journal)
+    except DiskError as error:
+        log.warning("what was written of %s since the last note will be fetched again: %s", short(place.digest), error)
+    ready.partial.close()
 
 
 def abandon(place: Place, ready: Ready, journal: Journal) -> None:

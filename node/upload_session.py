@@ -31,7 +31,7 @@ class Swarm:
 
 @dataclass(slots=True)
 class Promise:
-    """A piece offered to a session: ``accepted_at`` and ``sent_at`` are None until then."""
+    """A piece offered to a session; ``sent_at`` is None until it is sent."""
 
     piece: int
     size: int
@@ -55,6 +55,8 @@ class Session:
     """Pieces it confirmed: no need to tell it that we have them."""
     news: list[int] = field(default_factory=list)
     """Pieces we got that it has not been told of."""
+    piece_seconds: float | None = None
+    """Moving average from sending a piece to its `Received`."""
     stalled: bool = False
 
     @property

@@ -38,16 +38,16 @@ from protocol.messages import (
     Status,
     Test,
     Want,
+    Withdrawn,
 )
 
-STALL_FACTOR = 3.0
-STALL_SECONDS_MIN = 2.0
-"""A receiver has stalled when it takes this much longer than expected, and at least this long."""
+STALL_FACTOR, STALL_SECONDS_MIN = 3.0, 2.0
+"""A receiver has stalled when it takes this much longer than its pieces did so far, and at least this long..."""
+STALL_SECONDS_FIRST = 10.0
+"""...or this long while it has received none."""
 HAVE_DELAY_SECONDS_MAX = 0.05
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
-PIECE_SECONDS_FIRST = 0.02
-"""Estimate of a piece's time before the first one was measured."""
 
 UploadRequest = Test | Want | Accept | Refuse | Received | Bye
 
@@ -57,7 +57,7 @@ class Reply:
     """Send ``message`` to ``route``."""
 
     route: bytes
-    message: Status | Offer | NotHeld | Have | NoSession
+    message: Status | Offer | Withdrawn | NotHeld | Have | NoSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ Effect = Reply | SendPiece
 
 
 class Uploads:
-    """All sessions of one piece server. ``slots`` pieces are sent at a time; ``rate`` in bytes a second, 0 unlimited."""
+    """All sessions of one piece server. ``slots`` pieces are sent at a time; ``rate`` in bytes/s, 0 unlimited."""
 
     def __init__(self, slots: int, rate: float, now: float) -> None:
         self.slots = slots
@@ -89,7 +89,7 @@ class Uploads:
         self._ahead = 0
         self._ready: deque[tuple[SessionKey, int]] = deque()
         self._stalled_bytes = 0
-        self._piece_seconds = PIECE_SECONDS_FIRST
+        self._piece_seconds = 0.0
         self._news_at: float | None = None
         self._check_at = now
 
@@ -164,17 +164,18 @@ class Uploads:
         if session is None:
             return [] if isinstance(message, Bye) else [Reply(route, NoSession(message.session))]
         session.heard_at = now
+        effects: list[Effect] = []
         if isinstance(message, Want):
             self._want(session, message)
         elif isinstance(message, Accept):
-            self._accept(session, message, now)
+            effects = self._accept(session, message, now)
         elif isinstance(message, Refuse):
             self._refuse(session, message)
         elif isinstance(message, Received):
             self._received(session, message, now)
         else:
             self._drop(session)
-        return self._fill(now)
+        return [*effects, *self._fill(now)]
 
     def piece_unreadable(self, route: bytes, session: int, offer: int, now: float) -> list[Effect]:
         """A `SendPiece` could not be done: the piece is taken off the bitfield and the receiver is told."""
@@ -196,11 +197,12 @@ class Uploads:
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due: expire offers and sessions, notice stalls, tell news, send what the rate limit held back."""
+        effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
-            for session in list(self._sessions.values()):
-                self._check_session(session, now)
-        return [*self._tell_news(now), *self._fill(now)]
+            checked = [self._check_session(session, now) for session in list(self._sessions.values())]
+            effects = [effect for some in checked for effect in some]
+        return [*effects, *self._tell_news(now), *self._fill(now)]
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` should be called next; None while there is no session."""
@@ -209,8 +211,8 @@ class Uploads:
         due = self._check_at
         if self._news_at is not None:
             due = min(due, self._news_at)
-        if self._ready:
-            due = min(due, max(now, self._bucket.ready_at(now)))
+        if self._ready and self._sending < self.slots:
+            due = min(due, self._bucket.ready_at(now))
         return due
 
     # --- one kind of message each ------------------------------------------------------------------------
@@ -251,20 +253,21 @@ class Uploads:
             if piece < have.size and piece in have and piece not in promised
         }
 
-    def _accept(self, session: Session, message: Accept, now: float) -> None:
+    def _accept(self, session: Session, message: Accept, now: float) -> list[Effect]:
         promise = session.promises.get(message.offer)
-        if promise is None or promise.accepted:
-            return
-        promise.accepted = True
-        promise.offered_at = now
-        self._ready.append((session.key, message.offer))
+        if promise is None or session.stalled:
+            return [self._withdrawn(session, message.offer)]
+        if not promise.accepted:
+            promise.accepted = True
+            promise.offered_at = now
+            self._ready.append((session.key, message.offer))
+        return []
 
     def _refuse(self, session: Session, message: Refuse) -> None:
         promise = session.promises.get(message.offer)
         if promise is None or promise.accepted:
             return
-        session.swarm.sent[promise.piece] -= 1
-        self._end_promise(session, message.offer)
+        self._take_back(session, message.offer)
         if message.reason == "full":
             session.wanted.clear()
 
@@ -272,7 +275,10 @@ class Uploads:
         promise = session.promises.get(message.offer)
         if promise is None or promise.sent_at is None:
             return
-        self._piece_seconds += 0.1 * (now - promise.sent_at - self._piece_seconds)
+        seconds = now - promise.sent_at
+        self._piece_seconds += 0.1 * (seconds - self._piece_seconds)
+        before = session.piece_seconds
+        session.piece_seconds = seconds if before is None else before + 0.2 * (seconds - before)
         session.delivered.add(promise.piece)
         self._end_promise(session, message.offer)
         if session.stalled and not any(p.sent_at is not None for p in session.promises.values()):
@@ -343,34 +349,49 @@ class Uploads:
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def _check_session(self, session: Session, now: float) -> None:
+    def _check_session(self, session: Session, now: float) -> list[Effect]:
         if now - session.heard_at > SESSION_SILENT_SECONDS:
             self._drop(session)
-            return
+            return []
         expired = [
             offer
             for offer, promise in session.promises.items()
             if not promise.accepted and now - promise.offered_at > OFFER_EXPIRY_SECONDS
         ]
         for offer in expired:
-            session.swarm.sent[session.promises[offer].piece] -= 1
-            self._end_promise(session, offer)
+            self._take_back(session, offer)
         if expired:
             session.wanted.clear()
-        patience = max(STALL_SECONDS_MIN, STALL_FACTOR * self._piece_seconds)
-        under_way = [promise for promise in session.promises.values() if promise.sent_at is not None]
-        if under_way and not session.stalled and now - (under_way[0].sent_at or now) > patience:
-            self._stall(session, under_way)
+        under_way = [promise.sent_at for promise in session.promises.values() if promise.sent_at is not None]
+        if under_way and not session.stalled and now - under_way[0] > self._patience(session):
+            return self._stall(session)
+        return []
 
-    def _stall(self, session: Session, under_way: list[Promise]) -> None:
+    def _patience(self, session: Session) -> float:
+        if session.piece_seconds is None:
+            return STALL_SECONDS_FIRST
+        return max(STALL_SECONDS_MIN, STALL_FACTOR * session.piece_seconds)
+
+    def _stall(self, session: Session) -> list[Effect]:
+        """Give its slots to others: what it was promised is withdrawn, what was sent counts as stalled."""
+        unsent = [offer for offer, promise in session.promises.items() if promise.sent_at is None]
+        for offer in unsent:
+            self._take_back(session, offer)
         session.stalled = True
-        self._sending -= len(under_way)
-        self._stalled_bytes += sum(promise.size for promise in under_way)
-        for offer in [number for number, promise in session.promises.items() if promise.sent_at is None]:
-            session.swarm.sent[session.promises[offer].piece] -= 1
-            self._end_promise(session, offer)
+        self._sending -= len(session.promises)
+        self._stalled_bytes += sum(promise.size for promise in session.promises.values())
         if self._stalled_bytes > STALLED_BYTES_MAX:
             self._drop(session)
+            return []
+        return [self._withdrawn(session, offer) for offer in unsent]
+
+    def _take_back(self, session: Session, offer: int) -> None:
+        """A promise that was not kept does not count as sent."""
+        session.swarm.sent[session.promises[offer].piece] -= 1
+        self._end_promise(session, offer)
+
+    def _withdrawn(self, session: Session, offer: int) -> Effect:
+        return Reply(session.route, Withdrawn(session.number, offer))
 
     def _tell_news(self, now: float) -> list[Effect]:
         if self._news_at is None or now < self._news_at:

@@ -406,6 +406,13 @@ class Piece(Message, frozen=True):
     piece: PieceIndex
 
 
+class Withdrawn(Message, frozen=True):
+    """The source will not send the piece of ``offer``, though it was accepted: want it again, or elsewhere."""
+
+    session: Count
+    offer: Count
+
+
 class Received(Message, frozen=True):
     """The piece of ``offer`` arrived; its slot is free."""
 
@@ -440,4 +447,4 @@ class Bye(Message, frozen=True):
 
 
 PieceServerRequest = Test | GetManifest | Want | Accept | Refuse | Received | Bye
-PieceServerReply = Status | ManifestPage | Offer | Piece | NotHeld | Have | NoSession | Error
+PieceServerReply = Status | ManifestPage | Offer | Piece | Withdrawn | NotHeld | Have | NoSession | Error
