@@ -36,7 +36,7 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         addresses(self)
         if self.heartbeat_seconds <= 0:
             raise ConfigError("key `heartbeat`: expected a duration above 0, such as 5s")
-        if self.lease_seconds < LEASE_HEARTBEATS_MIN * self.heartbeat_seconds:
+        if round(self.lease_seconds / self.heartbeat_seconds, 9) < LEASE_HEARTBEATS_MIN:
             raise ConfigError(
                 f"key `lease`: expected at least {LEASE_HEARTBEATS_MIN} heartbeats, so that two may be lost"
             )

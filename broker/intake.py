@@ -21,10 +21,10 @@ NOTE_SECONDS = 10.0
 
 
 class Intake(Generic[M]):
-    """Reads the frames of one socket, which ``name`` names in the log."""
+    """Reads the frames of one socket. ``what`` is what the log calls them, in the plural."""
 
-    def __init__(self, name: str, decoder: Decoder[M]) -> None:
-        self._name = name
+    def __init__(self, what: str, decoder: Decoder[M]) -> None:
+        self._what = what
         self._decoder = decoder
         self._last = ""
         self._noted = 0
@@ -59,6 +59,5 @@ class Intake(Generic[M]):
             return []
         fresh, self._noted = self.refused - self._noted, self.refused
         self._note_at = now + NOTE_SECONDS
-        return [
-            Note(logging.WARNING, f"{self._name}: refused {fresh} bad messages ({self.refused} in all): {self._last}")
-        ]
+        text = f"refused {fresh} bad {self._what} ({self.refused} in all), the last one: {self._last}"
+        return [Note(logging.WARNING, text)]

@@ -37,8 +37,8 @@ class LookupProcess:
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
         self._link = open_socket(context, Role.LINK_DEALER)
         self._monitor = ConnectionMonitor(self._link)
-        self._intake: Intake[LookupRequest] = Intake("lookup", Decoder(LookupRequest))
-        self._link_intake: Intake[FromRegistrar] = Intake("link", Decoder(FromRegistrar, LINK_BYTES_MAX))
+        self._intake: Intake[LookupRequest] = Intake("requests", Decoder(LookupRequest))
+        self._link_intake: Intake[FromRegistrar] = Intake("link messages", Decoder(FromRegistrar, LINK_BYTES_MAX))
         self._core = Lookup(random.Random())
 
     def run(self) -> None:

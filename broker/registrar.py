@@ -42,8 +42,8 @@ class RegistrarProcess:
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
         self._roster = open_socket(context, Role.TRACKER_PUB)
         self._link = open_socket(context, Role.LINK_ROUTER)
-        self._intake: Intake[RegistrarRequest] = Intake("registrar", Decoder(RegistrarRequest))
-        self._link_intake: Intake[FromLookup] = Intake("link", Decoder(FromLookup))
+        self._intake: Intake[RegistrarRequest] = Intake("requests", Decoder(RegistrarRequest))
+        self._link_intake: Intake[FromLookup] = Intake("link messages", Decoder(FromLookup))
         terms = Terms(
             settings.lease_seconds,
             settings.heartbeat_seconds,
@@ -105,8 +105,6 @@ class RegistrarProcess:
     def _announce(self) -> None:
         """Tell that the whole tracker serves, in the log and in the ready file."""
         settings = self._settings
-        lookups = ", ".join(settings.lookups)
-        _logger.info("tracker ready: registrar %s, roster %s, lookups %s", settings.listen, settings.roster, lookups)
         if settings.ready_file:
             endpoints = {
                 "registrar": reachable_here(settings.listen),
@@ -114,6 +112,8 @@ class RegistrarProcess:
                 "lookups": [reachable_here(lookup) for lookup in settings.lookups],
             }
             _write_whole(Path(settings.ready_file), json.dumps(endpoints))
+        lookups = ", ".join(settings.lookups)
+        _logger.info("tracker ready: registrar %s, roster %s, lookups %s", settings.listen, settings.roster, lookups)
 
     def close(self) -> None:
         """Close every socket."""

@@ -89,7 +89,6 @@ class Registrar:
         self._loads: dict[str, int] = {}
         """Loads told since the last beat."""
         self._beat_at = now
-        self._ticked_at = now
         self._expire_from = now
         self._serving = False
 
@@ -134,10 +133,9 @@ class Registrar:
 
     def tick(self, now: float) -> list[RegistrarEffect]:
         """Beat, and forget who has been silent for a lease."""
-        if now - self._ticked_at > self._terms.lease_seconds / 3:
+        if now - self.next_deadline() > self._terms.lease_seconds / 3:
             # This process itself stood still (overload, suspended machine): heartbeats lie unread in its sockets.
             self._expire_from = now + self._terms.lease_seconds
-        self._ticked_at = now
         effects: list[RegistrarEffect] = []
         if now >= self._beat_at:
             self._beat_at = now + lim.ROSTER_BEAT_SECONDS

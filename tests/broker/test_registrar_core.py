@@ -264,6 +264,13 @@ def test_a_registrar_that_stood_still_blames_nobody() -> None:
     assert len(stage.registry.members) == 0, "a full lease later both are gone"
 
 
+def test_the_shortest_lease_expires_too() -> None:
+    stage = Stage(TERMS._replace(lease_seconds=0.3, heartbeat_seconds=0.1))
+    stage.peer("alice")
+    stage.pass_time(0.3)
+    assert not stage.registry.members
+
+
 def test_an_unknown_peer_is_told_to_rejoin() -> None:
     alice = Actor(Stage(), "alice")
     alice.heartbeat(Rejoin)
