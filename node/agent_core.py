@@ -21,6 +21,7 @@ from node.agent_api import AgentApi
 from node.agent_effects import (
     Announce,
     FindTorrents,
+    Note,
     Outer,
     ReportTransfer,
     Subscribe,
@@ -278,7 +279,9 @@ class AgentCore:
         return list(self.shares.tick(now))
 
     def _departed(self, effect: mb.Departed, _now: float) -> list[Any]:
-        return self._api.departed(effect.acknowledged)
+        self.shares.forgotten()
+        how = "" if effect.acknowledged else "; it did not acknowledge, and forgets this peer when its lease ends"
+        return [Note("info", f"left the network of {self.who.tracker}{how}"), *self._api.departed(effect.acknowledged)]
 
     def _torrents_found(self, effect: lk.TorrentsFound, now: float) -> list[Any]:
         kind, *rest = self._tag(effect.tag)

@@ -105,6 +105,10 @@ class Shares:
         """The tracker is about to be told something new of ``digest``."""
         self._announced.pop(digest, None)
 
+    def forgotten(self) -> None:
+        """Out of the network: nothing of this peer is announced any more."""
+        self._announced.clear()
+
     def announced(self, digests: Iterable[str], epoch: int, seq: int, now: float) -> None:
         """The registrar has what this peer says of ``digests``."""
         for digest in digests:
