@@ -15,6 +15,8 @@ from protocol.errors import NetworkError, RefusedError
 
 LOST_SECONDS = 15.0
 """How long the peer may be silent: its agent is back within a second or two when it is restarted."""
+STATUS_SECONDS = 1.0
+"""A question to an agent that was killed is lost: it is put again this soon."""
 ASKS_COUNT_MAX = 20
 """How often one order is asked for before the peer is taken to be broken."""
 FORGETFUL = "the peer keeps forgetting this; its log says why"
@@ -81,8 +83,9 @@ class JobTracker:
                 self.refused(place, "network", FORGETFUL)
 
     def _follow(self, slot: _Slot, found: JobStatus) -> None:
-        if slot.job is not None and slot.job.started_at < found.started_at:
-            found = msgspec.structs.replace(found, started_at=slot.job.started_at)
+        if slot.job is not None:  # asked again, it may be done at once: keep what its first job knew
+            started = min(slot.job.started_at, found.started_at)
+            found = msgspec.structs.replace(found, started_at=started, download=found.download or slot.job.download)
         slot.job = found
         if found.phase in FINAL:
             slot.outcome = outcome_of(found, slot.order.target)
@@ -112,7 +115,7 @@ class Patience:
     def status(self) -> StatusReport | None:
         """The status; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
         try:
-            report = self._session.status()
+            report = self._session.status(STATUS_SECONDS)
         except NetworkError:
             if self._session.now() - self._answered > LOST_SECONDS:
                 raise

@@ -120,8 +120,8 @@ class Session:
             raise NetworkError(f"the peer answered {type(message).__name__} with {type(reply).__name__}; restart it")
         return reply
 
-    def status(self) -> StatusReport:
-        return self.request(ApiGetStatus(self.next_id()), StatusReport)
+    def status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
+        return self.request(ApiGetStatus(self.next_id()), StatusReport, timeout)
 
     def pause(self, seconds: float) -> None:
         """Wait before the next look at the peer. A foreground peer that ended is a `NetworkError`."""

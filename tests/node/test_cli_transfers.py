@@ -171,12 +171,13 @@ def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureF
         NetworkError("silent"),
         report([other], pids=pids),
         report([other, again], pids=pids),
-        report([other, msgspec.structs.replace(again, phase="done")], pids=pids),
+        report([other, msgspec.structs.replace(again, phase="done", download=None)], pids=pids),
     )
     assert world.run("get", "model.bin", "--json") == 0
     assert world.client is not None
     assert [asked.target for asked in world.client.asked(ApiGet)] == ["model.bin", "model.bin"]
-    assert json.loads(capsys.readouterr().out)["results"][0]["seconds"] == 4.0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (result["seconds"], result["sources"], result["rate"]) == (4.0, 1, 25 * MIB)
 
 
 @pytest.mark.parametrize("last", [NetworkError("no answer from the peer"), report()])
