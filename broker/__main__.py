@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,11 +15,12 @@ import msgspec
 
 from broker.child_settings import LookupSettings, RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
+from broker.endpoints import Address
 from broker.ports import HeldPorts
 from protocol.errors import DiskError, ZswarmError
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
-from transport.runtime_dir import ipc_endpoint, make_runtime_dir, remove_runtime_dir
+from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
 _EXAMPLE = """\b
 Example:
@@ -56,25 +58,28 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
     if ready_file is not None:
         _check_ready_file(ready_file)
     ports = HeldPorts(addresses(config))
-    # Whoever holds the registrar's port owns this directory: what a killed tracker left in it is taken over.
+    # Whoever holds the registrar's port owns the directory of this name: what a killed tracker left is taken over.
     runtime_key = Path(tempfile.gettempdir(), f"tracker-{ports.addresses[0].host}-{ports.addresses[0].port}")
     try:
-        link = ipc_endpoint(make_runtime_dir(runtime_key), "link.sock")
-        return Supervisor(child_specs(config, [str(address) for address in ports.addresses], link, ready_file)).run()
+        return Supervisor(child_specs(config, ports.addresses, runtime_key, ready_file)).run()
     finally:
-        remove_runtime_dir(runtime_key)
+        remove_runtime_dir(runtime_key)  # when the registrar had no time to
         ports.close()
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
 
 
-def child_specs(config: TrackerConfig, endpoints: list[str], link: str, ready_file: Path | None) -> list[ChildSpec]:
-    """The processes to run; ``endpoints`` are those of registrar, roster and lookups."""
-    listen, roster, *lookups = endpoints
+def child_specs(
+    config: TrackerConfig, listen_at: Sequence[Address], runtime_key: Path, ready_file: Path | None
+) -> list[ChildSpec]:
+    """The processes to run; ``listen_at`` has the addresses of registrar, roster and lookups. Raises `ConfigError`."""
+    listen, roster, *lookups = map(str, listen_at)
+    link = ipc_endpoint(runtime_dir(runtime_key), "link.sock")
     registrar = RegistrarSettings(
         listen=listen,
         roster=roster,
         link=link,
+        runtime_key=str(runtime_key),
         lookups=tuple(lookups),
         advertise=config.advertise,
         heartbeat_seconds=config.heartbeat_seconds,

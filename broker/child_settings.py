@@ -10,11 +10,13 @@ from service.logs import LogSettings
 
 class RegistrarSettings(Struct, frozen=True, kw_only=True):
     """``lookups`` are the endpoints the lookups listen on, ``advertise`` the host to tell peers (empty: theirs),
-    ``ready_file`` the path to write once all serve (empty: none)."""
+    ``ready_file`` the path to write once all serve (empty: none). ``runtime_key`` names the runtime directory that
+    ``link`` lies in (`transport.runtime_dir`)."""
 
     listen: str
     roster: str
     link: str
+    runtime_key: str
     lookups: tuple[str, ...]
     advertise: str
     heartbeat_seconds: float

@@ -27,6 +27,7 @@ from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
 from protocol.messages import Error, Join, RegistrarRequest
 from service.child import run_child
 from transport.loop import Loop
+from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
 from transport.sockets import Role, bind, drain, open_context, open_socket, peer_address, send_or_drop
 
 TOPIC = b"roster"
@@ -133,6 +134,8 @@ def _write_whole(path: Path, text: str) -> None:
 
 def main(settings: RegistrarSettings, loop: Loop) -> int:
     """Run the registrar; 0 when it was told to end."""
+    runtime_key = Path(settings.runtime_key)
+    make_runtime_dir(runtime_key)
     context = open_context()
     process = RegistrarProcess(settings, context, loop)
     try:
@@ -140,6 +143,7 @@ def main(settings: RegistrarSettings, loop: Loop) -> int:
     finally:
         process.close()
         context.term()
+        remove_runtime_dir(runtime_key)  # here, because the supervisor may have been killed
     return 0
 
 

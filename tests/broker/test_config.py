@@ -65,7 +65,7 @@ def test_listen_can_be_given_instead(tmp_path: Path) -> None:
 
 def test_each_lookup_is_a_process() -> None:
     config = TrackerConfig(lookups=2)
-    specs = child_specs(config, [str(address) for address in addresses(config)], "ipc:///x", None)
+    specs = child_specs(config, addresses(config), Path("key"), None)
     assert [spec.role for spec in specs] == ["registrar", "lookup", "lookup-2"]
 
 

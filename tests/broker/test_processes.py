@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgpack
@@ -131,6 +132,15 @@ def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None
     with RunningTracker(tmp_path) as tracker:
         assert tracker.end(number) == 0
         assert not any("WARN" in line or "ERROR" in line for line in tracker.log), tracker.log
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as short:  # a socket's path is limited to 107 bytes
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        tracker = RunningTracker(tmp_path)
+        assert len(list(Path(short).glob("*/link.sock"))) == 1
+        tracker.end(signal.SIGKILL)  # returns when the last child has closed its end of the log
+        assert list(Path(short).iterdir()) == []
 
 
 def run_to_the_end(*options: str) -> subprocess.CompletedProcess[str]:
