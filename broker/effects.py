@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from broker.link_messages import FromLookup, FromRegistrar
 from protocol.messages import LookupReply, RegistrarReply, Roster
@@ -35,9 +35,9 @@ class SendRegistrar(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A line for a person, at level ``logging.INFO`` or ``logging.WARNING``."""
+    """A line for a person."""
 
-    level: int
+    level: Literal["info", "warning"]
     text: str
 
 

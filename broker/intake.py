@@ -6,7 +6,6 @@ most once in NOTE_SECONDS.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -60,4 +59,4 @@ class Intake(Generic[M]):
         fresh, self._noted = self.refused - self._noted, self.refused
         self._note_at = now + NOTE_SECONDS
         text = f"refused {fresh} bad {self._what} ({self.refused} in all), the last one: {self._last}"
-        return [Note(logging.WARNING, text)]
+        return [Note("warning", text)]

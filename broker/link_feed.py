@@ -10,7 +10,6 @@ that falls behind further, or is silent, is forgotten; its next `Ack` is answere
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -145,7 +144,7 @@ class LinkFeed:
         if known is not None and known.sync == sync:
             return []  # repeated: it is under way
         if known is None and len(self._links) >= lim.LINKS_COUNT_MAX:
-            return [Note(logging.WARNING, f"refused a lookup: {lim.LINKS_COUNT_MAX} are connected")]
+            return [Note("warning", f"refused a lookup: {lim.LINKS_COUNT_MAX} are connected")]
         link = self._links[route] = _Link(route, sync, list(self._registry.members), now)
         return self._pump(link, now)
 
@@ -169,4 +168,4 @@ class LinkFeed:
 
     def _forget(self, link: _Link, reason: str) -> Note:
         del self._links[link.route]
-        return Note(logging.WARNING, f"a lookup fell off the link ({reason}); it will ask for the state again")
+        return Note("warning", f"a lookup fell off the link ({reason}); it will ask for the state again")

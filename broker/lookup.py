@@ -21,6 +21,7 @@ from protocol.codec import Decoder, encode
 from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import Error, LookupRequest
 from service.child import run_child
+from service.logs import LEVELS
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, bind, connect, drain, open_context, open_socket, send_or_drop
@@ -86,7 +87,7 @@ class LookupProcess:
             elif isinstance(effect, SendRegistrar):
                 send_or_drop(self._link, [encode(effect.message)])
             else:
-                _logger.log(effect.level, "%s", effect.text)
+                _logger.log(LEVELS[effect.level], "%s", effect.text)
 
     def close(self) -> None:
         """Close every socket."""

@@ -26,6 +26,7 @@ from protocol.errors import DiskError
 from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
 from protocol.messages import Error, Join, RegistrarRequest
 from service.child import run_child
+from service.logs import LEVELS
 from transport.loop import Loop
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
 from transport.sockets import Role, bind, drain, open_context, open_socket, peer_address, send_or_drop
@@ -99,7 +100,7 @@ class RegistrarProcess:
                 if not send_or_drop(self._link, [effect.route, encode(effect.message, LINK_BYTES_MAX)]):
                     self._perform(self._core.undeliverable(effect))
             elif isinstance(effect, Note):
-                _logger.log(effect.level, "%s", effect.text)
+                _logger.log(LEVELS[effect.level], "%s", effect.text)
             else:
                 self._announce()
 

@@ -10,7 +10,6 @@ Left to others: which numbers and announcements a change has (`broker.ledger`), 
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
@@ -260,7 +259,7 @@ class Registrar:
             label = _label(peer, transfer.name)
             verb = "joined" if member is None else "joined again"
             what = f"{verb} from {transfer.endpoint}, list of {len(transfer.entries)}"
-            effects.append(Note(logging.INFO, f"peer {label} {what}"))
+            effects.append(Note("info", f"peer {label} {what}"))
         events += self._list_changes(peer, member, transfer)
         effects += self._ledger.commit(events, now)
         self._sessions.put(peer, Session(message.token, message.version, message.list_id), now)
@@ -339,7 +338,7 @@ class Registrar:
         self._sessions.remove(peer)
         self._loads.pop(peer, None)
         what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
-        note = Note(logging.INFO, f"peer {_label(peer, member.name)} {what}, {len(member.listings)} entries with it")
+        note = Note("info", f"peer {_label(peer, member.name)} {what}, {len(member.listings)} entries with it")
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
 
     def _room_for(self, peer: str, count: int) -> bool:

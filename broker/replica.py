@@ -10,7 +10,6 @@ lease has passed, the replica is `settling`.
 
 from __future__ import annotations
 
-import logging
 import random
 
 from broker.effects import LookupEffect, Note, SendRegistrar
@@ -55,7 +54,7 @@ class Replica:
         """A silent registrar is asked for the state again."""
         if self._ask_at is None or now < self._ask_at:
             return []
-        note = Note(logging.WARNING, f"the registrar has been silent for {LINK_SILENT_SECONDS:.0f} s; asking it again")
+        note = Note("warning", f"the registrar has been silent for {LINK_SILENT_SECONDS:.0f} s; asking it again")
         return [note, *self._start_over(now)]
 
     def handle(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
@@ -73,7 +72,7 @@ class Replica:
         """Effects of a hole before message ``number``; none when there is no hole."""
         if number == self._received:
             return []
-        note = Note(logging.WARNING, f"the link lost messages ({number} came, {self._received} was due)")
+        note = Note("warning", f"the link lost messages ({number} came, {self._received} was due)")
         return [note, *self._start_over(now)]
 
     def _take(self, message: Changes, now: float) -> list[LookupEffect]:
@@ -94,7 +93,7 @@ class Replica:
         if self._incoming is not None:
             self.registry, self._incoming = self._incoming, None
             counts = f"{len(self.registry.members)} peers, {len(self.registry.swarms)} swarms"
-            effects.append(Note(logging.INFO, f"following the registrar: {counts}"))
+            effects.append(Note("info", f"following the registrar: {counts}"))
         assert self.registry is not None, "a sync starts with the state"
         for event in self._held_back:
             self.registry.apply(event)
