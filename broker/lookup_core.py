@@ -31,14 +31,14 @@ class Lookup:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._replica = Replica(rng)
+        self.replica = Replica(rng)
         self._answers: Answers | None = None
         self._parked: deque[_Parked] = deque()
         """In the order of their deadlines: all wait equally long."""
 
     def connected(self, now: float) -> list[LookupEffect]:
         """The link has a (new) connection."""
-        return self._replica.connected(now)
+        return self.replica.connected(now)
 
     def handle(self, route: bytes, request: LookupRequest, now: float) -> list[LookupEffect]:
         """A peer asks."""
@@ -51,30 +51,30 @@ class Lookup:
 
     def handle_link(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
         """The registrar says something; parked requests may be answered now."""
-        before = (self._replica.registry, self._replica.seq)
-        effects = self._replica.handle(message, now)
-        registry = self._replica.registry
+        before = (self.replica.registry, self.replica.seq)
+        effects = self.replica.handle(message, now)
+        registry = self.replica.registry
         if registry is not before[0] and registry is not None:
             self._answers = Answers(registry, self._rng)
-        if self._parked and before != (registry, self._replica.seq):
+        if self._parked and before != (registry, self.replica.seq):
             effects += self._answer_parked(now)
         return effects
 
     def next_deadline(self) -> float | None:
         """When `tick` is due."""
-        deadlines = [self._replica.next_deadline(), self._parked[0].until if self._parked else None]
+        deadlines = [self.replica.next_deadline(), self._parked[0].until if self._parked else None]
         return min((at for at in deadlines if at is not None), default=None)
 
     def tick(self, now: float) -> list[LookupEffect]:
         """Answer those who waited long enough; ask a silent registrar again."""
-        effects = self._replica.tick(now)
+        effects = self.replica.tick(now)
         while self._parked and self._parked[0].until <= now:
             parked = self._parked.popleft()
             effects.append(Reply(parked.route, self._behind(parked.request)))
         return effects
 
     def _ready_for(self, request: LookupRequest) -> bool:
-        replica = self._replica
+        replica = self.replica
         if replica.registry is None:
             return False
         if request.epoch in (0, replica.epoch):
@@ -93,11 +93,11 @@ class Lookup:
 
     def _answer(self, request: LookupRequest, now: float) -> LookupReply:
         assert self._answers is not None
-        replica = self._replica
+        replica = self.replica
         try:
             return self._answers.answer(request, Stamp(replica.epoch, replica.seq, replica.settling(now)))
         except ProtocolError as error:
             return Error(request.id, error.code, str(error))
 
     def _behind(self, request: LookupRequest) -> Behind:
-        return Behind(request.id, self._replica.epoch, self._replica.seq)
+        return Behind(request.id, self.replica.epoch, self.replica.seq)

@@ -338,7 +338,7 @@ class Registrar:
         self._sessions.remove(peer)
         self._loads.pop(peer, None)
         what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
-        note = Note("info", f"peer {_label(peer, member.name)} {what}, {len(member.listings)} entries with it")
+        note = Note("info", f"peer {_label(peer, member.name)} {what}, and its list of {len(member.listings)} with it")
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
 
     def _room_for(self, peer: str, count: int) -> bool:

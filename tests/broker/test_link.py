@@ -14,7 +14,7 @@ from tests.broker.scenes import EPOCH, LEASE, Stage, digest, entry, picture
 
 
 def replica_of(lookup: LinkedLookup) -> object:
-    registry = lookup.lookup._replica.registry
+    registry = lookup.lookup.replica.registry
     return None if registry is None else picture(registry)
 
 
@@ -66,7 +66,7 @@ def test_changes_during_the_state_go_in_between_its_pages(monkeypatch: pytest.Mo
     while lookup.down or lookup.up or stage.to_lookups:
         lookup.step_down()
         if replica_of(lookup) is not None:
-            assert replica_of(lookup) == at_seq[lookup.lookup._replica.seq]
+            assert replica_of(lookup) == at_seq[lookup.lookup.replica.seq]
         lookup.step_up()
     assert replica_of(lookup) == picture(stage.registry)
 
@@ -124,7 +124,7 @@ def test_a_restarted_registrar_is_followed_from_its_new_beginning() -> None:
     lookup.reconnect()
     lookup.pass_time(lim.LINK_SILENT_SECONDS * 1.4)
     assert replica_of(lookup) == picture(restarted.registry)
-    assert lookup.lookup._replica.epoch == EPOCH + 1
+    assert lookup.lookup.replica.epoch == EPOCH + 1
     bob.heartbeat(Ok)
 
 
@@ -179,9 +179,9 @@ def test_what_a_lookup_says_survives_the_wire(message: FromLookup) -> None:
 def test_settling_lasts_one_lease() -> None:
     stage = Stage()
     lookup = linked(stage)
-    assert lookup.lookup._replica.settling(stage.now)
+    assert lookup.lookup.replica.settling(stage.now)
     lookup.pass_time(LEASE - 0.1)
-    assert lookup.lookup._replica.settling(stage.now)
+    assert lookup.lookup.replica.settling(stage.now)
     lookup.pass_time(0.1)
-    assert not lookup.lookup._replica.settling(stage.now)
+    assert not lookup.lookup.replica.settling(stage.now)
     assert digest(1) not in stage.registry.swarms

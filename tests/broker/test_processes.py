@@ -13,7 +13,6 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from protocol.codec import encode
 from protocol.limits import CONTROL_BYTES_MAX
 from protocol.messages import (
     Beat,
@@ -173,8 +172,3 @@ def test_a_ready_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> 
 def test_help_shows_an_example() -> None:
     ended = run_to_the_end("--help")
     assert (ended.returncode, "python -m broker --config configs/tracker.yaml" in ended.stdout) == (0, True)
-
-
-def test_an_encoded_request_is_small() -> None:
-    """Many peers' heartbeats are what the registrar mostly reads."""
-    assert len(encode(Heartbeat(1, "a" * 32, TOKEN, 1, 0))) < 150

@@ -40,14 +40,17 @@ class Network(RuleBasedStateMachine):
         self.at_seq: dict[tuple[int, int], object] = {}
 
     def teardown(self) -> None:
-        for lookup in self.lookups:
-            lookup.pass_time(2 * lim.LINK_SILENT_SECONDS)
-        for lookup in self.lookups:
-            lookup.settle()
-            registry = replica(lookup)
-            assert registry is not None
-            assert picture(registry) == picture(self.stage.registry)
-        lim.LINK_PAGE_COUNT, lim.LINK_WINDOW_COUNT, lim.LINK_QUEUE_COUNT_MAX = self._saved
+        """Left alone, every lookup catches up."""
+        try:
+            for lookup in self.lookups:
+                lookup.pass_time(2 * lim.LINK_SILENT_SECONDS)
+            for lookup in self.lookups:
+                lookup.settle()
+                registry = lookup.lookup.replica.registry
+                assert registry is not None
+                assert picture(registry) == picture(self.stage.registry)
+        finally:
+            lim.LINK_PAGE_COUNT, lim.LINK_WINDOW_COUNT, lim.LINK_QUEUE_COUNT_MAX = self._saved
 
     @initialize(lists=st.lists(ENTRIES, min_size=len(PEERS) - 1, max_size=len(PEERS) - 1))
     def populate(self, lists: list[list[Entry]]) -> None:
@@ -132,11 +135,11 @@ class Network(RuleBasedStateMachine):
         self.at_seq[EPOCH, self.stage.registrar.seq] = numbered(self.stage.registry)
 
     def compare(self, lookup: LinkedLookup) -> None:
-        registry = replica(lookup)
+        registry = lookup.lookup.replica.registry
         if registry is None:
             return
         registry.check_invariants()
-        seq = lookup.lookup._replica.seq
+        seq = lookup.lookup.replica.seq
         if (EPOCH, seq) in self.at_seq:
             assert numbered(registry) == self.at_seq[EPOCH, seq]
 
@@ -147,10 +150,6 @@ class Network(RuleBasedStateMachine):
             assert name not in self.stage.registry.members
             for swarm in self.stage.registry.swarms.values():
                 assert swarm.holding(name) is None
-
-
-def replica(lookup: LinkedLookup) -> Registry | None:
-    return lookup.lookup._replica.registry
 
 
 def numbered(registry: Registry) -> object:

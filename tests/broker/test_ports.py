@@ -1,0 +1,45 @@
+"""The ports a tracker holds, and the addresses it tells."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from broker.endpoints import Address, advertised, reachable_here
+from broker.ports import HeldPorts
+from protocol.errors import NetworkError
+
+
+def test_a_held_port_can_be_listened_on_and_is_handed_to_nobody_else() -> None:
+    ports = HeldPorts([Address("127.0.0.1", 0), Address("127.0.0.1", 0)])
+    numbers = [address.port for address in ports.addresses]
+    assert len({*numbers, 0}) == 3
+    for _ in range(2):  # a child, and the one that takes its place
+        with socket.socket() as child:
+            child.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            child.bind(("127.0.0.1", numbers[0]))
+            child.listen()
+            with pytest.raises(NetworkError, match=f"tcp://127.0.0.1:{numbers[0]}.*in use"):
+                HeldPorts([Address("127.0.0.1", numbers[0])])
+    ports.close()
+
+
+def test_an_address_of_another_machine_cannot_be_held() -> None:
+    with pytest.raises(NetworkError, match="does not have that address"):
+        HeldPorts([Address("192.0.2.1", 0)])
+
+
+@pytest.mark.parametrize(
+    ("listen", "advertise", "told", "here"),
+    [
+        ("tcp://*:5551", "", "tcp://*:5551", "tcp://127.0.0.1:5551"),
+        ("tcp://0.0.0.0:5551", "", "tcp://*:5551", "tcp://127.0.0.1:5551"),
+        ("tcp://[::]:5551", "", "tcp://*:5551", "tcp://[::1]:5551"),
+        ("tcp://10.0.0.1:5551", "", "tcp://10.0.0.1:5551", "tcp://10.0.0.1:5551"),
+        ("tcp://*:5551", "tracker.lab", "tcp://tracker.lab:5551", "tcp://127.0.0.1:5551"),
+    ],
+)
+def test_what_peers_are_told(listen: str, advertise: str, told: str, here: str) -> None:
+    assert advertised(listen, advertise) == told
+    assert reachable_here(listen) == here
