@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ from transport.sockets import Role, connect, drain, open_context, open_socket
 
 log = logging.getLogger(__name__)
 
+AWAY_NAME = "away"
+"""In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -52,8 +55,11 @@ class Agent:
         self._context = context
         self._data_dir = Path(settings.data_dir)
         self._library = Library(self._data_dir)
+        self._away = Path(settings.runtime_dir) / AWAY_NAME
         self._core = self._make_core()
+        # What a person asked for does not wait behind the folders.
         self._hashers: Workers[fx.HashPath, Any] = Workers(1)
+        self._folder_hashers: Workers[fx.HashPath, Any] = Workers(1)
         self._disk: Workers[fx.Outer, Any] = Workers(1)
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
@@ -68,7 +74,8 @@ class Agent:
         self._roster_endpoint = ""
         loop.add(self._children.socket, self._children.receive)
         loop.add(self._api.socket, self._api.receive)
-        loop.add(self._hashers.fd, self._on_hashed)
+        for hashers in (self._hashers, self._folder_hashers):
+            loop.add(hashers.fd, partial(self._on_hashed, hashers))
         loop.add(self._disk.fd, self._on_disk)
         self._registrar.attach(loop)
         self._perform(self._core.start(self._library.downloads(), loop.now()))
@@ -88,7 +95,8 @@ class Agent:
             instance=secrets.randbits(48),
             pid=os.getpid(),
         )
-        return AgentCore(terms, self._library.items(), time.time() - self._loop.now(), random.Random())
+        wall_offset = time.time() - self._loop.now()
+        return AgentCore(terms, self._library.items(), wall_offset, random.Random(), self._away.exists())
 
     def tick(self, now: float) -> float | None:
         """Called by the loop in every turn; returns when to be called at the latest."""
@@ -97,6 +105,8 @@ class Agent:
 
     def leave(self) -> None:
         """Leave the network in order, within `node.membership.LEAVE_SECONDS`; for the end of the process."""
+        if self._core.departed:
+            return
         loop = Loop()
         self._registrar.attach(loop)
         self._perform(self._core.leave(loop.now()))
@@ -113,6 +123,7 @@ class Agent:
         for cancelled in self._cancelled.values():
             cancelled.set()
         self._hashers.close()
+        self._folder_hashers.close()
         self._disk.close()
         self._registrar.close()
         if self._lookup is not None:
@@ -155,8 +166,8 @@ class Agent:
             self._core.hash_progress(path, done, total)
         self._perform(self._core.api_says(route, request, self._loop.now()))
 
-    def _on_hashed(self) -> None:
-        for request, result in self._hashers.results():
+    def _on_hashed(self, hashers: Workers[fx.HashPath, Any]) -> None:
+        for request, result in hashers.results():
             self._cancelled.pop(request.path, None)
             self._progress.pop(request.path, None)
             now = self._loop.now()
@@ -225,13 +236,20 @@ class Agent:
     def _to_downloader(self, effect: fx.ToDownloader) -> None:
         self._children.send("downloader", effect.message)
 
+    def _keep_away(self, effect: fx.KeepAway) -> None:
+        if effect.away:
+            self._away.touch()
+        else:
+            self._away.unlink(missing_ok=True)
+
     def _hash(self, request: fx.HashPath) -> None:
         cancelled = self._cancelled[request.path] = threading.Event()
 
         def progress(done: int, total: int) -> None:
             self._progress[request.path] = (done, total)
 
-        self._hashers.submit(request, lambda: disk.hash_item(request, self._data_dir, progress, cancelled.is_set))
+        hashers = self._folder_hashers if request.origin == "folder" else self._hashers
+        hashers.submit(request, lambda: disk.hash_item(request, self._data_dir, progress, cancelled.is_set))
 
     def _cancel_hash(self, effect: fx.CancelHash) -> None:
         self._cancelled[effect.path].set()
@@ -264,6 +282,7 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.CancelHash: Agent._cancel_hash,
     fx.CheckItem: Agent._check,
     fx.ScanShares: Agent._scan,
+    fx.KeepAway: Agent._keep_away,
     fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),
     fx.Stop: lambda agent, _: agent._loop.stop(),
 }

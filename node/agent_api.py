@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from node.agent_effects import ReplyApi, Stop, ToDownloader, ToPieceServer
+from node.agent_effects import KeepAway, ReplyApi, Stop, ToDownloader, ToPieceServer
 from node.agent_status import status_report
 from node.catalogue import link_of
 from node.gets import LINKS_SHOWN_COUNT
@@ -38,6 +38,8 @@ PATIENCE_SECONDS = 6.0
 UNREACHABLE_PATIENCE_SECONDS = 1.0
 """The same while it is known that the tracker does not answer; a lookup of its may."""
 UNACKNOWLEDGED = "left the network; the tracker did not acknowledge, it forgets this peer when its lease ends"
+OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
+WATCHED = "removed {name}; it lies in a shared folder, and is shared again when it changes or the peer restarts"
 Effects = list[Any]
 
 
@@ -115,17 +117,23 @@ class AgentApi:
             what = f"{len(items)} items are called {request.name}; remove one by its digest, the first part of:{shown}"
             return [ReplyApi(route, ApiError(request.id, "usage", what))]
         wishes = [wish for item in items for wish in self._core.shares.gone(item.path, "removed on request")]
-        return [*wishes, ReplyApi(route, ApiDone(request.id))]
+        watched = any(item.origin == "folder" for item in items)
+        detail = WATCHED.format(name=request.name) if watched else ""
+        return [*wishes, ReplyApi(route, ApiDone(request.id, detail))]
 
     def _leave(self, route: bytes, request: ApiLeave | ApiStop, now: float) -> Effects:
         self._leaving.append((route, request))
         self._core.serving = False
-        quiet = [ToPieceServer(Serving(False)), ToDownloader(Pause(True))]
+        quiet = [KeepAway(isinstance(request, ApiLeave)), ToPieceServer(Serving(False)), ToDownloader(Pause(True))]
         return [*quiet, *self._core.membership.leave(now)]
 
     def _join(self, route: bytes, request: ApiJoin, now: float) -> Effects:
+        if any(isinstance(waiting, ApiStop) for _, waiting in self._leaving):
+            return [ReplyApi(route, ApiError(request.id, "usage", "the peer is stopping"))]
+        overtaken = [ReplyApi(waiter, ApiDone(waiting.id, OVERTAKEN)) for waiter, waiting in self._leaving]
+        self._leaving.clear()
         self._core.serving = True
-        awake = [ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
+        awake = [*overtaken, KeepAway(False), ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
         return [*awake, *self._core.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
     def _status(self, route: bytes, request: ApiGetStatus, _now: float) -> Effects:

@@ -50,7 +50,6 @@ from node.local_messages import (
     Hello,
     NeedSources,
     Pause,
-    ShareState,
     SourceLost,
     Sources,
     UploadReport,
@@ -83,12 +82,14 @@ class AgentTerms(Struct, frozen=True):
 
 
 class AgentCore:
-    """``wall_offset`` turns the loop's monotonic seconds into `time.time`."""
+    """``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to leave."""
 
-    def __init__(self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random) -> None:
+    def __init__(
+        self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
+    ) -> None:
         self.who = who
         self.wall_offset = wall_offset
-        self.membership = mb.Membership(who.peer, who.token, who.name, who.tracker, rng)
+        self.membership = mb.Membership(who.peer, who.token, who.name, who.tracker, rng, away)
         self.follower = ro.RosterFollower(who.peer)
         self.lookups = lk.Lookups(who.peer, rng)
         self.jobs = JobBook()
@@ -97,7 +98,7 @@ class AgentCore:
         self.gets = Gets(self.catalogue, self.jobs)
         self.children = Children()
         self.uploads = UploadTotals()
-        self.serving = True
+        self.serving = not away
         self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, self.catalogue, self.shares)
         self._api = AgentApi(self)
 
@@ -161,8 +162,7 @@ class AgentCore:
             wishes.append(ToPieceServer(answer))
             if fresh:
                 self.uploads.new_run()
-                state = ShareState(self.who.instance, self.catalogue.shared_items(), self.serving)
-                wishes.append(ToPieceServer(state))
+                wishes += self.catalogue.share_state(self.who.instance, self.serving)
             if message.port:
                 wishes += self.membership.set_endpoint(advertised(self.who.advertise, message.port), now)
         elif message.role == "downloader":
@@ -252,6 +252,9 @@ class AgentCore:
 
     def _withdraw(self, wish: Withdraw, now: float) -> list[Any]:
         self.shares.changing(wish.digest)
+        wanted = self.gets.entry(wish.digest)
+        if wanted is not None:
+            return list(self.membership.set_entry(wanted, now))
         return list(self.membership.remove_entry(wish.digest, now))
 
     def _report_transfer(self, wish: ReportTransfer, now: float) -> list[Any]:

@@ -127,6 +127,12 @@ class ReplyApi(Struct, frozen=True):
     reply: ApiReply
 
 
+class KeepAway(Struct, frozen=True):
+    """Remember, for another run of the agent, whether the peer is out of the network by request."""
+
+    away: bool
+
+
 class Subscribe(Struct, frozen=True):
     """Follow the roster published at ``endpoint``, and no other."""
 
@@ -152,6 +158,7 @@ Outer = (
     | CheckItem
     | ScanShares
     | ReplyApi
+    | KeepAway
     | Subscribe
     | Stop
 )

@@ -10,12 +10,19 @@ from collections.abc import Iterable
 
 from node.agent_effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
 from node.library import LibraryItem
-from node.local_messages import ShareAdd, SharedItem, ShareRemove
+from node.local_messages import LOCAL_BYTES_MAX, ShareAdd, SharedItem, ShareRemove, ShareState
 from protocol.link import Link, format_link
 from protocol.messages import Entry
 
+STATE_BYTES_MAX = LOCAL_BYTES_MAX // 4
+"""Of the items in one `ShareState`: the last may be a tree of a million files, 16 MB of stamps."""
+ITEM_BYTES = 1_024
+"""About what an item takes besides its stamps."""
+
 
 class Catalogue:
+    """``items`` are the library's."""
+
     def __init__(self, items: Iterable[LibraryItem]) -> None:
         self._items: dict[str, LibraryItem] = {}
         self._paths: dict[str, dict[str, None]] = {}
@@ -44,9 +51,15 @@ class Catalogue:
         """Say everything to a tracker that has not been told anything."""
         return [Announce(entry_of(item)) for item in self._served()]
 
-    def shared_items(self) -> list[SharedItem]:
-        """What a new piece server has to be told."""
-        return [shared_of(item) for item in self._served()]
+    def share_state(self, instance: int, serving: bool) -> list[Wish]:
+        """All that a new piece server has to be told: one `ShareState`, and what does not fit into it."""
+        items = [shared_of(item) for item in self._served()]
+        size, fit = 0, 0
+        while fit < len(items) and size < STATE_BYTES_MAX:
+            size += len(items[fit].stamps) + ITEM_BYTES
+            fit += 1
+        state = ToPieceServer(ShareState(instance, items[:fit], serving))
+        return [state, *(ToPieceServer(ShareAdd(item)) for item in items[fit:])]
 
     def add(self, item: LibraryItem) -> list[Wish]:
         """Share ``item``, in place of what was at its path."""

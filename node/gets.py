@@ -130,6 +130,13 @@ class Gets:
                 wishes += [ToDownloader(CancelFetch(job.digest)), *self._drop(job.digest)]
         return wishes if found else None
 
+    def entry(self, digest: str) -> Entry | None:
+        """What this peer's list says of ``digest`` because it is being downloaded."""
+        download = self._downloads.get(digest)
+        if download is None:
+            return None
+        return Entry(download.digest, download.manifest, download.name, download.length, "requesting")
+
     def fetches(self) -> list[Wish]:
         """All that a new downloader has to be told."""
         return [ToDownloader(_fetch(download)) for download in self._downloads.values()]
@@ -294,7 +301,8 @@ class Gets:
         """Say that ``download`` is wanted. Content this peer has elsewhere may come from its own piece server."""
         if self._catalogue.with_digest(download.digest) is not None:
             return [WantSources(download.digest, own_too=True)]
-        entry = Entry(download.digest, download.manifest, download.name, download.length, "requesting")
+        entry = self.entry(download.digest)
+        assert entry is not None
         report = ReportTransfer(download.digest, "requesting")
         return [Announce(entry), report, WantSources(download.digest, own_too=False)]
 

@@ -107,10 +107,12 @@ class _Open:
 
 
 class Membership:
-    """State machine of one peer towards one tracker."""
+    """State machine of one peer towards one tracker. ``away``: out by request from the start, until `join`."""
 
-    def __init__(self, peer: str, token: bytes, name: str, tracker: str, rng: random.Random) -> None:
-        self.state = State.OUT
+    def __init__(
+        self, peer: str, token: bytes, name: str, tracker: str, rng: random.Random, away: bool = False
+    ) -> None:
+        self.state = State.LEFT if away else State.OUT
         self.list = AnnouncedList()
         self.load = 0
         self.epoch = 0
@@ -119,7 +121,7 @@ class Membership:
         self.problem = ""
         self._peer, self._token, self._name, self._tracker, self._rng = peer, token, name, tracker, rng
         self._own_endpoint = ""
-        self._wanted_in = True
+        self._wanted_in = not away
         self._been_member = False
         self._next_id = 1
         self._open: dict[Slot, _Open] = {}

@@ -75,6 +75,7 @@ class ForegroundPeer:
         data_dir = self._settings.data_path
         self._resources.enter_context(DataDirLock(data_dir))
         load_identity(data_dir)
+        remove_runtime_dir(data_dir)  # what a killed peer left; the lock says that it is nobody's
         runtime_dir = make_runtime_dir(data_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
         self._supervisor = Supervisor(child_specs(self._settings, runtime_dir))

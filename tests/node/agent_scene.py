@@ -58,7 +58,9 @@ def item(number: int, path: str = "", origin: Any = "shared") -> LibraryItem:
 class Scene:
     """``reachable`` False: the tracker answers nothing. ``listed`` is what the registrar was told by this peer."""
 
-    def __init__(self, items: Iterable[LibraryItem] = (), downloads: Iterable[DownloadJob] = ()) -> None:
+    def __init__(
+        self, items: Iterable[LibraryItem] = (), downloads: Iterable[DownloadJob] = (), away: bool = False
+    ) -> None:
         terms = AgentTerms(
             peer="me",
             token=b"t" * 32,
@@ -71,7 +73,7 @@ class Scene:
             instance=1,
             pid=10,
         )
-        self.core = AgentCore(terms, items, WALL, random.Random(1))
+        self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0
         self.reachable = True
         self.settling = False

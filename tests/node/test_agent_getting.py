@@ -20,6 +20,7 @@ from node.local_messages import (
     ApiRemove,
     ApiStop,
     CancelFetch,
+    ContentChanged,
     DownloadFailed,
     DownloadFinished,
     DownloadReport,
@@ -219,6 +220,13 @@ def test_content_this_peer_has_elsewhere_may_come_from_itself() -> None:
     scene.play(scene.core.child_says(DownloadStarted(digest(1), "/s", digest(1_001), NAME, 100), scene.now))
     scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "full"), scene.now))
     assert scene.listed[digest(1)].holding == "whole"
+
+
+def test_removing_an_item_keeps_its_download_announced() -> None:
+    scene = with_source(1)
+    scene.ask(get(digest(1), "/out"))
+    scene.play(scene.core.child_says(ContentChanged(digest(1), "it grew"), scene.now))
+    assert scene.listed[digest(1)].holding == "requesting"
 
 
 def test_the_roster_makes_newcomers_and_losses_known_at_once() -> None:

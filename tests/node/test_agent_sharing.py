@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from node.agent_effects import CancelHash, ForgetItem, HashPath, ReplyApi, SaveItem, ScanShares, ToPieceServer
+from node.agent_effects import CancelHash, ForgetItem, HashPath, KeepAway, ReplyApi, SaveItem, ScanShares, ToPieceServer
 from node.folders import Listing
 from node.local_messages import (
     ApiAccepted,
@@ -253,6 +254,38 @@ def test_a_piece_server_on_another_port_means_joining_again() -> None:
     scene.listed.clear()
     scene.hello("piece_server", 6, 10)
     assert list(scene.listed) == [digest(1)]
+
+
+def test_a_restarted_agent_stays_out_of_the_network_until_it_is_to_join() -> None:
+    scene = Scene([item(1)], away=True)
+    scene.hello("piece_server", 5, 9)
+    (state,) = scene.told(ToPieceServer, ShareState)
+    assert not state.serving
+    assert (scene.listed, scene.status().network) == ({}, "left")
+    scene.ask(ApiJoin(1))
+    assert scene.took(KeepAway) == [KeepAway(False)]
+    assert list(scene.listed) == [digest(1)]
+
+
+def test_joining_overtakes_a_leave_that_is_not_acknowledged() -> None:
+    scene = Scene([item(1)]).up()
+    scene.reachable = False
+    scene.ask(ApiLeave(1))
+    assert scene.took(KeepAway) == [KeepAway(True)]
+    scene.ask(ApiJoin(2))
+    assert [effect.reply.id for effect in scene.took(ReplyApi)] == [1, 2]
+    scene.reachable = True
+    scene.pass_time(10)
+    assert list(scene.listed) == [digest(1)]
+
+
+def test_what_does_not_fit_one_message_to_the_piece_server_follows_it() -> None:
+    wide = [msgspec.structs.replace(item(number), stamps=bytes(9_000_000)) for number in range(4)]
+    scene = Scene(wide)
+    scene.hello("piece_server", 5, 9)
+    (state,) = scene.told(ToPieceServer, ShareState)
+    assert len(state.items) == 2
+    assert [added.item.digest for added in scene.told(ToPieceServer, ShareAdd)] == [digest(2), digest(3)]
 
 
 @pytest.mark.parametrize("reachable", [True, False])
