@@ -135,7 +135,9 @@ class StatusText(msgspec.Struct, frozen=True):
 
 def status_text(report: StatusReport) -> StatusText:
     """What ``status`` tells a person."""
-    received = sum(job.download.received_bytes for job in report.jobs if job.download)
+    # Several jobs may follow one download: it counts once.
+    reports = [job.download for job in report.jobs if job.download is not None]
+    received = sum(bytes_ for _digest, bytes_ in {(found.digest, found.received_bytes) for found in reports})
     network = f"{report.network}, {trouble(report) or report.tracker}"
     uploading = sum(item.sessions for item in report.shared)
     facts = [
