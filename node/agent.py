@@ -299,7 +299,7 @@ def main(settings: AgentSettings, loop: Loop) -> int:
         finally:
             agent.close()
     finally:
-        context.term()
+        context.destroy(0)  # unlike term(), ends even if the agent could not open all it needs
     return 0
 
 

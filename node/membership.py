@@ -41,7 +41,7 @@ from protocol.messages import (
 
 BACKOFF_FACTOR = 1.5
 REPEAT_SECONDS_MAX = 10.0
-REFUSED_RETRY_SECONDS = 60.0
+REFUSED_RETRY_SECONDS = 30.0
 """A refusal that only a person can mend is tried again this often."""
 ERROR_RETRY_SECONDS = 5.0
 LEAVE_SECONDS = 2.0
@@ -170,7 +170,7 @@ class Membership:
         self._wanted_in = False
         if self.state is State.LEAVING:
             return []
-        if self.state in (State.OUT, State.LEFT):
+        if self.state in (State.OUT, State.REFUSED, State.LEFT):
             self._become(State.LEFT)
             return [Departed(True)]
         self._become(State.LEAVING)
