@@ -103,7 +103,7 @@ def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) ->
 def _carry_out(state: State, plan: Plan) -> None:
     """Run ``plan`` and end the command with its exit code."""
     quiet = state.options.quiet
-    foreground = False
+    foreground = True  # until a running peer is found, nothing goes on without this command
     code = INTERRUPTED
     try:
         with any_peer(state.options, state.services) as session:
