@@ -28,7 +28,7 @@ from node.api import ApiServer
 from node.child_links import ChildLinks
 from node.config import AgentSettings
 from node.dialled import Dialled
-from node.identity import load_identity
+from node.identity import RunningMark, load_identity
 from node.library import Library
 from node.local_messages import ApiRequest, ChildToAgent
 from node.workers import Workers
@@ -109,6 +109,7 @@ class Agent:
             return
         loop = Loop()
         self._registrar.attach(loop)
+        loop.add(self._api.socket, self._api.receive)
         self._perform(self._core.leave(loop.now()))
 
         def tick(now: float) -> float | None:
@@ -290,6 +291,7 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
 
 def main(settings: AgentSettings, loop: Loop) -> int:
     """Run until the loop is stopped, by the supervisor or because the command line said stop."""
+    mark = RunningMark(Path(settings.data_dir))
     context = open_context()
     try:
         agent = Agent(settings, loop, context)
@@ -300,6 +302,7 @@ def main(settings: AgentSettings, loop: Loop) -> int:
             agent.close()
     finally:
         context.destroy(0)  # unlike term(), ends even if the agent could not open all it needs
+        mark.release()
     return 0
 
 

@@ -17,6 +17,8 @@ from transport.runtime_dir import ipc_endpoint, runtime_dir
 from transport.sockets import Role, connect, open_context, open_socket
 
 REQUEST_SECONDS = 10.0
+LOOK_SECONDS = 0.5
+"""While there is no reply, it is made sure this often that there still is a peer."""
 
 
 class ApiClient:
@@ -25,7 +27,8 @@ class ApiClient:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         directory = runtime_dir(data_dir)
-        _check_listening(directory / API_SOCKET, data_dir)
+        self._path = directory / API_SOCKET
+        _check_listening(self._path, data_dir)
         self._decoder: Decoder[ApiReply] = Decoder(ApiReply, LOCAL_BYTES_MAX)
         self._context = open_context()
         self._socket = open_socket(self._context, Role.LOCAL_DEALER)
@@ -36,8 +39,9 @@ class ApiClient:
         self._socket.send(encode(message, LOCAL_BYTES_MAX))
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
-            if not self._socket.poll(int(left * 1_000) + 1, zmq.POLLIN):
-                break
+            if not self._socket.poll(int(min(left, LOOK_SECONDS) * 1_000) + 1, zmq.POLLIN):
+                _check_listening(self._path, self._data_dir)
+                continue
             reply = self._decoder.decode(self._socket.recv())
             if reply.id == message.id:
                 return reply

@@ -1,7 +1,8 @@
 """Who this peer is, and that nobody else is it at the same time.
 
 The peer id and the token that proves it are minted at the first start and kept in the data directory, readable
-by their owner only. `DataDirLock` keeps a second peer out of a data directory; the supervisor holds it.
+by their owner only. `DataDirLock` keeps a second peer out of a data directory; the supervisor holds it. Its processes
+hold a `RunningMark`, because those of a supervisor that was killed outlive it for a moment.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +22,10 @@ from protocol.messages import PeerId, Token
 
 IDENTITY_NAME = "identity.json"
 LOCK_NAME = "peer.lock"
+MARK_NAME = "running.lock"
+LAST_RUN_SECONDS = 6.0
+"""Longer than a process takes to leave the network and end."""
+POLL_SECONDS = 0.02
 ID_BYTES = 16
 SECRET_BYTES = 32
 
@@ -66,12 +73,7 @@ class DataDirLock:
     """Exclusive use of ``data_dir`` by this process, for as long as it lives or until `release`."""
 
     def __init__(self, data_dir: Path) -> None:
-        path = data_dir / LOCK_NAME
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b", buffering=0)
-        except OSError as error:
-            raise DiskError(f"cannot use data directory {data_dir}: {error.strerror}") from error
+        self._file = _open_lock(data_dir / LOCK_NAME)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -95,3 +97,37 @@ class DataDirLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class RunningMark:
+    """Held by each process of a peer while it runs."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._file = _open_lock(data_dir / MARK_NAME)
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        self._file.close()
+
+
+def await_last_run(data_dir: Path, patience: float = LAST_RUN_SECONDS) -> None:
+    """Wait until no process holds the mark; only a killed supervisor leaves any. `UsageError` if they do not end."""
+    deadline = time.monotonic() + patience
+    with _open_lock(data_dir / MARK_NAME) as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UsageError(f"processes of an earlier peer on {data_dir} still run; end them first") from None
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+
+def _open_lock(path: Path) -> FileIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+b", buffering=0)
+    except OSError as error:
+        raise DiskError(f"cannot use data directory {path.parent}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from node.config import AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
-from node.identity import DataDirLock, load_identity
+from node.identity import DataDirLock, await_last_run, load_identity
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
@@ -74,6 +74,7 @@ class ForegroundPeer:
         """Everything but the processes."""
         data_dir = self._settings.data_path
         self._resources.enter_context(DataDirLock(data_dir))
+        await_last_run(data_dir)
         load_identity(data_dir)
         remove_runtime_dir(data_dir)  # what a killed peer left; the lock says that it is nobody's
         runtime_dir = make_runtime_dir(data_dir)

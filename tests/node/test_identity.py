@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
 from node.endpoints import advertised, host_of, with_host
-from node.identity import IDENTITY_NAME, DataDirLock, load_identity
+from node.identity import IDENTITY_NAME, DataDirLock, RunningMark, await_last_run, load_identity
 from protocol.errors import DiskError, UsageError
 
 
@@ -33,6 +34,22 @@ def test_one_peer_a_data_directory(tmp_path: Path) -> None:
     assert f"in use by the peer with pid {os.getpid()}" in str(caught.value)
     assert "--data-dir" in str(caught.value)
     DataDirLock(tmp_path).release()
+
+
+def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path) -> None:
+    await_last_run(tmp_path, 0.0)
+    marks = [RunningMark(tmp_path), RunningMark(tmp_path)]
+    with pytest.raises(UsageError, match="still run"):
+        await_last_run(tmp_path, 0.0)
+
+    def end() -> None:
+        for mark in marks:
+            mark.release()
+
+    timer = threading.Timer(0.05, end)
+    timer.start()
+    await_last_run(tmp_path, 10.0)
+    timer.join()
 
 
 @pytest.mark.parametrize(

@@ -272,6 +272,13 @@ def test_a_lasting_refusal_is_said_once_and_tried_slowly(code: str) -> None:
     assert peer.receive(Error(again.id, code, "no"), 80.0) == []
 
 
+def test_a_refused_peer_has_nothing_to_leave() -> None:
+    peer = new_member()
+    join = only(peer.set_endpoint("tcp://*:9", 0.0))
+    peer.receive(Error(join.id, "wrong_token", "no"), 0.1)
+    assert peer.leave(1.0) == [Departed(True)]
+
+
 def test_a_passing_refusal_is_tried_again_soon() -> None:
     peer = new_member()
     join = only(peer.set_endpoint("tcp://*:9", 0.0))
