@@ -13,7 +13,7 @@ from node.api import API_SOCKET
 from node.local_messages import LOCAL_BYTES_MAX, ApiReply, ApiRequest
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
-from transport.runtime_dir import ipc_endpoint, runtime_dir
+from transport.runtime_dir import find_runtime_dir, ipc_endpoint
 from transport.sockets import Role, connect, open_context, open_socket
 
 REQUEST_SECONDS = 10.0
@@ -26,7 +26,7 @@ class ApiClient:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        directory = runtime_dir(data_dir)
+        directory = find_runtime_dir(data_dir)
         self._path = directory / API_SOCKET
         _check_listening(self._path, data_dir)
         self._decoder: Decoder[ApiReply] = Decoder(ApiReply, LOCAL_BYTES_MAX)

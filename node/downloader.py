@@ -15,11 +15,11 @@ from pathlib import Path
 from random import Random
 
 import zmq
-from service.child import run_child
 
 from node.config import DownloaderSettings
 from node.fetch_job import FetchJob
 from node.fetch_links import FetchLinks
+from node.identity import RunningMark
 from node.job_context import JobContext
 from node.journal import Journal
 from node.local_messages import (
@@ -38,6 +38,7 @@ from node.workers import Workers
 from protocol.codec import Decoder, encode
 from protocol.limits import UNDER_WAY_BYTES_MAX
 from protocol.messages import Message
+from service.child import run_child
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, connect, drain, open_context, open_socket, send_or_drop
@@ -196,6 +197,7 @@ def _dial(context: zmq.Context[zmq.Socket[bytes]], runtime_dir: str, name: str) 
 
 def main(settings: DownloaderSettings, loop: Loop) -> int:
     """Run until the loop is stopped."""
+    mark = RunningMark(Path(settings.data_dir))
     context = open_context()
     downloader = Downloader(settings, loop, context)
     try:
@@ -203,6 +205,7 @@ def main(settings: DownloaderSettings, loop: Loop) -> int:
     finally:
         downloader.close()
         context.term()
+        mark.release()
     return 0
 
 

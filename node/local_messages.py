@@ -372,8 +372,8 @@ class SharedStatus(Struct, frozen=True):
 
 
 class StatusReport(Message, frozen=True):
-    """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``: why
-    the tracker refuses this peer, empty when it does not."""
+    """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
+    says why the tracker refuses this peer; empty when it does not."""
 
     id: int
     peer: str

@@ -11,7 +11,7 @@ from node.config import AgentSettings, DownloaderSettings, PeerSettings, PieceSe
 from node.identity import DataDirLock, await_last_run, load_identity
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
-from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
+from transport.runtime_dir import make_runtime_dir, point_to_runtime_dir, remove_runtime_dir
 
 
 def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
@@ -78,6 +78,7 @@ class ForegroundPeer:
         load_identity(data_dir)
         remove_runtime_dir(data_dir)  # what a killed peer left; the lock says that it is nobody's
         runtime_dir = make_runtime_dir(data_dir)
+        point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
         self._supervisor = Supervisor(child_specs(self._settings, runtime_dir))
 

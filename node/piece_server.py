@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
-from service.child import run_child
 
 from node.config import PieceServerSettings
 from node.content import ContentChangedError
+from node.identity import RunningMark
 from node.local_messages import (
     LOCAL_BYTES_MAX,
     AgentToPieceServer,
@@ -41,6 +41,7 @@ from protocol.digest import short
 from protocol.errors import DiskError, NetworkError, ProtocolError, SeedError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Test
+from service.child import run_child
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, connect, drain, open_context, open_socket, send_or_drop
@@ -272,6 +273,7 @@ def bind_kept(socket: zmq.Socket[bytes], listen: str, kept: Path) -> int:
 
 def main(settings: PieceServerSettings, loop: Loop) -> int:
     """Run until the loop is stopped."""
+    mark = RunningMark(Path(settings.data_dir))
     context = open_context()
     server = PieceServer(settings, loop, context)
     log.info("serving pieces on port %d", server.port)
@@ -280,6 +282,7 @@ def main(settings: PieceServerSettings, loop: Loop) -> int:
     finally:
         server.close()
         context.term()
+        mark.release()
     return 0
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from protocol.errors import ConfigError
 from protocol.limits import IPC_PATH_BYTES_MAX
-from transport.sockets import IPC_SCHEME
+
+IPC_SCHEME = "ipc://"
+POINTER_NAME = "sockets"
 
 
 def runtime_dir(data_dir: Path) -> Path:
@@ -46,6 +48,27 @@ def remove_runtime_dir(data_dir: Path) -> None:
     for entry in path.iterdir():
         entry.unlink(missing_ok=True)
     path.rmdir()
+
+
+def point_to_runtime_dir(data_dir: Path, path: Path) -> None:
+    """Leave a link to ``path`` in the data directory, for whoever has another environment than the peer: a shell
+    need not have the XDG_RUNTIME_DIR or TMPDIR of the service manager. Raises `ConfigError` when it cannot be made.
+    """
+    fresh = data_dir / f"{POINTER_NAME}.new"
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(path)
+        fresh.replace(data_dir / POINTER_NAME)
+    except OSError as error:
+        raise ConfigError(f"{fresh}: cannot be created: {error.strerror}") from None
+
+
+def find_runtime_dir(data_dir: Path) -> Path:
+    """The runtime directory of the peer that runs on ``data_dir``, or of the last that did."""
+    try:
+        return (data_dir / POINTER_NAME).readlink()
+    except OSError:
+        return runtime_dir(data_dir)
 
 
 def ipc_endpoint(directory: Path, name: str) -> str:

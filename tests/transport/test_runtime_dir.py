@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import ConfigError
-from transport.runtime_dir import ipc_endpoint, make_runtime_dir, remove_runtime_dir, runtime_dir
+from transport.runtime_dir import (
+    find_runtime_dir,
+    ipc_endpoint,
+    make_runtime_dir,
+    point_to_runtime_dir,
+    remove_runtime_dir,
+    runtime_dir,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +66,16 @@ def test_removed_with_its_sockets(tmp_path: Path) -> None:
     remove_runtime_dir(tmp_path)
     assert not path.exists()
     remove_runtime_dir(tmp_path)
+
+
+def test_found_from_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_runtime_dir(tmp_path)
+    assert find_runtime_dir(tmp_path) == path
+    point_to_runtime_dir(tmp_path, path)
+    point_to_runtime_dir(tmp_path, path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    assert runtime_dir(tmp_path) != path
+    assert find_runtime_dir(tmp_path) == path
 
 
 def test_a_link_or_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
