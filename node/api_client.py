@@ -9,7 +9,7 @@ from types import TracebackType
 
 import zmq
 
-from node.api import API_SOCKET
+from node.agent.api_server import API_SOCKET
 from node.local_messages import LOCAL_BYTES_MAX, ApiReply, ApiRequest
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError

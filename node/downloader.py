@@ -17,11 +17,11 @@ from random import Random
 import zmq
 
 from node.config import DownloaderSettings
+from node.disk.journal import Journal
 from node.fetch_job import FetchJob
 from node.fetch_links import FetchLinks
 from node.identity import RunningMark
 from node.job_context import JobContext
-from node.journal import Journal
 from node.local_messages import (
     LOCAL_BYTES_MAX,
     AgentToDownloader,

@@ -23,7 +23,8 @@ from typing import Any
 import zmq
 
 from node import job_work
-from node.disk_errors import NoSpaceError
+from node.disk.errors import NoSpaceError
+from node.disk.piece_work import verify_and_write
 from node.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.job_context import JobContext
 from node.job_report import source_reports, waiting_for
@@ -41,7 +42,6 @@ from node.local_messages import (
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
 from node.manifest_fetch import GotManifest, ManifestFetch, NoManifest
-from node.piece_work import verify_and_write
 from node.progress import RateMeter
 from node.source import Banned, Connect, Disconnect, Send
 from protocol.digest import short

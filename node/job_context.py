@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from node.disk.journal import Journal
 from node.fetch_links import FetchLinks
-from node.journal import Journal
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.messages import Message

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.existing import existing_matches
-from node.journal import Journal
-from node.piece_work import check_pieces, whole_digest
-from node.seed_store import load_seed, store_seed
-from node.stamps import take_stamps
-from node.storage import Partial
+from node.disk.existing import existing_matches
+from node.disk.journal import Journal
+from node.disk.piece_work import check_pieces, whole_digest
+from node.disk.seed_store import load_seed, store_seed
+from node.disk.stamps import take_stamps
+from node.disk.storage import Partial
 from protocol.bitfield import Bitfield
 from protocol.digest import short
 from protocol.errors import DiskError, VerificationError

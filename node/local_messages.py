@@ -35,7 +35,7 @@ class Hello(Message, frozen=True):
 
 class SharedItem(Struct, frozen=True):
     """Whole content to serve. ``seed_path`` is a file with the canonical manifest, ``root`` the file or directory
-    of the content, ``stamps`` its `node.library` stamps when it was hashed: content that no longer has them is
+    of the content, ``stamps`` its `node.agent.library` stamps when it was hashed: content that no longer has them is
     not served."""
 
     digest: str

@@ -15,7 +15,7 @@ from pathlib import Path
 import zmq
 
 from node.config import PieceServerSettings
-from node.content import ContentChangedError
+from node.disk.content import ContentChangedError
 from node.identity import RunningMark
 from node.local_messages import (
     LOCAL_BYTES_MAX,

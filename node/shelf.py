@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.content import Content
+from node.disk.content import Content
+from node.disk.seed_store import load_seed
 from node.local_messages import Serve, SharedItem
-from node.seed_store import load_seed
 from protocol.bitfield import Bitfield
 from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import Manifest

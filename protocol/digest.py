@@ -1,6 +1,6 @@
 """Digests: the hash algorithms of the system and how a digest is written, ``algorithm:hex`` (PROTOCOL.md, section 3).
 
-Content, its pieces and its manifest are all digested with the same algorithm. Reading files is `node.hashing`.
+Content, its pieces and its manifest are all digested with the same algorithm. Reading files is `node.disk.hashing`.
 """
 
 from __future__ import annotations

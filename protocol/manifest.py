@@ -2,7 +2,7 @@
 
 Swarms are keyed by the content digest; the digest of the canonical encoding, the manifest digest, pins the piece
 table and the paths, so a peer can substitute neither. A decoded `Manifest` has been checked in full. Other ways to
-write a seed down are in `seed_formats`; where the bytes of a piece lie on disk is `node.layout`.
+write a seed down are in `seed_formats`; where the bytes of a piece lie on disk is `node.disk.layout`.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ PURE = (
         "node.download",
         "node.uploads",
         "node.rate_limit",
-        "node.membership",
-        "node.layout",
+        "node.agent.membership",
+        "node.disk.layout",
     ),
 )
 """Pure besides all of ``protocol`` and every module whose docstring says "Pure"."""
@@ -49,7 +49,7 @@ IMPURE = {
 ALLOWED_NAMES = {("pathlib", "PurePath"), ("pathlib", "PurePosixPath")}
 IMPURE_BUILTINS = {"open", "print", "input"}
 
-CHILDREN = ("node.agent", "node.piece_server", "node.downloader", "broker.registrar", "broker.lookup")
+CHILDREN = ("node.agent.__main__", "node.piece_server", "node.downloader", "broker.registrar", "broker.lookup")
 HEAVY = {"rich", "click", "psutil", "yaml"}
 
 

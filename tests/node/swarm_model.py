@@ -1,48 +1,58 @@
 """A small swarm of the real pure cores under virtual time: hosts with one uplink each, messages with a delay.
 
 For tests of `node.uploads` and `node.download` together. Connections are in order and whole; a host that dies breaks
-its connections, and what was in them is lost.
+its connections, and what was in them is lost. A host can be made to lie, to claim what it has not, to freeze, to
+lose its mind about sessions, or to withdraw everything; each by a method or attribute named for it.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from random import Random
 
 from node.download import Completed, Download, Gained, Write
 from node.rate_limit import Budget
-from node.source import Connect, Disconnect, Send
+from node.source import Banned, Connect, Disconnect, Send
 from node.uploads import Reply, SendPiece, Uploads
 from protocol.bitfield import Bitfield
 from protocol.limits import UNDER_WAY_BYTES_MAX
-from protocol.messages import GetManifest, Piece, SeederEntry
+from protocol.messages import GetManifest, Piece, PieceServerRequest, Refuse, SeederEntry, Status, Want
 
 DIGEST = "blake3:" + "ab" * 32
 PIECE_BYTES = 1_000
 """Small on purpose: with a rate of 1,000 bytes a second a piece takes a second."""
+STUCK_TURNS = 100
+"""Turns of the loop at one moment after which somebody is taken to be busy for nothing."""
 
 
 class Host:
-    """One peer: its uploads, and its download unless it started with everything."""
+    """One peer: its uploads, and its download unless it started with everything. ``lies`` are pieces it sends
+    garbled, ``claims_all`` makes it tell everybody that it is complete."""
 
     def __init__(self, world: World, name: str, whole: bool, slots: int) -> None:
         self.world = world
         self.name = name
         self.alive = True
+        self.frozen_until = 0.0
+        self.piece_seconds = world.piece_seconds
         self.uplink_free_at = 0.0
         self.lies: set[int] = set()
+        self.claims_all = False
         self.sent_pieces = 0
         self.completed_at: float | None = None
-        self.uploads = Uploads(slots, 0, 0.0)
+        self.uploads = Uploads(slots, 0, world.now)
         self.routes: dict[bytes, tuple[Host, int]] = {}
         self.links: dict[int, Host] = {}
+        self.clear_at: dict[bytes, float] = {}
+        """When the last of what was sent to a route arrives."""
         have = Bitfield.full_of(world.pieces) if whole else Bitfield(world.pieces)
         self.uploads.serve(DIGEST, have.copy(), world.length, PIECE_BYTES)
         self.download: Download | None = None
         if not whole:
-            budget = Budget(UNDER_WAY_BYTES_MAX, 0, 0.0)
+            budget = Budget(UNDER_WAY_BYTES_MAX, 0, world.now)
             rng = Random(world.rng.random())
             self.download = Download(DIGEST, world.length, PIECE_BYTES, have, budget, count(1), rng)
 
@@ -51,6 +61,10 @@ class Host:
 
     def route_of(self, session: int) -> bytes:
         return f"{self.name}/{session}".encode()
+
+    @property
+    def done(self) -> bool:
+        return self.download is None or self.completed_at is not None
 
     # --- effects -----------------------------------------------------------------------------------------
 
@@ -64,9 +78,9 @@ class Host:
             elif isinstance(effect, Send):
                 other = self.links.get(effect.session)
                 if other is not None:
+                    world.count(effect.message)
                     world.later(world.delay, self.deliver_request, other, effect)
             elif isinstance(effect, Gained):
-                assert effect.piece not in self.lies
                 self.perform_uploads(self.uploads.held(DIGEST, [effect.piece], world.now))
             elif isinstance(effect, Completed):
                 self.completed_at = world.now
@@ -84,60 +98,107 @@ class Host:
 
     def connected(self, session: int) -> None:
         assert self.download is not None
-        self.perform_download(self.download.connected(session, self.world.now))
+        if self.alive:
+            self.perform_download(self.download.connected(session, self.world.now))
 
     def lost(self, session: int) -> None:
         assert self.download is not None
-        self.links.pop(session, None)
-        self.perform_download(self.download.disconnected(session, self.world.now))
+        if self.alive:
+            self.links.pop(session, None)
+            self.perform_download(self.download.disconnected(session, self.world.now))
 
     def deliver_request(self, other: Host, effect: Send) -> None:
-        if other.alive:
-            assert not isinstance(effect.message, GetManifest)
-            other.perform_uploads(other.uploads.handle(self.route_of(effect.session), effect.message, self.world.now))
+        if not other.alive:
+            return
+        if other.frozen_until > self.world.now:
+            self.world.later(other.frozen_until - self.world.now, self.deliver_request, other, effect)
+            return
+        message: PieceServerRequest = effect.message
+        assert not isinstance(message, GetManifest)
+        other.perform_uploads(other.uploads.handle(self.route_of(effect.session), message, self.world.now))
 
     def perform_uploads(self, effects: Sequence[object]) -> None:
         world = self.world
         for effect in effects:
             if isinstance(effect, Reply):
-                world.later(world.delay, self.deliver_reply, effect.route, effect.message)
+                message = effect.message
+                world.count(message)
+                if isinstance(message, Status) and self.claims_all and message.state == "partial":
+                    message = Status(message.session, "complete", b"", 0)
+                world.later(self.arrival(effect.route, 0.0), self.deliver_reply, effect.route, message)
             elif isinstance(effect, SendPiece):
                 self.sent_pieces += 1
-                self.uplink_free_at = max(self.uplink_free_at, world.now) + world.piece_seconds
-                arrives = self.uplink_free_at - world.now + world.delay
-                world.later(arrives, self.deliver_piece, effect)
+                self.uplink_free_at = max(self.uplink_free_at, world.now) + self.piece_seconds
+                seconds = self.arrival(effect.route, self.uplink_free_at - world.now)
+                world.later(seconds, self.deliver_piece, effect)
+
+    def arrival(self, route: bytes, seconds: float) -> float:
+        """Seconds until something arrives that is ``seconds`` in the uplink: not before what was sent before it."""
+        moment = max(self.world.now + seconds + self.world.delay, self.clear_at.get(route, 0.0))
+        self.clear_at[route] = moment
+        return moment - self.world.now
+
+    def receiver_of(self, route: bytes) -> tuple[Download, Host, int] | None:
+        """Who listens at the other end of ``route``, if anybody does still."""
+        host, session = self.routes[route]
+        if not (self.alive and host.alive) or session not in host.links or host.download is None:
+            return None
+        return host.download, host, session
 
     def deliver_reply(self, route: bytes, message: object) -> None:
-        host, session = self.routes[route]
-        if self.alive and host.alive and session in host.links and host.download is not None:
-            host.perform_download(host.download.handle(session, message, self.world.now))  # type: ignore[arg-type]
+        found = self.receiver_of(route)
+        if found is None:
+            return
+        download, host, session = found
+        if host.frozen_until > self.world.now:
+            self.world.later(host.frozen_until - self.world.now, self.deliver_reply, route, message)
+            return
+        host.perform_download(download.handle(session, message, self.world.now))  # type: ignore[arg-type]
 
     def deliver_piece(self, effect: SendPiece) -> None:
-        host, session = self.routes[effect.route]
-        if not (self.alive and host.alive) or session not in host.links or host.download is None:
+        found = self.receiver_of(effect.route)
+        if found is None:
+            return
+        download, host, session = found
+        world = self.world
+        if host.frozen_until > world.now:
+            world.later(host.frozen_until - world.now, self.deliver_piece, effect)
             return
         header = Piece(session, effect.offer, effect.piece)
-        size = self.world.size(effect.piece)
-        effects = host.download.piece(session, header, size, self.world.now)
+        effects = download.piece(session, header, world.size(effect.piece), world.now)
         host.perform_download([effect for effect in effects if not isinstance(effect, Write)])
         if any(isinstance(effect, Write) for effect in effects):
-            good = effect.piece not in self.lies
-            host.perform_download(host.download.written(effect.piece, good, self.world.now))
+            good = effect.piece not in self.lies and effect.piece in self.true_bits()
+            host.perform_download(download.written(effect.piece, good, world.now))
+            assert good == (effect.piece in download.have), "what was written is what was verified"
+
+    def true_bits(self) -> Bitfield:
+        return self.download.have if self.download is not None else Bitfield.full_of(self.world.pieces)
 
 
 class World:
-    """Virtual time, and hosts named ``seed0``.. and ``peer0``..; ``delay`` is one way, in seconds."""
+    """Virtual time, and hosts named ``seed0``.. and ``peer0``..; ``delay`` is one way, in seconds, and a piece takes
+    ``piece_seconds`` on an uplink."""
 
     def __init__(
-        self, seeders: int, receivers: int, pieces: int, seed: int = 1, delay: float = 0.005, slots: int = 4
+        self,
+        seeders: int,
+        receivers: int,
+        pieces: int,
+        seed: int = 1,
+        delay: float = 0.005,
+        slots: int = 4,
+        piece_seconds: float = 1.0,
     ) -> None:
         self.now = 0.0
         self.delay = delay
+        self.slots = slots
         self.pieces = pieces
         self.length = pieces * PIECE_BYTES - PIECE_BYTES // 3 if pieces else 0
-        self.piece_seconds = 1.0
+        self.piece_seconds = piece_seconds
         self.rng = Random(seed)
         self.heard: list[tuple[str, object]] = []
+        self.messages: Counter[str] = Counter()
         self.order = count()
         self.heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self.hosts: dict[str, Host] = {}
@@ -152,17 +213,36 @@ class World:
     def later(self, seconds: float, call: Callable[..., None], *args: object) -> None:
         heapq.heappush(self.heap, (self.now + seconds, next(self.order), call, args))
 
+    def count(self, message: object) -> None:
+        """Note a message by its type; refusals by their reason, the pieces named in Wants too."""
+        self.messages[type(message).__name__] += 1
+        if isinstance(message, Refuse):
+            self.messages[f"Refuse {message.reason}"] += 1
+        if isinstance(message, Want):
+            self.messages["wanted"] += len(message.pieces)
+
+    # --- what happens ------------------------------------------------------------------------------------
+
     def start(self) -> None:
         """Every receiver learns of every other host."""
-        entries = [host.entry() for host in self.hosts.values()]
         for host in self.receivers():
-            assert host.download is not None
-            host.perform_download(host.download.start(self.now))
-            others = [entry for entry in entries if entry.peer != host.name]
-            host.perform_download(host.download.found(others, self.now))
+            self.start_host(host)
 
-    def receivers(self) -> list[Host]:
-        return [host for host in self.hosts.values() if host.download is not None]
+    def start_host(self, host: Host) -> None:
+        assert host.download is not None
+        others = [other.entry() for other in self.hosts.values() if other is not host]
+        host.perform_download(host.download.start(self.now))
+        host.perform_download(host.download.found(others, self.now))
+
+    def join(self, name: str) -> Host:
+        """A newcomer: it learns of everybody, and everybody of it."""
+        self.hosts[name] = newcomer = Host(self, name, False, self.slots)
+        for host in self.receivers():
+            if host.alive and host is not newcomer and not host.done:
+                assert host.download is not None
+                host.perform_download(host.download.found([newcomer.entry()], self.now))
+        self.start_host(newcomer)
+        return newcomer
 
     def kill(self, name: str) -> None:
         """The host is gone; whoever was connected to it notices after a delay."""
@@ -173,10 +253,32 @@ class World:
                 if other is dead and host.alive:
                     self.later(self.delay, host.lost, session)
 
-    def run(self, until: float, check: bool = True) -> None:
-        """Let time pass to ``until`` or to the moment every living receiver is done."""
-        while self.now < until and any(h.alive and h.completed_at is None for h in self.receivers()):
+    def break_connection(self, name: str, other: str) -> None:
+        """What is under way between a receiver and its source is lost; the receiver hears of it."""
+        host = self.hosts[name]
+        for session, source in list(host.links.items()):
+            if source.name == other:
+                del host.links[session]
+                self.later(self.delay, host.lost, session)
+
+    def leave(self, name: str) -> None:
+        """The roster tells that the host left: nobody goes back to it. It answers nobody either."""
+        gone = self.hosts[name]
+        gone.perform_uploads(gone.uploads.set_serving(False))
+        gone.alive = False
+        for host in self.receivers():
+            if host.alive and host is not gone and host.download is not None:
+                host.perform_download(host.download.peer_lost(name, self.now))
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def run(self, until: float, check: bool = True, all_done: bool = True) -> None:
+        """Let time pass to ``until``, or with ``all_done`` to the moment every living receiver is done."""
+        turns = 0
+        while self.now < until and not (all_done and self.everybody_done()):
             due = min([self.heap[0][0] if self.heap else until, self.next_deadline(), until])
+            turns = 0 if due > self.now else turns + 1
+            assert turns < STUCK_TURNS, f"time stands still at {self.now}"
             self.now = max(self.now, due)
             while self.heap and self.heap[0][0] <= self.now:
                 _, _, call, args = heapq.heappop(self.heap)
@@ -185,21 +287,46 @@ class World:
             if check:
                 self.check_invariants()
 
+    def everybody_done(self) -> bool:
+        return all(host.done for host in self.receivers() if host.alive)
+
+    def receivers(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.download is not None]
+
+    def living(self) -> list[Host]:
+        return [host for host in self.hosts.values() if host.alive and host.frozen_until <= self.now]
+
     def next_deadline(self) -> float:
         deadlines = [float("inf")]
         for host in self.hosts.values():
             if host.alive:
-                deadlines.append(host.uploads.next_deadline(self.now) or float("inf"))
+                due = [host.uploads.next_deadline(self.now)]
                 if host.download is not None:
-                    deadlines.append(host.download.next_deadline(self.now) or float("inf"))
+                    due.append(host.download.next_deadline(self.now))
+                deadlines += [max(moment, host.frozen_until) for moment in due if moment is not None]
         return min(deadlines)
 
     def tick(self) -> None:
-        for host in self.hosts.values():
-            if host.alive:
-                host.perform_uploads(host.uploads.tick(self.now))
-                if host.download is not None:
-                    host.perform_download(host.download.tick(self.now))
+        for host in self.living():
+            host.perform_uploads(host.uploads.tick(self.now))
+            if host.download is not None:
+                host.perform_download(host.download.tick(self.now))
+
+    # --- figures -----------------------------------------------------------------------------------------
+
+    def last(self) -> float:
+        """When the last living receiver was done; infinite when one is not."""
+        times = [float("inf") if h.completed_at is None else h.completed_at for h in self.receivers() if h.alive]
+        return max(times, default=0.0)
+
+    def received_ratio(self) -> float:
+        """Bytes of pieces that living receivers got, as a multiple of what they needed."""
+        receivers = [host.download for host in self.receivers() if host.alive and host.download is not None]
+        return sum(download.received_bytes for download in receivers) / (len(receivers) * self.length)
+
+    def banned(self) -> list[tuple[str, str]]:
+        """(who banned, who was banned)"""
+        return [(name, effect.peer) for name, effect in self.heard if isinstance(effect, Banned)]
 
     def check_invariants(self) -> None:
         for host in self.hosts.values():

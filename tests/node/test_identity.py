@@ -1,4 +1,4 @@
-"""`node.identity` and `node.endpoints`."""
+"""`node.identity` and `node.agent.endpoints`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node.endpoints import advertised, host_of, with_host
+from node.agent.endpoints import advertised, host_of, with_host
 from node.identity import IDENTITY_NAME, DataDirLock, RunningMark, await_last_run, load_identity
 from protocol.errors import DiskError, UsageError
 

@@ -1,0 +1,135 @@
+"""The file list this peer announces: its entries, its version, and what the tracker has not been told yet. Pure.
+
+Owns how a list and its changes are cut into messages that fit. When they are sent, repeated or started over is
+`node.agent.membership`'s.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec import Struct
+
+from protocol.limits import CONTROL_BYTES_MAX, ENTRIES_PAGE_COUNT, PEER_ID_BYTES_MAX, TOKEN_BYTES_MAX
+from protocol.messages import Entry, TransferState
+
+ENTRY_BYTES = 224
+"""One entry as msgpack without its name: field names 41, two digests 146, holding 11, length 9, and the rest."""
+ENVELOPE_BYTES = 512 + PEER_ID_BYTES_MAX + TOKEN_BYTES_MAX
+"""Everything of a `FileList` or `Update` that is no entry."""
+
+
+class Page(Struct, frozen=True):
+    """One page of a whole list."""
+
+    number: int
+    entries: list[Entry]
+    last: bool
+
+
+class Changes(Struct, frozen=True):
+    """List version ``base`` becomes ``version``."""
+
+    base: int
+    version: int
+    added: list[Entry]
+    removed: list[str]
+
+
+class TransferNews(Struct, frozen=True):
+    digest: str
+    state: TransferState
+
+
+class AnnouncedList:
+    """Entries by digest. ``version`` is the last one the tracker was told or is being told."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._entries: dict[str, Entry] = {}
+        self._news: deque[str | TransferNews] = deque()
+        self._snapshot: list[Entry] = []
+
+    def set(self, entry: Entry) -> bool:
+        """Add or replace an entry; False when it is there already, the same."""
+        if self._entries.get(entry.digest) == entry:
+            return False
+        self._entries[entry.digest] = entry
+        self._news.append(entry.digest)
+        return True
+
+    def remove(self, digest: str) -> bool:
+        if self._entries.pop(digest, None) is None:
+            return False
+        self._news.append(digest)
+        return True
+
+    def get(self, digest: str) -> Entry | None:
+        return self._entries.get(digest)
+
+    def report(self, digest: str, state: TransferState) -> None:
+        """Queue news of a transfer, behind the changes that came before it."""
+        self._news.append(TransferNews(digest, state))
+
+    def snapshot(self) -> None:
+        """Begin a whole list: what has changed so far is part of it, and needs no update of its own. News of a
+        transfer whose entry has gone since would bring it back."""
+        self._snapshot = list(self._entries.values())
+        owed = (news for news in self._news if isinstance(news, TransferNews))
+        self._news = deque(news for news in owed if news.state == "failed" or news.digest in self._entries)
+        self.version += 1
+
+    def snapshot_digests(self) -> tuple[str, ...]:
+        return tuple(entry.digest for entry in self._snapshot)
+
+    def page(self, number: int, offset: int) -> tuple[Page, int]:
+        """The page of the whole list that begins at entry ``offset``, and where the next one begins."""
+        end, room = offset, CONTROL_BYTES_MAX - ENVELOPE_BYTES
+        while end < len(self._snapshot) and end - offset < ENTRIES_PAGE_COUNT:
+            room -= _weight(self._snapshot[end])
+            if room < 0:
+                break
+            end += 1
+        return Page(number, self._snapshot[offset:end], end >= len(self._snapshot)), end
+
+    def next_news(self) -> Changes | TransferNews | None:
+        """Take what is to be said next; the caller repeats it until it is acknowledged."""
+        if not self._news:
+            return None
+        first = self._news[0]
+        if isinstance(first, TransferNews):
+            self._news.popleft()
+            return first
+        return self._take_changes()
+
+    def _take_changes(self) -> Changes:
+        added: dict[str, Entry] = {}
+        removed: dict[str, None] = {}
+        room = CONTROL_BYTES_MAX - ENVELOPE_BYTES
+        while self._news and len(added) + len(removed) < ENTRIES_PAGE_COUNT:
+            digest = self._news[0]
+            if isinstance(digest, TransferNews):
+                break
+            entry = self._entries.get(digest)
+            room -= ENTRY_BYTES if entry is None else _weight(entry)
+            if room < 0:
+                break
+            self._news.popleft()
+            if entry is None:
+                removed[digest] = None
+            else:
+                added[digest] = entry
+        base, self.version = self.version, self.version + 1
+        return Changes(base, self.version, list(added.values()), list(removed))
+
+    def report_again(self, news: TransferNews) -> None:
+        """It was taken, and nobody acknowledged it."""
+        self._news.appendleft(news)
+
+    def forget_news(self) -> None:
+        """Nothing is owed to a tracker that will be told the whole list when it is joined again."""
+        self._news.clear()
+
+
+def _weight(entry: Entry) -> int:
+    return ENTRY_BYTES + len(entry.name.encode())

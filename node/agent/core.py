@@ -1,0 +1,352 @@
+"""The agent without its sockets: every event goes in here, what is to be done comes out. Pure.
+
+Joins the cores beside it: `membership`, `roster` and `lookups` towards the tracker, `catalogue`, `shares` and `gets`
+for content. What one of them asks of another is carried out here; the rest is the shell's (`process`). The command
+line's requests are for `requests`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from node.agent import lookups as lk
+from node.agent import membership as mb
+from node.agent import roster as ro
+from node.agent.catalogue import Catalogue
+from node.agent.children import Children, UploadTotals
+from node.agent.effects import (
+    Announce,
+    FindTorrents,
+    Note,
+    Outer,
+    ReportTransfer,
+    Subscribe,
+    ToDownloader,
+    ToPieceServer,
+    UnwantSources,
+    WantSources,
+    Wish,
+    Withdraw,
+)
+from node.agent.endpoints import advertised
+from node.agent.folders import Listing
+from node.agent.gets import Gets
+from node.agent.jobs import JobBook
+from node.agent.library import DownloadJob, LibraryItem
+from node.agent.requests import AgentApi
+from node.agent.shares import Shares
+from node.agent.shares_watch import SharesWatch
+from node.local_messages import (
+    ApiRequest,
+    ChildToAgent,
+    ContentChanged,
+    DownloadFailed,
+    DownloadFinished,
+    DownloadReport,
+    DownloadStarted,
+    Hello,
+    NeedSources,
+    Pause,
+    SourceLost,
+    Sources,
+    UploadReport,
+)
+from protocol.link import Link
+from protocol.messages import LookupReply, RegistrarReply, Roster
+
+REFRESH_SPREAD_SECONDS = 1.0
+"""Peers that all missed the same event do not ask at the same moment."""
+
+Effect = Outer | mb.Send | lk.Dial | lk.Ask
+"""What the shell has to do."""
+
+
+class AgentTerms(Struct, frozen=True):
+    """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent."""
+
+    peer: str
+    token: bytes
+    name: str
+    tracker: str
+    advertise: str
+    algorithm: str
+    share: tuple[str, ...]
+    scan_seconds: float
+    instance: int
+    pid: int
+
+
+class AgentCore:
+    """``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to leave."""
+
+    def __init__(
+        self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
+    ) -> None:
+        self.who = who
+        self.wall_offset = wall_offset
+        self.membership = mb.Membership(who.peer, who.token, who.name, who.tracker, rng, away)
+        self.follower = ro.RosterFollower(who.peer)
+        self.lookups = lk.Lookups(who.peer, rng)
+        self.jobs = JobBook()
+        self.catalogue = Catalogue(items)
+        self.shares = Shares(self.catalogue, self.jobs)
+        self.gets = Gets(self.catalogue, self.jobs)
+        self.children = Children()
+        self.uploads = UploadTotals()
+        self.serving = not away
+        self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, self.catalogue, self.shares)
+        self._api = AgentApi(self)
+
+    # --- the start ---------------------------------------------------------------------------------------
+
+    def start(self, downloads: Iterable[DownloadJob], now: float) -> list[Effect]:
+        """Take up what the library knows."""
+        wishes = [*self._watch.start(), *self.catalogue.announcement(), *self.gets.resume(downloads, now)]
+        return self.settle(wishes, now)
+
+    # --- the tracker -------------------------------------------------------------------------------------
+
+    def registrar_says(self, reply: RegistrarReply, now: float) -> list[Effect]:
+        return self.settle(self.membership.receive(reply, now), now)
+
+    def registrar_connected(self, connected: bool, now: float) -> list[Effect]:
+        change = self.membership.connected if connected else self.membership.disconnected
+        return self.settle(change(now), now)
+
+    def lookup_says(self, reply: LookupReply, now: float) -> list[Effect]:
+        return self.settle(self.lookups.receive(reply, now), now)
+
+    def lookup_connected(self, connected: bool, now: float) -> list[Effect]:
+        change = self.lookups.connected if connected else self.lookups.disconnected
+        return self.settle(change(now), now)
+
+    def roster_says(self, roster: Roster, now: float) -> list[Effect]:
+        return self.settle(self.follower.handle(roster, self.gets.digests), now)
+
+    # --- the other two processes -------------------------------------------------------------------------
+
+    def child_says(self, message: ChildToAgent, now: float) -> list[Effect]:
+        if isinstance(message, Hello):
+            return self._hello(message, now)
+        wishes: list[Any] = []
+        if isinstance(message, UploadReport):
+            self.uploads.report(message)
+            self.membership.load = self.uploads.sessions
+        elif isinstance(message, ContentChanged):
+            item = self.catalogue.with_digest(message.digest)
+            if item is not None:
+                wishes += self._watch.distrust(item.path, message.detail)
+        elif isinstance(message, DownloadReport):
+            self.gets.report(message)
+        elif isinstance(message, DownloadStarted):
+            wishes += self.gets.started(message)
+        elif isinstance(message, DownloadFinished):
+            wishes += self.gets.finished(message, now)
+        elif isinstance(message, DownloadFailed):
+            wishes += self.gets.download_failed(message, now)
+        elif isinstance(message, NeedSources):
+            wishes += self.lookups.refresh(message.digest, now)
+        return self.settle(wishes, now)
+
+    def _hello(self, message: Hello, now: float) -> list[Effect]:
+        """Answer a sign of life; a new run is told everything."""
+        fresh = self.children.hello(message)
+        answer = Hello("agent", self.who.instance, self.who.pid)
+        wishes: list[Any] = []
+        if message.role == "piece_server":
+            wishes.append(ToPieceServer(answer))
+            if fresh:
+                self.uploads.new_run()
+                wishes += self.catalogue.share_state(self.who.instance, self.serving)
+            if message.port:
+                wishes += self.membership.set_endpoint(advertised(self.who.advertise, message.port), now)
+        elif message.role == "downloader":
+            wishes.append(ToDownloader(answer))
+            if fresh:
+                wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches()]
+                for digest in self.gets.digests:
+                    wishes += self.lookups.refresh(digest, now)
+        return self.settle(wishes, now)
+
+    # --- the disk ----------------------------------------------------------------------------------------
+
+    def hash_progress(self, path: str, done: int, total: int) -> None:
+        self.shares.progress(path, done, total)
+
+    def hashed(self, path: str, item: LibraryItem, now: float) -> list[Effect]:
+        return self.settle([*self.shares.hashed(path, item, now), *self.shares.tick(now)], now)
+
+    def hash_failed(self, path: str, code: str, detail: str, now: float) -> list[Effect]:
+        self._watch.failed(path)
+        return self.settle(self.shares.hash_failed(path, code, detail, now), now)
+
+    def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
+        """``problem`` is empty when ``item`` is on disk as it was hashed."""
+        wishes: list[Wish] = []
+        if problem and self.catalogue.at(item.path) == item:
+            wishes += self._watch.distrust(item.path, problem)
+        return self.settle([*wishes, *self.gets.item_checked(item, not problem, now)], now)
+
+    def scanned(
+        self, listing: Listing, changed: list[tuple[LibraryItem, str]], began: float, now: float
+    ) -> list[Effect]:
+        """One look at the configuration's shares; ``changed`` are items with what is wrong with them."""
+        wishes = self._watch.scanned(listing, began, now)
+        for item, problem in changed:
+            if self.catalogue.at(item.path) == item:
+                wishes += self._watch.distrust(item.path, problem)
+        return self.settle(wishes, now)
+
+    def seed_stored(self, job: int, link: Link, seed_path: str, now: float) -> list[Effect]:
+        return self.settle(self.gets.seed_stored(job, link, seed_path, now), now)
+
+    def seed_refused(self, job: int, code: str, detail: str, now: float) -> None:
+        self.gets.failed(job, code, detail, now)
+
+    # --- people and time ---------------------------------------------------------------------------------
+
+    def api_says(self, route: bytes, request: ApiRequest, now: float) -> list[Effect]:
+        return self.settle(self._api.handle(route, request, now), now)
+
+    def leave(self, now: float) -> list[Effect]:
+        """Out of the network because the process ends; see `departed`."""
+        return self.settle(self.membership.leave(now), now)
+
+    @property
+    def departed(self) -> bool:
+        return self.membership.state is mb.State.LEFT
+
+    def tick(self, now: float) -> list[Effect]:
+        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        return self.settle([effect for core in cores for effect in core.tick(now)], now)
+
+    def next_deadline(self) -> float | None:
+        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
+        return min(moments, default=None)
+
+    # --- from one core to another ------------------------------------------------------------------------
+
+    def settle(self, effects: Iterable[Any], now: float) -> list[Effect]:
+        """Carry out what the cores ask of each other, in order; return what is left for the shell."""
+        todo = deque(effects)
+        outer: list[Effect] = []
+        while todo:
+            effect = todo.popleft()
+            inner = _INNER.get(type(effect))
+            if inner is None:
+                outer.append(effect)
+            else:
+                todo.extendleft(reversed(inner(self, effect, now)))
+        return outer
+
+    def _announce(self, wish: Announce, now: float) -> list[Any]:
+        if self.membership.list.get(wish.entry.digest) != wish.entry:
+            self.shares.changing(wish.entry.digest)
+        return list(self.membership.set_entry(wish.entry, now))
+
+    def _withdraw(self, wish: Withdraw, now: float) -> list[Any]:
+        self.shares.changing(wish.digest)
+        wanted = self.gets.entry(wish.digest)
+        if wanted is not None:
+            return list(self.membership.set_entry(wanted, now))
+        return list(self.membership.remove_entry(wish.digest, now))
+
+    def _report_transfer(self, wish: ReportTransfer, now: float) -> list[Any]:
+        return list(self.membership.transfer(wish.digest, wish.state, now))
+
+    def _find_torrents(self, wish: FindTorrents, now: float) -> list[Any]:
+        after = max(wish.after, (self.follower.epoch, self.follower.seq))
+        return list(self.lookups.torrents(wish.tag, wish.pattern, now, exact=wish.exact, after=after))
+
+    def _want(self, wish: WantSources, now: float) -> list[Any]:
+        return list(self.lookups.want(wish.digest, now, wish.own_too))
+
+    def _unwant(self, wish: UnwantSources, _now: float) -> list[Any]:
+        self.lookups.unwant(wish.digest)
+        return []
+
+    def _welcomed(self, effect: mb.Welcomed, now: float) -> list[Any]:
+        welcome = effect.welcome
+        self.follower.start(welcome.epoch, welcome.seq)
+        dialled = self.lookups.set_endpoints(welcome.lookups, now)
+        return [Subscribe(welcome.roster), *dialled, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
+
+    def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
+        self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
+        return list(self.shares.tick(now))
+
+    def _departed(self, effect: mb.Departed, _now: float) -> list[Any]:
+        self.shares.forgotten()
+        how = "" if effect.acknowledged else "; it did not acknowledge, and forgets this peer when its lease ends"
+        return [Note("info", f"left the network of {self.who.tracker}{how}"), *self._api.departed(effect.acknowledged)]
+
+    def _torrents_found(self, effect: lk.TorrentsFound, now: float) -> list[Any]:
+        kind, *rest = self._tag(effect.tag)
+        if kind == "share":
+            self.shares.torrents_found(rest[0], effect.entries, now)
+            return []
+        if kind == "get":
+            sure = self.membership.joined and not effect.settling
+            return list(self.gets.torrents_found(rest[0], effect.entries, sure, now))
+        return self._api.torrents_found(rest[0], rest[1], effect)
+
+    def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
+        _, route, number = self._tag(effect.tag)
+        return self._api.peers_found(route, number, effect)
+
+    def _ask_failed(self, effect: lk.AskFailed, now: float) -> list[Any]:
+        kind, *rest = self._tag(effect.tag)
+        if kind == "share":
+            self.shares.ask_failed(rest[0], now)
+            return []
+        if kind == "get":
+            if effect.code == "network":
+                self.gets.ask_failed(rest[0], now)
+            else:
+                self.gets.failed(rest[0], effect.code, effect.detail, now)
+            return []
+        return self._api.ask_failed(rest[0], rest[1], effect)
+
+    def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
+        return [ToDownloader(Sources(effect.digest, effect.seeders))]
+
+    def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
+        return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
+
+    def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
+        return [ToDownloader(Sources(hint.digest, [hint.seeder]))]
+
+    def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
+        return [ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else []
+
+    @staticmethod
+    def _tag(tag: Any) -> tuple[Any, ...]:
+        assert isinstance(tag, tuple)
+        return tag
+
+
+_INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
+    Announce: AgentCore._announce,
+    Withdraw: AgentCore._withdraw,
+    ReportTransfer: AgentCore._report_transfer,
+    FindTorrents: AgentCore._find_torrents,
+    WantSources: AgentCore._want,
+    UnwantSources: AgentCore._unwant,
+    mb.Welcomed: AgentCore._welcomed,
+    mb.Announced: AgentCore._announced,
+    mb.Departed: AgentCore._departed,
+    lk.TorrentsFound: AgentCore._torrents_found,
+    lk.PeersFound: AgentCore._peers_found,
+    lk.SeedersFound: AgentCore._seeders_found,
+    lk.AskFailed: AgentCore._ask_failed,
+    ro.RefreshAll: AgentCore._refresh_all,
+    ro.SourceUp: AgentCore._source_up,
+    ro.SourceDown: AgentCore._source_down,
+}
+"""What stays inside."""

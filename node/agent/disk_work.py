@@ -1,0 +1,128 @@
+"""What the agent has its threads do with the disk: hash, compare, look at folders, keep seeds.
+
+Each function runs on a worker thread, touches only what it is given and returns its result or raises a
+`ZswarmError`. When they run, and what follows from it, is the agent's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from node.agent.effects import HashPath
+from node.agent.folders import Listing, list_folders
+from node.agent.library import LibraryItem
+from node.disk.hashing import hash_path
+from node.disk.seed_store import load_seed, store_seed
+from node.disk.stamps import take_stamps
+from node.disk.tree_scan import Scan, UnstableContentError, scan
+from protocol.errors import DiskError, NotFoundError, ZswarmError
+from protocol.link import Link
+from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all, from the worker's thread."""
+Cancelled = Callable[[], bool]
+
+
+class StoredSeed(Struct, frozen=True):
+    job: int
+    link: Link
+    path: str
+
+
+class Scanned(Struct, frozen=True):
+    """One look at the configured shares from ``began`` on, and the items that are not as they were, with why."""
+
+    listing: Listing
+    changed: list[tuple[LibraryItem, str]]
+    began: float
+
+
+def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled) -> LibraryItem:
+    """The item at the path; its content is read only if it is not as ``request.known`` says."""
+    path = Path(request.path)
+    before = scan(path)
+    known = request.known
+    if known is not None and _unchanged(known, before):
+        return msgspec.structs.replace(known, fingerprint=before.fingerprint())
+    manifest = hash_path(path, request.algorithm, lambda done: progress(done, before.length), cancelled)
+    stamps = take_stamps(path, manifest)
+    fingerprint = scan(path).fingerprint()
+    if fingerprint != before.fingerprint():
+        raise UnstableContentError(f"{path} changed while it was being hashed")
+    data = encode_manifest(manifest)
+    return LibraryItem(
+        path=request.path,
+        origin=known.origin if known is not None else request.origin,
+        digest=manifest.digest,
+        manifest=manifest_digest(data, manifest.algorithm),
+        name=manifest.name,
+        length=manifest.length,
+        seed_path=str(store_seed(data_dir, data)),
+        stamps=stamps,
+        fingerprint=fingerprint,
+    )
+
+
+def keep_seed(job: int, data: bytes, data_dir: Path) -> StoredSeed:
+    """Check and keep the canonical manifest ``data``."""
+    manifest = decode_manifest(data)
+    digest = manifest_digest(data, manifest.algorithm)
+    link = Link(manifest.digest, digest, manifest.name, manifest.length)
+    return StoredSeed(job, link, str(store_seed(data_dir, data)))
+
+
+def item_problem(item: LibraryItem) -> str:
+    """What is wrong with ``item`` on disk, without reading its content; empty when nothing is."""
+    try:
+        if item.fingerprint:
+            return "" if scan(Path(item.path)).fingerprint() == item.fingerprint else "it changed"
+        found = take_stamps(Path(item.path), load_seed(Path(item.seed_path)))
+    except NotFoundError:
+        return "it was deleted"
+    except ZswarmError as error:
+        return str(error)
+    return "" if found == item.stamps else "it changed"
+
+
+def look(share: list[Path], items: list[LibraryItem], clock: Callable[[], float] = time.monotonic) -> Scanned:
+    """See what the configured shares are now, and whether ``items`` are as they were hashed."""
+    began = clock()
+    listing = list_folders(path for path in share if path.is_dir())
+    entries, unknown = dict(listing.entries), dict(listing.unknown)
+    for path in share:
+        try:
+            if path.is_file():
+                entries[str(path)] = scan(path).fingerprint()
+        except NotFoundError:
+            continue
+        except UnstableContentError:
+            unknown[str(path)] = ""
+        except DiskError as error:
+            unknown[str(path)] = str(error)
+    changed = [(item, problem) for item in items if (problem := item_problem(item))]
+    return Scanned(Listing(entries, unknown), changed, began)
+
+
+def _unchanged(known: LibraryItem, found: Scan) -> bool:
+    if known.fingerprint:
+        return found.fingerprint() == known.fingerprint
+    try:
+        manifest = load_seed(Path(known.seed_path))
+        return _same_structure(manifest, found) and take_stamps(Path(known.path), manifest) == known.stamps
+    except ZswarmError:
+        return False
+
+
+def _same_structure(manifest: Manifest, found: Scan) -> bool:
+    """The same files and empty directories; a download has no fingerprint yet that would say so."""
+    if manifest.files is None:
+        return not found.is_tree
+    files = [(entry.path, entry.length, entry.executable) for entry in manifest.files]
+    there = [(file.path, file.length, file.executable) for file in found.files]
+    return found.is_tree and files == there and list(manifest.empty_dirs) == list(found.empty_dirs)

@@ -1,0 +1,165 @@
+"""What the agent's pure cores ask for. `node.agent.core` carries out the inner ones itself; the rest is its shell's."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Literal
+
+from msgspec import Struct
+
+from node.agent.library import DownloadJob, LibraryItem, Origin
+from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply
+from protocol.messages import Entry, TransferState
+
+# --- inner: from one core to another ---------------------------------------------------------------------
+
+
+class Announce(Struct, frozen=True):
+    """Have ``entry`` in this peer's file list."""
+
+    entry: Entry
+
+
+class Withdraw(Struct, frozen=True):
+    """Have no entry of ``digest`` in this peer's file list."""
+
+    digest: str
+
+
+class ReportTransfer(Struct, frozen=True):
+    digest: str
+    state: TransferState
+
+
+class FindTorrents(Struct, frozen=True):
+    """Ask a lookup for swarms, as of (epoch, seq) ``after``; the answer comes back with ``tag``."""
+
+    tag: Hashable
+    pattern: str
+    exact: bool = False
+    after: tuple[int, int] = (0, 0)
+
+
+class WantSources(Struct, frozen=True):
+    """Keep the downloader told who has ``digest``; ``own_too`` counts this peer's piece server."""
+
+    digest: str
+    own_too: bool
+
+
+class UnwantSources(Struct, frozen=True):
+    digest: str
+
+
+# --- outer: for the shell --------------------------------------------------------------------------------
+
+
+class Note(Struct, frozen=True):
+    """Write one line to the log."""
+
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+class ToPieceServer(Struct, frozen=True):
+    message: AgentToPieceServer
+
+
+class ToDownloader(Struct, frozen=True):
+    message: AgentToDownloader
+
+
+class SaveItem(Struct, frozen=True):
+    """Put ``item`` into the library, in place of what has its path."""
+
+    item: LibraryItem
+
+
+class ForgetItem(Struct, frozen=True):
+    path: str
+
+
+class SaveDownload(Struct, frozen=True):
+    download: DownloadJob
+
+
+class ForgetDownload(Struct, frozen=True):
+    digest: str
+
+
+class StoreSeed(Struct, frozen=True):
+    """Check and keep the canonical manifest ``seed``; `AgentCore.seed_stored` or `job_failed` follows."""
+
+    job: int
+    seed: bytes
+
+
+class HashPath(Struct, frozen=True):
+    """Hash ``path``, unless it is as ``known`` says. `AgentCore.hashed` or `hash_failed` follows."""
+
+    path: str
+    algorithm: str
+    origin: Origin
+    known: LibraryItem | None
+
+
+class CancelHash(Struct, frozen=True):
+    path: str
+
+
+class ScanShares(Struct, frozen=True):
+    """Look at what the configuration shares, and whether ``items`` are on disk as they were hashed.
+    `AgentCore.scanned` follows."""
+
+    items: list[LibraryItem]
+
+
+class CheckItem(Struct, frozen=True):
+    """Is ``item`` still on disk as it was hashed? `AgentCore.item_checked` follows."""
+
+    item: LibraryItem
+
+
+class ReplyApi(Struct, frozen=True):
+    """Answer the command line's request that came by ``route``."""
+
+    route: bytes
+    reply: ApiReply
+
+
+class KeepAway(Struct, frozen=True):
+    """Remember, for another run of the agent, whether the peer is out of the network by request."""
+
+    away: bool
+
+
+class Subscribe(Struct, frozen=True):
+    """Follow the roster published at ``endpoint``, and no other."""
+
+    endpoint: str
+
+
+class Stop(Struct, frozen=True):
+    """The peer is to end; it is out of the network."""
+
+
+Inner = Announce | Withdraw | ReportTransfer | FindTorrents | WantSources | UnwantSources
+Outer = (
+    Note
+    | ToPieceServer
+    | ToDownloader
+    | SaveItem
+    | ForgetItem
+    | SaveDownload
+    | ForgetDownload
+    | StoreSeed
+    | HashPath
+    | CancelHash
+    | CheckItem
+    | ScanShares
+    | ReplyApi
+    | KeepAway
+    | Subscribe
+    | Stop
+)
+Wish = Inner | Outer

@@ -1,0 +1,139 @@
+"""Shared folders: which of their entries are to be shared, and when one is to be withdrawn.
+
+Each file or directory right in a shared folder is an item. It is shared once two scans in a row found it the same,
+so what is still being copied in is left alone; what changed or went is withdrawn, and shared again when it has come
+to rest. Hidden entries (our own partial files among them), symbolic links and special files are no items.
+
+`FolderWatch` decides and is pure; `list_folders` looks at the disk and takes time in large trees: run it on a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from node.disk.tree_scan import UnstableContentError, scan
+from protocol.errors import DiskError, NotFoundError
+
+SCAN_SHARE = 10
+"""After a scan that took t seconds the next waits at least 10 t: watching costs at most a tenth of a core."""
+
+
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
+"""What Python makes of bytes in a file name that are no UTF-8."""
+
+
+class Found(Struct, frozen=True):
+    """The entry at absolute ``path`` has come to rest: share it. ``fingerprint`` is what it looks like now."""
+
+    path: str
+    fingerprint: bytes
+
+
+class Gone(Struct, frozen=True):
+    """What `Found` (or `FolderWatch.adopt`) named is no longer there as it was: share it no longer."""
+
+    path: str
+
+
+class Unreadable(Struct, frozen=True):
+    """The folder or entry at ``path`` cannot be looked at; said once for each ``reason``."""
+
+    path: str
+    reason: str
+
+
+Change = Found | Gone | Unreadable
+
+
+class Listing(Struct, frozen=True):
+    """One look at all shared folders: ``entries`` has a fingerprint by absolute path. What is ``unknown``, path and
+    reason, could not be seen (no reason: it was changing): whatever is there or below stays as it was."""
+
+    entries: Mapping[str, bytes]
+    unknown: Mapping[str, str] = {}
+
+
+class FolderWatch:
+    """Compares every `Listing` with the last. ``period_seconds`` is the usual time between the starts of scans."""
+
+    def __init__(self, period_seconds: float) -> None:
+        self._period = period_seconds
+        self._next_scan = float("-inf")
+        self._seen: dict[str, bytes] = {}
+        self._found: dict[str, bytes] = {}
+        self._unreadable: dict[str, str] = {}
+
+    def adopt(self, path: str, fingerprint: bytes) -> None:
+        """The entry ``path`` of a shared folder is shared as ``fingerprint`` already: it was before a restart, or it is
+        a finished download. Paths outside the folders would be `Gone` at once."""
+        self._found[path] = fingerprint
+
+    def forget(self, path: str) -> None:
+        """Sharing ``path`` failed since it changed: `Found` follows when it has come to rest again."""
+        self._found.pop(path, None)
+        self._seen.pop(path, None)
+
+    def next_deadline(self) -> float:
+        """When to call `list_folders` next."""
+        return self._next_scan
+
+    def compare(self, listing: Listing, began: float, now: float) -> list[Change]:
+        """Take in the listing made from ``began`` until ``now``; say what is to be done."""
+        self._next_scan = max(began + self._period, now + SCAN_SHARE * (now - began))
+        unreadable = {path: reason for path, reason in listing.unknown.items() if reason}
+        changes: list[Change] = [
+            Unreadable(path, reason) for path, reason in unreadable.items() if self._unreadable.get(path) != reason
+        ]
+        self._unreadable = unreadable
+        for path, fingerprint in list(self._found.items()):
+            if listing.entries.get(path) != fingerprint and not _hidden_from(listing, path):
+                del self._found[path]
+                changes.append(Gone(path))
+        for path, fingerprint in listing.entries.items():
+            if path not in self._found and self._seen.get(path) == fingerprint:
+                self._found[path] = fingerprint
+                changes.append(Found(path, fingerprint))
+        self._seen = dict(listing.entries)
+        return changes
+
+
+def list_folders(folders: Iterable[Path]) -> Listing:
+    """Look at everything in ``folders`` (absolute). A folder that is gone is an empty one."""
+    entries: dict[str, bytes] = {}
+    unknown: dict[str, str] = {}
+    for folder in folders:
+        try:
+            for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, not paths
+                if not name.startswith("."):
+                    _look(folder / name, entries, unknown)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            unknown[str(folder)] = f"cannot be read: {error.strerror}"
+    return Listing(entries, unknown)
+
+
+def _look(path: Path, entries: dict[str, bytes], unknown: dict[str, str]) -> None:
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return
+    text = str(path)
+    if _NO_UTF8.search(text):
+        unknown[ascii(text)] = "has a name that is not valid UTF-8"
+        return
+    try:
+        entries[text] = scan(path).fingerprint()
+    except NotFoundError:
+        return
+    except UnstableContentError:
+        unknown[text] = ""
+    except DiskError as error:
+        unknown[text] = str(error)
+
+
+def _hidden_from(listing: Listing, path: str) -> bool:
+    return any(path == place or path.startswith(f"{place}/") for place in listing.unknown)

@@ -1,0 +1,342 @@
+"""Getting: from what a person names to a download, and from its end to an item of the library. Pure.
+
+Owns the ``get`` jobs and the downloads that survive a restart. Which pieces come from whom is the downloader's; who
+has them, a lookup's.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from node.agent.catalogue import Catalogue, entry_of, link_of
+from node.agent.effects import (
+    Announce,
+    CheckItem,
+    FindTorrents,
+    ForgetDownload,
+    Note,
+    ReportTransfer,
+    SaveDownload,
+    StoreSeed,
+    ToDownloader,
+    UnwantSources,
+    WantSources,
+    Wish,
+    Withdraw,
+)
+from node.agent.jobs import Job, JobBook
+from node.agent.library import DownloadJob, LibraryItem
+from node.local_messages import (
+    ApiGet,
+    CancelFetch,
+    DownloadFailed,
+    DownloadFinished,
+    DownloadReport,
+    DownloadStarted,
+    Fetch,
+)
+from protocol.digest import short, split_digest
+from protocol.errors import SeedError
+from protocol.link import SCHEME, Link, format_link, parse_link
+from protocol.messages import Entry, TorrentEntry
+from protocol.names import check_name
+
+RESOLVE_SECONDS = 0.5
+"""A name nobody lists yet, while the tracker is not to be believed, is asked for again this much later."""
+LINKS_SHOWN_COUNT = 5
+
+
+class _Asked:
+    """A get that is not a download yet. ``link`` is known from the start, or once it is resolved."""
+
+    def __init__(self, request: ApiGet) -> None:
+        self.directory = request.directory
+        self.target = request.target
+        self.force = request.force
+        self.sequential = request.sequential
+        self.seed_path = ""
+        self.link: Link | None = None
+
+
+class Gets:
+    def __init__(self, catalogue: Catalogue, jobs: JobBook) -> None:
+        self._catalogue = catalogue
+        self._jobs = jobs
+        self._asked: dict[int, _Asked] = {}
+        self._ask_at: dict[int, float] = {}
+        self._downloads: dict[str, DownloadJob] = {}
+
+    @property
+    def digests(self) -> dict[str, DownloadJob]:
+        """Downloads under way, by digest."""
+        return self._downloads
+
+    # --- what is asked for -------------------------------------------------------------------------------
+
+    def resume(self, downloads: Iterable[DownloadJob], now: float) -> list[Wish]:
+        """Downloads that were under way when the agent ended."""
+        wishes: list[Wish] = []
+        for download in downloads:
+            job = self._jobs.new("get", download.name, download.dest, "waiting", now)
+            job.digest, job.manifest, job.length = download.digest, download.manifest, download.length
+            self._downloads[download.digest] = download
+            wishes += self._want(download)
+        return wishes
+
+    def request(self, request: ApiGet, now: float) -> tuple[Job, list[Wish]]:
+        """A person wants ``request.target``; `SeedError` when it cannot be what it says it is."""
+        asked = _Asked(request)
+        job = self._jobs.new("get", request.target, request.directory, "resolving", now)
+        self._asked[job.number] = asked
+        if request.seed:
+            return job, [StoreSeed(job.number, request.seed)]
+        try:
+            if request.target.startswith(SCHEME):
+                return job, self._resolved(job, parse_link(request.target), now)
+        except SeedError as error:
+            self._end(job)
+            job.fail(error.code, str(error), now)
+            return job, []
+        self._ask_at[job.number] = now
+        return job, self.tick(now)
+
+    def seed_stored(self, number: int, link: Link, seed_path: str, now: float) -> list[Wish]:
+        """The seed that job ``number`` came with is good, and kept at ``seed_path``."""
+        job = self._jobs.get(number)
+        if job is None or number not in self._asked:
+            return []
+        self._asked[number].seed_path = seed_path
+        return self._resolved(job, link, now)
+
+    def failed(self, number: int, code: str, detail: str, now: float) -> None:
+        """Job ``number`` cannot become a download."""
+        job = self._jobs.get(number)
+        if job is not None and self._asked.pop(number, None) is not None:
+            self._ask_at.pop(number, None)
+            job.fail(code, detail, now)
+
+    def cancel(self, name: str, now: float) -> list[Wish] | None:
+        """Give up what is called ``name`` or has that digest; None when there is none."""
+        wishes: list[Wish] = []
+        found = False
+        for job in self._jobs.active("get"):
+            if name not in (job.name, job.digest):
+                continue
+            found = True
+            self._end(job)
+            job.fail("cancelled", "removed before it was complete", now)
+            if job.digest in self._downloads:
+                wishes += [ToDownloader(CancelFetch(job.digest)), *self._drop(job.digest)]
+        return wishes if found else None
+
+    def entry(self, digest: str) -> Entry | None:
+        """What this peer's list says of ``digest`` because it is being downloaded."""
+        download = self._downloads.get(digest)
+        if download is None:
+            return None
+        return Entry(download.digest, download.manifest, download.name, download.length, "requesting")
+
+    def fetches(self) -> list[Wish]:
+        """All that a new downloader has to be told."""
+        return [ToDownloader(_fetch(download)) for download in self._downloads.values()]
+
+    # --- answers -----------------------------------------------------------------------------------------
+
+    def torrents_found(self, number: int, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
+        """What a lookup lists under the target of job ``number``. ``sure``: there is no more to come."""
+        job, asked = self._jobs.get(number), self._asked.get(number)
+        if job is None or asked is None:
+            return []
+        links = {(e.digest, e.manifest): Link(e.digest, e.manifest, e.name, e.length) for e in entries}
+        if not links and not sure:
+            self._ask_at[number] = now + RESOLVE_SECONDS
+            return []
+        if not links:
+            self.failed(number, "not_found", f"nobody in the network has {asked.target}", now)
+            return []
+        if len(links) > 1 and not _is_digest(asked.target):
+            shown = "".join(f"\n  {format_link(link)}" for link in list(links.values())[:LINKS_SHOWN_COUNT])
+            what = f"{len(links)} different contents are called {asked.target}; get one of them by its link:{shown}"
+            self.failed(number, "usage", what, now)
+            return []
+        return self._resolved(job, next(iter(links.values())), now)
+
+    def ask_failed(self, number: int, now: float) -> None:
+        self._ask_at[number] = now + RESOLVE_SECONDS
+
+    def item_checked(self, item: LibraryItem, intact: bool, now: float) -> list[Wish]:
+        """Whether what stands at the destination of a get is what the library says."""
+        wishes: list[Wish] = []
+        for job in self._jobs.active("get"):
+            asked = self._asked.get(job.number)
+            if asked is None or asked.link is None or job.path != item.path or job.digest != item.digest:
+                continue
+            if intact:
+                self._end(job)
+                job.link = link_of(item)
+                job.done(now)
+            else:
+                wishes += self._begin(job, asked, asked.link, now)
+        return wishes
+
+    # --- what the downloader says ------------------------------------------------------------------------
+
+    def report(self, report: DownloadReport) -> None:
+        for job in self._following(report.digest):
+            job.download = report
+            job.done_bytes = report.done_bytes
+            job.length = report.length or job.length
+            if report.phase not in ("done", "failed"):
+                job.phase = report.phase
+
+    def started(self, message: DownloadStarted) -> list[Wish]:
+        """Its first pieces can be served."""
+        download = self._downloads.get(message.digest)
+        if download is None:
+            return [ToDownloader(CancelFetch(message.digest))]
+        for job in self._following(message.digest):
+            job.length = message.length
+        if self._catalogue.with_digest(message.digest) is not None:
+            return []
+        entry = Entry(message.digest, message.manifest, download.name, message.length, "partial")
+        return [Announce(entry), ReportTransfer(message.digest, "started")]
+
+    def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
+        """It stands under its final name: an item like any other."""
+        name = posixpath.basename(message.path)
+        item = LibraryItem(
+            path=message.path,
+            origin="downloaded",
+            digest=message.digest,
+            manifest=message.manifest,
+            name=message.name,
+            length=message.length,
+            seed_path=message.seed_path,
+            stamps=message.stamps,
+        )
+        for job in self._following(message.digest):
+            job.length, job.path, job.link = message.length, message.path, link_of(item)
+            job.finished_wall = message.finished_at
+            job.done(now)
+        wishes: list[Wish] = [Note("info", f"got {name} ({short(message.digest)})"), *self._catalogue.add(item)]
+        if self._downloads.pop(message.digest, None) is None:
+            return wishes
+        ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(message.digest)]
+        return [*wishes, ReportTransfer(message.digest, "finished"), *ended]
+
+    def download_failed(self, message: DownloadFailed, now: float) -> list[Wish]:
+        if message.digest not in self._downloads:
+            return []
+        for job in self._following(message.digest):
+            job.fail(message.code, message.detail, now)
+        name = self._downloads[message.digest].name
+        note = Note("warning", f"cannot get {name} ({short(message.digest)}): {message.detail}")
+        return [note, *self._drop(message.digest)]
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Wish]:
+        wishes: list[Wish] = []
+        for number in [number for number, moment in self._ask_at.items() if now >= moment]:
+            del self._ask_at[number]
+            asked = self._asked.get(number)
+            if asked is not None:
+                exact = not _is_digest(asked.target)
+                wishes.append(FindTorrents(("get", number), asked.target, exact=exact))
+        return wishes
+
+    def next_deadline(self) -> float | None:
+        return min(self._ask_at.values(), default=None)
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _resolved(self, job: Job, link: Link, now: float) -> list[Wish]:
+        """It is known which content is meant: take what is there already, join a download, or begin one."""
+        asked = self._asked[job.number]
+        try:
+            name = check_name(link.name)
+        except SeedError as error:
+            self.failed(job.number, error.code, str(error), now)
+            return []
+        asked.link = link
+        job.name, job.digest, job.manifest, job.length = name, link.digest, link.manifest, link.length
+        job.path = posixpath.join(asked.directory, name)
+        job.link = format_link(link)
+        item = self._catalogue.at(job.path)
+        if item is not None and item.digest == link.digest:
+            job.phase = "checking"
+            return [CheckItem(item)]
+        return self._begin(job, asked, link, now)
+
+    def _begin(self, job: Job, asked: _Asked, link: Link, now: float) -> list[Wish]:
+        running = self._downloads.get(link.digest)
+        if running is not None and running.dest != job.path:
+            what = f"{link.name} is being downloaded to {running.dest} already; get it again when that is complete"
+            self.failed(job.number, "usage", what, now)
+            return []
+        for other in self._downloads.values():
+            if other.dest == job.path and other.digest != link.digest:
+                self.failed(job.number, "disk", f"another download goes to {job.path}", now)
+                return []
+        self._end(job)
+        job.phase = "waiting"
+        if running is not None:
+            return []
+        download = DownloadJob(
+            digest=link.digest,
+            manifest=link.manifest,
+            name=job.name,
+            length=link.length,
+            dest=job.path,
+            seed_path=asked.seed_path,
+            force=asked.force,
+            sequential=asked.sequential,
+        )
+        self._downloads[link.digest] = download
+        fetch: list[Wish] = [SaveDownload(download), ToDownloader(_fetch(download))]
+        return [*fetch, *self._want(download)]
+
+    def _want(self, download: DownloadJob) -> list[Wish]:
+        """Say that ``download`` is wanted. Content this peer has elsewhere may come from its own piece server."""
+        if self._catalogue.with_digest(download.digest) is not None:
+            return [WantSources(download.digest, own_too=True)]
+        entry = self.entry(download.digest)
+        assert entry is not None
+        report = ReportTransfer(download.digest, "requesting")
+        return [Announce(entry), report, WantSources(download.digest, own_too=False)]
+
+    def _drop(self, digest: str) -> list[Wish]:
+        del self._downloads[digest]
+        wishes: list[Wish] = [UnwantSources(digest), ForgetDownload(digest), ReportTransfer(digest, "failed")]
+        item = self._catalogue.with_digest(digest)
+        return [*wishes, Withdraw(digest) if item is None else Announce(entry_of(item))]
+
+    def _following(self, digest: str) -> list[Job]:
+        return [job for job in self._jobs.active("get") if job.digest == digest and job.number not in self._asked]
+
+    def _end(self, job: Job) -> None:
+        """It is no question any more."""
+        self._asked.pop(job.number, None)
+        self._ask_at.pop(job.number, None)
+
+
+def _fetch(download: DownloadJob) -> Fetch:
+    return Fetch(
+        digest=download.digest,
+        manifest=download.manifest,
+        name=download.name,
+        length=download.length,
+        dest=download.dest,
+        seed_path=download.seed_path,
+        force=download.force,
+        sequential=download.sequential,
+    )
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        split_digest(text)
+    except SeedError:
+        return False
+    return True

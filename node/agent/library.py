@@ -1,0 +1,156 @@
+"""What this peer shares and what it is to download, on disk, so that a restart hashes nothing and forgets nothing.
+
+``DATA_DIR/library.db``, an SQLite database that the agent owns: nobody else opens it. A killed process loses nothing;
+a power cut may lose the last changes, which costs hashing them again. Which items are announced is
+`node.agent.catalogue`'s; how far a download has come is in `node.disk.journal`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+from msgspec import Struct, ValidationError, convert
+
+from protocol.errors import DiskError
+
+Origin = Literal["shared", "folder", "downloaded"]
+"""Shared by command or configuration, found in a shared folder, or fetched."""
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE items (
+    path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
+    length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL, fingerprint BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE downloads (
+    digest TEXT PRIMARY KEY, manifest TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL, dest TEXT NOT NULL,
+    seed_path TEXT NOT NULL, force INTEGER NOT NULL, sequential INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+Row = TypeVar("Row", bound=Struct)
+_BYTES = (bytes,)
+
+
+class LibraryItem(Struct, frozen=True):
+    """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
+    ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
+    hashed."""
+
+    path: str
+    origin: Origin
+    digest: str
+    manifest: str
+    name: str
+    length: int
+    seed_path: str
+    stamps: bytes
+    fingerprint: bytes = b""
+
+
+class DownloadJob(Struct, frozen=True):
+    """A download to take up again, as `node.local_messages.Fetch` has it."""
+
+    digest: str
+    manifest: str
+    name: str
+    length: int
+    dest: str
+    seed_path: str
+    force: bool
+    sequential: bool
+
+
+class Library:
+    """Items by path, downloads by digest. Use it from one thread, and close it. Every method raises `DiskError` when
+    the database cannot be read or written."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "library.db"
+        with self._translated():
+            # Each statement is its own transaction.
+            self._db = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            with self._translated():
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def items(self) -> list[LibraryItem]:
+        """All items, by path."""
+        return self._rows("items", LibraryItem, "path")
+
+    def put_item(self, item: LibraryItem) -> None:
+        """Keep ``item``, in place of what had its path."""
+        self._put("items", item)
+
+    def remove_item(self, path: str) -> None:
+        """Forget the item at ``path``, if there is one."""
+        self._execute("DELETE FROM items WHERE path = ?", (path,))
+
+    def downloads(self) -> list[DownloadJob]:
+        """All downloads, by digest."""
+        return self._rows("downloads", DownloadJob, "digest")
+
+    def put_download(self, job: DownloadJob) -> None:
+        """Keep ``job``, in place of what had its digest."""
+        self._put("downloads", job)
+
+    def remove_download(self, digest: str) -> None:
+        """Forget the download of ``digest``, if there is one."""
+        self._execute("DELETE FROM downloads WHERE digest = ?", (digest,))
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif version != SCHEMA_VERSION:
+            raise DiskError(f"{self._path} has format {version}; this program knows {SCHEMA_VERSION}: move it away")
+
+    def _rows(self, table: str, kind: type[Row], key: str) -> list[Row]:
+        fields = kind.__struct_fields__
+        rows = self._execute(f"SELECT {', '.join(fields)} FROM {table} ORDER BY {key}", ())
+        with self._translated():
+            # Not strict: SQLite has 0 and 1 for truth values.
+            return [
+                convert(dict(zip(fields, row, strict=True)), kind, strict=False, builtin_types=_BYTES) for row in rows
+            ]
+
+    def _put(self, table: str, row: Struct) -> None:
+        fields = row.__struct_fields__
+        values = tuple(getattr(row, field) for field in fields)
+        marks = ", ".join("?" * len(fields))
+        self._execute(f"INSERT OR REPLACE INTO {table} ({', '.join(fields)}) VALUES ({marks})", values)
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        with self._translated():
+            return self._db.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeEncodeError as error:
+            raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
+        except (sqlite3.Error, ValidationError) as error:
+            raise DiskError(
+                f"the library {self._path} cannot be used: {error}; if it is damaged, move it away"
+            ) from None

@@ -1,0 +1,299 @@
+"""The peer's conversation with a lookup of its tracker (PROTOCOL.md, "Peer and lookup"). Pure.
+
+Picks one lookup of those Welcome names and stays with it; the next one when it does not answer. Questions are put
+page by page until they are answered in full. Seeder lists of the swarms that are wanted are asked for at once, when
+somebody says so, and every `REFRESH_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from node.agent.effects import Note
+from protocol.limits import REFRESH_SECONDS, REQUEST_TIMEOUT_SECONDS
+from protocol.messages import (
+    Behind,
+    Error,
+    GetPeerList,
+    GetSeederList,
+    GetTorrentList,
+    LookupReply,
+    LookupRequest,
+    PeerEntry,
+    PeerList,
+    SeederEntry,
+    SeederList,
+    TorrentEntry,
+    TorrentList,
+)
+
+BEHIND_SECONDS = 0.2
+BEHIND_COUNT_MAX = 8
+"""A lookup waits a second before it says it is behind; one that is so this often in a row is cut off, not slow."""
+REFRESH_SECONDS_MIN = 0.25
+"""However often a swarm's seeders are asked for, two questions are this far apart."""
+
+
+class Dial(Struct, frozen=True):
+    """Close the connection to a lookup, if there is one, and connect to ``endpoint``."""
+
+    endpoint: str
+
+
+class Ask(Struct, frozen=True):
+    message: LookupRequest
+
+
+class TorrentsFound(Struct, frozen=True):
+    """The whole answer to `Lookups.torrents`."""
+
+    tag: Hashable
+    entries: list[TorrentEntry]
+    settling: bool
+
+
+class PeersFound(Struct, frozen=True):
+    tag: Hashable
+    peers: list[PeerEntry]
+    settling: bool
+
+
+class SeedersFound(Struct, frozen=True):
+    digest: str
+    seeders: list[SeederEntry]
+    settling: bool
+
+
+class AskFailed(Struct, frozen=True):
+    """There is no answer to ``tag``; ``code`` is a `protocol.errors` word."""
+
+    tag: Hashable
+    code: str
+    detail: str
+
+
+Effect = Dial | Ask | TorrentsFound | PeersFound | SeedersFound | AskFailed | Note
+
+
+class _Question:
+    def __init__(self, tag: Hashable, message: LookupRequest, due: float, give_up_at: float | None) -> None:
+        self.tag = tag
+        self.message = message
+        self.due = due
+        self.give_up_at = give_up_at
+        self.behind = False
+        self.behind_count = 0
+        self.found: list[Any] = []
+
+
+class _Wanted:
+    """A swarm whose seeders are wanted. ``question`` is the id of the open one, 0 for none."""
+
+    def __init__(self, now: float, own_too: bool) -> None:
+        self.own_too = own_too
+        self.ask_at = now
+        self.asked_at = now - REFRESH_SECONDS_MIN
+        self.question = 0
+
+
+class Lookups:
+    """Questions to one lookup at a time. ``peer`` is left out of the seeder lists it asks for."""
+
+    def __init__(self, peer: str, rng: random.Random) -> None:
+        self.endpoint = ""
+        self._peer = peer
+        self._rng = rng
+        self._endpoints: list[str] = []
+        self._connected = False
+        self._silent = False
+        self._next_id = 1
+        self._questions: dict[int, _Question] = {}
+        self._wanted: dict[str, _Wanted] = {}
+
+    # --- questions ---------------------------------------------------------------------------------------
+
+    def torrents(
+        self,
+        tag: Hashable,
+        pattern: str,
+        now: float,
+        *,
+        exact: bool = False,
+        after: tuple[int, int] = (0, 0),
+        patience: float | None = None,
+    ) -> list[Effect]:
+        """Ask for swarms, as of (epoch, seq) ``after``. No `AskFailed` for lack of an answer without ``patience``."""
+        message = GetTorrentList(self._new_id(), pattern, exact, "", *after)
+        return self._put(tag, message, now, patience)
+
+    def peers(self, tag: Hashable, now: float, patience: float | None = None) -> list[Effect]:
+        return self._put(tag, GetPeerList(self._new_id()), now, patience)
+
+    def want(self, digest: str, now: float, own_too: bool = False) -> list[Effect]:
+        """Keep asking who has ``digest``, this peer included if ``own_too``; the first time at once."""
+        if digest not in self._wanted:
+            self._wanted[digest] = _Wanted(now, own_too)
+        return self.tick(now)
+
+    def unwant(self, digest: str) -> None:
+        wanted = self._wanted.pop(digest, None)
+        if wanted is not None:
+            self._questions.pop(wanted.question, None)
+
+    def refresh(self, digest: str, now: float) -> list[Effect]:
+        """Ask who has ``digest`` now rather than at the next refresh."""
+        wanted = self._wanted.get(digest)
+        if wanted is not None:
+            wanted.ask_at = max(now, wanted.asked_at + REFRESH_SECONDS_MIN)
+        return self.tick(now)
+
+    def refresh_all(self, now: float, within: float) -> list[Effect]:
+        """Ask about everything wanted, spread over ``within`` seconds: many peers have the same reason at once."""
+        for wanted in self._wanted.values():
+            moment = max(now, wanted.asked_at + REFRESH_SECONDS_MIN) + self._rng.uniform(0, within)
+            wanted.ask_at = min(wanted.ask_at, moment) if not wanted.question else moment
+        return self.tick(now)
+
+    # --- what happens ------------------------------------------------------------------------------------
+
+    def set_endpoints(self, endpoints: list[str], now: float) -> list[Effect]:
+        """The lookups there are. The present one is kept if it is among them."""
+        self._endpoints = list(endpoints)
+        if self.endpoint in endpoints or not endpoints:
+            return []
+        return self._dial(self._rng.choice(self._endpoints), now)
+
+    def connected(self, now: float) -> list[Effect]:
+        self._connected = True
+        effects: list[Effect] = []
+        for question in self._questions.values():
+            question.due = now + REQUEST_TIMEOUT_SECONDS
+            effects.append(Ask(question.message))
+        return effects
+
+    def disconnected(self, now: float) -> list[Effect]:
+        """The lookup's connection is lost. With another one to go to, go there now."""
+        self._connected = False
+        return self._switch(now) if len(self._endpoints) > 1 else []
+
+    def receive(self, reply: LookupReply, now: float) -> list[Effect]:
+        """A message from the lookup; one nobody waits for changes nothing."""
+        question = self._questions.get(reply.id)
+        if question is None:
+            return []
+        effects = self._answered()
+        if isinstance(reply, Behind):
+            question.behind_count += 1
+            question.behind = question.behind_count % BEHIND_COUNT_MAX != 0
+            question.due = now + BEHIND_SECONDS * self._rng.uniform(0.5, 1.5)
+            return effects
+        if isinstance(reply, Error):
+            del self._questions[reply.id]
+            self._release(question, now)
+            if isinstance(question.message, GetSeederList):
+                return [*effects, Note("warning", f"lookup {self.endpoint} refused: {reply.detail} ({reply.code})")]
+            return [*effects, AskFailed(question.tag, reply.code, reply.detail)]
+        return effects + self._take(question, reply, now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Call at `next_deadline`; calling earlier does nothing."""
+        effects: list[Effect] = []
+        late = False
+        for number, question in list(self._questions.items()):
+            if question.give_up_at is not None and now >= question.give_up_at:
+                del self._questions[number]
+                where = f"lookup {self.endpoint}" if self.endpoint else "tracker"
+                effects.append(AskFailed(question.tag, "network", f"the {where} does not answer"))
+            elif now >= question.due:
+                question.due = now + REQUEST_TIMEOUT_SECONDS
+                if question.behind:
+                    question.behind = False
+                    effects += self._send(question)
+                else:
+                    late = True
+        if late and self._endpoints:
+            effects += self._switch(now)
+        for digest, wanted in self._wanted.items():
+            if not wanted.question and now >= wanted.ask_at:
+                effects += self._ask_seeders(digest, wanted, now)
+        return effects
+
+    def next_deadline(self) -> float | None:
+        moments = [question.due for question in self._questions.values()]
+        moments += [q.give_up_at for q in self._questions.values() if q.give_up_at is not None]
+        moments += [wanted.ask_at for wanted in self._wanted.values() if not wanted.question]
+        return min(moments, default=None)
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _put(self, tag: Hashable, message: LookupRequest, now: float, patience: float | None) -> list[Effect]:
+        give_up_at = None if patience is None else now + patience
+        question = _Question(tag, message, now + REQUEST_TIMEOUT_SECONDS, give_up_at)
+        self._questions[message.id] = question
+        return self._send(question)
+
+    def _send(self, question: _Question) -> list[Effect]:
+        return [Ask(question.message)] if self._connected else []
+
+    def _take(self, question: _Question, reply: Any, now: float) -> list[Effect]:
+        message = question.message
+        del self._questions[message.id]
+        if isinstance(message, GetSeederList) and isinstance(reply, SeederList):
+            self._release(question, now)
+            return [SeedersFound(message.digest, reply.seeders, reply.settling)]
+        paged = isinstance(reply, TorrentList) and isinstance(message, GetTorrentList)
+        paged = paged or (isinstance(reply, PeerList) and isinstance(message, GetPeerList))
+        if not paged:
+            return [AskFailed(question.tag, "bad_message", f"lookup answered with {type(reply).__name__}")]
+        question.found += reply.entries if isinstance(reply, TorrentList) else reply.peers
+        if reply.next:
+            question.message = msgspec.structs.replace(message, id=self._new_id(), after=reply.next)
+            question.due = now + REQUEST_TIMEOUT_SECONDS
+            self._questions[question.message.id] = question
+            return self._send(question)
+        kind = TorrentsFound if isinstance(reply, TorrentList) else PeersFound
+        return [kind(question.tag, question.found, reply.settling)]
+
+    def _ask_seeders(self, digest: str, wanted: _Wanted, now: float) -> list[Effect]:
+        wanted.question = self._new_id()
+        wanted.asked_at = now
+        wanted.ask_at = now + REFRESH_SECONDS * self._rng.uniform(0.8, 1.2)
+        message = GetSeederList(wanted.question, digest, "" if wanted.own_too else self._peer)
+        return self._put(None, message, now, None)
+
+    def _release(self, question: _Question, _now: float) -> None:
+        message = question.message
+        wanted = self._wanted.get(message.digest) if isinstance(message, GetSeederList) else None
+        if wanted is not None and wanted.question == message.id:
+            wanted.question = 0
+
+    def _switch(self, now: float) -> list[Effect]:
+        following = self._endpoints[0]
+        if self.endpoint in self._endpoints:
+            following = self._endpoints[(self._endpoints.index(self.endpoint) + 1) % len(self._endpoints)]
+        what = "trying on" if following == self.endpoint else f"asking {following}"
+        note = [] if self._silent else [Note("warning", f"lookup {self.endpoint} does not answer; {what}")]
+        self._silent = True
+        return [*note, *self._dial(following, now)]
+
+    def _dial(self, endpoint: str, now: float) -> list[Effect]:
+        self.endpoint = endpoint
+        self._connected = False
+        for question in self._questions.values():
+            question.due = max(question.due, now + REQUEST_TIMEOUT_SECONDS)
+        return [Dial(endpoint)]
+
+    def _answered(self) -> list[Effect]:
+        if not self._silent:
+            return []
+        self._silent = False
+        return [Note("info", f"lookup {self.endpoint} answers")]
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id

@@ -1,0 +1,420 @@
+"""The peer's conversation with the registrar (PROTOCOL.md, "Peer and registrar"). Pure.
+
+Join, whole list page by page, Welcome, heartbeats, updates and transfer reports one at a time, leave. Every request
+is repeated with its id until it is answered; a reply whose id is not open is stale and changes nothing. The list
+itself is `node.agent.announced`'s. The shell sends, and says when its connection comes or goes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from node.agent.announced import AnnouncedList, Changes, TransferNews
+from node.agent.effects import Note
+from node.agent.endpoints import host_of, with_host
+from protocol.limits import HEARTBEAT_SECONDS, REQUEST_TIMEOUT_SECONDS
+from protocol.messages import (
+    Entry,
+    Error,
+    FileList,
+    Goodbye,
+    Heartbeat,
+    Join,
+    Leave,
+    ListRequest,
+    Ok,
+    PageOk,
+    RegistrarReply,
+    RegistrarRequest,
+    Rejoin,
+    Transfer,
+    TransferState,
+    Update,
+    Welcome,
+)
+
+BACKOFF_FACTOR = 1.5
+REPEAT_SECONDS_MAX = 10.0
+REFUSED_RETRY_SECONDS = 30.0
+"""A refusal that only a person can mend is tried again this often."""
+ERROR_RETRY_SECONDS = 5.0
+LEAVE_SECONDS = 2.0
+"""How long a leaving peer waits for Goodbye, all repetitions included."""
+LEAVE_REPEAT_SECONDS = 0.7
+RECONNECT_JITTER_SECONDS = 1.0
+LASTING_ERRORS = ("wrong_token", "bad_version")
+
+
+class State(Enum):
+    OUT = "not joined yet: the port is not known"
+    JOINING = "Join is under way"
+    LISTING = "the whole list is under way"
+    MEMBER = "welcome"
+    REFUSED = "refused for a reason that lasts"
+    LEAVING = "Leave is under way"
+    LEFT = "out by request"
+
+
+class Slot(Enum):
+    """At most one request of each is open at a time."""
+
+    CONVERSATION = "Join, FileList, Leave"
+    HEARTBEAT = "Heartbeat"
+    REPORT = "Update, Transfer"
+
+
+class Send(Struct, frozen=True):
+    message: RegistrarRequest
+
+
+class Welcomed(Struct, frozen=True):
+    """A member now. Endpoints are filled in."""
+
+    welcome: Welcome
+
+
+class Announced(Struct, frozen=True):
+    """The registrar has taken the current entries (or removals) of ``digests``, as of ``seq``."""
+
+    digests: tuple[str, ...]
+    epoch: int
+    seq: int
+
+
+class Departed(Struct, frozen=True):
+    """Out of the network; ``acknowledged`` False when no Goodbye came in time."""
+
+    acknowledged: bool
+
+
+Effect = Send | Welcomed | Announced | Departed | Note
+
+
+class _Open:
+    """A request that waits for its reply."""
+
+    def __init__(self, message: RegistrarRequest, now: float, due: float) -> None:
+        self.message = message
+        self.first_at = now
+        self.due = due
+        self.tries = 1
+
+
+class Membership:
+    """State machine of one peer towards one tracker. ``away``: out by request from the start, until `join`."""
+
+    def __init__(
+        self, peer: str, token: bytes, name: str, tracker: str, rng: random.Random, away: bool = False
+    ) -> None:
+        self.state = State.LEFT if away else State.OUT
+        self.list = AnnouncedList()
+        self.load = 0
+        self.epoch = 0
+        self.seq = 0
+        self.endpoint = ""
+        self.problem = ""
+        self._peer, self._token, self._name, self._tracker, self._rng = peer, token, name, tracker, rng
+        self._own_endpoint = ""
+        self._wanted_in = not away
+        self._been_member = False
+        self._next_id = 1
+        self._open: dict[Slot, _Open] = {}
+        self._heartbeat_seconds = HEARTBEAT_SECONDS
+        self._heartbeat_at: float | None = None
+        self._join_at: float | None = None
+        self._leave_by: float | None = None
+        self._silent_since: float | None = None
+        self._list_id = 0
+        self._page = 0
+        self._next_offset = 0
+
+    # --- what the peer wants -----------------------------------------------------------------------------
+
+    @property
+    def network(self) -> str:
+        """One word for a person: joining, joined, unreachable, refused, left."""
+        if self.state in (State.LEAVING, State.LEFT):
+            return "left"
+        if self.state is State.REFUSED:
+            return "refused"
+        if self._silent_since is not None:
+            return "unreachable"
+        return "joined" if self._been_member and self.state in (State.MEMBER, State.LISTING) else "joining"
+
+    @property
+    def joined(self) -> bool:
+        return self.network == "joined"
+
+    def set_endpoint(self, endpoint: str, now: float) -> list[Effect]:
+        """The piece server serves at ``endpoint``: join with it, again if it was another one before."""
+        if endpoint == self._own_endpoint:
+            return []
+        self._own_endpoint = endpoint
+        return self._begin_join(now) if self._wanted_in else []
+
+    def join(self, now: float) -> list[Effect]:
+        """Back in after `leave`; nothing when in or on the way."""
+        if self._wanted_in:
+            return []
+        self._wanted_in = True
+        return self._begin_join(now) if self._own_endpoint else self._become(State.OUT)
+
+    def leave(self, now: float) -> list[Effect]:
+        """Out of the network: `Departed` follows within `LEAVE_SECONDS`."""
+        self._wanted_in = False
+        if self.state is State.LEAVING:
+            return []
+        if self.state in (State.OUT, State.REFUSED, State.LEFT):
+            self._become(State.LEFT)
+            return [Departed(True)]
+        self._become(State.LEAVING)
+        self._leave_by = now + LEAVE_SECONDS
+        self.list.forget_news()
+        return self._ask(Slot.CONVERSATION, Leave(self._new_id(), self._peer, self._token), now)
+
+    def set_entry(self, entry: Entry, now: float) -> list[Effect]:
+        """Announce ``entry``, in place of any other of its digest."""
+        return self._pump(now) if self.list.set(entry) else []
+
+    def remove_entry(self, digest: str, now: float) -> list[Effect]:
+        return self._pump(now) if self.list.remove(digest) else []
+
+    def transfer(self, digest: str, state: TransferState, now: float) -> list[Effect]:
+        """Report a download's state; queued while there is nobody to tell, dropped when out by request."""
+        if not self._wanted_in:
+            return []
+        self.list.report(digest, state)
+        return self._pump(now)
+
+    # --- what happens ------------------------------------------------------------------------------------
+
+    def connected(self, now: float) -> list[Effect]:
+        """The socket has a connection, maybe to a restarted tracker: say what is open again, and show life soon."""
+        if self.state is State.LISTING:
+            return self._begin_join(now)
+        effects: list[Effect] = []
+        for request in self._open.values():
+            request.first_at, request.due = now, now + self._patience(1)
+            effects.append(Send(request.message))
+        if self.state is State.MEMBER and Slot.HEARTBEAT not in self._open and self._heartbeat_at is not None:
+            self._heartbeat_at = min(self._heartbeat_at, now + self._rng.uniform(0, RECONNECT_JITTER_SECONDS))
+        return effects
+
+    def disconnected(self, now: float) -> list[Effect]:
+        """The socket lost its connection; libzmq goes on dialling."""
+        return [] if self.state in (State.OUT, State.LEAVING, State.LEFT) else self._unanswered(now, now)
+
+    def receive(self, reply: RegistrarReply, now: float) -> list[Effect]:
+        """A message from the registrar."""
+        effects = self._answered(now)
+        slot = next((slot for slot, request in self._open.items() if request.message.id == reply.id), None)
+        if slot is None:
+            return effects
+        handler = _HANDLERS.get((self.state, type(reply)))
+        if handler is None:
+            effects.append(Note("warning", f"tracker {self._tracker} answered with {type(reply).__name__}; ignored"))
+            return effects
+        return effects + handler(self, reply, slot, now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Call at `next_deadline`; calling earlier does nothing."""
+        effects: list[Effect] = []
+        if self._leave_by is not None and now >= self._leave_by:
+            self._become(State.LEFT)
+            return [Departed(False)]
+        if self._join_at is not None and now >= self._join_at:
+            effects += self._begin_join(now)
+        for request in list(self._open.values()):
+            if now >= request.due:
+                effects += self._repeat(request, now)
+        if self._heartbeat_at is not None and now >= self._heartbeat_at and Slot.HEARTBEAT not in self._open:
+            beat = Heartbeat(self._new_id(), self._peer, self._token, self.list.version, self.load)
+            self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.8, 1.0)
+            effects += self._ask(Slot.HEARTBEAT, beat, now)
+        return effects
+
+    def next_deadline(self) -> float | None:
+        moments = [request.due for request in self._open.values()]
+        moments += [moment for moment in (self._leave_by, self._join_at) if moment is not None]
+        if self._heartbeat_at is not None and Slot.HEARTBEAT not in self._open:
+            moments.append(self._heartbeat_at)
+        return min(moments, default=None)
+
+    # --- replies, by the state they find -----------------------------------------------------------------
+
+    def _on_list_request(self, reply: ListRequest, _slot: Slot, now: float) -> list[Effect]:
+        self._become(State.LISTING)
+        self.list.snapshot()
+        self._list_id = reply.list_id
+        self._page = self._next_offset = 0
+        return self._send_page(now)
+
+    def _on_page_ok(self, reply: PageOk, _slot: Slot, now: float) -> list[Effect]:
+        if (reply.list_id, reply.page) != (self._list_id, self._page):
+            return []
+        self._page += 1
+        return self._send_page(now)
+
+    def _on_welcome(self, reply: Welcome, _slot: Slot, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        self._become(State.MEMBER)
+        if not self._been_member or reply.epoch != self.epoch:
+            effects.append(Note("info", f"joined the network of {self._tracker} as {reply.endpoint}"))
+        self._been_member = True
+        self.problem = ""
+        self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, reply.endpoint
+        self._heartbeat_seconds = reply.heartbeat_seconds or HEARTBEAT_SECONDS
+        self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.2, 1.0)
+        host = host_of(self._tracker)
+        lookups = [with_host(lookup, host) for lookup in reply.lookups]
+        welcome = msgspec.structs.replace(reply, roster=with_host(reply.roster, host), lookups=lookups)
+        effects += [Welcomed(welcome), Announced(self.list.snapshot_digests(), reply.epoch, reply.seq)]
+        return effects + self._pump(now)
+
+    def _on_ok(self, reply: Ok, slot: Slot, now: float) -> list[Effect]:
+        request = self._open.pop(slot).message
+        self.seq = max(self.seq, reply.seq)
+        effects: list[Effect] = []
+        if isinstance(request, Update):
+            digests = (*(entry.digest for entry in request.added), *request.removed)
+            effects.append(Announced(digests, reply.epoch, reply.seq))
+        return effects + self._pump(now)
+
+    def _on_rejoin(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
+        note = Note("info", f"tracker {self._tracker} does not know this peer (any more); joining again")
+        return [note, *self._begin_join(now)]
+
+    def _on_goodbye(self, _reply: Goodbye, _slot: Slot, _now: float) -> list[Effect]:
+        self._become(State.LEFT)
+        return [Departed(True)]
+
+    def _on_error(self, reply: Error, slot: Slot, now: float) -> list[Effect]:
+        request = self._open.pop(slot).message
+        what = f"tracker {self._tracker} refused {type(request).__name__}: {reply.detail} ({reply.code})"
+        if reply.code in LASTING_ERRORS:
+            told = self.problem == what
+            self._become(State.REFUSED)
+            self.problem = what
+            self._join_at = now + REFUSED_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
+            return [] if told else [Note("error", what)]
+        if slot is Slot.CONVERSATION:
+            told = self.problem == what
+            self._become(State.JOINING)
+            self.problem = what
+            self._join_at = now + ERROR_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
+            return [] if told else [Note("warning", what)]
+        return [Note("warning", what), *self._pump(now)]
+
+    def _on_leave_error(self, _reply: Error, _slot: Slot, _now: float) -> list[Effect]:
+        self._become(State.LEFT)
+        return [Departed(False)]
+
+    def _on_nothing(self, _reply: RegistrarReply, _slot: Slot, _now: float) -> list[Effect]:
+        return []
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _become(self, state: State) -> list[Effect]:
+        """Enter ``state``; whatever was open or due belonged to the one before, but a transfer report is still owed."""
+        report = self._open.pop(Slot.REPORT, None)
+        self._open.clear()
+        if report is not None and isinstance(report.message, Transfer):
+            self.list.report_again(TransferNews(report.message.digest, report.message.state))
+        self._heartbeat_at = self._join_at = self._leave_by = None
+        if state in (State.LEFT, State.OUT):
+            self._silent_since = None
+            self._been_member = False
+            self.endpoint = ""
+        self.state = state
+        return []
+
+    def _begin_join(self, now: float) -> list[Effect]:
+        self._become(State.JOINING)
+        join = Join(self._new_id(), self._peer, self._token, self._name, self._own_endpoint)
+        return self._ask(Slot.CONVERSATION, join, now)
+
+    def _send_page(self, now: float) -> list[Effect]:
+        page, self._next_offset = self.list.page(self._page, self._next_offset)
+        listing = FileList(
+            id=self._new_id(),
+            peer=self._peer,
+            token=self._token,
+            list_id=self._list_id,
+            page=page.number,
+            last=page.last,
+            version=self.list.version,
+            entries=page.entries,
+        )
+        return self._ask(Slot.CONVERSATION, listing, now)
+
+    def _pump(self, now: float) -> list[Effect]:
+        """Say the next piece of news, if it is time and none is under way."""
+        if self.state is not State.MEMBER or Slot.REPORT in self._open:
+            return []
+        news = self.list.next_news()
+        if news is None:
+            return []
+        message: Update | Transfer
+        if isinstance(news, Changes):
+            message = Update(self._new_id(), self._peer, self._token, news.base, news.version, news.added, news.removed)
+        else:
+            message = Transfer(self._new_id(), self._peer, self._token, news.digest, news.state)
+        return self._ask(Slot.REPORT, message, now)
+
+    def _ask(self, slot: Slot, message: RegistrarRequest, now: float) -> list[Effect]:
+        self._open[slot] = _Open(message, now, now + self._patience(1))
+        return [Send(message)]
+
+    def _repeat(self, request: _Open, now: float) -> list[Effect]:
+        request.tries += 1
+        request.due = now + self._patience(request.tries)
+        return [*self._unanswered(request.first_at, now), Send(request.message)]
+
+    def _patience(self, tries: int) -> float:
+        if self.state is State.LEAVING:
+            return LEAVE_REPEAT_SECONDS
+        seconds: float = min(REQUEST_TIMEOUT_SECONDS * BACKOFF_FACTOR ** (tries - 1), REPEAT_SECONDS_MAX)
+        return seconds * self._rng.uniform(0.9, 1.1)
+
+    def _unanswered(self, since: float, now: float) -> list[Effect]:
+        if self._silent_since is not None or self.state is State.LEAVING or now < since:
+            return []
+        self._silent_since = since
+        return [Note("warning", f"tracker {self._tracker} does not answer; trying on")]
+
+    def _answered(self, now: float) -> list[Effect]:
+        if self._silent_since is None:
+            return []
+        seconds, self._silent_since = now - self._silent_since, None
+        return [Note("info", f"tracker {self._tracker} is back after {seconds:.0f} s")]
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+
+_Handler = Callable[[Membership, Any, Slot, float], list[Effect]]
+
+_HANDLERS: dict[tuple[State, type], _Handler] = {
+    (State.JOINING, ListRequest): Membership._on_list_request,
+    (State.JOINING, Error): Membership._on_error,
+    (State.LISTING, ListRequest): Membership._on_list_request,
+    (State.LISTING, PageOk): Membership._on_page_ok,
+    (State.LISTING, Welcome): Membership._on_welcome,
+    (State.LISTING, Rejoin): Membership._on_rejoin,
+    (State.LISTING, Error): Membership._on_error,
+    (State.MEMBER, Ok): Membership._on_ok,
+    (State.MEMBER, ListRequest): Membership._on_list_request,
+    (State.MEMBER, Rejoin): Membership._on_rejoin,
+    (State.MEMBER, Error): Membership._on_error,
+    (State.LEAVING, Goodbye): Membership._on_goodbye,
+    (State.LEAVING, Rejoin): Membership._on_nothing,
+    (State.LEAVING, Error): Membership._on_leave_error,
+}
+"""Who handles the reply to an open request. Any other pair is a mistake of the registrar: logged and ignored."""

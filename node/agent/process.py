@@ -1,0 +1,288 @@
+"""The agent process: member of the network, keeper of the library, and whom the command line talks to.
+
+Shell around `node.agent.core`: sockets, threads for the disk, the library's database. It decides nothing. Binds
+``agent.sock`` for the peer's other two processes and ``api.sock`` for the command line; dials the tracker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from node.agent import disk_work as disk
+from node.agent import effects as fx
+from node.agent import lookups as lk
+from node.agent import membership as mb
+from node.agent.api_server import ApiServer
+from node.agent.child_links import ChildLinks
+from node.agent.core import AgentCore, AgentTerms
+from node.agent.dialled import Dialled
+from node.agent.library import Library
+from node.config import AgentSettings
+from node.identity import load_identity
+from node.local_messages import ApiRequest, ChildToAgent
+from node.workers import Workers
+from protocol.codec import ROSTER_DECODER
+from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
+from protocol.messages import LookupReply, RegistrarReply
+from transport.loop import Loop
+from transport.sockets import Role, connect, drain, open_socket
+
+log = logging.getLogger(__name__)
+
+AWAY_NAME = "away"
+"""In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Agent:
+    """Sockets, threads and effects of the agent."""
+
+    def __init__(self, settings: AgentSettings, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._context = context
+        self._data_dir = Path(settings.data_dir)
+        self._library = Library(self._data_dir)
+        self._away = Path(settings.runtime_dir) / AWAY_NAME
+        self._core = self._make_core()
+        # What a person asked for does not wait behind the folders.
+        self._hashers: Workers[fx.HashPath, Any] = Workers(1)
+        self._folder_hashers: Workers[fx.HashPath, Any] = Workers(1)
+        self._disk: Workers[fx.Outer, Any] = Workers(1)
+        self._cancelled: dict[str, threading.Event] = {}
+        self._progress: dict[str, tuple[int, int]] = {}
+        runtime_dir = Path(settings.runtime_dir)
+        self._children = ChildLinks(context, runtime_dir, self._on_child)
+        self._api = ApiServer(context, runtime_dir, self._on_api)
+        self._registrar: Dialled[RegistrarReply] = Dialled(
+            context, settings.tracker, RegistrarReply, self._on_registrar, self._on_registrar_connected
+        )
+        self._lookup: Dialled[LookupReply] | None = None
+        self._roster: zmq.Socket[bytes] | None = None
+        self._roster_endpoint = ""
+        loop.add(self._children.socket, self._children.receive)
+        loop.add(self._api.socket, self._api.receive)
+        for hashers in (self._hashers, self._folder_hashers):
+            loop.add(hashers.fd, partial(self._on_hashed, hashers))
+        loop.add(self._disk.fd, self._on_disk)
+        self._registrar.attach(loop)
+        self._perform(self._core.start(self._library.downloads(), loop.now()))
+
+    def _make_core(self) -> AgentCore:
+        identity = load_identity(self._data_dir)
+        settings = self._settings
+        terms = AgentTerms(
+            peer=identity.peer,
+            token=identity.token,
+            name=settings.name,
+            tracker=settings.tracker,
+            advertise=settings.advertise,
+            algorithm=settings.algorithm,
+            share=tuple(settings.share),
+            scan_seconds=settings.scan_seconds,
+            instance=secrets.randbits(48),
+            pid=os.getpid(),
+        )
+        wall_offset = time.time() - self._loop.now()
+        return AgentCore(terms, self._library.items(), wall_offset, random.Random(), self._away.exists())
+
+    def tick(self, now: float) -> float | None:
+        """Called by the loop in every turn; returns when to be called at the latest."""
+        self._perform(self._core.tick(now))
+        return self._core.next_deadline()
+
+    def leave(self) -> None:
+        """Leave the network in order, within `node.agent.membership.LEAVE_SECONDS`; for the end of the process."""
+        if self._core.departed:
+            return
+        loop = Loop()
+        self._registrar.attach(loop)
+        loop.add(self._api.socket, self._api.receive)
+        self._perform(self._core.leave(loop.now()))
+
+        def tick(now: float) -> float | None:
+            self._perform(self._core.settle(self._core.membership.tick(now), now))
+            if self._core.departed:
+                loop.stop()
+            return self._core.membership.next_deadline()
+
+        loop.run(tick)
+
+    def close(self) -> None:
+        for cancelled in self._cancelled.values():
+            cancelled.set()
+        self._hashers.close()
+        self._folder_hashers.close()
+        self._disk.close()
+        self._registrar.close()
+        if self._lookup is not None:
+            self._lookup.close()
+        if self._roster is not None:
+            self._roster.close()
+        self._children.close()
+        self._api.close()
+        self._library.close()
+
+    # --- what arrives ------------------------------------------------------------------------------------
+
+    def _on_registrar(self, reply: RegistrarReply) -> None:
+        self._perform(self._core.registrar_says(reply, self._loop.now()))
+
+    def _on_registrar_connected(self, connected: bool) -> None:
+        self._perform(self._core.registrar_connected(connected, self._loop.now()))
+
+    def _on_lookup(self, reply: LookupReply) -> None:
+        self._perform(self._core.lookup_says(reply, self._loop.now()))
+
+    def _on_lookup_connected(self, connected: bool) -> None:
+        self._perform(self._core.lookup_connected(connected, self._loop.now()))
+
+    def _on_roster(self) -> None:
+        assert self._roster is not None
+        for frames in drain(self._roster):
+            try:
+                event = ROSTER_DECODER.decode(frames[-1].buffer)
+            except ProtocolError as error:
+                log.warning("roster %s says what cannot be understood: %s", self._roster_endpoint, error)
+                continue
+            self._perform(self._core.roster_says(event, self._loop.now()))
+
+    def _on_child(self, message: ChildToAgent) -> None:
+        self._perform(self._core.child_says(message, self._loop.now()))
+
+    def _on_api(self, route: bytes, request: ApiRequest) -> None:
+        for path, (done, total) in list(self._progress.items()):
+            self._core.hash_progress(path, done, total)
+        self._perform(self._core.api_says(route, request, self._loop.now()))
+
+    def _on_hashed(self, hashers: Workers[fx.HashPath, Any]) -> None:
+        for request, result in hashers.results():
+            self._cancelled.pop(request.path, None)
+            self._progress.pop(request.path, None)
+            now = self._loop.now()
+            if isinstance(result, ZswarmError):
+                self._perform(self._core.hash_failed(request.path, result.code, str(result), now))
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                self._perform(self._core.hashed(request.path, result, now))
+
+    def _on_disk(self) -> None:
+        for request, result in self._disk.results():
+            now = self._loop.now()
+            if isinstance(result, ZswarmError) and isinstance(request, fx.StoreSeed):
+                self._core.seed_refused(request.job, result.code, str(result), now)
+            elif isinstance(result, BaseException):
+                raise result
+            elif isinstance(request, fx.StoreSeed):
+                self._perform(self._core.seed_stored(request.job, result.link, result.path, now))
+            elif isinstance(request, fx.CheckItem):
+                self._perform(self._core.item_checked(request.item, result, now))
+            else:
+                self._perform(self._core.scanned(result.listing, result.changed, result.began, now))
+
+    # --- what is to be done ------------------------------------------------------------------------------
+
+    def _perform(self, effects: Iterable[Any]) -> None:
+        for effect in effects:
+            try:
+                _PERFORM[type(effect)](self, effect)
+            except (DiskError, NetworkError) as error:
+                # A full disk under the library, or an address from the tracker that is none: what works goes on.
+                log.error("%s", error)
+
+    def _note(self, note: fx.Note) -> None:
+        log.log(LEVELS[note.level], "%s", note.text)
+
+    def _send(self, effect: mb.Send) -> None:
+        self._registrar.send(effect.message)
+
+    def _dial(self, effect: lk.Dial) -> None:
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
+        self._lookup = Dialled(self._context, effect.endpoint, LookupReply, self._on_lookup, self._on_lookup_connected)
+        self._lookup.attach(self._loop)
+
+    def _ask(self, effect: lk.Ask) -> None:
+        assert self._lookup is not None
+        self._lookup.send(effect.message)
+
+    def _subscribe(self, effect: fx.Subscribe) -> None:
+        if effect.endpoint == self._roster_endpoint:
+            return
+        if self._roster is not None:
+            self._loop.remove(self._roster)
+            self._roster.close()
+        self._roster_endpoint = effect.endpoint
+        self._roster = open_socket(self._context, Role.ROSTER_SUB)
+        self._loop.add(self._roster, self._on_roster)
+        connect(self._roster, effect.endpoint)
+
+    def _to_piece_server(self, effect: fx.ToPieceServer) -> None:
+        self._children.send("piece_server", effect.message)
+
+    def _to_downloader(self, effect: fx.ToDownloader) -> None:
+        self._children.send("downloader", effect.message)
+
+    def _keep_away(self, effect: fx.KeepAway) -> None:
+        if effect.away:
+            self._away.touch()
+        else:
+            self._away.unlink(missing_ok=True)
+
+    def _hash(self, request: fx.HashPath) -> None:
+        cancelled = self._cancelled[request.path] = threading.Event()
+
+        def progress(done: int, total: int) -> None:
+            self._progress[request.path] = (done, total)
+
+        hashers = self._folder_hashers if request.origin == "folder" else self._hashers
+        hashers.submit(request, lambda: disk.hash_item(request, self._data_dir, progress, cancelled.is_set))
+
+    def _cancel_hash(self, effect: fx.CancelHash) -> None:
+        self._cancelled[effect.path].set()
+
+    def _store_seed(self, request: fx.StoreSeed) -> None:
+        self._disk.submit(request, lambda: disk.keep_seed(request.job, request.seed, self._data_dir))
+
+    def _check(self, request: fx.CheckItem) -> None:
+        self._disk.submit(request, lambda: disk.item_problem(request.item))
+
+    def _scan(self, request: fx.ScanShares) -> None:
+        share = [Path(path) for path in self._settings.share]
+        self._disk.submit(request, lambda: disk.look(share, request.items, self._loop.now))
+
+
+_PERFORM: dict[type, Callable[[Agent, Any], None]] = {
+    fx.Note: Agent._note,
+    mb.Send: Agent._send,
+    lk.Dial: Agent._dial,
+    lk.Ask: Agent._ask,
+    fx.Subscribe: Agent._subscribe,
+    fx.ToPieceServer: Agent._to_piece_server,
+    fx.ToDownloader: Agent._to_downloader,
+    fx.SaveItem: lambda agent, effect: agent._library.put_item(effect.item),
+    fx.ForgetItem: lambda agent, effect: agent._library.remove_item(effect.path),
+    fx.SaveDownload: lambda agent, effect: agent._library.put_download(effect.download),
+    fx.ForgetDownload: lambda agent, effect: agent._library.remove_download(effect.digest),
+    fx.StoreSeed: Agent._store_seed,
+    fx.HashPath: Agent._hash,
+    fx.CancelHash: Agent._cancel_hash,
+    fx.CheckItem: Agent._check,
+    fx.ScanShares: Agent._scan,
+    fx.KeepAway: Agent._keep_away,
+    fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),
+    fx.Stop: lambda agent, _: agent._loop.stop(),
+}

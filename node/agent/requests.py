@@ -1,0 +1,157 @@
+"""What the agent does for the command line: each request's meaning, and the replies that come later. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from node.agent.catalogue import link_of
+from node.agent.effects import KeepAway, ReplyApi, Stop, ToDownloader, ToPieceServer
+from node.agent.gets import LINKS_SHOWN_COUNT
+from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
+from node.agent.status import status_report
+from node.local_messages import (
+    ApiAccepted,
+    ApiDone,
+    ApiError,
+    ApiGet,
+    ApiGetStatus,
+    ApiJoin,
+    ApiLeave,
+    ApiList,
+    ApiListReply,
+    ApiPeers,
+    ApiPeersReply,
+    ApiRemove,
+    ApiRequest,
+    ApiShare,
+    ApiStop,
+    Pause,
+    Serving,
+)
+
+if TYPE_CHECKING:
+    from node.agent.core import AgentCore
+
+PATIENCE_SECONDS = 6.0
+"""How long a list may take; a person's command waits somewhat longer."""
+UNREACHABLE_PATIENCE_SECONDS = 1.0
+"""The same while it is known that the tracker does not answer; a lookup of its may."""
+UNACKNOWLEDGED = "left the network; the tracker did not acknowledge, it forgets this peer when its lease ends"
+OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
+WATCHED = "removed {name}; it lies in a shared folder, and is shared again when it changes or the peer restarts"
+Effects = list[Any]
+
+
+class AgentApi:
+    """``core`` is whose cores are asked. Who waits for the end of a leave is remembered here."""
+
+    def __init__(self, core: AgentCore) -> None:
+        self._core = core
+        self._leaving: list[tuple[bytes, ApiLeave | ApiStop]] = []
+
+    def handle(self, route: bytes, request: ApiRequest, now: float) -> Effects:
+        """What a request causes; its reply is among it, or follows."""
+        return _HANDLERS[type(request)](self, route, request, now)
+
+    # --- what comes later --------------------------------------------------------------------------------
+
+    def torrents_found(self, route: bytes, number: int, effect: TorrentsFound) -> Effects:
+        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries))]
+
+    def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
+        return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]
+
+    def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
+        detail = effect.detail
+        if effect.code == "network":
+            membership = self._core.membership
+            detail = membership.problem or f"tracker {self._core.who.tracker} does not answer; the peer tries on"
+        return [ReplyApi(route, ApiError(number, effect.code, detail))]
+
+    def departed(self, acknowledged: bool) -> Effects:
+        """Out of the network: whoever asked for that is told, and a stop goes on."""
+        effects: Effects = []
+        for route, request in self._leaving:
+            effects.append(ReplyApi(route, ApiDone(request.id, "" if acknowledged else UNACKNOWLEDGED)))
+        if any(isinstance(request, ApiStop) for _, request in self._leaving):
+            effects.append(Stop())
+        self._leaving.clear()
+        return effects
+
+    # --- requests ----------------------------------------------------------------------------------------
+
+    def _share(self, route: bytes, request: ApiShare, now: float) -> Effects:
+        job, wishes = self._core.shares.request(request.path, request.algorithm, now)
+        return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
+
+    def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
+        job, wishes = self._core.gets.request(request, now)
+        return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
+
+    def _list(self, route: bytes, request: ApiList, now: float) -> Effects:
+        follower = self._core.follower
+        return list(
+            self._core.lookups.torrents(
+                ("list", route, request.id),
+                request.pattern,
+                now,
+                after=(follower.epoch, follower.seq),
+                patience=self._patience(),
+            )
+        )
+
+    def _peers(self, route: bytes, request: ApiPeers, now: float) -> Effects:
+        return list(self._core.lookups.peers(("peers", route, request.id), now, patience=self._patience()))
+
+    def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
+        cancelled = self._core.gets.cancel(request.name, now)
+        if cancelled is not None:
+            return [*cancelled, ReplyApi(route, ApiDone(request.id))]
+        items = self._core.catalogue.called(request.name)
+        if not items:
+            what = f"this peer neither shares nor downloads {request.name}"
+            return [ReplyApi(route, ApiError(request.id, "not_found", what))]
+        if len({item.digest for item in items}) > 1:
+            shown = "".join(f"\n  {link_of(item)}" for item in items[:LINKS_SHOWN_COUNT])
+            what = f"{len(items)} items are called {request.name}; remove one by its digest, the first part of:{shown}"
+            return [ReplyApi(route, ApiError(request.id, "usage", what))]
+        wishes = [wish for item in items for wish in self._core.shares.gone(item.path, "removed on request")]
+        watched = any(item.origin == "folder" for item in items)
+        detail = WATCHED.format(name=request.name) if watched else ""
+        return [*wishes, ReplyApi(route, ApiDone(request.id, detail))]
+
+    def _leave(self, route: bytes, request: ApiLeave | ApiStop, now: float) -> Effects:
+        self._leaving.append((route, request))
+        self._core.serving = False
+        quiet = [KeepAway(isinstance(request, ApiLeave)), ToPieceServer(Serving(False)), ToDownloader(Pause(True))]
+        return [*quiet, *self._core.membership.leave(now)]
+
+    def _join(self, route: bytes, request: ApiJoin, now: float) -> Effects:
+        if any(isinstance(waiting, ApiStop) for _, waiting in self._leaving):
+            return [ReplyApi(route, ApiError(request.id, "usage", "the peer is stopping"))]
+        overtaken = [ReplyApi(waiter, ApiDone(waiting.id, OVERTAKEN)) for waiter, waiting in self._leaving]
+        self._leaving.clear()
+        self._core.serving = True
+        awake = [*overtaken, KeepAway(False), ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
+        return [*awake, *self._core.membership.join(now), ReplyApi(route, ApiDone(request.id))]
+
+    def _status(self, route: bytes, request: ApiGetStatus, _now: float) -> Effects:
+        return [ReplyApi(route, status_report(self._core, request.id))]
+
+    def _patience(self) -> float:
+        silent = self._core.membership.network in ("unreachable", "refused")
+        return UNREACHABLE_PATIENCE_SECONDS if silent else PATIENCE_SECONDS
+
+
+_HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
+    ApiShare: AgentApi._share,
+    ApiGet: AgentApi._get,
+    ApiList: AgentApi._list,
+    ApiPeers: AgentApi._peers,
+    ApiRemove: AgentApi._remove,
+    ApiLeave: AgentApi._leave,
+    ApiStop: AgentApi._leave,
+    ApiJoin: AgentApi._join,
+    ApiGetStatus: AgentApi._status,
+}

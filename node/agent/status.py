@@ -1,0 +1,39 @@
+"""`StatusReport`: everything a person may want to know of a peer, from what the cores know. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.agent.catalogue import link_of
+from node.agent.library import LibraryItem
+from node.local_messages import SharedStatus, StatusReport
+
+if TYPE_CHECKING:
+    from node.agent.core import AgentCore
+
+
+def status_report(core: AgentCore, number: int) -> StatusReport:
+    """The report that answers request ``number``."""
+    membership, uploads, who = core.membership, core.uploads, core.who
+    return StatusReport(
+        id=number,
+        peer=who.peer,
+        name=who.name,
+        network=membership.network,
+        tracker=who.tracker,
+        endpoint=membership.endpoint,
+        epoch=max(core.follower.epoch, membership.epoch),
+        seq=core.follower.seq,
+        pids={"agent": who.pid, **core.children.pids()},
+        jobs=[job.status(core.wall_offset) for job in core.jobs.all()],
+        shared=[_shared(core, item) for item in core.catalogue.items()],
+        sent_bytes=uploads.sent_bytes,
+        queued_pieces=uploads.queued_pieces,
+        bad_messages=uploads.bad_messages,
+        problem=membership.problem,
+    )
+
+
+def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
+    sent, sessions = core.uploads.of(item.digest)
+    return SharedStatus(item.name, item.digest, link_of(item), item.length, item.path, item.origin, sent, sessions)

@@ -1,0 +1,153 @@
+"""Asks the peer for what a command wants and follows it until each is done or failed, through any restart of the
+peer's processes: a restarted agent has forgotten its jobs, so it is asked again, which every request allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from node.cli.progress import Display
+from node.cli.session import Session
+from node.cli.view import FINAL, JobView, Outcome, outcome_of, trouble, view_of
+from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
+from protocol.errors import NetworkError, RefusedError
+
+LOST_SECONDS = 15.0
+"""How long the peer may be silent: its agent is back within a second or two when it is restarted."""
+STATUS_SECONDS = 1.0
+"""A question to an agent that was killed is lost: it is put again this soon."""
+ASKS_COUNT_MAX = 20
+"""How often one order is asked for before the peer is taken to be broken."""
+FORGETFUL = "the peer keeps forgetting this; its log says why"
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One target of a command: how to ask the peer for it, given a request number. ``hint`` is added to the error
+    when nobody has it."""
+
+    target: str
+    message: Callable[[int], ApiRequest]
+    hint: str = ""
+
+
+class _Slot(msgspec.Struct):
+    """An order and how far it is: not asked for (``number`` None), a job, or an outcome."""
+
+    order: Order
+    number: int | None = None
+    asked: int = 0
+    job: JobStatus | None = None
+    outcome: Outcome | None = None
+
+
+class JobTracker:
+    """What became of the orders of one command, as far as the peer has said. Pure."""
+
+    def __init__(self, orders: Sequence[Order]) -> None:
+        self._slots = [_Slot(order) for order in orders]
+        self._agent = 0
+        self._problem = ""
+
+    def to_ask(self) -> list[tuple[int, Order]]:
+        """(place, order) of everything the peer has to be asked for now."""
+        return [(i, slot.order) for i, slot in enumerate(self._slots) if slot.outcome is None and slot.number is None]
+
+    def accepted(self, place: int, number: int) -> None:
+        """The peer works on an order as its job ``number``."""
+        slot = self._slots[place]
+        slot.number = number
+        slot.asked += 1
+
+    def refused(self, place: int, code: str, detail: str) -> None:
+        """The peer does not accept an order."""
+        target = self._slots[place].order.target
+        self._slots[place].outcome = Outcome(target, ok=False, code=code, detail=detail)
+
+    def update(self, report: StatusReport) -> None:
+        """Take in a report. What its agent does not know has to be asked for again."""
+        agent = report.pids.get("agent", 0)
+        restarted = self._agent not in (0, agent)
+        self._agent = agent
+        self._problem = trouble(report)
+        jobs = {} if restarted else {job.job: job for job in report.jobs}
+        for place, slot in enumerate(self._slots):
+            if slot.outcome is not None or slot.number is None:
+                continue
+            found = jobs.get(slot.number)
+            if found is not None:
+                self._follow(slot, msgspec.structs.replace(found, job=place))
+            elif slot.asked < ASKS_COUNT_MAX:
+                slot.number = None
+            else:
+                self.refused(place, "network", FORGETFUL)
+
+    def _follow(self, slot: _Slot, found: JobStatus) -> None:
+        if slot.job is not None:  # asked again, it may be done at once: keep what its first job knew
+            started = min(slot.job.started_at, found.started_at)
+            found = msgspec.structs.replace(found, started_at=started, download=found.download or slot.job.download)
+        slot.job = found
+        if found.phase in FINAL:
+            slot.outcome = outcome_of(found, slot.order.target)
+
+    def views(self) -> list[JobView]:
+        """A line of progress for every order the peer has said anything about."""
+        return [view_of(slot.job, slot.order.target, self._problem) for slot in self._slots if slot.job is not None]
+
+    def finished(self) -> bool:
+        """Whether every order has an outcome."""
+        return all(slot.outcome is not None for slot in self._slots)
+
+    def outcomes(self, late: str) -> list[Outcome]:
+        """What came of each order, in order; one that has not ended failed for the reason ``late``."""
+        return [
+            slot.outcome or Outcome(slot.order.target, ok=False, code="network", detail=late) for slot in self._slots
+        ]
+
+
+class Patience:
+    """Asks for status, and forgives the silence of an agent that is being restarted."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._answered = session.now()
+
+    def status(self) -> StatusReport | None:
+        """The status; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
+        try:
+            report = self._session.status(STATUS_SECONDS)
+        except NetworkError:
+            if self._session.now() - self._answered > LOST_SECONDS:
+                raise
+            return None
+        self._answered = self._session.now()
+        return report
+
+
+def follow(session: Session, tracker: JobTracker, display: Display, timeout: float) -> bool:
+    """Ask for the orders of ``tracker`` and show them on ``display`` until all have ended; False when ``timeout``
+    seconds (0: for ever) passed first."""
+    patience = Patience(session)
+    started = session.now()
+    while True:
+        report = patience.status()
+        now = session.now()
+        if report is not None:
+            tracker.update(report)
+            _ask(session, tracker)
+        display.show(tracker.views(), now)
+        if tracker.finished():
+            return True
+        if timeout and now - started >= timeout:
+            return False
+        session.pause(display.interval)
+
+
+def _ask(session: Session, tracker: JobTracker) -> None:
+    for place, order in tracker.to_ask():
+        try:
+            tracker.accepted(place, session.request(order.message(session.next_id()), ApiAccepted).job)
+        except RefusedError as error:
+            tracker.refused(place, error.code, str(error))
+        except NetworkError:
+            return

@@ -1,0 +1,110 @@
+"""What is drawn again and again on a terminal besides progress bars: ``status --watch`` and the line of uploads."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from node.cli.output import make_table, status_text, warn
+from node.cli.progress import is_terminal, live_console
+from node.cli.view import counted, trouble
+from node.local_messages import StatusReport
+from service.units import format_bytes, format_rate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+RATE_SECONDS = 5.0
+"""The upload rate is the mean over this long."""
+PLAIN_SECONDS = 30.0
+"""Without a terminal, uploads are worth a line this often, and only when something was sent."""
+
+
+class UploadMeter:
+    """The upload rate out of successive totals. Pure."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, int]] = deque()
+
+    def rate(self, sent_bytes: int, now: float) -> float:
+        """Bytes per second over the last `RATE_SECONDS`; a total that shrank (a restarted process) starts anew."""
+        points = self._points
+        if points and sent_bytes < points[-1][1]:
+            points.clear()
+        points.append((now, sent_bytes))
+        while len(points) > 2 and now - points[1][0] >= RATE_SECONDS:
+            points.popleft()
+        elapsed = now - points[0][0]
+        return (sent_bytes - points[0][1]) / elapsed if elapsed > 0 else 0.0
+
+
+def upload_line(report: StatusReport, rate: float) -> str:
+    """``serving 2 items, 3 uploads, sent 1.2 GiB, 110.0 MiB/s``."""
+    uploads = sum(item.sessions for item in report.shared)
+    line = f"serving {counted(len(report.shared), 'item')}, {counted(uploads, 'upload')}"
+    line += f", sent {format_bytes(report.sent_bytes)}"
+    if report.network != "joined":
+        line += f" ({trouble(report) or report.network})"
+    return f"{line}, {format_rate(rate)}" if rate else line
+
+
+@contextlib.contextmanager
+def upload_display(quiet: bool) -> Iterator[Callable[[StatusReport, float], None]]:
+    """A function that shows the uploads of a report at a time: a live line, rare plain lines, or nothing."""
+    meter = UploadMeter()
+    if quiet:
+        yield lambda _report, _now: None
+        return
+    if not is_terminal(sys.stderr):
+        yield _plain_uploads(meter)
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(
+        console=live_console(), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as live:
+        yield lambda report, now: live.update(
+            Text(upload_line(report, meter.rate(report.sent_bytes, now)), no_wrap=True), refresh=True
+        )
+
+
+def _plain_uploads(meter: UploadMeter) -> Callable[[StatusReport, float], None]:
+    last: tuple[float, int] | None = None
+
+    def show(report: StatusReport, now: float) -> None:
+        nonlocal last
+        rate = meter.rate(report.sent_bytes, now)
+        if last is None:
+            last = (now, report.sent_bytes)
+        elif report.sent_bytes != last[1] and now - last[0] >= PLAIN_SECONDS:
+            last = (now, report.sent_bytes)
+            warn(upload_line(report, rate))
+
+    return show
+
+
+@contextlib.contextmanager
+def status_screen() -> Iterator[Callable[[StatusReport], None]]:
+    """A function that draws a report in place of the last one on standard output."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        yield lambda report: live.update(_renderable(report), refresh=True)
+
+
+def _renderable(report: StatusReport) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    text = status_text(report)
+    parts: list[RenderableType] = [Text(f"{key:<10} {value}", no_wrap=True) for key, value in text.facts]
+    for headers, rows in (text.jobs, text.shared):
+        if rows:
+            parts += [Text(""), make_table(headers, rows)]
+    return Group(*parts)

@@ -1,0 +1,154 @@
+"""Commands that need no peer: ``seed`` describes content in a file, ``verify`` checks content against one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from node.cli import output
+from node.cli.options import ExampleCommand, State, hash_option, json_option, quiet_option
+from node.cli.progress import LocalProgress, open_display
+from node.cli.targets import SEED_SUFFIX, absolute_path, existing_path, read_seed_file
+from node.cli.view import counted, printable
+from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
+from service.units import format_bytes
+
+if TYPE_CHECKING:
+    from protocol.manifest import Manifest
+
+STDOUT = "-"
+PROBLEMS_SHOWN = 20
+SeedFormat = Literal["text", "msgpack"]
+
+
+@click.command(
+    cls=ExampleCommand,
+    examples="seed model.bin\nseed dataset/ -o dataset.seed\nseed model.bin --format text --hash sha256 -o -",
+)
+@click.argument("path")
+@click.option("-o", "--output", "out", metavar="FILE", help="Where to write it; - is standard output. [NAME.seed]")
+@click.option(
+    "--format",
+    "seed_format",
+    type=click.Choice(["text", "msgpack"]),
+    help="text: one file, readable; msgpack: directories too. [text for a file, msgpack for a directory]",
+)
+@click.option("--force", is_flag=True, help="Replace an existing FILE.")
+@hash_option
+@quiet_option
+@json_option
+@click.pass_obj
+def seed(
+    state: State, path: str, out: str | None, seed_format: SeedFormat | None, force: bool, algorithm: str | None
+) -> None:
+    """Write the seed of a file or directory.
+
+    That is its name, size and digests. Needs no peer. Whoever has the seed can 'get' the content and 'verify' it.
+    """
+    from node.disk.hashing import hash_path, measure
+    from protocol.seed_formats import format_seed
+
+    source = existing_path(path)
+    chosen: SeedFormat = seed_format or ("msgpack" if source.is_dir() else "text")
+    if chosen == "text" and source.is_dir():
+        raise SeedError(f"{path} is a directory: the text format describes one file; use --format msgpack")
+    if out == STDOUT and state.options.json:
+        raise click.UsageError("--json and '-o -' both want standard output; give one of them")
+    target = absolute_path(out or f"{source.name}{SEED_SUFFIX}")
+    if out != STDOUT:
+        _check_free(target, force)
+    with open_display(state.options.quiet) as display:
+        progress = LocalProgress(display, source.name, "hashing", measure(source), state.services.clock)
+        manifest = hash_path(source, algorithm or "blake3", progress, None)
+    data = format_seed(manifest, chosen)
+    if out == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        _write_whole(target, data)
+        _tell_seed(state, target, chosen, manifest)
+
+
+def _tell_seed(state: State, target: Path, seed_format: str, manifest: Manifest) -> None:
+    from protocol.link import Link, format_link
+    from protocol.manifest import encode_manifest, manifest_digest
+
+    if state.options.json:
+        canonical = manifest_digest(encode_manifest(manifest), manifest.algorithm)
+        link = format_link(Link(manifest.digest, canonical, manifest.name, manifest.length))
+        fields = {"ok": True, "seed": str(target), "format": seed_format, "name": manifest.name, "link": link}
+        facts = {"length": manifest.length, "pieces": manifest.piece_count, "digest": manifest.digest}
+        output.print_json(fields | facts)
+    elif not state.options.quiet:
+        size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
+        print(f"{printable(str(target))}  {printable(manifest.name)}, {size}, {output.short_digest(manifest.digest)}")
+
+
+@click.command(cls=ExampleCommand, examples="verify /data/model.bin model.seed\nverify dataset/ dataset.seed --json")
+@click.argument("path")
+@click.argument("seedfile")
+@quiet_option
+@json_option
+@click.pass_obj
+def verify(state: State, path: str, seedfile: str) -> None:
+    """Check a file or directory against a seed.
+
+    Every byte of it is read. Needs no peer. Exit code 5 when anything differs.
+    """
+    from node.disk.hashing import verify_path
+    from protocol.seed_formats import parse_seed
+
+    place = existing_path(path)
+    try:
+        manifest = parse_seed(read_seed_file(absolute_path(seedfile)))
+    except SeedError as error:
+        raise SeedError(f"{seedfile}: not a seed that can be used: {error}") from None
+    with open_display(state.options.quiet) as display:
+        progress = LocalProgress(display, place.name, "verifying", manifest.length, state.services.clock)
+        problems = [str(problem) for problem in verify_path(place, manifest, progress)]
+    if state.options.json:
+        facts = {"path": str(place), "name": manifest.name, "length": manifest.length, "digest": manifest.digest}
+        output.print_json({"ok": not problems} | facts | {"problems": problems})
+    if not problems:
+        if not (state.options.json or state.options.quiet):
+            size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
+            print(f"{printable(str(place))}  {size}, all as the seed says")
+        return
+    _tell_problems(state, place, seedfile, problems)
+
+
+def _tell_problems(state: State, place: Path, seedfile: str, problems: list[str]) -> None:
+    if not state.options.json:
+        for problem in problems[:PROBLEMS_SHOWN]:
+            print(printable(problem))
+        if len(problems) > PROBLEMS_SHOWN:
+            print(f"... and {len(problems) - PROBLEMS_SHOWN} more")
+    found = counted(len(problems), "difference")
+    text = f"{place} is not what {seedfile} says: {found}; fetch it again with 'get {seedfile} --force'"
+    if not state.options.json:
+        raise VerificationError(text)
+    output.error(text)
+    click.get_current_context().exit(VerificationError.exit_code)
+
+
+def _check_free(target: Path, force: bool) -> None:
+    if target.is_dir():
+        raise DiskError(f"{target} is a directory; name a file with -o")
+    if target.exists() and not force:
+        raise DiskError(f"{target} exists; choose another with -o, or replace it with --force")
+    if not target.parent.is_dir():
+        raise NotFoundError(f"{target.parent}: no such directory to write the seed to")
+
+
+def _write_whole(target: Path, data: bytes) -> None:
+    """The whole of ``data`` under its name, or nothing."""
+    fresh = target.with_name(f".{target.name}.new")
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(target)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise DiskError(f"cannot write {target}: {error.strerror}") from error

@@ -1,0 +1,107 @@
+"""What the commands share towards click: their common options, help with examples, values in human units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from msgspec import Struct
+
+from node.cli.session import Options, Services
+from protocol.errors import UsageError
+from service.units import parse_seconds
+
+F = TypeVar("F", bound=Callable[..., Any])
+PROGRAM = "python -m node"
+
+
+class State(Struct):
+    """What click carries from the command line's start to the command."""
+
+    options: Options
+    services: Services
+
+
+class ExampleCommand(click.Command):
+    """A command whose help ends in examples: ``examples`` is one command line without the program per line."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        write_examples(formatter, self._examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
+    """The examples section of a help text."""
+    with formatter.section("Examples"):
+        for line in examples.strip().splitlines():
+            formatter.write(f"{'':{formatter.current_indent}}{PROGRAM} {line.strip()}\n")
+
+
+def duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """Option callback for ``30``, ``500ms``, ``5s``, ``2m``: seconds."""
+    try:
+        return parse_seconds(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Remember a common option wherever it stands; one not given here leaves what an outer level said."""
+    if value in (None, False) or param.name is None:
+        return
+    setattr(ctx.find_object(State).options, param.name, value)  # type: ignore[union-attr]
+
+
+def _common(*names: str, help: str, **more: Any) -> Callable[[F], F]:
+    return click.option(*names, help=help, callback=_keep, expose_value=False, **more)
+
+
+_config = _common("--config", metavar="FILE", help="The peer's configuration file (YAML).")
+_data_dir = _common("--data-dir", metavar="DIR", help="The peer's data directory; names which peer is meant.")
+_quiet = _common("-q", "--quiet", is_flag=True, help="No progress and no messages, only results and errors.")
+_json = _common("--json", is_flag=True, help="Print the result as one line of JSON.")
+
+
+def _peer_values(hidden: bool) -> Callable[[F], F]:
+    tracker = _common("--tracker", metavar="ENDPOINT", hidden=hidden, help="The tracker, e.g. tcp://10.0.0.1:5550.")
+    listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
+    name = _common("--name", metavar="NAME", hidden=hidden, help="What other people see this peer as.")
+    return lambda command: tracker(listen(name(command)))
+
+
+def group_options(command: F) -> F:
+    """The options of ``python -m node`` itself."""
+    return _config(_data_dir(_peer_values(hidden=False)(_quiet(command))))
+
+
+def peer_options(command: F) -> F:
+    """The options of a command that talks to the running peer."""
+    return _config(_data_dir(_peer_values(hidden=True)(_quiet(command))))
+
+
+def foreground_options(command: F) -> F:
+    """The options of a command that runs a peer in the foreground where none runs."""
+    return _config(_data_dir(_peer_values(hidden=False)(_quiet(_json(command)))))
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return _json(command)
+
+
+def quiet_option(command: F) -> F:
+    """``--quiet``."""
+    return _quiet(command)
+
+
+hash_option = click.option(
+    "--hash",
+    "algorithm",
+    type=click.Choice(["blake3", "sha256"]),
+    help="Digest algorithm (blake3 unless the configuration says otherwise).",
+)

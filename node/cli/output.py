@@ -1,0 +1,210 @@
+"""Results on standard output: tables and status for a person, JSON for a script.
+
+Text from other machines goes through `printable`, so that no name can move the cursor or recolour a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from node.cli.progress import is_terminal
+from node.cli.view import counted, download_stats, printable, trouble, view_of
+from node.local_messages import JobStatus, StatusReport
+from protocol.messages import PeerEntry, TorrentEntry
+from service.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+UNLIMITED_COLUMNS = 100_000
+"""Width when the output is no terminal: nothing is cut."""
+SHORT_ID = 8
+
+Rows = Sequence[Sequence[str]]
+
+
+def warn(text: str) -> None:
+    """A message for a person, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def error(text: str) -> None:
+    """One line on standard error that says what went wrong and what to do."""
+    warn(f"error: {printable(' '.join(text.split()))}")
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON on standard output."""
+    print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def print_table(headers: Sequence[str], rows: Rows) -> None:
+    """Aligned columns; a header that starts with ``>`` is right-aligned. On a terminal long cells are shortened."""
+    for line in table_lines(headers, rows):
+        print(line)
+
+
+def table_lines(headers: Sequence[str], rows: Rows) -> list[str]:
+    """The lines of `print_table`, without trailing blanks or control characters."""
+    from rich.console import Console
+
+    terminal = is_terminal(sys.stdout)
+    console = Console(
+        file=sys.stdout,
+        width=None if terminal else UNLIMITED_COLUMNS,
+        color_system=None,
+        force_terminal=False,
+    )
+    with console.capture() as captured:
+        console.print(make_table(headers, rows))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def make_table(headers: Sequence[str], rows: Rows) -> Table:
+    """A borderless rich table of plain text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, header in enumerate(headers):
+        numeric = header.startswith(">")
+        table.add_column(
+            header.removeprefix(">"),
+            justify="right" if numeric else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=len(header) if numeric or place else 8,
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def torrent_rows(entries: Sequence[TorrentEntry]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of ``list``."""
+    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", "DIGEST"]
+    rows = [
+        [
+            printable(entry.name),
+            format_bytes(entry.length),
+            str(entry.have),
+            str(entry.partial),
+            str(entry.requesting),
+            short_digest(entry.digest),
+        ]
+        for entry in entries
+    ]
+    return headers, rows
+
+
+def peer_rows(peers: Sequence[PeerEntry]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of ``peers``."""
+    headers = ["NAME", "ADDRESS", ">HAS", ">PARTLY", ">WANTS", ">UPLOADS", "PEER"]
+    rows = [
+        [
+            printable(peer.name),
+            printable(peer.endpoint),
+            str(peer.have),
+            str(peer.partial),
+            str(peer.requesting),
+            str(peer.load),
+            peer.peer[:SHORT_ID],
+        ]
+        for peer in peers
+    ]
+    return headers, rows
+
+
+def short_digest(digest: str) -> str:
+    """``blake3:0123456789ab``: enough to tell swarms apart, short enough for a table."""
+    algorithm, _, digits = digest.partition(":")
+    return f"{algorithm}:{digits[:12]}"
+
+
+class StatusText(msgspec.Struct, frozen=True):
+    """``status`` as text: facts about the peer, and two tables of headers and rows."""
+
+    facts: list[tuple[str, str]]
+    jobs: tuple[list[str], list[list[str]]]
+    shared: tuple[list[str], list[list[str]]]
+
+
+def status_text(report: StatusReport) -> StatusText:
+    """What ``status`` tells a person."""
+    # Several jobs may follow one download: it counts once.
+    reports = [job.download for job in report.jobs if job.download is not None]
+    received = sum(bytes_ for _digest, bytes_ in {(found.digest, found.received_bytes) for found in reports})
+    network = f"{report.network}, {trouble(report) or report.tracker}"
+    uploading = sum(item.sessions for item in report.shared)
+    facts = [
+        ("peer", f"{printable(report.name)}  {report.peer}"),
+        ("network", printable(network)),
+        (
+            "serving",
+            counted(len(report.shared), "item") + (f" at {printable(report.endpoint)}" if report.endpoint else ""),
+        ),
+        ("sent", f"{format_bytes(report.sent_bytes)}, {counted(uploading, 'upload')} now"),
+        ("received", format_bytes(received)),
+        ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
+    ]
+    if report.bad_messages:
+        facts.append(("dropped", counted(report.bad_messages, "bad message")))
+    return StatusText(facts, _job_rows(report.jobs), _shared_rows(report))
+
+
+def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
+    headers = ["JOB", "WHAT", "STATE", ">DONE", ">SIZE", "DETAIL"]
+    rows = []
+    for job in jobs:
+        view = view_of(job, job.path)
+        detail = view.tail
+        if job.phase == "done":
+            detail = printable(job.path)
+        elif job.download is not None and not detail:
+            detail = download_stats(job.download)
+        done = f"{view.percent} %" if view.total else ""
+        size = format_bytes(job.length) if job.length else ""
+        rows.append([job.kind, view.label, view.verb, done, size, detail])
+    return headers, rows
+
+
+def _shared_rows(report: StatusReport) -> tuple[list[str], list[list[str]]]:
+    headers = ["SHARED", ">SIZE", ">SENT", ">TO", "ORIGIN", "PATH"]
+    rows = [
+        [
+            printable(item.name),
+            format_bytes(item.length),
+            format_bytes(item.sent_bytes),
+            str(item.sessions),
+            item.origin,
+            printable(item.path),
+        ]
+        for item in report.shared
+    ]
+    return headers, rows
+
+
+def print_status(report: StatusReport) -> None:
+    """``status`` for a person: facts, jobs, shared items, and a link for each of these."""
+    text = status_text(report)
+    for key, value in text.facts:
+        print(f"{key:<10} {value}")
+    for headers, rows in (text.jobs, text.shared):
+        if rows:
+            print()
+            print_table(headers, rows)
+    links = [item.link for item in report.shared if item.link]
+    if links:
+        print("\nlinks")
+    for link in links:
+        print(printable(link))
+
+
+def status_fields(report: StatusReport) -> dict[str, Any]:
+    """``status --json``: the report without the number of the request."""
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    return {key: value for key, value in fields.items() if key not in ("id", "t")}

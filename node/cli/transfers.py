@@ -1,0 +1,183 @@
+"""``share`` and ``get``: start jobs in the running peer, or in one that lives as long as the command; follow them."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Literal
+
+import click
+from msgspec import Struct
+
+from node.cli import output
+from node.cli.follow import JobTracker, Order, Patience, follow
+from node.cli.live import upload_display
+from node.cli.options import ExampleCommand, State, duration, foreground_options, hash_option
+from node.cli.progress import open_display
+from node.cli.session import Session, any_peer
+from node.cli.targets import LINK_SCHEME, GetTarget, absolute_path, existing_path, prepare_directory, read_target
+from node.cli.view import Outcome, got_line, outcome_fields, printable
+from node.local_messages import ApiGet, ApiRequest, ApiShare
+from protocol.errors import EXIT_CODES
+from service.units import format_bytes, format_seconds
+
+INTERRUPTED = 130
+GOES_ON = "the download goes on in the running peer: 'status' shows it, 'remove NAME' cancels it"
+SERVE_SECONDS = 0.5
+
+Kind = Literal["share", "get"]
+
+
+class Plan(Struct, frozen=True):
+    """A whole command. ``serve``: a foreground peer goes on serving when the orders are done; ``timeout`` in
+    seconds, 0 for none."""
+
+    kind: Kind
+    orders: list[Order]
+    serve: bool
+    timeout: float = 0.0
+
+
+@click.command(cls=ExampleCommand, examples="share model.bin\nshare /data/set1 /data/set2\nshare model.bin --json")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@hash_option
+@foreground_options
+@click.pass_obj
+def share(state: State, paths: tuple[str, ...], algorithm: str | None) -> None:
+    """Share files or directories, and print a link for each.
+
+    The link is printed when the tracker lists the content. Without a running peer this command is one: it shares
+    until Ctrl-C.
+    """
+    chosen = algorithm or state.options.settings().hash
+    places = dict.fromkeys(existing_path(path) for path in paths)
+    orders = [_share_order(place, chosen) for place in places]
+    _carry_out(state, Plan("share", orders, serve=True))
+
+
+def _share_order(path: Path, algorithm: str) -> Order:
+    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm))
+
+
+@click.command(
+    cls=ExampleCommand,
+    examples="get model.bin\nget model.bin -o /data --timeout 10m\nget zswarm://blake3:4f1c.../model.bin other.seed",
+)
+@click.argument("targets", metavar="NAME|LINK|SEEDFILE...", nargs=-1, required=True)
+@click.option("-o", "--output", "directory", metavar="DIR", help="Where to put it; made if missing.")
+@click.option("--force", is_flag=True, help="Replace other content of the same name.")
+@click.option("--sequential", is_flag=True, help="Fetch pieces in order rather than rarest first.")
+@click.option("--keep-serving", is_flag=True, help="Go on serving what was fetched until Ctrl-C.")
+@click.option("--timeout", callback=duration, default="0", metavar="TIME", help="Give up waiting after this, e.g. 10m.")
+@foreground_options
+@click.pass_obj
+def get(
+    state: State,
+    targets: tuple[str, ...],
+    directory: str | None,
+    force: bool,
+    sequential: bool,
+    keep_serving: bool,
+    timeout: float,
+) -> None:
+    """Download and verify content.
+
+    By name, digest, link (zswarm://...) or seed file. Several are fetched at once. Without a running peer this
+    command is one until it is done. A download that was stopped continues from what is verified on disk.
+    """
+    found = [read_target(target) for target in dict.fromkeys(targets)]
+    settings = state.options.settings()
+    place = prepare_directory(absolute_path(directory) if directory else settings.download_path)
+    in_order = sequential or settings.sequential
+    orders = [_get_order(target, place, force, in_order) for target in found]
+    _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout))
+
+
+def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) -> Order:
+    def message(number: int) -> ApiRequest:
+        return ApiGet(number, target.text, str(place), target.seed, force, sequential)
+
+    return Order(target.text, message, target.hint)
+
+
+def _carry_out(state: State, plan: Plan) -> None:
+    """Run ``plan`` and end the command with its exit code."""
+    quiet = state.options.quiet
+    foreground = True  # until a running peer is found, nothing goes on without this command
+    code = INTERRUPTED
+    try:
+        with any_peer(state.options, state.services) as session:
+            foreground = session.foreground
+            outcomes = _run(session, plan, quiet)
+            code = _report(state, plan, outcomes, foreground)
+            if plan.serve and any(outcome.ok for outcome in outcomes):
+                _go_on_serving(session, quiet)
+    except KeyboardInterrupt:
+        output.warn(_interrupted(plan, foreground))
+    if code:
+        click.get_current_context().exit(code)
+
+
+def _interrupted(plan: Plan, foreground: bool) -> str:
+    if plan.kind == "share":
+        return "interrupted" + ("" if foreground else "; the running peer goes on: see it with 'status'")
+    if foreground:
+        return "interrupted; the same command continues from what is verified on disk"
+    return f"interrupted; {GOES_ON}"
+
+
+def _run(session: Session, plan: Plan, quiet: bool) -> list[Outcome]:
+    """Follow every order until it ends; one outcome per order, in order."""
+    tracker = JobTracker(plan.orders)
+    with open_display(quiet) as display:
+        follow(session, tracker, display, plan.timeout)
+    late = f"not finished after {format_seconds(plan.timeout)}"
+    return tracker.outcomes(late if session.foreground else f"{late}; {GOES_ON}")
+
+
+def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool) -> int:
+    """Print what came of the orders; the exit code of the first that failed, 0 if none did."""
+    options = state.options
+    if options.json:
+        rows = [outcome_fields(outcome, plan.kind) for outcome in outcomes]
+        output.print_json({"ok": all(outcome.ok for outcome in outcomes), "results": rows})
+    hints = {order.target: order.hint for order in plan.orders}
+    code = 0
+    for outcome in outcomes:
+        if not outcome.ok:
+            code = code or EXIT_CODES.get(outcome.code, 1)
+            hint = hints[outcome.target] if outcome.code == "not_found" else ""
+            called = outcome.name if outcome.target.startswith(LINK_SCHEME) and outcome.name else outcome.target
+            output.error(f"{called}: {outcome.detail or outcome.code}{hint}")
+        elif plan.kind == "share":
+            _print_shared(outcome, options.json, options.quiet)
+        elif not (options.json or options.quiet):
+            print(got_line(outcome), flush=True)
+    if plan.serve and not foreground and plan.kind == "get" and not options.quiet:
+        output.warn("the running peer goes on serving it")
+    return code
+
+
+def _print_shared(outcome: Outcome, as_json: bool, quiet: bool) -> None:
+    if not quiet:
+        size, seconds = format_bytes(outcome.length), format_seconds(outcome.seconds)
+        output.warn(f"sharing {printable(outcome.name)}, {size}, ready in {seconds}")
+    if not as_json:
+        print(printable(outcome.link), flush=True)
+
+
+def _go_on_serving(session: Session, quiet: bool) -> None:
+    """With a foreground peer: serve until Ctrl-C, which is the expected end."""
+    if not session.foreground:
+        return
+    if not quiet:
+        output.warn("serving until Ctrl-C")
+    patience = Patience(session)
+    with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as show:
+        while True:
+            report = patience.status()
+            if report is not None:
+                show(report, session.now())
+            session.pause(SERVE_SECONDS)
+    if not quiet:
+        output.warn("leaving the network")

@@ -1,0 +1,178 @@
+"""What a person is told about a share or a download: words, positions and totals, from a peer's `JobStatus`.
+
+Pure: no terminal, no clock. `node.cli.progress` draws the views, `node.cli.output` prints the results.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from node.local_messages import DownloadReport, JobStatus, StatusReport
+from service.units import format_bytes, format_rate, format_seconds
+
+FINAL = ("done", "failed")
+_SHARE_WORDS = {"checking": "hashing", "waiting": "announcing", "done": "shared"}
+_GET_WORDS = {"resolving": "looking up"}
+
+
+class JobView(Struct, frozen=True):
+    """One line of progress. ``done`` of ``total`` bytes; ``total`` 0 means there is nothing to measure. ``stats`` is
+    numbers that change all the time, ``note`` a reason that replaces them while a job cannot go on."""
+
+    key: int
+    label: str
+    verb: str
+    done: int
+    total: int
+    stats: str = ""
+    note: str = ""
+    final: bool = False
+
+    @property
+    def tail(self) -> str:
+        """What stands at the end of the line."""
+        return self.note or self.stats
+
+    @property
+    def percent(self) -> int:
+        """Whole percent, 0 to 100; 100 only when everything is done."""
+        return min(100, self.done * 100 // self.total) if self.total else 0
+
+
+def printable(text: str) -> str:
+    """``text`` from another machine made safe to print: control and direction characters become ``?``."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
+    """The progress line of ``job``; ``label`` stands for it until its name is known. ``problem`` is what keeps the
+    peer from its tracker, and so a job from going on."""
+    words = _SHARE_WORDS if job.kind == "share" else _GET_WORDS
+    report = job.download
+    done = job.done_bytes
+    stats = ""
+    if report is not None:
+        done = report.checked_bytes if job.phase in ("checking", "verifying") else report.done_bytes
+        if job.phase in ("downloading", "waiting"):
+            stats = download_stats(report)
+    detail = job.detail or (report.detail if report is not None else "")
+    if problem and job.phase in ("resolving", "waiting"):
+        detail = problem
+    unmeasured = job.phase in ("resolving", "failed") or (job.kind == "share" and job.phase == "waiting")
+    stopped = job.phase in ("resolving", "waiting", "paused", "failed")
+    return JobView(
+        key=job.job,
+        label=printable(job.name or label),
+        verb=words.get(job.phase, job.phase),
+        done=job.length if job.phase == "done" else done,
+        total=0 if unmeasured else job.length,
+        stats=stats,
+        note=printable(detail) if stopped else "",
+        final=job.phase in FINAL,
+    )
+
+
+def trouble(report: StatusReport) -> str:
+    """What keeps the peer from its tracker, in words; empty when nothing does."""
+    if report.problem:
+        return printable(report.problem)
+    if report.network == "unreachable":
+        return f"the tracker {printable(report.tracker)} does not answer; trying on"
+    if report.network == "left":
+        return "this peer has left the network; 'join' goes back in"
+    return ""
+
+
+def download_stats(report: DownloadReport) -> str:
+    """Rate, time left, sources and pieces, as far as they mean something now; the least important last."""
+    parts = []
+    if report.phase == "downloading" and report.rate > 0:
+        parts.append(format_rate(report.rate))
+        parts.append(f"{format_seconds((report.length - report.done_bytes) / report.rate)} left")
+    parts.append(counted(sum(source.state == "ready" for source in report.sources), "source"))
+    if report.pieces:
+        parts.append(f"{report.done_pieces}/{report.pieces} pieces")
+    if report.banned:
+        parts.append(f"{len(report.banned)} banned")
+    return ", ".join(parts)
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 source``, ``2 sources``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+class Outcome(Struct, frozen=True):
+    """How one target ended, as ``--json`` prints it. ``rate`` is bytes per second over the whole download, resumed
+    bytes left out; ``sources`` are the peers that sent anything; ``code`` is a `protocol.errors` word."""
+
+    target: str
+    ok: bool
+    name: str = ""
+    digest: str = ""
+    link: str = ""
+    path: str = ""
+    length: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+    received_bytes: int = 0
+    resumed_bytes: int = 0
+    sources: int = 0
+    verified: bool = False
+    code: str = ""
+    detail: str = ""
+
+
+def outcome_of(job: JobStatus, target: str) -> Outcome:
+    """The result of a job in phase ``done`` or ``failed``."""
+    ok = job.phase == "done"
+    seconds = max(0.0, job.finished_at - job.started_at)
+    report = job.download
+    received = report.received_bytes if report else 0
+    resumed = report.resumed_bytes if report else 0
+    fetched = max(0, job.length - resumed) if report else 0
+    return Outcome(
+        target=target,
+        ok=ok,
+        name=job.name,
+        digest=job.digest,
+        link=job.link,
+        path=job.path,
+        length=job.length,
+        seconds=round(seconds, 3),
+        rate=round(fetched / seconds, 1) if ok and seconds > 0 else 0.0,
+        received_bytes=received,
+        resumed_bytes=resumed,
+        sources=sum(1 for source in report.sources if source.received_bytes) if report else 0,
+        verified=ok,
+        code="" if ok else job.code or "internal",
+        detail=job.detail,
+    )
+
+
+def got_line(outcome: Outcome) -> str:
+    """``/data/model.bin  1.2 GiB in 4.1 s, 300.0 MiB/s from 5 sources, verified``."""
+    facts = f"{format_bytes(outcome.length)} in {format_seconds(outcome.seconds)}"
+    if outcome.rate:
+        facts += f", {format_rate(outcome.rate)}"
+    if outcome.sources:
+        facts += f" from {counted(outcome.sources, 'source')}"
+    elif not outcome.received_bytes:
+        facts += ", nothing to fetch"
+    if outcome.resumed_bytes:
+        facts += f", {format_bytes(outcome.resumed_bytes)} of it resumed"
+    return f"{printable(outcome.path)}  {facts}, verified"
+
+
+def outcome_fields(outcome: Outcome, kind: str) -> dict[str, Any]:
+    """The fields of ``outcome`` that say something about a ``share`` or a ``get``, for ``--json``."""
+    names = ["target", "ok", "name", "digest", "length", "seconds"]
+    if kind == "share":
+        names.append("link")
+    else:
+        names += ["path", "rate", "received_bytes", "resumed_bytes", "sources", "verified"]
+    if not outcome.ok:
+        names += ["code", "detail"]
+    return {name: getattr(outcome, name) for name in names}

@@ -1,0 +1,103 @@
+"""Reading pieces of content at a path: whole shared content, or a download that is still growing.
+
+Shared content is checked against its stamps at each read, so that changed bytes are noticed rather than sent.
+Verifying is left to whoever receives. Used by one thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from node.disk.errors import ContentChangedError, NotThereError, disk_error
+from node.disk.layout import Layout, Span
+from node.disk.open_files import OpenFiles, read_span
+from node.disk.stamps import STAMP_BYTES, stamp_difference
+from protocol.errors import DiskError
+from protocol.manifest import Manifest
+
+__all__ = ["Content", "ContentChangedError", "NotThereError"]
+
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ESTALE, errno.EISDIR, errno.ENXIO)
+
+
+class Content:
+    """The content of ``manifest`` at ``root``.
+
+    ``stamps`` are `node.disk.stamps` of content that was hashed. None means a download under way: files may not exist
+    yet or be short, and the caller asks only for pieces it knows to be there.
+    """
+
+    def __init__(self, manifest: Manifest, root: Path, stamps: bytes | None) -> None:
+        self.manifest = manifest
+        self._layout = Layout(manifest)
+        if stamps is not None and len(stamps) != STAMP_BYTES * len(self._layout.files):
+            raise ContentChangedError(f"the stamps of {root} are not those of its seed; share it again")
+        self._root = os.fspath(root)
+        self._stamps = stamps
+        self._files = OpenFiles(self._open)
+
+    def read(self, piece: int) -> bytes:
+        """The bytes of ``piece``, exactly its size. Raises `ContentChangedError` when shared content is not what was
+        hashed, `NotThereError` when a download does not have the bytes, `DiskError` when the disk fails."""
+        spans = self._layout.spans(piece)
+        if len(spans) == 1:
+            return self._read(spans[0])
+        return b"".join([self._read(span) for span in spans])
+
+    def move(self, root: Path) -> None:
+        """The content was renamed to ``root``; files that are open stay so."""
+        self._root = os.fspath(root)
+
+    def close(self) -> None:
+        self._files.close()
+
+    def _read(self, span: Span) -> bytes:
+        fd = self._files.acquire(span.file_index)
+        changed = True
+        try:
+            if self._stamps is not None:
+                self._check(fd, span.file_index)
+            data = read_span(fd, span)
+            changed = len(data) != span.length
+        except OSError as error:
+            raise disk_error(error, "read", self._path(span.file_index)) from error
+        finally:
+            self._files.release(span.file_index)
+            if changed:
+                self._files.forget(span.file_index)
+        if changed:
+            raise self._missing(f"{self._path(span.file_index)} ends at byte {span.offset + len(data)}")
+        return data
+
+    def _check(self, fd: int, index: int) -> None:
+        assert self._stamps is not None
+        found = os.fstat(fd)
+        if found.st_nlink == 0:
+            raise ContentChangedError(f"{self._path(index)} was deleted or replaced")
+        difference = stamp_difference(found, self._stamps, index, self._layout.files[index].length)
+        if difference:
+            raise ContentChangedError(f"{self._path(index)} {difference}")
+
+    def _open(self, index: int) -> int:
+        path = self._path(index)
+        # O_NONBLOCK: opening a pipe that took a file's place must not hang. A root may be a link, a tree's file not.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if self._layout.is_tree else 0)
+        try:
+            fd = os.open(path, flags)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise self._missing(f"{path} cannot be opened: {error.strerror}") from error
+            raise disk_error(error, "open", path) from error
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise self._missing(f"{path} is no regular file")
+        return fd
+
+    def _path(self, index: int) -> str:
+        return self._layout.path_under(self._root, index)
+
+    def _missing(self, detail: str) -> DiskError:
+        return NotThereError(detail) if self._stamps is None else ContentChangedError(detail)

@@ -1,0 +1,128 @@
+"""What the downloader knows to be on disk, for the run after a crash: one SQLite row for each download.
+
+Owned by the downloader of a data directory. A row says which seed goes where and which pieces are durable there;
+they are hashed again before they are believed. The file losing its mind costs no data: it is moved aside, and a
+download without a row has the whole of its partial content checked.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from node.disk.errors import NoSpaceError
+from protocol.errors import DiskError
+
+JOURNAL_NAME = "journal.db"
+_VERSION = 1
+BUSY_SECONDS = 5.0
+"""How long to wait for the downloader before us to let go of it."""
+_TABLE = """
+CREATE TABLE IF NOT EXISTS downloads (
+    digest TEXT PRIMARY KEY, seed_path TEXT NOT NULL, dest TEXT NOT NULL, bits BLOB NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+
+log = logging.getLogger(__name__)
+
+
+class JournalEntry(NamedTuple):
+    """``bits`` is the `protocol.bitfield` of the pieces that are durable."""
+
+    digest: str
+    seed_path: str
+    dest: str
+    bits: bytes
+
+
+class Journal:
+    """``data_dir/journal.db``. Any thread may call; each call is one transaction, durable when it returns, or raises
+    `DiskError` (`NoSpaceError` when the data directory's disk is full) and has changed nothing."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Open or make the journal; a damaged one is moved aside with a line in the log."""
+        self._path = data_dir / JOURNAL_NAME
+        self._lock = threading.Lock()
+        try:
+            self._connection = _open(self._path)
+        except sqlite3.DatabaseError as error:
+            # An OperationalError is about the disk or the directory, not about what is in the file.
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._error(error) from error
+            aside = _move_aside(self._path)
+            log.warning(
+                "the journal was damaged (%s) and is now %s; partial downloads are checked in full", error, aside
+            )
+            self._connection = _open(self._path)
+
+    def start(self, digest: str, seed_path: str, dest: str, bits: bytes) -> None:
+        """``digest`` is being downloaded to ``dest``, and of it the pieces of ``bits`` are durable. Replaces what was
+        noted of that content before."""
+        with self._lock:
+            self._do("INSERT OR REPLACE INTO downloads VALUES (?, ?, ?, ?)", digest, seed_path, dest, bits)
+
+    def record(self, digest: str, bits: bytes) -> None:
+        """The pieces of ``bits`` are durable (`Partial.sync` returned them). Nothing happens without a row."""
+        with self._lock:
+            self._do("UPDATE downloads SET bits = ? WHERE digest = ?", bits, digest)
+
+    def get(self, digest: str) -> JournalEntry | None:
+        with self._lock:
+            rows = self._do("SELECT digest, seed_path, dest, bits FROM downloads WHERE digest = ?", digest)
+        return JournalEntry(*rows[0]) if rows else None
+
+    def remove(self, digest: str) -> None:
+        """The download is published or cancelled."""
+        with self._lock:
+            self._do("DELETE FROM downloads WHERE digest = ?", digest)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def _do(self, statement: str, *values: object) -> list[Any]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._error(error) from error
+
+    def _error(self, error: sqlite3.Error) -> DiskError:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            return NoSpaceError(f"cannot write {self._path}: the disk is full")
+        return DiskError(f"cannot use the journal {self._path}: {error}")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # One process uses it: exclusive locking needs no shared memory, which a data directory on NFS could not give.
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        (verdict,) = connection.execute("PRAGMA quick_check").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise sqlite3.DatabaseError(f"written by another version of this program ({version})")
+        connection.execute(_TABLE)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _move_aside(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for suffix in ("-wal", "-shm", "-journal"):
+        extra = path.with_name(path.name + suffix)
+        if extra.exists():
+            extra.rename(aside.with_name(aside.name + suffix))
+    return aside

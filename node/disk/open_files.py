@@ -1,0 +1,116 @@
+"""A bounded number of open files, least recently used closed first, and reading spans through them.
+
+Several threads may use one `OpenFiles`: a descriptor is never closed between `acquire` and `release`. How a
+file is opened is its owner's business.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable
+
+from node.disk.errors import NotThereError
+from node.disk.layout import Span
+
+OPEN_FILES_COUNT_MAX = 128
+"""Of one download or share: a process has 1,024 descriptors by default, and many swarms."""
+
+
+class OpenFiles:
+    """Descriptors by file number. ``open_file(index)`` opens one; it is called with the lock held, so one at a time.
+
+    ``close_error`` is the first error a ``close`` returned: network file systems report lost writes there.
+    """
+
+    def __init__(self, open_file: Callable[[int], int], capacity: int = OPEN_FILES_COUNT_MAX) -> None:
+        self._open_file = open_file
+        self._capacity = capacity
+        self._fds: OrderedDict[int, int] = OrderedDict()
+        self._users: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self.close_error: OSError | None = None
+
+    def acquire(self, index: int) -> int:
+        """The descriptor of file ``index``, opened if need be. Every acquire needs its `release`."""
+        with self._lock:
+            if self._closed:
+                raise NotThereError("the files of this content are closed")
+            fd = self._fds.get(index)
+            if fd is None:
+                self._make_room()
+                fd = self._fds[index] = self._open_file(index)
+            else:
+                self._fds.move_to_end(index)
+            self._users[index] = self._users.get(index, 0) + 1
+            return fd
+
+    def release(self, index: int) -> None:
+        with self._lock:
+            users = self._users[index] - 1
+            if users:
+                self._users[index] = users
+                return
+            del self._users[index]
+            if self._closed:
+                self._close_fd(self._fds.pop(index))
+
+    def forget(self, index: int) -> None:
+        """Close file ``index`` unless it is in use, so that the next acquire opens it anew."""
+        with self._lock:
+            if index in self._fds and index not in self._users:
+                self._close_fd(self._fds.pop(index))
+
+    def close(self) -> None:
+        """Close what is not in use now, and the rest as it is released."""
+        with self._lock:
+            self._closed = True
+            for index in [index for index in self._fds if index not in self._users]:
+                self._close_fd(self._fds.pop(index))
+
+    def _make_room(self) -> None:
+        # With all in use the bound is exceeded by at most the number of threads.
+        if len(self._fds) >= self._capacity:
+            for index in self._fds:
+                if index not in self._users:
+                    self._close_fd(self._fds.pop(index))
+                    return
+
+    def _close_fd(self, fd: int) -> None:
+        try:
+            os.close(fd)
+        except OSError as error:
+            self.close_error = self.close_error or error
+
+
+def read_span(fd: int, span: Span) -> bytes:
+    """The bytes of ``span``; fewer when the file ends before it does."""
+    data = os.pread(fd, span.length, span.offset)
+    if len(data) in (0, span.length):
+        return data
+    parts = [data]
+    got = len(data)
+    while got < span.length and (data := os.pread(fd, span.length - got, span.offset + got)):
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+def read_chunks(files: OpenFiles, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
+    """The bytes of ``spans`` in order, in chunks that are views of ``buffer``: use each before asking for the next.
+    Raises `NotThereError` when a file is too short, ``OSError`` when one cannot be read."""
+    view = memoryview(buffer)
+    for index, offset, length in spans:
+        fd = files.acquire(index)
+        try:
+            position, end = offset, offset + length
+            while position < end:
+                count = os.preadv(fd, [view[: min(len(buffer), end - position)]], position)
+                if count == 0:
+                    raise NotThereError(f"file {index} of the content ends at byte {position}")
+                position += count
+                yield view[:count]
+        finally:
+            files.release(index)

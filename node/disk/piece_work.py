@@ -1,0 +1,90 @@
+"""The work that threads do for a download: hash and write a piece, check what is on disk, hash the whole.
+
+Plain functions for `node.workers`. ``progress`` gets the number of bytes done so far (not a difference), in the
+working thread; ``cancelled`` is asked about once a megabyte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+
+from node.disk.errors import NotThereError, StoppedError
+from node.disk.storage import Buffer, Partial
+from protocol.digest import format_digest, new_hasher, raw_digest
+from protocol.limits import MIB
+from protocol.manifest import Manifest
+
+BUFFER_BYTES = 1 * MIB
+"""Read at a time: large enough for a disk, small enough to stay in the cache of a core while it is hashed."""
+
+Progress = Callable[[int], None]
+Cancelled = Callable[[], bool]
+
+
+def verify_and_write(partial: Partial, manifest: Manifest, piece: int, data: Buffer) -> bool:
+    """Write ``data`` as ``piece`` if that is what it is; False, and nothing written, if not. Errors of
+    `Partial.write`."""
+    view = memoryview(data).cast("B")
+    if len(view) != manifest.piece_size(piece):
+        return False
+    if raw_digest(manifest.algorithm, view) != manifest.piece_digest(piece):
+        return False
+    partial.write(piece, view)
+    return True
+
+
+def check_pieces(
+    partial: Partial,
+    manifest: Manifest,
+    pieces: Iterable[int],
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+) -> list[int]:
+    """Those of ``pieces`` whose bytes on disk are good, in order. What is missing or cut short is not good.
+    `StoppedError` when cancelled: half a check is no reason to forget the rest. `DiskError` when the disk fails."""
+    buffer = bytearray(BUFFER_BYTES)
+    good: list[int] = []
+    checked = 0
+    for piece in pieces:
+        if cancelled is not None and cancelled():
+            raise StoppedError("stopped while checking what is on disk")
+        hasher = new_hasher(manifest.algorithm)
+        try:
+            for chunk in partial.chunks(partial.layout.spans(piece), buffer):
+                hasher.update(chunk)
+        except NotThereError:
+            pass  # never written: bad, like a hole
+        else:
+            if hasher.digest() == manifest.piece_digest(piece):
+                good.append(piece)
+        checked += manifest.piece_size(piece)
+        if progress is not None:
+            progress(checked)
+    return good
+
+
+def whole_digest(
+    partial: Partial, manifest: Manifest, progress: Progress | None = None, cancelled: Cancelled | None = None
+) -> bool:
+    """Whether all the bytes on disk, read again in order, have the digest of ``manifest``. `StoppedError` when
+    cancelled, `NotThereError` when some are missing, `DiskError` when the disk cannot be read."""
+    chunks = partial.chunks(partial.layout.whole(), bytearray(BUFFER_BYTES))
+    return digest_of(chunks, manifest.algorithm, progress, cancelled) == manifest.digest
+
+
+def digest_of(
+    chunks: Generator[memoryview, None, None], algorithm: str, progress: Progress | None, cancelled: Cancelled | None
+) -> str:
+    """The digest, as text, of ``chunks`` one after another; `StoppedError` when cancelled."""
+    hasher = new_hasher(algorithm)
+    done = 0
+    with closing(chunks):
+        for chunk in chunks:
+            if cancelled is not None and cancelled():
+                raise StoppedError("stopped while checking the whole content")
+            hasher.update(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done)
+    return format_digest(algorithm, hasher.digest())

@@ -1,0 +1,240 @@
+"""The hidden directory beside a destination in which a download takes shape (ARCHITECTURE.md, "On disk").
+
+::
+
+    DIR/.NAME.part/lock        flock: one download at a time for one destination, whoever runs it
+                  /claim       whose content this is: the manifest digest
+                  /content     the file or directory that becomes DIR/NAME
+                  /replacing   only while a directory is being replaced: the inode of the new one
+                  /replaced    only then: the old one, until it is deleted
+
+It is a directory for a single file too, so that lock and claim have a place and the bytes can have their final
+modes at once: it is itself closed to everybody else. What it holds is ours: a claim of other content is given up
+and its bytes deleted. A ``.NAME.part`` without lock and claim is somebody else's and never touched.
+
+Everything is done relative to directory descriptors: it does not matter what happens to the path meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from node.disk import durable
+from node.disk.errors import disk_error
+from protocol.errors import DiskError
+from protocol.limits import NAME_BYTES_MAX
+
+CONTENT = "content"
+_REPLACING = "replacing"
+_REPLACED = "replaced"
+_ATTEMPTS = 5
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+log = logging.getLogger(__name__)
+
+
+def staging_path(dest: Path) -> Path:
+    """Where the partial content of ``dest`` lies. A name too long for the decoration is cut and told apart by hash."""
+    name = f".{dest.name}.part"
+    if len(os.fsencode(name)) > NAME_BYTES_MAX:
+        mark = hashlib.sha256(os.fsencode(dest.name)).hexdigest()[:16]
+        name = f".{os.fsencode(dest.name)[:200].decode('utf-8', 'ignore')}-{mark}.part"
+    return dest.parent / name
+
+
+def open_directory(path: Path) -> int:
+    """A descriptor of the directory a destination lies in; `DiskError` when there is none."""
+    try:
+        return os.open(path, _DIRECTORY)
+    except FileNotFoundError:
+        raise DiskError(f"the directory {path} does not exist; create it or choose another destination") from None
+    except NotADirectoryError:
+        raise DiskError(f"{path} is not a directory") from None
+    except OSError as error:
+        raise disk_error(error, "open the directory", path) from error
+
+
+class Staging:
+    """A locked staging directory; ``fd`` is its descriptor, ``parent_fd`` that of the directory it lies in.
+
+    ``fresh``: there was none before.
+    """
+
+    def __init__(self, dest: Path) -> None:
+        """Make or find the staging directory of ``dest``, lock it, and put right what a killed publish left.
+
+        Raises `DiskError` when another download has it, when it is not ours, or when nothing can be written there.
+        """
+        self.dest = dest
+        self.path = staging_path(dest)
+        self.parent_fd = open_directory(dest.parent)
+        self.fd = self._lock_fd = -1
+        try:
+            self.fresh = self._enter()
+            self._recover()
+        except OSError as error:
+            self.close()
+            raise disk_error(error, "write to", self.path) from error
+        except DiskError:
+            self.close()
+            raise
+
+    def claim(self, claim: str) -> bool:
+        """Take the directory for the content ``claim`` names. True when it holds content of that claim already;
+        content of another claim is deleted."""
+        if durable.read_small_at("claim", self.fd) == claim:
+            return durable.exists_at(CONTENT, self.fd)
+        remove_at(CONTENT, self.fd)
+        durable.write_small_at("claim", claim, self.fd)
+        os.fsync(self.parent_fd)
+        return False
+
+    def is_spare(self, claim: str) -> bool:
+        """Whether nothing is in here but what belongs to ``claim``. Content has a claim as long as it is there."""
+        return durable.read_small_at("claim", self.fd) in (claim, "")
+
+    def publish(self, replace: bool) -> None:
+        """Give the content its final name, atomically, and make that durable. ``FileExistsError`` when the name is
+        taken and not to be replaced; whatever else goes wrong, the old content keeps or gets back its name."""
+        name = self.dest.name
+        if not replace or not durable.exists_at(name, self.parent_fd):
+            durable.rename_new(CONTENT, self.fd, name, self.parent_fd)
+        elif stat.S_ISDIR(self._stat(CONTENT, self.fd).st_mode):
+            self._replace_directory(name)
+        else:
+            os.rename(CONTENT, name, src_dir_fd=self.fd, dst_dir_fd=self.parent_fd)
+        os.fsync(self.parent_fd)
+
+    def remove(self) -> None:
+        """Delete the directory and close. What cannot be deleted is left with a line in the log."""
+        try:
+            for name in (CONTENT, _REPLACED, _REPLACING, "claim.new", "claim", "replacing.new", "lock"):
+                remove_at(name, self.fd)
+            os.rmdir(self.path.name, dir_fd=self.parent_fd)
+            os.fsync(self.parent_fd)
+        except OSError as error:
+            log.warning("cannot delete all of %s: %s", self.path, error.strerror)
+        self.close()
+
+    def close(self) -> None:
+        """Unlock; what is in the directory stays."""
+        for fd in (self._lock_fd, self.fd, self.parent_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._lock_fd = self.fd = self.parent_fd = -1
+
+    # --- entering -----------------------------------------------------------------------------------------
+
+    def _enter(self) -> bool:
+        for _ in range(_ATTEMPTS):
+            fresh = self._make()
+            try:
+                if self._lock():
+                    return fresh
+            except FileNotFoundError:
+                pass  # its last owner is deleting it: make it again
+            for fd in (self._lock_fd, self.fd):
+                if fd >= 0:
+                    os.close(fd)
+            self._lock_fd = self.fd = -1
+        raise DiskError(f"{self.path} is made and deleted by somebody else all the time; is another download at work?")
+
+    def _make(self) -> bool:
+        name = self.path.name
+        try:
+            os.mkdir(name, 0o700, dir_fd=self.parent_fd)
+            fresh = True
+        except FileExistsError:
+            fresh = False
+        try:
+            self.fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self.parent_fd)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise DiskError(f"{self.path} is in the way and not ours; move it elsewhere") from None
+            raise
+        if not fresh:
+            self._check_ours()
+        return fresh
+
+    def _check_ours(self) -> None:
+        if os.fstat(self.fd).st_uid != os.geteuid():
+            raise DiskError(f"{self.path} belongs to another user; delete it or choose another destination")
+        names = os.listdir(self.fd)  # noqa: PTH208 - of a descriptor
+        if names and "lock" not in names and "claim" not in names:
+            raise DiskError(f"{self.path} is in the way and not ours; move it elsewhere")
+
+    def _lock(self) -> bool:
+        """False when the directory was deleted while we came to lock it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._lock_fd = os.open("lock", flags, 0o600, dir_fd=self.fd)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DiskError(f"another download is writing to {self.dest}") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            log.warning("%s: the file system has no locks, two downloads to one place go unnoticed", self.path.parent)
+        same_lock = self._stat("lock", self.fd).st_ino == os.fstat(self._lock_fd).st_ino
+        return same_lock and self._stat(self.path.name, self.parent_fd).st_ino == os.fstat(self.fd).st_ino
+
+    def _stat(self, name: str, dir_fd: int) -> os.stat_result:
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+
+    # --- replacing a directory ----------------------------------------------------------------------------
+
+    def _replace_directory(self, name: str) -> None:
+        durable.write_small_at(_REPLACING, str(self._stat(CONTENT, self.fd).st_ino), self.fd)
+        if durable.exchange(CONTENT, self.fd, name, self.parent_fd):
+            os.rename(CONTENT, _REPLACED, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            return
+        os.rename(name, _REPLACED, src_dir_fd=self.parent_fd, dst_dir_fd=self.fd)
+        try:
+            durable.rename_new(CONTENT, self.fd, name, self.parent_fd)
+        except OSError:
+            durable.rename_new(_REPLACED, self.fd, name, self.parent_fd)
+            raise
+
+    def _recover(self) -> None:
+        """After a kill in `_replace_directory`: the old content is either back in its place or superseded."""
+        inode = durable.read_small_at(_REPLACING, self.fd)
+        if inode:
+            if durable.exists_at(CONTENT, self.fd) and str(self._stat(CONTENT, self.fd).st_ino) != inode:
+                # The exchange was done: what is called content here is the old one.
+                remove_at(CONTENT, self.fd)
+            self._recover_replaced()
+            remove_at(_REPLACING, self.fd)
+
+    def _recover_replaced(self) -> None:
+        if not durable.exists_at(_REPLACED, self.fd):
+            return
+        if not durable.exists_at(CONTENT, self.fd):
+            remove_at(_REPLACED, self.fd)
+            return
+        try:
+            durable.rename_new(_REPLACED, self.fd, self.dest.name, self.parent_fd)
+        except FileExistsError:
+            raise DiskError(
+                f"what a download was replacing at {self.dest} is now {self.path / _REPLACED}; move it elsewhere"
+            ) from None
+        log.warning("%s has its old content back: the download that was replacing it was killed", self.dest)
+
+
+def remove_at(name: str, dir_fd: int) -> None:
+    """Delete a file, a link or a whole directory; nothing happens when there is none."""
+    try:
+        found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        shutil.rmtree(name, dir_fd=dir_fd)
+    else:
+        os.unlink(name, dir_fd=dir_fd)

@@ -1,0 +1,186 @@
+"""A whole agent core with a tracker that is played here: answers at once, or not at all, on a clock that jumps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from node.agent import lookups as lk
+from node.agent import membership as mb
+from node.agent.core import AgentCore, AgentTerms, Effect
+from node.agent.effects import ReplyApi, ToDownloader, ToPieceServer
+from node.agent.library import DownloadJob, LibraryItem
+from node.local_messages import ApiGetStatus, ApiRequest, Hello, JobStatus, StatusReport
+from protocol.messages import (
+    Entry,
+    FileList,
+    GetPeerList,
+    GetSeederList,
+    GetTorrentList,
+    Goodbye,
+    Join,
+    Leave,
+    ListRequest,
+    LookupReply,
+    LookupRequest,
+    Ok,
+    PeerList,
+    RegistrarReply,
+    RegistrarRequest,
+    SeederEntry,
+    SeederList,
+    TorrentEntry,
+    TorrentList,
+    Transfer,
+    Update,
+    Welcome,
+)
+
+T = TypeVar("T")
+WALL = 1_000_000.0
+FOLDER = "/shared"
+
+
+def digest(number: int) -> str:
+    return f"blake3:{number:064x}"
+
+
+def item(number: int, path: str = "", origin: Any = "shared") -> LibraryItem:
+    path = path or f"/data/file {number}"
+    name = path.rpartition("/")[2]
+    fingerprint = b"as hashed %d" % number
+    return LibraryItem(
+        path, origin, digest(number), digest(1_000 + number), name, 100, f"/seeds/{number}", b"", fingerprint
+    )
+
+
+class Scene:
+    """``reachable`` False: the tracker answers nothing. ``listed`` is what the registrar was told by this peer."""
+
+    def __init__(
+        self, items: Iterable[LibraryItem] = (), downloads: Iterable[DownloadJob] = (), away: bool = False
+    ) -> None:
+        terms = AgentTerms(
+            peer="me",
+            token=b"t" * 32,
+            name="one",
+            tracker="tcp://tracker:5550",
+            advertise="",
+            algorithm="blake3",
+            share=(FOLDER,),
+            scan_seconds=2.0,
+            instance=1,
+            pid=10,
+        )
+        self.core = AgentCore(terms, items, WALL, random.Random(1), away)
+        self.now = 0.0
+        self.reachable = True
+        self.settling = False
+        self.seq = 0
+        self.listed: dict[str, Entry] = {}
+        self.transfers: list[tuple[str, str]] = []
+        self.others: list[TorrentEntry] = []
+        self.seeders: list[SeederEntry] = []
+        self.questions: list[LookupRequest] = []
+        self.done: list[Effect] = []
+        self.play(self.core.start(downloads, 0.0))
+
+    def play(self, effects: Iterable[Effect]) -> list[Effect]:
+        """Have the tracker answer what was sent; returns what is left for the shell."""
+        todo, outer = list(effects), list[Effect]()
+        while todo:
+            effect = todo.pop(0)
+            if isinstance(effect, mb.Send):
+                if self.reachable:
+                    todo += self.core.registrar_says(self._registrar(effect.message), self.now)
+            elif isinstance(effect, lk.Dial):
+                todo += self.core.lookup_connected(True, self.now)
+            elif isinstance(effect, lk.Ask):
+                if self.reachable:
+                    self.questions.append(effect.message)
+                    todo += self.core.lookup_says(self._lookup(effect.message), self.now)
+            else:
+                outer.append(effect)
+        self.done += outer
+        return outer
+
+    def hello(self, role: str, instance: int = 5, port: int = 0) -> list[Effect]:
+        return self.play(self.core.child_says(Hello(role, instance, 77, port), self.now))
+
+    def up(self) -> Scene:
+        """Both children are there, and the peer has joined."""
+        self.hello("piece_server", port=9)
+        self.hello("downloader")
+        self.done.clear()
+        return self
+
+    def pass_time(self, seconds: float) -> list[Effect]:
+        until, outer = self.now + seconds, []
+        while (due := self.core.next_deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            outer += self.play(self.core.tick(self.now))
+        self.now = until
+        return outer
+
+    def ask(self, request: ApiRequest) -> list[Effect]:
+        return self.play(self.core.api_says(b"cli", request, self.now))
+
+    def took(self, kind: type[T]) -> list[T]:
+        """Effects of ``kind`` since the last look at them."""
+        found: list[Any] = [effect for effect in self.done if isinstance(effect, kind)]
+        self.done = [effect for effect in self.done if not isinstance(effect, kind)]
+        return found
+
+    def told(self, to: type[ToDownloader | ToPieceServer], kind: type[T]) -> list[T]:
+        """Messages of ``kind`` to a child since the last look at them."""
+        messages: list[Any] = [effect.message for effect in self.done if isinstance(effect, to)]
+        found = [message for message in messages if isinstance(message, kind)]
+        self.done = [e for e in self.done if not (isinstance(e, to) and isinstance(e.message, kind))]
+        return found
+
+    def reply(self, kind: type[T]) -> T:
+        """The one reply to the command line since the last look."""
+        (effect,) = self.took(ReplyApi)
+        assert effect.route == b"cli"
+        assert isinstance(effect.reply, kind)
+        return effect.reply
+
+    def status(self) -> StatusReport:
+        self.took(ReplyApi)
+        self.ask(ApiGetStatus(1))
+        return self.reply(StatusReport)
+
+    def job(self) -> JobStatus:
+        return self.status().jobs[-1]
+
+    def _registrar(self, message: RegistrarRequest) -> RegistrarReply:
+        self.seq += 1
+        if isinstance(message, Join):
+            self.listed.clear()
+            return ListRequest(message.id, 1)
+        if isinstance(message, FileList):
+            self.listed.update({entry.digest: entry for entry in message.entries})
+            assert message.last
+            lookups = ["tcp://*:2"]
+            return Welcome(message.id, 3, self.seq, 15.0, 5.0, "tcp://10.0.0.1:9", "tcp://*:1", lookups)
+        if isinstance(message, Leave):
+            self.listed.clear()
+            return Goodbye(message.id, 3, self.seq)
+        if isinstance(message, Update):
+            for gone in message.removed:
+                self.listed.pop(gone, None)
+            self.listed.update({entry.digest: entry for entry in message.added})
+        elif isinstance(message, Transfer):
+            self.transfers.append((message.digest, message.state))
+        return Ok(message.id, 3, self.seq)
+
+    def _lookup(self, message: LookupRequest) -> LookupReply:
+        if isinstance(message, GetSeederList):
+            return SeederList(message.id, 3, self.seq, self.settling, len(self.seeders), self.seeders)
+        if isinstance(message, GetPeerList):
+            return PeerList(message.id, 3, self.seq, self.settling, [], "")
+        assert isinstance(message, GetTorrentList)
+        own = [TorrentEntry(e.name, e.length, e.digest, e.manifest, 1, 0, 0) for e in self.listed.values()]
+        found = [e for e in [*own, *self.others] if message.pattern in ("", e.name, e.digest)]
+        return TorrentList(message.id, 3, self.seq, self.settling, found, "")

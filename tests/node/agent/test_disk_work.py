@@ -1,0 +1,87 @@
+"""`node.agent.disk_work` on real files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from node.agent.disk_work import hash_item, item_problem, keep_seed, look
+from node.agent.effects import HashPath
+from node.agent.library import LibraryItem
+from node.disk.hashing import hash_path
+from node.disk.seed_store import load_seed
+from protocol.errors import NotFoundError, SeedError
+from protocol.manifest import encode_manifest
+
+
+def hashed(path: Path, data_dir: Path, known: LibraryItem | None = None) -> tuple[LibraryItem, list[int]]:
+    """The item, and the progress that was reported: none when nothing was read."""
+    progress: list[int] = []
+    request = HashPath(str(path), "blake3", "shared", known)
+    item = hash_item(request, data_dir, lambda done, _total: progress.append(done), lambda: False)
+    return item, progress
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    tree = tmp_path / "tree"
+    (tree / "sub" / "empty").mkdir(parents=True)
+    (tree / "sub" / "a").write_bytes(b"a" * 1_000)
+    (tree / "b").write_bytes(b"")
+    return tree
+
+
+def test_an_item_is_hashed_once_and_then_recognised(tree: Path, tmp_path: Path) -> None:
+    item, progress = hashed(tree, tmp_path / "data")
+    assert (item.name, item.length, progress[-1]) == ("tree", 1_000, 1_000)
+    assert load_seed(Path(item.seed_path)).digest == item.digest
+    assert hashed(tree, tmp_path / "data", item) == (item, [])
+    assert item_problem(item) == ""
+
+
+def test_a_download_without_a_fingerprint_is_recognised_by_its_stamps(tree: Path, tmp_path: Path) -> None:
+    item, _ = hashed(tree, tmp_path / "data")
+    downloaded = msgspec.structs.replace(item, fingerprint=b"", origin="downloaded")
+    again, progress = hashed(tree, tmp_path / "data", downloaded)
+    assert (again, progress) == (msgspec.structs.replace(item, origin="downloaded"), [])
+    (tree / "more").write_bytes(b"")
+    assert hashed(tree, tmp_path / "data", downloaded)[1] != []
+
+
+@pytest.mark.parametrize("fingerprint", [True, False])
+def test_changes_and_deletions_are_seen(tree: Path, tmp_path: Path, fingerprint: bool) -> None:
+    item, _ = hashed(tree, tmp_path / "data")
+    if not fingerprint:
+        item = msgspec.structs.replace(item, fingerprint=b"")
+    os.utime(tree / "b", ns=(1, 1))
+    assert item_problem(item)
+    (tree / "b").unlink()
+    assert item_problem(item)
+
+
+def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        hashed(tmp_path / "nothing", tmp_path)
+
+
+def test_a_seed_is_kept_and_gives_the_link(tree: Path, tmp_path: Path) -> None:
+    manifest = hash_path(tree)
+    stored = keep_seed(3, encode_manifest(manifest), tmp_path / "data")
+    assert (stored.job, stored.link.digest, stored.link.name) == (3, manifest.digest, "tree")
+    assert load_seed(Path(stored.path)) == manifest
+    with pytest.raises(SeedError):
+        keep_seed(3, b"garbage", tmp_path / "data")
+
+
+def test_a_look_sees_entries_of_folders_and_files(tree: Path, tmp_path: Path) -> None:
+    single = tmp_path / "single"
+    single.write_bytes(b"x")
+    item, _ = hashed(single, tmp_path / "data")
+    single.write_bytes(b"changed")
+    seen = look([tree, single, tmp_path / "missing"], [item], lambda: 5.0)
+    assert sorted(seen.listing.entries) == [str(single), str(tree / "b"), str(tree / "sub")]
+    assert [changed for changed, _ in seen.changed] == [item]
+    assert seen.began == 5.0

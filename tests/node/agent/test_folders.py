@@ -1,0 +1,165 @@
+"""Shared folders: pictures of what is seen from scan to scan, then real directories."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from node.agent.folders import Change, FolderWatch, Found, Gone, Listing, Unreadable, list_folders
+
+
+def scan(watch: FolderWatch, picture: str, unknown: dict[str, str] | None = None) -> list[Change]:
+    """One scan. ``a1 b7`` are the entries /f/a and /f/b, which look like 1 and 7."""
+    entries = {f"/f/{word[0]}": word[1:].encode() for word in picture.split()}
+    return watch.compare(Listing(entries, unknown or {}), 0.0, 0.0)
+
+
+def story(*scans: str) -> list[str]:
+    """What is said after each scan: ``+a1`` found, ``-a`` gone."""
+    watch = FolderWatch(1)
+    said = []
+    for picture in scans:
+        words = []
+        for change in scan(watch, picture):
+            assert not isinstance(change, Unreadable)
+            name = change.path.removeprefix("/f/")
+            words.append(f"+{name}{change.fingerprint.decode()}" if isinstance(change, Found) else f"-{name}")
+        said.append(" ".join(words))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("scans", "said"),
+    [
+        (["a1", "a1", "a1"], ["", "+a1", ""]),
+        (["a1", "a2", "a3", "a3", "a3"], ["", "", "", "+a3", ""]),
+        (["a1 b1", "a1 b1", "a1"], ["", "+a1 +b1", "-b"]),
+        (["a1", "a1", "a2", "a2"], ["", "+a1", "-a", "+a2"]),
+        (["a1", "a1", "a2", "a3", "a3"], ["", "+a1", "-a", "", "+a3"]),
+        (["a1", "a1", "", "a1", "a1"], ["", "+a1", "-a", "", "+a1"]),
+        (["a1", "", "a1", "a1"], ["", "", "", "+a1"]),
+        (["", "b1 a1", "a1 b1"], ["", "", "+a1 +b1"]),
+        (["a1", "a1", "a2", "a1", "a1"], ["", "+a1", "-a", "", "+a1"]),
+        (["a1", "a1", "b1", "b1"], ["", "+a1", "-a", "+b1"]),
+    ],
+)
+def test_shared_when_at_rest_and_withdrawn_on_change(scans: list[str], said: list[str]) -> None:
+    assert story(*scans) == said
+
+
+def test_what_the_library_has_is_not_found_again() -> None:
+    watch = FolderWatch(1)
+    watch.adopt("/f/a", b"1")
+    watch.adopt("/f/b", b"1")
+    watch.adopt("/f/c", b"1")
+    assert scan(watch, "a1 b2") == [Gone("/f/b"), Gone("/f/c")]
+    assert scan(watch, "a1 b2") == [Found("/f/b", b"2")]
+
+
+def test_finished_download_is_adopted_between_two_scans() -> None:
+    watch = FolderWatch(1)
+    scan(watch, "a1")
+    watch.adopt("/f/a", b"1")
+    assert scan(watch, "a1") == []
+
+
+def test_forgotten_is_found_again_once_at_rest() -> None:
+    watch = FolderWatch(1)
+    scan(watch, "a1")
+    scan(watch, "a1")
+    watch.forget("/f/a")
+    assert scan(watch, "a1") == []
+    assert scan(watch, "a1") == [Found("/f/a", b"1")]
+
+
+def test_what_could_not_be_seen_stays_as_it_was() -> None:
+    watch = FolderWatch(1)
+    scan(watch, "a1 b1")
+    scan(watch, "a1 b1")
+    assert scan(watch, "", {"/f": "no"}) == [Unreadable("/f", "no")]
+    assert scan(watch, "b1", {"/f/a": ""}) == []
+    assert scan(watch, "a2 b1") == [Gone("/f/a")]
+
+
+def test_prefix_of_a_name_is_no_folder() -> None:
+    watch = FolderWatch(1)
+    watch.adopt("/f/ab", b"1")
+    assert scan(watch, "", {"/f/a": ""}) == [Gone("/f/ab")]
+
+
+def test_unreadable_is_said_once_for_each_reason() -> None:
+    watch = FolderWatch(1)
+    said = [scan(watch, "", unknown) for unknown in ({"/g": "x"}, {"/g": "x"}, {"/g": "y"}, {}, {"/g": "y"})]
+    assert said == [[Unreadable("/g", "x")], [], [Unreadable("/g", "y")], [], [Unreadable("/g", "y")]]
+
+
+def test_schedule() -> None:
+    watch = FolderWatch(2)
+    assert watch.next_deadline() <= 0
+    watch.compare(Listing({}), 100.0, 100.1)
+    assert watch.next_deadline() == 102.0
+    watch.compare(Listing({}), 102.0, 103.0)
+    assert watch.next_deadline() == 113.0
+
+
+# --- real directories ------------------------------------------------------------------------------------
+
+
+def test_entries_of_real_folders(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    (one / "file").write_bytes(b"x")
+    (one / "tree" / "deep").mkdir(parents=True)
+    (one / ".file.part").write_bytes(b"x")
+    (one / ".tree.part").mkdir()
+    (one / "link").symlink_to(one / "file")
+    os.mkfifo(one / "fifo")
+    (other / "file").write_bytes(b"x")
+    listing = list_folders([one, other, tmp_path / "absent", one / "file"])
+    assert list(listing.entries) == [str(one / "file"), str(one / "tree"), str(other / "file")]
+    assert listing.unknown == {}
+    assert len(set(listing.entries.values())) == 3
+
+
+def test_every_change_of_a_tree_shows(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "deep").mkdir(parents=True)
+    file = tree / "deep" / "file"
+    file.write_bytes(b"12")
+    seen = [list_folders([tmp_path]).entries[str(tree)]]
+    changes: list[Callable[[], object]] = [
+        lambda: file.write_bytes(b"1"),
+        lambda: os.utime(file, ns=(0, 5)),
+        lambda: file.chmod(0o755),
+        lambda: file.rename(tree / "deep" / "renamed"),
+        lambda: (tree / "new").write_bytes(b""),
+        (tree / "hollow").mkdir,
+        (tree / "hollow").rmdir,
+        (tree / "new").unlink,
+    ]
+    for change in changes:
+        change()
+        seen.append(list_folders([tmp_path]).entries[str(tree)])
+        assert seen[-1] != seen[-2]
+        assert list_folders([tmp_path]).entries[str(tree)] == seen[-1]
+
+
+def test_name_that_is_no_text_is_reported_and_left_out(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"latin\xe9")).write_bytes(b"x")
+    listing = list_folders([tmp_path])
+    assert listing.entries == {}
+    ((path, reason),) = listing.unknown.items()
+    assert path.isascii()
+    assert "not valid UTF-8" in reason
+
+
+def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_path: Path) -> list[str]:
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr("node.agent.folders.os.listdir", fail)
+    assert list_folders([tmp_path]).unknown == {str(tmp_path): "cannot be read: Permission denied"}

@@ -1,0 +1,286 @@
+"""The agent core: from a name, link, digest or seed to a download, and to its end, as stories."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.agent.effects import CheckItem, ForgetDownload, SaveDownload, SaveItem, Stop, StoreSeed, ToDownloader
+from node.agent.library import DownloadJob
+from node.local_messages import (
+    ApiAccepted,
+    ApiDone,
+    ApiError,
+    ApiGet,
+    ApiJoin,
+    ApiLeave,
+    ApiList,
+    ApiListReply,
+    ApiPeers,
+    ApiPeersReply,
+    ApiRemove,
+    ApiStop,
+    CancelFetch,
+    ContentChanged,
+    DownloadFailed,
+    DownloadFinished,
+    DownloadReport,
+    DownloadStarted,
+    Fetch,
+    NeedSources,
+    Pause,
+    SourceLost,
+    Sources,
+)
+from protocol.link import Link, format_link
+from protocol.messages import (
+    GetSeederList,
+    PeerLeft,
+    Roster,
+    RosterEvent,
+    SeederEntry,
+    SourceAdded,
+    SourceRemoved,
+    TorrentEntry,
+)
+from tests.node.agent.scene import Scene, digest, item
+
+NAME = "model.bin"
+LINK = Link(digest(1), digest(1_001), NAME, 100)
+THERE = TorrentEntry(NAME, 100, digest(1), digest(1_001), 1, 0, 0)
+SEEDER = SeederEntry("p", "other", "tcp://h:1", True)
+FETCH = Fetch(digest(1), digest(1_001), NAME, 100, f"/out/{NAME}", "", False, False)
+DOWNLOAD = DownloadJob(digest(1), digest(1_001), NAME, 100, f"/out/{NAME}", "", False, False)
+
+
+def get(target: str = NAME, directory: str = "/out", seed: bytes = b"") -> ApiGet:
+    return ApiGet(1, target, directory, seed, False, False)
+
+
+def with_source(*items: int) -> Scene:
+    scene = Scene([item(number) for number in items]).up()
+    scene.others.append(THERE)
+    scene.seeders.append(SEEDER)
+    return scene
+
+
+def finished(path: str = f"/out/{NAME}") -> DownloadFinished:
+    return DownloadFinished(digest(1), digest(1_001), NAME, 100, path, "/seeds/1", b"stamps", 5_000.0)
+
+
+def report(phase: str = "downloading") -> DownloadReport:
+    return DownloadReport(digest(1), phase, 100, 4, 2, 50, 0, 60, 0, 9.0, [], [], "")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("target", [NAME, digest(1), format_link(LINK)])
+def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
+    scene = with_source()
+    scene.ask(get(target))
+    assert scene.reply(ApiAccepted) == ApiAccepted(1, 1)
+    assert scene.told(ToDownloader, Fetch) == [FETCH]
+    assert scene.told(ToDownloader, Sources) == [Sources(digest(1), [SEEDER])]
+    assert scene.took(SaveDownload) == [SaveDownload(DOWNLOAD)]
+    assert scene.listed[digest(1)].holding == "requesting"
+    assert scene.job().phase == "waiting"
+
+    scene.play(scene.core.child_says(report(), scene.now))
+    assert (scene.job().phase, scene.job().done_bytes, scene.job().download) == ("downloading", 50, report())
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), NAME, 100), scene.now))
+    assert scene.listed[digest(1)].holding == "partial"
+
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert scene.listed[digest(1)].holding == "whole"
+    assert scene.transfers == [(digest(1), state) for state in ("requesting", "started", "finished")]
+    assert scene.took(ForgetDownload) == [ForgetDownload(digest(1))]
+    assert [effect.item.origin for effect in scene.took(SaveItem)] == ["downloaded"]
+    job = scene.job()
+    assert (job.phase, job.path, job.finished_at, job.link) == ("done", f"/out/{NAME}", 5_000.0, format_link(LINK))
+    scene.questions.clear()
+    scene.pass_time(30)
+    assert [question for question in scene.questions if isinstance(question, GetSeederList)] == []
+
+
+def test_a_seed_is_checked_and_kept_before_anything_else() -> None:
+    scene = with_source()
+    scene.ask(get("a file name", seed=b"manifest"))
+    assert scene.took(StoreSeed) == [StoreSeed(1, b"manifest")]
+    scene.play(scene.core.seed_stored(1, LINK, "/seeds/1", scene.now))
+    (fetch,) = scene.told(ToDownloader, Fetch)
+    assert (fetch.digest, fetch.seed_path) == (digest(1), "/seeds/1")
+
+
+def test_a_bad_seed_or_link_fails_the_job() -> None:
+    scene = with_source()
+    scene.ask(get("x", seed=b"garbage"))
+    scene.core.seed_refused(1, "bad_seed", "no seed", scene.now)
+    assert (scene.job().phase, scene.job().code) == ("failed", "bad_seed")
+    scene.ask(get("zswarm://nonsense"))
+    assert (scene.job().phase, scene.job().code) == ("failed", "bad_seed")
+
+
+def test_a_name_from_the_wire_that_is_no_name_is_refused() -> None:
+    scene = with_source()
+    scene.others[:] = [TorrentEntry("../evil", 1, digest(1), digest(2), 1, 0, 0)]
+    scene.ask(get(digest(1)))
+    assert (scene.job().phase, scene.job().code) == ("failed", "bad_seed")
+    assert scene.told(ToDownloader, Fetch) == []
+
+
+def test_a_name_nobody_has_is_not_found_once_the_tracker_is_sure() -> None:
+    scene = Scene().up()
+    scene.settling = True
+    scene.ask(get("missing"))
+    scene.pass_time(5)
+    assert scene.job().phase == "resolving"
+    scene.settling = False
+    scene.pass_time(1)
+    assert (scene.job().phase, scene.job().code) == ("failed", "not_found")
+
+
+def test_while_the_tracker_is_unreachable_a_get_waits() -> None:
+    scene = Scene()
+    scene.reachable = False
+    scene.up()
+    scene.ask(get())
+    scene.pass_time(60)
+    assert scene.job().phase == "resolving"
+    scene.reachable = True
+    scene.others.append(THERE)
+    scene.pass_time(15)
+    assert scene.told(ToDownloader, Fetch) == [FETCH]
+
+
+def test_several_contents_of_one_name_are_listed_by_link() -> None:
+    scene = with_source()
+    scene.others.append(TorrentEntry(NAME, 5, digest(2), digest(3), 1, 0, 0))
+    scene.ask(get())
+    job = scene.job()
+    assert (job.phase, job.code) == ("failed", "usage")
+    assert format_link(LINK) in job.detail
+    assert digest(2) in job.detail
+
+
+def test_a_failed_download_leaves_nothing_announced() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "no space"), scene.now))
+    job = scene.job()
+    assert (job.phase, job.code, job.detail) == ("failed", "disk", "no space")
+    assert (scene.listed, scene.transfers[-1]) == ({}, (digest(1), "failed"))
+    assert scene.took(ForgetDownload) == [ForgetDownload(digest(1))]
+
+
+def test_remove_cancels_a_download() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.ask(ApiRemove(2, NAME))
+    assert scene.told(ToDownloader, CancelFetch) == [CancelFetch(digest(1))]
+    assert (scene.listed, scene.job().code) == ({}, "cancelled")
+
+
+def test_downloads_are_taken_up_again_at_the_start() -> None:
+    scene = Scene(downloads=[DOWNLOAD]).up()
+    scene.hello("downloader", 6)
+    assert scene.told(ToDownloader, Fetch) == [FETCH]
+    assert scene.listed[digest(1)].holding == "requesting"
+    assert (scene.job().phase, scene.job().path) == ("waiting", f"/out/{NAME}")
+
+
+def test_getting_the_same_twice_joins_the_download_and_elsewhere_is_refused() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.ask(get())
+    assert len(scene.told(ToDownloader, Fetch)) == 1
+    scene.ask(get(directory="/other"))
+    assert (scene.job().phase, scene.job().code) == ("failed", "usage")
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert [job.phase for job in scene.status().jobs] == ["done", "done", "failed"]
+
+
+def test_what_stands_at_the_destination_already_is_looked_at_and_done() -> None:
+    scene = with_source(1)
+    scene.ask(get(digest(1), "/data"))
+    scene.play(scene.core.child_says(finished("/data/model.bin"), scene.now))
+    scene.ask(get(digest(1), "/data"))
+    (check,) = scene.took(CheckItem)
+    scene.play(scene.core.item_checked(check.item, "", scene.now))
+    assert scene.job().phase == "done"
+    scene.told(ToDownloader, Fetch)
+    scene.ask(get(digest(1), "/data"))
+    scene.took(CheckItem)
+    scene.play(scene.core.item_checked(check.item, "it was deleted", scene.now))
+    assert len(scene.told(ToDownloader, Fetch)) == 1
+
+
+def test_content_this_peer_has_elsewhere_may_come_from_itself() -> None:
+    scene = with_source(1)
+    scene.ask(get(digest(1), "/out"))
+    assert len(scene.told(ToDownloader, Fetch)) == 1
+    assert [question.peer for question in scene.questions if isinstance(question, GetSeederList)] == [""]
+    assert scene.listed[digest(1)].holding == "whole"
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/s", digest(1_001), NAME, 100), scene.now))
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "full"), scene.now))
+    assert scene.listed[digest(1)].holding == "whole"
+
+
+def test_removing_an_item_keeps_its_download_announced() -> None:
+    scene = with_source(1)
+    scene.ask(get(digest(1), "/out"))
+    scene.play(scene.core.child_says(ContentChanged(digest(1), "it grew"), scene.now))
+    assert scene.listed[digest(1)].holding == "requesting"
+
+
+def test_the_roster_makes_newcomers_and_losses_known_at_once() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.told(ToDownloader, Sources)
+    newcomer = SeederEntry("q", "new", "tcp://h:2", False)
+
+    def say(event: RosterEvent) -> None:
+        scene.play(scene.core.roster_says(Roster(3, scene.core.follower.seq + 1, event), scene.now))
+
+    say(SourceAdded(digest(1), "q", "new", "tcp://h:2", False))
+    assert scene.told(ToDownloader, Sources) == [Sources(digest(1), [newcomer])]
+    say(SourceRemoved(digest(1), "q"))
+    say(PeerLeft("p", True))
+    assert scene.told(ToDownloader, SourceLost) == [SourceLost("q", digest(1)), SourceLost("p", "")]
+
+
+def test_a_gap_in_the_roster_and_need_both_mean_asking_again() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.pass_time(0.5)
+    scene.questions.clear()
+    scene.play(scene.core.child_says(NeedSources(digest(1)), scene.now))
+    assert len(scene.questions) == 1
+    gone = PeerLeft("z", False)
+    scene.play(scene.core.roster_says(Roster(3, scene.core.follower.seq + 5, gone), scene.now))
+    scene.pass_time(1.3)
+    assert len(scene.questions) == 2
+
+
+def test_leaving_pauses_downloads_and_stop_ends_the_peer() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.ask(ApiLeave(2))
+    assert scene.told(ToDownloader, Pause) == [Pause(True)]
+    scene.ask(ApiJoin(3))
+    assert scene.told(ToDownloader, Pause) == [Pause(False)]
+    assert scene.listed[digest(1)].holding == "requesting"
+    scene.status()
+    scene.ask(ApiStop(4))
+    assert scene.reply(ApiDone) == ApiDone(4)
+    assert scene.took(Stop) == [Stop()]
+
+
+def test_lists_are_a_lookups_answer_or_an_error_within_seconds() -> None:
+    scene = with_source()
+    scene.ask(ApiList(1, NAME))
+    assert scene.reply(ApiListReply) == ApiListReply(1, False, [THERE])
+    scene.ask(ApiPeers(2))
+    assert scene.reply(ApiPeersReply) == ApiPeersReply(2, False, [])
+    scene.reachable = False
+    scene.ask(ApiList(3, ""))
+    scene.pass_time(7)
+    refusal = scene.reply(ApiError)
+    assert (refusal.id, refusal.code) == (3, "network")
+    assert "tcp://tracker:5550" in refusal.detail

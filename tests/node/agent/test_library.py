@@ -1,0 +1,96 @@
+"""The library: what it keeps survives being closed, or not closed at all."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from node.agent.library import SCHEMA_VERSION, DownloadJob, Library, LibraryItem
+from protocol.errors import DiskError
+
+DIGEST = "blake3:" + "00" * 32
+ITEM = LibraryItem("/data/a b/ü", "folder", DIGEST, DIGEST, "ü", 2**42, "/seeds/0.seed", b"\0\xff" * 8, b"print")
+JOB = DownloadJob(DIGEST, DIGEST, "ü", 2**42, "/data/ü", "", force=True, sequential=False)
+
+
+def test_what_is_put_survives_a_restart(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(ITEM, path="/data/0", origin="downloaded")
+    with Library(tmp_path) as library:
+        library.put_item(ITEM)
+        library.put_item(other)
+        library.put_download(JOB)
+    with Library(tmp_path) as library:
+        assert library.items() == [other, ITEM]
+        assert library.downloads() == [JOB]
+
+
+def test_put_replaces_and_remove_forgets(tmp_path: Path) -> None:
+    with Library(tmp_path) as library:
+        library.put_item(ITEM)
+        changed = msgspec.structs.replace(ITEM, stamps=b"", length=0)
+        library.put_item(changed)
+        assert library.items() == [changed]
+        library.put_download(JOB)
+        stored = msgspec.structs.replace(JOB, seed_path="/seeds/0.seed")
+        library.put_download(stored)
+        assert library.downloads() == [stored]
+        for _ in range(2):
+            library.remove_item(ITEM.path)
+            library.remove_download(DIGEST)
+        assert (library.items(), library.downloads()) == ([], [])
+
+
+def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tests.node.agent.test_library import ITEM, JOB\n"
+        "from node.agent.library import Library\n"
+        "library = Library(Path(sys.argv[1]))\n"
+        "library.put_item(ITEM)\n"
+        "library.put_download(JOB)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(__file__).parents[3]
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, check=False, timeout=30)
+    assert ended.returncode == -9
+    with Library(tmp_path) as library:
+        assert (library.items(), library.downloads()) == ([ITEM], [JOB])
+
+
+def test_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    Library(tmp_path).close()
+    database = sqlite3.connect(tmp_path / "library.db")
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    database.close()
+    with pytest.raises(DiskError, match=f"has format {SCHEMA_VERSION + 1}; this program knows {SCHEMA_VERSION}"):
+        Library(tmp_path)
+
+
+def test_damaged_database_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "library.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(DiskError, match="move it away"):
+        Library(tmp_path)
+
+
+def test_row_that_makes_no_sense(tmp_path: Path) -> None:
+    with Library(tmp_path) as library:
+        library.put_item(ITEM)
+        library._db.execute("UPDATE items SET origin = 'elsewhere'")
+        with pytest.raises(DiskError, match=r"Invalid enum value 'elsewhere'.*move it away"):
+            library.items()
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="unable to open"):
+        Library(tmp_path / "absent")
+
+
+def test_path_that_is_no_text(tmp_path: Path) -> None:
+    with Library(tmp_path) as library, pytest.raises(DiskError, match="not valid UTF-8"):
+        library.put_item(msgspec.structs.replace(ITEM, path="/data/\udce9"))

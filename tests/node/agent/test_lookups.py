@@ -1,0 +1,186 @@
+"""`node.agent.lookups`: questions, pages, silence and the next lookup, with a clock that jumps."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from node.agent.effects import Note
+from node.agent.lookups import Ask, AskFailed, Dial, Effect, Lookups, PeersFound, SeedersFound, TorrentsFound
+from protocol.limits import REFRESH_SECONDS, REQUEST_TIMEOUT_SECONDS
+from protocol.messages import (
+    Behind,
+    Error,
+    GetPeerList,
+    GetSeederList,
+    GetTorrentList,
+    PeerEntry,
+    PeerList,
+    SeederEntry,
+    SeederList,
+    TorrentEntry,
+    TorrentList,
+)
+
+DIGEST = "blake3:" + "1" * 64
+SEEDER = SeederEntry("p", "name", "tcp://h:1", True)
+A, B = "tcp://a:1", "tcp://b:1"
+
+
+def torrent(name: str) -> TorrentEntry:
+    return TorrentEntry(name, 1, DIGEST, DIGEST, 1, 0, 0)
+
+
+def connected(*endpoints: str) -> Lookups:
+    lookups = Lookups("me", random.Random(2))
+    (dial,) = lookups.set_endpoints(list(endpoints) or [A], 0.0)
+    assert isinstance(dial, Dial)
+    assert lookups.connected(0.0) == []
+    return lookups
+
+
+def asked(effects: list[Effect]) -> Any:
+    (ask,) = [effect for effect in effects if isinstance(effect, Ask)]
+    return ask.message
+
+
+def seeders(request: GetSeederList) -> SeederList:
+    return SeederList(request.id, 1, 1, False, 1, [SEEDER])
+
+
+def test_a_list_is_asked_for_page_by_page() -> None:
+    lookups = connected()
+    first = asked(lookups.torrents("tag", "x", 0.0, exact=True, after=(3, 9)))
+    assert (first.pattern, first.exact, first.epoch, first.min_seq) == ("x", True, 3, 9)
+    second = asked(lookups.receive(TorrentList(first.id, 3, 9, False, [torrent("a")], "a"), 0.1))
+    assert isinstance(second, GetTorrentList)
+    assert second.after == "a"
+    assert second.id != first.id
+    effects = lookups.receive(TorrentList(second.id, 3, 9, True, [torrent("b")], ""), 0.2)
+    assert effects == [TorrentsFound("tag", [torrent("a"), torrent("b")], True)]
+    assert lookups.receive(TorrentList(second.id, 3, 9, True, [torrent("b")], ""), 0.2) == []
+    assert lookups.next_deadline() is None
+
+
+def test_members_are_listed() -> None:
+    lookups = connected()
+    request = asked(lookups.peers("tag", 0.0))
+    assert isinstance(request, GetPeerList)
+    peer = PeerEntry("p", "n", "tcp://h:1", 1, 0, 0, 0)
+    assert lookups.receive(PeerList(request.id, 1, 1, False, [peer], ""), 0.1) == [PeersFound("tag", [peer], False)]
+
+
+def test_questions_wait_for_a_lookup_and_for_its_connection() -> None:
+    lookups = Lookups("me", random.Random(2))
+    assert lookups.torrents("tag", "", 0.0) == []
+    assert lookups.set_endpoints([A], 1.0) == [Dial(A)]
+    request = asked(lookups.connected(1.1))
+    assert request.pattern == ""
+
+
+def test_it_stays_with_its_lookup_while_there_is_one() -> None:
+    lookups = connected(A, B)
+    chosen = lookups.endpoint
+    assert lookups.set_endpoints([B, A], 1.0) == []
+    assert lookups.endpoint == chosen
+
+
+def test_a_silent_lookup_is_left_for_the_next_which_is_asked_everything() -> None:
+    lookups = connected(A, B)
+    first, second = lookups.endpoint, B if lookups.endpoint == A else A
+    request = asked(lookups.torrents("tag", "x", 0.0))
+    effects = lookups.tick(REQUEST_TIMEOUT_SECONDS)
+    assert effects == [Note("warning", f"lookup {first} does not answer; asking {second}"), Dial(second)]
+    assert lookups.connected(3.5) == [Ask(request)]
+    effects = lookups.receive(TorrentList(request.id, 1, 1, False, [], ""), 3.6)
+    assert effects[0] == Note("info", f"lookup {second} answers")
+
+
+def test_a_lost_connection_leads_to_the_next_lookup_at_once() -> None:
+    lookups = connected(A, B)
+    second = B if lookups.endpoint == A else A
+    lookups.torrents("tag", "x", 0.0)
+    assert Dial(second) in lookups.disconnected(0.5)
+    assert connected(A).disconnected(0.5) == []
+
+
+def test_behind_is_asked_again_shortly_and_a_lookup_that_stays_behind_is_left() -> None:
+    lookups = connected(A, B)
+    first = lookups.endpoint
+    request = asked(lookups.torrents("tag", "x", 0.0, after=(1, 9)))
+    now, asked_again = 0.0, 0
+    while lookups.endpoint == first:
+        assert lookups.receive(Behind(request.id, 1, 5), now) == []
+        now = lookups.next_deadline() or 0.0
+        effects = lookups.tick(now)
+        asked_again += Ask(request) in effects
+        assert now < 30.0
+    assert asked_again >= 5
+
+
+def test_patience_ends_in_a_failure() -> None:
+    lookups = connected()
+    lookups.torrents("tag", "x", 0.0, patience=1.0)
+    assert lookups.next_deadline() == 1.0
+    (failure,) = lookups.tick(1.0)
+    assert isinstance(failure, AskFailed)
+    assert (failure.tag, failure.code) == ("tag", "network")
+
+
+def test_a_refused_question_fails() -> None:
+    lookups = connected()
+    request = asked(lookups.torrents("tag", "x", 0.0))
+    assert lookups.receive(Error(request.id, "bad_message", "no"), 0.1) == [AskFailed("tag", "bad_message", "no")]
+
+
+def test_seeders_are_asked_for_at_once_and_every_few_seconds() -> None:
+    lookups = connected()
+    moments = []
+    request = asked(lookups.want(DIGEST, 0.0))
+    assert request.peer == "me"
+    now = 0.0
+    for _ in range(10):
+        assert lookups.receive(seeders(request), now) == [SeedersFound(DIGEST, [SEEDER], False)]
+        now = lookups.next_deadline() or 0.0
+        request = asked(lookups.tick(now))
+        moments.append(now)
+    gaps = [after - before for before, after in zip([0.0, *moments], moments, strict=False)]
+    assert all(0.8 * REFRESH_SECONDS <= gap <= 1.2 * REFRESH_SECONDS for gap in gaps)
+    assert len(set(gaps)) > 5
+
+
+def test_a_refresh_comes_soon_but_not_in_floods() -> None:
+    lookups = connected()
+    request = asked(lookups.want(DIGEST, 0.0))
+    assert lookups.refresh(DIGEST, 0.01) == []
+    lookups.receive(seeders(request), 0.02)
+    due = lookups.next_deadline() or 0.0
+    assert 0.2 < due < 0.3
+    assert isinstance(asked(lookups.tick(due)), GetSeederList)
+
+
+def test_refresh_all_is_spread() -> None:
+    lookups = connected()
+    digests = [f"blake3:{number:064x}" for number in range(10)]
+    for digest in digests:
+        lookups.receive(seeders(asked(lookups.want(digest, 0.0))), 0.0)
+    lookups.refresh_all(1.0, within=1.0)
+    moments: set[float] = set()
+    while len(moments) < 10:
+        now = lookups.next_deadline() or 0.0
+        assert now <= 2.0
+        moments.add(now)
+        lookups.receive(seeders(asked(lookups.tick(now))), now)
+
+
+def test_what_is_wanted_no_longer_is_not_asked_for() -> None:
+    lookups = connected()
+    request = asked(lookups.want(DIGEST, 0.0))
+    lookups.unwant(DIGEST)
+    assert lookups.receive(seeders(request), 0.1) == []
+    assert lookups.next_deadline() is None
+
+
+def test_a_peer_may_want_to_be_named_itself() -> None:
+    lookups = connected()
+    assert asked(lookups.want(DIGEST, 0.0, own_too=True)).peer == ""

@@ -1,0 +1,297 @@
+"""The agent core: sharing by command and from folders, and what the others are told, as stories."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from node.agent.effects import CancelHash, ForgetItem, HashPath, KeepAway, ReplyApi, SaveItem, ScanShares, ToPieceServer
+from node.agent.folders import Listing
+from node.local_messages import (
+    ApiAccepted,
+    ApiDone,
+    ApiError,
+    ApiJoin,
+    ApiLeave,
+    ApiRemove,
+    ApiShare,
+    ContentChanged,
+    ShareAdd,
+    ShareRemove,
+    ShareState,
+    SwarmUpload,
+    UploadReport,
+)
+from tests.node.agent.scene import FOLDER, WALL, Scene, digest, item
+
+PATH = "/data/file 1"
+
+
+def shared(scene: Scene, number: int = 1) -> None:
+    """Share ``item(number)`` by command, to the end."""
+    scene.ask(ApiShare(1, item(number).path, "blake3"))
+    scene.reply(ApiAccepted)
+    (request,) = scene.took(HashPath)
+    scene.play(scene.core.hashed(request.path, item(number), scene.now))
+
+
+def test_share_hashes_announces_reads_back_and_only_then_gives_the_link() -> None:
+    scene = Scene().up()
+    scene.ask(ApiShare(4, PATH, "blake3"))
+    assert scene.reply(ApiAccepted) == ApiAccepted(4, 1)
+    assert scene.took(HashPath) == [HashPath(PATH, "blake3", "shared", None)]
+    scene.core.hash_progress(PATH, 40, 100)
+    job = scene.job()
+    assert (job.phase, job.done_bytes, job.length, job.link) == ("checking", 40, 100, "")
+    scene.questions.clear()
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    assert scene.took(SaveItem) == [SaveItem(item(1))]
+    assert [message.item.digest for message in scene.told(ToPieceServer, ShareAdd)] == [digest(1)]
+    assert scene.listed[digest(1)].holding == "whole"
+    assert [getattr(question, "min_seq", 0) for question in scene.questions] == [scene.seq]
+    job = scene.job()
+    assert (job.phase, job.digest, job.finished_at) == ("done", digest(1), WALL)
+    assert job.link.startswith(f"zswarm://{digest(1)}/")
+
+
+def test_sharing_again_what_is_unchanged_hashes_nothing_and_gives_the_link() -> None:
+    scene = Scene().up()
+    shared(scene)
+    scene.ask(ApiShare(2, PATH, "blake3"))
+    scene.reply(ApiAccepted)
+    (request,) = scene.took(HashPath)
+    assert request.known == item(1)
+    scene.took(SaveItem)
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    assert scene.took(SaveItem) == []
+    assert scene.job().phase == "done"
+
+
+def test_another_algorithm_means_hashing_again() -> None:
+    scene = Scene([item(1)]).up()
+    scene.ask(ApiShare(2, PATH, "sha256"))
+    assert scene.took(HashPath) == [HashPath(PATH, "sha256", "shared", None)]
+
+
+def test_two_who_share_one_path_share_one_job() -> None:
+    scene = Scene().up()
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    scene.ask(ApiShare(2, PATH, "blake3"))
+    assert [effect.reply for effect in scene.took(ReplyApi)] == [ApiAccepted(1, 1), ApiAccepted(2, 1)]
+    assert len(scene.took(HashPath)) == 1
+
+
+def test_without_a_tracker_a_share_waits_and_ends_when_it_is_there() -> None:
+    scene = Scene()
+    scene.reachable = False
+    scene.up()
+    shared(scene)
+    scene.pass_time(60)
+    assert (scene.job().phase, scene.status().network) == ("waiting", "unreachable")
+    scene.reachable = True
+    scene.pass_time(15)
+    assert (scene.job().phase, scene.status().network) == ("done", "joined")
+
+
+def test_a_lookup_that_does_not_show_it_is_asked_again() -> None:
+    scene = Scene().up()
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    scene.reachable = False
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    assert scene.job().phase == "waiting"
+    scene.reachable = True
+    scene.pass_time(10)
+    assert scene.job().phase == "done"
+
+
+def test_what_cannot_be_hashed_fails_with_its_reason() -> None:
+    scene = Scene().up()
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    scene.play(scene.core.hash_failed(PATH, "not_found", "no such file", scene.now))
+    job = scene.job()
+    assert (job.phase, job.code, job.detail) == ("failed", "not_found", "no such file")
+
+
+def test_the_library_is_announced_at_the_start_and_told_to_every_new_piece_server() -> None:
+    scene = Scene([item(1), item(2)])
+    scene.hello("piece_server", 5, 9)
+    assert sorted(scene.listed) == [digest(1), digest(2)]
+    (state,) = scene.told(ToPieceServer, ShareState)
+    assert [shared.digest for shared in state.items] == [digest(1), digest(2)]
+    scene.hello("piece_server", 5, 9)
+    assert scene.told(ToPieceServer, ShareState) == []
+    scene.hello("piece_server", 6, 9)
+    assert len(scene.told(ToPieceServer, ShareState)) == 1
+
+
+def test_content_that_changed_is_withdrawn_everywhere() -> None:
+    scene = Scene([item(1)]).up()
+    scene.play(scene.core.child_says(ContentChanged(digest(1), "it grew"), scene.now))
+    assert scene.listed == {}
+    assert scene.took(ForgetItem) == [ForgetItem(PATH)]
+    assert scene.status().shared == []
+
+
+def test_of_two_equal_contents_the_second_takes_over() -> None:
+    twin = item(1, "/data/twin")
+    scene = Scene([item(1), twin]).up()
+    assert scene.listed[digest(1)].name == "file 1"
+    scene.ask(ApiRemove(1, "file 1"))
+    assert scene.listed[digest(1)].name == "twin"
+    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    assert [message.item.root for message in scene.told(ToPieceServer, ShareAdd)] == ["/data/twin"]
+    scene.ask(ApiRemove(2, "twin"))
+    assert scene.listed == {}
+
+
+def test_remove_takes_a_digest_and_refuses_what_is_unknown_or_ambiguous() -> None:
+    scene = Scene([item(1, "/a/same"), item(2, "/b/same")]).up()
+    scene.ask(ApiRemove(1, "other"))
+    assert scene.reply(ApiError).code == "not_found"
+    scene.ask(ApiRemove(2, "same"))
+    refusal = scene.reply(ApiError)
+    assert refusal.code == "usage"
+    assert digest(2) in refusal.detail
+    scene.ask(ApiRemove(3, digest(2)))
+    scene.reply(ApiDone)
+    assert list(scene.listed) == [digest(1)]
+
+
+# --- shared folders --------------------------------------------------------------------------------------
+
+
+def scan(scene: Scene, **entries: bytes) -> None:
+    """One look at the shared folder, which has ``entries``."""
+    scene.pass_time(2.1)
+    assert len(scene.took(ScanShares)) == 1
+    listing = Listing({f"{FOLDER}/{name}": mark for name, mark in entries.items()})
+    scene.play(scene.core.scanned(listing, [], scene.now, scene.now))
+
+
+def test_a_new_entry_of_a_folder_is_shared_once_it_has_come_to_rest() -> None:
+    scene = Scene().up()
+    scan(scene, new=b"growing")
+    scan(scene, new=b"grown")
+    assert scene.took(HashPath) == []
+    scan(scene, new=b"grown")
+    (request,) = scene.took(HashPath)
+    assert (request.path, request.origin) == (f"{FOLDER}/new", "folder")
+    scene.play(scene.core.hashed(request.path, item(3, request.path, "folder"), scene.now))
+    assert scene.listed[digest(3)].name == "new"
+    assert scene.status().jobs == []
+
+
+def test_a_changed_entry_is_withdrawn_and_then_shared_as_what_it_is_now() -> None:
+    path = f"{FOLDER}/x"
+    scene = Scene([item(1, path, "folder")]).up()
+    scan(scene, x=b"as hashed 1")
+    assert list(scene.listed) == [digest(1)]
+    scan(scene, x=b"other")
+    assert scene.listed == {}
+    scan(scene, x=b"other")
+    assert len(scene.took(HashPath)) == 1
+    scene.play(scene.core.hashed(path, item(2, path, "folder"), scene.now))
+    assert list(scene.listed) == [digest(2)]
+    scan(scene)
+    assert scene.listed == {}
+
+
+def test_what_changes_while_it_is_hashed_is_hashed_again() -> None:
+    path = f"{FOLDER}/x"
+    scene = Scene().up()
+    for _ in range(2):
+        scan(scene, x=b"one")
+    assert len(scene.took(HashPath)) == 1
+    for _ in range(2):
+        scan(scene, x=b"two")
+    assert scene.took(CancelHash) == [CancelHash(path)]
+    assert scene.took(HashPath) == []
+    scene.play(scene.core.hash_failed(path, "cancelled", "cancelled", scene.now))
+    assert [request.path for request in scene.took(HashPath)] == [path]
+
+
+def test_items_of_a_folder_that_is_shared_no_longer_are_forgotten() -> None:
+    scene = Scene([item(1, "/elsewhere/x", "folder"), item(2)]).up()
+    assert list(scene.listed) == [digest(2)]
+
+
+def test_items_outside_of_folders_are_looked_at_too() -> None:
+    scene = Scene([item(1)]).up()
+    scene.pass_time(0.1)
+    assert scene.took(ScanShares) == [ScanShares([item(1)])]
+    scene.play(scene.core.scanned(Listing({}), [(item(1), "it was deleted")], scene.now, scene.now))
+    assert scene.listed == {}
+
+
+# --- network ---------------------------------------------------------------------------------------------
+
+
+def test_leave_announces_nothing_and_join_everything() -> None:
+    scene = Scene([item(1)]).up()
+    scene.ask(ApiLeave(1))
+    assert scene.reply(ApiDone) == ApiDone(1)
+    assert (scene.listed, scene.status().network) == ({}, "left")
+    shared(scene, 2)
+    scene.pass_time(20)
+    assert (scene.listed, scene.job().phase) == ({}, "waiting")
+    scene.ask(ApiJoin(2))
+    assert sorted(scene.listed) == [digest(1), digest(2)]
+    assert scene.job().phase == "done"
+
+
+def test_uploads_are_counted_over_restarts_of_the_piece_server() -> None:
+    scene = Scene([item(1)]).up()
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 100, 2)], 3, 1), scene.now))
+    scene.hello("piece_server", 6, 9)
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 11, 1)], 0, 0), scene.now))
+    report = scene.status()
+    assert (report.sent_bytes, report.bad_messages, report.queued_pieces) == (111, 1, 0)
+    assert (report.shared[0].sent_bytes, report.shared[0].sessions) == (111, 1)
+
+
+def test_a_piece_server_on_another_port_means_joining_again() -> None:
+    scene = Scene([item(1)]).up()
+    scene.listed.clear()
+    scene.hello("piece_server", 6, 10)
+    assert list(scene.listed) == [digest(1)]
+
+
+def test_a_restarted_agent_stays_out_of_the_network_until_it_is_to_join() -> None:
+    scene = Scene([item(1)], away=True)
+    scene.hello("piece_server", 5, 9)
+    (state,) = scene.told(ToPieceServer, ShareState)
+    assert not state.serving
+    assert (scene.listed, scene.status().network) == ({}, "left")
+    scene.ask(ApiJoin(1))
+    assert scene.took(KeepAway) == [KeepAway(False)]
+    assert list(scene.listed) == [digest(1)]
+
+
+def test_joining_overtakes_a_leave_that_is_not_acknowledged() -> None:
+    scene = Scene([item(1)]).up()
+    scene.reachable = False
+    scene.ask(ApiLeave(1))
+    assert scene.took(KeepAway) == [KeepAway(True)]
+    scene.ask(ApiJoin(2))
+    assert [effect.reply.id for effect in scene.took(ReplyApi)] == [1, 2]
+    scene.reachable = True
+    scene.pass_time(10)
+    assert list(scene.listed) == [digest(1)]
+
+
+def test_what_does_not_fit_one_message_to_the_piece_server_follows_it() -> None:
+    wide = [msgspec.structs.replace(item(number), stamps=bytes(9_000_000)) for number in range(4)]
+    scene = Scene(wide)
+    scene.hello("piece_server", 5, 9)
+    (state,) = scene.told(ToPieceServer, ShareState)
+    assert len(state.items) == 2
+    assert [added.item.digest for added in scene.told(ToPieceServer, ShareAdd)] == [digest(2), digest(3)]
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_the_process_leaves_before_it_ends(reachable: bool) -> None:
+    scene = Scene([item(1)]).up()
+    scene.reachable = reachable
+    scene.play(scene.core.leave(scene.now))
+    scene.pass_time(2.5)
+    assert scene.core.departed

@@ -1,0 +1,136 @@
+"""The command line as a whole: dispatch, help, common options, errors and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from node.local_messages import ApiError, ApiStop
+from protocol.errors import (
+    ConfigError,
+    DiskError,
+    LocalError,
+    NetworkError,
+    NotFoundError,
+    RefusedError,
+    SeedError,
+    VerificationError,
+    ZswarmError,
+)
+from tests.node.cli.fakes import FakeClient, World, peer_with, report
+
+COMMANDS = ["share", "get", "list", "peers", "status", "remove", "leave", "join", "stop", "seed", "verify"]
+
+
+def test_without_a_command_a_peer_runs_with_the_options_on_top_of_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "peer.yaml"
+    config.write_text("tracker: tcp://10.0.0.1:5550\nname: from-file\n")
+    world = World()
+    assert world.run("--config", str(config), "--data-dir", str(tmp_path), "--name", "lab7") == 0
+    (settings,) = world.ran
+    assert (settings.tracker, settings.name, settings.data_path) == ("tcp://10.0.0.1:5550", "lab7", tmp_path)
+
+
+def test_the_exit_code_of_the_peer_is_that_of_the_command(tmp_path: Path) -> None:
+    world = World()
+    world.exit_code = 78
+    assert world.run("--data-dir", str(tmp_path)) == 78
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run(command, "--help") == 0
+    out = capsys.readouterr().out
+    assert "Examples:" in out
+    assert f"python -m node {command}" in out
+
+
+def test_help_lists_the_commands_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("--help") == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out[out.index("Commands:") :].splitlines()[1:12]] == COMMANDS
+    assert "Examples:" in out
+
+
+@pytest.mark.parametrize("argv", [["--data-dir", "{dir}", "status"], ["status", "--data-dir", "{dir}"]])
+def test_common_options_stand_before_or_after_the_command(argv: list[str], tmp_path: Path) -> None:
+    world = peer_with(report())
+    assert world.run(*(part.format(dir=tmp_path) for part in argv)) == 0
+    assert world.connected_to == [tmp_path]
+
+
+@pytest.mark.parametrize(
+    "argv", [["nonsense"], ["get"], ["share"], ["status", "--nonsense"], ["get", "x", "--timeout", "soon"]]
+)
+def test_usage_errors_are_one_line_and_exit_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report()).run(*argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "--help" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("peer.yaml: tracer: unknown key"), 2),
+        (SeedError("no"), 2),
+        (NotFoundError("no"), 3),
+        (NetworkError("no"), 4),
+        (RefusedError("odd", "no"), 4),
+        (VerificationError("no"), 5),
+        (DiskError("no"), 6),
+        (LocalError("no"), 1),
+        (OSError("no"), 6),
+    ],
+)
+def test_each_error_has_its_exit_code(
+    error: ZswarmError | OSError, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert peer_with(error).run("status") == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [("usage", 2), ("not_found", 3), ("network", 4), ("verification", 5), ("disk", 6), ("?", 1)]
+)
+def test_an_error_the_peer_reports_has_the_exit_code_of_its_word(code: str, exit_code: int) -> None:
+    assert peer_with(report(), ApiLeave=ApiError(1, code, "no")).run("leave") == exit_code
+
+
+def test_without_a_running_peer_the_error_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("--data-dir", str(tmp_path), "status") == 4
+    assert f"no peer runs on {tmp_path}" in capsys.readouterr().err
+
+
+def test_an_error_with_json_is_json_on_standard_output_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("list", "--json") == 4
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["ok"], found["error"]["code"]) == (False, "network")
+    assert captured.err.startswith("error: ")
+
+
+def test_a_hostile_error_text_stays_one_harmless_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(NotFoundError("\x1b[2Jgone\nerror: other")).run("status") == 3
+    assert capsys.readouterr().err == "error: ?[2Jgone error: other\n"
+
+
+def test_a_bad_option_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("--tracker", "nowhere") == 2
+    assert "tracker" in capsys.readouterr().err
+
+
+def test_interrupting_any_command_exits_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_message: object) -> ApiError:
+        raise KeyboardInterrupt
+
+    world = World(FakeClient({ApiStop: interrupt}))
+    assert world.run("stop") == 130
+    assert world.client is not None
+    assert world.client.closed
+    assert "interrupted" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""list, peers, status, remove, leave, join, stop against a fake peer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from node.local_messages import (
+    ApiDone,
+    ApiJoin,
+    ApiLeave,
+    ApiList,
+    ApiListReply,
+    ApiPeersReply,
+    ApiRemove,
+    ApiStop,
+    SharedStatus,
+)
+from protocol.messages import PeerEntry, TorrentEntry
+from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeClient, World, download, job, peer_with, report
+
+ENTRY = TorrentEntry("model.bin", 100 * MIB, DIGEST, DIGEST, 3, 2, 5)
+PEER = PeerEntry("0123456789abcdef", "lab7", "tcp://10.0.0.7:5600", 3, 1, 1, 4)
+SHARED = SharedStatus("model.bin", DIGEST, LINK, 100 * MIB, "/data/model.bin", "shared", 250 * MIB, 2)
+
+
+def listing(*entries: TorrentEntry, settling: bool = False) -> World:
+    return World(FakeClient({ApiList: ApiListReply(1, settling, list(entries))}))
+
+
+def test_list_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    world = listing(ENTRY, TorrentEntry("b" * 200, 5, DIGEST, DIGEST, 1, 0, 0))
+    assert world.run("list", "mod") == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["NAME", "SIZE", "HAVE", "PARTLY", "WANTED", "DIGEST"]
+    assert first.split() == ["model.bin", "100.0", "MiB", "3", "2", "5", "blake3:abababababab"]
+    assert second.startswith("b" * 200 + " ")
+    assert world.client is not None
+    assert world.client.asked(ApiList) == [ApiList(1, "mod")]
+
+
+def test_list_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert listing(ENTRY, settling=True).run("list", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["settling"]
+    assert found["entries"][0]["name"] == "model.bin"
+
+
+def test_an_empty_or_settling_list_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert listing(settling=True).run("list", "nothing") == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "nothing on the network matches 'nothing'" in captured.err
+    assert "may be incomplete" in captured.err
+
+
+def test_a_hostile_name_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = TorrentEntry("\x1b[31m[red]x\n\u202e", 5, DIGEST, DIGEST, 1, 0, 0)
+    assert listing(hostile).run("list") == 0
+    assert "?[31m[red]x??" in capsys.readouterr().out
+
+
+def test_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report(), ApiPeers=ApiPeersReply(1, False, [PEER]))
+    assert world.run("peers") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["lab7", "tcp://10.0.0.7:5600", *"3114", "01234567"]
+    assert world.run("peers", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["peers"][0]["peer"] == PEER.peer
+
+
+def test_status_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [job(phase="downloading", download=download()), job("share", number=2)]
+    assert peer_with(report(jobs, [SHARED], sent_bytes=250 * MIB, bad_messages=2)).run("status") == 0
+    out = capsys.readouterr().out
+    for text in ("lab7  0123456789abcdef", "joined, tcp://10.0.0.1:5550", "tcp://10.0.0.7:5600", "250.0 MiB"):
+        assert text in out
+    for text in ("downloading", "40 %", "20.0 MiB/s", "2 sources", "agent 11", "2 bad messages", LINK):
+        assert text in out
+
+
+@pytest.mark.parametrize("network", ["joining", "unreachable", "left"])
+def test_status_outside_the_network(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report(network=network)).run("status") == 0
+    assert network in capsys.readouterr().out
+
+
+def test_status_json_is_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report([job()], [SHARED])).run("status", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["jobs"][0]["download"]["received_bytes"] == 100 * MIB
+    assert found["shared"][0]["link"] == LINK
+    assert "id" not in found
+
+
+def test_watching_status_without_a_terminal_repeats_it_until_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    world.interrupt_after = 2
+    assert world.run("status", "--watch", "--json") == 0
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["lab7"] * 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["remove", "model.bin"], ApiRemove(1, "model.bin")),
+        (["leave"], ApiLeave(1)),
+        (["join"], ApiJoin(1)),
+    ],
+)
+def test_commands_that_only_tell(argv: list[str], message: object, capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(FakeClient({type(message): ApiDone(1, "done so")}))
+    assert world.run(*argv) == 0
+    assert world.client is not None
+    assert world.client.requests[0] == message
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "done so\n")
+
+
+def test_stop_returns_when_the_peer_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    world.free_after = 3
+    assert world.run("stop") == 0
+    assert world.waits == 3
+    assert world.client is not None
+    assert world.client.asked(ApiStop) == [ApiStop(1)]
+    assert capsys.readouterr().err.endswith("the peer has stopped\n")
+
+
+def test_stop_does_not_wait_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    world.free_after = 10_000
+    assert world.run("stop") == 4
+    assert "still ending" in capsys.readouterr().err

@@ -1,0 +1,265 @@
+"""``share`` and ``get`` against a fake peer: what is asked, what is printed where, how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from node.local_messages import ApiError, ApiGet, ApiShare, SharedStatus
+from protocol.digest import format_digest, raw_digest
+from protocol.errors import NetworkError
+from protocol.manifest import Manifest, decode_manifest
+from protocol.seed_formats import format_seed
+from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeForeground, download, job, peer_with, report
+
+CONTENT = b"some content"
+MANIFEST = Manifest(
+    name="small.bin",
+    length=len(CONTENT),
+    piece_length=256 * 1024,
+    digest=format_digest("blake3", raw_digest("blake3", CONTENT)),
+    pieces=raw_digest("blake3", CONTENT),
+    files=None,
+    empty_dirs=(),
+)
+SHARED = SharedStatus("model.bin", DIGEST, LINK, 100 * MIB, "/data/model.bin", "downloaded", 0, 2)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_get_asks_for_an_absolute_directory_which_it_makes(here: Path) -> None:
+    world = peer_with(report([job()]))
+    assert world.run("get", "model.bin", "-o", "new/place", "--force", "--sequential") == 0
+    assert world.client is not None
+    (asked,) = world.client.asked(ApiGet)
+    assert asked == ApiGet(2, "model.bin", str(here / "new/place"), b"", True, True)
+    assert (here / "new/place").is_dir()
+    assert world.client.closed
+
+
+def test_get_ends_with_one_line_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report(), report([job(phase="downloading", download=download())]), report([job()]))
+    assert world.run("get", "model.bin") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("/data/model.bin  100.0 MiB in 4")
+    assert captured.out.endswith("25.0 MiB/s from 1 source, verified\n")
+    assert "model.bin: downloading 40 %" in captured.err
+    assert "\x1b" not in captured.out + captured.err
+
+
+def test_get_json_is_one_object_and_messages_are_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report([job()])).run("get", "model.bin", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    (result,) = found["results"]
+    assert result["path"] == "/data/model.bin"
+    assert (result["target"], result["verified"], result["sources"], result["seconds"]) == ("model.bin", True, 1, 4.0)
+
+
+def test_get_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report([job()])).run("get", "-q", "model.bin") == 0
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("format", ["text", "msgpack"])
+def test_get_takes_a_seed_file_by_its_content(here: Path, format: str) -> None:
+    (here / "anything.txt").write_bytes(format_seed(MANIFEST, format))
+    world = peer_with(report([job()]))
+    assert world.run("get", "anything.txt") == 0
+    assert world.client is not None
+    (asked,) = world.client.asked(ApiGet)
+    assert decode_manifest(asked.seed) == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("name", "target"), [("broken.seed", "broken.seed"), ("broken.txt", "./broken.txt"), ("cut.seed", "cut.seed")]
+)
+def test_a_garbled_or_cut_seed_file_is_refused_before_anyone_is_asked(
+    here: Path, name: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / name).write_bytes(format_seed(MANIFEST, "msgpack")[:-9] if name == "cut.seed" else b"\x93garbage\xff")
+    world = peer_with(report())
+    assert world.run("get", target) == 2
+    assert f"error: {target}: not a seed that can be used" in capsys.readouterr().err
+    assert world.client is not None
+    assert world.client.requests == []
+
+
+def test_a_file_that_is_no_seed_leaves_its_name_a_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "model.bin").write_bytes(b"\x93garbage\xff")
+    world = peer_with(report([job(phase="failed", code="not_found", detail="nobody has it", download=None)]))
+    assert world.run("get", "model.bin") == 3
+    assert "nobody has it (the file of that name here is no seed:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "code"), [("zswarm://nonsense", 2), ("missing/x.seed", 3), (f"zswarm://{DIGEST}/{DIGEST}/5/a%2Fb", 2)]
+)
+def test_bad_targets_are_refused_at_once(target: str, code: int) -> None:
+    assert peer_with(report()).run("get", target) == code
+
+
+def test_an_output_that_is_a_file_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "taken").write_text("")
+    assert peer_with(report()).run("get", "model.bin", "-o", "taken") == 6
+    assert "is a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [("not_found", 3), ("network", 4), ("verification", 5), ("disk", 6), ("bad_seed", 2)]
+)
+def test_a_failed_get_has_the_exit_code_of_its_reason(
+    code: str, exit_code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = job(phase="failed", code=code, detail="that went wrong; do this")
+    assert peer_with(report([failed])).run("get", "model.bin") == exit_code
+    assert capsys.readouterr().err == "error: model.bin: that went wrong; do this\n"
+
+
+def test_of_several_targets_each_has_its_result(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [job(name="a", path="/d/a"), job(number=2, name="b", phase="failed", code="disk", detail="no space")]
+    assert peer_with(report(jobs)).run("get", "a", "b", "--json") == 6
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["target"], row["ok"]) for row in found["results"]] == [("a", True), ("b", False)]
+    assert not found["ok"]
+
+
+def test_a_refused_target_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = iter([ApiError(1, "disk", "exists with other content"), None])
+
+    def answer(message: ApiGet) -> ApiError:
+        from node.local_messages import ApiAccepted
+
+        return next(answers) or ApiAccepted(message.id, 1)  # type: ignore[return-value]
+
+    world = peer_with(report([job(name="b", path="/d/b")]), ApiGet=answer)  # type: ignore[arg-type]
+    assert world.run("get", "a", "b") == 6
+    captured = capsys.readouterr()
+    assert captured.out.startswith("/d/b ")
+    assert captured.err == "error: a: exists with other content\n"
+
+
+def test_get_gives_up_after_its_timeout(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report([job(phase="waiting", download=None)]))
+    assert world.run("get", "model.bin", "--timeout", "2s") == 4
+    assert re.search("not finished after 2.*goes on in the running peer", capsys.readouterr().err)
+
+
+def test_interrupting_get_says_that_the_download_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report([job(phase="downloading")]))
+    world.interrupt_after = 3
+    assert world.run("get", "model.bin") == 130
+    assert "the download goes on in the running peer" in capsys.readouterr().err
+
+
+def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureFixture[str]) -> None:
+    other = job(number=1, phase="failed", code="disk", detail="another job")
+    pids = {"agent": 99}
+    again = job(number=2, phase="downloading", download=download(done=90), started_at=1003.0)
+    world = peer_with(
+        report(),
+        report([job(phase="downloading")]),
+        NetworkError("silent"),
+        report([other], pids=pids),
+        report([other, again], pids=pids),
+        report([other, msgspec.structs.replace(again, phase="done", download=None)], pids=pids),
+    )
+    assert world.run("get", "model.bin", "--json") == 0
+    assert world.client is not None
+    assert [asked.target for asked in world.client.asked(ApiGet)] == ["model.bin", "model.bin"]
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (result["seconds"], result["sources"], result["rate"]) == (4.0, 1, 25 * MIB)
+
+
+@pytest.mark.parametrize("last", [NetworkError("no answer from the peer"), report()])
+def test_a_peer_that_stays_silent_or_forgets_is_a_network_error(
+    last: NetworkError, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert peer_with(report(), report([job(phase="downloading")]), last).run("get", "model.bin") == 4
+    assert capsys.readouterr().err.count("error: ") == 1
+
+
+def test_share_prints_the_link_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    world = peer_with(
+        report(),
+        report([job("share", "checking", link="", done_bytes=20 * MIB)]),
+        report([job("share", "waiting", link="")]),
+        report([job("share")]),
+    )
+    assert world.run("share", "model.bin", "--hash", "sha256") == 0
+    captured = capsys.readouterr()
+    assert captured.out == LINK + "\n"
+    assert "hashing 20 %" in captured.err
+    assert "announcing" in captured.err
+    assert world.client is not None
+    assert world.client.asked(ApiShare) == [ApiShare(2, str(here / "model.bin"), "sha256")]
+
+
+def test_share_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    assert peer_with(report([job("share")])).run("share", "model.bin", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["results"][0]["link"] == LINK
+
+
+def test_share_of_what_is_not_there_asks_nobody() -> None:
+    world = peer_with(report())
+    assert world.run("share", "missing") == 3
+    assert world.client is not None
+    assert world.client.requests == []
+
+
+def test_get_without_a_peer_runs_one_until_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report([job(phase="downloading")]), report([job()]))
+    world.foreground = FakeForeground()
+    assert world.run("get", "model.bin") == 0
+    assert world.foreground.events == ["start", "stop"]
+    assert world.foreground.settings is not None
+    assert world.foreground.settings.log.level == "error"
+    assert capsys.readouterr().out.startswith("/data/model.bin")
+
+
+def test_interrupting_a_foreground_get_stops_its_peer(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report([job(phase="downloading")]))
+    world.foreground = FakeForeground()
+    world.interrupt_after = 3
+    assert world.run("get", "model.bin") == 130
+    assert world.foreground.events == ["start", "stop"]
+    assert "the same command continues" in capsys.readouterr().err
+
+
+def test_a_foreground_peer_that_cannot_start_is_an_error() -> None:
+    world = peer_with(report())
+    world.foreground = FakeForeground(ends_with=6)
+    assert world.run("get", "model.bin") == 6
+    assert world.foreground.events == ["start", "stop"]
+
+
+@pytest.mark.parametrize("command", [["share", "model.bin"], ["get", "other.bin", "--keep-serving"]])
+def test_a_foreground_peer_serves_until_it_is_interrupted(
+    here: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    world = peer_with(report([job(command[0])], [SHARED]))
+    world.foreground = FakeForeground()
+    world.interrupt_after = 5
+    assert world.run(*command) == 0
+    assert world.foreground.events == ["start", "stop"]
+    assert "serving until Ctrl-C" in capsys.readouterr().err
+
+
+def test_a_foreground_share_that_failed_does_not_serve(here: Path) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    world = peer_with(report([job("share", "failed", code="disk", detail="cannot read it")]))
+    world.foreground = FakeForeground()
+    assert world.run("share", "model.bin") == 6

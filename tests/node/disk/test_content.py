@@ -1,0 +1,135 @@
+"""node.disk.content: right bytes, or an error that says which file and how."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from node.disk.content import Content, ContentChangedError, NotThereError
+from node.disk.open_files import OPEN_FILES_COUNT_MAX
+from node.disk.stamps import take_stamps
+from node.disk.storage import Partial
+from protocol.errors import DiskError
+from tests.node.disk.made_content import PIECE, Made, made_file, made_tree, open_fds
+
+MADE = [made_file(), made_tree(), made_tree({f"{index:03}": 3000 for index in range(300)})]
+
+
+def shared(made: Made, root: Path) -> Content:
+    made.put(root)
+    return Content(made.manifest, root, take_stamps(root, made.manifest))
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_every_piece_as_it_was_hashed(made: Made, tmp_path: Path) -> None:
+    content = shared(made, tmp_path / "root")
+    for piece in range(made.manifest.piece_count):
+        data = content.read(piece)
+        assert type(data) is bytes
+        assert data == made.piece(piece)
+    content.close()
+
+
+def test_few_files_stay_open(tmp_path: Path) -> None:
+    made = MADE[2]
+    before = open_fds()
+    content = shared(made, tmp_path / "root")
+    for piece in range(made.manifest.piece_count):
+        content.read(piece)
+    assert len(open_fds() - before) <= OPEN_FILES_COUNT_MAX
+    content.close()
+    assert open_fds() == before
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["not open", "open"])
+@pytest.mark.parametrize("change", ["touch", "shorten", "delete", "replace"])
+def test_a_changed_file_is_not_served(change: str, opened: bool, tmp_path: Path) -> None:
+    made = MADE[0]
+    root = tmp_path / "root"
+    content = shared(made, root)
+    if opened:
+        content.read(0)
+    if change == "touch":
+        os.utime(root, ns=(1, 1))
+    elif change == "shorten":
+        os.truncate(root, 5)
+    elif change == "delete":
+        root.unlink()
+    else:
+        made.put(tmp_path / "new").rename(root)
+    with pytest.raises(ContentChangedError, match=str(root)):
+        content.read(0)
+    content.close()
+
+
+def test_a_file_that_became_something_else(tmp_path: Path) -> None:
+    made = made_tree({"x": 10, "y": 10})
+    root = tmp_path / "root"
+    content = shared(made, root)
+    (root / "y").rename(tmp_path / "y")
+    (root / "y").symlink_to(tmp_path / "y")
+    with pytest.raises(ContentChangedError, match=r"root/y cannot be opened"):
+        content.read(0)
+    (root / "y").unlink()
+    os.mkfifo(root / "y")
+    with pytest.raises(ContentChangedError, match=r"root/y is no regular file"):
+        content.read(0)
+    content.close()
+
+
+def test_stamps_of_something_else(tmp_path: Path) -> None:
+    made = MADE[1]
+    with pytest.raises(ContentChangedError, match="share it again"):
+        Content(made.manifest, tmp_path, bytes(16))
+
+
+def test_a_failing_disk_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = shared(MADE[0], tmp_path / "root")
+
+    def broken(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", broken)
+    with pytest.raises(DiskError, match="Input/output") as caught:
+        content.read(0)
+    assert not isinstance(caught.value, ContentChangedError)
+    content.close()
+
+
+def test_a_short_read_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = MADE[0]
+    content = shared(made, tmp_path / "root")
+    whole = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: whole(fd, min(length, 100_001), offset))
+    assert content.read(1) == made.piece(1)
+    content.close()
+
+
+@pytest.mark.parametrize("made", MADE[:2])
+def test_a_growing_download_and_its_move(made: Made, tmp_path: Path) -> None:
+    partial = Partial.open(made.manifest, tmp_path / "root")
+    content = Content(made.manifest, partial.root, None)
+    with pytest.raises(NotThereError):
+        content.read(1)
+    made.write(partial, [1])
+    assert content.read(1) == made.piece(1)
+    made.write(partial)
+    content.move(partial.publish())
+    for piece in range(made.manifest.piece_count):
+        assert content.read(piece) == made.piece(piece)
+    content.close()
+
+
+def test_a_growing_file_that_is_too_short(tmp_path: Path) -> None:
+    made = made_file(2 * PIECE)
+    root = tmp_path / "root"
+    root.write_bytes(made.piece(0) + b"x")
+    content = Content(made.manifest, root, None)
+    assert content.read(0) == made.piece(0)
+    with pytest.raises(NotThereError, match="ends at byte"):
+        content.read(1)
+    root.write_bytes(made.data)
+    assert content.read(1) == made.piece(1)
+    content.close()

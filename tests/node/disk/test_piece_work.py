@@ -1,0 +1,72 @@
+"""node.disk.piece_work: only what has the right digest is written, believed and published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.disk.errors import NotThereError, StoppedError
+from node.disk.piece_work import BUFFER_BYTES, check_pieces, verify_and_write, whole_digest
+from node.disk.storage import Partial
+from tests.node.disk.made_content import PIECE, Made, made_file, made_tree
+
+MADE = [made_file(5 * PIECE + 1), made_file(3 * PIECE, algorithm="sha256"), made_tree(), made_file(0), made_tree({})]
+each = pytest.mark.parametrize("made", MADE)
+
+
+@each
+def test_good_pieces_are_written(made: Made, tmp_path: Path) -> None:
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    for piece in range(made.manifest.piece_count):
+        assert verify_and_write(partial, made.manifest, piece, memoryview(made.piece(piece)))
+    steps: list[int] = []
+    assert whole_digest(partial, made.manifest, steps.append)
+    assert steps == sorted(steps)
+    assert sum(steps[-1:]) == made.manifest.length
+    partial.publish()
+
+
+def test_bad_pieces_are_not(tmp_path: Path) -> None:
+    made = MADE[0]
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    good = made.piece(0)
+    for bad in (made.piece(1), good[:-1], good + b"x", b"", bytes(PIECE)):
+        assert not verify_and_write(partial, made.manifest, 0, bad)
+    assert partial.sync() == []
+    assert check_pieces(partial, made.manifest, [0]) == []
+    assert verify_and_write(partial, made.manifest, 0, bytearray(good))
+    partial.discard()
+
+
+def test_checking_tells_what_is_good_and_how_far_it_is(tmp_path: Path) -> None:
+    made = MADE[0]
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    assert check_pieces(partial, made.manifest, [0, 3]) == []
+    made.write(partial, [1, 3, 5])
+    steps: list[int] = []
+    assert check_pieces(partial, made.manifest, [0, 1, 2, 3, 5], steps.append) == [1, 3, 5]
+    assert steps == [PIECE, 2 * PIECE, 3 * PIECE, 4 * PIECE, 4 * PIECE + 1]
+    with pytest.raises(StoppedError):
+        check_pieces(partial, made.manifest, [1, 3], None, lambda: True)
+    partial.discard()
+
+
+def test_the_whole_cannot_be_hashed_with_holes_of_missing_files(tmp_path: Path) -> None:
+    made = MADE[2]
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    made.write(partial, [0])
+    with pytest.raises(NotThereError):
+        whole_digest(partial, made.manifest)
+    partial.discard()
+
+
+def test_hashing_the_whole_can_be_stopped(tmp_path: Path) -> None:
+    made = made_file(3 * BUFFER_BYTES)
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    made.write(partial)
+    steps: list[int] = []
+    with pytest.raises(StoppedError):
+        whole_digest(partial, made.manifest, steps.append, lambda: len(steps) == 2)
+    assert steps == [BUFFER_BYTES, 2 * BUFFER_BYTES]
+    partial.discard()
