@@ -1,4 +1,4 @@
-"""The ordered link between registrar (ROUTER) and lookup (DEALER); same codec as the wire, LINK_BYTES_MAX a frame.
+"""The ordered link between registrar (ROUTER) and lookup (DEALER). PROTOCOL.md, section 8.
 
 ::
 

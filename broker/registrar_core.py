@@ -1,4 +1,4 @@
-"""The registrar's conversations with peers (PROTOCOL.md, registrar). Pure; the only writer of the registry.
+"""The registrar's conversations with peers (PROTOCOL.md, section 4). Pure; the only writer of the registry.
 
 Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. What a
 peer is told when it and the registrar disagree: `Rejoin` when it is no member here, `ListRequest` when its list is

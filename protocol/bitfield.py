@@ -1,4 +1,4 @@
-"""Which pieces of a content are had: one bit a piece, packed as it travels (PROTOCOL.md, section 3).
+"""Which pieces of a content are had: one bit a piece, packed as it travels (PROTOCOL.md, section 3.7).
 
 Piece 0 is the high bit of byte 0, as in BitTorrent (BEP 3). Spare bits of the last byte are zero.
 """

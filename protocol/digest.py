@@ -1,4 +1,4 @@
-"""Digests: the hash algorithms of the system and how a digest is written, ``algorithm:hex`` (PROTOCOL.md, section 3).
+"""Digests: the hash algorithms of the system and how a digest is written, ``algorithm:hex`` (PROTOCOL.md, section 3.1).
 
 Content, its pieces and its manifest are all digested with the same algorithm. Reading files is `node.disk.hashing`.
 """

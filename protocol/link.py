@@ -1,4 +1,4 @@
-"""The link: one line that names a content and pins its manifest (PROTOCOL.md, section 3).
+"""The link: one line that names a content and pins its manifest (PROTOCOL.md, section 3.6).
 
 ``zswarm://<content digest>/<manifest digest>/<length>/<name>``, the name percent-encoded: nothing in it means
 anything to a shell, a terminal or a mail program.

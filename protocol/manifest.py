@@ -1,4 +1,4 @@
-"""The manifest: what a seed says of a content, and its canonical encoding (PROTOCOL.md, section 3).
+"""The manifest: what a seed says of a content, and its canonical encoding (PROTOCOL.md, section 3.4).
 
 Swarms are keyed by the content digest; the digest of the canonical encoding, the manifest digest, pins the piece
 table and the paths, so a peer can substitute neither. A decoded `Manifest` has been checked in full. Other ways to

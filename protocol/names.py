@@ -1,4 +1,4 @@
-"""Which names may reach a file system (PROTOCOL.md, section 3).
+"""Which names may reach a file system (PROTOCOL.md, section 3.2).
 
 A name from a seed, a link or the wire becomes a path on a stranger's disk, so the rules are those of the strictest
 system it may land on: what one machine can share, every machine can store, and nothing lands outside its

@@ -1,4 +1,4 @@
-"""The ways to write a seed down, recognised by their content and never by a file's ending (PROTOCOL.md, section 3).
+"""The ways to write a seed down, recognised by their content and never by a file's ending (PROTOCOL.md, section 3.5).
 
 ``msgpack`` is the canonical encoding of a manifest. ``text`` is the plain one, a single file only, one field a line::
 

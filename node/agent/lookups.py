@@ -1,4 +1,4 @@
-"""The peer's conversation with a lookup of its tracker (PROTOCOL.md, "Peer and lookup"). Pure.
+"""The peer's conversation with a lookup of its tracker (PROTOCOL.md, section 5). Pure.
 
 Picks one lookup of those Welcome names and stays with it; the next one when it does not answer. Questions are put
 page by page until they are answered in full. Seeder lists of the swarms that are wanted are asked for at once, when

@@ -1,4 +1,4 @@
-"""The peer's conversation with the registrar (PROTOCOL.md, "Peer and registrar"). Pure.
+"""The peer's conversation with the registrar (PROTOCOL.md, section 4). Pure.
 
 Join, whole list page by page, Welcome, heartbeats, updates and transfer reports one at a time, leave. Every request
 is repeated with its id until it is answered; a reply whose id is not open is stale and changes nothing. The list

@@ -1,4 +1,4 @@
-"""Follows the roster that the tracker publishes (PROTOCOL.md, "Roster"). Pure.
+"""Follows the roster that the tracker publishes (PROTOCOL.md, section 7). Pure.
 
 What is published makes a peer fast, never right: events become hints for the downloads under way, and an event that
 was missed becomes `RefreshAll`, because only a lookup knows what it said.
