@@ -30,10 +30,10 @@ OURS = {*MAY_IMPORT, "tests", "benchmarks", "run_cluster"}
 PURE = (
     *("broker.events", "broker.registry", "broker.registrar_core", "broker.replica", "broker.queries"),
     *(
-        "node.picker",
-        "node.source",
-        "node.download",
-        "node.uploads",
+        "node.downloader.picker",
+        "node.downloader.source",
+        "node.downloader.download",
+        "node.piece_server.uploads",
         "node.rate_limit",
         "node.agent.membership",
         "node.disk.layout",
@@ -49,7 +49,10 @@ IMPURE = {
 ALLOWED_NAMES = {("pathlib", "PurePath"), ("pathlib", "PurePosixPath")}
 IMPURE_BUILTINS = {"open", "print", "input"}
 
-CHILDREN = ("node.agent.__main__", "node.piece_server", "node.downloader", "broker.registrar", "broker.lookup")
+CHILDREN = (
+    *("node.agent.__main__", "node.piece_server.__main__", "node.downloader.__main__"),
+    *("broker.registrar", "broker.lookup"),
+)
 HEAVY = {"rich", "click", "psutil", "yaml"}
 
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from itertools import count
 from random import Random
 
-from node.download import Download, Effect, SourceMessage
+from node.downloader.download import Download, Effect, SourceMessage
+from node.downloader.source import Connect, Send, Source
 from node.rate_limit import Budget
-from node.source import Connect, Send, Source
 from protocol.limits import UNDER_WAY_BYTES_MAX
 from protocol.messages import (
     Accept,
@@ -75,8 +75,7 @@ class Scene:
         for effect in effects:
             if isinstance(effect, Connect):
                 self.sessions[effect.endpoint.split("/")[2].split(":")[0]] = effect.session
-        effects = effects + self.tick()
-        return effects
+        return effects + self.tick()
 
     def tick(self, seconds: float = 0.0) -> list[Effect]:
         """Let ``seconds`` pass and call `Download.tick` once."""

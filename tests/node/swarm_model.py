@@ -1,7 +1,7 @@
 """A small swarm of the real pure cores under virtual time: hosts with one uplink each, messages with a delay.
 
-For tests of `node.uploads` and `node.download` together. Connections are in order and whole; a host that dies breaks
-its connections, and what was in them is lost. A host can be made to lie, to claim what it has not, to freeze, to
+For tests of `uploads` and `download` together. Connections are in order and whole; a host that dies breaks its
+connections, and what was in them is lost. A host can be made to lie, to claim what it has not, to freeze, to
 lose its mind about sessions, or to withdraw everything; each by a method or attribute named for it.
 """
 
@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from random import Random
 
-from node.download import Completed, Download, Gained, Write
+from node.downloader.download import Completed, Download, Gained, Write
+from node.downloader.source import Banned, Connect, Disconnect, Send
+from node.piece_server.uploads import Reply, SendPiece, Uploads
 from node.rate_limit import Budget
-from node.source import Banned, Connect, Disconnect, Send
-from node.uploads import Reply, SendPiece, Uploads
 from protocol.bitfield import Bitfield
 from protocol.limits import UNDER_WAY_BYTES_MAX
 from protocol.messages import GetManifest, Piece, PieceServerRequest, Refuse, SeederEntry, Status, Want

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.picker import Picker
+from node.downloader.picker import Picker
 from protocol.bitfield import Bitfield
 from tests.node.scene_pictures import bits
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from node.piece_server.session import Promise, Session, SessionKey, Swarm
 from node.rate_limit import TokenBucket
-from node.upload_session import Promise, Session, SessionKey, Swarm
 from protocol.bitfield import Bitfield
 from protocol.limits import (
     HAVE_COUNT_MAX,

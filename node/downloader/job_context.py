@@ -9,14 +9,14 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from node.disk.journal import Journal
-from node.fetch_links import FetchLinks
+from node.downloader.links import FetchLinks
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.messages import Message
 from transport.loop import Loop
 
 if TYPE_CHECKING:
-    from node.fetch_job import FetchJob
+    from node.downloader.job import FetchJob
 
 
 @dataclass(frozen=True, slots=True)

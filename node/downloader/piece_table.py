@@ -7,7 +7,7 @@ Pure. A piece is in exactly one state, and only these steps exist::
        '------ release ----+----- release ----'
 
 A missing piece is in the picker, a piece under way counts against the budget that all downloads of the process share.
-Who claimed a piece from whom is known to `node.download`.
+Who claimed a piece from whom is known to `download`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import IntEnum
 from random import Random
 
-from node.picker import Picker
+from node.downloader.picker import Picker
 from node.rate_limit import Budget
 from protocol.bitfield import Bitfield
 

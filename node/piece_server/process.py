@@ -1,6 +1,6 @@
 """The piece server process: answers peers' requests for pieces and manifests.
 
-Shell around `node.uploads` (who gets what) and `node.shelf` (the files). Binds the public ROUTER that other peers'
+Shell around `uploads` (who gets what) and `shelf` (the files). Binds the public ROUTER that other peers'
 downloaders connect to and an ipc ROUTER for this peer's own downloader; a DEALER leads to the agent.
 """
 
@@ -16,7 +16,6 @@ import zmq
 
 from node.config import PieceServerSettings
 from node.disk.content import ContentChangedError
-from node.identity import RunningMark
 from node.local_messages import (
     LOCAL_BYTES_MAX,
     AgentToPieceServer,
@@ -34,17 +33,16 @@ from node.local_messages import (
     Unserve,
     UploadReport,
 )
-from node.shelf import Book, Shelf
-from node.uploads import Effect, Reply, SendPiece, Uploads
+from node.piece_server.shelf import Book, Shelf
+from node.piece_server.uploads import Effect, Reply, SendPiece, Uploads
 from protocol.codec import Decoder, encode, request_id
 from protocol.digest import short
 from protocol.errors import DiskError, NetworkError, ProtocolError, SeedError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Test
-from service.child import run_child
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
-from transport.sockets import Role, bind, connect, drain, open_context, open_socket, send_or_drop
+from transport.sockets import Role, bind, connect, drain, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
 
@@ -269,22 +267,3 @@ def bind_kept(socket: zmq.Socket[bytes], listen: str, kept: Path) -> int:
     chosen = endpoint.rpartition(":")[2]
     kept.write_text(chosen + "\n")
     return int(chosen)
-
-
-def main(settings: PieceServerSettings, loop: Loop) -> int:
-    """Run until the loop is stopped."""
-    mark = RunningMark(Path(settings.data_dir))
-    context = open_context()
-    server = PieceServer(settings, loop, context)
-    log.info("serving pieces on port %d", server.port)
-    try:
-        loop.run(server.tick)
-    finally:
-        server.close()
-        context.term()
-        mark.release()
-    return 0
-
-
-if __name__ == "__main__":
-    run_child("piece_server", PieceServerSettings, main)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import zmq
 
-from node.download import SourceMessage
+from node.downloader.download import SourceMessage
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX

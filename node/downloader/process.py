@@ -1,6 +1,6 @@
 """The downloader process: fetches what the agent orders, from many sources at once.
 
-Shell that owns the process's sockets, worker threads and journal, and hands what comes in to the `node.fetch_job` it
+Shell that owns the process's sockets, worker threads and journal, and hands what comes in to the `job` it
 is for. DEALERs lead to the agent (orders, reports) and to the piece server (what there is to serve while it grows).
 """
 
@@ -18,10 +18,9 @@ import zmq
 
 from node.config import DownloaderSettings
 from node.disk.journal import Journal
-from node.fetch_job import FetchJob
-from node.fetch_links import FetchLinks
-from node.identity import RunningMark
-from node.job_context import JobContext
+from node.downloader.job import FetchJob
+from node.downloader.job_context import JobContext
+from node.downloader.links import FetchLinks
 from node.local_messages import (
     LOCAL_BYTES_MAX,
     AgentToDownloader,
@@ -38,10 +37,9 @@ from node.workers import Workers
 from protocol.codec import Decoder, encode
 from protocol.limits import UNDER_WAY_BYTES_MAX
 from protocol.messages import Message
-from service.child import run_child
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
-from transport.sockets import Role, connect, drain, open_context, open_socket, send_or_drop
+from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
 
@@ -193,21 +191,3 @@ def _dial(context: zmq.Context[zmq.Socket[bytes]], runtime_dir: str, name: str) 
     socket = open_socket(context, Role.LOCAL_DEALER)
     connect(socket, ipc_endpoint(Path(runtime_dir), name))
     return socket
-
-
-def main(settings: DownloaderSettings, loop: Loop) -> int:
-    """Run until the loop is stopped."""
-    mark = RunningMark(Path(settings.data_dir))
-    context = open_context()
-    downloader = Downloader(settings, loop, context)
-    try:
-        loop.run(downloader.tick)
-    finally:
-        downloader.close()
-        context.term()
-        mark.release()
-    return 0
-
-
-if __name__ == "__main__":
-    run_child("downloader", DownloaderSettings, main)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node.download import Download
+from node.downloader.download import Download
 from node.local_messages import SourceReport
 from protocol.messages import SeederEntry
 

@@ -1,6 +1,6 @@
-"""The records that `node.uploads` keeps: a swarm, a receiver's session in it, and what the session was promised.
+"""The records that `uploads` keeps: a swarm, a receiver's session in it, and what the session was promised.
 
-Pure data. All rules are in `node.uploads`.
+Pure data. All rules are in `uploads`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Getting the manifest of a link from a peer, before any content is asked for. PROTOCOL.md, section 5.
+"""Getting the manifest of a link from a peer, before any content is asked for. PROTOCOL.md, section 6.1.
 
 Pure. One source is asked at a time, page by page. What it hands out must have the manifest digest of the link: a
 peer can substitute neither pieces nor paths. A source with another manifest of the same content is passed over; one
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node.source import Banned, Connect, Disconnect, Send, Source, SourcePool, SourceState
+from node.downloader.source import Banned, Connect, Disconnect, Send, Source, SourcePool, SourceState
 from protocol.digest import split_digest
 from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import manifest_digest

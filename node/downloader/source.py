@@ -1,7 +1,7 @@
 """One source of a download, and the pool of all of them: who is known, connected, trusted. PROTOCOL.md, section 6.
 
 Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and never
-goes back to a banned peer. What is asked of a source, and what happens to its pieces, is up to `node.download`.
+goes back to a banned peer. What is asked of a source, and what happens to its pieces, is up to `download`.
 """
 
 from __future__ import annotations

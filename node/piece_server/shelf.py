@@ -1,7 +1,7 @@
 """What a piece server has to give: shared items, growing downloads, and the seeds of both.
 
 Owns the open files behind swarms and answers for their manifests. Items are opened when somebody first asks for
-them, so a peer that shares thousands of things starts at once. Leaves who gets what to `node.uploads`.
+them, so a peer that shares thousands of things starts at once. Leaves who gets what to `uploads`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One download: which piece comes from whom, until all are verified. PROTOCOL.md, section 6.
 
 Pure. `Download` takes what happened and the time and returns effects; the shell opens connections, sends, verifies,
-writes and calls back. Owns what was promised by whom. Leaves the state of each piece to `node.piece_table`, the
-choice among missing ones to `node.picker`, who the sources are to `node.source`, and files to the shell.
+writes and calls back. Owns what was promised by whom. Leaves the state of each piece to `piece_table`, the
+choice among missing ones to `picker`, who the sources are to `source`, and files to the shell.
 
 A claim that takes much longer than others do is given up: the piece is missing again, and whichever copy arrives
 first is used.
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from random import Random
 from statistics import median
 
-from node.piece_table import PieceState, PieceTable
+from node.downloader.piece_table import PieceState, PieceTable
+from node.downloader.source import Banned, Claim, Connect, Disconnect, Send, Source, SourcePool, SourceState
 from node.rate_limit import Budget
-from node.source import Banned, Claim, Connect, Disconnect, Send, Source, SourcePool, SourceState
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
 from protocol.limits import WANT_COUNT_MAX

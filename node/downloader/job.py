@@ -1,6 +1,6 @@
 """One download as the downloader process carries it out, from the order to the final name.
 
-Shell around `node.manifest_fetch` and `node.download`: performs their effects through `node.fetch_links`, hands the
+Shell around `manifest_fetch` and `download`: performs their effects through `links`, hands the
 data of pieces to worker threads, tells the agent and the piece server. Phases::
 
     resolving --> checking --> downloading --> verifying --> done
@@ -9,7 +9,7 @@ data of pieces to worker threads, tells the agent and the piece server. Phases::
                           '----- paused
     any phase --> failed
 
-What takes long runs on threads (`node.job_work`); its result comes back through `on_chore`. One chore at a time.
+What takes long runs on threads (`job_work`); its result comes back through `on_chore`. One chore at a time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from typing import Any
 
 import zmq
 
-from node import job_work
 from node.disk.errors import NoSpaceError
 from node.disk.piece_work import verify_and_write
-from node.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
-from node.job_context import JobContext
-from node.job_report import source_reports, waiting_for
-from node.job_work import Place, Published, Ready
+from node.downloader import job_work
+from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
+from node.downloader.job_context import JobContext
+from node.downloader.job_report import source_reports, waiting_for
+from node.downloader.job_work import Place, Published, Ready
+from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifest
+from node.downloader.rate_meter import RateMeter
+from node.downloader.source import Banned, Connect, Disconnect, Send
 from node.local_messages import (
     DownloadFailed,
     DownloadFinished,
@@ -41,9 +44,6 @@ from node.local_messages import (
     Unserve,
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
-from node.manifest_fetch import GotManifest, ManifestFetch, NoManifest
-from node.progress import RateMeter
-from node.source import Banned, Connect, Disconnect, Send
 from protocol.digest import short
 from protocol.errors import VerificationError, ZswarmError
 from protocol.limits import JOURNAL_GROUP_BYTES, JOURNAL_GROUP_SECONDS, REPLY_BYTES_MAX
@@ -144,7 +144,7 @@ class FetchJob:
             return
         job_work.put_away(self._place, self._ready, self._context.journal)
 
-    # --- what sources do (node.fetch_links.Listener) -----------------------------------------------------
+    # --- what sources do (node.downloader.links.Listener) -----------------------------------------------------
 
     def on_connected(self, session: int) -> None:
         if self._core is not None:

@@ -1,0 +1,4 @@
+"""The piece server process: what this peer has, sent to whoever asks.
+
+`process` is the shell; `uploads` decides who gets which piece next, on the records of `session`; `shelf` has the files.
+"""
