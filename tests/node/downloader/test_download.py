@@ -32,7 +32,7 @@ from node.source import (
 )
 from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS, WANT_COUNT_MAX
 from protocol.messages import Accept, Bye, Error, ManifestPage, Received, Refuse, Status, Test, Want
-from tests.node.download_scene import DIGEST, PIECE_BYTES, Scene, entry, sent, wants
+from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, entry, sent, wants
 
 # --- the conversation when all goes well -----------------------------------------------------------------
 
