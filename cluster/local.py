@@ -1,0 +1,221 @@
+"""A tracker and peers on this machine: separate processes, free ports, a data and a download directory for each peer.
+
+All files lie under one root. `LocalCluster` starts, waits, kills, restarts and, however its block ends, ends and reaps
+every process. What the peers are told to do is `cluster.run`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from cluster.interrupts import shielded
+from cluster.lines import Line, Lines, latest_statuses
+from cluster.processes import Program, end_all, kill_all
+from node.local_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from protocol.errors import NetworkError
+from transport.runtime_dir import remove_runtime_dir
+
+LOOPBACK = "127.0.0.1"
+START_SECONDS = 30.0
+START_SECONDS_PER_PEER = 3.0
+"""How long the start may take at most: 20 peers are 80 processes, on whatever number of cores."""
+END_SECONDS = 15.0
+END_SECONDS_PER_PEER = 1.0
+REQUEST_SECONDS = 10.0
+PAUSE_SECONDS = 0.05
+TRACKER_PORTS_COUNT = 3
+PORT_ATTEMPTS = 50
+
+
+class LocalTracker:
+    """``python -m broker``. ``settings`` are keys of its configuration file.
+
+    ``same_ports``: take ports that a restart can take again; otherwise the system chooses, which nobody can race.
+    """
+
+    def __init__(self, directory: Path, settings: Mapping[str, Any], same_ports: bool = False) -> None:
+        directory.mkdir()
+        self._ready_file = directory / "ready.json"
+        port = free_ports(TRACKER_PORTS_COUNT) if same_ports else 0
+        config = {"listen": f"tcp://{LOOPBACK}:{port}", **settings}
+        (directory / "tracker.yaml").write_text(json.dumps(config, indent=2) + "\n")
+        arguments = ["--config", str(directory / "tracker.yaml"), "--ready-file", str(self._ready_file)]
+        self.program = Program("broker", arguments, directory / "log")
+        self.endpoints: dict[str, Any] = {}
+
+    @property
+    def endpoint(self) -> str:
+        """What peers dial, of a tracker that is ready."""
+        endpoint = self.endpoints["registrar"]
+        assert isinstance(endpoint, str)
+        return endpoint
+
+    def start(self, seconds: float = START_SECONDS) -> None:
+        """Returns when all its processes serve. `NetworkError` when it ends, or is not ready within ``seconds``."""
+        self._ready_file.unlink(missing_ok=True)
+        self.program.start()
+        deadline = time.monotonic() + seconds
+        while not self._ready_file.exists():
+            check_running([self.program], "the tracker")
+            if time.monotonic() > deadline:
+                raise NetworkError(_said(self.program, f"the tracker was not ready within {seconds:g} s"))
+            time.sleep(PAUSE_SECONDS)
+        self.endpoints = json.loads(self._ready_file.read_text())
+
+
+class LocalPeer:
+    """``python -m node`` with its directories under ``directory``. ``settings`` are keys of its configuration file."""
+
+    def __init__(self, directory: Path, tracker: str, lines: Lines, settings: Mapping[str, Any]) -> None:
+        self.name = directory.name
+        self.data_dir = directory / "data"
+        self.download_dir = directory / "files"
+        self.download_dir.mkdir(parents=True)
+        config = {
+            "name": self.name,
+            "tracker": tracker,
+            "listen": f"tcp://{LOOPBACK}:0",
+            "data_dir": str(self.data_dir),
+            "download_dir": str(self.download_dir),
+            **settings,
+        }
+        (directory / "peer.yaml").write_text(json.dumps(config, indent=2) + "\n")
+        self.program = Program("node", ["--config", str(directory / "peer.yaml")], directory / "log")
+        self.line: Line = lines.open(self.data_dir)
+
+    def start(self) -> None:
+        """It runs, but need not answer yet: see `LocalCluster.wait_joined`."""
+        self.program.start()
+
+    def kill(self) -> None:
+        """``kill -9`` of all its processes at once; `start` brings it back with what is on its disk."""
+        self.program.kill()
+
+    def kill_role(self, role: str) -> None:
+        """``kill -9`` of its ``agent``, ``piece_server`` or ``downloader``."""
+        kill_role(self.program, role)
+
+    def request(self, message: ApiRequest, timeout: float = REQUEST_SECONDS) -> ApiReply:
+        """Its reply. ``message`` has an id of ``line.next_id()``. `NetworkError` after ``timeout`` seconds."""
+        return self.line.request(message, timeout)
+
+    def status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
+        """Raises `NetworkError` after ``timeout`` seconds."""
+        reply = self.request(ApiGetStatus(self.line.next_id()), timeout)
+        assert isinstance(reply, StatusReport), reply
+        return reply
+
+
+class LocalCluster:
+    """A tracker and peers under ``root``, an existing directory. A context manager.
+
+    When its block ends, all processes are ended in order and reaped; those that take too long are killed. A second
+    exception in the meantime (an impatient Ctrl-C) kills them all. ``root`` is its owner's to remove.
+    """
+
+    def __init__(self, root: Path, tracker_settings: Mapping[str, Any] | None = None, same_ports: bool = False) -> None:
+        self._root = root
+        self.tracker = LocalTracker(root / "tracker", tracker_settings or {}, same_ports)
+        self._lines = Lines()
+        self.peers: list[LocalPeer] = []
+
+    def start_tracker(self) -> None:
+        self.tracker.start()
+
+    def add_peers(self, names: Iterable[str], settings: Mapping[str, Any] | None = None) -> list[LocalPeer]:
+        """Start a peer for each of ``names``, in parallel; `wait_joined` waits for them. The tracker is ready."""
+        added = []
+        for name in names:
+            peer = LocalPeer(self._root / name, self.tracker.endpoint, self._lines, settings or {})
+            self.peers.append(peer)
+            peer.start()
+            added.append(peer)
+        return added
+
+    def wait_joined(self, peers: Sequence[LocalPeer] | None = None) -> None:
+        """Until ``peers`` (None: all) are in the network. `NetworkError` when one ends or it takes too long."""
+        waiting = {peer: peer.line for peer in (self.peers if peers is None else peers)}
+        seconds = START_SECONDS + START_SECONDS_PER_PEER * len(waiting)
+        deadline = time.monotonic() + seconds
+        while waiting:
+            for peer, status in latest_statuses(waiting, PAUSE_SECONDS).items():
+                if status.network == "joined":
+                    del waiting[peer]
+                elif status.network == "refused":
+                    raise NetworkError(f"{peer.name} was refused by the tracker: {status.problem}")
+            for peer in waiting:
+                check_running([peer.program], peer.name)
+            if waiting and time.monotonic() > deadline:
+                names = ", ".join(peer.name for peer in waiting)
+                raise NetworkError(
+                    _said(next(iter(waiting)).program, f"not in the network after {seconds:g} s: {names}")
+                )
+
+    def programs(self) -> list[Program]:
+        """Every program, the tracker's first."""
+        return [self.tracker.program, *(peer.program for peer in self.peers)]
+
+    def close(self) -> None:
+        """End everything; see the class."""
+        seconds = END_SECONDS + END_SECONDS_PER_PEER * len(self.peers)
+        try:
+            end_all([peer.program for peer in self.peers], seconds)
+            end_all([self.tracker.program], END_SECONDS)
+        finally:
+            with shielded():
+                kill_all(self.programs())
+                self._lines.close()
+                for peer in self.peers:
+                    remove_runtime_dir(peer.data_dir)  # a killed peer could not
+
+    def __enter__(self) -> LocalCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def kill_role(program: Program, role: str) -> None:
+    """``kill -9`` of the child of ``program`` with ``role``."""
+    child = program.children().get(role)
+    if child is None:
+        raise NetworkError(f"no {role} runs")
+    child.send_signal(signal.SIGKILL)
+
+
+def check_running(programs: Iterable[Program], who: str) -> None:
+    """`NetworkError` with what it said last when one of ``programs`` has ended."""
+    for program in programs:
+        code = program.exit_code()
+        if code is not None:
+            raise NetworkError(_said(program, f"{who} ended with exit code {code}"))
+
+
+def free_ports(count: int) -> int:
+    """The first of ``count`` consecutive ports that nobody uses now."""
+    for _ in range(PORT_ATTEMPTS):
+        with ExitStack() as held:
+            first = held.enter_context(socket.socket())
+            first.bind((LOOPBACK, 0))
+            port: int = first.getsockname()[1]
+            try:
+                for following in range(port + 1, port + count):
+                    held.enter_context(socket.socket()).bind((LOOPBACK, following))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise NetworkError(f"no {count} consecutive free ports were found")
+
+
+def _said(program: Program, what: str) -> str:
+    return "\n".join([what, *(f"  {line}" for line in program.log_tail())])

@@ -1,0 +1,123 @@
+"""The report of a run: what happened to each peer, and the figures that sum it up. Pure.
+
+Every time runs from the moment all peers were told to get, to a verified rename. Every ratio is of the content's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+
+from msgspec import Struct
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+ROLES = ("registrar", "lookup", "agent", "piece_server", "downloader")
+
+
+class PeerResult(Struct, frozen=True, kw_only=True):
+    """One peer. ``ok``: its copy is the same as the original, byte for byte. ``seconds`` is None for a seeder, which
+    had it from the start, and for whoever did not finish. ``sent`` and ``received`` are bytes of pieces over the wire,
+    ``sources`` how many peers gave it some. ``error`` is empty when ``ok``."""
+
+    peer: str
+    ok: bool
+    seeder: bool = False
+    seconds: float | None = None
+    sent: int = 0
+    received: int = 0
+    sources: int = 0
+    digest: str = ""
+    error: str = ""
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Of all processes of tracker and peers while the peers were getting: CPU seconds by role, and the largest
+    resident memory any process of a role had, in bytes."""
+
+    cpu_s: Mapping[str, float]
+    max_rss: Mapping[str, int]
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What happened: the content, ``wall_s`` as in `Report`, one result for each peer, and what it cost."""
+
+    name: str
+    size: int
+    pieces: int
+    digest: str
+    wall_s: float
+    results: list[PeerResult]
+    usage: Usage
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """``wall_s``: until the last verified rename, or until it was given up. ``median_s`` and ``last_s`` are over those
+    who finished, None when nobody did. ``aggregate_mib_s``: the content times those who finished, by ``last_s``.
+    ``seeder_sent_ratio``: what all seeders sent. ``received_ratio``: what a receiver received on average; above 1 there
+    were duplicates. ``cpu_s_per_gib``: per GiB delivered. ``phases``: seconds of start, share, get, verify, end.
+    """
+
+    ok: bool
+    verified: int
+    peers: int
+    seeders: int
+    name: str
+    size: int
+    pieces: int
+    digest: str
+    wall_s: float
+    median_s: float | None
+    last_s: float | None
+    aggregate_mib_s: float | None
+    seeder_sent_ratio: float | None
+    received_ratio: float | None
+    cpu_s: float
+    cpu_s_per_gib: float | None
+    cpu_s_by_role: dict[str, float]
+    max_rss_mib: dict[str, float]
+    phases: dict[str, float]
+    results: list[PeerResult]
+
+
+def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
+    """Sum up ``outcome``; ``phases`` as in `Report`."""
+    results, size, usage = outcome.results, outcome.size, outcome.usage
+    seeders = [result for result in results if result.seeder]
+    receivers = [result for result in results if not result.seeder]
+    seconds = [result.seconds for result in receivers if result.seconds is not None]
+    last = max(seconds, default=None)
+    delivered = size * len(seconds)
+    cpu_s = sum(usage.cpu_s.values())
+    verified = sum(result.ok for result in results)
+    rss = {role: usage.max_rss.get(role, 0) for role in (*ROLES, *usage.max_rss)}
+    return Report(
+        ok=verified == len(results),
+        verified=verified,
+        peers=len(results),
+        seeders=len(seeders),
+        name=outcome.name,
+        size=size,
+        pieces=outcome.pieces,
+        digest=outcome.digest,
+        wall_s=round(outcome.wall_s, 4),
+        median_s=_rounded(median(seconds) if seconds else None),
+        last_s=_rounded(last),
+        aggregate_mib_s=_ratio(delivered / MIB, last or 0),
+        seeder_sent_ratio=_ratio(sum(result.sent for result in seeders), size),
+        received_ratio=_ratio(sum(result.received for result in receivers), size * len(receivers)),
+        cpu_s=round(cpu_s, 3),
+        cpu_s_per_gib=_ratio(cpu_s, delivered / GIB),
+        cpu_s_by_role={role: round(value, 3) for role, value in usage.cpu_s.items()},
+        max_rss_mib={role: round(value / MIB, 1) for role, value in rss.items()},
+        phases={phase: round(value, 3) for phase, value in phases.items()},
+        results=results,
+    )
+
+
+def _ratio(value: float, of: float) -> float | None:
+    return round(value / of, 4) if of else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,253 @@
+"""One run: start a cluster, share from the seeders, have all others get it at the same moment, verify every copy.
+
+Owns the order of things and their time limits. Processes are `cluster.local`'s, the figures `cluster.report`'s.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from cluster.content import Original, check_space, copy_content, existing, make_random
+from cluster.follow import Followed
+from cluster.interrupts import shielded
+from cluster.lines import gather, latest_statuses
+from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
+from cluster.measure import Meter
+from cluster.progress import Screen
+from cluster.report import Outcome, PeerResult, Report, Usage, build_report
+from cluster.verify import difference
+from node.config import Algorithm
+from node.local_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
+from protocol.errors import DiskError, NetworkError, RefusedError, UsageError
+from protocol.manifest import piece_length_for
+from service.units import format_bytes, format_seconds
+
+LOOK_SECONDS = 0.15
+LOOK_SECONDS_PER_PEER = 0.01
+"""How often peers are asked how it goes: seldom enough to leave the cores to them."""
+SETTLE_SECONDS = 3.0
+"""Peers report what they sent once a second: the last reports are waited for so long."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What to run. ``file`` None: ``size`` random bytes. ``keep`` None: nothing is left. ``timeout`` in seconds."""
+
+    peers: int
+    seeders: int
+    file: Path | None
+    size: int
+    algorithm: Algorithm
+    keep: Path | None
+    timeout: float
+
+
+def run_cluster(plan: Plan, screen: Screen) -> Report:
+    """Do it. Raises a `ZswarmError` when it could not even begin; whoever did not get it is in the report."""
+    clock = _Phases()
+    with _root(plan.keep) as root:
+        original = existing(plan.file) if plan.file is not None else None
+        size = plan.size if original is None else original.size
+        check_space(root, size, plan.peers + (original is None))
+        with LocalCluster(root) as cluster:
+            outcome = _Run(plan, cluster, screen, clock).run(original or _random(root, size))
+            screen.stage("ending all processes")
+        clock.next("end")
+    return build_report(outcome, clock.seconds)
+
+
+def _random(root: Path, size: int) -> Original:
+    directory = root / "original"
+    directory.mkdir()
+    return make_random(directory, size)
+
+
+@contextmanager
+def _root(keep: Path | None) -> Iterator[Path]:
+    """The directory for everything: ``keep``, new or empty, or a temporary one that is removed."""
+    if keep is not None:
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+            if any(keep.iterdir()):
+                raise UsageError(f"{keep} is not empty; --keep needs a new or an empty directory")
+        except OSError as error:
+            raise DiskError(f"cannot use {keep}: {error.strerror}") from None
+        yield keep.resolve()
+        return
+    with shielded():
+        root = Path(tempfile.mkdtemp(prefix="zswarm-cluster-"))
+    try:
+        yield root
+    finally:
+        with shielded():
+            shutil.rmtree(root)
+
+
+class _Phases:
+    """How long each phase took, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def next(self, phase: str) -> None:
+        """``phase`` has just ended."""
+        now = time.monotonic()
+        self.seconds[phase] = now - self._since
+        self._since = now
+
+
+class _Run:
+    def __init__(self, plan: Plan, cluster: LocalCluster, screen: Screen, clock: _Phases) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._screen = screen
+        self._clock = clock
+        self._look_seconds = LOOK_SECONDS + LOOK_SECONDS_PER_PEER * plan.peers
+
+    def run(self, original: Original) -> Outcome:
+        """All of it, until every copy is verified."""
+        plan, peers = self._plan, self._start()
+        seeders, receivers = peers[: plan.seeders], peers[plan.seeders :]
+        copies = {peer: copy_content(original, peer.download_dir) for peer in seeders}
+        self._clock.next("start")
+        shared = self._share(copies)
+        self._clock.next("share")
+        followed = {peer: Followed(peer.name, shared.digest, shared.length) for peer in peers}
+        began_at = time.time()
+        usage = self._get(shared, {peer: followed[peer] for peer in receivers}, followed)
+        ended_at = time.time()
+        self._settle(followed)
+        self._clock.next("get")
+        results = [self._result(original, followed[peer], copies.get(peer), began_at) for peer in peers]
+        self._clock.next("verify")
+        finished = [followed[peer].finished_at for peer in receivers]
+        return Outcome(
+            name=shared.name,
+            size=shared.length,
+            pieces=-(-shared.length // piece_length_for(shared.length)),
+            digest=shared.digest,
+            wall_s=(max(finished) if all(finished) else ended_at) - began_at,
+            results=results,
+            usage=usage,
+        )
+
+    # --- the phases --------------------------------------------------------------------------------------
+
+    def _start(self) -> list[LocalPeer]:
+        count = self._plan.peers
+        self._screen.stage(f"starting a tracker and {count} peers")
+        self._cluster.start_tracker()
+        width = max(2, len(str(count)))
+        peers = self._cluster.add_peers(f"peer-{number:0{width}}" for number in range(1, count + 1))
+        self._cluster.wait_joined()
+        return peers
+
+    def _share(self, copies: Mapping[LocalPeer, Path]) -> JobStatus:
+        """Have each seeder share its copy, until the tracker lists it; the job of the first."""
+        algorithm = self._plan.algorithm
+        requests = {peer: ApiShare(peer.line.next_id(), str(path), algorithm) for peer, path in copies.items()}
+        accepted = self._ask(requests)
+        what = next(iter(copies.values())).name
+        done: dict[LocalPeer, JobStatus] = {}
+        deadline = time.monotonic() + self._plan.timeout
+        while len(done) < len(copies):
+            for peer, status in self._statuses([peer for peer in copies if peer not in done]).items():
+                job = next(job for job in status.jobs if job.job == accepted[peer].job)
+                if job.phase == "failed":
+                    raise RefusedError(job.code, f"{peer.name} cannot share {what}: {job.detail}")
+                if job.phase == "done":
+                    done[peer] = job
+                share = 100 * job.done_bytes // job.length if job.length else 0
+                self._screen.stage(f"sharing {what}: {job.phase} {share} %")
+            if time.monotonic() > deadline:
+                raise NetworkError(f"{what} was not shared within {format_seconds(self._plan.timeout)}")
+        return next(iter(done.values()))
+
+    def _get(
+        self, shared: JobStatus, receivers: Mapping[LocalPeer, Followed], everyone: Mapping[LocalPeer, Followed]
+    ) -> Usage:
+        """Tell ``receivers`` to get ``shared`` at the same moment, and follow ``everyone`` until they are done."""
+        meter = Meter(lambda: [program.pid for program in self._cluster.programs() if program.pid])
+        meter.start(time.monotonic())
+        self._screen.stage(f"{len(receivers)} peers get {shared.name}, {format_bytes(shared.length)}")
+        deadline = time.monotonic() + self._plan.timeout
+        self._ask(
+            {
+                peer: ApiGet(peer.line.next_id(), shared.link, str(peer.download_dir), b"", False, False)
+                for peer in receivers
+            }
+        )
+        while not all(peer.over for peer in receivers.values()):
+            for peer, status in self._statuses(list(everyone)).items():
+                everyone[peer].update(status, time.time())
+            self._give_up(receivers, late=time.monotonic() > deadline)
+            meter.sample(time.monotonic())
+            self._screen.show(list(receivers.values()), time.monotonic())
+        return meter.finish(time.monotonic())
+
+    def _settle(self, followed: Mapping[LocalPeer, Followed]) -> None:
+        """Until what was sent and what was received add up."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            for peer, status in self._statuses(list(followed)).items():
+                followed[peer].update(status, time.time())
+            if sum(peer.sent for peer in followed.values()) >= sum(peer.received for peer in followed.values()):
+                return
+
+    def _result(self, original: Original, peer: Followed, seeded: Path | None, began_at: float) -> PeerResult:
+        """Compare its copy with the original, whatever it said about it."""
+        self._screen.stage(f"verifying the copy of {peer.name}")
+        error = peer.error
+        if not error:
+            what = difference(original.path, seeded if seeded is not None else Path(peer.path))
+            error = f"its copy is wrong: {what}" if what else ""
+        return PeerResult(
+            peer=peer.name,
+            ok=not error,
+            seeder=seeded is not None,
+            seconds=peer.finished_at - began_at if seeded is None and peer.finished_at else None,
+            sent=peer.sent,
+            received=peer.received,
+            sources=len(peer.sources),
+            digest=peer.digest if seeded is not None or peer.finished_at else "",
+            error=error,
+        )
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _ask(self, requests: Mapping[LocalPeer, ApiShare | ApiGet]) -> dict[LocalPeer, ApiAccepted]:
+        replies = gather({peer.line: message for peer, message in requests.items()}, REQUEST_SECONDS)
+        return {peer: _accepted(peer, replies.get(peer.line)) for peer in requests}
+
+    def _statuses(self, peers: Sequence[LocalPeer]) -> dict[LocalPeer, StatusReport]:
+        """What ``peers`` say now, at most one look in `LOOK_SECONDS`."""
+        began = time.monotonic()
+        found = latest_statuses({peer: peer.line for peer in peers}, self._look_seconds)
+        time.sleep(max(0.0, began + self._look_seconds - time.monotonic()))
+        return found
+
+    def _give_up(self, receivers: Mapping[LocalPeer, Followed], late: bool) -> None:
+        for peer, followed in receivers.items():
+            code = peer.program.exit_code()
+            if code is not None:
+                followed.fail(f"its process ended with exit code {code}; it said last: {_last_line(peer)}")
+            elif late:
+                waited = format_seconds(self._plan.timeout)
+                followed.fail(f"not done after {waited}: {followed.phase} {followed.detail}".rstrip())
+
+
+def _accepted(peer: LocalPeer, reply: ApiReply | None) -> ApiAccepted:
+    if isinstance(reply, ApiAccepted):
+        return reply
+    raise NetworkError(f"{peer.name} did not take the request: {getattr(reply, 'detail', 'no answer')}")
+
+
+def _last_line(peer: LocalPeer) -> str:
+    return next(iter(peer.program.log_tail()[-1:]), "nothing")
