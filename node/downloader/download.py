@@ -40,22 +40,11 @@ from protocol.messages import (
     Withdrawn,
 )
 
-CLAIMS_COUNT_MAX = 8
-"""Pieces accepted and not yet arrived, of one download: what sources send at once, and as many again ahead."""
-WANT_INTERVAL_SECONDS = 0.02
-"""A source that is busy for us is not told of every change at once."""
 CHECK_SECONDS = 0.25
-OVERDUE_FACTOR, OVERDUE_SECONDS_MIN = 4.0, 2.0
-"""A claim is given up after this many typical piece times, and at least this long..."""
-ENDGAME_FACTOR, ENDGAME_SECONDS_MIN = 2.0, 0.25
-"""...and sooner when nothing else is left to ask for."""
-OVERDUE_SECONDS_FIRST = 10.0
-"""...and after this long while no piece has arrived yet."""
-STUCK_FACTOR, STUCK_SECONDS = 10.0, 60.0
-"""A session that owes a piece this long is closed and opened anew, even when there is no other source."""
-SLOW_SECONDS = 10.0
-"""A source that lost a claim is left alone this long while others can serve."""
+"""How often silence and overdue pieces are looked for."""
 NEED_SOURCES_SECONDS = 1.0
+MAKE_ROOM_COUNT = 8
+"""So many useless sources give way at a time, when all places are taken by useless ones and others are known."""
 
 
 @dataclass(frozen=True, slots=True)

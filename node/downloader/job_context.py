@@ -16,7 +16,7 @@ from protocol.messages import Message
 from transport.loop import Loop
 
 if TYPE_CHECKING:
-    from node.downloader.job import FetchJob
+    from node.downloader.job_disk import JobDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class JobContext:
 
     loop: Loop
     links: FetchLinks
-    writers: Workers[tuple[FetchJob, int], bool]
-    chores: Workers[FetchJob, object]
+    writers: Workers[tuple[JobDisk, int], bool]
+    chores: Workers[JobDisk, object]
     journal: Journal
     budget: Budget
     sessions: Iterator[int]

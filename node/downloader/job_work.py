@@ -19,7 +19,7 @@ from node.disk.stamps import take_stamps
 from node.disk.storage import Partial
 from protocol.bitfield import Bitfield
 from protocol.digest import short
-from protocol.errors import DiskError, VerificationError
+from protocol.errors import DiskError, SeedError, VerificationError
 from protocol.manifest import Manifest, decode_manifest
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,15 @@ def put_away(place: Place, ready: Ready, journal: Journal) -> None:
     except DiskError as error:
         log.warning("what was written of %s since the last note will be fetched again: %s", short(place.digest), error)
     ready.partial.close()
+
+
+def sweep(place: Place, journal: Journal) -> None:
+    """Delete what an earlier run left of a cancelled download; what cannot be deleted is said."""
+    try:
+        Partial.open(load_seed(place.seed_path), place.dest, place.force).discard()
+        journal.remove(place.digest)
+    except (DiskError, SeedError) as error:
+        log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
 
 
 def abandon(place: Place, ready: Ready, journal: Journal) -> None:

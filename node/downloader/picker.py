@@ -119,11 +119,7 @@ class Picker:
         assert self._complete_sources >= 0
 
     def _missing_of(self, have: Bitfield) -> Bitfield:
-        if have.full:
-            return self._missing
-        data = self._missing.to_bytes()
-        both = int.from_bytes(data, "big") & int.from_bytes(have.to_bytes(), "big")
-        return Bitfield.from_bytes(both.to_bytes(len(data), "big"), have.size)
+        return self._missing if have.full else self._missing.both(have)
 
     def _shift(self, piece: int, by: int) -> None:
         if self._place[piece] < 0:

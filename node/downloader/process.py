@@ -20,6 +20,7 @@ from node.config import DownloaderSettings
 from node.disk.journal import Journal
 from node.downloader.job import FetchJob
 from node.downloader.job_context import JobContext
+from node.downloader.job_disk import JobDisk
 from node.downloader.links import FetchLinks
 from node.local_messages import (
     LOCAL_BYTES_MAX,
@@ -58,8 +59,8 @@ class Downloader:
         self._jobs: dict[str, FetchJob] = {}
         self._away = False
         self._hello_at = 0.0
-        self._writers: Workers[tuple[FetchJob, int], bool] = Workers(settings.workers)
-        self._chores: Workers[FetchJob, object] = Workers(CHORE_THREADS)
+        self._writers: Workers[tuple[JobDisk, int], bool] = Workers(settings.workers)
+        self._chores: Workers[JobDisk, object] = Workers(CHORE_THREADS)
         self._journal = Journal(Path(settings.data_dir))
         self._links = FetchLinks(loop, context)
         self._agent = _dial(context, settings.runtime_dir, "agent.sock")
@@ -179,12 +180,12 @@ class Downloader:
     # --- worker threads ----------------------------------------------------------------------------------
 
     def _on_written(self) -> None:
-        for (job, piece), result in self._writers.results():
-            job.on_written(piece, result)
+        for (disk, piece), result in self._writers.results():
+            disk.on_written(piece, result)
 
     def _on_chores(self) -> None:
-        for job, result in self._chores.results():
-            job.on_chore(result)
+        for disk, result in self._chores.results():
+            disk.on_chore(result)
 
 
 def _dial(context: zmq.Context[zmq.Socket[bytes]], runtime_dir: str, name: str) -> zmq.Socket[bytes]:

@@ -47,6 +47,7 @@ from transport.sockets import Role, bind, connect, drain, open_socket, send_or_d
 log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 1.0
+REPORT_SECONDS = 0.25
 
 
 class PieceServer:
@@ -60,7 +61,7 @@ class PieceServer:
         self._uploads = Uploads(settings.slots, settings.upload_rate, loop.now())
         self._gone_sent: dict[str, int] = {}
         self._bad_messages = 0
-        self._hello_at = 0.0
+        self._hello_at = self._report_at = 0.0
         self._reported: UploadReport | None = None
         self._peers = open_socket(context, Role.PIECE_ROUTER)
         self._port = bind_kept(self._peers, settings.listen, Path(settings.data_dir) / "port")
@@ -91,9 +92,11 @@ class PieceServer:
         if now >= self._hello_at:
             self._hello_at = now + HELLO_SECONDS
             self._tell_agent(Hello("piece_server", self._instance, os.getpid(), self._port))
+        if now >= self._report_at:
+            self._report_at = now + REPORT_SECONDS
             self._report()
         due = self._uploads.next_deadline(now)
-        return self._hello_at if due is None else min(due, self._hello_at)
+        return self._hello_at if due is None else min(due, self._hello_at, self._report_at)
 
     # --- peers -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,153 @@
+"""Which source owes which piece, and for how long it may. PROTOCOL.md, section 6.3.
+
+Pure. A claim begins with an Accept and ends when the piece arrives or is taken to be coming no more. One that takes
+much longer than others do is given up: the piece is missing again, and whichever copy arrives first is used.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from node.downloader.piece_table import PieceState, PieceTable
+from node.downloader.source import Claim, Source, SourcePool
+from node.downloader.wants import Wants
+
+CLAIMS_COUNT_MAX = 8
+"""Pieces accepted and not yet arrived, of one download: what sources send at once, and as many again ahead."""
+OVERDUE_FACTOR, OVERDUE_SECONDS_MIN = 4.0, 2.0
+"""A claim is given up after this many typical piece times, and at least this long..."""
+ENDGAME_FACTOR, ENDGAME_SECONDS_MIN = 2.0, 0.25
+"""...and sooner when nothing else is left to ask for."""
+OVERDUE_SECONDS_FIRST = 10.0
+"""...and after this long while no piece has arrived yet."""
+STUCK_FACTOR, STUCK_SECONDS = 10.0, 60.0
+"""A session that owes a piece this long is closed and opened anew, even when there is no other source."""
+SLOW_SECONDS, SLOW_DOUBLINGS_MAX = 10.0, 4
+"""A source that lost a claim is asked for nothing that others have for this long, and twice as long each time it
+happens again before a piece came in time."""
+
+
+class Claims:
+    """The claims of one download; they are kept in the `Source` that owes them."""
+
+    def __init__(self, table: PieceTable, pool: SourcePool, wants: Wants) -> None:
+        self._table = table
+        self._pool = pool
+        self._wants = wants
+        self.count = 0
+        """How many pieces are owed, by all sources."""
+
+    def room(self, now: float) -> int:
+        """How many more pieces may be accepted."""
+        return CLAIMS_COUNT_MAX - self.count if self._table.admits_any(now) else 0
+
+    def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
+        """Accept an offer of the missing ``piece``; False when there is no room for it."""
+        if self.count >= CLAIMS_COUNT_MAX or not self._table.admits(piece, now):
+            return False
+        self._table.claim(piece, now)
+        self.count += 1
+        source.claims[offer] = Claim(piece, self._table.size(piece), now)
+        return True
+
+    def arrived(self, source: Source, offer: int, piece: int, size: int, now: float) -> bool | None:
+        """The data of a piece is here. True when it is to be written (the piece counts as arrived then), False when
+        it came too late to be of use, None when it is not what was accepted."""
+        claim = source.claims.get(offer) or source.late.get(offer)
+        if claim is None or (claim.piece, claim.size) != (piece, size):
+            return None
+        source.measured(now - claim.at)
+        if source.late.pop(offer, None) is not None:
+            if not self._take_over(piece, now):
+                return False
+        else:
+            del source.claims[offer]
+            self.count -= 1
+            source.strikes = 0
+        self._table.arrive(piece)
+        return True
+
+    def release(self, source: Source, offer: int) -> None:
+        """Nothing comes of ``offer``, if it is known at all."""
+        source.late.pop(offer, None)
+        claim = source.claims.pop(offer, None)
+        if claim is not None:
+            self.count -= 1
+            self._table.release(claim.piece)
+            self._wants.missing_again(claim.piece)
+
+    def release_piece(self, source: Source, piece: int) -> None:
+        """The source does not send ``piece``."""
+        for offer, claim in [*source.claims.items(), *source.late.items()]:
+            if claim.piece == piece:
+                self.release(source, offer)
+
+    def release_all(self, source: Source) -> None:
+        """The source sends nothing more."""
+        for offer in [*source.claims, *source.late]:
+            self.release(source, offer)
+
+    def give_up_overdue(self, now: float) -> None:
+        """Give pieces of slow sources to others that have them."""
+        for source in self._pool:
+            if source.slow and now >= source.slow_until:
+                source.slow = False
+                source.dirty = True
+        ready = self._pool.ready()
+        endgame = not len(self._table.picker)
+        allowed = self._seconds_allowed(ready, endgame)
+        for source in ready:
+            overdue = [offer for offer, claim in source.claims.items() if now - claim.at >= allowed]
+            for offer in overdue:
+                claim = source.claims[offer]
+                if not self._wants.others_could_send(claim.piece, source):
+                    continue
+                self.release(source, offer)
+                source.late[offer] = claim
+                if not endgame:
+                    self._set_aside(source, now)
+
+    def stuck(self, now: float) -> list[Source]:
+        """Sources that owe a piece for far too long and that nobody can stand in for."""
+        found = []
+        for source in self._pool.ready():
+            oldest = min((claim.at for claim in source.claims.values()), default=now)
+            if now - oldest > max(STUCK_SECONDS, STUCK_FACTOR * (source.piece_seconds or 0)):
+                found.append(source)
+        return found
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError when the books do not agree with each other."""
+        claimed = [claim.piece for source in self._pool for claim in source.claims.values()]
+        assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
+        assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
+
+    def _set_aside(self, source: Source, now: float) -> None:
+        if not source.slow:
+            source.slow = source.dirty = True
+            source.slow_until = now + SLOW_SECONDS * 2 ** min(source.strikes, SLOW_DOUBLINGS_MAX)
+            source.strikes += 1
+
+    def _take_over(self, piece: int, now: float) -> bool:
+        """A claim that was given up arrived after all. True when its data is still of use: then who else was to
+        send the piece is late now."""
+        state = self._table[piece]
+        if state is PieceState.MISSING:
+            self._table.claim(piece, now)
+            return True
+        if state is not PieceState.CLAIMED:
+            return False
+        for other in self._pool:
+            for offer, claim in list(other.claims.items()):
+                if claim.piece == piece:
+                    other.late[offer] = other.claims.pop(offer)
+                    self.count -= 1
+        return True
+
+    def _seconds_allowed(self, ready: list[Source], endgame: bool) -> float:
+        times = [source.piece_seconds for source in ready if source.piece_seconds is not None]
+        if not times:
+            return OVERDUE_SECONDS_FIRST
+        if endgame:
+            return max(ENDGAME_SECONDS_MIN, ENDGAME_FACTOR * median(times))
+        return max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * median(times))

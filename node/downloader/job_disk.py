@@ -1,0 +1,167 @@
+"""The disk side of one download: its files, its journal, and the worker threads that use them.
+
+Runs `job_work` on threads and brings the results back to the loop. Pieces are written by several threads at once;
+what takes long is a chore, one at a time. Files are let go only when no thread uses them any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import zmq
+
+from node.disk.piece_work import verify_and_write
+from node.downloader import job_work
+from node.downloader.job_context import JobContext
+from node.downloader.job_work import Place, Published, Ready
+from protocol.limits import JOURNAL_GROUP_BYTES, JOURNAL_GROUP_SECONDS
+
+
+class Owner(Protocol):
+    """The download whose disk it is."""
+
+    def on_verified(self, piece: int, good: bool) -> None:
+        """A piece was hashed and, if ``good``, written."""
+
+    def on_unwritten(self, piece: int, error: BaseException) -> None:
+        """A piece could not be written."""
+
+    def on_disk_error(self, error: BaseException) -> None:
+        """A chore failed."""
+
+    def on_let_go(self) -> None:
+        """The files are closed, or deleted: what `JobDisk.let_go` asked for is done."""
+
+
+class JobDisk:
+    """Files and threads of one download. ``ready`` is set between the end of `prepare` and `let_go`."""
+
+    def __init__(self, context: JobContext, owner: Owner) -> None:
+        self.place: Place | None = None
+        self.ready: Ready | None = None
+        self.checked_bytes = 0
+        self._context = context
+        self._owner = owner
+        self._writes = 0
+        self._chore: Callable[[Any], None] | None = None
+        self._next: list[tuple[Callable[[], object], Callable[[Any], None]]] = []
+        self._letting_go = False
+        self._discard = False
+        self._unsynced_bytes = 0
+        self._synced_at = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """No thread works for this download and nothing is being let go."""
+        return not (self._writes or self._chore or self._letting_go)
+
+    def keep_seed(self, data: bytes, digest: str, done: Callable[[Any], None]) -> None:
+        """Check and store the fetched manifest ``data``; ``done`` gets the path of the seed file."""
+        self._do(partial(job_work.keep_seed, self._context.data_dir, data, digest), done)
+
+    def prepare(self, place: Place, done: Callable[[Any], None]) -> None:
+        """Look at the destination and make ready to write; ``done`` gets `Ready` or `Published`."""
+        self.place = place
+        self.checked_bytes = 0
+        self._synced_at = self._context.loop.now()
+        self._do(partial(job_work.prepare, place, self._context.journal, self._progress, self._stopped), done)
+
+    def write(self, piece: int, data: zmq.Frame) -> None:
+        """Verify ``data`` and write it as ``piece``; the owner hears of it."""
+        assert self.ready is not None
+        self._writes += 1
+        work = partial(verify_and_write, self.ready.partial, self.ready.manifest, piece, data.buffer)
+        self._context.writers.submit((self, piece), work)
+
+    def sync_when_due(self, now: float) -> None:
+        """Make written pieces durable in groups, so that a crash costs little and syncing little too."""
+        full = self._unsynced_bytes >= JOURNAL_GROUP_BYTES
+        old = self._unsynced_bytes > 0 and now - self._synced_at >= JOURNAL_GROUP_SECONDS
+        if not (full or old) or self._chore is not None or self.ready is None or self.place is None:
+            return
+        self._unsynced_bytes = 0
+        self._synced_at = now
+        self._do(partial(job_work.sync, self.place, self.ready, self._context.journal), lambda _: None)
+
+    def finish(self, done: Callable[[Any], None]) -> None:
+        """Check the whole and publish it, after the chore under way; ``done`` gets `Published`."""
+        assert self.place is not None
+        assert self.ready is not None
+        self.checked_bytes = 0
+        journal = self._context.journal
+        self._do(partial(job_work.finish, self.place, self.ready, journal, self._progress, self._stopped), done)
+
+    def let_go(self, discard: bool) -> None:
+        """Close the files, or with ``discard`` delete what there is, as soon as no thread uses them."""
+        self._letting_go = True
+        self._discard = self._discard or discard
+        self._next.clear()
+        self._settle()
+
+    def stop(self) -> None:
+        """The process ends: threads that check something give up."""
+        self._letting_go = True
+
+    def save(self) -> None:
+        """Note in the journal what is on disk. No thread runs any more."""
+        if self.place is not None and self.ready is not None:
+            job_work.put_away(self.place, self.ready, self._context.journal)
+            self.ready = None
+
+    # --- what threads bring back -------------------------------------------------------------------------
+
+    def on_written(self, piece: int, result: bool | BaseException) -> None:
+        """A `verify_and_write` ended."""
+        self._writes -= 1
+        if isinstance(result, BaseException):
+            self._owner.on_unwritten(piece, result)
+        else:
+            if result and self.ready is not None:
+                self._unsynced_bytes += self.ready.manifest.piece_size(piece)
+            self._owner.on_verified(piece, result)
+        self._settle()
+
+    def on_chore(self, result: object) -> None:
+        """The chore under way ended; an exception is its result too."""
+        done, self._chore = self._chore, None
+        assert done is not None
+        if isinstance(result, Ready):
+            self.ready = result
+        elif isinstance(result, Published):
+            self.ready = None
+        if not self._letting_go:
+            if isinstance(result, BaseException):
+                self._owner.on_disk_error(result)
+            else:
+                done(result)
+        if self._next and self._chore is None:
+            self._do(*self._next.pop(0))
+        self._settle()
+
+    def _do(self, work: Callable[[], object], done: Callable[[Any], None]) -> None:
+        if self._chore is not None:
+            self._next.append((work, done))
+            return
+        self._chore = done
+        self._context.chores.submit(self, work)
+
+    def _settle(self) -> None:
+        if not self._letting_go or self._writes or self._chore is not None:
+            return
+        self._letting_go = False
+        if self.place is not None:
+            if self.ready is None and self._discard:
+                job_work.sweep(self.place, self._context.journal)
+            elif self.ready is not None:
+                put_away = job_work.abandon if self._discard else job_work.put_away
+                put_away(self.place, self.ready, self._context.journal)
+        self.ready = None
+        self._owner.on_let_go()
+
+    def _progress(self, count: int) -> None:
+        self.checked_bytes = count
+
+    def _stopped(self) -> bool:
+        return self._letting_go
