@@ -87,6 +87,18 @@ class Bitfield:
                     if base + bit < self.size:
                         yield base + bit
 
+    def both(self, other: Bitfield) -> Bitfield:
+        """The pieces that are in both, which are of one size."""
+        return self._combined(int.from_bytes(self._data, "big") & int.from_bytes(other._data, "big"))
+
+    def either(self, other: Bitfield) -> Bitfield:
+        """The pieces that are in one of them or in both."""
+        return self._combined(int.from_bytes(self._data, "big") | int.from_bytes(other._data, "big"))
+
+    def without(self, other: Bitfield) -> Bitfield:
+        """The pieces that are in this one and not in ``other``."""
+        return self._combined(int.from_bytes(self._data, "big") & ~int.from_bytes(other._data, "big"))
+
     def copy(self) -> Bitfield:
         return Bitfield.from_bytes(self._data, self.size)
 
@@ -102,6 +114,12 @@ class Bitfield:
 
     def __repr__(self) -> str:
         return f"Bitfield({self.count_set} of {self.size})"
+
+    def _combined(self, bits: int) -> Bitfield:
+        combined = Bitfield(self.size)
+        combined._data[:] = bits.to_bytes(len(self._data), "big")
+        combined.count_set = bits.bit_count()
+        return combined
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.size:

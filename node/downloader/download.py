@@ -1,11 +1,8 @@
 """One download: which piece comes from whom, until all are verified. PROTOCOL.md, section 6.
 
 Pure. `Download` takes what happened and the time and returns effects; the shell opens connections, sends, verifies,
-writes and calls back. Owns what was promised by whom. Leaves the state of each piece to `piece_table`, the
-choice among missing ones to `picker`, who the sources are to `source`, and files to the shell.
-
-A claim that takes much longer than others do is given up: the piece is missing again, and whichever copy arrives
-first is used.
+writes and calls back. Leaves the state of each piece to `piece_table`, the choice among missing ones to `picker`, who
+the sources are to `source`, what they are told is wanted to `wants`, what they owe to `claims`, and files to the shell.
 """
 
 from __future__ import annotations
@@ -13,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from statistics import median
+from typing import Literal
 
+from node.downloader.claims import Claims
 from node.downloader.piece_table import PieceState, PieceTable
-from node.downloader.source import Banned, Claim, Connect, Disconnect, Send, Source, SourcePool, SourceState
+from node.downloader.source import Banned, Connect, Disconnect, Farewell, Send, Source, SourcePool, SourceState
+from node.downloader.wants import Wants
 from node.rate_limit import Budget
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
-from protocol.limits import WANT_COUNT_MAX
 from protocol.messages import (
     Accept,
     Bye,
@@ -36,7 +34,6 @@ from protocol.messages import (
     SeederEntry,
     Status,
     Test,
-    Want,
     Withdrawn,
 )
 
@@ -99,8 +96,9 @@ class Download:
         self._picker = self._table.picker
         self._budget = budget
         self._pool = SourcePool(have.size, sessions)
+        self._wants = Wants(self._pool, self._picker, have.size)
+        self._claims = Claims(self._table, self._pool, self._wants)
         self._writing: dict[int, SeederEntry] = {}
-        self._claims = 0
         self._completed = False
         self._paused = False
         self._check_at = float("-inf")
@@ -148,7 +146,7 @@ class Download:
         """The roster says that the peer left, expired or no longer has the content."""
         self._pool.forget(peer)
         source = self._pool.of_peer(peer)
-        return [] if source is None else self._drop(source, now, retry=False)
+        return [] if source is None else self._drop(source, now, Farewell.FOREVER)
 
     def connected(self, session: int, now: float) -> list[Effect]:
         source = self._pool.get(session)
@@ -183,9 +181,10 @@ class Download:
         if isinstance(message, NotHeld):
             return self._not_held(source, message, now)
         if isinstance(message, Withdrawn):
-            return self._withdrawn(source, message)
+            self._claims.release(source, message.offer)
+            return []
         if isinstance(message, NoSession):
-            self._release_claims(source)
+            self._claims.release_all(source)
             return [self._test(source, now)]
         return self._drop(source, now) if isinstance(message, Error) else []
 
@@ -195,27 +194,17 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
-        source.heard_at = now
+        source.heard_at = source.said_at = now
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
-        claim = source.claims.pop(message.offer, None)
-        late = claim is None
-        if claim is not None:
-            self._claims -= 1
-            source.measured(now - claim.at)
-        else:
-            claim = source.late.pop(message.offer, None)
-        if claim is None or claim.piece != message.piece or claim.size != size:
-            if claim is not None and not late:
-                self._release(claim.piece)
+        useful = self._claims.arrived(source, message.offer, message.piece, size, now)
+        if useful is None:
             return self._ban(source, f"sent piece {message.piece} of {size} bytes that was not asked for", now)
-        source.said_at = now
         received = Send(source.session, Received(source.session, message.offer))
-        if late and not self._take_late(claim, now):
+        if not useful:
             self.duplicate_bytes += size
             return [received]
-        self._table.arrive(claim.piece)
-        self._writing[claim.piece] = source.entry
-        return [received, Write(source.session, claim.piece)]
+        self._writing[message.piece] = source.entry
+        return [received, Write(source.session, message.piece)]
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""
@@ -223,7 +212,8 @@ class Download:
         if good:
             self._table.finish(piece)
             return [Gained(piece), *self._complete_if_done()]
-        self._release(piece)
+        self._table.release(piece)
+        self._wants.missing_again(piece)
         source = self._pool.of_peer(entry.peer)
         reason = f"piece {piece} does not have its digest"
         if source is not None:
@@ -234,7 +224,8 @@ class Download:
     def write_failed(self, piece: int) -> None:
         """A `Write` could not be done for a reason of our own (disk): the piece is missing again."""
         del self._writing[piece]
-        self._release(piece)
+        self._table.release(piece)
+        self._wants.missing_again(piece)
 
     def pause(self, now: float) -> list[Effect]:
         """Disconnect from everyone and ask for nothing until `resume`; writes under way still end."""
@@ -246,12 +237,12 @@ class Download:
         return self._connect(now)
 
     def close(self, now: float) -> list[Effect]:
-        """Say goodbye to every source."""
+        """Say goodbye to every source. It is no fault of theirs: a resumed download goes back to them at once."""
         effects: list[Effect] = []
         for source in self._pool:
             if source.state is not SourceState.CONNECTING:
                 effects.append(Send(source.session, Bye(source.session)))
-            effects += self._drop(source, now)
+            effects += self._drop(source, now, Farewell.FRIENDLY)
         return effects
 
     # --- time --------------------------------------------------------------------------------------------
@@ -266,20 +257,18 @@ class Download:
             for source in self._pool.unresponsive(now):
                 effects += self._drop(source, now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
-            self._give_up_overdue(now)
-            effects += self._drop_stuck(now)
-            effects += self._connect(now)
+            self._claims.give_up_overdue(now)
+            for source in self._claims.stuck(now):
+                effects += self._drop(source, now)
             effects += self._need_sources(now)
-        return effects + self._tell_wants(now)
+            effects += self._connect(now)
+        return effects + self._wants.tell(now, self._claims.room(now))
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` should be called next; None when nothing is left to do."""
         if self._completed or self._paused:
             return None
-        due = self._check_at
-        for source in self._pool:
-            if source.dirty and self._may_ask(source, now):
-                due = min(due, source.want_at + WANT_INTERVAL_SECONDS)
+        due = min(self._check_at, self._wants.next_deadline())
         ready = self._budget.bucket.ready_at(now)
         return min(due, ready) if ready > now else due
 
@@ -294,10 +283,10 @@ class Download:
         source.said_at = now
         return Send(source.session, Test(source.session, self._digest))
 
-    def _drop(self, source: Source, now: float, retry: bool = True) -> list[Effect]:
-        self._release_claims(source)
+    def _drop(self, source: Source, now: float, farewell: Farewell = Farewell.RETRY) -> list[Effect]:
+        self._claims.release_all(source)
         self._picker.source_gone(source.bits, source.complete)
-        self._pool.drop(source, now, retry)
+        self._pool.drop(source, now, farewell)
         return [Disconnect(source.session)]
 
     def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:
@@ -308,24 +297,32 @@ class Download:
         if message.state == "no":
             return self._drop(source, now)
         if message.state == "later":
-            self._release_claims(source)
+            self._claims.release_all(source)
             source.state = SourceState.LATER
             return []
         try:
             bits = self._bits_of(message)
         except ProtocolError as error:
             return self._ban(source, str(error), now)
-        fresh = source.state is not SourceState.READY
+        if source.state is not SourceState.READY or not source.claims or bits != source.bits:
+            source.dirty = True
         source.state = SourceState.READY
         self._pool.answered(source)
-        if fresh or bits.to_bytes() != source.bits.to_bytes():
-            self._picker.source_gone(source.bits, source.complete)
-            source.bits, source.complete = bits, bits.full
-            self._picker.source_has(bits, bits.full)
-            source.dirty = True
-        elif not source.claims:
-            source.dirty = True
+        self._now_has(source, bits)
         return []
+
+    def _now_has(self, source: Source, bits: Bitfield) -> None:
+        """The source's bitfield is ``bits``: only what has changed is counted anew."""
+        before = source.bits
+        if source.complete == bits.full:
+            for piece in bits.without(before).indices():
+                self._picker.source_got(piece)
+            for piece in before.without(bits).indices():
+                self._picker.source_lost(piece)
+        else:
+            self._picker.source_gone(before, source.complete)
+            self._picker.source_has(bits, bits.full)
+        source.bits, source.complete = bits, bits.full
 
     def _bits_of(self, message: Status) -> Bitfield:
         if message.state == "complete":
@@ -343,27 +340,14 @@ class Download:
             source.dirty = source.dirty or self._table.missing(piece)
         return []
 
-    def _withdrawn(self, source: Source, message: Withdrawn) -> list[Effect]:
-        source.late.pop(message.offer, None)
-        claim = source.claims.pop(message.offer, None)
-        if claim is not None:
-            self._claims -= 1
-            self._release(claim.piece)
-        return []
-
     def _not_held(self, source: Source, message: NotHeld, now: float) -> list[Effect]:
         if message.piece >= len(self._table):
             return self._ban(source, "took back a piece that does not exist", now)
-        for offer, claim in list(source.claims.items()):
-            if claim.piece == message.piece:
-                del source.claims[offer]
-                self._claims -= 1
-                self._release(claim.piece)
         if message.piece in source.bits:
-            self._picker.source_gone(source.bits, source.complete)
-            source.bits.clear(message.piece)
-            source.complete = False
-            self._picker.source_has(source.bits, False)
+            bits = source.bits.copy()
+            bits.clear(message.piece)
+            self._now_has(source, bits)
+        self._claims.release_piece(source, message.piece)
         return []
 
     # --- pieces ------------------------------------------------------------------------------------------
@@ -372,76 +356,23 @@ class Download:
         if message.piece >= len(self._table):
             return self._ban(source, "offered a piece that does not exist", now)
         source.said_at = now
-        if self._paused or not self._table.missing(message.piece):
-            return [Send(source.session, Refuse(source.session, message.offer, "claimed"))]
-        if self._claims >= CLAIMS_COUNT_MAX or not self._table.admits(message.piece, now):
-            source.held = True
-            return [Send(source.session, Refuse(source.session, message.offer, "full"))]
-        self._table.claim(message.piece, now)
-        self._claims += 1
-        source.claims[message.offer] = Claim(message.piece, self._table.size(message.piece), now)
-        return [Send(source.session, Accept(source.session, message.offer))]
+        self._wants.offered(source)
+        reason = self._refusal(source, message, now)
+        if reason is None:
+            return [Send(source.session, Accept(source.session, message.offer))]
+        return [Send(source.session, Refuse(source.session, message.offer, reason))]
 
-    def _take_late(self, claim: Claim, now: float) -> bool:
-        """A claim that was given up arrived after all. True when its data is still of use."""
-        state = self._table[claim.piece]
-        if state is PieceState.MISSING:
-            self._table.claim(claim.piece, now)
-            return True
-        if state is not PieceState.CLAIMED:
-            return False
-        for other in self._pool:
-            for offer, same in list(other.claims.items()):
-                if same.piece == claim.piece:
-                    other.late[offer] = other.claims.pop(offer)
-                    self._claims -= 1
-        return True
-
-    def _release_claims(self, source: Source) -> None:
-        for claim in source.claims.values():
-            self._claims -= 1
-            self._release(claim.piece)
-        source.claims.clear()
-        source.late.clear()
-
-    def _release(self, piece: int) -> None:
-        """``piece`` is missing again: whoever has it is asked for it."""
-        self._table.release(piece)
-        for source in self._pool:
-            source.dirty = source.dirty or piece in source.bits
-
-    def _give_up_overdue(self, now: float) -> None:
-        """Give pieces of slow sources to others that have them."""
-        ready = self._pool.ready()
-        allowed = self._claim_seconds(ready)
-        for source in ready:
-            for offer, claim in list(source.claims.items()):
-                if now - claim.at < allowed or not self._others_have(claim.piece, source, ready, now):
-                    continue
-                source.late[offer] = source.claims.pop(offer)
-                source.slow_until = now + SLOW_SECONDS
-                self._claims -= 1
-                self._release(claim.piece)
-
-    def _drop_stuck(self, now: float) -> list[Effect]:
-        """Start over with a source that owes a piece for far too long and that nobody can stand in for."""
-        effects: list[Effect] = []
-        for source in self._pool.ready():
-            oldest = min((claim.at for claim in source.claims.values()), default=now)
-            if now - oldest > max(STUCK_SECONDS, STUCK_FACTOR * (source.piece_seconds or 0)):
-                effects += self._drop(source, now)
-        return effects
-
-    def _others_have(self, piece: int, source: Source, ready: list[Source], now: float) -> bool:
-        return any(o is not source and piece in o.bits and o.slow_until <= now for o in ready)
-
-    def _claim_seconds(self, ready: list[Source]) -> float:
-        times = [source.piece_seconds for source in ready if source.piece_seconds is not None]
-        if not times:
-            return OVERDUE_SECONDS_FIRST
-        if len(self._picker):
-            return max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * median(times))
-        return max(ENDGAME_SECONDS_MIN, ENDGAME_FACTOR * median(times))
+    def _refusal(self, source: Source, message: Offer, now: float) -> Literal["claimed", "full", "unknown"] | None:
+        """Accept the offer and return None, or say why not."""
+        if source.state is not SourceState.READY:
+            return "unknown"
+        if not self._table.missing(message.piece):
+            return "claimed"
+        set_aside = source.slow and self._wants.others_could_send(message.piece, source)
+        if not set_aside and self._claims.take(source, message.offer, message.piece, now):
+            return None
+        source.held = True
+        return "full"
 
     def _complete_if_done(self) -> list[Effect]:
         if self._completed or not self._table.have.full:
@@ -449,52 +380,29 @@ class Download:
         self._completed = True
         return [Completed()]
 
-    # --- what we want ------------------------------------------------------------------------------------
-
-    def _may_ask(self, source: Source, now: float) -> bool:
-        """Ready, and not set aside as slow while others can serve."""
-        if source.state is not SourceState.READY:
-            return False
-        return source.slow_until <= now or not any(other.slow_until <= now for other in self._pool.ready())
-
-    def _tell_wants(self, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        room = CLAIMS_COUNT_MAX - self._claims if self._budget.admits(self._table.piece_length, now) else 0
-        for source in self._pool:
-            again = source.held and room > 0
-            due = source.dirty and (not source.claims or now >= source.want_at + WANT_INTERVAL_SECONDS)
-            if not (again or due) or not self._may_ask(source, now):
-                continue
-            room -= again
-            pieces = self._picker.order(source.bits, WANT_COUNT_MAX)
-            if pieces or source.wanted:
-                effects.append(self._want(source, pieces, now))
-            source.dirty = source.held = False
-        return effects
-
-    def _want(self, source: Source, pieces: list[int], now: float) -> Effect:
-        source.revision += 1
-        source.want_at = source.said_at = now
-        source.wanted = bool(pieces)
-        return Send(source.session, Want(source.session, source.revision, pieces))
-
     def _need_sources(self, now: float) -> list[Effect]:
+        """Ask for sources when none can send what is missing, and make room for those that are known."""
         if now - self._needed_at < NEED_SOURCES_SECONDS or not len(self._picker):
             return []
-        if any(self._picker.any_of(source.bits) for source in self._pool.ready()):
+        ready = self._pool.ready()
+        if any(self._picker.any_of(source.bits) for source in ready):
             return []
         self._needed_at = now
-        return [NeedSources()]
+        effects: list[Effect] = [NeedSources()]
+        if self._pool.leaves_out(now):
+            idle = [source for source in ready if not source.claims and not source.late]
+            for source in idle[:MAKE_ROOM_COUNT]:
+                effects += self._drop(source, now)
+        return effects
 
     # --- for tests and the simulator ---------------------------------------------------------------------
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         self._table.check_invariants()
-        claimed = [claim.piece for source in self._pool for claim in source.claims.values()]
-        assert len(claimed) == len(set(claimed)) == self._claims
+        self._claims.check_invariants()
+        assert self._table.in_state(PieceState.WRITING) == sorted(self._writing)
+        sources = list(self._pool)
+        assert all(source.complete == source.bits.full for source in sources if source.complete)
         for piece in range(len(self._table)):
-            state = self._table[piece]
-            assert (piece in claimed) == (state is PieceState.CLAIMED)
-            assert (piece in self._writing) == (state is PieceState.WRITING)
-            assert self._picker.availability(piece) == sum(piece in source.bits for source in self._pool)
+            assert self._picker.availability(piece) == sum(piece in source.bits for source in sources)

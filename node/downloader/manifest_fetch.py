@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node.downloader.source import Banned, Connect, Disconnect, Send, Source, SourcePool, SourceState
+from node.downloader.source import Banned, Connect, Disconnect, Farewell, Send, Source, SourcePool, SourceState
 from protocol.digest import split_digest
 from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import manifest_digest
@@ -57,7 +57,7 @@ class ManifestFetch:
     def peer_lost(self, peer: str, now: float) -> list[Effect]:
         self._pool.forget(peer)
         source = self._pool.of_peer(peer)
-        return [] if source is None else self._next(source, now, retry=False)
+        return [] if source is None else self._next(source, now, Farewell.FOREVER)
 
     def connected(self, session: int, now: float) -> list[Effect]:
         source = self._pool.get(session)
@@ -110,7 +110,7 @@ class ManifestFetch:
         self._over = True
         effects: list[Effect] = []
         for source in self._pool:
-            self._pool.drop(source, now)
+            self._pool.drop(source, now, Farewell.FRIENDLY)
             effects.append(Disconnect(source.session))
         return effects
 
@@ -139,12 +139,12 @@ class ManifestFetch:
         if ban:
             self._pool.ban(source.entry.peer, reason)
             effects.append(Banned(source.entry.peer, source.entry.name, reason))
-        effects += self._next(source, now, retry=False)
+        effects += self._next(source, now, Farewell.FOREVER)
         if self._pool.known():
             return effects
         self._over = True
         return [*effects, NoManifest("; ".join(list(self._refusals.values())[:3]))]
 
-    def _next(self, source: Source, now: float, retry: bool = True) -> list[Effect]:
-        self._pool.drop(source, now, retry)
+    def _next(self, source: Source, now: float, farewell: Farewell = Farewell.RETRY) -> list[Effect]:
+        self._pool.drop(source, now, farewell)
         return [Disconnect(source.session), *self._connect(now)]

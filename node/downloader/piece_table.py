@@ -60,6 +60,14 @@ class PieceTable:
         """Whether the budget has room for ``piece``."""
         return self._budget.admits(self.size(piece), now)
 
+    def admits_any(self, now: float) -> bool:
+        """Whether the budget has room for a piece of full length."""
+        return self._budget.admits(self.piece_length, now)
+
+    def in_state(self, state: PieceState) -> list[int]:
+        """The pieces in ``state``, in order."""
+        return [piece for piece, one in enumerate(self._states) if one == state]
+
     def claim(self, piece: int, now: float) -> None:
         """A source was told to send the missing ``piece``."""
         self._step(piece, PieceState.MISSING, PieceState.CLAIMED)
@@ -87,6 +95,7 @@ class PieceTable:
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
+        self.picker.check_invariants()
         for piece, state in enumerate(self._states):
             assert (piece in self.picker) == (state == PieceState.MISSING)
             assert (piece in self.have) == (state == PieceState.DONE)

@@ -60,6 +60,17 @@ class SourceState(Enum):
     """It answered ``later``: tested again every `TEST_IDLE_SECONDS`."""
 
 
+class Farewell(Enum):
+    """Why a session ends, and so what becomes of the peer."""
+
+    RETRY = auto()
+    """It failed: tried again later, each time a little later."""
+    FRIENDLY = auto()
+    """We have no use for it now: tried again as soon as we have."""
+    FOREVER = auto()
+    """It is not to be found any more, unless it is named again."""
+
+
 @dataclass(slots=True)
 class Claim:
     """A piece that was accepted from a source and has not arrived: ``at`` is the moment of the Accept."""
@@ -84,18 +95,23 @@ class Source:
     said_at: float = 0.0
     revision: int = 0
     want_at: float = float("-inf")
-    wanted: bool = False
-    """The last Want named at least one piece."""
+    left: int = 0
+    """Pieces of the last Want that it has not offered yet."""
+    truncated: bool = False
+    """The last Want could not name everything."""
     dirty: bool = False
     """What we want of it has changed since the last Want."""
     held: bool = False
     """We refused an offer because we were full: it waits for the next Want."""
+    slow: bool = False
+    """It lost a piece to a faster source: asked for nothing that others have until ``slow_until``."""
     slow_until: float = float("-inf")
-    """It lost a piece to a faster source: not asked before this moment while others can serve."""
+    strikes: int = 0
+    """How often it was found slow since a piece came in time."""
     claims: dict[int, Claim] = field(default_factory=dict)
     """By offer number, oldest first."""
     late: dict[int, Claim] = field(default_factory=dict)
-    """Claims that were given to others; they may still arrive."""
+    """Claims that were given to others; their data may still arrive."""
     piece_seconds: float | None = None
     """Moving average from Accept to arrival."""
 
@@ -106,7 +122,7 @@ class Source:
 
     def silence_allowed(self) -> float:
         """Seconds without a word after which it is taken for gone."""
-        if not self.claims:
+        if not self.claims and not self.late:
             return SILENT_SECONDS
         return max(
             SILENT_SENDING_SECONDS if self.piece_seconds is None else SILENT_SECONDS, 4 * (self.piece_seconds or 0)
@@ -129,6 +145,9 @@ class SourcePool:
         self._peers: dict[str, int] = {}
 
     # --- who there is ------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._active)
 
     def __iter__(self) -> Iterator[Source]:
         return iter(list(self._active.values()))
@@ -168,33 +187,48 @@ class SourcePool:
         self._known.pop(peer, None)
 
     def connect(self, now: float) -> list[Source]:
-        """Open new sessions with whoever is known, idle and due; at most ``limit`` in all."""
+        """Open new sessions with whoever is known, idle and due, those that failed least first; at most ``limit``
+        in all."""
         opened: list[Source] = []
-        for peer, entry in self._known.items():
-            if len(self._active) >= self._limit:
-                break
-            if peer in self._peers or peer in self._banned or self._retry_at.get(peer, now) > now:
-                continue
-            source = Source(entry, next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
+        room = self._limit - len(self._active)
+        if room <= 0:
+            return opened
+        for peer in self._waiting(now)[:room]:
+            source = Source(self._known[peer], next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
             self._active[source.session] = source
             self._peers[peer] = source.session
             opened.append(source)
         return opened
 
+    def leaves_out(self, now: float) -> bool:
+        """Whether somebody could be connected to, were there not ``limit`` others."""
+        return len(self._active) >= self._limit and bool(self._waiting(now))
+
+    def _waiting(self, now: float) -> list[str]:
+        """Peers that are known, idle and due, those that failed least first."""
+        waiting = [
+            peer
+            for peer in self._known
+            if peer not in self._peers and peer not in self._banned and self._retry_at.get(peer, now) <= now
+        ]
+        waiting.sort(key=lambda peer: self._failures.get(peer, 0))
+        return waiting
+
     def answered(self, source: Source) -> None:
         """It told us what it has: earlier failures are forgiven."""
         self._failures.pop(source.entry.peer, None)
 
-    def drop(self, source: Source, now: float, retry: bool = True) -> None:
-        """End the session; with ``retry`` the peer is tried again later, each time a little later."""
+    def drop(self, source: Source, now: float, farewell: Farewell) -> None:
+        """End the session."""
+        peer = source.entry.peer
         del self._active[source.session]
-        del self._peers[source.entry.peer]
-        if not retry:
-            self.forget(source.entry.peer)
-            return
-        failures = self._failures.get(source.entry.peer, 0)
-        self._failures[source.entry.peer] = failures + 1
-        self._retry_at[source.entry.peer] = now + min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(failures, 10))
+        del self._peers[peer]
+        if farewell is Farewell.FOREVER:
+            self.forget(peer)
+        elif farewell is Farewell.RETRY:
+            failures = self._failures.get(peer, 0)
+            self._failures[peer] = failures + 1
+            self._retry_at[peer] = now + min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(failures, 10))
 
     def ban(self, peer: str, reason: str) -> None:
         """Never connect to the peer again in this download."""

@@ -94,3 +94,14 @@ def test_copy_is_its_own() -> None:
     assert (8 in bits, 8 in other) == (False, True)
     assert bits != other
     assert bits != "bits"
+
+
+@given(sized_sets(), st.data())
+def test_set_algebra(sized: tuple[int, set[int]], data: st.DataObject) -> None:
+    count, members = sized
+    others = data.draw(st.sets(st.integers(0, count - 1))) if count else set()
+    one, other = bitfield(count, members), bitfield(count, others)
+    check_is(one.both(other), count, members & others)
+    check_is(one.either(other), count, members | others)
+    check_is(one.without(other), count, members - others)
+    check_is(one, count, members)
