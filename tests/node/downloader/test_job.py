@@ -1,0 +1,408 @@
+"""`node.downloader.job` and `node.downloader.job_disk`: one download with a real disk and threads, no sockets.
+
+A source is played by the test: it answers what the job sends over its (fake) connections.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import select
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+import msgspec
+import pytest
+import zmq
+
+from node.disk.errors import NoSpaceError
+from node.disk.journal import Journal
+from node.disk.seed_store import store_seed
+from node.disk.staging import staging_path
+from node.disk.storage import Partial
+from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
+from node.downloader.job_context import JobContext
+from node.downloader.job_disk import JobDisk
+from node.downloader.links import FetchLinks, Listener
+from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Serve, Unserve
+from node.rate_limit import Budget
+from node.workers import Workers
+from protocol.bitfield import Bitfield
+from protocol.digest import format_digest, raw_digest
+from protocol.limits import UNDER_WAY_BYTES_MAX
+from protocol.manifest import encode_manifest, manifest_digest
+from protocol.messages import (
+    Accept,
+    GetManifest,
+    ManifestPage,
+    Message,
+    Offer,
+    Piece,
+    SeederEntry,
+    Status,
+    Want,
+)
+from protocol.messages import Test as AskTest
+from tests.node.disk.made_content import Made, made_file
+from transport.loop import Loop
+
+SEEDER = SeederEntry("p1", "seeder", "tcp://127.0.0.1:1", True)
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class CountedWorkers(Workers[T, R]):
+    """Knows how much is under way, so that a test need not wait when nothing is."""
+
+    pending = 0
+
+    def submit(self, tag: T, work: Callable[[], R]) -> None:
+        self.pending += 1
+        super().submit(tag, work)
+
+    def results(self) -> list[tuple[T, R | BaseException]]:
+        found = super().results()
+        self.pending -= len(found)
+        return found
+
+
+class FakeLinks(FetchLinks):
+    """Connections to sources that the test plays."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Listener] = {}
+        self.sent: list[tuple[int, Message]] = []
+
+    def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None:
+        del endpoint, piece_bytes
+        self.open[session] = listener
+
+    def send(self, session: int, message: Message) -> None:
+        if session in self.open:
+            self.sent.append((session, message))
+
+    def disconnect(self, session: int) -> None:
+        self.open.pop(session, None)
+
+
+class Scene:
+    """A downloader process around one job; `run` lets its threads and the played source go on until a condition."""
+
+    def __init__(self, base: Path, made: Made, manifest: bytes | None = None) -> None:
+        self.made = made
+        self.data_dir = base / "data"
+        self.data_dir.mkdir(exist_ok=True)
+        self.now = 1000.0
+        self.bad: set[int] = set()
+        self.manifest = encode_manifest(made.manifest) if manifest is None else manifest
+        self.links = FakeLinks()
+        self.writers: CountedWorkers[tuple[JobDisk, int], bool] = CountedWorkers(2)
+        self.chores: CountedWorkers[JobDisk, object] = CountedWorkers(1)
+        self.to_agent: list[Message] = []
+        self.to_pieces: list[Message] = []
+        self.journal = Journal(self.data_dir)
+        self.budget = Budget(UNDER_WAY_BYTES_MAX, 0, self.now)
+        self.offers = itertools.count(1)
+        self.served: list[int] = []
+        self.connected: set[int] = set()
+        self.tested: set[int] = set()
+        self.limit = made.manifest.piece_count
+        self.context = JobContext(
+            loop=Loop(lambda: self.now),
+            links=self.links,
+            writers=self.writers,
+            chores=self.chores,
+            journal=self.journal,
+            budget=self.budget,
+            sessions=itertools.count(1),
+            rng=Random(1),
+            data_dir=self.data_dir,
+            tell_agent=self.to_agent.append,
+            tell_pieces=self.to_pieces.append,
+            wall_clock=lambda: 5.0,
+        )
+
+    def close(self) -> None:
+        self.writers.close()
+        self.chores.close()
+        self.journal.close()
+
+    def end(self, job: FetchJob) -> None:
+        """The process ends in order."""
+        job.stop()
+        self.writers.close()
+        self.chores.close()
+        job.save()
+        self.journal.close()
+
+    def fetch(self, dest: Path, with_seed: bool = True, force: bool = False) -> FetchJob:
+        manifest = self.made.manifest
+        seed_path = str(store_seed(self.data_dir, encode_manifest(manifest))) if with_seed else ""
+        digest = manifest_digest(encode_manifest(manifest), manifest.algorithm)
+        order = Fetch(manifest.digest, digest, manifest.name, manifest.length, str(dest), seed_path, force, False)
+        job = FetchJob(order, self.context)
+        job.start(away=False)
+        job.found([SEEDER])
+        return job
+
+    def run(self, job: FetchJob, until: Callable[[], bool]) -> None:
+        """Turns of the loop; time passes only when no thread has anything to say."""
+        for _ in range(2_000):
+            if until():
+                return
+            self.answer()
+            job.tick(self.now)
+            if self.writers.pending or self.chores.pending:
+                select.select([self.writers.fd, self.chores.fd], [], [], 10.0)
+            else:
+                self.now += 0.05
+            for (disk, piece), good in self.writers.results():
+                disk.on_written(piece, good)
+            for disk, result in self.chores.results():
+                disk.on_chore(result)
+        pytest.fail(f"it did not come to that; last report: {self.reports()[-1:]}")
+
+    def answer(self) -> None:
+        """The played source: connects, says what it has, offers what is wanted, sends what is accepted."""
+        for session, listener in list(self.links.open.items()):
+            if session not in self.connected:
+                self.connected.add(session)
+                listener.on_connected(session)
+        said, self.links.sent = self.links.sent, []
+        for session, message in said:
+            connection = self.links.open.get(session)
+            if connection is not None:
+                self.reply(session, connection, message)
+
+    def reply(self, session: int, listener: Listener, message: Message) -> None:
+        if isinstance(message, AskTest) and session not in self.tested:
+            self.tested.add(session)
+            listener.on_message(session, Status(session, "complete", b"", 0))
+        elif isinstance(message, GetManifest):
+            listener.on_message(session, ManifestPage(session, 0, len(self.manifest), self.manifest))
+        elif isinstance(message, Want):
+            for piece in message.pieces[: max(0, self.limit - len(self.served))]:
+                listener.on_message(session, Offer(session, piece + 1, message.revision, piece))
+        elif isinstance(message, Accept) and len(self.served) < self.limit:
+            piece = message.offer - 1
+            self.served.append(piece)
+            data = self.made.piece(piece)
+            if piece in self.bad:
+                data = bytes(len(data))
+            listener.on_piece(session, Piece(session, message.offer, piece), zmq.Frame(data))
+
+    def reports(self) -> list[DownloadReport]:
+        return [message for message in self.to_agent if isinstance(message, DownloadReport)]
+
+    def phase(self) -> str:
+        return self.reports()[-1].phase
+
+    def said(self, kind: type[Message]) -> list[Message]:
+        return [message for message in self.to_agent if isinstance(message, kind)]
+
+
+@pytest.fixture
+def made() -> Made:
+    return made_file(12 * 256 * 1024 + 77)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, made: Made) -> Iterator[Scene]:
+    scene = Scene(tmp_path, made)
+    yield scene
+    scene.close()
+
+
+@pytest.fixture
+def dest(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "data.bin"
+
+
+def test_a_download_from_seed_to_final_name(scene: Scene, dest: Path) -> None:
+    job = scene.fetch(dest)
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
+    assert list(dest.parent.iterdir()) == [dest]
+    (finished,) = scene.said(DownloadFinished)
+    assert isinstance(finished, DownloadFinished)
+    assert finished.path == str(dest)
+    assert finished.finished_at == 5.0
+    phases = [phase for phase, _ in itertools.groupby(report.phase for report in scene.reports())]
+    assert phases == ["checking", "downloading", "verifying", "done"]
+    assert scene.reports()[-1].received_bytes == len(scene.made.data)
+    assert scene.journal.get(scene.made.manifest.digest) is None
+    assert scene.budget.under_way == 0
+
+
+def test_the_manifest_of_a_link_is_fetched_first(scene: Scene, dest: Path) -> None:
+    job = scene.fetch(dest, with_seed=False)
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
+    assert scene.reports()[0].phase == "resolving"
+
+
+def test_a_manifest_of_other_content_ends_it(tmp_path: Path, made: Made, dest: Path) -> None:
+    other = made_file(1000, seed=9)
+    scene = Scene(tmp_path, made, encode_manifest(other.manifest))
+    job = scene.fetch(dest, with_seed=False)
+    scene.run(job, lambda: job.over)
+    (failed,) = scene.said(DownloadFailed)
+    assert isinstance(failed, DownloadFailed)
+    assert failed.code == "verification"
+    assert "manifest" in failed.detail
+    assert list(dest.parent.iterdir()) == []
+    scene.close()
+
+
+def test_a_manifest_that_lies_about_the_whole_publishes_nothing(tmp_path: Path, made: Made, dest: Path) -> None:
+    lie = msgspec.structs.replace(made.manifest, digest=format_digest("blake3", raw_digest("blake3", b"else")))
+    scene = Scene(tmp_path, Made(lie, made.data, None))
+    job = scene.fetch(dest)
+    scene.run(job, lambda: job.over)
+    (failed,) = scene.said(DownloadFailed)
+    assert isinstance(failed, DownloadFailed)
+    assert failed.code == "verification"
+    assert list(dest.parent.iterdir()) == []
+    assert scene.journal.get(lie.digest) is None
+    scene.close()
+
+
+def test_what_is_there_already_is_not_fetched(scene: Scene, dest: Path) -> None:
+    dest.write_bytes(scene.made.data)
+    job = scene.fetch(dest)
+    scene.run(job, lambda: job.over)
+    assert scene.said(DownloadFinished)
+    assert scene.served == []
+
+
+def test_other_content_at_the_destination_is_refused(scene: Scene, dest: Path) -> None:
+    dest.write_bytes(b"mine")
+    job = scene.fetch(dest)
+    scene.run(job, lambda: job.over)
+    (failed,) = scene.said(DownloadFailed)
+    assert isinstance(failed, DownloadFailed)
+    assert failed.code == "disk"
+    assert dest.read_bytes() == b"mine"
+
+
+def test_a_corrupt_piece_bans_its_source_and_is_reported(scene: Scene, dest: Path) -> None:
+    scene.bad = {3}
+    job = scene.fetch(dest)
+    scene.run(job, lambda: bool(scene.reports()[-1].banned))
+    assert scene.reports()[-1].banned == ["p1"]
+    assert not dest.exists()
+    job.cancel()
+    scene.run(job, lambda: job.over)
+
+
+def test_a_stopped_download_continues(tmp_path: Path, made: Made, dest: Path) -> None:
+    scene = Scene(tmp_path, made)
+    scene.limit = 5
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.reports()[-1].done_pieces == 5)
+    scene.end(job)
+    again = Scene(tmp_path, scene.made)
+    job = again.fetch(dest)
+    again.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
+    assert len(again.served) == scene.made.manifest.piece_count - 5
+    again.close()
+
+
+def test_cancelling_deletes_what_there_is(scene: Scene, dest: Path) -> None:
+    scene.limit = 5
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.reports()[-1].done_pieces == 5)
+    job.cancel()
+    scene.run(job, lambda: job.over)
+    assert list(dest.parent.iterdir()) == []
+    assert scene.journal.get(scene.made.manifest.digest) is None
+    assert scene.to_pieces[-1] == Unserve(scene.made.manifest.digest)
+    assert scene.budget.under_way == 0
+
+
+class FullDisk:
+    """`Partial.write` fails from some piece on, until there is room again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        self.room = room
+        real = Partial.write
+
+        def write(partial: Partial, piece: int, data: bytes) -> None:
+            if self.room <= 0:
+                raise NoSpaceError("the disk is full")
+            self.room -= 1
+            real(partial, piece, data)
+
+        monkeypatch.setattr(Partial, "write", write)
+
+
+def test_a_full_disk_pauses_and_nothing_verified_is_fetched_again(
+    scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch, 6)
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.phase() == "paused")
+    assert "full" in scene.reports()[-1].detail
+    assert not job.over
+    before = scene.now
+    disk.room = 1_000
+    scene.served.clear()
+    scene.run(job, lambda: job.over)
+    assert scene.now - before >= DISK_RETRY_SECONDS - 0.1
+    assert dest.read_bytes() == scene.made.data
+    assert scene.reports()[-1].resumed_bytes >= 6 * 256 * 1024
+    assert len(scene.served) <= scene.made.manifest.piece_count - 6
+    assert scene.budget.under_way == 0
+
+
+def test_cancelled_while_the_disk_is_full(scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FullDisk(monkeypatch, 3)
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.phase() == "paused")
+    scene.run(job, lambda: not staging_is_locked(dest))
+    job.cancel()
+    scene.run(job, lambda: job.over)
+    assert list(dest.parent.iterdir()) == []
+
+
+def staging_is_locked(dest: Path) -> bool:
+    lock = staging_path(dest) / "lock"
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_away_and_back(scene: Scene, dest: Path) -> None:
+    scene.limit = 4
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.reports()[-1].done_pieces == 4)
+    job.set_away(True)
+    assert scene.phase() == "paused"
+    assert scene.links.open == {}
+    scene.limit = 100
+    job.set_away(False)
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
+
+
+def test_what_grows_is_served_and_said_again(scene: Scene, dest: Path) -> None:
+    scene.limit = 4
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.reports()[-1].done_pieces == 4)
+    scene.to_pieces.clear()
+    job.serve()
+    (serve,) = scene.to_pieces
+    assert isinstance(serve, Serve)
+    bits = Bitfield.from_bytes(serve.bits, scene.made.manifest.piece_count)
+    assert bits.count_set == 4
+    job.cancel()
+    scene.run(job, lambda: job.over)
