@@ -8,7 +8,6 @@ from typing import cast
 
 import click
 import msgspec
-from rich.console import Console
 
 from cluster.interrupts import Interrupted, interruptible
 from cluster.progress import open_screen
@@ -113,7 +112,7 @@ def run(plan: Plan, report_path: Path | None) -> int:
     """Run ``plan``, print its table and write its report; the exit code."""
     with open_screen() as screen:
         report = run_cluster(plan, screen)
-    print_report(report, Console(highlight=False, markup=False, emoji=False))
+    print_report(report)
     if report_path is not None:
         report_path.write_bytes(_as_json(report))
     return 0 if report.ok else EXIT_NOT_VERIFIED

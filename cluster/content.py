@@ -25,13 +25,11 @@ class Original(Struct, frozen=True):
     size: int
 
 
-def make_random(directory: Path, size: int) -> Original:
-    """A file of ``size`` random bytes in ``directory``."""
-    path = directory / RANDOM_NAME
-    with path.open("wb") as file:
-        for start in range(0, size, BLOCK_BYTES):
-            file.write(os.urandom(min(BLOCK_BYTES, size - start)))
-    return Original(path, RANDOM_NAME, size)
+def make_random(original: Original) -> None:
+    """Write random bytes where it says."""
+    with original.path.open("wb") as file:
+        for start in range(0, original.size, BLOCK_BYTES):
+            file.write(os.urandom(min(BLOCK_BYTES, original.size - start)))
 
 
 def existing(path: Path) -> Original:

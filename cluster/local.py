@@ -10,7 +10,7 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -140,9 +140,15 @@ class LocalCluster:
             added.append(peer)
         return added
 
-    def wait_joined(self, peers: Sequence[LocalPeer] | None = None) -> None:
-        """Until ``peers`` (None: all) are in the network. `NetworkError` when one ends or it takes too long."""
+    def wait_joined(
+        self, peers: Sequence[LocalPeer] | None = None, joined: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Until ``peers`` (None: all) are in the network; ``joined`` is called with how many are, now and then.
+
+        `NetworkError` when one ends or it takes too long.
+        """
         waiting = {peer: peer.line for peer in (self.peers if peers is None else peers)}
+        count = len(waiting)
         seconds = START_SECONDS + START_SECONDS_PER_PEER * len(waiting)
         deadline = time.monotonic() + seconds
         while waiting:
@@ -151,6 +157,7 @@ class LocalCluster:
                     del waiting[peer]
                 elif status.network == "refused":
                     raise NetworkError(f"{peer.name} was refused by the tracker: {status.problem}")
+            joined(count - len(waiting))
             for peer in waiting:
                 check_running([peer.program], peer.name)
             if waiting and time.monotonic() > deadline:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -30,6 +32,9 @@ class Screen(Protocol):
     def stage(self, text: str) -> None:
         """What is done now; replaces what was done before."""
 
+    def step(self, text: str, now: float) -> None:
+        """How far that is; ``now`` in monotonic seconds."""
+
     def show(self, peers: Sequence[Followed], now: float) -> None:
         """How far ``peers`` are; ``now`` in monotonic seconds."""
 
@@ -48,22 +53,24 @@ class PlainScreen:
     """A line for each stage, for each peer that is done, and one a second."""
 
     def __init__(self) -> None:
-        self._said_at: float | None = None
+        self._said_at = -math.inf
         self._over: dict[str, None] = {}
 
     def stage(self, text: str) -> None:
+        self._said_at = time.monotonic()
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is its purpose
+
+    def step(self, text: str, now: float) -> None:
+        if now - self._said_at >= PLAIN_PAUSE_SECONDS:
+            self.stage(text)
 
     def show(self, peers: Sequence[Followed], now: float) -> None:
         for peer in peers:
             if peer.over and peer.name not in self._over:
                 self._over[peer.name] = None
                 self.stage(f"{peer.name}: {peer.error or 'done'}")
-        if self._said_at is None:
-            self._said_at = now
-        elif now - self._said_at >= PLAIN_PAUSE_SECONDS and len(self._over) < len(peers):
-            self._said_at = now
-            self.stage(summary(peers))
+        if len(self._over) < len(peers):
+            self.step(summary(peers), now)
 
     def __enter__(self) -> Self:
         return self
@@ -88,17 +95,23 @@ class LiveScreen:
         self._stage = text
         self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
 
+    def step(self, text: str, now: float) -> None:
+        del now
+        self._live.update(Text(f"{self._stage}: {text}", no_wrap=True, overflow="ellipsis"), refresh=True)
+
     def show(self, peers: Sequence[Followed], now: float) -> None:
         del now
         shown, hidden = rows_for(peers, max(1, self._console.height - SPARE_ROWS))
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False, expand=True)
-        for justify in ("left", "left", "right", "right", "left"):
-            table.add_column(justify="right" if justify == "right" else "left", no_wrap=True, overflow="ellipsis")
-        table.columns[-1].ratio = 1
+        table.add_column(no_wrap=True)
+        table.add_column(width=BAR_COLUMNS)
+        table.add_column(justify="right", no_wrap=True, min_width=len("100 %"))
+        table.add_column(justify="right", no_wrap=True, min_width=len("100.0 MiB/s"))
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for peer in shown:
             table.add_row(
                 Text(peer.name),
-                ProgressBar(total=peer.length or 1, completed=peer.done if peer.length else 1, width=BAR_COLUMNS),
+                ProgressBar(total=peer.length or 1, completed=peer.done if peer.length else 1),
                 Text(f"{percent(peer)} %"),
                 Text(format_rate(peer.rate) if peer.rate else ""),
                 Text(peer.error or note(peer), style="red" if peer.error else ""),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from cluster.content import Original, check_space, copy_content, existing, make_random
+from cluster.content import RANDOM_NAME, Original, check_space, copy_content, existing, make_random
 from cluster.follow import Followed
 from cluster.interrupts import shielded
 from cluster.lines import gather, latest_statuses
@@ -23,9 +23,10 @@ from cluster.measure import Meter
 from cluster.progress import Screen
 from cluster.report import Outcome, PeerResult, Report, Usage, build_report
 from cluster.verify import difference
+from node.cli.session import refused
 from node.config import Algorithm
 from node.local_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
-from protocol.errors import DiskError, NetworkError, RefusedError, UsageError
+from protocol.errors import DiskError, NetworkError, UsageError
 from protocol.manifest import piece_length_for
 from service.units import format_bytes, format_seconds
 
@@ -56,16 +57,12 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
         size = plan.size if original is None else original.size
         check_space(root, size, plan.peers + (original is None))
         with LocalCluster(root) as cluster:
-            outcome = _Run(plan, cluster, screen, clock).run(original or _random(root, size))
+            outcome = _Run(plan, cluster, screen, clock).run(
+                original or Original(root / RANDOM_NAME, RANDOM_NAME, size)
+            )
             screen.stage("ending all processes")
         clock.next("end")
     return build_report(outcome, clock.seconds)
-
-
-def _random(root: Path, size: int) -> Original:
-    directory = root / "original"
-    directory.mkdir()
-    return make_random(directory, size)
 
 
 @contextmanager
@@ -113,9 +110,10 @@ class _Run:
 
     def run(self, original: Original) -> Outcome:
         """All of it, until every copy is verified."""
-        plan, peers = self._plan, self._start()
-        seeders, receivers = peers[: plan.seeders], peers[plan.seeders :]
-        copies = {peer: copy_content(original, peer.download_dir) for peer in seeders}
+        peers = self._start()
+        seeders, receivers = peers[: self._plan.seeders], peers[self._plan.seeders :]
+        copies = self._give(original, seeders)  # while the others start
+        self._wait_joined()
         self._clock.next("start")
         shared = self._share(copies)
         self._clock.next("share")
@@ -125,6 +123,7 @@ class _Run:
         ended_at = time.time()
         self._settle(followed)
         self._clock.next("get")
+        self._screen.stage(f"verifying {len(peers)} copies")
         results = [self._result(original, followed[peer], copies.get(peer), began_at) for peer in peers]
         self._clock.next("verify")
         finished = [followed[peer].finished_at for peer in receivers]
@@ -145,9 +144,21 @@ class _Run:
         self._screen.stage(f"starting a tracker and {count} peers")
         self._cluster.start_tracker()
         width = max(2, len(str(count)))
-        peers = self._cluster.add_peers(f"peer-{number:0{width}}" for number in range(1, count + 1))
-        self._cluster.wait_joined()
-        return peers
+        return self._cluster.add_peers(f"peer-{number:0{width}}" for number in range(1, count + 1))
+
+    def _give(self, original: Original, seeders: Sequence[LocalPeer]) -> dict[LocalPeer, Path]:
+        """Make the content, if need be, and a copy of it for each seeder."""
+        self._screen.stage(f"copying {original.name}, {format_bytes(original.size)}, to {len(seeders)} of the peers")
+        if self._plan.file is None:
+            make_random(original)
+        return {peer: copy_content(original, peer.download_dir) for peer in seeders}
+
+    def _wait_joined(self) -> None:
+        count = self._plan.peers
+        self._screen.stage("waiting for the peers to join")
+        self._cluster.wait_joined(
+            joined=lambda number: self._screen.step(f"{number} of {count} in the network", time.monotonic())
+        )
 
     def _share(self, copies: Mapping[LocalPeer, Path]) -> JobStatus:
         """Have each seeder share its copy, until the tracker lists it; the job of the first."""
@@ -155,17 +166,18 @@ class _Run:
         requests = {peer: ApiShare(peer.line.next_id(), str(path), algorithm) for peer, path in copies.items()}
         accepted = self._ask(requests)
         what = next(iter(copies.values())).name
+        self._screen.stage(f"sharing {what}")
         done: dict[LocalPeer, JobStatus] = {}
         deadline = time.monotonic() + self._plan.timeout
         while len(done) < len(copies):
             for peer, status in self._statuses([peer for peer in copies if peer not in done]).items():
                 job = next(job for job in status.jobs if job.job == accepted[peer].job)
                 if job.phase == "failed":
-                    raise RefusedError(job.code, f"{peer.name} cannot share {what}: {job.detail}")
+                    raise refused(job.code, f"{peer.name} cannot share {what}: {job.detail}")
                 if job.phase == "done":
                     done[peer] = job
                 share = 100 * job.done_bytes // job.length if job.length else 0
-                self._screen.stage(f"sharing {what}: {job.phase} {share} %")
+                self._screen.step(f"{job.phase} {share} %", time.monotonic())
             if time.monotonic() > deadline:
                 raise NetworkError(f"{what} was not shared within {format_seconds(self._plan.timeout)}")
         return next(iter(done.values()))
@@ -203,7 +215,7 @@ class _Run:
 
     def _result(self, original: Original, peer: Followed, seeded: Path | None, began_at: float) -> PeerResult:
         """Compare its copy with the original, whatever it said about it."""
-        self._screen.stage(f"verifying the copy of {peer.name}")
+        self._screen.step(peer.name, time.monotonic())
         error = peer.error
         if not error:
             what = difference(original.path, seeded if seeded is not None else Path(peer.path))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cluster.report import MIB, PeerResult, Report
+from node.cli.progress import is_terminal
 from service.units import format_bytes, format_rate
 
 NONE = "-"
@@ -16,19 +18,24 @@ PLAIN_COLUMNS = 1_000
 """Width when the output is no terminal: nothing is cut or wrapped."""
 
 
-def print_report(report: Report, console: Console) -> None:
-    """The table, the errors, the sums, the verdict."""
-    width = None if console.is_terminal else PLAIN_COLUMNS
-    console.print(render(report), width=width, crop=False)
+def print_report(report: Report) -> None:
+    """The table, the errors, the sums, the verdict, on standard output."""
+    width = None if is_terminal(sys.stdout) else PLAIN_COLUMNS
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    with console.capture() as captured:
+        console.print(render(report))
+    for line in captured.get().splitlines():
+        print(line.rstrip())  # noqa: T201 - this is its purpose
 
 
 def render(report: Report) -> RenderableType:
     """Everything that `print_report` prints."""
-    parts: list[RenderableType] = [_table(report), Text("")]
+    parts: list[RenderableType] = [_peers(report), Text("")]
     for result in report.results:
         if result.error:
             parts.append(Text(f"{result.peer}: {result.error}", style="red"))
-    parts += [Text(f"{key:<12} {value}") for key, value in facts(report)]
+    parts += [Text(f"{key:<9} {value}") for key, value in facts(report)]
+    parts += [Text(""), _roles(report)]
     style = "bold green" if report.ok else "bold red"
     return Group(*parts, Text(""), Text(verdict(report), style=style))
 
@@ -48,18 +55,30 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "traffic", f"{who} sent {sent} the size; a receiver got {received} of it"
     per_gib = NONE if report.cpu_s_per_gib is None else f"{report.cpu_s_per_gib:.2f} s"
     yield "CPU", f"{report.cpu_s:.2f} s, {per_gib} per GiB delivered"
-    yield "  by role", _by_role(report.cpu_s_by_role, ".2f", "s")
-    yield "peak memory", _by_role(report.max_rss_mib, ".0f", "MiB")
     yield "run", ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.phases.items())
 
 
-def _table(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in ("PEER", ">SECONDS", ">RATE", ">SENT", ">RECEIVED", ">SOURCES", "VERDICT"):
-        justify = "right" if header.startswith(">") else "left"
-        table.add_column(header.removeprefix(">"), justify="right" if justify == "right" else "left", no_wrap=True)
+def _peers(report: Report) -> Table:
+    table = _table("PEER", ">SECONDS", ">RATE", ">SENT", ">RECEIVED", ">SOURCES", "VERDICT")
     for result in report.results:
         table.add_row(*_cells(result, report.size))
+    return table
+
+
+def _roles(report: Report) -> Table:
+    """A column for each role of process."""
+    table = _table("", *(f">{role}" for role in report.max_rss_mib))
+    table.add_row("CPU s", *(f"{report.cpu_s_by_role.get(role, 0):.2f}" for role in report.max_rss_mib))
+    table.add_row("peak MiB", *(f"{mib:.0f}" for mib in report.max_rss_mib.values()))
+    return table
+
+
+def _table(*headers: str) -> Table:
+    """A borderless table; a header that starts with ``>`` is right-aligned."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers:
+        right = header.startswith(">")
+        table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=True)
     return table
 
 
@@ -82,7 +101,3 @@ def _seconds(value: float | None, unit: str = " s") -> str:
 
 def _times(ratio: float | None) -> str:
     return NONE if ratio is None else f"{ratio:.2f} x"
-
-
-def _by_role(values: Mapping[str, float], form: str, unit: str) -> str:
-    return ", ".join(f"{role} {value:{form}}" for role, value in values.items()) + f" {unit}"
