@@ -58,6 +58,7 @@ class Session:
     piece_seconds: float | None = None
     """Moving average from sending a piece to its `Received`."""
     stalled: bool = False
+    stalled_at: float = 0.0
 
     @property
     def key(self) -> SessionKey:

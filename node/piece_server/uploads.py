@@ -13,7 +13,7 @@ against a budget of its own.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
@@ -44,7 +44,9 @@ from protocol.messages import (
 STALL_FACTOR, STALL_SECONDS_MIN = 3.0, 2.0
 """A receiver has stalled when it takes this much longer than its pieces did so far, and at least this long..."""
 STALL_SECONDS_FIRST = 10.0
-"""...or this long while it has received none."""
+"""...or this long while it has received none, unless others took longer too."""
+STALLED_SECONDS_MAX = 60.0
+"""A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
 HAVE_DELAY_SECONDS_MAX = 0.05
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
@@ -83,7 +85,8 @@ class Uploads:
         self._bucket = TokenBucket(rate, now)
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
-        self._turns: deque[SessionKey] = deque()
+        self._turns: OrderedDict[SessionKey, Session] = OrderedDict()
+        """Sessions that want something and may be offered it, next one first."""
         self._offers = 0
         self._sending = 0
         self._ahead = 0
@@ -103,10 +106,14 @@ class Uploads:
             return
         if swarm.have is have:
             return
-        news = [piece for piece in have.indices() if piece not in swarm.have]
+        news = list(have.without(swarm.have).indices())
+        lost = list(swarm.have.without(have).indices())
         swarm.have = have
+        self._note_lost(swarm, lost)
         for session in swarm.sessions.values():
             session.news.extend(piece for piece in news if piece not in session.delivered)
+        if self._news_at is None:
+            self._news_at = self._check_at
 
     def held(self, digest: str, pieces: list[int], now: float) -> list[Effect]:
         """``pieces`` of a partial download are verified and on disk now: tell its sessions, at once when due."""
@@ -183,8 +190,9 @@ class Uploads:
         if found is None or offer not in found.promises:
             return []
         piece = found.promises[offer].piece
-        self._end_promise(found, offer)
+        self._take_back(found, offer)
         found.swarm.have.clear(piece)
+        self._note_lost(found.swarm, [piece])
         return [Reply(route, NotHeld(session, piece)), *self._fill(now)]
 
     def unreachable(self, route: bytes, session: int, now: float) -> list[Effect]:
@@ -233,7 +241,6 @@ class Uploads:
                 return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
             session = Session(route, message.session, swarm, now)
             self._sessions[key] = swarm.sessions[key] = session
-            self._turns.append(key)
         session.heard_at = now
         session.news.clear()
         state = Status(message.session, "complete", b"", self.queued_pieces)
@@ -248,14 +255,13 @@ class Uploads:
         promised = {promise.piece for promise in session.promises.values()}
         have = session.swarm.have
         session.wanted = {
-            piece: place
-            for place, piece in enumerate(message.pieces)
-            if piece < have.size and piece in have and piece not in promised
+            piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
         }
+        self._set_turn(session)
 
     def _accept(self, session: Session, message: Accept, now: float) -> list[Effect]:
         promise = session.promises.get(message.offer)
-        if promise is None or session.stalled:
+        if promise is None:
             return [self._withdrawn(session, message.offer)]
         if not promise.accepted:
             promise.accepted = True
@@ -270,19 +276,21 @@ class Uploads:
         self._take_back(session, message.offer)
         if message.reason == "full":
             session.wanted.clear()
+            self._set_turn(session)
 
     def _received(self, session: Session, message: Received, now: float) -> None:
         promise = session.promises.get(message.offer)
         if promise is None or promise.sent_at is None:
             return
         seconds = now - promise.sent_at
-        self._piece_seconds += 0.1 * (seconds - self._piece_seconds)
+        self._piece_seconds += (0.1 if self._piece_seconds else 1.0) * (seconds - self._piece_seconds)
         before = session.piece_seconds
         session.piece_seconds = seconds if before is None else before + 0.2 * (seconds - before)
         session.delivered.add(promise.piece)
         self._end_promise(session, message.offer)
         if session.stalled and not any(p.sent_at is not None for p in session.promises.values()):
             session.stalled = False
+            self._set_turn(session)
 
     # --- the uplink --------------------------------------------------------------------------------------
 
@@ -293,6 +301,11 @@ class Uploads:
             key, offer = self._ready.popleft()
             session = self._sessions[key]
             promise = session.promises[offer]
+            if promise.piece not in session.swarm.have:
+                self._ready.appendleft((key, offer))
+                self._take_back(session, offer)
+                effects.append(Reply(session.route, NotHeld(session.number, promise.piece)))
+                continue
             self._ahead -= 1
             self._sending += 1
             promise.sent_at = now
@@ -308,25 +321,37 @@ class Uploads:
 
     def _next_in_turn(self) -> Session | None:
         """The next receiver that wants something and may be promised one more piece."""
-        active = sum(1 for session in self._sessions.values() if session.wanted and not session.stalled)
-        share = max(1, 2 * self.slots // active) if active else 1
-        for _ in range(len(self._turns)):
-            key = self._turns[0]
-            self._turns.rotate(-1)
-            session = self._sessions[key]
-            if session.wanted and not session.stalled and len(session.promises) < max(2, share):
+        share = max(2, 2 * self.slots // max(1, len(self._turns)))
+        for key, session in self._turns.items():
+            if len(session.promises) < share:
+                self._turns.move_to_end(key)
                 return session
         return None
 
+    def _set_turn(self, session: Session) -> None:
+        """A session takes turns while it wants something and has not stalled."""
+        if session.wanted and not session.stalled:
+            self._turns.setdefault(session.key, session)
+        else:
+            self._turns.pop(session.key, None)
+
     def _offer(self, session: Session, now: float) -> Effect:
-        sent, wanted = session.swarm.sent, session.wanted
-        piece = min(wanted, key=lambda index: (sent[index], wanted[index]))
-        del wanted[piece]
+        sent = session.swarm.sent
+        piece = min(session.wanted, key=sent.__getitem__)  # of equals the first, which the receiver prefers
+        del session.wanted[piece]
+        self._set_turn(session)
         sent[piece] += 1
         self._offers += 1
         self._ahead += 1
         session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
         return Reply(session.route, Offer(session.number, self._offers, session.revision, piece))
+
+    def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
+        """``pieces`` are not here any more: they are offered to nobody; `_fill` sees to what is promised."""
+        for session in swarm.sessions.values():
+            for piece in pieces:
+                session.wanted.pop(piece, None)
+            self._set_turn(session)
 
     def _end_promise(self, session: Session, offer: int) -> None:
         """Take a promise off the books and give back what it held: a slot, a place ahead, or stalled bytes."""
@@ -342,17 +367,17 @@ class Uploads:
 
     def _drop(self, session: Session) -> None:
         for offer in list(session.promises):
-            self._end_promise(session, offer)
+            self._take_back(session, offer)
         del self._sessions[session.key]
         del session.swarm.sessions[session.key]
-        self._turns.remove(session.key)
+        self._turns.pop(session.key, None)
 
     # --- time --------------------------------------------------------------------------------------------
 
     def _check_session(self, session: Session, now: float) -> list[Effect]:
-        if now - session.heard_at > SESSION_SILENT_SECONDS:
-            self._drop(session)
-            return []
+        silent = now - session.heard_at > SESSION_SILENT_SECONDS
+        if silent or (session.stalled and now - session.stalled_at > STALLED_SECONDS_MAX):
+            return self._start_over(session)
         expired = [
             offer
             for offer, promise in session.promises.items()
@@ -362,31 +387,39 @@ class Uploads:
             self._take_back(session, offer)
         if expired:
             session.wanted.clear()
+            self._set_turn(session)
+        effects = [self._withdrawn(session, offer) for offer in expired]
         under_way = [promise.sent_at for promise in session.promises.values() if promise.sent_at is not None]
-        if under_way and not session.stalled and now - under_way[0] > self._patience(session):
-            return self._stall(session)
-        return []
+        if under_way and not session.stalled and now - min(under_way) > self._patience(session):
+            effects += self._stall(session, now)
+        return effects
+
+    def _start_over(self, session: Session) -> list[Effect]:
+        """Forget the session and say so: were its next `Test` to open a new one, it would wait for old promises."""
+        self._drop(session)
+        return [Reply(session.route, NoSession(session.number))]
 
     def _patience(self, session: Session) -> float:
         if session.piece_seconds is None:
-            return STALL_SECONDS_FIRST
+            return max(STALL_SECONDS_FIRST, STALL_FACTOR * self._piece_seconds)
         return max(STALL_SECONDS_MIN, STALL_FACTOR * session.piece_seconds)
 
-    def _stall(self, session: Session) -> list[Effect]:
+    def _stall(self, session: Session, now: float) -> list[Effect]:
         """Give its slots to others: what it was promised is withdrawn, what was sent counts as stalled."""
         unsent = [offer for offer, promise in session.promises.items() if promise.sent_at is None]
         for offer in unsent:
             self._take_back(session, offer)
         session.stalled = True
+        session.stalled_at = now
+        self._set_turn(session)
         self._sending -= len(session.promises)
         self._stalled_bytes += sum(promise.size for promise in session.promises.values())
         if self._stalled_bytes > STALLED_BYTES_MAX:
-            self._drop(session)
-            return []
+            return self._start_over(session)
         return [self._withdrawn(session, offer) for offer in unsent]
 
     def _take_back(self, session: Session, offer: int) -> None:
-        """A promise that was not kept does not count as sent."""
+        """A promise that was not kept, or of which it is not known, does not count as sent."""
         session.swarm.sent[session.promises[offer].piece] -= 1
         self._end_promise(session, offer)
 
@@ -417,9 +450,11 @@ class Uploads:
         assert 0 <= self._sending <= self.slots
         assert 0 <= self._ahead <= self.slots
         assert self._stalled_bytes <= STALLED_BYTES_MAX
-        assert sorted(self._turns) == sorted(self._sessions)
+        takers = [key for key, session in self._sessions.items() if session.wanted and not session.stalled]
+        assert sorted(self._turns) == sorted(takers)
         for swarm in self._swarms.values():
             assert all(count >= 0 for count in swarm.sent)
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
         for session in self._sessions.values():
             assert not set(session.wanted) & {p.piece for p in session.promises.values()}
+            assert all(piece in session.swarm.have for piece in session.wanted)
