@@ -70,6 +70,14 @@ class LocalTracker:
             time.sleep(PAUSE_SECONDS)
         self.endpoints = json.loads(self._ready_file.read_text())
 
+    def kill(self) -> None:
+        """``kill -9`` of all its processes at once; `start` brings it back with nothing remembered."""
+        self.program.kill()
+
+    def kill_role(self, role: str) -> None:
+        """``kill -9`` of its ``registrar`` or ``lookup``."""
+        kill_role(self.program, role)
+
 
 class LocalPeer:
     """``python -m node`` with its directories under ``directory``. ``settings`` are keys of its configuration file."""
