@@ -22,7 +22,7 @@ from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.measure import Meter
 from cluster.progress import Screen
 from cluster.report import Outcome, PeerResult, Report, Usage, build_report
-from cluster.verify import difference
+from cluster.verify import Reference
 from node.cli.session import refused
 from node.config import Algorithm
 from node.local_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
@@ -52,7 +52,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 def run_cluster(plan: Plan, screen: Screen) -> Report:
     """Do it. Raises a `ZswarmError` when it could not even begin; whoever did not get it is in the report."""
     clock = _Phases()
-    with _root(plan.keep) as root:
+    with _root(plan.keep, screen) as root:
         original = existing(plan.file) if plan.file is not None else None
         size = plan.size if original is None else original.size
         check_space(root, size, plan.peers + (original is None))
@@ -61,12 +61,12 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
                 original or Original(root / RANDOM_NAME, RANDOM_NAME, size)
             )
             screen.stage("ending all processes")
-        clock.next("end")
+    clock.next("end")
     return build_report(outcome, clock.seconds)
 
 
 @contextmanager
-def _root(keep: Path | None) -> Iterator[Path]:
+def _root(keep: Path | None, screen: Screen) -> Iterator[Path]:
     """The directory for everything: ``keep``, new or empty, or a temporary one that is removed."""
     if keep is not None:
         try:
@@ -82,6 +82,7 @@ def _root(keep: Path | None) -> Iterator[Path]:
     try:
         yield root
     finally:
+        screen.stage(f"removing {root}")
         with shielded():
             shutil.rmtree(root)
 
@@ -124,7 +125,8 @@ class _Run:
         self._settle(followed)
         self._clock.next("get")
         self._screen.stage(f"verifying {len(peers)} copies")
-        results = [self._result(original, followed[peer], copies.get(peer), began_at) for peer in peers]
+        reference = Reference(original.path)
+        results = [self._result(reference, followed[peer], copies.get(peer), began_at) for peer in peers]
         self._clock.next("verify")
         finished = [followed[peer].finished_at for peer in receivers]
         return Outcome(
@@ -213,12 +215,12 @@ class _Run:
             if sum(peer.sent for peer in followed.values()) >= sum(peer.received for peer in followed.values()):
                 return
 
-    def _result(self, original: Original, peer: Followed, seeded: Path | None, began_at: float) -> PeerResult:
+    def _result(self, reference: Reference, peer: Followed, seeded: Path | None, began_at: float) -> PeerResult:
         """Compare its copy with the original, whatever it said about it."""
         self._screen.step(peer.name, time.monotonic())
         error = peer.error
         if not error:
-            what = difference(original.path, seeded if seeded is not None else Path(peer.path))
+            what = reference.difference(seeded if seeded is not None else Path(peer.path))
             error = f"its copy is wrong: {what}" if what else ""
         return PeerResult(
             peer=peer.name,

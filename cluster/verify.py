@@ -14,43 +14,69 @@ BLOCK_BYTES = 1024 * 1024
 FILE, EXECUTABLE, DIRECTORY, OTHER = "a file", "an executable file", "a directory", "a link or special file"
 
 
-def difference(original: Path, copy: Path) -> str:
-    """The first difference of ``copy``, for a person; empty when there is none."""
-    try:
+class Reference:
+    """The original that copies are compared with. It is listed once; its bytes are read again for each copy."""
+
+    def __init__(self, original: Path) -> None:
+        """Raises `OSError` when it cannot be listed."""
+        self._original = str(original)
+        self._listing: dict[str, str] | None = None
         if original.is_dir():
-            return _tree_difference(original, copy)
-        mode = copy.lstat().st_mode
-        return _file_difference(original, copy) if stat.S_ISREG(mode) else "is not a regular file"
-    except FileNotFoundError as error:
-        return f"{error.filename} is missing"
-    except OSError as error:
-        return f"cannot be compared: {error}"
+            self._listing = {path: kind for path, kind in _walk(self._original).items() if kind != OTHER}
+        self._blocks = bytearray(BLOCK_BYTES), bytearray(BLOCK_BYTES)
+
+    def difference(self, copy: Path) -> str:
+        """The first difference of ``copy``, for a person; empty when there is none."""
+        try:
+            mode = copy.lstat().st_mode
+            if self._listing is not None:
+                return self._tree_difference(self._listing, str(copy)) if stat.S_ISDIR(mode) else "is not a directory"
+            return self._file_difference(self._original, str(copy)) if stat.S_ISREG(mode) else "is not a regular file"
+        except FileNotFoundError as error:
+            return f"{error.filename} is missing"
+        except OSError as error:
+            return f"cannot be compared: {error}"
+
+    def _tree_difference(self, wanted: dict[str, str], copy: str) -> str:
+        found = _walk(copy)
+        for path, kind in wanted.items():
+            if path not in found:
+                return f"{path} is missing"
+            if found[path] != kind:
+                return f"{path} is {found[path]} instead of {kind}"
+            if kind == DIRECTORY:
+                continue
+            what = self._file_difference(f"{self._original}/{path}", f"{copy}/{path}")
+            if what:
+                return f"{path} {what}"
+        return next((f"{path} is too many" for path in found if path not in wanted), "")
+
+    def _file_difference(self, original: str, copy: str) -> str:
+        left_block, right_block = self._blocks
+        place = 0
+        with open(original, "rb", buffering=0) as left, open(copy, "rb", buffering=0) as right:  # noqa: PTH123 - speed
+            wanted, found = os.fstat(left.fileno()).st_size, os.fstat(right.fileno()).st_size
+            if wanted != found:
+                return f"has {found} bytes instead of {wanted}"
+            while count := left.readinto(left_block):
+                if right.readinto(right_block) != count or left_block[:count] != right_block[:count]:
+                    return f"differs between bytes {place} and {place + count}"
+                place += count
+        return ""
 
 
-def _tree_difference(original: Path, copy: Path) -> str:
-    if not stat.S_ISDIR(copy.lstat().st_mode):
-        return "is not a directory"
-    wanted = {path: kind for path, kind in _walk(original).items() if kind != OTHER}
-    found = _walk(copy)
-    for path, kind in wanted.items():
-        if path not in found:
-            return f"{path} is missing"
-        if found[path] != kind:
-            return f"{path} is {found[path]} instead of {kind}"
-        what = _file_difference(original / path, copy / path) if kind != DIRECTORY else ""
-        if what:
-            return f"{path} {what}"
-    return next((f"{path} is too many" for path in found if path not in wanted), "")
-
-
-def _walk(root: Path) -> dict[str, str]:
-    """Everything below ``root``: path inside it to what it is."""
+def _walk(root: str) -> dict[str, str]:
+    """Everything below ``root``: path inside it to what it is. Plain strings: there may be a million."""
     found = {}
-    for where, directories, files in os.walk(root, onerror=_raise):
-        inside = os.path.relpath(where, root)
-        for name in directories + files:
-            path = os.path.normpath(f"{inside}/{name}")
-            found[path] = _kind((root / path).lstat().st_mode)
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(f"{root}/{prefix}") as entries:
+            for entry in entries:
+                kind = _kind(entry.stat(follow_symlinks=False).st_mode)
+                found[prefix + entry.name] = kind
+                if kind == DIRECTORY:
+                    waiting.append(f"{prefix}{entry.name}/")
     return found
 
 
@@ -58,21 +84,3 @@ def _kind(mode: int) -> str:
     if stat.S_ISREG(mode):
         return EXECUTABLE if mode & stat.S_IXUSR else FILE
     return DIRECTORY if stat.S_ISDIR(mode) else OTHER
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _file_difference(original: Path, copy: Path) -> str:
-    left_block, right_block = bytearray(BLOCK_BYTES), bytearray(BLOCK_BYTES)
-    place = 0
-    with original.open("rb", buffering=0) as left, copy.open("rb", buffering=0) as right:
-        wanted, found = os.fstat(left.fileno()).st_size, os.fstat(right.fileno()).st_size
-        if wanted != found:
-            return f"has {found} bytes instead of {wanted}"
-        while count := left.readinto(left_block):
-            if right.readinto(right_block) != count or left_block[:count] != right_block[:count]:
-                return f"differs between bytes {place} and {place + count}"
-            place += count
-    return ""

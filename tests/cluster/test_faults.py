@@ -13,7 +13,7 @@ import pytest
 from cluster.content import Original, copy_content
 from cluster.lines import latest_statuses
 from cluster.local import LocalCluster, LocalPeer
-from cluster.verify import difference
+from cluster.verify import Reference
 from node.disk.journal import JOURNAL_NAME
 from node.local_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from tests.cluster.conftest import Place
@@ -75,7 +75,7 @@ class Swarm:
         """Until both have it, verified byte for byte."""
         for peer, directory in self.directories.items():
             self.until(peer, lambda status: _done(status, "get", shared=True))
-            assert difference(self.original.path, directory / self.original.name) == ""
+            assert Reference(self.original.path).difference(directory / self.original.name) == ""
             assert [path.name for path in directory.iterdir()] == [self.original.name]
 
 

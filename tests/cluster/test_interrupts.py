@@ -20,13 +20,17 @@ def test_a_signal_is_an_exception(number: signal.Signals, code: int) -> None:
 
 def test_a_shielded_step_is_finished_first() -> None:
     done = []
-    with pytest.raises(Interrupted), interruptible():
+
+    def steps() -> None:
         with shielded():
             with shielded():
                 signal.raise_signal(signal.SIGINT)
                 done.append("inner")
             done.append("outer")
         done.append("after")
+
+    with pytest.raises(Interrupted), interruptible():
+        steps()
     assert done == ["inner", "outer"]
 
 

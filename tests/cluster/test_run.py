@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import run_cluster
-from cluster.verify import difference
+from cluster.verify import Reference
 from tests.cluster.conftest import Place
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def test_a_tree_from_two_seeders_kept(place: Place, tmp_path: Path, capsys: pyte
     assert out.splitlines()[-1].startswith("3 of 3 verified: naïve tree")
     assert "2 seeders sent" in out
     for number in (1, 2, 3):
-        assert difference(tree, keep / f"peer-0{number}" / "files" / tree.name) == ""
+        assert Reference(tree).difference(keep / f"peer-0{number}" / "files" / tree.name) == ""
     assert place.is_clean()
 
     assert run_cluster.main(arguments) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.content import Original, check_space, copy_content, existing
-from cluster.verify import BLOCK_BYTES, difference
+from cluster.verify import BLOCK_BYTES, Reference
 from protocol.errors import DiskError, NotFoundError
 
 
@@ -43,7 +43,7 @@ def _new(directory: Path) -> Path:
 
 
 def test_a_copy_is_the_same(tree: Path, copy: Path) -> None:
-    assert difference(tree, copy) == ""
+    assert Reference(tree).difference(copy) == ""
     assert copy.name == tree.name
     assert not copy.samefile(tree)
 
@@ -70,7 +70,7 @@ def test_a_copy_is_the_same(tree: Path, copy: Path) -> None:
 )
 def test_any_damage_is_found(tree: Path, copy: Path, damage: Callable[[Path], object], what: str) -> None:
     damage(copy)
-    assert difference(tree, copy) == what.format(copy=copy)
+    assert Reference(tree).difference(copy) == what.format(copy=copy)
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES, BLOCK_BYTES + 1])
@@ -78,17 +78,17 @@ def test_a_file_is_compared_to_its_last_byte(tmp_path: Path, size: int) -> None:
     original, copy = tmp_path / "original", tmp_path / "copy"
     original.write_bytes(bytes(size))
     copy.write_bytes(bytes(size))
-    assert difference(original, copy) == ""
+    assert Reference(original).difference(copy) == ""
     if size:
         copy.write_bytes(bytes(size - 1) + b"x")
         start = (size - 1) // BLOCK_BYTES * BLOCK_BYTES
-        assert difference(original, copy) == f"differs between bytes {start} and {size}"
+        assert Reference(original).difference(copy) == f"differs between bytes {start} and {size}"
 
 
 def test_a_link_to_the_original_is_no_copy(tmp_path: Path) -> None:
     (tmp_path / "original").write_bytes(b"x")
     (tmp_path / "copy").symlink_to("original")
-    assert difference(tmp_path / "original", tmp_path / "copy") == "is not a regular file"
+    assert Reference(tmp_path / "original").difference(tmp_path / "copy") == "is not a regular file"
 
 
 def test_links_and_special_files_are_not_part_of_what_is_shared(tree: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_links_and_special_files_are_not_part_of_what_is_shared(tree: Path, tmp_
     os.mkfifo(tree / "pipe")
     copy = copy_content(existing(tree), _new(tmp_path / "copies"))
     assert not {"link", "out", "pipe"} & {path.name for path in copy.iterdir()}
-    assert difference(tree, copy) == ""
+    assert Reference(tree).difference(copy) == ""
 
 
 def test_content_that_does_not_fit_is_refused(tmp_path: Path) -> None:
