@@ -182,7 +182,8 @@ class AgentCore:
         return self.settle([*self.shares.hashed(path, item, now), *self.shares.tick(now)], now)
 
     def hash_failed(self, path: str, code: str, detail: str, now: float) -> list[Effect]:
-        self._watch.failed(path)
+        if code != "cancelled":
+            self._watch.failed(path, now)
         return self.settle(self.shares.hash_failed(path, code, detail, now), now)
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:

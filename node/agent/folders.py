@@ -22,6 +22,9 @@ from protocol.errors import DiskError, NotFoundError
 SCAN_SHARE = 10
 """After a scan that took t seconds the next waits at least 10 t: watching costs at most a tenth of a core."""
 
+RETRY_SECONDS = 10.0
+"""What could not be shared and has not changed since is tried again this much later, then twice as late each time."""
+RETRY_SECONDS_MAX = 640.0
 
 _NO_UTF8 = re.compile("[\ud800-\udfff]")
 """What Python makes of bytes in a file name that are no UTF-8."""
@@ -58,6 +61,14 @@ class Listing(Struct, frozen=True):
     unknown: Mapping[str, str] = {}
 
 
+class _Failure(Struct, frozen=True):
+    """Sharing an entry failed while it looked like ``fingerprint``; ``delay`` is the last wait."""
+
+    fingerprint: bytes
+    delay: float
+    retry_at: float
+
+
 class FolderWatch:
     """Compares every `Listing` with the last. ``period_seconds`` is the usual time between the starts of scans."""
 
@@ -66,6 +77,7 @@ class FolderWatch:
         self._next_scan = float("-inf")
         self._seen: dict[str, bytes] = {}
         self._found: dict[str, bytes] = {}
+        self._failures: dict[str, _Failure] = {}
         self._unreadable: dict[str, str] = {}
 
     def adopt(self, path: str, fingerprint: bytes) -> None:
@@ -74,9 +86,20 @@ class FolderWatch:
         self._found[path] = fingerprint
 
     def forget(self, path: str) -> None:
-        """Sharing ``path`` failed since it changed: `Found` follows when it has come to rest again."""
+        """What is shared at ``path`` is not what is there: `Found` follows when it has come to rest again."""
         self._found.pop(path, None)
         self._seen.pop(path, None)
+
+    def failed(self, path: str, now: float) -> None:
+        """``path`` cannot be shared. `Found` follows when it looks different, or else after a while: the reason may be
+        one that does not show, such as its permissions, and trying may mean to read all of it."""
+        fingerprint = self._found.pop(path, None)
+        if fingerprint is None:
+            return
+        last = self._failures.get(path)
+        again = last is not None and last.fingerprint == fingerprint
+        delay = min(2 * last.delay, RETRY_SECONDS_MAX) if last is not None and again else RETRY_SECONDS
+        self._failures[path] = _Failure(fingerprint, delay, now + delay)
 
     def next_deadline(self) -> float:
         """When to call `list_folders` next."""
@@ -95,11 +118,17 @@ class FolderWatch:
                 del self._found[path]
                 changes.append(Gone(path))
         for path, fingerprint in listing.entries.items():
-            if path not in self._found and self._seen.get(path) == fingerprint:
+            at_rest = path not in self._found and self._seen.get(path) == fingerprint
+            if at_rest and not self._must_wait(path, fingerprint, now):
                 self._found[path] = fingerprint
                 changes.append(Found(path, fingerprint))
         self._seen = dict(listing.entries)
+        self._failures = {path: failure for path, failure in self._failures.items() if path in self._seen}
         return changes
+
+    def _must_wait(self, path: str, fingerprint: bytes, now: float) -> bool:
+        failure = self._failures.get(path)
+        return failure is not None and failure.fingerprint == fingerprint and now < failure.retry_at
 
 
 def list_folders(folders: Iterable[Path]) -> Listing:

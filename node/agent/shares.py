@@ -27,6 +27,7 @@ class Shares:
         self._jobs = jobs
         self._hashing: dict[str, HashPath] = {}
         self._stale: dict[str, HashPath] = {}
+        self._complained: dict[str, str] = {}
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
 
@@ -73,6 +74,7 @@ class Shares:
         if again is not None:
             self._hashing[path] = again
             return [again]
+        self._complained.pop(path, None)
         wishes: list[Wish] = []
         if self._catalogue.at(path) != item:
             wishes += self._catalogue.add(item)
@@ -97,7 +99,9 @@ class Shares:
         asked = [job for job in self._jobs.active("share") if job.path == path and job.phase == "checking"]
         for job in asked:
             job.fail(code, detail, now)
-        if not asked and request is not None and code != "cancelled":
+        news = self._complained.get(path) != detail
+        if not asked and request is not None and code != "cancelled" and news:
+            self._complained[path] = detail  # tried again and again, it is said once
             wishes.append(Note("warning", f"cannot share {path}: {detail}"))
         return wishes
 

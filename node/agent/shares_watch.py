@@ -66,9 +66,9 @@ class SharesWatch:
         self._watch.forget(path)
         return self._shares.gone(path, why)
 
-    def failed(self, path: str) -> None:
-        """``path`` could not be hashed; it is tried again when it has come to rest."""
-        self._watch.forget(path)
+    def failed(self, path: str, now: float) -> None:
+        """``path`` could not be hashed; it is tried again when it has changed, or after a while."""
+        self._watch.failed(path, now)
 
     def _watched(self, item: LibraryItem) -> bool:
         return item.path in self._share or posixpath.dirname(item.path) in self._share

@@ -75,6 +75,25 @@ def test_forgotten_is_found_again_once_at_rest() -> None:
     assert scan(watch, "a1") == [Found("/f/a", b"1")]
 
 
+def test_what_cannot_be_shared_is_tried_again_when_it_changed_and_otherwise_ever_less_often() -> None:
+    watch = FolderWatch(1)
+
+    def tries(picture: str, *moments: float) -> list[float]:
+        """At which of ``moments`` it is found; each time it fails."""
+        found = []
+        for now in moments:
+            for change in watch.compare(Listing({"/f/a": picture.encode()}), now, now):
+                assert change == Found("/f/a", picture.encode())
+                watch.failed("/f/a", now)
+                found.append(now)
+        return found
+
+    assert tries("1", *range(60)) == [1, 11, 31]
+    assert tries("2", *range(60, 80)) == [61, 71]
+    watch.compare(Listing({}), 80, 80)
+    assert tries("2", 81, 82) == [82]
+
+
 def test_what_could_not_be_seen_stays_as_it_was() -> None:
     watch = FolderWatch(1)
     scan(watch, "a1 b1")

@@ -5,7 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from node.agent.effects import CancelHash, ForgetItem, HashPath, KeepAway, ReplyApi, SaveItem, ScanShares, ToPieceServer
+from node.agent.effects import (
+    CancelHash,
+    ForgetItem,
+    HashPath,
+    KeepAway,
+    Note,
+    ReplyApi,
+    SaveItem,
+    ScanShares,
+    ToPieceServer,
+)
 from node.agent.folders import Listing
 from node.local_messages import (
     ApiAccepted,
@@ -295,3 +305,18 @@ def test_the_process_leaves_before_it_ends(reachable: bool) -> None:
     scene.play(scene.core.leave(scene.now))
     scene.pass_time(2.5)
     assert scene.core.departed
+
+
+def test_what_in_a_folder_cannot_be_shared_is_complained_about_once() -> None:
+    scene = Scene().up()
+    path = f"{FOLDER}/CON"
+    listing = Listing({path: b"1"})
+    said: list[str] = []
+    for reason in ("reserved", "reserved", "cannot be read"):
+        for _ in range(2):
+            scene.pass_time(1_000.0)
+            scene.play(scene.core.scanned(listing, [], scene.now, scene.now))
+        assert len(scene.took(HashPath)) == 1
+        scene.play(scene.core.hash_failed(path, "bad_seed", reason, scene.now))
+        said += [note.text for note in scene.took(Note)]
+    assert said == [f"cannot share {path}: {reason}" for reason in ("reserved", "cannot be read")]
