@@ -23,7 +23,6 @@ class Reference:
         self._listing: dict[str, str] | None = None
         if original.is_dir():
             self._listing = {path: kind for path, kind in _walk(self._original).items() if kind != OTHER}
-        self._blocks = bytearray(BLOCK_BYTES), bytearray(BLOCK_BYTES)
 
     def difference(self, copy: Path) -> str:
         """The first difference of ``copy``, for a person; empty when there is none."""
@@ -31,7 +30,7 @@ class Reference:
             mode = copy.lstat().st_mode
             if self._listing is not None:
                 return self._tree_difference(self._listing, str(copy)) if stat.S_ISDIR(mode) else "is not a directory"
-            return self._file_difference(self._original, str(copy)) if stat.S_ISREG(mode) else "is not a regular file"
+            return _file_difference(self._original, str(copy)) if stat.S_ISREG(mode) else "is not a regular file"
         except FileNotFoundError as error:
             return f"{error.filename} is missing"
         except OSError as error:
@@ -46,23 +45,34 @@ class Reference:
                 return f"{path} is {found[path]} instead of {kind}"
             if kind == DIRECTORY:
                 continue
-            what = self._file_difference(f"{self._original}/{path}", f"{copy}/{path}")
+            what = _file_difference(f"{self._original}/{path}", f"{copy}/{path}")
             if what:
                 return f"{path} {what}"
         return next((f"{path} is too many" for path in found if path not in wanted), "")
 
-    def _file_difference(self, original: str, copy: str) -> str:
-        left_block, right_block = self._blocks
-        place = 0
-        with open(original, "rb", buffering=0) as left, open(copy, "rb", buffering=0) as right:  # noqa: PTH123 - speed
-            wanted, found = os.fstat(left.fileno()).st_size, os.fstat(right.fileno()).st_size
-            if wanted != found:
-                return f"has {found} bytes instead of {wanted}"
-            while count := left.readinto(left_block):
-                if right.readinto(right_block) != count or left_block[:count] != right_block[:count]:
-                    return f"differs between bytes {place} and {place + count}"
-                place += count
-        return ""
+
+def _file_difference(original: str, copy: str) -> str:
+    left = os.open(original, os.O_RDONLY)
+    try:
+        right = os.open(copy, os.O_RDONLY)
+        try:
+            return _stream_difference(left, right)
+        finally:
+            os.close(right)
+    finally:
+        os.close(left)
+
+
+def _stream_difference(left: int, right: int) -> str:
+    wanted, found = os.fstat(left).st_size, os.fstat(right).st_size
+    if wanted != found:
+        return f"has {found} bytes instead of {wanted}"
+    place = 0
+    while block := os.read(left, BLOCK_BYTES):
+        if os.read(right, BLOCK_BYTES) != block:
+            return f"differs between bytes {place} and {place + len(block)}"
+        place += len(block)
+    return ""
 
 
 def _walk(root: str) -> dict[str, str]:
