@@ -61,6 +61,18 @@ class ShareRemove(Message, frozen=True):
     digest: str
 
 
+class SeedAdd(Message, frozen=True):
+    """Hand out ``manifest`` too: what is shared is shared under a second name, which has a link of its own.
+    `ShareState` begins with none."""
+
+    manifest: str
+    seed_path: str
+
+
+class SeedRemove(Message, frozen=True):
+    manifest: str
+
+
 class Serving(Message, frozen=True):
     serving: bool
 
@@ -232,7 +244,7 @@ class Unserve(Message, frozen=True):
     digest: str
 
 
-AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | Serving
+AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | SeedAdd | SeedRemove | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = Hello | Fetch | CancelFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources

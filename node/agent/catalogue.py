@@ -1,7 +1,8 @@
 """What this peer shares, and what the others have to be told when it changes. Pure.
 
-Items are by path; several may have the same content, of which the first is served and announced. Owns the order of
-telling: library, piece server, tracker. Hashing is `node.agent.shares`', rows on disk `node.agent.library`'s.
+Items are by path; several may have the same content, of which the first is served and announced, and all have their
+manifests handed out, as each has a link. Owns the order of telling: library, piece server, tracker. Hashing is
+`node.agent.shares`', rows on disk `node.agent.library`'s.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
 from node.agent.library import LibraryItem
-from node.local_messages import LOCAL_BYTES_MAX, ShareAdd, SharedItem, ShareRemove, ShareState
+from node.local_messages import LOCAL_BYTES_MAX, SeedAdd, SeedRemove, ShareAdd, SharedItem, ShareRemove, ShareState
 from protocol.link import Link, format_link
 from protocol.messages import Entry
 
@@ -52,14 +53,15 @@ class Catalogue:
         return [Announce(entry_of(item)) for item in self._served()]
 
     def share_state(self, instance: int, serving: bool) -> list[Wish]:
-        """All that a new piece server has to be told: one `ShareState`, and what does not fit into it."""
+        """All that a new piece server has to be told: one `ShareState`, what does not fit into it, more manifests."""
         items = [shared_of(item) for item in self._served()]
         size, fit = 0, 0
         while fit < len(items) and size < STATE_BYTES_MAX:
             size += len(items[fit].stamps) + ITEM_BYTES
             fit += 1
         state = ToPieceServer(ShareState(instance, items[:fit], serving))
-        return [state, *(ToPieceServer(ShareAdd(item)) for item in items[fit:])]
+        further = [_seed_of(item) for item in self._items.values() if self.with_digest(item.digest) is not item]
+        return [state, *(ToPieceServer(ShareAdd(item)) for item in items[fit:]), *further]
 
     def add(self, item: LibraryItem) -> list[Wish]:
         """Share ``item``, in place of what was at its path."""
@@ -67,13 +69,14 @@ class Catalogue:
         before = self._items.get(item.path)
         if before is not None and before.digest != item.digest:
             wishes += self.remove(item.path)
-        elif before is not None:
-            self._take_out(before)
-        self._insert(item)
-        served = self.with_digest(item.digest)
+        self._insert(item)  # keeps its place among those of the same content
         wishes.append(SaveItem(item))
-        if served is item:
+        if self.with_digest(item.digest) is item:
             wishes += [ToPieceServer(ShareAdd(shared_of(item))), Announce(entry_of(item))]
+        else:
+            wishes.append(_seed_of(item))
+        if before is not None and before.digest == item.digest:
+            wishes += self._forget_seed(before)
         return wishes
 
     def remove(self, path: str) -> list[Wish]:
@@ -83,7 +86,7 @@ class Catalogue:
             return []
         was_served = self.with_digest(item.digest) is item
         self._take_out(item)
-        wishes: list[Wish] = [ForgetItem(path)]
+        wishes: list[Wish] = [ForgetItem(path), *self._forget_seed(item)]
         if not was_served:
             return wishes
         wishes.append(ToPieceServer(ShareRemove(item.digest)))
@@ -99,6 +102,13 @@ class Catalogue:
         self._items[item.path] = item
         self._paths.setdefault(item.digest, {})[item.path] = None
 
+    def _forget_seed(self, item: LibraryItem) -> list[Wish]:
+        """``item`` is gone: its manifest is handed out no longer, unless another has the same."""
+        others = self._paths.get(item.digest, ())
+        if any(self._items[path].manifest == item.manifest for path in others):
+            return []
+        return [ToPieceServer(SeedRemove(item.manifest))]
+
     def _take_out(self, item: LibraryItem) -> None:
         del self._items[item.path]
         paths = self._paths[item.digest]
@@ -109,6 +119,10 @@ class Catalogue:
 
 def entry_of(item: LibraryItem) -> Entry:
     return Entry(item.digest, item.manifest, item.name, item.length, "whole")
+
+
+def _seed_of(item: LibraryItem) -> Wish:
+    return ToPieceServer(SeedAdd(item.manifest, item.seed_path))
 
 
 def shared_of(item: LibraryItem) -> SharedItem:

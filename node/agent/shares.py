@@ -133,6 +133,8 @@ class Shares:
         elif any(entry.digest == job.digest for entry in entries):
             job.link = link_of(item)
             job.done(now)
+            if all(entry.manifest != item.manifest for entry in entries):
+                job.detail = f"the network lists the same content as {entries[0].name}; {item.name} is had by its link"
         else:
             self._ask_at[number] = now + READ_BACK_SECONDS
 

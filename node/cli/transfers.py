@@ -162,6 +162,8 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool) -> None:
     if not quiet:
         size, seconds = format_bytes(outcome.length), format_seconds(outcome.seconds)
         output.warn(f"sharing {printable(outcome.name)}, {size}, ready in {seconds}")
+        if outcome.detail:
+            output.warn(f"note: {printable(outcome.detail)}")
     if not as_json:
         print(printable(outcome.link), flush=True)
 

@@ -37,11 +37,15 @@ class Shelf:
         self._partial: dict[str, Serve] = {}
         self._books: dict[str, Book] = {}
         self._seeds: dict[str, str] = {}
+        self._further_seeds: dict[str, str] = {}
 
     def put_item(self, item: SharedItem) -> bool:
         """Whole content; takes the place of a download of the same content. True when an open book changed."""
         if self._items.get(item.digest) == item:
             return False
+        before = self._items.get(item.digest)
+        if before is not None:
+            self._seeds.pop(before.manifest, None)
         self._items[item.digest] = item
         self._seeds[item.manifest] = item.seed_path
         return self._close(item.digest)
@@ -52,6 +56,17 @@ class Shelf:
         if item is not None:
             self._seeds.pop(item.manifest, None)
         self._close(digest)
+
+    def put_seed(self, manifest: str, seed_path: str) -> None:
+        """An item has ``manifest`` too: the same content under another name."""
+        self._further_seeds[manifest] = seed_path
+
+    def remove_seed(self, manifest: str) -> None:
+        self._further_seeds.pop(manifest, None)
+
+    def remove_seeds(self) -> None:
+        """None of `put_seed`'s is known to be wanted any more."""
+        self._further_seeds.clear()
 
     def put_partial(self, serve: Serve) -> bool:
         """A growing download, or the same one at its new place. True when it is served: not when the whole is."""
@@ -107,7 +122,7 @@ class Shelf:
 
     def manifest_page(self, request: GetManifest) -> ManifestPage:
         """The page asked for, straight from the seed file; ``total`` 0 when that manifest is not here."""
-        path = self._seeds.get(request.manifest)
+        path = self._seeds.get(request.manifest) or self._further_seeds.get(request.manifest)
         nothing = ManifestPage(request.session, request.page, 0, b"")
         if path is None:
             return nothing

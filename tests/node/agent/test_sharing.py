@@ -17,6 +17,7 @@ from node.agent.effects import (
     ToPieceServer,
 )
 from node.agent.folders import Listing
+from node.agent.library import LibraryItem
 from node.local_messages import (
     ApiAccepted,
     ApiDone,
@@ -26,6 +27,8 @@ from node.local_messages import (
     ApiRemove,
     ApiShare,
     ContentChanged,
+    SeedAdd,
+    SeedRemove,
     ShareAdd,
     ShareRemove,
     ShareState,
@@ -320,3 +323,36 @@ def test_what_in_a_folder_cannot_be_shared_is_complained_about_once() -> None:
         scene.play(scene.core.hash_failed(path, "bad_seed", reason, scene.now))
         said += [note.text for note in scene.took(Note)]
     assert said == [f"cannot share {path}: {reason}" for reason in ("reserved", "cannot be read")]
+
+
+def twin(path: str, number: int) -> LibraryItem:
+    """The content of item 1 under another name, so with manifest ``number``."""
+    return msgspec.structs.replace(item(1, path), manifest=digest(number))
+
+
+def test_the_same_content_under_a_second_name_has_a_link_that_works() -> None:
+    scene = Scene([item(1)]).up()
+    second = twin("/data/second", 2_000)
+    scene.ask(ApiShare(1, second.path, "blake3"))
+    scene.play(scene.core.hashed(second.path, second, scene.now))
+    assert scene.told(ToPieceServer, SeedAdd) == [SeedAdd(digest(2_000), "/seeds/1")]
+    job = scene.job()
+    assert (job.phase, job.detail) == (
+        "done",
+        "the network lists the same content as file 1; second is had by its link",
+    )
+    scene.hello("piece_server", instance=6, port=9)
+    assert scene.told(ToPieceServer, SeedAdd) == [SeedAdd(digest(2_000), "/seeds/1")]
+    scene.took(ReplyApi)
+    scene.ask(ApiRemove(2, "second"))
+    assert scene.told(ToPieceServer, SeedRemove) == [SeedRemove(digest(2_000))]
+
+
+def test_what_is_hashed_again_stays_the_one_that_is_served() -> None:
+    second = twin("/data/second", 2_000)
+    scene = Scene([item(1), second]).up()
+    touched = msgspec.structs.replace(item(1), stamps=b"new", fingerprint=b"touched")
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    scene.play(scene.core.hashed(PATH, touched, scene.now))
+    assert [message.item.stamps for message in scene.told(ToPieceServer, ShareAdd)] == [b"new"]
+    assert scene.told(ToPieceServer, SeedRemove) == []
