@@ -9,11 +9,14 @@ from __future__ import annotations
 from statistics import median
 
 from node.downloader.piece_table import PieceState, PieceTable
-from node.downloader.source import Claim, Source, SourcePool
+from node.downloader.source import Claim, Send, Source, SourcePool
 from node.downloader.wants import Wants
 
-CLAIMS_COUNT_MAX = 8
-"""Pieces accepted and not yet arrived, of one download: what sources send at once, and as many again ahead."""
+CLAIMS_COUNT_MAX = 16
+"""Pieces accepted and not yet arrived, of one download."""
+CLAIMS_SHARED_COUNT = 8
+"""What sources send at once, and as many again ahead. Sources that have something to give share these, each at least
+one: without a share, whichever offers first (or is slow to send) would take them all and keep the others waiting."""
 OVERDUE_FACTOR, OVERDUE_SECONDS_MIN = 4.0, 2.0
 """A claim is given up after this many typical piece times, and at least this long..."""
 ENDGAME_FACTOR, ENDGAME_SECONDS_MIN = 2.0, 0.25
@@ -37,13 +40,16 @@ class Claims:
         self.count = 0
         """How many pieces are owed, by all sources."""
 
-    def room(self, now: float) -> int:
-        """How many more pieces may be accepted."""
-        return CLAIMS_COUNT_MAX - self.count if self._table.admits_any(now) else 0
+    def tell_wants(self, now: float) -> list[Send]:
+        """Say what is wanted, to those who may send more first of all."""
+        room = CLAIMS_COUNT_MAX - self.count if self._table.admits_any(now) else 0
+        return self._wants.tell(now, room, self._share() // 2)
 
     def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
         """Accept an offer of the missing ``piece``; False when there is no room for it."""
-        if self.count >= CLAIMS_COUNT_MAX or not self._table.admits(piece, now):
+        if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= self._share():
+            return False
+        if not self._table.admits(piece, now):
             return False
         self._table.claim(piece, now)
         self.count += 1
@@ -121,6 +127,11 @@ class Claims:
         claimed = [claim.piece for source in self._pool for claim in source.claims.values()]
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
+
+    def _share(self) -> int:
+        """How many claims each source may have."""
+        useful = [source for source in self._pool.ready() if source.left or source.held or source.claims]
+        return max(1, CLAIMS_SHARED_COUNT // max(1, len(useful)))
 
     def _set_aside(self, source: Source, now: float) -> None:
         if not source.slow:

@@ -262,7 +262,7 @@ class Download:
                 effects += self._drop(source, now)
             effects += self._need_sources(now)
             effects += self._connect(now)
-        return effects + self._wants.tell(now, self._claims.room(now))
+        return effects + self._claims.tell_wants(now)
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` should be called next; None when nothing is left to do."""

@@ -44,8 +44,9 @@ class Wants:
         """Whether a source other than this one, and not slow, has the piece."""
         return any(piece in other.bits for other in self._quick() if other is not source)
 
-    def tell(self, now: float, room: int) -> list[Send]:
-        """Say what is due. There is room for ``room`` more pieces."""
+    def tell(self, now: float, room: int, owing: int) -> list[Send]:
+        """Say what is due. There is room for ``room`` more pieces; who was refused for want of room is told when it
+        owes no more than ``owing``."""
         effects: list[Send] = []
         waiting: list[Source] = []
         interval = self._interval()
@@ -53,7 +54,8 @@ class Wants:
             if source.state is not SourceState.READY:
                 continue
             if source.held:
-                waiting.append(source)
+                if len(source.claims) <= owing:
+                    waiting.append(source)
             elif source.dirty and (not source.left or now >= source.want_at + interval):
                 effects += self._tell(source, now)
         waiting.sort(key=lambda source: (len(source.claims), source.want_at))

@@ -6,6 +6,7 @@ import pytest
 
 from node.downloader.claims import (
     CLAIMS_COUNT_MAX,
+    CLAIMS_SHARED_COUNT,
     ENDGAME_SECONDS_MIN,
     OVERDUE_SECONDS_FIRST,
     OVERDUE_SECONDS_MIN,
@@ -170,13 +171,44 @@ def test_the_budget_is_shared_by_all_downloads() -> None:
     scene.accepts("a", 0)
 
 
-def test_no_more_claims_than_a_receiver_can_be_sent_at_once() -> None:
+def test_a_single_source_may_owe_what_it_sends_at_once_and_as_many_again() -> None:
     scene = Scene(" " * 20)
     scene.ready("a")
-    scene.gets("a", 19)
-    for piece in range(CLAIMS_COUNT_MAX):
+    for piece in range(CLAIMS_SHARED_COUNT):
         scene.accepts("a", piece)
     assert scene.refuses("a", 10) == "full"
+
+
+def test_sources_share_what_may_be_owed() -> None:
+    """Or the one that offers first would take everything, and keep others waiting that are as fast or faster."""
+    scene = Scene(" " * 20)
+    scene.ready("a", "b")
+    for piece in range(CLAIMS_SHARED_COUNT // 2):
+        scene.accepts("a", piece)
+    assert scene.refuses("a", 10) == "full"
+    scene.accepts("b", 10)
+
+
+def test_each_source_may_owe_one_piece_as_long_as_there_is_room_at_all() -> None:
+    scene = Scene(" " * 40)
+    names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX + 1)]
+    scene.ready(*names)
+    for piece, name in enumerate(names[:-1]):
+        scene.accepts(name, piece)
+    assert scene.refuses("p0", 30) == "full"
+    assert scene.refuses(names[-1], 30) == "full"
+
+
+def test_who_owes_nothing_is_told_first_when_there_is_room() -> None:
+    scene = Scene(" " * 40)
+    names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX)]
+    scene.ready(*names, "idle")
+    offers = [scene.accepts(name, piece) for piece, name in enumerate(names)]
+    scene.wait(0.1)
+    for name in [*names[1:], "idle"]:
+        scene.refuses(name, 30)
+    assert list(wants(scene.piece("p0", offers[0], 0))) == [scene.sessions["idle"]]
+    assert wants(scene.piece("p1", offers[1], 1)).keys() == {scene.sessions["p1"]}
 
 
 def test_the_download_rate_is_kept_and_the_next_piece_asked_for_when_it_may_come() -> None:
