@@ -41,7 +41,7 @@ from protocol.codec import Decoder, encode, request_id
 from protocol.digest import short
 from protocol.errors import DiskError, NetworkError, ProtocolError, SeedError
 from protocol.limits import REPLY_BYTES_MAX
-from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Test
+from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Status, Test
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, connect, drain, open_socket, send_or_drop
@@ -119,7 +119,10 @@ class PieceServer:
 
     def _handle(self, route: bytes, message: PieceServerRequest, now: float) -> None:
         if isinstance(message, GetManifest):
-            send_or_drop(self._peers, [route, encode(self._shelf.manifest_page(message), REPLY_BYTES_MAX)])
+            page: Message = Status(message.session, "later", b"", 0)
+            if self._uploads.serving:
+                page = self._shelf.manifest_page(message)
+            send_or_drop(self._peers, [route, encode(page, REPLY_BYTES_MAX)])
             return
         if isinstance(message, Test):
             self._open(message.digest)

@@ -36,25 +36,18 @@ class Shelf:
         self._items: dict[str, SharedItem] = {}
         self._partial: dict[str, Serve] = {}
         self._books: dict[str, Book] = {}
-        self._seeds: dict[str, str] = {}
         self._further_seeds: dict[str, str] = {}
 
     def put_item(self, item: SharedItem) -> bool:
         """Whole content; takes the place of a download of the same content. True when an open book changed."""
         if self._items.get(item.digest) == item:
             return False
-        before = self._items.get(item.digest)
-        if before is not None:
-            self._seeds.pop(before.manifest, None)
         self._items[item.digest] = item
-        self._seeds[item.manifest] = item.seed_path
         return self._close(item.digest)
 
     def remove_item(self, digest: str) -> None:
         """The whole content is no longer shared."""
-        item = self._items.pop(digest, None)
-        if item is not None:
-            self._seeds.pop(item.manifest, None)
+        self._items.pop(digest, None)
         self._close(digest)
 
     def put_seed(self, manifest: str, seed_path: str) -> None:
@@ -72,7 +65,6 @@ class Shelf:
         """A growing download, or the same one at its new place. True when it is served: not when the whole is."""
         known = self._partial.get(serve.digest)
         self._partial[serve.digest] = serve
-        self._seeds.setdefault(serve.manifest, serve.seed_path)
         if serve.digest in self._items:
             return False
         book = self._books.get(serve.digest)
@@ -85,10 +77,8 @@ class Shelf:
 
     def remove_partial(self, digest: str) -> bool:
         """The download ended without the whole. True when nothing of it is left to serve."""
-        serve = self._partial.pop(digest, None)
-        if serve is None or digest in self._items:
+        if self._partial.pop(digest, None) is None or digest in self._items:
             return False
-        self._seeds.pop(serve.manifest, None)
         self._close(digest)
         return True
 
@@ -122,9 +112,9 @@ class Shelf:
 
     def manifest_page(self, request: GetManifest) -> ManifestPage:
         """The page asked for, straight from the seed file; ``total`` 0 when that manifest is not here."""
-        path = self._seeds.get(request.manifest) or self._further_seeds.get(request.manifest)
         nothing = ManifestPage(request.session, request.page, 0, b"")
-        if path is None:
+        path = self._seed_path(request)
+        if not path:
             return nothing
         try:
             with Path(path).open("rb") as file:
@@ -137,6 +127,12 @@ class Shelf:
     def close(self) -> None:
         for digest in list(self._books):
             self._close(digest)
+
+    def _seed_path(self, request: GetManifest) -> str:
+        for served in (self._items.get(request.digest), self._partial.get(request.digest)):
+            if served is not None and served.manifest == request.manifest:
+                return served.seed_path
+        return self._further_seeds.get(request.manifest, "")
 
     def _close(self, digest: str) -> bool:
         book = self._books.pop(digest, None)
