@@ -17,7 +17,7 @@ from node.agent.api_server import API_SOCKET
 from node.local_messages import LOCAL_BYTES_MAX, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
-from transport.runtime_dir import ipc_endpoint, runtime_dir
+from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, connect, drain, open_context, open_socket
 
 ASK_AGAIN_SECONDS = 1.0
@@ -33,9 +33,9 @@ class Lines:
         self._context = open_context()
         self._lines: list[Line] = []
 
-    def open(self, data_dir: Path) -> Line:
-        """A line to the peer on ``data_dir``, which may be started later."""
-        line = Line(self._context, data_dir)
+    def open(self, name: str, directory: Path) -> Line:
+        """A line to the peer ``name`` with its sockets in ``directory``. It may be started later."""
+        line = Line(self._context, name, directory)
         self._lines.append(line)
         return line
 
@@ -56,13 +56,13 @@ class Lines:
 class Line:
     """To one peer."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], name: str, directory: Path) -> None:
+        self._name = name
         self._decoder: Decoder[ApiReply] = Decoder(ApiReply, LOCAL_BYTES_MAX)
         self._last_id = 0
         self._status_asked = 0.0
         self.socket = open_socket(context, Role.LOCAL_DEALER)
-        connect(self.socket, ipc_endpoint(runtime_dir(data_dir), API_SOCKET))
+        connect(self.socket, ipc_endpoint(directory, API_SOCKET))
 
     def next_id(self) -> int:
         self._last_id += 1
@@ -85,7 +85,7 @@ class Line:
             for reply in self.replies():
                 if reply.id == message.id:
                     return reply
-        raise NetworkError(f"the peer on {self._data_dir} did not answer within {timeout:g} s")
+        raise NetworkError(f"{self._name} did not answer within {timeout:g} s")
 
     def ask_status(self, now: float) -> None:
         """Ask for a status, once at a time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from cluster.lines import Line, Lines, latest_statuses
 from cluster.processes import Program, end_all, kill_all
 from node.local_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import NetworkError
-from transport.runtime_dir import remove_runtime_dir
+from transport.runtime_dir import runtime_dir
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 30.0
@@ -41,14 +42,14 @@ class LocalTracker:
     ``same_ports``: take ports that a restart can take again; otherwise the system chooses, which nobody can race.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, Any], same_ports: bool = False) -> None:
+    def __init__(self, directory: Path, sockets: Path, settings: Mapping[str, Any], same_ports: bool = False) -> None:
         directory.mkdir()
         self._ready_file = directory / "ready.json"
         port = free_ports(TRACKER_PORTS_COUNT) if same_ports else 0
         config = {"listen": f"tcp://{LOOPBACK}:{port}", **settings}
         (directory / "tracker.yaml").write_text(json.dumps(config, indent=2) + "\n")
         arguments = ["--config", str(directory / "tracker.yaml"), "--ready-file", str(self._ready_file)]
-        self.program = Program("broker", arguments, directory / "log")
+        self.program = Program("broker", arguments, directory / "log", sockets)
         self.endpoints: dict[str, Any] = {}
 
     @property
@@ -82,7 +83,7 @@ class LocalTracker:
 class LocalPeer:
     """``python -m node`` with its directories under ``directory``. ``settings`` are keys of its configuration file."""
 
-    def __init__(self, directory: Path, tracker: str, lines: Lines, settings: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, sockets: Path, tracker: str, lines: Lines, settings: Mapping[str, Any]) -> None:
         self.name = directory.name
         self.data_dir = directory / "data"
         self.download_dir = directory / "files"
@@ -96,8 +97,8 @@ class LocalPeer:
             **settings,
         }
         (directory / "peer.yaml").write_text(json.dumps(config, indent=2) + "\n")
-        self.program = Program("node", ["--config", str(directory / "peer.yaml")], directory / "log")
-        self.line: Line = lines.open(self.data_dir)
+        self.program = Program("node", ["--config", str(directory / "peer.yaml")], directory / "log", sockets)
+        self.line: Line = lines.open(self.name, sockets / runtime_dir(self.data_dir).name)
 
     def start(self) -> None:
         """It runs, but need not answer yet: see `LocalCluster.wait_joined`."""
@@ -131,8 +132,13 @@ class LocalCluster:
 
     def __init__(self, root: Path, tracker_settings: Mapping[str, Any] | None = None, same_ports: bool = False) -> None:
         self._root = root
-        self.tracker = LocalTracker(root / "tracker", tracker_settings or {}, same_ports)
-        self._lines = Lines()
+        with shielded():
+            self._resources = ExitStack()
+            # Beside where the sockets of peers are anyway: the path of a socket is limited, and root can be deep.
+            sockets = tempfile.TemporaryDirectory(prefix="zswarm-", dir=runtime_dir(root).parent)
+            self._sockets = Path(self._resources.enter_context(sockets))
+        self._lines = self._resources.enter_context(Lines())
+        self.tracker = LocalTracker(root / "tracker", self._sockets, tracker_settings or {}, same_ports)
         self.peers: list[LocalPeer] = []
 
     def start_tracker(self) -> None:
@@ -142,7 +148,7 @@ class LocalCluster:
         """Start a peer for each of ``names``, in parallel; `wait_joined` waits for them. The tracker is ready."""
         added = []
         for name in names:
-            peer = LocalPeer(self._root / name, self.tracker.endpoint, self._lines, settings or {})
+            peer = LocalPeer(self._root / name, self._sockets, self.tracker.endpoint, self._lines, settings or {})
             self.peers.append(peer)
             peer.start()
             added.append(peer)
@@ -187,9 +193,7 @@ class LocalCluster:
         finally:
             with shielded():
                 kill_all(self.programs())
-                self._lines.close()
-                for peer in self.peers:
-                    remove_runtime_dir(peer.data_dir)  # a killed peer could not
+                self._resources.close()  # a killed program could not remove its sockets
 
     def __enter__(self) -> LocalCluster:
         return self

@@ -35,10 +35,14 @@ SUPERVISOR = "supervisor"
 
 
 class Program:
-    """``python -m module arguments``, with all it says in ``log_path``. It can be started again after it ended."""
+    """``python -m module arguments``, with all it says in ``log_path``. It can be started again after it ended.
 
-    def __init__(self, module: str, arguments: Sequence[str], log_path: Path) -> None:
+    The sockets between its processes lie in ``sockets``, a directory with a short path.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], log_path: Path, sockets: Path) -> None:
         self._command = [sys.executable, "-P", "-m", module, *arguments]
+        self._sockets = sockets
         self.log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +61,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": search},
+                env={**os.environ, "PYTHONPATH": search, "XDG_RUNTIME_DIR": str(self._sockets)},
                 process_group=0,
             )
 

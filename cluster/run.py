@@ -20,7 +20,7 @@ from cluster.interrupts import shielded
 from cluster.lines import gather, latest_statuses
 from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.measure import Meter
-from cluster.progress import Screen
+from cluster.progress import Screen, note, percent
 from cluster.report import Outcome, PeerResult, Report, Usage, build_report
 from cluster.verify import Reference
 from node.cli.session import refused
@@ -254,7 +254,7 @@ class _Run:
                 followed.fail(f"its process ended with exit code {code}; it said last: {_last_line(peer)}")
             elif late:
                 waited = format_seconds(self._plan.timeout)
-                followed.fail(f"not done after {waited}: {followed.phase} {followed.detail}".rstrip())
+                followed.fail(f"not done after {waited}: {note(followed)}, {percent(followed)} %")
 
 
 def _accepted(peer: LocalPeer, reply: ApiReply | None) -> ApiAccepted:

@@ -31,9 +31,8 @@ def print_report(report: Report) -> None:
 def render(report: Report) -> RenderableType:
     """Everything that `print_report` prints."""
     parts: list[RenderableType] = [_peers(report), Text("")]
-    for result in report.results:
-        if result.error:
-            parts.append(Text(f"{result.peer}: {result.error}", style="red"))
+    errors = [Text(f"{result.peer}: {result.error}", style="red") for result in report.results if result.error]
+    parts += [*errors, Text("")] if errors else []
     parts += [Text(f"{key:<9} {value}") for key, value in facts(report)]
     parts += [Text(""), _roles(report)]
     style = "bold green" if report.ok else "bold red"
