@@ -10,6 +10,10 @@ BURST_SECONDS = 0.25
 """What an idle bucket saves up: enough to hide timer granularity, too little to be seen as a burst."""
 
 
+TURN_SECONDS = 0.1
+"""Whoever is first in line and takes nothing for this long, though there is room, loses its turn."""
+
+
 class TokenBucket:
     """Allows ``rate`` bytes a second on average; a rate of 0 allows everything."""
 
@@ -39,24 +43,85 @@ class TokenBucket:
 class Budget:
     """What one downloader may have under way, all its downloads together: bytes, and bytes a second.
 
-    ``bytes_max`` bounds what is accepted but not yet written; ``rate`` is the download limit in bytes a second.
+    ``bytes_max`` bounds what is accepted but not yet written; ``rate`` is the download limit in bytes a second. Each
+    download takes its part through a `Share`.
     """
 
     def __init__(self, bytes_max: int, rate: float, now: float) -> None:
         self.bytes_max = bytes_max
         self.under_way = 0
         self.bucket = TokenBucket(rate, now)
+        self.claims = 0
+        self._waiting: dict[Share, None] = {}
+        self._free_since: float | None = None
 
     def admits(self, count: int, now: float) -> bool:
-        """Whether a piece of ``count`` bytes may be accepted now. One piece is always admitted when nothing is
+        """Whether a piece of ``count`` bytes may be accepted now, by whoever. One is always admitted when nothing is
         under way, so that no budget can block a download for good."""
         room = self.under_way == 0 or self.under_way + count <= self.bytes_max
         return room and self.bucket.ready_at(now) <= now
 
     def claim(self, count: int, now: float) -> None:
+        self.claims += 1
+        self._free_since = None
         self.under_way += count
         self.bucket.spend(count, now)
 
     def release(self, count: int) -> None:
         self.under_way -= count
         assert self.under_way >= 0, "more released than was claimed"
+
+    def is_turn_of(self, share: Share, now: float) -> bool:
+        """Whether nobody who waits for room was served longer ago than ``share``. Call when there is room."""
+        if self._free_since is None:
+            self._free_since = now
+        if self._waiting and now - self._free_since >= TURN_SECONDS:
+            del self._waiting[self._next()]
+            self._free_since = now
+        return not self._waiting or self._next() is share
+
+    def wait(self, share: Share) -> None:
+        """``share`` was offered a piece and could not take it."""
+        self._waiting.setdefault(share)
+
+    def done_waiting(self, share: Share) -> None:
+        self._waiting.pop(share, None)
+
+    def no_room(self) -> None:
+        """Turns begin anew when there is room again."""
+        self._free_since = None
+
+    def _next(self) -> Share:
+        return min(self._waiting, key=lambda waiting: waiting.served)
+
+
+class Share:
+    """One download's part of the budget. Where there is not enough for all, who was served longest ago is next:
+    otherwise a download with many sources would leave nothing to one with few."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.served = 0
+
+    def open(self, count: int, now: float) -> bool:
+        """Whether an offer of ``count`` bytes would be accepted now."""
+        if not self._budget.admits(count, now):
+            self._budget.no_room()
+            return False
+        return self._budget.is_turn_of(self, now)
+
+    def admits(self, count: int, now: float) -> bool:
+        """Whether this download may accept a piece of ``count`` bytes now; if not, it waits for its turn from now."""
+        if self.open(count, now):
+            return True
+        self._budget.wait(self)
+        return False
+
+    def claim(self, count: int, now: float) -> None:
+        """A piece of ``count`` bytes was accepted, admitted or not."""
+        self._budget.claim(count, now)
+        self.served = self._budget.claims
+        self._budget.done_waiting(self)
+
+    def release(self, count: int) -> None:
+        self._budget.release(count)

@@ -16,7 +16,7 @@ from enum import IntEnum
 from random import Random
 
 from node.downloader.picker import Picker
-from node.rate_limit import Budget
+from node.rate_limit import Budget, Share
 from protocol.bitfield import Bitfield
 
 
@@ -37,7 +37,7 @@ class PieceTable:
         self.piece_length = piece_length
         self.have = have
         self.picker = Picker(have.size, have.missing(), rng, sequential)
-        self._budget = budget
+        self._share = Share(budget)
         self._states = bytearray(have.size)
         for piece in have.indices():
             self._states[piece] = PieceState.DONE
@@ -58,11 +58,11 @@ class PieceTable:
 
     def admits(self, piece: int, now: float) -> bool:
         """Whether the budget has room for ``piece``."""
-        return self._budget.admits(self.size(piece), now)
+        return self._share.admits(self.size(piece), now)
 
     def admits_any(self, now: float) -> bool:
         """Whether the budget has room for a piece of full length."""
-        return self._budget.admits(self.piece_length, now)
+        return self._share.open(self.piece_length, now)
 
     def in_state(self, state: PieceState) -> list[int]:
         """The pieces in ``state``, in order."""
@@ -72,7 +72,7 @@ class PieceTable:
         """A source was told to send the missing ``piece``."""
         self._step(piece, PieceState.MISSING, PieceState.CLAIMED)
         self.picker.remove(piece)
-        self._budget.claim(self.size(piece), now)
+        self._share.claim(self.size(piece), now)
 
     def arrive(self, piece: int) -> None:
         """The data of the claimed ``piece`` is here and goes to be verified and written."""
@@ -81,7 +81,7 @@ class PieceTable:
     def finish(self, piece: int) -> None:
         """``piece`` is verified and on disk."""
         self._step(piece, PieceState.WRITING, PieceState.DONE)
-        self._budget.release(self.size(piece))
+        self._share.release(self.size(piece))
         self.have.set(piece)
         self.done_bytes += self.size(piece)
 
@@ -90,7 +90,7 @@ class PieceTable:
         state = self[piece]
         assert state in (PieceState.CLAIMED, PieceState.WRITING), f"released a piece that is {state.name}"
         self._states[piece] = PieceState.MISSING
-        self._budget.release(self.size(piece))
+        self._share.release(self.size(piece))
         self.picker.add(piece)
 
     def check_invariants(self) -> None:
