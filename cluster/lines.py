@@ -13,8 +13,7 @@ from typing import TypeVar
 
 import zmq
 
-from node.agent.api_server import API_SOCKET
-from node.local_messages import LOCAL_BYTES_MAX, ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.local_messages import API_SOCKET, LOCAL_BYTES_MAX, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
 from transport.runtime_dir import ipc_endpoint

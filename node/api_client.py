@@ -9,8 +9,7 @@ from types import TracebackType
 
 import zmq
 
-from node.agent.api_server import API_SOCKET
-from node.local_messages import LOCAL_BYTES_MAX, ApiReply, ApiRequest
+from node.local_messages import API_SOCKET, LOCAL_BYTES_MAX, ApiReply, ApiRequest
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
 from transport.runtime_dir import find_runtime_dir, ipc_endpoint

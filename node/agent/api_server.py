@@ -8,13 +8,12 @@ from pathlib import Path
 
 import zmq
 
-from node.local_messages import LOCAL_BYTES_MAX, ApiError, ApiReply, ApiRequest
+from node.local_messages import API_SOCKET, LOCAL_BYTES_MAX, ApiError, ApiReply, ApiRequest
 from protocol.codec import Decoder, encode, request_id
 from protocol.errors import ProtocolError, TooLargeError
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, drain, open_socket, send_or_drop
 
-API_SOCKET = "api.sock"
 LINGER_MS = 500
 """The last reply, to ``stop``, still has to reach whoever asked."""
 

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import zmq
 
-from node.local_messages import LOCAL_BYTES_MAX, AgentToDownloader, AgentToPieceServer, ChildToAgent, Hello
+from node.local_messages import (
+    AGENT_SOCKET,
+    LOCAL_BYTES_MAX,
+    AgentToDownloader,
+    AgentToPieceServer,
+    ChildToAgent,
+    Hello,
+)
 from protocol.codec import Decoder, encode
 from protocol.errors import ProtocolError
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, drain, open_socket, send_or_drop
-
-AGENT_SOCKET = "agent.sock"
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,9 @@ from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
 from node.downloader.links import FetchLinks
 from node.local_messages import (
+    AGENT_SOCKET,
     LOCAL_BYTES_MAX,
+    PIECES_SOCKET,
     AgentToDownloader,
     CancelFetch,
     Fetch,
@@ -63,8 +65,8 @@ class Downloader:
         self._chores: Workers[JobDisk, object] = Workers(CHORE_THREADS)
         self._journal = Journal(Path(settings.data_dir))
         self._links = FetchLinks(loop, context)
-        self._agent = _dial(context, settings.runtime_dir, "agent.sock")
-        self._pieces = _dial(context, settings.runtime_dir, "pieces.sock")
+        self._agent = _dial(context, settings.runtime_dir, AGENT_SOCKET)
+        self._pieces = _dial(context, settings.runtime_dir, PIECES_SOCKET)
         self._from_agent: Decoder[AgentToDownloader] = Decoder(AgentToDownloader, LOCAL_BYTES_MAX)
         self._from_pieces: Decoder[PieceServerToDownloader] = Decoder(PieceServerToDownloader, LOCAL_BYTES_MAX)
         self._shared = JobContext(

@@ -17,7 +17,9 @@ import zmq
 from node.config import PieceServerSettings
 from node.disk.content import ContentChangedError
 from node.local_messages import (
+    AGENT_SOCKET,
     LOCAL_BYTES_MAX,
+    PIECES_SOCKET,
     AgentToPieceServer,
     ContentChanged,
     DownloaderToPieceServer,
@@ -68,9 +70,9 @@ class PieceServer:
         self._peers = open_socket(context, Role.PIECE_ROUTER)
         self._port = bind_kept(self._peers, settings.listen, Path(settings.data_dir) / "port")
         self._downloader = open_socket(context, Role.LOCAL_ROUTER)
-        bind(self._downloader, ipc_endpoint(Path(settings.runtime_dir), "pieces.sock"))
+        bind(self._downloader, ipc_endpoint(Path(settings.runtime_dir), PIECES_SOCKET))
         self._agent = open_socket(context, Role.LOCAL_DEALER)
-        connect(self._agent, ipc_endpoint(Path(settings.runtime_dir), "agent.sock"))
+        connect(self._agent, ipc_endpoint(Path(settings.runtime_dir), AGENT_SOCKET))
         self._from_peers: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         self._from_agent: Decoder[AgentToPieceServer] = Decoder(AgentToPieceServer, LOCAL_BYTES_MAX)
         self._from_downloader: Decoder[DownloaderToPieceServer] = Decoder(DownloaderToPieceServer, LOCAL_BYTES_MAX)
