@@ -318,7 +318,7 @@ class FetchJob:
 
     def _perform_rare(self, effect: object) -> None:
         if isinstance(effect, Banned):
-            log.warning("%s: banned %s: it %s", short(self.fetch.digest), effect.name or effect.peer, effect.reason)
+            log.warning("%s: banned %s: %s", short(self.fetch.digest), effect.name or effect.peer, effect.reason)
         elif isinstance(effect, NeedSources):
             self._context.tell_agent(NeedSourcesMessage(self.fetch.digest))
         elif isinstance(effect, Completed):

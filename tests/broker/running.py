@@ -137,9 +137,9 @@ class Client:
                 continue
         raise AssertionError(f"no answer to {frames!r:.200}")
 
-    def join(self, name: str, *entries: Entry) -> Welcome:
+    def join(self, name: str, *entries: Entry, endpoint: str = "tcp://*:7000") -> Welcome:
         token = name.encode().ljust(16, b"-")
-        request = self.ask(self.registrar, Join(1, name, token, name, "tcp://*:7000"), ListRequest)
+        request = self.ask(self.registrar, Join(1, name, token, name, endpoint), ListRequest)
         return self.ask(self.registrar, FileList(2, name, token, request.list_id, 0, True, 1, list(entries)), Welcome)
 
     def next_event(self) -> RosterEvent:

@@ -1,0 +1,271 @@
+"""A peer that gets content from a network full of strangers that lie to it, over real sockets."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+
+from node.disk.hashing import hash_path
+from node.local_messages import ApiGet, ApiShare, JobStatus
+from protocol import messages
+from protocol.codec import Decoder, encode
+from protocol.limits import MIB
+from protocol.link import Link, format_link
+from protocol.manifest import Manifest, encode_manifest, manifest_digest
+from protocol.messages import (
+    Accept,
+    Entry,
+    GetManifest,
+    Have,
+    ManifestPage,
+    Message,
+    NotHeld,
+    Offer,
+    Piece,
+    PieceServerRequest,
+    Status,
+    Want,
+)
+from tests.broker.running import Client, RunningTracker
+from tests.node.test_peer_process import Peer, running, until
+
+pytestmark = pytest.mark.process
+
+Frames = list[bytes]
+Behaviour = Callable[[Manifest, Message], list[Frames]]
+
+
+def _one(message: Message) -> list[Frames]:
+    return [[encode(message)]]
+
+
+def _tempting(manifest: Manifest, message: Message) -> list[Frames]:
+    """Everything an honest source does, up to the piece: has all, and offers whatever is wanted."""
+    if isinstance(message, GetManifest):
+        data = encode_manifest(manifest)
+        return _one(ManifestPage(message.session, message.page, len(data), data))
+    if isinstance(message, messages.Test):
+        return _one(Status(message.session, "complete", b"", 0))
+    if isinstance(message, Want):
+        return [
+            [encode(Offer(message.session, 1_000 * message.revision + p, message.revision, p))] for p in message.pieces
+        ]
+    return []
+
+
+def corrupt(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, Accept):
+        piece = message.offer % 1_000
+        header = encode(Piece(message.session, message.offer, piece))
+        return [[header, bytes(manifest.piece_size(piece))]]
+    return _tempting(manifest, message)
+
+
+def short(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, Accept):
+        return [[encode(Piece(message.session, message.offer, message.offer % 1_000)), b"short"]]
+    return _tempting(manifest, message)
+
+
+def oversize(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, Accept):
+        return [[encode(Piece(message.session, message.offer, message.offer % 1_000)), bytes(20 * MIB)]]
+    return _tempting(manifest, message)
+
+
+def unasked(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, messages.Test):
+        header = encode(Piece(message.session, 7, 1))
+        return [*_tempting(manifest, message), [header, bytes(manifest.piece_size(1))]]
+    return _tempting(manifest, message)
+
+
+def empty_promises(manifest: Manifest, message: Message) -> list[Frames]:
+    """Says it has everything, and takes every piece back."""
+    if isinstance(message, Accept):
+        return _one(NotHeld(message.session, message.offer % 1_000))
+    return _tempting(manifest, message)
+
+
+def garbage(_manifest: Manifest, _message: Message) -> list[Frames]:
+    return [[os.urandom(1_000)], [b""], [b"a", b"b", b"c"], [b"\x91" * 2_000]]
+
+
+def false_bits(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, messages.Test):
+        return _one(Status(message.session, "partial", b"\xff" * 100, 0))
+    return _tempting(manifest, message)
+
+
+def out_of_range(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, messages.Test):
+        return [*_tempting(manifest, message), *_one(Have(message.session, [manifest.piece_count, 65_535]))]
+    return _tempting(manifest, message)
+
+
+def another_session(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, messages.Test):
+        return _one(Status(message.session + 1, "complete", b"", 0))
+    return _tempting(manifest, message)
+
+
+def mute(_manifest: Manifest, _message: Message) -> list[Frames]:
+    return []
+
+
+def other_manifest(manifest: Manifest, message: Message) -> list[Frames]:
+    """Hands out, under the right digest, a manifest that leads out of the directory."""
+    if isinstance(message, GetManifest):
+        data = encode_manifest(msgspec.structs.replace(manifest, name="other"))
+        return _one(ManifestPage(message.session, message.page, len(data), data))
+    return corrupt(manifest, message)
+
+
+def endless_manifest(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, GetManifest):
+        return _one(ManifestPage(message.session, message.page, 60 * MIB, bytes(100)))
+    return corrupt(manifest, message)
+
+
+BEHAVIOURS: list[Behaviour] = [
+    corrupt,
+    short,
+    oversize,
+    unasked,
+    empty_promises,
+    garbage,
+    false_bits,
+    out_of_range,
+    another_session,
+    mute,
+    other_manifest,
+    endless_manifest,
+]
+
+
+class Strangers(threading.Thread):
+    """A piece server for each of `BEHAVIOURS`, on ports of its own. ``heard`` counts the requests each got."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(name="strangers")
+        self._manifest = manifest
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._decoder: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
+        self._sockets = {self._bind(): behaviour for behaviour in BEHAVIOURS}
+        self._over = threading.Event()
+        self.heard = dict.fromkeys([behaviour.__name__ for behaviour in BEHAVIOURS], 0)
+
+    def _bind(self) -> zmq.Socket[bytes]:
+        socket = self._context.socket(zmq.ROUTER)
+        socket.set(zmq.LINGER, 0)
+        socket.bind("tcp://127.0.0.1:0")
+        return socket
+
+    def endpoints(self) -> dict[str, str]:
+        found = {}
+        for socket, behaviour in self._sockets.items():
+            endpoint = socket.get(zmq.LAST_ENDPOINT)
+            assert isinstance(endpoint, bytes)
+            found[behaviour.__name__] = endpoint.decode().rstrip("\0")
+        return found
+
+    def run(self) -> None:
+        poller = zmq.Poller()
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
+        while not self._over.is_set():
+            for socket, _ in poller.poll(100):
+                route, data = socket.recv_multipart()[:2]
+                behaviour = self._sockets[socket]
+                self.heard[behaviour.__name__] += 1
+                for frames in behaviour(self._manifest, self._decoder.decode(data)):
+                    socket.send_multipart([route, *frames])
+        self._context.destroy(0)
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+
+@contextmanager
+def strangers(tracker: RunningTracker, manifest: Manifest) -> Iterator[Strangers]:
+    """They are members of the network, and say that they have the content whole."""
+    entry = Entry(manifest.digest, digest_of(manifest), manifest.name, manifest.length, "whole")
+    lying = Strangers(manifest)
+    lying.start()
+    try:
+        with Client(tracker) as client:
+            for name, endpoint in lying.endpoints().items():
+                client.join(name, entry, endpoint=endpoint)
+            yield lying
+    finally:
+        lying.end()
+
+
+def digest_of(manifest: Manifest) -> str:
+    return manifest_digest(encode_manifest(manifest), manifest.algorithm)
+
+
+@pytest.fixture
+def tracker(tmp_path: Path) -> Iterator[RunningTracker]:
+    with RunningTracker(tmp_path, config="lookups: 1\nlease: 60s\n") as tracker:
+        yield tracker
+
+
+def test_among_strangers_that_lie_the_content_still_arrives_whole(tracker: RunningTracker, tmp_path: Path) -> None:
+    content = tmp_path / "content.bin"
+    content.write_bytes(os.urandom(3_000_000))
+    manifest = hash_path(content, "blake3", None, None)
+    seed, link = encode_manifest(manifest), format_link(_link(manifest))
+    registrar = tracker.endpoints["registrar"]
+    honest, by_seed, by_link = (Peer(tmp_path / name, registrar) for name in ("honest", "seed", "link"))
+    with ExitStack() as stack:
+        lying = stack.enter_context(strangers(tracker, manifest))
+        for peer in (honest, by_seed, by_link):
+            stack.enter_context(running(*peer.arguments))
+        before = until("all are in", lambda: honest.joined() and by_link.joined() and by_seed.joined())
+        accepted = by_seed.ask(ApiGet, "content.bin", str(by_seed.directory), seed, False, False)
+        until("each stranger was asked", lambda: all(lying.heard.values()))
+        until("those that lie are banned", lambda: len(_banned(by_seed)) >= 7)
+        honest.finished(honest.ask(ApiShare, str(content), "blake3"))
+        with_link = by_link.ask(ApiGet, link, str(by_link.directory), b"", False, False)
+        for peer, job in ((by_seed, by_seed.finished(accepted)), (by_link, by_link.finished(with_link))):
+            assert job.phase == "done", job
+            assert (peer.directory / "content.bin").read_bytes() == content.read_bytes()
+        after = by_seed.status()
+        assert after is not None
+        assert after.pids == before.pids
+
+
+def _link(manifest: Manifest) -> Link:
+    return Link(manifest.digest, digest_of(manifest), manifest.name, manifest.length)
+
+
+def _banned(peer: Peer) -> list[str]:
+    report = peer.status()
+    jobs: list[JobStatus] = report.jobs if report is not None else []
+    return [banned for job in jobs if job.download is not None for banned in job.download.banned]
+
+
+def test_a_link_that_nobody_honours_fails_with_the_reason(tracker: RunningTracker, tmp_path: Path) -> None:
+    content = tmp_path / "content.bin"
+    content.write_bytes(os.urandom(300_000))
+    manifest = hash_path(content, "blake3", None, None)
+    wrong = Link(manifest.digest, f"blake3:{'0' * 64}", "content.bin", manifest.length)
+    registrar = tracker.endpoints["registrar"]
+    honest, getter = Peer(tmp_path / "honest", registrar), Peer(tmp_path / "getter", registrar)
+    with running(*honest.arguments), running(*getter.arguments):
+        until("both are in", lambda: honest.joined() and getter.joined())
+        honest.finished(honest.ask(ApiShare, str(content), "blake3"))
+        job: Any = getter.finished(getter.ask(ApiGet, format_link(wrong), str(getter.directory), b"", False, False))
+        assert (job.phase, job.code) == ("failed", "verification")
+        assert "000000000000" in job.detail
+        assert not (getter.directory / "content.bin").exists()
