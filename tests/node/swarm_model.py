@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from random import Random
 
@@ -20,6 +21,7 @@ from node.rate_limit import Budget
 from protocol.bitfield import Bitfield
 from protocol.limits import UNDER_WAY_BYTES_MAX
 from protocol.messages import GetManifest, Piece, PieceServerRequest, Refuse, SeederEntry, Status, Want
+from tests.node.shared_links import Port, SharedLinks
 
 DIGEST = "blake3:" + "ab" * 32
 PIECE_BYTES = 1_000
@@ -37,8 +39,8 @@ class Host:
         self.name = name
         self.alive = True
         self.frozen_until = 0.0
-        self.piece_seconds = world.piece_seconds
-        self.uplink_free_at = 0.0
+        self.inbox: list[Callable[[], None]] = []
+        self.port = Port(world.piece_seconds, world.down_seconds)
         self.lies: set[int] = set()
         self.claims_all = False
         self.sent_pieces = 0
@@ -46,8 +48,6 @@ class Host:
         self.uploads = Uploads(slots, 0, world.now)
         self.routes: dict[bytes, tuple[Host, int]] = {}
         self.links: dict[int, Host] = {}
-        self.clear_at: dict[bytes, float] = {}
-        """When the last of what was sent to a route arrives."""
         have = Bitfield.full_of(world.pieces) if whole else Bitfield(world.pieces)
         self.uploads.serve(DIGEST, have.copy(), world.length, PIECE_BYTES)
         self.download: Download | None = None
@@ -61,6 +61,17 @@ class Host:
 
     def route_of(self, session: int) -> bytes:
         return f"{self.name}/{session}".encode()
+
+    @property
+    def frozen(self) -> bool:
+        return self.frozen_until > self.world.now
+
+    def thaw(self) -> None:
+        """Take in what came meanwhile, in order."""
+        if not self.frozen:
+            waiting, self.inbox = self.inbox, []
+            for call in waiting:
+                call()
 
     @property
     def done(self) -> bool:
@@ -98,20 +109,24 @@ class Host:
 
     def connected(self, session: int) -> None:
         assert self.download is not None
-        if self.alive:
+        if self.frozen:
+            self.inbox.append(partial(self.connected, session))
+        elif self.alive:
             self.perform_download(self.download.connected(session, self.world.now))
 
     def lost(self, session: int) -> None:
         assert self.download is not None
-        if self.alive:
+        if self.frozen:
+            self.inbox.append(partial(self.lost, session))
+        elif self.alive:
             self.links.pop(session, None)
             self.perform_download(self.download.disconnected(session, self.world.now))
 
     def deliver_request(self, other: Host, effect: Send) -> None:
         if not other.alive:
             return
-        if other.frozen_until > self.world.now:
-            self.world.later(other.frozen_until - self.world.now, self.deliver_request, other, effect)
+        if other.frozen:
+            other.inbox.append(partial(self.deliver_request, other, effect))
             return
         message: PieceServerRequest = effect.message
         assert not isinstance(message, GetManifest)
@@ -125,18 +140,16 @@ class Host:
                 world.count(message)
                 if isinstance(message, Status) and self.claims_all and message.state == "partial":
                     message = Status(message.session, "complete", b"", 0)
-                world.later(self.arrival(effect.route, 0.0), self.deliver_reply, effect.route, message)
+                self.send(effect.route, 0.0, partial(self.deliver_reply, effect.route, message))
             elif isinstance(effect, SendPiece):
                 self.sent_pieces += 1
-                self.uplink_free_at = max(self.uplink_free_at, world.now) + self.piece_seconds
-                seconds = self.arrival(effect.route, self.uplink_free_at - world.now)
-                world.later(seconds, self.deliver_piece, effect)
+                self.send(effect.route, 1.0, partial(self.deliver_piece, effect))
 
-    def arrival(self, route: bytes, seconds: float) -> float:
-        """Seconds until something arrives that is ``seconds`` in the uplink: not before what was sent before it."""
-        moment = max(self.world.now + seconds + self.world.delay, self.clear_at.get(route, 0.0))
-        self.clear_at[route] = moment
-        return moment - self.world.now
+    def send(self, route: bytes, pieces: float, deliver: Callable[[], None]) -> None:
+        """``deliver`` when it has passed both links, a delay later."""
+        world = self.world
+        receiver = self.routes[route][0]
+        world.links.send(route, self.port, receiver.port, pieces, partial(world.later, world.delay, deliver))
 
     def receiver_of(self, route: bytes) -> tuple[Download, Host, int] | None:
         """Who listens at the other end of ``route``, if anybody does still."""
@@ -150,8 +163,8 @@ class Host:
         if found is None:
             return
         download, host, session = found
-        if host.frozen_until > self.world.now:
-            self.world.later(host.frozen_until - self.world.now, self.deliver_reply, route, message)
+        if host.frozen:
+            host.inbox.append(partial(self.deliver_reply, route, message))
             return
         host.perform_download(download.handle(session, message, self.world.now))  # type: ignore[arg-type]
 
@@ -161,8 +174,8 @@ class Host:
             return
         download, host, session = found
         world = self.world
-        if host.frozen_until > world.now:
-            world.later(host.frozen_until - world.now, self.deliver_piece, effect)
+        if host.frozen:
+            host.inbox.append(partial(self.deliver_piece, effect))
             return
         header = Piece(session, effect.offer, effect.piece)
         effects = download.piece(session, header, world.size(effect.piece), world.now)
@@ -178,7 +191,7 @@ class Host:
 
 class World:
     """Virtual time, and hosts named ``seed0``.. and ``peer0``..; ``delay`` is one way, in seconds, and a piece takes
-    ``piece_seconds`` on an uplink."""
+    ``piece_seconds`` on an uplink and ``down_seconds`` on a downlink that it has for itself."""
 
     def __init__(
         self,
@@ -189,17 +202,20 @@ class World:
         delay: float = 0.005,
         slots: int = 4,
         piece_seconds: float = 1.0,
+        down_seconds: float = 0.0,
     ) -> None:
         self.now = 0.0
         self.delay = delay
         self.slots = slots
         self.pieces = pieces
         self.length = pieces * PIECE_BYTES - PIECE_BYTES // 3 if pieces else 0
-        self.piece_seconds = piece_seconds
+        self.piece_seconds, self.down_seconds = piece_seconds, down_seconds
+        self.links = SharedLinks(self)
         self.rng = Random(seed)
         self.heard: list[tuple[str, object]] = []
         self.messages: Counter[str] = Counter()
         self.order = count()
+        self.checked = 0
         self.heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self.hosts: dict[str, Host] = {}
         for number in range(seeders):
@@ -234,14 +250,15 @@ class World:
         host.perform_download(host.download.start(self.now))
         host.perform_download(host.download.found(others, self.now))
 
-    def join(self, name: str) -> Host:
+    def join(self, name: str, whole: bool = False) -> Host:
         """A newcomer: it learns of everybody, and everybody of it."""
-        self.hosts[name] = newcomer = Host(self, name, False, self.slots)
+        self.hosts[name] = newcomer = Host(self, name, whole, self.slots)
         for host in self.receivers():
             if host.alive and host is not newcomer and not host.done:
                 assert host.download is not None
                 host.perform_download(host.download.found([newcomer.entry()], self.now))
-        self.start_host(newcomer)
+        if not whole:
+            self.start_host(newcomer)
         return newcomer
 
     def kill(self, name: str) -> None:
@@ -253,6 +270,12 @@ class World:
                 if other is dead and host.alive:
                     self.later(self.delay, host.lost, session)
 
+    def freeze(self, name: str, seconds: float) -> None:
+        """The host does nothing for so long; what arrives waits."""
+        host = self.hosts[name]
+        host.frozen_until = max(host.frozen_until, self.now + seconds)
+        self.later(seconds, host.thaw)
+
     def break_connection(self, name: str, other: str) -> None:
         """What is under way between a receiver and its source is lost; the receiver hears of it."""
         host = self.hosts[name]
@@ -260,6 +283,14 @@ class World:
             if source.name == other:
                 del host.links[session]
                 self.later(self.delay, host.lost, session)
+
+    def restart_piece_server(self, name: str) -> None:
+        """The piece server of the host is restarted: its connections are gone and it knows nobody any more."""
+        host = self.hosts[name]
+        for receiver in self.receivers():
+            self.break_connection(receiver.name, name)
+        host.uploads.withdraw(DIGEST)
+        host.uploads.serve(DIGEST, host.true_bits().copy(), self.length, PIECE_BYTES)
 
     def leave(self, name: str) -> None:
         """The roster tells that the host left: nobody goes back to it. It answers nobody either."""
@@ -294,7 +325,7 @@ class World:
         return [host for host in self.hosts.values() if host.download is not None]
 
     def living(self) -> list[Host]:
-        return [host for host in self.hosts.values() if host.alive and host.frozen_until <= self.now]
+        return [host for host in self.hosts.values() if host.alive and not host.frozen]
 
     def next_deadline(self) -> float:
         deadlines = [float("inf")]
@@ -329,8 +360,11 @@ class World:
         return [(name, effect.peer) for name, effect in self.heard if isinstance(effect, Banned)]
 
     def check_invariants(self) -> None:
-        for host in self.hosts.values():
-            if host.alive:
-                host.uploads.check_invariants()
-                if host.download is not None:
-                    host.download.check_invariants()
+        """Check the books of one host, the next one each time."""
+        names = list(self.hosts)
+        self.checked += 1
+        host = self.hosts[names[self.checked % len(names)]]
+        if host.alive:
+            host.uploads.check_invariants()
+            if host.download is not None:
+                host.download.check_invariants()
