@@ -143,7 +143,7 @@ def _check_endpoint(key: str, endpoint: str) -> None:
 
 def _rate(key: str, value: str | float) -> float:
     try:
-        rate = parse_rate(value) if isinstance(value, str) else float(value)
+        rate = parse_rate(value)
     except UsageError as error:
         raise ValueError(f"{key}: {error}") from None
     if not 0 <= rate < float("inf"):
@@ -153,6 +153,6 @@ def _rate(key: str, value: str | float) -> float:
 
 def _seconds(key: str, value: str | float) -> float:
     try:
-        return parse_seconds(value) if isinstance(value, str) else float(value)
+        return parse_seconds(value)
     except UsageError as error:
         raise ValueError(f"{key}: {error}") from None

@@ -105,8 +105,9 @@ def look(share: list[Path], items: list[LibraryItem], clock: Callable[[], float]
             unknown[str(path)] = ""
         except DiskError as error:
             unknown[str(path)] = str(error)
+    missing = tuple(str(path) for path in share if not path.is_file() and not path.is_dir())
     changed = [(item, problem) for item in items if (problem := item_problem(item))]
-    return Scanned(Listing(entries, unknown), changed, began)
+    return Scanned(Listing(entries, unknown, missing), changed, began)
 
 
 def _unchanged(known: LibraryItem, found: Scan) -> bool:

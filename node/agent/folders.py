@@ -55,10 +55,12 @@ Change = Found | Gone | Unreadable
 
 class Listing(Struct, frozen=True):
     """One look at all shared folders: ``entries`` has a fingerprint by absolute path. What is ``unknown``, path and
-    reason, could not be seen (no reason: it was changing): whatever is there or below stays as it was."""
+    reason, could not be seen (no reason: it was changing): whatever is there or below stays as it was. What is ``missing`` should be there to be
+    shared, and is not."""
 
     entries: Mapping[str, bytes]
     unknown: Mapping[str, str] = {}
+    missing: tuple[str, ...] = ()
 
 
 class _Failure(Struct, frozen=True):
@@ -109,6 +111,7 @@ class FolderWatch:
         """Take in the listing made from ``began`` until ``now``; say what is to be done."""
         self._next_scan = max(began + self._period, now + SCAN_SHARE * (now - began))
         unreadable = {path: reason for path, reason in listing.unknown.items() if reason}
+        unreadable |= dict.fromkeys(listing.missing, "there is no such file or directory")
         changes: list[Change] = [
             Unreadable(path, reason) for path, reason in unreadable.items() if self._unreadable.get(path) != reason
         ]

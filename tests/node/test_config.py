@@ -47,6 +47,8 @@ def test_units_are_understood(tmp_path: Path) -> None:
         ("upload_rate: fast", "upload_rate"),
         ("download_rate: -1", "download_rate"),
         ("scan_seconds: 0", "scan_seconds"),
+        ("scan_seconds: .nan", "scan_seconds"),
+        ("upload_rate: .inf", "upload_rate"),
         ("workers: 0", "workers"),
         ("hash: md5", "hash"),
         ("trakcer: tcp://h:1", "tracker"),

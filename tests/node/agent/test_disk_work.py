@@ -83,5 +83,6 @@ def test_a_look_sees_entries_of_folders_and_files(tree: Path, tmp_path: Path) ->
     single.write_bytes(b"changed")
     seen = look([tree, single, tmp_path / "missing"], [item], lambda: 5.0)
     assert sorted(seen.listing.entries) == [str(single), str(tree / "b"), str(tree / "sub")]
+    assert seen.listing.missing == (str(tmp_path / "missing"),)
     assert [changed for changed, _ in seen.changed] == [item]
     assert seen.began == 5.0

@@ -94,6 +94,18 @@ def test_what_cannot_be_shared_is_tried_again_when_it_changed_and_otherwise_ever
     assert tries("2", 81, 82) == [82]
 
 
+def test_a_share_that_is_not_there_is_said_once_and_nothing_below_it_is_kept() -> None:
+    watch = FolderWatch(1)
+    scan(watch, "a1")
+    scan(watch, "a1")
+    gone = Listing({}, missing=("/f",))
+    missing = Unreadable("/f", "there is no such file or directory")
+    assert watch.compare(gone, 0.0, 0.0) == [missing, Gone("/f/a")]
+    assert watch.compare(gone, 0.0, 0.0) == []
+    scan(watch, "")
+    assert watch.compare(gone, 0.0, 0.0) == [missing]
+
+
 def test_what_could_not_be_seen_stays_as_it_was() -> None:
     watch = FolderWatch(1)
     scan(watch, "a1 b1")
