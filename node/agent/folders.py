@@ -54,9 +54,11 @@ Change = Found | Gone | Unreadable
 
 
 class Listing(Struct, frozen=True):
-    """One look at all shared folders: ``entries`` has a fingerprint by absolute path. What is ``unknown``, path and
-    reason, could not be seen (no reason: it was changing): whatever is there or below stays as it was. What is ``missing`` should be there to be
-    shared, and is not."""
+    """One look at all shared folders: ``entries`` has a fingerprint by absolute path.
+
+    What is ``unknown``, path and reason, could not be seen (no reason: it was changing): whatever is there or below
+    stays as it was. What is ``missing`` should be there to be shared, and is not.
+    """
 
     entries: Mapping[str, bytes]
     unknown: Mapping[str, str] = {}
