@@ -63,3 +63,55 @@ def test_a_turn_that_is_not_taken_passes_on() -> None:
     assert other.admits(50, 1.0 + TURN_SECONDS)
     other.claim(50, 1.0 + TURN_SECONDS)
     assert third.admits(50, 1.0 + TURN_SECONDS)
+
+
+def test_debt_is_paid_before_more_is_allowed() -> None:
+    bucket = TokenBucket(100.0, 0.0)
+    bucket.spend(425, 0.0)
+    assert bucket.ready_at(0.0) == 4.0
+    assert bucket.ready_at(1.0) == 4.0
+    assert bucket.ready_at(4.0) == 4.0
+    assert bucket.ready_at(9.0) == 9.0
+
+
+def test_an_idle_bucket_saves_up_little() -> None:
+    bucket = TokenBucket(100.0, 0.0)
+    bucket.spend(int(100 * BURST_SECONDS), 1_000.0)
+    assert bucket.ready_at(1_000.0) == 1_000.0
+    bucket.spend(100, 1_000.0)
+    assert bucket.ready_at(1_000.0) == 1_001.0
+
+
+@given(
+    rate=st.floats(1.0, 1e10),
+    started=st.floats(0.0, 1e7),
+    sizes=st.lists(st.integers(1, 2**24), min_size=1, max_size=50),
+)
+def test_ready_means_ready_whatever_the_numbers(rate: float, started: float, sizes: list[int]) -> None:
+    bucket = TokenBucket(rate, started)
+    now = started
+    for size in sizes:
+        for _ in range(3):  # rounding may leave a hair's breadth of debt, but never for long
+            ready = bucket.ready_at(now)
+            if ready <= now:
+                break
+            now = ready
+        assert bucket.ready_at(now) <= now
+        bucket.spend(size, now)
+    assert sum(sizes[:-1]) <= rate * (now - started + BURST_SECONDS) * (1 + 1e-6) + 1e-6 * rate + 1
+
+
+def test_a_budget_bounds_what_is_under_way() -> None:
+    budget = Budget(250, 0, 0.0)
+    assert budget.admits(1_000, 0.0), "one piece always"
+    budget.claim(100, 0.0)
+    assert budget.admits(150, 0.0)
+    assert not budget.admits(151, 0.0)
+    budget.claim(150, 0.0)
+    assert not budget.admits(1, 0.0)
+    budget.release(100)
+    assert budget.admits(100, 0.0)
+    budget.release(150)
+    assert budget.under_way == 0
+    with pytest.raises(AssertionError):
+        budget.release(1)

@@ -1,0 +1,223 @@
+"""Getting a manifest from peers that may not have it, not answer, or lie."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from node.downloader.manifest_fetch import CHECK_SECONDS, Effect, GotManifest, ManifestFetch, NoManifest
+from node.downloader.source import RETRY_SECONDS_FIRST, Banned, Connect, Disconnect, Send
+from protocol.limits import MANIFEST_PAGE_BYTES, TEST_TIMEOUT_SECONDS
+from protocol.manifest import manifest_digest
+from protocol.messages import Error, GetManifest, ManifestPage
+from tests.node.downloader.scene import DIGEST, entry
+
+PAGE = MANIFEST_PAGE_BYTES
+DATA = bytes(range(256)) * (5 * PAGE // 512)
+"""Two pages and a half."""
+MANIFEST = manifest_digest(DATA, "blake3")
+
+
+class Scene:
+    def __init__(self, manifest: str = MANIFEST) -> None:
+        self.now = 10.0
+        self.fetch = ManifestFetch(DIGEST, manifest, count(1))
+
+    def found(self, *names: str) -> list[Effect]:
+        return self.fetch.found([entry(name) for name in names], self.now)
+
+    def connected(self, session: int) -> list[Effect]:
+        return self.fetch.connected(session, self.now)
+
+    def page(self, session: int, number: int, data: bytes = DATA, total: int | None = None) -> list[Effect]:
+        part = data[number * PAGE : (number + 1) * PAGE]
+        page = ManifestPage(session, number, len(data) if total is None else total, part)
+        return self.fetch.handle(session, page, self.now)
+
+    def whole(self, session: int, data: bytes = DATA) -> list[Effect]:
+        self.connected(session)
+        effects: list[Effect] = []
+        for number in range((len(data) + PAGE - 1) // PAGE):
+            effects = self.page(session, number, data)
+        return effects
+
+    def wait(self, seconds: float) -> list[Effect]:
+        until = self.now + seconds
+        effects: list[Effect] = []
+        while (due := self.fetch.next_deadline(self.now)) is not None and due <= until:
+            self.now = max(self.now, due)
+            effects += self.fetch.tick(self.now)
+        self.now = until
+        return effects
+
+
+def ask(session: int, page: int) -> Send:
+    return Send(session, GetManifest(session, DIGEST, MANIFEST, page))
+
+
+def test_page_by_page() -> None:
+    scene = Scene()
+    assert scene.found("a", "b") == [Connect(1, "tcp://a:1")]
+    assert scene.connected(1) == [ask(1, 0)]
+    assert scene.page(1, 0) == [ask(1, 1)]
+    assert scene.page(1, 0) == [], "said twice"
+    assert scene.page(1, 2) == [], "not asked for yet"
+    assert scene.page(1, 1) == [ask(1, 2)]
+    assert scene.page(1, 2) == [Disconnect(1), GotManifest(DATA)]
+    assert scene.fetch.next_deadline(scene.now) is None
+    assert scene.found("c") == []
+    assert scene.wait(10.0) == []
+
+
+@pytest.mark.parametrize("size", [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE])
+def test_any_size(size: int) -> None:
+    data = DATA[:size]
+    scene = Scene(manifest_digest(data, "blake3"))
+    scene.found("a")
+    assert scene.whole(1, data)[-1] == GotManifest(data)
+
+
+def test_who_has_another_manifest_is_passed_over() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    assert scene.page(1, 0, b"", total=0) == [Disconnect(1), Connect(2, "tcp://b:1")]
+    assert scene.whole(2)[-1] == GotManifest(DATA)
+
+
+def test_who_hands_out_something_else_is_banned() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    effects = scene.whole(1, DATA[:-1] + b"!")
+    reason = "hands out a manifest that is not the one asked for"
+    assert effects == [Banned("a", "name-a", reason), Disconnect(1), Connect(2, "tcp://b:1")]
+    assert scene.whole(2)[-1] == GotManifest(DATA)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (ManifestPage(1, 0, 3 * PAGE, DATA[: PAGE - 1]), None),
+        (ManifestPage(1, 0, 10, b""), None),
+        (ManifestPage(1, 0, 10, DATA[:11]), None),
+        (ManifestPage(1, 0, 3 * PAGE, DATA[:PAGE]), ManifestPage(1, 1, 4 * PAGE, DATA[:PAGE])),
+        (ManifestPage(1, 0, PAGE + 5, DATA[:PAGE]), ManifestPage(1, 1, PAGE + 5, DATA[:6])),
+    ],
+)
+def test_pages_that_do_not_fit_ban(first: ManifestPage, second: ManifestPage | None) -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    effects = scene.fetch.handle(1, first, scene.now)
+    if second is not None:
+        assert effects == [ask(1, 1)]
+        effects = scene.fetch.handle(1, second, scene.now)
+    assert [type(effect) for effect in effects] == [Banned, Disconnect, Connect]
+
+
+def test_when_all_refuse_there_is_no_manifest() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    scene.page(1, 0, b"", total=0)
+    scene.connected(2)
+    effects = scene.page(2, 0, b"", total=0)
+    assert effects[0] == Disconnect(2)
+    (nothing,) = effects[1:]
+    assert isinstance(nothing, NoManifest)
+    assert "name-a" in nothing.detail
+    assert "name-b" in nothing.detail
+    assert scene.fetch.next_deadline(scene.now) is None
+
+
+def test_who_refused_is_not_asked_again() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    scene.page(1, 0, b"", total=0)
+    assert scene.found("a") == []
+    scene.fetch.disconnected(2, scene.now)
+    effects = scene.wait(RETRY_SECONDS_FIRST + 2 * CHECK_SECONDS)
+    assert [effect for effect in effects if isinstance(effect, Connect)] == [Connect(3, "tcp://b:1")]
+
+
+def test_who_does_not_answer_makes_way_and_is_tried_again_later() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    effects = scene.wait(TEST_TIMEOUT_SECONDS + CHECK_SECONDS)
+    assert effects == [Disconnect(1), Connect(2, "tcp://b:1")]
+    scene.connected(2)
+    effects = scene.wait(TEST_TIMEOUT_SECONDS + CHECK_SECONDS)
+    assert Disconnect(2) in effects
+    assert [type(effect) for effect in scene.wait(2.0)].count(Connect) <= 1
+
+
+def test_each_page_has_its_own_time() -> None:
+    scene = Scene()
+    scene.found("a")
+    scene.connected(1)
+    for number in range(2):
+        assert scene.wait(TEST_TIMEOUT_SECONDS - 2 * CHECK_SECONDS) == []
+        assert scene.page(1, number) == [ask(1, number + 1)]
+
+
+def test_a_connection_lost_midway_starts_from_the_first_page() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    scene.page(1, 0)
+    assert scene.fetch.disconnected(1, scene.now) == [Disconnect(1), Connect(2, "tcp://b:1")]
+    assert scene.connected(2) == [ask(2, 0)]
+    assert scene.whole(2)[-1] == GotManifest(DATA)
+
+
+def test_the_only_source_lost_midway_is_asked_for_the_first_page_again() -> None:
+    scene = Scene()
+    scene.found("a")
+    scene.connected(1)
+    scene.page(1, 0)
+    assert scene.fetch.disconnected(1, scene.now) == [Disconnect(1)]
+    assert scene.wait(2.0) == [Connect(2, "tcp://a:1")]
+    assert scene.whole(2)[-1] == GotManifest(DATA)
+
+
+def test_a_peer_that_left_makes_way() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    assert scene.fetch.peer_lost("a", scene.now) == [Disconnect(1), Connect(2, "tcp://b:1")]
+    assert scene.fetch.peer_lost("a", scene.now) == []
+    assert scene.fetch.peer_lost("b", scene.now) == [Disconnect(2)]
+    assert scene.wait(20.0) == []
+    assert scene.found("b") == [Connect(3, "tcp://b:1")]
+
+
+def test_who_says_something_else_cannot_help_now() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    assert scene.fetch.handle(1, Error(0, "bad", "no"), scene.now) == [Disconnect(1), Connect(2, "tcp://b:1")]
+
+
+def test_who_sends_nonsense_is_banned() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    effects = scene.fetch.misbehaved(1, "sends nonsense", scene.now)
+    assert effects == [Banned("a", "name-a", "sends nonsense"), Disconnect(1), Connect(2, "tcp://b:1")]
+    assert scene.found("a") == []
+
+
+def test_words_of_nobody_are_nothing() -> None:
+    scene = Scene()
+    assert scene.fetch.connected(9, scene.now) == []
+    assert scene.fetch.disconnected(9, scene.now) == []
+    assert scene.fetch.misbehaved(9, "x", scene.now) == []
+    assert scene.page(9, 0) == []
+
+
+def test_closed_it_asks_nobody() -> None:
+    scene = Scene()
+    scene.found("a")
+    assert scene.fetch.close(scene.now) == [Disconnect(1)]
+    assert scene.found("b") == []
+    assert scene.fetch.next_deadline(scene.now) is None

@@ -1,0 +1,116 @@
+"""The pool of sources: who is connected to, in what order, and who is not gone back to."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from node.downloader.source import (
+    SILENT_SECONDS,
+    SILENT_SENDING_SECONDS,
+    Claim,
+    Farewell,
+    Source,
+    SourcePool,
+    SourceState,
+)
+from protocol.limits import TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
+from tests.node.downloader.scene import entry
+
+
+def pool(limit: int = 64) -> SourcePool:
+    return SourcePool(4, count(1), limit)
+
+
+def connected(made: SourcePool, *names: str, now: float = 0.0) -> list[Source]:
+    made.learn([entry(name) for name in names])
+    return made.connect(now)
+
+
+def names(sources: list[Source]) -> list[str]:
+    return [source.entry.peer for source in sources]
+
+
+def test_each_peer_has_one_session() -> None:
+    made = pool()
+    assert names(connected(made, "a", "b", "a")) == ["a", "b"]
+    assert connected(made, "a") == []
+    source = made.of_peer("b")
+    assert source is not None
+    assert made.get(source.session) is source
+    assert made.of_peer("c") is None
+    assert len(made) == 2
+
+
+def test_whoever_failed_least_is_tried_first() -> None:
+    made = pool(limit=2)
+    first = connected(made, "a", "b")
+    made.drop(first[0], 0.0, Farewell.RETRY)
+    assert names(connected(made, "c", now=10.0)) == ["c"]
+    made.drop(first[1], 10.0, Farewell.FRIENDLY)
+    assert made.leaves_out(10.0) is False, "there is room"
+    assert names(made.connect(10.0)) == ["b"]
+    assert made.leaves_out(10.0)
+
+
+def test_nobody_is_left_out_whose_time_has_not_come() -> None:
+    made = pool(limit=1)
+    (source,) = connected(made, "a")
+    made.drop(source, 0.0, Farewell.RETRY)
+    connected(made, "b")
+    assert not made.leaves_out(0.4)
+    assert made.leaves_out(0.6)
+
+
+def test_a_banned_peer_is_known_to_nobody() -> None:
+    made = pool()
+    (source,) = connected(made, "a")
+    made.ban("a", "lies")
+    made.drop(source, 0.0, Farewell.RETRY)
+    made.learn([entry("a", port=2)])
+    assert made.connect(100.0) == []
+    assert made.known() == []
+    assert made.banned == {"a": "lies"}
+
+
+def test_a_forgotten_peer_may_be_named_again() -> None:
+    made = pool()
+    (source,) = connected(made, "a")
+    made.drop(source, 0.0, Farewell.FOREVER)
+    assert made.connect(100.0) == []
+    assert names(connected(made, "a", now=100.0)) == ["a"]
+
+
+def test_who_does_not_answer_in_time() -> None:
+    made = pool()
+    a, b, c = connected(made, "a", "b", "c")
+    a.state = SourceState.READY
+    b.state = SourceState.TESTING
+    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1) == []
+    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS)) == ["b", "c"]
+    assert names(made.unresponsive(SILENT_SECONDS)) == ["a", "b", "c"]
+    assert c.state is SourceState.CONNECTING
+
+
+def test_who_owes_a_piece_may_be_silent_for_longer() -> None:
+    made = pool()
+    (source,) = connected(made, "a")
+    assert source.silence_allowed() == SILENT_SECONDS
+    source.claims[1] = Claim(0, 100, 0.0)
+    assert source.silence_allowed() == SILENT_SENDING_SECONDS
+    source.measured(20.0)
+    assert source.silence_allowed() == 80.0
+    source.measured(10.0)
+    assert source.piece_seconds == 18.0
+    source.late[1] = source.claims.pop(1)
+    assert source.silence_allowed() == 72.0
+    source.late.clear()
+    assert source.silence_allowed() == SILENT_SECONDS
+
+
+def test_who_is_to_be_tested() -> None:
+    made = pool()
+    a, b, _ = connected(made, "a", "b", "c")
+    a.state, b.state = SourceState.READY, SourceState.LATER
+    a.said_at = 1.0
+    assert names(made.to_test(TEST_IDLE_SECONDS)) == ["b"]
+    assert names(made.to_test(TEST_IDLE_SECONDS + 1.0)) == ["a", "b"]
