@@ -304,11 +304,13 @@ class Download:
             bits = self._bits_of(message)
         except ProtocolError as error:
             return self._ban(source, str(error), now)
-        if source.state is not SourceState.READY or not source.claims or bits != source.bits:
+        changed = bits != source.bits
+        if changed or source.state is not SourceState.READY or not source.claims:
             source.dirty = True
         source.state = SourceState.READY
         self._pool.answered(source)
-        self._now_has(source, bits)
+        if changed or source.complete != bits.full:
+            self._now_has(source, bits)
         return []
 
     def _now_has(self, source: Source, bits: Bitfield) -> None:
