@@ -1,0 +1,253 @@
+"""One download against scripted sources: offers it has no room for, and pieces that take too long."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.downloader.claims import (
+    CLAIMS_COUNT_MAX,
+    CLAIMS_SHARED_COUNT,
+    ENDGAME_SECONDS_MIN,
+    OVERDUE_SECONDS_FIRST,
+    OVERDUE_SECONDS_MIN,
+    SLOW_SECONDS,
+    STUCK_SECONDS,
+)
+from node.downloader.download import CHECK_SECONDS, Gained, Write
+from node.downloader.source import (
+    Banned,
+    Disconnect,
+    Send,
+)
+from protocol.messages import Received
+from tests.node.downloader.scene import PIECE_BYTES, Scene, wants
+
+# --- offers refused ---------------------------------------------------------------------------------------
+
+
+def test_a_claimed_piece_is_refused_elsewhere_and_so_is_one_that_is_had() -> None:
+    scene = Scene("  ")
+    scene.ready("a", "b")
+    offer = scene.accepts("a", 0)
+    assert scene.refuses("b", 0) == "claimed"
+    scene.piece("a", offer, 0)
+    assert scene.refuses("b", 0) == "claimed"
+    scene.written(0)
+    assert scene.refuses("b", 0) == "claimed"
+
+
+def test_a_source_that_was_refused_as_full_hears_when_there_is_room() -> None:
+    scene = Scene(" " * 8, budget_bytes=2 * PIECE_BYTES)
+    scene.ready("a", "b")
+    first = scene.accepts("a", 0)
+    scene.accepts("a", 1)
+    assert scene.refuses("b", 2) == "full"
+    assert scene.piece("a", first, 0) == [Send(1, Received(1, first)), Write(1, 0)]
+    effects = scene.written(0)
+    assert effects[0] == Gained(0)
+    assert sorted(wants(effects)[2]) == [2, 3, 4, 5, 6, 7]
+    assert scene.budget.under_way == PIECE_BYTES
+
+
+def test_one_piece_is_always_admitted_however_small_the_budget() -> None:
+    scene = Scene("   ", budget_bytes=1)
+    scene.ready("a")
+    offer = scene.accepts("a", 0)
+    assert scene.refuses("a", 1) == "full"
+    scene.piece("a", offer, 0)
+    assert wants(scene.written(0)) != {}
+    scene.accepts("a", 1)
+
+
+def test_the_budget_is_shared_by_all_downloads() -> None:
+    scene = Scene("   ", budget_bytes=3 * PIECE_BYTES)
+    scene.ready("a")
+    scene.budget.claim(250, scene.now)
+    assert scene.refuses("a", 0) == "full"
+    scene.budget.release(250)
+    assert wants(scene.tick()) != {}
+    scene.accepts("a", 0)
+
+
+def test_a_single_source_may_owe_what_it_sends_at_once_and_as_many_again() -> None:
+    scene = Scene(" " * 20)
+    scene.ready("a")
+    for piece in range(CLAIMS_SHARED_COUNT):
+        scene.accepts("a", piece)
+    assert scene.refuses("a", 10) == "full"
+
+
+def test_sources_share_what_may_be_owed() -> None:
+    """Or the one that offers first would take everything, and keep others waiting that are as fast or faster."""
+    scene = Scene(" " * 20)
+    scene.ready("a", "b")
+    for piece in range(CLAIMS_SHARED_COUNT // 2):
+        scene.accepts("a", piece)
+    assert scene.refuses("a", 10) == "full"
+    scene.accepts("b", 10)
+
+
+def test_each_source_may_owe_one_piece_as_long_as_there_is_room_at_all() -> None:
+    scene = Scene(" " * 40)
+    names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX + 1)]
+    scene.ready(*names)
+    for piece, name in enumerate(names[:-1]):
+        scene.accepts(name, piece)
+    assert scene.refuses("p0", 30) == "full"
+    assert scene.refuses(names[-1], 30) == "full"
+
+
+def test_who_owes_nothing_is_told_first_when_there_is_room() -> None:
+    scene = Scene(" " * 40)
+    names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX)]
+    scene.ready(*names, "idle")
+    offers = [scene.accepts(name, piece) for piece, name in enumerate(names)]
+    scene.wait(0.1)
+    for name in [*names[1:], "idle"]:
+        scene.refuses(name, 30)
+    assert list(wants(scene.piece("p0", offers[0], 0))) == [scene.sessions["idle"]]
+    assert wants(scene.piece("p1", offers[1], 1)).keys() == {scene.sessions["p1"]}
+
+
+def test_the_download_rate_is_kept_and_the_next_piece_asked_for_when_it_may_come() -> None:
+    rate = 100.0
+    scene = Scene(" " * 50, rate=rate)
+    scene.ready("a")
+    started, got = scene.now, 0
+    while got < 20:
+        if scene.budget.admits(PIECE_BYTES, scene.now):
+            scene.gets("a", got)
+            got += 1
+            assert scene.refuses("a", got) == "full"
+        due = scene.download.next_deadline(scene.now)
+        assert due is not None
+        assert due >= scene.now
+        effects = scene.tick(due - scene.now)
+        assert bool(wants(effects)) == scene.budget.admits(PIECE_BYTES, scene.now)
+    assert (got - 1) * PIECE_BYTES / (scene.now - started) == pytest.approx(rate, rel=0.1)
+
+
+# --- claims that take too long ----------------------------------------------------------------------------
+
+
+def two_sources(pieces: int = 30, seconds: float = 0.5) -> Scene:
+    """a and b are complete; b takes ``seconds`` a piece."""
+    scene = Scene(" " * pieces)
+    scene.ready("a", "b")
+    scene.gets("b", pieces - 1, seconds)
+    return scene
+
+
+def test_an_overdue_piece_is_given_to_others() -> None:
+    scene = two_sources()
+    scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_MIN - 0.1)
+    assert scene.refuses("b", 0) == "claimed"
+    assert 0 in wants(scene.wait(0.1 + CHECK_SECONDS))[2]
+    scene.accepts("b", 0)
+
+
+def test_the_late_copy_is_used_while_nobody_else_sends_the_piece() -> None:
+    scene = two_sources()
+    offer = scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
+    assert scene.piece("a", offer, 0) == [Send(1, Received(1, offer)), Write(1, 0)]
+    assert scene.refuses("b", 0) == "claimed"
+    assert scene.download.duplicate_bytes == 0
+
+
+def test_whichever_copy_comes_first_is_used_and_the_other_is_a_duplicate() -> None:
+    scene = two_sources()
+    late = scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
+    second = scene.accepts("b", 0)
+    assert Write(1, 0) in scene.piece("a", late, 0)
+    assert scene.piece("b", second, 0) == [Send(2, Received(2, second))]
+    assert scene.download.duplicate_bytes == PIECE_BYTES
+    assert scene.download.banned == {}
+
+
+def test_a_late_copy_of_a_piece_that_is_done_is_a_duplicate() -> None:
+    scene = two_sources()
+    late = scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
+    scene.gets("b", 0)
+    assert scene.piece("a", late, 0) == [Send(1, Received(1, late))]
+    assert scene.download.duplicate_bytes == PIECE_BYTES
+
+
+def test_a_late_copy_of_wrong_size_bans() -> None:
+    scene = two_sources()
+    late = scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
+    assert isinstance(scene.piece("a", late, 0, size=1)[1], Banned)
+
+
+def test_a_source_that_lost_a_piece_is_left_alone_while_others_can_serve() -> None:
+    scene = two_sources()
+    scene.accepts("a", 0)
+    effects = scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
+    assert scene.refuses("a", 1) == "full", "what it was asked before does not count any more"
+    assert wants(effects)[1] == []
+    assert not wants(scene.wait(SLOW_SECONDS - 1, answering="ab")).get(1)
+    assert len(wants(scene.wait(1 + CHECK_SECONDS, answering="ab"))[1]) == 29
+
+
+def test_a_source_left_alone_is_asked_for_what_nobody_else_has() -> None:
+    scene = Scene(" " * 4, sequential=True)
+    scene.ready("a")
+    scene.ready("b", having="** *")
+    scene.gets("b", 3, 0.5)
+    scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
+    assert scene.refuses("a", 1) == "full"
+    assert scene.accepts("a", 2)
+
+
+def test_a_late_arrival_tells_how_slow_the_source_is() -> None:
+    scene = two_sources()
+    offer = scene.accepts("a", 0)
+    scene.wait(8.0)
+    scene.piece("a", offer, 0)
+    assert scene.download.sources[0].piece_seconds == pytest.approx(8.0)
+
+
+def test_without_experience_a_first_piece_may_take_its_time() -> None:
+    scene = Scene("  ")
+    scene.ready("a", "b")
+    scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_FIRST - CHECK_SECONDS, answering="ab")
+    assert scene.refuses("b", 0) == "claimed"
+    scene.wait(2 * CHECK_SECONDS, answering="ab")
+    scene.accepts("b", 0)
+
+
+def test_a_piece_that_nobody_else_has_is_waited_for() -> None:
+    scene = Scene("   ")
+    scene.ready("a")
+    scene.ready("b", having="  *")
+    scene.gets("b", 2, 0.1)
+    scene.accepts("a", 0)
+    scene.wait(STUCK_SECONDS / 2, answering="ab")
+    assert scene.refuses("b", 0) == "claimed"
+
+
+def test_the_endgame_is_less_patient() -> None:
+    scene = Scene("   ")
+    scene.ready("a", "b")
+    scene.gets("b", 0, 0.05)
+    scene.accepts("a", 1)
+    last = scene.accepts("b", 2)
+    scene.wait(0.05)
+    scene.piece("b", last, 2)
+    scene.written(2)
+    scene.wait(ENDGAME_SECONDS_MIN + CHECK_SECONDS)
+    scene.accepts("b", 1)
+
+
+def test_a_source_that_owes_a_piece_for_too_long_is_started_over_with_even_when_it_is_the_only_one() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    scene.accepts("a", 0)
+    assert Disconnect(1) not in scene.wait(STUCK_SECONDS - 1, answering="a")
+    assert Disconnect(1) in scene.wait(2.0, answering="a")

@@ -1,0 +1,204 @@
+"""One download against scripted sources: who come, go, fall silent, are too few or too many."""
+
+from __future__ import annotations
+
+from node.downloader.claims import (
+    OVERDUE_SECONDS_MIN,
+)
+from node.downloader.download import CHECK_SECONDS, NEED_SOURCES_SECONDS, Completed, Gained, NeedSources, Write
+from node.downloader.source import (
+    RETRY_SECONDS_FIRST,
+    RETRY_SECONDS_MAX,
+    SILENT_SECONDS,
+    SILENT_SENDING_SECONDS,
+    Connect,
+    Disconnect,
+    Send,
+)
+from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
+from protocol.messages import Bye, Want
+from protocol.messages import Test as AskTest  # a class named Test* would be collected
+from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, entry, sent, wants
+
+# --- sources that go --------------------------------------------------------------------------------------
+
+
+def test_a_piece_of_a_lost_source_is_asked_of_others_at_once() -> None:
+    scene = Scene("  ", sequential=True)
+    scene.ready("a", "b")
+    scene.accepts("a", 0)
+    scene.wait(0.1)
+    assert scene.lost("a") == [Disconnect(1), Send(2, Want(2, 2, [0, 1]))]
+    assert scene.budget.under_way == 0
+    scene.accepts("b", 0)
+
+
+def test_a_peer_that_left_is_dropped_and_not_tried_again() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    scene.accepts("a", 0)
+    assert scene.peer_lost("a")[0] == Disconnect(1)
+    assert scene.peer_lost("a") == []
+    assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
+    assert scene.found("a") == [Connect(2, "tcp://a:1")]
+
+
+def test_a_lost_source_is_tried_again_each_time_a_little_later() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    pauses = []
+    for _ in range(6):
+        scene.lost("a")
+        lost_at = scene.now
+        while not any(isinstance(effect, Connect) for effect in scene.wait(CHECK_SECONDS)):
+            assert scene.now - lost_at < 2 * RETRY_SECONDS_MAX
+        pauses.append(scene.now - lost_at)
+    for pause, expected in zip(pauses, (0.5, 1, 2, 4, 5, 5), strict=True):
+        assert expected <= pause <= expected + 2 * CHECK_SECONDS
+    assert RETRY_SECONDS_FIRST == 0.5
+
+
+def test_an_answer_forgives_earlier_failures() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    for _ in range(4):
+        scene.lost("a")
+        scene.wait(RETRY_SECONDS_MAX + 1)
+    scene.connected("a")
+    scene.status("a")
+    scene.lost("a")
+    assert [effect for effect in scene.wait(1.0) if isinstance(effect, Connect)]
+
+
+def test_a_known_peer_at_a_new_address_is_tried_at_once() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    scene.lost("a")
+    assert scene.download.found([entry("a", port=2)], scene.now) == [Connect(2, "tcp://a:2")]
+
+
+def test_sources_that_do_not_answer_a_test_are_dropped_and_tried_again() -> None:
+    scene = Scene("  ")
+    scene.found("a", "b")
+    scene.connected("a")
+    effects = scene.wait(TEST_TIMEOUT_SECONDS + CHECK_SECONDS)
+    assert Disconnect(1) in effects
+    assert Disconnect(2) in effects
+    assert [e for e in scene.wait(1.0) if isinstance(e, Connect)]
+
+
+def test_idle_sources_are_tested_and_those_that_fall_silent_dropped() -> None:
+    scene = Scene("  ")
+    scene.ready("a", having="  ")
+    effects = scene.wait(TEST_IDLE_SECONDS + CHECK_SECONDS)
+    assert sent(effects) == [AskTest(1, DIGEST)]
+    assert scene.status("a", "  ") == []
+    effects = scene.wait(SILENT_SECONDS + CHECK_SECONDS)
+    assert Disconnect(1) in effects
+
+
+def test_a_source_with_a_large_piece_on_a_slow_link_may_be_silent_for_longer() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    scene.accepts("a", 0)
+    assert Disconnect(1) not in scene.wait(SILENT_SENDING_SECONDS - 1)
+    assert Disconnect(1) in scene.wait(2.0)
+
+
+def test_a_slow_source_whose_piece_was_given_up_may_finish_sending_it() -> None:
+    """What it says waits behind the piece: to drop it for its silence would throw the piece away."""
+    scene = Scene(" " * 30)
+    scene.ready("a", "b")
+    scene.gets("b", 10, 0.5)
+    offer = scene.accepts("a", 0)
+    scene.wait(OVERDUE_SECONDS_MIN + 1.0)
+    assert scene.download.sources[0].late
+    assert Disconnect(1) not in scene.wait(8.0, answering="b")
+    assert Write(1, 0) in scene.piece("a", offer, 0)
+
+
+def test_a_resumed_download_goes_back_to_its_sources_at_once() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    scene.accepts("a", 0)
+    assert scene.download.pause(scene.now) == [Send(1, Bye(1)), Disconnect(1)]
+    assert scene.download.next_deadline(scene.now) is None
+    assert scene.tick() == []
+    assert scene.found("b") == []
+    resumed = scene._then(scene.download.resume(scene.now))
+    assert [e for e in resumed if isinstance(e, Connect)] == [Connect(2, "tcp://a:1"), Connect(3, "tcp://b:1")]
+    assert scene.budget.under_way == 0
+
+
+def test_a_write_that_ends_while_paused_counts() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    offers = [scene.accepts("a", 0), scene.accepts("a", 1)]
+    for piece, offer in enumerate(offers):
+        scene.piece("a", offer, piece)
+    scene.download.pause(scene.now)
+    assert scene.written(0) == [Gained(0)]
+    assert scene.written(1) == [Gained(1), Completed()]
+
+
+def test_closing_gives_back_the_budget() -> None:
+    scene = Scene("    ")
+    scene.ready("a")
+    offer = scene.accepts("a", 0)
+    scene.accepts("a", 1)
+    scene.piece("a", offer, 0)
+    scene.download.close(scene.now)
+    assert scene.budget.under_way == PIECE_BYTES, "what is being written is still in memory"
+    scene.download.write_failed(0)
+    assert scene.budget.under_way == 0
+
+
+def test_a_piece_that_arrives_after_closing_is_nothing() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    offer = scene.accepts("a", 0)
+    scene.download.close(scene.now)
+    assert [e for e in scene.piece("a", offer, 0) if not isinstance(e, NeedSources | Connect)] == []
+
+
+def test_a_write_that_failed_for_our_own_reasons_makes_the_piece_missing_again() -> None:
+    scene = Scene("  ", sequential=True)
+    scene.ready("a")
+    offer = scene.accepts("a", 0)
+    scene.piece("a", offer, 0)
+    scene.wait(0.1)
+    scene.download.write_failed(0)
+    assert wants(scene.tick()) == {1: [0, 1]}
+    assert scene.download.banned == {}
+
+
+# --- when there are none, or too many ---------------------------------------------------------------------
+
+
+def test_sources_are_asked_for_when_nobody_can_send_what_is_missing() -> None:
+    scene = Scene("  ")
+    assert [type(e) for e in scene.wait(2 * NEED_SOURCES_SECONDS + CHECK_SECONDS)] == [NeedSources] * 2
+    scene.ready("a", having="* ")
+    assert NeedSources() not in scene.wait(2.0)
+    scene.status("a", "* ")
+    scene.gets("a", 0)
+    assert NeedSources() in scene.wait(2.0)
+    assert scene.download.nobody_has() == [1]
+
+
+def test_no_more_sources_at_a_time_than_allowed() -> None:
+    scene = Scene("  ")
+    names = [f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX + 5)]
+    connects = [e for e in scene.found(*names) if isinstance(e, Connect)]
+    assert len(connects) == SOURCES_PER_DOWNLOAD_COUNT_MAX
+    scene.connected("p0")
+    assert [e.endpoint for e in scene.lost("p0") if isinstance(e, Connect)] == ["tcp://p64:1"]
+
+
+def test_sources_that_have_nothing_make_room_for_others_when_nobody_can_help() -> None:
+    """All places taken by peers with nothing to give, and the seeder the one who is left over."""
+    scene = Scene("  ")
+    names = [f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX)]
+    scene.ready(*names, having="  ")
+    scene.found("seeder")
+    assert "tcp://seeder:1" in [e.endpoint for e in scene.wait(2.0) if isinstance(e, Connect)]
