@@ -1,6 +1,6 @@
 """The records that `uploads` keeps: a swarm, a receiver's session in it, and what the session was promised.
 
-Pure data. All rules are in `uploads`.
+Pure. All rules are in `uploads`.
 """
 
 from __future__ import annotations
@@ -63,3 +63,26 @@ class Session:
     @property
     def key(self) -> SessionKey:
         return self.route, self.number
+
+    @property
+    def promised(self) -> set[int]:
+        """The pieces it was offered, and has neither refused nor received."""
+        return {promise.piece for promise in self.promises.values()}
+
+    @property
+    def is_sent_something(self) -> bool:
+        return any(promise.sent_at is not None for promise in self.promises.values())
+
+    def sending_since(self, now: float) -> float:
+        """When the oldest piece it has not acknowledged was sent; ``now`` if there is none."""
+        return min((promise.sent_at for promise in self.promises.values() if promise.sent_at is not None), default=now)
+
+    def unanswered(self, before: float) -> list[int]:
+        """Offers made before ``before`` that it neither accepted nor refused."""
+        promises = self.promises.items()
+        return [offer for offer, promise in promises if not promise.accepted and promise.offered_at < before]
+
+    def measured(self, seconds: float) -> None:
+        """A piece took this long."""
+        before = self.piece_seconds
+        self.piece_seconds = seconds if before is None else before + 0.2 * (seconds - before)

@@ -252,8 +252,7 @@ class Uploads:
         if message.revision <= session.revision:
             return
         session.revision = message.revision
-        promised = {promise.piece for promise in session.promises.values()}
-        have = session.swarm.have
+        promised, have = session.promised, session.swarm.have
         session.wanted = {
             piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
         }
@@ -284,11 +283,10 @@ class Uploads:
             return
         seconds = now - promise.sent_at
         self._piece_seconds += (0.1 if self._piece_seconds else 1.0) * (seconds - self._piece_seconds)
-        before = session.piece_seconds
-        session.piece_seconds = seconds if before is None else before + 0.2 * (seconds - before)
+        session.measured(seconds)
         session.delivered.add(promise.piece)
         self._end_promise(session, message.offer)
-        if session.stalled and not any(p.sent_at is not None for p in session.promises.values()):
+        if session.stalled and not session.is_sent_something:
             session.stalled = False
             self._set_turn(session)
 
@@ -378,19 +376,14 @@ class Uploads:
         silent = now - session.heard_at > SESSION_SILENT_SECONDS
         if silent or (session.stalled and now - session.stalled_at > STALLED_SECONDS_MAX):
             return self._start_over(session)
-        expired = [
-            offer
-            for offer, promise in session.promises.items()
-            if not promise.accepted and now - promise.offered_at > OFFER_EXPIRY_SECONDS
-        ]
+        expired = session.unanswered(now - OFFER_EXPIRY_SECONDS)
         for offer in expired:
             self._take_back(session, offer)
         if expired:
             session.wanted.clear()
             self._set_turn(session)
         effects = [self._withdrawn(session, offer) for offer in expired]
-        under_way = [promise.sent_at for promise in session.promises.values() if promise.sent_at is not None]
-        if under_way and not session.stalled and now - min(under_way) > self._patience(session):
+        if not session.stalled and now - session.sending_since(now) > self._patience(session):
             effects += self._stall(session, now)
         return effects
 
@@ -456,5 +449,5 @@ class Uploads:
             assert all(count >= 0 for count in swarm.sent)
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
         for session in self._sessions.values():
-            assert not set(session.wanted) & {p.piece for p in session.promises.values()}
+            assert not set(session.wanted) & session.promised
             assert all(piece in session.swarm.have for piece in session.wanted)
