@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from node.cli.output import make_table, status_text, warn
+from node.cli.output import status_text, warn
 from node.cli.progress import is_terminal, live_console
+from node.cli.tables import table_lines
 from node.cli.view import counted, trouble
 from node.local_messages import StatusReport
 from service.units import format_bytes, format_rate
@@ -95,10 +96,10 @@ def status_screen() -> Iterator[Callable[[StatusReport], None]]:
 
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-        yield lambda report: live.update(_renderable(report), refresh=True)
+        yield lambda report: live.update(_renderable(report, console.width), refresh=True)
 
 
-def _renderable(report: StatusReport) -> RenderableType:
+def _renderable(report: StatusReport, width: int) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -106,5 +107,7 @@ def _renderable(report: StatusReport) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{key:<10} {value}", no_wrap=True) for key, value in text.facts]
     for headers, rows in (text.jobs, text.shared):
         if rows:
-            parts += [Text(""), make_table(headers, rows)]
+            header, *lines = table_lines(headers, rows, width)
+            parts += [Text(""), Text(header, style="bold", no_wrap=True)]
+            parts += [Text(line, no_wrap=True) for line in lines]
     return Group(*parts)

@@ -5,26 +5,21 @@ Text from other machines goes through `printable`, so that no name can move the 
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from node.cli.progress import is_terminal
+from node.cli.tables import Rows, table_lines
 from node.cli.view import counted, download_stats, printable, trouble, view_of
 from node.local_messages import JobStatus, StatusReport
 from protocol.messages import PeerEntry, TorrentEntry
 from service.units import format_bytes
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-UNLIMITED_COLUMNS = 100_000
-"""Width when the output is no terminal: nothing is cut."""
 SHORT_ID = 8
-
-Rows = Sequence[Sequence[str]]
 
 
 def warn(text: str) -> None:
@@ -44,44 +39,9 @@ def print_json(value: Any) -> None:
 
 def print_table(headers: Sequence[str], rows: Rows) -> None:
     """Aligned columns; a header that starts with ``>`` is right-aligned. On a terminal long cells are shortened."""
-    for line in table_lines(headers, rows):
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+    for line in table_lines(headers, rows, width):
         print(line)
-
-
-def table_lines(headers: Sequence[str], rows: Rows) -> list[str]:
-    """The lines of `print_table`, without trailing blanks or control characters."""
-    from rich.console import Console
-
-    terminal = is_terminal(sys.stdout)
-    console = Console(
-        file=sys.stdout,
-        width=None if terminal else UNLIMITED_COLUMNS,
-        color_system=None,
-        force_terminal=False,
-    )
-    with console.capture() as captured:
-        console.print(make_table(headers, rows))
-    return [line.rstrip() for line in captured.get().splitlines()]
-
-
-def make_table(headers: Sequence[str], rows: Rows) -> Table:
-    """A borderless rich table of plain text."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for place, header in enumerate(headers):
-        numeric = header.startswith(">")
-        table.add_column(
-            header.removeprefix(">"),
-            justify="right" if numeric else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=len(header) if numeric or place else 8,
-        )
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 def torrent_rows(entries: Sequence[TorrentEntry]) -> tuple[list[str], list[list[str]]]:
