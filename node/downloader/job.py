@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.25
 DISK_RETRY_SECONDS = 5.0
+COMPLAIN_SECONDS = 1.0
+"""A download that has just begun has no sources yet: that is nothing to tell a person."""
 
 
 class FetchJob:
@@ -60,6 +62,7 @@ class FetchJob:
         self._context = context
         self._disk = JobDisk(context, self)
         self._phase: Phase = "resolving"
+        self._entered_at = 0.0
         self._detail = ""
         self._manifest: Manifest | None = None
         self._core: ManifestFetch | Download | None = None
@@ -334,8 +337,11 @@ class FetchJob:
     # --- reports -----------------------------------------------------------------------------------------
 
     def _enter(self, phase: Phase, detail: str = "") -> None:
+        now = self._now()
+        if phase != self._phase:
+            self._entered_at = now
         self._phase, self._detail = phase, detail
-        self._report(self._now())
+        self._report(now)
 
     def _report(self, now: float) -> None:
         """Tell the agent how it goes, when that has changed."""
@@ -348,7 +354,9 @@ class FetchJob:
     def _make_report(self, now: float) -> DownloadReport:
         download, manifest = self._download, self._manifest
         received = self._received_before + (download.received_bytes if download is not None else 0)
-        waiting = waiting_for(download) if download is not None and self._phase == "downloading" else ""
+        waiting = ""
+        if download is not None and self._phase == "downloading" and now - self._entered_at >= COMPLAIN_SECONDS:
+            waiting = waiting_for(download)
         return DownloadReport(
             digest=self.fetch.digest,
             phase=self._phase,
