@@ -57,7 +57,7 @@ def seed(
         raise SeedError(f"{path} is a directory: the text format describes one file; use --format msgpack")
     if out == STDOUT and state.options.json:
         raise click.UsageError("--json and '-o -' both want standard output; give one of them")
-    target = absolute_path(out or f"{source.name}{SEED_SUFFIX}")
+    target = absolute_path(f"{source.name}{SEED_SUFFIX}" if out is None else out)
     if out != STDOUT:
         _check_free(target, force)
     with open_display(state.options.quiet) as display:

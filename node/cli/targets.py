@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from protocol.errors import DiskError, NotFoundError, SeedError
+from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
 from protocol.limits import MANIFEST_BYTES_MAX
 
 LINK_SCHEME = "zswarm://"
@@ -24,7 +24,10 @@ class GetTarget(Struct, frozen=True):
 
 
 def absolute_path(path: str) -> Path:
-    """``path`` from the current directory, ``~`` expanded, symlinks kept: a shared link keeps its name."""
+    """``path`` from the current directory, ``~`` expanded, symlinks kept: a shared link keeps its name. `UsageError`
+    for an empty one: it is no name of the current directory but a shell variable that is not set."""
+    if not path:
+        raise UsageError("a path is empty; for the current directory give .")
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
 
 
@@ -52,10 +55,13 @@ def prepare_directory(place: Path) -> Path:
 def read_target(text: str) -> GetTarget:
     """A seed file if there is one of that name, otherwise a link, digest or name.
 
-    A file that is no seed is an error only where ``text`` cannot be anything else: `SeedError`.
+    A file that is no seed is an error only where ``text`` cannot be anything else: `SeedError`. So is an empty
+    ``text``: `UsageError`.
     """
     from protocol.link import parse_link
 
+    if not text.strip():
+        raise UsageError("a name to get is empty")
     if text.startswith(LINK_SCHEME):
         parse_link(text)
         return GetTarget(text)

@@ -87,7 +87,7 @@ def get(
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     settings = state.options.settings()
-    place = prepare_directory(absolute_path(directory) if directory else settings.download_path)
+    place = prepare_directory(absolute_path(directory) if directory is not None else settings.download_path)
     in_order = sequential or settings.sequential
     orders = [_get_order(target, place, force, in_order) for target in found]
     _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout))

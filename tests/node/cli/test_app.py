@@ -134,3 +134,12 @@ def test_interrupting_any_command_exits_130(capsys: pytest.CaptureFixture[str]) 
     assert world.client is not None
     assert world.client.closed
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv", [("share", ""), ("get", ""), ("get", " "), ("get", "x", "-o", ""), ("seed", ""), ("seed", ".", "-o", "")]
+)
+def test_an_empty_word_is_no_path_and_no_name(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    assert world.run(*argv) == 2
+    assert "empty" in capsys.readouterr().err
