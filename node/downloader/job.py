@@ -40,7 +40,7 @@ from node.local_messages import (
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
 from protocol.digest import short
-from protocol.errors import VerificationError, ZswarmError
+from protocol.errors import DiskError, VerificationError, ZswarmError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.manifest import Manifest
 from protocol.messages import Piece, SeederEntry
@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.25
 DISK_RETRY_SECONDS = 5.0
+REPAIRS_COUNT_MAX = 3
+"""How often what changed on the disk after it was verified is fetched again, before the disk is given up."""
 COMPLAIN_SECONDS = 1.0
 """A download that has just begun has no sources yet: that is nothing to tell a person."""
 
@@ -72,6 +74,7 @@ class FetchJob:
         self._away = False
         self._ended = False
         self._retry_at: float | None = None
+        self._repairs = 0
         self._received_before = 0
         self._resumed_bytes = 0
         self._rate = RateMeter()
@@ -256,6 +259,20 @@ class FetchJob:
             DownloadStarted(fetch.digest, seed_path, fetch.manifest, self._manifest.name, self._manifest.length)
         )
 
+    def _finished(self, result: Published | Ready) -> None:
+        """All is published; or some of it changed on the disk after it was verified, and is fetched again."""
+        if isinstance(result, Published):
+            self._published(result)
+            return
+        spoilt = result.have.size - result.have.count_set
+        what = f"{spoilt} of {result.have.size} pieces on disk are not what was written there"
+        if self._repairs >= REPAIRS_COUNT_MAX:
+            self._fail(DiskError(f"{what}, again and again: is the disk failing?"))
+            return
+        self._repairs += 1
+        log.warning("%s: %s; they are fetched again", short(self.fetch.digest), what)
+        self._prepared(result)
+
     def _published(self, result: Published) -> None:
         place, manifest, fetch = self._disk.place, result.manifest, self.fetch
         assert place is not None
@@ -327,7 +344,7 @@ class FetchJob:
         elif isinstance(effect, Completed):
             self._enter("verifying")
             self._perform(self._core.close(self._now()) if self._core is not None else [])
-            self._disk.finish(self._published)
+            self._disk.finish(self._finished)
         elif isinstance(effect, GotManifest):
             self._core = None
             self._disk.keep_seed(effect.data, self.fetch.digest, self._prepare)

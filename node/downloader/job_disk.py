@@ -86,7 +86,8 @@ class JobDisk:
         self._do(partial(job_work.sync, self.place, self.ready, self._context.journal), lambda _: None)
 
     def finish(self, done: Callable[[Any], None]) -> None:
-        """Check the whole and publish it, after the chore under way; ``done`` gets `Published`."""
+        """Check the whole and publish it, after the chore under way; ``done`` gets `Published`, or `Ready` when some
+        of it has to be written again."""
         assert self.place is not None
         assert self.ready is not None
         self.checked_bytes = 0

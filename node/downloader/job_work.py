@@ -108,19 +108,28 @@ def sync(place: Place, ready: Ready, journal: Journal) -> None:
     journal.record(place.digest, ready.durable.to_bytes())
 
 
-def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, cancelled: Cancelled) -> Published:
-    """Check the digest of the whole content and give it its final name.
+def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, cancelled: Cancelled) -> Published | Ready:
+    """Check the digest of the whole content and give it its final name; `Ready` to be written again is what turns out
+    to have changed on the disk since it was written.
 
     Raises `VerificationError`, with the partial content deleted, when the pieces are what the manifest says but the
     whole is not: then the manifest itself is wrong, and nothing of it is worth keeping.
     """
-    if not whole_digest(ready.partial, ready.manifest, progress, cancelled):
+    manifest = ready.manifest
+    if not whole_digest(ready.partial, manifest, progress, cancelled):
+        have = Bitfield(manifest.piece_count)
+        for piece in check_pieces(ready.partial, manifest, range(manifest.piece_count), progress, cancelled):
+            have.set(piece)
+        if not have.full:
+            ready.partial.sync()
+            journal.record(place.digest, have.to_bytes())
+            return Ready(manifest, ready.partial, have, have.copy())
         ready.partial.discard()
         journal.remove(place.digest)
         raise VerificationError(f"the content is not {place.digest}, though every piece is what its seed says")
     path = ready.partial.publish()
     journal.remove(place.digest)
-    return Published(ready.manifest, path, take_stamps(path, ready.manifest))
+    return Published(manifest, path, take_stamps(path, manifest))
 
 
 def put_away(place: Place, ready: Ready, journal: Journal) -> None:
