@@ -118,7 +118,7 @@ class Claims:
         found = []
         for source in self._pool.ready():
             oldest = min((claim.at for claim in source.claims.values()), default=now)
-            if now - oldest > max(STUCK_SECONDS, STUCK_FACTOR * (source.piece_seconds or 0)):
+            if now - oldest > max(STUCK_SECONDS, STUCK_FACTOR * (source.piece_seconds or 0)) * source.patience:
                 found.append(source)
         return found
 

@@ -254,12 +254,9 @@ class Download:
         effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
-            for source in self._pool.unresponsive(now):
-                effects += self._drop(source, now)
+            effects += self._give_up_silent(now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
             self._claims.give_up_overdue(now)
-            for source in self._claims.stuck(now):
-                effects += self._drop(source, now)
             effects += self._need_sources(now)
             effects += self._connect(now)
         return effects + self._claims.tell_wants(now)
@@ -288,6 +285,15 @@ class Download:
         self._picker.source_gone(source.bits, source.complete)
         self._pool.drop(source, now, farewell)
         return [Disconnect(source.session)]
+
+    def _give_up_silent(self, now: float) -> list[Effect]:
+        """Drop who says nothing, and who owes a piece for far too long."""
+        effects: list[Effect] = []
+        for source in [*self._pool.unresponsive(now), *self._claims.stuck(now)]:
+            if self._pool.get(source.session) is source:
+                self._pool.be_patient(source)
+                effects += self._drop(source, now)
+        return effects
 
     def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:
         self._pool.ban(source.entry.peer, reason)

@@ -19,7 +19,9 @@ RETRY_SECONDS_MAX = 5.0
 SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
 """An idle source that leaves three Tests unanswered is gone."""
 SILENT_SENDING_SECONDS = 30.0
-"""A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times."""
+"""A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times..."""
+PATIENCE_DOUBLINGS_MAX = 6
+"""...and twice as long each time we were too impatient: else nothing would ever come over a link so slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class Source:
     """By offer number, oldest first."""
     late: dict[int, Claim] = field(default_factory=dict)
     """Claims that were given to others; their data may still arrive."""
+    patience: int = 1
+    """How much longer than usual it may take: see `SourcePool.be_patient`."""
     piece_seconds: float | None = None
     """Moving average from Accept to arrival."""
 
@@ -124,9 +128,9 @@ class Source:
         """Seconds without a word after which it is taken for gone."""
         if not self.claims and not self.late:
             return SILENT_SECONDS
-        return max(
-            SILENT_SENDING_SECONDS if self.piece_seconds is None else SILENT_SECONDS, 4 * (self.piece_seconds or 0)
-        )
+        if self.piece_seconds is None:
+            return SILENT_SENDING_SECONDS * self.patience
+        return max(SILENT_SECONDS, 4 * self.piece_seconds) * self.patience
 
 
 class SourcePool:
@@ -141,6 +145,7 @@ class SourcePool:
         self._banned: dict[str, str] = {}
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
+        self._patience: dict[str, int] = {}
         self._active: dict[int, Source] = {}
         self._peers: dict[str, int] = {}
 
@@ -195,6 +200,7 @@ class SourcePool:
             return opened
         for peer in self._waiting(now)[:room]:
             source = Source(self._known[peer], next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
+            source.patience = self._patience.get(peer, 1)
             self._active[source.session] = source
             self._peers[peer] = source.session
             opened.append(source)
@@ -229,6 +235,11 @@ class SourcePool:
             failures = self._failures.get(peer, 0)
             self._failures[peer] = failures + 1
             self._retry_at[peer] = now + min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(failures, 10))
+
+    def be_patient(self, source: Source) -> None:
+        """A source that owes pieces is given up for its silence: wait longer the next time."""
+        if source.claims or source.late:
+            self._patience[source.entry.peer] = min(2 * source.patience, 2**PATIENCE_DOUBLINGS_MAX)
 
     def ban(self, peer: str, reason: str) -> None:
         """Never connect to the peer again in this download."""

@@ -45,6 +45,9 @@ STALL_FACTOR, STALL_SECONDS_MIN = 3.0, 2.0
 """A receiver has stalled when it takes this much longer than its pieces did so far, and at least this long..."""
 STALL_SECONDS_FIRST = 10.0
 """...or this long while it has received none, unless others took longer too."""
+STALL_DOUBLINGS_MAX = 6
+"""...and twice as long for each stall since anybody last received anything: it may be our own uplink that is slow, and
+to give its slots to others would make it slower still."""
 STALLED_SECONDS_MAX = 60.0
 """A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
 HAVE_DELAY_SECONDS_MAX = 0.05
@@ -92,6 +95,8 @@ class Uploads:
         self._ahead = 0
         self._ready: deque[tuple[SessionKey, int]] = deque()
         self._stalled_bytes = 0
+        self._stalls = 0
+        """Since anybody received anything."""
         self._piece_seconds = 0.0
         self._news_at: float | None = None
         self._check_at = now
@@ -281,6 +286,7 @@ class Uploads:
         promise = session.promises.get(message.offer)
         if promise is None or promise.sent_at is None:
             return
+        self._stalls = 0
         seconds = now - promise.sent_at
         self._piece_seconds += (0.1 if self._piece_seconds else 1.0) * (seconds - self._piece_seconds)
         session.measured(seconds)
@@ -393,15 +399,17 @@ class Uploads:
         return [Reply(session.route, NoSession(session.number))]
 
     def _patience(self, session: Session) -> float:
-        if session.piece_seconds is None:
-            return max(STALL_SECONDS_FIRST, STALL_FACTOR * self._piece_seconds)
-        return max(STALL_SECONDS_MIN, STALL_FACTOR * session.piece_seconds)
+        usual = max(STALL_SECONDS_FIRST, STALL_FACTOR * self._piece_seconds)
+        if session.piece_seconds is not None:
+            usual = max(STALL_SECONDS_MIN, STALL_FACTOR * session.piece_seconds)
+        return usual * float(2 ** min(self._stalls, STALL_DOUBLINGS_MAX))
 
     def _stall(self, session: Session, now: float) -> list[Effect]:
         """Give its slots to others: what it was promised is withdrawn, what was sent counts as stalled."""
         unsent = [offer for offer, promise in session.promises.items() if promise.sent_at is None]
         for offer in unsent:
             self._take_back(session, offer)
+        self._stalls += 1
         session.stalled = True
         session.stalled_at = now
         self._set_turn(session)

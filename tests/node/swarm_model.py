@@ -40,6 +40,9 @@ class Host:
         self.alive = True
         self.frozen_until = 0.0
         self.inbox: list[Callable[[], None]] = []
+        self.touched = True
+        """Something has happened to it since its last tick."""
+        self.due = world.now
         self.port = Port(world.piece_seconds, world.down_seconds)
         self.lies: set[int] = set()
         self.claims_all = False
@@ -77,10 +80,21 @@ class Host:
     def done(self) -> bool:
         return self.download is None or self.completed_at is not None
 
+    def tick(self) -> None:
+        now = self.world.now
+        self.perform_uploads(self.uploads.tick(now))
+        due = [self.uploads.next_deadline(now)]
+        if self.download is not None:
+            self.perform_download(self.download.tick(now))
+            due.append(self.download.next_deadline(now))
+        self.due = min((moment for moment in due if moment is not None), default=float("inf"))
+        self.touched = False
+
     # --- effects -----------------------------------------------------------------------------------------
 
     def perform_download(self, effects: Sequence[object]) -> None:
         world = self.world
+        self.touched = True
         for effect in effects:
             if isinstance(effect, Connect):
                 self.connect(effect.session, effect.endpoint.split("/")[2].split(":")[0])
@@ -134,6 +148,7 @@ class Host:
 
     def perform_uploads(self, effects: Sequence[object]) -> None:
         world = self.world
+        self.touched = True
         for effect in effects:
             if isinstance(effect, Reply):
                 message = effect.message
@@ -274,6 +289,7 @@ class World:
         """The host does nothing for so long; what arrives waits."""
         host = self.hosts[name]
         host.frozen_until = max(host.frozen_until, self.now + seconds)
+        host.due = max(host.due, host.frozen_until)
         self.later(seconds, host.thaw)
 
     def break_connection(self, name: str, other: str) -> None:
@@ -291,6 +307,7 @@ class World:
             self.break_connection(receiver.name, name)
         host.uploads.withdraw(DIGEST)
         host.uploads.serve(DIGEST, host.true_bits().copy(), self.length, PIECE_BYTES)
+        host.touched = True
 
     def leave(self, name: str) -> None:
         """The roster tells that the host left: nobody goes back to it. It answers nobody either."""
@@ -328,20 +345,13 @@ class World:
         return [host for host in self.hosts.values() if host.alive and not host.frozen]
 
     def next_deadline(self) -> float:
-        deadlines = [float("inf")]
-        for host in self.hosts.values():
-            if host.alive:
-                due = [host.uploads.next_deadline(self.now)]
-                if host.download is not None:
-                    due.append(host.download.next_deadline(self.now))
-                deadlines += [max(moment, host.frozen_until) for moment in due if moment is not None]
-        return min(deadlines)
+        return min((host.due for host in self.hosts.values() if host.alive), default=float("inf"))
 
     def tick(self) -> None:
+        """Tick who is due or was called, as a shell does after every turn of its loop."""
         for host in self.living():
-            host.perform_uploads(host.uploads.tick(self.now))
-            if host.download is not None:
-                host.perform_download(host.download.tick(self.now))
+            if host.touched or host.due <= self.now:
+                host.tick()
 
     # --- figures -----------------------------------------------------------------------------------------
 

@@ -105,6 +105,21 @@ def test_a_source_with_a_large_piece_on_a_slow_link_may_be_silent_for_longer() -
     assert Disconnect(1) in scene.wait(2.0)
 
 
+def test_each_time_a_source_was_given_up_too_soon_it_gets_twice_as_long() -> None:
+    """Else nothing would ever come over a link on which a piece takes longer than we wait."""
+    scene = Scene("  ")
+    scene.ready("a")
+    for doublings in range(3):
+        scene.accepts("a", 0)
+        session = scene.sessions["a"]
+        allowed = SILENT_SENDING_SECONDS * 2**doublings
+        assert Disconnect(session) not in scene.wait(allowed - 1)
+        assert Disconnect(session) in scene.wait(1 + CHECK_SECONDS)
+        scene.wait(RETRY_SECONDS_MAX)
+        scene.connected("a")
+        scene.status("a")
+
+
 def test_a_slow_source_whose_piece_was_given_up_may_finish_sending_it() -> None:
     """What it says waits behind the piece: to drop it for its silence would throw the piece away."""
     scene = Scene(" " * 30)

@@ -169,23 +169,45 @@ def test_on_a_slow_uplink_a_first_piece_may_take_as_long_as_those_of_others() ->
 
 
 def test_bytes_queued_for_stalled_receivers_are_bounded() -> None:
-    uploads = Uploads(1, 0, 0.0)
+    """One receiver after the other stalls, while one goes on receiving."""
+    uploads = Uploads(2, 0, 0.0)
     pieces = 8
     uploads.serve(DIGEST, bits("*" * pieces), pieces * PIECE_BYTES_MAX, PIECE_BYTES_MAX)
-    dropped: list[bytes] = []
-    for number in range(STALLED_BYTES_MAX // PIECE_BYTES_MAX + 2):
-        route, now = f"r{number}".encode(), number * 20.0
-        uploads.handle(route, AskTest(1, DIGEST), now)
-        (offer,) = offered(uploads.handle(route, Want(1, 1, [number % pieces]), now))
+    lost: list[bytes] = []
+    now = 0.0
+
+    def sent_one(route: bytes, revision: int) -> int:
+        (offer,) = offered(uploads.handle(route, Want(1, revision, [revision % pieces]), now))
         uploads.handle(route, Accept(1, offer), now)
-        for tick in range(40):
-            for earlier in range(number + 1):
-                if f"r{earlier}".encode() not in dropped:
-                    uploads.handle(f"r{earlier}".encode(), AskTest(1, DIGEST), now + tick / 2)
-            effects = uploads.tick(now + tick / 2)
-            dropped += [e.route for e in effects if isinstance(e, Reply) and isinstance(e.message, NoSession)]
+        return offer
+
+    routes = [f"r{number}".encode() for number in range(STALLED_BYTES_MAX // PIECE_BYTES_MAX + 2)]
+    for number, route in enumerate(routes):
+        for each in (route, b"good"):
+            uploads.handle(each, AskTest(1, DIGEST), now)
+        sent_one(route, 1)
+        uploads.handle(b"good", Received(1, sent_one(b"good", number + 1)), now)
+        for _ in range(6):
+            now += 2.0
+            for each in [*routes[: number + 1], b"good"]:
+                if each not in lost:
+                    uploads.handle(each, AskTest(1, DIGEST), now)
+            effects = uploads.tick(now)
+            lost += [e.route for e in effects if isinstance(e, Reply) and isinstance(e.message, NoSession)]
             uploads.check_invariants()
-    assert dropped
+    assert lost == routes[STALLED_BYTES_MAX // PIECE_BYTES_MAX :][:2]
+
+
+def test_when_nobody_receives_anything_it_may_be_the_uplink_that_is_slow() -> None:
+    """To give the slots to others would make it slower still."""
+    scene = Scene("*" * 8, slots=2)
+    scene.opened("a", "b", "c", "d")
+    for name, piece in (("a", 0), ("b", 1), ("c", 2), ("d", 3)):
+        scene.wants(name, piece)
+        scene.accepts(name, piece)
+    assert sends(scene.wait(STALL_SECONDS_FIRST + 2 * CHECK_SECONDS, *"abcd")) == [("c", 2)]
+    assert sends(scene.wait(STALL_SECONDS_FIRST - 4 * CHECK_SECONDS, *"abcd")) == []
+    assert sends(scene.received("b", 1)) == [("d", 3)]
 
 
 def test_a_session_that_stays_stalled_is_started_over() -> None:
