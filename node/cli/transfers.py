@@ -113,7 +113,7 @@ def _carry_out(state: State, plan: Plan) -> None:
             if plan.serve and any(outcome.ok for outcome in outcomes):
                 _go_on_serving(session, quiet)
     except KeyboardInterrupt:
-        output.warn(_interrupted(plan, foreground))
+        output.warn(_interrupted(plan, foreground) if code == INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
 

@@ -221,8 +221,9 @@ class FetchJob:
             self._resumed_bytes = manifest.length
             self._published(result)
             return
-        if self._download is not None:
-            self._received_before += self._download.received_bytes
+        before = self._download
+        if before is not None:
+            self._received_before += before.received_bytes
         context = self._context
         self._core = self._download = download = Download(
             manifest.digest,
@@ -234,7 +235,8 @@ class FetchJob:
             context.rng,
             self.fetch.sequential,
         )
-        self._resumed_bytes = download.done_bytes
+        if before is None:  # what is on disk after a pause or a repair came in this run
+            self._resumed_bytes = download.done_bytes
         self._enter("downloading")
         self.serve()
         self._perform(download.start(self._now()))

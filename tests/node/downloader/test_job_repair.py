@@ -55,6 +55,8 @@ def test_only_what_was_spoilt_is_fetched_again(scene: Scene, dest: Path) -> None
     assert any(bits.count_set == PIECES - 1 and spoilt not in bits for bits in told)
     assert scene.journal.get(scene.made.manifest.digest) is None
     assert scene.budget.under_way == 0
+    last = scene.reports()[-1]
+    assert (last.resumed_bytes, last.received_bytes) == (0, len(scene.made.data) + 256 * 1024)
 
 
 def test_a_disk_that_keeps_nothing_is_given_up(scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
