@@ -47,7 +47,7 @@ class EntryGone(Message, frozen=True):
 
 
 class LoadSet(Message, frozen=True):
-    """``peer`` has ``load`` uploads under way."""
+    """``peer`` has ``load`` upload sessions open."""
 
     peer: PeerId
     load: Count

@@ -1,8 +1,8 @@
 """File lists on their way in: pages are collected here, outside the registry, until a list is whole. Pure.
 
-A peer keeps its old list (or stays no member) until the last page is there. One transfer per (peer, token): a
-stranger who joins under somebody else's id disturbs nothing, who is whole first is the member. Bounded in number,
-in entries, and in the time between two pages.
+A peer keeps its old list (or stays no member) until the last page is there. One transfer per (peer, token, run): a
+stranger who joins under somebody else's id disturbs nothing, who is whole first is the member; nor does what is late
+of a run that has ended. Bounded in number, in entries, and in the time between two pages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import OrderedDict
 from protocol import limits as lim
 from protocol.messages import Entry, FileList
 
-Key = tuple[str, bytes]
+Key = tuple[str, bytes, int]
 
 
 class ListTransfer:
@@ -49,7 +49,7 @@ class ListTransfers:
         return len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX
 
     def get(self, key: Key) -> ListTransfer | None:
-        """The transfer of (peer, token)."""
+        """The transfer of (peer, token, run)."""
         return self._transfers.get(key)
 
     def start(self, key: Key, name: str, endpoint: str, joining: bool, now: float) -> ListTransfer:

@@ -1,8 +1,9 @@
 """The registrar's conversations with peers (PROTOCOL.md, section 4). Pure; the only writer of the registry.
 
 Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. What a
-peer is told when it and the registrar disagree: `Rejoin` when it is no member here, `ListRequest` when its list is
-of another version, `Error` when the fault is its own. Any request may be repeated: its effect is there once.
+peer is told when it and the registrar disagree: `Rejoin` when it (or this run of it) is no member here, `ListRequest`
+when its list is of another version, `Error` when the fault is its own. Any request may be repeated: its effect is
+there once.
 
 Left to others: which numbers and announcements a change has (`broker.ledger`), half-done lists
 (`broker.list_transfers`), leases (`broker.sessions`), the lookups (`broker.link_feed`).
@@ -17,7 +18,7 @@ from broker.endpoints import seen_endpoint
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.ledger import Ledger
 from broker.link_messages import FromLookup
-from broker.list_transfers import ListTransfer, ListTransfers
+from broker.list_transfers import Key, ListTransfer, ListTransfers
 from broker.registry import Member
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
@@ -101,11 +102,13 @@ class Registrar:
     def handle(self, route: bytes, address: str, message: RegistrarRequest, now: float) -> list[RegistrarEffect]:
         """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers."""
         session = self._sessions.get(message.peer)
+        effects: list[RegistrarEffect] = []
         if session is not None:
             if not session.accepts(message.token):
                 return [Reply(route, self._wrong_token(message))]
+            if message.run in session.replaced:
+                return self._replaced(message, session, route)
             self._sessions.renew(message.peer, now)
-        effects: list[RegistrarEffect] = []
         reply = self._converse(address, message, session, now, effects)
         effects.append(Reply(route, reply))
         return effects
@@ -164,11 +167,11 @@ class Registrar:
             case FileList():
                 return self._file_list(message, session, now, effects)
             case Leave():
-                self._transfers.drop((message.peer, message.token))
+                self._transfers.drop(_key(message))
                 if session is not None:
                     effects += self._remove(message.peer, expired=False, now=now)
                 return Goodbye(message.id, self._ledger.epoch, self.seq)
-        if session is None:
+        if session is None or session.run != message.run:
             return Rejoin(message.id)
         match message:
             case Heartbeat():
@@ -187,7 +190,7 @@ class Registrar:
             endpoint = seen_endpoint(message.endpoint, address)
         except ProtocolError as error:
             return Error(message.id, "bad_endpoint", str(error))
-        key = (message.peer, message.token)
+        key = _key(message)
         if self._transfers.full and self._transfers.get(key) is None:
             return Error(message.id, "busy", f"{len(self._transfers)} peers are joining; try again in some seconds")
         transfer = self._transfers.start(key, message.name, endpoint, joining=True, now=now)
@@ -196,18 +199,19 @@ class Registrar:
     def _file_list(
         self, message: FileList, session: Session | None, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
-        key = (message.peer, message.token)
+        key = _key(message)
         transfer = self._transfers.get(key)
         if transfer is None or transfer.list_id != message.list_id:
-            if session is not None and session.list_id == message.list_id:  # a page of the list it is in with
+            if session is not None and session.run == message.run and session.list_id == message.list_id:
+                # a page of the list it is in with
                 return self._welcome(message) if message.last else PageOk(message.id, message.list_id, message.page)
-            return self._start_over(message, transfer, now)
+            return self._start_over(message, transfer, session, now)
         if message.page > transfer.next_page:
             return Error(message.id, "bad_page", f"page {message.page} came where {transfer.next_page} was expected")
         if message.page < transfer.next_page:
             return PageOk(message.id, message.list_id, message.page)
         if transfer.next_page and message.version != transfer.version:
-            return self._start_over(message, transfer, now)
+            return self._start_over(message, transfer, session, now)
         refusal = self._page_refusal(message, transfer)
         if refusal is not None:
             self._transfers.drop(key)
@@ -219,18 +223,18 @@ class Registrar:
         return self._whole_list(message, transfer, now, effects)
 
     def _start_over(
-        self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, now: float
+        self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, session: Session | None, now: float
     ) -> RegistrarReply:
         """Ask for the whole list from page 0, of a member or of one who was about to become one."""
-        member = self.registry.members.get(message.peer)
-        key = (message.peer, message.token)
+        key = _key(message)
         if transfer is not None:
             transfer = self._transfers.start(key, transfer.name, transfer.endpoint, transfer.joining, now)
-        elif member is None:
+        elif session is None or session.run != message.run:
             return Rejoin(message.id)
         elif self._transfers.full:
             return Error(message.id, "busy", f"{len(self._transfers)} lists are on their way; try again later")
         else:
+            member = self.registry.members[message.peer]
             transfer = self._transfers.start(key, member.name, member.endpoint, joining=False, now=now)
         return ListRequest(message.id, transfer.list_id)
 
@@ -262,7 +266,7 @@ class Registrar:
             effects.append(Note("info", f"peer {label} {what}"))
         events += self._list_changes(peer, member, transfer)
         effects += self._ledger.commit(events, now)
-        self._sessions.put(peer, Session(message.token, message.version, message.list_id), now)
+        self._sessions.put(peer, Session(message.token, message.run, message.version, message.list_id), now)
         return self._welcome(message)
 
     def _list_changes(self, peer: str, member: Member | None, transfer: ListTransfer) -> list[Event]:
@@ -284,16 +288,16 @@ class Registrar:
             self._loads.pop(message.peer, None)
         if message.version == session.version:
             return self._ok(message)
-        transfer = self._transfers.get((message.peer, message.token))
+        transfer = self._transfers.get(_key(message))
         if transfer is not None and transfer.next_page:
             return self._ok(message)  # the newer list is on its way
-        return self._start_over(message, transfer, now)
+        return self._start_over(message, transfer, session, now)
 
     def _update(self, message: Update, session: Session, now: float, effects: list[RegistrarEffect]) -> RegistrarReply:
         if message.version == session.version:
             return self._ok(message)
         if message.base != session.version:
-            return self._start_over(message, self._transfers.get((message.peer, message.token)), now)
+            return self._start_over(message, self._transfers.get(_key(message)), session, now)
         member = self.registry.members[message.peer]
         count = len(member.listings) + len(message.added)
         if count > lim.PEER_ENTRIES_COUNT_MAX:
@@ -358,11 +362,27 @@ class Registrar:
 
     def _wrong_token(self, message: RegistrarRequest) -> Error:
         detail = (
-            f"peer id {message.peer} is a member with another token. Is its data directory a copy of another peer's? "
-            f"Give it one of its own. If that peer is gone for good, its lease ends within "
-            f"{self._terms.lease_seconds:g} s: try again then."
+            f"peer id {message.peer} belongs to a member that joined with another token. If that is another peer, "
+            f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. "
+            f"If it was this peer under a token it lost, the id is free {self._terms.lease_seconds:g} s after it ended."
         )
         return Error(message.id, "wrong_token", detail)
+
+    def _replaced(self, message: RegistrarRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
+        """Refuse a run after which another one has joined: what is late of a peer that was restarted, or a twin."""
+        self._transfers.drop(_key(message))
+        effects: list[RegistrarEffect] = []
+        if isinstance(message, Join) and not session.replaced[message.run]:
+            session.replaced[message.run] = True
+            label = _label(message.peer, self.registry.members[message.peer].name)
+            text = f"two peers use the identity of {label}, probably one's data directory is a copy of the other's"
+            effects.append(Note("warning", f"{text}; the one that joined last is served"))
+        detail = (
+            "another peer has joined under this peer's identity since. Probably one's data directory is a copy of the "
+            "other's: stop the peer that runs on the copy, delete identity.json there, and start it again; it gets an "
+            "identity of its own. This peer is let in again when the other one is gone, or with the command join."
+        )
+        return [*effects, Reply(route, Error(message.id, "replaced", detail))]
 
     def _registry_full(self, message: RegistrarRequest) -> Error:
         return Error(message.id, "full", f"the tracker has its limit of {lim.ENTRIES_COUNT_MAX} entries")
@@ -375,6 +395,10 @@ class Registrar:
         assert len(self._sessions) == len(self.registry.members)
         assert all(self._sessions.get(peer) is not None for peer in self.registry.members)
         assert all(peer in self.registry.members for peer in self._loads)
+
+
+def _key(message: RegistrarRequest) -> Key:
+    return message.peer, message.token, message.run
 
 
 def _bad_name(message: FileList | Update, entries: list[Entry]) -> Error | None:

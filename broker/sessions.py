@@ -1,6 +1,6 @@
-"""What the registrar knows of its members beyond the registry: token, list version, lease. Pure.
+"""What the registrar knows of its members beyond the registry: token, run, list version, lease. Pure.
 
-A peer id is bound to the token it joined with for as long as it is a member.
+A peer id is bound to the token it joined with, and to the run that joined last, for as long as it is a member.
 """
 
 from __future__ import annotations
@@ -8,17 +8,33 @@ from __future__ import annotations
 import hmac
 from collections import OrderedDict
 
+REPLACED_RUNS_COUNT = 8
+"""Earlier runs of a member that are remembered. Of a peer that crashes in a loop only the last may still be heard."""
+
 
 class Session:
-    """One member. ``list_id`` is the transfer its list last came with, ``version`` the version of that list."""
+    """One member. ``list_id`` is the transfer its list last came with, ``version`` the version of that list.
 
-    __slots__ = ("lease_ends", "list_id", "token", "version")
+    ``replaced`` are the runs that were members before ``run``, in order, and whether it was told that one lives on.
+    """
 
-    def __init__(self, token: bytes, version: int, list_id: int) -> None:
+    __slots__ = ("lease_ends", "list_id", "replaced", "run", "token", "version")
+
+    def __init__(self, token: bytes, run: int, version: int, list_id: int) -> None:
         self.token = token
+        self.run = run
         self.version = version
         self.list_id = list_id
         self.lease_ends = 0.0
+        self.replaced: dict[int, bool] = {}
+
+    def replace(self, earlier: Session) -> None:
+        """This session takes the place of ``earlier``."""
+        runs = earlier.replaced
+        if earlier.run != self.run:
+            runs[earlier.run] = False
+        runs.pop(self.run, None)
+        self.replaced = dict(list(runs.items())[-REPLACED_RUNS_COUNT:])
 
     def accepts(self, token: bytes) -> bool:
         """Is this the token the member joined with?"""
@@ -41,6 +57,9 @@ class Sessions:
 
     def put(self, peer: str, session: Session, now: float) -> None:
         """Start or replace the session of ``peer``."""
+        earlier = self._sessions.get(peer)
+        if earlier is not None:
+            session.replace(earlier)
         self._sessions[peer] = session
         self.renew(peer, now)
 

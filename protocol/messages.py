@@ -20,6 +20,8 @@ DigestText = Annotated[str, Meta(max_length=71, pattern=r"^(blake3|sha256):[0-9a
 PeerId = Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX, pattern=r"^[0-9a-zA-Z_.-]+\Z")]
 PeerName = Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
 FileName = Annotated[str, Meta(min_length=1, max_length=lim.NAME_BYTES_MAX)]
+Run = Count
+"""Which run of its agent a peer's request is of; 0: not stated."""
 Token = Annotated[bytes, Meta(min_length=lim.TOKEN_BYTES_MIN, max_length=lim.TOKEN_BYTES_MAX)]
 Endpoint = Annotated[str, Meta(max_length=lim.ENDPOINT_BYTES_MAX)]
 Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
@@ -59,13 +61,16 @@ EntryPage = Annotated[list[Entry], Meta(max_length=lim.ENTRIES_PAGE_COUNT)]
 
 
 class Join(Message, frozen=True):
-    """A peer wants in. ``endpoint`` is where it serves pieces; a host of ``*`` means "the address you see"."""
+    """A peer wants in. ``endpoint`` is where it serves pieces; a host of ``*`` means "the address you see".
+
+    With its list the peer's ``run`` is the member, and a run that was one before is refused from then on."""
 
     id: Count
     peer: PeerId
     token: Token
     name: PeerName
     endpoint: Endpoint
+    run: Run = 0
 
 
 class ListRequest(Message, frozen=True):
@@ -86,6 +91,7 @@ class FileList(Message, frozen=True):
     last: bool
     version: Count
     entries: EntryPage
+    run: Run = 0
 
 
 class PageOk(Message, frozen=True):
@@ -110,13 +116,14 @@ class Welcome(Message, frozen=True):
 
 
 class Heartbeat(Message, frozen=True):
-    """Still here, with list ``version``; ``load`` is the number of uploads under way."""
+    """Still here, with list ``version``; ``load`` is the number of upload sessions open, a figure for people."""
 
     id: Count
     peer: PeerId
     token: Token
     version: Count
     load: Count
+    run: Run = 0
 
 
 class Rejoin(Message, frozen=True):
@@ -135,6 +142,7 @@ class Update(Message, frozen=True):
     version: Count
     added: EntryPage
     removed: Annotated[list[DigestText], Meta(max_length=lim.ENTRIES_PAGE_COUNT)]
+    run: Run = 0
 
 
 class Transfer(Message, frozen=True):
@@ -145,6 +153,7 @@ class Transfer(Message, frozen=True):
     token: Token
     digest: DigestText
     state: TransferState
+    run: Run = 0
 
 
 class Leave(Message, frozen=True):
@@ -153,6 +162,7 @@ class Leave(Message, frozen=True):
     id: Count
     peer: PeerId
     token: Token
+    run: Run = 0
 
 
 class Goodbye(Message, frozen=True):
@@ -199,7 +209,7 @@ class SeederEntry(Struct, frozen=True):
 
 
 class PeerEntry(Struct, frozen=True):
-    """One member of the network; counts are of its list entries."""
+    """One member of the network; counts are of its list entries, ``load`` is the number of its upload sessions."""
 
     peer: PeerId
     name: PeerName

@@ -3,6 +3,10 @@
 Join, whole list page by page, Welcome, heartbeats, updates and transfer reports one at a time, leave. Every request
 is repeated with its id until it is answered; a reply whose id is not open is stale and changes nothing. The list
 itself is `node.agent.announced`'s. The shell sends, and says when its connection comes or goes.
+
+Every request names its ``run``: drawn anew by each agent, so that the registrar tells a restart from what is late of
+the run before, and two peers with one identity from each other. A retry keeps it and so takes no other peer's place;
+a person's `join` draws another.
 """
 
 from __future__ import annotations
@@ -41,14 +45,15 @@ from protocol.messages import (
 
 BACKOFF_FACTOR = 1.5
 REPEAT_SECONDS_MAX = 10.0
-REFUSED_RETRY_SECONDS = 30.0
-"""A refusal that only a person can mend is tried again this often."""
+REFUSED_RETRY_SECONDS = 60.0
+"""A refusal that only a person can mend (or the end of another peer) is tried again this often."""
 ERROR_RETRY_SECONDS = 5.0
 LEAVE_SECONDS = 2.0
 """How long a leaving peer waits for Goodbye, all repetitions included."""
 LEAVE_REPEAT_SECONDS = 0.7
 RECONNECT_JITTER_SECONDS = 1.0
-LASTING_ERRORS = ("wrong_token", "bad_version")
+LASTING_ERRORS = ("wrong_token", "bad_version", "replaced")
+_RUN_BITS = 52
 
 
 class State(Enum):
@@ -121,6 +126,7 @@ class Membership:
         self.problem = ""
         self._peer, self._token, self._name, self._tracker, self._rng = peer, token, name, tracker, rng
         self._own_endpoint = ""
+        self._run = self._draw_run()
         self._wanted_in = not away
         self._been_member = False
         self._next_id = 1
@@ -159,10 +165,11 @@ class Membership:
         return self._begin_join(now) if self._wanted_in else []
 
     def join(self, now: float) -> list[Effect]:
-        """Back in after `leave`; nothing when in or on the way."""
-        if self._wanted_in:
+        """Back in after `leave`, or after a refusal without waiting; nothing when in or on the way."""
+        if self._wanted_in and self.state is not State.REFUSED:
             return []
         self._wanted_in = True
+        self._run = self._draw_run()
         return self._begin_join(now) if self._own_endpoint else self._become(State.OUT)
 
     def leave(self, now: float) -> list[Effect]:
@@ -176,7 +183,7 @@ class Membership:
         self._become(State.LEAVING)
         self._leave_by = now + LEAVE_SECONDS
         self.list.forget_news()
-        return self._ask(Slot.CONVERSATION, Leave(self._new_id(), self._peer, self._token), now)
+        return self._ask(Slot.CONVERSATION, Leave(self._new_id(), self._peer, self._token, self._run), now)
 
     def set_entry(self, entry: Entry, now: float) -> list[Effect]:
         """Announce ``entry``, in place of any other of its digest."""
@@ -234,7 +241,7 @@ class Membership:
             if now >= request.due:
                 effects += self._repeat(request, now)
         if self._heartbeat_at is not None and now >= self._heartbeat_at and Slot.HEARTBEAT not in self._open:
-            beat = Heartbeat(self._new_id(), self._peer, self._token, self.list.version, self.load)
+            beat = Heartbeat(self._new_id(), self._peer, self._token, self.list.version, self.load, self._run)
             self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.8, 1.0)
             effects += self._ask(Slot.HEARTBEAT, beat, now)
         return effects
@@ -311,9 +318,9 @@ class Membership:
             return [] if told else [Note("warning", what)]
         return [Note("warning", what), *self._pump(now)]
 
-    def _on_leave_error(self, _reply: Error, _slot: Slot, _now: float) -> list[Effect]:
+    def _on_leave_error(self, reply: Error, _slot: Slot, _now: float) -> list[Effect]:
         self._become(State.LEFT)
-        return [Departed(False)]
+        return [Departed(reply.code == "replaced")]  # then there is nothing of this peer any more
 
     def _on_nothing(self, _reply: RegistrarReply, _slot: Slot, _now: float) -> list[Effect]:
         return []
@@ -336,7 +343,7 @@ class Membership:
 
     def _begin_join(self, now: float) -> list[Effect]:
         self._become(State.JOINING)
-        join = Join(self._new_id(), self._peer, self._token, self._name, self._own_endpoint)
+        join = Join(self._new_id(), self._peer, self._token, self._name, self._own_endpoint, self._run)
         return self._ask(Slot.CONVERSATION, join, now)
 
     def _send_page(self, now: float) -> list[Effect]:
@@ -350,6 +357,7 @@ class Membership:
             last=page.last,
             version=self.list.version,
             entries=page.entries,
+            run=self._run,
         )
         return self._ask(Slot.CONVERSATION, listing, now)
 
@@ -360,11 +368,12 @@ class Membership:
         news = self.list.next_news()
         if news is None:
             return []
+        whose = (self._new_id(), self._peer, self._token)
         message: Update | Transfer
         if isinstance(news, Changes):
-            message = Update(self._new_id(), self._peer, self._token, news.base, news.version, news.added, news.removed)
+            message = Update(*whose, news.base, news.version, news.added, news.removed, self._run)
         else:
-            message = Transfer(self._new_id(), self._peer, self._token, news.digest, news.state)
+            message = Transfer(*whose, news.digest, news.state, self._run)
         return self._ask(Slot.REPORT, message, now)
 
     def _ask(self, slot: Slot, message: RegistrarRequest, now: float) -> list[Effect]:
@@ -393,6 +402,9 @@ class Membership:
             return []
         seconds, self._silent_since = now - self._silent_since, None
         return [Note("info", f"tracker {self._tracker} is back after {seconds:.0f} s")]
+
+    def _draw_run(self) -> int:
+        return 1 + self._rng.getrandbits(_RUN_BITS)  # 0 would mean that it is not stated
 
     def _new_id(self) -> int:
         self._next_id += 1

@@ -116,10 +116,11 @@ class Stage:
 class Actor:
     """A peer that does what it is told, in order."""
 
-    def __init__(self, stage: Stage, name: str, token: bytes = b"") -> None:
+    def __init__(self, stage: Stage, name: str, token: bytes = b"", run: int = 1) -> None:
         self.stage = stage
         self.name = name
         self.token = token or name.encode().ljust(16, b"-")
+        self.run = run
         self.version = 1
         self.endpoint = "tcp://*:7000"
         self._ids = 0
@@ -129,10 +130,12 @@ class Actor:
         return self._ids
 
     def ask_join(self, kind: type[R]) -> R:
-        return self.stage.ask(Join(self.id(), self.name, self.token, self.name.title(), self.endpoint), kind)
+        join = Join(self.id(), self.name, self.token, self.name.title(), self.endpoint, self.run)
+        return self.stage.ask(join, kind)
 
     def page(self, list_id: int, page: int, last: bool, entries: Sequence[Entry], kind: type[R]) -> R:
-        message = FileList(self.id(), self.name, self.token, list_id, page, last, self.version, list(entries))
+        whose = (self.id(), self.name, self.token)
+        message = FileList(*whose, list_id, page, last, self.version, list(entries), self.run)
         return self.stage.ask(message, kind)
 
     def join(self, *entries: Entry) -> Welcome:
@@ -146,7 +149,7 @@ class Actor:
         return self.page(list_id, len(pages) - 1, True, pages[-1], Welcome)
 
     def heartbeat(self, kind: type[R], load: int = 0) -> R:
-        return self.stage.ask(Heartbeat(self.id(), self.name, self.token, self.version, load), kind)
+        return self.stage.ask(Heartbeat(self.id(), self.name, self.token, self.version, load, self.run), kind)
 
     def update(self, kind: type[R], added: Sequence[Entry] = (), removed: Sequence[int] = (), base: int = 0) -> R:
         """The next version of the list; it counts as taken when the reply was ``Ok``."""
@@ -158,13 +161,14 @@ class Actor:
             self.version + 1,
             list(added),
             list(map(digest, removed)),
+            self.run,
         )
         reply = self.stage.ask(message, kind)
         self.version += 1
         return reply
 
     def transfer(self, number: int, state: TransferState, kind: type[R]) -> R:
-        return self.stage.ask(Transfer(self.id(), self.name, self.token, digest(number), state), kind)
+        return self.stage.ask(Transfer(self.id(), self.name, self.token, digest(number), state, self.run), kind)
 
     def leave(self, kind: type[R]) -> R:
-        return self.stage.ask(Leave(self.id(), self.name, self.token), kind)
+        return self.stage.ask(Leave(self.id(), self.name, self.token, self.run), kind)

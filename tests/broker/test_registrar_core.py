@@ -131,7 +131,7 @@ def test_an_update_changes_what_it_names() -> None:
 def test_a_repeated_update_is_ok_again() -> None:
     stage = Stage()
     alice = stage.peer("alice")
-    message = Update(5, "alice", alice.token, 1, 2, [entry(1)], [])
+    message = Update(5, "alice", alice.token, 1, 2, [entry(1)], [], alice.run)
     first, second = stage.ask(message, Ok), stage.ask(message, Ok)
     assert first == second
     assert len(stage.hints()) == 2
@@ -140,7 +140,7 @@ def test_a_repeated_update_is_ok_again() -> None:
 def test_an_update_of_another_base_asks_for_the_list() -> None:
     stage = Stage()
     alice = stage.peer("alice", entry(1))
-    stage.ask(Update(5, "alice", alice.token, 7, 8, [entry(2)], []), ListRequest)
+    stage.ask(Update(5, "alice", alice.token, 7, 8, [entry(2)], [], alice.run), ListRequest)
     assert list(stage.registry.swarms) == [digest(1)]
 
 

@@ -258,7 +258,7 @@ def test_another_port_means_joining_again() -> None:
     assert join.endpoint == "tcp://*:10"
 
 
-@pytest.mark.parametrize("code", ["wrong_token", "bad_version"])
+@pytest.mark.parametrize("code", ["wrong_token", "bad_version", "replaced"])
 def test_a_lasting_refusal_is_said_once_and_tried_slowly(code: str) -> None:
     peer = new_member()
     join = only(peer.set_endpoint("tcp://*:9", 0.0))
@@ -269,7 +269,57 @@ def test_a_lasting_refusal_is_said_once_and_tried_slowly(code: str) -> None:
     assert peer.tick(REFUSED_RETRY_SECONDS / 2) == []
     again = only(peer.tick(REFUSED_RETRY_SECONDS * 1.3))
     assert isinstance(again, Join)
+    assert again.run == join.run, "a retry takes nothing away from another peer of this identity"
     assert peer.receive(Error(again.id, code, "no"), 80.0) == []
+
+
+def test_a_member_that_was_replaced_says_so_and_asks_slowly() -> None:
+    peer = new_member()
+    joined(peer)
+    update = only(peer.set_entry(entry(1), 1.0))
+    effects = peer.receive(Error(update.id, "replaced", "another peer"), 1.1)
+    assert notes(effects) == [f"tracker {TRACKER} refused Update: another peer (replaced)"]
+    assert (peer.network, peer.joined) == ("refused", False)
+    assert sent(peer.set_entry(entry(2), 2.0)) == []
+    assert REFUSED_RETRY_SECONDS * 0.8 <= (peer.next_deadline() or 0.0) - 1.1 <= REFUSED_RETRY_SECONDS * 1.2
+    assert REFUSED_RETRY_SECONDS == 60.0
+
+
+def test_a_person_may_have_a_refused_peer_join_at_once_in_place_of_the_other_one() -> None:
+    peer = new_member()
+    join = only(peer.set_endpoint("tcp://*:9", 0.0))
+    peer.receive(Error(join.id, "replaced", "no"), 0.1)
+    again = only(peer.join(1.0))
+    assert isinstance(again, Join)
+    assert again.run != join.run
+    page = only(peer.receive(ListRequest(again.id, 1), 1.1))
+    assert page.run == again.run
+    peer.receive(welcome(page), 1.2)
+    assert (peer.network, peer.problem) == ("joined", "")
+    assert peer.join(2.0) == []
+
+
+def test_every_request_of_one_run_of_the_agent_names_that_run() -> None:
+    peer = Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(5))
+    join = only(peer.set_endpoint("tcp://*:9", 0.0))
+    page = only(peer.receive(ListRequest(join.id, 1), 0.0))
+    peer.receive(welcome(page), 0.0)
+    beat = only(peer.tick(peer.next_deadline() or 0.0))
+    update = only(peer.set_entry(entry(1), 5.0))
+    peer.transfer(digest(1), "started", 5.0)
+    transfer = only(peer.receive(Ok(update.id, 7, 41), 5.0))
+    leave = only(peer.leave(6.0))
+    assert {request.run for request in (page, beat, update, transfer, leave)} == {join.run}
+    assert join.run
+    other = only(Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(6)).set_endpoint("tcp://*:9", 0.0))
+    assert other.run != join.run
+
+
+def test_a_replaced_peer_that_leaves_is_out_already() -> None:
+    peer = new_member()
+    joined(peer)
+    leave = only(peer.leave(1.0))
+    assert peer.receive(Error(leave.id, "replaced", "no"), 1.1) == [Departed(True)]
 
 
 def test_a_refused_peer_has_nothing_to_leave() -> None:

@@ -34,8 +34,9 @@ class World:
         self.registrar = Registrar(TERMS, self.epoch, self.now)
         self.peer = Membership(PEER, b"t" * 32, "one", "tcp://tracker:1", random.Random(seed + 1))
 
-    def carry(self, effects: list[Effect]) -> None:
-        """Deliver what the peer sends, and the replies, until it is quiet."""
+    def carry(self, effects: list[Effect], peer: Membership | None = None) -> None:
+        """Deliver what ``peer`` (None: the one) sends, and the replies, until it is quiet."""
+        peer = peer or self.peer
         todo = list(effects)
         while todo:
             effect = todo.pop(0)
@@ -45,17 +46,27 @@ class World:
             for answer in self.registrar.handle(b"route", "10.0.0.1", request, self.now):
                 if isinstance(answer, Reply) and self.rng.random() >= self.loss:
                     reply = answer.message
-                    todo += self.peer.receive(REPLIES.decode(encode(reply, 1 << 20)), self.now)
+                    todo += peer.receive(REPLIES.decode(encode(reply, 1 << 20)), self.now)
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float, *others: Membership) -> None:
+        """Let time go by for the registrar, the peer and ``others``."""
         until = self.now + seconds
+        peers = (self.peer, *others)
         while True:
-            moments = [self.registrar.next_deadline(), self.peer.next_deadline() or until]
+            moments = [self.registrar.next_deadline(), *(peer.next_deadline() or until for peer in peers)]
             self.now = max(self.now, min(*moments, until))
             if self.now >= until:
                 return
             self.registrar.tick(self.now)
-            self.carry(self.peer.tick(self.now))
+            for peer in peers:
+                self.carry(peer.tick(self.now), peer)
+
+    def another_run(self, number: int, port: int = 9) -> Membership:
+        """A peer of the same identity, with one entry, that has just joined from ``port``."""
+        peer = Membership(PEER, b"t" * 32, "one", "tcp://tracker:1", random.Random(1000 + number))
+        self.carry(peer.set_entry(Entry(digest(number), digest(100 + number), "f", number, "whole"), self.now), peer)
+        self.carry(peer.set_endpoint(f"tcp://*:{port}", self.now), peer)
+        return peer
 
     def restart_tracker(self) -> None:
         self.epoch += 1
@@ -127,3 +138,64 @@ def test_a_tracker_restarted_empty_knows_the_peer_within_a_heartbeat() -> None:
     world.restart_tracker()
     world.run(5.1)
     assert len(world.listed()) == 500
+
+
+def test_of_two_peers_with_one_identity_the_last_to_join_stays_until_it_ends() -> None:
+    world = World(3, 0.0)
+    world.peer = one = world.another_run(1, port=1)
+    other = world.another_run(2, port=2)
+    world.run(6.0, other)
+    assert (one.network, other.network) == ("refused", "joined")
+    assert "identity.json" in one.problem
+    for _ in range(100):
+        world.run(10.0, other)
+        assert (one.network, other.network) == ("refused", "joined")
+        assert list(world.listed()) == [digest(2)]
+    world.carry(other.leave(world.now), other)
+    world.run(80.0, other)
+    assert (one.network, other.network) == ("joined", "left")
+    assert list(world.listed()) == [digest(1)]
+
+
+def test_a_person_decides_which_of_two_peers_with_one_identity_is_in() -> None:
+    world = World(3, 0.0)
+    world.peer = one = world.another_run(1, port=1)
+    other = world.another_run(2, port=2)
+    world.run(6.0, other)
+    world.carry(one.join(world.now), one)
+    world.run(100.0, other)
+    assert (one.network, other.network) == ("joined", "refused")
+
+
+def test_a_restarted_agent_is_let_in_at_once_and_what_is_late_of_its_dead_run_changes_nothing() -> None:
+    world = World(3, 0.0)
+    dead = world.another_run(1)
+    late = [*dead.leave(world.now)]
+    world.peer = world.another_run(2)
+    assert world.peer.joined
+    world.carry(late, dead)
+    world.run(30.0)
+    assert world.peer.joined
+    assert list(world.listed()) == [digest(2)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["tracker restarts", "one restarts", "other restarts", "wait"]), max_size=12))
+def test_whatever_is_restarted_one_of_two_peers_with_one_identity_is_in_and_the_other_knows(steps: list[str]) -> None:
+    world = World(5, 0.0)
+    world.peer = world.another_run(1, port=1)
+    other = world.another_run(2, port=2)
+    for number, step in enumerate(steps, start=3):
+        if step == "tracker restarts":
+            world.restart_tracker()
+        elif step == "one restarts":
+            world.peer = world.another_run(number, port=1)
+        elif step == "other restarts":
+            other = world.another_run(number, port=2)
+        world.run(3.0, other)
+    world.run(90.0, other)
+    before = (world.peer.network, other.network)
+    assert sorted(before) == ["joined", "refused"]
+    world.run(300.0, other)
+    assert (world.peer.network, other.network) == before
+    world.registrar.check_invariants()
