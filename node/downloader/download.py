@@ -7,6 +7,7 @@ the sources are to `source`, what they are told is wanted to `wants`, what they 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -412,5 +413,5 @@ class Download:
         assert self._table.in_state(PieceState.WRITING) == sorted(self._writing)
         sources = list(self._pool)
         assert all(source.complete == source.bits.full for source in sources if source.complete)
-        for piece in range(len(self._table)):
-            assert self._picker.availability(piece) == sum(piece in source.bits for source in sources)
+        counts = Counter(piece for source in sources for piece in source.bits.indices())
+        assert all(self._picker.availability(piece) == counts[piece] for piece in range(len(self._table)))
