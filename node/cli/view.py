@@ -62,6 +62,10 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
         detail = problem
     unmeasured = job.phase in ("resolving", "failed") or (job.kind == "share" and job.phase == "waiting")
     stopped = job.phase in ("resolving", "waiting", "paused", "failed")
+    if job.phase == "downloading" and report is not None and report.detail and not report.rate:
+        stopped = True
+        banned = f"{len(report.banned)} banned" if report.banned else ""
+        detail = "; ".join(filter(None, (detail, banned, problem)))
     return JobView(
         key=job.job,
         label=printable(job.name or label),

@@ -23,6 +23,16 @@ def view(done: int, verb: str = "downloading", final: bool = False) -> JobView:
     return JobView(1, "model.bin", verb, done * MIB, 100 * MIB, final=final)
 
 
+def test_a_download_that_stands_still_says_why() -> None:
+    why = "no source answers; waiting for one"
+    still = download(rate=0.0, sources=[], banned=["p3"], detail=why)
+    assert view_of(job(phase="downloading", download=still)).tail == f"{why}; 1 banned"
+    lost = view_of(job(phase="downloading", download=still), problem="the tracker is silent")
+    assert lost.tail == f"{why}; 1 banned; the tracker is silent"
+    moving = download(detail="nobody has 3 of 100 pieces; waiting for them")
+    assert "20.0 MiB/s" in view_of(job(phase="downloading", download=moving)).tail
+
+
 def test_plain_lines_come_on_a_new_phase_and_each_ten_percent_at_most_once_a_second() -> None:
     lines = PlainLines()
     said = []
