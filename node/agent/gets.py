@@ -282,6 +282,7 @@ class Gets:
         self._end(job)
         job.phase = "waiting"
         if running is not None:
+            self._catch_up(link.digest)
             return []
         download = DownloadJob(
             digest=link.digest,
@@ -296,6 +297,12 @@ class Gets:
         self._downloads[link.digest] = download
         fetch: list[Wish] = [SaveDownload(download), ToDownloader(_fetch(download))]
         return [*fetch, *self._want(download)]
+
+    def _catch_up(self, digest: str) -> None:
+        """Have all that follow a download know its last report: while it stands still no other comes."""
+        reports = [job.download for job in self._following(digest) if job.download is not None]
+        if reports:
+            self.report(reports[0])
 
     def _want(self, download: DownloadJob) -> list[Wish]:
         """Say that ``download`` is wanted. Content this peer has elsewhere may come from its own piece server."""

@@ -196,6 +196,15 @@ def test_getting_the_same_twice_joins_the_download_and_elsewhere_is_refused() ->
     assert [job.phase for job in scene.status().jobs] == ["done", "done", "failed"]
 
 
+def test_who_joins_a_download_that_stands_still_sees_how_far_it_is() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.play(scene.core.child_says(report(), scene.now))
+    scene.ask(get())
+    job = scene.job()
+    assert (job.job, job.phase, job.done_bytes, job.download) == (2, "downloading", 50, report())
+
+
 def test_what_stands_at_the_destination_already_is_looked_at_and_done() -> None:
     scene = with_source(1)
     scene.ask(get(digest(1), "/data"))
