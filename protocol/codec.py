@@ -77,10 +77,34 @@ def _unpack(data: bytes | memoryview, limit: int) -> dict[str, Any]:
     try:
         fields = msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_no_ext, max_ext_len=0)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"not a msgpack message: {type(error).__name__}: {error!s:.200}") from None
+        raise ProtocolError(f"not a msgpack message of {len(data)} bytes: {_reason(error)}") from None
     if not isinstance(fields, dict):
         raise ProtocolError(f"a message is a map, not {type(fields).__name__}")
     return fields
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with bytes that msgpack does not take, for a person. Its own errors speak of its parameters."""
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    text = str(error)
+    return next((reason for part, reason in _REASONS_BY_TEXT if part in text), text[:200] or type(error).__name__)
+
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (msgpack.ExtraData, "bytes follow after its end"),
+    (msgpack.FormatError, "no value begins with the byte c1"),  # the only one msgpack has no use for
+    (msgpack.StackError, "it is nested too deep"),
+    (RecursionError, "it is nested too deep"),
+    (UnicodeDecodeError, "a text in it is not UTF-8"),
+)
+_REASONS_BY_TEXT = (
+    ("max_ext_len", "extension types are not used"),
+    ("incomplete", "it ends too early"),
+    ("exceeds max_", "it ends too early"),  # a length in it is more than all bytes there are
+    ("map key", "a key in it is not text"),
+)
 
 
 def _shown(value: Any) -> str:

@@ -125,6 +125,37 @@ def test_wrong_type_says_where() -> None:
         ALLOW_LISTS["peer, from a registrar"].decode(msgpack.packb({"v": 1, "t": "Rejoin", "id": "7"}))
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it ends too early"),
+        (b"\x82\xa1v\x01", "it ends too early"),
+        (b"\xdb\xff\xff\xff\xffabc", "it ends too early"),
+        (b"\xdf\xff\xff\xff\xff", "it ends too early"),
+        (b"\xc1", "no value begins with the byte c1"),
+        (b"\x81\xa1v\xc1", "no value begins with the byte c1"),
+        (b"GET / HTTP/1.1\r\n", "bytes follow after its end"),
+        (b"\x81\xa1v" + b"\x91" * 3_000 + b"\xc0", "nested too deep"),
+        (b"\x81\xa1v\xa1\xff", "a text in it is not UTF-8"),
+        (b"\x81\x01\x02", "a key in it is not text"),
+        (b"\x81\xa1v\xd4\x05a", "extension types are not used"),
+    ],
+)
+def test_garbage_is_refused_with_the_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        ALLOW_LISTS["registrar"].decode(data)
+    assert str(caught.value).startswith(f"not a msgpack message of {len(data)} bytes: ")
+    assert reason in str(caught.value)
+
+
+@given(st.binary(max_size=300))
+def test_every_refusal_is_a_sentence(data: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        ALLOW_LISTS["registrar"].decode(data)
+    assert not str(caught.value).rstrip().endswith(":")
+    assert "Error" not in str(caught.value)
+
+
 @pytest.mark.parametrize("version", [0, 2, True, "1", None, [1]])
 def test_other_versions_are_named(version: object) -> None:
     with pytest.raises(VersionError, match="this side speaks 1"):
