@@ -22,6 +22,7 @@ from broker.list_transfers import Key, ListTransfer, ListTransfers
 from broker.registry import Member
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
+from protocol.digest import check_same_algorithm
 from protocol.errors import ProtocolError, SeedError
 from protocol.messages import (
     Entry,
@@ -247,7 +248,7 @@ class Registrar:
             return Error(message.id, "busy", "too many lists are on their way; try again in some seconds")
         if not self._room_for(message.peer, count):
             return self._registry_full(message)
-        return _bad_name(message, message.entries)
+        return _bad_entry(message, message.entries)
 
     def _whole_list(
         self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
@@ -304,7 +305,7 @@ class Registrar:
             return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
         if not self._room_for(message.peer, count):
             return self._registry_full(message)
-        refusal = _bad_name(message, message.added)
+        refusal = _bad_entry(message, message.added)
         if refusal is not None:
             return refusal
         added = {entry.digest: _entry_set(message.peer, entry) for entry in message.added}
@@ -401,12 +402,17 @@ def _key(message: RegistrarRequest) -> Key:
     return message.peer, message.token, message.run
 
 
-def _bad_name(message: FileList | Update, entries: list[Entry]) -> Error | None:
-    try:
-        for entry in entries:
+def _bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None:
+    """Why one of ``entries`` is refused; None when none is."""
+    for entry in entries:
+        try:
             check_name(entry.name)
-    except SeedError as error:
-        return Error(message.id, "bad_name", str(error)[: lim.DETAIL_BYTES_MAX])
+        except SeedError as error:
+            return Error(message.id, "bad_name", str(error)[: lim.DETAIL_BYTES_MAX])
+        try:
+            check_same_algorithm(entry.digest, entry.manifest)
+        except SeedError as error:
+            return Error(message.id, "bad_digest", f"{entry.name}: {error}")
     return None
 
 

@@ -59,6 +59,15 @@ def split_digest(text: str) -> tuple[str, bytes]:
     return algorithm, bytes.fromhex(digits)
 
 
+def check_same_algorithm(digest: str, manifest: str) -> None:
+    """`SeedError` when a content's digest and its manifest's are of different algorithms; both are written ones."""
+    algorithm, of_manifest = digest.partition(":")[0], manifest.partition(":")[0]
+    if algorithm != of_manifest:
+        raise SeedError(
+            f"its digest is {algorithm} and that of its manifest {of_manifest}; both must have the same algorithm"
+        )
+
+
 def short(text: str) -> str:
     """The first 12 hex digits of a written digest: what logs and tables show of it."""
     return text.rpartition(":")[2][:12]

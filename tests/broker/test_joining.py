@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages import (
+    Entry,
     Error,
     FileList,
     Join,
@@ -177,6 +178,23 @@ def test_a_file_name_that_is_unsafe_is_refused(name: str) -> None:
     assert alice.page(list_id, 0, True, [entry(1, name=name)], Error).code == "bad_name"
     bob = stage.peer("bob")
     assert bob.update(Error, [entry(1, name=name)]).code == "bad_name"
+
+
+def test_an_entry_whose_digests_are_of_different_algorithms_is_refused() -> None:
+    stage = Stage()
+    mixed = Entry(digest(1), digest(2).replace("blake3", "sha256"), "film.mkv", 1, "whole")
+    alice = Actor(stage, "alice")
+    list_id = alice.ask_join(ListRequest).list_id
+    bob = stage.peer("bob", entry(1))
+    for refusal in (alice.page(list_id, 0, True, [entry(3), mixed], Error), bob.update(Error, [mixed])):
+        assert refusal.code == "bad_digest"
+        assert "film.mkv" in refusal.detail
+        assert "blake3" in refusal.detail
+        assert "sha256" in refusal.detail
+    assert list(stage.registry.swarms) == [digest(1)]
+    both = Entry(*(text.replace("blake3", "sha256") for text in (digest(1), digest(2))), "film.mkv", 1, "whole")
+    bob.version = 1
+    bob.update(Ok, [both])
 
 
 # --- tokens ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest, short, split_digest
+from protocol.digest import ALGORITHMS, check_same_algorithm, format_digest, new_hasher, raw_digest, short, split_digest
 from protocol.errors import SeedError
 
 EMPTY_BLAKE3 = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
@@ -61,3 +61,9 @@ def test_unknown_algorithm_names_the_known_ones() -> None:
         split_digest(f"md5:{ZEROS}")
     with pytest.raises(SeedError, match="known are"):
         new_hasher("sha1")
+
+
+def test_the_digests_of_a_content_and_its_manifest_have_one_algorithm() -> None:
+    check_same_algorithm(f"sha256:{ZEROS}", f"sha256:{ZEROS}")
+    with pytest.raises(SeedError, match="its digest is sha256 and that of its manifest blake3"):
+        check_same_algorithm(f"sha256:{ZEROS}", f"blake3:{ZEROS}")
