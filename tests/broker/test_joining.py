@@ -192,8 +192,8 @@ def test_an_entry_whose_digests_are_of_different_algorithms_is_refused() -> None
         assert "blake3" in refusal.detail
         assert "sha256" in refusal.detail
     assert list(stage.registry.swarms) == [digest(1)]
-    both = Entry(*(text.replace("blake3", "sha256") for text in (digest(1), digest(2))), "film.mkv", 1, "whole")
     bob.version = 1
+    both = Entry("sha256:" + "1" * 64, "sha256:" + "2" * 64, "film.mkv", 1, "whole")
     bob.update(Ok, [both])
 
 
