@@ -15,6 +15,7 @@ from protocol.bitfield import Bitfield
 from tests.node.disk.made_content import PIECE, Made, made_file, made_tree
 
 WRITER = """
+import select
 import sys
 from pathlib import Path
 from functools import partial as bind
@@ -32,13 +33,17 @@ durable = Bitfield.from_bytes(entry.bits, made.manifest.piece_count) if entry el
 journal.start(made.manifest.digest, "seed", str(dest), durable.to_bytes())
 workers = Workers(2)
 print("started", flush=True)
-for piece in durable.missing():
+missing = list(durable.missing())
+for piece in missing:
     workers.submit(piece, bind(verify_and_write, partial, made.manifest, piece, made.piece(piece)))
-    if piece % 5 == 4:
-        for written in partial.sync():
-            durable.set(written)
-        journal.record(made.manifest.digest, durable.to_bytes())
-        print(durable.count_set, flush=True)
+written = 0
+while written < len(missing):
+    select.select([workers.fd], [], [])
+    written += len(workers.results())
+    for piece in partial.sync():
+        durable.set(piece)
+    journal.record(made.manifest.digest, durable.to_bytes())
+    print(durable.count_set, flush=True)
 """
 
 
