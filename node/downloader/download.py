@@ -219,6 +219,8 @@ class Download:
         reason = f"piece {piece} does not have its digest"
         if source is not None:
             return self._ban(source, reason, now)
+        if entry.peer in self._pool.banned:
+            return []
         self._pool.ban(entry.peer, reason)
         return [Banned(entry.peer, entry.name, reason)]
 

@@ -1,8 +1,8 @@
 """Getting the manifest of a link from a peer, before any content is asked for. PROTOCOL.md, section 6.1.
 
-Pure. One source is asked at a time, page by page. What it hands out must have the manifest digest of the link: a
-peer can substitute neither pieces nor paths. A source with another manifest of the same content is passed over; one
-that hands out something else under the right name is banned.
+Pure. One source is asked at a time, page by page, and a few more when nothing comes. What one hands out must have the
+manifest digest of the link: a peer can substitute neither pieces nor paths. A source with another manifest of the
+same content is passed over; one that hands out something else under the right name is banned.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from protocol.manifest import manifest_digest
 from protocol.messages import GetManifest, ManifestPage, SeederEntry
 
 CHECK_SECONDS = 0.25
+IMPATIENT_SECONDS = 0.5
+"""After this long without a page one more source is asked at the same time..."""
+ASKED_COUNT_MAX = 4
+"""...up to this many, because what each has sent is kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,19 @@ class NoManifest:
 Effect = Connect | Disconnect | Send | Banned | GotManifest | NoManifest
 
 
+@dataclass(slots=True)
+class _Got:
+    """What one source has sent so far of ``total`` bytes."""
+
+    total: int
+    pages: list[bytes]
+
+    def fits(self, message: ManifestPage) -> bool:
+        """Whether ``message`` is as long as the next page must be."""
+        rest = self.total - len(self.pages) * MANIFEST_PAGE_BYTES
+        return message.total == self.total and len(message.data) == min(MANIFEST_PAGE_BYTES, rest)
+
+
 class ManifestFetch:
     """Fetches the manifest with digest ``manifest`` of content ``digest``."""
 
@@ -43,8 +60,8 @@ class ManifestFetch:
         self._digest = digest
         self._manifest = manifest
         self._pool = SourcePool(0, sessions, limit=1)
-        self._pages: list[bytes] = []
-        self._total = 0
+        self._got: dict[int, _Got] = {}
+        self._heard_at: float | None = None
         self._refusals: dict[str, str] = {}
         self._check_at = float("-inf")
         self._over = False
@@ -78,17 +95,18 @@ class ManifestFetch:
             return []
         if not isinstance(message, ManifestPage):
             return self._next(source, now)
-        if message.page != len(self._pages):
+        got = self._got.setdefault(session, _Got(message.total, []))
+        if message.page != len(got.pages):
             return []
+        self._heard_at = now
         if message.total == 0:
             return self._refused(source, "has the content under another manifest", now)
-        if not self._fits(message):
+        if not got.fits(message):
             return self._refused(source, "sent a manifest page of the wrong size", now, ban=True)
-        self._total = message.total
-        self._pages.append(message.data)
-        if len(self._pages) * MANIFEST_PAGE_BYTES < self._total:
+        got.pages.append(message.data)
+        if len(got.pages) * MANIFEST_PAGE_BYTES < got.total:
             return [self._ask(source, now)]
-        data = b"".join(self._pages)
+        data = b"".join(got.pages)
         if manifest_digest(data, split_digest(self._manifest)[0]) != self._manifest:
             return self._refused(source, "hands out a manifest that is not the one asked for", now, ban=True)
         return [*self.close(now), GotManifest(data)]
@@ -100,6 +118,9 @@ class ManifestFetch:
         effects: list[Effect] = []
         for source in self._pool.unresponsive(now):
             effects += self._next(source, now)
+        if self._heard_at is not None and now - self._heard_at >= IMPATIENT_SECONDS:
+            self._heard_at = now
+            self._pool.limit = min(ASKED_COUNT_MAX, self._pool.limit + 1)
         return effects + self._connect(now)
 
     def next_deadline(self, _now: float) -> float | None:
@@ -118,20 +139,16 @@ class ManifestFetch:
         if self._over:
             return []
         opened = self._pool.connect(now)
-        if opened:
-            self._pages = []
-            self._total = 0
+        if opened and self._heard_at is None:
+            self._heard_at = now
         return [Connect(source.session, source.entry.endpoint) for source in opened]
 
     def _ask(self, source: Source, now: float) -> Effect:
         source.state = SourceState.TESTING
         source.since = now
-        return Send(source.session, GetManifest(source.session, self._digest, self._manifest, len(self._pages)))
-
-    def _fits(self, message: ManifestPage) -> bool:
-        total = self._total or message.total
-        rest = total - message.page * MANIFEST_PAGE_BYTES
-        return message.total == total and len(message.data) == min(MANIFEST_PAGE_BYTES, rest)
+        got = self._got.get(source.session)
+        page = 0 if got is None else len(got.pages)
+        return Send(source.session, GetManifest(source.session, self._digest, self._manifest, page))
 
     def _refused(self, source: Source, reason: str, now: float, ban: bool = False) -> list[Effect]:
         self._refusals[source.entry.peer] = f"{source.entry.name} {reason}"
@@ -147,4 +164,5 @@ class ManifestFetch:
 
     def _next(self, source: Source, now: float, farewell: Farewell = Farewell.RETRY) -> list[Effect]:
         self._pool.drop(source, now, farewell)
+        self._got.pop(source.session, None)
         return [Disconnect(source.session), *self._connect(now)]

@@ -139,7 +139,7 @@ class SourcePool:
 
     def __init__(self, piece_count: int, sessions: Iterator[int], limit: int = SOURCES_PER_DOWNLOAD_COUNT_MAX) -> None:
         self._piece_count = piece_count
-        self._limit = limit
+        self.limit = limit
         self._sessions = sessions
         self._known: dict[str, SeederEntry] = {}
         self._banned: dict[str, str] = {}
@@ -195,7 +195,7 @@ class SourcePool:
         """Open new sessions with whoever is known, idle and due, those that failed least first; at most ``limit``
         in all."""
         opened: list[Source] = []
-        room = self._limit - len(self._active)
+        room = self.limit - len(self._active)
         if room <= 0:
             return opened
         for peer in self._waiting(now)[:room]:
@@ -208,7 +208,7 @@ class SourcePool:
 
     def leaves_out(self, now: float) -> bool:
         """Whether somebody could be connected to, were there not ``limit`` others."""
-        return len(self._active) >= self._limit and bool(self._waiting(now))
+        return len(self._active) >= self.limit and bool(self._waiting(now))
 
     def _waiting(self, now: float) -> list[str]:
         """Peers that are known, idle and due, those that failed least first."""
