@@ -124,6 +124,8 @@ OFFER_EXPIRY_SECONDS = 2.0
 """An offer nobody answers holds one of a few places; a live receiver answers at once."""
 SESSIONS_COUNT_MAX = 1_024
 """Sessions of one piece server, all swarms together."""
+ROUTE_SESSIONS_COUNT_MAX = 8
+"""Sessions over one connection: a downloader needs one, and nobody shall take all there are."""
 UNDER_WAY_BYTES_MAX = 64 * MIB
 """Bytes claimed but not yet written, of one downloader."""
 STALLED_BYTES_MAX = 64 * MIB

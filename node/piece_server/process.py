@@ -37,8 +37,9 @@ from node.local_messages import (
     Unserve,
     UploadReport,
 )
+from node.piece_server.effects import Effect, Reply, SendPiece
 from node.piece_server.shelf import Book, Shelf
-from node.piece_server.uploads import Effect, Reply, SendPiece, Uploads
+from node.piece_server.uploads import Uploads
 from protocol.codec import Decoder, encode, request_id
 from protocol.digest import short
 from protocol.errors import DiskError, NetworkError, ProtocolError, SeedError

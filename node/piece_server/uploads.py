@@ -14,14 +14,15 @@ against a budget of its own.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 
+from node.piece_server.effects import Effect, Reply, SendPiece
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.limits import (
     HAVE_COUNT_MAX,
     OFFER_EXPIRY_SECONDS,
+    ROUTE_SESSIONS_COUNT_MAX,
     SESSION_SILENT_SECONDS,
     SESSIONS_COUNT_MAX,
     STALLED_BYTES_MAX,
@@ -41,6 +42,8 @@ from protocol.messages import (
     Withdrawn,
 )
 
+UploadRequest = Test | Want | Accept | Refuse | Received | Bye
+
 STALL_FACTOR, STALL_SECONDS_MIN = 3.0, 2.0
 """A receiver has stalled when it takes this much longer than its pieces did so far, and at least this long..."""
 STALL_SECONDS_FIRST = 10.0
@@ -53,30 +56,6 @@ STALLED_SECONDS_MAX = 60.0
 HAVE_DELAY_SECONDS_MAX = 0.05
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
-
-UploadRequest = Test | Want | Accept | Refuse | Received | Bye
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Send ``message`` to ``route``."""
-
-    route: bytes
-    message: Status | Offer | Withdrawn | NotHeld | Have | NoSession
-
-
-@dataclass(frozen=True, slots=True)
-class SendPiece:
-    """Read ``piece`` and send it to ``route`` under ``offer``; on failure call `Uploads.piece_unreadable`."""
-
-    route: bytes
-    session: int
-    offer: int
-    digest: str
-    piece: int
-
-
-Effect = Reply | SendPiece
 
 
 class Uploads:
@@ -242,7 +221,7 @@ class Uploads:
         if swarm is None:
             return [Reply(route, Status(message.session, "no", b"", self.queued_pieces))]
         if session is None:
-            if len(self._sessions) >= SESSIONS_COUNT_MAX:
+            if len(self._sessions) >= SESSIONS_COUNT_MAX or self._sessions_over(route) >= ROUTE_SESSIONS_COUNT_MAX:
                 return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
             session = Session(route, message.session, swarm, now)
             self._sessions[key] = swarm.sessions[key] = session
@@ -252,6 +231,9 @@ class Uploads:
         if not swarm.have.full:
             state = Status(message.session, "partial", swarm.have.to_bytes(), self.queued_pieces)
         return [Reply(route, state), *self._fill(now)]
+
+    def _sessions_over(self, route: bytes) -> int:
+        return sum(1 for other, _ in self._sessions if other == route)
 
     def _want(self, session: Session, message: Want) -> None:
         if message.revision <= session.revision:

@@ -16,7 +16,8 @@ from random import Random
 
 from node.downloader.download import Completed, Download, Gained, Write
 from node.downloader.source import Banned, Connect, Disconnect, Send
-from node.piece_server.uploads import Reply, SendPiece, Uploads
+from node.piece_server.effects import Reply, SendPiece
+from node.piece_server.uploads import Uploads
 from node.rate_limit import Budget
 from protocol.bitfield import Bitfield
 from protocol.limits import UNDER_WAY_BYTES_MAX

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node.piece_server.uploads import Effect, Reply, SendPiece, UploadRequest, Uploads
+from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.uploads import UploadRequest, Uploads
 from protocol.bitfield import Bitfield
 from protocol.messages import Accept, Bye, Offer, Received, Refuse, Want
 from protocol.messages import Test as AskTest

@@ -6,19 +6,18 @@ from random import Random
 
 import pytest
 
+from node.piece_server.effects import Effect, Reply, SendPiece
 from node.piece_server.uploads import (
     CHECK_SECONDS,
     STALL_SECONDS_FIRST,
     STALL_SECONDS_MIN,
     STALLED_SECONDS_MAX,
-    Effect,
-    Reply,
-    SendPiece,
     UploadRequest,
     Uploads,
 )
 from protocol.limits import (
     PIECE_BYTES_MAX,
+    ROUTE_SESSIONS_COUNT_MAX,
     SESSION_SILENT_SECONDS,
     SESSIONS_COUNT_MAX,
     STALLED_BYTES_MAX,
@@ -50,6 +49,15 @@ def test_no_more_sessions_than_allowed() -> None:
     assert scene.test("r0") == [Reply(b"r0", Status(1, "complete", b"", 0))]
     scene.bye("r0")
     assert scene.test("late") == [Reply(b"late", Status(1, "complete", b"", 0))]
+
+
+def test_one_connection_cannot_have_all_sessions() -> None:
+    scene = Scene("***")
+    for number in range(ROUTE_SESSIONS_COUNT_MAX):
+        scene.uploads.handle(b"greedy", AskTest(number, DIGEST), scene.now)
+    answer = scene.uploads.handle(b"greedy", AskTest(999, DIGEST), scene.now)
+    assert answer == [Reply(b"greedy", Status(999, "later", b"", 0))]
+    assert scene.test("other") == [Reply(b"other", Status(1, "complete", b"", 0))]
 
 
 def test_an_unreachable_receiver_gives_its_slot_to_others() -> None:
