@@ -2,7 +2,8 @@
 
 A peer keeps its old list (or stays no member) until the last page is there. One transfer per (peer, token, run): a
 stranger who joins under somebody else's id disturbs nothing, who is whole first is the member; nor does what is late
-of a run that has ended. Bounded in number, in entries, and in the time between two pages.
+of a run that has ended. Bounded in number, in entries, and in the time between two pages. Where there are too many, who
+asked to join and has not sent a page yet makes room for the next: thousands of such keep nobody out.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class ListTransfers:
 
     def __init__(self) -> None:
         self._transfers: OrderedDict[Key, ListTransfer] = OrderedDict()
+        self._pageless: OrderedDict[Key, None] = OrderedDict()
+        """Those of which no page has come, in the order of their deadlines."""
         self._entries = 0
         self._last_id = 0
 
@@ -45,21 +48,26 @@ class ListTransfers:
 
     @property
     def full(self) -> bool:
-        """Is there no room for another?"""
-        return len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX
+        """Is there no room for another, nor any to be made?"""
+        return len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX and not self._pageless
 
     def get(self, key: Key) -> ListTransfer | None:
         """The transfer of (peer, token, run)."""
         return self._transfers.get(key)
 
     def start(self, key: Key, name: str, endpoint: str, joining: bool, now: float) -> ListTransfer:
-        """A new transfer. One that has no page yet is taken up again: the request for it was repeated."""
+        """A new transfer; not to be called when `full`, unless ``key`` has one already.
+
+        One that has no page yet is taken up again: the request for it was repeated.
+        """
         known = self._transfers.get(key)
         if known is not None and known.next_page == 0:
             known.name, known.endpoint, known.joining = name, endpoint, joining or known.joining
             self._touch(key, known, now)
             return known
         self.drop(key)
+        if len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX and self._pageless:
+            self.drop(next(iter(self._pageless)))
         self._last_id += 1
         transfer = self._transfers[key] = ListTransfer(self._last_id, name, endpoint, joining)
         self._touch(key, transfer, now)
@@ -82,6 +90,7 @@ class ListTransfers:
     def drop(self, key: Key) -> None:
         """Forget the transfer of ``key``, if there is one."""
         transfer = self._transfers.pop(key, None)
+        self._pageless.pop(key, None)
         if transfer is not None:
             self._entries -= len(transfer.entries)
 
@@ -103,9 +112,16 @@ class ListTransfers:
     def _touch(self, key: Key, transfer: ListTransfer, now: float) -> None:
         transfer.deadline = now + lim.LIST_TRANSFER_SECONDS
         self._transfers.move_to_end(key)
+        if transfer.next_page:
+            self._pageless.pop(key, None)
+        else:
+            self._pageless[key] = None
+            self._pageless.move_to_end(key)
 
     def check_invariants(self) -> None:
         """Assert that the counts and the order are right (for tests)."""
         assert self._entries == sum(len(transfer.entries) for transfer in self._transfers.values())
         deadlines = [transfer.deadline for transfer in self._transfers.values()]
         assert deadlines == sorted(deadlines)
+        assert list(self._pageless) == [key for key, transfer in self._transfers.items() if not transfer.next_page]
+        assert len(self._transfers) <= lim.LIST_TRANSFERS_COUNT_MAX

@@ -274,14 +274,31 @@ def test_half_done_lists_are_limited_in_number_entries_and_time(monkeypatch: pyt
     stage = Stage()
     alice, bob, carol = (Actor(stage, name) for name in ("alice", "bob", "carol"))
     ids = [peer.ask_join(ListRequest).list_id for peer in (alice, bob)]
-    assert carol.ask_join(Error).code == "busy"
     alice.page(ids[0], 0, False, [entry(1), entry(2)], PageOk)
     assert bob.page(ids[1], 0, True, [entry(3), entry(4)], Error).code == "busy"
+    bob.page(bob.ask_join(ListRequest).list_id, 0, False, [entry(3)], PageOk)
+    assert carol.ask_join(Error).code == "busy"
     stage.pass_time(lim.LIST_TRANSFER_SECONDS)
     alice.page(ids[0], 1, True, [], Rejoin)
-    for peer in (alice, bob):
-        peer.ask_join(ListRequest)
+    for number, peer in enumerate((alice, bob)):
+        peer.page(peer.ask_join(ListRequest).list_id, 0, False, [entry(number)], PageOk)
     assert carol.ask_join(Error).code == "busy"
+
+
+def test_those_who_ask_to_join_and_say_no_more_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LIST_TRANSFERS_COUNT_MAX", 3)
+    stage = Stage()
+    alice, bob = Actor(stage, "alice"), Actor(stage, "bob")
+    of_alice = alice.ask_join(ListRequest).list_id
+    alice.page(of_alice, 0, False, [entry(1)], PageOk)
+    of_bob = bob.ask_join(ListRequest).list_id
+    for number in range(10):
+        Actor(stage, f"stranger-{number}").ask_join(ListRequest)
+        stage.registrar.check_invariants()
+    bob.page(of_bob, 0, True, [], Rejoin)  # his turn came too late: he joins again, and is in
+    bob.join(entry(2))
+    alice.page(of_alice, 1, True, [], Welcome)
+    assert list(stage.registry.members) == ["bob", "alice"]
 
 
 # --- roster ----------------------------------------------------------------------------------------------
