@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def child_specs(
         lease_seconds=config.lease_seconds,
         peers_max=config.peers_max,
         ready_file=str(ready_file.absolute()) if ready_file is not None else "",
+        wall_offset=time.time() - time.monotonic(),
         log=config.log,
     )
     specs = [ChildSpec("registrar", "broker.registrar", msgspec.json.encode(registrar))]

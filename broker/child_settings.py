@@ -11,7 +11,8 @@ from service.logs import LogSettings
 class RegistrarSettings(Struct, frozen=True, kw_only=True):
     """``lookups`` are the endpoints the lookups listen on, ``advertise`` the host to tell peers (empty: theirs),
     ``ready_file`` the path to write once all serve (empty: none). ``runtime_key`` names the runtime directory that
-    ``link`` lies in (`transport.runtime_dir`)."""
+    ``link`` lies in (`transport.runtime_dir`). ``wall_offset`` turns the monotonic clock into seconds since 1970 as the
+    tracker's start saw them: a clock that is set back later sets back no epoch."""
 
     listen: str
     roster: str
@@ -23,7 +24,12 @@ class RegistrarSettings(Struct, frozen=True, kw_only=True):
     lease_seconds: float
     peers_max: int
     ready_file: str
+    wall_offset: float
     log: LogSettings
+
+    def epoch(self, now: float) -> int:
+        """The epoch of a registrar that starts ``now`` (monotonic seconds): higher than that of all before it."""
+        return round((self.wall_offset + now) * 1_000)
 
 
 class LookupSettings(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ import zmq
 
 from broker.child_settings import LookupSettings
 from broker.effects import LookupEffect, Reply, SendRegistrar
+from broker.heap import spare_the_registry
 from broker.intake import Intake
 from broker.link_messages import FromRegistrar
 from broker.lookup_core import Lookup
@@ -98,6 +99,7 @@ class LookupProcess:
 
 def main(settings: LookupSettings, loop: Loop) -> int:
     """Run the lookup; 0 when it was told to end."""
+    spare_the_registry()
     context = open_context()
     process = LookupProcess(settings, context, loop)
     try:

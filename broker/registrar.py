@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import zmq
 from broker.child_settings import RegistrarSettings
 from broker.effects import Note, Publish, RegistrarEffect, Reply, SendLookup
 from broker.endpoints import advertised, reachable_here
+from broker.heap import spare_the_registry
 from broker.intake import Intake
 from broker.link_messages import FromLookup
 from broker.registrar_core import Registrar, Terms
@@ -53,8 +53,7 @@ class RegistrarProcess:
             advertised(settings.roster, settings.advertise),
             tuple(advertised(lookup, settings.advertise) for lookup in settings.lookups),
         )
-        # Milliseconds: a later start has a higher epoch, which tells peers and lookups that it is later.
-        self._core = Registrar(terms, epoch=time.time_ns() // 1_000_000, now=loop.now())
+        self._core = Registrar(terms, settings.epoch(loop.now()), loop.now())
 
     def run(self) -> None:
         """Serve until the loop is stopped. Raises `NetworkError` when it cannot listen."""
@@ -135,6 +134,7 @@ def _write_whole(path: Path, text: str) -> None:
 
 def main(settings: RegistrarSettings, loop: Loop) -> int:
     """Run the registrar; 0 when it was told to end."""
+    spare_the_registry()
     runtime_key = Path(settings.runtime_key)
     make_runtime_dir(runtime_key)
     context = open_context()

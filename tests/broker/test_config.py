@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from broker.__main__ import child_specs
+from broker.child_settings import RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
 from broker.endpoints import Address
 from protocol.errors import ConfigError
@@ -71,3 +74,15 @@ def test_children_are_light(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_a_clock_that_is_set_back_sets_back_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrackerConfig()
+    spec = child_specs(config, addresses(config), Path("key"), None)[0]
+    settings = msgspec.json.decode(spec.settings, type=RegistrarSettings)
+    now, wall = time.monotonic(), time.time()
+    first = settings.epoch(now)
+    assert first == pytest.approx(wall * 1_000, abs=1_000), "a tracker that is started later begins higher"
+    monkeypatch.setattr(time, "time", lambda: wall - 86_400)
+    monkeypatch.setattr(time, "time_ns", lambda: int((wall - 86_400) * 1e9))
+    assert settings.epoch(now + 0.1) == pytest.approx(first + 100, abs=2)
