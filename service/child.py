@@ -43,8 +43,9 @@ def run_child(role: str, settings_type: type[S], main: Callable[[S, Loop], int])
     """Run ``main(settings, loop)`` as this process, and exit.
 
     ``main`` adds its sources to ``loop``, runs it, closes what it opened and returns an exit code, 0 when all went
-    well. A `ZswarmError` from it is logged in one line and ends the supervisor and its other children too, save a
-    `LocalError`, which like any other exception is a bug: logged with its traceback, and restarted.
+    well. A `ZswarmError` that it raises before the loop runs (port in use, data directory not usable) is logged in
+    one line and ends the supervisor and its other children too. Anything that comes out of a running loop, and a
+    `LocalError` at any time, is a bug or passes: logged with its traceback, and restarted.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loop = Loop()
@@ -56,10 +57,10 @@ def run_child(role: str, settings_type: type[S], main: Callable[[S, Loop], int])
         _raise_file_limit()
         lifeline.watch()
         code = main(settings, loop)
-    except LocalError:
-        _logger.exception("crashed")
-        os._exit(EXIT_CRASHED)
     except ZswarmError as error:
+        if loop.ran or isinstance(error, LocalError):
+            _logger.exception("crashed")
+            os._exit(EXIT_CRASHED)
         _logger.error("%s", error)
         os._exit(fatal_exit(error))
     except Exception:

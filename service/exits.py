@@ -2,9 +2,9 @@
 
 ==========  ==========================================================================================
 0           ended because it was told to, by its lifeline or by its own work: all end, with 0
-64 + n      an error that a restart would only repeat (port in use, bad settings): all end, with n
+64 + n      could not start, which a restart would only repeat (port in use, bad settings): all end, with n
 143         ended in order by a SIGTERM meant for it alone: restarted, as after any signal
-other       crashed: restarted
+other       crashed, or an error while it ran: restarted
 ==========  ==========================================================================================
 
 n is the ``exit_code`` of the error (`protocol.errors`), 1 to 6.
@@ -25,7 +25,7 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 
 
 def fatal_exit(error: ZswarmError) -> int:
-    """The exit code of a child that ``error`` ends for good."""
+    """The exit code of a child that ``error`` kept from starting, which ends it for good."""
     return EXIT_FATAL_BASE + error.exit_code
 
 

@@ -32,6 +32,7 @@ class Loop:
         self._poller = zmq.Poller()
         self._handlers: dict[Source, Callable[[], None]] = {}
         self._stopped = False
+        self._ran = False
 
     def now(self) -> float:
         return self._clock()
@@ -39,6 +40,11 @@ class Loop:
     @property
     def stopped(self) -> bool:
         return self._stopped
+
+    @property
+    def ran(self) -> bool:
+        """Whether `run` was called, and so the start of whoever owns the loop is over."""
+        return self._ran
 
     def add(self, source: Source, on_readable: Callable[[], None]) -> None:
         """Call ``on_readable`` whenever ``source`` has input, or an error or end of file to be read."""
@@ -60,6 +66,7 @@ class Loop:
         It returns the next deadline on the loop's clock (a past one: at once), or None when it has none. An
         exception of a handler or of ``tick`` ends the loop and is the caller's.
         """
+        self._ran = True
         handlers = self._handlers
         deadline = tick(self._clock())
         while not self._stopped:

@@ -15,7 +15,9 @@ from service.child import run_child
 from service.logs import LogSettings
 from transport.loop import Loop
 
-Behaviour = Literal["serve", "crash", "crash with a thread", "bug", "fatal", "stop", "stuck", "term itself"]
+Behaviour = Literal[
+    "serve", "crash", "crash with a thread", "bug", "fatal", "fatal too late", "stop", "stuck", "term itself"
+]
 
 
 class SampleSettings(Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ def main(settings: SampleSettings, loop: Loop) -> int:
             raise LocalError("our own mistake")
         case "fatal":
             raise NetworkError("port 5550 is in use")
+        case "fatal too late":
+            loop.run(fail)
         case "stop":
             return 0
         case "stuck":
@@ -53,6 +57,10 @@ def main(settings: SampleSettings, loop: Loop) -> int:
     loop.run(lambda _now: None)
     say(settings, "stopped")
     return 0
+
+
+def fail(_now: float) -> None:
+    raise NetworkError("no more sockets")
 
 
 def say(settings: SampleSettings, what: str) -> None:

@@ -79,7 +79,7 @@ def test_a_signal_that_came_before_the_loop_ends_it_too(start: Start, events: Ev
     assert wait(start(settings(events, "term itself")))[0] == EXIT_TERMINATED
 
 
-@pytest.mark.parametrize("behaviour", ["crash", "crash with a thread", "bug"])
+@pytest.mark.parametrize("behaviour", ["crash", "crash with a thread", "bug", "fatal too late"])
 def test_a_crash_is_logged_with_its_traceback(start: Start, events: Events, behaviour: Behaviour) -> None:
     code, errors = wait(start(settings(events, behaviour)))
     assert code == 1
