@@ -1,4 +1,4 @@
-"""What the agent has its threads do with the disk: hash, compare, look at folders, keep seeds.
+"""What the agent has its threads do with the disk: hash, compare, keep seeds. Looks at folders are `share_scan`'s.
 
 Each function runs on a worker thread, touches only what it is given and returns its result or raises a
 `ZswarmError`. When they run, and what follows from it, is the agent's.
@@ -6,7 +6,6 @@ Each function runs on a worker thread, touches only what it is given and returns
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from node.agent.effects import HashPath
-from node.agent.folders import Listing, list_folders
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, UnstableContentError, scan
-from protocol.errors import DiskError, NotFoundError, ZswarmError
+from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
 
@@ -33,14 +31,6 @@ class StoredSeed(Struct, frozen=True):
     job: int
     link: Link
     path: str
-
-
-class Scanned(Struct, frozen=True):
-    """One look at the configured shares from ``began`` on, and the items that are not as they were, with why."""
-
-    listing: Listing
-    changed: list[tuple[LibraryItem, str]]
-    began: float
 
 
 def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled) -> LibraryItem:
@@ -88,26 +78,6 @@ def item_problem(item: LibraryItem) -> str:
     except ZswarmError as error:
         return str(error)
     return "" if found == item.stamps else "it changed"
-
-
-def look(share: list[Path], items: list[LibraryItem], clock: Callable[[], float] = time.monotonic) -> Scanned:
-    """See what the configured shares are now, and whether ``items`` are as they were hashed."""
-    began = clock()
-    listing = list_folders(path for path in share if path.is_dir())
-    entries, unknown = dict(listing.entries), dict(listing.unknown)
-    for path in share:
-        try:
-            if path.is_file():
-                entries[str(path)] = scan(path).fingerprint()
-        except NotFoundError:
-            continue
-        except UnstableContentError:
-            unknown[str(path)] = ""
-        except DiskError as error:
-            unknown[str(path)] = str(error)
-    missing = tuple(str(path) for path in share if not path.is_file() and not path.is_dir())
-    changed = [(item, problem) for item in items if (problem := item_problem(item))]
-    return Scanned(Listing(entries, unknown, missing), changed, began)
 
 
 def _unchanged(known: LibraryItem, found: Scan) -> bool:

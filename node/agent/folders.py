@@ -4,20 +4,14 @@ Each file or directory right in a shared folder is an item. It is shared once tw
 so what is still being copied in is left alone; what changed or went is withdrawn, and shared again when it has come
 to rest. Hidden entries (our own partial files among them), symbolic links and special files are no items.
 
-`FolderWatch` decides and is pure; `list_folders` looks at the disk and takes time in large trees: run it on a thread.
+Pure. The looks it compares are made by `node.agent.share_scan`.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from msgspec import Struct
-
-from node.disk.tree_scan import UnstableContentError, scan
-from protocol.errors import DiskError, NotFoundError
 
 SCAN_SHARE = 10
 """After a scan that took t seconds the next waits at least 10 t: watching costs at most a tenth of a core."""
@@ -25,9 +19,6 @@ SCAN_SHARE = 10
 RETRY_SECONDS = 10.0
 """What could not be shared and has not changed since is tried again this much later, then twice as late each time."""
 RETRY_SECONDS_MAX = 640.0
-
-_NO_UTF8 = re.compile("[\ud800-\udfff]")
-"""What Python makes of bytes in a file name that are no UTF-8."""
 
 
 class Found(Struct, frozen=True):
@@ -106,7 +97,7 @@ class FolderWatch:
         self._failures[path] = _Failure(fingerprint, delay, now + delay)
 
     def next_deadline(self) -> float:
-        """When to call `list_folders` next."""
+        """When to look next."""
         return self._next_scan
 
     def compare(self, listing: Listing, began: float, now: float) -> list[Change]:
@@ -134,39 +125,6 @@ class FolderWatch:
     def _must_wait(self, path: str, fingerprint: bytes, now: float) -> bool:
         failure = self._failures.get(path)
         return failure is not None and failure.fingerprint == fingerprint and now < failure.retry_at
-
-
-def list_folders(folders: Iterable[Path]) -> Listing:
-    """Look at everything in ``folders`` (absolute). A folder that is gone is an empty one."""
-    entries: dict[str, bytes] = {}
-    unknown: dict[str, str] = {}
-    for folder in folders:
-        try:
-            for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, not paths
-                if not name.startswith("."):
-                    _look(folder / name, entries, unknown)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            unknown[str(folder)] = f"cannot be read: {error.strerror}"
-    return Listing(entries, unknown)
-
-
-def _look(path: Path, entries: dict[str, bytes], unknown: dict[str, str]) -> None:
-    if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        return
-    text = str(path)
-    if _NO_UTF8.search(text):
-        unknown[ascii(text)] = "has a name that is not valid UTF-8"
-        return
-    try:
-        entries[text] = scan(path).fingerprint()
-    except NotFoundError:
-        return
-    except UnstableContentError:
-        unknown[text] = ""
-    except DiskError as error:
-        unknown[text] = str(error)
 
 
 def _hidden_from(listing: Listing, path: str) -> bool:

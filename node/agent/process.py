@@ -28,6 +28,7 @@ from node.agent.child_links import ChildLinks
 from node.agent.core import AgentCore, AgentTerms
 from node.agent.dialled import Dialled
 from node.agent.library import Library
+from node.agent.share_scan import look
 from node.config import AgentSettings
 from node.identity import load_identity
 from node.local_messages import ApiRequest, ChildToAgent
@@ -262,7 +263,7 @@ class Agent:
 
     def _scan(self, request: fx.ScanShares) -> None:
         share = [Path(path) for path in self._settings.share]
-        self._disk.submit(request, lambda: disk.look(share, request.items, self._loop.now))
+        self._disk.submit(request, lambda: look(share, request.items, self._loop.now))
 
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.agent.disk_work import hash_item, item_problem, keep_seed, look
+from node.agent.disk_work import hash_item, item_problem, keep_seed
 from node.agent.effects import HashPath
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
@@ -74,15 +74,3 @@ def test_a_seed_is_kept_and_gives_the_link(tree: Path, tmp_path: Path) -> None:
     assert load_seed(Path(stored.path)) == manifest
     with pytest.raises(SeedError):
         keep_seed(3, b"garbage", tmp_path / "data")
-
-
-def test_a_look_sees_entries_of_folders_and_files(tree: Path, tmp_path: Path) -> None:
-    single = tmp_path / "single"
-    single.write_bytes(b"x")
-    item, _ = hashed(single, tmp_path / "data")
-    single.write_bytes(b"changed")
-    seen = look([tree, single, tmp_path / "missing"], [item], lambda: 5.0)
-    assert sorted(seen.listing.entries) == [str(single), str(tree / "b"), str(tree / "sub")]
-    assert seen.listing.missing == (str(tmp_path / "missing"),)
-    assert [changed for changed, _ in seen.changed] == [item]
-    assert seen.began == 5.0

@@ -1,14 +1,10 @@
-"""Shared folders: pictures of what is seen from scan to scan, then real directories."""
+"""Shared folders: pictures of what is seen from scan to scan."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
-from node.agent.folders import Change, FolderWatch, Found, Gone, Listing, Unreadable, list_folders
+from node.agent.folders import Change, FolderWatch, Found, Gone, Listing, Unreadable
 
 
 def scan(watch: FolderWatch, picture: str, unknown: dict[str, str] | None = None) -> list[Change]:
@@ -134,63 +130,3 @@ def test_schedule() -> None:
     assert watch.next_deadline() == 102.0
     watch.compare(Listing({}), 102.0, 103.0)
     assert watch.next_deadline() == 113.0
-
-
-# --- real directories ------------------------------------------------------------------------------------
-
-
-def test_entries_of_real_folders(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    for folder in (one, other):
-        folder.mkdir()
-    (one / "file").write_bytes(b"x")
-    (one / "tree" / "deep").mkdir(parents=True)
-    (one / ".file.part").write_bytes(b"x")
-    (one / ".tree.part").mkdir()
-    (one / "link").symlink_to(one / "file")
-    os.mkfifo(one / "fifo")
-    (other / "file").write_bytes(b"x")
-    listing = list_folders([one, other, tmp_path / "absent", one / "file"])
-    assert list(listing.entries) == [str(one / "file"), str(one / "tree"), str(other / "file")]
-    assert listing.unknown == {}
-    assert len(set(listing.entries.values())) == 3
-
-
-def test_every_change_of_a_tree_shows(tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
-    (tree / "deep").mkdir(parents=True)
-    file = tree / "deep" / "file"
-    file.write_bytes(b"12")
-    seen = [list_folders([tmp_path]).entries[str(tree)]]
-    changes: list[Callable[[], object]] = [
-        lambda: file.write_bytes(b"1"),
-        lambda: os.utime(file, ns=(0, 5)),
-        lambda: file.chmod(0o755),
-        lambda: file.rename(tree / "deep" / "renamed"),
-        lambda: (tree / "new").write_bytes(b""),
-        (tree / "hollow").mkdir,
-        (tree / "hollow").rmdir,
-        (tree / "new").unlink,
-    ]
-    for change in changes:
-        change()
-        seen.append(list_folders([tmp_path]).entries[str(tree)])
-        assert seen[-1] != seen[-2]
-        assert list_folders([tmp_path]).entries[str(tree)] == seen[-1]
-
-
-def test_name_that_is_no_text_is_reported_and_left_out(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"latin\xe9")).write_bytes(b"x")
-    listing = list_folders([tmp_path])
-    assert listing.entries == {}
-    ((path, reason),) = listing.unknown.items()
-    assert path.isascii()
-    assert "not valid UTF-8" in reason
-
-
-def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_path: Path) -> list[str]:
-        raise PermissionError(13, os.strerror(13))
-
-    monkeypatch.setattr("node.agent.folders.os.listdir", fail)
-    assert list_folders([tmp_path]).unknown == {str(tmp_path): "cannot be read: Permission denied"}
