@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from node.agent.effects import HashPath
 from node.agent.library import LibraryItem
-from node.disk.hashing import hash_path
+from node.disk.hashing import hash_content
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.stamps import take_stamps
-from node.disk.tree_scan import Scan, UnstableContentError, scan
+from node.disk.tree_scan import Scan, scan
 from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
@@ -40,11 +40,8 @@ def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: 
     known = request.known
     if known is not None and _unchanged(known, before):
         return msgspec.structs.replace(known, fingerprint=before.fingerprint())
-    manifest = hash_path(path, request.algorithm, lambda done: progress(done, before.length), cancelled)
-    stamps = take_stamps(path, manifest)
-    fingerprint = scan(path).fingerprint()
-    if fingerprint != before.fingerprint():
-        raise UnstableContentError(f"{path} changed while it was being hashed")
+    hashed = hash_content(path, request.algorithm, lambda done: progress(done, before.length), cancelled)
+    manifest = hashed.manifest
     data = encode_manifest(manifest)
     return LibraryItem(
         path=request.path,
@@ -54,8 +51,8 @@ def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: 
         name=manifest.name,
         length=manifest.length,
         seed_path=str(store_seed(data_dir, data)),
-        stamps=stamps,
-        fingerprint=fingerprint,
+        stamps=hashed.stamps,
+        fingerprint=hashed.fingerprint,
     )
 
 
