@@ -2,7 +2,8 @@
 
 Owned by the downloader of a data directory. A row says which seed goes where and which pieces are durable there;
 they are hashed again before they are believed. The file losing its mind costs no data: it is moved aside, and a
-download without a row has the whole of its partial content checked.
+download without a row has the whole of its partial content checked. One that cannot be made or written, on a full disk
+above all, is an error of each call until it can: the process that owns it goes on.
 """
 
 from __future__ import annotations
@@ -43,20 +44,18 @@ class Journal:
     `DiskError` (`NoSpaceError` when the data directory's disk is full) and has changed nothing."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Open or make the journal; a damaged one is moved aside with a line in the log."""
+        """Open or make the journal; a damaged one is moved aside with a line in the log, and one that the disk does not
+        allow now is tried again at each call. Raises `DiskError` when there is no ``data_dir``, or another process has
+        its journal."""
         self._path = data_dir / JOURNAL_NAME
         self._lock = threading.Lock()
+        self._open_connection: sqlite3.Connection | None = None
         try:
-            self._connection = _open(self._path)
-        except sqlite3.DatabaseError as error:
-            # An OperationalError is about the disk or the directory, not about what is in the file.
-            if isinstance(error, sqlite3.OperationalError):
+            self._connection()
+        except sqlite3.Error as error:
+            if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or not data_dir.is_dir():
                 raise self._error(error) from error
-            aside = _move_aside(self._path)
-            log.warning(
-                "the journal was damaged (%s) and is now %s; partial downloads are checked in full", error, aside
-            )
-            self._connection = _open(self._path)
+            log.warning("downloads wait: %s", self._error(error))
 
     def start(self, digest: str, seed_path: str, dest: str, bits: bytes) -> None:
         """``digest`` is being downloaded to ``dest``, and of it the pieces of ``bits`` are durable. Replaces what was
@@ -81,18 +80,43 @@ class Journal:
 
     def close(self) -> None:
         with self._lock:
-            self._connection.close()
+            if self._open_connection is not None:
+                self._open_connection.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._open_connection is None:
+            try:
+                self._open_connection = _open(self._path)
+            except sqlite3.DatabaseError as error:
+                # An OperationalError is about the disk or the directory, not about what is in the file.
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                self._replace(error)
+                self._open_connection = _open(self._path)
+        return self._open_connection
+
+    def _replace(self, damage: sqlite3.DatabaseError) -> None:
+        try:
+            aside = _move_aside(self._path)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"it is damaged ({damage}) and in the way: {error.strerror}") from error
+        log.warning("the journal was damaged (%s) and is now %s; partial downloads are checked in full", damage, aside)
 
     def _do(self, statement: str, *values: object) -> list[Any]:
         try:
-            return self._connection.execute(statement, values).fetchall()
+            return self._connection().execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._error(error) from error
 
     def _error(self, error: sqlite3.Error) -> DiskError:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        if _code(error) == sqlite3.SQLITE_FULL:
             return NoSpaceError(f"cannot write {self._path}: the disk is full")
         return DiskError(f"cannot use the journal {self._path}: {error}")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code of SQLite; 0 for an error of our own."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -108,8 +132,11 @@ def _open(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
             raise sqlite3.DatabaseError(f"written by another version of this program ({version})")
-        connection.execute(_TABLE)
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        if version == 0:  # a full disk must not keep us from reading what is there
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_TABLE)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+            connection.execute("COMMIT")
     except sqlite3.Error:
         connection.close()
         raise

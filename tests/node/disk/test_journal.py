@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_rows_outlive_the_process(tmp_path: Path) -> None:
 
 def test_it_is_durable_when_a_call_returns(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal._connection().execute("PRAGMA synchronous").fetchone() == (2,)
     journal.close()
 
 
@@ -110,11 +111,53 @@ def test_a_place_where_it_cannot_be(tmp_path: Path) -> None:
 def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.start(A, "s", "d", b"\x01")
-    (pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
-    journal._connection.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = journal._connection().execute("PRAGMA page_count").fetchone()
+    journal._connection().execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(NoSpaceError, match="full"):
         journal.record(A, bytes(100_000))
     entry = journal.get(A)
     assert entry is not None
     assert entry.bits == b"\x01"
+    journal.close()
+
+
+class FullAt:
+    """A disk that has no room for journals of more than ``pages`` pages; SQLite says so as a full disk does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+        self.pages = pages
+        real = sqlite3.connect
+
+        def connect(path: Path, **options: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = real(path, **options)
+            connection.execute(f"PRAGMA max_page_count = {self.pages}")
+            return connection
+
+        monkeypatch.setattr("node.disk.journal.sqlite3.connect", connect)
+
+
+def test_opening_it_again_writes_nothing(tmp_path: Path) -> None:
+    """A full disk would refuse even that, and a killed downloader could not come back."""
+    journal = Journal(tmp_path)
+    journal.start(A, "s", "d", b"\x01")
+    journal.close()
+    journal = Journal(tmp_path)
+    assert journal.get(A) is not None
+    assert not (tmp_path / f"{JOURNAL_NAME}-wal").stat().st_size
+    journal.close()
+
+
+def test_where_there_is_no_room_to_make_it_each_call_says_so_until_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = FullAt(monkeypatch, 1)
+    journal = Journal(tmp_path)
+    assert "full" in caplog.text
+    with pytest.raises(NoSpaceError, match="full"):
+        journal.start(A, "s", "d", b"")
+    with pytest.raises(NoSpaceError, match="full"):
+        journal.get(A)
+    disk.pages = 1_000
+    journal.start(A, "s", "d", b"\x01")
+    assert journal.get(A) == JournalEntry(A, "s", "d", b"\x01")
     journal.close()
