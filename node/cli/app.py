@@ -135,8 +135,10 @@ def real_services() -> Services:
         return run(settings)
 
     def is_free(data_dir: Path) -> bool:
-        from node.identity import DataDirLock
+        from node.identity import LOCK_NAME, DataDirLock
 
+        if not os.access(data_dir / LOCK_NAME, os.R_OK | os.W_OK):
+            return True  # nobody ever ran there, or not this user: looking must not make the directory
         try:
             DataDirLock(data_dir).release()
         except UsageError:

@@ -22,7 +22,7 @@ from protocol.errors import EXIT_CODES, NetworkError, RefusedError, ZswarmError
 REQUEST_SECONDS = 10.0
 """How long the agent may take to answer; list and peers make it ask the tracker first."""
 START_SECONDS = 15.0
-"""How long a foreground peer may take until its agent answers."""
+"""How long a peer may take until its agent answers: one in the foreground, or one that starts or restarts it."""
 POLL_SECONDS = 0.05
 
 FOREGROUND_LOG_LEVEL: Literal["error"] = "error"
@@ -148,7 +148,8 @@ def ended(what: str, code: int) -> ZswarmError:
 @contextlib.contextmanager
 def running_peer(options: Options, services: Services) -> Iterator[Session]:
     """A session with the peer that runs on the data directory; `NetworkError` when there is none."""
-    client = services.client(options.settings().data_path)
+    data_dir = options.settings().data_path
+    client = find_client(data_dir, services) or services.client(data_dir)
     try:
         yield Session(client, services, None)
     finally:
@@ -178,7 +179,20 @@ def any_peer(options: Options, services: Services) -> Iterator[Session]:
 
 
 def find_client(data_dir: Path, services: Services) -> Client | None:
-    """A client of the peer that runs on ``data_dir``, None when none runs."""
+    """A client of the peer that runs on ``data_dir``, None when none runs. One that starts, ends or restarts its agent
+    uses the directory but cannot be talked to: that is waited for, `NetworkError` after `START_SECONDS`."""
+    deadline = services.clock() + START_SECONDS
+    while True:
+        client = _try_client(data_dir, services)
+        if client is not None or services.is_free(data_dir):
+            return client
+        if services.clock() >= deadline:
+            waited = f"{START_SECONDS:.0f} s"
+            raise NetworkError(f"a peer uses {data_dir}, but its agent has not answered for {waited}; its log says why")
+        services.wait(POLL_SECONDS)
+
+
+def _try_client(data_dir: Path, services: Services) -> Client | None:
     try:
         return services.client(data_dir)
     except NetworkError:
@@ -191,7 +205,7 @@ def _await_client(data_dir: Path, peer: Foreground, services: Services) -> Clien
         code = peer.poll(POLL_SECONDS)
         if code is not None:
             raise ended("the peer of this command could not start; its own messages above say why", code)
-        client = find_client(data_dir, services)
+        client = _try_client(data_dir, services)
         if client is not None:
             return client
     raise NetworkError(f"the peer of this command did not answer within {START_SECONDS:.0f} s")

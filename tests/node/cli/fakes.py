@@ -163,6 +163,7 @@ class World:
         self.ran: list[PeerSettings] = []
         self.exit_code = 0
         self.free_after = 0
+        self.listens_after = 0
         self.connected_to: list[Path] = []
 
     def run(self, *argv: str) -> int:
@@ -179,7 +180,7 @@ class World:
 
     def _connect(self, data_dir: Path) -> Client:
         absent = self.foreground is not None and "start" not in self.foreground.events
-        if self.client is None or absent:
+        if self.client is None or absent or self.waits < self.listens_after:
             raise NetworkError(f"no peer runs on {data_dir}; start one with 'python -m node'")
         self.connected_to.append(data_dir)
         return self.client

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from node.cli.app import real_services
+from node.identity import DataDirLock
 from node.local_messages import (
     ApiDone,
     ApiJoin,
@@ -115,6 +118,44 @@ def test_commands_that_only_tell(argv: list[str], message: object, capsys: pytes
     assert world.client.requests[0] == message
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "done so\n")
+
+
+@pytest.mark.parametrize("command", [["status"], ["get", "model.bin"]])
+def test_a_peer_whose_agent_is_being_restarted_is_waited_for(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = peer_with(report([job()]))
+    world.listens_after, world.free_after = 3, 10_000
+    assert world.run(*command) == 0
+
+
+@pytest.mark.parametrize("command", [["status"], ["get", "model.bin"]])
+def test_a_data_directory_in_use_by_a_peer_that_never_answers_is_a_network_error(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = peer_with(report())
+    world.listens_after = world.free_after = 10_000
+    assert world.run(*command) == 4
+    assert "has not answered for 15 s; its log says why" in capsys.readouterr().err
+
+
+def test_a_peer_that_was_only_ending_is_not_waited_for_when_it_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    world.listens_after, world.free_after = 10_000, 2
+    assert world.run("status") == 4
+    assert world.waits == 2
+    assert "no peer runs" in capsys.readouterr().err
+
+
+def test_looking_for_a_peer_leaves_no_trace_of_a_data_directory(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    assert real_services().is_free(data_dir)
+    assert not data_dir.exists()
+    with DataDirLock(data_dir):
+        assert not real_services().is_free(data_dir)
+    assert real_services().is_free(data_dir)
 
 
 def test_stop_returns_when_the_peer_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
