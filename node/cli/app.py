@@ -21,6 +21,7 @@ from node.cli import peer as cli_peer
 from node.cli import transfers as cli_transfers
 from node.cli.options import PROGRAM, State, group_options, write_examples
 from node.cli.session import Client, Foreground, Options, Services
+from node.cli.targets import check_utf8
 from node.config import PeerSettings
 from protocol.errors import DiskError, UsageError, ZswarmError
 
@@ -85,6 +86,8 @@ def main(argv: Sequence[str], services: Services | None = None) -> int:
     """Run the command line ``argv`` (without the program) and return its exit code."""
     state = State(Options(), services or real_services())
     try:
+        for word in argv:
+            check_utf8(word)
         result: Any = commands.main(args=list(argv), prog_name=PROGRAM, standalone_mode=False, obj=state)
         sys.stdout.flush()
     except click.ClickException as error:

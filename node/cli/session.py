@@ -15,6 +15,7 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from node.cli.targets import check_utf8
 from node.config import PeerSettings
 from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import EXIT_CODES, NetworkError, RefusedError, ZswarmError
@@ -58,14 +59,15 @@ class Options(msgspec.Struct):
     json: bool = False
 
     def settings(self) -> PeerSettings:
-        """The configuration file with the command line's values on top; raises `ConfigError`."""
+        """The configuration file with the command line's values on top; raises `UsageError`."""
         from service.config import load_settings
 
         settings = load_settings(Path(self.config), PeerSettings) if self.config else PeerSettings()
         given = {key: getattr(self, key) for key in ("data_dir", "tracker", "listen", "name") if getattr(self, key)}
-        if not given:
-            return settings
-        return with_values(settings, given)
+        if given:
+            settings = with_values(settings, given)
+        check_utf8(str(settings.data_path))
+        return settings
 
 
 def with_values(settings: PeerSettings, given: dict[str, str]) -> PeerSettings:

@@ -23,6 +23,12 @@ class GetTarget(Struct, frozen=True):
     hint: str = ""
 
 
+def check_utf8(text: str) -> None:
+    """Raise `UsageError` when ``text`` came from bytes that are no UTF-8: no message could carry it to a peer."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise UsageError(f"{text!a} is not valid UTF-8; rename it, or run the command from elsewhere")
+
+
 def absolute_path(path: str) -> Path:
     """``path`` from the current directory, ``~`` expanded, symlinks kept: a shared link keeps its name. `UsageError`
     for an empty one: it is no name of the current directory but a shell variable that is not set."""

@@ -15,7 +15,15 @@ from node.cli.live import upload_display
 from node.cli.options import ExampleCommand, State, duration, foreground_options, hash_option
 from node.cli.progress import open_display
 from node.cli.session import Session, any_peer
-from node.cli.targets import LINK_SCHEME, GetTarget, absolute_path, existing_path, prepare_directory, read_target
+from node.cli.targets import (
+    LINK_SCHEME,
+    GetTarget,
+    absolute_path,
+    check_utf8,
+    existing_path,
+    prepare_directory,
+    read_target,
+)
 from node.cli.view import Outcome, got_line, outcome_fields, printable
 from node.local_messages import ApiGet, ApiRequest, ApiShare
 from protocol.errors import EXIT_CODES
@@ -56,6 +64,7 @@ def share(state: State, paths: tuple[str, ...], algorithm: str | None) -> None:
 
 
 def _share_order(path: Path, algorithm: str) -> Order:
+    check_utf8(str(path))
     return Order(str(path), lambda number: ApiShare(number, str(path), algorithm))
 
 
@@ -87,7 +96,9 @@ def get(
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     settings = state.options.settings()
-    place = prepare_directory(absolute_path(directory) if directory is not None else settings.download_path)
+    place = absolute_path(directory) if directory is not None else settings.download_path
+    check_utf8(str(place))
+    place = prepare_directory(place)
     in_order = sequential or settings.sequential
     orders = [_get_order(target, place, force, in_order) for target in found]
     _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout))

@@ -143,3 +143,26 @@ def test_an_empty_word_is_no_path_and_no_name(argv: tuple[str, ...], capsys: pyt
     world = peer_with(report())
     assert world.run(*argv) == 2
     assert "empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("share", "latin\udce9"), ("get", "latin\udce9"), ("get", "x", "-o", "latin\udce9"), ("status", "--name=\udce9")],
+)
+def test_words_that_are_no_utf8_are_a_usage_error(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    assert world.run(*argv) == 2
+    assert "is not valid UTF-8" in capsys.readouterr().err
+    assert world.client is not None
+    assert world.client.requests == []
+
+
+def test_a_current_directory_that_is_no_utf8_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "latin\udce9"
+    place.mkdir()
+    (place / "file").write_bytes(b"x")
+    monkeypatch.chdir(place)
+    assert peer_with(report()).run("share", "file") == 2
+    assert "is not valid UTF-8" in capsys.readouterr().err
