@@ -64,6 +64,11 @@ def keep_seed(job: int, data: bytes, data_dir: Path) -> StoredSeed:
     return StoredSeed(job, link, str(store_seed(data_dir, data)))
 
 
+def explained(error: ZswarmError) -> str:
+    """The text of ``error`` as a message can carry it: a file name in it may be no UTF-8."""
+    return str(error).encode(errors="backslashreplace").decode()
+
+
 def item_problem(item: LibraryItem) -> str:
     """What is wrong with ``item`` on disk, without reading its content; empty when nothing is."""
     try:
@@ -73,7 +78,7 @@ def item_problem(item: LibraryItem) -> str:
     except NotFoundError:
         return "it was deleted"
     except ZswarmError as error:
-        return str(error)
+        return explained(error)
     return "" if found == item.stamps else "it changed"
 
 

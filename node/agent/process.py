@@ -173,7 +173,7 @@ class Agent:
             self._progress.pop(request.path, None)
             now = self._loop.now()
             if isinstance(result, ZswarmError):
-                self._perform(self._core.hash_failed(request.path, result.code, str(result), now))
+                self._perform(self._core.hash_failed(request.path, result.code, disk.explained(result), now))
             elif isinstance(result, BaseException):
                 raise result
             else:
@@ -183,7 +183,7 @@ class Agent:
         for request, result in self._disk.results():
             now = self._loop.now()
             if isinstance(result, ZswarmError) and isinstance(request, fx.StoreSeed):
-                self._core.seed_refused(request.job, result.code, str(result), now)
+                self._core.seed_refused(request.job, result.code, disk.explained(result), now)
             elif isinstance(result, BaseException):
                 raise result
             elif isinstance(request, fx.StoreSeed):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from node.agent.disk_work import item_problem
+from node.agent.disk_work import explained, item_problem
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
 from node.disk.tree_scan import UnstableContentError, scan
@@ -93,7 +93,7 @@ def _look(path: Path, entries: dict[str, bytes], unknown: dict[str, str]) -> Non
     except UnstableContentError:
         unknown[text] = ""
     except DiskError as error:
-        unknown[text] = str(error)
+        unknown[text] = explained(error)
 
 
 def _utf8(text: str) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.agent.disk_work import hash_item, item_problem, keep_seed
+from node.agent.disk_work import explained, hash_item, item_problem, keep_seed
 from node.agent.effects import HashPath
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
 from node.disk.seed_store import load_seed
-from protocol.errors import NotFoundError, SeedError
+from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.manifest import encode_manifest
 
 
@@ -74,3 +74,18 @@ def test_a_seed_is_kept_and_gives_the_link(tree: Path, tmp_path: Path) -> None:
     assert load_seed(Path(stored.path)) == manifest
     with pytest.raises(SeedError):
         keep_seed(3, b"garbage", tmp_path / "data")
+
+
+def test_what_is_wrong_can_be_said_in_a_message_whatever_names_are_in_it(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item, _ = hashed(tree, tmp_path / "data")
+
+    def fail(path: str) -> None:
+        raise PermissionError(13, "Permission denied", f"{path}/latin\udce9")
+
+    monkeypatch.setattr("node.disk.tree_scan.os.scandir", fail)
+    with pytest.raises(DiskError) as caught:
+        hashed(tree, tmp_path / "data")
+    for text in (item_problem(item), explained(caught.value)):
+        assert text.encode().endswith(b"latin\\udce9: Permission denied")
