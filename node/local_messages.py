@@ -223,13 +223,15 @@ class NeedSources(Message, frozen=True):
 
 class Serve(Message, frozen=True):
     """Serve the pieces of ``bits`` of a download. ``root`` is where the bytes are now: the hidden partial file, the
-    staging directory, or after the rename the final path. Answered with `ServeOk`; said again after a restart."""
+    staging directory, or after the rename the final path; from then on ``stamps`` are those of the content, as
+    `SharedItem` has them. Answered with `ServeOk`; said again after a restart."""
 
     digest: str
     manifest: str
     seed_path: str
     root: str
     bits: bytes
+    stamps: bytes = b""
 
 
 class ServeOk(Message, frozen=True):

@@ -81,6 +81,11 @@ class FetchJob:
         self._report_at = 0.0
         self._reported: DownloadReport | None = None
 
+    @property
+    def ended(self) -> bool:
+        """It finished, failed or was cancelled; threads may still be at work for it."""
+        return self._ended
+
     # --- orders from the agent ---------------------------------------------------------------------------
 
     def start(self, away: bool) -> None:
@@ -247,10 +252,11 @@ class FetchJob:
         if self._disk.ready is not None and self._download is not None:
             self._serve(self._disk.ready.partial.root, self._download)
 
-    def _serve(self, root: Path, download: Download) -> None:
+    def _serve(self, root: Path, download: Download, stamps: bytes = b"") -> None:
         assert self._disk.place is not None
         fetch, seed_path = self.fetch, str(self._disk.place.seed_path)
-        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, str(root), download.have.to_bytes()))
+        bits = download.have.to_bytes()
+        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, str(root), bits, stamps))
 
     def serving(self) -> None:
         """The piece server acknowledged `serve`: from now on this peer is a source."""
@@ -279,7 +285,7 @@ class FetchJob:
         place, manifest, fetch = self._disk.place, result.manifest, self.fetch
         assert place is not None
         if self._download is not None:
-            self._serve(result.path, self._download)
+            self._serve(result.path, self._download, result.stamps)
         self._enter("done")
         self._context.tell_agent(
             DownloadFinished(

@@ -57,8 +57,9 @@ class Downloader:
     def __init__(self, settings: DownloaderSettings, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._loop = loop
         self._instance = secrets.randbits(48)
-        self._agent_instance = self._piece_server_instance = 0
+        self._piece_server_instance = 0
         self._jobs: dict[str, FetchJob] = {}
+        self._next: dict[str, Fetch] = {}
         self._away = False
         self._hello_at = 0.0
         self._writers: Workers[tuple[JobDisk, int], bool] = Workers(settings.workers)
@@ -116,27 +117,32 @@ class Downloader:
             due = min(due, job.tick(now) or due)
             if job.over:
                 del self._jobs[digest]
+                if digest in self._next:
+                    self._fetch(self._next.pop(digest))
         return due
 
     # --- agent -------------------------------------------------------------------------------------------
 
     def _on_agent(self) -> None:
         for frames in drain(self._agent):
-            message = self._from_agent.decode(frames[0].buffer)
-            if isinstance(message, Hello):
-                self._agent_instance = message.instance
-            elif isinstance(message, Fetch):
-                self._fetch(message)
-            elif isinstance(message, Pause):
-                self._pause(message.paused)
-            elif isinstance(message, SourceLost):
-                for digest, job in self._jobs.items():
-                    if message.digest in ("", digest):
-                        job.peer_lost(message.peer)
-            else:
-                self._to_job(message)
+            self.order(self._from_agent.decode(frames[0].buffer))
+
+    def order(self, message: AgentToDownloader) -> None:
+        """Do what the agent says."""
+        if isinstance(message, Fetch):
+            self._fetch(message)
+        elif isinstance(message, Pause):
+            self._pause(message.paused)
+        elif isinstance(message, SourceLost):
+            for digest, job in self._jobs.items():
+                if message.digest in ("", digest):
+                    job.peer_lost(message.peer)
+        elif isinstance(message, Sources | CancelFetch):
+            self._to_job(message)
 
     def _to_job(self, message: Sources | CancelFetch) -> None:
+        if isinstance(message, CancelFetch):
+            self._next.pop(message.digest, None)
         job = self._jobs.get(message.digest)
         if job is None:
             return
@@ -146,13 +152,16 @@ class Downloader:
             job.cancel()
 
     def _fetch(self, message: Fetch) -> None:
-        """A new order; one that is being carried out already is an agent's that was restarted."""
+        """A new order; one that is being carried out already is an agent's that was restarted, and one for what was
+        just cancelled waits until nothing of that is left."""
         job = self._jobs.get(message.digest)
-        if job is not None:
+        if job is None:
+            self._jobs[message.digest] = job = FetchJob(message, self._shared)
+            job.start(self._away)
+        elif job.ended:
+            self._next[message.digest] = message
+        else:
             job.report_again()
-            return
-        self._jobs[message.digest] = job = FetchJob(message, self._shared)
-        job.start(self._away)
 
     def _pause(self, paused: bool) -> None:
         if paused != self._away:

@@ -17,7 +17,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class SendPiece:
-    """Read ``piece`` and send it to ``route`` under ``offer``; on failure call `Uploads.piece_unreadable`."""
+    """Read ``piece`` and send it to ``route`` under ``offer``; on failure call `Uploads.piece_failed`."""
 
     route: bytes
     session: int

@@ -15,7 +15,7 @@ from pathlib import Path
 import zmq
 
 from node.config import PieceServerSettings
-from node.disk.content import ContentChangedError
+from node.disk.content import ContentChangedError, NotThereError
 from node.local_messages import (
     AGENT_SOCKET,
     LOCAL_BYTES_MAX,
@@ -38,11 +38,11 @@ from node.local_messages import (
     UploadReport,
 )
 from node.piece_server.effects import Effect, Reply, SendPiece
-from node.piece_server.shelf import Book, Shelf
+from node.piece_server.shelf import Shelf
 from node.piece_server.uploads import Uploads
 from protocol.codec import Decoder, encode, request_id
 from protocol.digest import short
-from protocol.errors import DiskError, NetworkError, ProtocolError, SeedError
+from protocol.errors import DiskError, NetworkError, NotFoundError, ProtocolError, SeedError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Status, Test
 from transport.loop import Loop
@@ -61,9 +61,10 @@ class PieceServer:
     def __init__(self, settings: PieceServerSettings, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._loop = loop
         self._instance = secrets.randbits(48)
-        self._agent_instance = self._downloader_instance = 0
+        self._downloader_instance = 0
         self._shelf = Shelf()
         self._uploads = Uploads(settings.slots, settings.upload_rate, loop.now())
+        self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
         self._gone_sent: dict[str, int] = {}
         self._bad_messages = 0
         self._hello_at = self._report_at = 0.0
@@ -127,21 +128,28 @@ class PieceServer:
                 page = self._shelf.manifest_page(message)
             send_or_drop(self._peers, [route, encode(page, REPLY_BYTES_MAX)])
             return
-        if isinstance(message, Test):
-            self._open(message.digest)
+        if isinstance(message, Test) and not self._open(message.digest):
+            send_or_drop(self._peers, [route, encode(Status(message.session, "later", b"", 0))])
+            return
         self._perform(self._uploads.handle(route, message, now))
 
-    def _open(self, digest: str) -> Book | None:
-        """Have the content ready for `Uploads`; content that cannot be opened is withdrawn."""
+    def _open(self, digest: str) -> bool:
+        """Have the content ready for `Uploads`, if there is any; content that is gone or changed is withdrawn. False
+        when it cannot be opened just now."""
         try:
             book = self._shelf.open(digest)
-        except (SeedError, DiskError, ProtocolError, OSError) as error:
+        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
             self._content_changed(digest, str(error))
-            return None
+            return True
+        except (DiskError, OSError) as error:
+            log.warning("cannot open %s: %s", short(digest), error)
+            return False
         if book is not None:
             manifest = book.manifest
             self._uploads.serve(digest, book.bits, manifest.length, manifest.piece_length)
-        return book
+            for idle in self._shelf.idle(lambda other: other == digest or self._uploads.sessions_of(other) > 0):
+                self._forget(idle)
+        return True
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         """Carry out effects; a failure may give rise to further ones."""
@@ -164,12 +172,13 @@ class PieceServer:
                 todo += self._uploads.withdraw(effect.digest)
                 return True
             data = book.content.read(effect.piece)
-        except ContentChangedError as error:
+        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
             self._content_changed(effect.digest, str(error))
             return True
-        except (SeedError, DiskError, ProtocolError, OSError) as error:
+        except (DiskError, OSError) as error:
             log.warning("cannot read piece %d of %s: %s", effect.piece, short(effect.digest), error)
-            todo += self._uploads.piece_unreadable(effect.route, effect.session, effect.offer, self._loop.now())
+            gone = isinstance(error, NotThereError)
+            todo += self._uploads.piece_failed(effect.route, effect.session, effect.offer, gone, self._loop.now())
             return True
         header = encode(Piece(effect.session, effect.offer, effect.piece))
         return send_or_drop(self._peers, [effect.route, header, data], copy=False)
@@ -181,18 +190,20 @@ class PieceServer:
         self._tell_agent(ContentChanged(digest, detail))
 
     def _withdraw(self, digest: str) -> None:
+        self._perform(self._forget(digest))
+
+    def _forget(self, digest: str) -> list[Effect]:
+        """Have `Uploads` forget the swarm, but not what was sent of it."""
         sent = self._uploads.sent_bytes().get(digest, 0)
         self._gone_sent[digest] = self._gone_sent.get(digest, 0) + sent
-        self._perform(self._uploads.withdraw(digest))
+        return self._uploads.withdraw(digest)
 
     # --- agent -------------------------------------------------------------------------------------------
 
     def _on_agent(self) -> None:
         for frames in drain(self._agent):
             message = self._from_agent.decode(frames[0].buffer)
-            if isinstance(message, Hello):
-                self._agent_instance = message.instance
-            elif isinstance(message, ShareState):
+            if isinstance(message, ShareState):
                 self._share_state(message)
             elif isinstance(message, ShareAdd):
                 if self._shelf.put_item(message.item):

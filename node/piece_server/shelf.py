@@ -7,6 +7,7 @@ them, so a peer that shares thousands of things starts at once. Leaves who gets 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from protocol.bitfield import Bitfield
 from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import Manifest
 from protocol.messages import GetManifest, ManifestPage
+
+BOOKS_COUNT_MAX = 64
+"""Contents open at a time, besides those that somebody has a session for: each holds a manifest and descriptors."""
 
 
 @dataclass(slots=True)
@@ -43,11 +47,13 @@ class Shelf:
         if self._items.get(item.digest) == item:
             return False
         self._items[item.digest] = item
+        self._forget_published(item.digest)
         return self._close(item.digest)
 
     def remove_item(self, digest: str) -> None:
         """The whole content is no longer shared."""
         self._items.pop(digest, None)
+        self._forget_published(digest)
         self._close(digest)
 
     def put_seed(self, manifest: str, seed_path: str) -> None:
@@ -68,7 +74,7 @@ class Shelf:
         if serve.digest in self._items:
             return False
         book = self._books.get(serve.digest)
-        if book is not None and known is not None:
+        if book is not None and known is not None and not serve.stamps:
             book.content.move(Path(serve.root))
             book.bits = Bitfield.from_bytes(serve.bits, book.bits.size)
         else:
@@ -91,10 +97,12 @@ class Shelf:
     def open(self, digest: str) -> Book | None:
         """The book of ``digest``, opened if need be; None when nothing of it is served.
 
-        Raises `SeedError`, `DiskError` or `OSError` when its seed or content cannot be opened.
+        Raises `SeedError` or `NotFoundError` when its seed is gone or damaged, `ContentChangedError` when its content
+        is, `DiskError` or `OSError` when either cannot be opened just now.
         """
-        book = self._books.get(digest)
+        book = self._books.pop(digest, None)
         if book is not None:
+            self._books[digest] = book  # the last used is the last to be closed
             return book
         item, serve = self._items.get(digest), self._partial.get(digest)
         if item is not None:
@@ -104,11 +112,22 @@ class Shelf:
         elif serve is not None:
             manifest = load_seed(Path(serve.seed_path))
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
-            book = Book(manifest, Content(manifest, Path(serve.root), None), bits, whole=False)
+            content = Content(manifest, Path(serve.root), serve.stamps or None)
+            book = Book(manifest, content, bits, whole=bool(serve.stamps))
         else:
             return None
         self._books[digest] = book
         return book
+
+    def idle(self, in_use: Callable[[str], bool]) -> list[str]:
+        """Close books beyond `BOOKS_COUNT_MAX` that nobody uses, the longest unused first; returns their digests."""
+        spare = len(self._books) - BOOKS_COUNT_MAX
+        if spare <= 0:
+            return []
+        closed = [digest for digest in self._books if not in_use(digest)][:spare]
+        for digest in closed:
+            self._close(digest)
+        return closed
 
     def manifest_page(self, request: GetManifest) -> ManifestPage:
         """The page asked for, straight from the seed file; ``total`` 0 when that manifest is not here."""
@@ -133,6 +152,12 @@ class Shelf:
             if served is not None and served.manifest == request.manifest:
                 return served.seed_path
         return self._further_seeds.get(request.manifest, "")
+
+    def _forget_published(self, digest: str) -> None:
+        """A download that has its final name is an item, or nothing: not something that still grows."""
+        serve = self._partial.get(digest)
+        if serve is not None and serve.stamps:
+            del self._partial[digest]
 
     def _close(self, digest: str) -> bool:
         book = self._books.pop(digest, None)

@@ -168,13 +168,17 @@ class Uploads:
             self._drop(session)
         return [*effects, *self._fill(now)]
 
-    def piece_unreadable(self, route: bytes, session: int, offer: int, now: float) -> list[Effect]:
-        """A `SendPiece` could not be done: the piece is taken off the bitfield and the receiver is told."""
+    def piece_failed(self, route: bytes, session: int, offer: int, gone: bool, now: float) -> list[Effect]:
+        """A `SendPiece` could not be done. A piece that is ``gone`` is taken off the bitfield and the receiver told; a
+        disk that does not answer just now sends the receiver away for a while."""
         found = self._sessions.get((route, session))
         if found is None or offer not in found.promises:
             return []
         piece = found.promises[offer].piece
         self._take_back(found, offer)
+        if not gone:
+            self._drop(found)
+            return [Reply(route, Status(session, "later", b"", self.queued_pieces)), *self._fill(now)]
         found.swarm.have.clear(piece)
         self._note_lost(found.swarm, [piece])
         return [Reply(route, NotHeld(session, piece)), *self._fill(now)]
@@ -221,7 +225,7 @@ class Uploads:
         if swarm is None:
             return [Reply(route, Status(message.session, "no", b"", self.queued_pieces))]
         if session is None:
-            if len(self._sessions) >= SESSIONS_COUNT_MAX or self._sessions_over(route) >= ROUTE_SESSIONS_COUNT_MAX:
+            if self._sessions_over(route) >= ROUTE_SESSIONS_COUNT_MAX or not self._make_room():
                 return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
             session = Session(route, message.session, swarm, now)
             self._sessions[key] = swarm.sessions[key] = session
@@ -231,6 +235,15 @@ class Uploads:
         if not swarm.have.full:
             state = Status(message.session, "partial", swarm.have.to_bytes(), self.queued_pieces)
         return [Reply(route, state), *self._fill(now)]
+
+    def _make_room(self) -> bool:
+        """Whether there is room for one more session, if need be in place of one that has never wanted anything."""
+        if len(self._sessions) < SESSIONS_COUNT_MAX:
+            return True
+        idle = next((s for s in self._sessions.values() if not s.revision and not s.promises), None)
+        if idle is not None:
+            self._drop(idle)
+        return idle is not None
 
     def _sessions_over(self, route: bytes) -> int:
         return sum(1 for other, _ in self._sessions if other == route)

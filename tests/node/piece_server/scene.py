@@ -86,7 +86,7 @@ class Scene:
         return self._then(self.uploads.held(DIGEST, list(pieces), self.now))
 
     def unreadable(self, name: str, piece: int) -> list[Effect]:
-        return self._then(self.uploads.piece_unreadable(name.encode(), 1, self.offers[name, piece], self.now))
+        return self._then(self.uploads.piece_failed(name.encode(), 1, self.offers[name, piece], True, self.now))
 
     def tick(self, seconds: float = 0.0) -> list[Effect]:
         self.now += seconds

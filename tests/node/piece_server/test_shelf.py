@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from node.disk.content import ContentChangedError
+from node.disk.seed_store import store_seed
+from node.disk.stamps import take_stamps
 from node.local_messages import Serve, SharedItem
-from node.piece_server.shelf import Shelf
+from node.piece_server.shelf import BOOKS_COUNT_MAX, Shelf
+from protocol.bitfield import Bitfield
+from protocol.manifest import encode_manifest
 from protocol.messages import GetManifest
+from tests.node.disk.made_content import made_file
 
 CONTENT = "blake3:" + 64 * "c"
 FIRST, SECOND, THIRD = ("blake3:" + 64 * letter for letter in "123")
@@ -47,6 +53,44 @@ def test_an_item_that_goes_leaves_a_download_its_manifest(shelf: Shelf, tmp_path
     assert handed_out(shelf, FIRST) == b"first"
     shelf.remove_partial(CONTENT)
     assert handed_out(shelf, FIRST) == b""
+
+
+def test_a_published_download_is_served_as_long_as_it_is_an_item(tmp_path: Path) -> None:
+    made = made_file(1000)
+    path, seed = made.put(tmp_path / "data.bin"), store_seed(tmp_path, encode_manifest(made.manifest))
+    digest, stamps = made.manifest.digest, take_stamps(path, made.manifest)
+    bits = Bitfield.full_of(1).to_bytes()
+    shelf = Shelf()
+    shelf.put_partial(Serve(digest, FIRST, str(seed), str(path), bits, stamps))
+    book = shelf.open(digest)
+    assert book is not None
+    assert book.content.read(0) == made.data
+    path.write_bytes(b"x" * 1000)
+    with pytest.raises(ContentChangedError):
+        book.content.read(0)
+    shelf.remove_item(digest)
+    assert shelf.open(digest) is None
+    shelf.put_partial(Serve(digest, FIRST, str(seed), str(path), bits, stamps))
+    shelf.put_item(SharedItem(digest, FIRST, str(seed), str(path), stamps))
+    shelf.remove_item(digest)
+    assert shelf.open(digest) is None
+
+
+def test_books_nobody_uses_are_closed(tmp_path: Path) -> None:
+    shelf = Shelf()
+    digests = []
+    for number in range(BOOKS_COUNT_MAX + 3):
+        made = made_file(100, seed=number)
+        path, seed = made.put(tmp_path / str(number)), store_seed(tmp_path, encode_manifest(made.manifest))
+        digests.append(made.manifest.digest)
+        shelf.put_item(SharedItem(digests[-1], FIRST, str(seed), str(path), take_stamps(path, made.manifest)))
+        shelf.open(digests[-1])
+    shelf.open(digests[1])
+    assert shelf.idle(lambda digest: digest == digests[0]) == digests[2:5]
+    assert shelf.idle(lambda _: False) == []
+    reopened = shelf.open(digests[2])
+    assert reopened is not None
+    shelf.close()
 
 
 def test_a_manifest_is_handed_out_for_its_own_content_only(shelf: Shelf) -> None:

@@ -333,5 +333,5 @@ def test_a_piece_that_cannot_be_read_is_taken_off_and_its_slot_is_free() -> None
     assert effects[0] == Reply(b"a", NotHeld(1, 0))
     assert ("b", 0) not in offers_to(effects)
     assert picture(scene.have) == " **"
-    assert scene.uploads.piece_unreadable(b"a", 1, 99, scene.now) == []
-    assert scene.uploads.piece_unreadable(b"x", 1, 1, scene.now) == []
+    assert scene.uploads.piece_failed(b"a", 1, 99, True, scene.now) == []
+    assert scene.uploads.piece_failed(b"x", 1, 1, True, scene.now) == []

@@ -45,10 +45,30 @@ def test_no_more_sessions_than_allowed() -> None:
     scene = Scene("***")
     for number in range(SESSIONS_COUNT_MAX):
         scene.uploads.handle(f"r{number}".encode(), AskTest(1, DIGEST), scene.now)
+        scene.uploads.handle(f"r{number}".encode(), Want(1, 1, []), scene.now)
     assert scene.test("late") == [Reply(b"late", Status(1, "later", b"", 0))]
     assert scene.test("r0") == [Reply(b"r0", Status(1, "complete", b"", 0))]
     scene.bye("r0")
     assert scene.test("late") == [Reply(b"late", Status(1, "complete", b"", 0))]
+
+
+def test_sessions_that_never_wanted_anything_give_way() -> None:
+    scene = Scene("***")
+    for number in range(SESSIONS_COUNT_MAX):
+        scene.uploads.handle(f"r{number}".encode(), AskTest(1, DIGEST), scene.now)
+    assert scene.test("late") == [Reply(b"late", Status(1, "complete", b"", 0))]
+    assert scene.uploads.sessions_of(DIGEST) == SESSIONS_COUNT_MAX
+    assert scene.uploads.handle(b"r0", Want(1, 1, [0]), scene.now) == [Reply(b"r0", NoSession(1))]
+
+
+def test_a_disk_that_does_not_answer_sends_receivers_away_for_a_while() -> None:
+    scene = Scene("***", slots=1)
+    scene.opened("a")
+    scene.wants("a", 0)
+    scene.accepts("a", 0)
+    effects = scene.uploads.piece_failed(b"a", 1, scene.offers["a", 0], False, scene.now)
+    assert effects == [Reply(b"a", Status(1, "later", b"", 0))]
+    assert scene.test("a") == [Reply(b"a", Status(1, "complete", b"", 0))]
 
 
 def test_one_connection_cannot_have_all_sessions() -> None:
@@ -276,7 +296,9 @@ def rare_step(scene: Scene, rng: Random, name: str) -> list[Effect]:
     if step == 1:
         return scene._then(scene.uploads.unreachable(name.encode(), 1, scene.now))
     if step == 2:
-        return scene._then(scene.uploads.piece_unreadable(name.encode(), 1, rng.randrange(40), scene.now))
+        return scene._then(
+            scene.uploads.piece_failed(name.encode(), 1, rng.randrange(40), rng.random() < 0.5, scene.now)
+        )
     if step == 3:
         return scene._then(scene.uploads.set_serving(not scene.uploads.serving))
     if step == 4:
