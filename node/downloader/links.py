@@ -6,6 +6,8 @@ pushes that go to an identity libzmq has forgotten. What is said over them is de
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +22,9 @@ from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import Message, Piece, PieceServerReply
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import Role, connect, drain, open_socket, send_or_drop
+from transport.sockets import TCP_SCHEME, Role, connect, drain, open_socket, send_or_drop
+
+log = logging.getLogger(__name__)
 
 BYE_LINGER_MS = 300
 """A goodbye frees a slot at the source: give it a moment to go out."""
@@ -50,23 +54,35 @@ class FetchLinks:
         self._loop = loop
         self._context = context
         self._links: dict[int, _Link] = {}
+        self._failed: dict[int, Callable[[int], None]] = {}
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        loop.add(self._wakeup, self._on_failed)
         self._decoder: Decoder[PieceServerReply] = Decoder(PieceServerReply, REPLY_BYTES_MAX)
 
     def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None:
-        """Open the connection; the listener hears `Listener.on_connected` or `Listener.on_lost`.
+        """Open the connection; the listener hears `Listener.on_connected`, or `Listener.on_lost` also when this
+        machine has no socket left, or `Listener.on_misbehaved` when ``endpoint`` is no address of a host. It hears
+        nothing before this returns.
 
         ``piece_bytes`` is the largest data frame to be accepted.
         """
+        if not endpoint.startswith(TCP_SCHEME):  # trackers name sources: none may lead us to sockets of this machine
+            self._fail(session, partial(_complain, listener, f"{endpoint!r} is no tcp address"))
+            return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
-        socket = open_socket(self._context, Role.FETCH_DEALER, max_message_bytes=limit)
-        monitor = ConnectionMonitor(socket)
-        self._links[session] = _Link(socket, monitor, listener)
-        self._loop.add(monitor.socket, partial(self._on_monitor, session))
-        self._loop.add(socket, partial(self._on_readable, session))
         try:
-            connect(socket, endpoint)
+            link = self._open(limit, listener)
+        except (NetworkError, zmq.ZMQError) as error:
+            log.warning("a source cannot be dialled now: %s", error)
+            self._fail(session, listener.on_lost)
+            return
+        self._links[session] = link
+        self._loop.add(link.monitor.socket, partial(self._on_monitor, session))
+        self._loop.add(link.socket, partial(self._on_readable, session))
+        try:
+            connect(link.socket, endpoint)
         except NetworkError as error:
-            listener.on_misbehaved(session, f"has an impossible endpoint: {error}")
+            self._fail(session, partial(_complain, listener, str(error)))
 
     def send(self, session: int, message: Message) -> None:
         """Send, unless the connection is gone or full: then nothing arrives, and the lost-connection event or the
@@ -76,6 +92,7 @@ class FetchLinks:
             send_or_drop(link.socket, [encode(message)])
 
     def disconnect(self, session: int) -> None:
+        self._failed.pop(session, None)
         link = self._links.pop(session, None)
         if link is None:
             return
@@ -87,6 +104,28 @@ class FetchLinks:
     def close(self) -> None:
         for session in list(self._links):
             self.disconnect(session)
+        self._loop.remove(self._wakeup)
+        os.close(self._wakeup)
+
+    def _open(self, limit: int, listener: Listener) -> _Link:
+        socket = open_socket(self._context, Role.FETCH_DEALER, max_message_bytes=limit)
+        try:
+            return _Link(socket, ConnectionMonitor(socket), listener)
+        except zmq.ZMQError:
+            socket.close(0)
+            raise
+
+    def _fail(self, session: int, tell: Callable[[int], None]) -> None:
+        """Have the loop tell it: the listener may dial the next source at once, and there may be thousands."""
+        self._failed[session] = tell
+        os.eventfd_write(self._wakeup, 1)
+
+    def _on_failed(self) -> None:
+        os.eventfd_read(self._wakeup)
+        for session in list(self._failed):
+            tell = self._failed.pop(session, None)
+            if tell is not None:
+                tell(session)
 
     def _on_monitor(self, session: int) -> None:
         link = self._links[session]
@@ -127,6 +166,10 @@ class FetchLinks:
             raise ProtocolError(f"{len(frames)} frames where a message has 1")
         else:
             listener.on_message(session, message)
+
+
+def _complain(listener: Listener, what: str, session: int) -> None:
+    listener.on_misbehaved(session, f"has an impossible endpoint: {what}")
 
 
 def message_session(message: PieceServerReply) -> int | None:

@@ -1,0 +1,114 @@
+"""`node.downloader.links`: what a listener hears when a source cannot be dialled."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from node.downloader.download import SourceMessage
+from node.downloader.links import FetchLinks
+from protocol.errors import NetworkError
+from protocol.messages import Piece
+from transport.loop import Loop
+from transport.sockets import Role, bind, open_context, open_socket
+
+SESSION = 7
+
+
+class Heard:
+    """A listener that notes what it hears, and disconnects as a download does."""
+
+    def __init__(self, links: FetchLinks) -> None:
+        self.what: list[str] = []
+        self._links = links
+
+    def of(self, endpoint: str, loop: Loop) -> list[str]:
+        """What it hears of a source at ``endpoint`` in the loop's next turn."""
+        self._links.connect(SESSION, endpoint, 1024, self)
+        assert self.what == []  # a listener that dials the next one at once must not go ever deeper
+        loop.run(lambda _now: loop.stop() if self.what else None)
+        return self.what
+
+    def on_connected(self, session: int) -> None:
+        assert session == SESSION
+        self.what.append("connected")
+
+    def on_lost(self, session: int) -> None:
+        self.what.append("lost")
+        self._links.disconnect(session)
+
+    def on_misbehaved(self, session: int, reason: str) -> None:
+        self.what.append(reason)
+        self._links.disconnect(session)
+
+    def on_message(self, session: int, message: SourceMessage) -> None:
+        raise AssertionError(session, message)
+
+    def on_piece(self, session: int, header: Piece, data: zmq.Frame) -> None:
+        raise AssertionError(session, header, data)
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    made = open_context()
+    yield made
+    made.term()
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def links(loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[FetchLinks]:
+    made = FetchLinks(loop, context)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("endpoint", ["ipc://", "inproc://connection-monitor-0", "tcp://", "udp://127.0.0.1:5", ""])
+def test_a_source_is_never_dialled_on_this_machines_own_sockets(
+    context: zmq.Context[zmq.Socket[bytes]], loop: Loop, links: FetchLinks, tmp_path: Path, endpoint: str
+) -> None:
+    """A tracker that lies must not lead a peer to the sockets of its own processes."""
+    local = open_socket(context, Role.LOCAL_ROUTER)
+    here = bind(local, f"ipc://{tmp_path}/agent.sock")
+    (said,) = Heard(links).of(here if endpoint == "ipc://" else endpoint, loop)
+    assert "impossible endpoint" in said
+    local.close()
+
+
+@pytest.mark.parametrize("missing", ["socket", "monitor"])
+def test_a_machine_out_of_descriptors_loses_the_source_alone(
+    loop: Loop, links: FetchLinks, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    made: list[zmq.Socket[bytes]] = []
+
+    def fail(*_: object, **__: object) -> None:
+        raise NetworkError("cannot open a fetch dealer socket")
+
+    def fail_late(socket: zmq.Socket[bytes]) -> None:
+        made.append(socket)
+        raise zmq.ZMQError(errno.EMFILE)
+
+    if missing == "socket":
+        monkeypatch.setattr("node.downloader.links.open_socket", fail)
+    else:
+        monkeypatch.setattr("node.downloader.links.ConnectionMonitor", fail_late)
+    assert Heard(links).of("tcp://127.0.0.1:9", loop) == ["lost"]
+    assert all(socket.closed for socket in made)
+
+
+def test_who_is_let_go_before_that_hears_nothing(loop: Loop, links: FetchLinks) -> None:
+    heard = Heard(links)
+    links.connect(SESSION, "ipc:///nowhere", 1024, heard)
+    links.disconnect(SESSION)
+    links.connect(SESSION + 1, "ipc:///nowhere", 1024, heard)
+    links.disconnect(SESSION + 1)
+    assert Heard(links).of("", loop)
+    assert heard.what == []
