@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from node.agent.catalogue import Catalogue, entry_of, link_of
 from node.agent.effects import (
@@ -20,6 +21,7 @@ from node.agent.effects import (
     SaveDownload,
     StoreSeed,
     ToDownloader,
+    ToPieceServer,
     UnwantSources,
     WantSources,
     Wish,
@@ -35,6 +37,7 @@ from node.local_messages import (
     DownloadReport,
     DownloadStarted,
     Fetch,
+    ShareRemove,
 )
 from protocol.digest import short, split_digest
 from protocol.errors import SeedError
@@ -203,7 +206,10 @@ class Gets:
         return [Announce(entry), ReportTransfer(message.digest, "started")]
 
     def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
-        """It stands under its final name: an item like any other."""
+        """It stands under its final name: an item like any other, unless it was removed in that moment."""
+        download = self._downloads.get(message.digest)
+        if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
+            return self._not_wanted(message)
         name = posixpath.basename(message.path)
         item = LibraryItem(
             path=message.path,
@@ -219,11 +225,23 @@ class Gets:
             job.length, job.path, job.link = message.length, message.path, link_of(item)
             job.finished_wall = message.finished_at
             job.done(now)
-        wishes: list[Wish] = [Note("info", f"got {name} ({short(message.digest)})"), *self._catalogue.add(item)]
-        if self._downloads.pop(message.digest, None) is None:
-            return wishes
+        del self._downloads[message.digest]
+        shared = self._catalogue.add(item)
         ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(message.digest)]
-        return [*wishes, ReportTransfer(message.digest, "finished"), *ended]
+        note = Note("info", f"got {name} ({short(message.digest)})")
+        return [note, *shared, ReportTransfer(message.digest, "finished"), *ended]
+
+    def _not_wanted(self, message: DownloadFinished) -> list[Wish]:
+        """Complete, but nobody waits for it: known already, or removed a moment ago. Then it stays where it is, whole
+        and verified, and is not shared: that is what was asked for."""
+        known = self._catalogue.at(message.path)
+        if known is not None and known.digest == message.digest:
+            return []
+        what = f"{message.path} was complete when it was removed: it stays there, and is not shared"
+        wishes: list[Wish] = [Note("info", what)]
+        if message.digest not in self._downloads and self._catalogue.with_digest(message.digest) is None:
+            wishes.append(ToPieceServer(ShareRemove(message.digest)))
+        return wishes
 
     def download_failed(self, message: DownloadFailed, now: float) -> list[Wish]:
         if message.digest not in self._downloads:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from node.agent.effects import CheckItem, ForgetDownload, SaveDownload, SaveItem, Stop, StoreSeed, ToDownloader
+from node.agent.effects import (
+    CheckItem,
+    ForgetDownload,
+    Note,
+    SaveDownload,
+    SaveItem,
+    Stop,
+    StoreSeed,
+    ToDownloader,
+    ToPieceServer,
+)
 from node.agent.library import DownloadJob
 from node.local_messages import (
     ApiAccepted,
@@ -28,6 +38,7 @@ from node.local_messages import (
     Fetch,
     NeedSources,
     Pause,
+    ShareRemove,
     SourceLost,
     Sources,
 )
@@ -175,6 +186,48 @@ def test_remove_cancels_a_download() -> None:
     scene.ask(ApiRemove(2, NAME))
     assert scene.told(ToDownloader, CancelFetch) == [CancelFetch(digest(1))]
     assert (scene.listed, scene.job().code) == ({}, "cancelled")
+
+
+def test_what_was_removed_while_it_became_complete_stays_on_disk_and_is_not_shared() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.ask(ApiRemove(2, NAME))
+    scene.done.clear()
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert (scene.listed, scene.job().code, scene.took(SaveItem)) == ({}, "cancelled", [])
+    assert scene.transfers[-1] == (digest(1), "failed")
+    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    (note,) = scene.took(Note)
+    assert f"/out/{NAME}" in note.text
+
+
+def test_content_shared_from_elsewhere_stays_shared_when_its_removed_download_becomes_complete() -> None:
+    scene = with_source(1)
+    scene.ask(get())
+    scene.ask(ApiRemove(2, NAME))
+    scene.done.clear()
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert scene.listed[digest(1)].holding == "whole"
+    assert scene.told(ToPieceServer, ShareRemove) == []
+
+
+def test_a_removed_download_that_became_complete_is_not_the_one_asked_for_since() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.ask(ApiRemove(2, NAME))
+    scene.ask(ApiGet(3, NAME, "/other", b"", False, False))
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert (scene.job().phase, scene.took(SaveItem)) == ("waiting", [])
+    scene.play(scene.core.child_says(finished(f"/other/{NAME}"), scene.now))
+    assert (scene.job().phase, scene.job().path) == ("done", f"/other/{NAME}")
+
+
+def test_being_told_twice_that_a_download_is_complete_changes_nothing() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert scene.play(scene.core.child_says(finished(), scene.now)) == []
+    assert scene.listed[digest(1)].holding == "whole"
 
 
 def test_downloads_are_taken_up_again_at_the_start() -> None:
