@@ -159,8 +159,8 @@ class Gets:
             self.failed(number, "not_found", f"nobody in the network has {asked.target}", now)
             return []
         if len(links) > 1 and not _is_digest(asked.target):
-            shown = "".join(f"\n  {format_link(link)}" for link in list(links.values())[:LINKS_SHOWN_COUNT])
-            what = f"{len(links)} different contents are called {asked.target}; get one of them by its link:{shown}"
+            shown = "; ".join(format_link(link) for link in list(links.values())[:LINKS_SHOWN_COUNT])
+            what = f"{len(links)} different contents are called {asked.target}; get one of them by its link: {shown}"
             self.failed(number, "usage", what, now)
             return []
         return self._resolved(job, next(iter(links.values())), now)

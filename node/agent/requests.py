@@ -113,8 +113,8 @@ class AgentApi:
             what = f"this peer neither shares nor downloads {request.name}"
             return [ReplyApi(route, ApiError(request.id, "not_found", what))]
         if len({item.digest for item in items}) > 1:
-            shown = "".join(f"\n  {link_of(item)}" for item in items[:LINKS_SHOWN_COUNT])
-            what = f"{len(items)} items are called {request.name}; remove one by its digest, the first part of:{shown}"
+            shown = "; ".join(link_of(item) for item in items[:LINKS_SHOWN_COUNT])
+            what = f"{len(items)} items are called {request.name}; remove one by its digest, the first part of: {shown}"
             return [ReplyApi(route, ApiError(request.id, "usage", what))]
         wishes = [wish for item in items for wish in self._core.shares.gone(item.path, "removed on request")]
         watched = any(item.origin == "folder" for item in items)

@@ -98,11 +98,16 @@ class JobTracker:
         """Whether every order has an outcome."""
         return all(slot.outcome is not None for slot in self._slots)
 
-    def outcomes(self, late: str) -> list[Outcome]:
-        """What came of each order, in order; one that has not ended failed for the reason ``late``."""
-        return [
-            slot.outcome or Outcome(slot.order.target, ok=False, code="network", detail=late) for slot in self._slots
-        ]
+    def outcomes(self, late: str, then: str = "") -> list[Outcome]:
+        """What came of each order, in order; one that has not ended failed for the reason ``late``, with what it waited
+        for; ``then`` says what becomes of it."""
+        return [slot.outcome or self._late(slot, late, then) for slot in self._slots]
+
+    def _late(self, slot: _Slot, late: str, then: str) -> Outcome:
+        target = slot.order.target
+        why = self._problem if slot.job is None else view_of(slot.job, target, self._problem).note
+        detail = "; ".join(filter(None, (f"{late}: {why}" if why else late, then)))
+        return Outcome(target, ok=False, code="network", detail=detail)
 
 
 class Patience:

@@ -143,7 +143,7 @@ def _run(session: Session, plan: Plan, quiet: bool) -> list[Outcome]:
     with open_display(quiet) as display:
         follow(session, tracker, display, plan.timeout)
     late = f"not finished after {format_seconds(plan.timeout)}"
-    return tracker.outcomes(late if session.foreground else f"{late}; {GOES_ON}")
+    return tracker.outcomes(late, "" if session.foreground else GOES_ON)
 
 
 def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool) -> int:

@@ -167,6 +167,7 @@ def test_several_contents_of_one_name_are_listed_by_link() -> None:
     job = scene.job()
     assert (job.phase, job.code) == ("failed", "usage")
     assert format_link(LINK) in job.detail
+    assert job.detail.isprintable()
     assert digest(2) in job.detail
 
 

@@ -154,6 +154,14 @@ def test_get_gives_up_after_its_timeout(capsys: pytest.CaptureFixture[str]) -> N
     assert re.search("not finished after 2.*goes on in the running peer", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("phase", ["resolving", "waiting"])
+def test_a_get_that_gives_up_says_what_it_waited_for(phase: str, capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report([job(phase=phase, download=None)], network="unreachable"))
+    assert world.run("get", "model.bin", "--timeout", "2s") == 4
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert re.search("not finished after 2.*: the tracker tcp://10.0.0.1:5550 does not answer; .*goes on", said)
+
+
 def test_interrupting_get_says_that_the_download_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="downloading")]))
     world.interrupt_after = 3
