@@ -46,12 +46,21 @@ def seen_endpoint(text: str, seen: str) -> str:
     """
     address = parse_endpoint(text)
     if address.host not in WILDCARDS:
+        _check_numeric(address)
         return text
     if not seen:
         raise ProtocolError(
             f"endpoint {text!r:.80} names no host and the tracker sees none; configure one to advertise"
         )
     return str(Address(_host_of(seen), address.port))
+
+
+def _check_numeric(address: Address) -> None:
+    """A name would be looked up by everybody who dials it, and one that takes long holds up all they do."""
+    try:
+        ipaddress.ip_address(address.host.strip("[]"))
+    except ValueError:
+        raise ProtocolError(f"endpoint {address} names a host; advertise its IP address") from None
 
 
 def advertised(listen: str, advertise: str) -> str:

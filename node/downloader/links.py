@@ -6,6 +6,7 @@ pushes that go to an identity libzmq has forgotten. What is said over them is de
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 from collections.abc import Callable
@@ -66,7 +67,7 @@ class FetchLinks:
 
         ``piece_bytes`` is the largest data frame to be accepted.
         """
-        if not endpoint.startswith(TCP_SCHEME):  # trackers name sources: none may lead us to sockets of this machine
+        if not _is_numeric(endpoint):
             self._fail(session, partial(_complain, listener, f"{endpoint!r} is no tcp address"))
             return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
@@ -166,6 +167,17 @@ class FetchLinks:
             raise ProtocolError(f"{len(frames)} frames where a message has 1")
         else:
             listener.on_message(session, message)
+
+
+def _is_numeric(endpoint: str) -> bool:
+    """Trackers name sources: none may lead us to sockets of this machine, or to a name whose look-up would hold up
+    libzmq's one thread for all connections."""
+    host = endpoint.removeprefix(TCP_SCHEME).rpartition(":")[0]
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return endpoint.startswith(TCP_SCHEME)
 
 
 def _complain(listener: Listener, what: str, session: int) -> None:

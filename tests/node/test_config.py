@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from node.config import AgentSettings, PeerSettings, PieceServerSettings, absolute
-from node.peer import child_specs
-from protocol.errors import ConfigError
+from node.peer import child_specs, numeric_endpoint
+from protocol.errors import ConfigError, NetworkError
 from service.config import load_settings
 from service.logs import LogSettings
 
@@ -81,3 +81,22 @@ def test_the_processes_are_told_what_they_need_agent_first(tmp_path: Path) -> No
     assert (told.name, told.share) == ("n", [str(Path.cwd() / "x")])
     assert msgspec.json.decode(piece_server.settings, type=PieceServerSettings).upload_rate == 1_000
     assert b"\n" not in agent.settings
+
+
+@pytest.mark.parametrize(
+    ("advertised", "numeric"),
+    [
+        ("", ""),
+        ("tcp://*:7000", "tcp://*:7000"),
+        ("tcp://10.1.2.3:7000", "tcp://10.1.2.3:7000"),
+        ("tcp://[::1]:7000", "tcp://[::1]:7000"),
+        ("tcp://localhost:*", "tcp://127.0.0.1:*"),
+    ],
+)
+def test_what_is_advertised_is_an_address(advertised: str, numeric: str) -> None:
+    assert numeric_endpoint(advertised) == numeric
+
+
+def test_a_name_that_is_nobodys_is_refused() -> None:
+    with pytest.raises(NetworkError, match="give an IP address"):
+        numeric_endpoint("tcp://no-such-host.invalid:7000")
