@@ -6,6 +6,7 @@ what takes long is a chore, one at a time. Files are let go only when no thread 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -16,7 +17,11 @@ from node.disk.piece_work import verify_and_write
 from node.downloader import job_work
 from node.downloader.job_context import JobContext
 from node.downloader.job_work import Place, Published, Ready
+from protocol.digest import short
+from protocol.errors import ZswarmError
 from protocol.limits import JOURNAL_GROUP_BYTES, JOURNAL_GROUP_SECONDS
+
+log = logging.getLogger(__name__)
 
 
 class Owner(Protocol):
@@ -49,6 +54,7 @@ class JobDisk:
         self._next: list[tuple[Callable[[], object], Callable[[Any], None]]] = []
         self._letting_go = False
         self._discard = False
+        self._releasing = False
         self._unsynced_bytes = 0
         self._synced_at = 0.0
 
@@ -95,7 +101,8 @@ class JobDisk:
         self._do(partial(job_work.finish, self.place, self.ready, journal, self._progress, self._stopped), done)
 
     def let_go(self, discard: bool) -> None:
-        """Close the files, or with ``discard`` delete what there is, as soon as no thread uses them."""
+        """Close the files, or with ``discard`` delete what there is, as soon as no thread uses them. That takes long
+        too, so it is the last chore; the owner hears of its end."""
         self._letting_go = True
         self._discard = self._discard or discard
         self._next.clear()
@@ -106,10 +113,10 @@ class JobDisk:
         self._letting_go = True
 
     def save(self) -> None:
-        """Note in the journal what is on disk. No thread runs any more."""
-        if self.place is not None and self.ready is not None:
-            job_work.put_away(self.place, self.ready, self._context.journal)
-            self.ready = None
+        """Note in the journal what is on disk, or do what `let_go` was asked for. No thread runs any more; what one did
+        already is done again to no effect."""
+        self._release(self._discard)
+        self.ready = None
 
     # --- what threads bring back -------------------------------------------------------------------------
 
@@ -132,6 +139,9 @@ class JobDisk:
             self.ready = result
         elif isinstance(result, Published):
             self.ready = None
+        if self._releasing:
+            done(result)
+            return
         if not self._letting_go:
             if isinstance(result, BaseException):
                 self._owner.on_disk_error(result)
@@ -151,14 +161,27 @@ class JobDisk:
     def _settle(self) -> None:
         if not self._letting_go or self._writes or self._chore is not None:
             return
-        self._letting_go = False
+        self._releasing = True
+        self._do(partial(self._release, self._discard), partial(self._let_go, self._discard))
+
+    def _release(self, discard: bool) -> None:
+        """What `let_go` is for; on a thread. Whoever asked cannot help what goes wrong."""
         if self.place is not None:
-            if self.ready is None and self._discard:
-                job_work.sweep(self.place, self._context.journal)
-            elif self.ready is not None:
-                put_away = job_work.abandon if self._discard else job_work.put_away
-                put_away(self.place, self.ready, self._context.journal)
+            try:
+                job_work.release(self.place, self.ready, self._context.journal, discard)
+            except ZswarmError as error:
+                log.warning("what there is of %s beside %s: %s", short(self.place.digest), self.place.dest, error)
+
+    def _let_go(self, discarded: bool, result: object) -> None:
+        """`_release` ended."""
+        if isinstance(result, BaseException):
+            log.error("unexpected error", exc_info=result)
+        self._releasing = False
         self.ready = None
+        if self._discard and not discarded:  # cancelled while it was put away
+            self._settle()
+            return
+        self._letting_go = False
         self._owner.on_let_go()
 
     def _progress(self, count: int) -> None:

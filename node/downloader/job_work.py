@@ -15,11 +15,12 @@ from node.disk.existing import existing_matches
 from node.disk.journal import Journal
 from node.disk.piece_work import check_pieces, whole_digest
 from node.disk.seed_store import load_seed, store_seed
+from node.disk.staging import Staging
 from node.disk.stamps import take_stamps
-from node.disk.storage import Partial
+from node.disk.storage import Partial, claim_of
 from protocol.bitfield import Bitfield
 from protocol.digest import short
-from protocol.errors import DiskError, SeedError, VerificationError
+from protocol.errors import DiskError, VerificationError, ZswarmError
 from protocol.manifest import Manifest, decode_manifest
 
 log = logging.getLogger(__name__)
@@ -132,6 +133,17 @@ def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, can
     return Published(manifest, path, take_stamps(path, manifest))
 
 
+def release(place: Place, ready: Ready | None, journal: Journal, discard: bool) -> None:
+    """Use the files no longer: ``discard`` deletes what there is, also what an earlier run left."""
+    if ready is None:
+        if discard:
+            sweep(place, journal)
+    elif discard:
+        abandon(place, ready, journal)
+    else:
+        put_away(place, ready, journal)
+
+
 def put_away(place: Place, ready: Ready, journal: Journal) -> None:
     """Stop for now: what is on disk is noted, as far as the disk still allows, and taken up again later."""
     try:
@@ -143,12 +155,21 @@ def put_away(place: Place, ready: Ready, journal: Journal) -> None:
 
 
 def sweep(place: Place, journal: Journal) -> None:
-    """Delete what an earlier run left of a cancelled download; what cannot be deleted is said."""
+    """Delete what an earlier run left of a cancelled download; what cannot be deleted is said.
+
+    Not by way of `Partial`, which wants room for the rest: a full disk is a reason to cancel.
+    """
     try:
-        Partial.open(load_seed(place.seed_path), place.dest, place.force).discard()
-        journal.remove(place.digest)
-    except (DiskError, SeedError) as error:
+        claim = claim_of(load_seed(place.seed_path))
+        staging = Staging(place.dest)
+        if staging.is_spare(claim):
+            staging.remove()
+        else:
+            staging.close()
+    except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
+        return
+    journal.remove(place.digest)
 
 
 def abandon(place: Place, ready: Ready, journal: Journal) -> None:
