@@ -2,7 +2,8 @@
 
 The state is not copied. It is read page by page from the living registry, as the lookup's acknowledgements allow,
 and changes that happen meanwhile go in between: since every event is absolute, a peer whose turn has not come yet
-needs none of them, and for all others the order of the stream makes it right.
+needs none of them, and for all others the order of the stream makes it right. Who joins is read in the same way, later
+as well as at the start: so of a thousand peers that join at once with long lists only the names wait.
 
 What waits for one lookup is bounded (LINK_QUEUE_COUNT_MAX events, LINK_WINDOW_COUNT messages under way). A lookup
 that falls behind further, or is silent, is forgotten; its next `Ack` is answered `LinkLost` and it starts over.
@@ -10,12 +11,12 @@ that falls behind further, or is silent, is forgotten; its next `Ack` is answere
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
 
 from broker.effects import Note, RegistrarEffect, SendLookup
-from broker.events import Event
+from broker.events import Event, PeerGone, PeerSet
 from broker.link_messages import Changes, FromLookup, LinkBeat, LinkLost, StateRequest
 from broker.registry import Registry
 from protocol import limits as lim
@@ -36,14 +37,17 @@ class _Link:
         """`sent` when the last page of the state had gone."""
         self.queue: deque[tuple[Event, int | None]] = deque()
         """Changes not yet sent; the last event of a change set with the seq reached after it."""
-        self.unread: dict[str, None] = dict.fromkeys(peers)
+        self.unread: OrderedDict[str, None] = OrderedDict.fromkeys(peers)  # a plain dict finds its first ever slower
         """Members whose state is still to be sent."""
+        self.told: set[str] = set()
+        """Members whose state was sent, or is being sent."""
         self.reading: tuple[str, deque[str]] | None = None
         """The member being sent, and those of its digests that are still to be sent."""
 
     @property
     def loading(self) -> bool:
-        return self.whole_at is None
+        """Is there state to be read?"""
+        return self.whole_at is None or bool(self.unread) or self.reading is not None
 
     @property
     def following(self) -> bool:
@@ -62,7 +66,10 @@ class _Link:
                     break
                 page += start
                 del self.unread[peer]
-                self.reading = (peer, deque(registry.members[peer].listings) if start else deque())
+                if not start:  # it has gone since
+                    continue
+                self.told.add(peer)
+                self.reading = (peer, deque(registry.members[peer].listings))
             peer, digests = self.reading
             while digests and len(page) < lim.LINK_PAGE_COUNT:
                 event = registry.entry_event(peer, digests.popleft())
@@ -74,6 +81,13 @@ class _Link:
 
     def add(self, events: Sequence[Event], seq: int) -> None:
         """Queue one change set, except for what the state will tell anyway."""
+        for event in events:
+            if isinstance(event, PeerSet) and event.peer not in self.told:
+                self.unread[event.peer] = None
+            elif isinstance(event, PeerGone):
+                self.told.discard(event.peer)
+                if self.reading is not None and self.reading[0] == event.peer:
+                    self.reading = None
         wanted = [event for event in events if event.peer not in self.unread]
         self.queue.extend((event, None) for event in wanted[:-1])
         if wanted:
@@ -157,7 +171,7 @@ class LinkFeed:
                 events, seq = link.take_changes()
             else:
                 events = link.read_state(self._registry)
-                if not link.unread and link.reading is None:
+                if link.whole_at is None and not link.unread and link.reading is None:
                     link.whole_at = link.sent + 1
             more = seq is None or link.loading
             settling = max(0.0, self._settled_at - now)

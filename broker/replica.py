@@ -3,6 +3,7 @@
 `Replica.registry` is None until the whole state has arrived for the first time. While a new state is coming in
 (after a hole, a silence, the registrar's restart) the replica stays what it was, and is replaced in one step when the
 new state is whole; likewise a change set shows when its last event is there. Readers see the past, never a half.
+What is held back for that is bounded: beyond LINK_QUEUE_COUNT_MAX events a new state takes less room.
 
 A registrar that restarted has lost its members and gets them back within a heartbeat; for that time, and until a
 lease has passed, the replica is `settling`.
@@ -17,7 +18,7 @@ from broker.events import Event
 from broker.link_messages import Ack, Changes, FromRegistrar, LinkBeat, LinkLost, StateRequest
 from broker.listing_index import ListingIndex
 from broker.registry import Registry
-from protocol.limits import LINK_SILENT_SECONDS
+from protocol import limits as lim
 
 
 class Replica:
@@ -54,7 +55,7 @@ class Replica:
         """A silent registrar is asked for the state again."""
         if self._ask_at is None or now < self._ask_at:
             return []
-        note = Note("warning", f"the registrar has been silent for {LINK_SILENT_SECONDS:.0f} s; asking it again")
+        note = Note("warning", f"the registrar has been silent for {lim.LINK_SILENT_SECONDS:.0f} s; asking it again")
         return [note, *self._start_over(now)]
 
     def handle(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
@@ -77,6 +78,9 @@ class Replica:
 
     def _take(self, message: Changes, now: float) -> list[LookupEffect]:
         self._received += 1
+        if self._incoming is None and len(self._held_back) + len(message.events) > lim.LINK_QUEUE_COUNT_MAX:
+            note = Note("info", "very much has changed at once; asking the registrar for the whole state")
+            return [note, *self._start_over(now)]
         effects: list[LookupEffect] = [self._ack()]
         if self._incoming is not None:
             for event in message.events:
@@ -106,7 +110,7 @@ class Replica:
         return SendRegistrar(Ack(self._sync, self._received))
 
     def _listen(self, now: float) -> None:
-        self._ask_at = now + LINK_SILENT_SECONDS * self._rng.uniform(1.0, 1.3)
+        self._ask_at = now + lim.LINK_SILENT_SECONDS * self._rng.uniform(1.0, 1.3)
 
     def _start_over(self, now: float) -> list[LookupEffect]:
         self._sync = self._rng.getrandbits(48)

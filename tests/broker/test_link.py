@@ -8,7 +8,7 @@ from broker.effects import SendLookup
 from broker.link_messages import Ack, Changes, FromLookup, FromRegistrar, LinkBeat, LinkLost, StateRequest
 from protocol import limits as lim
 from protocol.codec import Decoder, encode
-from protocol.messages import Entry, Ok
+from protocol.messages import Entry, Goodbye, Ok
 from tests.broker.link_scenes import LinkedLookup
 from tests.broker.scenes import EPOCH, LEASE, Stage, digest, entry, picture
 
@@ -91,6 +91,75 @@ def test_a_lookup_that_does_not_keep_up_is_dropped_and_starts_over(monkeypatch: 
     lookup.settle()
     assert replica_of(lookup) == picture(stage.registry)
     assert stage.registrar._ledger.feed.following == 1
+
+
+@pytest.mark.parametrize("members_before", [0, 1])
+def test_however_many_join_at_once_no_lookup_falls_off(monkeypatch: pytest.MonkeyPatch, members_before: int) -> None:
+    """As after a restart of the registrar: nothing waits but the names of those whose lists are to be read."""
+    monkeypatch.setattr(lim, "LINK_QUEUE_COUNT_MAX", 10)
+    monkeypatch.setattr(lim, "LINK_PAGE_COUNT", 7)
+    stage = Stage()
+    members = [stage.peer("bob", *(entry(n) for n in range(100)))] * members_before
+    lookup = linked(stage)
+    for number in range(50):
+        stage.peer(f"peer-{number}", *(entry(n) for n in range(20)))
+    for bob in members:
+        bob.update(Ok, [entry(200)])
+    assert not [note for note in stage.notes if "behind" in note]
+    assert len(stage.to_lookups) == lim.LINK_WINDOW_COUNT
+    shown = replica_of(lookup)
+    while replica_of(lookup) == shown and (lookup.up or lookup.down or stage.to_lookups):
+        lookup.step_down()
+        lookup.step_up()
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+    assert lookup.lookup.replica.seq == stage.registrar.seq
+
+
+def test_a_lookup_holds_back_a_bounded_number_of_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events take several times the room of what they become in the registry; a new state is built as they come."""
+    monkeypatch.setattr(lim, "LINK_QUEUE_COUNT_MAX", 50)
+    monkeypatch.setattr(lim, "LINK_PAGE_COUNT", 7)
+    monkeypatch.setattr(lim, "LINK_WINDOW_COUNT", 2)
+    stage = Stage()
+    lookup = linked(stage)
+    asked = held_max = 0
+    for number in range(100):
+        stage.peer(f"peer-{number}", *(entry(n) for n in range(20)))
+        for _ in range(2):
+            lookup.step_down()
+            held_max = max(held_max, len(lookup.lookup.replica._held_back))
+            asked += sum(isinstance(message, StateRequest) for message in lookup.up)
+            lookup.step_up()
+    assert held_max <= 50
+    assert asked == 1, "what joins while the state comes is part of it"
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+
+
+def test_a_peer_that_goes_and_comes_while_its_list_is_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LINK_PAGE_COUNT", 3)
+    monkeypatch.setattr(lim, "LINK_WINDOW_COUNT", 1)
+    stage = Stage()
+    lookup = linked(stage)
+    alice = stage.peer("alice", *(entry(n) for n in range(9)))
+    lookup.step_down()
+    lookup.step_up()
+    alice.leave(Goodbye)
+    alice.join(*(entry(n) for n in range(5, 12)))
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+
+
+def test_a_peer_that_goes_before_its_turn_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LINK_WINDOW_COUNT", 1)
+    stage = Stage()
+    lookup = linked(stage)
+    stage.peer("alice", entry(1))
+    stage.peer("bob", entry(2)).leave(Goodbye)
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+    assert lookup.lookup.replica.seq == stage.registrar.seq
 
 
 def test_a_silent_lookup_is_forgotten() -> None:
