@@ -144,10 +144,11 @@ class Download:
         return self._connect(now)
 
     def peer_lost(self, peer: str, now: float) -> list[Effect]:
-        """The roster says that the peer left, expired or no longer has the content."""
+        """The roster says that the peer left, expired or no longer has the content. That is a hint: a source that
+        owes pieces may well be sending them, and is kept until it owes nothing or falls silent."""
         self._pool.forget(peer)
         source = self._pool.of_peer(peer)
-        return [] if source is None else self._drop(source, now, Farewell.FOREVER)
+        return [] if source is None or source.claims else self._drop(source, now, Farewell.FOREVER)
 
     def connected(self, session: int, now: float) -> list[Effect]:
         source = self._pool.get(session)
@@ -258,6 +259,7 @@ class Download:
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
             effects += self._give_up_silent(now)
+            effects += self._drop_forgotten(now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
             self._claims.give_up_overdue(now)
             effects += self._need_sources(now)
@@ -296,6 +298,14 @@ class Download:
             if self._pool.get(source.session) is source:
                 self._pool.be_patient(source)
                 effects += self._drop(source, now)
+        return effects
+
+    def _drop_forgotten(self, now: float) -> list[Effect]:
+        """Part with those that `peer_lost` left for what they owed, and that owe nothing any more."""
+        effects: list[Effect] = []
+        for source in self._pool.forgotten():
+            if not source.claims:
+                effects += self._drop(source, now, Farewell.FOREVER)
         return effects
 
     def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:

@@ -191,6 +191,10 @@ class SourcePool:
         """The peer left the network or no longer has the content: do not go back to it unless named again."""
         self._known.pop(peer, None)
 
+    def forgotten(self) -> list[Source]:
+        """Sources whose peer was forgotten while the session went on."""
+        return [source for source in self._active.values() if source.entry.peer not in self._known]
+
     def connect(self, now: float) -> list[Source]:
         """Open new sessions with whoever is known, idle and due, those that failed least first; at most ``limit``
         in all."""

@@ -36,11 +36,49 @@ def test_a_piece_of_a_lost_source_is_asked_of_others_at_once() -> None:
 def test_a_peer_that_left_is_dropped_and_not_tried_again() -> None:
     scene = Scene("  ")
     scene.ready("a")
-    scene.accepts("a", 0)
     assert scene.peer_lost("a")[0] == Disconnect(1)
     assert scene.peer_lost("a") == []
     assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
     assert scene.found("a") == [Connect(2, "tcp://a:1")]
+
+
+def test_a_peer_the_tracker_lost_that_goes_on_sending_is_kept_until_it_owes_nothing() -> None:
+    scene = Scene("   ", sequential=True)
+    scene.ready("a")
+    first, second = scene.accepts("a", 0), scene.accepts("a", 1)
+    assert not [e for e in scene.peer_lost("a") if isinstance(e, Disconnect)]
+    assert Write(1, 0) in scene.piece("a", first, 0)
+    assert not [e for e in scene.wait(1.0) if isinstance(e, Disconnect)]
+    assert Write(1, 1) in scene.piece("a", second, 1)
+    assert [e for e in scene.wait(1.0) if isinstance(e, Disconnect)] == [Disconnect(1)]
+    assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
+
+
+def test_a_peer_the_tracker_lost_is_dropped_when_it_takes_back_what_it_owes() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    scene.accepts("a", 0)
+    scene.peer_lost("a")
+    scene.later("a")
+    assert [e for e in scene.wait(1.0) if isinstance(e, Disconnect)] == [Disconnect(1)]
+
+
+def test_a_peer_the_tracker_lost_and_that_is_silent_is_dropped_though_it_owes_a_piece() -> None:
+    scene = Scene("  ")
+    scene.ready("a")
+    scene.accepts("a", 0)
+    scene.peer_lost("a")
+    assert [e for e in scene.wait(40.0) if isinstance(e, Disconnect | Connect)] == [Disconnect(1)]
+
+
+def test_a_peer_the_tracker_lost_and_names_again_stays() -> None:
+    scene = Scene("  ", sequential=True)
+    scene.ready("a")
+    offer = scene.accepts("a", 0)
+    scene.peer_lost("a")
+    scene.found("a")
+    scene.piece("a", offer, 0)
+    assert not [e for e in scene.wait(1.0) if isinstance(e, Disconnect)]
 
 
 def test_a_lost_source_is_tried_again_each_time_a_little_later() -> None:
