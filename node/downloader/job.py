@@ -23,7 +23,7 @@ from node.downloader.download import Completed, Download, Gained, NeedSources, S
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
 from node.downloader.job_report import source_reports, waiting_for
-from node.downloader.job_work import Place, Published, Ready
+from node.downloader.job_work import BegunError, Place, Published, Ready
 from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifest
 from node.downloader.rate_meter import RateMeter
 from node.downloader.source import Banned, Connect, Disconnect, Send
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.25
 DISK_RETRY_SECONDS = 5.0
+AWAY = "the peer has left the network"
 REPAIRS_COUNT_MAX = 3
 """How often what changed on the disk after it was verified is fetched again, before the disk is given up."""
 COMPLAIN_SECONDS = 1.0
@@ -67,6 +68,7 @@ class FetchJob:
         self._entered_at = 0.0
         self._detail = ""
         self._manifest: Manifest | None = None
+        self._resolving = False
         self._core: ManifestFetch | Download | None = None
         self._download: Download | None = None
         self._sources: dict[str, SeederEntry] = {}
@@ -95,8 +97,8 @@ class FetchJob:
         if self.fetch.seed_path:
             self._prepare(Path(self.fetch.seed_path))
             return
-        self._core = ManifestFetch(self.fetch.digest, self.fetch.manifest, self._context.sessions)
-        self._enter("resolving", "asking for the manifest")
+        self._resolving = True
+        self._resolve()
 
     def found(self, seeders: Sequence[SeederEntry]) -> None:
         """Sources, to be used now or as soon as there is something to ask of them."""
@@ -114,7 +116,10 @@ class FetchJob:
         self._away = away
         if isinstance(self._core, Download) and self._phase in ("downloading", "paused"):
             self._perform(self._core.pause(self._now()) if away else self._core.resume(self._now()))
-            self._enter("paused" if away else "downloading", "the peer has left the network" if away else "")
+            self._enter("paused" if away else "downloading", AWAY if away else "")
+        elif self._resolving:
+            self._stop_core()
+            self._resolve()
         if not away:
             self.found(list(self._sources.values()))
 
@@ -177,10 +182,11 @@ class FetchJob:
         self.on_disk_error(error)
 
     def on_disk_error(self, error: BaseException) -> None:
-        """A full disk pauses a download that had begun; anything else ends it."""
+        """A full disk pauses a download that had begun, in this run or before; anything else ends it."""
         if self._ended or self._retry_at is not None:
             return
-        if not isinstance(error, NoSpaceError) or self._download is None:
+        begun = self._download is not None or isinstance(error, BegunError)
+        if not isinstance(error, NoSpaceError) or not begun:
             self._fail(error)
             return
         log.warning("download of %s is paused: %s", short(self.fetch.digest), error)
@@ -214,6 +220,14 @@ class FetchJob:
         return due
 
     # --- phases ------------------------------------------------------------------------------------------
+
+    def _resolve(self) -> None:
+        """Ask peers for the manifest, from the start; nobody while this one is away."""
+        if self._away:
+            self._enter("resolving", AWAY)
+            return
+        self._core = ManifestFetch(self.fetch.digest, self.fetch.manifest, self._context.sessions)
+        self._enter("resolving", "asking for the manifest")
 
     def _prepare(self, seed_path: Path) -> None:
         self._enter("checking")
@@ -249,7 +263,7 @@ class FetchJob:
 
     def serve(self) -> None:
         """Tell the piece server what there is to give; said again when either process was restarted."""
-        if self._disk.ready is not None and self._download is not None:
+        if self._disk.ready is not None and self._download is not None and not self._ended:
             self._serve(self._disk.ready.partial.root, self._download)
 
     def _serve(self, root: Path, download: Download, stamps: bytes = b"") -> None:
@@ -313,6 +327,7 @@ class FetchJob:
 
     def _end(self, phase: Phase, detail: str, discard: bool) -> None:
         self._ended = True
+        self._resolving = False
         self._retry_at = None
         self._stop_core()
         self._context.tell_pieces(Unserve(self.fetch.digest))
@@ -355,6 +370,7 @@ class FetchJob:
             self._disk.finish(self._finished)
         elif isinstance(effect, GotManifest):
             self._core = None
+            self._resolving = False
             self._disk.keep_seed(effect.data, self.fetch.digest, self._prepare)
         elif isinstance(effect, NoManifest):
             self._fail(VerificationError(f"no source has manifest {short(self.fetch.manifest)}: {effect.detail}"))

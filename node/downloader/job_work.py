@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.disk.errors import NoSpaceError
 from node.disk.existing import existing_matches
 from node.disk.journal import Journal
 from node.disk.piece_work import check_pieces, whole_digest
@@ -59,6 +60,10 @@ class Published:
     stamps: bytes
 
 
+class BegunError(NoSpaceError):
+    """The disk is full for a download that had begun: it may wait for space, and then go on."""
+
+
 def keep_seed(data_dir: Path, data: bytes, digest: str) -> Path:
     """Parse and store a fetched manifest; return its seed file.
 
@@ -74,13 +79,19 @@ def prepare(place: Place, journal: Journal, progress: Progress, cancelled: Cance
     """Find out what is at the destination already, and make ready to write the rest.
 
     Content that stands there whole is checked and counts as published. Of a partial download, what the journal names
-    is hashed again. Raises `DiskError` when the destination cannot be used.
+    is hashed again. Raises `DiskError` when the destination cannot be used, `BegunError` when the disk is full, or
+    that of the journal, and something is there already.
     """
     manifest = load_seed(place.seed_path)
     if existing_matches(place.dest, manifest, progress, cancelled):
-        journal.remove(place.digest)
+        _forget(place, journal)
         return Published(manifest, place.dest, take_stamps(place.dest, manifest))
-    partial = Partial.open(manifest, place.dest, place.force)
+    try:
+        partial = Partial.open(manifest, place.dest, place.force)
+    except NoSpaceError as error:
+        if not _begun(place, journal):
+            raise
+        raise BegunError(str(error)) from error
     have = Bitfield(manifest.piece_count)
     try:
         if partial.resumed:
@@ -88,10 +99,18 @@ def prepare(place: Place, journal: Journal, progress: Progress, cancelled: Cance
                 have.set(piece)
             partial.sync()  # what was found good may so far be in the page cache alone
         journal.start(place.digest, str(place.seed_path), str(place.dest), have.to_bytes())
+    except NoSpaceError as error:
+        partial.close()
+        raise BegunError(str(error)) from error
     except BaseException:
         partial.close()
         raise
     return Ready(manifest, partial, have, have.copy())
+
+
+def _begun(place: Place, journal: Journal) -> bool:
+    entry = journal.get(place.digest)
+    return entry is not None and entry.dest == str(place.dest)
 
 
 def _noted(place: Place, manifest: Manifest, journal: Journal) -> Iterable[int]:
@@ -100,6 +119,14 @@ def _noted(place: Place, manifest: Manifest, journal: Journal) -> Iterable[int]:
     if entry is None or entry.dest != str(place.dest):
         return range(manifest.piece_count)
     return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
+
+
+def _forget(place: Place, journal: Journal) -> None:
+    """A row too many is hashed again for nothing, some day: no reason to fail."""
+    try:
+        journal.remove(place.digest)
+    except DiskError as error:
+        log.warning("the journal still names %s: %s", short(place.digest), error)
 
 
 def sync(place: Place, ready: Ready, journal: Journal) -> None:
@@ -126,10 +153,10 @@ def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, can
             journal.record(place.digest, have.to_bytes())
             return Ready(manifest, ready.partial, have, have.copy())
         ready.partial.discard()
-        journal.remove(place.digest)
+        _forget(place, journal)
         raise VerificationError(f"the content is not {place.digest}, though every piece is what its seed says")
     path = ready.partial.publish()
-    journal.remove(place.digest)
+    _forget(place, journal)
     return Published(manifest, path, take_stamps(path, manifest))
 
 
@@ -169,10 +196,10 @@ def sweep(place: Place, journal: Journal) -> None:
     except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
         return
-    journal.remove(place.digest)
+    _forget(place, journal)
 
 
 def abandon(place: Place, ready: Ready, journal: Journal) -> None:
     """Delete what there is of a cancelled download."""
     ready.partial.discard()
-    journal.remove(place.digest)
+    _forget(place, journal)

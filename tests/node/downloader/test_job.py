@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import itertools
 import select
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -23,7 +22,6 @@ from node.disk.journal import Journal
 from node.disk.seed_store import store_seed
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
-from node.downloader import job_work
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
@@ -33,7 +31,6 @@ from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
 from protocol.digest import format_digest, raw_digest
-from protocol.errors import DiskError
 from protocol.limits import UNDER_WAY_BYTES_MAX
 from protocol.manifest import encode_manifest, manifest_digest
 from protocol.messages import (
@@ -52,7 +49,6 @@ from tests.node.disk.made_content import Made, made_file
 from transport.loop import Loop
 
 SEEDER = SeederEntry("p1", "seeder", "tcp://127.0.0.1:1", True)
-
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -372,97 +368,6 @@ def test_cancelled_while_the_disk_is_full(scene: Scene, dest: Path, monkeypatch:
     scene.run(job, lambda: not staging_is_locked(dest))
     job.cancel()
     scene.run(job, lambda: job.over)
-    assert list(dest.parent.iterdir()) == []
-
-
-def threads_of(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[tuple[str, bool]]:
-    """Notes who calls these functions of `job_work`, and whether that is the thread of the loop."""
-    calls: list[tuple[str, bool]] = []
-
-    def spy_on(name: str) -> None:
-        real = getattr(job_work, name)
-
-        def spy(*values: object) -> None:
-            calls.append((name, threading.current_thread() is threading.main_thread()))
-            real(*values)
-
-        monkeypatch.setattr(job_work, name, spy)
-
-    for name in names:
-        spy_on(name)
-    return calls
-
-
-def test_deleting_and_putting_away_do_not_hold_up_the_loop(
-    scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = threads_of(monkeypatch, "put_away", "sweep", "abandon")
-    FullDisk(monkeypatch, 3)
-    job = scene.fetch(dest)
-    scene.run(job, lambda: scene.phase() == "paused" and not staging_is_locked(dest))
-    job.cancel()
-    assert not job.over
-    scene.run(job, lambda: job.over)
-    assert calls == [("put_away", False), ("sweep", False)]
-    assert list(dest.parent.iterdir()) == []
-    calls.clear()
-    again = scene.fetch(dest)
-    scene.run(again, lambda: scene.phase() == "downloading")
-    again.cancel()
-    scene.run(again, lambda: again.over)
-    assert calls == [("abandon", False)]
-
-
-def test_cancelled_while_it_is_put_away(scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = threads_of(monkeypatch, "put_away", "sweep")
-    FullDisk(monkeypatch, 3)
-    job = scene.fetch(dest)
-    scene.run(job, lambda: scene.phase() == "paused")
-    job.cancel()
-    scene.run(job, lambda: job.over)
-    assert calls[-1][0] in ("put_away", "sweep")
-    assert list(dest.parent.iterdir()) == []
-
-
-def test_what_cannot_be_deleted_is_said_and_the_rest_goes_on(
-    scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    FullDisk(monkeypatch, 3)
-    job = scene.fetch(dest)
-    scene.run(job, lambda: scene.phase() == "paused" and not staging_is_locked(dest))
-    Path(job.fetch.seed_path).unlink()
-    job.cancel()
-    scene.run(job, lambda: job.over)
-    assert "is gone" in caplog.text
-    again = scene.fetch(dest)
-    scene.run(again, lambda: scene.phase() == "downloading")
-    monkeypatch.setattr(Journal, "remove", refuse)
-    again.cancel()
-    scene.run(again, lambda: again.over)
-    assert "no journal today" in caplog.text
-
-
-def refuse(*_: object) -> None:
-    raise DiskError("no journal today")
-
-
-def test_a_full_disk_does_not_keep_what_is_cancelled(scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    FullDisk(monkeypatch, 3)
-    job = scene.fetch(dest)
-    scene.run(job, lambda: scene.phase() == "paused" and not staging_is_locked(dest))
-    monkeypatch.setattr("node.disk.storage.check_space", refuse)
-    job.cancel()
-    scene.run(job, lambda: job.over)
-    assert list(dest.parent.iterdir()) == []
-
-
-def test_cancelled_as_the_process_ends(tmp_path: Path, made: Made, dest: Path) -> None:
-    scene = Scene(tmp_path, made)
-    scene.limit = 5
-    job = scene.fetch(dest)
-    scene.run(job, lambda: scene.reports()[-1].done_pieces == 5)
-    job.cancel()
-    scene.end(job)
     assert list(dest.parent.iterdir()) == []
 
 
