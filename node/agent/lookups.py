@@ -35,6 +35,10 @@ from protocol.messages import (
 BEHIND_SECONDS = 0.2
 BEHIND_COUNT_MAX = 8
 """A lookup waits a second before it says it is behind; one that is so this often in a row is cut off, not slow."""
+PAGES_COUNT_MAX = 2_000
+"""Of one answer: as many as it takes to look at every name a tracker can have, and as many again."""
+ENTRIES_COUNT_MAX = 100_000
+"""Of one answer: more would fit neither a message to the command line nor a person's eye."""
 REFRESH_SECONDS_MIN = 0.25
 """However often a swarm's seeders are asked for, two questions are this far apart."""
 
@@ -89,6 +93,7 @@ class _Question:
         self.behind = False
         self.behind_count = 0
         self.found: list[Any] = []
+        self.pages = 0
 
 
 class _Wanted:
@@ -251,6 +256,12 @@ class Lookups:
         if not paged:
             return [AskFailed(question.tag, "bad_message", f"lookup answered with {type(reply).__name__}")]
         question.found += reply.entries if isinstance(reply, TorrentList) else reply.peers
+        question.pages += 1
+        if len(question.found) > ENTRIES_COUNT_MAX:
+            what = f"more than {ENTRIES_COUNT_MAX:,} entries match; ask for fewer with a longer name or pattern"
+            return [AskFailed(question.tag, "usage", what)]
+        if reply.next and question.pages >= PAGES_COUNT_MAX:
+            return [AskFailed(question.tag, "bad_message", f"lookup {self.endpoint} sends pages without end")]
         if reply.next:
             question.message = msgspec.structs.replace(message, id=self._new_id(), after=reply.next)
             question.due = now + REQUEST_TIMEOUT_SECONDS

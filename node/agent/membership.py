@@ -52,6 +52,8 @@ LEAVE_SECONDS = 2.0
 """How long a leaving peer waits for Goodbye, all repetitions included."""
 LEAVE_REPEAT_SECONDS = 0.7
 RECONNECT_JITTER_SECONDS = 1.0
+HEARTBEAT_SECONDS_MIN = 0.05
+"""However often a tracker wants to hear from its members."""
 LASTING_ERRORS = ("wrong_token", "bad_version", "replaced")
 _RUN_BITS = 52
 
@@ -276,7 +278,7 @@ class Membership:
         self._been_member = True
         self.problem = ""
         self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, reply.endpoint
-        self._heartbeat_seconds = reply.heartbeat_seconds or HEARTBEAT_SECONDS
+        self._heartbeat_seconds = max(HEARTBEAT_SECONDS_MIN, reply.heartbeat_seconds or HEARTBEAT_SECONDS)
         self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.2, 1.0)
         host = host_of(self._tracker)
         lookups = [with_host(lookup, host) for lookup in reply.lookups]

@@ -5,9 +5,30 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
+
 from node.agent.effects import Note
-from node.agent.lookups import Ask, AskFailed, Dial, Effect, Lookups, PeersFound, SeedersFound, TorrentsFound
-from protocol.limits import REFRESH_SECONDS, REQUEST_TIMEOUT_SECONDS
+from node.agent.lookups import (
+    ENTRIES_COUNT_MAX,
+    PAGES_COUNT_MAX,
+    Ask,
+    AskFailed,
+    Dial,
+    Effect,
+    Lookups,
+    PeersFound,
+    SeedersFound,
+    TorrentsFound,
+)
+from node.local_messages import LOCAL_BYTES_MAX
+from protocol.limits import (
+    ENDPOINT_BYTES_MAX,
+    NAME_BYTES_MAX,
+    PEER_ID_BYTES_MAX,
+    REFRESH_SECONDS,
+    REPLY_PAGE_COUNT,
+    REQUEST_TIMEOUT_SECONDS,
+)
 from protocol.messages import (
     Behind,
     Error,
@@ -60,6 +81,41 @@ def test_a_list_is_asked_for_page_by_page() -> None:
     assert effects == [TorrentsFound("tag", [torrent("a"), torrent("b")], True)]
     assert lookups.receive(TorrentList(second.id, 3, 9, True, [torrent("b")], ""), 0.2) == []
     assert lookups.next_deadline() is None
+
+
+def test_a_tracker_whose_pages_never_end_is_not_believed() -> None:
+    lookups = connected()
+    effects: list[Effect] = lookups.torrents("tag", "x", 0.0)
+    pages = 0
+    while any(isinstance(effect, Ask) for effect in effects):
+        pages += 1
+        assert pages <= PAGES_COUNT_MAX
+        effects = lookups.receive(TorrentList(asked(effects).id, 3, 9, False, [torrent("a")], f"page {pages}"), 0.1)
+    assert pages == PAGES_COUNT_MAX
+    (failed,) = effects
+    assert isinstance(failed, AskFailed)
+    assert (failed.tag, failed.code) == ("tag", "bad_message")
+    assert lookups.next_deadline() is None
+
+
+def test_an_answer_too_long_for_anybody_is_an_error_that_says_what_to_do() -> None:
+    lookups = connected()
+    effects: list[Effect] = lookups.torrents("tag", "", 0.0)
+    page = [torrent("a")] * REPLY_PAGE_COUNT
+    while any(isinstance(effect, Ask) for effect in effects):
+        effects = lookups.receive(TorrentList(asked(effects).id, 3, 9, False, page, "more"), 0.1)
+    (failed,) = effects
+    assert isinstance(failed, AskFailed)
+    assert failed.code == "usage"
+    assert "100,000" in failed.detail
+
+
+def test_a_whole_answer_fits_a_message_to_the_command_line() -> None:
+    wide = 2**63
+    entry = TorrentEntry("n" * NAME_BYTES_MAX, wide, DIGEST, DIGEST, wide, wide, wide)
+    peer = PeerEntry("p" * PEER_ID_BYTES_MAX, "n" * NAME_BYTES_MAX, "e" * ENDPOINT_BYTES_MAX, wide, wide, wide, wide)
+    for part in (entry, peer):
+        assert len(msgspec.msgpack.encode(part)) * ENTRIES_COUNT_MAX < LOCAL_BYTES_MAX - 1_000
 
 
 def test_members_are_listed() -> None:

@@ -6,6 +6,7 @@ import itertools
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from node.agent.effects import Note
@@ -163,6 +164,20 @@ def test_heartbeats_carry_the_list_version_and_stay_within_their_period() -> Non
     gaps = [after - before for before, after in itertools.pairwise(beats)]
     assert all(4.0 <= gap <= 5.0 for gap in gaps)
     assert len(set(gaps)) > 10
+
+
+def test_a_tracker_that_wants_heartbeats_without_a_pause_gets_some_twenty_a_second() -> None:
+    peer = new_member()
+    join = only(peer.set_endpoint("tcp://*:9", 0.0))
+    page = only(peer.receive(ListRequest(join.id, 1), 0.0))
+    peer.receive(msgspec.structs.replace(welcome(page), heartbeat_seconds=1e-9), 0.0)
+    beats = 0
+    while (now := peer.next_deadline() or 0.0) < 1.0:
+        beat = only(peer.tick(now))
+        assert isinstance(beat, Heartbeat)
+        peer.receive(Ok(beat.id, 7, 41), now)
+        beats += 1
+        assert beats <= 25
 
 
 def test_updates_wait_for_welcome_and_go_one_at_a_time() -> None:
