@@ -55,8 +55,10 @@ FRAMES_COUNT_MAX = 4
 """identity + header + data, and one to spare: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
 """Receives per socket and turn of a loop, so that no socket starves the others."""
-ENTRIES_PAGE_COUNT = 150
-"""File-list entries in one page: at most 150 x 420 bytes fit a control message."""
+ENTRY_BYTES = 224
+"""A file-list entry without its name: field names 41, two digests 146, holding 11, length 9, and the rest."""
+ENTRIES_PAGE_COUNT = 135
+"""File-list entries in one message: so many with the longest names fit a control message."""
 REPLY_PAGE_COUNT = 500
 """Entries in one page of a lookup's reply."""
 SEEDERS_COUNT_MAX = 64
@@ -71,6 +73,8 @@ DETAIL_BYTES_MAX = 512
 PEER_ID_BYTES_MAX = 64
 TOKEN_BYTES_MIN = 16
 TOKEN_BYTES_MAX = 64
+ENTRIES_ENVELOPE_BYTES = 512 + PEER_ID_BYTES_MAX + TOKEN_BYTES_MAX
+"""Everything of a ``FileList`` or ``Update`` that is no entry."""
 
 # --- registry --------------------------------------------------------------------------------------------
 PEERS_COUNT_MAX = 100_000
@@ -144,7 +148,7 @@ assert PIECES_COUNT_MAX // 8 < CONTROL_BYTES_MAX, "a bitfield fits one control m
 assert PIECES_COUNT_MAX * DIGEST_BYTES < MANIFEST_BYTES_MAX, "the largest piece table fits a manifest"
 assert PIECES_COUNT_MAX * (2 * DIGEST_BYTES + 1) < SEED_TEXT_BYTES_MAX
 assert max(WANT_COUNT_MAX, HAVE_COUNT_MAX) * 5 < CONTROL_BYTES_MAX, "5 bytes an integer"
-assert ENTRIES_PAGE_COUNT * (NAME_BYTES_MAX + 2 * 71 + 23) < CONTROL_BYTES_MAX, "a page of entries fits"
+assert ENTRIES_PAGE_COUNT * (ENTRY_BYTES + NAME_BYTES_MAX) + ENTRIES_ENVELOPE_BYTES <= CONTROL_BYTES_MAX, "a page fits"
 assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
 assert 2 * PIECE_BYTES_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
 assert LEASE_SECONDS >= 3 * HEARTBEAT_SECONDS

@@ -10,13 +10,8 @@ from collections import deque
 
 from msgspec import Struct
 
-from protocol.limits import CONTROL_BYTES_MAX, ENTRIES_PAGE_COUNT, PEER_ID_BYTES_MAX, TOKEN_BYTES_MAX
+from protocol.limits import CONTROL_BYTES_MAX, ENTRIES_ENVELOPE_BYTES, ENTRIES_PAGE_COUNT, ENTRY_BYTES
 from protocol.messages import Entry, TransferState
-
-ENTRY_BYTES = 224
-"""One entry as msgpack without its name: field names 41, two digests 146, holding 11, length 9, and the rest."""
-ENVELOPE_BYTES = 512 + PEER_ID_BYTES_MAX + TOKEN_BYTES_MAX
-"""Everything of a `FileList` or `Update` that is no entry."""
 
 
 class Page(Struct, frozen=True):
@@ -84,7 +79,7 @@ class AnnouncedList:
 
     def page(self, number: int, offset: int) -> tuple[Page, int]:
         """The page of the whole list that begins at entry ``offset``, and where the next one begins."""
-        end, room = offset, CONTROL_BYTES_MAX - ENVELOPE_BYTES
+        end, room = offset, CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
         while end < len(self._snapshot) and end - offset < ENTRIES_PAGE_COUNT:
             room -= _weight(self._snapshot[end])
             if room < 0:
@@ -105,7 +100,7 @@ class AnnouncedList:
     def _take_changes(self) -> Changes:
         added: dict[str, Entry] = {}
         removed: dict[str, None] = {}
-        room = CONTROL_BYTES_MAX - ENVELOPE_BYTES
+        room = CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
         while self._news and len(added) + len(removed) < ENTRIES_PAGE_COUNT:
             digest = self._news[0]
             if isinstance(digest, TransferNews):
