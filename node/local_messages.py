@@ -1,7 +1,8 @@
 """Messages between the processes of one peer, over ipc sockets that only its user can open.
 
 The agent binds ``agent.sock`` (ROUTER) for its two children and ``api.sock`` (ROUTER) for the command line; the
-piece server binds ``pieces.sock`` (ROUTER) for the downloader. Same codec as the wire, no size limits of its own.
+piece server binds ``pieces.sock`` (ROUTER) for the downloader. Same codec as the wire; the bound of a frame is
+`LOCAL_BYTES_MAX`.
 
 Every process draws a random ``instance`` at start and says it in a `Hello` each second. Whoever sees a new
 instance on the other side says its full state again: that is all it takes to survive the restart of either.
@@ -38,7 +39,7 @@ class Hello(Message, frozen=True):
 
 class SharedItem(Struct, frozen=True):
     """Whole content to serve. ``seed_path`` is a file with the canonical manifest, ``root`` the file or directory
-    of the content, ``stamps`` its `node.agent.library` stamps when it was hashed: content that no longer has them is
+    of the content, ``stamps`` its `node.disk.stamps` when it was hashed: content that no longer has them is
     not served."""
 
     digest: str
@@ -99,7 +100,8 @@ class SwarmUpload(Struct, frozen=True):
 
 
 class UploadReport(Message, frozen=True):
-    """Once a second while anything changes. ``bad_messages`` counts what strangers sent that was no message."""
+    """Every quarter of a second while anything changes. ``bad_messages`` counts what strangers sent that was no
+    message."""
 
     swarms: list[SwarmUpload]
     queued_pieces: int

@@ -88,7 +88,7 @@ class ForgetDownload(Struct, frozen=True):
 
 
 class StoreSeed(Struct, frozen=True):
-    """Check and keep the canonical manifest ``seed``; `AgentCore.seed_stored` or `job_failed` follows."""
+    """Check and keep the canonical manifest ``seed``; `AgentCore.seed_stored` or `seed_refused` follows."""
 
     job: int
     seed: bytes
