@@ -20,12 +20,14 @@ _RESERVED = frozenset(("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *_NUMBER
 
 _CONTROL = re.compile("[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters, and the two separators that end a line in many programs."""
+_STAGING = re.compile(r"\..+\.part", re.IGNORECASE | re.DOTALL)
+"""What a download is called while it takes shape beside its destination."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_name(text: str) -> str:
-    """``text``, when it may be the name of a file or directory; `SeedError` that says why it may not."""
-    problem = _problem(text)
+    """``text``, when it may be the name of a content; `SeedError` that says why it may not."""
+    problem = _problem(text) or ("is that of a download under way" if _STAGING.fullmatch(text) else None)
     if problem:
         raise SeedError(f"name {_shown(text)} {problem}")
     return text
