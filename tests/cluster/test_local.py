@@ -36,6 +36,7 @@ def test_a_tracker_that_cannot_start_says_why(place: Place, tmp_path: Path) -> N
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_an_impatient_end_kills_everything(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_programs: Sequence[Program], _seconds: float) -> None:
         raise KeyboardInterrupt
@@ -55,6 +56,7 @@ def test_an_impatient_end_kills_everything(place: Place, tmp_path: Path, monkeyp
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_who_does_not_end_in_time_is_killed(place: Place, tmp_path: Path) -> None:
     with LocalCluster(tmp_path) as cluster:
         cluster.start_tracker()

@@ -42,6 +42,7 @@ def test_three_peers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_tree_from_two_seeders_kept(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree, keep = tmp_path / "naïve tree", tmp_path / "keep"
     (tree / "sub" / "empty").mkdir(parents=True)
@@ -110,6 +111,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     ("moment", "number", "code"),
     [("starting", signal.SIGINT, 130), ("waiting", signal.SIGHUP, 129), ("peers get", signal.SIGTERM, 143)],
 )
+@pytest.mark.slow
 def test_a_signal_leaves_nothing(moment: str, number: signal.Signals, code: int, place: Place) -> None:
     command = [sys.executable, str(ROOT / "run_cluster.py"), "--peers", "3", "--size", "128MiB"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
