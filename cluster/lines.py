@@ -13,9 +13,10 @@ from typing import TypeVar
 
 import zmq
 
-from node.local_messages import API_SOCKET, LOCAL_BYTES_MAX, ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.local_messages import API_SOCKET, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
+from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, connect, drain, open_context, open_socket
 

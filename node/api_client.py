@@ -9,9 +9,10 @@ from types import TracebackType
 
 import zmq
 
-from node.local_messages import API_SOCKET, LOCAL_BYTES_MAX, ApiReply, ApiRequest
+from node.local_messages import API_SOCKET, ApiReply, ApiRequest
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
+from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import find_runtime_dir, ipc_endpoint
 from transport.sockets import Role, connect, open_context, open_socket
 

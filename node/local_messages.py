@@ -19,8 +19,6 @@ from protocol.messages import Message, PeerEntry, SeederEntry, TorrentEntry
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
 """Their names in the runtime directory."""
 
-LOCAL_BYTES_MAX = 64 * 1024 * 1024
-"""A local frame: the stamps of a million files fit."""
 
 Phase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "done", "failed", "paused"]
 

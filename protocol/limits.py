@@ -50,6 +50,8 @@ REPLY_BYTES_MAX = 1 * MIB
 """A message from a tracker to a peer (paged below this)."""
 LINK_BYTES_MAX = 1 * MIB
 """A message on the registrar's ordered link to a lookup."""
+LOCAL_BYTES_MAX = 64 * MIB
+"""A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
 FRAMES_COUNT_MAX = 4
 """identity + header + data, and one to spare: MAXMSGSIZE limits a frame, not their number."""

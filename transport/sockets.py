@@ -24,14 +24,12 @@ from protocol.limits import (
     DRAIN_COUNT,
     FRAMES_COUNT_MAX,
     LINK_BYTES_MAX,
-    MIB,
+    LOCAL_BYTES_MAX,
     REPLY_BYTES_MAX,
     ROSTER_BYTES_MAX,
 )
 from transport.runtime_dir import IPC_SCHEME
 
-LOCAL_BYTES_MAX = 64 * MIB
-"""A frame between the processes of one peer; `node.local_messages` states the same bound."""
 SOCKETS_COUNT_MAX = 16_384
 """Of one context. libzmq's default of 1,023 is used up by some 340 sources: each is a DEALER and its monitor."""
 

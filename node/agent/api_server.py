@@ -8,9 +8,10 @@ from pathlib import Path
 
 import zmq
 
-from node.local_messages import API_SOCKET, LOCAL_BYTES_MAX, ApiError, ApiReply, ApiRequest
+from node.local_messages import API_SOCKET, ApiError, ApiReply, ApiRequest
 from protocol.codec import Decoder, encode, request_id
 from protocol.errors import ProtocolError, TooLargeError
+from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, drain, open_socket, send_or_drop
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
 from node.agent.library import LibraryItem
-from node.local_messages import LOCAL_BYTES_MAX, SeedAdd, SeedRemove, ShareAdd, SharedItem, ShareRemove, ShareState
+from node.local_messages import SeedAdd, SeedRemove, ShareAdd, SharedItem, ShareRemove, ShareState
+from protocol.limits import LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.messages import Entry
 

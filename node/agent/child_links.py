@@ -10,7 +10,6 @@ import zmq
 
 from node.local_messages import (
     AGENT_SOCKET,
-    LOCAL_BYTES_MAX,
     AgentToDownloader,
     AgentToPieceServer,
     ChildToAgent,
@@ -18,6 +17,7 @@ from node.local_messages import (
 )
 from protocol.codec import Decoder, encode
 from protocol.errors import ProtocolError
+from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, drain, open_socket, send_or_drop
 

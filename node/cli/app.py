@@ -22,10 +22,10 @@ from node.cli import transfers as cli_transfers
 from node.cli.options import PROGRAM, State, group_options, write_examples
 from node.cli.session import Client, Foreground, Options, Services
 from node.cli.targets import check_utf8
+from node.cli.transfers import INTERRUPTED
 from node.config import PeerSettings
 from protocol.errors import DiskError, UsageError, ZswarmError
 
-INTERRUPTED = 130
 EXAMPLES = """
 --config configs/peer.yaml
 share model.bin

@@ -24,7 +24,6 @@ from node.downloader.job_disk import JobDisk
 from node.downloader.links import FetchLinks
 from node.local_messages import (
     AGENT_SOCKET,
-    LOCAL_BYTES_MAX,
     PIECES_SOCKET,
     AgentToDownloader,
     CancelFetch,
@@ -38,7 +37,7 @@ from node.local_messages import (
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.codec import Decoder, encode
-from protocol.limits import UNDER_WAY_BYTES_MAX
+from protocol.limits import LOCAL_BYTES_MAX, UNDER_WAY_BYTES_MAX
 from protocol.messages import Message
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint

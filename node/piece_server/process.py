@@ -18,7 +18,6 @@ from node.config import PieceServerSettings
 from node.disk.content import ContentChangedError, NotThereError
 from node.local_messages import (
     AGENT_SOCKET,
-    LOCAL_BYTES_MAX,
     PIECES_SOCKET,
     AgentToPieceServer,
     ContentChanged,
@@ -43,7 +42,7 @@ from node.piece_server.uploads import Uploads
 from protocol.codec import Decoder, encode, request_id
 from protocol.digest import short
 from protocol.errors import DiskError, NetworkError, NotFoundError, ProtocolError, SeedError
-from protocol.limits import REPLY_BYTES_MAX
+from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Status, Test
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint

@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 import zmq
 
-from node.local_messages import LOCAL_BYTES_MAX as NODE_LOCAL_BYTES_MAX
 from protocol.errors import LocalError, NetworkError
-from protocol.limits import CONTROL_BYTES_MAX, FRAMES_COUNT_MAX, MIB
+from protocol.limits import CONTROL_BYTES_MAX, FRAMES_COUNT_MAX, LOCAL_BYTES_MAX, MIB
 from tests.transport.conftest import Open
 from transport.sockets import (
-    LOCAL_BYTES_MAX,
     OPTIONS,
     Role,
     bind,
@@ -77,7 +75,7 @@ def test_the_size_limits() -> None:
     limits = {role: OPTIONS[role].max_message_bytes for role in Role}
     assert limits[Role.TRACKER_ROUTER] == limits[Role.PIECE_ROUTER] == CONTROL_BYTES_MAX
     assert limits[Role.CONTROL_DEALER] == MIB
-    assert limits[Role.LOCAL_ROUTER] == limits[Role.LOCAL_DEALER] == LOCAL_BYTES_MAX == NODE_LOCAL_BYTES_MAX
+    assert limits[Role.LOCAL_ROUTER] == limits[Role.LOCAL_DEALER] == LOCAL_BYTES_MAX
 
 
 def test_a_fetch_dealer_needs_its_size(opened: Open) -> None:

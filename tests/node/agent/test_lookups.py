@@ -20,9 +20,9 @@ from node.agent.lookups import (
     SeedersFound,
     TorrentsFound,
 )
-from node.local_messages import LOCAL_BYTES_MAX
 from protocol.limits import (
     ENDPOINT_BYTES_MAX,
+    LOCAL_BYTES_MAX,
     NAME_BYTES_MAX,
     PEER_ID_BYTES_MAX,
     REFRESH_SECONDS,
