@@ -1,21 +1,18 @@
 """What a piece server has to give: shared items, growing downloads, and the seeds of both.
 
-Owns the open files behind swarms and answers for their manifests. Items are opened when somebody first asks for
-them, so a peer that shares thousands of things starts at once. Leaves who gets what to `uploads`.
+Owns what is open behind swarms and answers for their manifests. Items are opened when somebody first asks for them,
+so a peer that shares thousands of things starts at once. Leaves who gets what to `uploads`. Pure but for its port:
+the files themselves are behind `Files`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-from node.disk.content import Content
-from node.disk.seed_store import load_seed
 from node.local_messages import Serve, SharedItem
 from protocol.bitfield import Bitfield
-from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import Manifest
 from protocol.messages import GetManifest, ManifestPage
 
@@ -23,12 +20,40 @@ BOOKS_COUNT_MAX = 64
 """Contents open at a time, besides those that somebody has a session for: each holds a manifest and descriptors."""
 
 
+class OpenContent(Protocol):
+    """Content open for reading, as `node.disk.content.Content` is."""
+
+    def read(self, piece: int) -> bytes:
+        """The bytes of ``piece``. Raises `ContentChangedError` when shared content is not what was hashed,
+        `NotThereError` when a download does not have them, another `DiskError` when the disk fails."""
+
+    def move(self, root: str) -> None:
+        """The content was renamed to ``root``."""
+
+    def close(self) -> None: ...
+
+
+class Files(Protocol):
+    """Where seeds and contents are read from: `node.piece_server.disk_files`."""
+
+    def load_seed(self, path: str) -> Manifest:
+        """Raises `NotFoundError` when the seed is gone, `SeedError` or `ProtocolError` when it is damaged,
+        `DiskError` when it cannot be read."""
+
+    def open_content(self, manifest: Manifest, root: str, stamps: bytes | None) -> OpenContent:
+        """``stamps`` None: a download under way. `ContentChangedError` when they are not those of ``manifest``."""
+
+    def seed_page(self, path: str, page: int) -> tuple[int, bytes] | None:
+        """Length of the seed file in bytes, and page ``page`` (from 0) of `MANIFEST_PAGE_BYTES`; empty past its end.
+        None when it cannot be read."""
+
+
 @dataclass(slots=True)
 class Book:
     """Content that is open for reading. ``whole`` content is checked against its stamps at every read."""
 
     manifest: Manifest
-    content: Content
+    content: OpenContent
     bits: Bitfield
     whole: bool
 
@@ -36,7 +61,8 @@ class Book:
 class Shelf:
     """Everything this process may serve, by content digest."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self._items: dict[str, SharedItem] = {}
         self._partial: dict[str, Serve] = {}
         self._books: dict[str, Book] = {}
@@ -75,7 +101,7 @@ class Shelf:
             return False
         book = self._books.get(serve.digest)
         if book is not None and known is not None and not serve.stamps:
-            book.content.move(Path(serve.root))
+            book.content.move(serve.root)
             book.bits = Bitfield.from_bytes(serve.bits, book.bits.size)
         else:
             self._close(serve.digest)
@@ -106,13 +132,13 @@ class Shelf:
             return book
         item, serve = self._items.get(digest), self._partial.get(digest)
         if item is not None:
-            manifest = load_seed(Path(item.seed_path))
-            content = Content(manifest, Path(item.root), item.stamps)
+            manifest = self._files.load_seed(item.seed_path)
+            content = self._files.open_content(manifest, item.root, item.stamps)
             book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), whole=True)
         elif serve is not None:
-            manifest = load_seed(Path(serve.seed_path))
+            manifest = self._files.load_seed(serve.seed_path)
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
-            content = Content(manifest, Path(serve.root), serve.stamps or None)
+            content = self._files.open_content(manifest, serve.root, serve.stamps or None)
             book = Book(manifest, content, bits, whole=bool(serve.stamps))
         else:
             return None
@@ -131,16 +157,9 @@ class Shelf:
 
     def manifest_page(self, request: GetManifest) -> ManifestPage:
         """The page asked for, straight from the seed file; ``total`` 0 when that manifest is not here."""
-        nothing = ManifestPage(request.session, request.page, 0, b"")
         path = self._seed_path(request)
-        if not path:
-            return nothing
-        try:
-            with Path(path).open("rb") as file:
-                total = os.fstat(file.fileno()).st_size
-                data = os.pread(file.fileno(), MANIFEST_PAGE_BYTES, request.page * MANIFEST_PAGE_BYTES)
-        except (OSError, OverflowError):
-            return nothing
+        found = self._files.seed_page(path, request.page) if path else None
+        total, data = found or (0, b"")
         return ManifestPage(request.session, request.page, total, data)
 
     def close(self) -> None:

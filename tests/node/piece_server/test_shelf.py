@@ -10,6 +10,7 @@ from node.disk.content import ContentChangedError
 from node.disk.seed_store import store_seed
 from node.disk.stamps import take_stamps
 from node.local_messages import Serve, SharedItem
+from node.piece_server.disk_files import DiskFiles
 from node.piece_server.shelf import BOOKS_COUNT_MAX, Shelf
 from protocol.bitfield import Bitfield
 from protocol.manifest import encode_manifest
@@ -24,7 +25,7 @@ FIRST, SECOND, THIRD = ("blake3:" + 64 * letter for letter in "123")
 def shelf(tmp_path: Path) -> Shelf:
     for name in ("first", "second", "third"):
         (tmp_path / name).write_bytes(name.encode())
-    shelf = Shelf()
+    shelf = Shelf(DiskFiles())
     shelf.put_item(SharedItem(CONTENT, FIRST, str(tmp_path / "first"), "/content", b""))
     shelf.put_seed(SECOND, str(tmp_path / "second"))
     return shelf
@@ -60,7 +61,7 @@ def test_a_published_download_is_served_as_long_as_it_is_an_item(tmp_path: Path)
     path, seed = made.put(tmp_path / "data.bin"), store_seed(tmp_path, encode_manifest(made.manifest))
     digest, stamps = made.manifest.digest, take_stamps(path, made.manifest)
     bits = Bitfield.full_of(1).to_bytes()
-    shelf = Shelf()
+    shelf = Shelf(DiskFiles())
     shelf.put_partial(Serve(digest, FIRST, str(seed), str(path), bits, stamps))
     book = shelf.open(digest)
     assert book is not None
@@ -77,7 +78,7 @@ def test_a_published_download_is_served_as_long_as_it_is_an_item(tmp_path: Path)
 
 
 def test_books_nobody_uses_are_closed(tmp_path: Path) -> None:
-    shelf = Shelf()
+    shelf = Shelf(DiskFiles())
     digests = []
     for number in range(BOOKS_COUNT_MAX + 3):
         made = made_file(100, seed=number)

@@ -1,0 +1,246 @@
+"""The piece server without its sockets and files: what is opened, served, withdrawn, told and reported.
+
+Pure but for its ports: it acts through an `Outlet` rather than by a list of effects, since whether a peer could be
+sent a message, or a piece could be read, decides what comes next. Joins `uploads` (who gets what) and `shelf` (what
+there is). Decoding, encoding and their bounds are for the shell (`process`), and so is the order of calls: one at a
+time, `tick` after each turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from node.disk.errors import ContentChangedError, NotThereError
+from node.local_messages import (
+    AgentToPieceServer,
+    ContentChanged,
+    DownloaderToPieceServer,
+    Held,
+    Hello,
+    SeedAdd,
+    SeedRemove,
+    Serve,
+    ServeOk,
+    Serving,
+    ShareAdd,
+    ShareRemove,
+    ShareState,
+    SwarmUpload,
+    Unserve,
+    UploadReport,
+)
+from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.shelf import Shelf
+from node.piece_server.uploads import Uploads
+from protocol.digest import short
+from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
+from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Status, Test
+
+HELLO_SECONDS = 1.0
+REPORT_SECONDS = 0.25
+ERROR_TEXT_MAX = 500
+"""Of what was wrong with garbage, as its sender is told; in characters."""
+
+
+class Outlet(Protocol):
+    """How the core speaks. Nothing waits: what cannot be sent now is not sent."""
+
+    def to_peer(self, route: bytes, message: Message) -> bool:
+        """False when ``route`` is gone or takes no more."""
+
+    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
+        """False when ``route`` is gone or takes no more. ``data`` is not changed afterwards."""
+
+    def to_agent(self, message: Message) -> None: ...
+
+    def to_downloader(self, route: bytes, message: Message) -> None: ...
+
+    def note(self, level: Literal["info", "warning"], text: str) -> None:
+        """A line for the log."""
+
+
+class PieceServerCore:
+    """Everything a piece server decides. ``slots`` and ``rate`` are those of `Uploads`; ``instance`` and ``pid`` of
+    this run, and the ``port`` peers reach it at, are said in each `Hello`. ``shelf`` stays its owner's to close."""
+
+    def __init__(
+        self, slots: int, rate: float, shelf: Shelf, out: Outlet, instance: int, pid: int, port: int, now: float
+    ) -> None:
+        self._shelf = shelf
+        self._out = out
+        self._hello = Hello("piece_server", instance, pid, port)
+        self._downloader_instance = 0
+        self._uploads = Uploads(slots, rate, now)
+        self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
+        self._gone_sent: dict[str, int] = {}
+        self._bad_messages = 0
+        self._hello_at = self._report_at = 0.0
+        self._reported: UploadReport | None = None
+
+    @property
+    def uploads(self) -> Uploads:
+        """For tests and the simulator, which look at its books."""
+        return self._uploads
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due; called after every turn. Returns when to be called at the latest."""
+        self._perform(self._uploads.tick(now), now)
+        if now >= self._hello_at:
+            self._hello_at = now + HELLO_SECONDS
+            self._out.to_agent(self._hello)
+        if now >= self._report_at:
+            self._report_at = now + REPORT_SECONDS
+            self._report()
+        due = self._uploads.next_deadline(now)
+        return self._hello_at if due is None else min(due, self._hello_at, self._report_at)
+
+    # --- peers -------------------------------------------------------------------------------------------
+
+    def peer_says(self, route: bytes, message: PieceServerRequest, now: float) -> None:
+        """One message of another peer's downloader, which ``route`` leads back to."""
+        if isinstance(message, GetManifest):
+            page: Message = Status(message.session, "later", b"", 0)
+            if self._uploads.serving:
+                page = self._shelf.manifest_page(message)
+            self._out.to_peer(route, page)
+            return
+        if isinstance(message, Test) and not self._open(message.digest, now):
+            self._out.to_peer(route, Status(message.session, "later", b"", 0))
+            return
+        self._perform(self._uploads.handle(route, message, now), now)
+
+    def bad_message(self, route: bytes, request: int, error: ProtocolError) -> None:
+        """A stranger sent what is no message, for the reason ``error``; ``request`` is the id it had, or 0."""
+        self._bad_messages += 1
+        self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))
+
+    def _open(self, digest: str, now: float) -> bool:
+        """Have the content ready for `Uploads`, if there is any; content that is gone or changed is withdrawn. False
+        when it cannot be opened just now."""
+        try:
+            book = self._shelf.open(digest)
+        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
+            self._content_changed(digest, str(error), now)
+            return True
+        except (DiskError, OSError) as error:
+            self._out.note("warning", f"cannot open {short(digest)}: {error}")
+            return False
+        if book is not None:
+            manifest = book.manifest
+            self._uploads.serve(digest, book.bits, manifest.length, manifest.piece_length)
+            for idle in self._shelf.idle(lambda other: other == digest or self._uploads.sessions_of(other) > 0):
+                self._forget(idle)
+        return True
+
+    def _perform(self, effects: Sequence[Effect], now: float) -> None:
+        """Carry out effects; a failure may give rise to further ones."""
+        todo = list(effects)
+        for effect in todo:
+            if isinstance(effect, Reply):
+                sent = self._out.to_peer(effect.route, effect.message)
+                session = effect.message.session
+            else:
+                sent = self._send_piece(effect, todo, now)
+                session = effect.session
+            if not sent:
+                todo += self._uploads.unreachable(effect.route, session, now)
+
+    def _send_piece(self, effect: SendPiece, todo: list[Effect], now: float) -> bool:
+        """Read and send one piece. False when the receiver is gone; a piece that cannot be read adds to ``todo``."""
+        try:
+            book = self._shelf.open(effect.digest)
+            if book is None:
+                todo += self._uploads.withdraw(effect.digest)
+                return True
+            data = book.content.read(effect.piece)
+        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
+            self._content_changed(effect.digest, str(error), now)
+            return True
+        except (DiskError, OSError) as error:
+            self._out.note("warning", f"cannot read piece {effect.piece} of {short(effect.digest)}: {error}")
+            gone = isinstance(error, NotThereError)
+            todo += self._uploads.piece_failed(effect.route, effect.session, effect.offer, gone, now)
+            return True
+        return self._out.piece_to_peer(effect.route, Piece(effect.session, effect.offer, effect.piece), data)
+
+    def _content_changed(self, digest: str, detail: str, now: float) -> None:
+        self._out.note("warning", f"withdrawing {short(digest)}: {detail}")
+        self._shelf.remove_item(digest)
+        self._withdraw(digest, now)
+        self._out.to_agent(ContentChanged(digest, detail))
+
+    def _withdraw(self, digest: str, now: float) -> None:
+        self._perform(self._forget(digest), now)
+
+    def _forget(self, digest: str) -> list[Effect]:
+        """Have `Uploads` forget the swarm, but not what was sent of it."""
+        sent = self._uploads.sent_bytes().get(digest, 0)
+        self._gone_sent[digest] = self._gone_sent.get(digest, 0) + sent
+        return self._uploads.withdraw(digest)
+
+    # --- agent -------------------------------------------------------------------------------------------
+
+    def agent_says(self, message: AgentToPieceServer, now: float) -> None:
+        """What is shared, and whether to serve."""
+        if isinstance(message, ShareState):
+            self._share_state(message, now)
+        elif isinstance(message, ShareAdd):
+            if self._shelf.put_item(message.item):
+                self._open(message.item.digest, now)
+        elif isinstance(message, ShareRemove):
+            self._shelf.remove_item(message.digest)
+            self._withdraw(message.digest, now)
+        elif isinstance(message, SeedAdd):
+            self._shelf.put_seed(message.manifest, message.seed_path)
+        elif isinstance(message, SeedRemove):
+            self._shelf.remove_seed(message.manifest)
+        elif isinstance(message, Serving):
+            self._perform(self._uploads.set_serving(message.serving), now)
+
+    def _share_state(self, message: ShareState, now: float) -> None:
+        self._shelf.remove_seeds()
+        wanted = {item.digest for item in message.items}
+        for digest in self._shelf.items():
+            if digest not in wanted:
+                self._shelf.remove_item(digest)
+                self._withdraw(digest, now)
+        for item in message.items:
+            if self._shelf.put_item(item):
+                self._open(item.digest, now)
+        self._perform(self._uploads.set_serving(message.serving), now)
+
+    def _report(self) -> None:
+        sent = self._uploads.sent_bytes()
+        digests = dict.fromkeys([*self._gone_sent, *sent])
+        swarms = [
+            SwarmUpload(d, sent.get(d, 0) + self._gone_sent.get(d, 0), self._uploads.sessions_of(d)) for d in digests
+        ]
+        report = UploadReport(swarms, self._uploads.queued_pieces, self._bad_messages)
+        if report != self._reported:
+            self._reported = report
+            self._out.to_agent(report)
+
+    # --- downloader --------------------------------------------------------------------------------------
+
+    def downloader_says(self, route: bytes, message: DownloaderToPieceServer, now: float) -> None:
+        """What this peer's own downloads have; ``route`` leads back to its downloader."""
+        if isinstance(message, Hello):
+            self._downloader_hello(route, message, now)
+        elif isinstance(message, Serve):
+            if self._shelf.put_partial(message):
+                self._open(message.digest, now)
+            self._out.to_downloader(route, ServeOk(message.digest))
+        elif isinstance(message, Held):
+            self._perform(self._uploads.held(message.digest, message.pieces, now), now)
+        elif isinstance(message, Unserve) and self._shelf.remove_partial(message.digest):
+            self._withdraw(message.digest, now)
+
+    def _downloader_hello(self, route: bytes, message: Hello, now: float) -> None:
+        """A new downloader says its `Serve` again; what the last one served is withdrawn until then."""
+        if message.instance != self._downloader_instance:
+            self._downloader_instance = message.instance
+            for digest in self._shelf.partials():
+                if self._shelf.remove_partial(digest):
+                    self._withdraw(digest, now)
+        self._out.to_downloader(route, self._hello)
