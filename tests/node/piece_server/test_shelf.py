@@ -13,8 +13,9 @@ from node.local_messages import Serve, SharedItem
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.shelf import BOOKS_COUNT_MAX, Shelf
 from protocol.bitfield import Bitfield
+from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import encode_manifest
-from protocol.messages import GetManifest
+from protocol.messages import GetManifest, ManifestPage
 from tests.node.disk.made_content import made_file
 
 CONTENT = "blake3:" + 64 * "c"
@@ -96,3 +97,18 @@ def test_books_nobody_uses_are_closed(tmp_path: Path) -> None:
 
 def test_a_manifest_is_handed_out_for_its_own_content_only(shelf: Shelf) -> None:
     assert shelf.manifest_page(GetManifest(1, SECOND, FIRST, 0)).total == 0
+
+
+def test_a_manifest_is_read_page_by_page(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "first").write_bytes(b"a" * MANIFEST_PAGE_BYTES + b"rest")
+    total = MANIFEST_PAGE_BYTES + 4
+
+    def page(number: int) -> ManifestPage:
+        return shelf.manifest_page(GetManifest(1, CONTENT, FIRST, number))
+
+    assert page(0) == ManifestPage(1, 0, total, b"a" * MANIFEST_PAGE_BYTES)
+    assert page(1) == ManifestPage(1, 1, total, b"rest")
+    assert page(2) == ManifestPage(1, 2, total, b"")
+    assert page(2**53) == ManifestPage(1, 2**53, 0, b""), "no file has such an offset"
+    (tmp_path / "first").unlink()
+    assert page(0) == ManifestPage(1, 0, 0, b"")

@@ -1,0 +1,159 @@
+"""One `PieceServerCore` whose peers, agent, downloader and files are made up.
+
+Everything it says is one list, in order: (to whom, message). A peer is a letter, and its session is 1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Serve, SharedItem, ShareState
+from node.piece_server.core import PieceServerCore
+from node.piece_server.shelf import Shelf
+from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
+from protocol.manifest import Manifest
+from protocol.messages import Message, Offer, Piece, PieceServerRequest, Status, Want
+from protocol.messages import Test as AskTest
+from tests.node.disk.made_content import Made, made_file
+from tests.node.scene_pictures import bits
+
+MADE = made_file()
+DIGEST, PIECES = MADE.manifest.digest, MADE.manifest.piece_count
+OTHER = "blake3:" + "cd" * 32
+FIRST, SECOND = ("blake3:" + 64 * letter for letter in "12")
+HELLO = Hello("piece_server", 77, 4242, 5560)
+NO, LATER, COMPLETE = (Status(1, state, b"", 0) for state in ("no", "later", "complete"))
+Failure = DiskError | NotFoundError | ProtocolError | SeedError | OSError
+
+Said = tuple[str, object]
+
+
+class FakeContent:
+    """Content that reads as ``made`` does, unless its disk says otherwise."""
+
+    def __init__(self, disk: FakeDisk, made: Made, root: str) -> None:
+        self.disk = disk
+        self.made = made
+        self.root = root
+        self.closed = False
+
+    def read(self, piece: int) -> bytes:
+        assert not self.closed
+        if piece in self.disk.unreadable:
+            raise self.disk.unreadable[piece]
+        return self.made.piece(piece)
+
+    def move(self, root: str) -> None:
+        self.root = root
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeDisk:
+    """`shelf.Files`: the seed at path ``seed`` is that of ``MADE``; ``seeds`` may have further ones. What is opened
+    fails while ``cannot_open`` is set, a read of a piece while it is in ``unreadable``."""
+
+    def __init__(self) -> None:
+        self.seeds = {"seed": MADE}
+        self.pages: dict[tuple[str, int], tuple[int, bytes]] = {("seed", 0): (3, b"abc")}
+        self.cannot_open: Failure | None = None
+        self.unreadable: dict[int, Failure] = {}
+        self.opened: list[FakeContent] = []
+
+    def load_seed(self, path: str) -> Manifest:
+        return self.seeds[path].manifest
+
+    def open_content(self, manifest: Manifest, root: str, stamps: bytes | None) -> FakeContent:
+        assert stamps in (b"stamps", None)
+        if self.cannot_open is not None:
+            raise self.cannot_open
+        made = next(made for made in self.seeds.values() if made.manifest is manifest)
+        self.opened.append(FakeContent(self, made, root))
+        return self.opened[-1]
+
+    def seed_page(self, path: str, page: int) -> tuple[int, bytes] | None:
+        return self.pages.get((path, page))
+
+
+class Scene:
+    """The core and what it says; ``deaf`` peers cannot be reached. Each call checks the invariants and returns what
+    was said meanwhile."""
+
+    def __init__(self, slots: int = 1) -> None:
+        self.now = 100.0
+        self.disk = FakeDisk()
+        self.deaf: set[str] = set()
+        self.notes: list[str] = []
+        self._said: list[Said] = []
+        self.core = PieceServerCore(
+            slots=slots, rate=0, shelf=Shelf(self.disk), out=self, instance=77, pid=4242, port=5560, now=self.now
+        )
+
+    # --- the outlet --------------------------------------------------------------------------------------
+
+    def to_peer(self, route: bytes, message: Message) -> bool:
+        self._said.append((route.decode(), message))
+        return route.decode() not in self.deaf
+
+    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
+        assert data == MADE.piece(header.piece)
+        return self.to_peer(route, header)
+
+    def to_agent(self, message: Message) -> None:
+        self._said.append(("agent", message))
+
+    def to_downloader(self, route: bytes, message: Message) -> None:
+        self._said.append((route.decode(), message))
+
+    def note(self, level: Literal["info", "warning"], text: str) -> None:
+        self.notes.append(f"{level}: {text}")
+
+    # --- what happens ------------------------------------------------------------------------------------
+
+    def _then(self) -> list[Said]:
+        self.core.uploads.check_invariants()
+        said, self._said = self._said, []
+        return said
+
+    def peer(self, name: str, message: PieceServerRequest) -> list[Said]:
+        self.core.peer_says(name.encode(), message, self.now)
+        return self._then()
+
+    def agent(self, message: AgentToPieceServer) -> list[Said]:
+        self.core.agent_says(message, self.now)
+        return self._then()
+
+    def downloader(self, message: DownloaderToPieceServer, name: str = "downloader") -> list[Said]:
+        self.core.downloader_says(name.encode(), message, self.now)
+        return self._then()
+
+    def garbage(self, name: str, request: int, error: ProtocolError) -> list[Said]:
+        self.core.bad_message(name.encode(), request, error)
+        return self._then()
+
+    def tick(self, seconds: float = 0.0) -> list[Said]:
+        self.now += seconds
+        self.core.tick(self.now)
+        return self._then()
+
+    def test(self, name: str, digest: str = DIGEST) -> list[Said]:
+        return self.peer(name, AskTest(1, digest))
+
+    def offered(self, name: str, *pieces: int) -> int:
+        """Open a session that wants ``pieces``; returns the number of the offer that comes first."""
+        self.test(name)
+        said = self.peer(name, Want(1, 1, list(pieces)))
+        return next(message.offer for _, message in said if isinstance(message, Offer))
+
+
+def item(digest: str = DIGEST, seed: str = "seed", root: str = "/shared") -> SharedItem:
+    return SharedItem(digest, FIRST, seed, root, b"stamps")
+
+
+def share_state(*items: SharedItem, serving: bool = True) -> ShareState:
+    return ShareState(1, list(items), serving)
+
+
+def growing(picture: str = "*" * PIECES, root: str = "/hidden") -> Serve:
+    return Serve(DIGEST, FIRST, "seed", root, bits(picture).to_bytes())

@@ -1,0 +1,421 @@
+"""What a piece server decides: whom it serves what, withdraws and tells, and what a failure means."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.disk.errors import ContentChangedError, NotThereError
+from node.local_messages import (
+    ContentChanged,
+    Held,
+    Hello,
+    SeedAdd,
+    SeedRemove,
+    ServeOk,
+    Serving,
+    ShareAdd,
+    ShareRemove,
+    ShareState,
+    SwarmUpload,
+    Unserve,
+    UploadReport,
+)
+from node.piece_server.core import ERROR_TEXT_MAX, HELLO_SECONDS, REPORT_SECONDS
+from node.piece_server.shelf import BOOKS_COUNT_MAX
+from node.piece_server.uploads import CHECK_SECONDS, HAVE_DELAY_SECONDS_MAX
+from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError, VersionError
+from protocol.messages import (
+    Accept,
+    Bye,
+    Error,
+    GetManifest,
+    Have,
+    ManifestPage,
+    NoSession,
+    NotHeld,
+    Offer,
+    Piece,
+    Received,
+    Status,
+    Want,
+)
+from protocol.messages import Test as AskTest
+from tests.node.disk.made_content import made_file
+from tests.node.piece_server.core_scene import (
+    COMPLETE,
+    DIGEST,
+    FIRST,
+    HELLO,
+    LATER,
+    MADE,
+    NO,
+    OTHER,
+    SECOND,
+    Failure,
+    Said,
+    Scene,
+    growing,
+    item,
+    share_state,
+)
+from tests.node.scene_pictures import bits
+
+BROKEN: list[Failure] = [DiskError("device gone"), OSError("EIO"), NotThereError("short")]
+WITHDRAWING: list[Failure] = [
+    ContentChangedError("has another size"),
+    NotFoundError("the seed is gone"),
+    SeedError("damaged"),
+    ProtocolError("garbled"),
+]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """In the network, sharing nothing."""
+    made = Scene()
+    assert made.agent(share_state()) == []
+    return made
+
+
+@pytest.fixture
+def sharing() -> Scene:
+    """In the network, sharing the whole content."""
+    made = Scene()
+    assert made.agent(share_state(item())) == []
+    return made
+
+
+@pytest.fixture
+def downloading(scene: Scene) -> Scene:
+    """In the network, with a download that has all its pieces so far."""
+    scene.downloader(Hello("downloader", 5, 1))
+    assert scene.downloader(growing()) == [("downloader", ServeOk(DIGEST))]
+    return scene
+
+
+# --- whether to serve -------------------------------------------------------------------------------------
+
+
+def test_nobody_is_served_before_the_agent_has_said_what_is_shared() -> None:
+    """A "no" would send people away for good."""
+    scene = Scene()
+    scene.agent(ShareAdd(item()))
+    assert scene.test("a") == [("a", LATER)]
+    assert scene.test("a", OTHER) == [("a", LATER)]
+    assert scene.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", LATER)]
+    scene.agent(share_state(item()))
+    assert scene.test("a") == [("a", COMPLETE)]
+    assert scene.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", ManifestPage(1, 0, 3, b"abc"))]
+
+
+def test_a_state_may_say_not_to_serve(scene: Scene) -> None:
+    scene.agent(share_state(item(), serving=False))
+    assert scene.test("a") == [("a", LATER)]
+
+
+def test_out_of_the_network_sessions_are_sent_away_for_a_while(sharing: Scene) -> None:
+    sharing.test("a")
+    sharing.test("b")
+    assert sharing.agent(Serving(False)) == [("a", LATER), ("b", LATER)]
+    assert sharing.test("a") == [("a", LATER)]
+    assert sharing.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", LATER)]
+    assert sharing.agent(Serving(True)) == []
+    assert sharing.test("a") == [("a", COMPLETE)]
+
+
+# --- what is shared ---------------------------------------------------------------------------------------
+
+
+def test_content_nobody_has_put_here_is_answered_no(scene: Scene) -> None:
+    assert scene.test("a", OTHER) == [("a", NO)]
+    assert scene.peer("a", GetManifest(1, OTHER, FIRST, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
+    assert (scene.disk.opened, scene.notes) == ([], [])
+
+
+def test_content_is_opened_when_somebody_first_asks(sharing: Scene) -> None:
+    assert sharing.disk.opened == []
+    assert sharing.test("a") == [("a", COMPLETE)]
+    assert sharing.test("b") == [("b", COMPLETE)]
+    assert [content.root for content in sharing.disk.opened] == ["/shared"]
+
+
+def test_a_piece_goes_out_when_it_is_accepted(sharing: Scene) -> None:
+    offer = sharing.offered("a", 2)
+    assert sharing.peer("a", Accept(1, offer)) == [("a", Piece(1, offer, 2))]
+    assert sharing.peer("a", Received(1, offer)) == []
+    assert sharing.peer("a", Bye(1)) == []
+
+
+def test_what_is_no_longer_shared_is_gone_for_its_sessions(sharing: Scene) -> None:
+    sharing.test("a")
+    assert sharing.agent(ShareRemove(DIGEST)) == [("a", NO)]
+    assert sharing.disk.opened[0].closed
+    assert sharing.test("a") == [("a", NO)]
+
+
+def test_a_state_withdraws_what_it_does_not_name(sharing: Scene) -> None:
+    sharing.test("a")
+    sharing.agent(SeedAdd(SECOND, "seed"))
+    assert sharing.agent(share_state()) == [("a", NO)]
+    assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
+
+
+def test_the_same_state_again_disturbs_nobody(sharing: Scene) -> None:
+    sharing.test("a")
+    assert sharing.agent(share_state(item())) == []
+    assert not sharing.disk.opened[0].closed
+    assert sharing.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0))]
+
+
+def test_content_shared_from_another_place_is_read_there_without_its_sessions_noticing(sharing: Scene) -> None:
+    offer = sharing.offered("a", 0)
+    assert sharing.agent(ShareAdd(item(root="/elsewhere"))) == []
+    assert [(content.root, content.closed) for content in sharing.disk.opened] == [
+        ("/shared", True),
+        ("/elsewhere", False),
+    ]
+    assert sharing.peer("a", Accept(1, offer)) == [("a", Piece(1, offer, 0))]
+
+
+@pytest.mark.parametrize("message", [ShareAdd(item()), share_state(item())], ids=["added", "in a state"])
+def test_who_has_a_session_for_a_download_is_told_when_the_whole_is_shared(
+    scene: Scene, message: ShareAdd | ShareState
+) -> None:
+    scene.downloader(growing("*   "))
+    scene.tick()
+    scene.test("a")
+    assert scene.agent(message) == []
+    assert ("a", Have(1, [1, 2, 3])) in scene.tick(CHECK_SECONDS)
+
+
+def test_a_second_name_has_its_manifest_handed_out(sharing: Scene) -> None:
+    sharing.agent(SeedAdd(SECOND, "seed"))
+    assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 3, b"abc"))]
+    sharing.agent(SeedRemove(SECOND))
+    assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
+
+
+def test_content_nobody_has_a_session_for_is_closed_when_too_much_is_open(scene: Scene) -> None:
+    made = [made_file(100, seed=number) for number in range(BOOKS_COUNT_MAX + 1)]
+    for number, one in enumerate(made):
+        scene.disk.seeds[str(number)] = one
+        scene.agent(ShareAdd(item(one.manifest.digest, str(number))))
+        scene.peer(f"p{number}", AskTest(1, one.manifest.digest))
+        if number != 0:
+            scene.peer(f"p{number}", Bye(1))
+    closed = [number for number, content in enumerate(scene.disk.opened) if content.closed]
+    assert closed == [1], "the first is in use, the second is the longest unused"
+    assert made[1].manifest.digest not in scene.core.uploads.sent_bytes()
+    assert scene.peer("a", AskTest(1, made[1].manifest.digest)) == [("a", COMPLETE)]
+
+
+# --- content that cannot be had any more ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", WITHDRAWING, ids=lambda error: type(error).__name__)
+def test_content_that_is_not_what_it_was_is_withdrawn_and_the_agent_told(sharing: Scene, error: Failure) -> None:
+    sharing.disk.cannot_open = error
+    assert sharing.test("a") == [("agent", ContentChanged(DIGEST, str(error))), ("a", NO)]
+    assert sharing.notes == [f"warning: withdrawing {DIGEST.partition(':')[2][:12]}: {error}"]
+    sharing.disk.cannot_open = None
+    assert sharing.test("a") == [("a", NO)], "the agent knows, and says it anew when it is shared anew"
+
+
+@pytest.mark.parametrize("error", WITHDRAWING, ids=lambda error: type(error).__name__)
+def test_content_that_is_seen_to_have_changed_at_a_read_is_withdrawn_for_all(sharing: Scene, error: Failure) -> None:
+    offer = sharing.offered("a", 0)
+    sharing.test("b")
+    sharing.disk.unreadable[0] = error
+    said = sharing.peer("a", Accept(1, offer))
+    assert said == [("a", NO), ("b", NO), ("agent", ContentChanged(DIGEST, str(error)))]
+    assert sharing.disk.opened[0].closed
+    assert sharing.peer("a", Accept(1, offer)) == [("a", NoSession(1))]
+
+
+def test_of_content_that_changed_nothing_more_is_sent_though_it_was_decided_before() -> None:
+    scene = Scene(slots=2)
+    scene.agent(share_state(item()))
+    for name in "ab":
+        scene.offered(name, 0, 1)
+        for offer in (1, 2) if name == "a" else (3, 4):
+            scene.peer(name, Accept(1, offer))
+    scene.disk.unreadable[0] = ContentChangedError("was replaced")
+    assert scene.peer("a", Bye(1)) == [("b", NO), ("agent", ContentChanged(DIGEST, "was replaced"))]
+
+
+def test_shared_content_that_changed_leaves_a_download_of_it_to_be_served_from(downloading: Scene) -> None:
+    downloading.test("a")
+    downloading.disk.cannot_open = ContentChangedError("was replaced")
+    assert downloading.agent(ShareAdd(item())) == [("a", NO), ("agent", ContentChanged(DIGEST, "was replaced"))]
+    downloading.disk.cannot_open = None
+    assert downloading.test("a") == [("a", COMPLETE)]
+    assert downloading.disk.opened[-1].root == "/hidden"
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+def test_content_that_cannot_be_opened_just_now_may_be_asked_for_later(sharing: Scene, error: Failure) -> None:
+    sharing.disk.cannot_open = error
+    assert sharing.test("a") == [("a", LATER)]
+    assert sharing.notes == [f"warning: cannot open {DIGEST.partition(':')[2][:12]}: {error}"]
+    sharing.disk.cannot_open = None
+    assert sharing.test("a") == [("a", COMPLETE)]
+
+
+def test_a_piece_a_download_has_not_after_all_is_taken_back(downloading: Scene) -> None:
+    offer = downloading.offered("a", 1, 2)
+    downloading.disk.unreadable[1] = NotThereError("ends at byte 7")
+    assert downloading.peer("a", Accept(1, offer)) == [("a", Offer(1, offer + 1, 1, 2)), ("a", NotHeld(1, 1))]
+    assert downloading.notes == [f"warning: cannot read piece 1 of {DIGEST.partition(':')[2][:12]}: ends at byte 7"]
+    assert downloading.peer("a", Accept(1, offer + 1)) == [("a", Piece(1, offer + 1, 2))]
+    assert downloading.test("b") == [("b", Status(1, "partial", bits("* **").to_bytes(), 1))]
+
+
+@pytest.mark.parametrize("error", BROKEN[:2], ids=lambda error: type(error).__name__)
+def test_a_disk_that_fails_at_a_read_sends_the_receiver_away_for_a_while(sharing: Scene, error: Failure) -> None:
+    offer = sharing.offered("a", 1)
+    sharing.disk.unreadable[1] = error
+    assert sharing.peer("a", Accept(1, offer)) == [("a", LATER)]
+    assert sharing.notes == [f"warning: cannot read piece 1 of {DIGEST.partition(':')[2][:12]}: {error}"]
+    assert sharing.peer("a", Want(1, 2, [1])) == [("a", NoSession(1))]
+    assert sharing.test("a") == [("a", COMPLETE)]
+
+
+# --- peers that cannot be reached -------------------------------------------------------------------------
+
+
+def test_who_cannot_be_answered_has_no_session(sharing: Scene) -> None:
+    sharing.deaf.add("a")
+    assert sharing.test("a") == [("a", COMPLETE)]
+    assert sharing.core.uploads.sessions_of(DIGEST) == 0
+
+
+def test_a_piece_that_cannot_be_sent_gives_its_slot_to_the_next(sharing: Scene) -> None:
+    sharing.peer("a", Accept(1, sharing.offered("a", 0)))
+    sharing.peer("b", Accept(1, sharing.offered("b", 1)))  # waits for the slot
+    sharing.test("c")
+    assert sharing.peer("c", Want(1, 1, [2])) == []
+    sharing.deaf.add("b")
+    assert sharing.peer("a", Received(1, 1)) == [("b", Piece(1, 2, 1)), ("c", Offer(1, 3, 1, 2))]
+    assert sharing.core.uploads.sessions_of(DIGEST) == 2
+    assert sharing.peer("c", Accept(1, 3)) == [("c", Piece(1, 3, 2))]
+
+
+def test_all_that_was_to_be_said_to_many_is_said_though_some_are_gone(sharing: Scene) -> None:
+    for name in "abc":
+        sharing.test(name)
+    sharing.deaf.update("ab")
+    assert sharing.agent(ShareRemove(DIGEST)) == [("a", NO), ("b", NO), ("c", NO)]
+
+
+# --- this peer's downloads --------------------------------------------------------------------------------
+
+
+def test_a_download_is_served_and_its_news_told(scene: Scene) -> None:
+    assert scene.downloader(growing("*   ")) == [("downloader", ServeOk(DIGEST))]
+    assert scene.test("a") == [("a", Status(1, "partial", bits("*   ").to_bytes(), 0))]
+    assert scene.downloader(Held(DIGEST, [2])) == [("a", Have(1, [2]))], "nobody has received anything: at once"
+    assert scene.downloader(Held(OTHER, [2])) == []
+
+
+def test_news_wait_a_moment_for_more_of_them(scene: Scene) -> None:
+    scene.downloader(growing("*   "))
+    offer = scene.offered("a", 0)
+    scene.peer("a", Accept(1, offer))
+    scene.now += 10.0
+    scene.peer("a", Received(1, offer))
+    assert scene.downloader(Held(DIGEST, [1])) == []
+    assert scene.downloader(Held(DIGEST, [3])) == []
+    assert ("a", Have(1, [1, 3])) in scene.tick(HAVE_DELAY_SECONDS_MAX)
+
+
+def test_a_download_that_moved_is_read_at_its_new_place(downloading: Scene) -> None:
+    downloading.test("a")
+    assert downloading.downloader(growing(root="/final")) == [("downloader", ServeOk(DIGEST))]
+    assert [content.root for content in downloading.disk.opened] == ["/final"]
+    assert not downloading.disk.opened[0].closed
+
+
+def test_a_download_that_ended_is_gone_for_its_sessions(downloading: Scene) -> None:
+    downloading.test("a")
+    assert downloading.downloader(Unserve(DIGEST)) == [("a", NO)]
+    assert downloading.downloader(Unserve(DIGEST)) == []
+    assert downloading.test("a") == [("a", NO)]
+
+
+def test_a_download_of_what_is_shared_changes_nothing(sharing: Scene) -> None:
+    sharing.test("a")
+    assert sharing.downloader(growing("    ")) == [("downloader", ServeOk(DIGEST))]
+    assert sharing.downloader(Unserve(DIGEST)) == []
+    assert sharing.test("a") == [("a", COMPLETE)]
+    assert [content.root for content in sharing.disk.opened] == ["/shared"]
+
+
+def test_a_download_that_cannot_be_opened_is_acknowledged_and_tried_again_when_asked_for(scene: Scene) -> None:
+    scene.disk.cannot_open = DiskError("device gone")
+    assert scene.downloader(growing()) == [("downloader", ServeOk(DIGEST))]
+    assert len(scene.notes) == 1
+    scene.disk.cannot_open = None
+    assert scene.test("a") == [("a", COMPLETE)]
+
+
+def test_a_new_downloader_has_to_say_again_what_the_last_one_served(downloading: Scene) -> None:
+    downloading.test("a")
+    assert downloading.downloader(Hello("downloader", 5, 1)) == [("downloader", HELLO)]
+    assert downloading.downloader(Hello("downloader", 6, 2), "next") == [("a", NO), ("next", HELLO)]
+    assert downloading.disk.opened[0].closed
+    assert downloading.test("a") == [("a", NO)]
+    assert downloading.downloader(growing("*   "), "next") == [("next", ServeOk(DIGEST))]
+    assert downloading.test("a") == [("a", Status(1, "partial", bits("*   ").to_bytes(), 0))]
+
+
+def test_a_new_downloader_takes_nothing_from_what_is_shared(downloading: Scene) -> None:
+    downloading.agent(ShareAdd(item()))
+    downloading.test("a")
+    assert downloading.downloader(Hello("downloader", 6, 2)) == [("downloader", HELLO)]
+    assert downloading.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0))]
+
+
+# --- greetings and reports --------------------------------------------------------------------------------
+
+
+def reports(said: list[Said]) -> list[UploadReport]:
+    return [message for _, message in said if isinstance(message, UploadReport)]
+
+
+def test_the_agent_is_greeted_every_second_and_told_nothing_twice(scene: Scene) -> None:
+    assert scene.tick() == [("agent", HELLO), ("agent", UploadReport([], 0, 0))]
+    assert scene.core.tick(scene.now) == scene.now + HELLO_SECONDS
+    assert scene.tick(HELLO_SECONDS / 2) == []
+    assert scene.tick(HELLO_SECONDS / 2) == [("agent", HELLO)]
+    assert scene.agent(Hello("agent", 9, 1)) == [], "the agent says who it is: nothing depends on it"
+
+
+def test_with_a_session_it_wants_to_be_called_for_reports_and_sessions_too(sharing: Scene) -> None:
+    sharing.tick()
+    sharing.test("a")
+    assert sharing.core.tick(sharing.now) == sharing.now + min(REPORT_SECONDS, CHECK_SECONDS)
+
+
+def test_a_report_says_what_was_sent_of_what_is_gone_too(sharing: Scene) -> None:
+    sharing.tick()
+    offer = sharing.offered("a", 0)
+    assert reports(sharing.tick()) == [], "not twice within a quarter of a second"
+    sharing.peer("a", Accept(1, offer))
+    sent = len(MADE.piece(0))
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 1)], 1, 0)]
+    sharing.agent(ShareRemove(DIGEST))
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 0)], 0, 0)]
+    sharing.agent(ShareAdd(item()))
+    again = sharing.offered("a", 1)
+    sharing.peer("a", Accept(1, again))
+    sent += len(MADE.piece(1))
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 1)], 1, 0)]
+    sharing.agent(ShareRemove(DIGEST))
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 0)], 0, 0)]
+
+
+def test_garbage_is_answered_and_counted(scene: Scene) -> None:
+    scene.tick()
+    assert scene.garbage("x", 0, ProtocolError("y" * 1000)) == [("x", Error(0, "bad_message", "y" * ERROR_TEXT_MAX))]
+    assert scene.garbage("x", 7, VersionError("old")) == [("x", Error(7, "bad_version", "old"))]
+    assert reports(scene.tick(REPORT_SECONDS)) == [UploadReport([], 0, 2)]
