@@ -6,6 +6,7 @@ content is read. What differs in any of them is other content.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from pathlib import Path
 from node.disk.errors import NotThereError, disk_error
 from node.disk.layout import Layout
 from node.disk.open_files import OpenFiles, read_chunks
-from node.disk.piece_work import BUFFER_BYTES, Cancelled, Progress, digest_of
-from node.disk.staging import Staging, staging_path
-from node.disk.storage import claim_of
+from node.disk.piece_work import BUFFER_BYTES, digest_of
+from node.disk.staging import staging_path
+from node.disk.storage import remove_leftovers
+from node.disk.store import Cancelled, Progress
 from protocol.errors import DiskError
 from protocol.manifest import Manifest
 
@@ -102,11 +104,5 @@ def _same_bytes(
 def _clear_leftovers(dest: Path, manifest: Manifest) -> None:
     if not os.path.lexists(staging_path(dest)):
         return
-    try:
-        staging = Staging(dest)
-    except DiskError:
-        return  # in use, or not ours: none of our business here
-    if staging.is_spare(claim_of(manifest)):
-        staging.remove()
-    else:
-        staging.close()
+    with contextlib.suppress(DiskError):  # in use, or not ours: none of our business here
+        remove_leftovers(manifest, dest)

@@ -12,9 +12,10 @@ import logging
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from node.disk.errors import NoSpaceError
+from node.disk.store import JournalEntry
 from protocol.errors import DiskError
 
 JOURNAL_NAME = "journal.db"
@@ -28,15 +29,6 @@ CREATE TABLE IF NOT EXISTS downloads (
 """
 
 log = logging.getLogger(__name__)
-
-
-class JournalEntry(NamedTuple):
-    """``bits`` is the `protocol.bitfield` of the pieces that are durable."""
-
-    digest: str
-    seed_path: str
-    dest: str
-    bits: bytes
 
 
 class Journal:

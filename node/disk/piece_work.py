@@ -6,11 +6,11 @@ working thread; ``cancelled`` is asked about once a megabyte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 
 from node.disk.errors import NotThereError, StoppedError
-from node.disk.storage import Buffer, Partial
+from node.disk.store import Buffer, Cancelled, PartialContent, Progress
 from protocol.digest import format_digest, new_hasher, raw_digest
 from protocol.limits import MIB
 from protocol.manifest import Manifest
@@ -18,16 +18,11 @@ from protocol.manifest import Manifest
 BUFFER_BYTES = 1 * MIB
 """Read at a time: large enough for a disk, small enough to stay in the cache of a core while it is hashed."""
 
-Progress = Callable[[int], None]
-Cancelled = Callable[[], bool]
 
-
-def verify_and_write(partial: Partial, manifest: Manifest, piece: int, data: Buffer) -> bool:
+def verify_and_write(partial: PartialContent, manifest: Manifest, piece: int, data: Buffer) -> bool:
     """Write ``data`` as ``piece`` if that is what it is; False, and nothing written, if not. Errors of
-    `Partial.write`."""
+    `Partial.write`. Bytes of another length have another digest, so the length is not looked at."""
     view = memoryview(data).cast("B")
-    if len(view) != manifest.piece_size(piece):
-        return False
     if raw_digest(manifest.algorithm, view) != manifest.piece_digest(piece):
         return False
     partial.write(piece, view)
@@ -35,7 +30,7 @@ def verify_and_write(partial: Partial, manifest: Manifest, piece: int, data: Buf
 
 
 def check_pieces(
-    partial: Partial,
+    partial: PartialContent,
     manifest: Manifest,
     pieces: Iterable[int],
     progress: Progress | None = None,
@@ -65,7 +60,7 @@ def check_pieces(
 
 
 def whole_digest(
-    partial: Partial, manifest: Manifest, progress: Progress | None = None, cancelled: Cancelled | None = None
+    partial: PartialContent, manifest: Manifest, progress: Progress | None = None, cancelled: Cancelled | None = None
 ) -> bool:
     """Whether all the bytes on disk, read again in order, have the digest of ``manifest``. `StoppedError` when
     cancelled, `NotThereError` when some are missing, `DiskError` when the disk cannot be read."""

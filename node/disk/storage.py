@@ -27,13 +27,12 @@ from node.disk.layout import Layout, Span
 from node.disk.leftovers import find_leftovers
 from node.disk.open_files import OpenFiles, read_chunks
 from node.disk.staging import CONTENT, Staging
+from node.disk.store import Buffer
 from protocol.errors import DiskError, LocalError
 from protocol.manifest import Manifest, encode_manifest, manifest_digest
 
 SYNC_EACH_COUNT_MAX = 32
 """With more dirty files and directories than this, one syncfs is cheaper than as many fsyncs."""
-
-Buffer = bytes | bytearray | memoryview
 
 
 class Partial:
@@ -78,7 +77,7 @@ class Partial:
             check_paths(staging.path / CONTENT, layout)
             if staging.fresh:
                 check_space(dest.parent, staging.parent_fd, layout, {})
-            resumed = staging.claim(claim_of(manifest))
+            resumed = staging.claim(_claim_of(manifest))
             partial = cls(manifest, staging, layout, force, resumed)
             on_disk = partial._take_up()
             check_space(dest.parent, staging.parent_fd, layout, on_disk)
@@ -90,9 +89,9 @@ class Partial:
         return partial
 
     @property
-    def root(self) -> Path:
+    def root(self) -> str:
         """The file or directory where the bytes are now: hidden, or after `publish` the destination."""
-        return self._root
+        return str(self._root)
 
     @property
     def failed(self) -> bool:
@@ -148,7 +147,7 @@ class Partial:
                 raise disk_error(error, "write out", self._root) from error
             return pieces
 
-    def publish(self) -> Path:
+    def publish(self) -> str:
         """Give the content its final name, atomically and durably, and return that path.
 
         The caller has checked the whole content. When it raises, nothing has changed for whoever looks at the
@@ -168,7 +167,7 @@ class Partial:
             raise disk_error(error, "put in place", dest) from error
         self._root = dest
         self.close(remove=True)
-        return dest
+        return self.root
 
     def discard(self) -> None:
         """Delete the partial content and close."""
@@ -309,7 +308,20 @@ class Partial:
             raise DiskError(f"{parent} was moved or replaced during the download")
 
 
-def claim_of(manifest: Manifest) -> str:
+def remove_leftovers(manifest: Manifest, dest: Path) -> None:
+    """Delete what a download of ``manifest`` left beside ``dest``, if nothing else is there. `DiskError` when another
+    download has it, or when it is not ours.
+
+    Not by way of `Partial`, which wants room for the rest: a full disk is a reason to cancel.
+    """
+    staging = Staging(dest)
+    if staging.is_spare(_claim_of(manifest)):
+        staging.remove()
+    else:
+        staging.close()
+
+
+def _claim_of(manifest: Manifest) -> str:
     """What a staging directory says it holds: the digest of a manifest, whatever name that has."""
     nameless = msgspec.structs.replace(manifest, name="")
     return f"zswarm {manifest_digest(encode_manifest(nameless), manifest.algorithm)}\n"

@@ -1,7 +1,7 @@
 """One download as the downloader process carries it out, from the order to the final name.
 
-Shell around `manifest_fetch` and `download`: performs their effects through `links` and `job_disk`, and tells the
-agent and the piece server how it goes. Phases::
+Performs the effects of `manifest_fetch` and `download` through `job_disk` and the ports of its context, and tells
+the agent and the piece server how it goes. Phases::
 
     resolving --> checking --> downloading --> verifying --> done
     (manifest)    (disk)  ^        |
@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-
-import zmq
 
 from node.disk.errors import NoSpaceError
+from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
@@ -72,7 +70,7 @@ class FetchJob:
         self._core: ManifestFetch | Download | None = None
         self._download: Download | None = None
         self._sources: dict[str, SeederEntry] = {}
-        self._frame: zmq.Frame | None = None
+        self._data: Buffer | None = None
         self._away = False
         self._ended = False
         self._retry_at: float | None = None
@@ -95,7 +93,7 @@ class FetchJob:
         `set_away`."""
         self._away = away
         if self.fetch.seed_path:
-            self._prepare(Path(self.fetch.seed_path))
+            self._prepare(self.fetch.seed_path)
             return
         self._resolving = True
         self._resolve()
@@ -142,7 +140,7 @@ class FetchJob:
         """Note in the journal what is on disk. No worker thread runs any more."""
         self._disk.save()
 
-    # --- what sources do (`links.Listener`) --------------------------------------------------------------
+    # --- what sources do (`job_context.Listener`) --------------------------------------------------------------
 
     def on_connected(self, session: int) -> None:
         if self._core is not None:
@@ -157,11 +155,11 @@ class FetchJob:
         if self._core is not None:
             self._perform(self._core.handle(session, message, self._now()))
 
-    def on_piece(self, session: int, header: Piece, data: zmq.Frame) -> None:
+    def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
         if isinstance(self._core, Download):
-            self._frame = data
+            self._data = data
             self._perform(self._core.piece(session, header, len(data), self._now()))
-            self._frame = None
+            self._data = None
 
     def on_misbehaved(self, session: int, reason: str) -> None:
         if self._core is not None:
@@ -229,9 +227,9 @@ class FetchJob:
         self._core = ManifestFetch(self.fetch.digest, self.fetch.manifest, self._context.sessions)
         self._enter("resolving", "asking for the manifest")
 
-    def _prepare(self, seed_path: Path) -> None:
+    def _prepare(self, seed_path: str) -> None:
         self._enter("checking")
-        place = Place(self.fetch.digest, seed_path, Path(self.fetch.dest), self.fetch.force)
+        place = Place(self.fetch.digest, seed_path, self.fetch.dest, self.fetch.force)
         self._disk.prepare(place, self._prepared)
 
     def _prepared(self, result: Ready | Published) -> None:
@@ -266,17 +264,17 @@ class FetchJob:
         if self._disk.ready is not None and self._download is not None and not self._ended:
             self._serve(self._disk.ready.partial.root, self._download)
 
-    def _serve(self, root: Path, download: Download, stamps: bytes = b"") -> None:
+    def _serve(self, root: str, download: Download, stamps: bytes = b"") -> None:
         assert self._disk.place is not None
-        fetch, seed_path = self.fetch, str(self._disk.place.seed_path)
+        fetch, seed_path = self.fetch, self._disk.place.seed_path
         bits = download.have.to_bytes()
-        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, str(root), bits, stamps))
+        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, stamps))
 
     def serving(self) -> None:
         """The piece server acknowledged `serve`: from now on this peer is a source."""
         if self._disk.place is None or self._manifest is None or self._ended:
             return
-        fetch, seed_path = self.fetch, str(self._disk.place.seed_path)
+        fetch, seed_path = self.fetch, self._disk.place.seed_path
         self._context.tell_agent(
             DownloadStarted(fetch.digest, seed_path, fetch.manifest, self._manifest.name, self._manifest.length)
         )
@@ -307,8 +305,8 @@ class FetchJob:
                 manifest=fetch.manifest,
                 name=manifest.name,
                 length=manifest.length,
-                path=str(result.path),
-                seed_path=str(place.seed_path),
+                path=result.path,
+                seed_path=place.seed_path,
                 stamps=result.stamps,
                 finished_at=self._context.wall_clock(),
             )
@@ -347,8 +345,8 @@ class FetchJob:
             if isinstance(effect, Send):
                 self._context.links.send(effect.session, effect.message)
             elif isinstance(effect, Write):
-                assert self._frame is not None
-                self._disk.write(effect.piece, self._frame)
+                assert self._data is not None
+                self._disk.write(effect.piece, self._data)
             elif isinstance(effect, Gained):
                 self._context.tell_pieces(Held(self.fetch.digest, [effect.piece]))
             elif isinstance(effect, Connect):
@@ -415,4 +413,4 @@ class FetchJob:
         )
 
     def _now(self) -> float:
-        return self._context.loop.now()
+        return self._context.now()

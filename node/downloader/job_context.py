@@ -1,37 +1,67 @@
-"""What all downloads of a downloader process share."""
+"""What all downloads of a downloader process share: the ports through which they act.
+
+The process hands in its sockets, threads, disk and clock; whoever else does, a simulated world too, runs the same
+downloads. What the ports bring back reaches a download on one thread, through `core` and `Listener`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from node.disk.journal import Journal
-from node.downloader.links import FetchLinks
+from node.disk.store import Buffer, Store
+from node.downloader.download import SourceMessage
 from node.rate_limit import Budget
-from node.workers import Workers
-from protocol.messages import Message
-from transport.loop import Loop
+from protocol.messages import Message, Piece
 
 if TYPE_CHECKING:
     from node.downloader.job_disk import JobDisk
 
+T_contra = TypeVar("T_contra", contravariant=True)
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+class Listener(Protocol):
+    """Whose session it is: hears what comes over it."""
+
+    def on_connected(self, session: int) -> None: ...
+    def on_lost(self, session: int) -> None: ...
+    def on_message(self, session: int, message: SourceMessage) -> None: ...
+    def on_piece(self, session: int, header: Piece, data: Buffer) -> None: ...
+    def on_misbehaved(self, session: int, reason: str) -> None: ...
+
+
+class Links(Protocol):
+    """Connections to sources, by session number. As `links.FetchLinks`, which has the contract."""
+
+    def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None: ...
+    def send(self, session: int, message: Message) -> None: ...
+    def disconnect(self, session: int) -> None: ...
+
+
+class WorkQueue(Protocol[T_contra, R_contra]):
+    """Takes work to be done away from the caller, as `node.workers.Workers` does on threads."""
+
+    def submit(self, tag: T_contra, work: Callable[[], R_contra]) -> None:
+        """Have ``work`` done, not before this returns. ``tag`` and what it returned or raised go to
+        `core.DownloaderCore.written` or `core.DownloaderCore.chore_done`."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """``writers`` verify and write pieces, ``chores`` do what takes long; ``wall_clock`` is `time.time`."""
+    """``now`` is monotonic, in seconds; ``wall_clock`` is `time.time`. ``writers`` verify and write pieces, ``chores``
+    do what takes long; both use ``store``."""
 
-    loop: Loop
-    links: FetchLinks
-    writers: Workers[tuple[JobDisk, int], bool]
-    chores: Workers[JobDisk, object]
-    journal: Journal
+    now: Callable[[], float]
+    links: Links
+    writers: WorkQueue[tuple[JobDisk, int], bool]
+    chores: WorkQueue[JobDisk, object]
+    store: Store
     budget: Budget
     sessions: Iterator[int]
     rng: Random
-    data_dir: Path
     tell_agent: Callable[[Message], None]
     tell_pieces: Callable[[Message], None]
     wall_clock: Callable[[], float]

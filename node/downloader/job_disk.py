@@ -1,7 +1,8 @@
 """The disk side of one download: its files, its journal, and the worker threads that use them.
 
-Runs `job_work` on threads and brings the results back to the loop. Pieces are written by several threads at once;
-what takes long is a chore, one at a time. Files are let go only when no thread uses them any more.
+Has `job_work` done on threads, through the ports of its context, and brings the results back to the loop. Pieces are
+written by several threads at once; what takes long is a chore, one at a time. Files are let go only when no thread uses
+them any more.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-import zmq
-
 from node.disk.piece_work import verify_and_write
+from node.disk.store import Buffer
 from node.downloader import job_work
 from node.downloader.job_context import JobContext
 from node.downloader.job_work import Place, Published, Ready
@@ -65,20 +65,20 @@ class JobDisk:
 
     def keep_seed(self, data: bytes, digest: str, done: Callable[[Any], None]) -> None:
         """Check and store the fetched manifest ``data``; ``done`` gets the path of the seed file."""
-        self._do(partial(job_work.keep_seed, self._context.data_dir, data, digest), done)
+        self._do(partial(job_work.keep_seed, self._context.store, data, digest), done)
 
     def prepare(self, place: Place, done: Callable[[Any], None]) -> None:
         """Look at the destination and make ready to write; ``done`` gets `Ready` or `Published`."""
         self.place = place
         self.checked_bytes = 0
-        self._synced_at = self._context.loop.now()
-        self._do(partial(job_work.prepare, place, self._context.journal, self._progress, self._stopped), done)
+        self._synced_at = self._context.now()
+        self._do(partial(job_work.prepare, place, self._context.store, self._progress, self._stopped), done)
 
-    def write(self, piece: int, data: zmq.Frame) -> None:
+    def write(self, piece: int, data: Buffer) -> None:
         """Verify ``data`` and write it as ``piece``; the owner hears of it."""
         assert self.ready is not None
         self._writes += 1
-        work = partial(verify_and_write, self.ready.partial, self.ready.manifest, piece, data.buffer)
+        work = partial(verify_and_write, self.ready.partial, self.ready.manifest, piece, data)
         self._context.writers.submit((self, piece), work)
 
     def sync_when_due(self, now: float) -> None:
@@ -89,7 +89,7 @@ class JobDisk:
             return
         self._unsynced_bytes = 0
         self._synced_at = now
-        self._do(partial(job_work.sync, self.place, self.ready, self._context.journal), lambda _: None)
+        self._do(partial(job_work.sync, self.place, self.ready, self._context.store), lambda _: None)
 
     def finish(self, done: Callable[[Any], None]) -> None:
         """Check the whole and publish it, after the chore under way; ``done`` gets `Published`, or `Ready` when some
@@ -97,8 +97,8 @@ class JobDisk:
         assert self.place is not None
         assert self.ready is not None
         self.checked_bytes = 0
-        journal = self._context.journal
-        self._do(partial(job_work.finish, self.place, self.ready, journal, self._progress, self._stopped), done)
+        work = partial(job_work.finish, self.place, self.ready, self._context.store, self._progress, self._stopped)
+        self._do(work, done)
 
     def let_go(self, discard: bool) -> None:
         """Close the files, or with ``discard`` delete what there is, as soon as no thread uses them. That takes long
@@ -168,7 +168,7 @@ class JobDisk:
         """What `let_go` is for; on a thread. Whoever asked cannot help what goes wrong."""
         if self.place is not None:
             try:
-                job_work.release(self.place, self.ready, self._context.journal, discard)
+                job_work.release(self.place, self.ready, self._context.store, discard)
             except ZswarmError as error:
                 log.warning("what there is of %s beside %s: %s", short(self.place.digest), self.place.dest, error)
 

@@ -1,24 +1,18 @@
 """What a download does away from the event loop: look at what is there, sync and journal, check the whole, publish.
 
-Each function here runs on a worker thread, touches only what it is given, and returns its result. Progress is
-reported in bytes through a callback that must be safe to call from any thread.
+Each function here runs on a worker thread, touches only what it is given, the disk above all as a `Store`, and returns
+its result. Progress is reported in bytes through a callback that must be safe to call from any thread.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from node.disk.errors import NoSpaceError
-from node.disk.existing import existing_matches
-from node.disk.journal import Journal
 from node.disk.piece_work import check_pieces, whole_digest
-from node.disk.seed_store import load_seed, store_seed
-from node.disk.staging import Staging
-from node.disk.stamps import take_stamps
-from node.disk.storage import Partial, claim_of
+from node.disk.store import Cancelled, PartialContent, Progress, Store
 from protocol.bitfield import Bitfield
 from protocol.digest import short
 from protocol.errors import DiskError, VerificationError, ZswarmError
@@ -26,17 +20,14 @@ from protocol.manifest import Manifest, decode_manifest
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int], None]
-Cancelled = Callable[[], bool]
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """What a download is and where it goes: content ``digest``, its seed file, the final path."""
 
     digest: str
-    seed_path: Path
-    dest: Path
+    seed_path: str
+    dest: str
     force: bool
 
 
@@ -46,7 +37,7 @@ class Ready:
     journal names: the one grows with each piece, the other with each `sync`."""
 
     manifest: Manifest
-    partial: Partial
+    partial: PartialContent
     have: Bitfield
     durable: Bitfield
 
@@ -56,7 +47,7 @@ class Published:
     """The whole verified content stands at ``path``."""
 
     manifest: Manifest
-    path: Path
+    path: str
     stamps: bytes
 
 
@@ -64,7 +55,7 @@ class BegunError(NoSpaceError):
     """The disk is full for a download that had begun: it may wait for space, and then go on."""
 
 
-def keep_seed(data_dir: Path, data: bytes, digest: str) -> Path:
+def keep_seed(store: Store, data: bytes, digest: str) -> str:
     """Parse and store a fetched manifest; return its seed file.
 
     Raises `SeedError` when it is malformed or unsafe, `VerificationError` when it describes other content.
@@ -72,33 +63,33 @@ def keep_seed(data_dir: Path, data: bytes, digest: str) -> Path:
     manifest = decode_manifest(data)
     if manifest.digest != digest:
         raise VerificationError(f"the manifest is of content {short(manifest.digest)}, not {short(digest)}")
-    return store_seed(data_dir, data)
+    return store.store_seed(data)
 
 
-def prepare(place: Place, journal: Journal, progress: Progress, cancelled: Cancelled) -> Ready | Published:
+def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled) -> Ready | Published:
     """Find out what is at the destination already, and make ready to write the rest.
 
     Content that stands there whole is checked and counts as published. Of a partial download, what the journal names
     is hashed again. Raises `DiskError` when the destination cannot be used, `BegunError` when the disk is full, or
     that of the journal, and something is there already.
     """
-    manifest = load_seed(place.seed_path)
-    if existing_matches(place.dest, manifest, progress, cancelled):
-        _forget(place, journal)
-        return Published(manifest, place.dest, take_stamps(place.dest, manifest))
+    manifest = store.load_seed(place.seed_path)
+    if store.existing_matches(place.dest, manifest, progress, cancelled):
+        _forget(place, store)
+        return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
     try:
-        partial = Partial.open(manifest, place.dest, place.force)
+        partial = store.open_partial(manifest, place.dest, place.force)
     except NoSpaceError as error:
-        if not _begun(place, journal):
+        if not _begun(place, store):
             raise
         raise BegunError(str(error)) from error
     have = Bitfield(manifest.piece_count)
     try:
         if partial.resumed:
-            for piece in check_pieces(partial, manifest, _noted(place, manifest, journal), progress, cancelled):
+            for piece in check_pieces(partial, manifest, _noted(place, manifest, store), progress, cancelled):
                 have.set(piece)
             partial.sync()  # what was found good may so far be in the page cache alone
-        journal.start(place.digest, str(place.seed_path), str(place.dest), have.to_bytes())
+        store.journal.start(place.digest, place.seed_path, place.dest, have.to_bytes())
     except NoSpaceError as error:
         partial.close()
         raise BegunError(str(error)) from error
@@ -108,35 +99,35 @@ def prepare(place: Place, journal: Journal, progress: Progress, cancelled: Cance
     return Ready(manifest, partial, have, have.copy())
 
 
-def _begun(place: Place, journal: Journal) -> bool:
-    entry = journal.get(place.digest)
-    return entry is not None and entry.dest == str(place.dest)
+def _begun(place: Place, store: Store) -> bool:
+    entry = store.journal.get(place.digest)
+    return entry is not None and entry.dest == place.dest
 
 
-def _noted(place: Place, manifest: Manifest, journal: Journal) -> Iterable[int]:
+def _noted(place: Place, manifest: Manifest, store: Store) -> Iterable[int]:
     """The pieces worth hashing again: those the journal names, or all of them when it knows nothing."""
-    entry = journal.get(place.digest)
-    if entry is None or entry.dest != str(place.dest):
+    entry = store.journal.get(place.digest)
+    if entry is None or entry.dest != place.dest:
         return range(manifest.piece_count)
     return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
 
 
-def _forget(place: Place, journal: Journal) -> None:
+def _forget(place: Place, store: Store) -> None:
     """A row too many is hashed again for nothing, some day: no reason to fail."""
     try:
-        journal.remove(place.digest)
+        store.journal.remove(place.digest)
     except DiskError as error:
         log.warning("the journal still names %s: %s", short(place.digest), error)
 
 
-def sync(place: Place, ready: Ready, journal: Journal) -> None:
+def sync(place: Place, ready: Ready, store: Store) -> None:
     """Make written pieces durable and note them in the journal."""
     for piece in ready.partial.sync():
         ready.durable.set(piece)
-    journal.record(place.digest, ready.durable.to_bytes())
+    store.journal.record(place.digest, ready.durable.to_bytes())
 
 
-def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, cancelled: Cancelled) -> Published | Ready:
+def finish(place: Place, ready: Ready, store: Store, progress: Progress, cancelled: Cancelled) -> Published | Ready:
     """Check the digest of the whole content and give it its final name; `Ready` to be written again is what turns out
     to have changed on the disk since it was written.
 
@@ -150,56 +141,48 @@ def finish(place: Place, ready: Ready, journal: Journal, progress: Progress, can
             have.set(piece)
         if not have.full:
             ready.partial.sync()
-            journal.record(place.digest, have.to_bytes())
+            store.journal.record(place.digest, have.to_bytes())
             return Ready(manifest, ready.partial, have, have.copy())
         ready.partial.discard()
-        _forget(place, journal)
+        _forget(place, store)
         raise VerificationError(f"the content is not {place.digest}, though every piece is what its seed says")
     path = ready.partial.publish()
-    _forget(place, journal)
-    return Published(manifest, path, take_stamps(path, manifest))
+    _forget(place, store)
+    return Published(manifest, path, store.take_stamps(path, manifest))
 
 
-def release(place: Place, ready: Ready | None, journal: Journal, discard: bool) -> None:
+def release(place: Place, ready: Ready | None, store: Store, discard: bool) -> None:
     """Use the files no longer: ``discard`` deletes what there is, also what an earlier run left."""
     if ready is None:
         if discard:
-            sweep(place, journal)
+            sweep(place, store)
     elif discard:
-        abandon(place, ready, journal)
+        abandon(place, ready, store)
     else:
-        put_away(place, ready, journal)
+        put_away(place, ready, store)
 
 
-def put_away(place: Place, ready: Ready, journal: Journal) -> None:
+def put_away(place: Place, ready: Ready, store: Store) -> None:
     """Stop for now: what is on disk is noted, as far as the disk still allows, and taken up again later."""
     try:
         if not ready.partial.failed:
-            sync(place, ready, journal)
+            sync(place, ready, store)
     except DiskError as error:
         log.warning("what was written of %s since the last note will be fetched again: %s", short(place.digest), error)
     ready.partial.close()
 
 
-def sweep(place: Place, journal: Journal) -> None:
-    """Delete what an earlier run left of a cancelled download; what cannot be deleted is said.
-
-    Not by way of `Partial`, which wants room for the rest: a full disk is a reason to cancel.
-    """
+def sweep(place: Place, store: Store) -> None:
+    """Delete what an earlier run left of a cancelled download; what cannot be deleted is said."""
     try:
-        claim = claim_of(load_seed(place.seed_path))
-        staging = Staging(place.dest)
-        if staging.is_spare(claim):
-            staging.remove()
-        else:
-            staging.close()
+        store.remove_leftovers(store.load_seed(place.seed_path), place.dest)
     except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
         return
-    _forget(place, journal)
+    _forget(place, store)
 
 
-def abandon(place: Place, ready: Ready, journal: Journal) -> None:
+def abandon(place: Place, ready: Ready, store: Store) -> None:
     """Delete what there is of a cancelled download."""
     ready.partial.discard()
-    _forget(place, journal)
+    _forget(place, store)

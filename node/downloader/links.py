@@ -12,11 +12,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import zmq
 
-from node.downloader.download import SourceMessage
+from node.downloader.job_context import Listener
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
@@ -29,16 +28,6 @@ log = logging.getLogger(__name__)
 
 BYE_LINGER_MS = 300
 """A goodbye frees a slot at the source: give it a moment to go out."""
-
-
-class Listener(Protocol):
-    """Whose session it is: hears what comes over it."""
-
-    def on_connected(self, session: int) -> None: ...
-    def on_lost(self, session: int) -> None: ...
-    def on_message(self, session: int, message: SourceMessage) -> None: ...
-    def on_piece(self, session: int, header: Piece, data: zmq.Frame) -> None: ...
-    def on_misbehaved(self, session: int, reason: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -162,7 +151,7 @@ class FetchLinks:
         if isinstance(message, Piece):
             if len(frames) != 2:
                 raise ProtocolError(f"a piece is 2 frames, not {len(frames)}")
-            listener.on_piece(session, message, frames[1])
+            listener.on_piece(session, message, frames[1].buffer)
         elif len(frames) != 1:
             raise ProtocolError(f"{len(frames)} frames where a message has 1")
         else:

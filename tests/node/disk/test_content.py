@@ -110,13 +110,13 @@ def test_a_short_read_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("made", MADE[:2])
 def test_a_growing_download_and_its_move(made: Made, tmp_path: Path) -> None:
     partial = Partial.open(made.manifest, tmp_path / "root")
-    content = Content(made.manifest, partial.root, None)
+    content = Content(made.manifest, Path(partial.root), None)
     with pytest.raises(NotThereError):
         content.read(1)
     made.write(partial, [1])
     assert content.read(1) == made.piece(1)
     made.write(partial)
-    content.move(partial.publish())
+    content.move(Path(partial.publish()))
     for piece in range(made.manifest.piece_count):
         assert content.read(piece) == made.piece(piece)
     content.close()

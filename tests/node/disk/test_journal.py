@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from node.disk.errors import NoSpaceError
-from node.disk.journal import JOURNAL_NAME, Journal, JournalEntry
+from node.disk.journal import JOURNAL_NAME, Journal
+from node.disk.store import JournalEntry
 from protocol.errors import DiskError
 
 A, B = "blake3:" + "a" * 64, "blake3:" + "b" * 64

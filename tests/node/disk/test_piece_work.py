@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,24 @@ def test_bad_pieces_are_not(tmp_path: Path) -> None:
     made = MADE[0]
     partial = Partial.open(made.manifest, tmp_path / "dest")
     good = made.piece(0)
-    for bad in (made.piece(1), good[:-1], good + b"x", b"", bytes(PIECE)):
+    for bad in (made.piece(1), bytes(PIECE)):
         assert not verify_and_write(partial, made.manifest, 0, bad)
     assert partial.sync() == []
     assert check_pieces(partial, made.manifest, [0]) == []
     assert verify_and_write(partial, made.manifest, 0, bytearray(good))
+    partial.discard()
+
+
+@pytest.mark.parametrize("piece", [0, 5])
+@pytest.mark.parametrize(
+    "odd", [lambda good: good[:-1], lambda good: good + b"x", lambda _: b""], ids=["short", "long", "none"]
+)
+def test_a_piece_of_another_length_is_refused(odd: Callable[[bytes], bytes], piece: int, tmp_path: Path) -> None:
+    made = MADE[0]
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    assert not verify_and_write(partial, made.manifest, piece, odd(made.piece(piece)))
+    assert partial.sync() == []
+    assert check_pieces(partial, made.manifest, [piece]) == []
     partial.discard()
 
 

@@ -50,7 +50,7 @@ def test_a_whole_download(made: Made, tmp_path: Path) -> None:
     assert partial.sync() == []
     for piece in pieces:
         assert read(partial, piece) == made.piece(piece)
-    assert partial.publish() == partial.root == dest
+    assert partial.publish() == partial.root == str(dest)
     assert matches(dest, made)
     assert names(tmp_path) == ["dest"]
 
@@ -76,7 +76,7 @@ def test_unfinished_content_cannot_be_published(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="never written"):
         partial.publish()
     TREE.write(partial)
-    os.truncate(partial.root / "big", 10)
+    os.truncate(f"{partial.root}/big", 10)
     with pytest.raises(DiskError, match="big was cut short"):
         partial.publish()
     assert not (tmp_path / "tree").exists()
@@ -310,7 +310,7 @@ def test_a_tree_that_was_taken_up_is_synced_whole(tmp_path: Path, monkeypatch: p
     synced: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
     partial = Partial.open(TREE.manifest, dest)
-    root = partial.root
+    root = Path(partial.root)
     assert partial.sync() == []
     assert TREE.files is not None
     assert set(synced) >= {root, *(root / path for path, data in TREE.files.items() if data)}
@@ -324,7 +324,7 @@ def test_only_what_the_seed_names_is_taken_up(tmp_path: Path) -> None:
     (outside / "victim").write_text("mine")
     partial = Partial.open(TREE.manifest, dest)
     TREE.write(partial, [1])
-    root = partial.root
+    root = Path(partial.root)
     partial.close()
     (root / "stranger").write_text("x")
     (root / "strangers" / "deep").mkdir(parents=True)

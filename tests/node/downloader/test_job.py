@@ -15,17 +15,16 @@ from typing import TypeVar
 
 import msgspec
 import pytest
-import zmq
 
+from node.disk.disk_store import DiskStore
 from node.disk.errors import NoSpaceError
 from node.disk.journal import Journal
 from node.disk.seed_store import store_seed
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
-from node.downloader.job_context import JobContext
+from node.downloader.job_context import JobContext, Listener
 from node.downloader.job_disk import JobDisk
-from node.downloader.links import FetchLinks, Listener
 from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Serve, Unserve
 from node.rate_limit import Budget
 from node.workers import Workers
@@ -46,7 +45,6 @@ from protocol.messages import (
 )
 from protocol.messages import Test as AskTest
 from tests.node.disk.made_content import Made, made_file
-from transport.loop import Loop
 
 SEEDER = SeederEntry("p1", "seeder", "tcp://127.0.0.1:1", True)
 
@@ -69,7 +67,7 @@ class CountedWorkers(Workers[T, R]):
         return found
 
 
-class FakeLinks(FetchLinks):
+class FakeLinks:
     """Connections to sources that the test plays."""
 
     def __init__(self) -> None:
@@ -111,15 +109,14 @@ class Scene:
         self.tested: set[int] = set()
         self.limit = made.manifest.piece_count
         self.context = JobContext(
-            loop=Loop(lambda: self.now),
+            now=lambda: self.now,
             links=self.links,
             writers=self.writers,
             chores=self.chores,
-            journal=self.journal,
+            store=DiskStore(self.data_dir, self.journal),
             budget=self.budget,
             sessions=itertools.count(1),
             rng=Random(1),
-            data_dir=self.data_dir,
             tell_agent=self.to_agent.append,
             tell_pieces=self.to_pieces.append,
             wall_clock=lambda: 5.0,
@@ -138,12 +135,14 @@ class Scene:
         job.save()
         self.journal.close()
 
-    def fetch(self, dest: Path, with_seed: bool = True, force: bool = False) -> FetchJob:
+    def order(self, dest: Path, with_seed: bool = True, force: bool = False) -> Fetch:
         manifest = self.made.manifest
         seed_path = str(store_seed(self.data_dir, encode_manifest(manifest))) if with_seed else ""
         digest = manifest_digest(encode_manifest(manifest), manifest.algorithm)
-        order = Fetch(manifest.digest, digest, manifest.name, manifest.length, str(dest), seed_path, force, False)
-        job = FetchJob(order, self.context)
+        return Fetch(manifest.digest, digest, manifest.name, manifest.length, str(dest), seed_path, force, False)
+
+    def fetch(self, dest: Path, with_seed: bool = True, force: bool = False) -> FetchJob:
+        job = FetchJob(self.order(dest, with_seed, force), self.context)
         job.start(away=False)
         job.found([SEEDER])
         return job
@@ -192,7 +191,7 @@ class Scene:
             data = self.made.piece(piece)
             if piece in self.bad:
                 data = bytes(len(data))
-            listener.on_piece(session, Piece(session, message.offer, piece), zmq.Frame(data))
+            listener.on_piece(session, Piece(session, message.offer, piece), data)
 
     def reports(self) -> list[DownloadReport]:
         return [message for message in self.to_agent if isinstance(message, DownloadReport)]

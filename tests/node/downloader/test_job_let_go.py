@@ -10,6 +10,7 @@ import pytest
 
 from node.disk.errors import NoSpaceError
 from node.disk.journal import Journal
+from node.disk.store import Store
 from node.downloader import job_work
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_work import Place, Ready
@@ -83,9 +84,9 @@ def test_cancelled_while_it_is_put_away(scene: Scene, dest: Path, monkeypatch: p
     gate = threading.Event()
     real = job_work.put_away
 
-    def put_away(place: Place, ready: Ready, journal: Journal) -> None:
+    def put_away(place: Place, ready: Ready, store: Store) -> None:
         assert gate.wait(10.0)
-        real(place, ready, journal)
+        real(place, ready, store)
 
     monkeypatch.setattr(job_work, "put_away", put_away)
     FullDisk(monkeypatch, 3)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from node.disk.store import Buffer
 from node.downloader.download import SourceMessage
 from node.downloader.links import FetchLinks
 from protocol.errors import NetworkError
@@ -48,7 +49,7 @@ class Heard:
     def on_message(self, session: int, message: SourceMessage) -> None:
         raise AssertionError(session, message)
 
-    def on_piece(self, session: int, header: Piece, data: zmq.Frame) -> None:
+    def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
         raise AssertionError(session, header, data)
 
 

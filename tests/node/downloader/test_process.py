@@ -1,96 +1,109 @@
-"""`node.downloader.process`: orders of the agent reach the download they are for."""
+"""`node.downloader.process`: what comes over its sockets reaches the downloads, and what they say goes out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from node.config import DownloaderSettings
 from node.downloader.process import Downloader
-from node.local_messages import CancelFetch, Fetch
+from node.local_messages import (
+    AGENT_SOCKET,
+    PIECES_SOCKET,
+    DownloaderToAgent,
+    DownloaderToPieceServer,
+    DownloadFailed,
+    DownloadReport,
+    Fetch,
+    Hello,
+    Unserve,
+)
+from protocol.codec import Decoder, encode
+from protocol.limits import LOCAL_BYTES_MAX
+from protocol.messages import Message
 from service.logs import LogSettings
 from transport.loop import Loop
-from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
-from transport.sockets import open_context
+from transport.runtime_dir import ipc_endpoint, make_runtime_dir, remove_runtime_dir
+from transport.sockets import Role, bind, drain, open_context, open_socket
 
 DIGEST = "blake3:" + 64 * "a"
 
 
-class FakeJob:
-    """Remembers what it was told."""
+class Other:
+    """The agent or the piece server: notes what it is told, and answers a hello with ``answer``."""
 
-    made: list[FakeJob]
+    def __init__(self, socket: zmq.Socket[bytes], kinds: object, answer: Message | None) -> None:
+        self.heard: list[Message] = []
+        self.socket = socket
+        self._decoder: Decoder[Message] = Decoder(kinds, LOCAL_BYTES_MAX)
+        self._answer = answer
 
-    def __init__(self, fetch: Fetch, _context: object) -> None:
-        self.fetch = fetch
-        self.ended = self.over = False
-        self.reports = 0
-        FakeJob.made.append(self)
+    def listen(self) -> None:
+        for route, frame in drain(self.socket):
+            message = self._decoder.decode(frame.buffer)
+            if isinstance(message, Hello) and not self.heard and self._answer is not None:
+                self.socket.send_multipart([route.bytes, encode(self._answer, LOCAL_BYTES_MAX)])
+            self.heard.append(message)
 
-    def start(self, away: bool) -> None:
-        assert not away
 
-    def report_again(self) -> None:
-        self.reports += 1
+class Scene:
+    """A downloader between an agent and a piece server that the test plays, all in one loop."""
 
-    def cancel(self) -> None:
-        self.ended = True
+    def __init__(self, data_dir: Path, order: Message) -> None:
+        runtime_dir = make_runtime_dir(data_dir)
+        self.loop = Loop()
+        self.context = open_context()
+        self.agent = Other(self._bound(runtime_dir, AGENT_SOCKET), DownloaderToAgent, order)
+        self.pieces = Other(self._bound(runtime_dir, PIECES_SOCKET), DownloaderToPieceServer, None)
+        for other in (self.agent, self.pieces):
+            self.loop.add(other.socket, other.listen)
+        settings = DownloaderSettings(
+            data_dir=str(data_dir), runtime_dir=str(runtime_dir), download_rate=0, workers=1, log=LogSettings()
+        )
+        self.downloader = Downloader(settings, self.loop, self.context)
 
-    def tick(self, _now: float) -> float | None:
-        return None
+    def _bound(self, runtime_dir: Path, name: str) -> zmq.Socket[bytes]:
+        socket = open_socket(self.context, Role.LOCAL_ROUTER)
+        bind(socket, ipc_endpoint(runtime_dir, name))
+        return socket
 
-    def stop(self) -> None:
-        self.ended = True
+    def run(self, until: Callable[[], bool]) -> None:
+        def tick(now: float) -> float:
+            if until():
+                self.loop.stop()
+            return self.downloader.tick(now)
 
-    def save(self) -> None:
-        self.over = True
+        self.loop.run(tick)
+
+    def close(self) -> None:
+        self.downloader.close()
+        for other in (self.agent, self.pieces):
+            other.socket.close(0)
+        self.context.term()
 
 
 @pytest.fixture
-def downloader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Downloader]:
-    FakeJob.made = []
-    monkeypatch.setattr("node.downloader.process.FetchJob", FakeJob)
-    runtime_dir = make_runtime_dir(tmp_path)
-    settings = DownloaderSettings(
-        data_dir=str(tmp_path), runtime_dir=str(runtime_dir), download_rate=0, workers=1, log=LogSettings()
-    )
-    context = open_context()
-    downloader = Downloader(settings, Loop(), context)
-    yield downloader
-    downloader.close()
-    context.term()
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    order = Fetch(DIGEST, DIGEST, "name", 1, str(tmp_path / "dest"), str(tmp_path / "no.seed"), False, False)
+    scene = Scene(tmp_path, order)
+    yield scene
+    scene.close()
     remove_runtime_dir(tmp_path)
 
 
-def order(dest: str) -> Fetch:
-    return Fetch(DIGEST, DIGEST, "name", 1, dest, "", False, False)
+def test_an_order_is_carried_out_and_its_end_reported(scene: Scene) -> None:
+    def reports() -> list[DownloadReport]:
+        return [message for message in scene.agent.heard if isinstance(message, DownloadReport)]
 
-
-def test_a_restarted_agent_asks_again(downloader: Downloader) -> None:
-    downloader.order(order("/a"))
-    downloader.order(order("/a"))
-    (job,) = FakeJob.made
-    assert job.reports == 1
-
-
-def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(downloader: Downloader) -> None:
-    downloader.order(order("/a"))
-    downloader.order(CancelFetch(DIGEST))
-    downloader.order(order("/b"))
-    downloader.tick(0.0)
-    assert len(FakeJob.made) == 1
-    FakeJob.made[0].over = True
-    downloader.tick(0.0)
-    assert [job.fetch.dest for job in FakeJob.made] == ["/a", "/b"]
-
-
-def test_an_order_that_waits_can_be_cancelled(downloader: Downloader) -> None:
-    downloader.order(order("/a"))
-    downloader.order(CancelFetch(DIGEST))
-    downloader.order(order("/b"))
-    downloader.order(CancelFetch(DIGEST))
-    FakeJob.made[0].over = True
-    downloader.tick(0.0)
-    assert len(FakeJob.made) == 1
+    scene.run(lambda: Unserve(DIGEST) in scene.pieces.heard and "failed" in [report.phase for report in reports()])
+    hello = scene.agent.heard[0]
+    assert isinstance(hello, Hello)
+    assert (hello.role, hello.pid) == ("downloader", os.getpid())
+    assert [message for message in scene.pieces.heard if message != hello] == [Unserve(DIGEST)]
+    (failed,) = [message for message in scene.agent.heard if isinstance(message, DownloadFailed)]
+    assert failed.code == "not_found"
+    assert [report.phase for report in reports()] == ["checking", "failed"]

@@ -1,0 +1,45 @@
+"""The disk as a downloader uses it: `node.disk.store.Store` over real files.
+
+Gathers what the modules of this package do, and turns text into paths. The journal belongs to whoever made it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from node.disk import seed_store, stamps, storage
+from node.disk.existing import existing_matches
+from node.disk.store import Cancelled, JournalPort, PartialContent, Progress
+from protocol.manifest import Manifest
+
+
+class DiskStore:
+    """Seeds in ``data_dir``, content wherever a download is told to put it."""
+
+    def __init__(self, data_dir: Path, journal: JournalPort) -> None:
+        self.journal = journal
+        self._data_dir = data_dir
+
+    def load_seed(self, path: str) -> Manifest:
+        """`node.disk.seed_store.load_seed`."""
+        return seed_store.load_seed(Path(path))
+
+    def store_seed(self, data: bytes) -> str:
+        """`node.disk.seed_store.store_seed`."""
+        return str(seed_store.store_seed(self._data_dir, data))
+
+    def existing_matches(self, dest: str, manifest: Manifest, progress: Progress, cancelled: Cancelled) -> bool:
+        """`node.disk.existing.existing_matches`."""
+        return existing_matches(Path(dest), manifest, progress, cancelled)
+
+    def open_partial(self, manifest: Manifest, dest: str, force: bool) -> PartialContent:
+        """`node.disk.storage.Partial.open`."""
+        return storage.Partial.open(manifest, Path(dest), force)
+
+    def take_stamps(self, path: str, manifest: Manifest) -> bytes:
+        """`node.disk.stamps.take_stamps`."""
+        return stamps.take_stamps(Path(path), manifest)
+
+    def remove_leftovers(self, manifest: Manifest, dest: str) -> None:
+        """`node.disk.storage.remove_leftovers`."""
+        storage.remove_leftovers(manifest, Path(dest))

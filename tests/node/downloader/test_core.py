@@ -1,0 +1,202 @@
+"""`node.downloader.core`: what the agent and the piece server say reaches the download it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from node.downloader.core import HELLO_SECONDS, DownloaderCore
+from node.local_messages import CancelFetch, Fetch, Hello, Pause, Serve, ServeOk, SourceLost, Sources
+from protocol.bitfield import Bitfield
+from protocol.messages import SeederEntry
+from tests.node.disk.made_content import made_file
+from tests.node.downloader.test_job import SEEDER, Scene
+from tests.test_architecture import imports, reached_from
+
+A, B = ("blake3:" + 64 * letter for letter in "ab")
+HELLO = Hello("downloader", 7, 42)
+AGENT = Hello("agent", 5, 43)
+
+
+class FakeJob:
+    """Remembers what it was told."""
+
+    made: list[FakeJob]
+
+    def __init__(self, fetch: Fetch, _context: object) -> None:
+        self.fetch = fetch
+        self.ended = self.over = False
+        self.told: list[object] = []
+        self.due: float | None = None
+        FakeJob.made.append(self)
+
+    def start(self, away: bool) -> None:
+        self.told.append(("start", away))
+
+    def found(self, seeders: Sequence[SeederEntry]) -> None:
+        self.told.append(("found", *seeders))
+
+    def peer_lost(self, peer: str) -> None:
+        self.told.append(("lost", peer))
+
+    def set_away(self, away: bool) -> None:
+        self.told.append(("away", away))
+
+    def report_again(self) -> None:
+        self.told.append("report")
+
+    def serve(self) -> None:
+        self.told.append("serve")
+
+    def serving(self) -> None:
+        self.told.append("serving")
+
+    def cancel(self) -> None:
+        self.ended = True
+
+    def tick(self, _now: float) -> float | None:
+        return self.due
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+    def save(self) -> None:
+        self.told.append("save")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path, made_file())
+    yield scene
+    scene.close()
+
+
+@pytest.fixture
+def core(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> DownloaderCore:
+    """One whose downloads are fakes."""
+    FakeJob.made = []
+    monkeypatch.setattr("node.downloader.core.FetchJob", FakeJob)
+    return DownloaderCore(scene.context, HELLO.instance, HELLO.pid)
+
+
+def order(dest: str, digest: str = A) -> Fetch:
+    return Fetch(digest, digest, "name", 1, dest, "", False, False)
+
+
+def dests() -> list[str]:
+    return [job.fetch.dest for job in FakeJob.made]
+
+
+def told() -> list[list[object]]:
+    """What each download was told since its start."""
+    return [job.told[1:] for job in FakeJob.made]
+
+
+def test_a_restarted_agent_asks_again(core: DownloaderCore) -> None:
+    core.order(order("/a"))
+    core.order(order("/a"))
+    assert dests() == ["/a"]
+    assert told() == [["report"]]
+    assert list(core.jobs) == [A]
+
+
+def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(core: DownloaderCore) -> None:
+    core.order(order("/a"))
+    core.order(CancelFetch(A))
+    core.order(order("/b"))
+    core.tick(0.0)
+    assert dests() == ["/a"]
+    FakeJob.made[0].over = True
+    core.tick(0.0)
+    assert dests() == ["/a", "/b"]
+    assert [job.fetch.dest for job in core.jobs.values()] == ["/b"]
+
+
+def test_an_order_that_waits_can_be_cancelled(core: DownloaderCore) -> None:
+    core.order(order("/a"))
+    core.order(CancelFetch(A))
+    core.order(order("/b"))
+    core.order(CancelFetch(A))
+    FakeJob.made[0].over = True
+    core.tick(0.0)
+    assert dests() == ["/a"]
+    assert core.jobs == {}
+
+
+def test_each_is_told_what_is_for_it(core: DownloaderCore) -> None:
+    core.order(order("/a", A))
+    core.order(order("/b", B))
+    core.order(AGENT)
+    core.order(Sources(A, [SEEDER]))
+    core.order(SourceLost("p1", B))
+    core.order(SourceLost("p2", ""))
+    core.pieces_say(ServeOk(B))
+    assert told() == [[("found", SEEDER), ("lost", "p2")], [("lost", "p1"), ("lost", "p2"), "serving"]]
+
+
+def test_what_is_for_no_download_is_nothing(core: DownloaderCore) -> None:
+    core.order(Sources(A, [SEEDER]))
+    core.order(CancelFetch(A))
+    core.pieces_say(ServeOk(A))
+    assert core.jobs == {}
+
+
+def test_a_pause_is_for_all_and_for_those_that_come(core: DownloaderCore) -> None:
+    core.order(order("/a", A))
+    core.order(Pause(False))
+    core.order(Pause(True))
+    core.order(Pause(True))
+    core.order(order("/b", B))
+    assert [job.told for job in FakeJob.made] == [[("start", False), ("away", True)], [("start", True)]]
+    core.order(Pause(False))
+    assert told() == [[("away", True), ("away", False)], [("away", False)]]
+
+
+def test_hello_once_a_second_to_both(core: DownloaderCore, scene: Scene) -> None:
+    assert core.tick(10.0) == 10.0 + HELLO_SECONDS
+    assert core.tick(10.9) == 10.0 + HELLO_SECONDS
+    assert scene.to_agent == scene.to_pieces == [HELLO]
+    core.order(order("/a"))
+    FakeJob.made[0].due = 11.5
+    assert core.tick(11.0) == 11.5
+    assert scene.to_agent == scene.to_pieces == [HELLO, HELLO]
+
+
+def test_all_are_stopped_and_saved(core: DownloaderCore) -> None:
+    core.order(order("/a", A))
+    core.order(order("/b", B))
+    core.stop()
+    core.save()
+    assert told() == [["stop", "save"], ["stop", "save"]]
+
+
+def test_a_new_piece_server_is_told_once_what_there_is_to_serve(scene: Scene, tmp_path: Path) -> None:
+    scene.limit = 2
+    core = DownloaderCore(scene.context, HELLO.instance, HELLO.pid)
+    core.pieces_say(Hello("piece_server", 1, 50))
+    core.order(scene.order(tmp_path / "out"))
+    core.order(Sources(scene.made.manifest.digest, [SEEDER]))
+    (job,) = core.jobs.values()
+    scene.run(job, lambda: scene.reports()[-1].done_pieces == 2)
+    scene.to_pieces.clear()
+    core.pieces_say(Hello("piece_server", 1, 50))
+    assert scene.to_pieces == []
+    core.pieces_say(Hello("piece_server", 2, 51))
+    core.pieces_say(Hello("piece_server", 2, 51))
+    (serve,) = scene.to_pieces
+    assert isinstance(serve, Serve)
+    assert Bitfield.from_bytes(serve.bits, scene.made.manifest.piece_count).count_set == 2
+    core.order(CancelFetch(job.fetch.digest))
+    scene.run(job, lambda: job.over)
+    core.tick(scene.now)
+    assert core.jobs == {}
+
+
+@pytest.mark.parametrize("module", ["core", "job", "job_context", "job_disk", "job_work"])
+def test_they_act_through_their_ports_alone(module: str) -> None:
+    direct = {found.module.partition(".")[0] for found in imports(f"node.downloader.{module}")}
+    assert direct.isdisjoint({"zmq", "os", "threading", "pathlib", "time"})
+    reached = {name.partition(".")[0] for name in reached_from(f"node.downloader.{module}")}
+    assert reached.isdisjoint({"zmq", "os", "threading", "sqlite3", "time", "transport"})
