@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from node.disk.storage import Partial
+from node.disk.store import PartialContent
 from protocol.digest import format_digest, raw_digest
 from protocol.limits import PIECE_BYTES_MIN
 from protocol.manifest import FileEntry, Manifest, check_manifest, piece_length_for
@@ -26,7 +26,7 @@ class Made:
         start = index * self.manifest.piece_length
         return self.data[start : start + self.manifest.piece_size(index)]
 
-    def write(self, partial: Partial, pieces: Iterable[int] | None = None) -> None:
+    def write(self, partial: PartialContent, pieces: Iterable[int] | None = None) -> None:
         for piece in range(self.manifest.piece_count) if pieces is None else pieces:
             partial.write(piece, self.piece(piece))
 
