@@ -1,0 +1,175 @@
+"""A simulated world: one tracker, peers, content, and people who want it. Pure.
+
+Everything in it follows from ``seed`` and what is done to it. Owns who is there, and the people at the peers, who
+type `get` again when it failed. Faults are `faults`', what must hold is `invariants`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from math import inf
+from typing import NamedTuple
+
+from cluster.simulated.clock import Clock
+from cluster.simulated.content import SimulatedContent
+from cluster.simulated.disk import SimulatedDisk
+from cluster.simulated.links import Port
+from cluster.simulated.network import Network
+from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.process import TURN_SECONDS
+from cluster.simulated.store import seed_path
+from cluster.simulated.streams import Streams
+from cluster.simulated.trace import Trace
+from cluster.simulated.tracker import Tracker
+from node.agent.library import LibraryItem
+from node.local_messages import ApiGet
+from protocol.manifest import Manifest
+
+PERSON_SECONDS = 1.0
+"""How often people look whether they have what they want."""
+SHARED_DIR, GOT_DIR = "/shared", "/got"
+
+
+class Machine(NamedTuple):
+    """What a peer runs on: link rates and the disk's in bytes/s, ``delay`` its part of the one-way delay in seconds."""
+
+    up: float = inf
+    down: float = inf
+    delay: float = 0.0005
+    disk_rate: float = inf
+    capacity: float = inf
+
+
+class Wish:
+    """Somebody at ``peer`` wants ``content`` since ``since``. ``link`` False: has its seed at hand."""
+
+    def __init__(self, peer: Peer, content: SimulatedContent, since: float, by_link: bool) -> None:
+        self.peer, self.content, self.since, self.by_link = peer, content, since, by_link
+        self.done_at: float | None = None
+        self.failures: list[str] = []
+
+    @property
+    def path(self) -> str:
+        return f"{GOT_DIR}/{self.content.manifest.name}"
+
+
+class World:
+    """``trace`` None keeps no record, for worlds too large for one."""
+
+    def __init__(self, seed: int, traced: bool = True, lookups: int = 1, turn_seconds: float = TURN_SECONDS) -> None:
+        self.streams = Streams(seed)
+        self.clock = Clock()
+        self.trace = Trace() if traced else None
+        self.turn_seconds = turn_seconds
+        self.network = Network(self.clock, self._seen if traced else _unseen)
+        host = self.network.add_host("tracker", "10.0.0.1", Port(inf, inf), 0.0005)
+        self.tracker = Tracker(self.network, host, lookups, self.streams.of("tracker"), self.note)
+        self.peers: dict[str, Peer] = {}
+        self.contents: dict[str, SimulatedContent] = {}
+        self.true_pieces: dict[bytes, int] = {}
+        """The number of each piece there is, by what stands for it."""
+        self.wishes: list[Wish] = []
+        self._decoded: dict[bytes, Manifest] = {}
+        self._requests = count(1)
+        self._watched = False
+
+    @property
+    def now(self) -> float:
+        return self.clock.now
+
+    def note(self, who: str, what: object) -> None:
+        if self.trace is not None:
+            self.trace.note(self.clock.now, who, what)
+
+    # --- who and what there is ---------------------------------------------------------------------------
+
+    def add_content(self, content: SimulatedContent) -> None:
+        self.contents[content.digest] = content
+        self.true_pieces.update({data: piece for piece, data in enumerate(content.stand_ins)})
+        self._decoded[content.seed] = content.manifest
+
+    def add_peer(self, name: str, machine: Machine, terms: PeerTerms) -> Peer:
+        """A machine whose peer does not run yet."""
+        number = len(self.peers)
+        address = f"10.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}"
+        net = self.network.add_host(name, address, Port(machine.up, machine.down), machine.delay)
+        disk = SimulatedDisk(self.streams.of("disk", name), self._decoded, machine.capacity, machine.disk_rate)
+        rng = self.streams.of("peer", name)
+        peer = Peer(self.network, net, disk, rng, self.tracker.address, terms, self.note, self.turn_seconds)
+        disk.published = lambda path: self._published(peer, path)
+        self.peers[name] = peer
+        return peer
+
+    def give(self, peer: Peer, content: SimulatedContent) -> None:
+        """Have ``peer`` share ``content`` from its start on."""
+        manifest = content.manifest
+        path = f"{SHARED_DIR}/{manifest.name}"
+        file = peer.disk.put_file(path, manifest, dict(enumerate(content.stand_ins)))
+        kept = seed_path(content.manifest_digest)
+        peer.disk.seeds[kept] = content.seed
+        peer.disk.items[path] = LibraryItem(
+            path=path,
+            origin="shared",
+            digest=content.digest,
+            manifest=content.manifest_digest,
+            name=manifest.name,
+            length=manifest.length,
+            seed_path=kept,
+            stamps=file.stamps,
+        )
+
+    def want(self, peer: Peer, content: SimulatedContent, by_link: bool = True) -> Wish:
+        """Somebody at ``peer`` types `get`, and again when it failed."""
+        wish = Wish(peer, content, self.clock.now, by_link)
+        self.wishes.append(wish)
+        if not self._watched:
+            self._watched = True
+            self.clock.after(PERSON_SECONDS, self._people_look)
+        self._ask(wish)
+        return wish
+
+    def run(self, until: float, stop: Callable[[], bool] | None = None) -> bool:
+        """Let time pass; see `Clock.run`."""
+        return self.clock.run(until, stop)
+
+    def joined(self) -> int:
+        """How many peers the tracker knows."""
+        return len(self.tracker.registrar.core.registry.members)
+
+    # --- people ------------------------------------------------------------------------------------------
+
+    def _people_look(self) -> None:
+        for wish in self.wishes:
+            if wish.done_at is None:
+                self._look(wish)
+        self.clock.after(PERSON_SECONDS, self._people_look)
+
+    def _look(self, wish: Wish) -> None:
+        agent = wish.peer.agent
+        if agent is None or not agent.alive or not wish.peer.powered:
+            return
+        jobs = [job for job in agent.core.jobs.all() if job.kind == "get" and job.digest == wish.content.digest]
+        if any(not job.over for job in jobs):
+            return
+        if jobs and jobs[-1].phase == "failed":
+            wish.failures.append(f"{jobs[-1].code}: {jobs[-1].detail}")
+        self._ask(wish)
+
+    def _ask(self, wish: Wish) -> None:
+        content = wish.content
+        target, seed = (content.link, b"") if wish.by_link else (content.manifest.name, content.seed)
+        wish.peer.ask(ApiGet(next(self._requests), target, GOT_DIR, seed, False, False))
+
+    def _published(self, peer: Peer, path: str) -> None:
+        self.note(peer.name, f"published {path}")
+        for wish in self.wishes:
+            if wish.peer is peer and wish.path == path and wish.done_at is None:
+                wish.done_at = self.clock.now
+
+    def _seen(self, source: str, target: str, message: object) -> None:
+        self.note(f"{source}>{target}", message)
+
+
+def _unseen(_source: str, _target: str, _message: object) -> None:
+    """No record is kept."""
