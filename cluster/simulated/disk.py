@@ -31,6 +31,8 @@ class StoredFile:
         self.manifest = manifest
         self.pieces = pieces
         self.stamp = stamp
+        self.rewritten = False
+        """Somebody has written to it since."""
 
     @property
     def stamps(self) -> bytes:
@@ -76,6 +78,8 @@ class SimulatedDisk:
         """What stands for a piece, by (path, piece), since a bit of it was flipped after it was verified."""
         self.published: Callable[[str], None] = _nothing
         """Told of each path that content has just got as its final name."""
+        self.on_write: Callable[[str, int, bytes], None] = _nothing_either
+        """Told of each piece that is about to be written: where, its number, its bytes."""
         self._decoded = decoded
         self._changes: deque[tuple[float, dict[str, object], str, object]] = deque()
         self._rng = rng
@@ -203,8 +207,13 @@ class SimulatedDisk:
         piece = rng.choice(sorted(file.pieces))
         file.pieces[piece] = b"written over %d" % self._stamp
         file.stamp = self._stamp
+        file.rewritten = True
         return True
 
 
 def _nothing(_path: str) -> None:
+    """Nobody wants to know."""
+
+
+def _nothing_either(_root: str, _piece: int, _data: bytes) -> None:
     """Nobody wants to know."""

@@ -98,8 +98,12 @@ class SimulatedLinks:
 
     def send(self, session: int, message: Message) -> None:
         found = self._sessions.get(session)
-        if found is not None:
-            found.connection.send(message)
+        if found is None:
+            return
+        tamper = self._process.peer.tamper_fetch
+        said = message if tamper is None else tamper(message)
+        if said is not None:
+            found.connection.send(said)
 
     def disconnect(self, session: int) -> None:
         found = self._sessions.pop(session, None)

@@ -18,7 +18,7 @@ from cluster.simulated.piece_server import PieceServerProcess, Tamper
 from cluster.simulated.process import TURN_SECONDS, Process
 from node.agent.library import LibraryItem
 from node.local_messages import ApiRequest
-from protocol.messages import Piece
+from protocol.messages import Message, Piece
 
 LOCAL_SECONDS = 2e-5
 """From one process of a machine to another."""
@@ -60,7 +60,11 @@ class Peer:
         self.on_served: Callable[[Peer, Piece, bytes], None] = _nothing
         self.after_turn: Callable[[Process], None] = _nothing_either
         self.tamper: Tamper | None = None
-        """A liar's: what it makes of what its piece server says."""
+        """A liar's: what it makes of what its piece server says..."""
+        self.tamper_fetch: Callable[[Message], Message | None] | None = None
+        """...and of what its downloader says to sources; None swallows it."""
+        self.machine_rates = (float("inf"), float("inf"))
+        """What its links can do, up and down, when nothing slows them."""
         self.identity = f"{rng.getrandbits(128):032x}"
         self.token = rng.randbytes(32)
         self.away = False
@@ -88,8 +92,9 @@ class Peer:
     # --- what befalls it ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """The machine is on, and the peer runs."""
+        """The machine is on, and the peer runs; that it was to stay out of the network is forgotten."""
         self.powered = True
+        self.away = False
         for role in ROLES:
             self._start(role)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PEERS_LIMIT = 64
 """SNDHWM of the piece server's socket in `transport.sockets`."""
-Tamper = Callable[[Message, bytes], tuple[Message, bytes]]
-"""What a lying peer makes of a message and the data with it."""
+Tamper = Callable[[Message, bytes], tuple[Message, bytes] | None]
+"""What a lying peer makes of a message and the data with it; None swallows it."""
 
 
 class PieceServerProcess(Process):
@@ -51,13 +51,19 @@ class PieceServerProcess(Process):
 
     def to_peer(self, route: bytes, message: Message) -> bool:
         if self.tamper is not None:
-            message, _ = self.tamper(message, b"")
+            lie = self.tamper(message, b"")
+            if lie is None:
+                return True
+            message, _ = lie
         return self._listener.send(route, message)
 
     def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
         said: Message = header
         if self.tamper is not None:
-            said, data = self.tamper(header, data)
+            lie = self.tamper(header, data)
+            if lie is None:
+                return True
+            said, data = lie
         else:
             self.peer.served(header, data)
         return self._listener.send(route, (said, data), len(data))

@@ -87,7 +87,9 @@ class SimulatedPartial:
     def write(self, piece: int, data: Buffer) -> None:
         self._disk.check_space(1)
         self._disk.busy(self.manifest.piece_size(piece))
-        self._stored.pieces[piece] = bytes(data)
+        written = bytes(data)
+        self._disk.on_write(self.root, piece, written)
+        self._stored.pieces[piece] = written
         self._stored.dirty.append(piece)
         self._disk.flipped.pop((self.root, piece), None)
 

@@ -33,6 +33,7 @@ class Tracker:
 
     def __init__(self, network: Network, host: NetHost, lookup_count: int, rng: Random, note: Log) -> None:
         self.network, self.host, self.note = network, host, note
+        self.after_turn: Callable[[Process], None] = _nothing
         self._rng = rng
         self.terms = Terms(
             LEASE_SECONDS,
@@ -71,10 +72,12 @@ class Tracker:
     def _start_registrar(self, epoch: int) -> None:
         if not self.registrar.alive:
             self.registrar = RegistrarProcess(self, epoch)
+            self.registrar.after_turn = self.after_turn
 
     def _start_lookup(self, number: int, old: LookupProcess) -> None:
         if self.lookups[number] is old:
             self.lookups[number] = LookupProcess(self, number)
+            self.lookups[number].after_turn = self.after_turn
 
 
 class RegistrarProcess(Process):
@@ -150,3 +153,7 @@ class LookupProcess(Process):
                 self._link.send(effect.message)
             else:
                 self._note(self.name, effect.text)
+
+
+def _nothing(_process: Process) -> None:
+    """Nobody looks at what a turn has done."""

@@ -23,7 +23,7 @@ from cluster.simulated.streams import Streams
 from cluster.simulated.trace import Trace
 from cluster.simulated.tracker import Tracker
 from node.agent.library import LibraryItem
-from node.local_messages import ApiGet
+from node.local_messages import ApiGet, ApiJoin, ApiLeave, ApiRemove
 from protocol.manifest import Manifest
 
 PERSON_SECONDS = 1.0
@@ -97,6 +97,7 @@ class World:
         disk = SimulatedDisk(self.streams.of("disk", name), self._decoded, machine.capacity, machine.disk_rate)
         rng = self.streams.of("peer", name)
         peer = Peer(self.network, net, disk, rng, self.tracker.address, terms, self.note, self.turn_seconds)
+        peer.machine_rates = (machine.up, machine.down)
         disk.published = lambda path: self._published(peer, path)
         self.peers[name] = peer
         return peer
@@ -128,6 +129,19 @@ class World:
             self.clock.after(PERSON_SECONDS, self._people_look)
         self._ask(wish)
         return wish
+
+    def tell_leave(self, peer: Peer) -> None:
+        """Somebody types `leave`."""
+        peer.ask(ApiLeave(next(self._requests)))
+
+    def tell_join(self, peer: Peer) -> None:
+        """Somebody types `join`, and goes on until the peer hears it."""
+        if not peer.ask(ApiJoin(next(self._requests))):
+            self.clock.after(PERSON_SECONDS, self.tell_join, peer)
+
+    def tell_remove(self, peer: Peer, content: SimulatedContent) -> None:
+        """Somebody types `remove`."""
+        peer.ask(ApiRemove(next(self._requests), content.digest))
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> bool:
         """Let time pass; see `Clock.run`."""

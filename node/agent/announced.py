@@ -45,6 +45,10 @@ class AnnouncedList:
         self._news: deque[str | TransferNews] = deque()
         self._snapshot: list[Entry] = []
 
+    def entries(self) -> list[Entry]:
+        """All of them."""
+        return list(self._entries.values())
+
     def set(self, entry: Entry) -> bool:
         """Add or replace an entry; False when it is there already, the same."""
         if self._entries.get(entry.digest) == entry:

@@ -98,6 +98,12 @@ class DownloaderCore:
         for job in self._jobs.values():
             job.save()
 
+    def check_invariants(self) -> None:
+        """Raise AssertionError when the books of a download do not agree with each other (for the simulator)."""
+        for job in self._jobs.values():
+            if job.download is not None:
+                job.download.check_invariants()
+
     def _to_job(self, message: Sources | CancelFetch) -> None:
         if isinstance(message, CancelFetch):
             self._next.pop(message.digest, None)

@@ -86,6 +86,11 @@ class FetchJob:
         """It finished, failed or was cancelled; threads may still be at work for it."""
         return self._ended
 
+    @property
+    def download(self) -> Download | None:
+        """The conversation with its sources, also when it is over; None while there is no manifest."""
+        return self._download
+
     # --- orders from the agent ---------------------------------------------------------------------------
 
     def start(self, away: bool) -> None:

@@ -1,0 +1,186 @@
+"""Peers of a simulated world that lie, each in a way of its own. Pure.
+
+A liar runs the real cores, and what they say is changed on its way out; `Flooder` has no cores and says whatever
+comes to its mind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+
+from cluster.simulated.content import StandIn
+from cluster.simulated.network import Connection, NetHost, Network
+from cluster.simulated.process import Process
+from protocol.bitfield import Bitfield
+from protocol.limits import WANT_COUNT_MAX
+from protocol.messages import (
+    Accept,
+    Bye,
+    Error,
+    GetManifest,
+    Have,
+    Heartbeat,
+    Join,
+    ManifestPage,
+    Message,
+    NoSession,
+    NotHeld,
+    Offer,
+    Piece,
+    Received,
+    Refuse,
+    Status,
+    Test,
+    Want,
+    Withdrawn,
+)
+
+Kind = Literal["corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "flooder"]
+KINDS: tuple[Kind, ...] = ("corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "flooder")
+"""What they do: send wrong bytes; claim pieces they do not have; hand out another piece table; accept and never send;
+never say that a piece came; take back what they said; use somebody else's identity; flood."""
+
+Said = tuple[Message, bytes]
+LIE_PART = 0.5
+"""Of a liar's messages that could be a lie."""
+FLOOD_SECONDS = 0.02
+"""Between two messages of a flooder, on average."""
+
+
+def server_lies(kind: Kind, pieces: int, rng: Random) -> Callable[[Message, bytes], Said | None] | None:
+    """What becomes of what its piece server says, of content of so many pieces; None is not said at all."""
+    if kind == "corrupt":
+        return lambda message, data: (message, garbled(data, rng) if isinstance(message, Piece) else data)
+    if kind == "boastful":
+        return lambda message, data: (_boast(message, pieces, rng), data)
+    if kind == "forger":
+        return lambda message, data: (_forge(message), data)
+    if kind == "silent":
+        return lambda message, data: None if isinstance(message, Piece) else (message, data)
+    if kind == "fickle":
+        return lambda message, data: (_take_back(message, rng), data)
+    return None
+
+
+def fetch_lies(kind: Kind) -> Callable[[Message], Message | None] | None:
+    """What becomes of what its downloader says to sources."""
+    if kind == "deaf":
+        return lambda message: None if isinstance(message, Received) else message
+    return None
+
+
+def garbled(data: bytes, rng: Random) -> bytes:
+    """Other bytes of the same length, most of the time."""
+    if rng.random() >= LIE_PART:
+        return data
+    return StandIn.of(b"garbage %d" % rng.getrandbits(32), len(data))
+
+
+def _boast(message: Message, pieces: int, rng: Random) -> Message:
+    if isinstance(message, Status) and message.state == "partial" and rng.random() < LIE_PART:
+        if rng.random() < 0.5:
+            return Status(message.session, "complete", b"", 0)
+        bits = Bitfield(pieces)
+        for piece in range(pieces):
+            if rng.random() < 0.5:
+                bits.set(piece)
+        return Status(message.session, "partial", bits.to_bytes(), 0)
+    if isinstance(message, Have):
+        return Have(message.session, [*message.pieces, rng.randrange(pieces + (rng.random() < 0.01))])
+    return message
+
+
+def _forge(message: Message) -> Message:
+    if not isinstance(message, ManifestPage) or not message.data:
+        return message
+    data = bytearray(message.data)
+    data[len(data) // 2] ^= 1
+    return msgspec.structs.replace(message, data=bytes(data))
+
+
+def _take_back(message: Message, rng: Random) -> Message:
+    """Any message may become another one of the same session."""
+    if rng.random() >= LIE_PART / 4 or isinstance(message, Piece | Error | ManifestPage):
+        return message
+    session = getattr(message, "session", 1)
+    others: list[Message] = [
+        NoSession(session),
+        Status(session, "later", b"", 0),
+        Status(session, "no", b"", 0),
+        NotHeld(session, rng.randrange(8)),
+        Withdrawn(session, rng.randrange(64)),
+        Offer(session, rng.randrange(64), 0, rng.randrange(8)),
+        NoSession(session + 1),
+    ]
+    return rng.choice(others)
+
+
+class Flooder(Process):
+    """Dials ``endpoints`` from ``host`` and says things at random, in moderation, until `stop`."""
+
+    def __init__(
+        self, network: Network, host: NetHost, endpoints: list[str], tracker: str, digests: list[str], rng: Random
+    ) -> None:
+        super().__init__(network.clock, f"{host.name} flooder")
+        self._network, self._host, self._endpoints, self._tracker = network, host, endpoints, tracker
+        self._digests, self._rng = digests, rng
+        self._lines: dict[str, _Line] = {}
+        self._at = 0.0
+        self.wake(self.clock.now)
+
+    def stop(self) -> None:
+        self.kill()
+        self._network.process_died(self._host, self)
+
+    def tick(self, now: float) -> float:
+        if now >= self._at:
+            self._at = now + self._rng.expovariate(1 / FLOOD_SECONDS)
+            endpoint = self._rng.choice([*self._endpoints, self._tracker])
+            line = self._lines.get(endpoint)
+            if line is None or line.connection.state == "lost":
+                line = self._lines[endpoint] = _Line(self, self._network, self._host, endpoint)
+            line.connection.send(self._any_request(endpoint == self._tracker))
+        return self._at
+
+    def _any_request(self, to_tracker: bool) -> Message:
+        rng = self._rng
+        number, small = rng.getrandbits(32), rng.randrange(1, 12)
+        if to_tracker:
+            peer, token = f"{rng.randrange(20):032x}", b"t" * 32
+            requests: list[Message] = [
+                Join(number, peer, token, "flooder", "tcp://*:9", small),
+                Heartbeat(number, peer, token, small, 0, small),
+            ]
+            return rng.choice(requests)
+        digest = rng.choice([*self._digests, "blake3:" + "ab" * 32])
+        requests = [
+            Test(small, digest),
+            Want(small, number, [rng.randrange(1_000) for _ in range(rng.randrange(WANT_COUNT_MAX))]),
+            Accept(small, rng.randrange(200)),
+            Refuse(small, rng.randrange(200), "full"),
+            Received(small, rng.randrange(200)),
+            GetManifest(small, digest, digest, rng.randrange(3)),
+            Bye(small),
+        ]
+        return rng.choice(requests)
+
+
+class _Line:
+    """A connection of a flooder, which listens to nobody."""
+
+    def __init__(self, process: Process, network: Network, host: NetHost, endpoint: str) -> None:
+        self.process = process
+        self.connection: Connection = network.dial(host, self, endpoint)
+
+    def on_connected(self) -> None:
+        pass
+
+    def on_lost(self) -> None:
+        pass
+
+    def on_message(self, message: Any) -> None:
+        pass
