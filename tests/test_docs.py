@@ -32,8 +32,9 @@ ROOT = Path(__file__).parents[1]
 PROTOCOL = ROOT / "docs" / "PROTOCOL.md"
 ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 README = ROOT / "README.md"
-DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, ROOT / "docs" / "HACKING.md")
-PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster")
+BENCHMARKS = ROOT / "benchmarks" / "README.md"
+DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, ROOT / "docs" / "HACKING.md", BENCHMARKS)
+PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster", "benchmarks")
 
 SAMPLE = b"hello, swarm\n"
 """The content of the examples."""
@@ -323,7 +324,7 @@ def test_names_that_the_document_refuses_are_refused(name: str) -> None:
 
 
 def python_files() -> list[Path]:
-    found = [path for package in (*PACKAGES, "tests", "benchmarks") for path in sorted((ROOT / package).rglob("*.py"))]
+    found = [path for package in (*PACKAGES, "tests") for path in sorted((ROOT / package).rglob("*.py"))]
     return [path for path in found if path != Path(__file__)]
 
 
@@ -358,7 +359,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", text_of(document)):
         if re.match(r"https?://", target):
@@ -369,7 +370,7 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(path), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_are_named_exist(document: Path) -> None:
     named = re.findall(rf"`((?:{'|'.join((*PACKAGES, 'tests', 'configs', 'docs'))})/[\w./-]+)`", text_of(document))
     assert [path for path in named if not (ROOT / path).exists()] == []
