@@ -1,0 +1,244 @@
+"""Whole swarms of the real cores in virtual time: that everybody completes, how fast, and whatever befalls them."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from cluster.simulated.content import StandIn
+from cluster.simulated.liars import server_lies
+from node.downloader.source import SILENT_SENDING_SECONDS
+from protocol.limits import PIECE_BYTES_MIN
+from protocol.messages import Message, Piece
+from tests.cluster.simulated.swarms import Swarm
+
+# --- all goes well ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("receivers", "pieces", "slots"), [(1, 40, 4), (2, 40, 4), (7, 40, 2), (12, 20, 4)])
+def test_everybody_completes(receivers: int, pieces: int, slots: int, seed: int) -> None:
+    swarm = Swarm(1, receivers, pieces, seed=seed, slots=slots)
+    swarm.start()
+    swarm.run_until_done(10 * swarm.bound)
+    assert swarm.received_ratio() <= 1.02
+    assert swarm.banned() == {}
+
+
+def test_sixteen_receivers_finish_close_to_the_bound() -> None:
+    """A guard against regressions; `benchmarks/scheduling.py` has the figures."""
+    swarm = Swarm(1, 16, 64, down_seconds=1.0, watched=False)
+    swarm.start()
+    swarm.run_until_done(10 * swarm.bound)
+    assert swarm.last() / swarm.bound <= 1.3
+    assert swarm.received_ratio() <= 1.02
+    assert swarm.sent_ratio("seed0") <= 1.3
+
+
+def test_one_receiver_takes_hardly_longer_than_a_plain_copy() -> None:
+    """More pieces than one Want names, on a link where a piece takes as long as a round trip."""
+    swarm = Swarm(1, 1, 1_500, piece_seconds=0.01, watched=False)
+    swarm.start()
+    swarm.run_until_done(100.0)
+    assert swarm.last() <= 1.03 * 15.0
+    assert swarm.received_ratio() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "allowed"),
+    [
+        ([1.0] * 16, 1.1),
+        ([1.0] * 4, 1.1),
+        ([0.1, 1.0], 1.2),
+        ([0.1, 10.0], 1.4),
+        ([0.1] * 4 + [1.0] * 4, 1.3),
+        ([0.1] * 2 + [3.0] * 8, 1.4),
+    ],
+)
+def test_one_receiver_uses_all_that_its_sources_have(seconds: list[float], allowed: float) -> None:
+    """Slow sources must not keep the fast ones waiting, nor one the others."""
+    swarm = Swarm(len(seconds), 1, 300, watched=False)
+    links = swarm.world.network.links
+    for peer, each in zip(swarm.world.peers.values(), seconds, strict=False):
+        links.set_rates(peer.net.port, PIECE_BYTES_MIN / each, float("inf"))
+    swarm.start()
+    ideal = swarm.pieces / sum(1 / each for each in seconds)
+    swarm.run_until_done(20 * ideal)
+    assert swarm.last() / ideal <= allowed
+    assert swarm.received_ratio() <= 1.05
+
+
+@pytest.mark.parametrize(("seeders", "receivers", "seconds"), [(1, 1, 40.0), (1, 4, 40.0), (3, 2, 40.0)])
+def test_very_slow_uplinks_deliver_too(seeders: int, receivers: int, seconds: float) -> None:
+    """Where a piece takes longer than anybody waits at first."""
+    swarm = Swarm(seeders, receivers, 6, piece_seconds=seconds)
+    swarm.start()
+    swarm.run_until_done(20 * swarm.bound)
+    assert swarm.last() <= 10 * swarm.bound
+    assert swarm.received_ratio() <= 1.35
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+def test_tiny_content(pieces: int) -> None:
+    swarm = Swarm(1, 5, pieces)
+    swarm.start()
+    swarm.run_until_done(20.0)
+
+
+# --- hosts come and go -----------------------------------------------------------------------------------
+
+
+def all_out(swarm: Swarm) -> bool:
+    """Every piece is held whole by some receiver."""
+    held = [swarm.peer(name).disk.partials.values() for name in swarm.wishes]
+    pieces = {piece for partials in held for partial in partials for piece in partial.pieces}
+    return len(pieces) == swarm.pieces
+
+
+def test_the_seeder_may_die_once_one_copy_is_out() -> None:
+    swarm = Swarm(1, 6, 40, slots=2)
+    swarm.start()
+    assert swarm.run(1_000.0, lambda: all_out(swarm))
+    assert not swarm.done()
+    swarm.peer("seed0").power_off()
+    swarm.run_until_done(1_000.0)
+    assert swarm.sent_ratio("seed0") <= 1.3
+
+
+def test_without_a_seeder_each_says_what_is_missing_and_goes_on_when_it_is_back() -> None:
+    swarm = Swarm(1, 3, 40, slots=2)
+    swarm.start()
+    swarm.run(10.0)
+    swarm.peer("seed0").power_off()
+    swarm.run(100.0)
+    assert not any(swarm.has(name) for name in swarm.wishes)
+    had = {name: swarm.report(name).done_pieces for name in swarm.wishes}
+    assert all("nobody has" in swarm.report(name).detail for name in swarm.wishes)
+    swarm.peer("seed0").power_on()
+    swarm.run_until_done(300.0)
+    assert min(had.values()) > 0
+    assert swarm.received_ratio() <= 1.05
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_almost_a_third_of_the_hosts_is_killed(seed: int) -> None:
+    swarm = Swarm(1, 10, 40, seed=seed)
+    swarm.start()
+    rng = Random(seed)
+    for name in rng.sample(list(swarm.wishes), 3):
+        swarm.run(rng.uniform(2.0, 12.0))
+        swarm.peer(name).power_off()
+    swarm.run_until_done(1_000.0)
+    assert swarm.last() <= 3 * swarm.bound
+
+
+def test_newcomers_are_served_by_all() -> None:
+    swarm = Swarm(1, 4, 40)
+    swarm.start()
+    swarm.run(20.0)
+    for number in range(3):
+        swarm.run(5.0)
+        swarm.join(f"new{number}")
+    swarm.run_until_done(1_000.0)
+    assert swarm.sent_ratio("seed0") < 2.5
+
+
+def test_who_leaves_is_not_missed() -> None:
+    swarm = Swarm(2, 5, 40)
+    swarm.start()
+    swarm.run(8.0)
+    swarm.world.tell_leave(swarm.peer("peer1"))
+    swarm.run(4.0)
+    swarm.world.tell_leave(swarm.peer("seed1"))
+    others = [name for name in swarm.wishes if name != "peer1"]
+    assert swarm.run(1_000.0, lambda: all(swarm.has(name) for name in others))
+    assert not swarm.has("peer1")
+    swarm.world.tell_join(swarm.peer("peer1"))
+    swarm.run_until_done(1_000.0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_broken_connections_cost_what_was_on_them(seed: int) -> None:
+    swarm = Swarm(1, 5, 40, seed=seed)
+    swarm.start()
+    rng = Random(seed)
+    names = list(swarm.world.peers)
+    for _ in range(20):
+        swarm.run(1.0)
+        swarm.break_connection(rng.choice(names[1:]), rng.choice(names))
+    swarm.run_until_done(1_000.0)
+    assert swarm.last() <= 3 * swarm.bound
+
+
+@pytest.mark.parametrize("name", ["peer0", "seed0"])
+@pytest.mark.parametrize("role", ["agent", "piece_server", "downloader"])
+def test_a_process_that_is_killed_is_missed_for_a_moment(name: str, role: str) -> None:
+    swarm = Swarm(1, 4, 40)
+    swarm.start()
+    swarm.run(15.0)
+    swarm.peer(name).kill(role)  # type: ignore[arg-type]
+    swarm.run_until_done(1_000.0)
+    assert swarm.last() <= 2 * swarm.bound
+    assert swarm.banned() == {}
+
+
+def test_the_tracker_may_be_gone_while_sources_are_known() -> None:
+    swarm = Swarm(1, 4, 40)
+    swarm.start()
+    swarm.run(5.0)
+    tracker = swarm.world.tracker
+    for process in (tracker.registrar, *tracker.lookups):
+        process.pause()
+    swarm.run_until_done(3 * swarm.bound)
+
+
+# --- hosts misbehave -------------------------------------------------------------------------------------
+
+
+def test_a_lying_host_is_banned_and_nothing_of_it_is_kept() -> None:
+    swarm = Swarm(1, 6, 40, liars=("peer0",))
+    swarm.peer("peer0").tamper = server_lies("corrupt", 40, Random(1))
+    swarm.start()
+    swarm.run_until_done(1_000.0)
+    assert all(banned == ["peer0"] for banned in swarm.banned().values())
+    assert swarm.banned()
+
+
+def test_a_liar_gets_rid_of_one_bad_piece_at_most() -> None:
+    """What was under way when it was banned does not count as received from it."""
+    swarm = Swarm(1, 6, 40, liars=("peer0",))
+    bad: list[int] = []
+
+    def always(message: Message, data: bytes) -> tuple[Message, bytes]:
+        if isinstance(message, Piece):
+            bad.append(message.piece)
+            return message, StandIn.of(b"wrong", len(data))
+        return message, data
+
+    swarm.peer("peer0").tamper = always
+    swarm.start()
+    swarm.run_until_done(1_000.0)
+    assert 0 < len(bad) <= 2 * 5
+
+
+def test_a_host_that_claims_what_it_has_not_delays_nobody_for_long() -> None:
+    swarm = Swarm(1, 6, 40, liars=("peer0",))
+    swarm.peer("peer0").tamper = server_lies("boastful", 40, Random(1))
+    swarm.start()
+    swarm.run_until_done(1_000.0)
+    assert swarm.last() <= 2 * swarm.bound
+
+
+@pytest.mark.parametrize("name", ["peer0", "seed0"])
+@pytest.mark.parametrize("seconds", [5.0, 15.0, 40.0])
+def test_a_host_that_sleeps_for_a_while(name: str, seconds: float) -> None:
+    swarm = Swarm(2, 5, 40)
+    swarm.start()
+    swarm.run(6.0)
+    swarm.peer(name).pause()
+    swarm.run(seconds)
+    swarm.peer(name).go_on()
+    swarm.run_until_done(1_000.0)
+    assert swarm.last() <= 6.0 + seconds + SILENT_SENDING_SECONDS + 2 * swarm.bound
+    assert swarm.banned() == {}
