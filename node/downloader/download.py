@@ -41,6 +41,8 @@ from protocol.messages import (
 CHECK_SECONDS = 0.25
 """How often silence and overdue pieces are looked for."""
 NEED_SOURCES_SECONDS = 1.0
+PREFERRED_COUNT = 4
+"""So many sources give way at a time to such as were passed over while everybody owed something."""
 MAKE_ROOM_COUNT = 8
 """So many useless sources give way at a time, when all places are taken by useless ones and others are known."""
 
@@ -96,7 +98,7 @@ class Download:
         self._table = PieceTable(length, piece_length, have, budget, rng, sequential)
         self._picker = self._table.picker
         self._budget = budget
-        self._pool = SourcePool(have.size, sessions)
+        self._pool = SourcePool(have.size, sessions, rng)
         self._wants = Wants(self._pool, self._picker, have.size)
         self._claims = Claims(self._table, self._pool, self._wants)
         self._writing: dict[int, SeederEntry] = {}
@@ -140,8 +142,8 @@ class Download:
 
     def found(self, entries: Sequence[SeederEntry], now: float) -> list[Effect]:
         """A lookup or the roster names sources."""
-        self._pool.learn(entries)
-        return self._connect(now)
+        newcomers = self._pool.learn(entries)
+        return [*self._connect(now), *self._prefer(newcomers, now)]
 
     def peer_lost(self, peer: str, now: float) -> list[Effect]:
         """The roster says that the peer left, expired or no longer has the content. That is a hint: a source that
@@ -264,6 +266,7 @@ class Download:
             self._claims.give_up_overdue(now)
             effects += self._need_sources(now)
             effects += self._connect(now)
+            effects += self._prefer(None, now)
         return effects + self._claims.tell_wants(now)
 
     def next_deadline(self, now: float) -> float | None:
@@ -280,6 +283,22 @@ class Download:
         if self._paused or self._completed:
             return []
         return [Connect(source.session, source.entry.endpoint) for source in self._pool.connect(now)]
+
+    def _prefer(self, newcomers: Sequence[str] | None, now: float) -> list[Effect]:
+        """Where there is no room for all, ``newcomers`` (None: a few of all) take the places of whom they outrank."""
+        effects: list[Effect] = []
+        if self._paused or self._completed:
+            return effects
+        for _ in range(PREFERRED_COUNT if newcomers is None else len(newcomers)):
+            found = self._pool.outranked(now, newcomers)
+            if found is None:
+                break
+            source, peer = found
+            effects.append(Send(source.session, Bye(source.session)))
+            effects += self._drop(source, now, Farewell.FRIENDLY)
+            opened = self._pool.open(peer, now)
+            effects.append(Connect(opened.session, opened.entry.endpoint))
+        return effects
 
     def _test(self, source: Source, now: float) -> Effect:
         source.said_at = now

@@ -229,7 +229,7 @@ class FetchJob:
         if self._away:
             self._enter("resolving", AWAY)
             return
-        self._core = ManifestFetch(self.fetch.digest, self.fetch.manifest, self._context.sessions)
+        self._core = ManifestFetch(self.fetch.digest, self.fetch.manifest, self._context.sessions, self._context.rng)
         self._enter("resolving", "asking for the manifest")
 
     def _prepare(self, seed_path: str) -> None:

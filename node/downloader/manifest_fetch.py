@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 
 from node.downloader.source import Banned, Connect, Disconnect, Farewell, Send, Source, SourcePool, SourceState
 from protocol.digest import split_digest
@@ -54,12 +55,12 @@ class _Got:
 
 
 class ManifestFetch:
-    """Fetches the manifest with digest ``manifest`` of content ``digest``."""
+    """Fetches the manifest with digest ``manifest`` of content ``digest``; ``rng`` chooses whom to ask."""
 
-    def __init__(self, digest: str, manifest: str, sessions: Iterator[int]) -> None:
+    def __init__(self, digest: str, manifest: str, sessions: Iterator[int], rng: Random) -> None:
         self._digest = digest
         self._manifest = manifest
-        self._pool = SourcePool(0, sessions, limit=1)
+        self._pool = SourcePool(0, sessions, rng, limit=1)
         self._got: dict[int, _Got] = {}
         self._heard_at: float | None = None
         self._refusals: dict[str, str] = {}

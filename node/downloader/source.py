@@ -2,13 +2,19 @@
 
 Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and never
 goes back to a banned peer. What is asked of a source, and what happens to its pieces, is up to `download`.
+
+Of a swarm larger than the pool, those with the lowest ranks are in it, which are drawn at random, each peer for itself:
+so a large swarm is a random graph, and all its uplinks are used. Were it those who are heard of first, it would be the
+same few for everybody.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from random import Random
 
 from protocol.bitfield import Bitfield
 from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
@@ -134,14 +140,18 @@ class Source:
 
 
 class SourcePool:
-    """The sources of one download. ``sessions`` yields numbers unique within the process, ``limit`` bounds how many
-    there are at a time."""
+    """The sources of one download. ``sessions`` yields numbers unique within the process, ``rng`` draws ranks,
+    ``limit`` bounds how many there are at a time."""
 
-    def __init__(self, piece_count: int, sessions: Iterator[int], limit: int = SOURCES_PER_DOWNLOAD_COUNT_MAX) -> None:
+    def __init__(
+        self, piece_count: int, sessions: Iterator[int], rng: Random, limit: int = SOURCES_PER_DOWNLOAD_COUNT_MAX
+    ) -> None:
         self._piece_count = piece_count
         self.limit = limit
         self._sessions = sessions
+        self._rank = rng.random
         self._known: dict[str, SeederEntry] = {}
+        self._ranks: dict[str, float] = {}
         self._banned: dict[str, str] = {}
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
@@ -178,14 +188,21 @@ class SourcePool:
 
     # --- who comes and goes ------------------------------------------------------------------------------
 
-    def learn(self, entries: Iterable[SeederEntry]) -> None:
-        """A lookup or the roster names these sources; a new endpoint of a known peer clears its failures."""
+    def learn(self, entries: Iterable[SeederEntry]) -> list[str]:
+        """A lookup or the roster names these sources; a new endpoint of a known peer clears its failures. Returns the
+        peers that were not known."""
+        fresh: list[str] = []
         for entry in entries:
             known = self._known.get(entry.peer)
             if known is None or known.endpoint != entry.endpoint:
                 self._failures.pop(entry.peer, None)
                 self._retry_at.pop(entry.peer, None)
+            if known is None:
+                fresh.append(entry.peer)
+                if entry.peer not in self._ranks:
+                    self._ranks[entry.peer] = self._rank()
             self._known[entry.peer] = entry
+        return fresh
 
     def forget(self, peer: str) -> None:
         """The peer left the network or no longer has the content: do not go back to it unless named again."""
@@ -196,33 +213,58 @@ class SourcePool:
         return [source for source in self._active.values() if source.entry.peer not in self._known]
 
     def connect(self, now: float) -> list[Source]:
-        """Open new sessions with whoever is known, idle and due, those that failed least first; at most ``limit``
-        in all."""
-        opened: list[Source] = []
+        """Open new sessions with whoever is known, idle and due, those that failed least first and of these the lowest
+        ranks; at most ``limit`` in all."""
         room = self.limit - len(self._active)
         if room <= 0:
-            return opened
-        for peer in self._waiting(now)[:room]:
-            source = Source(self._known[peer], next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
-            source.patience = self._patience.get(peer, 1)
-            self._active[source.session] = source
-            self._peers[peer] = source.session
-            opened.append(source)
-        return opened
+            return []
+        waiting = self._waiting(now)
+        if len(waiting) > room:
+            waiting = heapq.nsmallest(room, waiting, key=self._order)
+        else:
+            waiting.sort(key=lambda peer: self._failures.get(peer, 0))
+        return [self.open(peer, now) for peer in waiting]
+
+    def open(self, peer: str, now: float) -> Source:
+        """Open a session with the known ``peer``, which has none."""
+        source = Source(self._known[peer], next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
+        source.patience = self._patience.get(peer, 1)
+        self._active[source.session] = source
+        self._peers[peer] = source.session
+        return source
+
+    def outranked(self, now: float, newcomers: Iterable[str] | None = None) -> tuple[Source, str] | None:
+        """When there is no room: a source that owes nothing, and who ought to be there in its place, one of
+        ``newcomers`` or, if None, of all that wait and never failed."""
+        if len(self._active) < self.limit:
+            return None
+        free = [source for source in self._active.values() if not source.claims and not source.late]
+        if not free:
+            return None
+        worst = max(free, key=lambda source: self._ranks[source.entry.peer])
+        peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if peer not in self._peers]
+        best = min((peer for peer in peers if self._may_replace(peer)), key=self._order, default=None)
+        if best is None or self._ranks[best] >= self._ranks[worst.entry.peer]:
+            return None
+        return worst, best
+
+    def _may_replace(self, peer: str) -> bool:
+        return peer in self._known and peer not in self._banned and not self._failures.get(peer)
+
+    def _order(self, peer: str) -> tuple[int, float]:
+        return self._failures.get(peer, 0), self._ranks[peer]
 
     def leaves_out(self, now: float) -> bool:
         """Whether somebody could be connected to, were there not ``limit`` others."""
         return len(self._active) >= self.limit and bool(self._waiting(now))
 
     def _waiting(self, now: float) -> list[str]:
-        """Peers that are known, idle and due, those that failed least first."""
-        waiting = [
+        """Peers that are known, idle and due, in the order in which they became known."""
+        return [
             peer
             for peer in self._known
             if peer not in self._peers and peer not in self._banned and self._retry_at.get(peer, now) <= now
         ]
-        waiting.sort(key=lambda peer: self._failures.get(peer, 0))
-        return waiting
 
     def answered(self, source: Source) -> None:
         """It told us what it has: earlier failures are forgiven."""

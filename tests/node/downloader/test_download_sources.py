@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from node.downloader.claims import (
     OVERDUE_SECONDS_MIN,
 )
-from node.downloader.download import CHECK_SECONDS, NEED_SOURCES_SECONDS, Completed, Gained, NeedSources, Write
+from node.downloader.download import CHECK_SECONDS, NEED_SOURCES_SECONDS, Completed, Effect, Gained, NeedSources, Write
 from node.downloader.source import (
     RETRY_SECONDS_FIRST,
     RETRY_SECONDS_MAX,
@@ -242,10 +245,50 @@ def test_sources_are_asked_for_when_nobody_can_send_what_is_missing() -> None:
 def test_no_more_sources_at_a_time_than_allowed() -> None:
     scene = Scene("  ")
     names = [f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX + 5)]
-    connects = [e for e in scene.found(*names) if isinstance(e, Connect)]
+    connects = connected_to(scene.found(*names))
     assert len(connects) == SOURCES_PER_DOWNLOAD_COUNT_MAX
-    scene.connected("p0")
-    assert [e.endpoint for e in scene.lost("p0") if isinstance(e, Connect)] == ["tcp://p64:1"]
+    left_out = [name for name in names if name not in connects]
+    scene.connected(connects[0])
+    assert [name in left_out for name in connected_to(scene.lost(connects[0]))] == [True]
+
+
+def test_of_a_large_swarm_each_has_other_sources_whoever_it_hears_of_first() -> None:
+    """Otherwise a few would send everything, and most nothing."""
+    everybody = [f"p{number}" for number in range(10 * SOURCES_PER_DOWNLOAD_COUNT_MAX)]
+    chosen: Counter[str] = Counter()
+    for seed in range(40):
+        scene = Scene("  ", seed=seed, checked=False)
+        scene.ready(*everybody[:SOURCES_PER_DOWNLOAD_COUNT_MAX], having="  ")
+        for name in everybody[SOURCES_PER_DOWNLOAD_COUNT_MAX:]:
+            scene.found(name)
+        sources = [source.entry.peer for source in scene.download.sources]
+        assert len(sources) == SOURCES_PER_DOWNLOAD_COUNT_MAX
+        chosen.update(sources)
+    assert max(chosen.values()) <= 14, "4 on average"
+    assert sum(chosen[name] for name in everybody[:SOURCES_PER_DOWNLOAD_COUNT_MAX]) <= 2 * 40 * 64 // 10
+
+
+def test_who_owes_a_piece_keeps_its_place_until_it_came() -> None:
+    first = [f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX)]
+    scene = Scene("  ", seed=3)
+    scene.ready(*first)
+    scene.accepts("p0", 0)
+    scene.found(*(f"q{number}" for number in range(50 * SOURCES_PER_DOWNLOAD_COUNT_MAX)))
+    assert scene.source("p0") is not None
+
+
+def test_a_source_that_gives_way_is_told() -> None:
+    scene = Scene("  ", seed=3, checked=False)
+    scene.ready(*(f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX)), having="  ")
+    effects = scene.found(*(f"q{number}" for number in range(10 * SOURCES_PER_DOWNLOAD_COUNT_MAX)))
+    gone = [effect.session for effect in effects if isinstance(effect, Disconnect)]
+    assert gone
+    assert [message.session for message in sent(effects) if isinstance(message, Bye)] == gone
+    assert len(connected_to(effects)) == len(gone)
+
+
+def connected_to(effects: Sequence[Effect]) -> list[str]:
+    return [effect.endpoint.split("/")[2].split(":")[0] for effect in effects if isinstance(effect, Connect)]
 
 
 def test_sources_that_have_nothing_make_room_for_others_when_nobody_can_help() -> None:
@@ -253,5 +296,5 @@ def test_sources_that_have_nothing_make_room_for_others_when_nobody_can_help() -
     scene = Scene("  ")
     names = [f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX)]
     scene.ready(*names, having="  ")
-    scene.found("seeder")
-    assert "tcp://seeder:1" in [e.endpoint for e in scene.wait(2.0) if isinstance(e, Connect)]
+    effects = scene.found("seeder")
+    assert "seeder" in connected_to([*effects, *scene.wait(2.0)])

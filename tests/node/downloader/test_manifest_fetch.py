@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from random import Random
 
 import pytest
 
@@ -30,7 +31,7 @@ MANIFEST = manifest_digest(DATA, "blake3")
 class Scene:
     def __init__(self, manifest: str = MANIFEST) -> None:
         self.now = 10.0
-        self.fetch = ManifestFetch(DIGEST, manifest, count(1))
+        self.fetch = ManifestFetch(DIGEST, manifest, count(1), Random(1))
 
     def found(self, *names: str) -> list[Effect]:
         return self.fetch.found([entry(name) for name in names], self.now)
@@ -163,7 +164,8 @@ def test_while_one_is_silent_a_few_others_are_asked_too() -> None:
     scene = Scene()
     scene.found(*"abcdefgh")
     scene.connected(1)
-    assert scene.wait(IMPATIENT_SECONDS + CHECK_SECONDS) == [Connect(2, "tcp://b:1")]
+    (one_more,) = scene.wait(IMPATIENT_SECONDS + CHECK_SECONDS)
+    assert isinstance(one_more, Connect)
     opened = [effect for effect in scene.wait(2.0) if isinstance(effect, Connect)]
     assert len(opened) == ASKED_COUNT_MAX - 2
     scene.connected(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from random import Random
 
 from node.downloader.source import (
     SILENT_SECONDS,
@@ -18,7 +19,7 @@ from tests.node.downloader.scene import entry
 
 
 def pool(limit: int = 64) -> SourcePool:
-    return SourcePool(4, count(1), limit)
+    return SourcePool(4, count(1), Random(1), limit)
 
 
 def connected(made: SourcePool, *names: str, now: float = 0.0) -> list[Source]:
