@@ -232,6 +232,7 @@ class PieceServerCore:
                 self._open(message.digest, now)
             self._out.to_downloader(route, ServeOk(message.digest))
         elif isinstance(message, Held):
+            self._shelf.gained(message.digest, message.pieces)
             self._perform(self._uploads.held(message.digest, message.pieces, now), now)
         elif isinstance(message, Unserve) and self._shelf.remove_partial(message.digest):
             self._withdraw(message.digest, now)

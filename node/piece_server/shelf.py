@@ -65,6 +65,8 @@ class Shelf:
         self._files = files
         self._items: dict[str, SharedItem] = {}
         self._partial: dict[str, Serve] = {}
+        self._gained: dict[str, list[int]] = {}
+        """Pieces of a download besides those its `Serve` says."""
         self._books: dict[str, Book] = {}
         self._further_seeds: dict[str, str] = {}
 
@@ -97,6 +99,7 @@ class Shelf:
         """A growing download, or the same one at its new place. True when it is served: not when the whole is."""
         known = self._partial.get(serve.digest)
         self._partial[serve.digest] = serve
+        self._gained[serve.digest] = []
         if serve.digest in self._items:
             return False
         book = self._books.get(serve.digest)
@@ -107,8 +110,14 @@ class Shelf:
             self._close(serve.digest)
         return True
 
+    def gained(self, digest: str, pieces: list[int]) -> None:
+        """A download has these too: to be known when it is opened again, closed meanwhile as it may be."""
+        if digest in self._gained:
+            self._gained[digest] += pieces
+
     def remove_partial(self, digest: str) -> bool:
         """The download ended without the whole. True when nothing of it is left to serve."""
+        self._gained.pop(digest, None)
         if self._partial.pop(digest, None) is None or digest in self._items:
             return False
         self._close(digest)
@@ -138,6 +147,8 @@ class Shelf:
         elif serve is not None:
             manifest = self._files.load_seed(serve.seed_path)
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
+            for piece in self._gained[digest]:
+                bits.set(piece)
             content = self._files.open_content(manifest, serve.root, serve.stamps or None)
             book = Book(manifest, content, bits, whole=bool(serve.stamps))
         else:
@@ -176,7 +187,7 @@ class Shelf:
         """A download that has its final name is an item, or nothing: not something that still grows."""
         serve = self._partial.get(digest)
         if serve is not None and serve.stamps:
-            del self._partial[digest]
+            del self._partial[digest], self._gained[digest]
 
     def _close(self, digest: str) -> bool:
         book = self._books.pop(digest, None)

@@ -350,6 +350,29 @@ def test_a_download_of_what_is_shared_changes_nothing(sharing: Scene) -> None:
     assert [content.root for content in sharing.disk.opened] == ["/shared"]
 
 
+def test_what_a_download_gained_while_it_was_not_open_is_had(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.piece_server.shelf.BOOKS_COUNT_MAX", 1)
+    scene.downloader(growing("*   "))
+    scene.downloader(Held(DIGEST, [1]))
+    other = made_file(100, seed=1)
+    scene.disk.seeds["other"] = other
+    scene.agent(ShareAdd(item(other.manifest.digest, "other")))
+    scene.test("a", other.manifest.digest)
+    assert [content.closed for content in scene.disk.opened] == [True, False]
+    scene.downloader(Held(DIGEST, [3]))
+    assert scene.test("b") == [("b", Status(1, "partial", bits("** *").to_bytes(), 0))]
+    scene.downloader(growing("  * "))
+    assert scene.test("c") == [("c", Status(1, "partial", bits("  * ").to_bytes(), 0))], "as it says itself"
+
+
+def test_what_a_download_gained_outlives_shared_content_of_the_same(scene: Scene) -> None:
+    scene.agent(share_state(item()))
+    scene.downloader(growing("*   "))
+    scene.downloader(Held(DIGEST, [2]))
+    scene.agent(ShareRemove(DIGEST))
+    assert scene.test("a") == [("a", Status(1, "partial", bits("* * ").to_bytes(), 0))]
+
+
 def test_a_download_that_cannot_be_opened_is_acknowledged_and_tried_again_when_asked_for(scene: Scene) -> None:
     scene.disk.cannot_open = DiskError("device gone")
     assert scene.downloader(growing()) == [("downloader", ServeOk(DIGEST))]
