@@ -69,6 +69,8 @@ class FetchJob:
         self._resolving = False
         self._core: ManifestFetch | Download | None = None
         self._download: Download | None = None
+        self._root = ""
+        """Where the pieces are that ``_download`` has."""
         self._sources: dict[str, SeederEntry] = {}
         self._data: Buffer | None = None
         self._away = False
@@ -259,6 +261,7 @@ class FetchJob:
         )
         if before is None:  # what is on disk after a pause or a repair came in this run
             self._resumed_bytes = download.done_bytes
+        self._root = result.partial.root
         self._enter("downloading")
         self.serve()
         self._perform(download.start(self._now()))
@@ -266,8 +269,8 @@ class FetchJob:
 
     def serve(self) -> None:
         """Tell the piece server what there is to give; said again when either process was restarted."""
-        if self._disk.ready is not None and self._download is not None and not self._ended:
-            self._serve(self._disk.ready.partial.root, self._download)
+        if self._download is not None and not self._ended:
+            self._serve(self._root, self._download)
 
     def _serve(self, root: str, download: Download, stamps: bytes = b"") -> None:
         assert self._disk.place is not None

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.disk.errors import NoSpaceError
@@ -14,7 +15,7 @@ from node.disk.store import Store
 from node.downloader import job_work
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_work import Place, Ready
-from node.local_messages import DownloadFailed, DownloadFinished
+from node.local_messages import DownloadFailed, DownloadFinished, Serve
 from protocol.errors import DiskError
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import Made, made_file
@@ -198,6 +199,24 @@ def test_a_downloader_that_comes_back_to_a_full_disk_waits(
     assert dest.read_bytes() == made.data
     assert len(again.served) == made.manifest.piece_count - 5
     again.close()
+
+
+def test_what_there_is_of_a_paused_download_is_served_by_a_new_piece_server(
+    scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FullDisk(monkeypatch, 3)
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.phase() == "paused" and not staging_is_locked(dest))
+    before = [message for message in scene.to_pieces if isinstance(message, Serve)]
+    assert job.download is not None
+    had = job.download.have.to_bytes()
+    job.serve()
+    after = [message for message in scene.to_pieces if isinstance(message, Serve)]
+    assert after == [*before, msgspec.structs.replace(before[0], bits=had)]
+    job.cancel()
+    scene.run(job, lambda: job.over)
+    job.serve()
+    assert [message for message in scene.to_pieces if isinstance(message, Serve)] == after
 
 
 def test_what_never_fitted_is_refused_at_once(scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
