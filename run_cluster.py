@@ -1,36 +1,51 @@
-"""``python run_cluster.py``: a whole swarm on this machine, on real processes and real files. Only the command line."""
+"""``python run_cluster.py``: a whole swarm on this machine, on real processes and real files, or simulated. Only the
+command line.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from cluster.interrupts import Interrupted, interruptible
 from cluster.progress import open_screen
 from cluster.report import Report
 from cluster.run import Plan, run_cluster
+from cluster.simulated.rollout import RolloutPlan, run_rollout
 from cluster.table import print_report
 from node.config import Algorithm
 from protocol.digest import ALGORITHMS
 from protocol.errors import UsageError, ZswarmError
-from service.units import parse_bytes, parse_seconds
+from service.units import parse_bytes, parse_rate, parse_seconds
 
-PEERS_COUNT_MAX = 200
+PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
 DEFAULT_SIZE = "64MiB"
+DEFAULT_TIMEOUT = "10m"
 EXIT_NOT_VERIFIED = 5
-Request = tuple[Plan, Path | None]
+Request = tuple[Plan | RolloutPlan, Path | None]
 EXAMPLES = """\b
 Examples:
   python run_cluster.py --peers 5
   python run_cluster.py --peers 20 --size 32MiB --report report.json
   python run_cluster.py --peers 5 --seeders 2 --file /usr/lib/python3
+  python run_cluster.py --simulate --peers 1000 --size 10GiB --link-rate 10gbit
+  python run_cluster.py --simulate --peers 50 --size 2GiB --seeder-dies-at 1
 
 Exit code 0 only when every copy, the seeders' included, is the same as the original byte for byte.
 """
+_REAL_ONLY = {"file": "--file", "keep": "--keep", "algorithm": "--hash"}
+_SIMULATED_ONLY = {
+    "link_rate": "--link-rate",
+    "delay": "--delay",
+    "seed": "--seed",
+    "faults": "--faults",
+    "seeder_dies_at": "--seeder-dies-at",
+}
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -40,15 +55,31 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     try:
-        return parse_seconds(value)
+        return None if value is None else parse_seconds(value)
     except UsageError as error:
         raise click.BadParameter(str(error), ctx, param) from None
 
 
+def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    try:
+        rate = parse_rate(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    if not rate:
+        raise click.BadParameter("over such links nothing ever arrives", ctx, param)
+    return rate
+
+
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--peers", type=click.IntRange(2, PEERS_COUNT_MAX), default=5, show_default=True, help="All peers.")
+@click.option(
+    "--peers",
+    type=click.IntRange(2, SIMULATED_PEERS_COUNT_MAX),
+    default=5,
+    show_default=True,
+    help=f"All peers; at most {PEERS_COUNT_MAX} real ones.",
+)
 @click.option(
     "--seeders", type=click.IntRange(1), default=1, show_default=True, help="How many start with the content."
 )
@@ -70,7 +101,10 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     help="Work in DIR, and leave everything there.",
 )
 @click.option(
-    "--timeout", callback=_seconds, default="10m", show_default=True, metavar="TIME", help="Give up getting after this."
+    "--timeout",
+    callback=_seconds,
+    metavar="TIME",
+    help=f"Give up getting after this.  [default: {DEFAULT_TIMEOUT}; simulated: what suits the links]",
 )
 @click.option(
     "--report",
@@ -79,39 +113,107 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     metavar="FILE",
     help="Write the figures here as JSON.",
 )
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Start nothing: predict the run in virtual time, with the options that follow.",
+)
+@click.option(
+    "--link-rate",
+    callback=_rate,
+    default="1gbit",
+    show_default=True,
+    metavar="RATE",
+    help="What each machine's link can do, up and down each: 40mbit, 10gbit, 100MiB/s.",
+)
+@click.option(
+    "--delay",
+    callback=_seconds,
+    default="0.2ms",
+    show_default=True,
+    metavar="TIME",
+    help="From one machine to another and back.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="What chance does follows from this number.")
+@click.option(
+    "--faults",
+    type=click.Choice(["none", "light", "heavy"]),
+    default="none",
+    show_default=True,
+    help="Processes are killed, links break, machines lose power (not the seeders'), ...",
+)
+@click.option(
+    "--seeder-dies-at",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="PART",
+    help="The seeders lose their power for good once this part of one copy is out; 1: all of it.",
+)
+@click.pass_context
 def command(
+    ctx: click.Context,
     peers: int,
     seeders: int,
     file: Path | None,
     size: int | None,
     algorithm: str,
     keep: Path | None,
-    timeout: float,
+    timeout: float | None,
     report_path: Path | None,
+    simulate: bool,
+    link_rate: float,
+    delay: float,
+    seed: int,
+    faults: str,
+    seeder_dies_at: float | None,
 ) -> Request:
-    """Start a tracker and some peers, give one of them a file, and have all others get it at the same moment."""
+    """Start a tracker and some peers, give one of them a file, and have all others get it at the same moment. Or
+    simulate that, to know before a rollout how long it takes."""
+    _check(ctx, peers, simulate)
     if seeders >= peers:
         raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
     if file is not None and size is not None:
         raise click.UsageError("--file and --size: choose one")
     if report_path is not None and not report_path.absolute().parent.is_dir():
         raise click.UsageError(f"--report {report_path}: its directory does not exist")
+    size = parse_bytes(DEFAULT_SIZE) if size is None else size
+    if simulate:
+        rollout = RolloutPlan(
+            peers=peers,
+            seeders=seeders,
+            size=size,
+            link_rate=link_rate,
+            delay=delay,
+            seed=seed,
+            faults=cast(Literal["none", "light", "heavy"], faults),
+            seeder_dies_at=seeder_dies_at,
+            timeout=timeout,
+        )
+        return rollout, report_path
     plan = Plan(
         peers=peers,
         seeders=seeders,
         file=file,
-        size=parse_bytes(DEFAULT_SIZE) if size is None else size,
+        size=size,
         algorithm=cast(Algorithm, algorithm),
         keep=keep,
-        timeout=timeout,
+        timeout=parse_seconds(DEFAULT_TIMEOUT) if timeout is None else timeout,
     )
     return plan, report_path
 
 
-def run(plan: Plan, report_path: Path | None) -> int:
+def _check(ctx: click.Context, peers: int, simulate: bool) -> None:
+    """Options that mean nothing here are refused."""
+    for name, option in (_REAL_ONLY if simulate else _SIMULATED_ONLY).items():
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option}: not with --simulate" if simulate else f"{option}: only with --simulate")
+    if not simulate and peers > PEERS_COUNT_MAX:
+        raise click.UsageError(f"--peers {peers}: at most {PEERS_COUNT_MAX} run on one machine; more with --simulate")
+
+
+def run(plan: Plan | RolloutPlan, report_path: Path | None) -> int:
     """Run ``plan``, print its table and write its report; the exit code."""
     with open_screen() as screen:
-        report = run_cluster(plan, screen)
+        report = run_cluster(plan, screen) if isinstance(plan, Plan) else run_rollout(plan, screen)
     print_report(report)
     if report_path is not None:
         report_path.write_bytes(_as_json(report))
@@ -124,10 +226,12 @@ def _as_json(report: Report) -> bytes:
 
 def main(arguments: list[str]) -> int:
     """Run with ``arguments``; the exit code."""
+    simulated = False
     try:
         request: Request | int = command.main(arguments, prog_name="run_cluster.py", standalone_mode=False)
         if isinstance(request, int):  # --help
             return request
+        simulated = isinstance(request[0], RolloutPlan)
         with interruptible():
             return run(*request)
     except click.ClickException as error:
@@ -137,7 +241,7 @@ def main(arguments: list[str]) -> int:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     except Interrupted as error:
-        click.echo(f"{error}; all processes are ended", err=True)
+        click.echo(f"{error}; nothing was started" if simulated else f"{error}; all processes are ended", err=True)
         return error.exit_code
 
 

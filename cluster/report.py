@@ -39,8 +39,18 @@ class Usage(Struct, frozen=True, kw_only=True):
     max_rss: Mapping[str, int]
 
 
+class Prediction(Struct, frozen=True, kw_only=True):
+    """Of a simulated run. ``bound_s``: no protocol could be done sooner. ``real_pieces``: those the content has; fewer
+    may have been simulated. ``notes``: what a person has to know about the figures."""
+
+    bound_s: float
+    real_pieces: int
+    notes: list[str]
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What happened: the content, ``wall_s`` as in `Report`, one result for each peer, and what it cost."""
+    """What happened: the content, ``wall_s`` as in `Report`, one result for each peer, and what it cost. A simulated
+    run has no ``usage`` but a ``prediction``."""
 
     name: str
     size: int
@@ -48,7 +58,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     digest: str
     wall_s: float
     results: list[PeerResult]
-    usage: Usage
+    usage: Usage | None
+    prediction: Prediction | None = None
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -56,6 +67,10 @@ class Report(Struct, frozen=True, kw_only=True):
     who finished, None when nobody did. ``aggregate_mib_s``: the content times those who finished, by ``last_s``.
     ``seeder_sent_ratio``: what all seeders sent. ``received_ratio``: what a receiver received on average; above 1 there
     were duplicates. ``cpu_s_per_gib``: per GiB delivered. ``phases``: seconds of start, share, get, verify, end.
+
+    Of a simulated run, and None otherwise: ``bound_s`` and ``real_pieces`` as in `Prediction`; ``ratio`` of ``last_s``
+    to ``bound_s``, once all have finished. Its ``pieces`` are those that were simulated, its times virtual (not those
+    of ``phases``), and it has no figures of CPU and memory.
     """
 
     ok: bool
@@ -70,6 +85,10 @@ class Report(Struct, frozen=True, kw_only=True):
     median_s: float | None
     last_s: float | None
     aggregate_mib_s: float | None
+    bound_s: float | None
+    ratio: float | None
+    real_pieces: int | None
+    notes: list[str]
     seeder_sent_ratio: float | None
     received_ratio: float | None
     cpu_s: float
@@ -82,7 +101,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
 def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
     """Sum up ``outcome``; ``phases`` as in `Report`."""
-    results, size, usage = outcome.results, outcome.size, outcome.usage
+    results, size, prediction = outcome.results, outcome.size, outcome.prediction
+    usage = outcome.usage or Usage(cpu_s={}, max_rss={})
     seeders = [result for result in results if result.seeder]
     receivers = [result for result in results if not result.seeder]
     seconds = [result.seconds for result in receivers if result.seconds is not None]
@@ -90,7 +110,8 @@ def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
     delivered = size * len(seconds)
     cpu_s = sum(usage.cpu_s.values())
     verified = sum(result.ok for result in results)
-    rss = {role: usage.max_rss.get(role, 0) for role in (*ROLES, *usage.max_rss)}
+    rss = {role: usage.max_rss.get(role, 0) for role in (*ROLES, *usage.max_rss)} if outcome.usage else {}
+    bound = None if prediction is None else prediction.bound_s
     return Report(
         ok=verified == len(results),
         verified=verified,
@@ -104,10 +125,14 @@ def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
         median_s=_rounded(median(seconds) if seconds else None),
         last_s=_rounded(last),
         aggregate_mib_s=_ratio(delivered / MIB, last or 0),
+        bound_s=_rounded(bound),
+        ratio=_ratio(last or 0.0, bound or 0.0) if len(seconds) == len(receivers) else None,
+        real_pieces=None if prediction is None else prediction.real_pieces,
+        notes=[] if prediction is None else prediction.notes,
         seeder_sent_ratio=_ratio(sum(result.sent for result in seeders), size),
         received_ratio=_ratio(sum(result.received for result in receivers), size * len(receivers)),
         cpu_s=round(cpu_s, 3),
-        cpu_s_per_gib=_ratio(cpu_s, delivered / GIB),
+        cpu_s_per_gib=_ratio(cpu_s, delivered / GIB) if outcome.usage else None,
         cpu_s_by_role={role: round(value, 3) for role, value in usage.cpu_s.items()},
         max_rss_mib={role: round(value / MIB, 1) for role, value in rss.items()},
         phases={phase: round(value, 3) for phase, value in phases.items()},

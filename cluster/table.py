@@ -16,6 +16,10 @@ from service.units import format_bytes, format_rate
 NONE = "-"
 PLAIN_COLUMNS = 1_000
 """Width when the output is no terminal: nothing is cut or wrapped."""
+ROWS_COUNT_MAX = 200
+"""More peers than this are too many to read about..."""
+ROWS_FIRST_COUNT, ROWS_LATE_COUNT = 10, 10
+"""...so it is the first of them that are shown, and those that failed or were the last."""
 
 
 def print_report(report: Report) -> None:
@@ -31,37 +35,63 @@ def print_report(report: Report) -> None:
 def render(report: Report) -> RenderableType:
     """Everything that `print_report` prints."""
     parts: list[RenderableType] = [_peers(report), Text("")]
-    errors = [Text(f"{result.peer}: {result.error}", style="red") for result in report.results if result.error]
+    failed = [result for result in shown_of(report.results) if result.error]
+    errors = [Text(f"{result.peer}: {result.error}", style="red") for result in failed]
     parts += [*errors, Text("")] if errors else []
     parts += [Text(f"{key:<9} {value}") for key, value in facts(report)]
-    parts += [Text(""), _roles(report)]
+    if report.max_rss_mib:
+        parts += [Text(""), _roles(report)]
     style = "bold green" if report.ok else "bold red"
     return Group(*parts, Text(""), Text(verdict(report), style=style))
 
 
 def verdict(report: Report) -> str:
     """``5 of 5 verified: random.bin, 64.0 MiB in 256 pieces``."""
-    what = f"{report.name}, {format_bytes(report.size)} in {report.pieces} pieces"
-    return f"{report.verified} of {report.peers} verified: {what}"
+    pieces = str(report.pieces)
+    if report.real_pieces not in (None, report.pieces):
+        pieces += f" instead of {report.real_pieces}"
+    what = f"{report.name}, {format_bytes(report.size)} in {pieces} pieces"
+    where = "" if report.bound_s is None else " in the simulation"
+    return f"{report.verified} of {report.peers} verified{where}: {what}"
 
 
 def facts(report: Report) -> Iterator[tuple[str, str]]:
     """The sums, as (name, text)."""
     rate = format_rate(report.aggregate_mib_s * MIB) if report.aggregate_mib_s is not None else NONE
     yield "time", f"median {_seconds(report.median_s)}, last {_seconds(report.last_s)}; {rate} in all"
+    if report.bound_s is not None:
+        best = f"nobody could have all of it before {_seconds(report.bound_s)}"
+        yield "bound", f"{best}; the last took {_times(report.ratio)} of that" if report.ratio else best
     sent, received = _times(report.seeder_sent_ratio), _times(report.received_ratio)
     who = "the seeder" if report.seeders == 1 else f"{report.seeders} seeders"
     yield "traffic", f"{who} sent {sent} the size; a receiver got {received} of it"
-    per_gib = NONE if report.cpu_s_per_gib is None else f"{report.cpu_s_per_gib:.2f} s"
-    yield "CPU", f"{report.cpu_s:.2f} s, {per_gib} per GiB delivered"
-    yield "run", ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.phases.items())
+    if report.max_rss_mib:
+        per_gib = NONE if report.cpu_s_per_gib is None else f"{report.cpu_s_per_gib:.2f} s"
+        yield "CPU", f"{report.cpu_s:.2f} s, {per_gib} per GiB delivered"
+    phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.phases.items())
+    yield "run", phases if report.bound_s is None else f"{phases}, here"
+    for note in report.notes:
+        yield "note", note
 
 
 def _peers(report: Report) -> Table:
     table = _table("PEER", ">SECONDS", ">RATE", ">SENT", ">RECEIVED", ">SOURCES", "VERDICT")
-    for result in report.results:
+    shown = shown_of(report.results)
+    for result in shown:
         table.add_row(*_cells(result, report.size))
+    hidden = len(report.results) - len(shown)
+    if hidden:
+        table.add_row(f"and {hidden} more")
     return table
+
+
+def shown_of(results: Sequence[PeerResult]) -> list[PeerResult]:
+    """Those that get a line, in their order: all, or of very many the first ones and those that failed or were late."""
+    if len(results) <= ROWS_COUNT_MAX:
+        return list(results)
+    late = sorted(results, key=lambda result: (result.ok, -(result.seconds or 0.0)))[:ROWS_LATE_COUNT]
+    chosen = {result.peer: None for result in [*results[:ROWS_FIRST_COUNT], *late]}
+    return [result for result in results if result.peer in chosen]
 
 
 def _roles(report: Report) -> Table:

@@ -14,6 +14,8 @@ from protocol.errors import UsageError
 
 _BINARY_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
+_BIT_UNITS = ("bit", "kbit", "Mbit", "Gbit", "Tbit")
+
 _BYTES = {"": 1, "b": 1}
 _BITS = {"bit": 1}
 for _power, _letter in enumerate("kmgtp", start=1):
@@ -42,6 +44,15 @@ def format_bytes(count: float) -> str:
 def format_rate(bytes_per_second: float) -> str:
     """``1.5 MiB/s``."""
     return f"{format_bytes(bytes_per_second)}/s"
+
+
+def format_link_rate(bytes_per_second: float) -> str:
+    """As links are sold, in bits: ``40 Mbit/s``, ``2.5 Gbit/s``."""
+    value, power = 8 * bytes_per_second, 0
+    while value >= 999.5 and power < len(_BIT_UNITS) - 1:
+        value /= 1_000
+        power += 1
+    return f"{value:.3g} {_BIT_UNITS[power]}/s"
 
 
 def format_seconds(seconds: float) -> str:

@@ -48,3 +48,14 @@ class Clock:
                 return True
         self.now = max(self.now, until)
         return False
+
+    def run_some(self, until: float, count: int) -> bool:
+        """As `run`, but ``count`` calls at most; whether it is ``until``."""
+        heap = self._heap
+        while heap and heap[0][0] <= until:
+            if not count:
+                return False
+            count -= 1
+            self.step()
+        self.now = max(self.now, until)
+        return True

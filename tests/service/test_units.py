@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import UsageError
-from service.units import format_bytes, format_rate, format_seconds, parse_bytes, parse_rate, parse_seconds
+from service.units import (
+    format_bytes,
+    format_link_rate,
+    format_rate,
+    format_seconds,
+    parse_bytes,
+    parse_rate,
+    parse_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,10 @@ def test_sizes_are_read(text: str | int, count: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "rate"),
-    [("40mbit", 5e6), ("40 Mbit/s", 5e6), ("10 MiB/s", 10 * 2**20), ("10MB", 1e7), ("8bit", 1), ("5", 5), (2.5, 2.5)],
+    [
+        *(("40mbit", 5e6), ("40 Mbit/s", 5e6), ("1gbit", 1.25e8), ("2.5 Gbit/s", 3.125e8), ("8bit", 1)),
+        *(("10 MiB/s", 10 * 2**20), ("100MiB/s", 100 * 2**20), ("10MB", 1e7), ("5", 5), (2.5, 2.5)),
+    ],
 )
 def test_rates_are_read(text: str | float, rate: float) -> None:
     assert parse_rate(text) == rate
@@ -80,6 +91,22 @@ def test_nonsense_is_refused(value: str | float) -> None:
     for parse in (parse_bytes, parse_rate, parse_seconds):
         with pytest.raises(UsageError):
             parse(value)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        *((0, "0 bit/s"), (5e6, "40 Mbit/s"), (1.25e8, "1 Gbit/s"), (3.125e8, "2.5 Gbit/s")),
+        *((100 * 2**20, "839 Mbit/s"), (124.99e6, "1 Gbit/s"), (1.25e15, "1e+04 Tbit/s")),
+    ],
+)
+def test_link_rates_are_shown_in_bits(rate: float, text: str) -> None:
+    assert format_link_rate(rate) == text
+
+
+@given(st.floats(1, 1e14))
+def test_a_link_rate_comes_back_within_its_last_digit(rate: float) -> None:
+    assert parse_rate(format_link_rate(rate)) == pytest.approx(rate, rel=0.006)
 
 
 @given(st.integers(0, 10**15))
