@@ -5,10 +5,9 @@ back. Owns the sessions of all swarms and the uplink they share. Leaves manifest
 shell.
 
 The source chooses. Of what a receiver wants it offers the piece it has sent least often, then the one the receiver
-likes best; receivers take turns. At most ``slots`` pieces are being sent at a time and as many again are offered
-ahead of them, so that the handshake costs no idle time yet little is promised in advance. A piece counts as being
-sent until its receiver says `Received`. A receiver that stalls gives its slot back, and what is queued for it counts
-against a budget of its own.
+likes best; receivers take turns. At most ``slots`` pieces are being sent at a time. Beyond those that are free only
+as much is offered ahead as the handshake needs (`pace`). A piece counts as being sent until its receiver says
+`Received`. A receiver that stalls gives its slot back, and what is queued for it counts against a budget of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 
 from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
@@ -44,16 +44,8 @@ from protocol.messages import (
 
 UploadRequest = Test | Want | Accept | Refuse | Received | Bye
 
-STALL_FACTOR, STALL_SECONDS_MIN = 3.0, 2.0
-"""A receiver has stalled when it takes this much longer than its pieces did so far, and at least this long..."""
-STALL_SECONDS_FIRST = 10.0
-"""...or this long while it has received none, unless others took longer too."""
-STALL_DOUBLINGS_MAX = 6
-"""...and twice as long for each stall since anybody last received anything: it may be our own uplink that is slow, and
-to give its slots to others would make it slower still."""
 STALLED_SECONDS_MAX = 60.0
 """A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
-HAVE_DELAY_SECONDS_MAX = 0.05
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
 
@@ -74,9 +66,7 @@ class Uploads:
         self._ahead = 0
         self._ready: deque[tuple[SessionKey, int]] = deque()
         self._stalled_bytes = 0
-        self._stalls = 0
-        """Since anybody received anything."""
-        self._piece_seconds = 0.0
+        self._pace = Pace()
         self._news_at: float | None = None
         self._check_at = now
 
@@ -109,7 +99,7 @@ class Uploads:
         for session in swarm.sessions.values():
             session.news.extend(piece for piece in pieces if piece not in session.delivered)
         if self._news_at is None:
-            self._news_at = now + min(HAVE_DELAY_SECONDS_MAX, self._piece_seconds / 4)
+            self._news_at = now + self._pace.news_seconds()
         return self.tick(now)
 
     def withdraw(self, digest: str) -> list[Effect]:
@@ -263,6 +253,7 @@ class Uploads:
         if promise is None:
             return [self._withdrawn(session, message.offer)]
         if not promise.accepted:
+            self._pace.answered(session, now - promise.offered_at)
             promise.accepted = True
             promise.offered_at = now
             self._ready.append((session.key, message.offer))
@@ -281,10 +272,7 @@ class Uploads:
         promise = session.promises.get(message.offer)
         if promise is None or promise.sent_at is None:
             return
-        self._stalls = 0
-        seconds = now - promise.sent_at
-        self._piece_seconds += (0.1 if self._piece_seconds else 1.0) * (seconds - self._piece_seconds)
-        session.measured(seconds)
+        self._pace.received(session, now - promise.sent_at)
         session.delivered.add(promise.piece)
         self._end_promise(session, message.offer)
         if session.stalled and not session.is_sent_something:
@@ -311,7 +299,8 @@ class Uploads:
             self._bucket.spend(promise.size, now)
             session.swarm.sent_bytes += promise.size
             effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
-        while self._ahead < self.slots:
+        places = self.slots + self._pace.ahead(self.slots)
+        while self._ahead < self.slots and self._sending + self._ahead < places:
             receiver = self._next_in_turn()
             if receiver is None:
                 break
@@ -384,7 +373,7 @@ class Uploads:
             session.wanted.clear()
             self._set_turn(session)
         effects = [self._withdrawn(session, offer) for offer in expired]
-        if not session.stalled and now - session.sending_since(now) > self._patience(session):
+        if not session.stalled and now - session.sending_since(now) > self._pace.patience(session):
             effects += self._stall(session, now)
         return effects
 
@@ -393,18 +382,12 @@ class Uploads:
         self._drop(session)
         return [Reply(session.route, NoSession(session.number))]
 
-    def _patience(self, session: Session) -> float:
-        usual = max(STALL_SECONDS_FIRST, STALL_FACTOR * self._piece_seconds)
-        if session.piece_seconds is not None:
-            usual = max(STALL_SECONDS_MIN, STALL_FACTOR * session.piece_seconds)
-        return usual * float(2 ** min(self._stalls, STALL_DOUBLINGS_MAX))
-
     def _stall(self, session: Session, now: float) -> list[Effect]:
         """Give its slots to others: what it was promised is withdrawn, what was sent counts as stalled."""
         unsent = [offer for offer, promise in session.promises.items() if promise.sent_at is None]
         for offer in unsent:
             self._take_back(session, offer)
-        self._stalls += 1
+        self._pace.stalled()
         session.stalled = True
         session.stalled_at = now
         self._set_turn(session)
