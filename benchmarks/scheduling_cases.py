@@ -11,8 +11,8 @@ from functools import lru_cache
 from math import ceil, floor, inf
 from statistics import median
 
-from benchmarks.bounds import kumar_ross, pipelined
 from benchmarks.swarm import PIECE_SECONDS, RATE, Swarm, corrupt, machine
+from cluster.simulated.bound import kumar_ross, mundinger
 
 Figures = dict[str, float]
 Case = Callable[[int, int, int], Figures]
@@ -113,7 +113,7 @@ def liars(seed: int, receivers: int, pieces: int) -> Figures:
 
 def optimum(receivers: int, pieces: int) -> float:
     """Seconds that equal links take when none is ever idle."""
-    return pipelined(receivers, pieces) * PIECE_SECONDS
+    return mundinger(pieces, receivers) * PIECE_SECONDS
 
 
 @lru_cache(REMEMBERED_COUNT)

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from benchmarks import scheduling
 from benchmarks import scheduling_cases as cases
-from benchmarks.bounds import kumar_ross, pipelined
 from benchmarks.scheduling import Report, as_json, as_text, render
 from benchmarks.scheduling_cases import Case, Figures
 from benchmarks.scheduling_rows import SWARMS, Row, Run, Swarms, results
@@ -83,11 +82,9 @@ def test_one_receiver_is_as_fast_as_its_link() -> None:
     assert swarm.seeder.net.sent_bytes == swarm.watch.seeder_sent_bytes == swarm.watch.received_bytes == swarm.size
 
 
-def test_bounds() -> None:
-    assert [pipelined(receivers, 256) for receivers in (1, 2, 15, 16, 64)] == [256, 257, 259, 260, 262]
-    assert kumar_ross(60, [10], [1, 1], [20, 20]) == 120 / 12
-    assert kumar_ross(60, [5], [50, 50], [20, 20]) == 60 / 5
-    assert kumar_ross(60, [50, 50], [50, 50], [20, 3]) == 60 / 3
+def test_optimum_is_that_of_equal_links() -> None:
+    piece_times = [cases.optimum(receivers, 256) * RATE / PIECE_BYTES for receivers in (1, 2, 15, 16, 64)]
+    assert piece_times == [256, 257, 259, 260, 262]
 
 
 # --- what is made of them --------------------------------------------------------------------------------
