@@ -142,7 +142,7 @@ class AgentCore:
             if item is not None:
                 wishes += self._watch.distrust(item.path, message.detail)
         elif isinstance(message, DownloadReport):
-            self.gets.report(message)
+            wishes += self.gets.report(message)
         elif isinstance(message, DownloadStarted):
             wishes += self.gets.started(message)
         elif isinstance(message, DownloadFinished):

@@ -185,13 +185,18 @@ class Gets:
 
     # --- what the downloader says ------------------------------------------------------------------------
 
-    def report(self, report: DownloadReport) -> None:
+    def report(self, report: DownloadReport) -> list[Wish]:
+        """How a download goes. One that is none of ours began by an order that crossed the end of the one before."""
+        over = report.phase in ("done", "failed")
+        if report.digest not in self._downloads and not over:
+            return [ToDownloader(CancelFetch(report.digest))]
         for job in self._following(report.digest):
             job.download = report
             job.done_bytes = report.done_bytes
             job.length = report.length or job.length
-            if report.phase not in ("done", "failed"):
+            if not over:
                 job.phase = report.phase
+        return []
 
     def started(self, message: DownloadStarted) -> list[Wish]:
         """Its first pieces can be served."""

@@ -189,6 +189,22 @@ def test_remove_cancels_a_download() -> None:
     assert (scene.listed, scene.job().code) == ({}, "cancelled")
 
 
+def test_an_order_that_crossed_the_end_of_its_download_is_taken_back() -> None:
+    scene = with_source()
+    scene.ask(get())
+    (job,) = scene.took(SaveDownload)
+    restarted = Scene(downloads=[job.download])
+    restarted.hello("downloader")
+    assert len(restarted.told(ToDownloader, Fetch)) == 1
+    restarted.play(restarted.core.child_says(report(), restarted.now))
+    restarted.play(restarted.core.child_says(finished(), restarted.now))
+    assert restarted.told(ToDownloader, CancelFetch) == []
+    restarted.play(restarted.core.child_says(report(), restarted.now))
+    assert restarted.told(ToDownloader, CancelFetch) == [CancelFetch(digest(1))]
+    restarted.play(restarted.core.child_says(report("failed"), restarted.now))
+    assert restarted.told(ToDownloader, CancelFetch) == [], "that is what was asked for"
+
+
 def test_what_was_removed_while_it_became_complete_stays_on_disk_and_is_not_shared() -> None:
     scene = with_source()
     scene.ask(get())
