@@ -41,9 +41,11 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 class Prediction(Struct, frozen=True, kw_only=True):
     """Of a simulated run. ``bound_s``: no protocol could be done sooner. ``real_pieces``: those the content has; fewer
-    may have been simulated. ``notes``: what a person has to know about the figures."""
+    may have been simulated, and then ``estimate_s`` is when the last would be done with all of them; None when not all
+    were. ``notes``: what a person has to know about the figures."""
 
     bound_s: float
+    estimate_s: float | None
     real_pieces: int
     notes: list[str]
 
@@ -68,9 +70,9 @@ class Report(Struct, frozen=True, kw_only=True):
     ``seeder_sent_ratio``: what all seeders sent. ``received_ratio``: what a receiver received on average; above 1 there
     were duplicates. ``cpu_s_per_gib``: per GiB delivered. ``phases``: seconds of start, share, get, verify, end.
 
-    Of a simulated run, and None otherwise: ``bound_s`` and ``real_pieces`` as in `Prediction`; ``ratio`` of ``last_s``
-    to ``bound_s``, once all have finished. Its ``pieces`` are those that were simulated, its times virtual (not those
-    of ``phases``), and it has no figures of CPU and memory.
+    Of a simulated run, and None otherwise: ``bound_s``, ``estimate_s`` and ``real_pieces`` as in `Prediction`;
+    ``ratio`` of ``last_s`` to ``bound_s``, once all have finished. Its ``pieces`` are those that were simulated, its
+    times virtual (not those of ``phases``), and it has no figures of CPU and memory.
     """
 
     ok: bool
@@ -87,6 +89,7 @@ class Report(Struct, frozen=True, kw_only=True):
     aggregate_mib_s: float | None
     bound_s: float | None
     ratio: float | None
+    estimate_s: float | None
     real_pieces: int | None
     notes: list[str]
     seeder_sent_ratio: float | None
@@ -127,6 +130,7 @@ def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
         aggregate_mib_s=_ratio(delivered / MIB, last or 0),
         bound_s=_rounded(bound),
         ratio=_ratio(last or 0.0, bound or 0.0) if len(seconds) == len(receivers) else None,
+        estimate_s=None if prediction is None else _rounded(prediction.estimate_s),
         real_pieces=None if prediction is None else prediction.real_pieces,
         notes=[] if prediction is None else prediction.notes,
         seeder_sent_ratio=_ratio(sum(result.sent for result in seeders), size),

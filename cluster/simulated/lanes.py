@@ -20,8 +20,8 @@ class Path(Protocol):
     clock: Clock
     links: Links
 
-    def is_cut(self, source: str, target: str) -> bool:
-        """Whether nothing gets from one to the other just now."""
+    cuts: dict[tuple[str, str], int]
+    """From whom nothing gets to whom just now."""
 
 
 class Lane:
@@ -35,13 +35,14 @@ class Lane:
         "_flow",
         "_held",
         "_held_up",
-        "_limit",
         "_path",
         "_ports",
         "_queue",
         "_route",
         "full_until",
+        "limit",
         "open",
+        "refused",
     )
 
     def __init__(
@@ -58,27 +59,48 @@ class Lane:
         """Messages wait until the connection is there."""
         self.full_until = 0.0
         """As if at its high-water mark."""
-        self._path, self._route, self._ports, self._delay, self._limit = path, route, ports, delay, limit
+        self.refused = 0
+        """Messages that found it at its high-water mark."""
+        self.limit = limit
+        self._path, self._route, self._ports, self._delay = path, route, ports, delay
         self._deliver, self._held_up = deliver, held_up
-        self._queue: deque[tuple[object, float]] = deque()
+        self._queue: deque[tuple[object, float]] | None = None
+        """Made when it is needed: most lanes never queue anything, and there are a hundred thousand."""
         self._flow: Flow | None = None
-        self._held: list[object] = []
+        self._held: list[object] | None = None
         self._dead = False
 
     def __len__(self) -> int:
         """Messages that have not left yet."""
-        return len(self._queue) + (self._flow is not None)
+        return (len(self._queue) if self._queue else 0) + (self._flow is not None)
+
+    def begin(self, limit: int) -> None:
+        """The connection is there, and messages go at once; ``limit`` of them wait at most."""
+        self.limit, self.open, self._dead = limit, True, False
 
     def send(self, message: object, size: float) -> bool:
         """Put ``message`` behind what is on the lane; ``size`` in bytes, 0 for one that takes no time on a link. False,
         and nothing sent, when the lane is at its high-water mark (0: it has none)."""
         if self._dead:
             return True
-        if (self._limit and len(self._queue) >= self._limit) or self._path.clock.now < self.full_until:
+        queue, clock = self._queue, self._path.clock
+        if clock.now < self.full_until or (queue and 0 < self.limit <= len(queue)):
+            self.refused += 1
             return False
-        self._queue.append((message, size))
+        if not size and not queue and self._flow is None and self.open:
+            clock.at(clock.now + self._delay, self.arrive, message)
+            return True
+        if queue is None:
+            queue = self._queue = deque()
+        queue.append((message, size))
         self.go_on()
         return True
+
+    @property
+    def delay_now(self) -> float:
+        """How long a message without size takes that is sent now; negative when it has to wait, or cannot be sent."""
+        free = self.open and not self._dead and not self._queue and self._flow is None
+        return self._delay if free and self._path.clock.now >= self.full_until else -1.0
 
     def go_on(self) -> None:
         """Send what can be sent."""
@@ -88,21 +110,20 @@ class Lane:
             if size:
                 self._flow = self._path.links.send(*self._ports, size, partial(self._sent, message))
             else:
-                self._path.clock.after(self._delay, self._arrive, message)
+                self._path.clock.after(self._delay, self.arrive, message)
 
     def kill(self) -> None:
         """What is on the lane, or is sent from now on, does not arrive."""
         self._dead = True
-        self._queue.clear()
-        self._held.clear()
+        self._queue = self._held = None
         if self._flow is not None:
             self._path.links.cancel(self._flow)
             self._flow = None
 
     def let_go(self) -> None:
         """What was held up arrives, if nothing cuts the way any more."""
-        if self._held and not self._path.is_cut(*self._route):
-            held, self._held = self._held, []
+        if self._held and self._route not in self._path.cuts:
+            held, self._held = self._held, None
             for message in held:
                 self._deliver(message)
 
@@ -113,15 +134,18 @@ class Lane:
 
     def _sent(self, message: object) -> None:
         self._flow = None
-        self._path.clock.after(self._delay, self._arrive, message)
+        self._path.clock.after(self._delay, self.arrive, message)
         self.go_on()
 
-    def _arrive(self, message: object) -> None:
+    def arrive(self, message: object) -> None:
+        """``message`` has come to the end of the lane."""
         if self._dead:
             return
-        if self._held or self._path.is_cut(*self._route):
+        cuts = self._path.cuts
+        if self._held:
             self._held.append(message)
-            if len(self._held) == 1:
-                self._held_up()
-            return
-        self._deliver(message)
+        elif cuts and self._route in cuts:
+            self._held = [message]
+            self._held_up()
+        else:
+            self._deliver(message)

@@ -79,8 +79,18 @@ class Listener:
 
     def publish(self, message: object) -> None:
         """Send to everybody who is connected; who is behind misses it."""
+        clock = self.network.clock
+        together: dict[float, list[Lane]] = {}
         for connection in self.routes.values():
-            connection.to_client.send(message, 0)
+            lane = connection.to_client
+            delay = lane.delay_now
+            if delay < 0:
+                lane.send(message, 0)
+            elif delay in together:
+                together[delay].append(lane)
+            else:
+                together[delay] = [lane]
+                clock.at(clock.now + delay, _arrive, together[delay], message)
 
 
 class Connection:
@@ -118,16 +128,7 @@ class Connection:
     def accepted(self, listener: Listener) -> None:
         self.listener = listener
         listener.routes[self.route] = self
-        self.to_client = Lane(
-            self.network,
-            (self.server.name, self.client.name),
-            (self.server.port, self.client.port),
-            self.delay,
-            listener.limit,
-            self._at_client,
-            self._held_up,
-        )
-        self.to_client.open = True
+        self.to_client.begin(listener.limit)
         self.to_client.send(_SYN, 0)
 
     def drop(self) -> None:
@@ -192,7 +193,8 @@ class Network:
         self.hosts: dict[str, NetHost] = {}
         self._endpoints: dict[str, NetHost] = {}
         self._routes = count(1)
-        self._cuts: dict[tuple[str, str], int] = {}
+        self.cuts: dict[tuple[str, str], int] = {}
+        """How often each way is cut."""
         self._vanished: dict[Connection, None] = {}
 
     def add_host(self, name: str, address: str, port: Port, delay: float) -> NetHost:
@@ -294,25 +296,34 @@ class Network:
 
     def cut(self, source: str, target: str) -> None:
         """Nothing gets from ``source`` to ``target``; cut twice, it has to be healed twice."""
-        self._cuts[source, target] = self._cuts.get((source, target), 0) + 1
+        self.cuts[source, target] = self.cuts.get((source, target), 0) + 1
 
     def heal(self, source: str, target: str) -> None:
-        left = self._cuts[source, target] - 1
+        left = self.cuts[source, target] - 1
         if left:
-            self._cuts[source, target] = left
+            self.cuts[source, target] = left
             return
-        del self._cuts[source, target]
+        del self.cuts[source, target]
         for connection in [*self.hosts[source].dialled, *self.hosts[target].dialled]:
             connection.to_server.let_go()
             connection.to_client.let_go()
 
     def is_cut(self, source: str, target: str) -> bool:
-        return bool(self._cuts) and (source, target) in self._cuts
+        return bool(self.cuts) and (source, target) in self.cuts
+
+    def is_half_open(self, connection: Connection) -> bool:
+        """Whether it is broken and nobody has noticed."""
+        return connection in self._vanished
 
     def _noticed(self, connection: Connection) -> None:
         self._vanished.pop(connection, None)
         connection.forget()
         connection.lose()
+
+
+def _arrive(lanes: list[Lane], message: object) -> None:
+    for lane in lanes:
+        lane.arrive(message)
 
 
 class _Mark:

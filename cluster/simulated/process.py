@@ -33,11 +33,17 @@ class Process:
         """How much has arrived and waits for a turn."""
         return len(self._inbox)
 
+    @property
+    def paused(self) -> bool:
+        """It takes no turns."""
+        return self._paused
+
     def receive(self, call: Callable[..., None], *args: object) -> None:
         """Something arrived: ``call`` it in the next turn. Nothing arrives at a process that is dead."""
         if self.alive:
             self._inbox.append((call, args))
-            self.wake(self.clock.now)
+            if self._turn_at > self._ready_at:
+                self.wake(self.clock.now)
 
     def wake(self, when: float) -> None:
         """Take a turn at ``when`` at the latest."""
@@ -74,17 +80,13 @@ class Process:
         self._ready_at = when + self._turn_seconds
         inbox, self._inbox = self._inbox, []
         for call, args in inbox:
-            if self._is_dead():
+            if not self.alive:  # it may be killed by what it does itself
                 return
             call(*args)
-        due = None if self._is_dead() else self.tick(when)
+        due = self.tick(when) if self.alive else None
         if due is not None:
             self.wake(due)
         self.after_turn(self)
-
-    def _is_dead(self) -> bool:
-        """It may be killed by what it does itself."""
-        return not self.alive
 
 
 def _nothing(_process: Process) -> None:

@@ -1,16 +1,15 @@
 """A rollout predicted: a swarm in virtual time in place of the processes of `cluster.run`, and the same report.
 
-Owns the order of things, the scale model of content with too many pieces, and what is counted. What happens is the
-world's. Not pure: it shows progress, and takes Python's collector of cycles out of the way.
+Owns the order of things and what is said about it. What happens is `world`'s, what is counted `traffic`'s, how content
+with too many pieces is scaled `scale`'s. Not pure: it shows progress, and keeps Python's collector of cycles away.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from math import ceil, log2
 
 from msgspec import Struct
 
@@ -22,20 +21,16 @@ from cluster.simulated.content import make_content
 from cluster.simulated.faults import Faults, Level, draw_plan
 from cluster.simulated.peer import Peer, PeerTerms
 from cluster.simulated.process import TURN_SECONDS
+from cluster.simulated.scale import scale_of
+from cluster.simulated.traffic import Traffic
 from cluster.simulated.world import Machine, Wish, World
-from protocol.bitfield import Bitfield
 from protocol.errors import NetworkError
-from protocol.limits import LEASE_SECONDS, SOURCES_PER_DOWNLOAD_COUNT_MAX
-from protocol.manifest import piece_length_for
+from protocol.limits import LEASE_SECONDS
 from service.units import format_bytes, format_link_rate, format_seconds
 
 WORK_COUNT_MAX = 4_000_000
 """Messages about pieces that a rollout may take: some two minutes of one core."""
-PIECE_WORK_COUNT = 20
-"""What sending one piece takes besides telling each of the receiver's sources of it, in such messages."""
-PIECES_COUNT_MIN = 32
-"""With fewer pieces a prediction says nothing."""
-TURN_PART = 0.002
+TURN_PART = 0.02
 """How long a process takes between two turns at most, of the time a piece takes."""
 JOIN_SECONDS = 10 * LEASE_SECONDS
 PATIENCE_FACTOR, PATIENCE_SECONDS = 20.0, 600.0
@@ -63,33 +58,6 @@ class RolloutPlan(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
 
 
-class Model(Struct, frozen=True):
-    """What is simulated in place of content of ``factor`` times its length in ``real_pieces``: everything is slower by
-    as much, so that it takes the same time."""
-
-    pieces: int
-    piece_length: int
-    length: int
-    real_pieces: int
-    factor: float
-
-    @property
-    def is_coarse(self) -> bool:
-        return self.pieces < self.real_pieces
-
-
-def model_of(size: int, peers: int, receivers: int) -> Model:
-    """The model of ``size`` bytes that is finest within `WORK_COUNT_MAX`."""
-    piece_length = piece_length_for(size)
-    real_pieces = -(-size // piece_length)
-    told = min(peers - 1, SOURCES_PER_DOWNLOAD_COUNT_MAX)
-    affordable = max(PIECES_COUNT_MIN, int(WORK_COUNT_MAX / (receivers * (told + PIECE_WORK_COUNT))))
-    if real_pieces <= affordable:
-        return Model(real_pieces, piece_length, size, real_pieces, 1.0)
-    length = affordable * piece_length
-    return Model(affordable, piece_length, length, real_pieces, size / length)
-
-
 def run_rollout(plan: RolloutPlan, screen: Screen) -> Report:
     """Do it. Raises a `ZswarmError` when the peers could not even join; whoever did not get it is in the report."""
     with _collector_out_of_the_way():
@@ -111,61 +79,29 @@ def _collector_out_of_the_way() -> Iterator[None]:
         gc.unfreeze()
 
 
-class _Traffic:
-    """The pieces that arrive anywhere. Calls ``enough`` once the seeders have sent ``part`` of one copy."""
-
-    def __init__(
-        self, receivers: Sequence[Peer], seeders: Sequence[Peer], pieces: int, part: float, enough: Callable[[], None]
-    ) -> None:
-        self.received = {peer.name: 0 for peer in receivers}
-        self.sources: dict[str, dict[str, None]] = {peer.name: {} for peer in receivers}
-        """Who gave them something, by name."""
-        self.bytes = 0
-        self._seeders = {peer.name: None for peer in seeders}
-        self._out = Bitfield(pieces)
-        self._part, self._enough = part, enough
-
-    @property
-    def missing(self) -> int:
-        """Pieces of which the seeders have sent no copy."""
-        return self._out.size - self._out.count_set
-
-    def seen(self, source: str, target: str, message: object) -> None:
-        """A message arrived: pieces are those that come with data."""
-        if type(message) is not tuple:
-            return
-        header, data = message
-        size = len(data)
-        self.bytes += size
-        self.received[target] += size
-        self.sources[target][source] = None
-        if source in self._seeders and header.piece not in self._out:
-            self._out.set(header.piece)
-            if self._out.count_set == ceil(self._part * self._out.size):
-                self._enough()
-
-
 class _Rollout:
     def __init__(self, plan: RolloutPlan, screen: Screen) -> None:
         self._plan, self._screen = plan, screen
         self._phases: dict[str, float] = {}
         self._since = time.monotonic()
         receivers = plan.peers - plan.seeders
-        self._model = model = model_of(plan.size, plan.peers, receivers)
-        rate, rates = plan.link_rate / model.factor, [plan.link_rate] * receivers
+        rates = [plan.link_rate] * receivers
         self._bound = kumar_ross(plan.size, [plan.link_rate] * plan.seeders, rates, rates)
-        self._piece_seconds = model.piece_length / rate
+        timed = plan.faults != "none" or plan.seeder_dies_at is not None
+        self._scale = scale = scale_of(plan.size, receivers, plan.peers, self._bound, WORK_COUNT_MAX, timed)
+        rate = plan.link_rate / scale.factor * scale.lapse
+        self._piece_seconds = scale.piece_length / rate
         turn_seconds = max(TURN_SECONDS, TURN_PART * self._piece_seconds)
         self._world = world = World(plan.seed, traced=False, turn_seconds=turn_seconds)
-        self._content = make_content(RANDOM_NAME, model.length, model.piece_length)
+        self._content = make_content(RANDOM_NAME, scale.length, scale.piece_length)
         world.add_content(self._content)
         width, machine = max(2, len(str(plan.peers))), Machine(rate, rate, plan.delay / 4)
         names = [f"peer-{number:0{width}}" for number in range(1, plan.peers + 1)]
         peers = [world.add_peer(name, machine, PeerTerms()) for name in names]
         self._seeders, self._receivers = peers[: plan.seeders], peers[plan.seeders :]
-        dies = plan.seeder_dies_at is not None
-        part, enough = plan.seeder_dies_at or 1.0, self._kill_seeders if dies else _nothing
-        self._traffic = _Traffic(self._receivers, self._seeders, model.pieces, part, enough)
+        seeds, others = names[: plan.seeders], names[plan.seeders :]
+        part, enough = plan.seeder_dies_at or 1.0, _nothing if plan.seeder_dies_at is None else self._kill_seeders
+        self._traffic = Traffic(world.clock, others, seeds, scale.length, scale.pieces, part, enough)
         world.network.seen = self._traffic.seen
         self._died_at: float | None = None
         self._began_at = 0.0
@@ -217,17 +153,17 @@ class _Rollout:
         count = len(self._receivers)
         self._screen.stage(f"{count} peer{'s' * (count != 1)} get {RANDOM_NAME}, {format_bytes(plan.size)}")
         self._began_at = moved_at = world.now
-        self._wishes = [world.want(peer, self._content, not self._model.is_coarse) for peer in self._receivers]
+        self._wishes = [world.want(peer, self._content, not self._scale.is_coarse) for peer in self._receivers]
         if plan.faults != "none":
             spared = tuple(peer.name for peer in self._seeders)
             Faults(world, draw_plan(plan.faults, world.streams.of("plan")), spared).start()
-        until = self._began_at + self._timeout
+        until = self._began_at + self._timeout / self._scale.lapse
         moved = 0
         while not all(wish.done_at for wish in self._wishes) and not world.clock.run_some(until, STEPS_COUNT):
             if traffic.bytes > moved:
                 moved_at, moved = world.now, traffic.bytes
             idle = world.now - moved_at > STUCK_SECONDS + STUCK_FACTOR * self._piece_seconds
-            if idle and self._died_at is not None and traffic.missing:
+            if idle and self._died_at is not None and traffic.kept_back:
                 return
             self._screen.step(self._progress(), time.monotonic())
 
@@ -243,11 +179,20 @@ class _Rollout:
             self._world.clock.after(0.0, peer.power_off)
 
     def _progress(self) -> str:
-        whole = self._model.length * len(self._receivers)
-        share = 100 * self._traffic.bytes // whole if whole else 100
+        traffic = self._traffic
+        share = 100 * traffic.bytes // traffic.whole if traffic.whole else 100
         done = sum(wish.done_at is not None for wish in self._wishes)
-        after = format_seconds(self._world.now - self._began_at)
+        after = format_seconds(self._after(self._world.now))
         return f"after {after} of virtual time {min(share, 100)} %, {done} of {len(self._wishes)} done"
+
+    def _estimate(self, ended: float) -> float:
+        """How long it takes with all pieces: what the swarm does in full swing takes as long whatever the pieces are,
+        and what is left, how it begins and ends, takes a number of pieces."""
+        after, rate = self._after(ended), self._traffic.full_swing() / self._scale.lapse
+        if not rate:
+            return after
+        swing = min(after, self._traffic.whole / rate)
+        return swing + (after - swing) / self._scale.factor
 
     # --- the outcome -------------------------------------------------------------------------------------
 
@@ -255,13 +200,18 @@ class _Rollout:
         done = [wish.done_at for wish in self._wishes if wish.done_at is not None]
         ended = max(done) if len(done) == len(self._wishes) else self._world.now
         results = [*map(self._seeder_result, self._seeders), *map(self._result, self._wishes)]
-        prediction = Prediction(bound_s=self._bound, real_pieces=self._model.real_pieces, notes=list(self._notes()))
+        prediction = Prediction(
+            bound_s=self._bound,
+            estimate_s=self._estimate(ended) if len(done) == len(self._wishes) else None,
+            real_pieces=self._scale.real_pieces,
+            notes=list(self._notes()),
+        )
         return Outcome(
             name=RANDOM_NAME,
             size=self._plan.size,
-            pieces=self._model.pieces,
+            pieces=self._scale.pieces,
             digest="",
-            wall_s=ended - self._began_at,
+            wall_s=self._after(ended),
             results=results,
             usage=None,
             prediction=prediction,
@@ -278,7 +228,7 @@ class _Rollout:
         return PeerResult(
             peer=peer.name,
             ok=not error,
-            seconds=None if done_at is None else done_at - self._began_at,
+            seconds=None if done_at is None else self._after(done_at),
             sent=self._scaled(peer.net.sent_bytes),
             received=self._scaled(self._traffic.received[peer.name]),
             sources=len(self._traffic.sources[peer.name]),
@@ -286,7 +236,11 @@ class _Rollout:
         )
 
     def _scaled(self, count: float) -> int:
-        return round(count * self._model.factor)
+        return round(count * self._scale.factor)
+
+    def _after(self, moment: float) -> float:
+        """Seconds of the rollout from its begin to ``moment`` of the world."""
+        return (moment - self._began_at) * self._scale.lapse
 
     def _is_right(self, wish: Wish) -> bool:
         """Whether its copy is the original, whatever it believes."""
@@ -294,7 +248,7 @@ class _Rollout:
         return file is not None and file.pieces == dict(enumerate(self._content.stand_ins))
 
     def _why_not(self, wish: Wish) -> str:
-        waited = format_seconds(self._world.now - self._began_at)
+        waited = format_seconds(self._after(self._world.now))
         agent = wish.peer.agent
         if not wish.peer.powered or agent is None:
             return f"not done after {waited}: its machine is off"
@@ -307,18 +261,17 @@ class _Rollout:
 
     def _notes(self) -> Iterator[str]:
         """What a person has to know about the figures."""
-        plan, model, receivers = self._plan, self._model, len(self._receivers)
+        plan, scale = self._plan, self._scale
         links = f"links of {format_link_rate(plan.link_rate)} both ways, {plan.delay * 1e3:g} ms there and back"
         yield f"a simulation in virtual time: {links}, disks and processors that are never the limit"
-        if model.is_coarse:
-            late = (1 + log2(receivers)) / model.pieces
+        if scale.is_coarse:
             yield (
-                f"{model.pieces} pieces of {format_bytes(model.piece_length * model.factor)} stand for "
-                f"{model.real_pieces} of {format_bytes(model.piece_length)}. A piece is passed on once it is whole, so "
-                f"that makes the prediction about {late:.0%} of the bound too slow"
+                f"{scale.pieces} pieces of {format_bytes(scale.piece_length * scale.factor)} stand for "
+                f"{scale.real_pieces} of {format_bytes(scale.piece_length)}. A piece is passed on once it is whole, so "
+                "it takes longer until all peers have something to give, and until the last piece is everywhere"
             )
         if self._died_at is not None:
-            after = f"{self._died_at - self._began_at:.2f} s"
+            after = f"{self._after(self._died_at):.2f} s"
             who = "the seeder" if plan.seeders == 1 else f"all {plan.seeders} seeders"
             yield f"{who} lost power for good after {after}"
         if plan.faults != "none":
