@@ -387,14 +387,12 @@ class Want(Message, frozen=True):
 
 
 class Offer(Message, frozen=True):
-    """The source has room and would send ``piece`` next, on the strength of Want ``revision``. ``idle``: most of its
-    uplink is free, and will stay so if this is refused."""
+    """The source has room and would send ``piece`` next, on the strength of Want ``revision``."""
 
     session: Count
     offer: Count
     revision: Count
     piece: PieceIndex
-    idle: bool = False
 
 
 class Accept(Message, frozen=True):

@@ -17,16 +17,6 @@ CLAIMS_COUNT_MAX = 16
 CLAIMS_SHARED_COUNT = 8
 """What sources send at once, and as many again ahead. Sources that have something to give share these, each at least
 one: without a share, whichever offers first (or is slow to send) would take them all and keep the others waiting."""
-AT_ONCE_COUNT = 4
-"""Pieces that are taken at once, as many as a source sends at once. Of more each would take longer, and a piece can be
-passed on only when it is whole. Idle sources do not count: an uplink that is free should be used..."""
-FEW_COUNT = 2
-"""...nor does it count where so few sources have something: then what is under way has to fill their handshakes..."""
-RARE_COUNT = 1
-"""...and so many more are taken of pieces that only one source has, since others wait for them..."""
-SLOW_FACTOR = 2.0
-"""...and a source that takes this much longer than the fastest leaves most of the downlink free: its pieces count less,
-by as much as they take longer than that."""
 OVERDUE_FACTOR, OVERDUE_SECONDS_MIN = 4.0, 2.0
 """A claim is given up after this many typical piece times, and at least this long..."""
 ENDGAME_FACTOR, ENDGAME_SECONDS_MIN = 2.0, 0.25
@@ -52,17 +42,12 @@ class Claims:
 
     def tell_wants(self, now: float) -> list[Send]:
         """Say what is wanted, to those who may send more first of all."""
-        useful = self._useful()
-        room = int(_at_once(useful) - self._weight() + 0.5) if self._table.admits_any(now) else 0
-        return self._wants.tell(now, room, _share(useful) // 2)
+        room = CLAIMS_COUNT_MAX - self.count if self._table.admits_any(now) else 0
+        return self._wants.tell(now, room, self._share() // 2)
 
-    def take(self, source: Source, offer: int, piece: int, now: float, idle: bool = False) -> bool:
-        """Accept an offer of the missing ``piece`` by a source that is ``idle`` or not; False when there is no room."""
-        useful = self._useful()
-        if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= _share(useful):
-            return False
-        rare = self._table.picker.availability(piece) <= 1
-        if not idle and self._weight() + 0.5 > _at_once(useful) + RARE_COUNT * rare:
+    def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
+        """Accept an offer of the missing ``piece``; False when there is no room for it."""
+        if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= self._share():
             return False
         if not self._table.admits(piece, now):
             return False
@@ -143,18 +128,10 @@ class Claims:
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
-    def _weight(self) -> float:
-        """How many pieces are owed, those of slow sources for less than one."""
-        seconds = [source.piece_seconds for source in self._pool.ready() if source.piece_seconds is not None]
-        if not seconds:
-            return self.count
-        usual = SLOW_FACTOR * min(seconds)
-        owing = [(len(source.claims), source.piece_seconds) for source in self._pool if source.claims]
-        return sum(count * (usual / took if took is not None and took > usual else 1.0) for count, took in owing)
-
-    def _useful(self) -> int:
-        """How many sources have something to give."""
-        return sum(1 for source in self._pool.ready() if source.left or source.held or source.claims)
+    def _share(self) -> int:
+        """How many claims each source may have."""
+        useful = [source for source in self._pool.ready() if source.left or source.held or source.claims]
+        return max(1, CLAIMS_SHARED_COUNT // max(1, len(useful)))
 
     def _set_aside(self, source: Source, now: float) -> None:
         if not source.slow:
@@ -185,13 +162,3 @@ class Claims:
         if endgame:
             return max(ENDGAME_SECONDS_MIN, ENDGAME_FACTOR * median(times))
         return max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * median(times))
-
-
-def _share(useful: int) -> int:
-    """How many claims each of so many sources may have."""
-    return max(1, CLAIMS_SHARED_COUNT // max(1, useful))
-
-
-def _at_once(useful: int) -> int:
-    """How many claims there may be at all, but for those that do not count."""
-    return AT_ONCE_COUNT if useful > FEW_COUNT else CLAIMS_SHARED_COUNT

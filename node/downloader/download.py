@@ -397,7 +397,6 @@ class Download:
             return self._ban(source, "offered a piece that does not exist", now)
         source.said_at = now
         self._wants.offered(source)
-        source.idle = message.idle
         reason = self._refusal(source, message, now)
         if reason is None:
             return [Send(source.session, Accept(source.session, message.offer))]
@@ -410,7 +409,7 @@ class Download:
         if not self._table.missing(message.piece):
             return "claimed"
         set_aside = source.slow and self._wants.others_could_send(message.piece, source)
-        if not set_aside and self._claims.take(source, message.offer, message.piece, now, message.idle):
+        if not set_aside and self._claims.take(source, message.offer, message.piece, now):
             return None
         source.held = True
         return "full"

@@ -111,8 +111,6 @@ class Source:
     """What we want of it has changed since the last Want."""
     held: bool = False
     """We refused an offer because we were full: it waits for the next Want."""
-    idle: bool = False
-    """Most of its uplink was free when it made its last offer."""
     slow: bool = False
     """It lost a piece to a faster source: asked for nothing that others have until ``slow_until``."""
     slow_until: float = float("-inf")

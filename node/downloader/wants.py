@@ -46,7 +46,7 @@ class Wants:
 
     def tell(self, now: float, room: int, owing: int) -> list[Send]:
         """Say what is due. There is room for ``room`` more pieces; who was refused for want of room is told when it
-        owes no more than ``owing``, and idle sources beyond that: what they send is not sent to others less."""
+        owes no more than ``owing``."""
         effects: list[Send] = []
         waiting: list[Source] = []
         interval = self._interval()
@@ -59,9 +59,8 @@ class Wants:
             elif source.dirty and (not source.left or now >= source.want_at + interval):
                 effects += self._tell(source, now)
         waiting.sort(key=lambda source: (len(source.claims), source.want_at))
-        for place, source in enumerate(waiting):
-            if place < room or source.idle:
-                effects += self._tell(source, now)
+        for source in waiting[:room]:
+            effects += self._tell(source, now)
         return effects
 
     def next_deadline(self) -> float:

@@ -330,14 +330,9 @@ class Uploads:
         self._set_turn(session)
         sent[piece] += 1
         self._offers += 1
-        idle = self._idle_for(session)
         self._ahead += 1
         session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
-        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, idle))
-
-    def _idle_for(self, session: Session) -> bool:
-        """Whether most slots are free; of a single one, whether nobody else wants it."""
-        return 2 * self._sending < self.slots if self.slots > 1 else not self._turns.keys() - {session.key}
+        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece))
 
     def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
         """``pieces`` are not here any more: they are offered to nobody; `_fill` sees to what is promised."""

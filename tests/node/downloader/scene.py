@@ -159,14 +159,14 @@ class Scene:
             effects = self.status(name, having)
         return effects
 
-    def offer(self, name: str, piece: int, number: int | None = None, idle: bool = False) -> list[Effect]:
+    def offer(self, name: str, piece: int, number: int | None = None) -> list[Effect]:
         offer = next(self.offers) if number is None else number
-        return self.says(name, Offer(self.sessions[name], offer, 1, piece, idle))
+        return self.says(name, Offer(self.sessions[name], offer, 1, piece))
 
-    def accepts(self, name: str, piece: int, idle: bool = False) -> int:
+    def accepts(self, name: str, piece: int) -> int:
         """``name`` offers ``piece``, which must be accepted; returns the number of the offer."""
         number = next(self.offers)
-        assert Accept(self.sessions[name], number) in sent(self.offer(name, piece, number, idle))
+        assert Accept(self.sessions[name], number) in sent(self.offer(name, piece, number))
         return number
 
     def refuses(self, name: str, piece: int) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from node.downloader.claims import (
-    AT_ONCE_COUNT,
     CLAIMS_COUNT_MAX,
     CLAIMS_SHARED_COUNT,
     ENDGAME_SECONDS_MIN,
     OVERDUE_SECONDS_FIRST,
     OVERDUE_SECONDS_MIN,
-    SLOW_FACTOR,
     SLOW_SECONDS,
     STUCK_SECONDS,
 )
@@ -94,48 +92,14 @@ def test_each_source_may_owe_one_piece_as_long_as_there_is_room_at_all() -> None
     names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX + 1)]
     scene.ready(*names)
     for piece, name in enumerate(names[:-1]):
-        scene.accepts(name, piece, idle=True)
+        scene.accepts(name, piece)
     assert scene.refuses("p0", 30) == "full"
     assert scene.refuses(names[-1], 30) == "full"
 
 
-def test_of_many_sources_no_more_is_taken_at_once_than_one_sends_at_once() -> None:
-    """Or all would take longer, and a piece can be passed on only when it is whole."""
-    scene = Scene(" " * 40)
-    names = [f"p{number}" for number in range(AT_ONCE_COUNT + 2)]
-    scene.ready(*names)
-    for piece, name in enumerate(names[:AT_ONCE_COUNT]):
-        scene.accepts(name, piece)
-    assert scene.refuses(names[-1], 30) == "full"
-    scene.accepts(names[-2], 30, idle=True)
-
-
-def test_a_piece_that_only_one_source_has_is_taken_beyond_that() -> None:
-    scene = Scene(" " * 40)
-    names = [f"p{number}" for number in range(AT_ONCE_COUNT + 2)]
-    scene.ready(*names, having="*" * 39 + " ")
-    scene.ready("seeder")
-    for piece, name in enumerate(names[:AT_ONCE_COUNT]):
-        scene.accepts(name, piece)
-    assert scene.refuses(names[-1], 30) == "full"
-    scene.accepts("seeder", 39)
-
-
-def test_pieces_of_slow_sources_count_less() -> None:
-    scene = Scene(" " * 40)
-    slow = [f"p{number}" for number in range(AT_ONCE_COUNT + 2)]
-    scene.ready("fast", *slow)
-    scene.gets("fast", 0, 0.01)
-    for piece, name in enumerate(slow, 1):
-        scene.gets(name, piece, 10 * SLOW_FACTOR * 0.01)
-    for piece, name in enumerate(slow, 10):
-        scene.accepts(name, piece)
-    scene.accepts("fast", 30)
-
-
 def test_who_owes_nothing_is_told_first_when_there_is_room() -> None:
     scene = Scene(" " * 40)
-    names = [f"p{number}" for number in range(AT_ONCE_COUNT)]
+    names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX)]
     scene.ready(*names, "idle")
     offers = [scene.accepts(name, piece) for piece, name in enumerate(names)]
     scene.wait(0.1)
