@@ -387,12 +387,14 @@ class Want(Message, frozen=True):
 
 
 class Offer(Message, frozen=True):
-    """The source has room and would send ``piece`` next, on the strength of Want ``revision``."""
+    """The source has room and would send ``piece`` next, on the strength of Want ``revision``. ``spare``: it would
+    have nothing to send otherwise, now or when this one is due."""
 
     session: Count
     offer: Count
     revision: Count
     piece: PieceIndex
+    spare: bool = False
 
 
 class Accept(Message, frozen=True):

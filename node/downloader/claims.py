@@ -14,6 +14,13 @@ from node.downloader.wants import Wants
 
 CLAIMS_COUNT_MAX = 16
 """Pieces accepted and not yet arrived, of one download."""
+CLAIMS_BUSY_COUNT = 4
+"""As many as a source sends at once. Pieces of sources that have other receivers are accepted up to this number: where
+links are alike, uplinks and downlinks are then shared by as many, and none waits for another. Those of sources that
+have nothing else to send are accepted up to the other bounds."""
+SLOW_FACTOR = 2.0
+"""A source that takes longer than so many times what the fastest takes fills less of our link, and its claims count
+for less."""
 CLAIMS_SHARED_COUNT = 8
 """What sources send at once, and as many again ahead. Sources that have something to give share these, each at least
 one: without a share, whichever offers first (or is slow to send) would take them all and keep the others waiting."""
@@ -39,15 +46,24 @@ class Claims:
         self._wants = wants
         self.count = 0
         """How many pieces are owed, by all sources."""
+        self._fastest: float | None = None
+        """Seconds a piece takes from the fastest source."""
 
     def tell_wants(self, now: float) -> list[Send]:
         """Say what is wanted, to those who may send more first of all."""
-        room = CLAIMS_COUNT_MAX - self.count if self._table.admits_any(now) else 0
-        return self._wants.tell(now, room, self._share() // 2)
+        effects = self._wants.tell_news(now)
+        held = self._wants.held()
+        if held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
+            room, spare_room = round(CLAIMS_BUSY_COUNT - self._load()), CLAIMS_COUNT_MAX - self.count
+            effects += self._wants.tell_held(held, now, room, spare_room, self._share() // 2)
+        return effects
 
     def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
         """Accept an offer of the missing ``piece``; False when there is no room for it."""
         if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= self._share():
+            return False
+        needed = self._is_needed(source)
+        if not (source.spare and needed) and not self._has_room(piece, needed):
             return False
         if not self._table.admits(piece, now):
             return False
@@ -63,6 +79,7 @@ class Claims:
         if claim is None or (claim.piece, claim.size) != (piece, size):
             return None
         source.measured(now - claim.at)
+        self._fastest = min(other.piece_seconds for other in self._pool if other.piece_seconds is not None)
         if source.late.pop(offer, None) is not None:
             if not self._take_over(piece, now):
                 return False
@@ -127,6 +144,32 @@ class Claims:
         claimed = [claim.piece for source in self._pool for claim in source.claims.values()]
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
+
+    def _has_room(self, piece: int, needed: bool) -> bool:
+        """Whether to accept ``piece`` of a source that has others to send to. There is room for one more of those
+        that nobody else has: the sooner they are passed on the better."""
+        if self._table.picker.availability(piece) <= 1:
+            return self._load() <= CLAIMS_BUSY_COUNT + 0.5
+        return self._load() <= CLAIMS_BUSY_COUNT - 0.5 if needed else self.count < 2
+
+    def _is_needed(self, source: Source) -> bool:
+        """Whether to make use of what the source has to spare: of a complete one only where there are too few others,
+        since it will be needed by those who come later, and they do better to pass on what they have."""
+        if not source.complete:
+            return True
+        others = sum(1 for other in self._pool.ready() if not other.complete and (other.left or other.claims))
+        return others < CLAIMS_BUSY_COUNT
+
+    def _load(self) -> float:
+        """How many claims of fast sources those there are amount to."""
+        fast = None if self._fastest is None else SLOW_FACTOR * self._fastest
+        load = 0.0
+        for source in self._pool:
+            if source.claims:
+                seconds = source.piece_seconds
+                part = 1.0 if fast is None or seconds is None or seconds <= fast else fast / seconds
+                load += part * len(source.claims)
+        return load
 
     def _share(self) -> int:
         """How many claims each source may have."""

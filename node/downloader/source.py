@@ -111,6 +111,8 @@ class Source:
     """What we want of it has changed since the last Want."""
     held: bool = False
     """We refused an offer because we were full: it waits for the next Want."""
+    spare: bool = False
+    """Its last offer said that it has nothing else to send."""
     slow: bool = False
     """It lost a piece to a faster source: asked for nothing that others have until ``slow_until``."""
     slow_until: float = float("-inf")

@@ -13,7 +13,7 @@ from protocol.bitfield import Bitfield
 from protocol.limits import WANT_COUNT_MAX
 from protocol.messages import Want
 
-WANT_INTERVAL_SECONDS = 0.02
+WANT_INTERVAL_SECONDS = 0.05
 WANT_SECONDS_PER_CHOICE = 1e-7
 """To choose costs a twentieth of this per piece and source as a rule, and no more than all of it: the interval grows
 with their numbers (to 0.4 s for 65,536 pieces and 64 sources), so that choosing stays a small part of the work..."""
@@ -44,23 +44,30 @@ class Wants:
         """Whether a source other than this one, and not slow, has the piece."""
         return any(piece in other.bits for other in self._quick() if other is not source)
 
-    def tell(self, now: float, room: int, owing: int) -> list[Send]:
-        """Say what is due. There is room for ``room`` more pieces; who was refused for want of room is told when it
-        owes no more than ``owing``."""
+    def tell_news(self, now: float) -> list[Send]:
+        """Tell those of whom something else is wanted, when that is due."""
         effects: list[Send] = []
-        waiting: list[Source] = []
         interval = self._interval()
         for source in self._pool:
-            if source.state is not SourceState.READY:
+            if not source.dirty or source.held or source.state is not SourceState.READY:
                 continue
-            if source.held:
-                if len(source.claims) <= owing:
-                    waiting.append(source)
-            elif source.dirty and (not source.left or now >= source.want_at + interval):
+            if not source.left or now >= source.want_at + interval:
                 effects += self._tell(source, now)
+        return effects
+
+    def held(self) -> list[Source]:
+        """Those that were refused for want of room."""
+        return [source for source in self._pool if source.held and source.state is SourceState.READY]
+
+    def tell_held(self, held: list[Source], now: float, room: int, spare_room: int, owing: int) -> list[Send]:
+        """Tell those of ``held`` that owe no more than ``owing``: there is room for ``room`` more pieces, for
+        ``spare_room`` of sources that have nothing else to send."""
+        waiting = [source for source in held if len(source.claims) <= owing]
         waiting.sort(key=lambda source: (len(source.claims), source.want_at))
-        for source in waiting[:room]:
-            effects += self._tell(source, now)
+        effects: list[Send] = []
+        for place, source in enumerate(waiting[: max(0, spare_room)]):
+            if place < room or source.spare:
+                effects += self._tell(source, now)
         return effects
 
     def next_deadline(self) -> float:

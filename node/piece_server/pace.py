@@ -15,7 +15,9 @@ STALL_SECONDS_FIRST = 10.0
 STALL_DOUBLINGS_MAX = 6
 """...and twice as long for each stall since anybody last received anything: it may be our own uplink that is slow, and
 to give its slots to others would make it slower still."""
-AHEAD_FACTOR = 4.0
+SLOW_FACTOR = 1.5
+"""A receiver is slow when its pieces take so many times as long as pieces usually do."""
+AHEAD_FACTOR = 2.0
 """How many times what would just keep the slots filled during a handshake is offered ahead: an offer may be refused,
 and handshakes differ."""
 HAVE_DELAY_SECONDS_MAX, HAVE_DELAY_PART = 0.05, 0.25
@@ -53,6 +55,9 @@ class Pace:
         if not self._piece_seconds:
             return slots
         return min(slots, int(AHEAD_FACTOR * slots * self._handshake_seconds / self._piece_seconds))
+
+    def is_slow(self, session: Session) -> bool:
+        return session.piece_seconds is not None and session.piece_seconds > SLOW_FACTOR * self._piece_seconds
 
     def patience(self, session: Session) -> float:
         """Seconds after which the session has stalled."""

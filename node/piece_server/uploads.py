@@ -325,14 +325,16 @@ class Uploads:
 
     def _offer(self, session: Session, now: float) -> Effect:
         sent = session.swarm.sent
-        piece = min(session.wanted, key=sent.__getitem__)  # of equals the first, which the receiver prefers
+        choose = max if self._pace.is_slow(session) else min
+        piece = choose(session.wanted, key=sent.__getitem__)  # of equals the first, which the receiver prefers
         del session.wanted[piece]
         self._set_turn(session)
         sent[piece] += 1
         self._offers += 1
         self._ahead += 1
         session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
-        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece))
+        spare = not self._sending or self._sending + self._ahead > self.slots
+        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, spare))
 
     def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
         """``pieces`` are not here any more: they are offered to nobody; `_fill` sees to what is promised."""

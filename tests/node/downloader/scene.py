@@ -69,6 +69,8 @@ class Scene:
         self.download = Download(
             DIGEST, self.length, PIECE_BYTES, bits(have), self.budget, count(1), Random(seed), sequential
         )
+        self.spare = False
+        """What all offers say: whether the source has nothing else to send."""
         self.offers = count(1)
         self.sessions: dict[str, int] = {}
         if started:
@@ -161,7 +163,7 @@ class Scene:
 
     def offer(self, name: str, piece: int, number: int | None = None) -> list[Effect]:
         offer = next(self.offers) if number is None else number
-        return self.says(name, Offer(self.sessions[name], offer, 1, piece))
+        return self.says(name, Offer(self.sessions[name], offer, 1, piece, self.spare))
 
     def accepts(self, name: str, piece: int) -> int:
         """``name`` offers ``piece``, which must be accepted; returns the number of the offer."""

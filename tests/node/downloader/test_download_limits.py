@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.downloader.claims import (
+    CLAIMS_BUSY_COUNT,
     CLAIMS_COUNT_MAX,
     CLAIMS_SHARED_COUNT,
     ENDGAME_SECONDS_MIN,
@@ -71,6 +72,7 @@ def test_the_budget_is_shared_by_all_downloads() -> None:
 
 def test_a_single_source_may_owe_what_it_sends_at_once_and_as_many_again() -> None:
     scene = Scene(" " * 20)
+    scene.spare = True
     scene.ready("a")
     for piece in range(CLAIMS_SHARED_COUNT):
         scene.accepts("a", piece)
@@ -80,6 +82,7 @@ def test_a_single_source_may_owe_what_it_sends_at_once_and_as_many_again() -> No
 def test_sources_share_what_may_be_owed() -> None:
     """Or the one that offers first would take everything, and keep others waiting that are as fast or faster."""
     scene = Scene(" " * 20)
+    scene.spare = True
     scene.ready("a", "b")
     for piece in range(CLAIMS_SHARED_COUNT // 2):
         scene.accepts("a", piece)
@@ -90,6 +93,7 @@ def test_sources_share_what_may_be_owed() -> None:
 def test_each_source_may_owe_one_piece_as_long_as_there_is_room_at_all() -> None:
     scene = Scene(" " * 40)
     names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX + 1)]
+    scene.spare = True
     scene.ready(*names)
     for piece, name in enumerate(names[:-1]):
         scene.accepts(name, piece)
@@ -97,9 +101,65 @@ def test_each_source_may_owe_one_piece_as_long_as_there_is_room_at_all() -> None
     assert scene.refuses(names[-1], 30) == "full"
 
 
+def busy(*names: str, having: str | None = None) -> Scene:
+    """Sources that have other receivers too; as many pieces are accepted as of such sources at once."""
+    scene = Scene(" " * 40)
+    scene.ready(*names, having=having)
+    for piece, name in enumerate(names[:CLAIMS_BUSY_COUNT]):
+        scene.accepts(name, piece)
+    return scene
+
+
+def test_of_busy_sources_few_pieces_are_accepted_at_once() -> None:
+    scene = busy(*"abcdef")
+    assert scene.refuses("e", 10) == "full"
+    scene.spare = True
+    scene.accepts("f", 11)
+
+
+def test_there_is_room_for_one_more_of_those_that_nobody_else_has() -> None:
+    scene = busy(*"abcde", having="*" * 10 + " " * 30)
+    scene.ready("seed")
+    assert scene.refuses("e", 9) == "full"
+    scene.accepts("seed", 20)
+    assert scene.refuses("seed", 21) == "full"
+
+
+def test_pieces_of_slow_sources_count_for_less() -> None:
+    scene = Scene(" " * 40)
+    names = [f"p{number}" for number in range(CLAIMS_BUSY_COUNT + 2)]
+    scene.ready(*names)
+    for piece, name in enumerate(names):
+        scene.gets(name, piece, 0.4 if name in names[:2] else 0.1)
+    for piece, name in enumerate(names[:-1], 20):
+        scene.accepts(name, piece)
+    assert scene.refuses(names[-1], 30) == "full"
+
+
+def test_what_a_complete_source_has_to_spare_is_left_to_others_where_there_are_partial_ones() -> None:
+    scene = busy(*"abcd", having="*" * 10 + " " * 30)
+    scene.ready("seed")
+    scene.spare = True
+    assert scene.refuses("seed", 9) == "full"
+    scene.accepts("seed", 20)
+    scene.have("a", 21)
+    assert scene.refuses("seed", 21) == "full"
+
+
+def test_who_has_something_to_spare_is_told_though_there_is_no_room_for_the_busy() -> None:
+    scene = busy(*"abcdef")
+    scene.refuses("e", 10)
+    scene.spare = True
+    offer = scene.accepts("f", 11)
+    scene.refuses("f", 12)
+    effects = scene.piece("f", offer, 11)
+    assert wants([*effects, *scene.tick(0.1)]).keys() == {scene.sessions["f"]}
+
+
 def test_who_owes_nothing_is_told_first_when_there_is_room() -> None:
     scene = Scene(" " * 40)
     names = [f"p{number}" for number in range(CLAIMS_COUNT_MAX)]
+    scene.spare = True
     scene.ready(*names, "idle")
     offers = [scene.accepts(name, piece) for piece, name in enumerate(names)]
     scene.wait(0.1)

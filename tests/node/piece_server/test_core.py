@@ -165,7 +165,7 @@ def test_the_same_state_again_disturbs_nobody(sharing: Scene) -> None:
     sharing.test("a")
     assert sharing.agent(share_state(item())) == []
     assert not sharing.disk.opened[0].closed
-    assert sharing.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0))]
+    assert sharing.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0, spare=True))]
 
 
 def test_content_shared_from_another_place_is_read_there_without_its_sessions_noticing(sharing: Scene) -> None:
@@ -265,7 +265,10 @@ def test_content_that_cannot_be_opened_just_now_may_be_asked_for_later(sharing: 
 def test_a_piece_a_download_has_not_after_all_is_taken_back(downloading: Scene) -> None:
     offer = downloading.offered("a", 1, 2)
     downloading.disk.unreadable[1] = NotThereError("ends at byte 7")
-    assert downloading.peer("a", Accept(1, offer)) == [("a", Offer(1, offer + 1, 1, 2)), ("a", NotHeld(1, 1))]
+    assert downloading.peer("a", Accept(1, offer)) == [
+        ("a", Offer(1, offer + 1, 1, 2, spare=True)),
+        ("a", NotHeld(1, 1)),
+    ]
     assert downloading.notes == [f"warning: cannot read piece 1 of {DIGEST.partition(':')[2][:12]}: ends at byte 7"]
     assert downloading.peer("a", Accept(1, offer + 1)) == [("a", Piece(1, offer + 1, 2))]
     assert downloading.test("b") == [("b", Status(1, "partial", bits("* **").to_bytes(), 1))]
@@ -296,7 +299,7 @@ def test_a_piece_that_cannot_be_sent_gives_its_slot_to_the_next(sharing: Scene) 
     sharing.test("c")
     assert sharing.peer("c", Want(1, 1, [2])) == []
     sharing.deaf.add("b")
-    assert sharing.peer("a", Received(1, 1)) == [("b", Piece(1, 2, 1)), ("c", Offer(1, 3, 1, 2))]
+    assert sharing.peer("a", Received(1, 1)) == [("b", Piece(1, 2, 1)), ("c", Offer(1, 3, 1, 2, spare=True))]
     assert sharing.core.uploads.sessions_of(DIGEST) == 2
     assert sharing.peer("c", Accept(1, 3)) == [("c", Piece(1, 3, 2))]
 
@@ -396,7 +399,7 @@ def test_a_new_downloader_takes_nothing_from_what_is_shared(downloading: Scene) 
     downloading.agent(ShareAdd(item()))
     downloading.test("a")
     assert downloading.downloader(Hello("downloader", 6, 2)) == [("downloader", HELLO)]
-    assert downloading.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0))]
+    assert downloading.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0, spare=True))]
 
 
 # --- greetings and reports --------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ def receiver(number: int = 1) -> Session:
 
 
 @pytest.mark.parametrize(
-    ("handshake", "piece", "ahead"), [(0.001, 0.4, 0), (0.1, 0.8, 2), (0.1, 0.4, 4), (0.1, 0.1, 4), (0.0, 0.4, 0)]
+    ("handshake", "piece", "ahead"), [(0.001, 0.4, 0), (0.1, 0.8, 1), (0.1, 0.4, 2), (0.1, 0.1, 4), (0.0, 0.4, 0)]
 )
 def test_as_much_is_offered_ahead_as_ends_during_a_few_handshakes(handshake: float, piece: float, ahead: int) -> None:
     pace = Pace()

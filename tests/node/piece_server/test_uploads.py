@@ -21,8 +21,8 @@ from tests.node.scene_pictures import bits, picture
 def test_the_main_conversation() -> None:
     scene = Scene("** *", slots=1)
     assert scene.test("a") == [Reply(b"a", Status(1, "partial", b"\xd0", 0))]
-    assert scene.wants("a", 3, 2, 0) == [Reply(b"a", Offer(1, 1, 1, 3))]
-    assert scene.accepts("a", 3) == [SendPiece(b"a", 1, 1, DIGEST, 3), Reply(b"a", Offer(1, 2, 1, 0))]
+    assert scene.wants("a", 3, 2, 0) == [Reply(b"a", Offer(1, 1, 1, 3, spare=True))]
+    assert scene.accepts("a", 3) == [SendPiece(b"a", 1, 1, DIGEST, 3), Reply(b"a", Offer(1, 2, 1, 0, spare=True))]
     assert scene.accepts("a", 0) == []
     assert scene.received("a", 3) == [SendPiece(b"a", 1, 2, DIGEST, 0)]
     assert scene.uploads.queued_pieces == 1
@@ -336,3 +336,20 @@ def test_a_piece_that_cannot_be_read_is_taken_off_and_its_slot_is_free() -> None
     assert picture(scene.have) == " **"
     assert scene.uploads.piece_failed(b"a", 1, 99, True, scene.now) == []
     assert scene.uploads.piece_failed(b"x", 1, 1, True, scene.now) == []
+
+
+def test_an_offer_says_whether_the_source_has_nothing_else_to_send() -> None:
+    scene = Scene("******", slots=2)
+    scene.opened("a", "b")
+    scene.wants("a", 0)
+    scene.accepts("a", 0)
+    scene.now += 1.0
+    scene.received("a", 0)
+    spare = {}
+    for name, piece in (("a", 1), ("b", 2)):
+        (effect,) = scene.wants(name, piece)
+        assert isinstance(effect, Reply)
+        assert isinstance(effect.message, Offer)
+        spare[name] = effect.message.spare
+        scene.accepts(name, piece)
+    assert spare == {"a": True, "b": False}
