@@ -18,6 +18,8 @@ CLAIMS_BUSY_COUNT = 4
 """As many as a source sends at once. Pieces of sources that have other receivers are accepted up to this number: where
 links are alike, uplinks and downlinks are then shared by as many, and none waits for another. Those of sources that
 have nothing else to send are accepted up to the other bounds."""
+CLAIMS_UNNEEDED_COUNT = 2
+"""What others could send as well is accepted of a complete source only while there are fewer than that."""
 SLOW_FACTOR = 2.0
 """A source that takes longer than so many times what the fastest takes fills less of our link, and its claims count
 for less."""
@@ -62,8 +64,7 @@ class Claims:
         """Accept an offer of the missing ``piece``; False when there is no room for it."""
         if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= self._share():
             return False
-        needed = self._is_needed(source)
-        if not (source.spare and needed) and not self._has_room(piece, needed):
+        if not self._has_room(source, piece):
             return False
         if not self._table.admits(piece, now):
             return False
@@ -145,12 +146,13 @@ class Claims:
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
-    def _has_room(self, piece: int, needed: bool) -> bool:
-        """Whether to accept ``piece`` of a source that has others to send to. There is room for one more of those
-        that nobody else has: the sooner they are passed on the better."""
-        if self._table.picker.availability(piece) <= 1:
-            return self._load() <= CLAIMS_BUSY_COUNT + 0.5
-        return self._load() <= CLAIMS_BUSY_COUNT - 0.5 if needed else self.count < 2
+    def _has_room(self, source: Source, piece: int) -> bool:
+        """Whether to accept ``piece``: all that sources have to spare, little of those that have others to send to.
+        There is room for one more of the pieces that nobody else has: the sooner they are passed on the better."""
+        rare = self._table.picker.availability(piece) <= 1
+        if not rare and not self._is_needed(source):
+            return self.count < CLAIMS_UNNEEDED_COUNT
+        return source.spare or self._load() <= CLAIMS_BUSY_COUNT + rare - 0.5
 
     def _is_needed(self, source: Source) -> bool:
         """Whether to make use of what the source has to spare: of a complete one only where there are too few others,

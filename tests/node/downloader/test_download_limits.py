@@ -146,6 +146,16 @@ def test_what_a_complete_source_has_to_spare_is_left_to_others_where_there_are_p
     assert scene.refuses("seed", 21) == "full"
 
 
+def test_what_nobody_else_has_is_accepted_of_a_source_with_something_to_spare_whatever_others_owe() -> None:
+    """Else those who have much to spare would keep back the pieces that all of them wait for."""
+    scene = busy(*"abcdef", having="*" * 10 + " " * 30)
+    scene.ready("seed")
+    scene.spare = True
+    scene.accepts("e", 8)
+    scene.accepts("f", 9)
+    scene.accepts("seed", 20)
+
+
 def test_who_has_something_to_spare_is_told_though_there_is_no_room_for_the_busy() -> None:
     scene = busy(*"abcdef")
     scene.refuses("e", 10)
