@@ -14,8 +14,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from cluster.simulated.disk import TORN
 from cluster.simulated.network import Connection
-from cluster.simulated.peer import ROLES, Peer
+from cluster.simulated.peer import ROLES, Peer, Role
 from cluster.simulated.world import World
 
 Level = Literal["none", "light", "heavy"]
@@ -41,8 +42,15 @@ class FaultPlan(Struct, frozen=True):
     tracker_pauses: float = 0
     leaves: float = 0
     removals: float = 0
+    lost_journals: float = 0
+    lying_disks: float = 0
     lasting: float = 5.0
     liars: int = 0
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing goes wrong at all."""
+        return not self.liars and not any(getattr(self, kind) for kind in _HIGHEST)
 
     def __str__(self) -> str:
         set_ones = [f"{key} {value:.3g}" for key, value in msgspec.structs.asdict(self).items() if value]
@@ -61,12 +69,14 @@ _HIGHEST = {
     "full_queues": 0.5,
     "full_disks": 0.1,
     "flipped_bits": 0.1,
-    "rewritten_files": 0.02,
+    "rewritten_files": 0.1,
     "registrar_kills": 0.1,
     "lookup_kills": 0.1,
     "tracker_pauses": 0.05,
     "leaves": 0.1,
-    "removals": 0.05,
+    "removals": 0.1,
+    "lost_journals": 0.05,
+    "lying_disks": 0.05,
 }
 """Of a heavy plan; a light one has a twentieth of that, and only what an honest day brings."""
 LOWEST_PART = 0.02
@@ -75,6 +85,12 @@ LIGHT_PART = 0.05
 NEVER = 0.4
 """How likely it is that a kind of fault does not happen in a world at all."""
 LIARS_COUNT_MAX = 2
+BUSY = 0.5
+"""How often what goes wrong is looked for where something is going on."""
+CRASHES_AGAIN = 0.25
+"""How often a process that was killed is killed again as soon as it is back..."""
+CRASHES_COUNT_MAX, CRASH_SECONDS = 8, 0.11
+"""...so many times more, and after so long each time."""
 
 
 def draw_plan(level: Level, rng: Random) -> FaultPlan:
@@ -109,13 +125,17 @@ class Faults:
             if rate:
                 self._next(rate, kind, happen)
 
-    def heal(self) -> None:
-        """Nothing goes wrong any more, and what lasts ends."""
+    def heal(self, gone: tuple[str, ...] = ()) -> None:
+        """Nothing goes wrong any more, and what lasts ends; peers named in ``gone`` are off for good."""
         self._healed = True
+        for wish in self._world.wishes:
+            wish.again_at = 0.0
         for number in list(self._ends):
             self._end(number)
         for peer in self._world.peers.values():
-            if not peer.powered:
+            if peer.name in gone:
+                peer.power_off()
+            elif not peer.powered:
                 peer.power_on()
         self._world.note("faults", "healed")
 
@@ -142,7 +162,10 @@ class Faults:
             end()
 
     def _any_peer(self) -> Peer | None:
+        """One whose machine is on; as often as not one that is at work."""
         peers = [peer for peer in self._world.peers.values() if peer.powered]
+        if self._rng.random() < BUSY:
+            peers = [peer for peer in peers if _is_busy(peer)] or peers
         return self._rng.choice(peers) if peers else None
 
     # --- one kind each; what they return is for the record -------------------------------------------------
@@ -153,7 +176,16 @@ class Faults:
             return "nobody"
         role = self._rng.choice(ROLES)
         peer.kill(role)
-        return f"{peer.name} {role}"
+        again = 0
+        if self._rng.random() < CRASHES_AGAIN:
+            again = self._rng.randint(1, CRASHES_COUNT_MAX)
+            for number in range(again):
+                self._world.clock.after((number + 1) * CRASH_SECONDS, self._kill_again, peer, role)
+        return f"{peer.name} {role} {1 + again} times"
+
+    def _kill_again(self, peer: Peer, role: Role) -> None:
+        if not self._healed:
+            peer.kill(role)
 
     def _power_cuts(self) -> str:
         peer = self._any_peer()
@@ -164,9 +196,15 @@ class Faults:
         return peer.name
 
     def _pauses(self) -> str:
+        """A machine stands still, or one process of it."""
         peer = self._any_peer()
         if peer is None:
             return "nobody"
+        process = peer.process(self._rng.choice(ROLES))
+        if process is not None and self._rng.random() < 0.5:
+            process.pause()
+            self._lasts(process.go_on)
+            return process.name
         peer.pause()
         self._lasts(peer.go_on)
         return peer.name
@@ -180,8 +218,11 @@ class Faults:
         return f"{broken.client.name}>{broken.server.name}"
 
     def _between_machines(self) -> list[Connection]:
-        """What stays on one machine breaks only with a process."""
-        return [one for one in self._world.network.connections() if one.client is not one.server]
+        """What stays on one machine breaks only with a process. As often as not, what pieces are on."""
+        found = [one for one in self._world.network.connections() if one.client is not one.server]
+        if self._rng.random() < BUSY:
+            return [one for one in found if len(one.to_client)] or found
+        return found
 
     def _half_open_connections(self) -> str:
         connections = self._between_machines()
@@ -230,6 +271,8 @@ class Faults:
 
     def _full_queues(self) -> str:
         connections = [one for one in self._world.network.connections() if one.state == "open"]
+        if self._rng.random() < BUSY:
+            connections = [one for one in connections if len(one.to_client)] or connections
         if not connections:
             return "none"
         full = self._rng.choice(connections)
@@ -293,13 +336,54 @@ class Faults:
         return peer.name
 
     def _removals(self) -> str:
-        """Somebody cancels a download; who wants it asks for it again."""
+        """Somebody cancels a download, because it hangs, or by mistake, or for good, as they think."""
         open_wishes = [wish for wish in self._world.wishes if wish.done_at is None]
         if not open_wishes:
             return "none"
         wish = self._rng.choice(open_wishes)
+        why = self._rng.choice(("hung", "mistake", "for good"))
+        if why == "hung":
+            wish.peer.kill("downloader")
         self._world.tell_remove(wish.peer, wish.content)
-        return wish.peer.name
+        if why == "mistake":
+            self._world.tell_get(wish.peer, wish.content.link)
+        else:
+            wish.again_at = self._world.now + self._rng.expovariate(1 / self._plan.lasting)
+        return f"{wish.peer.name}, {why}"
+
+    def _lost_journals(self) -> str:
+        """A downloader ends, and its journal is gone when it is back: a data directory from before, say."""
+        peer = self._any_peer()
+        if peer is None or peer.name in self._spared:
+            return "nobody"
+        peer.kill("downloader")
+        peer.disk.journal.clear()
+        return peer.name
+
+    def _lying_disks(self) -> str:
+        """A power cut, and what the disk said was durable is not: its own cache had no battery."""
+        peer = self._any_peer()
+        if peer is None or peer.name in self._spared:
+            return "nobody"
+        peer.power_off()
+        torn = 0
+        for partial in peer.disk.partials.values():
+            for piece in sorted(partial.pieces):
+                if self._rng.random() < 0.3:
+                    partial.pieces[piece] = partial.durable[piece] = TORN + partial.pieces[piece]
+                    torn += 1
+        self._lasts(peer.power_on)
+        return f"{peer.name}: {torn} pieces"
+
+
+def _is_busy(peer: Peer) -> bool:
+    """Whether it sends or receives pieces just now."""
+    if peer.piece_server is not None and peer.piece_server.alive and peer.piece_server.core.uploads.queued_pieces:
+        return True
+    if peer.downloader is None or not peer.downloader.alive:
+        return False
+    jobs = peer.downloader.core.jobs.values()
+    return any(job.download is not None and any(source.claims for source in job.download.sources) for job in jobs)
 
 
 _KINDS: dict[str, Callable[[Faults], object]] = {
@@ -320,4 +404,6 @@ _KINDS: dict[str, Callable[[Faults], object]] = {
     "tracker_pauses": Faults._tracker_pauses,
     "leaves": Faults._leaves,
     "removals": Faults._removals,
+    "lost_journals": Faults._lost_journals,
+    "lying_disks": Faults._lying_disks,
 }

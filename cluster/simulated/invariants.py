@@ -1,42 +1,57 @@
 """What must hold in a simulated world at every step, whatever goes wrong in it. Pure.
 
-`watch` looks at everything that is served, written and published, and at the books of each process after each of its
-turns. `check_settled` is for a world that has come to rest. Liars are not watched: what they do must hurt nobody else.
+`watch` looks at everything that is served, written, noted and published, and at the books of each process after each
+of its turns. What is said between machines is `eavesdropper`'s; what holds a moment later `agreement`'s, what holds at
+rest `settled`'s. Liars are not watched: what they do must hurt nobody else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from broker.registry import Registry
 from cluster.simulated.agent import AgentProcess
 from cluster.simulated.downloader import DownloaderProcess
+from cluster.simulated.eavesdropper import Eavesdropper
+from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.peer import Peer
 from cluster.simulated.piece_server import PieceServerProcess
 from cluster.simulated.process import Process
+from cluster.simulated.store import staged
 from cluster.simulated.tracker import LookupProcess, RegistrarProcess
 from cluster.simulated.world import World
+from node.disk.store import JournalEntry
 from protocol.bitfield import Bitfield
 from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, UNDER_WAY_BYTES_MAX
 from protocol.messages import Piece
 
 
-class BrokenInvariantError(AssertionError):
-    """Something happened that must never happen."""
-
-
 class Invariants:
     """Of ``world``; peers named in ``liars`` are not watched."""
 
-    def __init__(self, world: World, liars: tuple[str, ...] = ()) -> None:
+    def __init__(self, world: World, liars: Collection[str] = ()) -> None:
         self._world = world
         self._liars = liars
-        self._peers: dict[Process, Peer] = {}
+        self._bannable: dict[str, None] = {}
+        """Identities of those who sent what was wrong, by their own fault or their disk's."""
+        self._epoch = 0
+        self._seats: dict[str, str] = {}
+        """Where each member is, by identity."""
+        self._changes = 0
+        self._takeovers: dict[str, int] = {}
+        self._reached: dict[LookupProcess, tuple[int, int]] = {}
+        self.heard = Eavesdropper(world, liars)
 
     def watch(self) -> None:
         """Look at everything from now on. Call it before peers start."""
         world = self._world
+        honest = dict.fromkeys(peer.identity for peer in world.peers.values() if peer.name not in self._liars)
+        liars = (peer.identity for peer in world.peers.values() if peer.name in self._liars)
+        self._bannable = dict.fromkeys(identity for identity in liars if identity not in honest)
         for peer in world.peers.values():
             if peer.name not in self._liars:
                 self._watch_peer(peer)
+        self.heard.listen()
         world.tracker.after_turn = self._after_turn
         for process in (world.tracker.registrar, *world.tracker.lookups):
             process.after_turn = self._after_turn
@@ -48,27 +63,30 @@ class Invariants:
                 for path in peer.disk.files:
                     self._check_file(peer, path)
 
-    # --- at every step -----------------------------------------------------------------------------------
+    # --- what happens to the disk, and what leaves it ----------------------------------------------------
 
     def _watch_peer(self, peer: Peer) -> None:
         peer.after_turn = self._after_turn
         peer.on_served = self._on_served
-        peer.disk.on_write = lambda root, piece, data: self._on_write(peer, root, piece, data)
-        told = peer.disk.published
+        disk = peer.disk
+        disk.on_write = lambda root, piece, data: self._on_write(peer, root, piece, data)
+        disk.journal = _Journal(disk.journal, lambda entry: self._on_note(peer, entry))
+        told = disk.published
 
         def published(path: str) -> None:
-            self._check_file(peer, path)
+            self._check_file(peer, path, just_published=True)
             told(path)
 
-        peer.disk.published = published
+        disk.published = published
 
     def _on_served(self, peer: Peer, header: Piece, data: bytes) -> None:
         """No byte is served that was not verified; a bit that was flipped since then is the receiver's to notice."""
-        if self._world.true_pieces.get(bytes(memoryview(data))) == header.piece:
+        said = bytes(memoryview(data))
+        if self._world.true_pieces.get(said) == header.piece:
             return
-        if bytes(memoryview(data)) in peer.disk.flipped.values():
-            return
-        raise BrokenInvariantError(f"{peer.name} served piece {header.piece} unverified: {bytes(memoryview(data))!r}")
+        if said not in peer.disk.flipped.values():
+            raise BrokenInvariantError(f"{peer.name} served piece {header.piece} unverified: {said!r}")
+        self._bannable[peer.identity] = None
 
     def _on_write(self, peer: Peer, root: str, piece: int, data: bytes) -> None:
         """What is written was verified, and is not there already, noted as durable and good."""
@@ -81,82 +99,150 @@ class Invariants:
         if entry is not None and piece in Bitfield.from_bytes(entry.bits, self._pieces(partial.claim)):
             raise BrokenInvariantError(f"{peer.name} fetched piece {piece} again, though it was durable and noted")
 
-    def _check_file(self, peer: Peer, path: str) -> None:
+    def _on_note(self, peer: Peer, entry: JournalEntry) -> None:
+        """What the journal names is durable, and was good when it was noted."""
+        root = staged(entry.dest)
+        partial = peer.disk.partials.get(root)
+        durable = partial.durable if partial is not None and partial.claim == entry.digest else {}
+        true = self._world.contents[entry.digest].stand_ins
+        for piece in Bitfield.from_bytes(entry.bits, len(true)).indices():
+            found = durable.get(piece)
+            if found is None or (found != true[piece] and found != peer.disk.flipped.get((root, piece))):
+                raise BrokenInvariantError(f"{peer.name} noted piece {piece} as durable, which is {found!r}")
+
+    def _check_file(self, peer: Peer, path: str, just_published: bool = False) -> None:
+        """Bits that were flipped since are nobody's fault, and what people write over it is theirs."""
         file = peer.disk.files[path]
         content = self._world.contents[file.manifest.digest]
         if file.rewritten:
             return
         for piece, true in enumerate(content.stand_ins):
             found = file.pieces.get(piece)
-            if found != true and peer.disk.flipped.get((path, piece)) != found:
+            if found != true and (just_published or peer.disk.flipped.get((path, piece)) != found):
                 raise BrokenInvariantError(f"{peer.name} has {path} with piece {piece} wrong: {found!r}")
 
     def _pieces(self, digest: str) -> int:
         return self._world.contents[digest].manifest.piece_count
 
+    # --- after each turn of a process --------------------------------------------------------------------
+
     def _after_turn(self, process: Process) -> None:
+        if not process.alive:
+            return
         if isinstance(process, PieceServerProcess):
-            process.core.uploads.check_invariants()
+            self._check_uploads(process)
         elif isinstance(process, DownloaderProcess):
             process.core.check_invariants()
             self._check_bounds(process)
+            self._check_bans(process)
+        elif isinstance(process, AgentProcess):
+            self._check_library(process)
         elif isinstance(process, LookupProcess):
             self._check_replica(process)
         elif isinstance(process, RegistrarProcess):
             process.core.check_invariants()
+            self._check_seats(process)
+
+    def _check_uploads(self, process: PieceServerProcess) -> None:
+        uploads = process.core.uploads
+        uploads.check_invariants()
+        if not uploads.serving and uploads.next_deadline(process.clock.now) is not None:
+            raise BrokenInvariantError(f"{process.name} has sessions, though it is to serve nobody")
 
     def _check_bounds(self, process: DownloaderProcess) -> None:
-        if process.budget.under_way > UNDER_WAY_BYTES_MAX:
-            raise BrokenInvariantError(f"{process.name} has {process.budget.under_way} bytes under way")
-        for job in process.core.jobs.values():
+        budget, jobs = process.budget, process.core.jobs
+        if budget.under_way > UNDER_WAY_BYTES_MAX:
+            raise BrokenInvariantError(f"{process.name} has {budget.under_way} bytes under way")
+        if budget.under_way and not jobs:
+            raise BrokenInvariantError(f"{process.name} has {budget.under_way} bytes under way, and no download")
+        for job in jobs.values():
             if job.download is not None and len(job.download.sources) > SOURCES_PER_DOWNLOAD_COUNT_MAX:
                 raise BrokenInvariantError(f"{process.name} has {len(job.download.sources)} sources")
 
+    def _check_bans(self, process: DownloaderProcess) -> None:
+        """Who sent nothing wrong is banned by nobody, and who is banned is not asked again."""
+        for job in process.core.jobs.values():
+            banned = job.download.banned if job.download is not None else None
+            if job.download is None or not banned:
+                continue
+            for peer, reason in banned.items():
+                if peer not in self._bannable:
+                    raise BrokenInvariantError(f"{process.name} banned {peer}, who is honest: {reason}")
+            for source in job.download.sources:
+                if source.entry.peer in banned:
+                    raise BrokenInvariantError(f"{process.name} uses {source.entry.name}, whom it banned")
+
+    def _check_library(self, process: AgentProcess) -> None:
+        """What the agent knows is on disk, or a restart would lose it."""
+        disk, core = process.peer.disk, process.core
+        if core.gets.digests != disk.downloads:
+            what = f"{list(core.gets.digests)} under way, and {list(disk.downloads)} in its library"
+            raise BrokenInvariantError(f"{process.name} has {what}")
+        items = {item.path: item for item in core.catalogue.items()}
+        if items != disk.items:
+            raise BrokenInvariantError(
+                f"{process.name} shares {list(items)}, and has {list(disk.items)} in its library"
+            )
+        for item in items.values():
+            file = disk.files.get(item.path)
+            spoilt = file is None or file.rewritten or any(path == item.path for path, _ in disk.flipped)
+            if file is not None and not spoilt and file.manifest.digest != item.digest:
+                raise BrokenInvariantError(f"{process.name} takes {item.path} for {item.digest}")
+
     def _check_replica(self, process: LookupProcess) -> None:
-        """A replica equals the registrar at the same place in the sequence."""
+        """A replica equals the registrar at the same place in the sequence, and does not go back in it."""
         registrar, replica = self._world.tracker.registrar, process.core.replica
+        before, reached = self._reached.get(process, (0, 0)), (replica.epoch, replica.seq)
+        self._reached[process] = reached
+        if reached < before:
+            raise BrokenInvariantError(f"{process.name} went back from {before} to {reached}")
         if not registrar.alive or replica.registry is None:
             return
-        if (replica.epoch, replica.seq) == (registrar.epoch, registrar.core.seq):
-            difference = _difference(registrar.core.registry, replica.registry)
+        if reached == (registrar.epoch, registrar.core.seq):
+            difference = registry_difference(registrar.core.registry, replica.registry)
             if difference:
                 raise BrokenInvariantError(f"{process.name} differs from the registrar at {replica.seq}: {difference}")
 
-    # --- at rest -----------------------------------------------------------------------------------------
+    def _check_seats(self, process: RegistrarProcess) -> None:
+        """A member's place is taken by nobody who has not its token, and by each run of a peer but once."""
+        registry = process.core.registry
+        if process.epoch != self._epoch:
+            self._epoch, self._changes = process.epoch, 0
+            self._seats.clear()
+            self._takeovers.clear()
+        left_and_joined = registry.membership_changes - self._changes > 1
+        self._changes = registry.membership_changes
+        before, self._seats = self._seats, {peer: member.endpoint for peer, member in registry.members.items()}
+        for peer in before:
+            if left_and_joined or peer not in self._seats:
+                self._takeovers.pop(peer, None)
+            elif before[peer] != self._seats[peer]:
+                self._check_takeover(peer, before[peer], self._seats[peer])
 
-    def check_settled(self) -> None:
-        """Nothing has gone wrong for a while: the tracker knows what the peers would say, and nothing else."""
-        world = self._world
-        registry = world.tracker.registrar.core.registry
-        joined = {}
-        for peer in world.peers.values():
-            agent = peer.agent
-            if peer.powered and isinstance(agent, AgentProcess) and agent.core.membership.joined:
-                joined[peer.identity] = peer
-        strangers = [member for member in registry.members if member not in joined]
-        if strangers and not self._liars:
-            raise BrokenInvariantError(f"the registrar knows {strangers}, who are not in the network")
-        for identity, peer in joined.items():
-            if peer.name not in self._liars:
-                self._check_member(registry, identity, peer)
-        for lookup in world.tracker.lookups:
-            replica = lookup.core.replica.registry
-            difference = "it has no state" if replica is None else _difference(registry, replica)
-            if difference:
-                raise BrokenInvariantError(f"{lookup.name} differs from the registrar: {difference}")
-
-    def _check_member(self, registry: Registry, identity: str, peer: Peer) -> None:
-        assert peer.agent is not None
-        member = registry.members.get(identity)
-        if member is None:
-            raise BrokenInvariantError(f"{peer.name} has joined, and the registrar does not know it")
-        says = {entry.digest: entry.holding for entry in peer.agent.core.membership.list.entries()}
-        known = {digest: registry.holding(identity, digest) for digest in member.listings}
-        if says != known:
-            raise BrokenInvariantError(f"{peer.name} would say {says}, and the registrar has {known}")
+    def _check_takeover(self, identity: str, before: str, after: str) -> None:
+        tokens = {peer.endpoint: peer.token for peer in self._world.peers.values()}
+        if tokens.get(before) != tokens.get(after):
+            raise BrokenInvariantError(f"{after} took the place of {before} as {identity}, without its token")
+        count = self._takeovers[identity] = self._takeovers.get(identity, 0) + 1
+        if count >= self.heard.runs(identity):
+            raise BrokenInvariantError(
+                f"{identity} changed places {count} times, with {self.heard.runs(identity)} runs"
+            )
 
 
-def _difference(registry: Registry, replica: Registry) -> str:
+class _Journal(dict[str, JournalEntry]):
+    """Rows that are looked at before they are written."""
+
+    def __init__(self, rows: dict[str, JournalEntry], look: Callable[[JournalEntry], None]) -> None:
+        super().__init__(rows)
+        self._look = look
+
+    def __setitem__(self, digest: str, entry: JournalEntry) -> None:
+        self._look(entry)
+        super().__setitem__(digest, entry)
+
+
+def registry_difference(registry: Registry, replica: Registry) -> str:
     """What a replica has else; empty when it is the same. Loads are told now and then only."""
     ours, theirs = {**_members(registry), **_entries(registry)}, {**_members(replica), **_entries(replica)}
     for key in dict.fromkeys([*ours, *theirs]):

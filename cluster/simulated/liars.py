@@ -15,6 +15,7 @@ import msgspec
 from cluster.simulated.content import StandIn
 from cluster.simulated.network import Connection, NetHost, Network
 from cluster.simulated.process import Process
+from protocol import limits
 from protocol.bitfield import Bitfield
 from protocol.limits import WANT_COUNT_MAX
 from protocol.messages import (
@@ -39,10 +40,12 @@ from protocol.messages import (
     Withdrawn,
 )
 
-Kind = Literal["corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "flooder"]
-KINDS: tuple[Kind, ...] = ("corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "flooder")
-"""What they do: send wrong bytes; claim pieces they do not have; hand out another piece table; accept and never send;
-never say that a piece came; take back what they said; use somebody else's identity; flood."""
+Kind = Literal["corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "twin", "flooder"]
+KINDS: tuple[Kind, ...] = ("corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "twin", "flooder")
+"""What they do: send wrong bytes; claim pieces they do not have; hand out another piece table; promise and never send;
+never say that a piece came; take back what they said; use somebody else's identity; run on a copy of somebody else's
+data directory; flood."""
+
 
 Said = tuple[Message, bytes]
 LIE_PART = 0.5
@@ -51,18 +54,21 @@ FLOOD_SECONDS = 0.02
 """Between two messages of a flooder, on average."""
 
 
-def server_lies(kind: Kind, pieces: int, rng: Random) -> Callable[[Message, bytes], Said | None] | None:
-    """What becomes of what its piece server says, of content of so many pieces; None is not said at all."""
+def server_lies(
+    kind: Kind, pieces: int, rng: Random, other_seed: bytes = b""
+) -> Callable[[Message, bytes], Said | None] | None:
+    """What becomes of what its piece server says, of content of so many pieces; None is not said at all.
+    ``other_seed`` is of other content, and handed out for any manifest that it does not have."""
     if kind == "corrupt":
-        return lambda message, data: (message, garbled(data, rng) if isinstance(message, Piece) else data)
+        return lambda message, data: (_swindle(message, other_seed), garbled(message, data, rng))
     if kind == "boastful":
-        return lambda message, data: (_boast(message, pieces, rng), data)
+        return lambda message, data: (_swindle(_boast(message, pieces, rng), other_seed), data)
     if kind == "forger":
-        return lambda message, data: (_forge(message), data)
+        return lambda message, data: (_forge(_swindle(message, other_seed)), data)
     if kind == "silent":
-        return lambda message, data: None if isinstance(message, Piece) else (message, data)
+        return lambda message, data: None if isinstance(message, Piece | ManifestPage) else (message, data)
     if kind == "fickle":
-        return lambda message, data: (_take_back(message, rng), data)
+        return lambda message, data: (_take_back(_swindle(message, other_seed), rng), data)
     return None
 
 
@@ -73,9 +79,9 @@ def fetch_lies(kind: Kind) -> Callable[[Message], Message | None] | None:
     return None
 
 
-def garbled(data: bytes, rng: Random) -> bytes:
-    """Other bytes of the same length, most of the time."""
-    if rng.random() >= LIE_PART:
+def garbled(message: Message, data: bytes, rng: Random) -> bytes:
+    """Of a piece, other bytes of the same length, most of the time."""
+    if not isinstance(message, Piece) or rng.random() >= LIE_PART:
         return data
     return StandIn.of(b"garbage %d" % rng.getrandbits(32), len(data))
 
@@ -90,8 +96,17 @@ def _boast(message: Message, pieces: int, rng: Random) -> Message:
                 bits.set(piece)
         return Status(message.session, "partial", bits.to_bytes(), 0)
     if isinstance(message, Have):
-        return Have(message.session, [*message.pieces, rng.randrange(pieces + (rng.random() < 0.01))])
+        return Have(message.session, [*message.pieces, rng.randrange(max(1, pieces + (rng.random() < 0.01)))])
     return message
+
+
+def _swindle(message: Message, other_seed: bytes) -> Message:
+    """A manifest that is not here? Here it is."""
+    if not isinstance(message, ManifestPage) or message.total:
+        return message
+    start = message.page * limits.MANIFEST_PAGE_BYTES
+    page = other_seed[start : start + limits.MANIFEST_PAGE_BYTES]
+    return msgspec.structs.replace(message, total=len(other_seed), data=page)
 
 
 def _forge(message: Message) -> Message:

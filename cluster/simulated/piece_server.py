@@ -32,7 +32,7 @@ class PieceServerProcess(Process):
         self.core = PieceServerCore(
             terms.upload_slots, terms.upload_rate, self.shelf, self, instance, 1, peer.port_number, self.clock.now
         )
-        self._listener = peer.network.listen(peer.net, self, peer.endpoint, self._on_peer, PEERS_LIMIT)
+        self.listener = peer.network.listen(peer.net, self, peer.endpoint, self._on_peer, PEERS_LIMIT)
         self.wake(self.clock.now)
 
     def tick(self, now: float) -> float | None:
@@ -55,7 +55,7 @@ class PieceServerProcess(Process):
             if lie is None:
                 return True
             message, _ = lie
-        return self._listener.send(route, message)
+        return self.listener.send(route, message)
 
     def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
         said: Message = header
@@ -66,7 +66,7 @@ class PieceServerProcess(Process):
             said, data = lie
         else:
             self.peer.served(header, data)
-        return self._listener.send(route, (said, data), len(data))
+        return self.listener.send(route, (said, data), len(data))
 
     def to_agent(self, message: Message) -> None:
         self.peer.tell("piece_server", "agent", message)

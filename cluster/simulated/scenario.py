@@ -10,14 +10,19 @@ from random import Random
 
 from msgspec import Struct
 
+from cluster.simulated.agreement import Agreement
 from cluster.simulated.content import SimulatedContent, make_content
+from cluster.simulated.errors import LivenessError
 from cluster.simulated.faults import FaultPlan, Faults, Level, draw_plan
 from cluster.simulated.invariants import Invariants
 from cluster.simulated.liars import KINDS, Flooder, Kind, fetch_lies, server_lies
 from cluster.simulated.peer import Peer, PeerTerms
-from cluster.simulated.world import Machine, Wish, World
+from cluster.simulated.settled import check_forgotten, check_settled
+from cluster.simulated.tight import draw_tight, limited
+from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
 from protocol.bitfield import Bitfield
-from protocol.limits import PIECE_BYTES_MIN
+from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN
+from protocol.link import Link, format_link
 
 START_SECONDS = 10.0
 """Peers start, and people want things, within so long."""
@@ -25,13 +30,21 @@ PATIENCE_SECONDS = 240.0
 """The timeouts that may have to pass one after another once all is healed: a connection that died without a word
 (30 s, before it was given up), a session that stalled (60 s), a tracker that refuses (60 s, jittered), a source that
 was set aside (up to 160 s, side by side with the others)."""
+CALM_SECONDS = 8.0
+"""The same where nothing goes wrong: to join, and to find out who has what."""
 BOUND_FACTOR = 2.0
+SLOWEST_FACTOR = 0.5
+"""Of the links of a world, the slowest."""
+CALM_PART = 0.04
+"""Of worlds with heavy faults that have none at all."""
+FORGET_SECONDS = 2.0
+"""After the lease: the registrar looks now and then."""
+CURIOUS_SECONDS = 2.0
+LATE_PART, DEPARTURE_PART, BY_NAME_PART, MISLED_PART = 0.25, 0.25, 0.2, 0.3
+"""Who wants it only later; worlds in which one machine does not come back; who knows no more than a name; who was given
+a bad link."""
 SETTLE_SECONDS = 60.0
 """A connection that died without a word, then a lease and a heartbeat, and what follows from them."""
-
-
-class LivenessError(AssertionError):
-    """Somebody who could have got it did not, in time."""
 
 
 class Outcome(Struct, frozen=True):
@@ -56,23 +69,32 @@ class Scenario:
         self.world = World(seed, lookups=1 + seed % 2)
         streams = self.world.streams
         self._rng = streams.of("scenario")
-        self.plan: FaultPlan = draw_plan(level, streams.of("plan"))
+        heavy = level == "heavy"
+        calm = heavy and self._rng.random() < CALM_PART
+        self.plan: FaultPlan = FaultPlan() if calm else draw_plan(level, streams.of("plan"))
+        self.tight = draw_tight(streams.of("limits")) if heavy and not calm else {}
         self.contents = [self._make_content(number) for number in range(self._rng.choice((1, 1, 2)))]
         self.seeders: list[Peer] = []
         self.receivers: list[Peer] = []
         self.liars: dict[str, Kind] = {}
+        self.gone: tuple[str, ...] = ()
+        """Machines that do not come back."""
+        self._piece_seconds = _log_uniform(self._rng, 0.02, 2.0)
         self.setting = self._populate()
         spared = (self.seeders[0].name,) if self._rng.random() < 0.7 else ()
         self.faults = Faults(self.world, self.plan, spared)
-        self.invariants = Invariants(self.world, tuple(self.liars))
+        self.invariants = Invariants(self.world, self.liars)
+        self.agreement = Agreement(self.world, self.liars, self._piece_seconds / SLOWEST_FACTOR)
+        self._spared = spared
         self._flooders: list[Flooder] = []
 
     def run(self) -> Outcome:
         """All of it. Whatever breaks is the outcome's ``error``."""
         error = ""
         try:
-            self._safety()
-            self._liveness()
+            with limited(self.tight):
+                self._safety()
+                self._liveness()
         except Exception as broken:  # noqa: BLE001 - whatever a core raises is what this is looking for
             where = traceback.extract_tb(broken.__traceback__)[-1]
             error = f"{type(broken).__name__}: {broken} ({where.filename.rpartition('/')[2]}:{where.lineno})"
@@ -81,7 +103,7 @@ class Scenario:
         return Outcome(
             seed=self.seed,
             level=self.level,
-            setting=self.setting,
+            setting=self.setting + "".join(f", {name} {value:,}" for name, value in self.tight.items()),
             plan=str(self.plan),
             digest=trace.digest(),
             events=trace.count,
@@ -102,17 +124,15 @@ class Scenario:
     def _populate(self) -> str:
         rng = self._rng
         seeders, receivers, slots = rng.randint(1, 2), rng.randint(1, 7), rng.randint(1, 4)
-        rate = PIECE_BYTES_MIN / _log_uniform(rng, 0.02, 2.0)
+        rate = PIECE_BYTES_MIN / self._piece_seconds
         delay = _log_uniform(rng, 2.5e-5, 1.25e-2)
         for number in range(seeders + receivers):
             whole = number < seeders
-            factor = rng.choice((1.0, 1.0, 1.0, 0.5, 4.0))
+            factor = rng.choice((1.0, 1.0, 1.0, SLOWEST_FACTOR, 4.0))
             machine = Machine(rate * factor, rate * factor, delay, disk_rate=_log_uniform(rng, 2e7, 2e9))
             name = f"seed-{number}" if whole else f"peer-{number - seeders}"
-            peer = self.world.add_peer(name, machine, PeerTerms(upload_slots=slots))
+            peer = self.world.add_peer(name, machine, PeerTerms(slots, *self._limits(machine)))
             (self.seeders if whole else self.receivers).append(peer)
-            for content in self.contents if whole else ():
-                self.world.give(peer, content)
         for peer in self.receivers[: self.plan.liars]:
             kind = rng.choice(KINDS)
             self.liars[peer.name] = kind
@@ -124,18 +144,30 @@ class Scenario:
             f"{rate / 1e6:.2f} MB/s, {4e3 * delay:.2f} ms round trip{', ' + lies if lies else ''}"
         )
 
+    def _limits(self, machine: Machine) -> tuple[float, float]:
+        """What the configuration allows of the links, if it limits them."""
+        up, down = (self._rng.uniform(0.3, 1.0) if self._rng.random() < 0.1 else 0.0 for _ in range(2))
+        return machine.up * up, machine.down * down
+
     def _make_liar(self, peer: Peer, kind: Kind) -> None:
         rng = self.world.streams.of("liar", peer.name)
-        peer.tamper = server_lies(kind, self.contents[0].manifest.piece_count, rng)
+        peer.tamper = server_lies(kind, self.contents[0].manifest.piece_count, rng, self.contents[-1].seed)
         peer.tamper_fetch = fetch_lies(kind)
-        if kind == "impostor":
-            peer.identity = rng.choice([*self.seeders, *self.receivers]).identity
+        if kind in ("impostor", "twin"):
+            original = rng.choice([*self.seeders, *self.receivers])
+            peer.identity = original.identity
+            peer.token = original.token if kind == "twin" else peer.token
 
     # --- phases ------------------------------------------------------------------------------------------
 
     def _safety(self) -> None:
         world, rng = self.world, self._rng
         self.invariants.watch()
+        self.agreement.start()
+        until = START_SECONDS + (0.0 if self.plan.calm else rng.uniform(0, 30))
+        for peer in self.seeders:
+            for content in self.contents:
+                self._seed(peer, content)
         for peer in [*self.seeders, *self.receivers]:
             if self.liars.get(peer.name) == "flooder":
                 world.clock.after(rng.uniform(0, START_SECONDS), self._flood, peer)
@@ -145,13 +177,34 @@ class Scenario:
         for peer in self.receivers:
             if self.liars.get(peer.name) != "flooder":
                 for content in self.contents:
-                    world.clock.after(rng.uniform(0, START_SECONDS), self._wish, peer, content, rng.random() < 0.7)
+                    since = rng.uniform(0, until if rng.random() < LATE_PART else START_SECONDS)
+                    world.clock.after(since, self._wish, peer, content, rng.random() < 0.7, rng.random() < BY_NAME_PART)
         self.faults.start()
-        world.run(START_SECONDS + rng.uniform(0, 30))
+        self._be_curious()
+        world.run(until)
         self.invariants.check_published()
 
-    def _wish(self, peer: Peer, content: SimulatedContent, by_link: bool) -> None:
-        self.world.want(peer, content, by_link)
+    def _seed(self, peer: Peer, content: SimulatedContent) -> None:
+        """``peer`` has it from its start on, or somebody shares it there; nothing befalls the disk of a spared one."""
+        if peer.name in self._spared and self._rng.random() < 0.5:
+            self.world.clock.after(self._rng.uniform(0, START_SECONDS), self.world.tell_share, peer, content)
+        else:
+            self.world.give(peer, content)
+
+    def _bad_link(self) -> str:
+        """To one content, with the manifest of the other if there is one, which liars hand out."""
+        one, other = self.contents[0], self.contents[-1]
+        return format_link(Link(one.digest, other.manifest_digest, one.manifest.name, one.manifest.length))
+
+    def _be_curious(self) -> None:
+        """Now and then somebody somewhere looks what there is."""
+        self.world.tell_list(self._rng.choice([*self.seeders, *self.receivers]))
+        self.world.clock.after(self._rng.expovariate(1 / CURIOUS_SECONDS), self._be_curious)
+
+    def _wish(self, peer: Peer, content: SimulatedContent, by_link: bool, by_name: bool) -> None:
+        if content is self.contents[0] and peer.name not in self.liars and self._rng.random() < MISLED_PART:
+            self.world.tell_get(peer, self._bad_link())
+        self.world.want(peer, content, by_link, by_name)
 
     def _flood(self, peer: Peer) -> None:
         world = self.world
@@ -162,26 +215,51 @@ class Scenario:
 
     def _liveness(self) -> None:
         world = self.world
-        self.faults.heal()
+        self.gone = self._depart()
+        self.faults.heal(self.gone)
         for flooder in self._flooders:
             flooder.stop()
         for name, kind in self.liars.items():
-            if kind in ("impostor", "flooder"):
+            if kind in ("impostor", "twin", "flooder"):
                 world.peers[name].power_off()
+        # a tracker that stood still gives its peers a lease more
+        leases = 2 if self.plan.tracker_pauses else 1
+        world.clock.after(leases * LEASE_SECONDS + FORGET_SECONDS, check_forgotten, world, self.gone)
+        for wish in self._open_wishes():
+            self._see_through(wish)
         if not self._run_until_done():
             self._rescue()
         world.run(world.now + SETTLE_SECONDS)
         self.invariants.check_published()
-        self.invariants.check_settled()
+        check_settled(world, self.liars, self.invariants.heard.seeders_asked_at)
+
+    def _see_through(self, wish: Wish) -> None:
+        """Who was given a bad link gives it up: there may be somebody who never answers what is asked for by it."""
+        agent = wish.peer.agent
+        if agent is not None and agent.alive:
+            running = agent.core.gets.digests.get(wish.content.digest)
+            if running is not None and running.manifest != wish.content.manifest_digest:
+                self.world.tell_remove(wish.peer, wish.content)
+        if wish.done_at is None:
+            self.world.clock.after(PERSON_SECONDS, self._see_through, wish)
+
+    def _depart(self) -> tuple[str, ...]:
+        """Names of machines that are off for good once all others are healed."""
+        candidates = [peer.name for peer in [*self.seeders, *self.receivers] if peer.name not in self._spared]
+        candidates = [name for name in candidates if name not in self.liars]
+        if self.plan.calm or not candidates or self._rng.random() >= DEPARTURE_PART:
+            return ()
+        return (self._rng.choice(candidates),)
 
     def _run_until_done(self) -> bool:
         world = self.world
-        allowed = BOUND_FACTOR * self._bound() + PATIENCE_SECONDS
+        allowed = BOUND_FACTOR * self._bound() + (CALM_SECONDS if self.plan.calm else PATIENCE_SECONDS)
         world.note("scenario", f"{allowed:.1f} s for {len(self._open_wishes())}")
         return world.run(world.now + allowed, lambda: not self._open_wishes())
 
     def _open_wishes(self) -> list[Wish]:
-        return [wish for wish in self.world.wishes if wish.done_at is None and wish.peer.name not in self.liars]
+        others = {*self.liars, *self.gone}
+        return [wish for wish in self.world.wishes if wish.done_at is None and wish.peer.name not in others]
 
     def _rescue(self) -> None:
         """Not everybody is done. Who could be is a failure; the others have to say what is missing, and to be done when
@@ -202,12 +280,30 @@ class Scenario:
             if peer.powered and peer.identity not in banned and peer.name not in self.liars:
                 for piece in _good_pieces(peer, wish.content):
                     had.set(piece)
-        if had.full:
+        if had.full and (wish.seed or self._is_described(wish, banned)):
             raise LivenessError(f"all pieces are there, but {self._state(wish)}")
+        if self._is_lied_to(wish):
+            return
         detail = self._detail(wish)
         if not detail.startswith(("nobody has", "no source", "asking", "nobody in")):
             missing = list(had.missing())
             raise LivenessError(f"{wish.peer.name} lacks {missing}, which nobody has, and says {detail!r}")
+
+    def _is_described(self, wish: Wish, banned: list[str]) -> bool:
+        """Whether somebody honest has the manifest, and says so."""
+        for peer in self.world.peers.values():
+            digests = {item.digest for item in peer.disk.items.values()}
+            digests |= {partial.claim for partial in peer.disk.partials.values()}
+            others = peer is not wish.peer and peer.name not in self.liars and peer.identity not in banned
+            if peer.powered and others and wish.content.digest in digests:
+                return True
+        return False
+
+    def _is_lied_to(self, wish: Wish) -> bool:
+        """Whether somebody says to have what nobody has."""
+        job = wish.peer.downloader.core.jobs.get(wish.content.digest) if wish.peer.downloader is not None else None
+        download = job.download if job is not None else None
+        return download is not None and any(source.entry.name in self.liars for source in download.sources)
 
     def _banned_by(self, wish: Wish) -> list[str]:
         if wish.peer.downloader is None:
@@ -216,8 +312,7 @@ class Scenario:
         return [] if job is None or job.download is None else list(job.download.banned)
 
     def _detail(self, wish: Wish) -> str:
-        assert wish.peer.agent is not None
-        jobs = [job for job in wish.peer.agent.core.jobs.all() if job.digest == wish.content.digest]
+        jobs = wish.jobs()
         if not jobs:
             return "it knows of no such download"
         job = jobs[-1]
@@ -242,10 +337,16 @@ class Scenario:
         open_peers = [wish.peer for wish in wishes]
         owed = sum(wish.content.manifest.length for wish in wishes)
         honest = [peer for peer in self.world.peers.values() if peer.name not in self.liars and peer.powered]
-        ups = sum(peer.machine_rates[0] for peer in honest)
-        slowest = min(peer.machine_rates[1] for peer in open_peers)
-        seeder = max((peer.machine_rates[0] for peer in self.seeders), default=slowest)
+        ups = sum(_rates(peer)[0] for peer in honest)
+        slowest = min(_rates(peer)[1] for peer in open_peers)
+        seeder = max((_rates(peer)[0] for peer in self.seeders), default=slowest)
         return max(length / slowest, length / seeder, owed / ups)
+
+
+def _rates(peer: Peer) -> tuple[float, float]:
+    """Up and down, in bytes/s, as far as its configuration allows."""
+    (up, down), terms = peer.machine_rates, peer.terms
+    return min(up, terms.upload_rate or up), min(down, terms.download_rate or down)
 
 
 def _good_pieces(peer: Peer, content: SimulatedContent) -> list[int]:

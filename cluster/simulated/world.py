@@ -12,7 +12,7 @@ from math import inf
 from typing import NamedTuple
 
 from cluster.simulated.clock import Clock
-from cluster.simulated.content import SimulatedContent
+from cluster.simulated.content import ALGORITHM, SimulatedContent
 from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.links import Port
 from cluster.simulated.network import Network
@@ -22,8 +22,9 @@ from cluster.simulated.store import seed_path
 from cluster.simulated.streams import Streams
 from cluster.simulated.trace import Trace
 from cluster.simulated.tracker import Tracker
+from node.agent.jobs import Job
 from node.agent.library import LibraryItem
-from node.local_messages import ApiGet, ApiJoin, ApiLeave, ApiRemove
+from node.local_messages import ApiGet, ApiJoin, ApiLeave, ApiList, ApiPeers, ApiRemove, ApiShare
 from protocol.manifest import Manifest
 
 PERSON_SECONDS = 1.0
@@ -42,16 +43,24 @@ class Machine(NamedTuple):
 
 
 class Wish:
-    """Somebody at ``peer`` wants ``content`` since ``since``. ``link`` False: has its seed at hand."""
+    """Somebody at ``peer`` wants ``content`` since ``since``, and types ``target``; or has its ``seed`` at hand."""
 
-    def __init__(self, peer: Peer, content: SimulatedContent, since: float, by_link: bool) -> None:
-        self.peer, self.content, self.since, self.by_link = peer, content, since, by_link
+    def __init__(self, peer: Peer, content: SimulatedContent, since: float, target: str, seed: bytes) -> None:
+        self.peer, self.content, self.since, self.target, self.seed = peer, content, since, target, seed
         self.done_at: float | None = None
+        self.again_at = 0.0
+        """They do not want it until then."""
         self.failures: list[str] = []
 
     @property
     def path(self) -> str:
         return f"{GOT_DIR}/{self.content.manifest.name}"
+
+    def jobs(self) -> list[Job]:
+        """What the peer's agent knows of it, the newest last."""
+        jobs = self.peer.agent.core.jobs.all() if self.peer.agent is not None else []
+        named = (job for job in jobs if job.kind == "get")
+        return [job for job in named if job.digest == self.content.digest or job.name == self.target]
 
 
 class World:
@@ -120,9 +129,11 @@ class World:
             stamps=file.stamps,
         )
 
-    def want(self, peer: Peer, content: SimulatedContent, by_link: bool = True) -> Wish:
-        """Somebody at ``peer`` types `get`, and again when it failed."""
-        wish = Wish(peer, content, self.clock.now, by_link)
+    def want(self, peer: Peer, content: SimulatedContent, by_link: bool = True, by_name: bool = False) -> Wish:
+        """Somebody at ``peer`` types `get` and its link, or its name, or has its seed; and again when it failed."""
+        target = content.link if by_link and not by_name else content.manifest.name
+        seed = b"" if by_link or by_name else content.seed
+        wish = Wish(peer, content, self.clock.now, target, seed)
         self.wishes.append(wish)
         if not self._watched:
             self._watched = True
@@ -138,6 +149,21 @@ class World:
         """Somebody types `join`, and goes on until the peer hears it."""
         if not peer.ask(ApiJoin(next(self._requests))):
             self.clock.after(PERSON_SECONDS, self.tell_join, peer)
+
+    def tell_get(self, peer: Peer, target: str) -> None:
+        """Somebody types `get`, once, and does not wait for it."""
+        peer.ask(ApiGet(next(self._requests), target, GOT_DIR, b"", False, False))
+
+    def tell_share(self, peer: Peer, content: SimulatedContent) -> None:
+        """Somebody makes ``content`` at ``peer`` and types `share`, and again until it is shared."""
+        path = f"{SHARED_DIR}/{content.manifest.name}"
+        peer.disk.put_file(path, content.manifest, dict(enumerate(content.stand_ins)))
+        self._share(peer, path)
+
+    def tell_list(self, peer: Peer) -> None:
+        """Somebody types `list`, and `peers`."""
+        peer.ask(ApiList(next(self._requests), ""))
+        peer.ask(ApiPeers(next(self._requests)))
 
     def tell_remove(self, peer: Peer, content: SimulatedContent) -> None:
         """Somebody types `remove`."""
@@ -155,25 +181,33 @@ class World:
 
     def _people_look(self) -> None:
         for wish in self.wishes:
-            if wish.done_at is None:
+            if wish.done_at is None and self.clock.now >= wish.again_at:
                 self._look(wish)
         self.clock.after(PERSON_SECONDS, self._people_look)
+
+    def _share(self, peer: Peer, path: str) -> None:
+        if path in peer.disk.items:
+            return
+        agent = peer.agent
+        if agent is not None and not any(job.path == path for job in agent.core.jobs.active("share")):
+            peer.ask(ApiShare(next(self._requests), path, ALGORITHM))
+        self.clock.after(PERSON_SECONDS, self._share, peer, path)
 
     def _look(self, wish: Wish) -> None:
         agent = wish.peer.agent
         if agent is None or not agent.alive or not wish.peer.powered:
             return
-        jobs = [job for job in agent.core.jobs.all() if job.kind == "get" and job.digest == wish.content.digest]
+        jobs = wish.jobs()
         if any(not job.over for job in jobs):
             return
         if jobs and jobs[-1].phase == "failed":
             wish.failures.append(f"{jobs[-1].code}: {jobs[-1].detail}")
+            if jobs[-1].code == "usage":  # "get one of them by its link"
+                wish.target = wish.content.link
         self._ask(wish)
 
     def _ask(self, wish: Wish) -> None:
-        content = wish.content
-        target, seed = (content.link, b"") if wish.by_link else (content.manifest.name, content.seed)
-        wish.peer.ask(ApiGet(next(self._requests), target, GOT_DIR, seed, False, False))
+        wish.peer.ask(ApiGet(next(self._requests), wish.target, GOT_DIR, wish.seed, False, False))
 
     def _published(self, peer: Peer, path: str) -> None:
         self.note(peer.name, f"published {path}")

@@ -1,0 +1,266 @@
+"""What the processes of a simulated world must agree on, a moment after it changed. Pure.
+
+Between the three processes of a peer: what is shared and fetched is served, announced and worked on, and nothing else.
+Between a receiver and a source, where no message was lost: what is owed is promised, and what a source has is known. A
+difference is nothing, as it takes a message to settle it; one that stays, though nothing disturbs anybody, is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+from broker import queries
+from broker.effects import Reply
+from cluster.simulated.downloader import DownloaderProcess
+from cluster.simulated.errors import BrokenInvariantError
+from cluster.simulated.peer import Peer
+from cluster.simulated.piece_server import PieceServerProcess
+from cluster.simulated.store import staged
+from cluster.simulated.tracker import LookupProcess
+from cluster.simulated.world import World
+from node.agent.core import AgentCore
+from node.downloader.download import Download
+from node.downloader.source import Source, SourceState
+from node.piece_server.session import SessionKey
+from node.piece_server.shelf import Shelf
+from protocol.messages import (
+    GetPeerList,
+    GetSeederList,
+    GetTorrentList,
+    LookupRequest,
+    PeerList,
+    SeederList,
+    TorrentList,
+)
+
+LOOK_SECONDS = 0.25
+LOCAL_SECONDS = 1.25
+"""How long processes of one machine may differ: a hello a second finds out who was started again."""
+SYNC_SECONDS = 5.0
+"""How long what was written may not be durable: a sync every 2 s, after what the disk is at."""
+DISTANT_SECONDS = 0.75
+"""How long the two ends of a session may differ: news are told at once..."""
+DISTANT_PIECES = 16
+"""...but may queue behind so many pieces."""
+STALLED_SECONDS = 65.0
+"""How long a session may be stalled before it is started over."""
+
+
+class Agreement:
+    """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody. On the slowest link a piece
+    takes ``piece_seconds``."""
+
+    def __init__(self, world: World, liars: Collection[str], piece_seconds: float) -> None:
+        self._world, self._liars = world, liars
+        self._distant_seconds = DISTANT_SECONDS + DISTANT_PIECES * piece_seconds
+        self._since: dict[str, float] = {}
+        self._runs: dict[str, tuple[int, ...]] = {}
+        self._undisturbed: dict[str, None] = {}
+        self._unreachable: dict[tuple[PieceServerProcess, bytes], float] = {}
+
+    def start(self) -> None:
+        self._world.clock.after(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        now = self._world.now
+        for lookup in self._world.tracker.lookups:
+            check_answers(lookup, self._world)
+        peers = [peer for peer in self._world.peers.values() if peer.name not in self._liars]
+        self._undisturbed = dict.fromkeys(peer.name for peer in peers if self._is_undisturbed(peer))
+        since: dict[str, float] = {}
+        for what, seconds in self._differences():
+            began = since[what] = self._since.get(what, now)
+            if now - began > seconds:
+                raise BrokenInvariantError(f"for {now - began:.1f} s, {what}")
+        self._since = since
+        self._world.clock.after(LOOK_SECONDS, self._look)
+
+    def _differences(self) -> Iterator[tuple[str, float]]:
+        """What differs, and for how long it may."""
+        for name in self._undisturbed:
+            peer = self._world.peers[name]
+            assert peer.downloader is not None
+            for what in _within(peer):
+                yield f"{name} {what}", LOCAL_SECONDS
+            for what in _unsynced(peer):
+                yield f"{name} {what}", SYNC_SECONDS
+            for what in self._with_sources(peer.downloader):
+                yield f"{name} {what}", self._distant_seconds
+            assert peer.piece_server is not None
+            self._check_unreachable(peer.piece_server)
+            for route, number in _stalled(peer.piece_server):
+                yield f"{name} offers nothing to session {number} of {route!r}", STALLED_SECONDS
+
+    def _is_undisturbed(self, peer: Peer) -> bool:
+        """Whether the same three processes are at work as at the last look, and nothing slows its links."""
+        processes = peer.processes()
+        runs = tuple(id(process) for process in processes if not process.paused)
+        before, self._runs[peer.name] = self._runs.get(peer.name), runs
+        port = peer.net.port
+        return len(runs) == 3 and runs == before and (port.up.capacity, port.down.capacity) == peer.machine_rates
+
+    # --- the two ends of a session -----------------------------------------------------------------------
+
+    def _with_sources(self, process: DownloaderProcess) -> Iterator[str]:
+        for job in process.core.jobs.values():
+            if job.download is None:
+                continue
+            for source in job.download.sources:
+                end = self._other_end(process, source)
+                if end is not None and source.state is SourceState.READY:
+                    yield from _differences_with(*end, source, job.download)
+
+    def _other_end(self, process: DownloaderProcess, source: Source) -> tuple[PieceServerProcess, bytes] | None:
+        """Who is at the other end, and the route there; None when that is nobody honest, or something was lost."""
+        connection = process.links.connection(source.session)
+        if connection is None or connection.listener is None or self._world.network.is_half_open(connection):
+            return None
+        if any(lane.refused or lane.holds for lane in (connection.to_server, connection.to_client)):
+            return None
+        server = connection.listener.process
+        known = connection.listener.routes.get(connection.route) is connection
+        if not known or not isinstance(server, PieceServerProcess) or server.peer.name not in self._undisturbed:
+            return None
+        return server, connection.route
+
+    def _check_unreachable(self, server: PieceServerProcess) -> None:
+        """Who was promised or sent something when it was not to be reached any more has no session."""
+        now, routes = self._world.now, server.listener.routes
+        sessions = server.core.uploads._sessions  # the books of a core are open to this alone
+        for route in dict.fromkeys(route for route, _ in sessions):
+            if route in routes:
+                continue
+            since = self._unreachable.setdefault((server, route), now)
+            for (other, _), session in sessions.items():
+                for promise in session.promises.values() if other == route else ():
+                    if max(promise.offered_at, promise.sent_at or 0.0) > since:
+                        raise BrokenInvariantError(f"{server.name} promises piece {promise.piece} to nobody")
+
+
+def _differences_with(server: PieceServerProcess, route: bytes, source: Source, download: Download) -> Iterator[str]:
+    """Between a receiver and the piece server at the other end of ``route``."""
+    session = server.core.uploads._sessions.get((route, source.session))
+    for offer, claim in source.claims.items():
+        if session is None or offer not in session.promises:
+            yield f"waits for piece {claim.piece} by offer {offer} of {server.name}, which does not promise it"
+    if session is not None:
+        for piece in session.swarm.have.without(source.bits).without(download.have).indices():
+            yield f"does not know that {server.name} has piece {piece} (session {source.session})"
+
+
+def _stalled(server: PieceServerProcess) -> list[SessionKey]:
+    return [key for key, session in server.core.uploads._sessions.items() if session.stalled]
+
+
+# --- the processes of a peer -----------------------------------------------------------------------------
+
+
+def _unsynced(peer: Peer) -> Iterator[str]:
+    """What is written and not durable, of downloads that are going on."""
+    assert peer.downloader is not None
+    assert peer.agent is not None
+    for job in peer.agent.core.jobs.active("get"):
+        partial = peer.disk.partials.get(staged(job.path))
+        if job.phase == "downloading" and partial is not None and job.digest in peer.downloader.core.jobs:
+            for piece in partial.dirty:
+                yield f"has not synced piece {piece} of {job.name}"
+
+
+def _within(peer: Peer) -> Iterator[str]:
+    """Differences between the processes of ``peer``, which all live."""
+    assert peer.agent is not None
+    assert peer.piece_server is not None
+    assert peer.downloader is not None
+    agent, shelf = peer.agent.core, peer.piece_server.shelf
+    if agent.serving != peer.piece_server.core.uploads.serving:
+        yield f"is to serve: {agent.serving}, and does: {not agent.serving}"
+    yield from _of_shared(agent, shelf)
+    yield from _of_fetched(agent, peer.downloader, shelf)
+    jobs, partials, whole = peer.downloader.core.jobs, shelf.partials(), shelf.items()
+    for entry in agent.membership.list.entries():
+        if entry.holding == "whole" and entry.digest not in whole:
+            yield f"announces {entry.name} and does not serve it"
+        elif entry.holding == "partial" and entry.digest not in [*partials, *whole]:
+            fetch = jobs.get(entry.digest)
+            if fetch is not None and fetch.download is not None:  # otherwise it is looking what there is
+                yield f"announces some of {entry.name} and does not serve it"
+
+
+def _of_shared(agent: AgentCore, shelf: Shelf) -> Iterator[str]:
+    served = shelf.items()
+    shared = {item.digest: item.name for item in agent.catalogue.items()}
+    for digest, name in shared.items():
+        if digest not in served:
+            yield f"shares {name} and does not serve it"
+    for digest in served:
+        if digest not in shared:
+            yield f"serves {digest}, which it does not share"
+
+
+def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf) -> Iterator[str]:
+    wanted, jobs, whole = agent.gets.digests, process.core.jobs, shelf.items()
+    for digest, download in wanted.items():
+        if digest not in jobs:
+            yield f"is to get {download.name} and does not"
+    for digest, job in jobs.items():
+        if digest not in wanted and not job.ended:
+            yield f"gets {job.fetch.name} for nobody"
+    for digest in shelf.partials():
+        if digest not in jobs and digest not in whole:
+            yield f"serves some of {digest}, and gets it no more"
+    for known in agent.jobs.active("get"):
+        running = jobs.get(known.digest)
+        if running is None or running.download is None or known.digest in whole or known.phase != "downloading":
+            continue
+        book = shelf._books.get(known.digest)  # to ask for it would open it
+        if book is not None and book.bits != running.download.have:
+            yield f"does not serve what it has of {known.name}"
+
+
+# --- what lookups say ------------------------------------------------------------------------------------
+
+
+def check_answers(lookup: LookupProcess, world: World) -> None:
+    """Who has what, and who is there, is answered as the lookup's replica knows it."""
+    registry = lookup.core.replica.registry
+    if registry is None or not lookup.alive:
+        return
+    for content in world.contents.values():
+        swarm = registry.swarms.get(content.digest)
+        sources = list(swarm.sources) if swarm is not None else []
+        answer = _ask(lookup, GetSeederList(1, content.digest), world.now)
+        assert isinstance(answer, SeederList)
+        named = [seeder.peer for seeder in answer.seeders]
+        right = set(named) <= set(sources) and len(named) == min(len(sources), vars(queries)["SEEDERS_COUNT_MAX"])
+        if answer.total != len(sources) or not right:
+            raise BrokenInvariantError(f"{lookup.name} names {named} for {content.manifest.name}, not {sources}")
+        whole = swarm.whole if swarm is not None else 0
+        listed = _pages(lookup, GetTorrentList(1, content.digest), world.now)
+        assert all(isinstance(page, TorrentList) for page in listed)
+        counts = [entry.have for page in listed if isinstance(page, TorrentList) for entry in page.entries]
+        if counts != [whole] * len(counts) or bool(counts) != (swarm is not None):
+            raise BrokenInvariantError(f"{lookup.name} counts {counts} seeders of {content.manifest.name}, not {whole}")
+    pages = _pages(lookup, GetPeerList(1), world.now)
+    peers = [entry.peer for page in pages if isinstance(page, PeerList) for entry in page.peers]
+    if peers != sorted(registry.members):
+        raise BrokenInvariantError(f"{lookup.name} lists {peers}, and there are {sorted(registry.members)}")
+
+
+def _pages(lookup: LookupProcess, request: GetTorrentList | GetPeerList, now: float) -> list[TorrentList | PeerList]:
+    """The whole answer."""
+    found: list[TorrentList | PeerList] = []
+    while not found or found[-1].next:
+        after = found[-1].next if found else ""
+        page = _ask(lookup, msgspec.structs.replace(request, after=after), now)
+        assert isinstance(page, TorrentList | PeerList)
+        found.append(page)
+    return found
+
+
+def _ask(lookup: LookupProcess, request: LookupRequest, now: float) -> object:
+    effects = lookup.core.handle(b"somebody", request, now)
+    assert len(effects) == 1
+    assert isinstance(effects[0], Reply)
+    return effects[0].message

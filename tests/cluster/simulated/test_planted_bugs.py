@@ -1,0 +1,36 @@
+"""Bugs that are planted on purpose are found: the simulated world is no decoration.
+
+`planted_bugs` says with which seed each was found, counted from 0, and which were not.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.simulated.soak import run_quietly
+from tests.cluster.simulated.planted_bugs import BUGS, FOUND, Bug
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.mark.parametrize("bug", FOUND, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    with bug.planted():
+        seeds = range(bug.first, bug.first + bug.within)
+        assert any(run_quietly(seed, bug.level).error for seed in seeds), f"forgot {bug.forgot}: not found"
+
+
+def test_without_them_the_same_worlds_hold() -> None:
+    for seed in range(20):
+        assert run_quietly(seed, "heavy").error == ""
+
+
+def test_most_are_found_and_all_have_names_of_their_own() -> None:
+    assert len(FOUND) >= 50
+    assert len({bug.name for bug in BUGS}) == len(BUGS)
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_every_bug_can_still_be_planted(bug: Bug) -> None:
+    with bug.planted():
+        pass
