@@ -561,8 +561,8 @@ TRACKER = (
             Edit("broker.link_feed:LinkFeed.lost", "link is None", "True"),
             Edit("broker.replica:Replica._at", "if number == self._received:", "if True:"),
         ),
-        found_after=9,
-        first=8,
+        found_after=94,
+        first=93,
     ),
     Bug(
         "half_a_change_set",
