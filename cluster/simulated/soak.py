@@ -31,5 +31,9 @@ def outcomes(seeds: Iterable[int], level: Level, jobs: int) -> Iterator[Outcome]
 
 def run_quietly(seed: int, level: Level) -> Outcome:
     """Run one, without what the parts of its peers write to their logs."""
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    return Scenario(seed, level).run()
+    try:
+        return Scenario(seed, level).run()
+    finally:
+        logging.disable(before)
