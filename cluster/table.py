@@ -63,7 +63,8 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         best = f"nobody could have all of it before {_seconds(report.bound_s)}"
         yield "bound", f"{best}; the last took {_times(report.ratio)} of that" if report.ratio else best
     if report.estimate_s is not None and report.real_pieces != report.pieces:
-        yield "estimate", f"last {_seconds(report.estimate_s)} with all {report.real_pieces} pieces"
+        of_bound = f", {report.estimate_s / report.bound_s:.2f} x the bound" if report.bound_s else ""
+        yield "estimate", f"last {_seconds(report.estimate_s)} with all {report.real_pieces} pieces{of_bound}"
     sent, received = _times(report.seeder_sent_ratio), _times(report.received_ratio)
     who = "the seeder" if report.seeders == 1 else f"{report.seeders} seeders"
     yield "traffic", f"{who} sent {sent} the size; a receiver got {received} of it"

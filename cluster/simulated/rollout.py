@@ -28,10 +28,13 @@ from protocol.errors import NetworkError
 from protocol.limits import LEASE_SECONDS
 from service.units import format_bytes, format_link_rate, format_seconds
 
-WORK_COUNT_MAX = 4_000_000
-"""Messages about pieces that a rollout may take: some two minutes of one core."""
+WORK_COUNT_MAX = 2_000_000
+"""Messages about pieces that a rollout may take: about a minute of one core."""
+LARGE_COUNT = 100
+"""Peers of a world that is not tidied away, see `_collector_out_of_the_way`."""
 TURN_PART = 0.02
-"""How long a process takes between two turns at most, of the time a piece takes."""
+"""Between two turns of a process, of the time a piece takes: what comes meanwhile is handled at once. With less the
+outcome was the same; with a tenth it took longer."""
 JOIN_SECONDS = 10 * LEASE_SECONDS
 PATIENCE_FACTOR, PATIENCE_SECONDS = 20.0, 600.0
 """Without a time limit: given up after so many times the bound, and so long more."""
@@ -60,23 +63,25 @@ class RolloutPlan(Struct, frozen=True, kw_only=True):
 
 def run_rollout(plan: RolloutPlan, screen: Screen) -> Report:
     """Do it. Raises a `ZswarmError` when the peers could not even join; whoever did not get it is in the report."""
-    with _collector_out_of_the_way():
+    with _collector_out_of_the_way(plan.peers > LARGE_COUNT):
         return _Rollout(plan, screen).run()
 
 
 @contextmanager
-def _collector_out_of_the_way() -> Iterator[None]:
-    """A world is millions of objects that live until its end: to look through them again and again takes longer than
-    what happens in it."""
+def _collector_out_of_the_way(large: bool) -> Iterator[None]:
+    """A world is millions of objects that live until its end: to look through them again and again would take longer
+    than what happens in it. After a ``large`` one even to look once would: then the process has not long to live."""
     before = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(1_000_000, 100, 1_000)
     try:
         yield
     finally:
+        if large:
+            gc.freeze()
+        else:
+            gc.unfreeze()
         gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class _Rollout:
@@ -88,16 +93,17 @@ class _Rollout:
         rates = [plan.link_rate] * receivers
         self._bound = kumar_ross(plan.size, [plan.link_rate] * plan.seeders, rates, rates)
         timed = plan.faults != "none" or plan.seeder_dies_at is not None
-        self._scale = scale = scale_of(plan.size, receivers, plan.peers, self._bound, WORK_COUNT_MAX, timed)
+        self._scale = scale = scale_of(plan.size, receivers, plan.peers, plan.link_rate, WORK_COUNT_MAX, timed)
         rate = plan.link_rate / scale.factor * scale.lapse
         self._piece_seconds = scale.piece_length / rate
         turn_seconds = max(TURN_SECONDS, TURN_PART * self._piece_seconds)
         self._world = world = World(plan.seed, traced=False, turn_seconds=turn_seconds)
         self._content = make_content(RANDOM_NAME, scale.length, scale.piece_length)
         world.add_content(self._content)
+        terms = PeerTerms(hears_of=scale.sources / (plan.peers - 1) if scale.sources else 1)
         width, machine = max(2, len(str(plan.peers))), Machine(rate, rate, plan.delay / 4)
         names = [f"peer-{number:0{width}}" for number in range(1, plan.peers + 1)]
-        peers = [world.add_peer(name, machine, PeerTerms()) for name in names]
+        peers = [world.add_peer(name, machine, terms) for name in names]
         self._seeders, self._receivers = peers[: plan.seeders], peers[plan.seeders :]
         seeds, others = names[: plan.seeders], names[plan.seeders :]
         part, enough = plan.seeder_dies_at or 1.0, _nothing if plan.seeder_dies_at is None else self._kill_seeders
@@ -270,6 +276,8 @@ class _Rollout:
                 f"{scale.real_pieces} of {format_bytes(scale.piece_length)}. A piece is passed on once it is whole, so "
                 "it takes longer until all peers have something to give, and until the last piece is everywhere"
             )
+        if scale.sources:
+            yield f"a download hears of {scale.sources} others on average, not of all"
         if self._died_at is not None:
             after = f"{self._after(self._died_at):.2f} s"
             who = "the seeder" if plan.seeders == 1 else f"all {plan.seeders} seeders"

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.simulated.scale import MODEL_SECONDS, PIECES_COUNT_MIN, scale_of
+from cluster.simulated.scale import PIECE_SECONDS, PIECES_COUNT_MAX, PIECES_COUNT_MIN, SOURCES_COUNT, Scale, scale_of
 from protocol.limits import GIB, MIB
+
+GBIT = 125e6
+
+
+def large(peers: int = 1_000, work: int = 2_000_000, link_rate: float = GBIT, timed: bool = False) -> Scale:
+    """Of 10 GiB."""
+    return scale_of(10 * GIB, peers - 1, peers, link_rate, work, timed)
 
 
 def test_what_can_be_afforded_is_simulated_as_it_is() -> None:
-    scale = scale_of(64 * MIB + 1, receivers=4, peers=5, bound=100, work=1_000_000, timed=False)
+    scale = scale_of(64 * MIB + 1, receivers=4, peers=5, link_rate=GBIT, work=1_000_000, timed=False)
+    assert scale == Scale(257, 256 * 1024, 64 * MIB + 1, 257)
     assert not scale.is_coarse
-    assert (scale.pieces, scale.length, scale.factor, scale.lapse) == (257, 64 * MIB + 1, 1, 1)
 
 
 def test_many_pieces_are_fewer_of_the_same_length() -> None:
-    scale = scale_of(10 * GIB, receivers=999, peers=1_000, bound=86, work=4_000_000, timed=False)
+    scale = large()
     assert scale.is_coarse
-    assert (scale.real_pieces, scale.piece_length) == (2_560, 4 * MIB)
+    assert (scale.real_pieces, scale.piece_length, scale.sources) == (2_560, 4 * MIB, SOURCES_COUNT)
     assert scale.length == scale.pieces * scale.piece_length
     assert scale.length * scale.factor == pytest.approx(10 * GIB)
-    assert scale.pieces * 999 * (64 + 20) == pytest.approx(4_000_000, rel=0.05)
+    assert scale.pieces * 999 * 44 == pytest.approx(2_000_000, rel=0.05)
 
 
-def test_there_are_always_some_pieces() -> None:
-    assert scale_of(10 * GIB, receivers=999, peers=1_000, bound=86, work=1, timed=False).pieces == PIECES_COUNT_MIN
+def test_fewer_sources_may_do() -> None:
+    scale = scale_of(64 * MIB, receivers=99, peers=100, link_rate=GBIT, work=1_500_000, timed=False)
+    assert (scale.pieces, scale.sources, scale.is_coarse) == (256, SOURCES_COUNT, False)
+
+
+def test_a_model_has_some_pieces_and_not_very_many() -> None:
+    assert large(work=1).pieces == PIECES_COUNT_MIN
+    assert large(peers=10, work=300_000).pieces == PIECES_COUNT_MAX
+    assert large(peers=10, work=300_000).sources == 0
 
 
 @pytest.mark.parametrize(
-    ("bound", "timed", "lapse"),
-    [(MODEL_SECONDS / 2, False, 1), (3 * MODEL_SECONDS, False, 3), (3 * MODEL_SECONDS, True, 1), (1e6, False, 160)],
-    ids=["short", "long", "things happen at given times", "no piece is quicker than a real one"],
+    ("link_rate", "timed"),
+    [(GBIT, False), (GBIT / 10, False), (10 * GBIT, False), (100 * GBIT, False), (GBIT, True)],
 )
-def test_a_second_stands_for_more_of_what_takes_long(bound: float, timed: bool, lapse: float) -> None:
-    scale = scale_of(10 * GIB, receivers=999, peers=1_000, bound=bound, work=1, timed=timed)
-    assert scale.lapse == pytest.approx(lapse)
+def test_a_second_stands_for_more_of_what_takes_long(link_rate: float, timed: bool) -> None:
+    scale = large(link_rate=link_rate, timed=timed)
+    piece_seconds = scale.piece_length * scale.factor / link_rate / scale.lapse
+    assert scale.lapse >= 1
+    assert piece_seconds <= PIECE_SECONDS * 1.001 or scale.lapse == 1
+    assert scale.lapse == 1 or (piece_seconds == pytest.approx(PIECE_SECONDS) and not timed)
