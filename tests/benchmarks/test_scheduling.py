@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -17,6 +19,7 @@ from benchmarks.scheduling_cases import Case, Figures
 from benchmarks.scheduling_rows import SWARMS, Row, Run, Swarms, results
 from benchmarks.swarm import PIECE_BYTES, RATE, Swarm, corrupt, machine
 
+ROOT = Path(__file__).parents[2]
 SEED, RECEIVERS, PIECES = 1, 8, 32
 small = {swarms.name: partial(swarms.case, SEED, RECEIVERS, PIECES) for swarms in SWARMS}
 small["larger-swarm"] = partial(cases.larger_swarm, SEED, 16, 16)
@@ -112,16 +115,29 @@ def test_what_never_happened_is_shown_so() -> None:
     assert json.loads(as_json(Report(4, rows, [], {})))["rows"][0]["worst"] is None
 
 
-def test_worlds_run_in_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = [swarms._replace(receivers=2, pieces=4, seeds=2) for swarms in SWARMS if swarms.name.startswith("equal")]
-    monkeypatch.setattr(scheduling, "SWARMS", few)
-    told: list[str] = []
-    report = scheduling.measure(["equal-64"], 3, 1, told.append)
-    assert [(run.swarms, run.seed) for run in report.runs] == [("equal-64", 1), ("equal-64", 2)]
-    assert [run.figures for run in report.runs] == [cases.equal_links(seed, 2, 4) for seed in (1, 2)]
-    assert [row.figure for row in report.rows] == [row.figure for row in few[1].rows]
-    assert [line.partition(":")[0] for line in told] == ["1/2 equal-64, seed 1", "2/2 equal-64, seed 2"]
-    assert report.failed == {}
+IN_WORKERS = """
+from benchmarks import scheduling
+scheduling.SWARMS = [one._replace(receivers=2, pieces=4, seeds=2) for one in scheduling.SWARMS if "equal" in one.name]
+report = scheduling.measure(["equal-64"], 3, 1, print)
+assert report.failed == {}
+print(scheduling.as_json(report).decode())
+"""
+
+
+@pytest.mark.process
+def test_worlds_run_in_workers() -> None:
+    """In a process of its own: what Python starts to look after its workers stays until that ends."""
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_WORKERS], cwd=ROOT, capture_output=True, text=True, check=True, timeout=50
+    )
+    told, brace, report = ended.stdout.partition("{")
+    assert [line.partition(":")[0] for line in told.splitlines()[:2]] == [
+        "1/2 equal-64, seed 1",
+        "2/2 equal-64, seed 2",
+    ]
+    runs = json.loads(brace + report)["runs"]
+    assert [(run["swarms"], run["seed"]) for run in runs] == [("equal-64", 1), ("equal-64", 2)]
+    assert [run["figures"] for run in runs] == [cases.equal_links(seed, 2, 4) for seed in (1, 2)]
 
 
 def test_command_prints_the_table_and_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
