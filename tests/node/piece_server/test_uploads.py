@@ -353,3 +353,18 @@ def test_an_offer_says_whether_the_source_has_nothing_else_to_send() -> None:
         spare[name] = effect.message.spare
         scene.accepts(name, piece)
     assert spare == {"a": True, "b": False}
+
+
+def test_a_slow_receiver_is_offered_what_was_sent_most_often() -> None:
+    """What nobody has yet would be long in coming, and long in being passed on."""
+    scene = Scene("*" * 14, slots=1)
+    scene.opened("slow", "fast")
+    for piece in range(12):
+        name, seconds = ("fast", 1.0) if piece else ("slow", 4.0)
+        scene.wants(name, piece)
+        scene.accepts(name, piece)
+        scene.now += seconds
+        scene.received(name, piece)
+    assert offers_to(scene.wants("slow", 13, 3, 12)) == [("slow", 3)]
+    scene.refuses("slow", 3, "full")
+    assert offers_to(scene.wants("fast", 13, 12)) == [("fast", 13)]
