@@ -19,10 +19,11 @@ from node.agent import membership as mb
 from node.agent.core import AgentCore, AgentTerms
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
-from node.local_messages import ApiReply, ApiRequest
+from node.local_messages import ApiReply, ApiRequest, Sources
 from protocol.errors import ZswarmError
 from protocol.link import Link
 from protocol.manifest import manifest_digest
+from protocol.messages import SourceAdded, SourceRemoved
 
 if TYPE_CHECKING:
     from cluster.simulated.peer import Peer
@@ -90,8 +91,16 @@ class AgentProcess(Process):
     def _on_lookup_connected(self, connected: bool) -> None:
         self._perform(self.core.lookup_connected(connected, self.clock.now))
 
-    def _on_roster(self, event: Any) -> None:
-        self._perform(self.core.roster_says(event, self.clock.now))
+    def _on_roster(self, roster: Any) -> None:
+        follower, event = self.core.follower, roster.event
+        if (
+            isinstance(event, SourceAdded | SourceRemoved)
+            and (roster.epoch, roster.seq) == (follower.epoch, follower.seq + 1)
+            and not self.peer.hears_of(event.peer)
+        ):
+            follower.seq = roster.seq  # as if it had been lost where nobody minds
+        else:
+            self._perform(self.core.roster_says(roster, self.clock.now))
 
     def _on_subscribed(self, connected: bool) -> None:
         """A subscriber is told nothing of its connection."""
@@ -128,9 +137,12 @@ class AgentProcess(Process):
             self.peer.deliver("agent", child, effect.message)
 
     def _to_downloader(self, effect: fx.ToDownloader) -> None:
-        child = self._children.get("downloader")
-        if child is not None:
-            self.peer.deliver("agent", child, effect.message)
+        child, message = self._children.get("downloader"), effect.message
+        if child is None:
+            return
+        if isinstance(message, Sources):
+            message = Sources(message.digest, [one for one in message.seeders if self.peer.hears_of(one.peer)])
+        self.peer.deliver("agent", child, message)
 
     def _later(self, call: Callable[..., None], *args: object) -> None:
         """A thread does it, and what it found comes back a moment later."""

@@ -17,7 +17,6 @@ from node.downloader.core import DownloaderCore
 from node.downloader.job_context import JobContext, Listener
 from node.downloader.job_disk import JobDisk
 from node.downloader.links import message_session
-from node.local_messages import SourceLost, Sources
 from node.rate_limit import Budget
 from protocol.errors import ZswarmError
 from protocol.limits import UNDER_WAY_BYTES_MAX
@@ -39,8 +38,6 @@ class DownloaderProcess(Process):
         super().__init__(peer.network.clock, f"{peer.name} downloader", peer.turn_seconds)
         self.peer = peer
         self.links = SimulatedLinks(self)
-        self._heard: dict[str, bool] = {}
-        self._rng = rng
         now = self.clock.now
         self.budget = Budget(UNDER_WAY_BYTES_MAX, peer.terms.download_rate, now)
         self.core = DownloaderCore(
@@ -67,22 +64,7 @@ class DownloaderProcess(Process):
 
     def order(self, message: Any) -> None:
         """The agent says something."""
-        if self.peer.terms.hears_of < 1:
-            if isinstance(message, Sources):
-                heard = [entry for entry in message.seeders if self._hears_of(entry.peer)]
-                message = Sources(message.digest, heard)
-                if not heard:
-                    return
-            elif isinstance(message, SourceLost) and not self._hears_of(message.peer):
-                return
         self.core.order(message)
-
-    def _hears_of(self, peer: str) -> bool:
-        """Whether hints about ``peer`` get here: drawn once for each."""
-        heard = self._heard.get(peer)
-        if heard is None:
-            heard = self._heard[peer] = self._rng.random() < self.peer.terms.hears_of
-        return heard
 
     def pieces_say(self, message: Any) -> None:
         self.core.pieces_say(message)

@@ -75,6 +75,7 @@ class Peer:
         self.piece_server: PieceServerProcess | None = None
         self.downloader: DownloaderProcess | None = None
         self._rng = rng
+        self._heard: dict[str, bool] = {}
         self._backlog: list[tuple[Process, Role, Role, Any]] = []
         """What was said to a process that is being started again."""
 
@@ -172,6 +173,15 @@ class Peer:
 
     def served(self, header: Piece, data: bytes) -> None:
         self.on_served(self, header, data)
+
+    def hears_of(self, peer: str) -> bool:
+        """Whether hints about ``peer`` get here: drawn once for each."""
+        if self.terms.hears_of >= 1:
+            return True
+        heard = self._heard.get(peer)
+        if heard is None:
+            heard = self._heard[peer] = self._rng.random() < self.terms.hears_of
+        return heard
 
     def item_problem(self, item: LibraryItem) -> str:
         """As `node.agent.disk_work.item_problem`."""
