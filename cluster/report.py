@@ -111,7 +111,7 @@ def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
     seconds = [result.seconds for result in receivers if result.seconds is not None]
     last = max(seconds, default=None)
     delivered = size * len(seconds)
-    cpu_s = sum(usage.cpu_s.values())
+    cpu_s = sum(usage.cpu_s.values(), 0.0)
     verified = sum(result.ok for result in results)
     rss = {role: usage.max_rss.get(role, 0) for role in (*ROLES, *usage.max_rss)} if outcome.usage else {}
     bound = None if prediction is None else prediction.bound_s
