@@ -32,6 +32,7 @@ class DownloaderCore:
         self._context = context
         self._hello = Hello("downloader", instance, pid)
         self._hello_at = 0.0
+        self._agent_instance = 0
         self._piece_server_instance = 0
         self._jobs: dict[str, FetchJob] = {}
         self._next: dict[str, Fetch] = {}
@@ -54,6 +55,10 @@ class DownloaderCore:
                     job.peer_lost(message.peer)
         elif isinstance(message, Sources | CancelFetch):
             self._to_job(message)
+        elif message.instance != self._agent_instance:
+            self._agent_instance = message.instance
+            for job in self._jobs.values():
+                job.report_again()  # it may know nothing of them: they were cancelled before it was heard
 
     def pieces_say(self, message: PieceServerToDownloader) -> None:
         """The piece server said this; one that was started again is told what there is to serve."""

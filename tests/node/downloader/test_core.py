@@ -102,6 +102,15 @@ def test_a_restarted_agent_asks_again(core: DownloaderCore) -> None:
     assert list(core.jobs) == [A]
 
 
+def test_a_restarted_agent_is_told_of_downloads_it_may_not_order_again(core: DownloaderCore) -> None:
+    core.order(Hello("agent", 1, 1))
+    core.order(order("/a"))
+    core.order(Hello("agent", 1, 1))
+    assert told() == [[]]
+    core.order(Hello("agent", 2, 1))
+    assert told() == [["report"]]
+
+
 def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(core: DownloaderCore) -> None:
     core.order(order("/a"))
     core.order(CancelFetch(A))
@@ -126,6 +135,7 @@ def test_an_order_that_waits_can_be_cancelled(core: DownloaderCore) -> None:
 
 
 def test_each_is_told_what_is_for_it(core: DownloaderCore) -> None:
+    core.order(AGENT)
     core.order(order("/a", A))
     core.order(order("/b", B))
     core.order(AGENT)
