@@ -9,6 +9,7 @@ time, `tick` after each turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import Literal, Protocol
 
 from node.disk.errors import ContentChangedError, NotThereError
@@ -61,8 +62,9 @@ class Outlet(Protocol):
 
 
 class PieceServerCore:
-    """Everything a piece server decides. ``slots`` and ``rate`` are those of `Uploads`; ``instance`` and ``pid`` of
-    this run, and the ``port`` peers reach it at, are said in each `Hello`. ``shelf`` stays its owner's to close."""
+    """Everything a piece server decides. ``slots`` and ``rate`` are those of `Uploads`; ``instance`` (a random number)
+    and ``pid`` of this run, and the ``port`` peers reach it at, are said in each `Hello`. ``shelf`` stays its owner's
+    to close."""
 
     def __init__(
         self, slots: int, rate: float, shelf: Shelf, out: Outlet, instance: int, pid: int, port: int, now: float
@@ -71,7 +73,7 @@ class PieceServerCore:
         self._out = out
         self._hello = Hello("piece_server", instance, pid, port)
         self._downloader_instance = 0
-        self._uploads = Uploads(slots, rate, now)
+        self._uploads = Uploads(slots, rate, now, Random(instance))
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
         self._gone_sent: dict[str, int] = {}
         self._bad_messages = 0

@@ -5,14 +5,16 @@ back. Owns the sessions of all swarms and the uplink they share. Leaves manifest
 shell.
 
 The source chooses. Of what a receiver wants it offers the piece it has sent least often, then the one the receiver
-likes best; receivers take turns. At most ``slots`` pieces are being sent at a time. Beyond those that are free only
-as much is offered ahead as the handshake needs (`pace`). A piece counts as being sent until its receiver says
-`Received`. A receiver that stalls gives its slot back, and what is queued for it counts against a budget of its own.
+likes best; receivers take turns. At most ``slots`` pieces are being sent at a time, some more of complete content that
+many want. Beyond those that are free only as much is offered ahead as the handshake needs (`pace`). A piece counts as
+being sent until its receiver says `Received`. A receiver that stalls gives its slot back, and what is queued for it
+counts against a budget of its own.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from random import Random
 
 from node.piece_server.effects import Effect, Reply, SendPiece
 from node.piece_server.pace import Pace
@@ -46,21 +48,30 @@ UploadRequest = Test | Want | Accept | Refuse | Received | Bye
 
 STALLED_SECONDS_MAX = 60.0
 """A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
+COMPLETE_PART = 4
+"""For each so many slots one piece more is sent at a time of a complete content that has more receivers than there are
+slots. They take what nobody else has on top of what comes from the others, so that each gets a smaller part of their
+downlinks: without this the uplink of a seeder is not used up, and nobody can be faster than that."""
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
 
 
 class Uploads:
-    """All sessions of one piece server. ``slots`` pieces are sent at a time; ``rate`` in bytes/s, 0 unlimited."""
+    """All sessions of one piece server. ``slots`` pieces are sent at a time, see also
+    `COMPLETE_PART`; ``rate`` in bytes/s, 0 unlimited. ``rng`` draws who is first."""
 
-    def __init__(self, slots: int, rate: float, now: float) -> None:
+    def __init__(self, slots: int, rate: float, now: float, rng: Random) -> None:
         self.slots = slots
+        self._slots_max = slots + slots // COMPLETE_PART
         self.serving = True
         self._bucket = TokenBucket(rate, now)
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
+        self._random = rng.random
         self._turns: OrderedDict[SessionKey, Session] = OrderedDict()
         """Sessions that want something and may be offered it, next one first."""
+        self._full: set[SessionKey] = set()
+        """Sessions that had no room for what they were last offered."""
         self._offers = 0
         self._sending = 0
         self._ahead = 0
@@ -197,7 +208,7 @@ class Uploads:
         due = self._check_at
         if self._news_at is not None:
             due = min(due, self._news_at)
-        if self._ready and self._sending < self.slots:
+        if self._may_send_next():
             due = min(due, self._bucket.ready_at(now))
         return due
 
@@ -241,12 +252,17 @@ class Uploads:
     def _want(self, session: Session, message: Want) -> None:
         if message.revision <= session.revision:
             return
+        is_first = not session.revision
         session.revision = message.revision
+        self._full.discard(session.key)
         promised, have = session.promised, session.swarm.have
         session.wanted = {
             piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
         }
         self._set_turn(session)
+        if is_first and session.key in self._turns and self._random() < 0.5:
+            # Were all sources to go through the receivers in the same order, all would send to the same few at first.
+            self._turns.move_to_end(session.key, last=False)
 
     def _accept(self, session: Session, message: Accept, now: float) -> list[Effect]:
         promise = session.promises.get(message.offer)
@@ -265,6 +281,7 @@ class Uploads:
             return
         self._take_back(session, message.offer)
         if message.reason == "full":
+            self._full.add(session.key)
             session.wanted.clear()
             self._set_turn(session)
 
@@ -284,7 +301,7 @@ class Uploads:
     def _fill(self, now: float) -> list[Effect]:
         """Start what the free slots allow: first send what was accepted, then offer ahead."""
         effects: list[Effect] = []
-        while self._ready and self._sending < self.slots and self._bucket.ready_at(now) <= now:
+        while self._may_send_next() and self._bucket.ready_at(now) <= now:
             key, offer = self._ready.popleft()
             session = self._sessions[key]
             promise = session.promises[offer]
@@ -299,22 +316,37 @@ class Uploads:
             self._bucket.spend(promise.size, now)
             session.swarm.sent_bytes += promise.size
             effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
-        places = self.slots + self._pace.ahead(self.slots)
-        while self._ahead < self.slots and self._sending + self._ahead < places:
-            receiver = self._next_in_turn()
-            if receiver is None:
+        ahead = self._pace.ahead(self.slots)
+        while self._ahead < self.slots and self._sending + self._ahead < self._slots_max + ahead:
+            receiver = self._next_in_turn(may_wait=ahead > 0)
+            if receiver is None or self._sending + self._ahead >= self._slots_for(receiver) + ahead:
                 break
+            self._turns.move_to_end(receiver.key)
             effects.append(self._offer(receiver, now))
         return effects
 
-    def _next_in_turn(self) -> Session | None:
-        """The next receiver that wants something and may be promised one more piece."""
+    def _may_send_next(self) -> bool:
+        """Whether there is a slot for the next piece that was accepted."""
+        return bool(self._ready) and self._sending < self._slots_for(self._sessions[self._ready[0][0]])
+
+    def _slots_for(self, session: Session) -> int:
+        """How many pieces may be sent at a time when one of them is for ``session``."""
+        swarm = session.swarm
+        return self._slots_max if swarm.have.full and len(swarm.sessions) > self.slots else self.slots
+
+    def _next_in_turn(self, may_wait: bool) -> Session | None:
+        """The next receiver that wants something and may be promised one more piece. An offer to one that is being
+        sent something comes after that, and keeps a slot until then: unless it ``may_wait``, it is not made while there
+        are others who will say when they have room."""
         share = max(2, 2 * self.slots // max(1, len(self._turns)))
-        for key, session in self._turns.items():
-            if len(session.promises) < share:
-                self._turns.move_to_end(key)
+        behind = None
+        for session in self._turns.values():
+            if len(session.promises) >= share:
+                continue
+            if not session.is_sent_something:
                 return session
-        return None
+            behind = behind or session
+        return behind if may_wait or not self._full else None
 
     def _set_turn(self, session: Session) -> None:
         """A session takes turns while it wants something and has not stalled."""
@@ -333,7 +365,7 @@ class Uploads:
         self._offers += 1
         self._ahead += 1
         session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
-        spare = not self._sending or self._sending + self._ahead > self.slots
+        spare = not self._sending or self._sending + self._ahead > self._slots_for(session)
         return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, spare))
 
     def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
@@ -361,6 +393,7 @@ class Uploads:
         del self._sessions[session.key]
         del session.swarm.sessions[session.key]
         self._turns.pop(session.key, None)
+        self._full.discard(session.key)
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -428,7 +461,8 @@ class Uploads:
         assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
         assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
         assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
-        assert 0 <= self._sending <= self.slots
+        assert 0 <= self._sending <= self._slots_max
+        assert self._full <= self._sessions.keys()
         assert 0 <= self._ahead <= self.slots
         assert self._stalled_bytes <= STALLED_BYTES_MAX
         takers = [key for key, session in self._sessions.items() if session.wanted and not session.stalled]

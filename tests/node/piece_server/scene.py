@@ -6,6 +6,7 @@ A receiver's route is its name, its session is 1. Every call checks the invarian
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 from node.piece_server.effects import Effect, Reply, SendPiece
 from node.piece_server.uploads import UploadRequest, Uploads
@@ -36,12 +37,23 @@ def sends(effects: Sequence[Effect]) -> list[tuple[str, int]]:
     return [(effect.route.decode(), effect.piece) for effect in effects if isinstance(effect, SendPiece)]
 
 
+class Drawn(Random):
+    """Draws ``number`` every time. Uploads that draw 1 let receivers take turns in the order in which they ask."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__(0)
+        self._number = number
+
+    def random(self) -> float:
+        return self._number
+
+
 class Scene:
     """Serves the pieces in ``have`` of one content; the last piece is 40 bytes short."""
 
-    def __init__(self, have: str, slots: int = 2, rate: float = 0.0) -> None:
+    def __init__(self, have: str, slots: int = 2, rate: float = 0.0, drawn: float = 1.0) -> None:
         self.now = 100.0
-        self.uploads = Uploads(slots, rate, self.now)
+        self.uploads = Uploads(slots, rate, self.now, Drawn(drawn))
         self.have: Bitfield = bits(have)
         self.length = len(have) * PIECE_BYTES - 40
         self.uploads.serve(DIGEST, self.have, self.length, PIECE_BYTES)

@@ -84,12 +84,71 @@ def test_receivers_take_turns() -> None:
     todo = []
     for name in "abc":
         todo += offers_to(scene.wants(name, *range(40)))
-    order: list[str] = []
-    while len(order) < 13:
+    order = ""
+    while len(order) < 14:
         name, piece = todo.pop(0)
-        order.append(name)
+        order += name
         todo += offers_to(scene.accepts(name, piece) + scene.received(name, piece))
-    assert order == ["a", *"abc" * 4], "who asks first, alone, is first twice"
+    assert order == "ab" + "acb" * 4, "who asked first, and was alone, comes once more than the others"
+
+
+def test_the_first_turn_is_drawn_so_that_not_all_sources_begin_with_the_same_receivers() -> None:
+    for drawn, order in ((0.9, ["a", "b", "c"]), (0.1, ["c", "b", "a"])):
+        scene = Scene("*" * 8, slots=1, drawn=drawn)
+        scene.opened("x", "a", "b", "c")
+        scene.wants("x", 0, 1)
+        scene.accepts("x", 0)
+        scene.accepts("x", 1)
+        scene.now += 1.0
+        scene.received("x", 0)
+        for name in "abc":
+            assert scene.wants(name, *range(8)) == []
+        todo = offers_to(scene.received("x", 1))
+        seen: list[str] = []
+        while len(seen) < 3:
+            name, piece = todo.pop(0)
+            seen.append(name)
+            todo += offers_to(scene.refuses(name, piece, "full"))
+        assert seen == order
+
+
+def test_an_offer_does_not_keep_a_slot_behind_a_piece_while_others_may_want_it() -> None:
+    scene = Scene("*" * 8, slots=2)
+    scene.opened("a", "b")
+    scene.wants("a", 0, 1)
+    for piece in (0, 1):
+        scene.accepts("a", piece)
+    scene.now += 1.0  # an offer is answered at once, a piece takes its time: none need be offered ahead
+    for piece in (0, 1):
+        scene.received("a", piece)
+    assert offers_to(scene.wants("b", 7)) == [("b", 7)]
+    assert offers_to(scene.wants("a", 2, 3)) == [("a", 2)]
+    assert scene.accepts("a", 2) == [SendPiece(b"a", 1, scene.offers["a", 2], DIGEST, 2)]
+    assert scene.refuses("b", 7, "full") == [], "b will say when it has room: that may be any moment"
+    assert offers_to(scene.wants("b", 7)) == [("b", 7)]
+    assert offers_to(scene.refuses("b", 7)) == [("a", 3)], "nobody else wants anything"
+
+
+@pytest.mark.parametrize(
+    ("have", "receivers", "slots", "sent"),
+    [("*" * 8, 5, 4, 5), ("*" * 8, 4, 4, 4), ("*" * 7 + " ", 5, 4, 4), ("*" * 8, 5, 3, 3), ("*" * 20, 20, 8, 10)],
+    ids=["complete", "few receivers", "partial", "few slots", "many slots"],
+)
+def test_more_pieces_of_complete_content_are_sent_at_a_time(have: str, receivers: int, slots: int, sent: int) -> None:
+    scene = Scene(have, slots)
+    names = [chr(ord("a") + number) for number in range(receivers)]
+    scene.opened(*names)
+    scene.wants(names[0], 0)
+    scene.accepts(names[0], 0)
+    scene.now += 1.0
+    scene.received(names[0], 0)
+    under_way = []
+    for number, name in enumerate(names):
+        for who, piece in offers_to(scene.wants(name, number % 7)):
+            under_way += sends(scene.accepts(who, piece))
+    assert len(under_way) == scene.uploads.queued_pieces == sent
+    effects = scene.received(*under_way[0])
+    assert len(offers_to(effects)) == (sent < receivers)
 
 
 def test_opening_sessions_again_and_again_gives_no_more_turns() -> None:

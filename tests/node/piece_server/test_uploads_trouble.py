@@ -18,7 +18,7 @@ from protocol.limits import (
 )
 from protocol.messages import Accept, NoSession, Offer, Received, Refuse, Status, Want, Withdrawn
 from protocol.messages import Test as AskTest
-from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, offered, offers_to, sends
+from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Drawn, Scene, offered, offers_to, sends
 from tests.node.scene_pictures import bits
 
 # --- sessions that end ------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_on_a_slow_uplink_a_first_piece_may_take_as_long_as_those_of_others() ->
 
 def test_bytes_queued_for_stalled_receivers_are_bounded() -> None:
     """One receiver after the other stalls, while one goes on receiving."""
-    uploads = Uploads(2, 0, 0.0)
+    uploads = Uploads(2, 0, 0.0, Drawn(1.0))
     pieces = 8
     uploads.serve(DIGEST, bits("*" * pieces), pieces * PIECE_BYTES_MAX, PIECE_BYTES_MAX)
     lost: list[bytes] = []
