@@ -13,12 +13,13 @@ counts against a budget of its own.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from random import Random
 
 from node.piece_server.effects import Effect, Reply, SendPiece
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
+from node.piece_server.turns import Turns
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.limits import (
@@ -49,16 +50,16 @@ UploadRequest = Test | Want | Accept | Refuse | Received | Bye
 STALLED_SECONDS_MAX = 60.0
 """A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
 COMPLETE_PART = 4
-"""For each so many slots one piece more is sent at a time of a complete content that has more receivers than there are
-slots. They take what nobody else has on top of what comes from the others, so that each gets a smaller part of their
-downlinks: without this the uplink of a seeder is not used up, and nobody can be faster than that."""
+"""For each so many slots one more piece is sent at a time of complete content that has more receivers than there are
+slots. What nobody else has comes to them on top of what others send, at a smaller part of their downlinks: with as many
+slots as others, a seeder does not use up its uplink, and nobody can be faster than it."""
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
 
 
 class Uploads:
-    """All sessions of one piece server. ``slots`` pieces are sent at a time, see also
-    `COMPLETE_PART`; ``rate`` in bytes/s, 0 unlimited. ``rng`` draws who is first."""
+    """All sessions of one piece server. ``slots`` pieces are sent at a time, and more where `COMPLETE_PART` says so;
+    ``rate`` in bytes/s, 0 unlimited. ``rng`` is for `Turns`."""
 
     def __init__(self, slots: int, rate: float, now: float, rng: Random) -> None:
         self.slots = slots
@@ -67,11 +68,7 @@ class Uploads:
         self._bucket = TokenBucket(rate, now)
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
-        self._random = rng.random
-        self._turns: OrderedDict[SessionKey, Session] = OrderedDict()
-        """Sessions that want something and may be offered it, next one first."""
-        self._full: set[SessionKey] = set()
-        """Sessions that had no room for what they were last offered."""
+        self._turns = Turns(slots, rng)
         self._offers = 0
         self._sending = 0
         self._ahead = 0
@@ -254,15 +251,11 @@ class Uploads:
             return
         is_first = not session.revision
         session.revision = message.revision
-        self._full.discard(session.key)
         promised, have = session.promised, session.swarm.have
         session.wanted = {
             piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
         }
-        self._set_turn(session)
-        if is_first and session.key in self._turns and self._random() < 0.5:
-            # Were all sources to go through the receivers in the same order, all would send to the same few at first.
-            self._turns.move_to_end(session.key, last=False)
+        self._turns.asked(session, is_first)
 
     def _accept(self, session: Session, message: Accept, now: float) -> list[Effect]:
         promise = session.promises.get(message.offer)
@@ -281,9 +274,8 @@ class Uploads:
             return
         self._take_back(session, message.offer)
         if message.reason == "full":
-            self._full.add(session.key)
             session.wanted.clear()
-            self._set_turn(session)
+            self._turns.has_no_room(session)
 
     def _received(self, session: Session, message: Received, now: float) -> None:
         promise = session.promises.get(message.offer)
@@ -294,7 +286,7 @@ class Uploads:
         self._end_promise(session, message.offer)
         if session.stalled and not session.is_sent_something:
             session.stalled = False
-            self._set_turn(session)
+            self._turns.update(session)
 
     # --- the uplink --------------------------------------------------------------------------------------
 
@@ -318,10 +310,9 @@ class Uploads:
             effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
         ahead = self._pace.ahead(self.slots)
         while self._ahead < self.slots and self._sending + self._ahead < self._slots_max + ahead:
-            receiver = self._next_in_turn(may_wait=ahead > 0)
+            receiver = self._turns.next(may_wait=ahead > 0)
             if receiver is None or self._sending + self._ahead >= self._slots_for(receiver) + ahead:
                 break
-            self._turns.move_to_end(receiver.key)
             effects.append(self._offer(receiver, now))
         return effects
 
@@ -334,33 +325,12 @@ class Uploads:
         swarm = session.swarm
         return self._slots_max if swarm.have.full and len(swarm.sessions) > self.slots else self.slots
 
-    def _next_in_turn(self, may_wait: bool) -> Session | None:
-        """The next receiver that wants something and may be promised one more piece. An offer to one that is being
-        sent something comes after that, and keeps a slot until then: unless it ``may_wait``, it is not made while there
-        are others who will say when they have room."""
-        share = max(2, 2 * self.slots // max(1, len(self._turns)))
-        behind = None
-        for session in self._turns.values():
-            if len(session.promises) >= share:
-                continue
-            if not session.is_sent_something:
-                return session
-            behind = behind or session
-        return behind if may_wait or not self._full else None
-
-    def _set_turn(self, session: Session) -> None:
-        """A session takes turns while it wants something and has not stalled."""
-        if session.wanted and not session.stalled:
-            self._turns.setdefault(session.key, session)
-        else:
-            self._turns.pop(session.key, None)
-
     def _offer(self, session: Session, now: float) -> Effect:
         sent = session.swarm.sent
         choose = max if self._pace.is_slow(session) else min
         piece = choose(session.wanted, key=sent.__getitem__)  # of equals the first, which the receiver prefers
         del session.wanted[piece]
-        self._set_turn(session)
+        self._turns.offered(session)
         sent[piece] += 1
         self._offers += 1
         self._ahead += 1
@@ -373,7 +343,7 @@ class Uploads:
         for session in swarm.sessions.values():
             for piece in pieces:
                 session.wanted.pop(piece, None)
-            self._set_turn(session)
+            self._turns.update(session)
 
     def _end_promise(self, session: Session, offer: int) -> None:
         """Take a promise off the books and give back what it held: a slot, a place ahead, or stalled bytes."""
@@ -392,8 +362,7 @@ class Uploads:
             self._take_back(session, offer)
         del self._sessions[session.key]
         del session.swarm.sessions[session.key]
-        self._turns.pop(session.key, None)
-        self._full.discard(session.key)
+        self._turns.remove(session)
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -406,7 +375,7 @@ class Uploads:
             self._take_back(session, offer)
         if expired:
             session.wanted.clear()
-            self._set_turn(session)
+            self._turns.update(session)
         effects = [self._withdrawn(session, offer) for offer in expired]
         if not session.stalled and now - session.sending_since(now) > self._pace.patience(session):
             effects += self._stall(session, now)
@@ -425,7 +394,7 @@ class Uploads:
         self._pace.stalled()
         session.stalled = True
         session.stalled_at = now
-        self._set_turn(session)
+        self._turns.update(session)
         self._sending -= len(session.promises)
         self._stalled_bytes += sum(promise.size for promise in session.promises.values())
         if self._stalled_bytes > STALLED_BYTES_MAX:
@@ -462,11 +431,9 @@ class Uploads:
         assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
         assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
         assert 0 <= self._sending <= self._slots_max
-        assert self._full <= self._sessions.keys()
         assert 0 <= self._ahead <= self.slots
         assert self._stalled_bytes <= STALLED_BYTES_MAX
-        takers = [key for key, session in self._sessions.items() if session.wanted and not session.stalled]
-        assert sorted(self._turns) == sorted(takers)
+        self._turns.check_invariants(self._sessions)
         for swarm in self._swarms.values():
             assert all(count >= 0 for count in swarm.sent)
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())

@@ -13,9 +13,14 @@ import importlib
 import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import CodeType, FunctionType
 from typing import NamedTuple
+
+from cluster.simulated.faults import Level
+
+SEARCHED_COUNT = 200
+"""Seeds that were run before a bug was taken for one that is not found."""
 
 
 class Edit(NamedTuple):
@@ -24,6 +29,24 @@ class Edit(NamedTuple):
     where: str
     old: str
     new: str
+
+
+class Bug(NamedTuple):
+    """``forgot`` is what the programmer forgot. It was found with seed ``found_after``, the first of those from 0 on
+    (faults of ``level``); None: with none of the first `SEARCHED_COUNT`. From seed ``first`` on, it has to be found
+    within ``within`` seeds."""
+
+    name: str
+    forgot: str
+    edits: tuple[Edit, ...]
+    found_after: int | None
+    first: int = 0
+    within: int = 60
+    level: Level = "heavy"
+
+    def planted(self) -> AbstractContextManager[None]:
+        """While in it, the product has the bug."""
+        return edited(self.edits)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Bugs that are planted on purpose are found: the simulated world is no decoration.
 
-`planted_bugs` says with which seed each was found, counted from 0, and which were not.
+Each `Bug` says with which seed it was found, counted from 0, or that it was not.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from cluster.simulated.soak import run_quietly
-from tests.cluster.simulated.planted_bugs import BUGS, FOUND, Bug
+from tests.cluster.simulated.planted_bugs import BUGS, FOUND
+from tests.cluster.simulated.planting import Bug
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -1,0 +1,264 @@
+"""Planted bugs of the disk, the jobs and the sources of downloads. See `planted_bugs`."""
+
+from __future__ import annotations
+
+from tests.cluster.simulated.planting import Bug, Edit
+
+DISK = (
+    Bug(
+        "unverified_piece",
+        "to look at the digest of a piece before it is written",
+        (
+            Edit(
+                "node.disk.piece_work:verify_and_write",
+                "if raw_digest(manifest.algorithm, view) != manifest.piece_digest(piece):",
+                "if False:",
+            ),
+        ),
+        found_after=15,
+        first=14,
+    ),
+    Bug(
+        "unchecked_whole",
+        "to check the digest of the whole before it gets its final name",
+        (Edit("node.downloader.job_work:finish", "if not whole_digest(", "if False and not whole_digest("),),
+        found_after=16,
+        first=15,
+    ),
+    Bug(
+        "noted_before_synced",
+        "that the journal is for what is durable already",
+        (
+            Edit(
+                "node.downloader.job_work:sync",
+                "    for piece in ready.partial.sync():\n",
+                "    store.journal.record(place.digest, ready.have.to_bytes())\n"
+                "    for piece in ready.partial.sync():\n",
+            ),
+        ),
+        found_after=1,
+    ),
+    Bug(
+        "prepared_unsynced",
+        "that what was found on disk after a crash may be in the page cache alone",
+        (Edit("node.downloader.job_work:prepare", "partial.sync()", "pass"),),
+        found_after=14,
+        first=13,
+    ),
+    Bug(
+        "believes_the_journal",
+        "to hash again what the journal names",
+        (
+            Edit(
+                "node.downloader.job_work:prepare",
+                "check_pieces(partial, manifest, _noted(place, manifest, store), progress, cancelled)",
+                "_noted(place, manifest, store)",
+            ),
+        ),
+        found_after=5,
+    ),
+    Bug(
+        "manifest_of_other_content",
+        "to compare the content a manifest describes with the content that was asked for",
+        (Edit("node.downloader.job_work:keep_seed", "if manifest.digest != digest:", "if False:"),),
+        found_after=None,
+    ),
+    Bug(
+        "never_synced",
+        "that a sync is due when it is old enough, not only when there is much to sync",
+        (Edit("node.downloader.job_disk:JobDisk.sync_when_due", "not (full or old)", "not full"),),
+        found_after=3,
+    ),
+    Bug(
+        "cancelled_is_not_deleted",
+        "to hand on that what was cancelled is deleted",
+        (Edit("node.downloader.job_disk:JobDisk.let_go", "self._discard or discard", "self._discard"),),
+        found_after=None,
+    ),
+)
+
+JOBS = (
+    Bug(
+        "full_disk_for_good",
+        "to try again when the disk was full",
+        (Edit("node.downloader.job:FetchJob.tick", "if self._retry_at is not None and", "if False and"),),
+        found_after=21,
+        first=20,
+    ),
+    Bug(
+        "budget_kept_by_bad_writes",
+        "that a piece which could not be written is not under way any more",
+        (Edit("node.downloader.job:FetchJob.on_unwritten", "self._download.write_failed(piece)", "pass"),),
+        found_after=21,
+        first=20,
+    ),
+    Bug(
+        "finished_untold",
+        "to tell the agent that a download is complete",
+        (
+            Edit(
+                "node.downloader.job:FetchJob._published",
+                "self._context.tell_agent(\n            DownloadFinished(",
+                "str(\n            DownloadFinished(",
+            ),
+        ),
+        found_after=1,
+    ),
+    Bug(
+        "gained_untold",
+        "to tell the piece server which pieces have come",
+        (
+            Edit(
+                "node.downloader.job:FetchJob._perform",
+                "self._context.tell_pieces(Held(self.fetch.digest, [effect.piece]))",
+                "pass",
+            ),
+        ),
+        found_after=1,
+    ),
+    Bug(
+        "served_after_the_end",
+        "to tell the piece server that a download ended without the whole",
+        (Edit("node.downloader.job:FetchJob._end", "self._context.tell_pieces(Unserve(self.fetch.digest))", "pass"),),
+        found_after=17,
+        first=16,
+    ),
+    Bug(
+        "serve_not_said_again",
+        "to tell a new piece server what there is of the downloads under way",
+        (Edit("node.downloader.core:DownloaderCore.pieces_say", "job.serve()", "pass"),),
+        found_after=16,
+        first=15,
+    ),
+    Bug(
+        "fetch_lost_after_cancel",
+        "that an order may come while the last one for the same content is being cleared away",
+        (Edit("node.downloader.core:DownloaderCore._fetch", "self._next[message.digest] = message", "pass"),),
+        found_after=17,
+        first=16,
+    ),
+    Bug(
+        "back_and_still_paused",
+        "to go on with downloads once the peer is back in the network",
+        (Edit("node.downloader.download:Download.resume", "self._paused = False", "pass"),),
+        found_after=27,
+        first=26,
+    ),
+)
+
+CONVERSATION = (
+    Bug(
+        "claim_left_in_flight",
+        "to note that a piece which does not come is missing again",
+        (Edit("node.downloader.claims:Claims.release", "self._table.release(claim.piece)", "pass"),),
+        found_after=3,
+    ),
+    Bug(
+        "late_piece_counted_twice",
+        "that somebody else owes the piece by now which arrives after all",
+        (Edit("node.downloader.claims:Claims._take_over", "for other in self._pool:", "for other in ():"),),
+        found_after=5,
+    ),
+    Bug(
+        "late_piece_unexpected",
+        "that a piece which was given up may still arrive",
+        (Edit("node.downloader.claims:Claims.give_up_overdue", "source.late[offer] = claim", "pass"),),
+        found_after=5,
+    ),
+    Bug(
+        "nothing_is_overdue",
+        "to give pieces of slow sources to others",
+        (
+            Edit(
+                "node.downloader.download:Download.tick",
+                "self._claims.give_up_overdue(now)",
+                "pass",
+            ),
+            Edit("node.downloader.download:Download.tick", "effects += self._give_up_silent(now)", "pass"),
+        ),
+        found_after=31,
+        first=30,
+    ),
+    Bug(
+        "withdrawn_ignored",
+        "that a source may take back an offer that was accepted",
+        (Edit("node.downloader.download:Download.handle", "self._claims.release(source, message.offer)", "pass"),),
+        found_after=9,
+        first=8,
+    ),
+    Bug(
+        "no_session_ignored",
+        "that a source which started over knows nothing of what it owed",
+        (
+            Edit(
+                "node.downloader.download:Download.handle",
+                "self._claims.release_all(source)\n            return [self._test(source, now)]",
+                "return []",
+            ),
+        ),
+        found_after=None,
+    ),
+    Bug(
+        "not_held_ignored",
+        "that a source may lose a piece it said it had",
+        (
+            Edit(
+                "node.downloader.download:Download._not_held",
+                "self._claims.release_piece(source, message.piece)",
+                "pass",
+            ),
+        ),
+        found_after=None,
+    ),
+    Bug(
+        "ban_not_kept",
+        "to remember who is banned",
+        (Edit("node.downloader.source:SourcePool.ban", "self._banned[peer] = reason", "pass"),),
+        found_after=16,
+        first=15,
+    ),
+    Bug(
+        "banned_dialled_again",
+        "that one does not dial who is banned",
+        (Edit("node.downloader.source:SourcePool._waiting", "and peer not in self._banned ", ""),),
+        found_after=9,
+        first=8,
+    ),
+    Bug(
+        "budget_kept_by_released",
+        "that a piece which is missing again takes no part of the budget",
+        (Edit("node.downloader.piece_table:PieceTable.release", "self._share.release(self.size(piece))", "pass"),),
+        found_after=3,
+    ),
+    Bug(
+        "manifest_unchecked",
+        "to check the digest of a manifest that a source hands out",
+        (
+            Edit(
+                "node.downloader.manifest_fetch:ManifestFetch.handle",
+                "if manifest_digest(data, split_digest(self._manifest)[0]) != self._manifest:",
+                "if False:",
+            ),
+        ),
+        found_after=14,
+        first=13,
+    ),
+    Bug(
+        "one_source_for_the_manifest",
+        "to ask somebody else for the manifest when a source does not answer",
+        (
+            Edit(
+                "node.downloader.manifest_fetch:ManifestFetch.tick",
+                "effects += self._next(source, now)",
+                "pass",
+            ),
+            Edit(
+                "node.downloader.manifest_fetch:ManifestFetch.tick",
+                "self._pool.limit = min(ASKED_COUNT_MAX, self._pool.limit + 1)",
+                "pass",
+            ),
+        ),
+        found_after=31,
+        first=30,
+    ),
+)

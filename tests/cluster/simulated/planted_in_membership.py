@@ -1,0 +1,198 @@
+"""Planted bugs of the agent and the tracker. See `planted_bugs`."""
+
+from __future__ import annotations
+
+from tests.cluster.simulated.planting import Bug, Edit
+
+AGENT = (
+    Bug(
+        "fetches_not_said_again",
+        "to tell a new downloader what there is to download",
+        (Edit("node.agent.core:AgentCore._hello", ", *self.gets.fetches()]", "]"),),
+        found_after=1,
+    ),
+    Bug(
+        "shares_not_said_again",
+        "to tell a new piece server what is shared",
+        (
+            Edit(
+                "node.agent.core:AgentCore._hello",
+                "wishes += self.catalogue.share_state(self.who.instance, self.serving)",
+                "pass",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "download_not_saved",
+        "to write down in the library what is to be downloaded",
+        (Edit("node.agent.gets:Gets._begin", "[SaveDownload(download), ToDownloader", "[ToDownloader"),),
+        found_after=1,
+    ),
+    Bug(
+        "finished_is_kept",
+        "that a download that is complete is none any more",
+        (Edit("node.agent.gets:Gets.finished", ", ForgetDownload(message.digest)]", "]"),),
+        found_after=1,
+    ),
+    Bug(
+        "rejoin_ignored",
+        "to join again when the registrar does not know this peer any more",
+        (
+            Edit(
+                "node.agent.membership:Membership._on_rejoin", "return [note, *self._begin_join(now)]", "return [note]"
+            ),
+        ),
+        found_after=1,
+    ),
+    Bug(
+        "news_while_listing_lost",
+        "that a list may change while it is being sent",
+        (
+            Edit(
+                "node.agent.announced:AnnouncedList.snapshot",
+                "self._snapshot = list(self._entries.values())",
+                "self._snapshot = self._snapshot or list(self._entries.values())",
+            ),
+        ),
+        found_after=7,
+        first=6,
+    ),
+    Bug(
+        "seeders_asked_for_once",
+        "to ask again who has the content",
+        (Edit("node.agent.lookups:Lookups._release", "wanted.question = 0", "pass"),),
+        found_after=27,
+        first=26,
+    ),
+    Bug(
+        "silent_lookup_is_kept",
+        "to turn to another lookup when one does not answer",
+        (Edit("node.agent.lookups:Lookups._switch", "return [*note, *self._dial(following, now)]", "return note"),),
+        found_after=None,
+    ),
+    Bug(
+        "roster_of_another_epoch",
+        "that a registrar which was restarted counts from the start again",
+        (
+            Edit("node.agent.roster:RosterFollower.handle", "roster.epoch != self.epoch or ", ""),
+            Edit("node.agent.roster:RosterFollower.start", "if epoch != self.epoch:", "if seq > self.seq:"),
+        ),
+        found_after=7,
+        first=6,
+    ),
+)
+
+TRACKER = (
+    Bug(
+        "leases_do_not_end",
+        "to forget who is silent for a lease",
+        (Edit("broker.registrar_core:Registrar.tick", "self._sessions.expired(now)", "()"),),
+        found_after=0,
+    ),
+    Bug(
+        "lease_too_long",
+        "that the lease counts from when the peer was heard of, not from when it ended last",
+        (Edit("broker.sessions:Sessions.renew", "now + self._lease_seconds", "now + 2 * self._lease_seconds"),),
+        found_after=0,
+    ),
+    Bug(
+        "gone_peer_keeps_its_entries",
+        "to take the entries of a peer with it when it goes",
+        (Edit("broker.registry:Registry._drop_peer", "self._drop_entry(peer, digest)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "goodbye_unsaid_to_lookups",
+        "to tell the lookups that a peer is gone",
+        (
+            Edit(
+                "broker.link_feed:_Link.add",
+                "wanted = [event for event in events if event.peer not in self.unread]",
+                "wanted = [event for event in events if event.peer not in self.unread and type(event) is not PeerGone]",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "token_unchecked",
+        "to compare the token of a request with the one the member joined with",
+        (Edit("broker.registrar_core:Registrar.handle", "if not session.accepts(message.token):", "if False:"),),
+        found_after=60,
+        first=59,
+    ),
+    Bug(
+        "replaced_run_accepted",
+        "that a run after which another one joined is a member no more",
+        (Edit("broker.registrar_core:Registrar.handle", "if message.run in session.replaced:", "if False:"),),
+        found_after=19,
+        first=18,
+    ),
+    Bug(
+        "link_loss_unnoticed",
+        "that a link may lose messages: at the registrar when a queue is full, at the lookup when a number is missing",
+        (
+            Edit("broker.link_feed:LinkFeed.lost", "link is None", "True"),
+            Edit("broker.replica:Replica._at", "if number == self._received:", "if True:"),
+        ),
+        found_after=94,
+        first=93,
+    ),
+    Bug(
+        "half_a_change_set",
+        "that a change set shows only when all of it is there",
+        (Edit("broker.replica:Replica._take", "if not message.more:", "if True:"),),
+        found_after=24,
+        first=23,
+    ),
+    Bug(
+        "state_page_before_changes",
+        "that changes which wait are older than the state that is read now",
+        (
+            Edit(
+                "broker.link_feed:LinkFeed._pump",
+                "if link.queue:",
+                "if link.queue and not link.loading:",
+            ),
+        ),
+        found_after=61,
+        first=60,
+    ),
+    Bug(
+        "lookup_ignores_the_epoch",
+        "that a number means nothing without the registrar's epoch",
+        (
+            Edit(
+                "broker.lookup_core:Lookup._ready_for",
+                "if request.epoch in (0, replica.epoch):",
+                "if True:",
+            ),
+        ),
+        found_after=116,
+        first=115,
+    ),
+    Bug(
+        "partial_sources_unlisted",
+        "that who has part of the content is a source too",
+        (
+            Edit(
+                "broker.queries:Answers._seeder_list",
+                "peers = list(swarm.sources)",
+                "peers = [peer for peer in swarm.sources if swarm.sources[peer]]",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "page_taken_twice",
+        "that a page of a list may come twice",
+        (
+            Edit(
+                "broker.registrar_core:Registrar._file_list",
+                "if message.page < transfer.next_page:",
+                "if False:",
+            ),
+        ),
+        found_after=None,
+    ),
+)
