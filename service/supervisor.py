@@ -185,8 +185,8 @@ class _Child:
 
     @property
     def running(self) -> bool:
-        """Whether it runs. It is reaped when it does not."""
-        return self.process is not None and self.reap() is None
+        """Whether it runs. How it ended stays known until `reap` is asked."""
+        return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
         """Start it and hand it its settings. Raises `OSError`."""

@@ -231,7 +231,8 @@ def test_among_strangers_that_lie_the_content_still_arrives_whole(tracker: Runni
         lying = stack.enter_context(strangers(tracker, manifest))
         for peer in (honest, by_seed, by_link):
             stack.enter_context(running(*peer.arguments))
-        before = until("all are in", lambda: honest.joined() and by_link.joined() and by_seed.joined())
+        until("the others are in", lambda: honest.joined() and by_link.joined())
+        before = until("all its processes are in", by_seed.complete)
         accepted = by_seed.ask(ApiGet, "content.bin", str(by_seed.directory), seed, False, False)
         until("each stranger was asked", lambda: all(lying.heard.values()))
         until("those that lie are banned", lambda: len(_banned(by_seed)) >= 7)

@@ -99,6 +99,11 @@ class Peer:
         report = self.status()
         return report if report is not None and report.network == "joined" else None
 
+    def complete(self) -> StatusReport | None:
+        """Joined, and each of its three processes has said hello to the agent."""
+        report = self.joined()
+        return report if report is not None and len(report.pids) == 3 else None
+
     def sharing(self) -> StatusReport | None:
         report = self.joined()
         return report if report is not None and report.shared else None
@@ -156,7 +161,8 @@ def test_a_killed_agent_comes_back_with_everything(tracker: str, tmp_path: Path)
     (folder / "item").write_bytes(b"content")
     peer = Peer(tmp_path / "one", tracker, folder)
     with running(*peer.arguments):
-        before = until("the folder's item is shared", peer.sharing)
+        until("the folder's item is shared", peer.sharing)
+        before = until("all its processes are in", peer.complete)
         os.kill(before.pids["agent"], signal.SIGKILL)
 
         def back() -> StatusReport | None:

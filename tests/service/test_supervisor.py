@@ -75,6 +75,20 @@ def test_a_killed_child_comes_back_and_the_others_stay(
     supervisor.stop()
 
 
+def test_an_end_that_is_first_seen_by_asking_who_runs_is_seen_to_all_the_same(
+    events: Events, supervise: Supervise, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = supervise(events.spec("one"), events.spec("two", "fatal"))
+    supervisor.start()
+    pids = supervisor.pids()
+    os.kill(pids["one"], signal.SIGKILL)
+    for pid in pids.values():
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert supervisor.pids() == {}
+    assert poll_until(supervisor, lambda: False) == 4
+    assert "one was killed by SIGKILL; starting it again in 0.1 s" in caplog.text
+
+
 def test_a_child_ended_by_its_own_sigterm_comes_back(events: Events, supervise: Supervise) -> None:
     supervisor = supervise(events.spec("one"))
     supervisor.start()
