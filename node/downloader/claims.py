@@ -54,10 +54,9 @@ class Claims:
     def tell_wants(self, now: float) -> list[Send]:
         """Say what is wanted, to those who may send more first of all."""
         effects = self._wants.tell_news(now)
-        held = self._wants.held()
-        if held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
+        if self._wants.any_held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
             room, spare_room = round(CLAIMS_BUSY_COUNT - self._load()), CLAIMS_COUNT_MAX - self.count
-            effects += self._wants.tell_held(held, now, room, spare_room, self._share() // 2)
+            effects += self._wants.tell_held(now, room, spare_room, self._share() // 2)
         return effects
 
     def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
@@ -116,7 +115,7 @@ class Claims:
         for source in self._pool:
             if source.slow and now >= source.slow_until:
                 source.slow = False
-                source.dirty = True
+                self._wants.changed(source)
         ready = self._pool.ready()
         endgame = not len(self._table.picker)
         allowed = self._seconds_allowed(ready, endgame)
@@ -175,12 +174,18 @@ class Claims:
 
     def _share(self) -> int:
         """How many claims each source may have."""
-        useful = [source for source in self._pool.ready() if source.left or source.held or source.claims]
-        return max(1, CLAIMS_SHARED_COUNT // max(1, len(useful)))
+        useful = 0
+        for source in self._pool.ready():
+            if source.claims or source.left or self._wants.is_held(source):
+                useful += 1
+                if 2 * useful > CLAIMS_SHARED_COUNT:
+                    return 1
+        return CLAIMS_SHARED_COUNT // max(1, useful)
 
     def _set_aside(self, source: Source, now: float) -> None:
         if not source.slow:
-            source.slow = source.dirty = True
+            source.slow = True
+            self._wants.changed(source)
             source.slow_until = now + SLOW_SECONDS * 2 ** min(source.strikes, SLOW_DOUBLINGS_MAX)
             source.strikes += 1
 

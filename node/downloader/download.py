@@ -306,6 +306,7 @@ class Download:
 
     def _drop(self, source: Source, now: float, farewell: Farewell = Farewell.RETRY) -> list[Effect]:
         self._claims.release_all(source)
+        self._wants.gone(source)
         self._picker.source_gone(source.bits, source.complete)
         self._pool.drop(source, now, farewell)
         return [Disconnect(source.session)]
@@ -343,9 +344,9 @@ class Download:
         except ProtocolError as error:
             return self._ban(source, str(error), now)
         changed = bits != source.bits
-        if changed or source.state is not SourceState.READY or not source.claims:
-            source.dirty = True
-        source.state = SourceState.READY
+        was_ready, source.state = source.state is SourceState.READY, SourceState.READY
+        if changed or not was_ready or not source.claims:
+            self._wants.changed(source)
         self._pool.answered(source)
         if changed or source.complete != bits.full:
             self._now_has(source, bits)
@@ -377,7 +378,8 @@ class Download:
                 continue
             source.bits.set(piece)
             self._picker.source_got(piece)
-            source.dirty = source.dirty or self._table.missing(piece)
+            if self._table.missing(piece):
+                self._wants.changed(source)
         return []
 
     def _not_held(self, source: Source, message: NotHeld, now: float) -> list[Effect]:
@@ -412,7 +414,7 @@ class Download:
         set_aside = source.slow and self._wants.others_could_send(message.piece, source)
         if not set_aside and self._claims.take(source, message.offer, message.piece, now):
             return None
-        source.held = True
+        self._wants.refused(source)
         return "full"
 
     def _complete_if_done(self) -> list[Effect]:

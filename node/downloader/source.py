@@ -107,10 +107,6 @@ class Source:
     """Pieces of the last Want that it has not offered yet."""
     truncated: bool = False
     """The last Want could not name everything."""
-    dirty: bool = False
-    """What we want of it has changed since the last Want."""
-    held: bool = False
-    """We refused an offer because we were full: it waits for the next Want."""
     spare: bool = False
     """Its last offer said that it has nothing else to send."""
     slow: bool = False

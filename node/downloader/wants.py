@@ -19,6 +19,7 @@ WANT_SECONDS_PER_CHOICE = 1e-7
 with their numbers (to 0.4 s for 65,536 pieces and 64 sources), so that choosing stays a small part of the work..."""
 WANT_INTERVAL_SECONDS_MAX = 1.0
 """...and a source hears of news within a second."""
+INFINITE = float("inf")
 
 
 class Wants:
@@ -28,17 +29,43 @@ class Wants:
         self._pool = pool
         self._picker = picker
         self._piece_count = piece_count
+        self._changed: dict[int, Source] = {}
+        """By session, of whom we want something else than the last Want says."""
+        self._held: dict[int, Source] = {}
+        """By session, whose offer was refused because we were full: they wait for the next Want."""
+        self._due_at = INFINITE
+        """Before that there is no news to tell; nobody need be looked at."""
+
+    def changed(self, source: Source) -> None:
+        """What we want of ``source`` has changed, or what it has."""
+        self._changed[source.session] = source
+        self._due_at = min(self._due_at, self._news_due_at(source))
 
     def missing_again(self, piece: int) -> None:
         """``piece`` can be asked for again: of whoever has it."""
         for source in self._pool:
-            source.dirty = source.dirty or piece in source.bits
+            if piece in source.bits:
+                self.changed(source)
 
     def offered(self, source: Source) -> None:
         """The source has offered one of the pieces it was told."""
         source.left = max(0, source.left - 1)
-        if source.truncated and source.left <= WANT_COUNT_MAX // 2:
-            source.dirty = True
+        if source.session in self._changed or (source.truncated and source.left <= WANT_COUNT_MAX // 2):
+            self.changed(source)
+
+    def refused(self, source: Source) -> None:
+        """The source has to wait until there is room."""
+        self._held[source.session] = source
+
+    def gone(self, source: Source) -> None:
+        """There is nobody to tell any more."""
+        self._changed.pop(source.session, None)
+        self._held.pop(source.session, None)
+        self._due_at = -INFINITE  # fewer sources may hear of news more often
+
+    def is_held(self, source: Source) -> bool:
+        """Whether it waits for room."""
+        return source.session in self._held
 
     def others_could_send(self, piece: int, source: Source) -> bool:
         """Whether a source other than this one, and not slow, has the piece."""
@@ -47,46 +74,54 @@ class Wants:
     def tell_news(self, now: float) -> list[Send]:
         """Tell those of whom something else is wanted, when that is due."""
         effects: list[Send] = []
-        interval = self._interval()
-        for source in self._pool:
-            if not source.dirty or source.held or source.state is not SourceState.READY:
-                continue
-            if not source.left or now >= source.want_at + interval:
+        if now < self._due_at:
+            return effects
+        self._due_at = INFINITE
+        for _, source in sorted(self._changed.items()):
+            due = self._news_due_at(source)
+            if due <= now:
                 effects += self._tell(source, now)
+            elif due < self._due_at:
+                self._due_at = due
         return effects
 
-    def held(self) -> list[Source]:
-        """Those that were refused for want of room."""
-        return [source for source in self._pool if source.held and source.state is SourceState.READY]
+    @property
+    def any_held(self) -> bool:
+        """Whether anybody waits for room."""
+        return bool(self._held)
 
-    def tell_held(self, held: list[Source], now: float, room: int, spare_room: int, owing: int) -> list[Send]:
-        """Tell those of ``held`` that owe no more than ``owing``: there is room for ``room`` more pieces, for
-        ``spare_room`` of sources that have nothing else to send."""
-        waiting = [source for source in held if len(source.claims) <= owing]
-        waiting.sort(key=lambda source: (len(source.claims), source.want_at))
+    def tell_held(self, now: float, room: int, spare_room: int, owing: int) -> list[Send]:
+        """Tell those held that owe no more than ``owing``: there is room for ``room`` more pieces, for ``spare_room``
+        of sources that have nothing else to send."""
+        waiting = [
+            (len(source.claims), source.want_at, session)
+            for session, source in self._held.items()
+            if len(source.claims) <= owing and source.state is SourceState.READY
+        ]
+        waiting.sort()
         effects: list[Send] = []
-        for place, source in enumerate(waiting[: max(0, spare_room)]):
+        for place, (_, _, session) in enumerate(waiting[: max(0, spare_room)]):
+            source = self._held[session]
             if place < room or source.spare:
                 effects += self._tell(source, now)
         return effects
 
     def next_deadline(self) -> float:
-        """When `tell` has something to say though nothing happens; infinite when never."""
-        interval = self._interval()
-        return min(
-            (
-                source.want_at + interval
-                for source in self._pool
-                if source.dirty and not source.held and source.state is SourceState.READY
-            ),
-            default=float("inf"),
-        )
+        """When there may be news to tell though nothing happens; infinite when never."""
+        return self._due_at
+
+    def _news_due_at(self, source: Source) -> float:
+        """When to tell ``source`` of what has changed; infinite while something else has to happen first."""
+        if source.state is not SourceState.READY or source.session in self._held:
+            return INFINITE
+        return source.want_at + self._interval() if source.left else -INFINITE
 
     def _tell(self, source: Source, now: float) -> list[Send]:
         have = self._only_from(source) if source.slow else source.bits
         pieces = self._picker.order(have, WANT_COUNT_MAX)
         nothing_new = not pieces and not source.left
-        source.dirty = source.held = False
+        self._changed.pop(source.session, None)
+        self._held.pop(source.session, None)
         source.left = len(pieces)
         source.truncated = len(pieces) == WANT_COUNT_MAX
         if nothing_new:
