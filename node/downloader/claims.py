@@ -151,7 +151,18 @@ class Claims:
         rare = self._table.picker.availability(piece) <= 1
         if not rare and not self._is_needed(source):
             return self.count < CLAIMS_UNNEEDED_COUNT
-        return source.spare or self._load() <= CLAIMS_BUSY_COUNT + rare - 0.5
+        busy_count = self._busy_count()
+        if source.spare and busy_count == CLAIMS_BUSY_COUNT:
+            return True
+        return self._load() <= busy_count + rare - 0.5
+
+    def _busy_count(self) -> int:
+        """How many pieces to accept of sources that have other receivers: no more than sources could still choose from
+        once this one is accepted. What is fresh is with few, who would send it to many at a time, and so late to all,
+        while others that could have passed it on have nothing to send."""
+        if all(source.complete for source in self._pool.ready()):
+            return CLAIMS_BUSY_COUNT
+        return min(CLAIMS_BUSY_COUNT, 1 + self._table.picker.spread_count)
 
     def _is_needed(self, source: Source) -> bool:
         """Whether to make use of what the source has to spare: of a complete one only where there are too few others,

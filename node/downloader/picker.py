@@ -102,6 +102,11 @@ class Picker:
         """Missing pieces that no source has, in order of index."""
         return [] if self._complete_sources else sorted(self._buckets.get(0, ()))
 
+    @property
+    def spread_count(self) -> int:
+        """How many missing pieces sources have that are not complete."""
+        return len(self) - len(self._buckets.get(0, ()))
+
     def availability(self, piece: int) -> int:
         """How many sources have the piece."""
         return self._availability[piece] + self._complete_sources
