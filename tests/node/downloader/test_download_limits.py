@@ -125,6 +125,25 @@ def test_there_is_room_for_one_more_of_those_that_nobody_else_has() -> None:
     assert scene.refuses("seed", 21) == "full"
 
 
+def test_while_little_has_spread_no_more_is_under_way_than_is_left_to_choose_from() -> None:
+    scene = Scene(" " * 40)
+    scene.ready(*"abcd", having="****" + " " * 36)
+    scene.ready("seed")
+    for piece, name in enumerate("abc"):
+        scene.accepts(name, piece)
+    scene.spare = True
+    assert scene.refuses("d", 3) == "full"
+    scene.have("a", 10, 11)
+    scene.accepts("d", 3)
+
+
+def test_where_all_sources_are_complete_it_does_not_matter_what_has_spread() -> None:
+    scene = Scene(" " * 40)
+    scene.ready(*"abcd")
+    for piece, name in enumerate("abcd"):
+        scene.accepts(name, piece)
+
+
 def test_pieces_of_slow_sources_count_for_less() -> None:
     scene = Scene(" " * 40)
     names = [f"p{number}" for number in range(CLAIMS_BUSY_COUNT + 2)]
