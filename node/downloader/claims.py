@@ -6,6 +6,7 @@ much longer than others do is given up: the piece is missing again, and whicheve
 
 from __future__ import annotations
 
+from itertools import islice
 from statistics import median
 
 from node.downloader.piece_table import PieceState, PieceTable
@@ -48,6 +49,8 @@ class Claims:
         self._wants = wants
         self.count = 0
         """How many pieces are owed, by all sources."""
+        self._owing: dict[int, Source] = {}
+        """By session, those that owe any of them."""
         self._fastest: float | None = None
         """Seconds a piece takes from the fastest source."""
 
@@ -70,6 +73,7 @@ class Claims:
         self._table.claim(piece, now)
         self.count += 1
         source.claims[offer] = Claim(piece, self._table.size(piece), now)
+        self._owing[source.session] = source
         return True
 
     def arrived(self, source: Source, offer: int, piece: int, size: int, now: float) -> bool | None:
@@ -84,8 +88,7 @@ class Claims:
             if not self._take_over(piece, now):
                 return False
         else:
-            del source.claims[offer]
-            self.count -= 1
+            self._take_off(source, offer)
             source.strikes = 0
         self._table.arrive(piece)
         return True
@@ -93,9 +96,8 @@ class Claims:
     def release(self, source: Source, offer: int) -> None:
         """Nothing comes of ``offer``, if it is known at all."""
         source.late.pop(offer, None)
-        claim = source.claims.pop(offer, None)
-        if claim is not None:
-            self.count -= 1
+        if offer in source.claims:
+            claim = self._take_off(source, offer)
             self._table.release(claim.piece)
             self._wants.missing_again(claim.piece)
 
@@ -116,7 +118,7 @@ class Claims:
             if source.slow and now >= source.slow_until:
                 source.slow = False
                 self._wants.changed(source)
-        ready = self._pool.ready()
+        ready = list(self._pool.ready())
         endgame = not len(self._table.picker)
         allowed = self._seconds_allowed(ready, endgame)
         for source in ready:
@@ -141,7 +143,8 @@ class Claims:
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
-        claimed = [claim.piece for source in self._pool for claim in source.claims.values()]
+        assert sorted(self._owing) == sorted(source.session for source in self._pool if source.claims)
+        claimed = [claim.piece for source in self._owing.values() for claim in source.claims.values()]
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
@@ -169,18 +172,17 @@ class Claims:
         since it will be needed by those who come later, and they do better to pass on what they have."""
         if not source.complete:
             return True
-        others = sum(1 for other in self._pool.ready() if not other.complete and (other.left or other.claims))
-        return others < CLAIMS_BUSY_COUNT
+        others = (other for other in self._pool.ready() if not other.complete and (other.left or other.claims))
+        return sum(1 for _ in islice(others, CLAIMS_BUSY_COUNT)) < CLAIMS_BUSY_COUNT
 
     def _load(self) -> float:
         """How many claims of fast sources those there are amount to."""
         fast = None if self._fastest is None else SLOW_FACTOR * self._fastest
         load = 0.0
-        for source in self._pool:
-            if source.claims:
-                seconds = source.piece_seconds
-                part = 1.0 if fast is None or seconds is None or seconds <= fast else fast / seconds
-                load += part * len(source.claims)
+        for source in self._owing.values():
+            seconds = source.piece_seconds
+            part = 1.0 if fast is None or seconds is None or seconds <= fast else fast / seconds
+            load += part * len(source.claims)
         return load
 
     def _share(self) -> int:
@@ -212,9 +214,16 @@ class Claims:
         for other in self._pool:
             for offer, claim in list(other.claims.items()):
                 if claim.piece == piece:
-                    other.late[offer] = other.claims.pop(offer)
-                    self.count -= 1
+                    other.late[offer] = self._take_off(other, offer)
         return True
+
+    def _take_off(self, source: Source, offer: int) -> Claim:
+        """It is not counted any more."""
+        claim = source.claims.pop(offer)
+        self.count -= 1
+        if not source.claims:
+            del self._owing[source.session]
+        return claim
 
     def _seconds_allowed(self, ready: list[Source], endgame: bool) -> float:
         times = [source.piece_seconds for source in ready if source.piece_seconds is not None]

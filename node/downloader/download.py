@@ -427,7 +427,7 @@ class Download:
         """Ask for sources when none can send what is missing, and make room for those that are known."""
         if now - self._needed_at < NEED_SOURCES_SECONDS or not len(self._picker):
             return []
-        ready = self._pool.ready()
+        ready = list(self._pool.ready())
         if any(self._picker.any_of(source.bits) for source in ready):
             return []
         self._needed_at = now

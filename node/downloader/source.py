@@ -172,8 +172,9 @@ class SourcePool:
         session = self._peers.get(peer)
         return None if session is None else self._active[session]
 
-    def ready(self) -> list[Source]:
-        return [source for source in self._active.values() if source.state is SourceState.READY]
+    def ready(self) -> Iterator[Source]:
+        """Those that can be asked for something, as long as none comes or goes."""
+        return (source for source in self._active.values() if source.state is SourceState.READY)
 
     def known(self) -> list[str]:
         """Peers that may be connected to, now or later."""
