@@ -58,7 +58,8 @@ class Claims:
         """Say what is wanted, to those who may send more first of all."""
         effects = self._wants.tell_news(now)
         if self._wants.any_held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
-            room, spare_room = round(CLAIMS_BUSY_COUNT - self._load()), CLAIMS_COUNT_MAX - self.count
+            room = round(self._busy_count() - self._load())
+            spare_room = CLAIMS_COUNT_MAX - self.count if self._takes_spare() else room
             effects += self._wants.tell_held(now, room, spare_room, self._share() // 2)
         return effects
 
@@ -154,10 +155,13 @@ class Claims:
         rare = self._table.picker.availability(piece) <= 1
         if not rare and not self._is_needed(source):
             return self.count < CLAIMS_UNNEEDED_COUNT
-        busy_count = self._busy_count()
-        if source.spare and busy_count == CLAIMS_BUSY_COUNT:
+        if source.spare and self._takes_spare():
             return True
-        return self._load() <= busy_count + rare - 0.5
+        return self._load() <= self._busy_count() + rare - 0.5
+
+    def _takes_spare(self) -> bool:
+        """Whether to accept whatever sources have to spare."""
+        return self._busy_count() == CLAIMS_BUSY_COUNT
 
     def _busy_count(self) -> int:
         """How many pieces to accept of sources that have other receivers: no more than sources could still choose from
