@@ -1,11 +1,12 @@
 """What is said between the machines of a simulated world, and must not be. Pure.
 
-Listens to every message that arrives: answers of lookups are as new as was asked for, and who sent a receiver wrong
-bytes once is not given another chance by it.
+Listens to every message that arrives: answers of lookups are as new as was asked for, who sent a receiver wrong bytes
+once is not given another chance by it, and nobody asks for offers only to refuse them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -13,12 +14,14 @@ from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.world import World
 from node.downloader.download import Download
 from protocol.messages import (
+    Accept,
     GetPeerList,
     GetSeederList,
     GetTorrentList,
     Join,
     PeerList,
     Piece,
+    Refuse,
     SeederList,
     TorrentList,
 )
@@ -26,6 +29,9 @@ from protocol.messages import (
 CHANCES_COUNT = 3
 """Sessions over which one source sends one download wrong bytes: a second one may begin before the first piece is
 hashed."""
+
+REFUSED_COUNT_MAX = 50
+"""Offers of one source that a receiver may refuse for want of room while it accepts nothing and nothing arrives."""
 
 
 class Eavesdropper:
@@ -36,6 +42,8 @@ class Eavesdropper:
         self._runs: dict[str, dict[int, None]] = {}
         self._asked: dict[tuple[str, int], tuple[int, int]] = {}
         self._wrong: dict[tuple[Download, str], dict[int, None]] = {}
+        self._refused: dict[str, Counter[str]] = {}
+        """By receiver and source, since the receiver accepted something or something arrived."""
         self.seeders_asked_at: dict[str, float] = {}
         """When each peer last asked who has something."""
 
@@ -69,8 +77,20 @@ class Eavesdropper:
             what = f"as of {message.epoch}/{message.seq}, and asked for {asked[0]}/{asked[1]}"
             raise BrokenInvariantError(f"{target} was answered {what}")
 
+    def _accept(self, receiver: str, _source: str, _message: Accept) -> None:
+        self._refused.pop(receiver, None)
+
+    def _refuse(self, receiver: str, source: str, message: Refuse) -> None:
+        if message.reason != "full" or source in self._liars:
+            return
+        refused = self._refused.setdefault(receiver, Counter())
+        refused[source] += 1
+        if refused[source] > REFUSED_COUNT_MAX:
+            raise BrokenInvariantError(f"{receiver} goes on asking {source} for offers that it has no room for")
+
     def _piece(self, source: str, target: str, message: tuple[Piece, Any]) -> None:
         header, data = message
+        self._refused.pop(target, None)
         if target in self._liars or self._world.true_pieces.get(bytes(memoryview(data))) == header.piece:
             return
         receiver = self._world.peers[target].downloader
@@ -91,5 +111,7 @@ _HEARD: dict[type, Callable[[Eavesdropper, str, str, Any], None]] = {
     TorrentList: Eavesdropper._answer,
     SeederList: Eavesdropper._answer,
     PeerList: Eavesdropper._answer,
+    Accept: Eavesdropper._accept,
+    Refuse: Eavesdropper._refuse,
     tuple: Eavesdropper._piece,
 }

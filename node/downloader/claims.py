@@ -51,6 +51,8 @@ class Claims:
         """How many pieces are owed, by all sources."""
         self._owing: dict[int, Source] = {}
         """By session, those that owe any of them."""
+        self._ended = 0
+        """How many claims have ended so far."""
         self._fastest: float | None = None
         """Seconds a piece takes from the fastest source."""
 
@@ -60,8 +62,12 @@ class Claims:
         if self._wants.any_held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
             room = round(self._busy_count() - self._load())
             spare_room = CLAIMS_COUNT_MAX - self.count if self._takes_spare() else room
-            effects += self._wants.tell_held(now, room, spare_room, self._share() // 2)
+            effects += self._wants.tell_held(now, self._room(now), room, spare_room, self._share() // 2)
         return effects
+
+    def hold(self, source: Source, now: float) -> None:
+        """An offer of the source was refused for want of room."""
+        self._wants.refused(source, self._room(now), now)
 
     def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
         """Accept an offer of the missing ``piece``; False when there is no room for it."""
@@ -149,6 +155,10 @@ class Claims:
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
+    def _room(self, now: float) -> tuple[int, int, bool]:
+        """What room depends on: while it stays as it is, who was refused would be refused again."""
+        return self._ended, self._busy_count(), self._table.admits_any(now)
+
     def _has_room(self, source: Source, piece: int) -> bool:
         """Whether to accept ``piece``: all that sources have to spare, little of those that have others to send to.
         There is room for one more of the pieces that nobody else has: the sooner they are passed on the better."""
@@ -225,6 +235,7 @@ class Claims:
         """It is not counted any more."""
         claim = source.claims.pop(offer)
         self.count -= 1
+        self._ended += 1
         if not source.claims:
             del self._owing[source.session]
         return claim

@@ -414,7 +414,7 @@ class Download:
         set_aside = source.slow and self._wants.others_could_send(message.piece, source)
         if not set_aside and self._claims.take(source, message.offer, message.piece, now):
             return None
-        self._wants.refused(source)
+        self._claims.hold(source, now)
         return "full"
 
     def _complete_if_done(self) -> list[Effect]:

@@ -7,6 +7,9 @@ from hears of changes in batches.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import NamedTuple
+
 from node.downloader.picker import Picker
 from node.downloader.source import Send, Source, SourcePool, SourceState
 from protocol.bitfield import Bitfield
@@ -19,7 +22,17 @@ WANT_SECONDS_PER_CHOICE = 1e-7
 with their numbers (to 0.4 s for 65,536 pieces and 64 sources), so that choosing stays a small part of the work..."""
 WANT_INTERVAL_SECONDS_MAX = 1.0
 """...and a source hears of news within a second."""
+REFUSED_SECONDS = 1.0
+"""Who was refused is asked for offers again after this long, though nothing has changed that we know of."""
 INFINITE = float("inf")
+
+
+class Held(NamedTuple):
+    """A source that was refused at ``at``, because ``room`` was as it was."""
+
+    source: Source
+    room: Hashable
+    at: float
 
 
 class Wants:
@@ -31,7 +44,7 @@ class Wants:
         self._piece_count = piece_count
         self._changed: dict[int, Source] = {}
         """By session, of whom we want something else than the last Want says."""
-        self._held: dict[int, Source] = {}
+        self._held: dict[int, Held] = {}
         """By session, whose offer was refused because we were full: they wait for the next Want."""
         self._due_at = INFINITE
         """Before that there is no news to tell; nobody need be looked at."""
@@ -53,9 +66,9 @@ class Wants:
         if source.session in self._changed or (source.truncated and source.left <= WANT_COUNT_MAX // 2):
             self.changed(source)
 
-    def refused(self, source: Source) -> None:
-        """The source has to wait until there is room."""
-        self._held[source.session] = source
+    def refused(self, source: Source, room: Hashable, now: float) -> None:
+        """The source has to wait until there is room. ``room`` is what decided that there was none."""
+        self._held[source.session] = Held(source, room, now)
 
     def gone(self, source: Source) -> None:
         """There is nobody to tell any more."""
@@ -90,18 +103,21 @@ class Wants:
         """Whether anybody waits for room."""
         return bool(self._held)
 
-    def tell_held(self, now: float, room: int, spare_room: int, owing: int) -> list[Send]:
+    def tell_held(self, now: float, why: Hashable, room: int, spare_room: int, owing: int) -> list[Send]:
         """Tell those held that owe no more than ``owing``: there is room for ``room`` more pieces, for ``spare_room``
-        of sources that have nothing else to send."""
+        of sources that have nothing else to send. ``why`` is what decides that: who was refused for the same reason
+        would be again, and is told when it has waited for a while."""
         waiting = [
             (len(source.claims), source.want_at, session)
-            for session, source in self._held.items()
-            if len(source.claims) <= owing and source.state is SourceState.READY
+            for session, (source, refused_for, at) in self._held.items()
+            if len(source.claims) <= owing
+            and source.state is SourceState.READY
+            and (refused_for != why or now >= at + REFUSED_SECONDS)
         ]
         waiting.sort()
         effects: list[Send] = []
         for place, (_, _, session) in enumerate(waiting[: max(0, spare_room)]):
-            source = self._held[session]
+            source = self._held[session].source
             if place < room or source.spare:
                 effects += self._tell(source, now)
         return effects

@@ -41,6 +41,15 @@ BROKE = (
             "if self._disk.ready is not None and self._download is not None",
         ),
     ),
+    Broke(
+        "a receiver without room asked for offers, and refused them, as fast as the line carried it",
+        93,
+        Edit(
+            "node.downloader.claims:Claims.tell_wants",
+            "self._busy_count() - self._load()",
+            "CLAIMS_BUSY_COUNT - self._load()",
+        ),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 
