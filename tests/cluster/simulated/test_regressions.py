@@ -34,7 +34,7 @@ BROKE = (
     ),
     Broke(
         "a piece server that was restarted was not told of a download that waits for space",
-        223,
+        110,
         Edit(
             "node.downloader.job:FetchJob.serve",
             "if self._download is not None",
@@ -42,12 +42,12 @@ BROKE = (
         ),
     ),
     Broke(
-        "a receiver without room asked for offers, and refused them, as fast as the line carried it",
-        93,
+        "a source with something to spare, whose offer is not needed, was asked again as fast as the line carries it",
+        17,
         Edit(
-            "node.downloader.claims:Claims.tell_wants",
-            "self._busy_count() - self._load()",
-            "CLAIMS_BUSY_COUNT - self._load()",
+            "node.downloader.wants:Wants.tell_held",
+            "(refused_for != why or now >= at + REFUSED_SECONDS)",
+            "True",
         ),
     ),
 )

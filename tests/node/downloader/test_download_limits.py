@@ -137,6 +137,29 @@ def test_while_little_has_spread_no_more_is_under_way_than_is_left_to_choose_fro
     scene.accepts("d", 3)
 
 
+def test_while_little_has_spread_nobody_is_asked_for_offers_that_would_be_refused() -> None:
+    scene = Scene(" " * 40)
+    scene.ready(*"abcd", having="****" + " " * 36)
+    scene.ready("seed")
+    for piece, name in enumerate("abc"):
+        scene.accepts(name, piece)
+    scene.spare = True
+    assert scene.refuses("d", 3) == "full"
+    assert scene.sessions["d"] not in wants(scene.tick())
+    assert scene.sessions["d"] in wants(scene.have("a", 10, 11))
+
+
+def test_who_is_refused_though_there_is_room_is_not_asked_again_before_something_changes() -> None:
+    """A complete source has much to spare; what others can send too is not taken of it."""
+    scene = busy(*"abcd", having="*" * 10 + " " * 30)
+    scene.ready("seed")
+    scene.spare = True
+    seed = scene.sessions["seed"]
+    assert scene.refuses("seed", 9) == "full"
+    assert seed not in wants(scene.tick(0.3))
+    assert seed in wants(scene.withdrawn("a", 1))
+
+
 def test_where_all_sources_are_complete_it_does_not_matter_what_has_spread() -> None:
     scene = Scene(" " * 40)
     scene.ready(*"abcd")
