@@ -61,7 +61,8 @@ DISK = (
         "manifest_of_other_content",
         "to compare the content a manifest describes with the content that was asked for",
         (Edit("node.downloader.job_work:keep_seed", "if manifest.digest != digest:", "if False:"),),
-        found_after=None,
+        found_after=119,
+        first=118,
     ),
     Bug(
         "never_synced",
@@ -82,8 +83,8 @@ JOBS = (
         "full_disk_for_good",
         "to try again when the disk was full",
         (Edit("node.downloader.job:FetchJob.tick", "if self._retry_at is not None and", "if False and"),),
-        found_after=21,
-        first=20,
+        found_after=47,
+        first=46,
     ),
     Bug(
         "budget_kept_by_bad_writes",
@@ -127,8 +128,8 @@ JOBS = (
         "serve_not_said_again",
         "to tell a new piece server what there is of the downloads under way",
         (Edit("node.downloader.core:DownloaderCore.pieces_say", "job.serve()", "pass"),),
-        found_after=16,
-        first=15,
+        found_after=89,
+        first=88,
     ),
     Bug(
         "fetch_lost_after_cancel",
@@ -141,8 +142,8 @@ JOBS = (
         "back_and_still_paused",
         "to go on with downloads once the peer is back in the network",
         (Edit("node.downloader.download:Download.resume", "self._paused = False", "pass"),),
-        found_after=27,
-        first=26,
+        found_after=17,
+        first=16,
     ),
 )
 

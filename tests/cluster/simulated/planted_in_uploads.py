@@ -46,8 +46,8 @@ UPLOADS = (
                 "if silent:",
             ),
         ),
-        found_after=93,
-        first=92,
+        found_after=162,
+        first=161,
     ),
     Bug(
         "expired_offer_is_kept",
@@ -122,8 +122,8 @@ UPLOADS = (
                 "for digest in ():",
             ),
         ),
-        found_after=70,
-        first=69,
+        found_after=17,
+        first=16,
     ),
     Bug(
         "serves_while_away",
