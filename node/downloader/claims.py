@@ -62,20 +62,20 @@ class Claims:
         if self._wants.any_held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
             room = round(self._busy_count() - self._load())
             spare_room = CLAIMS_COUNT_MAX - self.count if self._takes_spare() else room
-            effects += self._wants.tell_held(now, self._room(now), room, spare_room, self._share() // 2)
+            effects += self._wants.tell_held(now, self._room(False), room, spare_room, self._share() // 2)
         return effects
 
-    def hold(self, source: Source, now: float) -> None:
-        """An offer of the source was refused for want of room."""
-        self._wants.refused(source, self._room(now), now)
+    def hold(self, source: Source, now: float, over_budget: bool = False) -> None:
+        """An offer of the source was refused for want of room, or because the budget of all downloads has none."""
+        self._wants.refused(source, self._room(over_budget), now)
 
     def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
-        """Accept an offer of the missing ``piece``; False when there is no room for it."""
-        if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= self._share():
-            return False
-        if not self._has_room(source, piece):
+        """Accept an offer of the missing ``piece``; False when there is no room for it, and the source is held then."""
+        if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= self._share() or not self._has_room(source, piece):
+            self.hold(source, now)
             return False
         if not self._table.admits(piece, now):
+            self.hold(source, now, over_budget=True)
             return False
         self._table.claim(piece, now)
         self.count += 1
@@ -155,9 +155,9 @@ class Claims:
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
-    def _room(self, now: float) -> tuple[int, int, bool]:
-        """What room depends on: while it stays as it is, who was refused would be refused again."""
-        return self._ended, self._busy_count(), self._table.admits_any(now)
+    def _room(self, over_budget: bool) -> tuple[int, int, int, bool]:
+        """What room depends on, as far as it changes often: while it stays as it is, who was refused would be again."""
+        return self._ended, len(self._pool), self._busy_count(), over_budget
 
     def _has_room(self, source: Source, piece: int) -> bool:
         """Whether to accept ``piece``: all that sources have to spare, little of those that have others to send to.
@@ -174,12 +174,17 @@ class Claims:
         return self._busy_count() == CLAIMS_BUSY_COUNT
 
     def _busy_count(self) -> int:
-        """How many pieces to accept of sources that have other receivers: no more than sources could still choose from
-        once this one is accepted. What is fresh is with few, who would send it to many at a time, and so late to all,
-        while others that could have passed it on have nothing to send."""
+        """How many pieces to accept of sources that have other receivers: while little has spread, one of each complete
+        source and as many as partial ones could choose from. What is fresh is with few, who would send it to many at a
+        time, and so late to all, while others that could have passed it on have nothing to send."""
+        picker = self._table.picker
+        if picker.spread_count + picker.complete_sources >= CLAIMS_BUSY_COUNT or len(picker) < CLAIMS_BUSY_COUNT:
+            return CLAIMS_BUSY_COUNT
+        if not picker.spread_count and self._table.have.count_set:
+            return CLAIMS_BUSY_COUNT  # partial sources are of no use, and may never be
         if all(source.complete for source in self._pool.ready()):
             return CLAIMS_BUSY_COUNT
-        return min(CLAIMS_BUSY_COUNT, 1 + self._table.picker.spread_count)
+        return max(1, picker.complete_sources) + picker.spread_count
 
     def _is_needed(self, source: Source) -> bool:
         """Whether to make use of what the source has to spare: of a complete one only where there are too few others,

@@ -411,11 +411,10 @@ class Download:
             return "unknown"
         if not self._table.missing(message.piece):
             return "claimed"
-        set_aside = source.slow and self._wants.others_could_send(message.piece, source)
-        if not set_aside and self._claims.take(source, message.offer, message.piece, now):
-            return None
-        self._claims.hold(source, now)
-        return "full"
+        if source.slow and self._wants.others_could_send(message.piece, source):
+            self._claims.hold(source, now)
+            return "full"
+        return None if self._claims.take(source, message.offer, message.piece, now) else "full"
 
     def _complete_if_done(self) -> list[Effect]:
         if self._completed or not self._table.have.full:

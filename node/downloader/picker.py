@@ -103,6 +103,11 @@ class Picker:
         return [] if self._complete_sources else sorted(self._buckets.get(0, ()))
 
     @property
+    def complete_sources(self) -> int:
+        """How many sources have everything."""
+        return self._complete_sources
+
+    @property
     def spread_count(self) -> int:
         """How many missing pieces sources have that are not complete."""
         return len(self) - len(self._buckets.get(0, ()))
