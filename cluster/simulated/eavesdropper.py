@@ -31,7 +31,9 @@ CHANCES_COUNT = 3
 hashed."""
 
 REFUSED_COUNT_MAX = 50
-"""Offers of one source that a receiver may refuse for want of room while it accepts nothing and nothing arrives."""
+REFUSED_SECONDS = 1.0
+"""So many offers of one source may a receiver refuse for want of room in this time, if it accepts nothing and nothing
+arrives."""
 
 
 class Eavesdropper:
@@ -42,8 +44,8 @@ class Eavesdropper:
         self._runs: dict[str, dict[int, None]] = {}
         self._asked: dict[tuple[str, int], tuple[int, int]] = {}
         self._wrong: dict[tuple[Download, str], dict[int, None]] = {}
-        self._refused: dict[str, Counter[str]] = {}
-        """By receiver and source, since the receiver accepted something or something arrived."""
+        self._refused: dict[str, tuple[float, Counter[str]]] = {}
+        """By receiver: since when, and how many of each source."""
         self.seeders_asked_at: dict[str, float] = {}
         """When each peer last asked who has something."""
 
@@ -83,7 +85,11 @@ class Eavesdropper:
     def _refuse(self, receiver: str, source: str, message: Refuse) -> None:
         if message.reason != "full" or source in self._liars:
             return
-        refused = self._refused.setdefault(receiver, Counter())
+        now = self._world.now
+        since, refused = self._refused.get(receiver, (now, Counter[str]()))
+        if now - since > REFUSED_SECONDS:
+            since, refused = now, Counter()
+        self._refused[receiver] = since, refused
         refused[source] += 1
         if refused[source] > REFUSED_COUNT_MAX:
             raise BrokenInvariantError(f"{receiver} goes on asking {source} for offers that it has no room for")

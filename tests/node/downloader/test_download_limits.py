@@ -20,6 +20,7 @@ from node.downloader.source import (
     Disconnect,
     Send,
 )
+from node.rate_limit import Share
 from protocol.messages import Received
 from tests.node.downloader.scene import PIECE_BYTES, Scene, wants
 
@@ -144,9 +145,9 @@ def test_while_little_has_spread_nobody_is_asked_for_offers_that_would_be_refuse
     for piece, name in enumerate("abc"):
         scene.accepts(name, piece)
     scene.spare = True
-    assert scene.refuses("d", 3) == "full"
-    assert scene.sessions["d"] not in wants(scene.tick())
-    assert scene.sessions["d"] in wants(scene.have("a", 10, 11))
+    session = scene.sessions["d"]
+    assert session not in wants(scene.offer("d", 3))
+    assert session in wants(scene.have("a", 10, 11))
 
 
 def test_who_is_refused_though_there_is_room_is_not_asked_again_before_something_changes() -> None:
@@ -154,10 +155,44 @@ def test_who_is_refused_though_there_is_room_is_not_asked_again_before_something
     scene = busy(*"abcd", having="*" * 10 + " " * 30)
     scene.ready("seed")
     scene.spare = True
-    seed = scene.sessions["seed"]
-    assert scene.refuses("seed", 9) == "full"
-    assert seed not in wants(scene.tick(0.3))
-    assert seed in wants(scene.withdrawn("a", 1))
+    session = scene.sessions["seed"]
+    assert session not in wants(scene.offer("seed", 9))
+    assert session in wants(scene.withdrawn("a", 1))
+
+
+def test_what_complete_sources_have_to_spare_is_taken_whatever_partial_ones_lack() -> None:
+    scene = Scene("*" + " " * 39)
+    scene.ready(*"abcdefgh")
+    scene.ready("useless", having="*" + " " * 39)
+    scene.spare = True
+    for piece, name in enumerate("abcdefgh", 1):
+        scene.accepts(name, piece)
+
+
+def test_a_partial_source_without_anything_new_does_not_keep_back_what_a_complete_one_has_to_spare() -> None:
+    scene = Scene("*" + " " * 39)
+    scene.ready("seed")
+    scene.ready("useless", having="*" + " " * 39)
+    scene.spare = True
+    for piece in range(1, 6):
+        scene.accepts("seed", piece)
+
+
+def test_the_last_pieces_are_taken_all_at_once() -> None:
+    scene = Scene("*" * 37 + "   ")
+    scene.ready(*"abc", having=" " + "*" * 39)
+    for piece, name in enumerate("abc", 37):
+        scene.accepts(name, piece)
+
+
+def test_who_was_refused_because_another_download_waited_is_asked_at_once_when_it_is_our_turn() -> None:
+    scene = Scene("    ", budget_bytes=4 * PIECE_BYTES)
+    scene.ready("a")
+    served_later = Share(scene.budget)
+    served_later.claim(100, scene.now)
+    assert not served_later.admits(4 * PIECE_BYTES, scene.now)
+    assert scene.sessions["a"] in wants(scene.offer("a", 0))
+    scene.accepts("a", 0)
 
 
 def test_where_all_sources_are_complete_it_does_not_matter_what_has_spread() -> None:
