@@ -49,7 +49,9 @@ class Invariants:
         liars = (peer.identity for peer in world.peers.values() if peer.name in self._liars)
         self._bannable = dict.fromkeys(identity for identity in liars if identity not in honest)
         for peer in world.peers.values():
-            if peer.name not in self._liars:
+            if peer.name in self._liars:
+                peer.on_served = self._on_lied
+            else:
                 self._watch_peer(peer)
         self.heard.listen()
         world.tracker.after_turn = self._after_turn
@@ -87,6 +89,11 @@ class Invariants:
         if said not in peer.disk.flipped.values():
             raise BrokenInvariantError(f"{peer.name} served piece {header.piece} unverified: {said!r}")
         self._bannable[peer.identity] = None
+
+    def _on_lied(self, peer: Peer, header: Piece, data: bytes) -> None:
+        """Whoever sends wrong bytes may be banned by the identity it goes by, be it another's."""
+        if self._world.true_pieces.get(bytes(memoryview(data))) != header.piece:
+            self._bannable[peer.identity] = None
 
     def _on_write(self, peer: Peer, root: str, piece: int, data: bytes) -> None:
         """What is written was verified, and is not there already, noted as durable and good."""

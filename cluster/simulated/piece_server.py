@@ -64,8 +64,8 @@ class PieceServerProcess(Process):
             if lie is None:
                 return True
             said, data = lie
-        else:
-            self.peer.served(header, data)
+        if isinstance(said, Piece):
+            self.peer.served(said, data)
         return self.listener.send(route, (said, data), len(data))
 
     def to_agent(self, message: Message) -> None:
