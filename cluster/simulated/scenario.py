@@ -116,6 +116,8 @@ class Scenario:
 
     def _make_content(self, number: int) -> SimulatedContent:
         pieces = self._rng.choice([0, 1, 2, 3, *range(4, 41, 4)])
+        if number:
+            pieces = max(1, pieces)  # two of no bytes are one content, of which peers know one name
         length = pieces * PIECE_BYTES_MIN - (self._rng.randrange(PIECE_BYTES_MIN) if pieces else 0)
         content = make_content(f"data-{number}.bin", length)
         self.world.add_content(content)
