@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from random import Random
 
 from node.piece_server.session import Session, SessionKey
+from protocol.limits import SESSIONS_COUNT_MAX
 
 
 class Turns:
@@ -23,6 +24,8 @@ class Turns:
         """Next one first."""
         self._full: set[SessionKey] = set()
         """Those that had no room for what they were last offered."""
+        self._drawn: dict[bytes, None] = {}
+        """Connections for which a place was drawn, the last of them."""
 
     def update(self, session: Session) -> None:
         """What it wants has changed, or whether it has stalled."""
@@ -33,10 +36,16 @@ class Turns:
 
     def asked(self, session: Session, is_first: bool) -> None:
         """It said what it wants. The place of one that does so for the first time is drawn: were all sources to go
-        through the receivers in the same order, all would send to the same few at first."""
+        through the receivers in the same order, all would send to the same few at first. It is drawn once for each
+        connection, or who never acknowledges a piece, and begins anew, would get before those who wait for ever."""
         self._full.discard(session.key)
         self.update(session)
-        if is_first and session.key in self._waiting and self._random() < 0.5:
+        if not is_first or session.key not in self._waiting or session.route in self._drawn:
+            return
+        self._drawn[session.route] = None
+        if len(self._drawn) > SESSIONS_COUNT_MAX:
+            del self._drawn[next(iter(self._drawn))]
+        if self._random() < 0.5:
             self._waiting.move_to_end(session.key, last=False)
 
     def offered(self, session: Session) -> None:

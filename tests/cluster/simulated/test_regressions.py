@@ -50,6 +50,11 @@ BROKE = (
             "True",
         ),
     ),
+    Broke(
+        "receivers that never acknowledge a piece, and begin anew, were served alone",
+        12867,
+        Edit("node.piece_server.turns:Turns.asked", " or session.route in self._drawn", ""),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 

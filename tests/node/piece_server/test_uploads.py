@@ -92,24 +92,44 @@ def test_receivers_take_turns() -> None:
     assert order == "ab" + "acb" * 4, "who asked first, and was alone, comes once more than the others"
 
 
-def test_the_first_turn_is_drawn_so_that_not_all_sources_begin_with_the_same_receivers() -> None:
-    for drawn, order in ((0.9, ["a", "b", "c"]), (0.1, ["c", "b", "a"])):
-        scene = Scene("*" * 8, slots=1, drawn=drawn)
-        scene.opened("x", "a", "b", "c")
-        scene.wants("x", 0, 1)
-        scene.accepts("x", 0)
-        scene.accepts("x", 1)
-        scene.now += 1.0
-        scene.received("x", 0)
-        for name in "abc":
-            assert scene.wants(name, *range(8)) == []
-        todo = offers_to(scene.received("x", 1))
-        seen: list[str] = []
-        while len(seen) < 3:
-            name, piece = todo.pop(0)
-            seen.append(name)
-            todo += offers_to(scene.refuses(name, piece, "full"))
-        assert seen == order
+def order_of_turns(scene: Scene, todo: list[tuple[str, int]], count: int) -> list[str]:
+    """Who is offered something, when each refuses."""
+    seen: list[str] = []
+    while len(seen) < count:
+        name, piece = todo.pop(0)
+        seen.append(name)
+        todo += offers_to(scene.refuses(name, piece, "full"))
+    return seen
+
+
+@pytest.mark.parametrize(("drawn", "order"), [(0.9, [*"abc"]), (0.1, [*"cba"])])
+def test_the_first_turn_is_drawn_so_that_not_all_sources_begin_with_the_same_receivers(
+    drawn: float, order: list[str]
+) -> None:
+    scene = Scene("*" * 8, slots=1, drawn=drawn)
+    scene.opened("x", "a", "b", "c")
+    scene.wants("x", 0, 1)
+    scene.accepts("x", 0)
+    scene.accepts("x", 1)
+    scene.now += 1.0
+    scene.received("x", 0)
+    for name in "abc":
+        assert scene.wants(name, *range(8)) == []
+    assert order_of_turns(scene, offers_to(scene.received("x", 1)), 3) == order
+
+
+def test_who_begins_anew_does_not_get_before_those_who_wait() -> None:
+    scene = Scene("*" * 8, slots=1, drawn=0.1)
+    scene.opened("x", "a")
+    scene.wants("x", 0, 1)
+    scene.accepts("x", 0)
+    scene.accepts("x", 1)
+    scene.now += 1.0
+    scene.received("x", 0)
+    scene.wants("a", *range(8))
+    scene.test("x", session=2)
+    scene.says("x", Want(2, 1, [2, 3]))
+    assert order_of_turns(scene, offers_to(scene.received("x", 1)), 1) == ["a"]
 
 
 def test_an_offer_does_not_keep_a_slot_behind_a_piece_while_others_may_want_it() -> None:
