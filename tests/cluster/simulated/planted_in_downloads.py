@@ -141,8 +141,8 @@ JOBS = (
         "back_and_still_paused",
         "to go on with downloads once the peer is back in the network",
         (Edit("node.downloader.download:Download.resume", "self._paused = False", "pass"),),
-        found_after=17,
-        first=16,
+        found_after=27,
+        first=26,
     ),
 )
 

@@ -62,8 +62,8 @@ AGENT = (
         "seeders_asked_for_once",
         "to ask again who has the content",
         (Edit("node.agent.lookups:Lookups._release", "wanted.question = 0", "pass"),),
-        found_after=17,
-        first=16,
+        found_after=27,
+        first=26,
     ),
     Bug(
         "silent_lookup_is_kept",

@@ -59,8 +59,8 @@ UPLOADS = (
                 "pass",
             ),
         ),
-        found_after=9,
-        first=8,
+        found_after=16,
+        first=15,
     ),
     Bug(
         "silent_session_is_kept",
@@ -122,8 +122,8 @@ UPLOADS = (
                 "for digest in ():",
             ),
         ),
-        found_after=17,
-        first=16,
+        found_after=70,
+        first=69,
     ),
     Bug(
         "serves_while_away",
