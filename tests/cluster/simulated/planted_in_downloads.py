@@ -127,8 +127,8 @@ JOBS = (
         "serve_not_said_again",
         "to tell a new piece server what there is of the downloads under way",
         (Edit("node.downloader.core:DownloaderCore.pieces_say", "job.serve()", "pass"),),
-        found_after=89,
-        first=88,
+        found_after=16,
+        first=15,
     ),
     Bug(
         "fetch_lost_after_cancel",
