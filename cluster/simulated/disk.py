@@ -190,7 +190,10 @@ class SimulatedDisk:
         pieces = places[path]
         piece = rng.choice(sorted(pieces))
         data = bytearray(pieces[piece])
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        at, bit = rng.randrange(len(data)), 1 << rng.randrange(8)
+        data[at] ^= bit
+        if data[at] in b"0123456789":
+            data[at] ^= 0x80  # or it may be what stands for another piece
         pieces[piece] = bytes(data)
         partial = self.partials.get(path)
         if partial is not None and piece in partial.durable:
