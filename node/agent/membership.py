@@ -48,6 +48,9 @@ REPEAT_SECONDS_MAX = 10.0
 REFUSED_RETRY_SECONDS = 60.0
 """A refusal that only a person can mend (or the end of another peer) is tried again this often."""
 ERROR_RETRY_SECONDS = 5.0
+JOIN_LOST_SECONDS_FIRST = 0.2
+"""A join that the registrar forgot begins anew after half of this at least, and twice as long each time it happens
+again."""
 LEAVE_SECONDS = 2.0
 """How long a leaving peer waits for Goodbye, all repetitions included."""
 LEAVE_REPEAT_SECONDS = 0.7
@@ -136,6 +139,7 @@ class Membership:
         self._heartbeat_seconds = HEARTBEAT_SECONDS
         self._heartbeat_at: float | None = None
         self._join_at: float | None = None
+        self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
         self._leave_by: float | None = None
         self._silent_since: float | None = None
         self._list_id = 0
@@ -276,6 +280,7 @@ class Membership:
         if not self._been_member or reply.epoch != self.epoch:
             effects.append(Note("info", f"joined the network of {self._tracker} as {reply.endpoint}"))
         self._been_member = True
+        self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
         self.problem = ""
         self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, reply.endpoint
         self._heartbeat_seconds = max(HEARTBEAT_SECONDS_MIN, reply.heartbeat_seconds or HEARTBEAT_SECONDS)
@@ -298,6 +303,17 @@ class Membership:
     def _on_rejoin(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
         note = Note("info", f"tracker {self._tracker} does not know this peer (any more); joining again")
         return [note, *self._begin_join(now)]
+
+    def _on_join_lost(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
+        """The registrar forgot the join that was under way, for want of room or time. Were all who join at once to
+        begin anew at once, they would push each other out for ever."""
+        what = f"tracker {self._tracker} forgot the join of this peer, which it tries again"
+        told = self.problem == what
+        self._become(State.JOINING)
+        self.problem = what
+        self._join_at = now + self._rng.uniform(0.5, 1.0) * self._join_lost_seconds
+        self._join_lost_seconds = min(REPEAT_SECONDS_MAX, 2 * self._join_lost_seconds)
+        return [] if told else [Note("info", what)]
 
     def _on_goodbye(self, _reply: Goodbye, _slot: Slot, _now: float) -> list[Effect]:
         self._become(State.LEFT)
@@ -421,7 +437,7 @@ _HANDLERS: dict[tuple[State, type], _Handler] = {
     (State.LISTING, ListRequest): Membership._on_list_request,
     (State.LISTING, PageOk): Membership._on_page_ok,
     (State.LISTING, Welcome): Membership._on_welcome,
-    (State.LISTING, Rejoin): Membership._on_rejoin,
+    (State.LISTING, Rejoin): Membership._on_join_lost,
     (State.LISTING, Error): Membership._on_error,
     (State.MEMBER, Ok): Membership._on_ok,
     (State.MEMBER, ListRequest): Membership._on_list_request,

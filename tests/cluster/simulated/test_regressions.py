@@ -55,6 +55,15 @@ BROKE = (
         12867,
         Edit("node.piece_server.turns:Turns.asked", " or session.route in self._drawn", ""),
     ),
+    Broke(
+        "peers that joined at once pushed each other out of the registrar's memory for ever",
+        61309,
+        Edit(
+            "node.agent.membership:Membership._on_join_lost",
+            "self._rng.uniform(0.5, 1.0) * self._join_lost_seconds",
+            "0",
+        ),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 

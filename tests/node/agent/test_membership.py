@@ -265,6 +265,28 @@ def test_rejoin_joins_again_with_everything() -> None:
     assert [listed.digest for listed in page.entries] == [digest(1)]
 
 
+def test_a_join_that_the_registrar_forgot_is_tried_again_later_and_later() -> None:
+    """Those who join at once, more than there is room for, would push each other out for ever."""
+    peer = new_member()
+    now = 0.0
+    join = only(peer.set_endpoint("tcp://*:9", now))
+    waited = []
+    for _ in range(12):
+        page = only(peer.receive(ListRequest(join.id, 1), now))
+        assert sent(peer.receive(Rejoin(page.id), now)) == []
+        due = peer.next_deadline()
+        assert due is not None
+        waited.append(due - now)
+        now = due
+        join = only(peer.tick(now))
+        assert isinstance(join, Join)
+    assert 0.1 <= waited[0] <= 0.2 < waited[3] < waited[5] <= 10.0
+    assert 5.0 <= waited[-1] <= 10.0
+    page = only(peer.receive(ListRequest(join.id, 1), now))
+    peer.receive(welcome(page), now)
+    assert peer.problem == ""
+
+
 def test_another_port_means_joining_again() -> None:
     peer = new_member()
     joined(peer)
