@@ -43,7 +43,7 @@ SYNC_SECONDS = 5.0
 DISTANT_SECONDS = 0.75
 """How long the two ends of a session may differ: news are told at once..."""
 DISTANT_PIECES = 16
-"""...but may queue behind so many pieces."""
+"""...but may queue behind so many pieces of each download of the receiver."""
 STALLED_SECONDS = 65.0
 """How long a session may be stalled before it is started over."""
 
@@ -54,7 +54,7 @@ class Agreement:
 
     def __init__(self, world: World, liars: Collection[str], piece_seconds: float) -> None:
         self._world, self._liars = world, liars
-        self._distant_seconds = DISTANT_SECONDS + DISTANT_PIECES * piece_seconds
+        self._piece_seconds = piece_seconds
         self._since: dict[str, float] = {}
         self._runs: dict[str, tuple[int, ...]] = {}
         self._undisturbed: dict[str, None] = {}
@@ -86,8 +86,9 @@ class Agreement:
                 yield f"{name} {what}", LOCAL_SECONDS
             for what in _unsynced(peer):
                 yield f"{name} {what}", SYNC_SECONDS
+            pieces_ahead = DISTANT_PIECES * len(peer.downloader.core.jobs)
             for what in self._with_sources(peer.downloader):
-                yield f"{name} {what}", self._distant_seconds
+                yield f"{name} {what}", DISTANT_SECONDS + pieces_ahead * self._piece_seconds
             assert peer.piece_server is not None
             self._check_unreachable(peer.piece_server)
             for route, number in _stalled(peer.piece_server):
