@@ -1,21 +1,20 @@
 """A rollout predicted: a swarm in virtual time in place of the processes of `cluster.run`, and the same report.
 
 Owns the order of things and what is said about it. What happens is `world`'s, what is counted `traffic`'s, how content
-with too many pieces is scaled `scale`'s. Not pure: it shows progress, and keeps Python's collector of cycles away.
+with too many pieces is scaled `scale`'s. Not pure: it shows progress.
 """
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from msgspec import Struct
 
 from cluster.content import RANDOM_NAME
 from cluster.progress import Screen
 from cluster.report import Outcome, PeerResult, Prediction, Report, build_report
+from cluster.simulated import heap
 from cluster.simulated.bound import kumar_ross
 from cluster.simulated.content import make_content
 from cluster.simulated.faults import Faults, Level, draw_plan
@@ -32,7 +31,7 @@ WORK_COUNT_MAX = 3_200_000
 """Messages about pieces that a rollout may take: less than a minute and a half of one core. The estimate for 1,000
 peers needs that many: it was 1.16 of the bound with 45 or 56 pieces, and 1.08 with 91."""
 LARGE_COUNT = 100
-"""Peers of a world that is not tidied away, see `_collector_out_of_the_way`."""
+"""Peers of a world that is not tidied away, see `heap.left_alone`."""
 TURN_PART = 0.02
 """Between two turns of a process, of the time a piece takes: what comes meanwhile is handled at once. With less the
 outcome was the same; with a tenth it took longer."""
@@ -64,25 +63,8 @@ class RolloutPlan(Struct, frozen=True, kw_only=True):
 
 def run_rollout(plan: RolloutPlan, screen: Screen) -> Report:
     """Do it. Raises a `ZswarmError` when the peers could not even join; whoever did not get it is in the report."""
-    with _collector_out_of_the_way(plan.peers > LARGE_COUNT):
+    with heap.left_alone(for_good=plan.peers > LARGE_COUNT):
         return _Rollout(plan, screen).run()
-
-
-@contextmanager
-def _collector_out_of_the_way(large: bool) -> Iterator[None]:
-    """A world is millions of objects that live until its end: to look through them again and again would take longer
-    than what happens in it. After a ``large`` one even to look once would: then the process has not long to live."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(1_000_000, 100, 1_000)
-    try:
-        yield
-    finally:
-        if large:
-            gc.freeze()
-        else:
-            gc.unfreeze()
-        gc.set_threshold(*before)
 
 
 class _Rollout:
