@@ -49,9 +49,8 @@ class Invariants:
         liars = (peer.identity for peer in world.peers.values() if peer.name in self._liars)
         self._bannable = dict.fromkeys(identity for identity in liars if identity not in honest)
         for peer in world.peers.values():
-            if peer.name in self._liars:
-                peer.on_served = self._on_lied
-            else:
+            peer.on_served = self._on_served
+            if peer.name not in self._liars:
                 self._watch_peer(peer)
         self.heard.listen()
         world.tracker.after_turn = self._after_turn
@@ -69,7 +68,6 @@ class Invariants:
 
     def _watch_peer(self, peer: Peer) -> None:
         peer.after_turn = self._after_turn
-        peer.on_served = self._on_served
         disk = peer.disk
         disk.on_write = lambda root, piece, data: self._on_write(peer, root, piece, data)
         disk.journal = _Journal(disk.journal, lambda entry: self._on_note(peer, entry))
@@ -82,18 +80,14 @@ class Invariants:
         disk.published = published
 
     def _on_served(self, peer: Peer, header: Piece, data: bytes) -> None:
-        """No byte is served that was not verified; a bit that was flipped since then is the receiver's to notice."""
+        """No byte is served that was not verified, but by liars; a bit that was flipped since then is the receiver's to
+        notice. Whoever sends wrong bytes may be banned by the identity it goes by, be it another's."""
         said = bytes(memoryview(data))
         if self._world.true_pieces.get(said) == header.piece:
             return
-        if said not in peer.disk.flipped.values():
+        if peer.name not in self._liars and said not in peer.disk.flipped.values():
             raise BrokenInvariantError(f"{peer.name} served piece {header.piece} unverified: {said!r}")
         self._bannable[peer.identity] = None
-
-    def _on_lied(self, peer: Peer, header: Piece, data: bytes) -> None:
-        """Whoever sends wrong bytes may be banned by the identity it goes by, be it another's."""
-        if self._world.true_pieces.get(bytes(memoryview(data))) != header.piece:
-            self._bannable[peer.identity] = None
 
     def _on_write(self, peer: Peer, root: str, piece: int, data: bytes) -> None:
         """What is written was verified, and is not there already, noted as durable and good."""

@@ -308,12 +308,9 @@ class Membership:
         """The registrar forgot the join that was under way, for want of room or time. Were all who join at once to
         begin anew at once, they would push each other out for ever."""
         what = f"tracker {self._tracker} forgot the join of this peer, which it tries again"
-        told = self.problem == what
-        self._become(State.JOINING)
-        self.problem = what
-        self._join_at = now + self._rng.uniform(0.5, 1.0) * self._join_lost_seconds
+        again_at = now + self._rng.uniform(0.5, 1.0) * self._join_lost_seconds
         self._join_lost_seconds = min(REPEAT_SECONDS_MAX, 2 * self._join_lost_seconds)
-        return [] if told else [Note("info", what)]
+        return self._wait_to_join(State.JOINING, again_at, Note("info", what))
 
     def _on_goodbye(self, _reply: Goodbye, _slot: Slot, _now: float) -> list[Effect]:
         self._become(State.LEFT)
@@ -323,17 +320,11 @@ class Membership:
         request = self._open.pop(slot).message
         what = f"tracker {self._tracker} refused {type(request).__name__}: {reply.detail} ({reply.code})"
         if reply.code in LASTING_ERRORS:
-            told = self.problem == what
-            self._become(State.REFUSED)
-            self.problem = what
-            self._join_at = now + REFUSED_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
-            return [] if told else [Note("error", what)]
+            again_at = now + REFUSED_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
+            return self._wait_to_join(State.REFUSED, again_at, Note("error", what))
         if slot is Slot.CONVERSATION:
-            told = self.problem == what
-            self._become(State.JOINING)
-            self.problem = what
-            self._join_at = now + ERROR_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
-            return [] if told else [Note("warning", what)]
+            again_at = now + ERROR_RETRY_SECONDS * self._rng.uniform(0.8, 1.2)
+            return self._wait_to_join(State.JOINING, again_at, Note("warning", what))
         return [Note("warning", what), *self._pump(now)]
 
     def _on_leave_error(self, reply: Error, _slot: Slot, _now: float) -> list[Effect]:
@@ -363,6 +354,13 @@ class Membership:
         self._become(State.JOINING)
         join = Join(self._new_id(), self._peer, self._token, self._name, self._own_endpoint, self._run)
         return self._ask(Slot.CONVERSATION, join, now)
+
+    def _wait_to_join(self, state: State, again_at: float, why: Note) -> list[Effect]:
+        """Enter ``state`` and join at ``again_at``; the same problem is told of once."""
+        told = self.problem == why.text
+        self._become(state)
+        self.problem, self._join_at = why.text, again_at
+        return [] if told else [why]
 
     def _send_page(self, now: float) -> list[Effect]:
         page, self._next_offset = self.list.page(self._page, self._next_offset)

@@ -62,12 +62,12 @@ class Claims:
         if self._wants.any_held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
             room = round(self._busy_count() - self._load())
             spare_room = CLAIMS_COUNT_MAX - self.count if self._takes_spare() else room
-            effects += self._wants.tell_held(now, self._room(False), room, spare_room, self._share() // 2)
+            effects += self._wants.tell_held(now, self._why(False), room, spare_room, self._share() // 2)
         return effects
 
     def hold(self, source: Source, now: float, over_budget: bool = False) -> None:
         """An offer of the source was refused for want of room, or because the budget of all downloads has none."""
-        self._wants.refused(source, self._room(over_budget), now)
+        self._wants.refused(source, self._why(over_budget), now)
 
     def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
         """Accept an offer of the missing ``piece``; False when there is no room for it, and the source is held then."""
@@ -155,7 +155,7 @@ class Claims:
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
-    def _room(self, over_budget: bool) -> tuple[int, int, int, bool]:
+    def _why(self, over_budget: bool) -> tuple[int, int, int, bool]:
         """What room depends on, as far as it changes often: while it stays as it is, who was refused would be again."""
         return self._ended, len(self._pool), self._busy_count(), over_budget
 

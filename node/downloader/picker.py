@@ -109,7 +109,7 @@ class Picker:
 
     @property
     def spread_count(self) -> int:
-        """How many missing pieces sources have that are not complete."""
+        """How many of the missing pieces some partial source has."""
         return len(self) - len(self._buckets.get(0, ()))
 
     def availability(self, piece: int) -> int:

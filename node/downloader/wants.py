@@ -28,10 +28,10 @@ INFINITE = float("inf")
 
 
 class Held(NamedTuple):
-    """A source that was refused at ``at``, because ``room`` was as it was."""
+    """A source that was refused at ``at``. ``why``: what decided that there was no room."""
 
     source: Source
-    room: Hashable
+    why: Hashable
     at: float
 
 
@@ -66,9 +66,9 @@ class Wants:
         if source.session in self._changed or (source.truncated and source.left <= WANT_COUNT_MAX // 2):
             self.changed(source)
 
-    def refused(self, source: Source, room: Hashable, now: float) -> None:
-        """The source has to wait until there is room. ``room`` is what decided that there was none."""
-        self._held[source.session] = Held(source, room, now)
+    def refused(self, source: Source, why: Hashable, now: float) -> None:
+        """The source has to wait until there is room. ``why`` is what decided that there was none."""
+        self._held[source.session] = Held(source, why, now)
 
     def gone(self, source: Source) -> None:
         """There is nobody to tell any more."""

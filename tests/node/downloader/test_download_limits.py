@@ -126,25 +126,26 @@ def test_there_is_room_for_one_more_of_those_that_nobody_else_has() -> None:
     assert scene.refuses("seed", 21) == "full"
 
 
-def test_while_little_has_spread_no_more_is_under_way_than_is_left_to_choose_from() -> None:
+def little_spread() -> Scene:
+    """Partial sources have four pieces, and three of them are accepted: one is left to choose from."""
     scene = Scene(" " * 40)
     scene.ready(*"abcd", having="****" + " " * 36)
     scene.ready("seed")
     for piece, name in enumerate("abc"):
         scene.accepts(name, piece)
     scene.spare = True
+    return scene
+
+
+def test_while_little_has_spread_as_much_is_accepted_as_there_is_to_choose_from() -> None:
+    scene = little_spread()
     assert scene.refuses("d", 3) == "full"
     scene.have("a", 10, 11)
     scene.accepts("d", 3)
 
 
 def test_while_little_has_spread_nobody_is_asked_for_offers_that_would_be_refused() -> None:
-    scene = Scene(" " * 40)
-    scene.ready(*"abcd", having="****" + " " * 36)
-    scene.ready("seed")
-    for piece, name in enumerate("abc"):
-        scene.accepts(name, piece)
-    scene.spare = True
+    scene = little_spread()
     session = scene.sessions["d"]
     assert session not in wants(scene.offer("d", 3))
     assert session in wants(scene.have("a", 10, 11))
