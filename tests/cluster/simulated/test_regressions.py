@@ -73,6 +73,7 @@ def test_a_world_that_broke_holds(broke: Broke) -> None:
     assert run_quietly(broke.seed, "heavy").error == ""
 
 
+@pytest.mark.slow
 @each_of_them
 def test_it_breaks_with_the_bug(broke: Broke) -> None:
     with edited((broke.undone,)):

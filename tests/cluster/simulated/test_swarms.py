@@ -13,10 +13,12 @@ from protocol.limits import PIECE_BYTES_MIN
 from protocol.messages import Message, Piece
 from tests.cluster.simulated.swarms import Swarm
 
+some_seeds = pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+
 # --- all goes well ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(2))
+@some_seeds
 @pytest.mark.parametrize(("receivers", "pieces", "slots"), [(1, 40, 4), (2, 40, 4), (7, 40, 2), (12, 20, 4)])
 def test_everybody_completes(receivers: int, pieces: int, slots: int, seed: int) -> None:
     swarm = Swarm(1, receivers, pieces, seed=seed, slots=slots)
@@ -121,7 +123,7 @@ def test_without_a_seeder_each_says_what_is_missing_and_goes_on_when_it_is_back(
     assert swarm.received_ratio() <= 1.05
 
 
-@pytest.mark.parametrize("seed", range(2))
+@some_seeds
 def test_almost_a_third_of_the_hosts_is_killed(seed: int) -> None:
     swarm = Swarm(1, 10, 40, seed=seed)
     swarm.start()
@@ -158,7 +160,7 @@ def test_who_leaves_is_not_missed() -> None:
     swarm.run_until_done(1_000.0)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@some_seeds
 def test_broken_connections_cost_what_was_on_them(seed: int) -> None:
     swarm = Swarm(1, 5, 40, seed=seed)
     swarm.start()
