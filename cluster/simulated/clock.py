@@ -12,7 +12,7 @@ from math import inf
 
 
 class Clock:
-    """``now`` in seconds since the world began. Time passes only in `step` and `run`."""
+    """``now`` in seconds since the world began. Time passes only in `run` and `run_some`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -20,9 +20,7 @@ class Clock:
         """How many calls were made."""
         self._moments: list[float] = []
         self._calls: dict[float, list[tuple[Callable[..., None], tuple[object, ...]]]] = {}
-        """By moment; those of the first one stay until the next one begins, since more may come."""
-        self._made = 0
-        """Of the calls of the first moment."""
+        """By moment."""
 
     def at(self, when: float, call: Callable[..., None], *args: object) -> None:
         """Make the call when it is ``when``, or at this moment if that is over."""
@@ -41,45 +39,33 @@ class Clock:
 
     def next_at(self) -> float:
         """When the next call is due; infinite when none is."""
-        moments = self._moments
-        if moments and self._made == len(self._calls[moments[0]]):
-            del self._calls[heappop(moments)]
-            self._made = 0
-        return moments[0] if moments else inf
-
-    def step(self) -> None:
-        """Make the next call."""
-        self.now = self.next_at()
-        call, args = self._calls[self.now][self._made]
-        self._made += 1
-        self.steps += 1
-        call(*args)
+        return self._moments[0] if self._moments else inf
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> bool:
-        """Let time pass to ``until``, or to the call after which ``stop`` is true; whether it was."""
+        """Let time pass to ``until``, or to the end of the moment in which ``stop`` became true; whether it did."""
         while self.next_at() <= until:
-            self.step()
+            self._pass_moment()
             if stop is not None and stop():
                 return True
         self.now = max(self.now, until)
         return False
 
     def run_some(self, until: float, count: int) -> bool:
-        """As `run`, but at most to the end of the moment in which ``count`` calls were made; whether it is ``until``.
-
-        Faster than `step` by `step`.
-        """
+        """As `run`, but at most to the end of the moment in which ``count`` calls were made; whether all is done."""
         end = self.steps + count
-        while (now := self.next_at()) <= until:
+        while self.next_at() <= until:
             if self.steps >= end:
                 return False
-            self.now = now
-            calls, made = self._calls[now], self._made
-            self.steps -= made
-            while made < len(calls):
-                call, args = calls[made]
-                self._made = made = made + 1
-                call(*args)
-            self.steps += made
+            self._pass_moment()
         self.now = max(self.now, until)
         return True
+
+    def _pass_moment(self) -> None:
+        """Make all calls of the next moment, those for it that come meanwhile too."""
+        now = self.now = self._moments[0]
+        calls = self._calls[now]
+        for call, args in calls:
+            call(*args)
+        self.steps += len(calls)
+        del self._calls[now]
+        heappop(self._moments)
