@@ -112,6 +112,10 @@ class Picker:
         """How many of the missing pieces some partial source has."""
         return len(self) - len(self._buckets.get(0, ()))
 
+    def missing(self) -> list[int]:
+        """The pieces in it, in order."""
+        return list(self._missing.indices())
+
     def availability(self, piece: int) -> int:
         """How many sources have the piece."""
         return self._availability[piece] + self._complete_sources
@@ -119,12 +123,13 @@ class Picker:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         assert sum(map(len, self._buckets.values())) == self._missing.count_set
+        places = [-1] * self._missing.size
         for level, bucket in self._buckets.items():
             for place, piece in enumerate(bucket):
                 assert self._availability[piece] == level
-                assert self._place[piece] == place
-                assert piece in self._missing
-        assert all(self._place[piece] == -1 for piece in self._missing.missing())
+                places[piece] = place
+        assert self._place == places
+        assert [piece for piece, place in enumerate(places) if place >= 0] == self.missing()
         assert min(self._availability, default=0) >= 0
         assert self._complete_sources >= 0
 

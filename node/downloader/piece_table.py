@@ -96,10 +96,10 @@ class PieceTable:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         self.picker.check_invariants()
-        for piece, state in enumerate(self._states):
-            assert (piece in self.picker) == (state == PieceState.MISSING)
-            assert (piece in self.have) == (state == PieceState.DONE)
-        assert self.done_bytes == sum(self.size(piece) for piece in self.have.indices())
+        done = self.in_state(PieceState.DONE)
+        assert self.picker.missing() == self.in_state(PieceState.MISSING)
+        assert list(self.have.indices()) == done
+        assert self.done_bytes == sum(map(self.size, done))
 
     def _step(self, piece: int, before: PieceState, after: PieceState) -> None:
         assert self._states[piece] == before, f"piece {piece} is {self[piece].name}, not {before.name}"
