@@ -7,8 +7,10 @@ the sources are to `source`, what they are told is wanted to `wants`, what they 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 from typing import Literal
 
@@ -445,8 +447,5 @@ class Download:
         assert self._table.in_state(PieceState.WRITING) == sorted(self._writing)
         sources = list(self._pool)
         assert all(source.complete == source.bits.full for source in sources if source.complete)
-        counts = [0] * len(self._table)
-        for source in sources:
-            for piece in source.bits.indices():
-                counts[piece] += 1
-        assert counts == list(map(self._picker.availability, range(len(self._table))))
+        counts = Counter(chain.from_iterable(source.bits.indices() for source in sources))
+        assert all(self._picker.availability(piece) == counts[piece] for piece in range(len(self._table)))

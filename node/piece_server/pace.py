@@ -36,13 +36,13 @@ class Pace:
     def answered(self, session: Session, seconds: float) -> None:
         """An offer was answered after ``seconds``. That counts unless it had to queue behind a piece."""
         if not session.is_sent_something:
-            weight = 0.1 if self._handshake_seconds else 1.0
-            self._handshake_seconds += weight * (seconds - self._handshake_seconds)
+            self._handshake_seconds = _averaged(self._handshake_seconds, seconds)
 
     def received(self, session: Session, seconds: float) -> None:
         """A piece was acknowledged ``seconds`` after it was sent."""
         self._stalls = 0
-        self._piece_seconds += (0.1 if self._piece_seconds else 1.0) * (seconds - self._piece_seconds)
+        self._piece_seconds = _averaged(self._piece_seconds, seconds)
+        session.swarm.piece_seconds = _averaged(session.swarm.piece_seconds, seconds)
         session.measured(seconds)
 
     def stalled(self) -> None:
@@ -57,7 +57,12 @@ class Pace:
         return min(slots, int(AHEAD_FACTOR * slots * self._handshake_seconds / self._piece_seconds))
 
     def is_slow(self, session: Session) -> bool:
-        return session.piece_seconds is not None and session.piece_seconds > SLOW_FACTOR * self._piece_seconds
+        """Compared with others that get the same content: pieces of another may be longer."""
+        return session.expected_seconds > SLOW_FACTOR * session.swarm.piece_seconds > 0
+
+    def slot_part(self, session: Session) -> float:
+        """How much of a slot a piece for this receiver takes: less when it is slow, as it uses less of the uplink."""
+        return session.swarm.piece_seconds / session.expected_seconds if self.is_slow(session) else 1.0
 
     def patience(self, session: Session) -> float:
         """Seconds after which the session has stalled."""
@@ -69,3 +74,8 @@ class Pace:
     def news_seconds(self) -> float:
         """For how long news are gathered before sessions are told."""
         return min(HAVE_DELAY_SECONDS_MAX, self._piece_seconds * HAVE_DELAY_PART)
+
+
+def _averaged(before: float, seconds: float) -> float:
+    """The moving average with one more of what it is of; 0 before the first."""
+    return before + 0.1 * (seconds - before) if before else seconds

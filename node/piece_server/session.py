@@ -24,6 +24,8 @@ class Swarm:
     sent: list[int]
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     sent_bytes: int = 0
+    piece_seconds: float = 0.0
+    """Moving average over all receivers from sending a piece to its `Received`; 0 while there was none."""
 
     def piece_size(self, piece: int) -> int:
         return min(self.piece_length, self.length - piece * self.piece_length)
@@ -57,6 +59,8 @@ class Session:
     """Pieces we got that it has not been told of."""
     piece_seconds: float | None = None
     """Moving average from sending a piece to its `Received`."""
+    told_seconds: float = 0.0
+    """What it says that pieces take from its fastest source; 0 while it does not know."""
     stalled: bool = False
     stalled_at: float = 0.0
 
@@ -72,6 +76,11 @@ class Session:
     @property
     def is_sent_something(self) -> bool:
         return any(promise.sent_at is not None for promise in self.promises.values())
+
+    @property
+    def expected_seconds(self) -> float:
+        """What a piece probably takes; 0 if that is not known."""
+        return self.told_seconds if self.piece_seconds is None else self.piece_seconds
 
     def sending_since(self, now: float) -> float:
         """When the oldest piece it has not acknowledged was sent; ``now`` if there is none."""

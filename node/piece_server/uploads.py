@@ -7,8 +7,8 @@ shell.
 The source chooses. Of what a receiver wants it offers the piece it has sent least often, then the one the receiver
 likes best; receivers take turns. At most ``slots`` pieces are being sent at a time, some more of complete content that
 many want. Beyond those that are free only as much is offered ahead as the handshake needs (`pace`). A piece counts as
-being sent until its receiver says `Received`. A receiver that stalls gives its slot back, and what is queued for it
-counts against a budget of its own.
+being sent until its receiver says `Received`. A slow receiver takes a part of a slot. One that stalls gives its slot
+back, and what is queued for it counts against a budget of its own.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ COMPLETE_PART = 4
 """For each so many slots one more piece is sent at a time of complete content that has more receivers than there are
 slots. What nobody else has comes to them on top of what others send, at a smaller part of their downlinks: with as many
 slots as others, a seeder does not use up its uplink, and nobody can be faster than it."""
+SENDING_FACTOR = 2
+"""However slow receivers are, or say that they are, no more than so many times the slots are sent at a time."""
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
 
@@ -70,7 +72,8 @@ class Uploads:
         self._sessions: dict[SessionKey, Session] = {}
         self._turns = Turns(slots, rng)
         self._offers = 0
-        self._sending = 0
+        self._sending: dict[tuple[SessionKey, int], float] = {}
+        """By session and offer, how much of a slot each piece takes that is being sent."""
         self._ahead = 0
         self._ready: deque[tuple[SessionKey, int]] = deque()
         self._stalled_bytes = 0
@@ -141,7 +144,7 @@ class Uploads:
 
     @property
     def queued_pieces(self) -> int:
-        return self._sending + len(self._ready)
+        return len(self._sending) + len(self._ready)
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -251,6 +254,7 @@ class Uploads:
             return
         is_first = not session.revision
         session.revision = message.revision
+        session.told_seconds = message.piece_seconds
         promised, have = session.promised, session.swarm.have
         session.wanted = {
             piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
@@ -303,22 +307,27 @@ class Uploads:
                 effects.append(Reply(session.route, NotHeld(session.number, promise.piece)))
                 continue
             self._ahead -= 1
-            self._sending += 1
+            self._sending[key, offer] = self._pace.slot_part(session)
             promise.sent_at = now
             self._bucket.spend(promise.size, now)
             session.swarm.sent_bytes += promise.size
             effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
         ahead = self._pace.ahead(self.slots)
-        while self._ahead < self.slots and self._sending + self._ahead < self._slots_max + ahead:
+        while self._ahead < self.slots and self._has_slot(self._slots_max, self._ahead - ahead):
             receiver = self._turns.next(may_wait=ahead > 0)
-            if receiver is None or self._sending + self._ahead >= self._slots_for(receiver) + ahead:
+            if receiver is None or not self._has_slot(self._slots_for(receiver), self._ahead - ahead):
                 break
             effects.append(self._offer(receiver, now))
         return effects
 
     def _may_send_next(self) -> bool:
         """Whether there is a slot for the next piece that was accepted."""
-        return bool(self._ready) and self._sending < self._slots_for(self._sessions[self._ready[0][0]])
+        return bool(self._ready) and self._has_slot(self._slots_for(self._sessions[self._ready[0][0]]))
+
+    def _has_slot(self, slots: int, others: int = 0) -> bool:
+        """Whether one of ``slots`` is free, when ``others`` are taken besides what is being sent."""
+        few = len(self._sending) + others < SENDING_FACTOR * slots
+        return few and sum(self._sending.values()) + others <= slots - 0.5
 
     def _slots_for(self, session: Session) -> int:
         """How many pieces may be sent at a time when one of them is for ``session``."""
@@ -335,7 +344,7 @@ class Uploads:
         self._offers += 1
         self._ahead += 1
         session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
-        spare = not self._sending or self._sending + self._ahead > self._slots_for(session)
+        spare = not self._sending or not self._has_slot(self._slots_for(session), self._ahead - 1)
         return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, spare))
 
     def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
@@ -355,7 +364,7 @@ class Uploads:
         elif session.stalled:
             self._stalled_bytes -= promise.size
         else:
-            self._sending -= 1
+            del self._sending[session.key, offer]
 
     def _drop(self, session: Session) -> None:
         for offer in list(session.promises):
@@ -395,7 +404,8 @@ class Uploads:
         session.stalled = True
         session.stalled_at = now
         self._turns.update(session)
-        self._sending -= len(session.promises)
+        for offer in session.promises:
+            del self._sending[session.key, offer]
         self._stalled_bytes += sum(promise.size for promise in session.promises.values())
         if self._stalled_bytes > STALLED_BYTES_MAX:
             return self._start_over(session)
@@ -426,11 +436,13 @@ class Uploads:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         promises = [(s, p) for s in self._sessions.values() for p in s.promises.values()]
-        assert self._sending == sum(1 for s, p in promises if p.sent_at is not None and not s.stalled)
+        sent = [s for s, p in promises if p.sent_at is not None and not s.stalled]
+        assert sorted(key for key, _ in self._sending) == sorted(s.key for s in sent)
+        assert all(offer in self._sessions[key].promises for key, offer in self._sending)
         assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
         assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
         assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
-        assert 0 <= self._sending <= self._slots_max
+        assert len(self._sending) <= SENDING_FACTOR * self._slots_max
         assert 0 <= self._ahead <= self.slots
         assert self._stalled_bytes <= STALLED_BYTES_MAX
         self._turns.check_invariants(self._sessions)

@@ -438,12 +438,58 @@ def test_a_slow_receiver_is_offered_what_was_sent_most_often() -> None:
     """What nobody has yet would be long in coming, and long in being passed on."""
     scene = Scene("*" * 14, slots=1)
     scene.opened("slow", "fast")
-    for piece in range(12):
-        name, seconds = ("fast", 1.0) if piece else ("slow", 4.0)
-        scene.wants(name, piece)
-        scene.accepts(name, piece)
-        scene.now += seconds
-        scene.received(name, piece)
+    scene.gets("slow", 0, 4.0)
+    for piece in range(1, 12):
+        scene.gets("fast", piece)
     assert offers_to(scene.wants("slow", 13, 3, 12)) == [("slow", 3)]
     scene.refuses("slow", 3, "full")
     assert offers_to(scene.wants("fast", 13, 12)) == [("fast", 13)]
+
+
+def test_a_receiver_that_says_that_it_is_slow_need_not_show_it_first() -> None:
+    scene = Scene("*" * 9, slots=1)
+    scene.opened("slow", "fast")
+    scene.gets("fast", 0)
+    assert offers_to(scene.wants("slow", 2, 0, piece_seconds=4.0)) == [("slow", 0)]
+    scene.refuses("slow", 0, "full")
+    scene.gets("slow", 1, 1.0)
+    assert offers_to(scene.wants("slow", 2, 0, piece_seconds=4.0)) == [("slow", 2)]
+
+
+def test_a_slow_receiver_takes_a_part_of_a_slot() -> None:
+    """It uses less of the uplink than others would of the same slot."""
+    scene = Scene("*" * 9, slots=2)
+    scene.opened("a", "b", "c", "slow")
+    scene.gets("a", 0)
+    scene.wants("slow", 1, piece_seconds=4.0)
+    scene.accepts("slow", 1)
+    for name, piece in (("a", 3), ("b", 4)):
+        assert offers_to(scene.wants(name, piece)) == [(name, piece)]
+        assert sends(scene.accepts(name, piece)) == [(name, piece)]
+    assert offers_to(scene.wants("c", 5)) == []
+    assert offers_to(scene.received("slow", 1)) == []
+    assert offers_to(scene.received("a", 3)) == [("c", 5)]
+
+
+def test_however_slow_receivers_say_they_are_no_more_than_twice_the_slots_are_sent() -> None:
+    names = "abcde"
+    scene = Scene("*" * 9, slots=2)
+    scene.opened("fast", *names)
+    scene.gets("fast", 0)
+    for piece, name in enumerate(names):
+        offers = offers_to(scene.wants(name, piece, piece_seconds=1e6))
+        if name == names[-1]:
+            assert offers == []
+            break
+        assert sends(scene.accepts(name, piece)) == [(name, piece)]
+
+
+def test_who_gets_longer_pieces_is_not_slow_for_that() -> None:
+    scene = Scene("*" * 20, slots=2)
+    scene.uploads.serve(OTHER, bits("*" * 9), 36 * PIECE_BYTES, 4 * PIECE_BYTES)
+    scene.opened("a")
+    scene.test("big", OTHER)
+    scene.gets("big", 0, 4.0)
+    for piece in range(16):
+        scene.gets("a", piece)
+    assert offers_to(scene.wants("big", 0, 1)) == [("big", 1), ("big", 0)]
