@@ -379,13 +379,11 @@ class ManifestPage(Message, frozen=True):
 
 
 class Want(Message, frozen=True):
-    """The pieces wanted from this source, in order of preference: replaces the last Want. Commits nobody. A piece takes
-    ``piece_seconds`` to get here from the source that is fastest; 0: not known yet."""
+    """The pieces wanted from this source, in order of preference: replaces the last Want. Commits nobody."""
 
     session: Count
     revision: Count
     pieces: Annotated[list[PieceIndex], Meta(max_length=lim.WANT_COUNT_MAX)]
-    piece_seconds: Seconds = 0.0
 
 
 class Offer(Message, frozen=True):

@@ -91,7 +91,6 @@ class Claims:
             return None
         source.measured(now - claim.at)
         self._fastest = min(other.piece_seconds for other in self._pool if other.piece_seconds is not None)
-        self._wants.piece_seconds = self._fastest
         if source.late.pop(offer, None) is not None:
             if not self._take_over(piece, now):
                 return False

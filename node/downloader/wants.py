@@ -46,8 +46,6 @@ class Wants:
         """By session, of whom we want something else than the last Want says."""
         self._held: dict[int, Held] = {}
         """By session, whose offer was refused because we were full: they wait for the next Want."""
-        self.piece_seconds = 0.0
-        """What a piece takes from the fastest source, for all to know; 0 while none has come."""
         self._due_at = INFINITE
         """Before that there is no news to tell; nobody need be looked at."""
 
@@ -146,7 +144,7 @@ class Wants:
             return []
         source.revision += 1
         source.want_at = source.said_at = now
-        return [Send(source.session, Want(source.session, source.revision, pieces, self.piece_seconds))]
+        return [Send(source.session, Want(source.session, source.revision, pieces))]
 
     def _only_from(self, source: Source) -> Bitfield:
         """What a slow source has and no quick one."""

@@ -58,11 +58,13 @@ class Pace:
 
     def is_slow(self, session: Session) -> bool:
         """Compared with others that get the same content: pieces of another may be longer."""
-        return session.expected_seconds > SLOW_FACTOR * session.swarm.piece_seconds > 0
+        return self.slot_part(session, 0.0) < 1
 
-    def slot_part(self, session: Session) -> float:
-        """How much of a slot a piece for this receiver takes: less when it is slow, as it uses less of the uplink."""
-        return session.swarm.piece_seconds / session.expected_seconds if self.is_slow(session) else 1.0
+    def slot_part(self, session: Session, seconds: float) -> float:
+        """How much of a slot a piece takes that was sent to the receiver ``seconds`` ago: less when it is slow, or this
+        one seems to be, as it uses less of the uplink."""
+        usual, expected = session.swarm.piece_seconds, max(seconds, session.piece_seconds or 0.0)
+        return usual / expected if expected > SLOW_FACTOR * usual > 0 else 1.0
 
     def patience(self, session: Session) -> float:
         """Seconds after which the session has stalled."""

@@ -59,8 +59,6 @@ class Session:
     """Pieces we got that it has not been told of."""
     piece_seconds: float | None = None
     """Moving average from sending a piece to its `Received`."""
-    told_seconds: float = 0.0
-    """What it says that pieces take from its fastest source; 0 while it does not know."""
     stalled: bool = False
     stalled_at: float = 0.0
 
@@ -76,11 +74,6 @@ class Session:
     @property
     def is_sent_something(self) -> bool:
         return any(promise.sent_at is not None for promise in self.promises.values())
-
-    @property
-    def expected_seconds(self) -> float:
-        """What a piece probably takes; 0 if that is not known."""
-        return self.told_seconds if self.piece_seconds is None else self.piece_seconds
 
     def sending_since(self, now: float) -> float:
         """When the oldest piece it has not acknowledged was sent; ``now`` if there is none."""

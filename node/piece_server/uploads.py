@@ -19,6 +19,7 @@ from random import Random
 from node.piece_server.effects import Effect, Reply, SendPiece
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
+from node.piece_server.slots import Slots
 from node.piece_server.turns import Turns
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
@@ -49,35 +50,26 @@ UploadRequest = Test | Want | Accept | Refuse | Received | Bye
 
 STALLED_SECONDS_MAX = 60.0
 """A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
-COMPLETE_PART = 4
-"""For each so many slots one more piece is sent at a time of complete content that has more receivers than there are
-slots. What nobody else has comes to them on top of what others send, at a smaller part of their downlinks: with as many
-slots as others, a seeder does not use up its uplink, and nobody can be faster than it."""
-SENDING_FACTOR = 2
-"""However slow receivers are, or say that they are, no more than so many times the slots are sent at a time."""
 CHECK_SECONDS = 0.5
 """How often sessions are looked over for expired offers, stalls and silence."""
 
 
 class Uploads:
-    """All sessions of one piece server. ``slots`` pieces are sent at a time, and more where `COMPLETE_PART` says so;
-    ``rate`` in bytes/s, 0 unlimited. ``rng`` is for `Turns`."""
+    """All sessions of one piece server. ``slots`` pieces are sent at a time, and some more as `Slots` says; ``rate`` in
+    bytes/s, 0 unlimited. ``rng`` is for `Turns`."""
 
     def __init__(self, slots: int, rate: float, now: float, rng: Random) -> None:
-        self.slots = slots
-        self._slots_max = slots + slots // COMPLETE_PART
         self.serving = True
         self._bucket = TokenBucket(rate, now)
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
         self._turns = Turns(slots, rng)
         self._offers = 0
-        self._sending: dict[tuple[SessionKey, int], float] = {}
-        """By session and offer, how much of a slot each piece takes that is being sent."""
         self._ahead = 0
         self._ready: deque[tuple[SessionKey, int]] = deque()
         self._stalled_bytes = 0
         self._pace = Pace()
+        self._slots = Slots(slots, self._pace)
         self._news_at: float | None = None
         self._check_at = now
 
@@ -144,7 +136,7 @@ class Uploads:
 
     @property
     def queued_pieces(self) -> int:
-        return len(self._sending) + len(self._ready)
+        return len(self._slots) + len(self._ready)
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -208,7 +200,7 @@ class Uploads:
         due = self._check_at
         if self._news_at is not None:
             due = min(due, self._news_at)
-        if self._may_send_next():
+        if self._may_send_next(now):
             due = min(due, self._bucket.ready_at(now))
         return due
 
@@ -254,7 +246,6 @@ class Uploads:
             return
         is_first = not session.revision
         session.revision = message.revision
-        session.told_seconds = message.piece_seconds
         promised, have = session.promised, session.swarm.have
         session.wanted = {
             piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
@@ -297,7 +288,7 @@ class Uploads:
     def _fill(self, now: float) -> list[Effect]:
         """Start what the free slots allow: first send what was accepted, then offer ahead."""
         effects: list[Effect] = []
-        while self._may_send_next() and self._bucket.ready_at(now) <= now:
+        while self._may_send_next(now) and self._bucket.ready_at(now) <= now:
             key, offer = self._ready.popleft()
             session = self._sessions[key]
             promise = session.promises[offer]
@@ -307,32 +298,22 @@ class Uploads:
                 effects.append(Reply(session.route, NotHeld(session.number, promise.piece)))
                 continue
             self._ahead -= 1
-            self._sending[key, offer] = self._pace.slot_part(session)
             promise.sent_at = now
+            self._slots.take(session, offer)
             self._bucket.spend(promise.size, now)
             session.swarm.sent_bytes += promise.size
             effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
-        ahead = self._pace.ahead(self.slots)
-        while self._ahead < self.slots and self._has_slot(self._slots_max, self._ahead - ahead):
+        ahead = self._pace.ahead(self._slots.count)
+        while self._ahead < self._slots.count and self._slots.is_free(None, self._ahead - ahead, now):
             receiver = self._turns.next(may_wait=ahead > 0)
-            if receiver is None or not self._has_slot(self._slots_for(receiver), self._ahead - ahead):
+            if receiver is None or not self._slots.is_free(receiver, self._ahead - ahead, now):
                 break
             effects.append(self._offer(receiver, now))
         return effects
 
-    def _may_send_next(self) -> bool:
+    def _may_send_next(self, now: float) -> bool:
         """Whether there is a slot for the next piece that was accepted."""
-        return bool(self._ready) and self._has_slot(self._slots_for(self._sessions[self._ready[0][0]]))
-
-    def _has_slot(self, slots: int, others: int = 0) -> bool:
-        """Whether one of ``slots`` is free, when ``others`` are taken besides what is being sent."""
-        few = len(self._sending) + others < SENDING_FACTOR * slots
-        return few and sum(self._sending.values()) + others <= slots - 0.5
-
-    def _slots_for(self, session: Session) -> int:
-        """How many pieces may be sent at a time when one of them is for ``session``."""
-        swarm = session.swarm
-        return self._slots_max if swarm.have.full and len(swarm.sessions) > self.slots else self.slots
+        return bool(self._ready) and self._slots.is_free(self._sessions[self._ready[0][0]], 0, now)
 
     def _offer(self, session: Session, now: float) -> Effect:
         sent = session.swarm.sent
@@ -344,7 +325,7 @@ class Uploads:
         self._offers += 1
         self._ahead += 1
         session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
-        spare = not self._sending or not self._has_slot(self._slots_for(session), self._ahead - 1)
+        spare = not self._slots or not self._slots.is_free(session, self._ahead - 1, now)
         return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, spare))
 
     def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
@@ -364,7 +345,7 @@ class Uploads:
         elif session.stalled:
             self._stalled_bytes -= promise.size
         else:
-            del self._sending[session.key, offer]
+            self._slots.give_back(offer)
 
     def _drop(self, session: Session) -> None:
         for offer in list(session.promises):
@@ -405,7 +386,7 @@ class Uploads:
         session.stalled_at = now
         self._turns.update(session)
         for offer in session.promises:
-            del self._sending[session.key, offer]
+            self._slots.give_back(offer)
         self._stalled_bytes += sum(promise.size for promise in session.promises.values())
         if self._stalled_bytes > STALLED_BYTES_MAX:
             return self._start_over(session)
@@ -436,15 +417,13 @@ class Uploads:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         promises = [(s, p) for s in self._sessions.values() for p in s.promises.values()]
-        sent = [s for s, p in promises if p.sent_at is not None and not s.stalled]
-        assert sorted(key for key, _ in self._sending) == sorted(s.key for s in sent)
-        assert all(offer in self._sessions[key].promises for key, offer in self._sending)
         assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
         assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
         assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
-        assert len(self._sending) <= SENDING_FACTOR * self._slots_max
-        assert 0 <= self._ahead <= self.slots
+        assert 0 <= self._ahead <= self._slots.count
         assert self._stalled_bytes <= STALLED_BYTES_MAX
+        flowing = [session for session in self._sessions.values() if not session.stalled]
+        self._slots.check_invariants([o for s in flowing for o, p in s.promises.items() if p.sent_at is not None])
         self._turns.check_invariants(self._sessions)
         for swarm in self._swarms.values():
             assert all(count >= 0 for count in swarm.sent)

@@ -40,17 +40,6 @@ def test_the_main_conversation() -> None:
     assert scene.budget.under_way == 0
 
 
-def test_sources_are_told_how_long_a_piece_takes_from_the_fastest() -> None:
-    scene = Scene(" " * 9, sequential=True)
-    scene.ready("slow", "fast")
-    for name, seconds in (("slow", 1.5), ("fast", 0.5)):
-        offer = scene.accepts(name, 0 if name == "slow" else 1)
-        scene.now += seconds
-        scene.piece(name, offer, 0 if name == "slow" else 1)
-    (want,) = [message for message in sent(scene.found("other") + scene.ready("other")) if isinstance(message, Want)]
-    assert want.piece_seconds == 0.5
-
-
 def test_what_is_there_already_is_not_asked_for() -> None:
     scene = Scene("* *", sequential=True)
     assert wants(scene.ready("a")) == {1: [1]}

@@ -77,9 +77,9 @@ class Scene:
         for name in names:
             self.test(name)
 
-    def wants(self, name: str, *pieces: int, session: int = 1, piece_seconds: float = 0.0) -> list[Effect]:
+    def wants(self, name: str, *pieces: int, session: int = 1) -> list[Effect]:
         self.revisions[name] = self.revisions.get(name, 0) + 1
-        return self.says(name, Want(session, self.revisions[name], list(pieces), piece_seconds))
+        return self.says(name, Want(session, self.revisions[name], list(pieces)))
 
     def gets(self, name: str, piece: int, seconds: float = 1.0) -> list[Effect]:
         """It wants ``piece``, and receives it after so long."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.piece_server.effects import Reply, SendPiece
-from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
+from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX, SLOW_FACTOR
 from node.piece_server.uploads import CHECK_SECONDS
 from protocol.limits import (
     HAVE_COUNT_MAX,
@@ -446,42 +446,43 @@ def test_a_slow_receiver_is_offered_what_was_sent_most_often() -> None:
     assert offers_to(scene.wants("fast", 13, 12)) == [("fast", 13)]
 
 
-def test_a_receiver_that_says_that_it_is_slow_need_not_show_it_first() -> None:
-    scene = Scene("*" * 9, slots=1)
-    scene.opened("slow", "fast")
-    scene.gets("fast", 0)
-    assert offers_to(scene.wants("slow", 2, 0, piece_seconds=4.0)) == [("slow", 0)]
-    scene.refuses("slow", 0, "full")
-    scene.gets("slow", 1, 1.0)
-    assert offers_to(scene.wants("slow", 2, 0, piece_seconds=4.0)) == [("slow", 2)]
-
-
 def test_a_slow_receiver_takes_a_part_of_a_slot() -> None:
     """It uses less of the uplink than others would of the same slot."""
-    scene = Scene("*" * 9, slots=2)
-    scene.opened("a", "b", "c", "slow")
-    scene.gets("a", 0)
-    scene.wants("slow", 1, piece_seconds=4.0)
+    scene = Scene("*" * 9, slots=1)
+    scene.opened("slow", "fast", "other")
+    scene.gets("fast", 0, 1.0)
+    scene.gets("slow", 1, 8.0)
+    scene.wants("slow", 5)
+    assert sends(scene.accepts("slow", 5)) == [("slow", 5)]
+    assert offers_to(scene.wants("fast", 6)) == [("fast", 6)]
+    assert sends(scene.accepts("fast", 6)) == [("fast", 6)]
+    assert offers_to(scene.wants("other", 7)) == []
+    assert offers_to(scene.received("slow", 5)) == []
+    assert offers_to(scene.received("fast", 6)) == [("other", 7)]
+
+
+def test_who_takes_longer_than_usual_is_slow_before_it_has_received_anything() -> None:
+    scene = Scene("*" * 9, slots=1)
+    scene.opened("slow", "fast")
+    scene.gets("fast", 0, 1.0)
+    scene.wants("slow", 1)
     scene.accepts("slow", 1)
-    for name, piece in (("a", 3), ("b", 4)):
-        assert offers_to(scene.wants(name, piece)) == [(name, piece)]
-        assert sends(scene.accepts(name, piece)) == [(name, piece)]
-    assert offers_to(scene.wants("c", 5)) == []
-    assert offers_to(scene.received("slow", 1)) == []
-    assert offers_to(scene.received("a", 3)) == [("c", 5)]
+    scene.wants("fast", 2)
+    assert offers_to(scene.tick(SLOW_FACTOR)) == []
+    assert offers_to(scene.tick(CHECK_SECONDS)) == [("fast", 2)]
 
 
-def test_however_slow_receivers_say_they_are_no_more_than_twice_the_slots_are_sent() -> None:
-    names = "abcde"
+def test_however_slow_receivers_are_no_more_than_twice_the_slots_are_sent() -> None:
     scene = Scene("*" * 9, slots=2)
-    scene.opened("fast", *names)
-    scene.gets("fast", 0)
-    for piece, name in enumerate(names):
-        offers = offers_to(scene.wants(name, piece, piece_seconds=1e6))
-        if name == names[-1]:
-            assert offers == []
-            break
-        assert sends(scene.accepts(name, piece)) == [(name, piece)]
+    scene.opened("fast", *"abcde")
+    scene.gets("fast", 0, 0.01)
+    sent = []
+    for piece, name in enumerate("abcde", 1):
+        scene.wants(name, piece)
+        scene.tick(1.0)
+        if (name, piece) in scene.offers:
+            sent += sends(scene.accepts(name, piece))
+    assert sent == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
 
 
 def test_who_gets_longer_pieces_is_not_slow_for_that() -> None:
