@@ -12,8 +12,9 @@ from msgspec import Struct
 from benchmarks import scheduling_cases as cases
 from benchmarks.scheduling_cases import Case, Figures, optimum
 
-LARGER_SEEDS_COUNT, LARGER_PIECES_COUNT = 4, 128
-"""Of the largest swarm, which takes many minutes a seed."""
+PIECES_COUNT = 256
+LARGER_RECEIVERS_COUNT, LARGER_SEEDS_COUNT = 1024, 4
+"""Of the largest swarm, which takes half an hour a seed."""
 
 
 class Row(NamedTuple):
@@ -44,7 +45,7 @@ class Swarms(NamedTuple):
 
 
 def _larger_text() -> str:
-    best = optimum(1024, LARGER_PIECES_COUNT) / optimum(64, LARGER_PIECES_COUNT)
+    best = optimum(LARGER_RECEIVERS_COUNT, PIECES_COUNT) / optimum(64, PIECES_COUNT)
     return f"T(1024) / T(64), at most 64 neighbours (their optima: {best:.3f})"
 
 
@@ -56,7 +57,7 @@ SWARMS = (
         "equal-16",
         cases.equal_links,
         16,
-        256,
+        PIECES_COUNT,
         (
             Row("last finisher / optimum", "last / optimum", 1.04),
             _COPY,
@@ -68,7 +69,7 @@ SWARMS = (
         "equal-64",
         cases.equal_links,
         64,
-        256,
+        PIECES_COUNT,
         (
             Row("last finisher / optimum", "last / optimum", 1.06),
             Row("last / median finisher", "last / median", 1.05),
@@ -81,21 +82,21 @@ SWARMS = (
         "slow-receivers",
         cases.slow_receivers,
         64,
-        256,
+        PIECES_COUNT,
         (Row("4 at a quarter of the speed: last of the others / without them", "last / without them", 1.03),),
     ),
     Swarms(
         "mixed-uplinks",
         cases.mixed_uplinks,
         64,
-        256,
+        PIECES_COUNT,
         (Row("uplinks 1:2:4:8, seeder and downlinks 8: last / Kumar-Ross bound", "last / bound", 1.15),),
     ),
     Swarms(
         "larger-swarm",
         cases.larger_swarm,
-        1024,
-        LARGER_PIECES_COUNT,
+        LARGER_RECEIVERS_COUNT,
+        PIECES_COUNT,
         (Row(_larger_text(), "last / smaller swarm's", 1.08),),
         LARGER_SEEDS_COUNT,
     ),
@@ -103,21 +104,21 @@ SWARMS = (
         "killed-receivers",
         cases.killed_receivers,
         64,
-        256,
+        PIECES_COUNT,
         (Row("30 % killed at random moments: last survivor / Kumar-Ross bound", "last / bound", 1.3),),
     ),
     Swarms(
         "seeder-dies",
         cases.seeder_dies,
         64,
-        256,
+        PIECES_COUNT,
         (Row("seeder dies after a full copy is out: complete", "complete", 1.0, at_least=True, form=".1%"),),
     ),
     Swarms(
         "liars",
         cases.liars,
         64,
-        256,
+        PIECES_COUNT,
         (
             Row("10 % send corrupt pieces: bad pieces accepted", "bad pieces accepted", 0, form=".0f"),
             Row(
