@@ -16,7 +16,9 @@ STALL_DOUBLINGS_MAX = 6
 """...and twice as long for each stall since anybody last received anything: it may be our own uplink that is slow, and
 to give its slots to others would make it slower still."""
 SLOW_FACTOR = 1.5
-"""A receiver is slow when its pieces take so many times as long as pieces usually do."""
+"""A receiver is slow when its pieces take so many times as long as pieces usually do..."""
+SLOW_FACTOR_SLOTS = 2.0
+"""...and a piece that takes so many times as long takes less of a slot: some differ that much by chance."""
 AHEAD_FACTOR = 2.0
 """How many times what would just keep the slots filled during a handshake is offered ahead: an offer may be refused,
 and handshakes differ."""
@@ -58,13 +60,13 @@ class Pace:
 
     def is_slow(self, session: Session) -> bool:
         """Compared with others that get the same content: pieces of another may be longer."""
-        return self.slot_part(session, 0.0) < 1
+        return (session.piece_seconds or 0.0) > SLOW_FACTOR * session.swarm.piece_seconds > 0
 
     def slot_part(self, session: Session, seconds: float) -> float:
         """How much of a slot a piece takes that was sent to the receiver ``seconds`` ago: less when it is slow, or this
         one seems to be, as it uses less of the uplink."""
         usual, expected = session.swarm.piece_seconds, max(seconds, session.piece_seconds or 0.0)
-        return usual / expected if expected > SLOW_FACTOR * usual > 0 else 1.0
+        return usual / expected if expected > SLOW_FACTOR_SLOTS * usual > 0 else 1.0
 
     def patience(self, session: Session) -> float:
         """Seconds after which the session has stalled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.piece_server.effects import Reply, SendPiece
-from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX, SLOW_FACTOR
+from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX, SLOW_FACTOR_SLOTS
 from node.piece_server.uploads import CHECK_SECONDS
 from protocol.limits import (
     HAVE_COUNT_MAX,
@@ -468,7 +468,7 @@ def test_who_takes_longer_than_usual_is_slow_before_it_has_received_anything() -
     scene.wants("slow", 1)
     scene.accepts("slow", 1)
     scene.wants("fast", 2)
-    assert offers_to(scene.tick(SLOW_FACTOR)) == []
+    assert offers_to(scene.tick(SLOW_FACTOR_SLOTS)) == []
     assert offers_to(scene.tick(CHECK_SECONDS)) == [("fast", 2)]
 
 
