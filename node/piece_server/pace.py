@@ -6,7 +6,9 @@ from that is up to `uploads`.
 
 from __future__ import annotations
 
-from node.piece_server.session import Session
+from statistics import median_low
+
+from node.piece_server.session import Session, Swarm
 
 STALL_FACTOR, STALL_SECONDS_MIN = 3.0, 2.0
 """A receiver has stalled when it takes this much longer than its pieces did so far, and at least this long..."""
@@ -44,8 +46,12 @@ class Pace:
         """A piece was acknowledged ``seconds`` after it was sent."""
         self._stalls = 0
         self._piece_seconds = _averaged(self._piece_seconds, seconds)
-        session.swarm.piece_seconds = _averaged(session.swarm.piece_seconds, seconds)
         session.measured(seconds)
+
+    def compare(self, swarm: Swarm) -> None:
+        """Find out what is usual among its receivers. One vote each, whoever acknowledges the most pieces."""
+        times = [session.piece_seconds for session in swarm.sessions.values() if session.piece_seconds is not None]
+        swarm.usual_seconds = median_low(times) if times else 0.0
 
     def stalled(self) -> None:
         self._stalls += 1
@@ -60,12 +66,12 @@ class Pace:
 
     def is_slow(self, session: Session) -> bool:
         """Compared with others that get the same content: pieces of another may be longer."""
-        return (session.piece_seconds or 0.0) > SLOW_FACTOR * session.swarm.piece_seconds > 0
+        return (session.piece_seconds or 0.0) > SLOW_FACTOR * session.swarm.usual_seconds > 0
 
     def slot_part(self, session: Session, seconds: float) -> float:
         """How much of a slot a piece takes that was sent to the receiver ``seconds`` ago: less when it is slow, or this
         one seems to be, as it uses less of the uplink."""
-        usual, expected = session.swarm.piece_seconds, max(seconds, session.piece_seconds or 0.0)
+        usual, expected = session.swarm.usual_seconds, max(seconds, session.piece_seconds or 0.0)
         return usual / expected if expected > SLOW_FACTOR_SLOTS * usual > 0 else 1.0
 
     def patience(self, session: Session) -> float:

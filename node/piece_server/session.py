@@ -24,8 +24,8 @@ class Swarm:
     sent: list[int]
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     sent_bytes: int = 0
-    piece_seconds: float = 0.0
-    """Moving average over all receivers from sending a piece to its `Received`; 0 while there was none."""
+    usual_seconds: float = 0.0
+    """What a piece takes its receivers, each of which counts once; 0 while that is not known."""
 
     def piece_size(self, piece: int) -> int:
         return min(self.piece_length, self.length - piece * self.piece_length)

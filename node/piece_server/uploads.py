@@ -51,7 +51,8 @@ UploadRequest = Test | Want | Accept | Refuse | Received | Bye
 STALLED_SECONDS_MAX = 60.0
 """A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
 CHECK_SECONDS = 0.5
-"""How often sessions are looked over for expired offers, stalls and silence."""
+"""How often sessions are looked over for who is slow, expired offers, stalls and silence, and slots for parts that slow
+receivers leave of them."""
 
 
 class Uploads:
@@ -189,6 +190,8 @@ class Uploads:
         effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
+            for swarm in self._swarms.values():
+                self._pace.compare(swarm)
             checked = [self._check_session(session, now) for session in list(self._sessions.values())]
             effects = [effect for some in checked for effect in some]
         return [*effects, *self._tell_news(now), *self._fill(now)]
