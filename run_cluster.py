@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Literal, cast
 
 import click
-import msgspec
 from click.core import ParameterSource
 
 from cluster.interrupts import Interrupted, interruptible
 from cluster.progress import open_screen
-from cluster.report import Report
+from cluster.report_file import check_report_path, write_report
 from cluster.run import Plan, run_cluster
 from cluster.simulated.rollout import RolloutPlan, run_rollout
 from cluster.table import print_report
@@ -72,6 +71,12 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
     return rate
 
 
+def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value <= 1:  # so is nan
+        raise click.BadParameter("expected a part of one copy, more than 0 and at most 1", ctx, param)
+    return value
+
+
 @click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--peers",
@@ -109,7 +114,7 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @click.option(
     "--report",
     "report_path",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write the figures here as JSON.",
 )
@@ -134,7 +139,9 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
     metavar="TIME",
     help="From one machine to another and back.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="What chance does follows from this number.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="What chance does follows from this number."
+)
 @click.option(
     "--faults",
     type=click.Choice(["none", "light", "heavy"]),
@@ -144,7 +151,8 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
 )
 @click.option(
     "--seeder-dies-at",
-    type=click.FloatRange(0, 1, min_open=True),
+    callback=_part,
+    type=float,
     metavar="PART",
     help="The seeders lose their power for good once this part of one copy is out; 1: all of it.",
 )
@@ -173,8 +181,8 @@ def command(
         raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
     if file is not None and size is not None:
         raise click.UsageError("--file and --size: choose one")
-    if report_path is not None and not report_path.absolute().parent.is_dir():
-        raise click.UsageError(f"--report {report_path}: its directory does not exist")
+    if report_path is not None:
+        check_report_path(report_path)
     size = parse_bytes(DEFAULT_SIZE) if size is None else size
     if simulate:
         rollout = RolloutPlan(
@@ -216,12 +224,8 @@ def run(plan: Plan | RolloutPlan, report_path: Path | None) -> int:
         report = run_cluster(plan, screen) if isinstance(plan, Plan) else run_rollout(plan, screen)
     print_report(report)
     if report_path is not None:
-        report_path.write_bytes(_as_json(report))
+        write_report(report_path, report)
     return 0 if report.ok else EXIT_NOT_VERIFIED
-
-
-def _as_json(report: Report) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
 
 
 def main(arguments: list[str]) -> int:

@@ -16,14 +16,15 @@ from math import inf
 from pathlib import Path
 
 import click
-import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scheduling_rows import NAMES, SWARMS, RowResult, Run, Swarms, results
 from benchmarks.swarm import UPLOAD_SLOTS
+from cluster.report_file import check_report_path, write_report
 from cluster.simulated import heap
+from protocol.errors import ZswarmError
 
 SEEDS_COUNT = 20
 PLAIN_COLUMNS = 200
@@ -97,10 +98,6 @@ def as_text(table: Table, columns: int | None) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def as_json(report: Report) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
-
-
 def _form(row: RowResult, value: float) -> str:
     return "never" if value == inf else format(value, row.form)
 
@@ -127,12 +124,15 @@ def _tell(line: str) -> None:
 )
 def main(seeds: int, only: tuple[str, ...], jobs: int, path: Path | None) -> None:
     """Measure the scheduling of swarms in virtual time. A target that is missed is shown, and no error."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.UsageError(f"--report {path}: its directory does not exist")
-    report = measure(only or NAMES, seeds, jobs, _tell)
-    click.echo(as_text(render(report.rows), None if sys.stdout.isatty() else PLAIN_COLUMNS))
-    if path is not None:
-        path.write_bytes(as_json(report))
+    try:
+        if path is not None:
+            check_report_path(path)
+        report = measure(only or NAMES, seeds, jobs, _tell)
+        click.echo(as_text(render(report.rows), None if sys.stdout.isatty() else PLAIN_COLUMNS))
+        if path is not None:
+            write_report(path, report)
+    except ZswarmError as error:
+        raise click.ClickException(str(error)) from error
     if report.failed:
         raise click.ClickException(f"some worlds broke: {'; '.join(report.failed)}")
 

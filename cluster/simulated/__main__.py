@@ -19,6 +19,7 @@ from cluster.simulated.soak import outcomes, run_quietly
 LEVELS = ("none", "light", "heavy")
 SHOWN_FAILURES = 5
 """Of many failures these are shown in full: the others are probably the same."""
+SEEDS_COUNT_MAX = 10_000_000
 EPILOG = """\b
 Examples:
   python -m cluster.simulated --seeds 0..1000
@@ -37,6 +38,8 @@ class _Range(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         found = re.fullmatch(r"(\d+)\.\.(\d+)", str(value))
         if found is None or int(found[1]) >= int(found[2]):
             self.fail(f"{value!r} is no range of seeds; expected something like 0..1000", param, ctx)
+        if int(found[2]) - int(found[1]) > SEEDS_COUNT_MAX:
+            self.fail(f"{value}: at most {SEEDS_COUNT_MAX:,} at a time", param, ctx)
         return range(int(found[1]), int(found[2]))
 
 
@@ -84,7 +87,7 @@ def _run_many(seeds: range, level: Level, jobs: int) -> int:
                     _show(outcome)
                     progress.start()
                 else:
-                    click.echo(f"seed {outcome.seed}: {outcome.error}")
+                    click.echo(f"seed {outcome.seed}: {outcome.error}; {_replay(outcome)}")
     seconds = time.monotonic() - began
     rate = f"{events:,} events in {seconds:.0f} s by {jobs} processes"
     click.echo(f"{len(seeds) - len(broken)} of {len(seeds)} worlds held with {level} faults: {rate}")
@@ -100,7 +103,11 @@ def _show(outcome: Outcome) -> None:
     for line in outcome.last:
         click.echo(f"  {line}")
     click.echo(f"  BROKEN after {outcome.seconds:.3f} s: {outcome.error}")
-    click.echo(f"  to see it again: python -m cluster.simulated --seed {outcome.seed} --faults {outcome.level}")
+    click.echo(f"  to see it again: {_replay(outcome)}")
+
+
+def _replay(outcome: Outcome) -> str:
+    return f"python -m cluster.simulated --seed {outcome.seed} --faults {outcome.level}"
 
 
 def main(arguments: list[str]) -> int:

@@ -50,11 +50,12 @@ class Clock:
         self.now = max(self.now, until)
         return False
 
-    def run_some(self, until: float, count: int) -> bool:
-        """As `run`, but at most to the end of the moment in which ``count`` calls were made; whether all is done."""
+    def run_some(self, until: float, count: int, stop: Callable[[], bool] | None = None) -> bool:
+        """As `run`, but at most to the end of the moment in which ``count`` calls were made; whether it came to
+        ``until``."""
         end = self.steps + count
         while self.next_at() <= until:
-            if self.steps >= end:
+            if self.steps >= end or (stop is not None and stop()):
                 return False
             self._pass_moment()
         self.now = max(self.now, until)

@@ -53,8 +53,12 @@ class FaultPlan(Struct, frozen=True):
         return not self.liars and not any(getattr(self, kind) for kind in _HIGHEST)
 
     def __str__(self) -> str:
-        set_ones = [f"{key} {value:.3g}" for key, value in msgspec.structs.asdict(self).items() if value]
-        return ", ".join(set_ones)
+        if self.calm:
+            return "none"
+        kinds = msgspec.structs.asdict(self)
+        shown = [f"{kind} {value:.3g}" for kind, value in kinds.items() if value]
+        never = [kind for kind, value in kinds.items() if not value]
+        return ", ".join(shown) + (f"; never: {', '.join(never)}" if never else "")
 
 
 _HIGHEST = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import msgspec
 from msgspec import Struct
 
 from cluster.content import RANDOM_NAME
@@ -34,7 +35,9 @@ LARGE_COUNT = 100
 """Peers of a world that is not tidied away, see `heap.left_alone`."""
 TURN_PART = 0.02
 """Between two turns of a process, of the time a piece takes: what comes meanwhile is handled at once. With less the
-outcome was the same; with a tenth it took longer."""
+outcome was the same; with a tenth it took longer..."""
+TURN_SECONDS_MAX = 0.05
+"""...and no more than this, however slow the links are: handshakes and leases take as long as ever."""
 JOIN_SECONDS = 10 * LEASE_SECONDS
 PATIENCE_FACTOR, PATIENCE_SECONDS = 20.0, 600.0
 """Without a time limit: given up after so many times the bound, and so long more."""
@@ -79,7 +82,7 @@ class _Rollout:
         self._scale = scale = scale_of(plan.size, receivers, plan.peers, plan.link_rate, WORK_COUNT_MAX, timed)
         rate = plan.link_rate / scale.factor * scale.lapse
         self._piece_seconds = scale.piece_length / rate
-        turn_seconds = max(TURN_SECONDS, TURN_PART * self._piece_seconds)
+        turn_seconds = max(TURN_SECONDS, min(TURN_SECONDS_MAX, TURN_PART * self._piece_seconds))
         self._world = world = World(plan.seed, traced=False, turn_seconds=turn_seconds)
         self._content = make_content(RANDOM_NAME, scale.length, scale.piece_length)
         world.add_content(self._content)
@@ -92,6 +95,8 @@ class _Rollout:
         part, enough = plan.seeder_dies_at or 1.0, _nothing if plan.seeder_dies_at is None else self._kill_seeders
         self._traffic = Traffic(world.clock, others, seeds, scale.length, scale.pieces, part, enough)
         world.network.seen = self._traffic.seen
+        faults = draw_plan(plan.faults, world.streams.of("plan"))
+        self._faults = msgspec.structs.replace(faults, liars=0)
         self._died_at: float | None = None
         self._began_at = 0.0
         self._wishes: list[Wish] = []
@@ -121,8 +126,8 @@ class _Rollout:
             peer.start()
         while not self._everybody_is_known():
             if world.clock.run_some(JOIN_SECONDS, JOIN_STEPS_COUNT):
-                joined = f"{world.joined()} of {plan.peers} peers"
-                raise NetworkError(f"only {joined} joined within {format_seconds(JOIN_SECONDS)} of virtual time")
+                joined = f"{world.joined()} of {plan.peers} peers joined within {format_seconds(JOIN_SECONDS)}"
+                raise NetworkError(f"only {joined} of virtual time: a round trip takes {format_seconds(plan.delay)}")
             self._screen.step(f"{world.joined()} of {plan.peers} in the network", time.monotonic())
 
     def _everybody_is_known(self) -> bool:
@@ -145,10 +150,10 @@ class _Rollout:
         self._wishes = [world.want(peer, self._content, not self._scale.is_coarse) for peer in self._receivers]
         if plan.faults != "none":
             spared = tuple(peer.name for peer in self._seeders)
-            Faults(world, draw_plan(plan.faults, world.streams.of("plan")), spared).start()
+            Faults(world, self._faults, spared).start()
         until = self._began_at + self._timeout / self._scale.lapse
         moved = 0
-        while not all(wish.done_at for wish in self._wishes) and not world.clock.run_some(until, STEPS_COUNT):
+        while world.open_wishes and not world.clock.run_some(until, STEPS_COUNT, lambda: not world.open_wishes):
             if traffic.bytes > moved:
                 moved_at, moved = world.now, traffic.bytes
             idle = world.now - moved_at > STUCK_SECONDS + STUCK_FACTOR * self._piece_seconds
@@ -212,7 +217,7 @@ class _Rollout:
     def _result(self, wish: Wish) -> PeerResult:
         peer, done_at = wish.peer, wish.done_at
         error = "" if done_at is not None else self._why_not(wish)
-        if not error and not self._is_right(wish):
+        if not error and not wish.is_right:
             error = "its copy is wrong"
         return PeerResult(
             peer=peer.name,
@@ -230,11 +235,6 @@ class _Rollout:
     def _after(self, moment: float) -> float:
         """Seconds of the rollout from its begin to ``moment`` of the world."""
         return (moment - self._began_at) * self._scale.lapse
-
-    def _is_right(self, wish: Wish) -> bool:
-        """Whether its copy is the original, whatever it believes."""
-        file = wish.peer.disk.files.get(wish.path)
-        return file is not None and file.pieces == dict(enumerate(self._content.stand_ins))
 
     def _why_not(self, wish: Wish) -> str:
         waited = format_seconds(self._after(self._world.now))
@@ -268,7 +268,8 @@ class _Rollout:
             who = "the seeder" if plan.seeders == 1 else f"all {plan.seeders} seeders"
             yield f"{who} lost power for good after {after}"
         if plan.faults != "none":
-            yield f"{plan.faults} faults, drawn from seed {plan.seed}; the seeders are spared"
+            yield f"{plan.faults} faults, drawn from seed {plan.seed}; the seeders are spared, and nobody lies"
+            yield f"faults a second: {self._faults}"
 
 
 def _nothing() -> None:

@@ -22,11 +22,14 @@ def outcomes(seeds: Iterable[int], level: Level, jobs: int) -> Iterator[Outcome]
         running: set[Future[Outcome]] = {
             pool.submit(run_quietly, seed, level) for seed in islice(todo, AHEAD_COUNT * jobs)
         }
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(run_quietly, seed, level) for seed in islice(todo, len(done))}
-            for future in done:
-                yield future.result()
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(run_quietly, seed, level) for seed in islice(todo, len(done))}
+                for future in done:
+                    yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # who is interrupted does not wait for worlds that have not begun
 
 
 def run_quietly(seed: int, level: Level) -> Outcome:

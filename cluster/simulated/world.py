@@ -48,6 +48,8 @@ class Wish:
     def __init__(self, peer: Peer, content: SimulatedContent, since: float, target: str, seed: bytes) -> None:
         self.peer, self.content, self.since, self.target, self.seed = peer, content, since, target, seed
         self.done_at: float | None = None
+        self.is_right = False
+        """Whether what was published is the content, whatever becomes of it later."""
         self.again_at = 0.0
         """They do not want it until then."""
         self.failures: list[str] = []
@@ -79,6 +81,8 @@ class World:
         self.true_pieces: dict[bytes, int] = {}
         """The number of each piece there is, by what stands for it."""
         self.wishes: list[Wish] = []
+        self.open_wishes = 0
+        """How many are not done."""
         self._decoded: dict[bytes, Manifest] = {}
         self._requests = count(1)
         self._watched = False
@@ -135,6 +139,7 @@ class World:
         seed = b"" if by_link or by_name else content.seed
         wish = Wish(peer, content, self.clock.now, target, seed)
         self.wishes.append(wish)
+        self.open_wishes += 1
         if not self._watched:
             self._watched = True
             self.clock.after(PERSON_SECONDS, self._people_look)
@@ -214,6 +219,8 @@ class World:
         for wish in self.wishes:
             if wish.peer is peer and wish.path == path and wish.done_at is None:
                 wish.done_at = self.clock.now
+                wish.is_right = peer.disk.files[path].pieces == dict(enumerate(wish.content.stand_ins))
+                self.open_wishes -= 1
 
     def _seen(self, source: str, target: str, message: object) -> None:
         self.note(f"{source}>{target}", message)

@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 from benchmarks import scheduling
 from benchmarks import scheduling_cases as cases
-from benchmarks.scheduling import Report, as_json, as_text, render
+from benchmarks.scheduling import Report, as_text, render
 from benchmarks.scheduling_cases import Case, Figures
 from benchmarks.scheduling_rows import SWARMS, Row, Run, Swarms, results
 from benchmarks.swarm import PIECE_BYTES, RATE, Swarm, corrupt, machine
+from cluster.report_file import report_bytes
 
 ROOT = Path(__file__).parents[2]
 SEED, RECEIVERS, PIECES = 1, 8, 32
@@ -112,15 +113,16 @@ def test_a_target_may_be_reached() -> None:
 def test_what_never_happened_is_shown_so() -> None:
     rows = list(results(SWARMS, runs_of("mixed-uplinks", [{"last / bound": inf}])))
     assert as_text(render(rows), 200).split()[-5:] == ["1.150", "never", "never", "1", "MISSED"]
-    assert json.loads(as_json(Report(4, rows, [], {})))["rows"][0]["worst"] is None
+    assert json.loads(report_bytes(Report(4, rows, [], {})))["rows"][0]["worst"] is None
 
 
 IN_WORKERS = """
 from benchmarks import scheduling
+from cluster.report_file import report_bytes
 scheduling.SWARMS = [one._replace(receivers=2, pieces=4, seeds=2) for one in scheduling.SWARMS if "equal" in one.name]
 report = scheduling.measure(["equal-64"], 3, 1, print)
 assert report.failed == {}
-print(scheduling.as_json(report).decode())
+print(report_bytes(report).decode())
 """
 
 

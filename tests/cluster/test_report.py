@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from cluster.report import GIB, MIB, Outcome, PeerResult, Report, Usage, build_report
+from cluster.report_file import write_report
 from cluster.table import render, verdict
+from protocol.errors import DiskError
 
 SEEDER = PeerResult(peer="peer-01", ok=True, seeder=True, sent=150 * MIB)
 QUICK = PeerResult(peer="peer-02", ok=True, seconds=1.0, sent=50 * MIB, received=100 * MIB, sources=2)
@@ -106,3 +109,8 @@ def test_a_failure_says_who_and_why() -> None:
     assert "peer-03: its copy is wrong: x is missing" in lines
     assert lines[2].endswith("FAILED")
     assert verdict(report).startswith("1 of 2 verified")
+
+
+def test_a_report_that_cannot_be_written_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="nowhere"):
+        write_report(tmp_path / "nowhere" / "report", report_of(SEEDER))
