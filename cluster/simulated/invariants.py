@@ -21,8 +21,10 @@ from cluster.simulated.store import staged
 from cluster.simulated.tracker import LookupProcess, RegistrarProcess
 from cluster.simulated.world import World
 from node.disk.store import JournalEntry
+from node.downloader.download import Download
+from node.downloader.piece_table import PieceState
 from protocol.bitfield import Bitfield
-from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, UNDER_WAY_BYTES_MAX
+from protocol.limits import PIECE_BYTES_MIN, SOURCES_PER_DOWNLOAD_COUNT_MAX
 from protocol.messages import Piece
 
 
@@ -152,8 +154,9 @@ class Invariants:
 
     def _check_bounds(self, process: DownloaderProcess) -> None:
         budget, jobs = process.budget, process.core.jobs
-        if budget.under_way > UNDER_WAY_BYTES_MAX:
-            raise BrokenInvariantError(f"{process.name} has {budget.under_way} bytes under way")
+        owed = sum(_owed_bytes(job.download) for job in jobs.values() if job.download is not None)
+        if owed > max(budget.bytes_max, PIECE_BYTES_MIN):  # one piece is always admitted, and what comes late is here
+            raise BrokenInvariantError(f"{process.name} is owed {owed} bytes, more than {budget.bytes_max}")
         if budget.under_way and not jobs:
             raise BrokenInvariantError(f"{process.name} has {budget.under_way} bytes under way, and no download")
         for job in jobs.values():
@@ -229,6 +232,12 @@ class Invariants:
             raise BrokenInvariantError(
                 f"{identity} changed places {count} times, with {self.heard.runs(identity)} runs"
             )
+
+
+def _owed_bytes(download: Download) -> int:
+    """What sources are to send it; the books of a core are open to this alone."""
+    table = download._table
+    return sum(map(table.size, table.in_state(PieceState.CLAIMED)))
 
 
 class _Journal(dict[str, JournalEntry]):

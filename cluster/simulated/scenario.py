@@ -20,6 +20,7 @@ from cluster.simulated.peer import Peer, PeerTerms
 from cluster.simulated.settled import check_forgotten, check_settled
 from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
+from node.downloader.download import Download
 from protocol.bitfield import Bitfield
 from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN
 from protocol.link import Link, format_link
@@ -286,10 +287,14 @@ class Scenario:
             raise LivenessError(f"all pieces are there, but {self._state(wish)}")
         if self._is_lied_to(wish):
             return
-        detail = self._detail(wish)
+        detail, missing = self._detail(wish), list(had.missing())
         if not detail.startswith(("nobody has", "no source", "asking", "nobody in")):
-            missing = list(had.missing())
             raise LivenessError(f"{wish.peer.name} lacks {missing}, which nobody has, and says {detail!r}")
+        download = self._download_of(wish)
+        if download is not None and detail.startswith("nobody has"):
+            said = download.nobody_has()
+            if not set(missing) <= set(said):
+                raise LivenessError(f"{wish.peer.name} lacks {missing}, which nobody has, and says {said}")
 
     def _is_described(self, wish: Wish, banned: list[str]) -> bool:
         """Whether somebody honest has the manifest, and says so."""
@@ -303,15 +308,18 @@ class Scenario:
 
     def _is_lied_to(self, wish: Wish) -> bool:
         """Whether somebody says to have what nobody has."""
-        job = wish.peer.downloader.core.jobs.get(wish.content.digest) if wish.peer.downloader is not None else None
-        download = job.download if job is not None else None
+        download = self._download_of(wish)
         return download is not None and any(source.entry.name in self.liars for source in download.sources)
 
     def _banned_by(self, wish: Wish) -> list[str]:
-        if wish.peer.downloader is None:
-            return []
-        job = wish.peer.downloader.core.jobs.get(wish.content.digest)
-        return [] if job is None or job.download is None else list(job.download.banned)
+        download = self._download_of(wish)
+        return [] if download is None else list(download.banned)
+
+    def _download_of(self, wish: Wish) -> Download | None:
+        """What is under way of it just now, if it has begun."""
+        downloader = wish.peer.downloader
+        job = downloader.core.jobs.get(wish.content.digest) if downloader is not None else None
+        return None if job is None else job.download
 
     def _detail(self, wish: Wish) -> str:
         jobs = wish.jobs()
@@ -331,18 +339,27 @@ class Scenario:
         return f"{peer.name} ({network}) has {pieces or 'nothing'}, says {self._detail(wish)!r}{failures}"
 
     def _bound(self) -> float:
-        """Seconds below which no schedule brings everybody what it lacks; of the machines as they are when healed."""
-        wishes = self._open_wishes()
-        length = sum(content.manifest.length for content in self.contents)
-        if not wishes or not length:
-            return 0.0
-        open_peers = [wish.peer for wish in wishes]
-        owed = sum(wish.content.manifest.length for wish in wishes)
-        honest = [peer for peer in self.world.peers.values() if peer.name not in self.liars and peer.powered]
-        ups = sum(_rates(peer)[0] for peer in honest)
-        slowest = min(_rates(peer)[1] for peer in open_peers)
-        seeder = max((_rates(peer)[0] for peer in self.seeders), default=slowest)
-        return max(length / slowest, length / seeder, owed / ups)
+        """Seconds below which no schedule brings everybody what it lacks, of the machines as they are when healed: the
+        bound of Kumar and Ross, of what is left. No sooner can each receiver have taken what it lacks, those who have
+        it have sent once what no receiver has, and all together have sent all that is lacking."""
+        powered = [peer for peer in self.world.peers.values() if peer.name not in self.liars and peer.powered]
+        lacking = dict.fromkeys((wish.peer.name for wish in self._open_wishes()), 0)
+        fresh = 0
+        holders: dict[str, Peer] = {}
+        for content in self.contents:
+            open_peers = [wish.peer for wish in self._open_wishes() if wish.content is content]
+            size, pieces = content.manifest.piece_size, set(range(content.manifest.piece_count))
+            everywhere = pieces if open_peers else set()
+            for peer in open_peers:
+                lacks = pieces.difference(_good_pieces(peer, content))
+                lacking[peer.name] += sum(map(size, lacks))
+                everywhere = everywhere & lacks
+            fresh += sum(map(size, everywhere))
+            holders |= {p.name: p for p in powered if not everywhere.isdisjoint(_good_pieces(p, content))}
+        ups = sum(_rates(peer)[0] for peer in powered)
+        downs = [count / _rates(self.world.peers[name])[1] for name, count in lacking.items()]
+        first = fresh / sum(_rates(peer)[0] for peer in holders.values()) if holders else 0.0
+        return max(first, *downs, sum(lacking.values()) / ups) if downs else 0.0
 
 
 def _rates(peer: Peer) -> tuple[float, float]:

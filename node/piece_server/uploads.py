@@ -13,7 +13,7 @@ back, and what is queued for it counts against a budget of its own.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from random import Random
 
 from node.piece_server.effects import Effect, Reply, SendPiece
@@ -425,6 +425,9 @@ class Uploads:
         assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
         assert 0 <= self._ahead <= self._slots.count
         assert self._stalled_bytes <= STALLED_BYTES_MAX
+        assert len(self._sessions) <= SESSIONS_COUNT_MAX
+        over = Counter(route for route, _ in self._sessions)
+        assert max(over.values(), default=0) <= ROUTE_SESSIONS_COUNT_MAX
         flowing = [session for session in self._sessions.values() if not session.stalled]
         self._slots.check_invariants([o for s in flowing for o, p in s.promises.items() if p.sent_at is not None])
         self._turns.check_invariants(self._sessions)

@@ -225,6 +225,24 @@ CONVERSATION = (
         first=8,
     ),
     Bug(
+        "budget_not_asked",
+        "to ask the budget of all downloads before a piece is accepted",
+        (Edit("node.rate_limit:Budget.admits", "return room and", "return"),),
+        found_after=0,
+    ),
+    Bug(
+        "wrong_pieces_said",
+        "one of the pieces that nobody has, where a person is told of them",
+        (
+            Edit(
+                "node.downloader.download:Download.nobody_has",
+                "self._picker.nobody_has()",
+                "self._picker.nobody_has()[1:]",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
         "budget_kept_by_released",
         "that a piece which is missing again takes no part of the budget",
         (Edit("node.downloader.piece_table:PieceTable.release", "self._share.release(self.size(piece))", "pass"),),
