@@ -139,13 +139,11 @@ class Source:
 
 class SourcePool:
     """The sources of one download. ``sessions`` yields numbers unique within the process, ``rng`` draws ranks,
-    ``limit`` bounds how many there are at a time."""
+    ``limit`` bounds how many there are at a time; None: as `protocol.limits` has it."""
 
-    def __init__(
-        self, piece_count: int, sessions: Iterator[int], rng: Random, limit: int = SOURCES_PER_DOWNLOAD_COUNT_MAX
-    ) -> None:
+    def __init__(self, piece_count: int, sessions: Iterator[int], rng: Random, limit: int | None = None) -> None:
         self._piece_count = piece_count
-        self.limit = limit
+        self.limit = SOURCES_PER_DOWNLOAD_COUNT_MAX if limit is None else limit
         self._sessions = sessions
         self._rank = rng.random
         self._known: dict[str, SeederEntry] = {}
