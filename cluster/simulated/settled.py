@@ -44,11 +44,16 @@ def check_settled(world: World, liars: Collection[str], seeders_asked_at: dict[s
 
 
 def check_forgotten(world: World, gone: Iterable[str]) -> None:
-    """A lease has passed since the peers named in ``gone`` went without a word."""
-    members = world.tracker.registrar.core.registry.members
+    """A lease has passed since the peers named in ``gone`` went without a word: they have no entry anywhere."""
+    registries = {"the registrar": world.tracker.registrar.core.registry}
+    for lookup in world.tracker.lookups:
+        if lookup.core.replica.registry is not None:
+            registries[lookup.name] = lookup.core.replica.registry
     for name in gone:
-        if world.peers[name].identity in members:
-            raise BrokenInvariantError(f"{name} is gone for more than a lease, and the registrar still knows it")
+        identity = world.peers[name].identity
+        for who, registry in registries.items():
+            if identity in registry.members or any(identity in swarm.sources for swarm in registry.swarms.values()):
+                raise BrokenInvariantError(f"{name} is gone for more than a lease, and {who} still knows it")
 
 
 def _check_strangers(world: World, registry: Registry, joined: Collection[str], liars: Collection[str]) -> None:
