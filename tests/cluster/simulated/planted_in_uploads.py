@@ -33,8 +33,8 @@ UPLOADS = (
                 "pass",
             ),
         ),
-        found_after=15,
-        first=14,
+        found_after=167,
+        first=166,
     ),
     Bug(
         "stalled_for_good",
@@ -59,8 +59,8 @@ UPLOADS = (
                 "pass",
             ),
         ),
-        found_after=16,
-        first=15,
+        found_after=9,
+        first=8,
     ),
     Bug(
         "silent_session_is_kept",
@@ -79,8 +79,8 @@ UPLOADS = (
         "last_news_dropped",
         "the last piece of a batch of news",
         (Edit("node.piece_server.uploads:Uploads._tell_news", "start + HAVE_COUNT_MAX]", "len(session.news) - 1]"),),
-        found_after=20,
-        first=19,
+        found_after=9,
+        first=8,
     ),
     Bug(
         "old_want_wins",
@@ -129,6 +129,7 @@ UPLOADS = (
         "serves_while_away",
         "that nothing is served by a peer that has left the network",
         (Edit("node.piece_server.uploads:Uploads._test", "if not self.serving:", "if False:"),),
-        found_after=0,
+        found_after=17,
+        first=16,
     ),
 )

@@ -25,7 +25,7 @@ class Broke(NamedTuple):
 BROKE = (
     Broke(
         "what a download gained while its book was closed was served to nobody",
-        17,
+        119,
         Edit(
             "node.piece_server.core:PieceServerCore.downloader_says",
             "self._shelf.gained(message.digest, message.pieces)",
@@ -43,12 +43,17 @@ BROKE = (
     ),
     Broke(
         "a source with something to spare, whose offer is not needed, was asked again as fast as the line carries it",
-        10,
+        16,
         Edit(
             "node.downloader.wants:Wants.tell_held",
             "(refused_for != why or now >= at + REFUSED_SECONDS)",
             "True",
         ),
+    ),
+    Broke(
+        "an order that crossed the end of its download began another that nobody waited for",
+        397,
+        Edit("node.agent.gets:Gets.report", "report.digest not in self._downloads and not over", "False"),
     ),
     Broke(
         "receivers that never acknowledge a piece, and begin anew, were served alone",
