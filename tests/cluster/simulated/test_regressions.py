@@ -56,11 +56,6 @@ BROKE = (
         Edit("node.agent.gets:Gets.report", "report.digest not in self._downloads and not over", "False"),
     ),
     Broke(
-        "receivers that never acknowledge a piece, and begin anew, were served alone",
-        12867,
-        Edit("node.piece_server.turns:Turns.asked", " or session.route in self._drawn", ""),
-    ),
-    Broke(
         "peers that joined at once pushed each other out of the registrar's memory for ever",
         61309,
         Edit(
