@@ -24,7 +24,7 @@ from benchmarks.scheduling_rows import NAMES, SWARMS, RowResult, Run, Swarms, re
 from benchmarks.swarm import UPLOAD_SLOTS
 from cluster.report_file import check_report_path, write_report
 from cluster.simulated import heap
-from protocol.errors import ZswarmError
+from protocol.errors import DiskError, UsageError
 
 SEEDS_COUNT = 20
 PLAIN_COLUMNS = 200
@@ -131,7 +131,9 @@ def main(seeds: int, only: tuple[str, ...], jobs: int, path: Path | None) -> Non
         click.echo(as_text(render(report.rows), None if sys.stdout.isatty() else PLAIN_COLUMNS))
         if path is not None:
             write_report(path, report)
-    except ZswarmError as error:
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    except DiskError as error:
         raise click.ClickException(str(error)) from error
     if report.failed:
         raise click.ClickException(f"some worlds broke: {'; '.join(report.failed)}")

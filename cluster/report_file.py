@@ -16,7 +16,7 @@ def check_report_path(path: Path) -> None:
     directory = path.absolute().parent
     if not directory.is_dir():
         raise UsageError(f"--report {path}: its directory does not exist")
-    if path.is_dir() or not os.access(path if path.exists() else directory, os.W_OK):
+    if not os.access(path if path.exists() else directory, os.W_OK):
         raise UsageError(f"--report {path}: cannot be written")
 
 

@@ -24,7 +24,7 @@ from node.disk.store import JournalEntry
 from node.downloader.download import Download
 from node.downloader.piece_table import PieceState
 from protocol.bitfield import Bitfield
-from protocol.limits import PIECE_BYTES_MIN, SOURCES_PER_DOWNLOAD_COUNT_MAX
+from protocol.limits import PIECE_BYTES_MIN, SOURCES_PER_DOWNLOAD_COUNT_MAX, UNDER_WAY_BYTES_MAX
 from protocol.messages import Piece
 
 
@@ -154,6 +154,8 @@ class Invariants:
 
     def _check_bounds(self, process: DownloaderProcess) -> None:
         budget, jobs = process.budget, process.core.jobs
+        if budget.under_way > UNDER_WAY_BYTES_MAX:
+            raise BrokenInvariantError(f"{process.name} has {budget.under_way} bytes under way")
         owed = sum(_owed_bytes(job.download) for job in jobs.values() if job.download is not None)
         if owed > max(budget.bytes_max, PIECE_BYTES_MIN):  # one piece is always admitted, and what comes late is here
             raise BrokenInvariantError(f"{process.name} is owed {owed} bytes, more than {budget.bytes_max}")

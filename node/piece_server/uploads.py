@@ -51,8 +51,8 @@ UploadRequest = Test | Want | Accept | Refuse | Received | Bye
 STALLED_SECONDS_MAX = 60.0
 """A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
 CHECK_SECONDS = 0.5
-"""How often sessions are looked over for who is slow, expired offers, stalls and silence, and slots for parts that slow
-receivers leave of them."""
+"""How often sessions are looked over for expired offers, stalls, silence and slowness. What merely takes long leaves
+part of a slot free, which is noticed then too."""
 
 
 class Uploads:

@@ -184,7 +184,7 @@ def test_on_a_slow_uplink_a_first_piece_may_take_as_long_as_those_of_others() ->
     scene.accepts("a", 0)
     scene.wait(9.0, "a", "b")
     scene.received("a", 0)
-    scene.wants("b", 1)
+    scene.wants("b", 1, 2)
     scene.accepts("b", 1)
     assert scene.wait(STALL_SECONDS_FIRST + 5.0, "a", "b") == []
 
