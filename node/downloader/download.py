@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from random import Random
 from typing import Literal
 
@@ -447,5 +446,5 @@ class Download:
         assert self._table.in_state(PieceState.WRITING) == sorted(self._writing)
         sources = list(self._pool)
         assert all(source.complete == source.bits.full for source in sources if source.complete)
-        counts = Counter(chain.from_iterable(source.bits.indices() for source in sources))
+        counts = Counter(piece for source in sources for piece in source.bits.indices())
         assert all(self._picker.availability(piece) == counts[piece] for piece in range(len(self._table)))
