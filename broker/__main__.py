@@ -18,7 +18,8 @@ from broker.child_settings import LookupSettings, RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
 from broker.endpoints import Address
 from broker.ports import HeldPorts
-from protocol.errors import DiskError, ZswarmError
+from broker.ready_file import check_ready_file
+from protocol.errors import ZswarmError
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
 from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
@@ -57,7 +58,7 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
     """Supervise the tracker's processes until it is told to end; the exit code."""
     set_up_logging("tracker", config.log)
     if ready_file is not None:
-        _check_ready_file(ready_file)
+        check_ready_file(ready_file)
     ports = HeldPorts(addresses(config))
     # Whoever holds the registrar's port owns the directory of this name: what a killed tracker left is taken over.
     runtime_key = Path(tempfile.gettempdir(), f"tracker-{ports.addresses[0].host}-{ports.addresses[0].port}")
@@ -96,16 +97,6 @@ def child_specs(
         role = "lookup" if number == 0 else f"lookup-{number + 1}"
         specs.append(ChildSpec(role, "broker.lookup", msgspec.json.encode(settings)))
     return specs
-
-
-def _check_ready_file(path: Path) -> None:
-    """Remove what an earlier run left; `DiskError` when the file could not be written later."""
-    try:
-        path.unlink(missing_ok=True)
-        path.touch()
-        path.unlink()
-    except OSError as error:
-        raise DiskError(f"cannot write the ready file {path}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ decide, performs what it says.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +18,9 @@ from broker.endpoints import advertised, reachable_here
 from broker.heap import spare_the_registry
 from broker.intake import Intake
 from broker.link_messages import FromLookup
+from broker.ready_file import write_ready_file
 from broker.registrar_core import Registrar, Terms
 from protocol.codec import Decoder, encode
-from protocol.errors import DiskError
 from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
 from protocol.messages import Error, Join, RegistrarRequest
 from service.child import run_child
@@ -112,7 +110,7 @@ class RegistrarProcess:
                 "roster": reachable_here(settings.roster),
                 "lookups": [reachable_here(lookup) for lookup in settings.lookups],
             }
-            _write_whole(Path(settings.ready_file), json.dumps(endpoints))
+            write_ready_file(Path(settings.ready_file), endpoints)
         lookups = ", ".join(settings.lookups)
         _logger.info("tracker ready: registrar %s, roster %s, lookups %s", settings.listen, settings.roster, lookups)
 
@@ -120,16 +118,6 @@ class RegistrarProcess:
         """Close every socket."""
         for socket in (self._requests, self._roster, self._link):
             socket.close()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write ``path`` so that a reader sees all of it or nothing."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text + "\n")
-        beside.replace(path)
-    except OSError as error:
-        raise DiskError(f"cannot write the ready file {path}: {error.strerror}") from None
 
 
 def main(settings: RegistrarSettings, loop: Loop) -> int:
