@@ -62,6 +62,16 @@ class Outcome(Struct, frozen=True):
     last: list[str]
 
 
+def run_scenario(seed: int, level: Level) -> Outcome:
+    """Make the world of ``seed`` and run it. Whatever breaks is the outcome's ``error``, also when it is made."""
+    try:
+        scenario = Scenario(seed, level)
+    except Exception as broken:  # noqa: BLE001 - one world of many; the others are to be seen too
+        error = f"it could not be made: {_what_broke(broken)}"
+        return Outcome(seed, level, "", "", digest="", events=0, seconds=0, error=error, last=[])
+    return scenario.run()
+
+
 class Scenario:
     """The world of ``seed`` with faults of ``level``."""
 
@@ -97,8 +107,7 @@ class Scenario:
                 self._safety()
                 self._liveness()
         except Exception as broken:  # noqa: BLE001 - whatever a core raises is what this is looking for
-            where = traceback.extract_tb(broken.__traceback__)[-1]
-            error = f"{type(broken).__name__}: {broken} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+            error = _what_broke(broken)
         trace = self.world.trace
         assert trace is not None
         return Outcome(
@@ -379,6 +388,11 @@ def _good_pieces(peer: Peer, content: SimulatedContent) -> list[int]:
         if partial.claim == content.digest:
             held |= partial.pieces
     return [piece for piece, data in held.items() if piece < len(true) and data == true[piece]]
+
+
+def _what_broke(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})"
 
 
 def _log_uniform(rng: Random, low: float, high: float) -> float:

@@ -9,7 +9,7 @@ from itertools import islice
 from multiprocessing import get_context
 
 from cluster.simulated.faults import Level
-from cluster.simulated.scenario import Outcome, Scenario
+from cluster.simulated.scenario import Outcome, run_scenario
 
 AHEAD_COUNT = 4
 """Seeds that wait for each worker process."""
@@ -37,6 +37,6 @@ def run_quietly(seed: int, level: Level) -> Outcome:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        return Scenario(seed, level).run()
+        return run_scenario(seed, level)
     finally:
         logging.disable(before)

@@ -52,6 +52,19 @@ def test_what_broke_says_how_to_see_it_again(capsys: pytest.CaptureFixture[str])
     assert "python -m cluster.simulated --seed 0 --faults heavy" in told
 
 
+def test_a_world_that_cannot_be_made_says_so_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no such plan")
+
+    monkeypatch.setattr("cluster.simulated.scenario.draw_plan", fail)
+    assert main(["--seed", "5", "--faults", "light"]) == 1
+    said = capsys.readouterr().out
+    assert "it could not be made: ValueError: no such plan" in said
+    assert said.endswith("to see it again: python -m cluster.simulated --seed 5 --faults light\n")
+
+
 def test_a_world_that_held_says_its_digest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seed", "0", "--faults", "light"]) == 0
     assert run_quietly(0, "light").digest in capsys.readouterr().out
