@@ -17,9 +17,9 @@ from pathlib import Path
 
 import click
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.output import PLAIN_COLUMNS, as_text, new_table, tell
 from benchmarks.scheduling_rows import NAMES, SWARMS, RowResult, Run, Swarms, results
 from benchmarks.swarm import UPLOAD_SLOTS
 from cluster.report_file import check_report_path, write_report
@@ -27,8 +27,6 @@ from cluster.simulated import heap
 from protocol.errors import DiskError, UsageError
 
 SEEDS_COUNT = 20
-PLAIN_COLUMNS = 200
-"""Width when the output is no terminal: nothing is cut or wrapped."""
 
 
 class Report(Struct, frozen=True):
@@ -71,10 +69,7 @@ def measure(names: Sequence[str], seeds: int, jobs: int, tell: Callable[[str], N
 
 def render(rows: Sequence[RowResult]) -> Table:
     """A line for each row that was measured."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in ("SWARM", ">N", ">M", "CASE", ">TARGET", ">WORST", ">MEDIAN", ">SEEDS", ""):
-        right = header.startswith(">")
-        table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=True)
+    table = new_table("SWARM", ">N", ">M", "CASE", ">TARGET", ">WORST", ">MEDIAN", ">SEEDS", "")
     for row in rows:
         table.add_row(
             row.swarms,
@@ -90,14 +85,6 @@ def render(rows: Sequence[RowResult]) -> Table:
     return table
 
 
-def as_text(table: Table, columns: int | None) -> str:
-    """As it is printed; ``columns`` None: as wide as the terminal."""
-    console = Console(highlight=False, markup=False, emoji=False, width=columns)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
 def _form(row: RowResult, value: float) -> str:
     return "never" if value == inf else format(value, row.form)
 
@@ -105,10 +92,6 @@ def _form(row: RowResult, value: float) -> str:
 def _shown(run: Run) -> str:
     figures = ", ".join(f"{name} {value:.3f}" for name, value in run.figures.items())
     return f"{figures} ({run.computing_s:.0f} s)"
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -127,7 +110,7 @@ def main(seeds: int, only: tuple[str, ...], jobs: int, path: Path | None) -> Non
     try:
         if path is not None:
             check_report_path(path)
-        report = measure(only or NAMES, seeds, jobs, _tell)
+        report = measure(only or NAMES, seeds, jobs, tell)
         click.echo(as_text(render(report.rows), None if sys.stdout.isatty() else PLAIN_COLUMNS))
         if path is not None:
             write_report(path, report)

@@ -13,11 +13,16 @@ from protocol.errors import DiskError, UsageError
 
 def check_report_path(path: Path) -> None:
     """Raises `UsageError` when nothing could be written to ``path``: better now than when all is measured."""
+    check_writable("--report", path)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """As `check_report_path`, of a file that another ``option`` names."""
     directory = path.absolute().parent
     if not directory.is_dir():
-        raise UsageError(f"--report {path}: its directory does not exist")
+        raise UsageError(f"{option} {path}: its directory does not exist")
     if not os.access(path if path.exists() else directory, os.W_OK):
-        raise UsageError(f"--report {path}: cannot be written")
+        raise UsageError(f"{option} {path}: cannot be written")
 
 
 def write_report(path: Path, report: Struct) -> None:

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from benchmarks import scheduling
 from benchmarks import scheduling_cases as cases
-from benchmarks.scheduling import Report, as_text, render
+from benchmarks.output import as_text
+from benchmarks.scheduling import Report, render
 from benchmarks.scheduling_cases import Case, Figures
 from benchmarks.scheduling_rows import SWARMS, Row, Run, Swarms, results
 from benchmarks.swarm import PIECE_BYTES, RATE, Swarm, corrupt, machine

@@ -1,0 +1,100 @@
+"""A process of a contender, ``python -m MODULE``, told what to do in lines of JSON, one answer to each.
+
+`Helper` is the end of whoever measures, `serve` that of the process. It ends when its standard input does, so none is
+left behind by a benchmark that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from protocol.errors import ZswarmError
+
+ROOT = Path(__file__).parents[2]
+END_SECONDS = 10.0
+Answer = dict[str, Any]
+
+
+class HelperError(ZswarmError):
+    """It ended, said nothing in time, or says that it failed."""
+
+
+class Helper:
+    """A context manager that ends and reaps it. ``environment`` comes on top of ours."""
+
+    def __init__(self, module: str, environment: dict[str, str] | None = None) -> None:
+        self._module = module
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+            process_group=0,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def tell(self, what: str, **details: Any) -> None:
+        """Do ``what``; there will be one answer."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": what, **details}).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise HelperError(f"{self._module} has ended") from None
+
+    def hear(self, seconds: float) -> Answer:
+        """The answer. Raises `HelperError` after ``seconds``."""
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            raise HelperError(f"{self._module} did not answer within {seconds:g} s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise HelperError(f"{self._module} has ended")
+        answer: Answer = json.loads(line)
+        if "error" in answer:
+            raise HelperError(f"{self._module}: {answer['error']}")
+        return answer
+
+    def ask(self, what: str, seconds: float, **details: Any) -> Answer:
+        self.tell(what, **details)
+        return self.hear(seconds)
+
+    def __enter__(self) -> Helper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def serve(actions: dict[str, Callable[..., Answer]]) -> None:
+    """Do what standard input says until it ends. What is raised is the answer, as text."""
+    for line in sys.stdin.buffer:
+        details = json.loads(line)
+        try:
+            answer = actions[details.pop("do")](**details)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, and decides
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()

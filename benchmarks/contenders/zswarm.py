@@ -1,0 +1,91 @@
+"""This system: a tracker and peers, as `run_cluster.py` starts them, with their default settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from benchmarks.contenders.contender import ROUND_SECONDS, ContenderError, Round, Task, cpu_seconds, remove_copies
+from cluster.lines import gather, latest_statuses
+from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
+from cluster.processes import children_of
+from node.local_messages import ApiAccepted, ApiDone, ApiGet, ApiRemove, ApiRequest, ApiShare, JobStatus
+
+LOOK_SECONDS = 0.1
+
+
+class Zswarm:
+    name = "zswarm"
+    verifies = True
+
+    def missing(self) -> str:
+        return ""
+
+    @contextmanager
+    def start(self, task: Task) -> Iterator[RunningZswarm]:
+        with LocalCluster(task.directory) as cluster:
+            cluster.start_tracker()
+            peers = cluster.add_peers(f"peer-{number}" for number in range(task.receivers + 1))
+            cluster.wait_joined()
+            yield RunningZswarm(task, cluster, peers)
+
+
+class RunningZswarm:
+    def __init__(self, task: Task, cluster: LocalCluster, peers: list[LocalPeer]) -> None:
+        seeder, *self._receivers = peers
+        self._name = task.content.name
+        self._copies = [peer.download_dir / self._name for peer in self._receivers]
+        supervisors = [program.pid for program in cluster.programs()]
+        self._pids = [*supervisors, *(child.pid for child in children_of(supervisors))]
+        self._link = _finished(_ask({seeder: ApiShare(seeder.line.next_id(), str(task.content), "blake3")}))[0].link
+
+    def run(self) -> Round:
+        before = cpu_seconds(self._pids)
+        began = time.time()
+        jobs = _finished(
+            _ask(
+                {
+                    peer: ApiGet(peer.line.next_id(), self._link, str(peer.download_dir), b"", False, False)
+                    for peer in self._receivers
+                }
+            )
+        )
+        return Round(max(job.finished_at for job in jobs) - began, cpu_seconds(self._pids) - before, self._copies)
+
+    def clear(self) -> None:
+        for peer in self._receivers:
+            reply = peer.request(ApiRemove(peer.line.next_id(), self._name))
+            if not isinstance(reply, ApiDone):
+                raise ContenderError(f"{peer.name} does not forget the content: {reply}")
+        remove_copies(self._copies)
+
+
+def _ask(requests: Mapping[LocalPeer, ApiRequest]) -> dict[LocalPeer, int]:
+    """Ask all at the same moment; the job of each."""
+    replies = gather({peer.line: message for peer, message in requests.items()}, REQUEST_SECONDS)
+    jobs = {}
+    for peer in requests:
+        reply = replies.get(peer.line)
+        if not isinstance(reply, ApiAccepted):
+            raise ContenderError(f"{peer.name} did not take the request: {reply}")
+        jobs[peer] = reply.job
+    return jobs
+
+
+def _finished(jobs: Mapping[LocalPeer, int]) -> list[JobStatus]:
+    """Wait for all ``jobs``, looking seldom enough to leave the cores to the peers."""
+    waiting, done = dict(jobs), []
+    deadline = time.monotonic() + ROUND_SECONDS
+    while waiting:
+        for peer, status in latest_statuses({peer: peer.line for peer in waiting}, LOOK_SECONDS).items():
+            job = next(job for job in status.jobs if job.job == waiting[peer])
+            if job.phase == "failed":
+                raise ContenderError(f"{peer.name}: {job.code}: {job.detail}")
+            if job.phase == "done":
+                done.append(job)
+                del waiting[peer]
+        if time.monotonic() > deadline:
+            raise ContenderError(f"not done within {ROUND_SECONDS:g} s: {', '.join(peer.name for peer in waiting)}")
+        time.sleep(LOOK_SECONDS)
+    return done

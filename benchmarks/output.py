@@ -1,0 +1,32 @@
+"""How benchmarks talk: results as tables on standard output, what they are doing on standard error."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+PLAIN_COLUMNS = 200
+"""Width when the output is no terminal: nothing is cut or wrapped."""
+
+
+def new_table(*headers: str) -> Table:
+    """A borderless table; a header that starts with ``>`` is right-aligned."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers:
+        right = header.startswith(">")
+        table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=True)
+    return table
+
+
+def as_text(table: Table, columns: int | None) -> str:
+    """As it is printed; ``columns`` None: as wide as the terminal."""
+    console = Console(highlight=False, markup=False, emoji=False, width=columns)
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def tell(line: str) -> None:
+    """What is done now, or was."""
+    click.echo(line, err=True)

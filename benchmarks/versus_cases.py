@@ -1,0 +1,38 @@
+"""What `versus` measures: sizes, receivers, and what is asked of the ratios. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from benchmarks.comparison import Target
+from protocol.limits import MIB
+
+OURS, FLOOR, LIBTORRENT, NGINX = "zswarm", "pyzmq floor", "libtorrent", "nginx + curl"
+
+
+class Case(NamedTuple):
+    """One seeder gives ``size`` bytes to ``receivers``."""
+
+    name: str
+    receivers: int
+    size: int
+    targets: tuple[Target, ...]
+
+
+def _rate(other: str, limit: float) -> Target:
+    return Target(f"MiB/s over that of {other}", other, "mib_s", limit, at_least=True)
+
+
+CASES = (
+    Case(
+        "five",
+        5,
+        128 * MIB,
+        (
+            _rate(LIBTORRENT, 4.0),
+            _rate(NGINX, 1.0),
+            Target(f"CPU seconds over those of the {FLOOR}", FLOOR, "cpu_s_per_gib", 1.3, at_least=False),
+        ),
+    ),
+    Case("one", 1, 512 * MIB, (_rate(NGINX, 1.0),)),
+)
