@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 import msgpack
@@ -58,6 +59,27 @@ def test_every_message_comes_back_the_same(kind: type[msgspec.Struct]) -> None:
         assert decoder.decode(memoryview(data)) == message
 
     check()
+
+
+@settings(max_examples=60)
+@given(any_message, st.randoms(use_true_random=False))
+def test_it_is_plain_msgpack_whose_fields_may_come_in_any_order(message: msgspec.Struct, rng: Random) -> None:
+    decoder: Decoder[Any] = Decoder(type(message), REPLY_BYTES_MAX)
+    data = encode(message, REPLY_BYTES_MAX)
+    fields = list(msgpack.unpackb(data).items())
+    assert fields[0] == ("v", PROTOCOL_VERSION)
+    assert data == msgpack.packb(dict(fields))
+    rng.shuffle(fields)
+    assert decoder.decode(msgpack.packb(dict(fields))) == message
+
+
+@pytest.mark.parametrize("count", [13, 14, 15, 16, 300])
+def test_a_message_may_have_many_fields(count: int) -> None:
+    kind = msgspec.defstruct("Wide", [(f"f{number}", int) for number in range(count)], tag_field="t", tag=True)
+    message = kind(*range(count))
+    data = encode(message)
+    assert msgpack.unpackb(data) == {"v": PROTOCOL_VERSION, "t": "Wide"} | {f"f{n}": n for n in range(count)}
+    assert Decoder[Any](kind).decode(data) == message
 
 
 @given(structs(m.Roster))
