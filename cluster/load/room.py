@@ -16,7 +16,7 @@ FILES_PER_CLIENT = 4
 """Of a process of clients: two sockets, each with a connection and an event descriptor of libzmq."""
 SOCKETS_PER_CLIENT = 2
 SPARE_COUNT = 100
-"""Open files of any process besides these, and more than enough."""
+"""Open files, and sockets, of any process besides these; more than enough."""
 
 
 ENTRIES_COUNT_MAX = 1_000_000
@@ -54,5 +54,5 @@ def open_files_max() -> int:
 def clients_fitting(files_max: int, processes: int) -> int:
     """How many clients fit into so many processes of ``files_max`` files each, and into a tracker: a registrar and a
     lookup have a connection to each of them."""
-    files = files_max - SPARE_COUNT
-    return min(processes * (files // FILES_PER_CLIENT), processes * (SOCKETS_COUNT_MAX // SOCKETS_PER_CLIENT), files)
+    files, sockets = files_max - SPARE_COUNT, SOCKETS_COUNT_MAX - SPARE_COUNT
+    return min(processes * (files // FILES_PER_CLIENT), processes * (sockets // SOCKETS_PER_CLIENT), files)

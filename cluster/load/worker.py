@@ -86,15 +86,13 @@ class Worker:
         for index, number in enumerate(range(settings.first, settings.end)):
             lookup = settings.lookups[number % len(settings.lookups)]
             for channel, endpoint in ((Channel.REGISTRAR, settings.registrar), (Channel.LOOKUP, lookup)):
-                self._dial(_Wire(index, channel, self._open(), decoders[channel]), endpoint)
+                socket = open_socket(self._context, Role.CONTROL_DEALER)
+                self._dial(_Wire(index, channel, socket, decoders[channel]), endpoint)
         self._loop.add(self._epoll.fileno(), self._on_ready)
         self._loop.add(self._control, self._on_control)
         connect(self._control, settings.control)
         self._report()
         self._loop.run(self._tick)
-
-    def _open(self) -> zmq.Socket[bytes]:
-        return open_socket(self._context, Role.CONTROL_DEALER)
 
     def _dial(self, wire: _Wire, endpoint: str) -> None:
         self._wires[wire.channel].append(wire)
@@ -162,7 +160,7 @@ class Worker:
     def close(self) -> None:
         """Close every socket."""
         self._epoll.close()
-        for wire in self._by_descriptor.values():
+        for wire in (*self._wires[Channel.REGISTRAR], *self._wires[Channel.LOOKUP]):
             wire.socket.close(0)  # nothing that a client still had to say matters any more
         self._control.close()
 

@@ -15,7 +15,7 @@ from protocol.errors import UsageError
         (SPARE_COUNT + 400, 1, 100),  # four files each
         (SPARE_COUNT + 400, 2, 200),
         (SPARE_COUNT + 400, 8, 400),  # the registrar has one connection each
-        (1_000_000, 1, 8_192),  # a context of libzmq has so many sockets
+        (1_000_000, 1, 8_142),  # two sockets each, of those that a context may have
         (SPARE_COUNT, 4, 0),
     ],
 )
