@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
@@ -14,22 +13,16 @@ from transport.sockets import Role, connect, drain, open_context, open_socket, s
 _PAUSE_MS = 50
 
 
-class Leftovers(NamedTuple):
-    """Contents and members that are listed, at most a page of each."""
-
-    contents: int
-    members: int
-
-
-def leftovers(lookup: str, epoch: int, seq: int) -> Leftovers:
-    """What ``lookup`` lists at ``seq`` of ``epoch`` or later. `NetworkError` when it does not say."""
+def leftovers(lookup: str, epoch: int, seq: int) -> tuple[int, int]:
+    """How many contents and members ``lookup`` lists at ``seq`` of ``epoch`` or later, at most a page of each.
+    `NetworkError` when it does not say."""
     contents, members = (
         _ask(lookup, question)
         for question in (GetTorrentList(1, epoch=epoch, min_seq=seq), GetPeerList(2, epoch=epoch, min_seq=seq))
     )
     if not isinstance(contents, TorrentList) or not isinstance(members, PeerList):
         raise NetworkError(f"lookup {lookup} was asked what is left, and said {contents} and {members}")
-    return Leftovers(len(contents.entries), len(members.peers))
+    return len(contents.entries), len(members.peers)
 
 
 def _ask(lookup: str, question: LookupRequest) -> LookupReply:

@@ -71,24 +71,24 @@ class PhaseFigures(Struct, frozen=True, kw_only=True):
 
 
 class Measured(NamedTuple):
-    """What a run measured. ``latest``: the last progress of each process by phase. ``contents`` and ``members``: what
-    the tracker listed at the end. ``machine`` and ``busy`` (by role: processes, share, open files) as in the report."""
+    """What a run measured. ``latest``: the last progress of each process by phase. ``left``: how many contents and
+    members the tracker listed at the end, None when it did not say. ``machine`` and ``busy`` (by role: processes,
+    share, open files) as in the report."""
 
     latest: Mapping[Phase, Sequence[Progress]]
-    contents: int
-    members: int
+    left: tuple[int, int] | None
     usage: Usage
     machine: float
     busy: Mapping[str, tuple[int, float, int]]
 
 
 class LoadReport(Struct, frozen=True, kw_only=True):
-    """``ok``: there was no error, all clients joined and left, and nothing was left in the tracker. ``mix``: operations
-    of a kind in a hundred. ``requests``: by kind, and ``all_requests`` together. ``errors``: of all phases.
-    ``asked_again``: how often a lookup was behind and was asked again. ``left_contents`` and ``left_members``: what the
-    tracker listed when all had left. ``busy_cores``: of the machine's ``cores``, so many were busy with the tracker,
-    the clients, and other programs, on average. ``limit``: what kept the tracker from answering more.
-    ``open_files_max``: of one process.
+    """``ok``: there was no error, all clients joined and left, and nothing was left in the tracker. ``mix``:
+    operations of a kind in a hundred. ``requests``: by kind, and ``all_requests`` together. ``errors``: of all
+    phases. ``asked_again``: how often a lookup was behind and was asked again. ``left_contents`` and
+    ``left_members``: what the tracker listed when all had left, at most a page of each; None when it did not say.
+    ``busy_cores``: of the machine's ``cores``, so many were busy with the tracker, the clients, and other
+    programs, on average. ``limit``: what kept the tracker from answering more. ``open_files_max``: of one process.
     """
 
     ok: bool
@@ -105,8 +105,8 @@ class LoadReport(Struct, frozen=True, kw_only=True):
     asked_again: int
     joined: PhaseFigures
     left: PhaseFigures
-    left_contents: int
-    left_members: int
+    left_contents: int | None
+    left_members: int | None
     cores: int
     busy_cores: dict[str, float]
     limit: Limit
@@ -134,10 +134,10 @@ def build_report(setting: Setting, measured: Measured, phases: Mapping[str, floa
     load = total(progress.counts for progress in measured.latest[Phase.LOAD])
     seconds = max((progress.seconds for progress in measured.latest[Phase.LOAD]), default=0.0)
     joined, left = (_phase(measured.latest[phase]) for phase in (Phase.JOIN, Phase.LEAVE))
-    nothing_left = not measured.contents and not measured.members
+    contents, members = measured.left or (None, None)
     all_in_and_out = joined.clients == left.clients == setting.clients
     return LoadReport(
-        ok=not everything.error_count and nothing_left and all_in_and_out,
+        ok=not everything.error_count and measured.left == (0, 0) and all_in_and_out,
         clients=setting.clients,
         processes=setting.processes,
         files=setting.files,
@@ -151,8 +151,8 @@ def build_report(setting: Setting, measured: Measured, phases: Mapping[str, floa
         asked_again=sum(progress.asked_again for progress in measured.latest[Phase.LEAVE]),
         joined=joined,
         left=left,
-        left_contents=measured.contents,
-        left_members=measured.members,
+        left_contents=contents,
+        left_members=members,
         cores=setting.cores,
         busy_cores=_busy_cores(setting, measured, seconds),
         limit=limit_of(measured.machine, {role: busy for role, (_, busy, _) in measured.busy.items()}),

@@ -10,7 +10,7 @@ import time
 from msgspec import Struct
 
 from cluster.load.gauges import Gauges, Reading
-from cluster.load.leftovers import Leftovers, leftovers
+from cluster.load.leftovers import leftovers
 from cluster.load.messages import Phase
 from cluster.load.report import LoadReport, Measured, Setting, build_report
 from cluster.load.room import check_room, open_files_max, processes_for
@@ -23,6 +23,7 @@ from cluster.progress import Screen
 from cluster.report import Usage
 from cluster.stopwatch import Stopwatch
 from cluster.workplace import workplace
+from protocol.errors import NetworkError
 
 LISTEN_SECONDS = 0.2
 RATE_SECONDS = 1.0
@@ -108,8 +109,7 @@ class _Run:
         left = self._look_around()
         return Measured(
             latest={phase: list(latest.values()) for phase, latest in self._workers.latest.items()},
-            contents=left.contents,
-            members=left.members,
+            left=left,
             usage=usage,
             machine=reading.machine,
             busy=reading.roles,
@@ -147,10 +147,14 @@ class _Run:
         now = time.monotonic()
         return meter.finish(now), gauges.read(now)
 
-    def _look_around(self) -> Leftovers:
-        """What is left in the tracker, as of the last that any client did."""
+    def _look_around(self) -> tuple[int, int] | None:
+        """How many contents and members are left in the tracker, as of the last that any client did. What was measured
+        is worth a report even if the tracker does not say."""
         states = [(progress.epoch, progress.seq) for progress in self._workers.latest[Phase.LEAVE].values()]
-        return leftovers(self._tracker.endpoints["lookups"][0], *max(states))
+        try:
+            return leftovers(self._tracker.endpoints["lookups"][0], *max(states))
+        except NetworkError:
+            return None
 
     def _listen(self) -> None:
         self._workers.listen(LISTEN_SECONDS)

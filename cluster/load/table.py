@@ -49,9 +49,7 @@ def facts(report: LoadReport) -> Iterator[tuple[str, str]]:
     joined, left = report.joined, report.left
     yield "joined", f"{joined.clients} of {report.clients} in {joined.seconds:.1f} s, {_per_second(joined)} a second"
     yield "left", f"{left.clients} of {report.clients} in {left.seconds:.1f} s, {_per_second(left)} a second"
-    nothing = not report.left_contents and not report.left_members
-    some = f"{_page(report.left_contents)} contents and {_page(report.left_members)} members"
-    yield "after it", f"the tracker lists {'nothing' if nothing else some}"
+    yield "after it", _left_over(report)
     yield "errors", f"{report.error_count:,}; lookups were behind {report.asked_again:,} times"
     yield "limit", _limit(report)
     busy = ", ".join(f"{who} {cores:.2f}" for who, cores in report.busy_cores.items())
@@ -61,6 +59,14 @@ def facts(report: LoadReport) -> Iterator[tuple[str, str]]:
     yield "run", ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.phases.items())
     for note in report.notes:
         yield "note", note
+
+
+def _left_over(report: LoadReport) -> str:
+    contents, members = report.left_contents, report.left_members
+    if contents is None or members is None:
+        return "the tracker did not say what it lists"
+    some = f"{_page(contents)} contents and {_page(members)} members"
+    return f"the tracker lists {some if contents or members else 'nothing'}"
 
 
 def _facts(report: LoadReport) -> Table:

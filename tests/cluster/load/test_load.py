@@ -149,11 +149,12 @@ def test_clients_end_with_the_run(place: Place) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_registrar_that_dies_is_seen_in_the_errors(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", ["registrar", "lookup"])
+def test_a_part_of_the_tracker_that_dies_is_seen_in_the_errors(role: str, place: Place, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     with Running("40", "--seconds", "3s", "--report", str(path)) as running:
         running.wait_for("requests/s")
-        running.child("registrar").kill()
+        running.child(role).kill()
         code, out, err = running.end()
     report = json.loads(path.read_text())
     assert code == 1, err

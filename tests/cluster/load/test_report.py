@@ -51,22 +51,21 @@ def tally_of(seconds: float, count: int = 1_000) -> Tally:
     return tally
 
 
-def measured(load: Tally | None = None, left: int = 500, **changes: Any) -> Measured:
+def measured(load: Tally | None = None, gone: int = 500, **changes: Any) -> Measured:
     first = load or tally_of(0.050)
-    whole = Measured(
+    measurement = Measured(
         latest={
             Phase.DIAL: [],
             Phase.JOIN: [progress(worker, Phase.JOIN, Tally(), seconds=0.5) for worker in (0, 1)],
             Phase.LOAD: [progress(0, Phase.LOAD, first), progress(1, Phase.LOAD, tally_of(0.100))],
-            Phase.LEAVE: [progress(worker, Phase.LEAVE, Tally(), left, 0.4) for worker in (0, 1)],
+            Phase.LEAVE: [progress(worker, Phase.LEAVE, Tally(), gone, 0.4) for worker in (0, 1)],
         },
-        contents=0,
-        members=0,
+        left=(0, 0),
         usage=USAGE,
         machine=0.9,
         busy=BUSY,
     )
-    return whole._replace(**changes)
+    return measurement._replace(**changes)
 
 
 def report_of(**changes: Any) -> LoadReport:
@@ -109,9 +108,10 @@ def failed_load() -> Tally:
     ("changes", "what"),
     [
         ({"load": failed_load()}, "1 x Update: no reply; the first: load-00003: for 10.2 s"),
-        ({"left": 499}, "left      998 of 1000 in 0.4 s"),
-        ({"contents": 3}, "the tracker lists 3 contents and 0 members"),
-        ({"members": 500}, "0 contents and 500 or more members"),
+        ({"gone": 499}, "left      998 of 1000 in 0.4 s"),
+        ({"left": (3, 0)}, "the tracker lists 3 contents and 0 members"),
+        ({"left": (0, 500)}, "0 contents and 500 or more members"),
+        ({"left": None}, "the tracker did not say what it lists"),
     ],
 )
 def test_what_is_no_success_says_why(changes: dict[str, Any], what: str) -> None:
