@@ -1,5 +1,5 @@
-"""``python run_cluster.py``: a whole swarm on this machine, on real processes and real files, or simulated. Only the
-command line.
+"""``python run_cluster.py``: a whole swarm on this machine, on real processes and real files, or simulated; or a load
+test of a tracker. Only the command line.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import click
 from click.core import ParameterSource
 
 from cluster.interrupts import Interrupted, interruptible
+from cluster.load.content import CLIENTS_COUNT_MAX
+from cluster.load.report import LoadReport
+from cluster.load.run import LoadPlan, run_load
+from cluster.load.table import render_load
 from cluster.progress import open_screen
+from cluster.report import Report
 from cluster.report_file import check_report_path, write_report
 from cluster.run import Plan, run_cluster
 from cluster.simulated.rollout import RolloutPlan, run_rollout
-from cluster.table import print_report
+from cluster.table import print_report, render
 from node.config import Algorithm
 from protocol.digest import ALGORITHMS
 from protocol.errors import UsageError, ZswarmError
@@ -25,8 +30,11 @@ from service.units import parse_bytes, parse_rate, parse_seconds
 PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
 DEFAULT_SIZE = "64MiB"
 DEFAULT_TIMEOUT = "10m"
-EXIT_NOT_VERIFIED = 5
-Request = tuple[Plan | RolloutPlan, Path | None]
+DEFAULT_LOAD_SECONDS = "10s"
+DEFAULT_FILES_COUNT = 10
+EXIT_LOAD_FAILED, EXIT_NOT_VERIFIED = 1, 5
+AnyPlan = Plan | RolloutPlan | LoadPlan
+Request = tuple[AnyPlan, Path | None]
 EXAMPLES = """\b
 Examples:
   python run_cluster.py --peers 5
@@ -34,17 +42,29 @@ Examples:
   python run_cluster.py --peers 5 --seeders 2 --file /usr/lib/python3
   python run_cluster.py --simulate --peers 1000 --size 10GiB --link-rate 10gbit
   python run_cluster.py --simulate --peers 50 --size 2GiB --seeder-dies-at 1
+  python run_cluster.py --load 1000 --seconds 30s
 
-Exit code 0 only when every copy, the seeders' included, is the same as the original byte for byte.
+Exit code 0 only when every copy, the seeders' included, is the same as the original byte for byte; with --load only
+without any error.
 """
-_REAL_ONLY = {"file": "--file", "keep": "--keep", "algorithm": "--hash"}
-_SIMULATED_ONLY = {
-    "link_rate": "--link-rate",
-    "delay": "--delay",
-    "seed": "--seed",
-    "faults": "--faults",
-    "seeder_dies_at": "--seeder-dies-at",
+_SWARM, _SIMULATE, _LOAD = "a swarm", "--simulate", "--load"
+_MODES = {
+    "peers": (_SWARM, _SIMULATE),
+    "seeders": (_SWARM, _SIMULATE),
+    "size": (_SWARM, _SIMULATE),
+    "timeout": (_SWARM, _SIMULATE),
+    "file": (_SWARM,),
+    "keep": (_SWARM,),
+    "algorithm": (_SWARM,),
+    "link_rate": (_SIMULATE,),
+    "delay": (_SIMULATE,),
+    "seed": (_SIMULATE, _LOAD),
+    "faults": (_SIMULATE,),
+    "seeder_dies_at": (_SIMULATE,),
+    "seconds": (_LOAD,),
+    "files": (_LOAD,),
 }
+"""What each option means something for."""
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -59,6 +79,13 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
         return None if value is None else parse_seconds(value)
     except UsageError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _positive_seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    seconds = _seconds(ctx, param, value)
+    if not seconds:
+        raise click.BadParameter("expected more than no time at all", ctx, param)
+    return seconds
 
 
 def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -140,7 +167,11 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help="From one machine to another and back.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, help="What chance does follows from this number."
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="What chance does follows from this number; with --load too.",
 )
 @click.option(
     "--faults",
@@ -155,6 +186,28 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     type=float,
     metavar="PART",
     help="The seeders lose their power for good once this part of one copy is out; 1: all of it.",
+)
+@click.option(
+    "--load",
+    "clients",
+    type=click.IntRange(1, CLIENTS_COUNT_MAX),
+    metavar="CLIENTS",
+    help=f"No swarm: a tracker and so many light clients ({CLIENTS_COUNT_MAX} at most) that ask as fast as it answers.",
+)
+@click.option(
+    "--seconds",
+    callback=_positive_seconds,
+    default=DEFAULT_LOAD_SECONDS,
+    show_default=True,
+    metavar="TIME",
+    help="With --load: how long they ask, once all have joined.",
+)
+@click.option(
+    "--files",
+    type=click.IntRange(1),
+    default=DEFAULT_FILES_COUNT,
+    show_default=True,
+    help="With --load: how many each of them announces.",
 )
 @click.pass_context
 def command(
@@ -173,16 +226,21 @@ def command(
     seed: int,
     faults: str,
     seeder_dies_at: float | None,
+    clients: int | None,
+    seconds: float,
+    files: int,
 ) -> Request:
     """Start a tracker and some peers, give one of them a file, and have all others get it at the same moment. Or
-    simulate that, to know before a rollout how long it takes."""
-    _check(ctx, peers, simulate)
+    simulate that, to know before a rollout how long it takes. Or see how much a tracker can do."""
+    _check(ctx, peers, simulate, clients)
+    if report_path is not None:
+        check_report_path(report_path)
+    if clients is not None:
+        return LoadPlan(clients=clients, files=files, seconds=seconds, seed=seed), report_path
     if seeders >= peers:
         raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
     if file is not None and size is not None:
         raise click.UsageError("--file and --size: choose one")
-    if report_path is not None:
-        check_report_path(report_path)
     size = parse_bytes(DEFAULT_SIZE) if size is None else size
     if simulate:
         rollout = RolloutPlan(
@@ -209,23 +267,34 @@ def command(
     return plan, report_path
 
 
-def _check(ctx: click.Context, peers: int, simulate: bool) -> None:
+def _check(ctx: click.Context, peers: int, simulate: bool, clients: int | None) -> None:
     """Options that mean nothing here are refused."""
-    for name, option in (_REAL_ONLY if simulate else _SIMULATED_ONLY).items():
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"{option}: not with --simulate" if simulate else f"{option}: only with --simulate")
-    if not simulate and peers > PEERS_COUNT_MAX:
+    if simulate and clients is not None:
+        raise click.UsageError("--simulate and --load: choose one")
+    mode = _SIMULATE if simulate else _SWARM if clients is None else _LOAD
+    for param in ctx.command.params:
+        modes = _MODES.get(param.name or "", (mode,))
+        if mode not in modes and ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT:
+            where = f"not with {mode}" if mode != _SWARM else f"only with {' or '.join(modes)}"
+            raise click.UsageError(f"{param.opts[0]}: {where}")
+    if mode == _SWARM and peers > PEERS_COUNT_MAX:
         raise click.UsageError(f"--peers {peers}: at most {PEERS_COUNT_MAX} run on one machine; more with --simulate")
 
 
-def run(plan: Plan | RolloutPlan, report_path: Path | None) -> int:
+def run(plan: AnyPlan, report_path: Path | None) -> int:
     """Run ``plan``, print its table and write its report; the exit code."""
+    report: Report | LoadReport
     with open_screen() as screen:
-        report = run_cluster(plan, screen) if isinstance(plan, Plan) else run_rollout(plan, screen)
-    print_report(report)
+        if isinstance(plan, LoadPlan):
+            report = run_load(plan, screen)
+        else:
+            report = run_cluster(plan, screen) if isinstance(plan, Plan) else run_rollout(plan, screen)
+    print_report(render_load(report) if isinstance(report, LoadReport) else render(report))
     if report_path is not None:
         write_report(report_path, report)
-    return 0 if report.ok else EXIT_NOT_VERIFIED
+    if report.ok:
+        return 0
+    return EXIT_LOAD_FAILED if isinstance(report, LoadReport) else EXIT_NOT_VERIFIED
 
 
 def main(arguments: list[str]) -> int:

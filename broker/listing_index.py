@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 ListingKey = tuple[str, str, str, int]
 _INSORT_COUNT_MAX = 64
-"""Up to so many additions are inserted one by one; more are appended and sorted in one go."""
+"""Up to so many additions are inserted one by one; more are merged in one go. Sorting everything would take 25 ms with
+100,000 listings, however few of them were new."""
 
 
 def listing_key(listing: Listing) -> ListingKey:
@@ -62,8 +63,7 @@ class ListingIndex:
             for listing in self._added:
                 insort(self._sorted, listing, key=listing_key)
         else:
-            self._sorted += self._added
-            self._sorted.sort(key=listing_key)
+            self._sorted = _merged(self._sorted, sorted(self._added, key=listing_key))
         self._added = []
         if self._gone * 4 > len(self._sorted):
             self._sorted = [listing for listing in self._sorted if listing.peers]
@@ -74,3 +74,17 @@ class ListingIndex:
         found = list(self.after(None))
         assert found == sorted(alive, key=listing_key)
         assert sum(not listing.peers for listing in self._sorted) == self._gone
+
+
+def _merged(listings: list[Listing], added: list[Listing]) -> list[Listing]:
+    """Both, in order, as each of them is. Looks at few of ``listings``, which may be very many more than ``added``."""
+    if not listings:
+        return added
+    merged: list[Listing] = []
+    done = 0
+    for listing in added:
+        place = bisect_left(listings, listing_key(listing), lo=done, key=listing_key)
+        merged += listings[done:place]
+        merged.append(listing)
+        done = place
+    return merged + listings[done:]

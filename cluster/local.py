@@ -127,7 +127,8 @@ class LocalCluster:
     """A tracker and peers under ``root``, an existing directory. A context manager.
 
     When its block ends, all processes are ended in order and reaped; those that take too long are killed. A second
-    exception in the meantime (an impatient Ctrl-C) kills them all. ``root`` is its owner's to remove.
+    exception in the meantime (an impatient Ctrl-C) kills them all. ``root`` is its owner's to remove. ``sockets`` is a
+    directory for ipc sockets, which goes with the cluster.
     """
 
     def __init__(self, root: Path, tracker_settings: Mapping[str, Any] | None = None, same_ports: bool = False) -> None:
@@ -136,9 +137,9 @@ class LocalCluster:
             self._resources = ExitStack()
             # Beside where the sockets of peers are anyway: the path of a socket is limited, and root can be deep.
             sockets = tempfile.TemporaryDirectory(prefix="zswarm-", dir=runtime_dir(root).parent)
-            self._sockets = Path(self._resources.enter_context(sockets))
+            self.sockets = Path(self._resources.enter_context(sockets))
         self._lines = self._resources.enter_context(Lines())
-        self.tracker = LocalTracker(root / "tracker", self._sockets, tracker_settings or {}, same_ports)
+        self.tracker = LocalTracker(root / "tracker", self.sockets, tracker_settings or {}, same_ports)
         self.peers: list[LocalPeer] = []
 
     def start_tracker(self) -> None:
@@ -148,7 +149,7 @@ class LocalCluster:
         """Start a peer for each of ``names``, in parallel; `wait_joined` waits for them. The tracker is ready."""
         added = []
         for name in names:
-            peer = LocalPeer(self._root / name, self._sockets, self.tracker.endpoint, self._lines, settings or {})
+            peer = LocalPeer(self._root / name, self.sockets, self.tracker.endpoint, self._lines, settings or {})
             self.peers.append(peer)
             peer.start()
             added.append(peer)

@@ -18,7 +18,8 @@ LOOK_SECONDS = 1.0
 
 
 class Meter:
-    """Measures the programs whose pids ``supervisors`` returns, and their children, from `start` to `finish`.
+    """Measures the programs whose pids ``supervisors`` returns, and their children, from `start` to `finish`. One that
+    has a role itself is counted under that.
 
     Nothing runs by itself: its owner calls `sample` a few times a second. psutil has no peak memory of another process
     on Linux, so memory is the largest of the samples; allocators keep what they have, so little is missed.
@@ -63,7 +64,7 @@ class Meter:
             if pid not in known:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process = psutil.Process(pid)
-                    self._watched[process] = _Watched(process, SUPERVISOR, fresh)
+                    self._watched[process] = _Watched(process, role_of(process) or SUPERVISOR, fresh)
 
 
 class _Watched:

@@ -29,6 +29,7 @@ ROLES = {
     "node.downloader": "downloader",
     "broker.registrar": "registrar",
     "broker.lookup": "lookup",
+    "cluster.load.worker": "clients",
 }
 """The role of a child by the module it runs."""
 SUPERVISOR = "supervisor"
@@ -37,12 +38,16 @@ SUPERVISOR = "supervisor"
 class Program:
     """``python -m module arguments``, with all it says in ``log_path``. It can be started again after it ended.
 
-    The sockets between its processes lie in ``sockets``, a directory with a short path.
+    The sockets between its processes lie in ``sockets``, a directory with a short path. ``settings`` is for a module
+    that is a child (`service.child`): a JSON line without its newline.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], log_path: Path, sockets: Path) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], log_path: Path, sockets: Path, settings: bytes = b""
+    ) -> None:
         self._command = [sys.executable, "-P", "-m", module, *arguments]
         self._sockets = sockets
+        self._settings = settings
         self.log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -58,12 +63,16 @@ class Program:
         with shielded(), self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                stdin=subprocess.DEVNULL,
+                bufsize=0,
+                stdin=subprocess.PIPE if self._settings else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": search, "XDG_RUNTIME_DIR": str(self._sockets)},
                 process_group=0,
             )
+        if self._process.stdin is not None:  # it stays open: the child ends when this process does
+            with contextlib.suppress(BrokenPipeError):  # it has ended already, with a code and a line in its log
+                self._process.stdin.write(self._settings + b"\n")
 
     def exit_code(self) -> int | None:
         """What it ended with; None while it runs."""
@@ -103,6 +112,8 @@ class Program:
                 self._process.wait(max(0.0, seconds))
             except subprocess.TimeoutExpired:
                 return False
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             self._process = None
         return True
 

@@ -5,28 +5,26 @@ Owns the order of things and their time limits. Processes are `cluster.local`'s,
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from cluster.content import RANDOM_NAME, Original, check_space, copy_content, existing, make_random
 from cluster.follow import Followed
-from cluster.interrupts import shielded
 from cluster.lines import gather, latest_statuses
 from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.measure import Meter
 from cluster.progress import Screen, note, percent
 from cluster.report import Outcome, PeerResult, Report, Usage, build_report
+from cluster.stopwatch import Stopwatch
 from cluster.verify import Reference
+from cluster.workplace import workplace
 from node.cli.session import refused
 from node.config import Algorithm
 from node.local_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
-from protocol.errors import DiskError, NetworkError, UsageError
+from protocol.errors import NetworkError
 from protocol.manifest import piece_length_for
 from service.units import format_bytes, format_seconds
 
@@ -51,8 +49,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def run_cluster(plan: Plan, screen: Screen) -> Report:
     """Do it. Raises a `ZswarmError` when it could not even begin; whoever did not get it is in the report."""
-    clock = _Phases()
-    with _root(plan.keep, screen) as root:
+    clock = Stopwatch()
+    with workplace(plan.keep, screen) as root:
         original = existing(plan.file) if plan.file is not None else None
         size = plan.size if original is None else original.size
         check_space(root, size, plan.peers + (original is None))
@@ -65,44 +63,8 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
     return build_report(outcome, clock.seconds)
 
 
-@contextmanager
-def _root(keep: Path | None, screen: Screen) -> Iterator[Path]:
-    """The directory for everything: ``keep``, new or empty, or a temporary one that is removed."""
-    if keep is not None:
-        try:
-            keep.mkdir(parents=True, exist_ok=True)
-            if any(keep.iterdir()):
-                raise UsageError(f"{keep} is not empty; --keep needs a new or an empty directory")
-        except OSError as error:
-            raise DiskError(f"cannot use {keep}: {error.strerror}") from None
-        yield keep.resolve()
-        return
-    with shielded():
-        root = Path(tempfile.mkdtemp(prefix="zswarm-cluster-"))
-    try:
-        yield root
-    finally:
-        screen.stage(f"removing {root}")
-        with shielded():
-            shutil.rmtree(root)
-
-
-class _Phases:
-    """How long each phase took, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.monotonic()
-
-    def next(self, phase: str) -> None:
-        """``phase`` has just ended."""
-        now = time.monotonic()
-        self.seconds[phase] = now - self._since
-        self._since = now
-
-
 class _Run:
-    def __init__(self, plan: Plan, cluster: LocalCluster, screen: Screen, clock: _Phases) -> None:
+    def __init__(self, plan: Plan, cluster: LocalCluster, screen: Screen, clock: Stopwatch) -> None:
         self._plan = plan
         self._cluster = cluster
         self._screen = screen

@@ -22,18 +22,18 @@ ROWS_FIRST_COUNT, ROWS_LATE_COUNT = 10, 10
 """...so it is the first of them that are shown, and those that failed or were the last."""
 
 
-def print_report(report: Report) -> None:
-    """The table, the errors, the sums, the verdict, on standard output."""
+def print_report(report: RenderableType) -> None:
+    """A rendered ``report`` on standard output, as wide as that is."""
     width = None if is_terminal(sys.stdout) else PLAIN_COLUMNS
     console = Console(highlight=False, markup=False, emoji=False, width=width)
     with console.capture() as captured:
-        console.print(render(report))
+        console.print(report)
     for line in captured.get().splitlines():
         print(line.rstrip())  # noqa: T201 - this is its purpose
 
 
 def render(report: Report) -> RenderableType:
-    """Everything that `print_report` prints."""
+    """The table, the errors, the sums, the verdict."""
     parts: list[RenderableType] = [_peers(report), Text("")]
     failed = [result for result in shown_of(report.results) if result.error]
     errors = [Text(f"{result.peer}: {result.error}", style="red") for result in failed]
@@ -78,7 +78,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _peers(report: Report) -> Table:
-    table = _table("PEER", ">SECONDS", ">RATE", ">SENT", ">RECEIVED", ">SOURCES", "VERDICT")
+    table = plain_table("PEER", ">SECONDS", ">RATE", ">SENT", ">RECEIVED", ">SOURCES", "VERDICT")
     shown = shown_of(report.results)
     for result in shown:
         table.add_row(*_cells(result, report.size))
@@ -99,13 +99,13 @@ def shown_of(results: Sequence[PeerResult]) -> list[PeerResult]:
 
 def _roles(report: Report) -> Table:
     """A column for each role of process."""
-    table = _table("", *(f">{role}" for role in report.max_rss_mib))
+    table = plain_table("", *(f">{role}" for role in report.max_rss_mib))
     table.add_row("CPU s", *(f"{report.cpu_s_by_role.get(role, 0):.2f}" for role in report.max_rss_mib))
     table.add_row("peak MiB", *(f"{mib:.0f}" for mib in report.max_rss_mib.values()))
     return table
 
 
-def _table(*headers: str) -> Table:
+def plain_table(*headers: str) -> Table:
     """A borderless table; a header that starts with ``>`` is right-aligned."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in headers:

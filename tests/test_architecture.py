@@ -52,7 +52,7 @@ IMPURE_BUILTINS = {"open", "print", "input"}
 
 CHILDREN = (
     *("node.agent.__main__", "node.piece_server.__main__", "node.downloader.__main__"),
-    *("broker.registrar", "broker.lookup"),
+    *("broker.registrar", "broker.lookup", "cluster.load.worker"),
 )
 HEAVY = {"rich", "click", "psutil", "yaml"}
 

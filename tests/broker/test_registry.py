@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker import listing_index
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
-from broker.listing_index import ListingIndex
-from broker.registry import Registry
+from broker.listing_index import ListingIndex, ListingKey, listing_key
+from broker.registry import Listing, Registry
 from protocol.errors import LocalError
 from tests.broker.scenes import digest, picture
 
@@ -84,4 +85,28 @@ def test_a_burst_of_listings_is_sorted_in_like_single_ones() -> None:
     assert [listing.name for listing in registry.index.after(None)] == [f"file-{n:04d}" for n in range(1, 520)]
     for n in range(1, 500):
         registry.apply(EntryGone("a", digest(n)))
+    registry.check_invariants()
+
+
+def test_who_joins_does_not_have_the_whole_index_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer joins between any two questions, while the tracker lists very much."""
+    registry = Registry(ListingIndex())
+    registry.apply(PeerSet("a", "", "tcp://h:1"))
+    for n in range(10_000):
+        registry.apply(EntrySet("a", digest(n), digest(n), f"file-{n:05d}", n, "whole"))
+    assert registry.index is not None
+    assert len(list(registry.index.named("file-00001"))) == 1
+    for n in range(10_000, 10_100):
+        registry.apply(EntrySet("a", digest(n), digest(n), f"file-{n % 7}-{n}", n, "whole"))
+    looks = 0
+
+    def counting_key(listing: Listing) -> ListingKey:
+        nonlocal looks
+        looks += 1
+        return listing_key(listing)
+
+    monkeypatch.setattr(listing_index, "listing_key", counting_key)
+    assert len(list(registry.index.named("file-1-10011"))) == 1
+    assert looks < 2_000, "some 16 for each of the hundred"
+    monkeypatch.undo()
     registry.check_invariants()

@@ -1,0 +1,73 @@
+"""How busy cores were in a span of time: the machine's, and the one that each process runs its Python code on.
+
+A process of tracker or clients runs all its code in its main thread, so it is at its limit when that thread is always
+busy, whatever the process uses in all (libzmq sends and receives in threads of its own).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import psutil
+
+from cluster.processes import SUPERVISOR, children_of, role_of
+
+
+class Gauge(NamedTuple):
+    """Of all processes of a role: how many there are, the share of the time for which the busiest main thread was busy
+    (0 to 1), and the most files that one of them has open."""
+
+    processes: int
+    busy: float
+    open_files: int
+
+
+class Reading(NamedTuple):
+    """``machine``: the share of all cores' time that was used, by whomever (0 to 1). ``roles`` by name."""
+
+    machine: float
+    roles: dict[str, Gauge]
+
+
+class Gauges:
+    """Watches ``pids`` and their children from when it is made."""
+
+    def __init__(self, pids: Iterable[int], now: float) -> None:
+        own = list(pids)
+        processes = [psutil.Process(pid) for pid in own] + children_of(own)
+        self._watched = [(process, role_of(process) or SUPERVISOR, _main_seconds(process)) for process in processes]
+        self._machine = _machine_seconds()
+        self._began_at = now
+
+    def read(self, now: float) -> Reading:
+        """Everything since it was made; a process that has ended meanwhile is left out."""
+        seconds = max(now - self._began_at, 1e-6)
+        roles: dict[str, Gauge] = {}
+        for process, role, before in self._watched:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                busy = min(1.0, (_main_seconds(process) - before) / seconds)
+                known = roles.get(role, Gauge(0, 0.0, 0))
+                files = max(known.open_files, process.num_fds())
+                roles[role] = Gauge(known.processes + 1, max(known.busy, busy), files)
+        return Reading(self._machine_share(), roles)
+
+    def _machine_share(self) -> float:
+        (idle_before, all_before), (idle, everything) = self._machine, _machine_seconds()
+        whole = everything - all_before
+        return min(1.0, max(0.0, 1 - (idle - idle_before) / whole)) if whole > 0 else 0.0
+
+
+def _main_seconds(process: psutil.Process) -> float:
+    """CPU time of its main thread, in seconds."""
+    own = (thread for thread in process.threads() if thread.id == process.pid)
+    return float(sum(thread.user_time + thread.system_time for thread in own))
+
+
+def _machine_seconds() -> tuple[float, float]:
+    """Of all cores together: idle seconds, and all there were."""
+    times = psutil.cpu_times()
+    parts = (times.user, times.nice, times.system, times.irq, times.softirq, times.steal)
+    idle = times.idle + times.iowait
+    return idle, idle + sum(parts)

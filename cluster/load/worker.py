@@ -1,0 +1,181 @@
+"""A process of clients: two DEALERs for each of them, around `cluster.load.crew`. Run as a child of the load test.
+
+Waits with epoll for the descriptors of its sockets. A poll of ZeroMQ looks at every socket there is: of a thousand
+that took 1.8 ms, whether one of them had a message or all.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterable
+from random import Random
+
+import zmq
+from msgspec import Struct
+
+from cluster.load.client import Channel, Reply
+from cluster.load.crew import Ask, Crew
+from cluster.load.messages import Go, Progress
+from protocol.codec import Decoder, encode
+from protocol.errors import ProtocolError
+from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
+from protocol.messages import LookupReply, RegistrarReply
+from service.child import run_child
+from service.logs import LogSettings
+from transport.loop import Loop
+from transport.sockets import Role, connect, drain, open_context, open_socket, send_or_drop
+
+REPORT_SECONDS = 0.25
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True):
+    """Worker ``worker`` runs the clients from ``first`` up to, and without, ``end`` of ``count``, with ``files`` files
+    each, for ``seconds``. What chance does follows from ``seed``. ``control`` is the endpoint of the run."""
+
+    worker: int
+    first: int
+    end: int
+    count: int
+    files: int
+    seconds: float
+    seed: int
+    registrar: str
+    lookups: tuple[str, ...]
+    control: str
+    log: LogSettings = LogSettings()
+
+
+class _Wire:
+    """One of the two sockets of the client at ``index``. ``unsent`` waits for its connection."""
+
+    __slots__ = ("channel", "decoder", "index", "socket", "unsent")
+
+    def __init__(self, index: int, channel: Channel, socket: zmq.Socket[bytes], decoder: Decoder[Reply]) -> None:
+        self.index = index
+        self.channel = channel
+        self.socket = socket
+        self.decoder = decoder
+        self.unsent = b""
+
+
+class Worker:
+    """All clients of this process, on ``loop``."""
+
+    def __init__(self, settings: WorkerSettings, context: zmq.Context[zmq.Socket[bytes]], loop: Loop) -> None:
+        self._settings = settings
+        self._context = context
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._by_descriptor: dict[int, _Wire] = {}
+        self._wires: dict[Channel, list[_Wire]] = {channel: [] for channel in Channel}
+        self._control = open_socket(context, Role.LOCAL_DEALER)
+        self._control_decoder: Decoder[Go] = Decoder(Go)
+        self._report_at = 0.0
+        self._told_over = False
+        numbers = range(settings.first, settings.end)
+        rng = Random(f"{settings.seed} {settings.worker}")
+        self._crew = Crew(numbers, settings.count, settings.files, settings.seconds, rng)
+
+    def run(self) -> None:
+        """Until the loop is stopped. Raises `NetworkError` when there are no more sockets to be had."""
+        settings = self._settings
+        decoders: dict[Channel, Decoder[Reply]] = {
+            Channel.REGISTRAR: Decoder(RegistrarReply, REPLY_BYTES_MAX),
+            Channel.LOOKUP: Decoder(LookupReply, REPLY_BYTES_MAX),
+        }
+        for index, number in enumerate(range(settings.first, settings.end)):
+            lookup = settings.lookups[number % len(settings.lookups)]
+            for channel, endpoint in ((Channel.REGISTRAR, settings.registrar), (Channel.LOOKUP, lookup)):
+                socket = open_socket(self._context, Role.CONTROL_DEALER)
+                self._dial(_Wire(index, channel, socket, decoders[channel]), endpoint)
+        self._loop.add(self._epoll.fileno(), self._on_ready)
+        self._loop.add(self._control, self._on_control)
+        connect(self._control, settings.control)
+        self._report()
+        self._loop.run(self._tick)
+
+    def _dial(self, wire: _Wire, endpoint: str) -> None:
+        self._wires[wire.channel].append(wire)
+        connect(wire.socket, endpoint)
+        descriptor = wire.socket.getsockopt(zmq.FD)
+        assert isinstance(descriptor, int)
+        self._by_descriptor[descriptor] = wire
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def _on_ready(self) -> None:
+        for descriptor, _ in self._epoll.poll(0):
+            self._read(self._by_descriptor[descriptor])
+
+    def _read(self, wire: _Wire) -> None:
+        """Everything there is: only a socket that has been emptied shows by its descriptor that more has come."""
+        for frames in drain(wire.socket):
+            now = self._loop.now()
+            try:
+                reply = wire.decoder.decode(frames[0].buffer)
+            except ProtocolError as error:
+                self._send(self._crew.broken(wire.index, str(error), now))
+                continue
+            self._send(self._crew.receive(wire.index, wire.channel, reply, now))
+        if wire.unsent and send_or_drop(wire.socket, [wire.unsent]):
+            wire.unsent = b""
+
+    def _send(self, asks: Iterable[Ask]) -> None:
+        for seat, request in asks:
+            wire = self._wires[request.channel][seat]
+            data = encode(request.message)
+            wire.unsent = b"" if send_or_drop(wire.socket, [data]) else data
+
+    def _on_control(self) -> None:
+        for frames in drain(self._control):
+            phase = self._control_decoder.decode(frames[0].buffer).phase
+            self._report()  # the last of the phase before
+            self._told_over = False
+            self._send(self._crew.go(phase, self._loop.now()))
+
+    def _tick(self, now: float) -> float:
+        self._send(self._crew.tick(now))
+        if now >= self._report_at or (self._crew.over and not self._told_over):
+            self._told_over = self._crew.over
+            self._report()
+        return min(self._report_at, self._crew.next_deadline())
+
+    def _report(self) -> None:
+        crew, now = self._crew, self._loop.now()
+        self._report_at = now + REPORT_SECONDS
+        epoch, seq = crew.state
+        progress = Progress(
+            worker=self._settings.worker,
+            phase=crew.phase,
+            over=crew.over,
+            settled=crew.settled,
+            given_up=crew.given_up,
+            seconds=crew.seconds(now),
+            counts=crew.tally.counts(),
+            epoch=epoch,
+            seq=seq,
+            asked_again=crew.asked_again,
+        )
+        send_or_drop(self._control, [encode(progress, LOCAL_BYTES_MAX)])
+
+    def close(self) -> None:
+        """Close every socket."""
+        self._epoll.close()
+        for wire in (*self._wires[Channel.REGISTRAR], *self._wires[Channel.LOOKUP]):
+            wire.socket.close(0)  # nothing that a client still had to say matters any more
+        self._control.close()
+
+
+def main(settings: WorkerSettings, loop: Loop) -> int:
+    """Run the clients; 0 when it was told to end."""
+    context = open_context()
+    worker = Worker(settings, context, loop)
+    try:
+        worker.run()
+    finally:
+        worker.close()
+        context.term()
+    return 0
+
+
+if __name__ == "__main__":
+    run_child("clients", WorkerSettings, main)
