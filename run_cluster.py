@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from cluster.interrupts import Interrupted, interruptible
+from cluster.links import Links
 from cluster.progress import open_screen
 from cluster.report_file import check_report_path, write_report
 from cluster.run import Plan, run_cluster
@@ -24,7 +25,8 @@ from service.units import parse_bytes, parse_rate, parse_seconds
 
 PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
 DEFAULT_SIZE = "64MiB"
-DEFAULT_TIMEOUT = "10m"
+DEFAULT_LINK_RATE = "1gbit"
+LINK_RATE_MIN = "1mbit"
 EXIT_NOT_VERIFIED = 5
 Request = tuple[Plan | RolloutPlan, Path | None]
 EXAMPLES = """\b
@@ -32,6 +34,7 @@ Examples:
   python run_cluster.py --peers 5
   python run_cluster.py --peers 20 --size 32MiB --report report.json
   python run_cluster.py --peers 5 --seeders 2 --file /usr/lib/python3
+  sudo python run_cluster.py --peers 17 --link-rate 40mbit
   python run_cluster.py --simulate --peers 1000 --size 10GiB --link-rate 10gbit
   python run_cluster.py --simulate --peers 50 --size 2GiB --seeder-dies-at 1
 
@@ -39,7 +42,6 @@ Exit code 0 only when every copy, the seeders' included, is the same as the orig
 """
 _REAL_ONLY = {"file": "--file", "keep": "--keep", "algorithm": "--hash"}
 _SIMULATED_ONLY = {
-    "link_rate": "--link-rate",
     "delay": "--delay",
     "seed": "--seed",
     "faults": "--faults",
@@ -61,7 +63,9 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
+def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
     try:
         rate = parse_rate(value)
     except UsageError as error:
@@ -69,6 +73,11 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
     if not rate:
         raise click.BadParameter("over such links nothing ever arrives", ctx, param)
     return rate
+
+
+def _rates(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...]:
+    rates = [_rate(ctx, param, part) for part in value.split(",")] if value is not None else []
+    return tuple(rate for rate in rates if rate is not None)
 
 
 def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -109,7 +118,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     "--timeout",
     callback=_seconds,
     metavar="TIME",
-    help=f"Give up getting after this.  [default: {DEFAULT_TIMEOUT}; simulated: what suits the links]",
+    help="Give up getting after this.  [default: 10m, or what suits the links]",
 )
 @click.option(
     "--report",
@@ -119,17 +128,22 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help="Write the figures here as JSON.",
 )
 @click.option(
-    "--simulate",
-    is_flag=True,
-    help="Start nothing: predict the run in virtual time, with the options that follow.",
-)
-@click.option(
     "--link-rate",
     callback=_rate,
-    default="1gbit",
-    show_default=True,
     metavar="RATE",
-    help="What each machine's link can do, up and down each: 40mbit, 10gbit, 100MiB/s.",
+    help="What each peer's link can do, up and down each: 40mbit, 10gbit, 100MiB/s. Takes root if not simulated.  "
+    f"[default: as fast as it goes; simulated: {DEFAULT_LINK_RATE}]",
+)
+@click.option(
+    "--up-rates",
+    callback=_rates,
+    metavar="RATE,...",
+    help="The uplinks of those who get, in turn: 10mbit,20mbit. All other links have --link-rate.",
+)
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Start nothing: predict the run in virtual time, also with the options that follow.",
 )
 @click.option(
     "--delay",
@@ -167,8 +181,9 @@ def command(
     keep: Path | None,
     timeout: float | None,
     report_path: Path | None,
+    link_rate: float | None,
+    up_rates: tuple[float, ...],
     simulate: bool,
-    link_rate: float,
     delay: float,
     seed: int,
     faults: str,
@@ -189,7 +204,7 @@ def command(
             peers=peers,
             seeders=seeders,
             size=size,
-            link_rate=link_rate,
+            links=Links(parse_rate(DEFAULT_LINK_RATE) if link_rate is None else link_rate, up_rates),
             delay=delay,
             seed=seed,
             faults=cast(Literal["none", "light", "heavy"], faults),
@@ -204,7 +219,8 @@ def command(
         size=size,
         algorithm=cast(Algorithm, algorithm),
         keep=keep,
-        timeout=parse_seconds(DEFAULT_TIMEOUT) if timeout is None else timeout,
+        timeout=timeout,
+        links=_real_links(link_rate, up_rates),
     )
     return plan, report_path
 
@@ -216,6 +232,17 @@ def _check(ctx: click.Context, peers: int, simulate: bool) -> None:
             raise click.UsageError(f"{option}: not with --simulate" if simulate else f"{option}: only with --simulate")
     if not simulate and peers > PEERS_COUNT_MAX:
         raise click.UsageError(f"--peers {peers}: at most {PEERS_COUNT_MAX} run on one machine; more with --simulate")
+
+
+def _real_links(rate: float | None, up_rates: tuple[float, ...]) -> Links | None:
+    """None: as fast as it goes."""
+    if rate is None:
+        if up_rates:
+            raise click.UsageError("--up-rates: only with --link-rate or --simulate")
+        return None
+    if min([rate, *up_rates]) < parse_rate(LINK_RATE_MIN):
+        raise click.UsageError(f"real links have at least {LINK_RATE_MIN}; slower ones with --simulate")
+    return Links(rate, up_rates)
 
 
 def run(plan: Plan | RolloutPlan, report_path: Path | None) -> int:
