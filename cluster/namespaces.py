@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,8 +40,8 @@ def check_usable() -> None:
     """Raises `UsageError` when there can be no namespaces here, as far as one can tell without making one."""
     if os.geteuid() != 0:
         raise UsageError(
-            "shaped links are network namespaces, which only root can make: run it by sudo with this interpreter, or "
-            "predict the run with --simulate"
+            "shaped links are network namespaces, which only root can make: run "
+            f"'sudo {sys.executable} run_cluster.py ...', or predict the run with --simulate"
         )
     for tool in TOOLS:
         if _path_of(tool) is None:
@@ -139,7 +141,8 @@ def _run(command: Command) -> None:
         )
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise NetworkError(f"'{shlex.join(command)}' failed: {said}. {PERMISSION}")
+        hint = f". {PERMISSION}" if re.search("permitted|denied", said) else ""
+        raise NetworkError(f"'{shlex.join(command)}' failed: {said}{hint}")
 
 
 def _command(command: Command) -> Command:

@@ -33,10 +33,12 @@ class PeerResult(Struct, frozen=True, kw_only=True):
 
 class Usage(Struct, frozen=True, kw_only=True):
     """Of all processes of tracker and peers while the peers were getting: CPU seconds by role, and the largest
-    resident memory any process of a role had, in bytes."""
+    resident memory any process of a role had, in bytes. ``busy``: the part of the time for which this machine's
+    processors were, whatever with."""
 
     cpu_s: Mapping[str, float]
     max_rss: Mapping[str, int]
+    busy: float = 0.0
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
@@ -70,8 +72,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """``wall_s``: until the last verified rename, or until it was given up. ``median_s`` and ``last_s`` are over those
     who finished, None when nobody did. ``aggregate_mib_s``: the content times those who finished, by ``last_s``.
     ``seeder_sent_ratio``: what all seeders sent. ``received_ratio``: what a receiver received on average; above 1 there
-    were duplicates. ``cpu_s_per_gib``: per GiB delivered. ``phases``: seconds of links, start, share, get,
-    verify, end, as far as there are such.
+    were duplicates. ``cpu_busy`` as in `Usage`. ``cpu_s_per_gib``: per GiB delivered. ``phases``: seconds of links,
+    start, share, get, verify, end, as far as there are such.
 
     Over links that are known, and None otherwise: ``bound_s`` as in `Outcome`; ``ratio`` of ``last_s`` to it, once all
     have finished. ``goodput_mib_s``: of a real run, what one pair alone moved over them; its bound is that of links
@@ -104,6 +106,7 @@ class Report(Struct, frozen=True, kw_only=True):
     seeder_sent_ratio: float | None
     received_ratio: float | None
     cpu_s: float
+    cpu_busy: float | None
     cpu_s_per_gib: float | None
     cpu_s_by_role: dict[str, float]
     max_rss_mib: dict[str, float]
@@ -152,6 +155,7 @@ def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
         seeder_sent_ratio=_ratio(sum(result.sent for result in seeders), size),
         received_ratio=_ratio(sum(result.received for result in receivers), size * len(receivers)),
         cpu_s=round(cpu_s, 3),
+        cpu_busy=None if outcome.usage is None else round(usage.busy, 3),
         cpu_s_per_gib=_ratio(cpu_s, delivered / GIB) if outcome.usage else None,
         cpu_s_by_role={role: round(value, 3) for role, value in usage.cpu_s.items()},
         max_rss_mib={role: round(value / MIB, 1) for role, value in rss.items()},

@@ -38,6 +38,8 @@ from service.units import format_bytes, format_seconds
 
 TIMEOUT_SECONDS, TIMEOUT_FACTOR = 600.0, 10.0
 """Without a time limit: getting is given up after this, and so many times the bound where there is one."""
+BUSY_PART = 0.9
+"""Processors that are busy for more of the time have been the limit now and then."""
 LOOK_SECONDS = 0.15
 LOOK_SECONDS_PER_PEER = 0.01
 """How often peers are asked how it goes: seldom enough to leave the cores to them."""
@@ -86,9 +88,16 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
                 screen.stage("ending all processes")
     clock.next("end")
     if links is not None:
-        notes = [f"{plan.links}, made of network namespaces of this machine"]
+        notes = list(notes_of(plan.links, outcome.usage))
         outcome = msgspec.structs.replace(outcome, goodput=links.goodput, bound_s=links.bound_s, notes=notes)
     return build_report(outcome, clock.seconds)
+
+
+def notes_of(links: Links | None, usage: Usage | None) -> Iterator[str]:
+    """What a person has to know about the figures of a run over ``links``."""
+    yield f"{links}, made of network namespaces of this machine"
+    if usage is not None and usage.busy > BUSY_PART:
+        yield f"its processors were busy for {usage.busy:.0%} of the time, so they count too and not the links alone"
 
 
 @contextmanager

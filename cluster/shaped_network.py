@@ -28,8 +28,8 @@ PACKET_PART, PACKET_BYTES_MAX = 0.9, 64 * 1024
 1,500 bytes would be more like life, but every one wakes its receiver: for the same content 16 peers took half as much
 processor time again. With those of 64 KiB a slow link is never idle for short, whatever the peers do."""
 QUEUE_SECONDS, QUEUE_BYTES_MIN = 0.05, 64 * 1024
-"""What waits for the link, as in a switch; more is dropped. Messages wait behind pieces: with a fifth of a second they
-came so late that a swarm took much longer."""
+"""What waits for the link, as in a switch; more is dropped. Messages wait in it behind pieces, so the longer it
+is the later peers hear of each other."""
 
 _NAMESPACE = re.compile(r"zswarm-(\d+)-(\d+)-(.+)", re.ASCII)
 
