@@ -1,7 +1,8 @@
 """Network namespaces with shaped links between them, made and removed by ``ip`` and ``tc``, as root.
 
 They are gone when the block that uses them ends, however it ends. Those of a run that was killed are found by their
-names, and removed by the next one. What they consist of is `cluster.shaped_network`'s.
+names, and removed by the next one. All that stays is `NAMESPACES`, the directory that ``ip`` makes for their names.
+What they consist of is `cluster.shaped_network`'s.
 """
 
 from __future__ import annotations
