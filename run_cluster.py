@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from cluster.interrupts import Interrupted, interruptible
+from cluster.links import Links
 from cluster.load.content import CLIENTS_COUNT_MAX
 from cluster.load.report import LoadReport
 from cluster.load.run import LoadPlan, run_load
@@ -29,6 +30,8 @@ from service.units import parse_bytes, parse_rate, parse_seconds
 
 PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
 DEFAULT_SIZE = "64MiB"
+DEFAULT_LINK_RATE = "1gbit"
+LINK_RATE_MIN = "1mbit"
 DEFAULT_TIMEOUT = "10m"
 DEFAULT_LOAD_SECONDS = "10s"
 DEFAULT_FILES_COUNT = 10
@@ -40,6 +43,7 @@ Examples:
   python run_cluster.py --peers 5
   python run_cluster.py --peers 20 --size 32MiB --report report.json
   python run_cluster.py --peers 5 --seeders 2 --file /usr/lib/python3
+  sudo python run_cluster.py --peers 17 --link-rate 40mbit
   python run_cluster.py --simulate --peers 1000 --size 10GiB --link-rate 10gbit
   python run_cluster.py --simulate --peers 50 --size 2GiB --seeder-dies-at 1
   python run_cluster.py --load 1000 --seconds 30s
@@ -56,7 +60,8 @@ _MODES = {
     "file": (_SWARM,),
     "keep": (_SWARM,),
     "algorithm": (_SWARM,),
-    "link_rate": (_SIMULATE,),
+    "link_rate": (_SWARM, _SIMULATE),
+    "up_rates": (_SWARM, _SIMULATE),
     "delay": (_SIMULATE,),
     "seed": (_SIMULATE, _LOAD),
     "faults": (_SIMULATE,),
@@ -88,7 +93,9 @@ def _positive_seconds(ctx: click.Context, param: click.Parameter, value: str) ->
     return seconds
 
 
-def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
+def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
     try:
         rate = parse_rate(value)
     except UsageError as error:
@@ -96,6 +103,11 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
     if not rate:
         raise click.BadParameter("over such links nothing ever arrives", ctx, param)
     return rate
+
+
+def _rates(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...]:
+    rates = [_rate(ctx, param, part) for part in value.split(",")] if value is not None else []
+    return tuple(rate for rate in rates if rate is not None)
 
 
 def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -136,7 +148,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     "--timeout",
     callback=_seconds,
     metavar="TIME",
-    help=f"Give up getting after this.  [default: {DEFAULT_TIMEOUT}; simulated: what suits the links]",
+    help="Give up getting after this.  [default: 10m, or what suits the links]",
 )
 @click.option(
     "--report",
@@ -146,17 +158,22 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help="Write the figures here as JSON.",
 )
 @click.option(
-    "--simulate",
-    is_flag=True,
-    help="Start nothing: predict the run in virtual time, with the options that follow.",
-)
-@click.option(
     "--link-rate",
     callback=_rate,
-    default="1gbit",
-    show_default=True,
     metavar="RATE",
-    help="What each machine's link can do, up and down each: 40mbit, 10gbit, 100MiB/s.",
+    help="What each peer's link can do, up and down each: 40mbit, 10gbit, 100MiB/s. Takes root if not simulated.  "
+    f"[default: as fast as it goes; simulated: {DEFAULT_LINK_RATE}]",
+)
+@click.option(
+    "--up-rates",
+    callback=_rates,
+    metavar="RATE,...",
+    help="The uplinks of those who get, in turn: 10mbit,20mbit. All other links have --link-rate.",
+)
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Start nothing: predict the run in virtual time, also with the options that follow.",
 )
 @click.option(
     "--delay",
@@ -220,8 +237,9 @@ def command(
     keep: Path | None,
     timeout: float | None,
     report_path: Path | None,
+    link_rate: float | None,
+    up_rates: tuple[float, ...],
     simulate: bool,
-    link_rate: float,
     delay: float,
     seed: int,
     faults: str,
@@ -247,7 +265,7 @@ def command(
             peers=peers,
             seeders=seeders,
             size=size,
-            link_rate=link_rate,
+            links=Links(parse_rate(DEFAULT_LINK_RATE) if link_rate is None else link_rate, up_rates),
             delay=delay,
             seed=seed,
             faults=cast(Literal["none", "light", "heavy"], faults),
@@ -262,7 +280,8 @@ def command(
         size=size,
         algorithm=cast(Algorithm, algorithm),
         keep=keep,
-        timeout=parse_seconds(DEFAULT_TIMEOUT) if timeout is None else timeout,
+        timeout=timeout,
+        links=_real_links(link_rate, up_rates),
     )
     return plan, report_path
 
@@ -279,6 +298,17 @@ def _check(ctx: click.Context, peers: int, simulate: bool, clients: int | None) 
             raise click.UsageError(f"{param.opts[0]}: {where}")
     if mode == _SWARM and peers > PEERS_COUNT_MAX:
         raise click.UsageError(f"--peers {peers}: at most {PEERS_COUNT_MAX} run on one machine; more with --simulate")
+
+
+def _real_links(rate: float | None, up_rates: tuple[float, ...]) -> Links | None:
+    """None: as fast as it goes."""
+    if rate is None:
+        if up_rates:
+            raise click.UsageError("--up-rates: only with --link-rate or --simulate")
+        return None
+    if min([rate, *up_rates]) < parse_rate(LINK_RATE_MIN):
+        raise click.UsageError(f"real links have at least {LINK_RATE_MIN}; slower ones with --simulate")
+    return Links(rate, up_rates)
 
 
 def run(plan: AnyPlan, report_path: Path | None) -> int:

@@ -12,7 +12,7 @@ from math import ceil, floor, inf
 from statistics import median
 
 from benchmarks.swarm import PIECE_SECONDS, RATE, Swarm, corrupt, machine
-from cluster.simulated.bound import kumar_ross, mundinger
+from cluster.bound import kumar_ross, mundinger
 
 Figures = dict[str, float]
 Case = Callable[[int, int, int], Figures]

@@ -19,12 +19,12 @@ from typing import Any
 
 from cluster.interrupts import shielded
 from cluster.lines import Line, Lines, latest_statuses
-from cluster.processes import Program, end_all, kill_all
+from cluster.processes import HERE, Host, Program, end_all, kill_all
 from node.local_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import NetworkError
 from transport.runtime_dir import runtime_dir
 
-LOOPBACK = "127.0.0.1"
+TRACKER = "tracker"
 START_SECONDS = 30.0
 START_SECONDS_PER_PEER = 3.0
 """How long the start may take at most: 20 peers are 80 processes, on whatever number of cores."""
@@ -42,14 +42,16 @@ class LocalTracker:
     ``same_ports``: take ports that a restart can take again; otherwise the system chooses, which nobody can race.
     """
 
-    def __init__(self, directory: Path, sockets: Path, settings: Mapping[str, Any], same_ports: bool = False) -> None:
+    def __init__(
+        self, directory: Path, sockets: Path, settings: Mapping[str, Any], same_ports: bool = False, host: Host = HERE
+    ) -> None:
         directory.mkdir()
         self._ready_file = directory / "ready.json"
         port = free_ports(TRACKER_PORTS_COUNT) if same_ports else 0
-        config = {"listen": f"tcp://{LOOPBACK}:{port}", **settings}
+        config = {"listen": f"tcp://{host.address}:{port}", **settings}
         (directory / "tracker.yaml").write_text(json.dumps(config, indent=2) + "\n")
         arguments = ["--config", str(directory / "tracker.yaml"), "--ready-file", str(self._ready_file)]
-        self.program = Program("broker", arguments, directory / "log", sockets)
+        self.program = Program("broker", arguments, directory / "log", sockets, host)
         self.endpoints: dict[str, Any] = {}
 
     @property
@@ -83,7 +85,15 @@ class LocalTracker:
 class LocalPeer:
     """``python -m node`` with its directories under ``directory``. ``settings`` are keys of its configuration file."""
 
-    def __init__(self, directory: Path, sockets: Path, tracker: str, lines: Lines, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sockets: Path,
+        tracker: str,
+        lines: Lines,
+        settings: Mapping[str, Any],
+        host: Host = HERE,
+    ) -> None:
         self.name = directory.name
         self.data_dir = directory / "data"
         self.download_dir = directory / "files"
@@ -91,13 +101,14 @@ class LocalPeer:
         config = {
             "name": self.name,
             "tracker": tracker,
-            "listen": f"tcp://{LOOPBACK}:0",
+            "listen": f"tcp://{host.address}:0",
             "data_dir": str(self.data_dir),
             "download_dir": str(self.download_dir),
             **settings,
         }
         (directory / "peer.yaml").write_text(json.dumps(config, indent=2) + "\n")
-        self.program = Program("node", ["--config", str(directory / "peer.yaml")], directory / "log", sockets)
+        arguments = ["--config", str(directory / "peer.yaml")]
+        self.program = Program("node", arguments, directory / "log", sockets, host)
         self.line: Line = lines.open(self.name, sockets / runtime_dir(self.data_dir).name)
 
     def start(self) -> None:
@@ -124,22 +135,31 @@ class LocalPeer:
 
 
 class LocalCluster:
-    """A tracker and peers under ``root``, an existing directory. A context manager.
+    """A tracker and peers under ``root``, an existing directory. A context manager. ``hosts``: where `TRACKER` and the
+    peers run, by their names; None: all right here.
 
     When its block ends, all processes are ended in order and reaped; those that take too long are killed. A second
     exception in the meantime (an impatient Ctrl-C) kills them all. ``root`` is its owner's to remove. ``sockets`` is a
     directory for ipc sockets, which goes with the cluster.
     """
 
-    def __init__(self, root: Path, tracker_settings: Mapping[str, Any] | None = None, same_ports: bool = False) -> None:
-        self._root = root
+    def __init__(
+        self,
+        root: Path,
+        tracker_settings: Mapping[str, Any] | None = None,
+        same_ports: bool = False,
+        hosts: Mapping[str, Host] | None = None,
+    ) -> None:
+        self._root, self._hosts = root, hosts
         with shielded():
             self._resources = ExitStack()
             # Beside where the sockets of peers are anyway: the path of a socket is limited, and root can be deep.
             sockets = tempfile.TemporaryDirectory(prefix="zswarm-", dir=runtime_dir(root).parent)
             self.sockets = Path(self._resources.enter_context(sockets))
         self._lines = self._resources.enter_context(Lines())
-        self.tracker = LocalTracker(root / "tracker", self.sockets, tracker_settings or {}, same_ports)
+        self.tracker = LocalTracker(
+            root / TRACKER, self.sockets, tracker_settings or {}, same_ports, self._host(TRACKER)
+        )
         self.peers: list[LocalPeer] = []
 
     def start_tracker(self) -> None:
@@ -149,7 +169,9 @@ class LocalCluster:
         """Start a peer for each of ``names``, in parallel; `wait_joined` waits for them. The tracker is ready."""
         added = []
         for name in names:
-            peer = LocalPeer(self._root / name, self.sockets, self.tracker.endpoint, self._lines, settings or {})
+            peer = LocalPeer(
+                self._root / name, self.sockets, self.tracker.endpoint, self._lines, settings or {}, self._host(name)
+            )
             self.peers.append(peer)
             peer.start()
             added.append(peer)
@@ -184,6 +206,9 @@ class LocalCluster:
     def programs(self) -> list[Program]:
         """Every program, the tracker's first."""
         return [self.tracker.program, *(peer.program for peer in self.peers)]
+
+    def _host(self, name: str) -> Host:
+        return HERE if self._hosts is None else self._hosts[name]
 
     def close(self) -> None:
         """End everything; see the class."""
@@ -226,11 +251,11 @@ def free_ports(count: int) -> int:
     for _ in range(PORT_ATTEMPTS):
         with ExitStack() as held:
             first = held.enter_context(socket.socket())
-            first.bind((LOOPBACK, 0))
+            first.bind((HERE.address, 0))
             port: int = first.getsockname()[1]
             try:
                 for following in range(port + 1, port + count):
-                    held.enter_context(socket.socket()).bind((LOOPBACK, following))
+                    held.enter_context(socket.socket()).bind((HERE.address, following))
             except (OSError, OverflowError):
                 continue
             return port

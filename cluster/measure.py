@@ -29,10 +29,12 @@ class Meter:
         self._supervisors = supervisors
         self._watched: dict[psutil.Process, _Watched] = {}
         self._looked_at = 0.0
+        self._processors = _processor_times()
 
     def start(self, now: float) -> None:
         """Measure from here on; ``now`` in monotonic seconds."""
         self._watched.clear()
+        self._processors = _processor_times()
         self._look(now, fresh=False)
 
     def sample(self, now: float) -> None:
@@ -50,7 +52,8 @@ class Meter:
             watched.sample()
             cpu[watched.role] = cpu.get(watched.role, 0.0) + watched.cpu - watched.cpu_before
             rss[watched.role] = max(rss.get(watched.role, 0), watched.rss)
-        return Usage(cpu_s=cpu, max_rss=rss)
+        idle, total = (after - before for before, after in zip(self._processors, _processor_times(), strict=True))
+        return Usage(cpu_s=cpu, max_rss=rss, busy=1 - idle / total if total > 0 else 0.0)
 
     def _look(self, now: float, fresh: bool) -> None:
         """Find processes not watched yet. ``fresh``: they were started after `start`, so all they used counts."""
@@ -81,3 +84,10 @@ class _Watched:
             times = self._process.cpu_times()
             self.cpu = max(self.cpu, times.user + times.system)
             self.rss = max(self.rss, self._process.memory_info().rss)
+
+
+def _processor_times() -> tuple[float, float]:
+    """Of all processors since boot, in seconds: what they were idle for, and all of it."""
+    times = psutil.cpu_times()._asdict()
+    guests = times["guest"] + times["guest_nice"]  # which are in user and nice already
+    return times["idle"] + times["iowait"], sum(times.values()) - guests

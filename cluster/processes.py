@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
+from msgspec import Struct
 
 from cluster.interrupts import shielded
 
@@ -35,17 +36,35 @@ ROLES = {
 SUPERVISOR = "supervisor"
 
 
+class Host(Struct, frozen=True):
+    """Where a program runs: the ``address`` it is reached at, and the command that runs another one ``within`` it, in
+    the same process; none for this machine as it is."""
+
+    address: str = "127.0.0.1"
+    within: Sequence[str] = ()
+
+
+HERE = Host()
+
+
 class Program:
-    """``python -m module arguments``, with all it says in ``log_path``. It can be started again after it ended.
+    """``python -m module arguments`` on ``host``, with all it says in ``log_path``. It can be started again after it
+    ended.
 
     The sockets between its processes lie in ``sockets``, a directory with a short path. ``settings`` is for a module
     that is a child (`service.child`): a JSON line without its newline.
     """
 
     def __init__(
-        self, module: str, arguments: Sequence[str], log_path: Path, sockets: Path, settings: bytes = b""
+        self,
+        module: str,
+        arguments: Sequence[str],
+        log_path: Path,
+        sockets: Path,
+        host: Host = HERE,
+        settings: bytes = b"",
     ) -> None:
-        self._command = [sys.executable, "-P", "-m", module, *arguments]
+        self._command = [*host.within, *python_command(module, arguments)]
         self._sockets = sockets
         self._settings = settings
         self.log_path = log_path
@@ -59,7 +78,6 @@ class Program:
     def start(self) -> None:
         """Raises `OSError` when it cannot be started."""
         assert self._process is None, "it runs already"
-        search = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])])
         with shielded(), self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -67,7 +85,7 @@ class Program:
                 stdin=subprocess.PIPE if self._settings else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": search, "XDG_RUNTIME_DIR": str(self._sockets)},
+                env={**python_environment(), "XDG_RUNTIME_DIR": str(self._sockets)},
                 process_group=0,
             )
         if self._process.stdin is not None:  # it stays open: the child ends when this process does
@@ -116,6 +134,17 @@ class Program:
                 self._process.stdin.close()
             self._process = None
         return True
+
+
+def python_command(module: str, arguments: Sequence[str]) -> list[str]:
+    """What runs ``module`` of this project; its environment is `python_environment`."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def python_environment() -> dict[str, str]:
+    """This process's own, and the project's modules are found in it."""
+    search = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])])
+    return {**os.environ, "PYTHONPATH": search}
 
 
 def children_of(pids: Iterable[int]) -> list[psutil.Process]:

@@ -5,7 +5,7 @@ Every time runs from the moment all peers were told to get, to a verified rename
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from msgspec import Struct
@@ -33,26 +33,27 @@ class PeerResult(Struct, frozen=True, kw_only=True):
 
 class Usage(Struct, frozen=True, kw_only=True):
     """Of all processes of tracker and peers while the peers were getting: CPU seconds by role, and the largest
-    resident memory any process of a role had, in bytes."""
+    resident memory any process of a role had, in bytes. ``busy``: the part of the time for which this machine's
+    processors were, whatever with."""
 
     cpu_s: Mapping[str, float]
     max_rss: Mapping[str, int]
+    busy: float = 0.0
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
-    """Of a simulated run. ``bound_s``: no protocol could be done sooner. ``real_pieces``: those the content has; fewer
-    may have been simulated, and then ``estimate_s`` is when the last would be done with all of them; None when not all
-    were. ``notes``: what a person has to know about the figures."""
+    """Of a simulated run. ``real_pieces``: those the content has; fewer may have been simulated, and then
+    ``estimate_s`` is when the last would be done with all of them; None when not all were."""
 
-    bound_s: float
     estimate_s: float | None
     real_pieces: int
-    notes: list[str]
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """What happened: the content, ``wall_s`` as in `Report`, one result for each peer, and what it cost. A simulated
-    run has no ``usage`` but a ``prediction``."""
+    run has no ``usage`` but a ``prediction``. Over links that are known there is ``bound_s``: no protocol could be done
+    sooner; and if they are real, the ``goodput`` of one pair alone in bytes/s. ``notes``: what a person has to know
+    about the figures."""
 
     name: str
     size: int
@@ -62,19 +63,28 @@ class Outcome(Struct, frozen=True, kw_only=True):
     results: list[PeerResult]
     usage: Usage | None
     prediction: Prediction | None = None
+    goodput: float | None = None
+    bound_s: float | None = None
+    notes: Sequence[str] = ()
 
 
 class Report(Struct, frozen=True, kw_only=True):
     """``wall_s``: until the last verified rename, or until it was given up. ``median_s`` and ``last_s`` are over those
     who finished, None when nobody did. ``aggregate_mib_s``: the content times those who finished, by ``last_s``.
     ``seeder_sent_ratio``: what all seeders sent. ``received_ratio``: what a receiver received on average; above 1 there
-    were duplicates. ``cpu_s_per_gib``: per GiB delivered. ``phases``: seconds of start, share, get, verify, end.
+    were duplicates. ``cpu_busy`` as in `Usage`. ``cpu_s_per_gib``: per GiB delivered. ``phases``: seconds of links,
+    start, share, get, verify, end, as far as there are such.
 
-    Of a simulated run, and None otherwise: ``bound_s``, ``estimate_s`` and ``real_pieces`` as in `Prediction`;
-    ``ratio`` of ``last_s`` to ``bound_s``, once all have finished. Its ``pieces`` are those that were simulated, its
-    times virtual (not those of ``phases``), and it has no figures of CPU and memory.
+    Over links that are known, and None otherwise: ``bound_s`` as in `Outcome`; ``ratio`` of ``last_s`` to it, once all
+    have finished. ``goodput_mib_s``: of a real run, what one pair alone moved over them; its bound is that of links
+    which do just that.
+
+    Of a run that was ``simulated``, and None otherwise: ``estimate_s`` and ``real_pieces`` as in `Prediction`. Its
+    ``pieces`` are those that were simulated, its times virtual (not those of ``phases``), and it has no figures of CPU
+    and memory.
     """
 
+    simulated: bool
     ok: bool
     verified: int
     peers: int
@@ -87,6 +97,7 @@ class Report(Struct, frozen=True, kw_only=True):
     median_s: float | None
     last_s: float | None
     aggregate_mib_s: float | None
+    goodput_mib_s: float | None
     bound_s: float | None
     ratio: float | None
     estimate_s: float | None
@@ -95,11 +106,18 @@ class Report(Struct, frozen=True, kw_only=True):
     seeder_sent_ratio: float | None
     received_ratio: float | None
     cpu_s: float
+    cpu_busy: float | None
     cpu_s_per_gib: float | None
     cpu_s_by_role: dict[str, float]
     max_rss_mib: dict[str, float]
     phases: dict[str, float]
     results: list[PeerResult]
+
+
+def peer_names(count: int) -> list[str]:
+    """``peer-01`` and on, as wide as they have to be to sort; the seeders are the first."""
+    width = max(2, len(str(count)))
+    return [f"peer-{number:0{width}}" for number in range(1, count + 1)]
 
 
 def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
@@ -114,8 +132,8 @@ def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
     cpu_s = sum(usage.cpu_s.values(), 0.0)
     verified = sum(result.ok for result in results)
     rss = {role: usage.max_rss.get(role, 0) for role in (*ROLES, *usage.max_rss)} if outcome.usage else {}
-    bound = None if prediction is None else prediction.bound_s
     return Report(
+        simulated=prediction is not None,
         ok=verified == len(results),
         verified=verified,
         peers=len(results),
@@ -128,14 +146,16 @@ def build_report(outcome: Outcome, phases: Mapping[str, float]) -> Report:
         median_s=_rounded(median(seconds) if seconds else None),
         last_s=_rounded(last),
         aggregate_mib_s=_ratio(delivered / MIB, last or 0),
-        bound_s=_rounded(bound),
-        ratio=_ratio(last or 0.0, bound or 0.0) if len(seconds) == len(receivers) else None,
+        goodput_mib_s=None if outcome.goodput is None else _ratio(outcome.goodput, MIB),
+        bound_s=_rounded(outcome.bound_s),
+        ratio=_ratio(last or 0.0, outcome.bound_s or 0.0) if len(seconds) == len(receivers) else None,
         estimate_s=None if prediction is None else _rounded(prediction.estimate_s),
         real_pieces=None if prediction is None else prediction.real_pieces,
-        notes=[] if prediction is None else prediction.notes,
+        notes=list(outcome.notes),
         seeder_sent_ratio=_ratio(sum(result.sent for result in seeders), size),
         received_ratio=_ratio(sum(result.received for result in receivers), size * len(receivers)),
         cpu_s=round(cpu_s, 3),
+        cpu_busy=None if outcome.usage is None else round(usage.busy, 3),
         cpu_s_per_gib=_ratio(cpu_s, delivered / GIB) if outcome.usage else None,
         cpu_s_by_role={role: round(value, 3) for role, value in usage.cpu_s.items()},
         max_rss_mib={role: round(value / MIB, 1) for role, value in rss.items()},

@@ -6,18 +6,25 @@ Owns the order of things and their time limits. Processes are `cluster.local`'s,
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from cluster.content import RANDOM_NAME, Original, check_space, copy_content, existing, make_random
 from cluster.follow import Followed
+from cluster.goodput import measure_goodput
 from cluster.lines import gather, latest_statuses
-from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
+from cluster.links import Links
+from cluster.local import REQUEST_SECONDS, TRACKER, LocalCluster, LocalPeer
 from cluster.measure import Meter
+from cluster.namespaces import shaped_network
+from cluster.processes import Host
 from cluster.progress import Screen, note, percent
-from cluster.report import Outcome, PeerResult, Report, Usage, build_report
+from cluster.report import Outcome, PeerResult, Report, Usage, build_report, peer_names
+from cluster.shaped_network import Machine
 from cluster.stopwatch import Stopwatch
 from cluster.verify import Reference
 from cluster.workplace import workplace
@@ -28,6 +35,10 @@ from protocol.errors import NetworkError
 from protocol.manifest import piece_length_for
 from service.units import format_bytes, format_seconds
 
+TIMEOUT_SECONDS, TIMEOUT_FACTOR = 600.0, 10.0
+"""Without a time limit: getting is given up after this, and so many times the bound where there is one."""
+BUSY_PART = 0.9
+"""Processors that are busy for more of the time have been the limit now and then."""
 LOOK_SECONDS = 0.15
 LOOK_SECONDS_PER_PEER = 0.01
 """How often peers are asked how it goes: seldom enough to leave the cores to them."""
@@ -36,7 +47,9 @@ SETTLE_SECONDS = 3.0
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What to run. ``file`` None: ``size`` random bytes. ``keep`` None: nothing is left. ``timeout`` in seconds."""
+    """What to run. ``file`` None: ``size`` random bytes. ``keep`` None: nothing is left. ``timeout`` in seconds, None
+    for one that suits the links. ``links`` None: as fast as this machine is; otherwise each peer has such a link of its
+    own, which takes root."""
 
     peers: int
     seeders: int
@@ -44,7 +57,17 @@ class Plan(Struct, frozen=True, kw_only=True):
     size: int
     algorithm: Algorithm
     keep: Path | None
-    timeout: float
+    timeout: float | None = None
+    links: Links | None = None
+
+
+class Measured(Struct, frozen=True):
+    """Links that were made: what each machine runs in, the ``goodput`` of one pair alone in bytes/s, and the bound of
+    links that do just that, in seconds."""
+
+    hosts: Mapping[str, Host]
+    goodput: float
+    bound_s: float
 
 
 def run_cluster(plan: Plan, screen: Screen) -> Report:
@@ -54,18 +77,50 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
         original = existing(plan.file) if plan.file is not None else None
         size = plan.size if original is None else original.size
         check_space(root, size, plan.peers + (original is None))
-        with LocalCluster(root) as cluster:
-            outcome = _Run(plan, cluster, screen, clock).run(
-                original or Original(root / RANDOM_NAME, RANDOM_NAME, size)
-            )
-            screen.stage("ending all processes")
+        original = original or Original(root / RANDOM_NAME, RANDOM_NAME, size)
+        with _measured_links(plan, size, screen, clock) as links:
+            timeout = plan.timeout
+            if timeout is None:
+                timeout = TIMEOUT_SECONDS + (TIMEOUT_FACTOR * links.bound_s if links is not None else 0.0)
+            with LocalCluster(root, hosts=links.hosts if links is not None else None) as cluster:
+                outcome = _Run(plan, timeout, cluster, screen, clock).run(original)
+                screen.stage("ending all processes")
     clock.next("end")
+    if links is not None:
+        notes = list(notes_of(plan.links, outcome.usage))
+        outcome = msgspec.structs.replace(outcome, goodput=links.goodput, bound_s=links.bound_s, notes=notes)
     return build_report(outcome, clock.seconds)
 
 
+def notes_of(links: Links | None, usage: Usage | None) -> Iterator[str]:
+    """What a person has to know about the figures of a run over ``links``."""
+    yield f"{links}, made of network namespaces of this machine"
+    if usage is not None and usage.busy > BUSY_PART:
+        yield f"its processors were busy for {usage.busy:.0%} of the time, so they count too and not the links alone"
+
+
+@contextmanager
+def _measured_links(plan: Plan, size: int, screen: Screen, clock: Stopwatch) -> Iterator[Measured | None]:
+    """The links that ``plan`` asks for, and what they do while nothing else is going on."""
+    links = plan.links
+    if links is None:
+        yield None
+        return
+    names, receivers = peer_names(plan.peers), plan.peers - plan.seeders
+    ups = [links.rate] * plan.seeders + links.ups(receivers)
+    machines = [Machine(name, up, links.rate) for name, up in zip(names, ups, strict=True)]
+    screen.stage(f"making {links}")
+    with shaped_network([Machine(TRACKER), *machines]) as hosts:
+        screen.stage(f"measuring {links}")
+        goodput = measure_goodput(hosts[names[0]], hosts[names[plan.seeders]], links.rate)
+        clock.next("links")
+        yield Measured(hosts, goodput, links.bound(size, plan.seeders, receivers, goodput / links.rate))
+
+
 class _Run:
-    def __init__(self, plan: Plan, cluster: LocalCluster, screen: Screen, clock: Stopwatch) -> None:
+    def __init__(self, plan: Plan, timeout: float, cluster: LocalCluster, screen: Screen, clock: Stopwatch) -> None:
         self._plan = plan
+        self._timeout = timeout
         self._cluster = cluster
         self._screen = screen
         self._clock = clock
@@ -107,8 +162,7 @@ class _Run:
         count = self._plan.peers
         self._screen.stage(f"starting a tracker and {count} peers")
         self._cluster.start_tracker()
-        width = max(2, len(str(count)))
-        return self._cluster.add_peers(f"peer-{number:0{width}}" for number in range(1, count + 1))
+        return self._cluster.add_peers(peer_names(count))
 
     def _give(self, original: Original, seeders: Sequence[LocalPeer]) -> dict[LocalPeer, Path]:
         """Make the content, if need be, and a copy of it for each seeder."""
@@ -132,7 +186,7 @@ class _Run:
         what = next(iter(copies.values())).name
         self._screen.stage(f"sharing {what}")
         done: dict[LocalPeer, JobStatus] = {}
-        deadline = time.monotonic() + self._plan.timeout
+        deadline = time.monotonic() + self._timeout
         while len(done) < len(copies):
             for peer, status in self._statuses([peer for peer in copies if peer not in done]).items():
                 job = next(job for job in status.jobs if job.job == accepted[peer].job)
@@ -143,7 +197,7 @@ class _Run:
                 share = 100 * job.done_bytes // job.length if job.length else 0
                 self._screen.step(f"{job.phase} {share} %", time.monotonic())
             if time.monotonic() > deadline:
-                raise NetworkError(f"{what} was not shared within {format_seconds(self._plan.timeout)}")
+                raise NetworkError(f"{what} was not shared within {format_seconds(self._timeout)}")
         return next(iter(done.values()))
 
     def _get(
@@ -153,7 +207,7 @@ class _Run:
         meter = Meter(lambda: [program.pid for program in self._cluster.programs() if program.pid])
         meter.start(time.monotonic())
         self._screen.stage(f"{len(receivers)} peers get {shared.name}, {format_bytes(shared.length)}")
-        deadline = time.monotonic() + self._plan.timeout
+        deadline = time.monotonic() + self._timeout
         self._ask(
             {
                 peer: ApiGet(peer.line.next_id(), shared.link, str(peer.download_dir), b"", False, False)
@@ -215,7 +269,7 @@ class _Run:
             if code is not None:
                 followed.fail(f"its process ended with exit code {code}; it said last: {_last_line(peer)}")
             elif late:
-                waited = format_seconds(self._plan.timeout)
+                waited = format_seconds(self._timeout)
                 followed.fail(f"not done after {waited}: {note(followed)}, {percent(followed)} %")
 
 

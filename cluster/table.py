@@ -51,7 +51,7 @@ def verdict(report: Report) -> str:
     if report.real_pieces not in (None, report.pieces):
         pieces += f" instead of {report.real_pieces}"
     what = f"{report.name}, {format_bytes(report.size)} in {pieces} pieces"
-    where = "" if report.bound_s is None else " in the simulation"
+    where = " in the simulation" if report.simulated else ""
     return f"{report.verified} of {report.peers} verified{where}: {what}"
 
 
@@ -59,6 +59,8 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     """The sums, as (name, text)."""
     rate = format_rate(report.aggregate_mib_s * MIB) if report.aggregate_mib_s is not None else NONE
     yield "time", f"median {_seconds(report.median_s)}, last {_seconds(report.last_s)}; {rate} in all"
+    if report.goodput_mib_s is not None:
+        yield "goodput", f"{format_rate(report.goodput_mib_s * MIB)} between two alone; the bound is of such links"
     if report.bound_s is not None:
         best = f"nobody could have all of it before {_seconds(report.bound_s)}"
         yield "bound", f"{best}; the last took {_times(report.ratio)} of that" if report.ratio else best
@@ -72,7 +74,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         per_gib = NONE if report.cpu_s_per_gib is None else f"{report.cpu_s_per_gib:.2f} s"
         yield "CPU", f"{report.cpu_s:.2f} s, {per_gib} per GiB delivered"
     phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.phases.items())
-    yield "run", phases if report.bound_s is None else f"{phases}, here"
+    yield "run", f"{phases}, here" if report.simulated else phases
     for note in report.notes:
         yield "note", note
 

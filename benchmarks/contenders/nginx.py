@@ -25,7 +25,8 @@ from benchmarks.contenders.contender import (
     directories,
     remove_copies,
 )
-from cluster.local import LOOPBACK, free_ports
+from cluster.local import free_ports
+from cluster.processes import HERE
 
 PAUSE_SECONDS = 0.05
 CURL = ("curl", "--silent", "--show-error", "--fail", "--max-time", str(int(ROUND_SECONDS)))
@@ -119,7 +120,7 @@ def _nginx(task: Task) -> Iterator[tuple[list[int], str]]:
             user="user root;" if os.geteuid() == 0 else "",
             workers=os.cpu_count(),
             directory=directory,
-            host=LOOPBACK,
+            host=HERE.address,
             port=port,
             root=task.content.parent,
         )
@@ -130,7 +131,7 @@ def _nginx(task: Task) -> Iterator[tuple[list[int], str]]:
     server = subprocess.Popen([program, "-e", str(errors), "-c", str(configuration)], process_group=0)
     try:
         deadline = time.monotonic() + START_SECONDS
-        url = f"http://{LOOPBACK}:{port}/{task.content.name}"
+        url = f"http://{HERE.address}:{port}/{task.content.name}"
         while subprocess.run(["curl", "--silent", "--head", "--fail", "-o", "/dev/null", url], check=False).returncode:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise ContenderError(f"nginx does not serve: {errors.read_text() if errors.exists() else ''}")

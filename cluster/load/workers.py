@@ -50,7 +50,7 @@ class Workers:
         for settings in self._settings:
             own = msgspec.structs.replace(settings, control=endpoint)
             log = self._directory / f"clients-{settings.worker}.log"
-            program = Program("cluster.load.worker", [], log, self._sockets, msgspec.json.encode(own))
+            program = Program("cluster.load.worker", [], log, self._sockets, settings=msgspec.json.encode(own))
             self.programs.append(program)
             self._heard_at[settings.worker] = time.monotonic()
             program.start()

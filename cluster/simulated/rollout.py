@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Struct
 
 from cluster.content import RANDOM_NAME
+from cluster.links import Links
 from cluster.progress import Screen
-from cluster.report import Outcome, PeerResult, Prediction, Report, build_report
+from cluster.report import Outcome, PeerResult, Prediction, Report, build_report, peer_names
 from cluster.simulated import heap
-from cluster.simulated.bound import kumar_ross
 from cluster.simulated.content import make_content
 from cluster.simulated.faults import Faults, Level, draw_plan
 from cluster.simulated.peer import Peer, PeerTerms
@@ -26,7 +26,7 @@ from cluster.simulated.traffic import Traffic
 from cluster.simulated.world import Machine, Wish, World
 from protocol.errors import NetworkError
 from protocol.limits import LEASE_SECONDS
-from service.units import format_bytes, format_link_rate, format_seconds
+from service.units import format_bytes, format_seconds
 
 WORK_COUNT_MAX = 3_200_000
 """Messages about pieces that a rollout may take: less than a minute and a half of one core. The estimate for 1,000
@@ -49,14 +49,14 @@ STEPS_COUNT, JOIN_STEPS_COUNT = 20_000, 100
 
 
 class RolloutPlan(Struct, frozen=True, kw_only=True):
-    """What to predict. ``link_rate`` of each machine, up and down, in bytes/s; ``delay`` of a round trip in seconds;
-    ``timeout`` in seconds of virtual time, None for one that suits the bound. ``seeder_dies_at``: all seeders lose
-    their power for good once they have sent this part of one copy; None for never."""
+    """What to predict. ``links`` of the machines; ``delay`` of a round trip in seconds; ``timeout`` in seconds of
+    virtual time, None for one that suits the bound. ``seeder_dies_at``: all seeders lose their power for good once they
+    have sent this part of one copy; None for never."""
 
     peers: int
     seeders: int
     size: int
-    link_rate: float
+    links: Links
     delay: float
     seed: int = 1
     faults: Level = "none"
@@ -76,20 +76,22 @@ class _Rollout:
         self._phases: dict[str, float] = {}
         self._since = time.monotonic()
         receivers = plan.peers - plan.seeders
-        rates = [plan.link_rate] * receivers
-        self._bound = kumar_ross(plan.size, [plan.link_rate] * plan.seeders, rates, rates)
+        self._bound = plan.links.bound(plan.size, plan.seeders, receivers)
         timed = plan.faults != "none" or plan.seeder_dies_at is not None
-        self._scale = scale = scale_of(plan.size, receivers, plan.peers, plan.link_rate, WORK_COUNT_MAX, timed)
-        rate = plan.link_rate / scale.factor * scale.lapse
+        self._scale = scale = scale_of(plan.size, receivers, plan.peers, plan.links.rate, WORK_COUNT_MAX, timed)
+        faster = scale.lapse / scale.factor
+        rate = plan.links.rate * faster
         self._piece_seconds = scale.piece_length / rate
         turn_seconds = max(TURN_SECONDS, min(TURN_SECONDS_MAX, TURN_PART * self._piece_seconds))
         self._world = world = World(plan.seed, traced=False, turn_seconds=turn_seconds)
         self._content = make_content(RANDOM_NAME, scale.length, scale.piece_length)
         world.add_content(self._content)
         terms = PeerTerms(hears_of=scale.sources / (plan.peers - 1) if scale.sources else 1)
-        width, machine = max(2, len(str(plan.peers))), Machine(rate, rate, plan.delay / 4)
-        names = [f"peer-{number:0{width}}" for number in range(1, plan.peers + 1)]
-        peers = [world.add_peer(name, machine, terms) for name in names]
+        ups = [rate] * plan.seeders + [up * faster for up in plan.links.ups(receivers)]
+        names = peer_names(plan.peers)
+        peers = [
+            world.add_peer(name, Machine(up, rate, plan.delay / 4), terms) for name, up in zip(names, ups, strict=True)
+        ]
         self._seeders, self._receivers = peers[: plan.seeders], peers[plan.seeders :]
         seeds, others = names[: plan.seeders], names[plan.seeders :]
         part, enough = plan.seeder_dies_at or 1.0, _nothing if plan.seeder_dies_at is None else self._kill_seeders
@@ -195,10 +197,8 @@ class _Rollout:
         ended = max(done) if len(done) == len(self._wishes) else self._world.now
         results = [*map(self._seeder_result, self._seeders), *map(self._result, self._wishes)]
         prediction = Prediction(
-            bound_s=self._bound,
             estimate_s=self._estimate(ended) if len(done) == len(self._wishes) else None,
             real_pieces=self._scale.real_pieces,
-            notes=list(self._notes()),
         )
         return Outcome(
             name=RANDOM_NAME,
@@ -209,6 +209,8 @@ class _Rollout:
             results=results,
             usage=None,
             prediction=prediction,
+            bound_s=self._bound,
+            notes=list(self._notes()),
         )
 
     def _seeder_result(self, peer: Peer) -> PeerResult:
@@ -251,7 +253,7 @@ class _Rollout:
     def _notes(self) -> Iterator[str]:
         """What a person has to know about the figures."""
         plan, scale = self._plan, self._scale
-        links = f"links of {format_link_rate(plan.link_rate)} both ways, {plan.delay * 1e3:g} ms there and back"
+        links = f"{plan.links}, {plan.delay * 1e3:g} ms there and back"
         yield f"a simulation in virtual time: {links}, disks and processors that are never the limit"
         if scale.is_coarse:
             yield (

@@ -11,6 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cluster.namespaces import NAMESPACES, shaped_network
+from cluster.shaped_network import owner_of
+from protocol.errors import ZswarmError
+
 
 class Place:
     """A temporary directory of the processes under test: short, because socket paths are."""
@@ -49,3 +53,19 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     monkeypatch.setattr(tempfile, "tempdir", None)
     yield Place(path)
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def can_make_namespaces() -> None:
+    """The test is skipped, and it is said why, where there can be none."""
+    try:
+        with shaped_network([]):
+            pass
+    except ZswarmError as error:
+        pytest.skip(str(error))
+
+
+def namespaces_of(pid: int) -> list[str]:
+    """The network namespaces that the process ``pid`` made and that are there."""
+    names = sorted(path.name for path in NAMESPACES.iterdir()) if NAMESPACES.is_dir() else []
+    return [name for name in names if (owner := owner_of(name)) is not None and owner.pid == pid]

@@ -22,13 +22,23 @@ FAILED = PeerResult(peer="peer-03", ok=False, received=10 * MIB, error="its copy
 USAGE = Usage(
     cpu_s={"agent": 0.1, "downloader": 0.9, "supervisor": 0.0},
     max_rss={"agent": 30 * MIB, "downloader": 50 * MIB, "registrar": 1, "supervisor": 2 * MIB},
+    busy=0.5,
+)
+
+
+OUTCOME = Outcome(
+    name="data.bin",
+    size=100 * MIB,
+    pieces=400,
+    digest="blake3:00",
+    wall_s=2.0,
+    results=[SEEDER, QUICK, SLOW],
+    usage=USAGE,
 )
 
 
 def report_of(*results: PeerResult, size: int = 100 * MIB, wall_s: float = 2.0) -> Report:
-    outcome = Outcome(
-        name="data.bin", size=size, pieces=400, digest="blake3:00", wall_s=wall_s, results=list(results), usage=USAGE
-    )
+    outcome = msgspec.structs.replace(OUTCOME, size=size, wall_s=wall_s, results=list(results))
     return build_report(outcome, {"start": 1.25, "get": 2.0})
 
 
@@ -92,6 +102,23 @@ def test_a_role_that_was_never_seen_has_no_memory() -> None:
         "downloader": 50.0,
         "supervisor": 2.0,
     }
+
+
+def test_a_run_over_known_links_is_compared_with_their_bound() -> None:
+    outcome = msgspec.structs.replace(OUTCOME, goodput=62.5 * MIB, bound_s=1.6, notes=["links of 600 Mbit/s both ways"])
+    report = build_report(outcome, {})
+    assert (report.goodput_mib_s, report.bound_s, report.ratio, report.simulated) == (62.5, 1.6, 1.25, False)
+    lines = [line.rstrip() for line in shown(report, 100)]
+    assert "goodput   62.5 MiB/s between two alone; the bound is of such links" in lines
+    assert "bound     nobody could have all of it before 1.60 s; the last took 1.25 x of that" in lines
+    assert "note      links of 600 Mbit/s both ways" in lines
+    assert lines[-1] == "3 of 3 verified: data.bin, 100.0 MiB in 400 pieces"
+
+
+def test_who_did_not_finish_has_no_ratio() -> None:
+    results = [SEEDER, QUICK, FAILED]
+    report = build_report(msgspec.structs.replace(OUTCOME, results=results, goodput=1.0, bound_s=1.6), {})
+    assert (report.bound_s, report.ratio) == (1.6, None)
 
 
 def test_the_table_fits_a_terminal_of_80_columns() -> None:

@@ -31,6 +31,13 @@ def test_three_peers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture
     assert report["received_ratio"] == pytest.approx(1, abs=0.5)
     assert report["seeder_sent_ratio"] >= 0.5
     assert report["cpu_s"] > 0
+    assert 0 < report["cpu_busy"] <= 1
+    assert (report["simulated"], report["goodput_mib_s"], report["bound_s"], report["ratio"]) == (
+        False,
+        None,
+        None,
+        None,
+    )
     assert min(report["max_rss_mib"].values()) > 5
     sent = sum(result["sent"] for result in report["results"])
     assert sent >= sum(result["received"] for result in report["results"]) >= 2 * report["size"]

@@ -13,13 +13,14 @@ import pytest
 import run_cluster
 from cluster.follow import Followed
 from cluster.interrupts import Interrupted
+from cluster.links import Links
 from cluster.report import Report
 from cluster.simulated import rollout, scale
 from cluster.simulated.rollout import RolloutPlan, run_rollout
 from protocol.errors import NetworkError
 from protocol.limits import MIB
 
-PLAN = RolloutPlan(peers=8, seeders=1, size=16 * MIB, link_rate=125e6, delay=2e-4)
+PLAN = RolloutPlan(peers=8, seeders=1, size=16 * MIB, links=Links(125e6), delay=2e-4)
 
 
 class QuietScreen:
@@ -55,6 +56,7 @@ def figure(value: float | None) -> float:
 def test_a_rollout_has_the_figures_of_a_run_and_a_bound() -> None:
     report = predicted()
     assert (report.ok, report.verified, report.peers, report.seeders) == (True, 8, 8, 1)
+    assert (report.simulated, report.goodput_mib_s) == (True, None)
     assert (report.size, report.pieces, report.real_pieces) == (16 * MIB, 64, 64)
     assert report.bound_s == pytest.approx(16 * MIB / 125e6, abs=1e-4)
     assert report.last_s == report.wall_s
@@ -75,9 +77,18 @@ def test_it_follows_from_the_seed() -> None:
 
 
 def test_a_slower_link_takes_longer_and_so_does_its_bound() -> None:
-    slow, quick = predicted(link_rate=12.5e6), predicted()
+    slow, quick = predicted(links=Links(12.5e6)), predicted()
     assert figure(slow.bound_s) == pytest.approx(10 * figure(quick.bound_s), rel=1e-3)
     assert figure(slow.last_s) > figure(slow.bound_s)
+
+
+def test_receivers_with_slow_uplinks_take_longer_and_so_does_the_bound() -> None:
+    report = predicted(links=Links(10e6, (2.5e6, 5e6)))
+    assert report.bound_s == pytest.approx(7 * 16 * MIB / (10e6 + 4 * 2.5e6 + 3 * 5e6), abs=1e-4)
+    assert 1 < figure(report.ratio) < 2
+    assert "links of 80 Mbit/s both ways, but receivers' uplinks of 20 Mbit/s, 40 Mbit/s in turn" in report.notes[0]
+    slow, quick = (sum(peer.sent for peer in report.results[first::2]) for first in (1, 2))
+    assert quick > slow
 
 
 def test_a_seeder_that_dies_with_one_copy_out_is_not_missed() -> None:
@@ -95,7 +106,7 @@ def test_a_seeder_that_dies_too_early_is_said_and_does_not_take_for_ever() -> No
 
 
 def test_several_seeders_and_faults() -> None:
-    report = predicted(seeders=2, faults="heavy", link_rate=5e6)
+    report = predicted(seeders=2, faults="heavy", links=Links(5e6))
     assert (report.seeders, report.ok) == (2, True)
     assert "heavy faults, drawn from seed 1; the seeders are spared, and nobody lies" in report.notes
 
@@ -109,7 +120,7 @@ def test_what_befalls_a_copy_after_the_end_is_not_held_against_it(seed: int) -> 
 
 
 def test_links_that_are_slow_for_its_pieces_only_take_longer() -> None:
-    report = predicted(peers=3, size=MIB, link_rate=2500)
+    report = predicted(peers=3, size=MIB, links=Links(2500))
     assert report.ok
     assert figure(report.ratio) < 3
 
@@ -127,9 +138,9 @@ def test_peers_that_cannot_join_are_an_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_too_many_pieces_are_simulated_by_fewer_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = predicted(size=64 * MIB, link_rate=4e6)
+    fine = predicted(size=64 * MIB, links=Links(4e6))
     monkeypatch.setattr(rollout, "WORK_COUNT_MAX", 10_000)
-    coarse = predicted(size=64 * MIB, link_rate=4e6)
+    coarse = predicted(size=64 * MIB, links=Links(4e6))
     assert fine.pieces == fine.real_pieces == coarse.real_pieces == 256
     assert fine.estimate_s == fine.last_s
     assert 32 <= coarse.pieces < 128
@@ -184,7 +195,6 @@ def test_no_bytes_at_all(capsys: pytest.CaptureFixture[str]) -> None:
         (["--simulate", "--keep", "/tmp/kept"], "--keep: not with --simulate"),
         (["--simulate", "--hash", "sha256"], "--hash: not with --simulate"),
         (["--faults", "light"], "--faults: only with --simulate"),
-        (["--link-rate", "1gbit"], "--link-rate: only with --simulate"),
         (["--delay", "1ms"], "--delay: only with --simulate"),
         (["--seed", "2"], "--seed: only with --simulate"),
         (["--seeder-dies-at", "1"], "--seeder-dies-at: only with --simulate"),
@@ -192,6 +202,7 @@ def test_no_bytes_at_all(capsys: pytest.CaptureFixture[str]) -> None:
         (["--simulate", "--peers", "3000"], "--peers"),
         (["--simulate", "--link-rate", "fast"], "expected one such as 40mbit"),
         (["--simulate", "--link-rate", "0"], "nothing ever arrives"),
+        (["--simulate", "--up-rates", "1mbit,0"], "nothing ever arrives"),
         (["--simulate", "--seeder-dies-at", "0"], "--seeder-dies-at"),
         (["--simulate", "--seeder-dies-at", "1.5"], "--seeder-dies-at"),
         (["--simulate", "--faults", "some"], "--faults"),

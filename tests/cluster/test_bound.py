@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 
-from cluster.simulated.bound import kumar_ross, mundinger
+from cluster.bound import kumar_ross, mundinger
 
 
 @pytest.mark.parametrize(

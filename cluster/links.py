@@ -1,0 +1,37 @@
+"""What the links of a run can do, and so how soon it could be done at best. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from cluster.bound import kumar_ross
+from service.units import format_link_rate
+
+
+class Links(Struct, frozen=True):
+    """``rate`` of every link, up and down each, in bytes/s; but the receivers' uplinks have ``up_rates`` in turn where
+    there are any."""
+
+    rate: float
+    up_rates: Sequence[float] = ()
+
+    def ups(self, receivers: int) -> list[float]:
+        """The uplink of each receiver."""
+        rates = self.up_rates or [self.rate]
+        return [rates[number % len(rates)] for number in range(receivers)]
+
+    def bound(self, size: int, seeders: int, receivers: int, part: float = 1.0) -> float:
+        """Seconds before which nobody could have given ``size`` bytes to all, when content can have ``part`` of what
+        the links do."""
+        rate = part * self.rate
+        ups = [part * up for up in self.ups(receivers)]
+        return kumar_ross(size, [rate] * seeders, ups, [rate] * receivers)
+
+    def __str__(self) -> str:
+        """``links of 40 Mbit/s both ways``."""
+        text = f"links of {format_link_rate(self.rate)} both ways"
+        if self.up_rates:
+            text += f", but receivers' uplinks of {', '.join(map(format_link_rate, self.up_rates))} in turn"
+        return text
