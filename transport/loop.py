@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import zmq
+
+from transport.sockets import forget_uses, is_readable, note_uses
 
 Source = zmq.Socket[bytes] | int
 """A ZeroMQ socket or a file descriptor."""
 
-_WAIT_MS_MAX = 2**31 - 1
+_WAIT_SECONDS_MAX = 86_400.0
 
 
 class Loop:
-    """A loop for one thread.
+    """A loop for one thread. A turn costs by what happened in it, not by how many sources there are.
 
     ``clock`` gives monotonic seconds. Handlers and ``tick`` may add and remove sources, themselves included; a
     source is removed before it is closed. Sources are level-triggered: one that still has input after its handler
@@ -29,8 +31,15 @@ class Loop:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._poller = zmq.Poller()
+        self._epoll = select.epoll()
         self._handlers: dict[Source, Callable[[], None]] = {}
+        self._fds: dict[Source, int] = {}
+        self._by_fd: dict[int, Source] = {}
+        self._always: set[int] = set()
+        """Files, whose input is never waited for."""
+        self._used: set[zmq.Socket[bytes]] = set()
+        """Sockets to be looked at before anything is waited for. Their descriptors tell only that something has
+        changed, and whoever uses a socket may have taken that signal."""
         self._stopped = False
         self._ran = False
 
@@ -48,13 +57,22 @@ class Loop:
 
     def add(self, source: Source, on_readable: Callable[[], None]) -> None:
         """Call ``on_readable`` whenever ``source`` has input, or an error or end of file to be read."""
+        if source not in self._handlers:
+            self._watch(source)
         self._handlers[source] = on_readable
-        self._poller.register(source, zmq.POLLIN)
 
     def remove(self, source: Source) -> None:
         """Forget ``source``; its handler is not called again, not even in this turn. KeyError when unknown."""
         del self._handlers[source]
-        self._poller.unregister(source)
+        fd = self._fds.pop(source)
+        del self._by_fd[fd]
+        if fd in self._always:
+            self._always.remove(fd)
+        else:
+            self._epoll.unregister(fd)
+        if not isinstance(source, int):
+            forget_uses(source)
+            self._used.discard(source)
 
     def stop(self) -> None:
         """End `run` when its present turn is over, ``tick`` included. For the loop's own thread."""
@@ -70,21 +88,41 @@ class Loop:
         handlers = self._handlers
         deadline = tick(self._clock())
         while not self._stopped:
-            for source, _ in self._poll(self._wait_ms(deadline)):
+            for source in self._ready(self._wait_seconds(deadline)):
                 handler = handlers.get(source)
                 if handler is not None:
                     handler()
             deadline = tick(self._clock())
 
-    def _poll(self, wait_ms: int) -> list[tuple[Source, int]]:
-        if self._handlers:
-            return self._poller.poll(wait_ms)
-        select.select((), (), (), None if wait_ms < 0 else wait_ms / 1_000)  # zmq_poll of nothing does not wait
-        return []
+    def _watch(self, source: Source) -> None:
+        if isinstance(source, int):
+            fd = source
+        else:
+            fd = int(source.getsockopt(zmq.FD))
+            note_uses(source, self._used)
+            self._used.add(source)
+        self._fds[source], self._by_fd[fd] = fd, source
+        try:
+            self._epoll.register(fd, select.EPOLLIN)
+        except PermissionError:
+            self._always.add(fd)
 
-    def _wait_ms(self, deadline: float | None) -> int:
-        """Milliseconds until ``deadline``, rounded up: rounding down would spin through the last one."""
+    def _ready(self, seconds: float | None) -> Iterable[Source]:
+        """The sources that have input, waited for no longer than that (None: for ever)."""
+        ready: dict[Source, None] = dict.fromkeys(self._always)
+        for socket in self._used:
+            if is_readable(socket):
+                ready[socket] = None
+        self._used.clear()
+        for fd, _ in self._epoll.poll(0 if ready else seconds):
+            source = self._by_fd[fd]
+            if isinstance(source, int) or (source not in ready and is_readable(source)):
+                ready[source] = None
+        self._used.update(source for source in ready if not isinstance(source, int))
+        return ready
+
+    def _wait_seconds(self, deadline: float | None) -> float | None:
+        """Until ``deadline``. What waits rounds up to milliseconds: rounding down would spin through the last one."""
         if deadline is None or deadline == math.inf:
-            return -1
-        wait = math.ceil((deadline - self._clock()) * 1_000)
-        return max(0, min(wait, _WAIT_MS_MAX))
+            return None
+        return min(max(0.0, deadline - self._clock()), _WAIT_SECONDS_MAX)

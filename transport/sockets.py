@@ -266,11 +266,12 @@ def drain(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[list[
     A message of more than `FRAMES_COUNT_MAX` frames is read to its end and dropped. Ends when the socket is closed
     meanwhile.
     """
+    _note_use(socket)
     receive = socket.recv
     for number in range(limit):
         try:
             # Mostly there is one: to ask is cheaper than to have a second read fail.
-            if number == 1 and not int(socket.getsockopt(_EVENTS)) & _READABLE:
+            if number == 1 and not is_readable(socket):
                 return
             frame = receive(_NOBLOCK, False)
         except zmq.Again:
@@ -303,6 +304,31 @@ def send_or_drop(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame],
     return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT) and _send(socket, frames, copy)
 
 
+def is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message has arrived."""
+    return bool(int(socket.getsockopt(_EVENTS)) & _READABLE)
+
+
+def note_uses(socket: zmq.Socket[bytes], used: set[zmq.Socket[bytes]]) -> None:
+    """From now on `drain` and `send_or_drop` add ``socket`` to ``used``, for a loop that waits for its descriptor: both
+    may take the signal of a message that has just arrived."""
+    _used[socket] = used
+
+
+def forget_uses(socket: zmq.Socket[bytes]) -> None:
+    """No loop waits for it any more."""
+    del _used[socket]
+
+
+_used: dict[zmq.Socket[bytes], set[zmq.Socket[bytes]]] = {}
+
+
+def _note_use(socket: zmq.Socket[bytes]) -> None:
+    used = _used.get(socket)
+    if used is not None:
+        used.add(socket)
+
+
 def peer_address(frame: zmq.Frame) -> str:
     """The numeric IP address a received frame came from; empty when there is none, as over ipc."""
     try:
@@ -315,6 +341,7 @@ def peer_address(frame: zmq.Frame) -> str:
 
 
 def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: bool) -> bool:
+    _note_use(socket)
     try:
         for frame in frames[:-1]:
             socket.send(frame, _NOBLOCK_MORE, copy)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import zmq
 
 from tests.transport.conftest import Open
 from transport.loop import Loop
-from transport.sockets import Role, bind, connect, drain, send_or_drop
+from transport.sockets import Role, bind, connect, drain, is_readable, send_or_drop
 
 
 class Pipe:
@@ -168,20 +171,80 @@ def test_tick_follows_the_handlers_of_each_turn_and_has_the_last_word(pipe: Call
 
 
 @pytest.mark.parametrize(
-    ("deadline", "wait_ms"),
-    [
-        (None, -1),
-        (float("inf"), -1),
-        (100.0, 0),
-        (99.0, 0),
-        (100.000_001, 1),
-        (100.001_5, 2),
-        (101.0, 1_000),
-        (1e12, 2**31 - 1),
-    ],
+    ("deadline", "seconds"), [(None, None), (float("inf"), None), (100.0, 0), (99.0, 0), (100.5, 0.5), (1e12, 86_400)]
 )
-def test_waits_are_rounded_up_to_milliseconds(deadline: float | None, wait_ms: int) -> None:
-    assert Loop(clock=lambda: 100.0)._wait_ms(deadline) == wait_ms
+def test_waits_until_the_deadline(deadline: float | None, seconds: float | None) -> None:
+    assert Loop(clock=lambda: 100.0)._wait_seconds(deadline) == seconds
+
+
+def has_signal(socket: zmq.Socket[bytes]) -> bool:
+    return bool(select.select([int(socket.getsockopt(zmq.FD))], [], [], 0)[0])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+def pair(opened: Open) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    """A DEALER, and the ROUTER it has said hello to."""
+    router, dealer = opened(Role.PIECE_ROUTER), opened(Role.FETCH_DEALER, 1_000)
+    connect(dealer, bind(router, "tcp://127.0.0.1:0"))
+    send_or_drop(dealer, [b"hello"])
+    return dealer, router
+
+
+def test_what_arrived_is_seen_though_a_send_took_the_signal(pipe: Callable[[], Pipe], opened: Open) -> None:
+    loop, source = Loop(), pipe()
+    dealer, router = pair(opened)
+    until(lambda: is_readable(router))
+    (route, _) = next(drain(router))
+
+    def send_until_the_signal_is_gone() -> None:
+        source.take()
+        assert send_or_drop(router, [route, b"news"])
+        until(lambda: has_signal(dealer))
+        until(lambda: send_or_drop(dealer, [b"more"]) and not has_signal(dealer))
+
+    loop.add(source.fd, send_until_the_signal_is_gone)
+    loop.add(dealer, loop.stop)
+    source.put()
+    loop.run(lambda now: now + 10)
+    assert [frames[0].bytes for frames in drain(dealer)] == [b"news"]
+
+
+def test_what_another_handler_left_in_a_socket_is_seen(pipe: Callable[[], Pipe], opened: Open) -> None:
+    loop, source = Loop(), pipe()
+    dealer, router = pair(opened)
+    for _ in range(2):
+        send_or_drop(dealer, [b"hello"])
+    seen: list[bytes] = []
+
+    def take_one() -> None:
+        source.take()
+        until(lambda: is_readable(router))
+        seen.extend(frames[1].bytes for frames in drain(router, 1))
+
+    def take_the_rest() -> None:
+        seen.extend(frames[1].bytes for frames in drain(router))
+        if len(seen) == 3:
+            loop.stop()
+
+    loop.add(source.fd, take_one)
+    loop.add(router, take_the_rest)
+    source.put()
+    loop.run(lambda now: now + 10)
+    assert seen == [b"hello"] * 3
+
+
+def test_a_file_always_has_input(tmp_path: Path) -> None:
+    loop, calls = Loop(), list[int]()
+    with (tmp_path / "file").open("wb") as file:
+        loop.add(file.fileno(), lambda: calls.append(1) if len(calls) < 2 else loop.stop())
+        loop.run(once)
+        loop.remove(file.fileno())
+    assert len(calls) == 2
 
 
 def test_a_deadline_is_met_without_spinning(pipe: Callable[[], Pipe]) -> None:
