@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.comparison import Row
 
 PLAIN_COLUMNS = 200
 """Width when the output is no terminal: nothing is cut or wrapped."""
@@ -16,6 +20,15 @@ def new_table(*headers: str) -> Table:
     for header in headers:
         right = header.startswith(">")
         table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=True)
+    return table
+
+
+def targets_table(rows: Iterable[Row]) -> Table:
+    """What was asked, and what was measured."""
+    table = new_table("TARGET", ">LIMIT", ">MEASURED", "")
+    for row in rows:
+        limit = f"{'>=' if row.at_least else '<='} {row.limit:.2f}"
+        table.add_row(row.text, limit, f"{row.value:.2f}", "met" if row.met else "MISSED")
     return table
 
 
