@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 import click
@@ -38,6 +39,12 @@ def as_text(table: Table, columns: int | None) -> str:
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def show(table: Table) -> None:
+    """Print ``table``, if there is anything in it, and an empty line."""
+    if table.row_count:
+        click.echo(as_text(table, None if sys.stdout.isatty() else PLAIN_COLUMNS) + "\n")
 
 
 def tell(line: str) -> None:

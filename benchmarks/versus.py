@@ -20,7 +20,7 @@ from benchmarks.comparison import Measured, Row, measured, medians, rows
 from benchmarks.contenders.all import KINDS
 from benchmarks.contenders.contender import Contender, ContenderError, Kind, Task
 from benchmarks.machine import Machine, file_system, this_machine
-from benchmarks.output import PLAIN_COLUMNS, as_text, new_table, targets_table, tell
+from benchmarks.output import new_table, show, targets_table, tell
 from benchmarks.plot import check_plot_path, plot_versus
 from benchmarks.versus_cases import CASES, OURS, Case
 from benchmarks.work import work_directory
@@ -157,8 +157,7 @@ def command(
             if case.name in (cases or [case.name]):
                 result = measure_case(case, kinds, rounds, directory, tell)
                 for table in render(result):
-                    if table.row_count:
-                        click.echo(as_text(table, None if sys.stdout.isatty() else PLAIN_COLUMNS) + "\n")
+                    show(table)
                 results.append(result)
         report = Report(
             machine=this_machine(),
