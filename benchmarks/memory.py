@@ -146,8 +146,7 @@ def measure(
             root.mkdir()
             found[name] = move(root, item, sources)
             shutil.rmtree(root)
-            shown = ", ".join(f"{role} {getattr(found[name].peaks, role):.0f}" for role in ROLES)
-            tell(f"  {found[name].seconds:.1f} s, peak MiB: {shown}")
+            tell(f"  {found[name].seconds:.1f} s, at most {found[name].peaks.most:.0f} MiB in one process")
         kept.append(found)
     return kept
 

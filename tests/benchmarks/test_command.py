@@ -49,6 +49,13 @@ def test_it_ends_with_a_sentence_and_a_code(
     assert said in captured.out + captured.err
 
 
+def test_its_directory_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with work_directory("sample", Path()) as directory:
+        assert directory.is_absolute()
+        assert directory.parent == tmp_path.resolve()
+
+
 def test_nothing_is_left_of_its_directory(tmp_path: Path) -> None:
     with work_directory("sample", tmp_path) as directory:
         (directory / "file").write_text("content")
