@@ -161,11 +161,11 @@ def _check_space(directory: Path, size: int) -> None:
 
 
 def render(found: Mapping[str, Peaks], sizes: Mapping[str, int]) -> Table:
-    """The medians, by content and role."""
-    table = new_table("PEAK MIB", ">PIECES", *(f">{role.upper()}" for role in ROLES))
-    for name, size in sizes.items():
-        cells = [f"{getattr(found[name], role):.1f}" for role in ROLES]
-        table.add_row(format_bytes(size), format_bytes(piece_length_for(size)), *cells)
+    """The medians, by role and content."""
+    table = new_table("PEAK MIB", *(f">{format_bytes(size)}" for size in sizes.values()))
+    table.add_row("(pieces)", *(format_bytes(piece_length_for(size)) for size in sizes.values()))
+    for role in ROLES:
+        table.add_row(role, *(f"{getattr(found[name], role):.1f}" for name in sizes))
     return table
 
 
