@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from typing import Literal
+from typing import TypeVar
 
 from msgspec import Struct
 
 from protocol.limits import GIB, MIB
-
-Figure = Literal["mib_s", "cpu_s_per_gib"]
 
 
 class Measured(Struct, frozen=True):
@@ -25,29 +23,32 @@ class Measured(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """``figure`` of ours over that of ``other`` is to be at least, or at most, ``limit``."""
+    """``figure`` (a field of what is measured) of ours is to be at least, or at most, ``limit``: as a ratio to that of
+    ``other``, or as it is where there is no other."""
 
     text: str
     other: str
-    figure: Figure
+    figure: str
     limit: float
     at_least: bool
 
 
 class Row(Struct, frozen=True):
-    """A target, measured. ``ratio`` is the median of ``ratios``, one for each round."""
+    """A target, measured. ``value`` is the median of ``values``, one for each round: ratios to ``other`` if any."""
 
     case: str
     text: str
     other: str
     limit: float
     at_least: bool
-    ratio: float
-    ratios: list[float]
+    value: float
+    values: list[float]
     met: bool
 
 
-Rounds = Sequence[Mapping[str, Measured]]
+M = TypeVar("M", bound=Struct)
+"""What is measured of a contender in a round: a struct whose fields are figures."""
+Rounds = Sequence[Mapping[str, M]]
 """By contender."""
 
 
@@ -57,36 +58,42 @@ def measured(seconds: float, cpu_s: float, size: int, receivers: int) -> Measure
     return Measured(round(delivered / MIB / seconds, 1), round(cpu_s * GIB / delivered, 3))
 
 
-def rows(case: str, ours: str, targets: Sequence[Target], rounds: Rounds) -> Iterator[Row]:
+def rows(case: str, ours: str, targets: Sequence[Target], rounds: Rounds[M]) -> Iterator[Row]:
     """Each target whose other contender was there."""
     for target in targets:
-        both = [found for found in rounds if ours in found and target.other in found]
-        ratios = [_of(found[ours], target.figure) / _of(found[target.other], target.figure) for found in both]
-        if ratios:
-            ratio = median(ratios)
-            yield Row(
-                case=case,
-                text=target.text,
-                other=target.other,
-                limit=target.limit,
-                at_least=target.at_least,
-                ratio=round(ratio, 3),
-                ratios=[round(one, 3) for one in ratios],
-                met=ratio >= target.limit if target.at_least else ratio <= target.limit,
-            )
+        there = [found for found in rounds if ours in found and (not target.other or target.other in found)]
+        if there:
+            yield row(case, target, [_value(target, ours, found) for found in there])
 
 
-def medians(rounds: Rounds) -> dict[str, Measured]:
+def row(case: str, target: Target, values: Sequence[float]) -> Row:
+    """What ``values``, one for each round, are against ``target``."""
+    value = median(values)
+    return Row(
+        case=case,
+        text=target.text,
+        other=target.other,
+        limit=target.limit,
+        at_least=target.at_least,
+        value=round(value, 3),
+        values=[round(one, 3) for one in values],
+        met=value >= target.limit if target.at_least else value <= target.limit,
+    )
+
+
+def medians(rounds: Rounds[M]) -> dict[str, M]:
     """Of each contender, over the rounds it was in."""
     names = dict.fromkeys(name for found in rounds for name in found)
-    return {
-        name: Measured(*(median([_of(found[name], figure) for found in rounds if name in found]) for figure in FIGURES))
-        for name in names
-    }
+    return {name: _median([found[name] for found in rounds if name in found]) for name in names}
 
 
-FIGURES: tuple[Figure, ...] = ("mib_s", "cpu_s_per_gib")
+def _median(found: Sequence[M]) -> M:
+    kind = type(found[0])
+    return kind(*(median([getattr(one, figure) for one in found]) for figure in kind.__struct_fields__))
 
 
-def _of(found: Measured, figure: Figure) -> float:
-    return found.mib_s if figure == "mib_s" else found.cpu_s_per_gib
+def _value(target: Target, ours: str, found: Mapping[str, M]) -> float:
+    value: float = getattr(found[ours], target.figure)
+    if target.other:
+        value /= getattr(found[target.other], target.figure)
+    return value

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+
 import click
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.comparison import Row
 
 PLAIN_COLUMNS = 200
 """Width when the output is no terminal: nothing is cut or wrapped."""
@@ -19,12 +24,27 @@ def new_table(*headers: str) -> Table:
     return table
 
 
+def targets_table(rows: Iterable[Row]) -> Table:
+    """What was asked, and what was measured."""
+    table = new_table("TARGET", ">LIMIT", ">MEASURED", "")
+    for row in rows:
+        limit = f"{'>=' if row.at_least else '<='} {row.limit:.2f}"
+        table.add_row(row.text, limit, f"{row.value:.2f}", "met" if row.met else "MISSED")
+    return table
+
+
 def as_text(table: Table, columns: int | None) -> str:
     """As it is printed; ``columns`` None: as wide as the terminal."""
     console = Console(highlight=False, markup=False, emoji=False, width=columns)
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def show(table: Table) -> None:
+    """Print ``table``, if there is anything in it, and an empty line."""
+    if table.row_count:
+        click.echo(as_text(table, None if sys.stdout.isatty() else PLAIN_COLUMNS) + "\n")
 
 
 def tell(line: str) -> None:

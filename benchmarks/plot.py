@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.memory_figures import ROLES
+from benchmarks.tracker_figures import CASES, MEMORY_FIGURES, REBUILD_FIGURES
+from benchmarks.versus_cases import OURS
 from cluster.report_file import check_writable
 from protocol.errors import UsageError
+from service.units import format_bytes
 
 if TYPE_CHECKING:
+    from benchmarks.memory import Report as MemoryReport
+    from benchmarks.tracker import Report as TrackerReport
     from benchmarks.versus import CaseResult
 
 OURS_COLOUR, OTHERS_COLOUR, DOT_COLOUR = "#1f6f8b", "#b8c4cc", "#222222"
@@ -32,22 +39,70 @@ def figure(columns: int) -> tuple[Any, list[Any]]:
     return drawn, list(panels[0])
 
 
+def bars(
+    panel: Any,
+    title: str,
+    heights: Mapping[str, float],
+    dots: Mapping[str, Sequence[float]],
+    ours: Sequence[str] | None = None,
+) -> None:
+    """A bar for each name, with a dot for each of its rounds. ``ours`` stand out (None: all are)."""
+    names = list(heights)[::-1]
+    colours = [OURS_COLOUR if ours is None or name in ours else OTHERS_COLOUR for name in names]
+    drawn = panel.barh(names, [heights[name] for name in names], color=colours)
+    panel.bar_label(drawn, fmt=_written, padding=4, fontsize=8)
+    for place, name in enumerate(names):
+        panel.plot(dots[name], [place] * len(dots[name]), ".", color=DOT_COLOUR, markersize=3)
+    panel.margins(x=0.18)
+    panel.locator_params(axis="x", nbins=4)
+    panel.set_xlim(left=0)
+    panel.set_title(title, fontsize=10)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
 def plot_versus(path: Path, cases: Sequence[CaseResult]) -> None:
-    """A bar for each contender's median with a dot for each round; rates and CPU beside each other."""
+    """Rates and CPU of everybody beside each other."""
     drawn, panels = figure(2 * len(cases))
     for case, pair in zip(cases, zip(panels[::2], panels[1::2], strict=True), strict=True):
-        names = list(case.medians)
         what = f"{case.receivers} receiver{'s' if case.receivers > 1 else ''}, {case.size >> 20} MiB"
         for panel, name_of, unit in ((pair[0], "mib_s", "MiB/s in all"), (pair[1], "cpu_s_per_gib", "CPU s per GiB")):
-            colours = [OURS_COLOUR if name == names[0] else OTHERS_COLOUR for name in names]
-            heights = [getattr(case.medians[name], name_of) for name in names]
-            bars = panel.barh(names[::-1], heights[::-1], color=colours[::-1])
-            panel.bar_label(bars, fmt="%.4g", padding=4, fontsize=8)
-            for place, name in enumerate(names[::-1]):
-                values = [getattr(found[name], name_of) for found in case.rounds]
-                panel.plot(values, [place] * len(values), ".", color=DOT_COLOUR, markersize=3)
-            panel.margins(x=0.18)
-            panel.set_xlim(left=0)
-            panel.set_title(f"{what}: {unit}", fontsize=10)
-            panel.spines[["top", "right"]].set_visible(False)
+            heights = {name: getattr(found, name_of) for name, found in case.medians.items()}
+            dots = {name: [getattr(found[name], name_of) for found in case.rounds] for name in heights}
+            bars(panel, f"{what}: {unit}", heights, dots, [OURS])
+    save(drawn, path)
+
+
+def plot_tracker(path: Path, result: TrackerReport) -> None:
+    """Requests of each server beside its echo; memory and time of the registries."""
+    drawn, panels = figure(2 * bool(result.rounds) + 2 * bool(result.registries))
+    if result.rounds:
+        ours = [case.ours for case in CASES]
+        for name_of, title in (("requests_s", "requests a second"), ("cpu_us", "CPU of the server, us a request")):
+            heights = {name: getattr(found, name_of) for name, found in result.medians.items()}
+            dots = {name: [getattr(found[name], name_of) for found in result.rounds] for name in heights}
+            bars(panels.pop(0), title, heights, dots, ours)
+    if result.registries:
+        title = f"{result.peers:,} peers with {result.files:,} files"
+        for unit, figures in (("bytes an entry", MEMORY_FIGURES), ("s after a kill", REBUILD_FIGURES)):
+            dots = {text: [value_of(one) for one in result.registries] for text, value_of in figures.items()}
+            bars(panels.pop(0), f"{title}: {unit}", {text: median(found) for text, found in dots.items()}, dots)
+    save(drawn, path)
+
+
+def plot_memory(path: Path, result: MemoryReport) -> None:
+    """The peaks of each content beside each other, by role."""
+    drawn, panels = figure(len(result.sizes))
+    for panel, (name, size) in zip(panels, result.sizes.items(), strict=True):
+        heights = {role: getattr(result.medians[name], role) for role in ROLES}
+        dots = {role: [getattr(found[name], role) for found in result.rounds] for role in ROLES}
+        bars(panel, f"{format_bytes(size)} from {result.sources} sources: peak MiB", heights, dots)
+        panel.set_xlim(0, 1.18 * max(getattr(found, role) for found in result.medians.values() for role in ROLES))
+    save(drawn, path)
+
+
+def _written(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
+
+
+def save(drawn: Any, path: Path) -> None:
     drawn.savefig(path, dpi=130)

@@ -6,11 +6,7 @@ of ratios against targets. Owns the command line and the order of things.
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,17 +15,19 @@ import click
 from msgspec import Struct
 from rich.table import Table
 
+from benchmarks.command import run_command
 from benchmarks.comparison import Measured, Row, measured, medians, rows
 from benchmarks.contenders.all import KINDS
 from benchmarks.contenders.contender import Contender, ContenderError, Kind, Task
-from benchmarks.output import PLAIN_COLUMNS, as_text, new_table, tell
+from benchmarks.machine import Machine, file_system, this_machine
+from benchmarks.output import new_table, show, targets_table, tell
 from benchmarks.plot import check_plot_path, plot_versus
 from benchmarks.versus_cases import CASES, OURS, Case
+from benchmarks.work import work_directory
 from cluster.content import Original, check_space, make_random
-from cluster.interrupts import Interrupted, interruptible
 from cluster.report_file import check_report_path, write_report
 from cluster.verify import Reference
-from protocol.errors import UsageError, ZswarmError
+from protocol.errors import UsageError
 from service.units import format_bytes
 
 NAMES = tuple(kind.name for kind in KINDS)
@@ -52,9 +50,7 @@ class CaseResult(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """``work``: where all files lay, and on what file system. ``missing``: contenders that are not installed."""
 
-    cores: int
-    machine: str
-    python: str
+    machine: Machine
     work: str
     file_system: str
     missing: dict[str, str]
@@ -124,11 +120,7 @@ def render(result: CaseResult) -> tuple[Table, Table]:
             f"{ratio:.2f}" if ours else "-",
             "pieces" if verifies[name] else "nothing",
         )
-    targets = new_table("TARGET", ">LIMIT", ">MEASURED", "")
-    for row in result.rows:
-        limit = f"{'>=' if row.at_least else '<='} {row.limit:.2f}"
-        targets.add_row(row.text, limit, f"{row.ratio:.2f}", "met" if row.met else "MISSED")
-    return who, targets
+    return who, targets_table(result.rows)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -159,56 +151,26 @@ def command(
     if not kinds:
         raise UsageError("nobody is left to be measured")
     shm = Path("/dev/shm")
-    directory = Path(tempfile.mkdtemp(prefix="zswarm-versus-", dir=work or (shm if shm.is_dir() else None)))
     results = []
-    try:
+    with work_directory("versus", work or (shm if shm.is_dir() else None)) as directory:
         for case in CASES:
             if case.name in (cases or [case.name]):
                 result = measure_case(case, kinds, rounds, directory, tell)
                 for table in render(result):
-                    if table.row_count:
-                        click.echo(as_text(table, None if sys.stdout.isatty() else PLAIN_COLUMNS) + "\n")
+                    show(table)
                 results.append(result)
         report = Report(
-            cores=os.cpu_count() or 1,
-            machine=platform.machine(),
-            python=platform.python_version(),
+            machine=this_machine(),
             work=str(directory.parent),
-            file_system=_file_system(directory),
+            file_system=file_system(directory),
             missing=missing,
             cases=results,
         )
-    finally:
-        shutil.rmtree(directory)
     if path is not None:
         write_report(path, report)
     if plot is not None:
         plot_versus(plot, report.cases)
 
 
-def main(arguments: list[str]) -> int:
-    """Run with ``arguments``; the exit code."""
-    try:
-        with interruptible():
-            command.main(arguments, prog_name="python -m benchmarks.versus", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ZswarmError as error:
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except Interrupted as error:
-        click.echo(f"{error}; all processes are ended", err=True)
-        return error.exit_code
-    return 0
-
-
-def _file_system(path: Path) -> str:
-    """Its type, by the longest mount point above ``path``."""
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
-    above = [(len(mount), kind) for _, mount, kind, *_ in mounts if path.is_relative_to(mount)]
-    return max(above)[1] if above else "unknown"
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command(command, "benchmarks.versus", sys.argv[1:]))

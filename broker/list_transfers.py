@@ -4,6 +4,8 @@ A peer keeps its old list (or stays no member) until the last page is there. One
 stranger who joins under somebody else's id disturbs nothing, who is whole first is the member; nor does what is late
 of a run that has ended. Bounded in number, in entries, and in the time between two pages. Where there are too many, who
 asked to join and has not sent a page yet makes room for the next: thousands of such keep nobody out.
+
+Many lists that come at once, as after a restart, name the same few files: what is equal in them is kept once.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class ListTransfers:
         self._pageless: OrderedDict[Key, None] = OrderedDict()
         """Those of which no page has come, in the order of their deadlines."""
         self._entries = 0
+        self._shared: dict[Entry, Entry] = {}
+        """Entries that lists have in common, or may come to have; never more than are in the lists."""
         self._last_id = 0
 
     def __len__(self) -> int:
@@ -77,8 +81,9 @@ class ListTransfers:
         """Add the next page."""
         before = len(transfer.entries)
         for entry in page.entries:
-            transfer.entries[entry.digest] = entry
-        self._entries += len(transfer.entries) - before
+            shared = self._shared.setdefault(entry, entry)
+            transfer.entries[shared.digest] = shared
+        self._count(len(transfer.entries) - before)
         transfer.next_page += 1
         transfer.version = page.version
         self._touch(key, transfer, now)
@@ -92,7 +97,7 @@ class ListTransfers:
         transfer = self._transfers.pop(key, None)
         self._pageless.pop(key, None)
         if transfer is not None:
-            self._entries -= len(transfer.entries)
+            self._count(-len(transfer.entries))
 
     def next_deadline(self) -> float | None:
         """When `expire` is due."""
@@ -109,6 +114,11 @@ class ListTransfers:
             self.drop(key)
         return len(late)
 
+    def _count(self, change: int) -> None:
+        self._entries += change
+        if len(self._shared) > self._entries:
+            self._shared.clear()
+
     def _touch(self, key: Key, transfer: ListTransfer, now: float) -> None:
         transfer.deadline = now + lim.LIST_TRANSFER_SECONDS
         self._transfers.move_to_end(key)
@@ -121,6 +131,7 @@ class ListTransfers:
     def check_invariants(self) -> None:
         """Assert that the counts and the order are right (for tests)."""
         assert self._entries == sum(len(transfer.entries) for transfer in self._transfers.values())
+        assert len(self._shared) <= self._entries
         deadlines = [transfer.deadline for transfer in self._transfers.values()]
         assert deadlines == sorted(deadlines)
         assert list(self._pageless) == [key for key, transfer in self._transfers.items() if not transfer.next_page]

@@ -28,7 +28,8 @@ class HelperError(ZswarmError):
 
 
 class Helper:
-    """A context manager that ends and reaps it. ``environment`` comes on top of ours."""
+    """A context manager that ends and reaps it; at once, whatever it is doing, when its block was left by an exception.
+    ``environment`` comes on top of ours."""
 
     def __init__(self, module: str, environment: dict[str, str] | None = None) -> None:
         self._module = module
@@ -81,7 +82,7 @@ class Helper:
         assert self._process.stdout is not None
         self._process.stdin.close()
         try:
-            self._process.wait(END_SECONDS)
+            self._process.wait(END_SECONDS if error is None else 0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -38,13 +38,13 @@ class RunningZswarm:
         self._copies = [peer.download_dir / self._name for peer in self._receivers]
         supervisors = [program.pid for program in cluster.programs()]
         self._pids = [*supervisors, *(child.pid for child in children_of(supervisors))]
-        self._link = _finished(_ask({seeder: ApiShare(seeder.line.next_id(), str(task.content), "blake3")}))[0].link
+        self._link = finished(ask({seeder: ApiShare(seeder.line.next_id(), str(task.content), "blake3")}))[0].link
 
     def run(self) -> Round:
         before = cpu_seconds(self._pids)
         began = time.time()
-        jobs = _finished(
-            _ask(
+        jobs = finished(
+            ask(
                 {
                     peer: ApiGet(peer.line.next_id(), self._link, str(peer.download_dir), b"", False, False)
                     for peer in self._receivers
@@ -61,7 +61,7 @@ class RunningZswarm:
         remove_copies(self._copies)
 
 
-def _ask(requests: Mapping[LocalPeer, ApiRequest]) -> dict[LocalPeer, int]:
+def ask(requests: Mapping[LocalPeer, ApiRequest]) -> dict[LocalPeer, int]:
     """Ask all at the same moment; the job of each."""
     replies = gather({peer.line: message for peer, message in requests.items()}, REQUEST_SECONDS)
     jobs = {}
@@ -73,10 +73,10 @@ def _ask(requests: Mapping[LocalPeer, ApiRequest]) -> dict[LocalPeer, int]:
     return jobs
 
 
-def _finished(jobs: Mapping[LocalPeer, int]) -> list[JobStatus]:
-    """Wait for all ``jobs``, looking seldom enough to leave the cores to the peers."""
+def finished(jobs: Mapping[LocalPeer, int], seconds: float = ROUND_SECONDS) -> list[JobStatus]:
+    """Wait for all ``jobs``, at most so many ``seconds``, looking seldom enough to leave the cores to the peers."""
     waiting, done = dict(jobs), []
-    deadline = time.monotonic() + ROUND_SECONDS
+    deadline = time.monotonic() + seconds
     while waiting:
         for peer, status in latest_statuses({peer: peer.line for peer in waiting}, LOOK_SECONDS).items():
             job = next(job for job in status.jobs if job.job == waiting[peer])
@@ -86,6 +86,6 @@ def _finished(jobs: Mapping[LocalPeer, int]) -> list[JobStatus]:
                 done.append(job)
                 del waiting[peer]
         if time.monotonic() > deadline:
-            raise ContenderError(f"not done within {ROUND_SECONDS:g} s: {', '.join(peer.name for peer in waiting)}")
+            raise ContenderError(f"not done within {seconds:g} s: {', '.join(peer.name for peer in waiting)}")
         time.sleep(LOOK_SECONDS)
     return done

@@ -8,15 +8,21 @@ import psutil
 import pytest
 
 from benchmarks import versus
+from benchmarks.command import run_command
+from benchmarks.comparison import measured
 from benchmarks.contenders.all import KINDS
 from benchmarks.contenders.contender import ContenderError, Kind, Round, Task
 from benchmarks.contenders.helper import Helper, HelperError
 from benchmarks.output import as_text
-from benchmarks.versus import main, measure_case, render
+from benchmarks.versus import command, measure_case, render
 from benchmarks.versus_cases import CASES, FLOOR, LIBTORRENT, NGINX, OURS, Case
 from protocol.limits import MIB
 
 SMALL = Case("small", 2, MIB, CASES[0].targets)
+
+
+def main(arguments: list[str]) -> int:
+    return run_command(command, "benchmarks.versus", arguments)
 
 
 def said(_line: str) -> None:
@@ -37,6 +43,11 @@ def test_everybody_delivers(kind: Kind, tmp_path: Path, monkeypatch: pytest.Monk
     assert found[kind.name].mib_s > 0
     assert kind.name in as_text(render(result)[0], 200)
     assert not (tmp_path / "content.bin").exists()
+
+
+def test_figures_are_of_everything_that_was_delivered() -> None:
+    found = measured(seconds=2.0, cpu_s=3.0, size=256 * MIB, receivers=4)
+    assert (found.mib_s, found.cpu_s_per_gib) == (512.0, 3.0)
 
 
 def test_targets_name_who_is_measured() -> None:

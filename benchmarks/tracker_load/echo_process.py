@@ -1,0 +1,49 @@
+"""What a ROUTER in Python costs when nothing else is done: each request is answered with the same frame, unread.
+
+Drained as the tracker's processes drain theirs, and as many requests a turn.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+from benchmarks.contenders.helper import Answer, serve
+from protocol.limits import DRAIN_COUNT
+
+IDLE_MS = 2_000
+"""Without a request for so long, whoever asked is gone."""
+
+
+class Echo:
+    def __init__(self) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger, self._socket.rcvhwm = 0, 0
+        self._endpoint = f"tcp://127.0.0.1:{self._socket.bind_to_random_port('tcp://127.0.0.1')}"
+
+    def open(self) -> Answer:
+        return {"endpoint": self._endpoint}
+
+    def answer(self, requests: int, answer_bytes: int) -> Answer:
+        """So many ``requests`` with ``answer_bytes`` each."""
+        receive, send, poll = self._socket.recv, self._socket.send, self._socket.poll
+        answer = bytes(answer_bytes)
+        left = requests
+        while left:
+            if not poll(IDLE_MS):
+                raise TimeoutError(f"{left} of {requests} requests never came")
+            for _ in range(DRAIN_COUNT):
+                try:
+                    route = receive(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                receive(zmq.NOBLOCK)
+                send(route, zmq.NOBLOCK | zmq.SNDMORE)
+                send(answer, zmq.NOBLOCK)
+                left -= 1
+        return {}
+
+
+if __name__ == "__main__":
+    echo = Echo()
+    serve({"open": echo.open, "answer": echo.answer})

@@ -1,0 +1,118 @@
+"""Many peers in one process that have nothing but their membership: the real core, over a connection each.
+
+They join with long lists, show that they are alive, and join again when the tracker has forgotten them. They serve
+nothing, ask no lookup and do not listen to the roster.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import time
+from collections.abc import Sequence
+
+import zmq
+
+from benchmarks.contenders.helper import Answer, serve
+from benchmarks.tracker_load import samples
+from node.agent.dialled import Dialled
+from node.agent.membership import Effect, Membership, Send, Welcomed
+from protocol.messages import Entry, RegistrarReply
+from transport.loop import Loop
+from transport.sockets import open_context
+
+LOOK_SECONDS = 0.5
+
+
+class LightPeer:
+    """Peer ``number``. ``epoch`` and ``seq`` are those it was welcomed with last."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], tracker: str, number: int, entries: Sequence[Entry]
+    ) -> None:
+        rng = random.Random(number)
+        self._membership = Membership(samples.peer_id(number), samples.token(number), f"light-{number}", tracker, rng)
+        for entry in entries:
+            self._membership.set_entry(entry, 0.0)
+        self._connection: Dialled[RegistrarReply] = Dialled(
+            context, tracker, RegistrarReply, self._receive, self._changed
+        )
+        self._endpoint = f"tcp://*:{1 + number}"
+        self.epoch = self.seq = 0
+        self.due: float | None = None
+
+    def attach(self, loop: Loop) -> None:
+        """Be served by ``loop`` from now on; join, if it has not yet."""
+        self._connection.attach(loop)
+        now = time.monotonic()
+        self._perform(self._membership.set_endpoint(self._endpoint, now))
+
+    def tick(self, now: float) -> None:
+        self._perform(self._membership.tick(now))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _receive(self, reply: RegistrarReply) -> None:
+        self._perform(self._membership.receive(reply, time.monotonic()))
+
+    def _changed(self, connected: bool) -> None:
+        now = time.monotonic()
+        self._perform(self._membership.connected(now) if connected else self._membership.disconnected(now))
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._connection.send(effect.message)
+            elif isinstance(effect, Welcomed):
+                self.epoch, self.seq = effect.welcome.epoch, effect.welcome.seq
+        self.due = self._membership.next_deadline()
+
+
+class LightPeers:
+    """Those of this process."""
+
+    def __init__(self) -> None:
+        self._context = open_context()
+        self._peers: list[LightPeer] = []
+
+    def start(self, tracker: str, numbers: tuple[int, int, int], files: int) -> Answer:
+        """Those with ``numbers`` (a range), and the first ``files`` of `samples` each; they join in `members`."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        entries = samples.entries(files)
+        self._peers = [LightPeer(self._context, tracker, number, entries) for number in range(*numbers)]
+        return {}
+
+    def members(self, after: int, within: float) -> Answer:
+        """Run until all are members of a registrar whose epoch is above ``after``, ``within`` so many seconds: that
+        epoch, the ``seq`` of the last welcome, the moment, and how much CPU time it took."""
+        loop = Loop()
+        cpu = time.process_time()
+        for peer in self._peers:
+            peer.attach(loop)
+        deadline = time.monotonic() + within
+
+        def tick(now: float) -> float:
+            for peer in self._peers:
+                if peer.due is not None and peer.due <= now:
+                    peer.tick(now)
+            if now >= deadline or all(peer.epoch > after for peer in self._peers):
+                loop.stop()
+            return min([now + LOOK_SECONDS, deadline, *(peer.due for peer in self._peers if peer.due is not None)])
+
+        loop.run(tick)
+        missing = sum(peer.epoch <= after for peer in self._peers)
+        if missing:
+            raise TimeoutError(f"{missing} of {len(self._peers)} light peers are no members after {within:g} s")
+        return {
+            "at": time.monotonic(),
+            "cpu_s": time.process_time() - cpu,
+            "epoch": max(peer.epoch for peer in self._peers),
+            "seq": max(peer.seq for peer in self._peers),
+        }
+
+
+if __name__ == "__main__":
+    peers = LightPeers()
+    serve({"start": peers.start, "members": peers.members})
