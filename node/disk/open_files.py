@@ -99,18 +99,25 @@ def read_span(fd: int, span: Span) -> bytes:
 
 
 def read_chunks(files: OpenFiles, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
-    """The bytes of ``spans`` in order, in chunks that are views of ``buffer``: use each before asking for the next.
+    """The bytes of ``spans`` in order, each chunk ``buffer`` full of them and the last one less: use each before asking
+    for the next.
     Raises `NotThereError` when a file is too short, ``OSError`` when one cannot be read."""
     view = memoryview(buffer)
+    filled = 0
     for index, offset, length in spans:
         fd = files.acquire(index)
         try:
             position, end = offset, offset + length
             while position < end:
-                count = os.preadv(fd, [view[: min(len(buffer), end - position)]], position)
+                count = os.preadv(fd, [view[filled : filled + end - position]], position)
                 if count == 0:
                     raise NotThereError(f"file {index} of the content ends at byte {position}")
                 position += count
-                yield view[:count]
+                filled += count
+                if filled == len(buffer):
+                    yield view
+                    filled = 0
         finally:
             files.release(index)
+    if filled:
+        yield view[:filled]
