@@ -7,6 +7,7 @@ the other, and what counts is the median of the rounds' ratios, not the ratio of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from statistics import median
 from typing import Literal
 
@@ -34,16 +35,25 @@ class Target(Struct, frozen=True):
     at_least: bool
 
 
+class Case(Struct, frozen=True):
+    """One seeder gives ``size`` bytes to ``receivers``: one file, or so many ``files`` of equal size."""
+
+    name: str
+    receivers: int
+    size: int
+    targets: tuple[Target, ...]
+    files: int = 0
+
+
 class Row(Struct, frozen=True):
-    """A target, measured. ``ratio`` is the median of ``ratios``, one for each round."""
+    """A target, measured. ``value`` is the median of ``values``, one for each round."""
 
     case: str
     text: str
-    other: str
     limit: float
     at_least: bool
-    ratio: float
-    ratios: list[float]
+    value: float
+    values: list[float]
     met: bool
 
 
@@ -63,17 +73,21 @@ def rows(case: str, ours: str, targets: Sequence[Target], rounds: Rounds) -> Ite
         both = [found for found in rounds if ours in found and target.other in found]
         ratios = [_of(found[ours], target.figure) / _of(found[target.other], target.figure) for found in both]
         if ratios:
-            ratio = median(ratios)
-            yield Row(
-                case=case,
-                text=target.text,
-                other=target.other,
-                limit=target.limit,
-                at_least=target.at_least,
-                ratio=round(ratio, 3),
-                ratios=[round(one, 3) for one in ratios],
-                met=ratio >= target.limit if target.at_least else ratio <= target.limit,
-            )
+            yield row_of(case, target.text, target.limit, target.at_least, ratios)
+
+
+def row_of(case: str, text: str, limit: float, at_least: bool, values: Sequence[float]) -> Row:
+    """What ``values``, one for each round, come to."""
+    value = median(values)
+    return Row(
+        case=case,
+        text=text,
+        limit=limit,
+        at_least=at_least,
+        value=round(value, 3),
+        values=[round(one, 3) for one in values],
+        met=value >= limit if at_least else value <= limit,
+    )
 
 
 def medians(rounds: Rounds) -> dict[str, Measured]:
@@ -86,6 +100,11 @@ def medians(rounds: Rounds) -> dict[str, Measured]:
 
 
 FIGURES: tuple[Figure, ...] = ("mib_s", "cpu_s_per_gib")
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest of ``values`` that at least ``part`` (0 to 1) of them do not exceed: one that was measured."""
+    return sorted(values)[max(0, ceil(part * len(values)) - 1)]
 
 
 def _of(found: Measured, figure: Figure) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +27,12 @@ def as_text(table: Table, columns: int | None) -> str:
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def show(table: Table) -> None:
+    """Print it, if there is anything in it."""
+    if table.row_count:
+        click.echo(as_text(table, None if sys.stdout.isatty() else PLAIN_COLUMNS) + "\n")
 
 
 def tell(line: str) -> None:
