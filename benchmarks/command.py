@@ -75,9 +75,10 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
     except ZswarmError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
-    except Interrupted as error:
-        click.echo(f"{error}; all processes are ended", err=True)
-        return error.exit_code
+    except click.Abort as error:  # what click makes of an interrupt
+        interrupted = error.__cause__
+        click.echo(f"{interrupted}; all processes are ended", err=True)
+        return interrupted.exit_code if isinstance(interrupted, Interrupted) else 1
     return 0
 
 

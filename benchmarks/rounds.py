@@ -19,6 +19,7 @@ from benchmarks.contenders.contender import Contender, ContenderError, Kind, Tas
 from benchmarks.output import new_table
 from cluster.content import Original, check_space, make_random, make_random_tree
 from cluster.verify import Reference
+from node.disk.durable import sync_file_system
 from service.units import format_bytes
 
 CONTENT_NAME = "content.bin"
@@ -59,7 +60,7 @@ def measure_case(
                     kind.start(Task(content, case.size, case.receivers, directory))
                 )
             for number in range(WARM_ROUNDS_COUNT + rounds):
-                found = {name: _round(name, one, case, reference) for name, one in running.items()}
+                found = {name: _round(name, one, case, reference, work) for name, one in running.items()}
                 if number >= WARM_ROUNDS_COUNT:
                     kept.append(found)
                 shown = ", ".join(f"{name} {one.mib_s:.0f}" for name, one in found.items())
@@ -90,14 +91,23 @@ def _make_content(case: Case, work: Path) -> Path:
     return path
 
 
-def _round(name: str, contender: Contender, case: Case, reference: Reference) -> Measured:
-    os.sync()  # who makes its copy durable does not wait for what the one before left unwritten
+def _round(name: str, contender: Contender, case: Case, reference: Reference, work: Path) -> Measured:
+    _write_out(work)
     ran = contender.run()
     for copy in ran.copies:
         if what := reference.difference(copy):
             raise ContenderError(f"{name}: {copy}: {what}")
     contender.clear()
     return measured(ran.seconds, ran.cpu_s, case.size, case.receivers)
+
+
+def _write_out(path: Path) -> None:
+    """Sync the file system of ``path``: who makes its copy durable is not to wait for what others left unwritten."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        sync_file_system(fd)
+    finally:
+        os.close(fd)
 
 
 def contender_table(result: CaseResult, ours: str) -> Table:

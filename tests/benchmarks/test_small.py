@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def test_what_cannot_be_measured_is_refused(
 ) -> None:
     assert small.main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_size: int, _rounds: int, work: Path, _tell: object) -> Hashing:
+        assert work.parent == tmp_path
+        (work / "file").touch()
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr("benchmarks.hashing.measure", interrupted)
+    assert small.main(["--only", "hashing", "--work", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted by SIGINT; all processes are ended"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.process
