@@ -25,7 +25,7 @@ from node.disk.destination import check_destination, check_paths, check_space
 from node.disk.errors import NotThereError, disk_error
 from node.disk.layout import Layout, Span
 from node.disk.leftovers import find_leftovers
-from node.disk.open_files import OPEN_FILES_COUNT_MAX, OpenFiles, read_chunks
+from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
 from node.disk.staging import CONTENT, Staging
 from node.disk.store import Buffer
 from protocol.errors import DiskError, LocalError
@@ -125,8 +125,9 @@ class Partial:
     def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
         """The bytes on disk for ``spans`` in order, good or not, as views of ``buffer``: use each before the next.
         `NotThereError` when a file is missing or too short, `DiskError` when it cannot be read."""
+        files = OneOpenFile(lambda index: self._open(index, os.O_RDONLY)) if self._many else self._files
         try:
-            yield from read_chunks(self._files, self._only_there(spans), buffer)
+            yield from read_chunks(files, self._only_there(spans), buffer)
         except OSError as error:
             raise disk_error(error, "read", self._root) from error
 
