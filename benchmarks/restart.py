@@ -58,6 +58,7 @@ def _share_sparse(peer: LocalPeer, size: int, seconds: float) -> None:
 
 def _start_again(cluster: LocalCluster, peer: LocalPeer, observer: LocalPeer) -> Start:
     end_all([peer.program], END_SECONDS)
+    peer.line.replies()  # the last words of the one that ended
     began = time.monotonic()
     peer.start()
     cluster.wait_joined([peer])
