@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OURS_COLOUR, OTHERS_COLOUR, DOT_COLOUR = "#1f6f8b", "#b8c4cc", "#222222"
 SMALL_COLUMNS_COUNT = 3
+DOTS_BELOW = 0.25
+"""The middle of a bar, where its median is written: in parts of the distance of two."""
 
 
 def check_plot_path(path: Path) -> None:
@@ -101,7 +103,7 @@ def _draw_bars(panel: Any, title: str, values: Mapping[str, Sequence[float]], he
     bars = panel.barh(names[::-1], list(heights.values())[::-1], color=colours[::-1])
     panel.bar_label(bars, fmt="%.4g", padding=4, fontsize=8)
     for place, name in enumerate(names[::-1]):
-        panel.plot(values[name], [place] * len(values[name]), ".", color=DOT_COLOUR, markersize=3)
+        panel.plot(values[name], [place - DOTS_BELOW] * len(values[name]), ".", color=DOT_COLOUR, markersize=3)
     panel.margins(x=0.18)
     panel.set_xlim(left=0)
     panel.set_title(title, fontsize=10)

@@ -40,7 +40,7 @@ from protocol.limits import MIB
 from service.units import format_bytes, parse_bytes
 
 CASES = ("one-file", "tree", "hashing", "restart")
-KINDS: tuple[Kind, ...] = (Zswarm(), Rsync(), Libtorrent())
+KINDS: tuple[Kind, ...] = (Zswarm(), Rsync(), Rsync("--fsync"), Libtorrent())
 DEFAULT_SPARSE = "100GiB"
 
 

@@ -1,6 +1,6 @@
 """rsync as a daemon, and a client for each receiver: what people copy trees with.
 
-Each file is checked by a checksum as it is sent; nothing is made durable.
+Each file is checked by a checksum as it is sent. Nothing is made durable, unless ``--fsync`` says so for each file.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ path = {root}
 
 
 class Rsync:
-    name = "rsync"
     verifies = "files"
+
+    def __init__(self, *options: str) -> None:
+        self.name = " ".join(["rsync", *options])
+        self._options = options
 
     def missing(self) -> str:
         return "" if shutil.which("rsync") else "apt install rsync"
@@ -72,25 +75,25 @@ class Rsync:
                 if daemon.poll() is not None or time.monotonic() > deadline:
                     raise ContenderError(f"the daemon of rsync does not serve: see {directory}/log")
                 time.sleep(PAUSE_SECONDS)
-            yield RunningRsync(task, psutil.Process(daemon.pid), url + task.content.name)
+            yield RunningRsync(task, psutil.Process(daemon.pid), [*self._options, url + task.content.name])
         finally:
             daemon.terminate()
             daemon.wait()
 
 
 class RunningRsync:
-    def __init__(self, task: Task, daemon: psutil.Process, url: str) -> None:
-        self._daemon, self._url = daemon, url
+    """``arguments`` are followed by the directory of the copy."""
+
+    def __init__(self, task: Task, daemon: psutil.Process, arguments: list[str]) -> None:
+        self._daemon = daemon
+        self._command = ["rsync", "--archive", f"--timeout={ROUND_SECONDS:.0f}", *arguments]
         self._directories = directories(task)
         self._copies = [directory / task.content.name for directory in self._directories]
 
     def run(self) -> Round:
         before = self._cpu_seconds()
         began = time.monotonic()
-        started = [
-            subprocess.Popen(["rsync", "--archive", f"--timeout={ROUND_SECONDS:.0f}", self._url, f"{directory}/"])
-            for directory in self._directories
-        ]
+        started = [subprocess.Popen([*self._command, f"{directory}/"]) for directory in self._directories]
         codes = [process.wait() for process in started]
         seconds = time.monotonic() - began
         if any(codes):

@@ -124,7 +124,7 @@ def test_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert [row["case"] for row in found["rows"]][-2:] == ["hashing", "restart"]
     assert (len(found["one_file"]["api_ms"]), len(found["one_file"]["command_ms"])) == (2, 1)
     assert found["tree"]["medians"]["zswarm"]["mib_s"] > 0
-    assert set(found["tree"]["medians"]) | set(found["missing"]) == {"zswarm", "rsync", "libtorrent"}
+    assert set(found["tree"]["medians"]) | set(found["missing"]) == {"zswarm", "rsync", "rsync --fsync", "libtorrent"}
     assert len(found["hashing"]["ours"]) == len(found["restart"]["large"]) == 1
     assert 0 < found["restart"]["large"][0]["joined_s"] <= found["restart"]["large"][0]["listed_s"]
     assert found["rows"][-1]["met"]
