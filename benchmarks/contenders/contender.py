@@ -1,4 +1,4 @@
-"""What every contender of `benchmarks.versus` does: one file from one machine to some others, again and again.
+"""What every contender does: one file or directory from one machine to some others, again and again.
 
 Its processes are started once and stay, so that a round measures moving bytes and not how a program starts (who has a
 process for each transfer, as curl, pays for it, as its users do).
@@ -7,6 +7,7 @@ process for each transfer, as curl, pays for it, as its users do).
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,8 +23,8 @@ START_SECONDS = 30.0
 
 
 class Task(NamedTuple):
-    """``content``: the file of ``size`` bytes that is there from the beginning. ``directory``: an existing, empty one
-    that the contender may use as it likes."""
+    """``content``: the file or directory of ``size`` bytes that is there from the beginning. ``directory``: an empty
+    one that the contender may use as it likes."""
 
     content: Path
     size: int
@@ -51,10 +52,11 @@ class Contender(Protocol):
 
 
 class Kind(Protocol):
-    """How a contender is called and started. The context ends and reaps its processes."""
+    """How a contender is called and started. The context ends and reaps its processes. ``verifies``: what it checks of
+    what arrives."""
 
     name: str
-    verifies: bool
+    verifies: str
 
     def missing(self) -> str:
         """What has to be installed before it can run here, for a person; empty when nothing is."""
@@ -76,6 +78,12 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total
 
 
+def children_cpu() -> float:
+    """Of processes we started that ended and were reaped."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def directories(task: Task) -> list[Path]:
     """One for each receiver."""
     made = [task.directory / f"receiver-{number}" for number in range(1, task.receivers + 1)]
@@ -85,5 +93,10 @@ def directories(task: Task) -> list[Path]:
 
 
 def remove_copies(copies: Sequence[Path]) -> None:
+    """Whoever asks again gets them anew. Trees are only moved aside, until the work directory is removed with all there
+    is: ext4 without a journal does not reuse inodes for minutes, and looks at each of them whenever it needs one."""
     for path in copies:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            path.rename(path.with_name(f"{path.name}.removed-{sum(1 for _ in path.parent.iterdir())}"))
+        else:
+            path.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ MODULE = "benchmarks.contenders.libtorrent_process"
 
 class Libtorrent:
     name = "libtorrent"
-    verifies = True
+    verifies = "pieces"
 
     def missing(self) -> str:
         return "" if importlib.util.find_spec("libtorrent") else "pip install libtorrent"

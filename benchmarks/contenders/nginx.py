@@ -21,6 +21,7 @@ from benchmarks.contenders.contender import (
     ContenderError,
     Round,
     Task,
+    children_cpu,
     cpu_seconds,
     directories,
     remove_copies,
@@ -60,7 +61,7 @@ http {{
 
 class NginxCurl:
     name = "nginx + curl"
-    verifies = False
+    verifies = "nothing"
 
     def missing(self) -> str:
         return _to_install("nginx", "curl")
@@ -73,7 +74,7 @@ class NginxCurl:
 
 class NginxAria2:
     name = "nginx + aria2"
-    verifies = True
+    verifies = "whole"
 
     def missing(self) -> str:
         return _to_install("nginx", "curl", "aria2c")
@@ -94,14 +95,14 @@ class RunningNginx:
         self._copies = [directory / task.content.name for directory in directories(task)]
 
     def run(self) -> Round:
-        before, children_before = cpu_seconds(self._pids), _children_cpu()
+        before, children_before = cpu_seconds(self._pids), children_cpu()
         began = time.monotonic()
         started = [subprocess.Popen([*self._command, str(copy)], stdout=subprocess.DEVNULL) for copy in self._copies]
         codes = [process.wait() for process in started]
         seconds = time.monotonic() - began
         if any(codes):
             raise ContenderError(f"{self._command[0]} ended with {codes}")
-        cpu = cpu_seconds(self._pids) - before + _children_cpu() - children_before
+        cpu = cpu_seconds(self._pids) - before + children_cpu() - children_before
         return Round(seconds, cpu, self._copies)
 
     def clear(self) -> None:
@@ -151,9 +152,3 @@ def _to_install(*names: str) -> str:
 def _program(name: str) -> str | None:
     """Debian has nginx where only root looks for programs."""
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
-
-
-def _children_cpu() -> float:
-    """Of processes that ended and were reaped: the curls."""
-    times = os.times()
-    return times.children_user + times.children_system

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from benchmarks.contenders.contender import ROUND_SECONDS, ContenderError, Round, Task, cpu_seconds, remove_copies
 from cluster.lines import gather, latest_statuses
@@ -17,7 +18,7 @@ LOOK_SECONDS = 0.1
 
 class Zswarm:
     name = "zswarm"
-    verifies = True
+    verifies = "pieces, whole"
 
     def missing(self) -> str:
         return ""
@@ -38,26 +39,17 @@ class RunningZswarm:
         self._copies = [peer.download_dir / self._name for peer in self._receivers]
         supervisors = [program.pid for program in cluster.programs()]
         self._pids = [*supervisors, *(child.pid for child in children_of(supervisors))]
-        self._link = finished(ask({seeder: ApiShare(seeder.line.next_id(), str(task.content), "blake3")}))[0].link
+        self._link = share(seeder, task.content)
 
     def run(self) -> Round:
         before = cpu_seconds(self._pids)
         began = time.time()
-        jobs = finished(
-            ask(
-                {
-                    peer: ApiGet(peer.line.next_id(), self._link, str(peer.download_dir), b"", False, False)
-                    for peer in self._receivers
-                }
-            )
-        )
+        jobs = finished(ask({peer: get(peer, self._link) for peer in self._receivers}))
         return Round(max(job.finished_at for job in jobs) - began, cpu_seconds(self._pids) - before, self._copies)
 
     def clear(self) -> None:
         for peer in self._receivers:
-            reply = peer.request(ApiRemove(peer.line.next_id(), self._name))
-            if not isinstance(reply, ApiDone):
-                raise ContenderError(f"{peer.name} does not forget the content: {reply}")
+            forget(peer, self._name)
         remove_copies(self._copies)
 
 
@@ -73,12 +65,14 @@ def ask(requests: Mapping[LocalPeer, ApiRequest]) -> dict[LocalPeer, int]:
     return jobs
 
 
-def finished(jobs: Mapping[LocalPeer, int], seconds: float = ROUND_SECONDS) -> list[JobStatus]:
-    """Wait for all ``jobs``, at most so many ``seconds``, looking seldom enough to leave the cores to the peers."""
+def finished(
+    jobs: Mapping[LocalPeer, int], look_seconds: float = LOOK_SECONDS, seconds: float = ROUND_SECONDS
+) -> list[JobStatus]:
+    """Wait for all ``jobs``, looking seldom enough to leave the cores to the peers."""
     waiting, done = dict(jobs), []
     deadline = time.monotonic() + seconds
     while waiting:
-        for peer, status in latest_statuses({peer: peer.line for peer in waiting}, LOOK_SECONDS).items():
+        for peer, status in latest_statuses({peer: peer.line for peer in waiting}, look_seconds).items():
             job = next(job for job in status.jobs if job.job == waiting[peer])
             if job.phase == "failed":
                 raise ContenderError(f"{peer.name}: {job.code}: {job.detail}")
@@ -87,5 +81,22 @@ def finished(jobs: Mapping[LocalPeer, int], seconds: float = ROUND_SECONDS) -> l
                 del waiting[peer]
         if time.monotonic() > deadline:
             raise ContenderError(f"not done within {seconds:g} s: {', '.join(peer.name for peer in waiting)}")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(look_seconds)
     return done
+
+
+def get(peer: LocalPeer, link: str) -> ApiGet:
+    """Get ``link`` to where downloads of ``peer`` go."""
+    return ApiGet(peer.line.next_id(), link, str(peer.download_dir), b"", False, False)
+
+
+def share(peer: LocalPeer, path: Path, look_seconds: float = LOOK_SECONDS, seconds: float = ROUND_SECONDS) -> str:
+    """Have ``peer`` share ``path``; the link, when the tracker lists it."""
+    return finished(ask({peer: ApiShare(peer.line.next_id(), str(path), "blake3")}), look_seconds, seconds)[0].link
+
+
+def forget(peer: LocalPeer, name: str) -> None:
+    """Have ``peer`` share ``name`` no more; the file stays."""
+    reply = peer.request(ApiRemove(peer.line.next_id(), name))
+    if not isinstance(reply, ApiDone):
+        raise ContenderError(f"{peer.name} does not forget {name}: {reply}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from node.disk.errors import ContentChangedError, NotThereError, disk_error
 from node.disk.layout import Layout, Span
-from node.disk.open_files import OpenFiles, read_span
+from node.disk.open_files import OPEN_FILES_COUNT_MAX, OpenFiles, read_span
 from node.disk.stamps import STAMP_BYTES, stamp_difference
 from protocol.errors import DiskError
 from protocol.manifest import Manifest
@@ -38,6 +38,7 @@ class Content:
         self._root = os.fspath(root)
         self._stamps = stamps
         self._files = OpenFiles(self._open)
+        self._many = len(self._layout.files) > OPEN_FILES_COUNT_MAX
 
     def read(self, piece: int) -> bytes:
         """The bytes of ``piece``, exactly its size. Raises `ContentChangedError` when shared content is not what was
@@ -55,20 +56,32 @@ class Content:
         self._files.close()
 
     def _read(self, span: Span) -> bytes:
-        fd = self._files.acquire(span.file_index)
-        changed = True
+        index = span.file_index
+        if self._many and span.length == self._layout.files[index].length:
+            fd = self._open(index)  # not kept: it would only put another out
+            try:
+                return self._read_from(fd, span)
+            finally:
+                os.close(fd)
+        fd = self._files.acquire(index)
+        good = False
+        try:
+            data = self._read_from(fd, span)
+            good = True
+        finally:
+            self._files.release(index)
+            if not good:
+                self._files.forget(index)
+        return data
+
+    def _read_from(self, fd: int, span: Span) -> bytes:
         try:
             if self._stamps is not None:
                 self._check(fd, span.file_index)
             data = read_span(fd, span)
-            changed = len(data) != span.length
         except OSError as error:
             raise disk_error(error, "read", self._path(span.file_index)) from error
-        finally:
-            self._files.release(span.file_index)
-            if changed:
-                self._files.forget(span.file_index)
-        if changed:
+        if len(data) != span.length:
             raise self._missing(f"{self._path(span.file_index)} ends at byte {span.offset + len(data)}")
         return data
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node.disk.errors import NotThereError, disk_error
 from node.disk.layout import Layout
-from node.disk.open_files import OpenFiles, read_chunks
+from node.disk.open_files import OneOpenFile, read_chunks
 from node.disk.piece_work import BUFFER_BYTES, digest_of
 from node.disk.staging import staging_path
 from node.disk.storage import remove_leftovers
@@ -91,14 +91,12 @@ def _same_bytes(
 ) -> bool:
     base = os.fspath(dest)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    files = OpenFiles(lambda index: os.open(layout.path_under(base, index), flags))
+    files = OneOpenFile(lambda index: os.open(layout.path_under(base, index), flags))
+    chunks = read_chunks(files, layout.whole(), bytearray(BUFFER_BYTES))
     try:
-        chunks = read_chunks(files, layout.whole(), bytearray(BUFFER_BYTES))
         return digest_of(chunks, manifest.algorithm, progress, cancelled) == manifest.digest
     except NotThereError:
         return False  # it shrank under us
-    finally:
-        files.close()
 
 
 def _clear_leftovers(dest: Path, manifest: Manifest) -> None:

@@ -1,7 +1,7 @@
 """A bounded number of open files, least recently used closed first, and reading spans through them.
 
-Several threads may use one `OpenFiles`: a descriptor is never closed between `acquire` and `release`. How a
-file is opened is its owner's business.
+Several threads may use one `OpenFiles`: a descriptor is never closed between `acquire` and `release`. `OneOpenFile` is
+for one pass over many files. How a file is opened is its owner's business.
 """
 
 from __future__ import annotations
@@ -85,6 +85,22 @@ class OpenFiles:
             self.close_error = self.close_error or error
 
 
+class OneOpenFile:
+    """As `OpenFiles`, for one thread that goes through many files once: none stays open after its `release`."""
+
+    def __init__(self, open_file: Callable[[int], int]) -> None:
+        self._open_file = open_file
+        self._fd = -1
+
+    def acquire(self, index: int) -> int:
+        """A new descriptor of file ``index``, until the `release` that it needs."""
+        self._fd = self._open_file(index)
+        return self._fd
+
+    def release(self, _index: int) -> None:
+        os.close(self._fd)
+
+
 def read_span(fd: int, span: Span) -> bytes:
     """The bytes of ``span``; fewer when the file ends before it does."""
     data = os.pread(fd, span.length, span.offset)
@@ -98,19 +114,28 @@ def read_span(fd: int, span: Span) -> bytes:
     return b"".join(parts)
 
 
-def read_chunks(files: OpenFiles, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
-    """The bytes of ``spans`` in order, in chunks that are views of ``buffer``: use each before asking for the next.
+def read_chunks(
+    files: OpenFiles | OneOpenFile, spans: Iterable[Span], buffer: bytearray
+) -> Generator[memoryview, None, None]:
+    """The bytes of ``spans`` in order, each chunk ``buffer`` full of them and the last one less: use each before asking
+    for the next.
     Raises `NotThereError` when a file is too short, ``OSError`` when one cannot be read."""
     view = memoryview(buffer)
+    filled = 0
     for index, offset, length in spans:
         fd = files.acquire(index)
         try:
             position, end = offset, offset + length
             while position < end:
-                count = os.preadv(fd, [view[: min(len(buffer), end - position)]], position)
+                count = os.preadv(fd, [view[filled : filled + end - position]], position)
                 if count == 0:
                     raise NotThereError(f"file {index} of the content ends at byte {position}")
                 position += count
-                yield view[:count]
+                filled += count
+                if filled == len(buffer):
+                    yield view
+                    filled = 0
         finally:
             files.release(index)
+    if filled:
+        yield view[:filled]

@@ -4,10 +4,10 @@
 unfinished stands under the final name: see `staging`. Where the destination may be: `destination`.
 
 Durability: `Partial.sync` returns the pieces that a crash of the machine can no longer take, and only those may go
-into the journal. Few dirty files are fsynced one by one; many with one ``syncfs``, which also writes what others
-left dirty on that file system, but took 30 ms where 2,000 single fsyncs took 400 ms. After a sync that failed the
-kernel may have dropped the data and forget the error, so the `Partial` refuses everything: open it anew, and go
-on from the journal.
+into the journal. Few dirty files are fsynced one by one; many, and those that were not kept open, with one
+``syncfs``, which also writes what others left dirty on that file system, but took 30 ms where 2,000 single fsyncs took
+400 ms. After a sync that failed the kernel may have dropped the data and forget the error, so the `Partial` refuses
+everything: open it anew, and go on from the journal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from node.disk.destination import check_destination, check_paths, check_space
 from node.disk.errors import NotThereError, disk_error
 from node.disk.layout import Layout, Span
 from node.disk.leftovers import find_leftovers
-from node.disk.open_files import OpenFiles, read_chunks
+from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
 from node.disk.staging import CONTENT, Staging
 from node.disk.store import Buffer
 from protocol.errors import DiskError, LocalError
@@ -52,12 +52,15 @@ class Partial:
         self._force = force
         self._root = staging.path / CONTENT
         self._files = OpenFiles(self._open_file)
+        self._many = len(layout.files) > OPEN_FILES_COUNT_MAX
         self._there: set[int] = set()
         self._dirs: set[str] = {""}
         self._lock = threading.Lock()
         self._sync_lock = threading.Lock()
         self._dirty_pieces: list[int] = []
         self._dirty_files: set[int] = set()
+        self._dirty_closed = False
+        """Some of `_dirty_files` are closed."""
         self._dirty_dirs: set[str] = {"."}
         self._failed = ""
         self._closed = False
@@ -110,18 +113,21 @@ class Partial:
             raise LocalError(f"{len(view)} bytes written as piece {piece} of {self.manifest.piece_size(piece)}")
         spans = self.layout.spans(piece)
         start = 0
+        closed = False
         for span in spans:
-            self._write_span(span, view[start : start + span.length])
+            closed |= self._write_span(span, view[start : start + span.length])
             start += span.length
         with self._lock:
             self._dirty_pieces.append(piece)
             self._dirty_files.update([span.file_index for span in spans])
+            self._dirty_closed |= closed
 
     def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
         """The bytes on disk for ``spans`` in order, good or not, as views of ``buffer``: use each before the next.
         `NotThereError` when a file is missing or too short, `DiskError` when it cannot be read."""
+        files = OneOpenFile(lambda index: self._open(index, os.O_RDONLY)) if self._many else self._files
         try:
-            yield from read_chunks(self._files, self._only_there(spans), buffer)
+            yield from read_chunks(files, self._only_there(spans), buffer)
         except OSError as error:
             raise disk_error(error, "read", self._root) from error
 
@@ -139,8 +145,9 @@ class Partial:
                 pieces, self._dirty_pieces = self._dirty_pieces, []
                 files, self._dirty_files = self._dirty_files, set()
                 dirs, self._dirty_dirs = self._dirty_dirs, set()
+                closed, self._dirty_closed = self._dirty_closed, False
             try:
-                self._flush(sorted(files), sorted(dirs))
+                self._flush(sorted(files), sorted(dirs), closed)
             except OSError as error:
                 self._failed = f"writing {self._root} out failed: {error.strerror}; it has to be taken up anew"
                 self._drop_cached(files)
@@ -190,19 +197,30 @@ class Partial:
     def _name(self, index: int) -> str:
         return self.layout.path_under(CONTENT, index)
 
-    def _write_span(self, span: Span, view: memoryview) -> None:
+    def _write_span(self, span: Span, view: memoryview) -> bool:
+        """Whether the file is closed again."""
+        index, offset, length = span
         try:
-            fd = self._files.acquire(span.file_index)
+            if self._many and length == self.layout.files[index].length and index not in self._there:
+                self._write_new(index, view)
+                return True
+            fd = self._files.acquire(index)
             try:
-                offset = span.offset
-                while view:
-                    count = os.pwrite(fd, view, offset)
-                    offset += count
-                    view = view[count:]
+                _write_at(fd, view, offset)
             finally:
-                self._files.release(span.file_index)
+                self._files.release(index)
         except OSError as error:
-            raise disk_error(error, "write", self._root / self.layout.files[span.file_index].path) from error
+            raise disk_error(error, "write", self._root / self.layout.files[index].path) from error
+        return False
+
+    def _write_new(self, index: int, view: memoryview) -> None:
+        """A whole file at once. Not kept open: there is nothing more to write, and it would only put another out."""
+        fd = self._create(index, os.O_WRONLY)
+        try:
+            _write_at(fd, view, 0)
+        finally:
+            os.close(fd)  # network file systems report lost writes here: then this one is lost
+        self._there.add(index)
 
     def _only_there(self, spans: Iterable[Span]) -> Iterator[Span]:
         for span in spans:
@@ -214,12 +232,7 @@ class Partial:
         """Open, and make on first use, one file; `OpenFiles` calls it with its lock held, one at a time."""
         entry = self.layout.files[index]
         new = index not in self._there
-        if new:
-            self._make_dirs(entry.path.rpartition("/")[0])
-        # Modes are final at once, less the umask: nobody else gets through the staging directory.
-        mode = 0o777 if entry.executable else 0o666
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self._name(index), flags, mode, dir_fd=self._staging.fd)
+        fd = self._create(index, os.O_RDWR) if new else self._open(index, os.O_RDWR)
         try:
             if os.fstat(fd).st_size != entry.length:
                 os.ftruncate(fd, entry.length)
@@ -230,14 +243,25 @@ class Partial:
             self._there.add(index)
         return fd
 
+    def _create(self, index: int, flags: int) -> int:
+        """Open a file that need not be there yet, nor its directory."""
+        with self._lock:
+            self._make_dirs(self.layout.files[index].path.rpartition("/")[0])
+        return self._open(index, flags | os.O_CREAT)
+
+    def _open(self, index: int, flags: int) -> int:
+        # Modes are final at once, less the umask: nobody else gets through the staging directory.
+        mode = 0o777 if self.layout.files[index].executable else 0o666
+        return os.open(self._name(index), flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self._staging.fd)
+
     def _make_dirs(self, path: str) -> None:
-        """Make directory ``path`` of the tree and those above it; each that gets something new becomes dirty."""
+        """Make directory ``path`` of the tree and those above it; each that gets something new becomes dirty. With the
+        lock held."""
         if path not in self._dirs:
             self._make_dirs(path.rpartition("/")[0])
             os.mkdir(f"{CONTENT}/{path}", dir_fd=self._staging.fd)
             self._dirs.add(path)
-        with self._lock:
-            self._dirty_dirs.add(_directory_name(path) if self.layout.is_tree else ".")
+        self._dirty_dirs.add(_directory_name(path) if self.layout.is_tree else ".")
 
     def _take_up(self) -> dict[int, int]:
         """Find what an earlier run left; bytes on disk by file number."""
@@ -265,8 +289,10 @@ class Partial:
         if self._failed:
             raise DiskError(self._failed)
 
-    def _flush(self, files: list[int], dirs: list[str]) -> None:
-        if len(files) + len(dirs) <= SYNC_EACH_COUNT_MAX or not durable.sync_file_system(self._staging.fd):
+    def _flush(self, files: list[int], dirs: list[str], closed: bool) -> None:
+        # Whoever opens a file again may not be told what of it was lost before; the file system as a whole tells.
+        each = not closed and len(files) + len(dirs) <= SYNC_EACH_COUNT_MAX
+        if each or not durable.sync_file_system(self._staging.fd):
             for index in files:
                 fd = self._files.acquire(index)
                 try:
@@ -298,8 +324,9 @@ class Partial:
                 raise LocalError(f"{self._name(index)} was never written")
             if self._lstat(self._name(index)).st_size != entry.length:
                 raise DiskError(f"{self._root / entry.path} was cut short by somebody else")
-        for path in self.manifest.empty_dirs:
-            self._make_dirs(path)
+        with self._lock:
+            for path in self.manifest.empty_dirs:
+                self._make_dirs(path)
 
     def _check_parent(self) -> None:
         parent = self._staging.dest.parent
@@ -325,6 +352,13 @@ def _claim_of(manifest: Manifest) -> str:
     """What a staging directory says it holds: the digest of a manifest, whatever name that has."""
     nameless = msgspec.structs.replace(manifest, name="")
     return f"zswarm {manifest_digest(encode_manifest(nameless), manifest.algorithm)}\n"
+
+
+def _write_at(fd: int, view: memoryview, offset: int) -> None:
+    while view:
+        count = os.pwrite(fd, view, offset)
+        offset += count
+        view = view[count:]
 
 
 def _directory_name(path: str) -> str:

@@ -7,15 +7,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import versus
+from benchmarks import rounds
 from benchmarks.command import run_command
-from benchmarks.comparison import measured
+from benchmarks.comparison import Case, measured
 from benchmarks.contenders.all import KINDS
 from benchmarks.contenders.contender import ContenderError, Kind, Round, Task
 from benchmarks.contenders.helper import Helper, HelperError
 from benchmarks.output import as_text
-from benchmarks.versus import command, measure_case, render
-from benchmarks.versus_cases import CASES, FLOOR, LIBTORRENT, NGINX, OURS, Case
+from benchmarks.rounds import contender_table, measure_case
+from benchmarks.versus import command
+from benchmarks.versus_cases import CASES, FLOOR, LIBTORRENT, NGINX, OURS
 from protocol.limits import MIB
 
 SMALL = Case("small", 2, MIB, CASES[0].targets)
@@ -35,13 +36,13 @@ def said(_line: str) -> None:
 def test_everybody_delivers(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind.missing():
         pytest.skip(kind.missing())
-    monkeypatch.setattr(versus, "WARM_ROUNDS_COUNT", 1)
+    monkeypatch.setattr(rounds, "WARM_ROUNDS_COUNT", 1)
     before = psutil.Process().children(recursive=True)
-    result = measure_case(SMALL, [kind], 1, tmp_path, said)
+    result = measure_case(SMALL, OURS, [kind], 1, tmp_path, said)
     assert psutil.Process().children(recursive=True) == before
     (found,) = result.rounds
     assert found[kind.name].mib_s > 0
-    assert kind.name in as_text(render(result)[0], 200)
+    assert kind.name in as_text(contender_table(result, OURS), 200)
     assert not (tmp_path / "content.bin").exists()
 
 
@@ -59,7 +60,7 @@ def test_targets_name_who_is_measured() -> None:
 class Liar:
     """Delivers something else."""
 
-    name, verifies = "liar", True
+    name, verifies = "liar", "nothing"
 
     def missing(self) -> str:
         return ""
@@ -84,7 +85,7 @@ class Liar:
 
 def test_a_wrong_copy_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ContenderError, match=r"liar: .*copy: differs"):
-        measure_case(SMALL, [Liar()], 1, tmp_path, said)
+        measure_case(SMALL, OURS, [Liar()], 1, tmp_path, said)
 
 
 def test_a_helper_says_what_went_wrong_and_is_reaped() -> None:

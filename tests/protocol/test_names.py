@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
@@ -104,6 +105,24 @@ def test_a_path_that_passes_stays_inside_its_destination(text: str) -> None:
         assert not pure.is_absolute()
         assert ".." not in pure.parts
     assert len(PurePosixPath(text).parts) == text.count("/") + 1
+
+
+PARTS = [name for name in (*WRONG_NAMES, *RIGHT_NAMES) if len(name) < 300]
+PARTS += ["con-", "a_1", "prn.x", "-", "com1a", "x" * 254]
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4))
+def test_a_path_is_right_when_all_its_names_are(parts: list[str]) -> None:
+    """Whatever way that is found out for plain ones."""
+
+    def is_right(check: Callable[[str], str], text: str) -> bool:
+        try:
+            return check(text) == text
+        except SeedError:
+            return False
+
+    names = "/".join(parts).split("/")
+    assert is_right(check_path, "/".join(parts)) == all(is_right(check_name, name) for name in names)
 
 
 @pytest.mark.parametrize(

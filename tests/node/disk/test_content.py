@@ -64,6 +64,27 @@ def test_a_changed_file_is_not_served(change: str, opened: bool, tmp_path: Path)
     content.close()
 
 
+@pytest.mark.parametrize("change", ["touch", "shorten", "replace"])
+def test_a_changed_file_of_many_is_not_served(change: str, tmp_path: Path) -> None:
+    """Which are not kept open; neither are those that are wrong."""
+    made = MADE[2]
+    content = shared(made, tmp_path / "root")
+    assert content.read(0) == made.piece(0)
+    before = open_fds()
+    path = tmp_path / "root" / "007"
+    if change == "touch":
+        os.utime(path, ns=(1, 1))
+    elif change == "shorten":
+        os.truncate(path, 5)
+    else:
+        (tmp_path / "other").write_bytes(path.read_bytes())
+        (tmp_path / "other").rename(path)
+    with pytest.raises(ContentChangedError, match=r"root/007"):
+        content.read(0)
+    assert open_fds() == before
+    content.close()
+
+
 def test_a_file_that_became_something_else(tmp_path: Path) -> None:
     made = made_tree({"x": 10, "y": 10})
     root = tmp_path / "root"

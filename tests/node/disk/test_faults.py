@@ -152,7 +152,13 @@ def test_a_close_that_loses_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
     monkeypatch.setattr(os, "close", lossy)
+    with pytest.raises(NoSpaceError):  # a file that is written whole is closed at once
+        made.write(partial)
+    monkeypatch.undo()
+    assert partial.sync() == []
     made.write(partial)
+    monkeypatch.setattr(os, "close", lossy)
+    made.write(partial)  # files that are there already stay open until there are too many
     monkeypatch.undo()
     with pytest.raises(NoSpaceError):
         partial.sync()

@@ -117,8 +117,8 @@ def test_chunks_are_views_of_one_buffer(directory: Path) -> None:
     assert [bytes(chunk) for chunk in read_chunks(counting.files, spans, bytearray(4))] == [
         b"1111",
         b"1111",
-        b"11",
-        b"2222",
+        b"1122",
+        b"22",
     ]
     with pytest.raises(NotThereError, match="ends at byte 10"):
         list(read_chunks(counting.files, [Span(3, 0, 11)], bytearray(16)))

@@ -143,6 +143,28 @@ def test_many_small_files_are_synced_at_once(
     assert matches(tmp_path / "tree", made)
 
 
+def test_files_that_were_closed_are_synced_through_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was lost of them before they are opened again would go unnoticed otherwise."""
+    made = made_tree({f"{index:04}": PIECE // 2 for index in range(200)})
+    partial = Partial.open(made.manifest, tmp_path / "tree")
+    before = open_fds()
+    synced: list[int] = []
+
+    def sync_file_system(fd: int) -> bool:
+        synced.append(fd)
+        return True
+
+    monkeypatch.setattr("node.disk.durable.sync_file_system", sync_file_system)
+    for piece in range(3):
+        made.write(partial, [piece])
+        assert open_fds() == before
+        assert partial.sync() == [piece]
+        assert len(synced) == piece + 1
+    partial.discard()
+
+
 # --- what is at the destination --------------------------------------------------------------------------
 
 

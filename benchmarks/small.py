@@ -1,0 +1,170 @@
+"""``python -m benchmarks.small``: one small file, a tree of small files, hashing, a restart; real processes and files.
+
+Owns the command line and the order of things. What is measured how is in a module for each.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from msgspec import Struct
+from rich.table import Table
+
+from benchmarks import hashing, one_file, restart
+from benchmarks.command import plot_option, report_option, run_command, work_option
+from benchmarks.comparison import Row, percentile
+from benchmarks.contenders.contender import Kind
+from benchmarks.contenders.libtorrent import Libtorrent
+from benchmarks.contenders.rsync import Rsync
+from benchmarks.contenders.zswarm import Zswarm
+from benchmarks.machine import Machine, file_system, this_machine
+from benchmarks.output import new_table, show, targets_table, tell
+from benchmarks.plot import check_plot_path, plot_small
+from benchmarks.rounds import CaseResult, contender_table, measure_case
+from benchmarks.small_cases import (
+    HASHED_BYTES,
+    ONE_FILE_BYTES,
+    OURS,
+    Hashing,
+    OneFile,
+    Restarts,
+    hashing_row,
+    one_file_row,
+    restart_row,
+    tree,
+)
+from benchmarks.work import work_directory
+from cluster.report_file import check_report_path, write_report
+from protocol.errors import UsageError
+from protocol.limits import MIB
+from service.units import format_bytes, parse_bytes
+
+CASES = ("one-file", "tree", "hashing", "restart")
+KINDS: tuple[Kind, ...] = (Zswarm(), Rsync(), Rsync("--fsync"), Libtorrent())
+DEFAULT_SPARSE = "100GiB"
+
+
+class Report(Struct, frozen=True):
+    """None: not measured. ``work``: where all files lay, and on what file system. ``missing``: contenders that are not
+    installed."""
+
+    machine: Machine
+    work: str
+    file_system: str
+    missing: dict[str, str]
+    one_file: OneFile | None
+    tree: CaseResult | None
+    hashing: Hashing | None
+    restart: Restarts | None
+    rows: list[Row]
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    try:
+        return parse_bytes(value)
+    except UsageError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--only", type=click.Choice(CASES), multiple=True, metavar="NAME", help=f"Some of {', '.join(CASES)}.")
+@click.option(
+    "--fetches", type=click.IntRange(1, 10_000), default=200, show_default=True, help="How often one file is fetched."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=7, show_default=True, help="Rounds that count, of all else."
+)
+@click.option(
+    "--files", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True, help="Of the tree, 16 KiB each."
+)
+@click.option(
+    "--sparse",
+    callback=_size,
+    default=DEFAULT_SPARSE,
+    show_default=True,
+    metavar="SIZE",
+    help="Of the large file that a restart must not read. It is read once before, at 1 to 3 GiB/s.",
+)
+@work_option
+@report_option
+@plot_option
+def command(
+    only: tuple[str, ...],
+    fetches: int,
+    rounds: int,
+    files: int,
+    sparse: int,
+    work: Path | None,
+    report: Path | None,
+    plot: Path | None,
+) -> None:
+    """Measure what a person notices: one file of 1 MiB through running peers, a tree of small files against rsync and
+    libtorrent, hashing what is shared, and the restart of a peer that shares a large file. A target that is missed is
+    shown, and no error. Who is not installed is left out, and said."""
+    if report is not None:
+        check_report_path(report)
+    if plot is not None:
+        check_plot_path(plot)
+    with work_directory("small", work) as directory:
+        found = _measure(only or CASES, fetches, rounds, files, sparse, directory)
+    show(targets_table(found.rows))
+    if report is not None:
+        write_report(report, found)
+    if plot is not None:
+        plot_small(plot, found)
+
+
+def _measure(wanted: tuple[str, ...], fetches: int, rounds: int, files: int, sparse: int, work: Path) -> Report:
+    rows: list[Row] = []
+    one = trees = hashed = restarts = None
+    missing = {kind.name: kind.missing() for kind in KINDS if kind.missing() and "tree" in wanted}
+    if "one-file" in wanted:
+        one = one_file.measure(ONE_FILE_BYTES, fetches, work, tell)
+        show(one_file_table(one))
+        rows.append(one_file_row(one))
+    if "tree" in wanted:
+        for name, what in missing.items():
+            tell(f"{name} is left out: {what}")
+        kinds = [kind for kind in KINDS if kind.name not in missing]
+        trees = measure_case(tree(files), OURS, kinds, rounds, work, tell)
+        show(contender_table(trees, OURS))
+        rows += trees.rows
+    if "hashing" in wanted:
+        hashed = hashing.measure(HASHED_BYTES, rounds, work, tell)
+        rows.append(hashing_row(hashed))
+    if "restart" in wanted:
+        restarts = restart.measure(sparse, rounds, work, tell)
+        show(restart_table(restarts))
+        rows.append(restart_row(restarts))
+    where = str(work.parent), file_system(work)
+    return Report(this_machine(), *where, missing, one, trees, hashed, restarts, rows)
+
+
+def one_file_table(found: OneFile) -> Table:
+    """How long it took, over the API and by command."""
+    table = new_table(f"ONE FILE OF {format_bytes(found.size)}".upper(), ">FETCHES", ">P50 MS", ">P99 MS", ">LONGEST")
+    for name, values in (("local API", found.api_ms), ("python -m node get", found.command_ms)):
+        if values:
+            shown = [percentile(values, part) for part in (0.5, 0.99, 1)]
+            table.add_row(name, str(len(values)), *(f"{ms:.0f}" for ms in shown))
+    return table
+
+
+def restart_table(found: Restarts) -> Table:
+    """Each start's median."""
+    table = new_table("A PEER IS STARTED AGAIN", ">JOINED S", ">LISTED S", ">MIB READ", ">FROM DISK")
+    for name, starts in ((format_bytes(found.size), found.large), (format_bytes(restart.SMALL_BYTES), found.small)):
+        columns = [
+            [start.joined_s for start in starts],
+            [start.listed_s for start in starts],
+            [start.read_bytes / MIB for start in starts],
+            [start.disk_bytes / MIB for start in starts],
+        ]
+        table.add_row(f"sharing {name}", *(f"{percentile(values, 0.5):.2f}" for values in columns))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(command, "benchmarks.small", sys.argv[1:]))
