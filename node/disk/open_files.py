@@ -117,10 +117,11 @@ def read_span(fd: int, span: Span) -> bytes:
 def read_chunks(
     files: OpenFiles | OneOpenFile, spans: Iterable[Span], buffer: bytearray
 ) -> Generator[memoryview, None, None]:
-    """The bytes of ``spans`` in order, each chunk ``buffer`` full of them and the last one less: use each before asking
-    for the next.
+    """The bytes of ``spans`` in order, each chunk half of ``buffer`` full of them and the last one less. A chunk stays
+    as it is until the next but one is asked for, so one can be used while the next is read.
     Raises `NotThereError` when a file is too short, ``OSError`` when one cannot be read."""
-    view = memoryview(buffer)
+    half = len(buffer) // 2
+    view, other = memoryview(buffer)[:half], memoryview(buffer)[half : 2 * half]
     filled = 0
     for index, offset, length in spans:
         fd = files.acquire(index)
@@ -132,9 +133,9 @@ def read_chunks(
                     raise NotThereError(f"file {index} of the content ends at byte {position}")
                 position += count
                 filled += count
-                if filled == len(buffer):
+                if filled == half:
                     yield view
-                    filled = 0
+                    view, other, filled = other, view, 0
         finally:
             files.release(index)
     if filled:

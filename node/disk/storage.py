@@ -123,7 +123,7 @@ class Partial:
             self._dirty_closed |= closed
 
     def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
-        """The bytes on disk for ``spans`` in order, good or not, as views of ``buffer``: use each before the next.
+        """The bytes on disk for ``spans`` in order, good or not, as `node.disk.open_files.read_chunks` gives them.
         `NotThereError` when a file is missing or too short, `DiskError` when it cannot be read."""
         files = OneOpenFile(lambda index: self._open(index, os.O_RDONLY)) if self._many else self._files
         try:

@@ -111,10 +111,10 @@ def test_many_threads_always_read_their_own_file(directory: Path) -> None:
     assert wrong == []
 
 
-def test_chunks_are_views_of_one_buffer(directory: Path) -> None:
+def test_chunks_are_halves_of_one_buffer_in_turn(directory: Path) -> None:
     counting = Counting(directory, 2)
     spans = [Span(1, 0, 10), Span(2, 3, 4)]
-    assert [bytes(chunk) for chunk in read_chunks(counting.files, spans, bytearray(4))] == [
+    assert [bytes(chunk) for chunk in read_chunks(counting.files, spans, bytearray(9))] == [
         b"1111",
         b"1111",
         b"1122",
@@ -122,4 +122,15 @@ def test_chunks_are_views_of_one_buffer(directory: Path) -> None:
     ]
     with pytest.raises(NotThereError, match="ends at byte 10"):
         list(read_chunks(counting.files, [Span(3, 0, 11)], bytearray(16)))
+    counting.files.close()
+
+
+def test_a_chunk_stays_until_the_next_but_one(directory: Path) -> None:
+    counting = Counting(directory, 3)
+    chunks = read_chunks(counting.files, [Span(index, 0, 4) for index in range(4)], bytearray(8))
+    before = next(chunks)
+    for index in range(1, 4):
+        chunk = next(chunks)
+        assert (bytes(before), bytes(chunk)) == (str(index - 1).encode() * 4, str(index).encode() * 4)
+        before = chunk
     counting.files.close()
