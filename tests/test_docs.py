@@ -31,9 +31,10 @@ from protocol.seed_formats import format_seed, parse_seed
 ROOT = Path(__file__).parents[1]
 PROTOCOL = ROOT / "docs" / "PROTOCOL.md"
 ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
+PERFORMANCE = ROOT / "docs" / "PERFORMANCE.md"
 README = ROOT / "README.md"
 BENCHMARKS = ROOT / "benchmarks" / "README.md"
-DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, ROOT / "docs" / "HACKING.md", BENCHMARKS)
+DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, ROOT / "docs" / "HACKING.md", PERFORMANCE, BENCHMARKS)
 PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster", "benchmarks")
 
 SAMPLE = b"hello, swarm\n"
