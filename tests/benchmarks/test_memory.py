@@ -96,6 +96,7 @@ def test_bad_options_are_refused(options: list[str], said: str) -> None:
     assert said in f"{outcome.output} {outcome.exception}"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_short_real_run() -> None:
     options = ("--size", "3MiB", "--small", "1MiB", "--sources", "1", "--rounds", "1")

@@ -118,6 +118,7 @@ def test_bad_options_are_refused(options: list[str], said: str) -> None:
 # --- for real --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_short_real_run() -> None:
     peers, files = 20, 150  # more than a page of entries
