@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import gc
 
-_YOUNG_COUNT = 10_000
-_MIDDLE_COUNT = 10
 _NEVER = 1_000_000_000
 
 
 def spare_the_registry() -> None:
     """For the start of a process: what survives two collections is not looked at again. Cycles that are dropped
     young, as those of an exception with its frames, are freed as always."""
-    gc.set_threshold(_YOUNG_COUNT, _MIDDLE_COUNT, _NEVER)
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)

@@ -1,7 +1,8 @@
 """Bytes to messages and back (PROTOCOL.md, section 2).
 
 A `Decoder` is made for the messages one socket may receive, its allow-list. It returns a message of that list
-or raises `ProtocolError`, on any bytes whatever. Unknown fields are ignored, so a later version may add some.
+or raises `ProtocolError`, on any bytes whatever. Unknown fields are ignored, so a later version may add some; what is
+in them is not looked at where a message has its version first.
 
 Every piece of a content costs a dozen messages here and there, so both ways are short: msgspec, which reads and writes
 MessagePack without a dictionary in between. What it does not take is looked at again by msgpack, which can say why.
@@ -64,7 +65,7 @@ class Decoder(Generic[M]):
 
     def decode(self, data: bytes | memoryview) -> M:
         """Return the message in ``data``; raise `ProtocolError` (or `VersionError`) that says what is wrong."""
-        if data[1:4] == _VERSION and len(data) <= self._limit:  # where this implementation puts it
+        if data[1:4] == _VERSION and len(data) <= self._limit:  # where `encode` mostly puts it
             try:
                 return self._decode(data)
             except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

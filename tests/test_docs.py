@@ -34,7 +34,8 @@ ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 PERFORMANCE = ROOT / "docs" / "PERFORMANCE.md"
 README = ROOT / "README.md"
 BENCHMARKS = ROOT / "benchmarks" / "README.md"
-DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, ROOT / "docs" / "HACKING.md", PERFORMANCE, BENCHMARKS)
+HACKING = ROOT / "docs" / "HACKING.md"
+DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, HACKING, PERFORMANCE, BENCHMARKS)
 PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster", "benchmarks")
 
 SAMPLE = b"hello, swarm\n"

@@ -56,7 +56,8 @@ class Loop:
         return self._ran
 
     def add(self, source: Source, on_readable: Callable[[], None]) -> None:
-        """Call ``on_readable`` whenever ``source`` has input, or an error or end of file to be read."""
+        """Call ``on_readable`` whenever ``source`` has input, or an error or end of file to be read. A socket is in one
+        loop at a time."""
         if source not in self._handlers:
             self._watch(source)
         self._handlers[source] = on_readable
@@ -66,13 +67,12 @@ class Loop:
         del self._handlers[source]
         fd = self._fds.pop(source)
         del self._by_fd[fd]
+        if not isinstance(source, int):
+            forget_uses(source, self._used)
         if fd in self._always:
             self._always.remove(fd)
         else:
             self._epoll.unregister(fd)
-        if not isinstance(source, int):
-            forget_uses(source)
-            self._used.discard(source)
 
     def stop(self) -> None:
         """End `run` when its present turn is over, ``tick`` included. For the loop's own thread."""
@@ -95,17 +95,15 @@ class Loop:
             deadline = tick(self._clock())
 
     def _watch(self, source: Source) -> None:
-        if isinstance(source, int):
-            fd = source
-        else:
-            fd = int(source.getsockopt(zmq.FD))
-            note_uses(source, self._used)
-            self._used.add(source)
-        self._fds[source], self._by_fd[fd] = fd, source
+        fd = source if isinstance(source, int) else int(source.getsockopt(zmq.FD))
         try:
             self._epoll.register(fd, select.EPOLLIN)
         except PermissionError:
             self._always.add(fd)
+        self._fds[source], self._by_fd[fd] = fd, source
+        if not isinstance(source, int):
+            note_uses(source, self._used)
+            self._used.add(source)
 
     def _ready(self, seconds: float | None) -> Iterable[Source]:
         """The sources that have input, waited for no longer than that (None: for ever)."""

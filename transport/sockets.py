@@ -315,9 +315,11 @@ def note_uses(socket: zmq.Socket[bytes], used: set[zmq.Socket[bytes]]) -> None:
     _used[socket] = used
 
 
-def forget_uses(socket: zmq.Socket[bytes]) -> None:
-    """No loop waits for it any more."""
-    del _used[socket]
+def forget_uses(socket: zmq.Socket[bytes], used: set[zmq.Socket[bytes]]) -> None:
+    """The loop of ``used`` waits for it no more."""
+    used.discard(socket)
+    if _used.get(socket) is used:
+        del _used[socket]
 
 
 _used: dict[zmq.Socket[bytes], set[zmq.Socket[bytes]]] = {}

@@ -6,8 +6,8 @@ that took 1.8 ms, whether one of them had a message or all.
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterable
+from functools import partial
 from random import Random
 
 import zmq
@@ -65,8 +65,6 @@ class Worker:
         self._settings = settings
         self._context = context
         self._loop = loop
-        self._epoll = select.epoll()
-        self._by_descriptor: dict[int, _Wire] = {}
         self._wires: dict[Channel, list[_Wire]] = {channel: [] for channel in Channel}
         self._control = open_socket(context, Role.LOCAL_DEALER)
         self._control_decoder: Decoder[Go] = Decoder(Go)
@@ -88,7 +86,6 @@ class Worker:
             for channel, endpoint in ((Channel.REGISTRAR, settings.registrar), (Channel.LOOKUP, lookup)):
                 socket = open_socket(self._context, Role.CONTROL_DEALER)
                 self._dial(_Wire(index, channel, socket, decoders[channel]), endpoint)
-        self._loop.add(self._epoll.fileno(), self._on_ready)
         self._loop.add(self._control, self._on_control)
         connect(self._control, settings.control)
         self._report()
@@ -97,17 +94,9 @@ class Worker:
     def _dial(self, wire: _Wire, endpoint: str) -> None:
         self._wires[wire.channel].append(wire)
         connect(wire.socket, endpoint)
-        descriptor = wire.socket.getsockopt(zmq.FD)
-        assert isinstance(descriptor, int)
-        self._by_descriptor[descriptor] = wire
-        self._epoll.register(descriptor, select.EPOLLIN)
-
-    def _on_ready(self) -> None:
-        for descriptor, _ in self._epoll.poll(0):
-            self._read(self._by_descriptor[descriptor])
+        self._loop.add(wire.socket, partial(self._read, wire))
 
     def _read(self, wire: _Wire) -> None:
-        """Everything there is: only a socket that has been emptied shows by its descriptor that more has come."""
         for frames in drain(wire.socket):
             now = self._loop.now()
             try:
@@ -159,7 +148,6 @@ class Worker:
 
     def close(self) -> None:
         """Close every socket."""
-        self._epoll.close()
         for wire in (*self._wires[Channel.REGISTRAR], *self._wires[Channel.LOOKUP]):
             wire.socket.close(0)  # nothing that a client still had to say matters any more
         self._control.close()

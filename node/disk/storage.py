@@ -4,10 +4,10 @@
 unfinished stands under the final name: see `staging`. Where the destination may be: `destination`.
 
 Durability: `Partial.sync` returns the pieces that a crash of the machine can no longer take, and only those may go
-into the journal. Few dirty files are fsynced one by one; many, and those that were not kept open, with one
-``syncfs``, which also writes what others left dirty on that file system, but took 30 ms where 2,000 single fsyncs took
-400 ms. After a sync that failed the kernel may have dropped the data and forget the error, so the `Partial` refuses
-everything: open it anew, and go on from the journal.
+into the journal. Few dirty files are fsynced one by one; many, and those that were not kept open, with one ``syncfs``.
+That took 30 ms where 2,000 single fsyncs took 400 ms, but it also writes what others left dirty on that file system,
+and fails when something of theirs was lost. After a sync that failed the kernel may have dropped the data and forget
+the error, so the `Partial` refuses everything: open it anew, and go on from the journal.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ class Partial:
         files = OneOpenFile(lambda index: self._open(index, os.O_RDONLY)) if self._many else self._files
         try:
             yield from read_chunks(files, self._only_there(spans), buffer)
+        except FileNotFoundError:
+            raise NotThereError(f"a file of {self._root} was deleted by somebody else") from None
         except OSError as error:
             raise disk_error(error, "read", self._root) from error
 
@@ -232,10 +234,11 @@ class Partial:
         """Open, and make on first use, one file; `OpenFiles` calls it with its lock held, one at a time."""
         entry = self.layout.files[index]
         new = index not in self._there
-        fd = self._create(index, os.O_RDWR) if new else self._open(index, os.O_RDWR)
+        fd = self._create(index, os.O_RDWR) if new else self._open(index, os.O_RDWR | os.O_CREAT)
         try:
-            if os.fstat(fd).st_size != entry.length:
+            if os.fstat(fd).st_size != entry.length:  # it is new, or somebody deleted it or cut it short
                 os.ftruncate(fd, entry.length)
+                self._soil_dir_of(index)
         except OSError:
             os.close(fd)
             raise
@@ -246,8 +249,19 @@ class Partial:
     def _create(self, index: int, flags: int) -> int:
         """Open a file that need not be there yet, nor its directory."""
         with self._lock:
-            self._make_dirs(self.layout.files[index].path.rpartition("/")[0])
-        return self._open(index, flags | os.O_CREAT)
+            self._make_dirs(self._dir_of(index))
+        fd = self._open(index, flags | os.O_CREAT)
+        self._soil_dir_of(index)  # not before it is there: a sync between the two would have it without the file
+        return fd
+
+    def _dir_of(self, index: int) -> str:
+        return self.layout.files[index].path.rpartition("/")[0]
+
+    def _soil_dir_of(self, index: int) -> None:
+        """There is a new name in it."""
+        name = _directory_name(self._dir_of(index)) if self.layout.is_tree else "."
+        with self._lock:
+            self._dirty_dirs.add(name)
 
     def _open(self, index: int, flags: int) -> int:
         # Modes are final at once, less the umask: nobody else gets through the staging directory.

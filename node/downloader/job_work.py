@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.disk.errors import NoSpaceError
+from node.disk.errors import NoSpaceError, NotThereError
 from node.disk.piece_work import check_pieces, whole_digest
 from node.disk.store import Cancelled, PartialContent, Progress, Store
 from protocol.bitfield import Bitfield
@@ -135,7 +135,11 @@ def finish(place: Place, ready: Ready, store: Store, progress: Progress, cancell
     whole is not: then the manifest itself is wrong, and nothing of it is worth keeping.
     """
     manifest = ready.manifest
-    if not whole_digest(ready.partial, manifest, progress, cancelled):
+    try:
+        whole = whole_digest(ready.partial, manifest, progress, cancelled)
+    except NotThereError:  # somebody deleted a file of it, or cut it short
+        whole = False
+    if not whole:
         have = Bitfield(manifest.piece_count)
         for piece in check_pieces(ready.partial, manifest, range(manifest.piece_count), progress, cancelled):
             have.set(piece)

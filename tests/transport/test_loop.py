@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from tests.transport.conftest import Open
+from transport import sockets
 from transport.loop import Loop
 from transport.sockets import Role, bind, connect, drain, is_readable, send_or_drop
 
@@ -177,6 +178,18 @@ def test_waits_until_the_deadline(deadline: float | None, seconds: float | None)
     assert Loop(clock=lambda: 100.0)._wait_seconds(deadline) == seconds
 
 
+class Patience:
+    """A tick that fails when nothing has ended the loop in time."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def __call__(self, now: float) -> float:
+        self._until = self._until or now + 5
+        assert now < self._until, "nothing woke the loop"
+        return self._until
+
+
 def has_signal(socket: zmq.Socket[bytes]) -> bool:
     return bool(select.select([int(socket.getsockopt(zmq.FD))], [], [], 0)[0])
 
@@ -210,7 +223,7 @@ def test_what_arrived_is_seen_though_a_send_took_the_signal(pipe: Callable[[], P
     loop.add(source.fd, send_until_the_signal_is_gone)
     loop.add(dealer, loop.stop)
     source.put()
-    loop.run(lambda now: now + 10)
+    loop.run(Patience())
     assert [frames[0].bytes for frames in drain(dealer)] == [b"news"]
 
 
@@ -234,8 +247,36 @@ def test_what_another_handler_left_in_a_socket_is_seen(pipe: Callable[[], Pipe],
     loop.add(source.fd, take_one)
     loop.add(router, take_the_rest)
     source.put()
-    loop.run(lambda now: now + 10)
+    loop.run(Patience())
     assert seen == [b"hello"] * 3
+
+
+def test_a_handler_may_read_by_itself(opened: Open) -> None:
+    loop = Loop()
+    dealer, router = pair(opened)
+    for _ in range(2):
+        send_or_drop(dealer, [b"hello"])
+    seen: list[bytes] = []
+
+    def take_one() -> None:
+        seen.append(router.recv_multipart()[1])
+        if len(seen) == 3:
+            loop.stop()
+
+    loop.add(router, take_one)
+    loop.run(Patience())
+    assert seen == [b"hello"] * 3
+
+
+def test_a_socket_that_was_removed_is_no_longer_noted(opened: Open) -> None:
+    one, other = Loop(), Loop()
+    socket = opened(Role.PIECE_ROUTER)
+    one.add(socket, lambda: None)
+    other.add(socket, lambda: None)  # handed over
+    one.remove(socket)
+    assert socket in sockets._used
+    other.remove(socket)
+    assert socket not in sockets._used
 
 
 def test_a_file_always_has_input(tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from node.disk import piece_work
 from node.disk.errors import NotThereError, StoppedError
+from node.disk.open_files import OPEN_FILES_COUNT_MAX
 from node.disk.piece_work import BUFFER_BYTES, check_pieces, verify_and_write, whole_digest
 from node.disk.storage import Partial
+from protocol.digest import new_hasher
 from tests.node.disk.made_content import PIECE, Made, made_file, made_tree
 
 MADE = [made_file(5 * PIECE + 1), made_file(3 * PIECE, algorithm="sha256"), made_tree(), made_file(0), made_tree({})]
@@ -84,3 +90,45 @@ def test_hashing_the_whole_can_be_stopped(tmp_path: Path) -> None:
         whole_digest(partial, made.manifest, steps.append, lambda: len(steps) == 2)
     assert steps == [BUFFER_BYTES // 2, BUFFER_BYTES]
     partial.discard()
+
+
+def test_a_chunk_is_hashed_before_its_place_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = made_file(5 * BUFFER_BYTES)
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    made.write(partial)
+
+    class SlowHasher:
+        def __init__(self) -> None:
+            self._hasher = new_hasher("blake3")
+
+        def update(self, data: memoryview) -> None:
+            time.sleep(0.02)  # longer than reading takes
+            self._hasher.update(data)
+
+        def digest(self) -> bytes:
+            return self._hasher.digest()
+
+    monkeypatch.setattr(piece_work, "new_hasher", lambda _algorithm: SlowHasher())
+    assert whole_digest(partial, made.manifest)
+    partial.discard()
+
+
+@pytest.mark.parametrize("count", [3, OPEN_FILES_COUNT_MAX + 1])
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: os.truncate(path, 1)])
+def test_what_somebody_deleted_or_cut_short_is_bad_and_can_be_written_again(
+    count: int, spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    made = made_tree({f"{number:04}": PIECE // 2 for number in range(count)})
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    made.write(partial)
+    partial.sync()
+    partial.close()
+    again = Partial.open(made.manifest, tmp_path / "dest")
+    spoil(Path(again.root) / "0001")
+    with contextlib.suppress(NotThereError):
+        assert not whole_digest(again, made.manifest)
+    pieces = range(made.manifest.piece_count)
+    assert check_pieces(again, made.manifest, pieces) == [*pieces][1:]
+    made.write(again, [0])
+    assert whole_digest(again, made.manifest)
+    assert Path(again.publish(), "0001").read_bytes() == made.piece(0)[PIECE // 2 :]

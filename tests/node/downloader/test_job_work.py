@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 
 import pytest
 
-from node.disk.errors import NoSpaceError
+from node.disk.errors import NoSpaceError, NotThereError
 from node.disk.layout import Layout, Span
 from node.disk.store import Buffer, Cancelled, JournalEntry, Progress
 from node.downloader import job_work
@@ -38,6 +38,8 @@ class NotedDisk:
         self.resumed = False
         self.root = "/out/.data.bin.part/content"
         self.failed = False
+        self.lost = -1
+        """A piece that is not on the disk any more."""
 
     def _do(self, what: str) -> None:
         self.did.append(what)
@@ -109,6 +111,8 @@ class NotedDisk:
         del buffer
         self._do("read")
         for span in spans:
+            if span.offset <= self.lost * PIECE < span.offset + span.length:
+                raise NotThereError("somebody deleted it")
             yield memoryview(self.data)[span.offset : span.offset + span.length]
 
     def sync(self) -> list[int]:
@@ -241,6 +245,14 @@ def test_what_was_spoilt_is_taken_out_of_the_journal(disk: NotedDisk) -> None:
     assert isinstance(again, Ready)
     assert list(again.have.indices()) == disk.noted() == [0, 2]
     assert disk.did == ["read"] + 3 * ["read"] + ["sync", "record"]
+
+
+def test_what_somebody_deleted_is_fetched_again(disk: NotedDisk) -> None:
+    ready = prepared(disk, [0, 1, 2])
+    disk.lost = 1
+    again = finish(disk, ready)
+    assert isinstance(again, Ready)
+    assert list(again.have.indices()) == disk.noted() == [0, 2]
 
 
 def test_a_manifest_that_lies_about_the_whole_leaves_nothing(disk: NotedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
