@@ -19,7 +19,7 @@ from benchmarks.contenders.contender import CountingKind
 from benchmarks.contenders.libtorrent import Libtorrent
 from benchmarks.contenders.zswarm import Zswarm
 from benchmarks.machine import Machine, file_system, this_machine
-from benchmarks.output import show, targets_table, tell
+from benchmarks.output import say, show, targets_table, tell
 from benchmarks.plot import check_plot_path, plot_shaped
 from benchmarks.shaped_cases import DEFAULT_RATE, MIXED, RECEIVERS, case_of, spread_rows
 from benchmarks.shaped_rounds import CaseResult, case_lines, case_table, measure_case
@@ -116,7 +116,8 @@ def command(
             links = MIXED if mixed else Links(rate)
             result = measure_case(case_of(count, size, mixed), links, kinds, rounds, directory, tell)
             show(case_table(result))
-            click.echo("\n".join(case_lines(result)) + "\n")
+            for line in (*case_lines(result), ""):
+                say(line)
             show(targets_table(result.rows))
             results.append(result)
     between = [] if mixed else list(spread_rows({result.receivers: result.rounds for result in results}))
