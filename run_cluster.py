@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from cluster.interrupts import Interrupted, interruptible
-from cluster.links import Links
+from cluster.links import LINK_RATE_MIN, Links
 from cluster.load.content import CLIENTS_COUNT_MAX
 from cluster.load.report import LoadReport
 from cluster.load.run import LoadPlan, run_load
@@ -31,7 +31,6 @@ from service.units import parse_bytes, parse_rate, parse_seconds
 PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
 DEFAULT_SIZE = "64MiB"
 DEFAULT_LINK_RATE = "1gbit"
-LINK_RATE_MIN = "1mbit"
 DEFAULT_TIMEOUT = "10m"
 DEFAULT_LOAD_SECONDS = "10s"
 DEFAULT_FILES_COUNT = 10

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 
 import click
@@ -45,6 +47,12 @@ def show(table: Table) -> None:
     """Print it, if there is anything in it."""
     if table.row_count:
         click.echo(as_text(table, None if sys.stdout.isatty() else PLAIN_COLUMNS) + "\n")
+
+
+def say(line: str) -> None:
+    """A line of the results, wrapped where the terminal is narrower."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PLAIN_COLUMNS
+    click.echo(textwrap.fill(line, columns, subsequent_indent="  "))
 
 
 def tell(line: str) -> None:

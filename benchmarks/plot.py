@@ -20,6 +20,7 @@ from service.units import format_bytes
 if TYPE_CHECKING:
     from benchmarks.memory import Report as MemoryReport
     from benchmarks.rounds import CaseResult
+    from benchmarks.shaped_rounds import CaseResult as ShapedResult
     from benchmarks.small import Report as SmallReport
     from benchmarks.small_cases import OneFile
     from benchmarks.tracker import Report as TrackerReport
@@ -162,3 +163,35 @@ def _draw_case(case: CaseResult, panels: tuple[Any, Any]) -> None:
         values = {name: [getattr(found[name], name_of) for found in case.rounds] for name in case.medians}
         heights = {name: getattr(found, name_of) for name, found in case.medians.items()}
         bars(panel, f"{what}: {unit}", heights, values, [OURS])
+
+
+def plot_shaped(path: Path, cases: Sequence[ShapedResult]) -> None:
+    """What becomes of each figure with more receivers: lines through the medians, a dot for each round."""
+    drawn, panels = figure(4, 2)
+    places = [case.receivers for case in cases]
+    names = dict.fromkeys(name for case in cases for name in case.medians)
+    titles = {
+        "last_s": "s until the last one has all of it",
+        "of_bound": "the last one's time over the bound",
+        "seeder_copies": "the seeder's bytes over the size",
+        "cpu_s_per_gib": "CPU s per GiB delivered",
+    }
+    for panel, (name_of, title) in zip(panels, titles.items(), strict=True):
+        for name in names:
+            colour = OURS_COLOUR if name == OURS else OTHERS_COLOUR
+            heights = [getattr(case.medians[name], name_of) for case in cases]
+            panel.plot(places, heights, "-o", color=colour, label=name)
+            for case in cases:
+                values = [getattr(found[name], name_of) for found in case.rounds]
+                panel.plot([case.receivers] * len(values), values, ".", color=DOT_COLOUR, markersize=3)
+        if name_of == "last_s":
+            panel.plot(places, [case.bound_s for case in cases], ":_", color=DOT_COLOUR, label="bound")
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(places, [str(place) for place in places])
+        panel.set_xlabel("receivers", fontsize=8)
+        panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
+        panel.set_title(title, fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].legend(fontsize=8, frameon=False)
+    drawn.suptitle(f"{format_bytes(cases[0].size)} over {cases[0].links}", fontsize=11)
+    save(drawn, path)

@@ -1,13 +1,18 @@
-"""What the links of a run can do, and so how soon it could be done at best. Pure."""
+"""What the links of a run can do, so how soon it could be done at best, and what to know of real ones. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from cluster.bound import kumar_ross
 from service.units import format_link_rate
+
+LINK_RATE_MIN = "1mbit"
+"""Of real links."""
+BUSY_PART = 0.9
+"""Processors that are busy for more of the time have been the limit now and then."""
 
 
 class Links(Struct, frozen=True):
@@ -35,3 +40,16 @@ class Links(Struct, frozen=True):
         if self.up_rates:
             text += f", but receivers' uplinks of {', '.join(map(format_link_rate, self.up_rates))} in turn"
         return text
+
+
+def notes_of(links: Links, busy: float | None) -> Iterator[str]:
+    """What a person has to know about the figures of a run over real ``links`` that kept the processors ``busy`` for
+    this part of the time."""
+    yield f"{links}, made of network namespaces of this machine"
+    if busy is not None and busy > BUSY_PART:
+        yield f"its processors were {busy_note(busy)}"
+
+
+def busy_note(busy: float) -> str:
+    """Of processors that were the limit."""
+    return f"busy for {busy:.0%} of the time, so they count too and not the links alone"

@@ -29,12 +29,12 @@ class Meter:
         self._supervisors = supervisors
         self._watched: dict[psutil.Process, _Watched] = {}
         self._looked_at = 0.0
-        self._processors = _processor_times()
+        self._processors = Processors()
 
     def start(self, now: float) -> None:
         """Measure from here on; ``now`` in monotonic seconds."""
         self._watched.clear()
-        self._processors = _processor_times()
+        self._processors = Processors()
         self._look(now, fresh=False)
 
     def sample(self, now: float) -> None:
@@ -52,8 +52,7 @@ class Meter:
             watched.sample()
             cpu[watched.role] = cpu.get(watched.role, 0.0) + watched.cpu - watched.cpu_before
             rss[watched.role] = max(rss.get(watched.role, 0), watched.rss)
-        idle, total = (after - before for before, after in zip(self._processors, _processor_times(), strict=True))
-        return Usage(cpu_s=cpu, max_rss=rss, busy=1 - idle / total if total > 0 else 0.0)
+        return Usage(cpu_s=cpu, max_rss=rss, busy=self._processors.busy())
 
     def _look(self, now: float, fresh: bool) -> None:
         """Find processes not watched yet. ``fresh``: they were started after `start`, so all they used counts."""
@@ -68,6 +67,18 @@ class Meter:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process = psutil.Process(pid)
                     self._watched[process] = _Watched(process, role_of(process) or SUPERVISOR, fresh)
+
+
+class Processors:
+    """This machine's, from when it is made."""
+
+    def __init__(self) -> None:
+        self._before = _processor_times()
+
+    def busy(self) -> float:
+        """The part of the time until now for which they were, whatever with."""
+        idle, total = (after - before for before, after in zip(self._before, _processor_times(), strict=True))
+        return 1 - idle / total if total > 0 else 0.0
 
 
 class _Watched:

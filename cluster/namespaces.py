@@ -41,8 +41,8 @@ def check_usable() -> None:
     """Raises `UsageError` when there can be no namespaces here, as far as one can tell without making one."""
     if os.geteuid() != 0:
         raise UsageError(
-            "shaped links are network namespaces, which only root can make: run "
-            f"'sudo {sys.executable} run_cluster.py ...', or predict the run with --simulate"
+            f"shaped links are network namespaces, which only root can make: run 'sudo {sys.executable} ...', or "
+            "predict a run with 'run_cluster.py --simulate'"
         )
     for tool in TOOLS:
         if _path_of(tool) is None:

@@ -15,16 +15,13 @@ from msgspec import Struct
 
 from cluster.content import RANDOM_NAME, Original, check_space, copy_content, existing, make_random
 from cluster.follow import Followed
-from cluster.goodput import measure_goodput
 from cluster.lines import gather, latest_statuses
-from cluster.links import Links
-from cluster.local import REQUEST_SECONDS, TRACKER, LocalCluster, LocalPeer
+from cluster.links import Links, notes_of
+from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.measure import Meter
-from cluster.namespaces import shaped_network
-from cluster.processes import Host
+from cluster.measured_links import MeasuredLinks, measured_links
 from cluster.progress import Screen, note, percent
 from cluster.report import Outcome, PeerResult, Report, Usage, build_report, peer_names
-from cluster.shaped_network import Machine
 from cluster.stopwatch import Stopwatch
 from cluster.verify import Reference
 from cluster.workplace import workplace
@@ -37,8 +34,6 @@ from service.units import format_bytes, format_seconds
 
 TIMEOUT_SECONDS, TIMEOUT_FACTOR = 600.0, 10.0
 """Without a time limit: getting is given up after this, and so many times the bound where there is one."""
-BUSY_PART = 0.9
-"""Processors that are busy for more of the time have been the limit now and then."""
 LOOK_SECONDS = 0.15
 LOOK_SECONDS_PER_PEER = 0.01
 """How often peers are asked how it goes: seldom enough to leave the cores to them."""
@@ -61,15 +56,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     links: Links | None = None
 
 
-class Measured(Struct, frozen=True):
-    """Links that were made: what each machine runs in, the ``goodput`` of one pair alone in bytes/s, and the bound of
-    links that do just that, in seconds."""
-
-    hosts: Mapping[str, Host]
-    goodput: float
-    bound_s: float
-
-
 def run_cluster(plan: Plan, screen: Screen) -> Report:
     """Do it. Raises a `ZswarmError` when it could not even begin; whoever did not get it is in the report."""
     clock = Stopwatch()
@@ -86,35 +72,21 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
                 outcome = _Run(plan, timeout, cluster, screen, clock).run(original)
                 screen.stage("ending all processes")
     clock.next("end")
-    if links is not None:
-        notes = list(notes_of(plan.links, outcome.usage))
+    if plan.links is not None and links is not None:
+        notes = list(notes_of(plan.links, outcome.usage.busy if outcome.usage is not None else None))
         outcome = msgspec.structs.replace(outcome, goodput=links.goodput, bound_s=links.bound_s, notes=notes)
     return build_report(outcome, clock.seconds)
 
 
-def notes_of(links: Links | None, usage: Usage | None) -> Iterator[str]:
-    """What a person has to know about the figures of a run over ``links``."""
-    yield f"{links}, made of network namespaces of this machine"
-    if usage is not None and usage.busy > BUSY_PART:
-        yield f"its processors were busy for {usage.busy:.0%} of the time, so they count too and not the links alone"
-
-
 @contextmanager
-def _measured_links(plan: Plan, size: int, screen: Screen, clock: Stopwatch) -> Iterator[Measured | None]:
-    """The links that ``plan`` asks for, and what they do while nothing else is going on."""
-    links = plan.links
-    if links is None:
+def _measured_links(plan: Plan, size: int, screen: Screen, clock: Stopwatch) -> Iterator[MeasuredLinks | None]:
+    """The links that ``plan`` asks for."""
+    if plan.links is None:
         yield None
         return
-    names, receivers = peer_names(plan.peers), plan.peers - plan.seeders
-    ups = [links.rate] * plan.seeders + links.ups(receivers)
-    machines = [Machine(name, up, links.rate) for name, up in zip(names, ups, strict=True)]
-    screen.stage(f"making {links}")
-    with shaped_network([Machine(TRACKER), *machines]) as hosts:
-        screen.stage(f"measuring {links}")
-        goodput = measure_goodput(hosts[names[0]], hosts[names[plan.seeders]], links.rate)
+    with measured_links(plan.links, size, plan.seeders, plan.peers - plan.seeders, screen.stage) as links:
         clock.next("links")
-        yield Measured(hosts, goodput, links.bound(size, plan.seeders, receivers, goodput / links.rate))
+        yield links
 
 
 class _Run:

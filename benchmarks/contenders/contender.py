@@ -8,37 +8,66 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import psutil
 
+from cluster.processes import HERE, Host
+from cluster.report import peer_names
 from protocol.errors import ZswarmError
 
 ROUND_SECONDS = 120.0
-"""A round that takes longer has failed."""
+"""A round that takes longer has failed, on this machine."""
 START_SECONDS = 30.0
+SETTLE_SECONDS, PAUSE_SECONDS = 15.0, 0.2
+"""Counters follow within about a second: the last of the traffic is waited for so long at most, with a look now and
+then."""
 
 
 class Task(NamedTuple):
     """``content``: the file or directory of ``size`` bytes that is there from the beginning. ``directory``: an empty
-    one that the contender may use as it likes."""
+    one that the contender may use as it likes. ``hosts``: where a tracker and the peers of `peer_names`, the seeder
+    first, run; None: all right here. A round that takes longer than ``seconds`` has failed."""
 
     content: Path
     size: int
     receivers: int
     directory: Path
+    hosts: Mapping[str, Host] | None = None
+    seconds: float = ROUND_SECONDS
+
+    def peer_hosts(self) -> list[Host]:
+        """The seeder's, then each receiver's."""
+        return [HERE if self.hosts is None else self.hosts[name] for name in peer_names(self.receivers + 1)]
 
 
 class Round(NamedTuple):
     """``seconds`` from the moment all receivers are told until the last one has all of it, verified if the contender
-    verifies; ``cpu_s`` of all its processes in that time. ``copies`` are theirs."""
+    verifies; ``cpu_s`` of all its processes in that time. ``copies`` are theirs. ``each``: when each receiver had it,
+    where that is known."""
 
     seconds: float
     cpu_s: float
     copies: list[Path]
+    each: Sequence[float] = ()
+
+
+class Counters(NamedTuple):
+    """Bytes of content that one machine has sent and received so far."""
+
+    sent: int
+    received: int
+
+
+class Traffic(NamedTuple):
+    """Bytes of content over the wire: what the seeder sent, what all receivers got."""
+
+    seeder_sent: int
+    received: int
 
 
 class Contender(Protocol):
@@ -49,6 +78,13 @@ class Contender(Protocol):
 
     def clear(self) -> None:
         """What the last round left is gone: the next may begin."""
+
+
+class Counting(Contender, Protocol):
+    """One that knows its traffic."""
+
+    def traffic(self) -> Traffic:
+        """All since it was started, once what was sent and what was received add up."""
 
 
 class Kind(Protocol):
@@ -64,6 +100,10 @@ class Kind(Protocol):
     def start(self, task: Task) -> AbstractContextManager[Contender]: ...
 
 
+class CountingKind(Kind, Protocol):
+    def start(self, task: Task) -> AbstractContextManager[Counting]: ...
+
+
 class ContenderError(ZswarmError):
     """A contender did not do what it should."""
 
@@ -76,6 +116,21 @@ def cpu_seconds(pids: Iterable[int]) -> float:
             times = psutil.Process(pid).cpu_times()
             total += times.user + times.system
     return total
+
+
+def settled_traffic(look: Callable[[], Sequence[Counters]], size: int) -> Traffic:
+    """Once what all machines, the seeder first, count makes sense: everybody received ``size`` bytes at least, and not
+    more than was sent. `ContenderError` when it never does."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        machines = look()
+        seeder, *receivers = machines
+        received = sum(one.received for one in receivers)
+        if min(one.received for one in receivers) >= size and received <= sum(one.sent for one in machines):
+            return Traffic(seeder.sent, received)
+        if time.monotonic() > deadline:
+            raise ContenderError(f"what was sent and received does not add up: {machines}")
+        time.sleep(PAUSE_SECONDS)
 
 
 def children_cpu() -> float:

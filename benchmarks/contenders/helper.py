@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cluster.processes import HERE, Host
 from protocol.errors import ZswarmError
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +30,12 @@ class HelperError(ZswarmError):
 
 class Helper:
     """A context manager that ends and reaps it; at once, whatever it is doing, when its block was left by an exception.
-    ``environment`` comes on top of ours."""
+    ``environment`` comes on top of ours. It runs on ``host``."""
 
-    def __init__(self, module: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, module: str, environment: dict[str, str] | None = None, host: Host = HERE) -> None:
         self._module = module
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [*host.within, sys.executable, "-m", module],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

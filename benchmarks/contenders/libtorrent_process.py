@@ -12,10 +12,8 @@ from benchmarks.contenders.helper import Answer, serve
 from protocol.limits import MIB
 
 lt: Any = importlib.import_module("libtorrent")  # installed by who wants to compare
-PIECE_BYTES = 1 * MIB
 LOOK_MS = 200
 SETTINGS = {
-    "listen_interfaces": "127.0.0.1:0",
     "alert_mask": lt.alert.category_t.storage_notification | lt.alert.category_t.status_notification,
     **dict.fromkeys(("enable_dht", "enable_lsd", "enable_upnp", "enable_natpmp"), False),
     **dict.fromkeys(("enable_incoming_utp", "enable_outgoing_utp", "rate_limit_ip_overhead"), False),
@@ -42,10 +40,12 @@ SETTINGS = {
 
 class Session:
     def __init__(self) -> None:
-        self._session: Any = lt.session(SETTINGS)
+        self._session: Any = None
         self._torrent: Any = None
 
-    def open(self) -> Answer:
+    def open(self, address: str) -> Answer:
+        """Listen at ``address``; the port."""
+        self._session = lt.session({**SETTINGS, "listen_interfaces": f"{address}:0"})
         deadline = time.monotonic() + 10
         while not self._session.listen_port():
             if time.monotonic() > deadline:
@@ -54,14 +54,15 @@ class Session:
             self._session.pop_alerts()
         return {"port": self._session.listen_port()}
 
-    def seed(self, path: str) -> Answer:
+    def seed(self, path: str, piece_bytes: int) -> Answer:
         """Hash ``path`` and offer it; the torrent file in base 64."""
         content = Path(path)
         files = lt.list_files(path)
-        creator = lt.create_torrent(files, piece_size=PIECE_BYTES, flags=lt.create_torrent.v1_only)
+        creator = lt.create_torrent(files, piece_size=piece_bytes, flags=lt.create_torrent.v1_only)
         lt.set_piece_hashes(creator, str(content.parent))
         data = lt.bencode(creator.generate())
-        self._session.add_torrent(self._parameters(data, str(content.parent), lt.torrent_flags.seed_mode))
+        parameters = self._parameters(data, str(content.parent), lt.torrent_flags.seed_mode)
+        self._torrent = self._session.add_torrent(parameters)
         return {"torrent": base64.b64encode(data).decode()}
 
     def get(self, torrent: str, directory: str, peers: list[tuple[str, int]], seconds: float) -> Answer:
@@ -88,6 +89,11 @@ class Session:
                 raise OSError(alert.message())
         return alerts
 
+    def traffic(self) -> Answer:
+        """Bytes of content, without what TCP and the protocol add to them."""
+        status = self._torrent.status()
+        return {"sent": status.total_payload_upload, "received": status.total_payload_download}
+
     def forget(self) -> Answer:
         self._session.remove_torrent(self._torrent)
         return {}
@@ -102,4 +108,5 @@ class Session:
 
 if __name__ == "__main__":
     session = Session()
-    serve({"open": session.open, "seed": session.seed, "get": session.get, "forget": session.forget})
+    actions = ("open", "seed", "get", "traffic", "forget")
+    serve({name: getattr(session, name) for name in actions})

@@ -7,13 +7,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.contenders.contender import ROUND_SECONDS, ContenderError, Round, Task, cpu_seconds, remove_copies
+from benchmarks.contenders.contender import (
+    ROUND_SECONDS,
+    ContenderError,
+    Counters,
+    Round,
+    Task,
+    Traffic,
+    cpu_seconds,
+    remove_copies,
+    settled_traffic,
+)
+from cluster.follow import Followed
 from cluster.lines import gather, latest_statuses
 from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.processes import children_of
+from cluster.report import peer_names
 from node.local_messages import ApiAccepted, ApiDone, ApiGet, ApiRemove, ApiRequest, ApiShare, JobStatus
+from protocol.link import parse_link
 
 LOOK_SECONDS = 0.1
+LOOKS_PER_SECOND = 50
+"""At all peers together, where there are many of them: it leaves the cores to them."""
 
 
 class Zswarm:
@@ -25,27 +40,43 @@ class Zswarm:
 
     @contextmanager
     def start(self, task: Task) -> Iterator[RunningZswarm]:
-        with LocalCluster(task.directory) as cluster:
+        with LocalCluster(task.directory, hosts=task.hosts) as cluster:
             cluster.start_tracker()
-            peers = cluster.add_peers(f"peer-{number}" for number in range(task.receivers + 1))
+            peers = cluster.add_peers(peer_names(task.receivers + 1))
             cluster.wait_joined()
             yield RunningZswarm(task, cluster, peers)
 
 
 class RunningZswarm:
     def __init__(self, task: Task, cluster: LocalCluster, peers: list[LocalPeer]) -> None:
-        seeder, *self._receivers = peers
+        seeder, *self._receivers = self._peers = peers
         self._name = task.content.name
+        self._size = task.size
+        self._seconds = task.seconds
         self._copies = [peer.download_dir / self._name for peer in self._receivers]
         supervisors = [program.pid for program in cluster.programs()]
         self._pids = [*supervisors, *(child.pid for child in children_of(supervisors))]
-        self._link = share(seeder, task.content)
+        self._link = share(seeder, task.content, seconds=task.seconds)
 
     def run(self) -> Round:
         before = cpu_seconds(self._pids)
         began = time.time()
-        jobs = finished(ask({peer: get(peer, self._link) for peer in self._receivers}))
-        return Round(max(job.finished_at for job in jobs) - began, cpu_seconds(self._pids) - before, self._copies)
+        jobs = ask({peer: get(peer, self._link) for peer in self._receivers})
+        look_seconds = max(LOOK_SECONDS, len(jobs) / LOOKS_PER_SECOND)
+        each = [job.finished_at - began for job in finished(jobs, look_seconds, self._seconds)]
+        return Round(max(each), cpu_seconds(self._pids) - before, self._copies, each)
+
+    def traffic(self) -> Traffic:
+        """As its peers report it, of one round."""
+        digest = parse_link(self._link).digest
+        followed = {peer: Followed(peer.name, digest, self._size) for peer in self._peers}
+
+        def look() -> list[Counters]:
+            for peer, status in latest_statuses({peer: peer.line for peer in followed}, LOOK_SECONDS).items():
+                followed[peer].update(status, time.time())
+            return [Counters(one.sent, one.received) for one in followed.values()]
+
+        return settled_traffic(look, self._size)
 
     def clear(self) -> None:
         for peer in self._receivers:

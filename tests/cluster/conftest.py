@@ -11,9 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.namespaces import NAMESPACES, shaped_network
+from cluster.namespaces import NAMESPACES
 from cluster.shaped_network import owner_of
-from protocol.errors import ZswarmError
 
 
 class Place:
@@ -53,16 +52,6 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     monkeypatch.setattr(tempfile, "tempdir", None)
     yield Place(path)
     shutil.rmtree(path)
-
-
-@pytest.fixture
-def can_make_namespaces() -> None:
-    """The test is skipped, and it is said why, where there can be none."""
-    try:
-        with shaped_network([]):
-            pass
-    except ZswarmError as error:
-        pytest.skip(str(error))
 
 
 def namespaces_of(pid: int) -> list[str]:

@@ -147,7 +147,7 @@ def test_a_name_without_a_namespace_is_removed() -> None:
 
 def test_without_root_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(UsageError, match=r"only root can make: .* or predict the run with --simulate"):
+    with pytest.raises(UsageError, match=r"only root can make: .* or predict a run with 'run_cluster.py --simulate'"):
         namespaces.check_usable()
 
 

@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 import run_cluster
-from cluster import run
-from cluster.links import Links
+from cluster.links import Links, notes_of
 from cluster.namespaces import shaped_network
-from cluster.report import Usage
 from tests.cluster.conftest import Place, namespaces_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,10 +93,9 @@ def test_what_a_killed_run_leaves_is_removed_by_the_next(place: Place, monkeypat
 
 
 def test_processors_that_were_the_limit_are_said() -> None:
-    few, many = (Usage(cpu_s={}, max_rss={}, busy=busy) for busy in (0.5, 0.97))
-    (links,) = run.notes_of(Links(5e6), few)
+    (links,) = notes_of(Links(5e6), 0.5)
     assert links == "links of 40 Mbit/s both ways, made of network namespaces of this machine"
-    (_, busy) = run.notes_of(Links(5e6), many)
+    (_, busy) = notes_of(Links(5e6), 0.97)
     assert busy == "its processors were busy for 97% of the time, so they count too and not the links alone"
 
 
