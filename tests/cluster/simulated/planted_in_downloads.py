@@ -21,7 +21,7 @@ DISK = (
     Bug(
         "unchecked_whole",
         "to check the digest of the whole before it gets its final name",
-        (Edit("node.downloader.job_work:finish", "if not whole_digest(", "if False and not whole_digest("),),
+        (Edit("node.downloader.job_work:finish", "if not whole:", "if False and not whole:"),),
         found_after=16,
         first=15,
     ),
