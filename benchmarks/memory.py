@@ -21,7 +21,7 @@ from benchmarks.comparison import Row, medians
 from benchmarks.contenders.zswarm import ask, finished
 from benchmarks.machine import Machine, file_system, this_machine
 from benchmarks.memory_figures import ROLES, Peaks, contents, peaks, result_rows
-from benchmarks.output import new_table, show, targets_table, tell
+from benchmarks.output import show, targets_table, tell
 from benchmarks.peaks import memory_of, reset_peak
 from benchmarks.plot import check_plot_path, plot_memory
 from benchmarks.tracker_load.conversation import Conversation
@@ -29,6 +29,7 @@ from benchmarks.work import work_directory
 from cluster.local import LocalCluster, LocalPeer
 from cluster.processes import SUPERVISOR, children_of, role_of
 from cluster.report_file import check_report_path, write_report
+from cluster.table import plain_table
 from node.agent.catalogue import link_of
 from node.agent.disk_work import hash_item
 from node.agent.effects import HashPath
@@ -162,7 +163,7 @@ def _check_space(directory: Path, size: int) -> None:
 
 def render(found: Mapping[str, Peaks], sizes: Mapping[str, int]) -> Table:
     """The medians, by role and content."""
-    table = new_table("PEAK MIB", *(f">{format_bytes(size)}" for size in sizes.values()))
+    table = plain_table("PEAK MIB", *(f">{format_bytes(size)}" for size in sizes.values()))
     table.add_row("(pieces)", *(format_bytes(piece_length_for(size)) for size in sizes.values()))
     for role in ROLES:
         table.add_row(role, *(f"{getattr(found[name], role):.1f}" for name in sizes))

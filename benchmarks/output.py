@@ -12,23 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.comparison import Row
+from cluster.table import plain_table
 
 PLAIN_COLUMNS = 200
 """Width when the output is no terminal: nothing is cut or wrapped."""
 
 
-def new_table(*headers: str) -> Table:
-    """A borderless table; a header that starts with ``>`` is right-aligned."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        right = header.startswith(">")
-        table.add_column(header.removeprefix(">"), justify="right" if right else "left", no_wrap=True)
-    return table
-
-
 def targets_table(rows: Iterable[Row]) -> Table:
     """What was asked, and what was measured."""
-    table = new_table("TARGET", ">LIMIT", ">MEASURED", "")
+    table = plain_table("TARGET", ">LIMIT", ">MEASURED", "")
     for row in rows:
         limit = f"{'>=' if row.at_least else '<='} {row.limit:.2f}"
         table.add_row(row.text, limit, f"{row.value:.2f}", "met" if row.met else "MISSED")

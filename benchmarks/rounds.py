@@ -10,14 +10,15 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 
 from msgspec import Struct
 from rich.table import Table
 
 from benchmarks.comparison import Case, Measured, Row, measured, medians, rows
 from benchmarks.contenders.contender import Contender, ContenderError, Kind, Task
-from benchmarks.output import new_table
 from cluster.content import Original, check_space, make_random, make_random_tree
+from cluster.table import plain_table
 from cluster.verify import Reference
 from node.disk.durable import sync_file_system
 from service.units import format_bytes
@@ -113,16 +114,14 @@ def _write_out(path: Path) -> None:
 def contender_table(result: CaseResult, ours: str) -> Table:
     """Who was how fast."""
     what = f"{result.receivers} x {format_bytes(result.size)}" + (f", {result.files} files" if result.files else "")
-    table = new_table(what.upper(), ">MIB/S", ">CPU S/GIB", ">OURS / IT", "VERIFIES")
-    our_rates = [found[ours].mib_s for found in result.rounds if ours in found]
+    table = plain_table(what.upper(), ">MIB/S", ">CPU S/GIB", ">OURS / IT", "VERIFIES")
     for name, found in result.medians.items():
-        theirs = [one[name].mib_s for one in result.rounds]
-        ratios = sorted(a / b for a, b in zip(our_rates, theirs, strict=False))
+        ratios = [one[ours].mib_s / one[name].mib_s for one in result.rounds if ours in one]
         table.add_row(
             name,
             f"{found.mib_s:.0f}",
             f"{found.cpu_s_per_gib:.2f}",
-            f"{ratios[len(ratios) // 2]:.2f}" if ratios else "-",
+            f"{median(ratios):.2f}" if ratios else "-",
             result.verifies[name],
         )
     return table

@@ -19,11 +19,12 @@ import click
 from msgspec import Struct
 from rich.table import Table
 
-from benchmarks.output import PLAIN_COLUMNS, as_text, new_table, tell
+from benchmarks.output import PLAIN_COLUMNS, as_text, tell
 from benchmarks.scheduling_rows import NAMES, SWARMS, RowResult, Run, Swarms, results
 from benchmarks.swarm import UPLOAD_SLOTS
 from cluster.report_file import check_report_path, write_report
 from cluster.simulated import heap
+from cluster.table import plain_table
 from protocol.errors import DiskError, UsageError
 
 SEEDS_COUNT = 20
@@ -69,7 +70,7 @@ def measure(names: Sequence[str], seeds: int, jobs: int, tell: Callable[[str], N
 
 def render(rows: Sequence[RowResult]) -> Table:
     """A line for each row that was measured."""
-    table = new_table("SWARM", ">N", ">M", "CASE", ">TARGET", ">WORST", ">MEDIAN", ">SEEDS", "")
+    table = plain_table("SWARM", ">N", ">M", "CASE", ">TARGET", ">WORST", ">MEDIAN", ">SEEDS", "")
     for row in rows:
         table.add_row(
             row.swarms,

@@ -15,13 +15,13 @@ from rich.table import Table
 
 from benchmarks.comparison import Case, Row, medians, rows
 from benchmarks.contenders.contender import ROUND_SECONDS, ContenderError, CountingKind, Task
-from benchmarks.output import new_table
 from benchmarks.shaped_cases import OURS, Figures, busy_notes, figures
 from cluster.content import Original, check_space, make_random
 from cluster.interrupts import shielded
 from cluster.links import Links
 from cluster.measure import Processors
 from cluster.measured_links import MeasuredLinks, measured_links
+from cluster.table import plain_table
 from cluster.verify import Reference
 from protocol.limits import MIB
 from protocol.manifest import piece_length_for
@@ -105,7 +105,7 @@ def _round(
 
 def case_table(result: CaseResult) -> Table:
     """Who was how fast, and with what traffic."""
-    table = new_table(
+    table = plain_table(
         f"{result.receivers} x {format_bytes(result.size)}".upper(),
         *(">LAST S", ">MEDIAN S", ">OF BOUND", ">SEEDER SENT", ">RECEIVED", ">CPU S/GIB"),
     )

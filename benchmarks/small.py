@@ -13,14 +13,14 @@ from msgspec import Struct
 from rich.table import Table
 
 from benchmarks import hashing, one_file, restart
-from benchmarks.command import plot_option, report_option, run_command, work_option
+from benchmarks.command import plot_option, report_option, run_command, size_option, work_option
 from benchmarks.comparison import Row, percentile
 from benchmarks.contenders.contender import Kind
 from benchmarks.contenders.libtorrent import Libtorrent
 from benchmarks.contenders.rsync import Rsync
 from benchmarks.contenders.zswarm import Zswarm
 from benchmarks.machine import Machine, file_system, this_machine
-from benchmarks.output import new_table, show, targets_table, tell
+from benchmarks.output import show, targets_table, tell
 from benchmarks.plot import check_plot_path, plot_small
 from benchmarks.rounds import CaseResult, contender_table, measure_case
 from benchmarks.small_cases import (
@@ -37,9 +37,9 @@ from benchmarks.small_cases import (
 )
 from benchmarks.work import work_directory
 from cluster.report_file import check_report_path, write_report
-from protocol.errors import UsageError
+from cluster.table import plain_table
 from protocol.limits import MIB
-from service.units import format_bytes, parse_bytes
+from service.units import format_bytes
 
 CASES = ("one-file", "tree", "hashing", "restart")
 KINDS: tuple[Kind, ...] = (Zswarm(), Rsync(), Rsync("--fsync"), Libtorrent())
@@ -61,13 +61,6 @@ class Report(Struct, frozen=True):
     rows: list[Row]
 
 
-def _size(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    try:
-        return parse_bytes(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--only", type=click.Choice(CASES), multiple=True, metavar="NAME", help=f"Some of {', '.join(CASES)}.")
 @click.option(
@@ -79,12 +72,9 @@ def _size(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @click.option(
     "--files", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True, help="Of the tree, 16 KiB each."
 )
-@click.option(
+@size_option(
     "--sparse",
-    callback=_size,
     default=DEFAULT_SPARSE,
-    show_default=True,
-    metavar="SIZE",
     help="Of the large file that a restart must not read. It is read once before, at 1 to 3 GiB/s.",
 )
 @work_option
@@ -144,7 +134,7 @@ def _measure(wanted: tuple[str, ...], fetches: int, rounds: int, files: int, spa
 
 def one_file_table(found: OneFile) -> Table:
     """How long it took, over the API and by command."""
-    table = new_table(f"ONE FILE OF {format_bytes(found.size)}".upper(), ">FETCHES", ">P50 MS", ">P99 MS", ">LONGEST")
+    table = plain_table(f"ONE FILE OF {format_bytes(found.size)}".upper(), ">FETCHES", ">P50 MS", ">P99 MS", ">LONGEST")
     for name, values in (("local API", found.api_ms), ("python -m node get", found.command_ms)):
         if values:
             shown = [percentile(values, part) for part in (0.5, 0.99, 1)]
@@ -154,7 +144,7 @@ def one_file_table(found: OneFile) -> Table:
 
 def restart_table(found: Restarts) -> Table:
     """Each start's median."""
-    table = new_table("A PEER IS STARTED AGAIN", ">JOINED S", ">LISTED S", ">MIB READ", ">FROM DISK")
+    table = plain_table("A PEER IS STARTED AGAIN", ">JOINED S", ">LISTED S", ">MIB READ", ">FROM DISK")
     for name, starts in ((format_bytes(found.size), found.large), (format_bytes(restart.SMALL_BYTES), found.small)):
         columns = [
             [start.joined_s for start in starts],

@@ -18,13 +18,14 @@ from rich.table import Table
 from benchmarks.command import run_command
 from benchmarks.comparison import Row, medians
 from benchmarks.machine import Machine, this_machine
-from benchmarks.output import new_table, show, targets_table, tell
+from benchmarks.output import show, targets_table, tell
 from benchmarks.plot import check_plot_path, plot_tracker
 from benchmarks.tracker_figures import CASES, MEMORY_FIGURES, REBUILD_FIGURES, Registered, Served, ratios, result_rows
 from benchmarks.tracker_load.registry import check_open_files, measure_registry
 from benchmarks.tracker_load.requests import measure_requests
 from benchmarks.work import work_directory
 from cluster.report_file import check_report_path, write_report
+from cluster.table import plain_table
 from protocol.errors import UsageError
 
 AHEAD_COUNT_MAX = 50
@@ -48,7 +49,7 @@ class Report(Struct, frozen=True):
 
 def render_requests(rounds: Sequence[Mapping[str, Served]]) -> Table:
     """Every server, and ours beside its echo."""
-    table = new_table("REQUESTS", ">A SECOND", ">/ ECHO", ">CPU US", ">P50 MS", ">P99 MS", ">P99.9 MS")
+    table = plain_table("REQUESTS", ">A SECOND", ">/ ECHO", ">CPU US", ">P50 MS", ">P99 MS", ">P99.9 MS")
     found = medians(rounds)
     for case in CASES:
         for name in (case.ours, case.echo):
@@ -65,7 +66,7 @@ def render_requests(rounds: Sequence[Mapping[str, Served]]) -> Table:
 
 def render_registries(registries: Sequence[Registered]) -> Table:
     """What they cost, and how long they took to be known again."""
-    table = new_table(f"{registries[0].entries:,} ENTRIES", ">MEDIAN", ">EACH TIME")
+    table = plain_table(f"{registries[0].entries:,} ENTRIES", ">MEDIAN", ">EACH TIME")
     for unit, figures in (("bytes an entry", MEMORY_FIGURES), ("s after a kill", REBUILD_FIGURES)):
         for text, value_of in figures.items():
             values = [value_of(one) for one in registries]

@@ -7,19 +7,16 @@ left behind by a benchmark that was killed.
 from __future__ import annotations
 
 import json
-import os
 import select
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cluster.processes import HERE, Host
+from cluster.processes import HERE, Host, python_command, python_environment
 from protocol.errors import ZswarmError
 
-ROOT = Path(__file__).parents[2]
 END_SECONDS = 10.0
 Answer = dict[str, Any]
 
@@ -35,11 +32,10 @@ class Helper:
     def __init__(self, module: str, environment: dict[str, str] | None = None, host: Host = HERE) -> None:
         self._module = module
         self._process = subprocess.Popen(
-            [*host.within, sys.executable, "-m", module],
-            cwd=ROOT,
+            [*host.within, *python_command(module, [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
+            env={**python_environment(), **(environment or {})},
             process_group=0,
         )
 

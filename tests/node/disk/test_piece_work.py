@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,6 @@ from node.disk.errors import NotThereError, StoppedError
 from node.disk.open_files import OPEN_FILES_COUNT_MAX
 from node.disk.piece_work import BUFFER_BYTES, check_pieces, verify_and_write, whole_digest
 from node.disk.storage import Partial
-from protocol.digest import new_hasher
 from tests.node.disk.made_content import PIECE, Made, made_file, made_tree
 
 MADE = [made_file(5 * PIECE + 1), made_file(3 * PIECE, algorithm="sha256"), made_tree(), made_file(0), made_tree({})]
@@ -97,18 +97,22 @@ def test_a_chunk_is_hashed_before_its_place_is_used_again(tmp_path: Path, monkey
     partial = Partial.open(made.manifest, tmp_path / "dest")
     made.write(partial)
 
-    class SlowHasher:
-        def __init__(self) -> None:
-            self._hasher = new_hasher("blake3")
+    class Late(Future[object]):
+        """Does its work when somebody asks for the result, and no sooner."""
 
-        def update(self, data: memoryview) -> None:
-            time.sleep(0.02)  # longer than reading takes
-            self._hasher.update(data)
+        def __init__(self, work: Callable[[memoryview], object], chunk: memoryview) -> None:
+            super().__init__()
+            self._work, self._chunk = work, chunk
 
-        def digest(self) -> bytes:
-            return self._hasher.digest()
+        def result(self, timeout: float | None = None) -> object:
+            assert timeout is None
+            return self._work(self._chunk)
 
-    monkeypatch.setattr(piece_work, "new_hasher", lambda _algorithm: SlowHasher())
+    class LatePool(ThreadPoolExecutor):
+        def submit(self, work: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+            return Late(work, *arguments)
+
+    monkeypatch.setattr(piece_work, "ThreadPoolExecutor", LatePool)
     assert whole_digest(partial, made.manifest)
     partial.discard()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 import threading
@@ -12,7 +11,7 @@ import pytest
 
 from node.disk.errors import NoSpaceError, NotThereError
 from node.disk.staging import staging_path
-from node.disk.storage import SYNC_EACH_COUNT_MAX, Partial
+from node.disk.storage import Partial
 from protocol.errors import DiskError, LocalError
 from tests.node.disk.made_content import PIECE, Made, made_file, made_tree, names, open_fds, tree_expected, tree_on_disk
 
@@ -124,45 +123,6 @@ def test_threads_write_at_once(tmp_path: Path) -> None:
     assert sorted(synced) == list(range(made.manifest.piece_count))
     partial.publish()
     assert matches(tmp_path / "tree", made)
-
-
-@pytest.mark.parametrize("there_is_syncfs", [True, False])
-def test_many_small_files_are_synced_at_once(
-    there_is_syncfs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = made_tree({f"{index:04}": 2_000 for index in range(400)})
-    calls = itertools.count()
-    partial = Partial.open(made.manifest, tmp_path / "tree")
-    monkeypatch.setattr(os, "fsync", lambda _: next(calls))
-    if not there_is_syncfs:
-        monkeypatch.setattr("node.disk.durable.sync_file_system", lambda _: False)
-    made.write(partial)
-    assert len(partial.sync()) == made.manifest.piece_count
-    partial.publish()
-    assert (next(calls) < SYNC_EACH_COUNT_MAX) == there_is_syncfs
-    assert matches(tmp_path / "tree", made)
-
-
-def test_files_that_were_closed_are_synced_through_the_file_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was lost of them before they are opened again would go unnoticed otherwise."""
-    made = made_tree({f"{index:04}": PIECE // 2 for index in range(200)})
-    partial = Partial.open(made.manifest, tmp_path / "tree")
-    before = open_fds()
-    synced: list[int] = []
-
-    def sync_file_system(fd: int) -> bool:
-        synced.append(fd)
-        return True
-
-    monkeypatch.setattr("node.disk.durable.sync_file_system", sync_file_system)
-    for piece in range(3):
-        made.write(partial, [piece])
-        assert open_fds() == before
-        assert partial.sync() == [piece]
-        assert len(synced) == piece + 1
-    partial.discard()
 
 
 # --- what is at the destination --------------------------------------------------------------------------
