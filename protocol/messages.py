@@ -388,13 +388,15 @@ class Want(Message, frozen=True):
 
 class Offer(Message, frozen=True):
     """The source has room and would send ``piece`` next, on the strength of Want ``revision``. ``spare``: it would
-    have nothing to send otherwise, now or when this one is due."""
+    have nothing to send otherwise, now or when this one is due. ``at_once``: how many pieces it sends at a time, where
+    that is more than usual because messages take long."""
 
     session: Count
     offer: Count
     revision: Count
     piece: PieceIndex
     spare: bool = False
+    at_once: Count = 0
 
 
 class Accept(Message, frozen=True):

@@ -10,15 +10,19 @@ from itertools import islice
 from statistics import median
 
 from node.downloader.piece_table import PieceState, PieceTable
-from node.downloader.source import Claim, Send, Source, SourcePool
+from node.downloader.source import AT_ONCE_USUAL, CLAIM_PART_MIN, Claim, Send, Source, SourcePool
 from node.downloader.wants import Wants
+from protocol.limits import UNDER_WAY_BYTES_MAX
 
 CLAIMS_COUNT_MAX = 16
-"""Pieces accepted and not yet arrived, of one download."""
-CLAIMS_BUSY_COUNT = 4
-"""As many as a source sends at once. Pieces of sources that have other receivers are accepted up to this number: where
-links are alike, uplinks and downlinks are then shared by as many, and none waits for another. Those of sources that
-have nothing else to send are accepted up to the other bounds."""
+"""Pieces accepted and not yet arrived, of one download. As for all these numbers, those of sources that send more than
+`AT_ONCE_USUAL` at a time, because messages take long, count for less..."""
+PARTS_BYTES_MAX = UNDER_WAY_BYTES_MAX // 2
+"""...but only while what one download waits for is less than that: others of this process want to get something too."""
+CLAIMS_BUSY_COUNT = AT_ONCE_USUAL
+"""As many as a source sends at a time. Pieces of sources that have other receivers are accepted up to this number:
+where links are alike, uplinks and downlinks are then shared by as many, and none waits for another. Those of sources
+that have nothing else to send are accepted up to the other bounds."""
 CLAIMS_UNNEEDED_COUNT = 2
 """What others could send as well is accepted of a complete source only while there are fewer than that."""
 SLOW_FACTOR = 2.0
@@ -59,10 +63,12 @@ class Claims:
     def tell_wants(self, now: float) -> list[Send]:
         """Say what is wanted, to those who may send more first of all."""
         effects = self._wants.tell_news(now)
-        if self._wants.any_held and self.count < CLAIMS_COUNT_MAX and self._table.admits_any(now):
-            room = round(self._busy_count() - self._load())
-            spare_room = CLAIMS_COUNT_MAX - self.count if self._takes_spare() else room
-            effects += self._wants.tell_held(now, self._why(False), room, spare_room, self._share() // 2)
+        taken = self._taken()
+        if self._wants.any_held and taken < CLAIMS_COUNT_MAX and self._table.admits_any(now):
+            room = self._busy_count() - self._load()
+            spare_room = CLAIMS_COUNT_MAX - taken if self._takes_spare() else room
+            owing = self._share() / 2
+            effects += self._wants.tell_held(now, self._why(False), room, spare_room, owing, self._owed)
         return effects
 
     def hold(self, source: Source, now: float, over_budget: bool = False) -> None:
@@ -71,7 +77,8 @@ class Claims:
 
     def take(self, source: Source, offer: int, piece: int, now: float) -> bool:
         """Accept an offer of the missing ``piece``; False when there is no room for it, and the source is held then."""
-        if self.count >= CLAIMS_COUNT_MAX or len(source.claims) >= self._share() or not self._has_room(source, piece):
+        full = self._taken() >= CLAIMS_COUNT_MAX or self._owed(source) >= self._share()
+        if full or not self._has_room(source, piece):
             self.hold(source, now)
             return False
         if not self._table.admits(piece, now):
@@ -79,7 +86,7 @@ class Claims:
             return False
         self._table.claim(piece, now)
         self.count += 1
-        source.claims[offer] = Claim(piece, self._table.size(piece), now)
+        source.claims[offer] = Claim(piece, self._table.size(piece), now, source.claim_part)
         self._owing[source.session] = source
         return True
 
@@ -152,7 +159,7 @@ class Claims:
         """Raise AssertionError when the books do not agree with each other."""
         assert sorted(self._owing) == sorted(source.session for source in self._pool if source.claims)
         claimed = [claim.piece for source in self._owing.values() for claim in source.claims.values()]
-        assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX
+        assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX / CLAIM_PART_MIN
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
     def _why(self, over_budget: bool) -> tuple[int, int, int, bool]:
@@ -164,10 +171,10 @@ class Claims:
         There is room for one more of the pieces that nobody else has: the sooner they are passed on the better."""
         rare = self._table.picker.availability(piece) <= 1
         if not rare and not self._is_needed(source):
-            return self.count < CLAIMS_UNNEEDED_COUNT
+            return self._taken() < CLAIMS_UNNEEDED_COUNT
         if source.spare and self._takes_spare():
             return True
-        return self._load() <= self._busy_count() + rare - 0.5
+        return self._load() <= self._busy_count() + (rare - 0.5) * source.claim_part
 
     def _takes_spare(self) -> bool:
         """Whether to accept whatever sources have to spare."""
@@ -194,14 +201,25 @@ class Claims:
         others = (other for other in self._pool.ready() if not other.complete and (other.left or other.claims))
         return sum(1 for _ in islice(others, CLAIMS_BUSY_COUNT)) < CLAIMS_BUSY_COUNT
 
+    def _taken(self) -> float:
+        """How many claims those there are amount to."""
+        return sum(map(self._owed, self._owing.values()))
+
+    def _owed(self, source: Source) -> float:
+        """How many claims what the source owes amounts to."""
+        in_parts = self.count * self._table.piece_length < PARTS_BYTES_MAX
+        return source.owed if in_parts else len(source.claims)
+
     def _load(self) -> float:
         """How many claims of fast sources those there are amount to."""
         fast = None if self._fastest is None else SLOW_FACTOR * self._fastest
         load = 0.0
         for source in self._owing.values():
             seconds = source.piece_seconds
-            part = 1.0 if fast is None or seconds is None or seconds <= fast else fast / seconds
-            load += part * len(source.claims)
+            owed = self._owed(source)
+            if fast is not None and seconds is not None and seconds > fast:
+                owed = min(owed, len(source.claims) * fast / seconds)
+            load += owed
         return load
 
     def _share(self) -> int:

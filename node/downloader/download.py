@@ -400,6 +400,7 @@ class Download:
         source.said_at = now
         self._wants.offered(source)
         source.spare = message.spare
+        source.sends_at_once(message.at_once)
         reason = self._refusal(source, message, now)
         if reason is None:
             return [Send(source.session, Accept(source.session, message.offer))]

@@ -26,6 +26,10 @@ SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
 """An idle source that leaves three Tests unanswered is gone."""
 SILENT_SENDING_SECONDS = 30.0
 """A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times..."""
+AT_ONCE_USUAL = 4
+"""Pieces that a source sends at a time as a rule."""
+CLAIM_PART_MIN = 1 / 8
+"""However many at a time a source says, each of its claims counts for that much of one."""
 PATIENCE_DOUBLINGS_MAX = 6
 """...and twice as long each time we were too impatient: else nothing would ever come over a link so slow."""
 
@@ -81,11 +85,13 @@ class Farewell(Enum):
 
 @dataclass(slots=True)
 class Claim:
-    """A piece that was accepted from a source and has not arrived: ``at`` is the moment of the Accept."""
+    """A piece that was accepted from a source and has not arrived: ``at`` is the moment of the Accept. It counts for
+    ``part`` of a claim."""
 
     piece: int
     size: int
     at: float
+    part: float = 1.0
 
 
 @dataclass(slots=True)
@@ -108,7 +114,9 @@ class Source:
     truncated: bool = False
     """The last Want could not name everything."""
     spare: bool = False
-    """Its last offer said that it has nothing else to send."""
+    """Its last offer said that it has nothing else to send..."""
+    claim_part: float = 1.0
+    """How much the next claim of it counts for, of one as usual: see `sends_at_once`."""
     slow: bool = False
     """It lost a piece to a faster source: asked for nothing that others have until ``slow_until``."""
     slow_until: float = float("-inf")
@@ -122,6 +130,16 @@ class Source:
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
     piece_seconds: float | None = None
     """Moving average from Accept to arrival."""
+
+    @property
+    def owed(self) -> float:
+        """How many claims what it owes amounts to."""
+        return sum(claim.part for claim in self.claims.values())
+
+    def sends_at_once(self, count: int) -> None:
+        """It says that it sends ``count`` pieces at a time; 0: as usual. Where that is more some of them are on their
+        way, which fills no link, and each has a smaller part of its uplink and so of our downlink."""
+        self.claim_part = max(CLAIM_PART_MIN, min(1.0, AT_ONCE_USUAL / (count or AT_ONCE_USUAL)))
 
     def measured(self, seconds: float) -> None:
         """A piece took this long."""

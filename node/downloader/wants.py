@@ -7,7 +7,7 @@ from hears of changes in batches.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from node.downloader.picker import Picker
@@ -103,23 +103,28 @@ class Wants:
         """Whether anybody waits for room."""
         return bool(self._held)
 
-    def tell_held(self, now: float, why: Hashable, room: int, spare_room: int, owing: int) -> list[Send]:
-        """Tell those held that owe no more than ``owing``: there is room for ``room`` more pieces, for ``spare_room``
-        of sources that have nothing else to send. ``why`` is what decides that: who was refused for the same reason
-        would be again, and is told when it has waited for a while."""
+    def tell_held(
+        self, now: float, why: Hashable, room: float, spare_room: float, owing: float, owed: Callable[[Source], float]
+    ) -> list[Send]:
+        """Tell those held of whom no more than ``owing`` is ``owed``: there is room for ``room`` more pieces, for
+        ``spare_room`` of sources that have nothing else to send. ``why`` is what decides that: who was refused for the
+        same reason would be again, and is told when it has waited for a while."""
         waiting = [
-            (len(source.claims), source.want_at, session)
+            (owed(source), source.want_at, session)
             for session, (source, refused_for, at) in self._held.items()
-            if len(source.claims) <= owing
+            if owed(source) <= owing
             and source.state is SourceState.READY
             and (refused_for != why or now >= at + REFUSED_SECONDS)
         ]
         waiting.sort()
         effects: list[Send] = []
-        for place, (_, _, session) in enumerate(waiting[: max(0, spare_room)]):
+        ahead = 0.0  # what those before may take, and half of what this one may
+        for _, _, session in waiting:
             source = self._held[session].source
-            if place < room or source.spare:
+            ahead += source.claim_part / 2
+            if ahead < (spare_room if source.spare else min(room, spare_room)):
                 effects += self._tell(source, now)
+            ahead += source.claim_part / 2
         return effects
 
     def next_deadline(self) -> float:

@@ -33,11 +33,13 @@ class Swarm:
 
 @dataclass(slots=True)
 class Promise:
-    """A piece offered to a session; ``sent_at`` is None until it is sent."""
+    """A piece offered to a session; ``sent_at`` is None until it is sent. ``behind``: when it was offered, a piece was
+    on the way there that the offer could not overtake."""
 
     piece: int
     size: int
     offered_at: float
+    behind: bool = False
     accepted: bool = False
     sent_at: float | None = None
 
@@ -59,6 +61,8 @@ class Session:
     """Pieces we got that it has not been told of."""
     piece_seconds: float | None = None
     """Moving average from sending a piece to its `Received`."""
+    latency_seconds: float | None = None
+    """How long an offer takes to be answered that no piece is in front of: see `latency`."""
     stalled: bool = False
     stalled_at: float = 0.0
 

@@ -15,10 +15,9 @@ from protocol.limits import SESSIONS_COUNT_MAX
 
 
 class Turns:
-    """Of the sessions of one piece server, which sends ``slots`` pieces at a time. ``rng`` draws who is first."""
+    """Of the sessions of one piece server. ``rng`` draws who is first."""
 
-    def __init__(self, slots: int, rng: Random) -> None:
-        self._slots = slots
+    def __init__(self, rng: Random) -> None:
         self._random = rng.random
         self._waiting: OrderedDict[SessionKey, Session] = OrderedDict()
         """Next one first."""
@@ -64,11 +63,11 @@ class Turns:
         self._waiting.pop(session.key, None)
         self._full.discard(session.key)
 
-    def next(self, may_wait: bool) -> Session | None:
-        """Who may be promised one more piece. An offer to somebody who is being sent something arrives after that, and
-        keeps a slot until then: unless it ``may_wait``, it is not made while there are others who will say when they
-        have room."""
-        share = max(2, 2 * self._slots // max(1, len(self._waiting)))
+    def next(self, slots: int, may_wait: bool) -> Session | None:
+        """Who may be promised one more piece, when ``slots`` are sent at a time. An offer to somebody who is being sent
+        something arrives after that, and keeps a slot until then: unless it ``may_wait``, it is not made while there
+        are others who will say when they have room."""
+        share = max(2, 2 * slots // max(1, len(self._waiting)))
         behind = None
         for session in self._waiting.values():
             if len(session.promises) >= share:

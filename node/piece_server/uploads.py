@@ -17,6 +17,7 @@ from collections import Counter, deque
 from random import Random
 
 from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.latency import Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
 from node.piece_server.slots import Slots
@@ -64,13 +65,14 @@ class Uploads:
         self._bucket = TokenBucket(rate, now)
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
-        self._turns = Turns(slots, rng)
+        self._turns = Turns(rng)
         self._offers = 0
         self._ahead = 0
         self._ready: deque[tuple[SessionKey, int]] = deque()
         self._stalled_bytes = 0
         self._pace = Pace()
-        self._slots = Slots(slots, self._pace)
+        self._latency = Latency()
+        self._slots = Slots(slots, self._pace, self._latency)
         self._news_at: float | None = None
         self._check_at = now
 
@@ -192,6 +194,7 @@ class Uploads:
             self._check_at = now + CHECK_SECONDS
             for swarm in self._swarms.values():
                 self._pace.compare(swarm)
+            self._latency.compare(self._sessions.values())
             checked = [self._check_session(session, now) for session in list(self._sessions.values())]
             effects = [effect for some in checked for effect in some]
         return [*effects, *self._tell_news(now), *self._fill(now)]
@@ -225,6 +228,7 @@ class Uploads:
                 return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
             session = Session(route, message.session, swarm, now)
             self._sessions[key] = swarm.sessions[key] = session
+            self._slots.receivers = len(self._sessions)
         session.heard_at = now
         session.news.clear()
         state = Status(message.session, "complete", b"", self.queued_pieces)
@@ -261,6 +265,8 @@ class Uploads:
             return [self._withdrawn(session, message.offer)]
         if not promise.accepted:
             self._pace.answered(session, now - promise.offered_at)
+            if not promise.behind:
+                self._latency.answered(session, now - promise.offered_at)
             promise.accepted = True
             promise.offered_at = now
             self._ready.append((session.key, message.offer))
@@ -282,6 +288,7 @@ class Uploads:
         self._pace.received(session, now - promise.sent_at)
         session.delivered.add(promise.piece)
         self._end_promise(session, message.offer)
+        self._latency.received(session, now - promise.sent_at, now, self.queued_pieces > 0)
         if session.stalled and not session.is_sent_something:
             session.stalled = False
             self._turns.update(session)
@@ -306,10 +313,13 @@ class Uploads:
             self._bucket.spend(promise.size, now)
             session.swarm.sent_bytes += promise.size
             effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
-        ahead = self._pace.ahead(self._slots.count)
-        while self._ahead < self._slots.count and self._slots.is_free(None, self._ahead - ahead, now):
-            receiver = self._turns.next(may_wait=ahead > 0)
-            if receiver is None or not self._slots.is_free(receiver, self._ahead - ahead, now):
+        slots = self._slots.count
+        ahead = self._pace.ahead(slots)
+        while self._ahead < slots and self._slots.any_free(self._ahead - ahead, now):
+            receiver = self._turns.next(slots, may_wait=ahead > 0)
+            if receiver is None or self._ahead >= self._slots.at_once(receiver.swarm):
+                break
+            if not self._slots.is_free(receiver, self._ahead - ahead, now):
                 break
             effects.append(self._offer(receiver, now))
         return effects
@@ -327,9 +337,11 @@ class Uploads:
         sent[piece] += 1
         self._offers += 1
         self._ahead += 1
-        session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now)
+        size = session.swarm.piece_size(piece)
+        session.promises[self._offers] = Promise(piece, size, now, session.is_sent_something)
         spare = not self._slots or not self._slots.is_free(session, self._ahead - 1, now)
-        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, spare))
+        at_once = self._slots.more_at_once(session.swarm)
+        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, spare, at_once))
 
     def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
         """``pieces`` are not here any more: they are offered to nobody; `_fill` sees to what is promised."""
@@ -354,6 +366,7 @@ class Uploads:
         for offer in list(session.promises):
             self._take_back(session, offer)
         del self._sessions[session.key]
+        self._slots.receivers = len(self._sessions)
         del session.swarm.sessions[session.key]
         self._turns.remove(session)
 
@@ -423,7 +436,7 @@ class Uploads:
         assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
         assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
         assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
-        assert 0 <= self._ahead <= self._slots.count
+        assert 0 <= self._ahead <= self._slots.count_max
         assert self._stalled_bytes <= STALLED_BYTES_MAX
         assert len(self._sessions) <= SESSIONS_COUNT_MAX
         over = Counter(route for route, _ in self._sessions)

@@ -57,6 +57,7 @@ class Scene:
         *,
         rate: float = 0,
         budget_bytes: int = UNDER_WAY_BYTES_MAX,
+        piece_bytes: int = PIECE_BYTES,
         sequential: bool = False,
         seed: int = 1,
         started: bool = True,
@@ -64,13 +65,15 @@ class Scene:
     ) -> None:
         self.now = 100.0
         self.checked = checked
-        self.length = max(0, len(have) * PIECE_BYTES - 40)
+        self.length = max(0, len(have) * piece_bytes - 40)
         self.budget = Budget(budget_bytes, rate, self.now)
         self.download = Download(
-            DIGEST, self.length, PIECE_BYTES, bits(have), self.budget, count(1), Random(seed), sequential
+            DIGEST, self.length, piece_bytes, bits(have), self.budget, count(1), Random(seed), sequential
         )
         self.spare = False
-        """What all offers say: whether the source has nothing else to send."""
+        """What all offers say: whether the source has nothing else to send..."""
+        self.at_once = 0
+        """...and how many pieces it sends at a time."""
         self.offers = count(1)
         self.sessions: dict[str, int] = {}
         if started:
@@ -163,7 +166,7 @@ class Scene:
 
     def offer(self, name: str, piece: int, number: int | None = None) -> list[Effect]:
         offer = next(self.offers) if number is None else number
-        return self.says(name, Offer(self.sessions[name], offer, 1, piece, self.spare))
+        return self.says(name, Offer(self.sessions[name], offer, 1, piece, self.spare, self.at_once))
 
     def accepts(self, name: str, piece: int) -> int:
         """``name`` offers ``piece``, which must be accepted; returns the number of the offer."""

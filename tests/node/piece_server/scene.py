@@ -51,12 +51,14 @@ class Drawn(Random):
 class Scene:
     """Serves the pieces in ``have`` of one content; the last piece is 40 bytes short."""
 
-    def __init__(self, have: str, slots: int = 2, rate: float = 0.0, drawn: float = 1.0) -> None:
+    def __init__(
+        self, have: str, slots: int = 2, rate: float = 0.0, drawn: float = 1.0, piece_length: int = PIECE_BYTES
+    ) -> None:
         self.now = 100.0
         self.uploads = Uploads(slots, rate, self.now, Drawn(drawn))
         self.have: Bitfield = bits(have)
-        self.length = len(have) * PIECE_BYTES - 40
-        self.uploads.serve(DIGEST, self.have, self.length, PIECE_BYTES)
+        self.length = len(have) * piece_length - 40
+        self.uploads.serve(DIGEST, self.have, self.length, piece_length)
         self.revisions: dict[str, int] = {}
         self.offers: dict[tuple[str, int], int] = {}
 

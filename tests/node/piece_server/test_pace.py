@@ -31,7 +31,7 @@ def test_as_many_are_offered_ahead_as_are_sent_while_nothing_is_known() -> None:
 def test_an_answer_that_came_behind_a_piece_says_nothing() -> None:
     pace, session = Pace(), receiver()
     pace.received(session, 0.4)
-    session.promises[1] = Promise(0, 100, 0.0, True, 0.0)
+    session.promises[1] = Promise(0, 100, 0.0, accepted=True, sent_at=0.0)
     pace.answered(session, 0.4)
     assert pace.ahead(4) == 0
 

@@ -22,7 +22,10 @@ def test_the_main_conversation() -> None:
     scene = Scene("** *", slots=1)
     assert scene.test("a") == [Reply(b"a", Status(1, "partial", b"\xd0", 0))]
     assert scene.wants("a", 3, 2, 0) == [Reply(b"a", Offer(1, 1, 1, 3, spare=True))]
-    assert scene.accepts("a", 3) == [SendPiece(b"a", 1, 1, DIGEST, 3), Reply(b"a", Offer(1, 2, 1, 0, spare=True))]
+    assert scene.accepts("a", 3) == [
+        SendPiece(b"a", 1, 1, DIGEST, 3),
+        Reply(b"a", Offer(1, 2, 1, 0, spare=True)),
+    ]
     assert scene.accepts("a", 0) == []
     assert scene.received("a", 3) == [SendPiece(b"a", 1, 2, DIGEST, 0)]
     assert scene.uploads.queued_pieces == 1
