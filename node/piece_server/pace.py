@@ -17,10 +17,11 @@ STALL_SECONDS_FIRST = 10.0
 STALL_DOUBLINGS_MAX = 6
 """...and twice as long for each stall since anybody last received anything: it may be our own uplink that is slow, and
 to give its slots to others would make it slower still."""
-SLOW_FACTOR = 1.5
-"""A receiver is slow when its pieces take so many times as long as pieces usually do..."""
+SLOW_FACTOR = 2.5
+"""A receiver is slow when its pieces take so many times as long as pieces usually do: over real links twice as long is
+no more than chance..."""
 SLOW_FACTOR_SLOTS = 2.0
-"""...and a piece that takes so many times as long takes less of a slot: some differ that much by chance."""
+"""...and a piece that takes so many times as long takes less of a slot."""
 AHEAD_FACTOR = 2.0
 """How many times what would just keep the slots filled during a handshake is offered ahead: an offer may be refused,
 and handshakes differ."""

@@ -23,6 +23,17 @@ def test_a_slow_receiver_is_offered_what_was_sent_most_often() -> None:
     assert offers_to(scene.wants("fast", 13, 12)) == [("fast", 13)]
 
 
+def test_one_whose_pieces_take_twice_as_long_by_chance_is_offered_what_was_sent_least_often() -> None:
+    """Over links that others use too that is nothing unusual; a seeder would send what is there already."""
+    scene = Scene("*" * 14, slots=1)
+    scene.opened("a", "b")
+    scene.gets("a", 0, 2.0)
+    for piece in range(1, 5):
+        scene.gets("b", piece)
+    scene.tick()
+    assert offers_to(scene.wants("a", 3, 13, 12)) == [("a", 13)]
+
+
 def test_a_slow_receiver_takes_a_part_of_a_slot() -> None:
     """It uses less of the uplink than others would of the same slot."""
     scene = Scene("*" * 9, slots=1)
