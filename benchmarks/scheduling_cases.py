@@ -34,6 +34,16 @@ def equal_links(seed: int, receivers: int, pieces: int) -> Figures:
     return dict(_equal_links(seed, receivers, pieces))
 
 
+def far_away(seed: int, receivers: int, pieces: int) -> Figures:
+    """Everybody has the same link, on which a message takes as long there and back as a piece."""
+    everybody = machine(delay=PIECE_SECONDS / 4)
+    swarm = Swarm(seed, everybody, [everybody] * receivers, pieces)
+    best = optimum(receivers, pieces)
+    swarm.get()
+    swarm.run(swarm.receivers, best)
+    return {"last / optimum": swarm.seconds(swarm.receivers)[-1] / best, **_traffic(swarm)}
+
+
 def slow_receivers(seed: int, receivers: int, pieces: int) -> Figures:
     """Some of the receivers are slow, both ways; the others should not notice."""
     slow = ceil(receivers * SLOW_PART)

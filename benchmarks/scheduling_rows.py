@@ -79,6 +79,13 @@ SWARMS = (
         ),
     ),
     Swarms(
+        "far-away",
+        cases.far_away,
+        16,
+        PIECES_COUNT,
+        (Row("a round trip takes as long as a piece: last finisher / optimum", "last / optimum", 1.2),),
+    ),
+    Swarms(
         "slow-receivers",
         cases.slow_receivers,
         64,

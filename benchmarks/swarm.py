@@ -31,9 +31,9 @@ PATIENCE_FACTOR = 10
 """A receiver that needs more than so many times the optimum is not waited for."""
 
 
-def machine(up: float = RATE, down: float = RATE) -> Machine:
+def machine(up: float = RATE, down: float = RATE, delay: float = DELAY) -> Machine:
     """With a disk that is never waited for."""
-    return Machine(up, down, DELAY)
+    return Machine(up, down, delay)
 
 
 class Watch:
