@@ -183,8 +183,8 @@ CONVERSATION = (
         "withdrawn_ignored",
         "that a source may take back an offer that was accepted",
         (Edit("node.downloader.download:Download.handle", "self._claims.release(source, message.offer)", "pass"),),
-        found_after=21,
-        first=20,
+        found_after=16,
+        first=15,
     ),
     Bug(
         "no_session_ignored",
@@ -240,8 +240,8 @@ CONVERSATION = (
                 "self._picker.nobody_has()[1:]",
             ),
         ),
-        found_after=35,
-        first=34,
+        found_after=16,
+        first=15,
     ),
     Bug(
         "budget_kept_by_released",
