@@ -43,7 +43,7 @@ BROKE = (
     ),
     Broke(
         "a source with something to spare, whose offer is not needed, was asked again as fast as the line carries it",
-        16,
+        14,
         Edit(
             "node.downloader.wants:Wants.tell_held",
             "(refused_for != why or now >= at + REFUSED_SECONDS)",
