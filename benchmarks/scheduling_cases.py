@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import ceil, floor, inf
 from statistics import median
 
-from benchmarks.swarm import PIECE_SECONDS, RATE, Swarm, corrupt, machine
+from benchmarks.swarm import DELAY, PIECE_SECONDS, RATE, Swarm, corrupt, machine
 from cluster.bound import kumar_ross, mundinger
 
 Figures = dict[str, float]
@@ -36,12 +36,7 @@ def equal_links(seed: int, receivers: int, pieces: int) -> Figures:
 
 def far_away(seed: int, receivers: int, pieces: int) -> Figures:
     """Everybody has the same link, on which a message takes as long there and back as a piece."""
-    everybody = machine(delay=PIECE_SECONDS / 4)
-    swarm = Swarm(seed, everybody, [everybody] * receivers, pieces)
-    best = optimum(receivers, pieces)
-    swarm.get()
-    swarm.run(swarm.receivers, best)
-    return {"last / optimum": swarm.seconds(swarm.receivers)[-1] / best, **_traffic(swarm)}
+    return dict(_equal_links(seed, receivers, pieces, PIECE_SECONDS / 4))
 
 
 def slow_receivers(seed: int, receivers: int, pieces: int) -> Figures:
@@ -127,8 +122,9 @@ def optimum(receivers: int, pieces: int) -> float:
 
 
 @lru_cache(REMEMBERED_COUNT)
-def _equal_links(seed: int, receivers: int, pieces: int) -> Figures:
-    swarm = Swarm(seed, machine(), [machine()] * receivers, pieces)
+def _equal_links(seed: int, receivers: int, pieces: int, delay: float = DELAY) -> Figures:
+    everybody = machine(delay=delay)
+    swarm = Swarm(seed, everybody, [everybody] * receivers, pieces)
     best = optimum(receivers, pieces)
     swarm.get()
     swarm.run(swarm.receivers, best)

@@ -63,8 +63,10 @@ class Claims:
     def tell_wants(self, now: float) -> list[Send]:
         """Say what is wanted, to those who may send more first of all."""
         effects = self._wants.tell_news(now)
+        if not self._wants.any_held:
+            return effects
         taken = self._taken()
-        if self._wants.any_held and taken < CLAIMS_COUNT_MAX and self._table.admits_any(now):
+        if taken < CLAIMS_COUNT_MAX and self._table.admits_any(now):
             room = self._busy_count() - self._load()
             spare_room = CLAIMS_COUNT_MAX - taken if self._takes_spare() else room
             owing = self._share() / 2
@@ -160,6 +162,9 @@ class Claims:
         assert sorted(self._owing) == sorted(source.session for source in self._pool if source.claims)
         claimed = [claim.piece for source in self._owing.values() for claim in source.claims.values()]
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX / CLAIM_PART_MIN
+        assert sum(source.owed for source in self._owing.values()) < CLAIMS_COUNT_MAX + 1
+        if self.count > CLAIMS_COUNT_MAX:
+            assert (self.count - 1) * self._table.piece_length < PARTS_BYTES_MAX
         assert sorted(claimed) == self._table.in_state(PieceState.CLAIMED)
 
     def _why(self, over_budget: bool) -> tuple[int, int, int, bool]:

@@ -399,8 +399,7 @@ class Download:
             return self._ban(source, "offered a piece that does not exist", now)
         source.said_at = now
         self._wants.offered(source)
-        source.spare = message.spare
-        source.sends_at_once(message.at_once)
+        source.offered(message.spare, message.at_once)
         reason = self._refusal(source, message, now)
         if reason is None:
             return [Send(source.session, Accept(source.session, message.offer))]

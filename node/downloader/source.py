@@ -116,7 +116,7 @@ class Source:
     spare: bool = False
     """Its last offer said that it has nothing else to send..."""
     claim_part: float = 1.0
-    """How much the next claim of it counts for, of one as usual: see `sends_at_once`."""
+    """How much the next claim of it counts for, of one as usual: see `offered`."""
     slow: bool = False
     """It lost a piece to a faster source: asked for nothing that others have until ``slow_until``."""
     slow_until: float = float("-inf")
@@ -136,10 +136,12 @@ class Source:
         """How many claims what it owes amounts to."""
         return sum(claim.part for claim in self.claims.values())
 
-    def sends_at_once(self, count: int) -> None:
-        """It says that it sends ``count`` pieces at a time; 0: as usual. Where that is more some of them are on their
-        way, which fills no link, and each has a smaller part of its uplink and so of our downlink."""
-        self.claim_part = max(CLAIM_PART_MIN, min(1.0, AT_ONCE_USUAL / (count or AT_ONCE_USUAL)))
+    def offered(self, spare: bool, at_once: int) -> None:
+        """Its offer says whether it has nothing else to send, and how many pieces it sends at a time; 0: as usual.
+        Where that is more some of them are on their way, which fills no link, and each has a smaller part of its uplink
+        and so of our downlink."""
+        self.spare = spare
+        self.claim_part = max(CLAIM_PART_MIN, min(1.0, AT_ONCE_USUAL / (at_once or AT_ONCE_USUAL)))
 
     def measured(self, seconds: float) -> None:
         """A piece took this long."""

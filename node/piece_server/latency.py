@@ -14,7 +14,6 @@ from node.piece_server.session import Session
 RISE = 0.4
 """By this part of the difference what is measured at a receiver rises, while it falls at once: an answer may have had
 to wait for something else, here or there. So the quicker of the last answers count."""
-
 INTERVALS_COUNT = 8
 """The time between acknowledgements is that of so many: those of pieces that share a link come together."""
 

@@ -6,6 +6,8 @@ of a slot. Which pieces those are, and what is promised beyond them, is up to `u
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from node.piece_server.latency import Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, Swarm
@@ -29,16 +31,16 @@ LATENCY_BYTES_MAX = 64 * MIB
 
 class Slots:
     """``count`` of them, more where `COMPLETE_PART` says so, and more where messages take long. ``pace`` knows who is
-    slow. ``receivers``: how many sessions there are."""
+    slow, ``sessions`` are all there are."""
 
-    def __init__(self, count: int, pace: Pace, latency: Latency) -> None:
-        self.receivers = 0
+    def __init__(self, count: int, pace: Pace, latency: Latency, sessions: Sized) -> None:
         self.sent_bytes = 0
         """Of the pieces that are being sent."""
         self._count = count
         self._count_complete = count + count // COMPLETE_PART
         self._pace = pace
         self._latency = latency
+        self._sessions = sessions
         self._sent: dict[int, tuple[Session, Promise]] = {}
         """By offer."""
 
@@ -105,7 +107,7 @@ class Slots:
         latency = self._latency.pieces
         if latency < LATENCY_SHORT:
             return usual
-        spread = min(usual, max(0, self.receivers - usual), int(usual * (latency / LATENCY_SHORT - 1)))
+        spread = min(usual, max(0, len(self._sessions) - usual), int(usual * (latency / LATENCY_SHORT - 1)))
         return min(LATENCY_FACTOR_MAX * usual, usual + spread + int(LATENCY_SLOTS * latency))
 
     def _is_free(self, slots: int, ahead: int, now: float) -> bool:

@@ -72,7 +72,7 @@ class Uploads:
         self._stalled_bytes = 0
         self._pace = Pace()
         self._latency = Latency()
-        self._slots = Slots(slots, self._pace, self._latency)
+        self._slots = Slots(slots, self._pace, self._latency, self._sessions)
         self._news_at: float | None = None
         self._check_at = now
 
@@ -228,7 +228,6 @@ class Uploads:
                 return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
             session = Session(route, message.session, swarm, now)
             self._sessions[key] = swarm.sessions[key] = session
-            self._slots.receivers = len(self._sessions)
         session.heard_at = now
         session.news.clear()
         state = Status(message.session, "complete", b"", self.queued_pieces)
@@ -366,7 +365,6 @@ class Uploads:
         for offer in list(session.promises):
             self._take_back(session, offer)
         del self._sessions[session.key]
-        self._slots.receivers = len(self._sessions)
         del session.swarm.sessions[session.key]
         self._turns.remove(session)
 

@@ -95,14 +95,13 @@ def test_one_that_dawdles_does_not_make_all_others_wait() -> None:
 )
 def test_where_messages_take_long_more_are_sent_at_a_time(pieces: float, receivers: int, count: int) -> None:
     latency = measured(pieces, 1.0)
-    slots = Slots(4, Pace(), latency)
-    slots.receivers = receivers
+    slots = Slots(4, Pace(), latency, range(receivers))
     assert slots.count == count
 
 
 def filled(piece_length: int, count: int = 4) -> int:
     """How many pieces are sent at a time where messages take long."""
-    slots, session = Slots(count, Pace(), measured(100.0, 1.0)), receiver(of=swarm(piece_length))
+    slots, session = Slots(count, Pace(), measured(100.0, 1.0), ()), receiver(of=swarm(piece_length))
     while slots.is_free(session, 0, 0.0):
         session.promises[len(slots)] = Promise(len(slots), piece_length, 0.0, sent_at=0.0)
         slots.take(session, len(slots))
@@ -117,7 +116,7 @@ def test_of_long_pieces_no_more_are_sent_than_memory_is_meant_for(mib: int, coun
 
 
 def test_pieces_of_all_contents_count_against_the_same_memory() -> None:
-    slots = Slots(2, Pace(), measured(100.0, 1.0))
+    slots = Slots(2, Pace(), measured(100.0, 1.0), ())
     short, long = receiver(1, swarm(1 * MIB)), receiver(2, swarm(16 * MIB))
     for offer in range(4):
         long.promises[offer] = Promise(offer, 16 * MIB, 0.0, sent_at=0.0)

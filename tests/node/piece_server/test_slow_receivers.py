@@ -10,28 +10,19 @@ from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, off
 from tests.node.scene_pictures import bits
 
 
-def test_a_slow_receiver_is_offered_what_was_sent_most_often() -> None:
-    """What nobody has yet would be long in coming, and long in being passed on."""
+@pytest.mark.parametrize(("times", "offered"), [(2.0, 13), (4.0, 3)])
+def test_a_slow_receiver_is_offered_what_was_sent_most_often(times: float, offered: int) -> None:
+    """What nobody has yet would be long in coming, and long in being passed on. But twice as long is chance over links
+    that others use too, and a seeder would send what is there already."""
     scene = Scene("*" * 14, slots=1)
     scene.opened("slow", "fast")
-    scene.gets("slow", 0, 4.0)
+    scene.gets("slow", 0, times)
     for piece in range(1, 5):
         scene.gets("fast", piece)
     scene.tick()
-    assert offers_to(scene.wants("slow", 13, 3, 12)) == [("slow", 3)]
-    scene.refuses("slow", 3, "full")
+    assert offers_to(scene.wants("slow", 13, 3, 12)) == [("slow", offered)]
+    scene.refuses("slow", offered, "full")
     assert offers_to(scene.wants("fast", 13, 12)) == [("fast", 13)]
-
-
-def test_one_whose_pieces_take_twice_as_long_by_chance_is_offered_what_was_sent_least_often() -> None:
-    """Over links that others use too that is nothing unusual; a seeder would send what is there already."""
-    scene = Scene("*" * 14, slots=1)
-    scene.opened("a", "b")
-    scene.gets("a", 0, 2.0)
-    for piece in range(1, 5):
-        scene.gets("b", piece)
-    scene.tick()
-    assert offers_to(scene.wants("a", 3, 13, 12)) == [("a", 13)]
 
 
 def test_a_slow_receiver_takes_a_part_of_a_slot() -> None:
