@@ -18,14 +18,15 @@ from broker.heap import spare_the_registry
 from broker.intake import Intake
 from broker.link_messages import FromRegistrar
 from broker.lookup_core import Lookup
+from broker.outbox import Outbox
 from protocol.codec import Decoder, encode
-from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX
+from protocol.limits import LINK_BYTES_MAX
 from protocol.messages import Error, LookupRequest
 from service.child import run_child
 from service.logs import LEVELS
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import Role, bind, connect, drain, open_context, open_socket, send_or_drop
+from transport.sockets import Role, bind, connect, drain, drain_routed, open_context, open_socket, send_or_drop
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class LookupProcess:
         self._settings = settings
         self._loop = loop
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
+        self._outbox = Outbox(self._requests)
         self._link = open_socket(context, Role.LINK_DEALER)
         self._monitor = ConnectionMonitor(self._link)
         self._intake: Intake[LookupRequest] = Intake("requests", Decoder(LookupRequest))
@@ -54,12 +56,12 @@ class LookupProcess:
 
     def _on_request(self) -> None:
         now = self._loop.now()
-        for route, *payload in drain(self._requests):
-            message = self._intake.read([frame.buffer for frame in payload], now)
+        for route, payload in drain_routed(self._requests):
+            message = self._intake.read([frame.bytes for frame in payload], now)
             if isinstance(message, Error):
-                self._perform([Reply(route.bytes, message)])
+                self._outbox.put(Reply(route, message))
             else:
-                self._perform(self._core.handle(route.bytes, message, now))
+                self._perform(self._core.handle(route, message, now))
 
     def _on_link(self) -> None:
         now = self._loop.now()
@@ -79,12 +81,13 @@ class LookupProcess:
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadlines.append(intake.next_deadline())
+        self._outbox.send()
         return min((at for at in deadlines if at is not None), default=None)
 
     def _perform(self, effects: Sequence[LookupEffect]) -> None:
         for effect in effects:
             if isinstance(effect, Reply):
-                send_or_drop(self._requests, [effect.route, encode(effect.message, REPLY_BYTES_MAX)])
+                self._outbox.put(effect)
             elif isinstance(effect, SendRegistrar):
                 send_or_drop(self._link, [encode(effect.message)])
             else:

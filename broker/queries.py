@@ -11,7 +11,6 @@ import random
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import NamedTuple
 
 from broker.listing_index import ListingIndex, ListingKey, listing_key
@@ -26,7 +25,6 @@ from protocol.messages import (
     LookupRequest,
     PeerEntry,
     PeerList,
-    SeederEntry,
     SeederList,
     TorrentEntry,
     TorrentList,
@@ -98,17 +96,14 @@ class Answers:
         swarm = self._registry.swarms.get(request.digest)
         if swarm is None:
             return SeederList(request.id, *stamp, 0, [])
-        peers = list(swarm.sources)
-        total = len(peers) - (request.peer in swarm.sources)
-        if len(peers) > SEEDERS_COUNT_MAX + 1:
-            peers = self._rng.sample(peers, SEEDERS_COUNT_MAX + 1)
-        others = (peer for peer in peers if peer != request.peer)
-        seeders = [self._seeder_entry(peer, swarm.sources[peer]) for peer in islice(others, SEEDERS_COUNT_MAX)]
-        return SeederList(request.id, *stamp, total, seeders)
-
-    def _seeder_entry(self, peer: str, whole: bool) -> SeederEntry:
-        member = self._registry.members[peer]
-        return SeederEntry(peer, member.name, member.endpoint, whole)
+        sources, asker = swarm.sources, request.peer
+        peers: Iterable[str] = sources
+        if len(sources) > SEEDERS_COUNT_MAX + 1:
+            peers = self._rng.sample(list(sources), SEEDERS_COUNT_MAX + 1)
+        members = self._registry.members
+        seeders = [members[peer].as_source(sources[peer]) for peer in peers if peer != asker]
+        total = len(sources) - (asker in sources)
+        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
 
     def _peer_list(self, request: GetPeerList, stamp: Stamp) -> PeerList:
         peers = self._sorted_peers()

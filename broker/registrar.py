@@ -18,16 +18,17 @@ from broker.endpoints import advertised, reachable_here
 from broker.heap import spare_the_registry
 from broker.intake import Intake
 from broker.link_messages import FromLookup
+from broker.outbox import Outbox
 from broker.ready_file import write_ready_file
 from broker.registrar_core import Registrar, Terms
 from protocol.codec import Decoder, encode
-from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
+from protocol.limits import LINK_BYTES_MAX, ROSTER_BYTES_MAX
 from protocol.messages import Error, Join, RegistrarRequest
 from service.child import run_child
 from service.logs import LEVELS
 from transport.loop import Loop
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
-from transport.sockets import Role, bind, drain, open_context, open_socket, peer_address, send_or_drop
+from transport.sockets import Role, bind, drain_routed, open_context, open_socket, peer_address, send_or_drop
 
 TOPIC = b"roster"
 _logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class RegistrarProcess:
         self._settings = settings
         self._loop = loop
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
+        self._outbox = Outbox(self._requests)
         self._roster = open_socket(context, Role.TRACKER_PUB)
         self._link = open_socket(context, Role.LINK_ROUTER)
         self._intake: Intake[RegistrarRequest] = Intake("requests", Decoder(RegistrarRequest))
@@ -64,20 +66,20 @@ class RegistrarProcess:
 
     def _on_request(self) -> None:
         now = self._loop.now()
-        for route, *payload in drain(self._requests):
-            message = self._intake.read([frame.buffer for frame in payload], now)
+        for route, payload in drain_routed(self._requests):
+            message = self._intake.read([frame.bytes for frame in payload], now)
             if isinstance(message, Error):
-                self._perform([Reply(route.bytes, message)])
+                self._outbox.put(Reply(route, message))
             else:
                 address = peer_address(payload[0]) if isinstance(message, Join) else ""  # costs as much as decoding
-                self._perform(self._core.handle(route.bytes, address, message, now))
+                self._perform(self._core.handle(route, address, message, now))
 
     def _on_link(self) -> None:
         now = self._loop.now()
-        for route, *payload in drain(self._link):
+        for route, payload in drain_routed(self._link):
             message = self._link_intake.read([frame.buffer for frame in payload], now)
             if not isinstance(message, Error):
-                self._perform(self._core.handle_link(route.bytes, message, now))
+                self._perform(self._core.handle_link(route, message, now))
 
     def _tick(self, now: float) -> float:
         self._perform(self._core.tick(now))
@@ -85,12 +87,13 @@ class RegistrarProcess:
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadline = min(deadline, intake.next_deadline() or deadline)
+        self._outbox.send()
         return deadline
 
     def _perform(self, effects: Sequence[RegistrarEffect]) -> None:
         for effect in effects:
             if isinstance(effect, Reply):
-                send_or_drop(self._requests, [effect.route, encode(effect.message, REPLY_BYTES_MAX)])
+                self._outbox.put(effect)
             elif isinstance(effect, Publish):
                 send_or_drop(self._roster, [TOPIC, encode(effect.roster, ROSTER_BYTES_MAX)])
             elif isinstance(effect, SendLookup):

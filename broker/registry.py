@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Holding
+from protocol.messages import Holding, SeederEntry
 
 _ListingKey = tuple[str, str, int]
 
@@ -66,17 +66,29 @@ class Swarm:
 class Member:
     """A member of the network, with counts of its entries by holding."""
 
-    __slots__ = ("endpoint", "listings", "load", "name", "partial", "peer", "requesting", "whole")
+    __slots__ = ("_as_source", "endpoint", "listings", "load", "name", "partial", "peer", "requesting", "whole")
 
     def __init__(self, peer: str, name: str, endpoint: str) -> None:
         self.peer = peer
-        self.name = name
-        self.endpoint = endpoint
+        self.move(name, endpoint)
         self.load = 0
         self.listings: dict[str, Listing] = {}
         self.whole = 0
         self.partial = 0
         self.requesting = 0
+
+    def move(self, name: str, endpoint: str) -> None:
+        """It is called and reached like that now."""
+        self.name = name
+        self.endpoint = endpoint
+        self._as_source: dict[bool, SeederEntry] = {}
+
+    def as_source(self, whole: bool) -> SeederEntry:
+        """What an answer says of it, of whole or partial content: the same object again, as answers are many."""
+        entry = self._as_source.get(whole)
+        if entry is None:
+            entry = self._as_source[whole] = SeederEntry(self.peer, self.name, self.endpoint, whole)
+        return entry
 
     def count(self, holding: Holding, change: int) -> None:
         """Add ``change`` to the count of ``holding``."""
@@ -123,7 +135,7 @@ class Registry:
             self.members[event.peer] = Member(event.peer, event.name, event.endpoint)
             self.membership_changes += 1
         else:
-            member.name, member.endpoint = event.name, event.endpoint
+            member.move(event.name, event.endpoint)
 
     def _drop_peer(self, peer: str) -> None:
         member = self.members.get(peer)

@@ -11,12 +11,13 @@ dies). So every loop drains always, and what may be under way is bounded by cred
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zmq
+import zmq.backend
 
 from protocol.errors import LocalError, NetworkError
 from protocol.limits import (
@@ -63,6 +64,8 @@ _NOBLOCK, _NOBLOCK_MORE, _EVENTS, _READABLE = (
     int(flag) for flag in (zmq.NOBLOCK, zmq.NOBLOCK | zmq.SNDMORE, zmq.EVENTS, zmq.POLLIN)
 )
 """Plain numbers: to combine enumerations at every message takes as long as to send it."""
+_SEND: Callable[..., object] = zmq.backend.Socket.send
+"""What `zmq.Socket.send` calls when it has looked at two options nobody uses here, for as long as that takes again."""
 _O = zmq.SocketOption
 _Values = dict[zmq.SocketOption, int | bytes]
 
@@ -261,34 +264,23 @@ def connect(socket: zmq.Socket[bytes], endpoint: str) -> None:
 
 
 def drain(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[list[zmq.Frame]]:
-    """Yield what has arrived, at most ``limit`` messages, without waiting.
+    """Yield what has arrived, at most ``limit`` messages, without waiting. For all but ROUTERs (`drain_routed`).
 
     A message of more than `FRAMES_COUNT_MAX` frames is read to its end and dropped. Ends when the socket is closed
     meanwhile.
     """
-    _note_use(socket)
-    receive = socket.recv
-    for number in range(limit):
-        try:
-            # Mostly there is one: to ask is cheaper than to have a second read fail.
-            if number == 1 and not is_readable(socket):
-                return
-            frame = receive(_NOBLOCK, False)
-        except zmq.Again:
-            return
-        except zmq.ZMQError:
-            if socket.closed:
-                return
-            raise
-        message = [frame]
-        count = 1
-        while frame.more:  # the frames of one message arrive together: this never waits
-            frame = receive(_NOBLOCK, False)
-            count += 1
-            if count <= FRAMES_COUNT_MAX:
-                message.append(frame)
-        if count <= FRAMES_COUNT_MAX:
+    for first in _arrivals(socket, limit, copy=False):
+        message = _whole_message(socket, first, FRAMES_COUNT_MAX)
+        if message:
             yield message
+
+
+def drain_routed(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[tuple[bytes, list[zmq.Frame]]]:
+    """`drain` for a ROUTER: the route that leads back to the sender, and the frames of its message."""
+    for route in _arrivals(socket, limit, copy=True):
+        message = _whole_message(socket, socket.recv(_NOBLOCK, False), FRAMES_COUNT_MAX - 1)
+        if message:
+            yield route, message
 
 
 def send_or_drop(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: bool = True) -> bool:
@@ -342,12 +334,45 @@ def peer_address(frame: zmq.Frame) -> str:
     return address
 
 
+def _arrivals(socket: zmq.Socket[bytes], limit: int, copy: bool) -> Iterator[Any]:
+    """The first frame of each message that has arrived, as bytes where ``copy``, which is quicker for few of them.
+    Whoever gets it receives the other frames at once."""
+    _note_use(socket)
+    receive = socket.recv
+    for number in range(limit):
+        try:
+            # Mostly there is one: to ask is cheaper than to have a second read fail.
+            if number == 1 and not is_readable(socket):
+                return
+            first = receive(_NOBLOCK, copy)
+        except zmq.Again:
+            return
+        except zmq.ZMQError:
+            if socket.closed:
+                return
+            raise
+        yield first
+
+
+def _whole_message(socket: zmq.Socket[bytes], frame: zmq.Frame, limit: int) -> list[zmq.Frame]:
+    """``frame`` and those behind it; none when they are more than ``limit``."""
+    message = [frame]
+    count = 1
+    while frame.more:  # the frames of one message arrive together: this never waits
+        frame = socket.recv(_NOBLOCK, False)
+        count += 1
+        if count <= limit:
+            message.append(frame)
+    return message if count <= limit else []
+
+
 def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: bool) -> bool:
     _note_use(socket)
+    *before, last = frames
     try:
-        for frame in frames[:-1]:
-            socket.send(frame, _NOBLOCK_MORE, copy)
-        socket.send(frames[-1], _NOBLOCK, copy)
+        for frame in before:
+            _SEND(socket, frame, _NOBLOCK_MORE, copy)
+        _SEND(socket, last, _NOBLOCK, copy)
     except zmq.Again:
         return False
     except zmq.ZMQError as error:

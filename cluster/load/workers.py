@@ -18,7 +18,7 @@ from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
 from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import ipc_endpoint
-from transport.sockets import Role, bind, drain, open_context, open_socket, send_or_drop
+from transport.sockets import Role, bind, drain_routed, open_context, open_socket, send_or_drop
 
 SILENT_SECONDS = 30.0
 """They report four times a second: one that has not for so long never will."""
@@ -78,9 +78,9 @@ class Workers:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._control.poll(int(left * 1_000) + 1)
-            for route, frame in drain(self._control):
-                progress = self._decoder.decode(frame.buffer)
-                self._routes[progress.worker] = route.bytes
+            for route, frames in drain_routed(self._control):
+                progress = self._decoder.decode(frames[0].buffer)
+                self._routes[progress.worker] = route
                 self._heard_at[progress.worker] = time.monotonic()
                 self.latest[progress.phase][progress.worker] = progress
         check_running(self.programs, WHO)

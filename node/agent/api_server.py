@@ -13,7 +13,7 @@ from protocol.codec import Decoder, encode, request_id
 from protocol.errors import ProtocolError, TooLargeError
 from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import ipc_endpoint
-from transport.sockets import Role, bind, drain, open_socket, send_or_drop
+from transport.sockets import Role, bind, drain_routed, open_socket, send_or_drop
 
 LINGER_MS = 500
 """The last reply, to ``stop``, still has to reach whoever asked."""
@@ -37,8 +37,8 @@ class ApiServer:
 
     def receive(self) -> None:
         """Handler of the loop."""
-        for frames in drain(self.socket):
-            route, data = frames[0].bytes, frames[-1].buffer
+        for route, frames in drain_routed(self.socket):
+            data = frames[-1].buffer
             try:
                 request = self._decoder.decode(data)
             except ProtocolError as error:

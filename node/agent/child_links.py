@@ -19,7 +19,7 @@ from protocol.codec import Decoder, encode
 from protocol.errors import ProtocolError
 from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import ipc_endpoint
-from transport.sockets import Role, bind, drain, open_socket, send_or_drop
+from transport.sockets import Role, bind, drain_routed, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ class ChildLinks:
 
     def receive(self) -> None:
         """Handler of the loop."""
-        for frames in drain(self.socket):
+        for route, frames in drain_routed(self.socket):
             try:
                 message = self._decoder.decode(frames[-1].buffer)
             except ProtocolError as error:
                 log.error("one of this peer's own processes says what cannot be understood: %s", error)
                 continue
             if isinstance(message, Hello):
-                self._routes[message.role] = frames[0].bytes
+                self._routes[message.role] = route
             self._on_message(message)
 
     def send(self, role: str, message: AgentToPieceServer | AgentToDownloader) -> None:

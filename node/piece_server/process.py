@@ -25,7 +25,7 @@ from protocol.limits import CONTROL_BYTES_MAX, LOCAL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import ManifestPage, Message, Piece, PieceServerRequest
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
-from transport.sockets import Role, bind, connect, drain, open_socket, send_or_drop
+from transport.sockets import Role, bind, connect, drain, drain_routed, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +73,11 @@ class PieceServer:
 
     def _on_peers(self) -> None:
         now = self._loop.now()
-        for frames in drain(self._peers):
-            route = frames[0].bytes
+        for route, frames in drain_routed(self._peers):
             try:
-                if len(frames) != 2:
-                    raise ProtocolError(f"{len(frames) - 1} frames where a message has 1")
-                message = self._from_peers.decode(frames[1].buffer)
+                if len(frames) != 1:
+                    raise ProtocolError(f"{len(frames)} frames where a message has 1")
+                message = self._from_peers.decode(frames[0].buffer)
             except ProtocolError as error:
                 self._core.bad_message(route, request_id(frames[-1].buffer), error)
                 continue
@@ -91,8 +90,8 @@ class PieceServer:
 
     def _on_downloader(self) -> None:
         now = self._loop.now()
-        for frames in drain(self._downloader):
-            self._core.downloader_says(frames[0].bytes, self._from_downloader.decode(frames[1].buffer), now)
+        for route, frames in drain_routed(self._downloader):
+            self._core.downloader_says(route, self._from_downloader.decode(frames[0].buffer), now)
 
     # --- what goes out -----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import ListingIndex, ListingKey, listing_key
 from broker.registry import Listing, Registry
 from protocol.errors import LocalError
+from protocol.messages import SeederEntry
 from tests.broker.scenes import digest, picture
 
 PEERS = st.sampled_from("abc")
@@ -72,6 +73,16 @@ def test_an_entry_of_files_that_many_share_costs_little() -> None:
     finally:
         tracemalloc.stop()
     assert used / (peers * files) <= BYTES_PER_ENTRY_MAX
+
+
+def test_a_source_is_told_with_its_present_name_and_address() -> None:
+    registry = Registry()
+    registry.apply(PeerSet("p", "before", "tcp://10.0.0.1:1"))
+    member = registry.members["p"]
+    assert member.as_source(True) == SeederEntry("p", "before", "tcp://10.0.0.1:1", True)
+    registry.apply(PeerSet("p", "after", "tcp://10.0.0.2:2"))
+    assert member.as_source(True) == SeederEntry("p", "after", "tcp://10.0.0.2:2", True)
+    assert member.as_source(False) == SeederEntry("p", "after", "tcp://10.0.0.2:2", False)
 
 
 def test_a_burst_of_listings_is_sorted_in_like_single_ones() -> None:

@@ -15,7 +15,7 @@ import zmq
 from tests.transport.conftest import Open
 from transport import sockets
 from transport.loop import Loop
-from transport.sockets import Role, bind, connect, drain, is_readable, send_or_drop
+from transport.sockets import Role, bind, connect, drain, drain_routed, is_readable, send_or_drop
 
 
 class Pipe:
@@ -88,7 +88,7 @@ def test_a_zmq_socket_that_is_not_drained_is_called_again(opened: Open) -> None:
     seen: list[bytes] = []
 
     def take_two() -> None:
-        seen.extend(message[1].bytes for message in drain(router, 2))
+        seen.extend(message[0].bytes for _, message in drain_routed(router, 2))
         if len(seen) == 5:
             loop.stop()
 
@@ -212,7 +212,7 @@ def test_what_arrived_is_seen_though_a_send_took_the_signal(pipe: Callable[[], P
     loop, source = Loop(), pipe()
     dealer, router = pair(opened)
     until(lambda: is_readable(router))
-    (route, _) = next(drain(router))
+    route, _ = next(drain_routed(router))
 
     def send_until_the_signal_is_gone() -> None:
         source.take()
@@ -237,10 +237,10 @@ def test_what_another_handler_left_in_a_socket_is_seen(pipe: Callable[[], Pipe],
     def take_one() -> None:
         source.take()
         until(lambda: is_readable(router))
-        seen.extend(frames[1].bytes for frames in drain(router, 1))
+        seen.extend(frames[0].bytes for _, frames in drain_routed(router, 1))
 
     def take_the_rest() -> None:
-        seen.extend(frames[1].bytes for frames in drain(router))
+        seen.extend(frames[0].bytes for _, frames in drain_routed(router))
         if len(seen) == 3:
             loop.stop()
 

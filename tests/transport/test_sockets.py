@@ -18,6 +18,7 @@ from transport.sockets import (
     bind,
     connect,
     drain,
+    drain_routed,
     open_socket,
     peer_address,
     send_or_drop,
@@ -44,6 +45,12 @@ def endpoint_of(socket: zmq.Socket[bytes]) -> str:
 def only(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
     assert socket.poll(WAIT_MS)
     (message,) = drain(socket)
+    return message
+
+
+def only_routed(router: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
+    assert router.poll(WAIT_MS)
+    (message,) = drain_routed(router)
     return message
 
 
@@ -206,8 +213,8 @@ def test_a_local_dealer_may_come_before_its_router(opened: Open, tmp_path: Path)
 
 def test_drain_yields_what_is_there_and_no_more(opened: Open) -> None:
     router, dealer = pair(opened)
-    assert [[frame.bytes for frame in message[1:]] for message in drain(router)] == [[b"hello"]]
-    assert list(drain(router)) == []
+    assert [[frame.bytes for frame in message] for _, message in drain_routed(router)] == [[b"hello"]]
+    assert list(drain_routed(router)) == []
     assert list(drain(dealer)) == []
 
 
@@ -218,7 +225,7 @@ def test_drain_stops_at_its_limit(opened: Open) -> None:
     seen: list[bytes] = []
     while len(seen) < 10:
         assert router.poll(WAIT_MS)
-        batch = [message[1].bytes for message in drain(router, 4)]
+        batch = [message[0].bytes for _, message in drain_routed(router, 4)]
         assert 0 < len(batch) <= 4
         seen += batch
     assert seen == [b"hello"] + [b"%d" % number for number in range(9)]
@@ -226,30 +233,33 @@ def test_drain_stops_at_its_limit(opened: Open) -> None:
 
 def test_a_message_of_many_frames_is_dropped_whole(opened: Open) -> None:
     router, dealer = pair(opened)
-    only(router)
+    route, _ = only_routed(router)
     send_or_drop(dealer, [b"x"] * 25_000)
-    send_or_drop(dealer, [b"y"] * FRAMES_COUNT_MAX)  # and the identity: one too many
+    send_or_drop(dealer, [b"y"] * FRAMES_COUNT_MAX)  # and the route: one too many
     send_or_drop(dealer, [b"z"] * (FRAMES_COUNT_MAX - 1))
-    messages: list[list[zmq.Frame]] = []
+    messages: list[tuple[bytes, list[zmq.Frame]]] = []
     while not messages:
         assert router.poll(WAIT_MS)
-        messages += drain(router)
-    assert [[frame.bytes for frame in message[1:]] for message in messages] == [[b"z", b"z", b"z"]]
+        messages += drain_routed(router)
+    assert [(who, [frame.bytes for frame in message]) for who, message in messages] == [(route, [b"z", b"z", b"z"])]
+    send_or_drop(router, [route, *([b"x"] * (FRAMES_COUNT_MAX + 1))])
+    send_or_drop(router, [route, *([b"y"] * FRAMES_COUNT_MAX)])
+    assert [frame.bytes for frame in only(dealer)] == [b"y"] * FRAMES_COUNT_MAX
 
 
 def test_drain_ends_when_its_socket_is_closed_meanwhile(opened: Open) -> None:
     router, dealer = pair(opened)
     send_or_drop(dealer, [b"more"])
-    for _ in drain(router):
+    for _ in drain_routed(router):
         router.close()
     assert router.closed
 
 
 def test_the_address_of_a_peer(opened: Open) -> None:
     router, dealer = pair(opened)
-    identity, header = only(router)
-    assert peer_address(header) == peer_address(identity) == "127.0.0.1"
-    send_or_drop(router, [identity, b"back"])
+    route, (header,) = only_routed(router)
+    assert peer_address(header) == "127.0.0.1"
+    send_or_drop(router, [route, b"back"])
     assert peer_address(only(dealer)[0]) == "127.0.0.1"
     assert peer_address(zmq.Frame(b"made here")) == ""
 
@@ -265,16 +275,16 @@ def test_a_vanished_route_is_false(opened: Open) -> None:
 
 def test_a_full_queue_is_false_and_only_for_its_receiver(opened: Open) -> None:
     router, _slow = pair(opened)
-    identity = only(router)[0]
+    route, _ = only_routed(router)
     # The receiver's kernel and libzmq take some; it is the sender's high-water mark that ends this.
     large = bytes(MIB)
     count = 0
-    while send_or_drop(router, [identity, large], copy=False):
+    while send_or_drop(router, [route, large], copy=False):
         count += 1
         assert count < 100_000
     connect(other := opened(Role.FETCH_DEALER, MIB), endpoint_of(router))
     send_or_drop(other, [b"me too"])
-    assert send_or_drop(router, [only(router)[0], b"x"])
+    assert send_or_drop(router, [only_routed(router)[0], b"x"])
 
 
 def test_a_dealer_that_is_not_connected_is_false(opened: Open) -> None:
@@ -288,9 +298,9 @@ def test_a_dealer_that_is_not_connected_is_false(opened: Open) -> None:
 
 def test_large_frames_go_as_they_are(opened: Open) -> None:
     router, dealer = pair(opened)
-    identity = only(router)[0]
+    route, _ = only_routed(router)
     data = bytes(range(256)) * 1024
-    assert send_or_drop(router, [identity, b"header", data], copy=False)
+    assert send_or_drop(router, [route, b"header", data], copy=False)
     header, frame = only(dealer)
     assert header.bytes == b"header"
     assert frame.buffer.tobytes() == data
