@@ -13,8 +13,8 @@ from protocol.limits import REPLY_BYTES_MAX
 from transport.sockets import send_or_drop
 
 BATCH_COUNT = 16
-"""So many at a time: whoever waits for the first works while the next are made. Below the high-water mark of the socket,
-since all of them may be for one peer."""
+"""So many at a time: whoever waits for the first works while the next are made. Below the high-water mark of the
+socket, since all of them may be for one peer."""
 
 
 class Outbox:
