@@ -1,6 +1,6 @@
 """What a ROUTER in Python costs when nothing else is done: each request is answered with the same frame, unread.
 
-Drained as the tracker's processes drain theirs, and as many requests a turn.
+Drained as the tracker's processes drain theirs, as many requests a turn, and answered in batches as large.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import zmq
 
 from benchmarks.contenders.helper import Answer, serve
+from broker.outbox import BATCH_COUNT
 from protocol.limits import DRAIN_COUNT
 
 IDLE_MS = 2_000
@@ -26,22 +27,31 @@ class Echo:
 
     def answer(self, requests: int, answer_bytes: int) -> Answer:
         """So many ``requests`` with ``answer_bytes`` each."""
-        receive, send, poll = self._socket.recv, self._socket.send, self._socket.poll
+        receive, poll = self._socket.recv, self._socket.poll
         answer = bytes(answer_bytes)
         left = requests
+        routes: list[bytes] = []
         while left:
             if not poll(IDLE_MS):
                 raise TimeoutError(f"{left} of {requests} requests never came")
             for _ in range(DRAIN_COUNT):
                 try:
-                    route = receive(zmq.NOBLOCK)
+                    routes.append(receive(zmq.NOBLOCK))
                 except zmq.Again:
                     break
                 receive(zmq.NOBLOCK)
-                send(route, zmq.NOBLOCK | zmq.SNDMORE)
-                send(answer, zmq.NOBLOCK)
                 left -= 1
+                if len(routes) == BATCH_COUNT:
+                    self._send(routes, answer)
+            self._send(routes, answer)
         return {}
+
+    def _send(self, routes: list[bytes], answer: bytes) -> None:
+        send = self._socket.send
+        for route in routes:
+            send(route, zmq.NOBLOCK | zmq.SNDMORE)
+            send(answer, zmq.NOBLOCK)
+        routes.clear()
 
 
 if __name__ == "__main__":
