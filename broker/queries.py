@@ -96,14 +96,12 @@ class Answers:
         swarm = self._registry.swarms.get(request.digest)
         if swarm is None:
             return SeederList(request.id, *stamp, 0, [])
-        sources, asker = swarm.sources, request.peer
-        peers: Iterable[str] = sources
-        if len(sources) > SEEDERS_COUNT_MAX + 1:
-            peers = self._rng.sample(list(sources), SEEDERS_COUNT_MAX + 1)
-        members = self._registry.members
-        seeders = [members[peer].as_source(sources[peer]) for peer in peers if peer != asker]
-        total = len(sources) - (asker in sources)
-        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
+        seeders = list(swarm.sources.values())
+        total = len(seeders) - (request.peer in swarm.sources)
+        if len(seeders) > SEEDERS_COUNT_MAX + 1:
+            seeders = self._rng.sample(seeders, SEEDERS_COUNT_MAX + 1)
+        others = [seeder for seeder in seeders if seeder.peer != request.peer]
+        return SeederList(request.id, *stamp, total, others[:SEEDERS_COUNT_MAX])
 
     def _peer_list(self, request: GetPeerList, stamp: Stamp) -> PeerList:
         peers = self._sorted_peers()

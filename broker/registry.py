@@ -3,7 +3,7 @@
 `Registry.apply` is the only way in. Reading is through the attributes; nobody else writes to them.
 
 Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
-`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (peer to holding). Keys are
+`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are
 the one `str` object of the member or swarm, values are shared objects. Digest, manifest digest, name and length
 are kept once per `Listing`. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
 """
@@ -34,13 +34,13 @@ class Listing:
 
 
 class Swarm:
-    """Everybody who has or wants the content ``digest``. ``sources`` maps a peer to whether it has it whole."""
+    """Everybody who has or wants the content ``digest``. ``sources`` maps a peer to what answers say of it."""
 
     __slots__ = ("digest", "listings", "requesting", "sources", "whole")
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
-        self.sources: dict[str, bool] = {}
+        self.sources: dict[str, SeederEntry] = {}
         self.requesting: dict[str, None] = {}
         self.whole = 0
         self.listings: dict[_ListingKey, Listing] = {}
@@ -57,10 +57,10 @@ class Swarm:
 
     def holding(self, peer: str) -> Holding | None:
         """What ``peer`` is to this swarm."""
-        whole = self.sources.get(peer)
-        if whole is None:
+        source = self.sources.get(peer)
+        if source is None:
             return "requesting" if peer in self.requesting else None
-        return "whole" if whole else "partial"
+        return "whole" if source.whole else "partial"
 
 
 class Member:
@@ -84,7 +84,7 @@ class Member:
         self._as_source: dict[bool, SeederEntry] = {}
 
     def as_source(self, whole: bool) -> SeederEntry:
-        """What an answer says of it, of whole or partial content: the same object again, as answers are many."""
+        """What answers say of it, of whole or partial content: the same object for all swarms."""
         entry = self._as_source.get(whole)
         if entry is None:
             entry = self._as_source[whole] = SeederEntry(self.peer, self.name, self.endpoint, whole)
@@ -136,6 +136,10 @@ class Registry:
             self.membership_changes += 1
         else:
             member.move(event.name, event.endpoint)
+            for digest in member.listings:
+                sources = self.swarms[digest].sources
+                if event.peer in sources:
+                    sources[event.peer] = member.as_source(sources[event.peer].whole)
 
     def _drop_peer(self, peer: str) -> None:
         member = self.members.get(peer)
@@ -184,18 +188,18 @@ class Registry:
         if holding == "requesting":
             swarm.requesting[member.peer] = None
         else:
-            swarm.sources[member.peer] = holding == "whole"
+            swarm.sources[member.peer] = member.as_source(holding == "whole")
             swarm.whole += holding == "whole"
 
     @staticmethod
     def _unhold(member: Member, swarm: Swarm) -> None:
-        whole = swarm.sources.pop(member.peer, None)
-        if whole is None:
+        source = swarm.sources.pop(member.peer, None)
+        if source is None:
             del swarm.requesting[member.peer]
             member.requesting -= 1
         else:
-            swarm.whole -= whole
-            member.count("whole" if whole else "partial", -1)
+            swarm.whole -= source.whole
+            member.count("whole" if source.whole else "partial", -1)
 
     def _listing(self, swarm: Swarm, event: EntrySet) -> Listing:
         key = (event.manifest, event.name, event.length)
@@ -260,7 +264,10 @@ class Registry:
                 kinds.count(kind) for kind in ("whole", "partial", "requesting")
             )
         for digest, swarm in self.swarms.items():
-            assert swarm.whole == sum(swarm.sources.values())
+            assert swarm.whole == sum(source.whole for source in swarm.sources.values())
+            for peer, source in swarm.sources.items():
+                member = self.members[peer]
+                assert source == SeederEntry(peer, member.name, member.endpoint, source.whole)
             assert not swarm.sources.keys() & swarm.requesting.keys()
             holders = [*swarm.sources, *swarm.requesting]
             listed = [self.members[peer].listings[digest] for peer in holders]

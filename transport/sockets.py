@@ -323,6 +323,13 @@ def _note_use(socket: zmq.Socket[bytes]) -> None:
         used.add(socket)
 
 
+def _note_empty(socket: zmq.Socket[bytes]) -> None:
+    """It was just seen that nothing is there: whatever comes from now on signals."""
+    used = _used.get(socket)
+    if used is not None:
+        used.discard(socket)
+
+
 def peer_address(frame: zmq.Frame) -> str:
     """The numeric IP address a received frame came from; empty when there is none, as over ipc."""
     try:
@@ -343,15 +350,18 @@ def _arrivals(socket: zmq.Socket[bytes], limit: int, copy: bool) -> Iterator[Any
         try:
             # Mostly there is one: to ask is cheaper than to have a second read fail.
             if number == 1 and not is_readable(socket):
-                return
+                break
             first = receive(_NOBLOCK, copy)
         except zmq.Again:
-            return
+            break
         except zmq.ZMQError:
             if socket.closed:
                 return
             raise
         yield first
+    else:
+        return
+    _note_empty(socket)
 
 
 def _whole_message(socket: zmq.Socket[bytes], frame: zmq.Frame, limit: int) -> list[zmq.Frame]:

@@ -13,7 +13,7 @@ from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import ListingIndex, ListingKey, listing_key
 from broker.registry import Listing, Registry
 from protocol.errors import LocalError
-from protocol.messages import SeederEntry
+from protocol.messages import Holding, SeederEntry
 from tests.broker.scenes import digest, picture
 
 PEERS = st.sampled_from("abc")
@@ -75,14 +75,19 @@ def test_an_entry_of_files_that_many_share_costs_little() -> None:
     assert used / (peers * files) <= BYTES_PER_ENTRY_MAX
 
 
+HOLDINGS: tuple[Holding, ...] = ("whole", "partial", "requesting")
+
+
 def test_a_source_is_told_with_its_present_name_and_address() -> None:
     registry = Registry()
     registry.apply(PeerSet("p", "before", "tcp://10.0.0.1:1"))
-    member = registry.members["p"]
-    assert member.as_source(True) == SeederEntry("p", "before", "tcp://10.0.0.1:1", True)
+    for number, holding in enumerate(HOLDINGS):
+        registry.apply(EntrySet("p", digest(number), digest(10), "file", 1, holding))
     registry.apply(PeerSet("p", "after", "tcp://10.0.0.2:2"))
-    assert member.as_source(True) == SeederEntry("p", "after", "tcp://10.0.0.2:2", True)
-    assert member.as_source(False) == SeederEntry("p", "after", "tcp://10.0.0.2:2", False)
+    told = [list(registry.swarms[digest(number)].sources.values()) for number in range(len(HOLDINGS))]
+    whole, partial = (SeederEntry("p", "after", "tcp://10.0.0.2:2", whole) for whole in (True, False))
+    assert told == [[whole], [partial], []]
+    registry.check_invariants()
 
 
 def test_a_burst_of_listings_is_sorted_in_like_single_ones() -> None:
