@@ -59,18 +59,24 @@ class Claims:
         """How many claims have ended so far."""
         self._fastest: float | None = None
         """Seconds a piece takes from the fastest source."""
+        self._parts = 0
+        """How many claims count for less than one."""
 
     def tell_wants(self, now: float) -> list[Send]:
         """Say what is wanted, to those who may send more first of all."""
         effects = self._wants.tell_news(now)
         if not self._wants.any_held:
             return effects
-        taken = self._taken()
-        if taken < CLAIMS_COUNT_MAX and self._table.admits_any(now):
-            room = self._busy_count() - self._load()
-            spare_room = CLAIMS_COUNT_MAX - taken if self._takes_spare() else room
+        if (self.count >= CLAIMS_COUNT_MAX and self._taken() >= CLAIMS_COUNT_MAX) or not self._table.admits_any(now):
+            return effects
+        held = self._wants.held(self._why(False), now)
+        room = self._busy_count() - self._load() if held else 0.0
+        if room > 0 or any(source.spare for source in held):
             owing = self._share() / 2
-            effects += self._wants.tell_held(now, self._why(False), room, spare_room, owing, self._owed)
+            owed = [(self._owed(source), source.want_at, source.session) for source in held]
+            able = [session for count, _, session in sorted(owed) if count <= owing]
+            spare_room = CLAIMS_COUNT_MAX - self._taken() if self._takes_spare() else room
+            effects += self._wants.tell_held(able, now, room, spare_room)
         return effects
 
     def hold(self, source: Source, now: float, over_budget: bool = False) -> None:
@@ -89,6 +95,7 @@ class Claims:
         self._table.claim(piece, now)
         self.count += 1
         source.claims[offer] = Claim(piece, self._table.size(piece), now, source.claim_part)
+        self._parts += source.claim_part < 1
         self._owing[source.session] = source
         return True
 
@@ -159,6 +166,7 @@ class Claims:
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
+        assert self._parts == sum(claim.part < 1 for source in self._pool for claim in source.claims.values())
         assert sorted(self._owing) == sorted(source.session for source in self._pool if source.claims)
         claimed = [claim.piece for source in self._owing.values() for claim in source.claims.values()]
         assert len(claimed) == len(set(claimed)) == self.count <= CLAIMS_COUNT_MAX / CLAIM_PART_MIN
@@ -208,11 +216,11 @@ class Claims:
 
     def _taken(self) -> float:
         """How many claims those there are amount to."""
-        return sum(map(self._owed, self._owing.values()))
+        return sum(map(self._owed, self._owing.values())) if self._parts else self.count
 
     def _owed(self, source: Source) -> float:
         """How many claims what the source owes amounts to."""
-        in_parts = self.count * self._table.piece_length < PARTS_BYTES_MAX
+        in_parts = self._parts and self.count * self._table.piece_length < PARTS_BYTES_MAX
         return source.owed if in_parts else len(source.claims)
 
     def _load(self) -> float:
@@ -263,6 +271,7 @@ class Claims:
         """It is not counted any more."""
         claim = source.claims.pop(offer)
         self.count -= 1
+        self._parts -= claim.part < 1
         self._ended += 1
         if not source.claims:
             del self._owing[source.session]

@@ -7,7 +7,7 @@ from hears of changes in batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from node.downloader.picker import Picker
@@ -103,23 +103,21 @@ class Wants:
         """Whether anybody waits for room."""
         return bool(self._held)
 
-    def tell_held(
-        self, now: float, why: Hashable, room: float, spare_room: float, owing: float, owed: Callable[[Source], float]
-    ) -> list[Send]:
-        """Tell those held of whom no more than ``owing`` is ``owed``: there is room for ``room`` more pieces, for
-        ``spare_room`` of sources that have nothing else to send. ``why`` is what decides that: who was refused for the
-        same reason would be again, and is told when it has waited for a while."""
-        waiting = [
-            (owed(source), source.want_at, session)
-            for session, (source, refused_for, at) in self._held.items()
-            if owed(source) <= owing
-            and source.state is SourceState.READY
-            and (refused_for != why or now >= at + REFUSED_SECONDS)
+    def held(self, why: Hashable, now: float) -> list[Source]:
+        """Those held who may be told. ``why`` is what decides now whether there is room: who was refused for the same
+        reason would be again, and is told when it has waited for a while."""
+        return [
+            source
+            for source, refused_for, at in self._held.values()
+            if (refused_for != why or now >= at + REFUSED_SECONDS) and source.state is SourceState.READY
         ]
-        waiting.sort()
+
+    def tell_held(self, sessions: Sequence[int], now: float, room: float, spare_room: float) -> list[Send]:
+        """Tell those of them that there is room for: for ``room`` more pieces, for ``spare_room`` of sources that have
+        nothing else to send."""
         effects: list[Send] = []
         ahead = 0.0  # what those before may take, and half of what this one may
-        for _, _, session in waiting:
+        for session in sessions:
             source = self._held[session].source
             ahead += source.claim_part / 2
             if ahead < (spare_room if source.spare else min(room, spare_room)):

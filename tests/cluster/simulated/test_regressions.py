@@ -45,7 +45,7 @@ BROKE = (
         "a source with something to spare, whose offer is not needed, was asked again as fast as the line carries it",
         14,
         Edit(
-            "node.downloader.wants:Wants.tell_held",
+            "node.downloader.wants:Wants.held",
             "(refused_for != why or now >= at + REFUSED_SECONDS)",
             "True",
         ),
