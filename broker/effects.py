@@ -1,4 +1,5 @@
-"""What the pure cores of the tracker ask their shells to do, in order. Shells add nothing to it."""
+"""What the pure cores of the tracker ask their shells to do, in order; replies in an order of their own. Shells add
+nothing to it."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class LookupProcess:
         self._settings = settings
         self._loop = loop
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
-        self._outbox = Outbox(self._requests)
+        self._outbox = Outbox(self._requests, loop.now)
         self._link = open_socket(context, Role.LINK_DEALER)
         self._monitor = ConnectionMonitor(self._link)
         self._intake: Intake[LookupRequest] = Intake("requests", Decoder(LookupRequest))
@@ -62,11 +62,12 @@ class LookupProcess:
                 self._outbox.put(Reply(route, message))
             else:
                 self._perform(self._core.handle(route, message, now))
+        self._outbox.send()
 
     def _on_link(self) -> None:
         now = self._loop.now()
         for payload in drain(self._link):
-            message = self._link_intake.read([frame.buffer for frame in payload], now)
+            message = self._link_intake.read([frame.bytes for frame in payload], now)
             if not isinstance(message, Error):  # otherwise its number is missing, and the core starts over
                 self._perform(self._core.handle_link(message, now))
 

@@ -1,9 +1,11 @@
-"""What a process of the tracker answers in one turn of its loop, sent together at the end of the turn.
+"""What a process of the tracker answers, sent some at a time.
 
-One by one each answer finds ZeroMQ's thread asleep again, and waking it costs as much as the answer.
+An answer that is sent alone finds ZeroMQ's thread asleep, and to wake it costs as much as the answer.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import zmq
 
@@ -13,21 +15,29 @@ from protocol.limits import REPLY_BYTES_MAX
 from transport.sockets import send_or_drop
 
 BATCH_COUNT = 16
-"""So many at a time: whoever waits for the first works while the next are made. Below the high-water mark of the
-socket, since all of them may be for one peer."""
+"""So many at a time at most: whoever waits for the first works while the next are made. Below the high-water mark of
+the socket, since all of them may be for one peer."""
+BATCH_SECONDS = 0.001
+"""An answer that has waited for so long is sent with the next one: some take long to find."""
 
 
 class Outbox:
-    """Of the ROUTER ``socket``."""
+    """The answers that go out over the ROUTER ``socket``. ``clock`` gives monotonic seconds."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], clock: Callable[[], float]) -> None:
         self._socket = socket
+        self._clock = clock
         self._answers: list[tuple[bytes, bytes]] = []
+        self._since = 0.0
+        """When the first of them was put in."""
 
     def put(self, reply: Reply) -> None:
-        """To be sent with the next `send`, or when there are many; in the order of calls."""
+        """To be sent with the next `send` at the latest, in the order of calls."""
+        now = self._clock()
+        if not self._answers:
+            self._since = now
         self._answers.append((reply.route, encode(reply.message, REPLY_BYTES_MAX)))
-        if len(self._answers) == BATCH_COUNT:
+        if len(self._answers) == BATCH_COUNT or now - self._since >= BATCH_SECONDS:
             self.send()
 
     def send(self) -> None:

@@ -41,7 +41,7 @@ class RegistrarProcess:
         self._settings = settings
         self._loop = loop
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
-        self._outbox = Outbox(self._requests)
+        self._outbox = Outbox(self._requests, loop.now)
         self._roster = open_socket(context, Role.TRACKER_PUB)
         self._link = open_socket(context, Role.LINK_ROUTER)
         self._intake: Intake[RegistrarRequest] = Intake("requests", Decoder(RegistrarRequest))
@@ -73,11 +73,12 @@ class RegistrarProcess:
             else:
                 address = peer_address(payload[0]) if isinstance(message, Join) else ""  # costs as much as decoding
                 self._perform(self._core.handle(route, address, message, now))
+        self._outbox.send()
 
     def _on_link(self) -> None:
         now = self._loop.now()
         for route, payload in drain_routed(self._link):
-            message = self._link_intake.read([frame.buffer for frame in payload], now)
+            message = self._link_intake.read([frame.bytes for frame in payload], now)
             if not isinstance(message, Error):
                 self._perform(self._core.handle_link(route, message, now))
 

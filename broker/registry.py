@@ -4,7 +4,8 @@
 
 Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
 `Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are
-the one `str` object of the member or swarm, values are shared objects. Digest, manifest digest, name and length
+the one `str` object of the member or swarm, values are shared objects: a member has one for all content it has whole
+and one for the rest. Digest, manifest digest, name and length
 are kept once per `Listing`. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
 """
 
@@ -81,14 +82,11 @@ class Member:
         """It is called and reached like that now."""
         self.name = name
         self.endpoint = endpoint
-        self._as_source: dict[bool, SeederEntry] = {}
+        self._as_source = tuple(SeederEntry(self.peer, name, endpoint, whole) for whole in (False, True))
 
     def as_source(self, whole: bool) -> SeederEntry:
         """What answers say of it, of whole or partial content: the same object for all swarms."""
-        entry = self._as_source.get(whole)
-        if entry is None:
-            entry = self._as_source[whole] = SeederEntry(self.peer, self.name, self.endpoint, whole)
-        return entry
+        return self._as_source[whole]
 
     def count(self, holding: Holding, change: int) -> None:
         """Add ``change`` to the count of ``holding``."""
@@ -134,7 +132,7 @@ class Registry:
         if member is None:
             self.members[event.peer] = Member(event.peer, event.name, event.endpoint)
             self.membership_changes += 1
-        else:
+        elif (member.name, member.endpoint) != (event.name, event.endpoint):
             member.move(event.name, event.endpoint)
             for digest in member.listings:
                 sources = self.swarms[digest].sources

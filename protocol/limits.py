@@ -54,7 +54,7 @@ LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
 FRAMES_COUNT_MAX = 4
-"""identity + header + data, and one to spare: MAXMSGSIZE limits a frame, not their number."""
+"""route + header + data, and one to spare: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
 """Receives per socket and turn of a loop, so that no socket starves the others."""
 ENTRY_BYTES = 224

@@ -276,7 +276,8 @@ def drain(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[list[
 
 
 def drain_routed(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[tuple[bytes, list[zmq.Frame]]]:
-    """`drain` for a ROUTER: the route that leads back to the sender, and the frames of its message."""
+    """`drain` for a ROUTER: the route that leads back to the sender, which counts as a frame, and the frames of its
+    message."""
     for route in _arrivals(socket, limit, copy=True):
         message = _whole_message(socket, socket.recv(_NOBLOCK, False), FRAMES_COUNT_MAX - 1)
         if message:
@@ -323,13 +324,6 @@ def _note_use(socket: zmq.Socket[bytes]) -> None:
         used.add(socket)
 
 
-def _note_empty(socket: zmq.Socket[bytes]) -> None:
-    """It was just seen that nothing is there: whatever comes from now on signals."""
-    used = _used.get(socket)
-    if used is not None:
-        used.discard(socket)
-
-
 def peer_address(frame: zmq.Frame) -> str:
     """The numeric IP address a received frame came from; empty when there is none, as over ipc."""
     try:
@@ -342,26 +336,23 @@ def peer_address(frame: zmq.Frame) -> str:
 
 
 def _arrivals(socket: zmq.Socket[bytes], limit: int, copy: bool) -> Iterator[Any]:
-    """The first frame of each message that has arrived, as bytes where ``copy``, which is quicker for few of them.
-    Whoever gets it receives the other frames at once."""
+    """The first frame of each message that has arrived: bytes where ``copy``, which is quicker for small ones, else a
+    `zmq.Frame`. Whoever gets it receives the other frames at once."""
     _note_use(socket)
     receive = socket.recv
     for number in range(limit):
         try:
             # Mostly there is one: to ask is cheaper than to have a second read fail.
             if number == 1 and not is_readable(socket):
-                break
+                return
             first = receive(_NOBLOCK, copy)
         except zmq.Again:
-            break
+            return
         except zmq.ZMQError:
             if socket.closed:
                 return
             raise
         yield first
-    else:
-        return
-    _note_empty(socket)
 
 
 def _whole_message(socket: zmq.Socket[bytes], frame: zmq.Frame, limit: int) -> list[zmq.Frame]:

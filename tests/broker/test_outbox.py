@@ -2,44 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import zmq
 
 from broker.effects import Reply
-from broker.outbox import BATCH_COUNT, Outbox
+from broker.outbox import BATCH_COUNT, BATCH_SECONDS, Outbox
 from protocol.codec import Decoder
 from protocol.messages import Goodbye, Ok, RegistrarReply
-from transport.sockets import Role, bind, connect, drain_routed, open_context, open_socket, send_or_drop
+from transport.sockets import OPTIONS, Role, bind, connect, drain_routed, open_context, open_socket, send_or_drop
 
 WAIT_MS = 10_000
 
 
-def test_answers_go_out_together_and_in_order() -> None:
-    decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply)
-    context = open_context()
-    router, dealer = open_socket(context, Role.TRACKER_ROUTER), open_socket(context, Role.CONTROL_DEALER)
-    try:
-        dealer.rcvtimeo = WAIT_MS
-        connect(dealer, bind(router, "tcp://127.0.0.1:0"))
-        assert dealer.poll(WAIT_MS, zmq.POLLOUT)
-        send_or_drop(dealer, [b"hello"])
+class Scene:
+    """A tracker's socket that answers, and who asked. Time stands still unless ``now`` is set."""
+
+    def __init__(self, router: zmq.Socket[bytes], asker: zmq.Socket[bytes]) -> None:
+        self.now = 100.0
+        self.router, self.asker = router, asker
+        self.outbox = Outbox(router, lambda: self.now)
+        self._decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply)
+        asker.rcvtimeo = WAIT_MS
+        connect(asker, bind(router, "tcp://127.0.0.1:0"))
+        assert asker.poll(WAIT_MS, zmq.POLLOUT)
+        send_or_drop(asker, [b"hello"])
         assert router.poll(WAIT_MS)
-        ((route, _),) = drain_routed(router)
-        outbox = Outbox(router)
-        outbox.put(Reply(b"gone", Ok(0, 1, 1)))
-        for number in range(1, BATCH_COUNT + 2):
-            outbox.put(Reply(route, Ok(number, 1, 1)))
-        send_or_drop(router, [route, b"meanwhile"])
-        outbox.put(Reply(route, Goodbye(99, 1, 1)))
-        outbox.send()
-        first = [decoder.decode(dealer.recv()) for _ in range(BATCH_COUNT - 1)]
-        assert first == [Ok(number, 1, 1) for number in range(1, BATCH_COUNT)]
-        assert dealer.recv() == b"meanwhile"  # the others waited
-        rest = [decoder.decode(dealer.recv()) for _ in range(3)]
-        assert rest == [Ok(BATCH_COUNT, 1, 1), Ok(BATCH_COUNT + 1, 1, 1), Goodbye(99, 1, 1)]
-        outbox.send()
-        send_or_drop(router, [route, b"the end"])
-        assert dealer.recv() == b"the end"  # and nothing twice
+        ((self.route, _),) = drain_routed(router)
+
+    def put(self, *numbers: int) -> None:
+        for number in numbers:
+            self.outbox.put(Reply(self.route, Ok(number, 1, 1)))
+
+    def sent(self) -> list[int]:
+        """Which answers have been sent since the last call."""
+        send_or_drop(self.router, [self.route, b"so far"])
+        numbers = []
+        while (data := self.asker.recv()) != b"so far":
+            numbers.append(self._decoder.decode(data).id)
+        return numbers
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    context = open_context()
+    router, asker = open_socket(context, Role.TRACKER_ROUTER), open_socket(context, Role.CONTROL_DEALER)
+    try:
+        yield Scene(router, asker)
     finally:
         router.close(0)
-        dealer.close(0)
+        asker.close(0)
         context.term()
+
+
+def test_answers_wait_for_each_other_and_keep_their_order(scene: Scene) -> None:
+    scene.put(1, 2)
+    scene.outbox.put(Reply(scene.route, Goodbye(3, 1, 1)))
+    assert scene.sent() == []
+    scene.outbox.send()
+    assert scene.sent() == [1, 2, 3]
+    scene.outbox.send()
+    assert scene.sent() == []
+
+
+def test_no_more_wait_than_a_batch_is(scene: Scene) -> None:
+    numbers = range(BATCH_COUNT + 1)
+    scene.put(*numbers)
+    assert scene.sent() == list(numbers[:-1])
+    scene.outbox.send()
+    assert scene.sent() == [BATCH_COUNT]
+
+
+def test_no_answer_waits_long_for_others(scene: Scene) -> None:
+    scene.put(1)
+    scene.now += BATCH_SECONDS / 2
+    scene.put(2)
+    assert scene.sent() == []
+    scene.now += BATCH_SECONDS
+    scene.put(3)
+    assert scene.sent() == [1, 2, 3]
+    scene.put(4)
+    assert scene.sent() == []
+
+
+def test_who_is_gone_does_not_keep_others_waiting(scene: Scene) -> None:
+    scene.outbox.put(Reply(b"gone", Ok(1, 1, 1)))
+    scene.put(2)
+    scene.outbox.send()
+    assert scene.sent() == [2]
+
+
+def test_a_batch_fits_the_queue_of_one_peer() -> None:
+    queue = OPTIONS[Role.TRACKER_ROUTER].values[zmq.SNDHWM]
+    assert isinstance(queue, int)
+    assert queue > 2 * BATCH_COUNT

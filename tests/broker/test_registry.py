@@ -16,10 +16,12 @@ from protocol.errors import LocalError
 from protocol.messages import Holding, SeederEntry
 from tests.broker.scenes import digest, picture
 
+HOLDINGS: tuple[Holding, ...] = ("whole", "partial", "requesting")
 PEERS = st.sampled_from("abc")
+ENDPOINTS = st.sampled_from(["tcp://h:1", "tcp://h:2"])
 DIGESTS = st.integers(0, 4).map(digest)
 EVENTS = st.one_of(
-    st.builds(PeerSet, PEERS, st.just("name"), st.sampled_from(["tcp://h:1", "tcp://h:2"])),
+    st.builds(PeerSet, PEERS, st.sampled_from(["one name", "another"]), ENDPOINTS),
     st.builds(PeerGone, PEERS, st.booleans()),
     st.builds(
         EntrySet,
@@ -28,18 +30,25 @@ EVENTS = st.one_of(
         DIGESTS,
         st.sampled_from("xy"),
         st.integers(0, 1),
-        st.sampled_from(["whole", "partial", "requesting"]),
+        st.sampled_from(HOLDINGS),
     ),
     st.builds(EntryGone, PEERS, DIGESTS),
     st.builds(LoadSet, PEERS, st.integers(0, 9)),
 )
+EVERYBODY: list[Event] = [
+    *(PeerSet(peer, "name", "tcp://h:0") for peer in "abc"),
+    *(EntrySet(peer, digest(0), digest(0), "x", 1, holding) for peer, holding in zip("abc", HOLDINGS, strict=True)),
+]
+"""Three members, one of each kind."""
 BYTES_PER_ENTRY_MAX = 200
 
 
-@given(st.lists(EVENTS, max_size=40), st.booleans())
-def test_invariants_hold_and_the_state_rebuilds_itself(events: list[Event], read_between: bool) -> None:
+@given(st.sampled_from([[], EVERYBODY]), st.lists(EVENTS, max_size=40), st.booleans())
+def test_invariants_hold_and_the_state_rebuilds_itself(
+    before: list[Event], events: list[Event], read_between: bool
+) -> None:
     registry = Registry(ListingIndex())
-    for event in events:
+    for event in [*before, *events]:
         if isinstance(event, EntrySet) and event.peer not in registry.members:
             with pytest.raises(LocalError):
                 registry.apply(event)
@@ -73,9 +82,6 @@ def test_an_entry_of_files_that_many_share_costs_little() -> None:
     finally:
         tracemalloc.stop()
     assert used / (peers * files) <= BYTES_PER_ENTRY_MAX
-
-
-HOLDINGS: tuple[Holding, ...] = ("whole", "partial", "requesting")
 
 
 def test_a_source_is_told_with_its_present_name_and_address() -> None:

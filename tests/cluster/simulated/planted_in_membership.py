@@ -177,8 +177,8 @@ TRACKER = (
         (
             Edit(
                 "broker.queries:Answers._seeder_list",
-                "peers = list(swarm.sources)",
-                "peers = [peer for peer in swarm.sources if swarm.sources[peer]]",
+                "seeders = list(swarm.sources.values())",
+                "seeders = [seeder for seeder in swarm.sources.values() if seeder.whole]",
             ),
         ),
         found_after=0,

@@ -28,7 +28,7 @@ from protocol.messages import Message
 from service.logs import LogSettings
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint, make_runtime_dir, remove_runtime_dir
-from transport.sockets import Role, bind, drain, open_context, open_socket
+from transport.sockets import Role, bind, drain_routed, open_context, open_socket
 
 DIGEST = "blake3:" + 64 * "a"
 
@@ -43,10 +43,10 @@ class Other:
         self._answer = answer
 
     def listen(self) -> None:
-        for route, frame in drain(self.socket):
+        for route, (frame,) in drain_routed(self.socket):
             message = self._decoder.decode(frame.buffer)
             if isinstance(message, Hello) and not self.heard and self._answer is not None:
-                self.socket.send_multipart([route.bytes, encode(self._answer, LOCAL_BYTES_MAX)])
+                self.socket.send_multipart([route, encode(self._answer, LOCAL_BYTES_MAX)])
             self.heard.append(message)
 
 
