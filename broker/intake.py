@@ -6,7 +6,6 @@ most once in NOTE_SECONDS.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from broker.effects import Note
@@ -31,18 +30,18 @@ class Intake(Generic[M]):
         self.refused = 0
         """How many messages were none of ours."""
 
-    def read(self, payload: Sequence[bytes | memoryview], now: float) -> M | Error:
-        """The message in the frames behind the route, or the `Error` to answer with."""
+    def read(self, frame: bytes, count: int, now: float) -> M | Error:
+        """The message in ``frame``, the first of ``count`` behind the route, or the `Error` to answer with."""
         try:
-            if len(payload) != 1:
-                raise ProtocolError(f"a message is one frame, not {len(payload)}")
-            return self._decoder.decode(payload[0])
+            if count != 1:
+                raise ProtocolError(f"a message is one frame, not {count}")
+            return self._decoder.decode(frame)
         except ProtocolError as error:
             self.refused += 1
             self._last = str(error)
             if self._note_at is None:
                 self._note_at = now
-            asked = request_id(payload[0]) if len(payload) == 1 else 0
+            asked = request_id(frame) if count == 1 else 0
             return Error(asked, error.code, str(error)[:DETAIL_BYTES_MAX])
 
     def next_deadline(self) -> float | None:

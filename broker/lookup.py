@@ -56,8 +56,8 @@ class LookupProcess:
 
     def _on_request(self) -> None:
         now = self._loop.now()
-        for route, payload in drain_routed(self._requests):
-            message = self._intake.read([frame.bytes for frame in payload], now)
+        for route, frames in drain_routed(self._requests):
+            message = self._intake.read(frames[0].bytes, len(frames), now)
             if isinstance(message, Error):
                 self._outbox.put(Reply(route, message))
             else:
@@ -66,8 +66,8 @@ class LookupProcess:
 
     def _on_link(self) -> None:
         now = self._loop.now()
-        for payload in drain(self._link):
-            message = self._link_intake.read([frame.bytes for frame in payload], now)
+        for frames in drain(self._link):
+            message = self._link_intake.read(frames[0].bytes, len(frames), now)
             if not isinstance(message, Error):  # otherwise its number is missing, and the core starts over
                 self._perform(self._core.handle_link(message, now))
 

@@ -12,7 +12,7 @@ import zmq
 from broker.effects import Reply
 from protocol.codec import encode
 from protocol.limits import REPLY_BYTES_MAX
-from transport.sockets import send_or_drop
+from transport.sockets import send_each_or_drop
 
 BATCH_COUNT = 16
 """So many at a time at most: whoever waits for the first works while the next are made. Below the high-water mark of
@@ -42,6 +42,5 @@ class Outbox:
 
     def send(self) -> None:
         """Send all there is. Who is gone or takes no more is not waited for: they ask again."""
-        for answer in self._answers:
-            send_or_drop(self._socket, answer)
+        send_each_or_drop(self._socket, self._answers)
         self._answers.clear()

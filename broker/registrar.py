@@ -66,19 +66,19 @@ class RegistrarProcess:
 
     def _on_request(self) -> None:
         now = self._loop.now()
-        for route, payload in drain_routed(self._requests):
-            message = self._intake.read([frame.bytes for frame in payload], now)
+        for route, frames in drain_routed(self._requests):
+            message = self._intake.read(frames[0].bytes, len(frames), now)
             if isinstance(message, Error):
                 self._outbox.put(Reply(route, message))
             else:
-                address = peer_address(payload[0]) if isinstance(message, Join) else ""  # costs as much as decoding
+                address = peer_address(frames[0]) if isinstance(message, Join) else ""  # costs as much as decoding
                 self._perform(self._core.handle(route, address, message, now))
         self._outbox.send()
 
     def _on_link(self) -> None:
         now = self._loop.now()
-        for route, payload in drain_routed(self._link):
-            message = self._link_intake.read([frame.bytes for frame in payload], now)
+        for route, frames in drain_routed(self._link):
+            message = self._link_intake.read(frames[0].bytes, len(frames), now)
             if not isinstance(message, Error):
                 self._perform(self._core.handle_link(route, message, now))
 

@@ -11,7 +11,7 @@ dies). So every loop drains always, and what may be under way is bounded by cred
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -295,6 +295,17 @@ def send_or_drop(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame],
     # libzmq looks for news of its connections only every millisecond while it is busy, so the refusal may be out of
     # date; asking for the events makes it look.
     return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT) and _send(socket, frames, copy)
+
+
+def send_each_or_drop(socket: zmq.Socket[bytes], messages: Iterable[tuple[bytes, bytes]]) -> None:
+    """`send_or_drop` for many messages of a ROUTER, each a route and one frame."""
+    _note_use(socket)
+    for message in messages:
+        try:
+            _SEND(socket, message[0], _NOBLOCK_MORE)
+            _SEND(socket, message[1], _NOBLOCK)
+        except zmq.ZMQError:
+            send_or_drop(socket, message)
 
 
 def is_readable(socket: zmq.Socket[bytes]) -> bool:
