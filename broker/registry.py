@@ -3,10 +3,10 @@
 `Registry.apply` is the only way in. Reading is through the attributes; nobody else writes to them.
 
 Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
-`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are
-the one `str` object of the member or swarm, values are shared objects: a member has one for all content it has whole
-and one for the rest. Digest, manifest digest, name and length
-are kept once per `Listing`. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
+`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are the one
+`str` object of the member or swarm, values are shared objects: a member has one for all content it has whole and one
+for the rest. Digest, manifest digest, name and length are kept once per `Listing`. Dictionaries whose keys are all
+`str` have 16-byte slots in CPython 3.11.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class Claims:
         room = self._busy_count() - self._load() if held else 0.0
         if room > 0 or any(source.spare for source in held):
             owing = self._share() / 2
-            owed = [(self._owed(source), source.want_at, source.session) for source in held]
-            able = [session for count, _, session in sorted(owed) if count <= owing]
+            able = [source for source in held if self._owed(source) <= owing]
+            able.sort(key=lambda source: (self._owed(source), source.want_at, source.session))
             spare_room = CLAIMS_COUNT_MAX - self._taken() if self._takes_spare() else room
             effects += self._wants.tell_held(able, now, room, spare_room)
         return effects

@@ -112,13 +112,12 @@ class Wants:
             if (refused_for != why or now >= at + REFUSED_SECONDS) and source.state is SourceState.READY
         ]
 
-    def tell_held(self, sessions: Sequence[int], now: float, room: float, spare_room: float) -> list[Send]:
-        """Tell those of them that there is room for: for ``room`` more pieces, for ``spare_room`` of sources that have
-        nothing else to send."""
+    def tell_held(self, sources: Sequence[Source], now: float, room: float, spare_room: float) -> list[Send]:
+        """Tell those of ``sources``, the first of them first, that there is room for: for ``room`` more pieces, for
+        ``spare_room`` of sources that have nothing else to send."""
         effects: list[Send] = []
         ahead = 0.0  # what those before may take, and half of what this one may
-        for session in sessions:
-            source = self._held[session].source
+        for source in sources:
             ahead += source.claim_part / 2
             if ahead < (spare_room if source.spare else min(room, spare_room)):
                 effects += self._tell(source, now)

@@ -9,6 +9,13 @@ from protocol.limits import MIB
 from tests.node.downloader.scene import Scene, wants
 
 
+def is_full_with(scene: Scene, name: str, count: int) -> None:
+    """So many offers of ``name`` are accepted, and no more."""
+    for piece in range(count):
+        scene.accepts(name, piece)
+    assert scene.refuses(name, count) == "full"
+
+
 @pytest.mark.parametrize(
     ("at_once", "owed"),
     [
@@ -24,23 +31,11 @@ def test_a_single_source_may_owe_what_it_sends_at_a_time_and_as_many_again(at_on
     scene.spare = True
     scene.at_once = at_once
     scene.ready("a")
-    for piece in range(owed):
-        scene.accepts("a", piece)
-    assert scene.refuses("a", 190) == "full"
+    is_full_with(scene, "a", owed)
 
 
-def test_of_sources_that_send_more_at_a_time_more_is_accepted() -> None:
+def test_of_sources_that_send_more_more_is_accepted_and_who_was_refused_hears_when_one_claim_has_ended() -> None:
     """Some of it is on its way, and each piece has a smaller part of their uplinks."""
-    scene = Scene(" " * 40)
-    scene.at_once = 2 * CLAIMS_BUSY_COUNT
-    names = [f"p{number}" for number in range(2 * CLAIMS_BUSY_COUNT + 1)]
-    scene.ready(*names)
-    for piece, name in enumerate(names[:-1]):
-        scene.accepts(name, piece)
-    assert scene.refuses(names[-1], 30) == "full"
-
-
-def test_who_was_refused_hears_of_room_as_soon_as_a_claim_that_counts_for_less_has_ended() -> None:
     scene = Scene(" " * 40)
     scene.at_once = 2 * CLAIMS_BUSY_COUNT
     names = [f"p{number}" for number in range(2 * CLAIMS_BUSY_COUNT + 1)]
@@ -71,9 +66,7 @@ def test_of_long_pieces_one_download_does_not_take_the_memory_of_all() -> None:
     scene.spare = True
     scene.at_once = 6 * CLAIMS_BUSY_COUNT
     scene.ready("a")
-    for piece in range(CLAIMS_SHARED_COUNT):
-        scene.accepts("a", piece)
-    assert scene.refuses("a", 30) == "full"
+    is_full_with(scene, "a", CLAIMS_SHARED_COUNT)
 
 
 def test_who_may_owe_several_is_asked_again_before_it_owes_nothing() -> None:
