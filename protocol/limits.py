@@ -53,8 +53,10 @@ LINK_BYTES_MAX = 1 * MIB
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
-FRAMES_COUNT_MAX = 4
-"""route + header + data, and one to spare: MAXMSGSIZE limits a frame, not their number."""
+BATCH_COUNT_MAX = 8
+"""Offers that one message is about: so many pieces come in one message."""
+FRAMES_COUNT_MAX = BATCH_COUNT_MAX + 2
+"""route + header + data: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
 """Receives per socket and turn of a loop, so that no socket starves the others."""
 ENTRY_BYTES = 224

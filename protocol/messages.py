@@ -26,6 +26,7 @@ Token = Annotated[bytes, Meta(min_length=lim.TOKEN_BYTES_MIN, max_length=lim.TOK
 Endpoint = Annotated[str, Meta(max_length=lim.ENDPOINT_BYTES_MAX)]
 Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
+MoreOffers = Annotated[list[Count], Meta(max_length=lim.BATCH_COUNT_MAX - 1)]
 Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
 
 Holding = Literal["whole", "partial", "requesting"]
@@ -386,10 +387,11 @@ class Want(Message, frozen=True):
     pieces: Annotated[list[PieceIndex], Meta(max_length=lim.WANT_COUNT_MAX)]
 
 
-class Offer(Message, frozen=True):
+class Offer(Message, frozen=True, omit_defaults=True):
     """The source has room and would send ``piece`` next, on the strength of Want ``revision``. ``spare``: it would
     have nothing to send otherwise, now or when this one is due. ``at_once``: how many pieces it sends at a time, where
-    that is more than usual because messages take long."""
+    that is more than usual because messages take long or pieces do not. ``more``: further pieces, each an offer of its
+    own with the next number."""
 
     session: Count
     offer: Count
@@ -397,27 +399,43 @@ class Offer(Message, frozen=True):
     piece: PieceIndex
     spare: bool = False
     at_once: Count = 0
+    more: Annotated[list[PieceIndex], Meta(max_length=lim.BATCH_COUNT_MAX - 1)] = []
+
+    def all(self) -> list[tuple[int, int]]:
+        """Each offer and its piece."""
+        return [(self.offer, self.piece), *enumerate(self.more, self.offer + 1)]
 
 
-class Accept(Message, frozen=True):
+class Accept(Message, frozen=True, omit_defaults=True):
+    """``more``: further offers that are accepted."""
+
     session: Count
     offer: Count
+    more: MoreOffers = []
 
 
-class Refuse(Message, frozen=True):
-    """``claimed``: the piece is had or coming from elsewhere; ``full``: no room, wait for the next Want."""
+class Refuse(Message, frozen=True, omit_defaults=True):
+    """``claimed``: the piece is had or coming from elsewhere; ``full``: no room, wait for the next Want. ``more``:
+    further offers that are refused for the same reason."""
 
     session: Count
     offer: Count
     reason: Literal["claimed", "full", "unknown"]
+    more: MoreOffers = []
 
 
-class Piece(Message, frozen=True):
-    """Header of an accepted piece; its bytes are the next frame, whole."""
+class Piece(Message, frozen=True, omit_defaults=True):
+    """Header of an accepted piece; its bytes are the next frame, whole. ``more``: further offers and their pieces, each
+    of which has one more frame."""
 
     session: Count
     offer: Count
     piece: PieceIndex
+    more: Annotated[list[tuple[Count, PieceIndex]], Meta(max_length=lim.BATCH_COUNT_MAX - 1)] = []
+
+    def all(self) -> list[tuple[int, int]]:
+        """Each offer and its piece."""
+        return [(self.offer, self.piece), *self.more]
 
 
 class Withdrawn(Message, frozen=True):
@@ -427,11 +445,17 @@ class Withdrawn(Message, frozen=True):
     offer: Count
 
 
-class Received(Message, frozen=True):
-    """The piece of ``offer`` arrived; its slot is free."""
+class Received(Message, frozen=True, omit_defaults=True):
+    """The piece of ``offer`` arrived; its slot is free. ``more``: so did those of further offers."""
 
     session: Count
     offer: Count
+    more: MoreOffers = []
+
+
+def offers_of(message: Accept | Refuse | Received) -> list[int]:
+    """All that it is about."""
+    return [message.offer, *message.more]
 
 
 class NotHeld(Message, frozen=True):

@@ -6,6 +6,7 @@ import json
 import re
 import textwrap
 from functools import cache
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -139,6 +140,8 @@ def allowed_types(kind: inspect.Type) -> set[str]:
             return _text_types(kind)
         case inspect.ListType():
             return {f"list of {of}, {kind.max_length}" for of in allowed_types(kind.item_type)}
+        case inspect.TupleType():
+            return {"pair of " + " and ".join(pair) for pair in product(*map(allowed_types, kind.item_types))}
         case inspect.StructType():
             return {kind.cls.__name__}
     return {

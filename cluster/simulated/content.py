@@ -7,12 +7,14 @@ real one at no cost. Lengths and sizes are those the manifest states.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from protocol.digest import format_digest, raw_digest
 from protocol.link import Link, format_link
 from protocol.manifest import Manifest, encode_manifest, manifest_digest, piece_length_for
+from protocol.messages import Piece
 
 ALGORITHM = "blake3"
 
@@ -30,6 +32,17 @@ class StandIn(bytes):
 
     def __len__(self) -> int:
         return self.size
+
+
+class SentPieces(NamedTuple):
+    """A message with the bytes of pieces, as it goes over a network."""
+
+    header: Piece
+    data: list[bytes]
+
+    def all(self) -> list[tuple[int, bytes]]:
+        """Each piece and what came as it."""
+        return [(piece, data) for (_, piece), data in zip(self.header.all(), self.data, strict=True)]
 
 
 class SimulatedContent(Struct, frozen=True, dict=True):

@@ -10,6 +10,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cluster.simulated.content import SentPieces
 from cluster.simulated.network import Connection
 from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedStore
@@ -140,13 +141,13 @@ class _Session:
     def on_message(self, message: Any) -> None:
         if not self._links.has(self._session):
             return
-        header, data = message if isinstance(message, tuple) else (message, None)
+        header: Any = message.header if isinstance(message, SentPieces) else message
         named = message_session(header)
         if named not in (self._session, None):
             what = f"a message for session {named} came over session {self._session}"
             self._listener.on_misbehaved(self._session, what)
-        elif data is not None:
-            self._listener.on_piece(self._session, header, data)
+        elif isinstance(message, SentPieces):
+            self._listener.on_pieces(self._session, header, message.data)
         else:
             self._listener.on_message(self._session, header)
 

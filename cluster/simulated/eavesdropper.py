@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
+from cluster.simulated.content import SentPieces
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.world import World
 from node.downloader.download import Download
@@ -20,7 +21,6 @@ from protocol.messages import (
     GetTorrentList,
     Join,
     PeerList,
-    Piece,
     Refuse,
     SeederList,
     TorrentList,
@@ -94,17 +94,17 @@ class Eavesdropper:
         if refused[source] > REFUSED_COUNT_MAX:
             raise BrokenInvariantError(f"{receiver} goes on asking {source} for offers that it has no room for")
 
-    def _piece(self, source: str, target: str, message: tuple[Piece, Any]) -> None:
-        header, data = message
+    def _piece(self, source: str, target: str, message: SentPieces) -> None:
         self._refused.pop(target, None)
-        if target in self._liars or self._world.true_pieces.get(bytes(memoryview(data))) == header.piece:
+        true = self._world.true_pieces
+        if target in self._liars or all(true.get(bytes(memoryview(data))) == piece for piece, data in message.all()):
             return
         receiver = self._world.peers[target].downloader
         for job in receiver.core.jobs.values() if receiver is not None else ():
             download = job.download
-            if download is not None and any(one.session == header.session for one in download.sources):
+            if download is not None and any(one.session == message.header.session for one in download.sources):
                 sessions = self._wrong.setdefault((download, source), {})
-                sessions[header.session] = None
+                sessions[message.header.session] = None
                 if len(sessions) >= CHANCES_COUNT:
                     raise BrokenInvariantError(f"{target} gave {source} {len(sessions)} chances to send wrong bytes")
 
@@ -119,5 +119,5 @@ _HEARD: dict[type, Callable[[Eavesdropper, str, str, Any], None]] = {
     PeerList: Eavesdropper._answer,
     Accept: Eavesdropper._accept,
     Refuse: Eavesdropper._refuse,
-    tuple: Eavesdropper._piece,
+    SentPieces: Eavesdropper._piece,
 }

@@ -25,7 +25,6 @@ from node.downloader.download import Download
 from node.downloader.piece_table import PieceState
 from protocol.bitfield import Bitfield
 from protocol.limits import PIECE_BYTES_MIN, SOURCES_PER_DOWNLOAD_COUNT_MAX, UNDER_WAY_BYTES_MAX
-from protocol.messages import Piece
 
 
 class Invariants:
@@ -81,14 +80,14 @@ class Invariants:
 
         disk.published = published
 
-    def _on_served(self, peer: Peer, header: Piece, data: bytes) -> None:
+    def _on_served(self, peer: Peer, piece: int, data: bytes) -> None:
         """No byte is served that was not verified, but by liars; a bit that was flipped since then is the receiver's to
         notice. Whoever sends wrong bytes may be banned by the identity it goes by, be it another's."""
         said = bytes(memoryview(data))
-        if self._world.true_pieces.get(said) == header.piece:
+        if self._world.true_pieces.get(said) == piece:
             return
         if peer.name not in self._liars and said not in peer.disk.flipped.values():
-            raise BrokenInvariantError(f"{peer.name} served piece {header.piece} unverified: {said!r}")
+            raise BrokenInvariantError(f"{peer.name} served piece {piece} unverified: {said!r}")
         self._bannable[peer.identity] = None
 
     def _on_write(self, peer: Peer, root: str, piece: int, data: bytes) -> None:

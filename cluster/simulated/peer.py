@@ -18,7 +18,7 @@ from cluster.simulated.piece_server import PieceServerProcess, Tamper
 from cluster.simulated.process import TURN_SECONDS, Process
 from node.agent.library import LibraryItem
 from node.local_messages import ApiRequest
-from protocol.messages import Message, Piece
+from protocol.messages import Message
 
 LOCAL_SECONDS = 2e-5
 """From one process of a machine to another."""
@@ -59,7 +59,7 @@ class Peer:
         self.name = net.name
         self.note = note
         self.turn_seconds = turn_seconds
-        self.on_served: Callable[[Peer, Piece, bytes], None] = _nothing
+        self.on_served: Callable[[Peer, int, bytes], None] = _nothing
         self.after_turn: Callable[[Process], None] = _nothing_either
         self.tamper: Tamper | None = None
         """A liar's: what it makes of what its piece server says..."""
@@ -171,8 +171,8 @@ class Peer:
         self.agent.receive(self.agent.asked, request)
         return True
 
-    def served(self, header: Piece, data: bytes) -> None:
-        self.on_served(self, header, data)
+    def served(self, piece: int, data: bytes) -> None:
+        self.on_served(self, piece, data)
 
     def hears_of(self, peer: str) -> bool:
         """Whether hints about ``peer`` get here: drawn once for each."""
@@ -221,7 +221,7 @@ class Peer:
                 self.deliver(source, process, message)
 
 
-def _nothing(_peer: Peer, _header: Piece, _data: bytes) -> None:
+def _nothing(_peer: Peer, _piece: int, _data: bytes) -> None:
     """Nobody looks at what is served."""
 
 

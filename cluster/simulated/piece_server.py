@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from cluster.simulated.content import SentPieces
 from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedFiles
 from node.piece_server.core import PieceServerCore
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 PEERS_LIMIT = 64
 """SNDHWM of the piece server's socket in `transport.sockets`."""
 Tamper = Callable[[Message, bytes], tuple[Message, bytes] | None]
-"""What a lying peer makes of a message and the data with it; None swallows it."""
+"""What a lying peer makes of a message, or of a piece and its data; None swallows it."""
 
 
 class PieceServerProcess(Process):
@@ -57,16 +58,18 @@ class PieceServerProcess(Process):
             message, _ = lie
         return self.listener.send(route, message)
 
-    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
-        said: Message = header
+    def pieces_to_peer(self, route: bytes, header: Piece, data: Sequence[bytes]) -> bool:
+        frames = list(data)
         if self.tamper is not None:
-            lie = self.tamper(header, data)
-            if lie is None:
+            alone = [Piece(header.session, offer, piece) for offer, piece in header.all()]
+            lies = [self.tamper(one, frame) for one, frame in zip(alone, frames, strict=True)]
+            if None in lies:
                 return True
-            said, data = lie
-        if isinstance(said, Piece):
-            self.peer.served(said, data)
-        return self.listener.send(route, (said, data), len(data))
+            frames = [lie[1] for lie in lies if lie is not None]
+        sent = SentPieces(header, frames)
+        for piece, frame in sent.all():
+            self.peer.served(piece, frame)
+        return self.listener.send(route, sent, sum(map(len, frames)))
 
     def to_agent(self, message: Message) -> None:
         self.peer.tell("piece_server", "agent", message)

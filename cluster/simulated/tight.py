@@ -14,7 +14,7 @@ from random import Random
 from protocol.limits import PIECE_BYTES_MIN
 
 _PAGES = ("protocol.limits", "node.downloader.manifest_fetch", "cluster.simulated.store")
-_TIGHT: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+_TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "LINK_PAGE_COUNT": (("protocol.limits",), (3, 4)),
     "LINK_WINDOW_COUNT": (("protocol.limits",), (1, 2)),
     "LINK_QUEUE_COUNT_MAX": (("protocol.limits",), (6, 12)),
@@ -34,20 +34,24 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "JOURNAL_GROUP_BYTES": (("node.downloader.job_disk",), (1, 4 * PIECE_BYTES_MIN)),
     "UNDER_WAY_BYTES_MAX": (("cluster.simulated.downloader",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
     "SOURCES_PER_DOWNLOAD_COUNT_MAX": (("node.downloader.source", "cluster.simulated.invariants"), (2, 3)),
+    "BATCHES_COUNT_MIN": (("node.piece_server.latency",), (1, 4)),
+    "BATCH_SECONDS": (("node.piece_server.latency",), (0.5,)),
 }
 """By name, the modules that read it and the values it may have."""
+_ALIKE = {"BATCH_SECONDS": "BATCHES_COUNT_MIN"}
+"""Drawn or not as another is: alone it would change nothing."""
 TIGHT_PART = 0.15
 """How many of them are."""
 
 
-def draw_tight(rng: Random) -> dict[str, int]:
+def draw_tight(rng: Random) -> dict[str, float]:
     """Limits by name, for `limited`."""
     drawn = {name: (rng.random(), rng.choice(values)) for name, (_, values) in _TIGHT.items()}
-    return {name: value for name, (chance, value) in drawn.items() if chance < TIGHT_PART}
+    return {name: value for name, (_, value) in drawn.items() if drawn[_ALIKE.get(name, name)][0] < TIGHT_PART}
 
 
 @contextmanager
-def limited(tight: Mapping[str, int]) -> Iterator[None]:
+def limited(tight: Mapping[str, float]) -> Iterator[None]:
     """Run with these limits."""
     places = [(importlib.import_module(module), name) for name in tight for module in _TIGHT[name][0]]
     before = [(module, name, getattr(module, name)) for module, name in places]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 from cluster.simulated.clock import Clock
+from cluster.simulated.content import SentPieces
 from protocol.bitfield import Bitfield
 
 MARKS_COUNT = 64
@@ -49,18 +50,23 @@ class Traffic:
 
     def seen(self, source: str, target: str, message: object) -> None:
         """A message arrived: pieces are those that come with data."""
-        if type(message) is not tuple:
+        if not isinstance(message, SentPieces):
             return
-        header, data = message
-        size = len(data)
+        size = sum(map(len, message.data))
         self.bytes += size
         self.received[target] += size
         self.sources[target][source] = None
         if self.bytes >= self._next_mark:
             self._marks.append((self._clock.now, self.bytes))
             self._next_mark = self.bytes + self.whole / MARKS_COUNT
-        if source in self._seeders and header.piece not in self._out:
-            self._out.set(header.piece)
+        if source in self._seeders:
+            for piece, _ in message.all():
+                self._note_out(piece)
+
+    def _note_out(self, piece: int) -> None:
+        """A seeder has sent it."""
+        if piece not in self._out:
+            self._out.set(piece)
             if self._out.count_set == ceil(self._part * self._out.size):
                 self._enough()
 

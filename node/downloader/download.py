@@ -49,7 +49,7 @@ MAKE_ROOM_COUNT = 8
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Verify the data that came with the `Piece` just handled and write it; then call `Download.written`."""
+    """Verify what came with the `Piece` just handled as ``piece`` and write it; then call `Download.written`."""
 
     session: int
     piece: int
@@ -73,6 +73,7 @@ class Completed:
 
 
 Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | Completed
+Reason = Literal["claimed", "full", "unknown"]
 SourceMessage = Status | Offer | Withdrawn | NotHeld | Have | NoSession | ManifestPage | Error
 
 
@@ -192,23 +193,27 @@ class Download:
             return [self._test(source, now)]
         return self._drop(source, now) if isinstance(message, Error) else []
 
-    def piece(self, session: int, message: Piece, size: int, now: float) -> list[Effect]:
-        """A piece of ``size`` bytes arrived."""
-        self.received_bytes += size
+    def pieces(self, session: int, message: Piece, sizes: Sequence[int], now: float) -> list[Effect]:
+        """Pieces of so many bytes each arrived."""
+        arrived = sum(sizes)
+        self.received_bytes += arrived
         source = self._pool.get(session)
         if source is None:
             return []
         source.heard_at = source.said_at = now
-        self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
-        useful = self._claims.arrived(source, message.offer, message.piece, size, now)
-        if useful is None:
-            return self._ban(source, f"sent piece {message.piece} of {size} bytes that was not asked for", now)
-        received = Send(source.session, Received(source.session, message.offer))
-        if not useful:
-            self.duplicate_bytes += size
-            return [received]
-        self._writing[message.piece] = source.entry
-        return [received, Write(source.session, message.piece)]
+        self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + arrived
+        effects: list[Effect] = [Send(session, Received(session, message.offer, [offer for offer, _ in message.more]))]
+        for (offer, piece), size in zip(message.all(), sizes, strict=True):
+            useful = self._claims.arrived(source, offer, piece, size, now)
+            if useful is None:
+                what = f"sent piece {piece} of {size} bytes that was not asked for"
+                return [*effects[1:], *self._ban(source, what, now)]
+            if useful:
+                self._writing[piece] = source.entry
+                effects.append(Write(session, piece))
+            else:
+                self.duplicate_bytes += size
+        return effects
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""
@@ -395,26 +400,27 @@ class Download:
     # --- pieces ------------------------------------------------------------------------------------------
 
     def _offer(self, source: Source, message: Offer, now: float) -> list[Effect]:
-        if message.piece >= len(self._table):
+        offers = message.all()
+        if any(piece >= len(self._table) for _, piece in offers):
             return self._ban(source, "offered a piece that does not exist", now)
         source.said_at = now
-        self._wants.offered(source)
-        source.offered(message.spare, message.at_once)
-        reason = self._refusal(source, message, now)
-        if reason is None:
-            return [Send(source.session, Accept(source.session, message.offer))]
-        return [Send(source.session, Refuse(source.session, message.offer, reason))]
+        source.offered(message.spare, message.at_once, len(offers))
+        answers: dict[Reason | None, list[int]] = {}
+        for offer, piece in offers:
+            self._wants.offered(source)
+            answers.setdefault(self._refusal(source, offer, piece, now), []).append(offer)
+        return [Send(source.session, _answer(source.session, reason, some)) for reason, some in answers.items()]
 
-    def _refusal(self, source: Source, message: Offer, now: float) -> Literal["claimed", "full", "unknown"] | None:
+    def _refusal(self, source: Source, offer: int, piece: int, now: float) -> Reason | None:
         """Accept the offer and return None, or say why not."""
         if source.state is not SourceState.READY:
             return "unknown"
-        if not self._table.missing(message.piece):
+        if not self._table.missing(piece):
             return "claimed"
-        if source.slow and self._wants.others_could_send(message.piece, source):
+        if source.slow and self._wants.others_could_send(piece, source):
             self._claims.hold(source, now)
             return "full"
-        return None if self._claims.take(source, message.offer, message.piece, now) else "full"
+        return None if self._claims.take(source, offer, piece, now) else "full"
 
     def _complete_if_done(self) -> list[Effect]:
         if self._completed or not self._table.have.full:
@@ -448,3 +454,10 @@ class Download:
         assert all(source.complete == source.bits.full for source in sources if source.complete)
         counts = Counter(piece for source in sources for piece in source.bits.indices())
         assert all(self._picker.availability(piece) == counts[piece] for piece in range(len(self._table)))
+
+
+def _answer(session: int, reason: Reason | None, offers: list[int]) -> Accept | Refuse:
+    """To ``offers``, all of which are accepted (None) or refused for the same reason."""
+    if reason is None:
+        return Accept(session, offers[0], offers[1:])
+    return Refuse(session, offers[0], reason, offers[1:])

@@ -72,7 +72,7 @@ class FetchJob:
         self._root = ""
         """Where the pieces are that ``_download`` has."""
         self._sources: dict[str, SeederEntry] = {}
-        self._data: Buffer | None = None
+        self._data: dict[int, Buffer] = {}
         self._away = False
         self._ended = False
         self._retry_at: float | None = None
@@ -162,11 +162,11 @@ class FetchJob:
         if self._core is not None:
             self._perform(self._core.handle(session, message, self._now()))
 
-    def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
+    def on_pieces(self, session: int, header: Piece, data: Sequence[Buffer]) -> None:
         if isinstance(self._core, Download):
-            self._data = data
-            self._perform(self._core.piece(session, header, len(data), self._now()))
-            self._data = None
+            self._data = {piece: one for (_, piece), one in zip(header.all(), data, strict=True)}
+            self._perform(self._core.pieces(session, header, [len(one) for one in data], self._now()))
+            self._data = {}
 
     def on_misbehaved(self, session: int, reason: str) -> None:
         if self._core is not None:
@@ -353,8 +353,7 @@ class FetchJob:
             if isinstance(effect, Send):
                 self._context.links.send(effect.session, effect.message)
             elif isinstance(effect, Write):
-                assert self._data is not None
-                self._disk.write(effect.piece, self._data)
+                self._disk.write(effect.piece, self._data[effect.piece])
             elif isinstance(effect, Gained):
                 self._context.tell_pieces(Held(self.fetch.digest, [effect.piece]))
             elif isinstance(effect, Connect):

@@ -115,6 +115,8 @@ class Source:
     """The last Want could not name everything."""
     spare: bool = False
     """Its last offer said that it has nothing else to send..."""
+    batch: int = 1
+    """So many it offered the last time."""
     claim_part: float = 1.0
     """How much the next claim of it counts for, of one as usual: see `offered`."""
     slow: bool = False
@@ -136,11 +138,12 @@ class Source:
         """How many claims what it owes amounts to."""
         return sum(claim.part for claim in self.claims.values())
 
-    def offered(self, spare: bool, at_once: int) -> None:
-        """Its offer says whether it has nothing else to send, and how many pieces it sends at a time; 0: as usual.
-        Where that is more some of them are on their way, which fills no link, and each has a smaller part of its uplink
-        and so of our downlink."""
+    def offered(self, spare: bool, at_once: int, count: int) -> None:
+        """It made ``count`` offers, which say whether it has nothing else to send, and how many pieces it sends at a
+        time; 0: as usual. Where that is more some of them are on their way, which fills no link, and each has a smaller
+        part of its uplink and so of our downlink."""
         self.spare = spare
+        self.batch = count
         self.claim_part = max(CLAIM_PART_MIN, min(1.0, AT_ONCE_USUAL / (at_once or AT_ONCE_USUAL)))
 
     def measured(self, seconds: float) -> None:

@@ -118,10 +118,11 @@ class Wants:
         effects: list[Send] = []
         ahead = 0.0  # what those before may take, and half of what this one may
         for source in sources:
-            ahead += source.claim_part / 2
+            part = source.claim_part * source.batch
+            ahead += part / 2
             if ahead < (spare_room if source.spare else min(room, spare_room)):
                 effects += self._tell(source, now)
-            ahead += source.claim_part / 2
+            ahead += part / 2
         return effects
 
     def next_deadline(self) -> float:

@@ -31,7 +31,7 @@ from node.local_messages import (
     Unserve,
     UploadReport,
 )
-from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.effects import Effect, Reply, SendPieces
 from node.piece_server.shelf import Shelf
 from node.piece_server.uploads import Uploads
 from protocol.digest import short
@@ -50,8 +50,9 @@ class Outlet(Protocol):
     def to_peer(self, route: bytes, message: Message) -> bool:
         """False when ``route`` is gone or takes no more."""
 
-    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
-        """False when ``route`` is gone or takes no more. ``data`` is not changed afterwards."""
+    def pieces_to_peer(self, route: bytes, header: Piece, data: Sequence[bytes]) -> bool:
+        """False when ``route`` is gone or takes no more. ``data``, one for each piece that ``header`` names, is not
+        changed afterwards."""
 
     def to_agent(self, message: Message) -> None: ...
 
@@ -143,28 +144,37 @@ class PieceServerCore:
                 sent = self._out.to_peer(effect.route, effect.message)
                 session = effect.message.session
             else:
-                sent = self._send_piece(effect, todo, now)
+                sent = self._send_pieces(effect, todo, now)
                 session = effect.session
             if not sent:
                 todo += self._uploads.unreachable(effect.route, session, now)
 
-    def _send_piece(self, effect: SendPiece, todo: list[Effect], now: float) -> bool:
-        """Read and send one piece. False when the receiver is gone; a piece that cannot be read adds to ``todo``."""
-        try:
-            book = self._shelf.open(effect.digest)
-            if book is None:
-                todo += self._uploads.withdraw(effect.digest)
+    def _send_pieces(self, effect: SendPieces, todo: list[Effect], now: float) -> bool:
+        """Read and send what was promised. False when the receiver is gone; a piece that cannot be read adds to
+        ``todo``."""
+        read: list[tuple[int, int]] = []
+        data: list[bytes] = []
+        for offer, piece in effect.promised:
+            try:
+                book = self._shelf.open(effect.digest)
+                if book is None:
+                    todo += self._uploads.withdraw(effect.digest)
+                    return True
+                data.append(book.content.read(piece))
+                read.append((offer, piece))
+            except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
+                self._content_changed(effect.digest, str(error), now)
                 return True
-            data = book.content.read(effect.piece)
-        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
-            self._content_changed(effect.digest, str(error), now)
+            except (DiskError, OSError) as error:
+                self._out.note("warning", f"cannot read piece {piece} of {short(effect.digest)}: {error}")
+                gone = isinstance(error, NotThereError)
+                todo += self._uploads.piece_failed(effect.route, effect.session, offer, gone, now)
+                if not gone:
+                    return True
+        if not read:
             return True
-        except (DiskError, OSError) as error:
-            self._out.note("warning", f"cannot read piece {effect.piece} of {short(effect.digest)}: {error}")
-            gone = isinstance(error, NotThereError)
-            todo += self._uploads.piece_failed(effect.route, effect.session, effect.offer, gone, now)
-            return True
-        return self._out.piece_to_peer(effect.route, Piece(effect.session, effect.offer, effect.piece), data)
+        header = Piece(effect.session, *read[0], read[1:])
+        return self._out.pieces_to_peer(effect.route, header, data)
 
     def _content_changed(self, digest: str, detail: str, now: float) -> None:
         self._out.note("warning", f"withdrawing {short(digest)}: {detail}")

@@ -16,14 +16,15 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class SendPiece:
-    """Read ``piece`` and send it to ``route`` under ``offer``; on failure call `Uploads.piece_failed`."""
+class SendPieces:
+    """Read the pieces ``promised`` and send them to ``route`` in one message; for each that cannot be read call
+    `Uploads.piece_failed`."""
 
     route: bytes
     session: int
-    offer: int
     digest: str
-    piece: int
+    promised: tuple[tuple[int, int], ...]
+    """Offers and their pieces."""
 
 
-Effect = Reply | SendPiece
+Effect = Reply | SendPieces

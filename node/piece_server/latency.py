@@ -1,7 +1,8 @@
-"""How long messages take to receivers and back, beside a piece on this uplink. PROTOCOL.md, section 6.3.
+"""How long messages and pieces take on this uplink. PROTOCOL.md, section 6.3.
 
-Pure. It is what says how many pieces are on their way, or acknowledged on their way back, when the uplink is in use
-all the time: round trip by rate. How many are sent because of that is up to `slots`.
+Pure. How quick pieces are says how many are worth a message; how long messages take to receivers and back beside that,
+how many are on their way, or acknowledged on their way back, when the uplink is in use all the time: round trip by
+rate. How many are sent because of that is up to `slots`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import median_low
 
-from node.piece_server.session import Session
+from node.piece_server.session import Session, Swarm
+from protocol.limits import BATCH_COUNT_MAX, MIB
 
 RISE = 0.4
 """By this part of the difference what is measured at a receiver rises, while it falls at once: an answer may have had
 to wait for something else, here or there. So the quicker of the last answers count."""
+BATCH_SECONDS = 0.04
+"""What fits into this time on the uplink is offered, sent and acknowledged as a batch: each message costs both sides
+some tenths of a millisecond of processor time, whatever it is about. Others get what is sent so much later: pieces that
+take longer go one by one."""
+BATCH_BYTES_MAX = 2 * MIB
+"""A batch is no longer than that: longer ones were not quicker..."""
+BATCHES_COUNT_MIN = 64
+"""...and content has so many of them, or few would have something to pass on."""
 INTERVALS_COUNT = 8
 """The time between acknowledgements is that of so many: those of pieces that share a link come together."""
 
@@ -22,8 +32,12 @@ class Latency:
     """Of one piece server. One vote for each receiver, or one that dawdles could make all others wait."""
 
     def __init__(self) -> None:
-        self.pieces = 0.0
-        """Of a message there and back, in piece times of the uplink; 0 while that is not known."""
+        self.batches = 0.0
+        """Of a message there and back, in times of a batch on the uplink; 0 while that is not known."""
+        self.batch = 1
+        """How many pieces are a batch, if they are not too long."""
+        self._batch_max = 1
+        """...of the content of which a piece was acknowledged last."""
         self._seconds = 0.0
         self._interval = 0.0
         """Seconds between two acknowledgements while there was something to send."""
@@ -41,6 +55,7 @@ class Latency:
         if session.latency_seconds is not None:
             session.latency_seconds = min(session.latency_seconds, seconds)
         self._count += 1
+        self._batch_max = _longest_batch(session.swarm)
         if self._since is not None and self._count == INTERVALS_COUNT:
             interval = (now - self._since) / INTERVALS_COUNT
             self._interval = (self._interval + interval) / 2 if self._interval else interval
@@ -55,5 +70,17 @@ class Latency:
         self._seconds = median_low(votes) if votes else 0.0
         self._measure()
 
+    def batch_of(self, swarm: Swarm) -> int:
+        """How many pieces of ``swarm`` are a batch."""
+        return min(self.batch, _longest_batch(swarm))
+
     def _measure(self) -> None:
-        self.pieces = self._seconds / self._interval if self._interval else 0.0
+        if not self._interval:
+            return
+        self.batch = max(1, min(self._batch_max, int(BATCH_SECONDS / self._interval)))
+        self.batches = self._seconds / (self.batch * self._interval)
+
+
+def _longest_batch(swarm: Swarm) -> int:
+    """How many pieces of ``swarm`` are a batch at most."""
+    return max(1, min(BATCH_COUNT_MAX, BATCH_BYTES_MAX // swarm.piece_length, swarm.have.size // BATCHES_COUNT_MIN))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sized
 
-from node.piece_server.latency import Latency
+from node.piece_server.latency import BATCH_BYTES_MAX, Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, Swarm
-from protocol.limits import MIB
+from protocol.limits import BATCH_COUNT_MAX, MIB
 
 COMPLETE_PART = 4
 """For each so many slots one more piece is sent at a time of complete content that has more receivers than there are
@@ -56,7 +56,7 @@ class Slots:
     @property
     def count_max(self) -> int:
         """There are never more."""
-        return LATENCY_FACTOR_MAX * self._count_complete
+        return LATENCY_FACTOR_MAX * self._count_complete * BATCH_COUNT_MAX
 
     def at_once(self, swarm: Swarm) -> int:
         """How many pieces of ``swarm`` are sent at a time, as if it were not complete."""
@@ -97,18 +97,19 @@ class Slots:
         sizes = [promise.size for _, promise in self._sent.values()]
         assert self.sent_bytes == sum(sizes)
         usual = SENDING_FACTOR * self._count_complete
-        assert len(sizes) <= usual or self.sent_bytes <= max(LATENCY_BYTES_MAX, usual * max(sizes))
+        bytes_max = max(LATENCY_BYTES_MAX, usual * max(sizes, default=0)) + BATCH_BYTES_MAX
+        assert len(sizes) <= usual or self.sent_bytes <= bytes_max
         assert len(sizes) <= SENDING_FACTOR * self.count_max
 
     def _with_latency(self, usual: int) -> int:
         """How many there are instead of ``usual``. Where messages take long some pieces are on their way at any moment
         and keep no uplink busy. And how many there are varies, as both sides decide on old news: with twice as many
         nobody runs out, as long as each of them has a receiver of its own."""
-        latency = self._latency.pieces
-        if latency < LATENCY_SHORT:
-            return usual
-        spread = min(usual, max(0, len(self._sessions) - usual), int(usual * (latency / LATENCY_SHORT - 1)))
-        return min(LATENCY_FACTOR_MAX * usual, usual + spread + int(LATENCY_SLOTS * latency))
+        latency, slots = self._latency.batches, usual
+        if latency >= LATENCY_SHORT:
+            spread = min(usual, max(0, len(self._sessions) - usual), int(usual * (latency / LATENCY_SHORT - 1)))
+            slots = min(LATENCY_FACTOR_MAX * usual, usual + spread + int(LATENCY_SLOTS * latency))
+        return slots * self._latency.batch
 
     def _is_free(self, slots: int, ahead: int, now: float) -> bool:
         count = len(self._sent) + ahead

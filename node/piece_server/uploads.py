@@ -14,9 +14,10 @@ back, and what is queued for it counts against a budget of its own.
 from __future__ import annotations
 
 from collections import Counter, deque
+from heapq import nlargest, nsmallest
 from random import Random
 
-from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.effects import Effect, Reply, SendPieces
 from node.piece_server.latency import Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
@@ -45,6 +46,7 @@ from protocol.messages import (
     Test,
     Want,
     Withdrawn,
+    offers_of,
 )
 
 UploadRequest = Test | Want | Accept | Refuse | Received | Bye
@@ -68,7 +70,9 @@ class Uploads:
         self._turns = Turns(rng)
         self._offers = 0
         self._ahead = 0
-        self._ready: deque[tuple[SessionKey, int]] = deque()
+        self._ready: deque[tuple[Session, list[int]]] = deque()
+        """What was accepted together is sent together."""
+        self._ready_count = 0
         self._stalled_bytes = 0
         self._pace = Pace()
         self._latency = Latency()
@@ -139,7 +143,7 @@ class Uploads:
 
     @property
     def queued_pieces(self) -> int:
-        return len(self._slots) + len(self._ready)
+        return len(self._slots) + self._ready_count
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -157,16 +161,18 @@ class Uploads:
         elif isinstance(message, Accept):
             effects = self._accept(session, message, now)
         elif isinstance(message, Refuse):
-            self._refuse(session, message)
+            for offer in offers_of(message):
+                self._refuse(session, offer, message.reason)
         elif isinstance(message, Received):
-            self._received(session, message, now)
+            for offer in offers_of(message):
+                self._received(session, offer, now)
         else:
             self._drop(session)
         return [*effects, *self._fill(now)]
 
     def piece_failed(self, route: bytes, session: int, offer: int, gone: bool, now: float) -> list[Effect]:
-        """A `SendPiece` could not be done. A piece that is ``gone`` is taken off the bitfield and the receiver told; a
-        disk that does not answer just now sends the receiver away for a while."""
+        """A piece of a `SendPieces` could not be read. One that is ``gone`` is taken off the bitfield and the receiver
+        told; a disk that does not answer just now sends the receiver away for a while."""
         found = self._sessions.get((route, session))
         if found is None or offer not in found.promises:
             return []
@@ -259,34 +265,40 @@ class Uploads:
         self._turns.asked(session, is_first)
 
     def _accept(self, session: Session, message: Accept, now: float) -> list[Effect]:
-        promise = session.promises.get(message.offer)
-        if promise is None:
-            return [self._withdrawn(session, message.offer)]
-        if not promise.accepted:
-            self._pace.answered(session, now - promise.offered_at)
-            if not promise.behind:
-                self._latency.answered(session, now - promise.offered_at)
-            promise.accepted = True
-            promise.offered_at = now
-            self._ready.append((session.key, message.offer))
-        return []
+        effects: list[Effect] = []
+        accepted: list[int] = []
+        for offer in offers_of(message):
+            promise = session.promises.get(offer)
+            if promise is None:
+                effects.append(self._withdrawn(session, offer))
+            elif not promise.accepted:
+                self._pace.answered(session, now - promise.offered_at)
+                if not promise.behind:
+                    self._latency.answered(session, now - promise.offered_at)
+                promise.accepted = True
+                promise.offered_at = now
+                accepted.append(offer)
+        if accepted:
+            self._ready.append((session, accepted))
+            self._ready_count += len(accepted)
+        return effects
 
-    def _refuse(self, session: Session, message: Refuse) -> None:
-        promise = session.promises.get(message.offer)
+    def _refuse(self, session: Session, offer: int, reason: str) -> None:
+        promise = session.promises.get(offer)
         if promise is None or promise.accepted:
             return
-        self._take_back(session, message.offer)
-        if message.reason == "full":
+        self._take_back(session, offer)
+        if reason == "full":
             session.wanted.clear()
             self._turns.has_no_room(session)
 
-    def _received(self, session: Session, message: Received, now: float) -> None:
-        promise = session.promises.get(message.offer)
+    def _received(self, session: Session, offer: int, now: float) -> None:
+        promise = session.promises.get(offer)
         if promise is None or promise.sent_at is None:
             return
         self._pace.received(session, now - promise.sent_at)
         session.delivered.add(promise.piece)
-        self._end_promise(session, message.offer)
+        self._end_promise(session, offer)
         self._latency.received(session, now - promise.sent_at, now, self.queued_pieces > 0)
         if session.stalled and not session.is_sent_something:
             session.stalled = False
@@ -298,49 +310,67 @@ class Uploads:
         """Start what the free slots allow: first send what was accepted, then offer ahead."""
         effects: list[Effect] = []
         while self._may_send_next(now) and self._bucket.ready_at(now) <= now:
-            key, offer = self._ready.popleft()
-            session = self._sessions[key]
-            promise = session.promises[offer]
-            if promise.piece not in session.swarm.have:
-                self._ready.appendleft((key, offer))
-                self._take_back(session, offer)
-                effects.append(Reply(session.route, NotHeld(session.number, promise.piece)))
-                continue
-            self._ahead -= 1
-            promise.sent_at = now
-            self._slots.take(session, offer)
-            self._bucket.spend(promise.size, now)
-            session.swarm.sent_bytes += promise.size
-            effects.append(SendPiece(session.route, session.number, offer, session.swarm.digest, promise.piece))
+            effects += self._send_next(now)
         slots = self._slots.count
         ahead = self._pace.ahead(slots)
         while self._ahead < slots and self._slots.any_free(self._ahead - ahead, now):
             receiver = self._turns.next(slots, may_wait=ahead > 0)
-            if receiver is None or self._ahead >= self._slots.at_once(receiver.swarm):
+            if receiver is None:
                 break
-            if not self._slots.is_free(receiver, self._ahead - ahead, now):
+            count = min(self._latency.batch_of(receiver.swarm), len(receiver.wanted))
+            promised = self._ahead + count
+            if promised > self._slots.at_once(receiver.swarm):
                 break
-            effects.append(self._offer(receiver, now))
+            if not self._slots.is_free(receiver, promised - 1 - ahead, now):
+                break
+            effects.append(self._offer(receiver, count, now))
         return effects
 
     def _may_send_next(self, now: float) -> bool:
-        """Whether there is a slot for the next piece that was accepted."""
-        return bool(self._ready) and self._slots.is_free(self._sessions[self._ready[0][0]], 0, now)
+        """Whether there is a slot for what was accepted next; a batch takes more than there are rather than to wait
+        for so many as there may never be again."""
+        return bool(self._ready) and self._slots.is_free(self._ready[0][0], 0, now)
 
-    def _offer(self, session: Session, now: float) -> Effect:
-        sent = session.swarm.sent
-        choose = max if self._pace.is_slow(session) else min
-        piece = choose(session.wanted, key=sent.__getitem__)  # of equals the first, which the receiver prefers
-        del session.wanted[piece]
+    def _send_next(self, now: float) -> list[Effect]:
+        """Send what was accepted next, as far as it is here."""
+        session, offers = self._ready[0]
+        swarm, promises = session.swarm, session.promises
+        effects: list[Effect] = []
+        for offer in [offer for offer in offers if promises[offer].piece not in swarm.have]:
+            effects.append(Reply(session.route, NotHeld(session.number, promises[offer].piece)))
+            self._take_back(session, offer)
+        if not offers:
+            return effects
+        self._ready.popleft()
+        self._ready_count -= len(offers)
+        self._ahead -= len(offers)
+        for offer in offers:
+            promise = promises[offer]
+            promise.sent_at = now
+            self._slots.take(session, offer)
+            self._bucket.spend(promise.size, now)
+            swarm.sent_bytes += promise.size
+        sent = tuple((offer, promises[offer].piece) for offer in offers)
+        return [*effects, SendPieces(session.route, session.number, swarm.digest, sent)]
+
+    def _offer(self, session: Session, count: int, now: float) -> Effect:
+        """Offer ``count`` pieces that it wants."""
+        sent, wanted = session.swarm.sent, session.wanted
+        choose = nlargest if self._pace.is_slow(session) else nsmallest
+        pieces = choose(count, wanted, key=sent.__getitem__)  # of equals the first, which the receiver prefers
+        first = self._offers + 1
+        behind = session.is_sent_something
+        for piece in pieces:
+            del wanted[piece]
+            sent[piece] += 1
+            self._offers += 1
+            session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now, behind)
         self._turns.offered(session)
-        sent[piece] += 1
-        self._offers += 1
-        self._ahead += 1
-        size = session.swarm.piece_size(piece)
-        session.promises[self._offers] = Promise(piece, size, now, session.is_sent_something)
+        self._ahead += count
         spare = not self._slots or not self._slots.is_free(session, self._ahead - 1, now)
         at_once = self._slots.more_at_once(session.swarm)
-        return Reply(session.route, Offer(session.number, self._offers, session.revision, piece, spare, at_once))
+        offer = Offer(session.number, first, session.revision, pieces[0], spare, at_once, pieces[1:])
+        return Reply(session.route, offer)
 
     def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
         """``pieces`` are not here any more: they are offered to nobody; `_fill` sees to what is promised."""
@@ -355,11 +385,19 @@ class Uploads:
         if promise.sent_at is None:
             self._ahead -= 1
             if promise.accepted:
-                self._ready.remove((session.key, offer))
+                self._not_ready(session, offer)
         elif session.stalled:
             self._stalled_bytes -= promise.size
         else:
             self._slots.give_back(offer)
+
+    def _not_ready(self, session: Session, offer: int) -> None:
+        """It was accepted, and is not to be sent."""
+        together = next(offers for other, offers in self._ready if other is session and offer in offers)
+        together.remove(offer)
+        self._ready_count -= 1
+        if not together:
+            self._ready.remove((session, together))
 
     def _drop(self, session: Session) -> None:
         for offer in list(session.promises):
@@ -433,7 +471,9 @@ class Uploads:
         promises = [(s, p) for s in self._sessions.values() for p in s.promises.values()]
         assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
         assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
-        assert len(self._ready) == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
+        ready = [offer for _, offers in self._ready for offer in offers]
+        assert all(offers for _, offers in self._ready)
+        assert len(ready) == self._ready_count == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
         assert 0 <= self._ahead <= self._slots.count_max
         assert self._stalled_bytes <= STALLED_BYTES_MAX
         assert len(self._sessions) <= SESSIONS_COUNT_MAX

@@ -81,6 +81,15 @@ def oversize(manifest: Manifest, message: Message) -> list[Frames]:
     return _tempting(manifest, message)
 
 
+def incomplete(manifest: Manifest, message: Message) -> list[Frames]:
+    """Names two pieces and sends one."""
+    if isinstance(message, Accept):
+        piece = message.offer % 1_000
+        header = encode(Piece(message.session, message.offer, piece, [(message.offer, piece)]))
+        return [[header, bytes(manifest.piece_size(piece))]]
+    return _tempting(manifest, message)
+
+
 def unasked(manifest: Manifest, message: Message) -> list[Frames]:
     if isinstance(message, messages.Test):
         header = encode(Piece(message.session, 7, 1))
@@ -139,6 +148,7 @@ BEHAVIOURS: list[Behaviour] = [
     corrupt,
     short,
     oversize,
+    incomplete,
     unasked,
     empty_promises,
     garbage,

@@ -48,6 +48,8 @@ def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.sampled_from(info.values)
         case inspect.ListType():
             return st.lists(_values(info.item_type), max_size=min(info.max_length or 5, 5))
+        case inspect.TupleType():
+            return st.tuples(*map(_values, info.item_types))
         case inspect.UnionType():
             return st.one_of([_values(member) for member in info.types])
         case inspect.StructType():

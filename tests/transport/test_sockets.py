@@ -241,7 +241,9 @@ def test_a_message_of_many_frames_is_dropped_whole(opened: Open) -> None:
     while not messages:
         assert router.poll(WAIT_MS)
         messages += drain_routed(router)
-    assert [(who, [frame.bytes for frame in message]) for who, message in messages] == [(route, [b"z", b"z", b"z"])]
+    assert [(who, [frame.bytes for frame in message]) for who, message in messages] == [
+        (route, [b"z"] * (FRAMES_COUNT_MAX - 1))
+    ]
     send_or_drop(router, [route, *([b"x"] * (FRAMES_COUNT_MAX + 1))])
     send_or_drop(router, [route, *([b"y"] * FRAMES_COUNT_MAX)])
     replies: list[list[zmq.Frame]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.simulated.clock import Clock
-from cluster.simulated.content import StandIn
+from cluster.simulated.content import SentPieces, StandIn
 from cluster.simulated.traffic import Traffic
 from protocol.messages import Have, Piece
 
@@ -23,7 +23,7 @@ class Counted:
 
     def piece(self, now: float, source: str, target: str, piece: int) -> None:
         self.clock.now = now
-        self.traffic.seen(source, target, (Piece(1, 1, piece), StandIn.of(b"x", SIZE)))
+        self.traffic.seen(source, target, SentPieces(Piece(1, 1, piece), [StandIn.of(b"x", SIZE)]))
 
 
 def test_who_got_how_much_from_whom() -> None:

@@ -182,9 +182,12 @@ class Scene:
 
     def piece(self, name: str, offer: int, piece: int, size: int | None = None) -> list[Effect]:
         """The piece arrives; its `Write`, if any, goes on until `written`."""
-        session = self.sessions[name]
-        size = self.size(piece) if size is None else size
-        return self._then(self.download.piece(session, Piece(session, offer, piece), size, self.now))
+        return self.pieces(name, [(offer, piece)], [self.size(piece) if size is None else size])
+
+    def pieces(self, name: str, promised: Sequence[tuple[int, int]], sizes: Sequence[int]) -> list[Effect]:
+        """The pieces of some offers arrive in one message."""
+        header = Piece(self.sessions[name], *promised[0], list(promised[1:]))
+        return self._then(self.download.pieces(header.session, header, sizes, self.now))
 
     def written(self, piece: int, good: bool = True) -> list[Effect]:
         return self._then(self.download.written(piece, good, self.now))

@@ -24,6 +24,7 @@ from protocol.messages import (
     Status,
     Want,
     Withdrawn,
+    offers_of,
 )
 from tests.node.downloader.scene import DIGEST, PIECE_BYTES, entry
 
@@ -78,14 +79,14 @@ class Walk:
         message = effect.message
         assert effect.session in self.sessions, "nobody is told anything before Connect or after Disconnect"
         if isinstance(message, Accept):
-            self.accepted += [
-                offer for offer in self.offered if offer[0] == effect.session and offer[1] == message.offer
-            ]
+            accepted = offers_of(message)
+            self.accepted += [offer for offer in self.offered if offer[0] == effect.session and offer[1] in accepted]
         elif isinstance(message, Want):
             assert len(message.pieces) == len(set(message.pieces))
             assert not [piece for piece in message.pieces if piece in self.download.have]
         elif isinstance(message, Received):
-            self.accepted = [offer for offer in self.accepted if offer[:2] != (effect.session, message.offer)]
+            received = [(effect.session, offer) for offer in offers_of(message)]
+            self.accepted = [offer for offer in self.accepted if offer[:2] not in received]
 
     # --- steps -------------------------------------------------------------------------------------------
 
@@ -123,9 +124,13 @@ class Walk:
 
     def offer(self) -> Sequence[Effect]:
         session = self.session()
-        offer = (session, next(self.offers), self.rng.randrange(PIECES))
-        self.offered.append(offer)
-        return self.download.handle(session, Offer(session, offer[1], 1, offer[2]), self.now)
+        pieces = [self.rng.randrange(PIECES) for _ in range(self.rng.choice((1, 1, 3)))]
+        offers = [(session, next(self.offers), piece) for piece in pieces]
+        self.offered += offers
+        at_once = self.rng.choice((0, 12))
+        return self.download.handle(
+            session, Offer(session, offers[0][1], 1, pieces[0], False, at_once, pieces[1:]), self.now
+        )
 
     def have(self) -> Sequence[Effect]:
         session = self.session()
@@ -136,9 +141,11 @@ class Walk:
         owed = [offer for offer in self.accepted if offer[0] in self.sessions]
         if not owed:
             return []
-        session, offer, piece = self.rng.choice(owed)
-        size = min(PIECE_BYTES, LENGTH - piece * PIECE_BYTES)
-        return self.download.piece(session, Piece(session, offer, piece), size, self.now)
+        session = self.rng.choice(owed)[0]
+        owed = [offer for offer in owed if offer[0] == session]
+        together = [offer[1:] for offer in self.rng.sample(owed, self.rng.randint(1, len(owed)))]
+        sizes = [min(PIECE_BYTES, LENGTH - piece * PIECE_BYTES) for _, piece in together]
+        return self.download.pieces(session, Piece(session, *together[0], together[1:]), sizes, self.now)
 
     def wrote(self) -> Sequence[Effect]:
         if not self.writing:
@@ -165,7 +172,7 @@ class Walk:
             lambda: download.disconnected(session, self.now),
             lambda: download.peer_lost(self.sessions[session], self.now),
             lambda: [*download.pause(self.now), *download.resume(self.now)],
-            lambda: download.piece(session, Piece(session, 10_000, 0), PIECE_BYTES, self.now),
+            lambda: download.pieces(session, Piece(session, 10_000, 0), [PIECE_BYTES], self.now),
         ]
         return rng.choice(steps)()
 

@@ -191,7 +191,7 @@ class Scene:
             data = self.made.piece(piece)
             if piece in self.bad:
                 data = bytes(len(data))
-            listener.on_piece(session, Piece(session, message.offer, piece), data)
+            listener.on_pieces(session, Piece(session, message.offer, piece), [data])
 
     def reports(self) -> list[DownloadReport]:
         return [message for message in self.to_agent if isinstance(message, DownloadReport)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,7 @@ class Heard:
     def on_message(self, session: int, message: SourceMessage) -> None:
         raise AssertionError(session, message)
 
-    def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
+    def on_pieces(self, session: int, header: Piece, data: Sequence[Buffer]) -> None:
         raise AssertionError(session, header, data)
 
 

@@ -5,6 +5,7 @@ Everything it says is one list, in order: (to whom, message). A peer is a letter
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Serve, SharedItem, ShareState
@@ -96,8 +97,8 @@ class Scene:
         self._said.append((route.decode(), message))
         return route.decode() not in self.deaf
 
-    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
-        assert data == MADE.piece(header.piece)
+    def pieces_to_peer(self, route: bytes, header: Piece, data: Sequence[bytes]) -> bool:
+        assert data == [MADE.piece(piece) for _, piece in header.all()]
         return self.to_peer(route, header)
 
     def to_agent(self, message: Message) -> None:

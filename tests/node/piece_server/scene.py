@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.effects import Effect, Reply, SendPieces
 from node.piece_server.uploads import UploadRequest, Uploads
 from protocol.bitfield import Bitfield
 from protocol.messages import Accept, Bye, Offer, Received, Refuse, Want
@@ -22,19 +22,27 @@ PIECE_BYTES = 100
 
 def offered(effects: Sequence[Effect]) -> dict[int, int]:
     """Offer number to piece, of the offers among ``effects``."""
-    return {e.message.offer: e.message.piece for e in effects if isinstance(e, Reply) and isinstance(e.message, Offer)}
+    return dict(each for offer in made(effects) for each in offer.all())
+
+
+def made(effects: Sequence[Effect]) -> list[Offer]:
+    """The offers among ``effects``."""
+    return [e.message for e in effects if isinstance(e, Reply) and isinstance(e.message, Offer)]
 
 
 def offers_to(effects: Sequence[Effect]) -> list[tuple[str, int]]:
     """(receiver, piece) of the offers among ``effects``."""
     return [
-        (e.route.decode(), e.message.piece) for e in effects if isinstance(e, Reply) and isinstance(e.message, Offer)
+        (e.route.decode(), piece)
+        for e in effects
+        if isinstance(e, Reply) and isinstance(e.message, Offer)
+        for _, piece in e.message.all()
     ]
 
 
 def sends(effects: Sequence[Effect]) -> list[tuple[str, int]]:
     """(receiver, piece) of what is sent among ``effects``."""
-    return [(effect.route.decode(), effect.piece) for effect in effects if isinstance(effect, SendPiece)]
+    return [(e.route.decode(), piece) for e in effects if isinstance(e, SendPieces) for _, piece in e.promised]
 
 
 class Drawn(Random):
@@ -65,7 +73,8 @@ class Scene:
     def _then(self, effects: list[Effect]) -> list[Effect]:
         for effect in effects:
             if isinstance(effect, Reply) and isinstance(effect.message, Offer):
-                self.offers[effect.route.decode(), effect.message.piece] = effect.message.offer
+                for offer, piece in effect.message.all():
+                    self.offers[effect.route.decode(), piece] = offer
         self.uploads.check_invariants()
         return effects
 

@@ -274,6 +274,22 @@ def test_a_piece_a_download_has_not_after_all_is_taken_back(downloading: Scene) 
     assert downloading.test("b") == [("b", Status(1, "partial", bits("* **").to_bytes(), 1))]
 
 
+def test_the_others_of_a_batch_are_sent_though_one_has_to_be_taken_back() -> None:
+    scene = Scene(slots=3)
+    scene.agent(share_state())
+    scene.downloader(growing())
+    first = scene.offered("a", 0, 1, 2)
+    scene.disk.unreadable[1] = NotThereError("ends at byte 7")
+    assert scene.peer("a", Accept(1, first, [first + 1, first + 2])) == [
+        ("a", Piece(1, first, 0, [(first + 2, 2)])),
+        ("a", NotHeld(1, 1)),
+    ]
+    scene.disk.unreadable[3] = NotThereError("ends at byte 7")
+    (_, offer), *_ = scene.peer("a", Want(1, 2, [3]))
+    assert isinstance(offer, Offer)
+    assert scene.peer("a", Accept(1, offer.offer)) == [("a", NotHeld(1, 3))]
+
+
 @pytest.mark.parametrize("error", BROKEN[:2], ids=lambda error: type(error).__name__)
 def test_a_disk_that_fails_at_a_read_sends_the_receiver_away_for_a_while(sharing: Scene, error: Failure) -> None:
     offer = sharing.offered("a", 1)

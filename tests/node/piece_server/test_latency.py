@@ -34,14 +34,14 @@ def measured(seconds: float, interval: float) -> Latency:
 
 
 def test_it_is_the_round_trip_in_piece_times() -> None:
-    assert measured(0.5, 2.0).pieces == 0.25
+    assert measured(0.5, 2.0).batches == 0.25
 
 
 def test_nothing_is_known_before_both_are() -> None:
     latency, session = Latency(), receiver()
     latency.answered(session, 0.5)
     latency.compare([session])
-    assert latency.pieces == 0
+    assert latency.batches == 0
 
 
 def test_pieces_that_arrive_together_do_not_make_the_uplink_look_fast() -> None:
@@ -50,7 +50,7 @@ def test_pieces_that_arrive_together_do_not_make_the_uplink_look_fast() -> None:
     for number in range(4 * INTERVALS_COUNT):
         latency.received(session, 1000.0, 4.0 * (number // 4), more=True)
         latency.compare([session])
-        assert latency.pieces <= 1.5
+        assert latency.batches <= 1.5
 
 
 def test_time_without_anything_to_send_says_nothing() -> None:
@@ -59,7 +59,7 @@ def test_time_without_anything_to_send_says_nothing() -> None:
     for number in range(4 * INTERVALS_COUNT):
         latency.received(session, 1000.0, 1000.0 * number, more=False)
     latency.compare([session])
-    assert latency.pieces == 0
+    assert latency.batches == 0
 
 
 def test_one_answer_that_had_to_wait_counts_in_part_and_a_quick_one_at_once() -> None:
@@ -83,7 +83,7 @@ def test_one_that_dawdles_does_not_make_all_others_wait() -> None:
     for number in range(INTERVALS_COUNT + 1):
         latency.received(sessions[1], 1000.0, float(number), more=True)
     latency.compare(sessions)
-    assert latency.pieces == pytest.approx(0.01)
+    assert latency.batches == pytest.approx(0.01)
 
 
 # --- slots -----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.piece_server.effects import Reply, SendPiece
+from node.piece_server.effects import Reply, SendPieces
 from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
 from node.piece_server.uploads import CHECK_SECONDS
 from protocol.limits import (
@@ -23,11 +23,11 @@ def test_the_main_conversation() -> None:
     assert scene.test("a") == [Reply(b"a", Status(1, "partial", b"\xd0", 0))]
     assert scene.wants("a", 3, 2, 0) == [Reply(b"a", Offer(1, 1, 1, 3, spare=True))]
     assert scene.accepts("a", 3) == [
-        SendPiece(b"a", 1, 1, DIGEST, 3),
+        SendPieces(b"a", 1, DIGEST, ((1, 3),)),
         Reply(b"a", Offer(1, 2, 1, 0, spare=True)),
     ]
     assert scene.accepts("a", 0) == []
-    assert scene.received("a", 3) == [SendPiece(b"a", 1, 2, DIGEST, 0)]
+    assert scene.received("a", 3) == [SendPieces(b"a", 1, DIGEST, ((2, 0),))]
     assert scene.uploads.queued_pieces == 1
     assert scene.received("a", 0) == []
     assert scene.uploads.queued_pieces == 0
@@ -146,7 +146,7 @@ def test_an_offer_does_not_keep_a_slot_behind_a_piece_while_others_may_want_it()
         scene.received("a", piece)
     assert offers_to(scene.wants("b", 7)) == [("b", 7)]
     assert offers_to(scene.wants("a", 2, 3)) == [("a", 2)]
-    assert scene.accepts("a", 2) == [SendPiece(b"a", 1, scene.offers["a", 2], DIGEST, 2)]
+    assert scene.accepts("a", 2) == [SendPieces(b"a", 1, DIGEST, ((scene.offers["a", 2], 2),))]
     assert scene.refuses("b", 7, "full") == [], "b will say when it has room: that may be any moment"
     assert offers_to(scene.wants("b", 7)) == [("b", 7)]
     assert offers_to(scene.refuses("b", 7)) == [("a", 3)], "nobody else wants anything"

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from node.piece_server.effects import Effect, Reply, SendPiece
+from node.piece_server.effects import Effect, Reply, SendPieces
 from node.piece_server.pace import STALL_SECONDS_FIRST, STALL_SECONDS_MIN
 from node.piece_server.uploads import CHECK_SECONDS, STALLED_SECONDS_MAX, UploadRequest, Uploads
 from protocol.limits import (
@@ -269,8 +269,8 @@ def test_any_history_keeps_the_books_right(seed: int) -> None:
             effects = rare_step(scene, rng, name)
         open_offers += offer_numbers(effects)
         for effect in effects:
-            if isinstance(effect, SendPiece):
-                assert effect.piece in scene.have
+            if isinstance(effect, SendPieces):
+                assert all(piece in scene.have for _, piece in effect.promised)
 
 
 def offer_numbers(effects: list[Effect]) -> list[tuple[str, int]]:

@@ -1,0 +1,202 @@
+"""Pieces that go together because each of them takes no time: how many, and what becomes of them."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from node.piece_server.effects import Effect, Reply, SendPieces
+from node.piece_server.latency import BATCH_BYTES_MAX, BATCH_SECONDS, BATCHES_COUNT_MIN, INTERVALS_COUNT, Latency
+from node.piece_server.session import Session, Swarm
+from node.piece_server.uploads import UploadRequest
+from protocol.bitfield import Bitfield
+from protocol.limits import BATCH_COUNT_MAX, KIB, MIB
+from protocol.messages import Accept, NotHeld, Offer, Received, Refuse, Withdrawn
+from tests.node.piece_server.scene import DIGEST, PIECE_BYTES, Scene, made, sends
+
+MANY = 4 * BATCHES_COUNT_MIN
+"""Pieces of content of which up to four are a batch."""
+
+
+def content(pieces: int, piece_length: int = 256 * KIB) -> Swarm:
+    return Swarm(DIGEST, Bitfield.full_of(pieces), pieces * piece_length, piece_length, [0] * pieces)
+
+
+def batch(seconds: float, swarm: Swarm) -> int:
+    """How many pieces of ``swarm`` go together when one is acknowledged every so many ``seconds``."""
+    latency, session = Latency(), Session(b"r", 1, swarm, 0.0)
+    for number in range(INTERVALS_COUNT + 1):
+        latency.received(session, 1000.0, number * seconds, more=True)
+    return latency.batch_of(swarm)
+
+
+@pytest.mark.parametrize(("fit", "count"), [(0.5, 1), (1.9, 1), (2.1, 2), (4.1, 4), (1000.0, BATCH_COUNT_MAX)])
+def test_what_the_uplink_moves_in_a_moment_goes_together(fit: float, count: int) -> None:
+    assert batch(BATCH_SECONDS / fit, content(100 * BATCHES_COUNT_MIN)) == count
+
+
+@pytest.mark.parametrize(("mib", "count"), [(0.25, 8), (0.5, 4), (1, 2), (2, 1), (16, 1)])
+def test_long_pieces_are_fewer(mib: float, count: int) -> None:
+    assert batch(1e-6, content(100 * BATCHES_COUNT_MIN, int(mib * MIB))) == count
+    assert count == 1 or count * mib * MIB <= BATCH_BYTES_MAX
+
+
+@pytest.mark.parametrize(("pieces", "count"), [(1, 1), (127, 1), (128, 2), (512, 8), (10_000, 8)])
+def test_of_little_content_fewer_go_together(pieces: int, count: int) -> None:
+    assert batch(1e-6, content(pieces)) == count
+
+
+def test_before_anything_is_known_pieces_go_one_by_one() -> None:
+    latency, swarm = Latency(), content(1000)
+    session = Session(b"r", 1, swarm, 0.0)
+    latency.answered(session, 0.001)
+    latency.compare([session])
+    assert latency.batch_of(swarm) == 1
+
+
+def test_content_of_short_pieces_beside_it_does_not_make_a_batch_of_long_ones_longer() -> None:
+    latency, short, long = Latency(), content(1000), content(1000, 4 * MIB)
+    for number in range(INTERVALS_COUNT + 1):
+        latency.received(Session(b"r", 1, short, 0.0), 1000.0, number * 1e-4, more=True)
+    assert (latency.batch_of(short), latency.batch_of(long)) == (BATCH_COUNT_MAX, 1)
+
+
+# --- in a conversation -----------------------------------------------------------------------------------
+
+
+def quick(slots: int = 2) -> Scene:
+    """So many slots for batches of four, after pieces that took no time to a receiver ``z``, which wants nothing more.
+    Then come ``a`` and ``b``."""
+    scene = Scene("*" * MANY, slots=slots)
+    scene.opened("z")
+    sent: list[int] = []
+
+    def accept(effects: list[Effect]) -> None:
+        sent.extend(offer for e in effects if isinstance(e, SendPieces) for offer, _ in e.promised)
+        for offer in made(effects):
+            for number, _ in offer.all():
+                accept(scene.says("z", Accept(1, number)))
+
+    accept(scene.wants("z", *range(MANY // 2, MANY)))
+    for _ in range(3 * INTERVALS_COUNT):
+        scene.now += 1e-4
+        accept(scene.says("z", Received(1, sent.pop(0))))
+    scene.bye("z")
+    scene.opened("a", "b")
+    return scene
+
+
+def lose(scene: Scene, *pieces: int) -> None:
+    """These are not here any more."""
+    scene.have = scene.have.copy()
+    for piece in pieces:
+        scene.have.clear(piece)
+    scene.uploads.serve(DIGEST, scene.have, scene.length, PIECE_BYTES)
+
+
+def test_pieces_are_offered_sent_and_acknowledged_together() -> None:
+    scene = quick()
+    batch, rest = made(scene.wants("a", 5, 3, 9, 7, 1))
+    first = batch.offer
+    assert batch.all() == [(first, 5), (first + 1, 3), (first + 2, 9), (first + 3, 7)]
+    assert rest.all() == [(first + 4, 1)]
+    assert batch.at_once == 8
+    effects = scene.says("a", Accept(1, first, _rest(batch)))
+    assert effects == [SendPieces(b"a", 1, DIGEST, tuple(batch.all()))]
+    assert scene.uploads.queued_pieces == 4
+    scene.says("a", Received(1, first, _rest(batch)))
+    assert scene.uploads.queued_pieces == 0
+
+
+def test_each_offer_is_answered_on_its_own() -> None:
+    scene = quick()
+    (offer,) = made(scene.wants("a", 5, 3, 9, 7))
+    one, two, three, four = (number for number, _ in offer.all())
+    scene.wants("b", 20)
+    effects = scene.says("a", Accept(1, two, [four]))
+    assert [e for e in effects if isinstance(e, SendPieces)] == [SendPieces(b"a", 1, DIGEST, ((two, 3), (four, 7)))]
+    assert scene.says("a", Refuse(1, one, "claimed", [three])) is not None
+    assert set(scene.uploads._sessions[b"a", 1].promises) == {two, four}
+    assert scene.says("a", Accept(1, one))[:1] == [Reply(b"a", Withdrawn(1, one))]
+
+
+def test_what_is_accepted_apart_is_sent_apart() -> None:
+    """Whoever does not know of batches accepts one offer at a time, and takes one piece at a time."""
+    scene = quick()
+    (offer,) = made(scene.wants("a", 5, 3, 9, 7))
+    one, two, *_ = (number for number, _ in offer.all())
+    effects = [*scene.says("a", Accept(1, one)), *scene.says("a", Accept(1, two))]
+    assert [e.promised for e in effects if isinstance(e, SendPieces)] == [((one, 5),), ((two, 3),)]
+
+
+def test_a_batch_is_not_offered_bit_by_bit_as_slots_become_free() -> None:
+    scene = quick()
+    first, second = made(scene.wants("a", *range(20)))
+    for batch in (first, second):
+        assert len(batch.all()) == 4
+        scene.says("a", Accept(1, batch.offer, _rest(batch)))
+    for number in _rest(first):
+        assert made(scene.says("a", Received(1, number))) == []
+    (third,) = made(scene.says("a", Received(1, first.offer)))
+    assert len(third.all()) == 4
+
+
+def _rest(offer: Offer) -> list[int]:
+    return [number for number, _ in offer.all()][1:]
+
+
+def test_of_a_batch_what_is_gone_is_said_and_the_others_are_sent_and_so_is_the_next_batch() -> None:
+    scene = quick()
+    first, second = made(scene.wants("a", 5, 3, 9, 7, 2, 4, 6, 8))[:2]
+    rate = scene.uploads._bucket
+    rate.rate, rate._balance = 1.0, -1.0  # nothing is sent before time has passed
+    scene.says("a", Accept(1, first.offer, _rest(first)))
+    scene.says("a", Accept(1, second.offer, _rest(second)))
+    assert scene.uploads.queued_pieces == 8
+    lose(scene, 9, 7)
+    rate.rate = 0.0
+    effects = scene.tick()
+    assert [e.message for e in effects if isinstance(e, Reply) and isinstance(e.message, NotHeld)] == [
+        NotHeld(1, 9),
+        NotHeld(1, 7),
+    ]
+    assert sends(effects) == [("a", piece) for piece in (5, 3, 2, 4, 6, 8)]
+
+
+def test_a_batch_that_was_accepted_is_sent_though_pieces_have_become_slow() -> None:
+    """There are fewer slots then than it has pieces, and nothing may wait for what never comes."""
+    scene = quick()
+    (offer,) = made(scene.wants("a", 5, 3, 9, 7))
+    scene.uploads._latency.batch = 1
+    assert sends(scene.says("a", Accept(1, offer.offer, _rest(offer)))) == [("a", piece) for piece in (5, 3, 9, 7)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_history_of_batches_keeps_the_books_right(seed: int) -> None:
+    rng = Random(seed)
+    scene = quick(slots=rng.randint(2, 3))
+    scene.opened("c", "d")
+    open_offers: list[tuple[str, list[int]]] = []
+    for _ in range(300):
+        name, effects = rng.choice("abcd"), []
+        step = rng.randrange(10)
+        if step < 2:
+            effects = scene.test(name)
+        elif step < 4:
+            effects = scene.wants(name, *rng.sample(range(MANY), 30))
+        elif step < 8 and open_offers:
+            who, offers = rng.choice(open_offers)
+            some = rng.sample(offers, rng.randint(1, len(offers)))
+            answers: list[UploadRequest] = [Accept(1, some[0], some[1:]), Received(1, some[0], some[1:])]
+            effects = scene.says(who, rng.choice([*answers, *answers, Refuse(1, some[0], "claimed", some[1:])]))
+        elif step == 8:
+            lose(scene, rng.randrange(MANY))
+        else:
+            scene.uploads._latency.batch = rng.randint(1, 4)
+            effects = scene.tick(rng.choice([0.0, 0.1, 1.0, 5.0]))
+        for effect in effects:
+            if isinstance(effect, Reply) and isinstance(effect.message, Offer):
+                open_offers.append((effect.route.decode(), [number for number, _ in effect.message.all()]))
+            elif isinstance(effect, SendPieces):
+                assert all(piece in scene.have for _, piece in effect.promised)
