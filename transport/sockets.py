@@ -270,7 +270,7 @@ def drain(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[list[
     meanwhile.
     """
     for first in _arrivals(socket, limit, copy=False):
-        message = _whole_message(socket, first, FRAMES_COUNT_MAX)
+        message = _whole_message(socket, first, FRAMES_COUNT_MAX) if first.more else [first]
         if message:
             yield message
 
@@ -278,8 +278,10 @@ def drain(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[list[
 def drain_routed(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[tuple[bytes, list[zmq.Frame]]]:
     """`drain` for a ROUTER: the route that leads back to the sender, which counts as a frame, and the frames of its
     message."""
+    receive = socket.recv
     for route in _arrivals(socket, limit, copy=True):
-        message = _whole_message(socket, socket.recv(_NOBLOCK, False), FRAMES_COUNT_MAX - 1)
+        first = receive(_NOBLOCK, False)
+        message = _whole_message(socket, first, FRAMES_COUNT_MAX - 1) if first.more else [first]
         if message:
             yield route, message
 

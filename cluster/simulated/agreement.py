@@ -49,8 +49,8 @@ STALLED_SECONDS = 65.0
 
 
 class Agreement:
-    """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody. On the slowest link a piece
-    takes ``piece_seconds``."""
+    """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody. On the slowest link a piece,
+    or as many as may go together, takes ``piece_seconds``."""
 
     def __init__(self, world: World, liars: Collection[str], piece_seconds: float) -> None:
         self._world, self._liars = world, liars

@@ -16,7 +16,7 @@ from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedStore
 from node.downloader.core import DownloaderCore
 from node.downloader.job_context import JobContext, Listener
-from node.downloader.job_disk import JobDisk
+from node.downloader.job_disk import JobDisk, Written
 from node.downloader.links import message_session
 from node.rate_limit import Budget
 from protocol.errors import ZswarmError
@@ -70,8 +70,8 @@ class DownloaderProcess(Process):
     def pieces_say(self, message: Any) -> None:
         self.core.pieces_say(message)
 
-    def _written(self, tag: tuple[JobDisk, int], result: bool | BaseException) -> None:
-        self.core.written(*tag, result)
+    def _written(self, tag: tuple[JobDisk, tuple[int, ...]], results: Written | BaseException) -> None:
+        self.core.written(*tag, results)
 
     def _chore_done(self, disk: JobDisk, result: object) -> None:
         self.core.chore_done(disk, result)

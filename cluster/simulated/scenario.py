@@ -22,7 +22,7 @@ from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
 from node.downloader.download import Download
 from protocol.bitfield import Bitfield
-from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN
+from protocol.limits import BATCH_COUNT_MAX, LEASE_SECONDS, PIECE_BYTES_MIN
 from protocol.link import Link, format_link
 
 START_SECONDS = 10.0
@@ -95,7 +95,8 @@ class Scenario:
         spared = (self.seeders[0].name,) if self._rng.random() < 0.7 else ()
         self.faults = Faults(self.world, self.plan, spared)
         self.invariants = Invariants(self.world, self.liars)
-        self.agreement = Agreement(self.world, self.liars, self._piece_seconds / SLOWEST_FACTOR)
+        together = BATCH_COUNT_MAX if "BATCH_SECONDS" in self.tight else 1
+        self.agreement = Agreement(self.world, self.liars, together * self._piece_seconds / SLOWEST_FACTOR)
         self._spared = spared
         self._flooders: list[Flooder] = []
 

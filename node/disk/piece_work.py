@@ -6,13 +6,14 @@ working thread; ``cancelled`` is asked about once a megabyte.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from node.disk.errors import NotThereError, StoppedError
 from node.disk.store import Buffer, Cancelled, PartialContent, Progress
 from protocol.digest import format_digest, new_hasher, raw_digest
+from protocol.errors import ZswarmError
 from protocol.limits import KIB, MIB
 from protocol.manifest import Manifest
 
@@ -30,6 +31,19 @@ def verify_and_write(partial: PartialContent, manifest: Manifest, piece: int, da
         return False
     partial.write(piece, view)
     return True
+
+
+def verify_and_write_each(
+    partial: PartialContent, manifest: Manifest, pieces: Sequence[tuple[int, Buffer]]
+) -> list[bool | ZswarmError]:
+    """`verify_and_write` for each of ``pieces``; an error of one is its result, and the others are tried."""
+    results: list[bool | ZswarmError] = []
+    for piece, data in pieces:
+        try:
+            results.append(verify_and_write(partial, manifest, piece, data))
+        except ZswarmError as error:
+            results.append(error)
+    return results
 
 
 def check_pieces(

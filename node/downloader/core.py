@@ -6,11 +6,11 @@ its `JobContext`: it has no sockets, threads, files or clock. What is done for o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from node.downloader.job import FetchJob
 from node.downloader.job_context import JobContext
-from node.downloader.job_disk import JobDisk
+from node.downloader.job_disk import JobDisk, Written
 from node.local_messages import (
     AgentToDownloader,
     CancelFetch,
@@ -70,9 +70,9 @@ class DownloaderCore:
         elif message.digest in self._jobs:
             self._jobs[message.digest].serving()
 
-    def written(self, disk: JobDisk, piece: int, result: bool | BaseException) -> None:
-        """What ``writers`` were given for ``disk`` and ``piece`` ended."""
-        disk.on_written(piece, result)
+    def written(self, disk: JobDisk, pieces: Sequence[int], results: Written | BaseException) -> None:
+        """What ``writers`` were given for ``disk`` and ``pieces`` ended."""
+        disk.on_written(pieces, results)
 
     def chore_done(self, disk: JobDisk, result: object) -> None:
         """What ``chores`` were given for ``disk`` ended; an exception is its result too."""

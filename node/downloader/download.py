@@ -49,10 +49,11 @@ MAKE_ROOM_COUNT = 8
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Verify what came with the `Piece` just handled as ``piece`` and write it; then call `Download.written`."""
+    """Verify what came with the `Piece` just handled as ``pieces`` and write it; then call `Download.written` for each
+    of them."""
 
     session: int
-    piece: int
+    pieces: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,18 +203,19 @@ class Download:
             return []
         source.heard_at = source.said_at = now
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + arrived
-        effects: list[Effect] = [Send(session, Received(session, message.offer, [offer for offer, _ in message.more]))]
+        answer: list[Effect] = [Send(session, Received(session, message.offer, [offer for offer, _ in message.more]))]
+        useful: list[int] = []
         for (offer, piece), size in zip(message.all(), sizes, strict=True):
-            useful = self._claims.arrived(source, offer, piece, size, now)
-            if useful is None:
-                what = f"sent piece {piece} of {size} bytes that was not asked for"
-                return [*effects[1:], *self._ban(source, what, now)]
-            if useful:
+            is_useful = self._claims.arrived(source, offer, piece, size, now)
+            if is_useful is None:
+                answer = self._ban(source, f"sent piece {piece} of {size} bytes that was not asked for", now)
+                break
+            if is_useful:
                 self._writing[piece] = source.entry
-                effects.append(Write(session, piece))
+                useful.append(piece)
             else:
                 self.duplicate_bytes += size
-        return effects
+        return [*answer, Write(session, tuple(useful))] if useful else answer
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""

@@ -73,6 +73,8 @@ class FetchJob:
         """Where the pieces are that ``_download`` has."""
         self._sources: dict[str, SeederEntry] = {}
         self._data: dict[int, Buffer] = {}
+        self._gained: list[int] = []
+        """What the piece server has to be told of."""
         self._away = False
         self._ended = False
         self._retry_at: float | None = None
@@ -209,6 +211,7 @@ class FetchJob:
         """Do what is due; return when to be called at the latest."""
         if self.over:
             return None
+        self._tell_gained()
         due = now + REPORT_SECONDS
         if self._core is not None:
             self._perform(self._core.tick(now))
@@ -276,7 +279,14 @@ class FetchJob:
         assert self._disk.place is not None
         fetch, seed_path = self.fetch, self._disk.place.seed_path
         bits = download.have.to_bytes()
+        self._gained.clear()
         self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, stamps))
+
+    def _tell_gained(self) -> None:
+        """Say which pieces have come: all of a turn in one message."""
+        if self._gained:
+            self._context.tell_pieces(Held(self.fetch.digest, self._gained))
+            self._gained = []
 
     def serving(self) -> None:
         """The piece server acknowledged `serve`: from now on this peer is a source."""
@@ -336,6 +346,7 @@ class FetchJob:
         self._resolving = False
         self._retry_at = None
         self._stop_core()
+        self._gained.clear()
         self._context.tell_pieces(Unserve(self.fetch.digest))
         self._enter(phase, detail)
         self._disk.let_go(discard)
@@ -353,9 +364,9 @@ class FetchJob:
             if isinstance(effect, Send):
                 self._context.links.send(effect.session, effect.message)
             elif isinstance(effect, Write):
-                self._disk.write(effect.piece, self._data[effect.piece])
+                self._disk.write([(piece, self._data[piece]) for piece in effect.pieces])
             elif isinstance(effect, Gained):
-                self._context.tell_pieces(Held(self.fetch.digest, [effect.piece]))
+                self._gained.append(effect.piece)
             elif isinstance(effect, Connect):
                 frame_bytes = REPLY_BYTES_MAX if self._manifest is None else self._manifest.piece_length
                 self._context.links.connect(effect.session, effect.endpoint, frame_bytes, self)

@@ -17,7 +17,7 @@ from node.rate_limit import Budget
 from protocol.messages import Message, Piece
 
 if TYPE_CHECKING:
-    from node.downloader.job_disk import JobDisk
+    from node.downloader.job_disk import JobDisk, Written
 
 T_contra = TypeVar("T_contra", contravariant=True)
 R_contra = TypeVar("R_contra", contravariant=True)
@@ -56,7 +56,7 @@ class JobContext:
 
     now: Callable[[], float]
     links: Links
-    writers: WorkQueue[tuple[JobDisk, int], bool]
+    writers: WorkQueue[tuple[JobDisk, tuple[int, ...]], Written]
     chores: WorkQueue[JobDisk, object]
     store: Store
     budget: Budget

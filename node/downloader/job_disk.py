@@ -8,11 +8,11 @@ them any more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from node.disk.piece_work import verify_and_write
+from node.disk.piece_work import verify_and_write_each
 from node.disk.store import Buffer
 from node.downloader import job_work
 from node.downloader.job_context import JobContext
@@ -22,6 +22,9 @@ from protocol.errors import ZswarmError
 from protocol.limits import JOURNAL_GROUP_BYTES, JOURNAL_GROUP_SECONDS
 
 log = logging.getLogger(__name__)
+
+Written = list[bool | ZswarmError]
+"""What became of pieces: written, not what they should be, or not to be written."""
 
 
 class Owner(Protocol):
@@ -74,12 +77,12 @@ class JobDisk:
         self._synced_at = self._context.now()
         self._do(partial(job_work.prepare, place, self._context.store, self._progress, self._stopped), done)
 
-    def write(self, piece: int, data: Buffer) -> None:
-        """Verify ``data`` and write it as ``piece``; the owner hears of it."""
+    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
+        """Verify the data of each of ``pieces`` and write it; the owner hears of each."""
         assert self.ready is not None
         self._writes += 1
-        work = partial(verify_and_write, self.ready.partial, self.ready.manifest, piece, data)
-        self._context.writers.submit((self, piece), work)
+        work = partial(verify_and_write_each, self.ready.partial, self.ready.manifest, pieces)
+        self._context.writers.submit((self, tuple(piece for piece, _ in pieces)), work)
 
     def sync_when_due(self, now: float) -> None:
         """Make written pieces durable in groups, so that a crash costs little and syncing little too."""
@@ -120,15 +123,17 @@ class JobDisk:
 
     # --- what threads bring back -------------------------------------------------------------------------
 
-    def on_written(self, piece: int, result: bool | BaseException) -> None:
-        """A `verify_and_write` ended."""
+    def on_written(self, pieces: Sequence[int], results: Written | BaseException) -> None:
+        """A `verify_and_write_each` of ``pieces`` ended."""
+        each = [results] * len(pieces) if isinstance(results, BaseException) else results
+        for piece, result in zip(pieces, each, strict=True):
+            if isinstance(result, BaseException):
+                self._owner.on_unwritten(piece, result)
+            else:
+                if result and self.ready is not None:
+                    self._unsynced_bytes += self.ready.manifest.piece_size(piece)
+                self._owner.on_verified(piece, result)
         self._writes -= 1
-        if isinstance(result, BaseException):
-            self._owner.on_unwritten(piece, result)
-        else:
-            if result and self.ready is not None:
-                self._unsynced_bytes += self.ready.manifest.piece_size(piece)
-            self._owner.on_verified(piece, result)
         self._settle()
 
     def on_chore(self, result: object) -> None:

@@ -20,7 +20,7 @@ from node.disk.disk_store import DiskStore
 from node.disk.journal import Journal
 from node.downloader.core import DownloaderCore
 from node.downloader.job_context import JobContext
-from node.downloader.job_disk import JobDisk
+from node.downloader.job_disk import JobDisk, Written
 from node.downloader.links import FetchLinks
 from node.local_messages import (
     AGENT_SOCKET,
@@ -46,7 +46,7 @@ class Downloader:
 
     def __init__(self, settings: DownloaderSettings, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._loop = loop
-        self._writers: Workers[tuple[JobDisk, int], bool] = Workers(settings.workers)
+        self._writers: Workers[tuple[JobDisk, tuple[int, ...]], Written] = Workers(settings.workers)
         self._chores: Workers[JobDisk, object] = Workers(CHORE_THREADS)
         self._journal = Journal(Path(settings.data_dir))
         self._links = FetchLinks(loop, context)
@@ -106,8 +106,8 @@ class Downloader:
         send_or_drop(self._pieces, [encode(message, LOCAL_BYTES_MAX)])
 
     def _on_written(self) -> None:
-        for (disk, piece), result in self._writers.results():
-            self._core.written(disk, piece, result)
+        for (disk, pieces), results in self._writers.results():
+            self._core.written(disk, pieces, results)
 
     def _on_chores(self) -> None:
         for disk, result in self._chores.results():

@@ -317,7 +317,8 @@ class Uploads:
             receiver = self._turns.next(slots, may_wait=ahead > 0)
             if receiver is None:
                 break
-            count = min(self._latency.batch_of(receiver.swarm), len(receiver.wanted))
+            batch = 1 if receiver.one_by_one else self._latency.batch_of(receiver.swarm)
+            count = min(batch, len(receiver.wanted))
             promised = self._ahead + count
             if promised > self._slots.at_once(receiver.swarm):
                 break
@@ -416,6 +417,7 @@ class Uploads:
         for offer in expired:
             self._take_back(session, offer)
         if expired:
+            session.one_by_one = True
             session.wanted.clear()
             self._turns.update(session)
         effects = [self._withdrawn(session, offer) for offer in expired]

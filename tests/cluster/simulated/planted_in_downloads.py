@@ -109,8 +109,8 @@ JOBS = (
         "to tell the piece server which pieces have come",
         (
             Edit(
-                "node.downloader.job:FetchJob._perform",
-                "self._context.tell_pieces(Held(self.fetch.digest, [effect.piece]))",
+                "node.downloader.job:FetchJob._tell_gained",
+                "self._context.tell_pieces(Held(self.fetch.digest, self._gained))",
                 "pass",
             ),
         ),

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from node.disk import piece_work
-from node.disk.errors import NotThereError, StoppedError
+from node.disk.errors import NoSpaceError, NotThereError, StoppedError
 from node.disk.open_files import OPEN_FILES_COUNT_MAX
-from node.disk.piece_work import BUFFER_BYTES, check_pieces, verify_and_write, whole_digest
+from node.disk.piece_work import BUFFER_BYTES, check_pieces, verify_and_write, verify_and_write_each, whole_digest
 from node.disk.storage import Partial
+from node.disk.store import Buffer
 from tests.node.disk.made_content import PIECE, Made, made_file, made_tree
 
 MADE = [made_file(5 * PIECE + 1), made_file(3 * PIECE, algorithm="sha256"), made_tree(), made_file(0), made_tree({})]
@@ -43,6 +44,24 @@ def test_bad_pieces_are_not(tmp_path: Path) -> None:
     assert partial.sync() == []
     assert check_pieces(partial, made.manifest, [0]) == []
     assert verify_and_write(partial, made.manifest, 0, bytearray(good))
+    partial.discard()
+
+
+def test_of_several_pieces_each_has_a_result_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = MADE[0]
+    partial = Partial.open(made.manifest, tmp_path / "dest")
+    full = NoSpaceError("the disk is full")
+    write = partial.write
+
+    def write_all_but_2(piece: int, data: Buffer) -> None:
+        if piece == 2:
+            raise full
+        write(piece, data)
+
+    monkeypatch.setattr(partial, "write", write_all_but_2)
+    pieces = [(0, made.piece(0)), (1, made.piece(0)), (2, made.piece(2)), (3, made.piece(3))]
+    assert verify_and_write_each(partial, made.manifest, pieces) == [True, False, full, True]
+    assert sorted(partial.sync()) == [0, 3]
     partial.discard()
 
 

@@ -65,7 +65,7 @@ class Walk:
             elif isinstance(effect, Disconnect):
                 del self.sessions[effect.session]
             elif isinstance(effect, Write):
-                self.writing.append(effect.piece)
+                self.writing.extend(effect.pieces)
             elif isinstance(effect, Banned):
                 self.banned.add(effect.peer)
             elif isinstance(effect, Completed):

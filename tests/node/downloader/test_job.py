@@ -24,8 +24,8 @@ from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_context import JobContext, Listener
-from node.downloader.job_disk import JobDisk
-from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Serve, Unserve
+from node.downloader.job_disk import JobDisk, Written
+from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, Serve, Unserve
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
@@ -42,6 +42,7 @@ from protocol.messages import (
     SeederEntry,
     Status,
     Want,
+    offers_of,
 )
 from protocol.messages import Test as AskTest
 from tests.node.disk.made_content import Made, made_file
@@ -97,13 +98,16 @@ class Scene:
         self.bad: set[int] = set()
         self.manifest = encode_manifest(made.manifest) if manifest is None else manifest
         self.links = FakeLinks()
-        self.writers: CountedWorkers[tuple[JobDisk, int], bool] = CountedWorkers(2)
+        self.writers: CountedWorkers[tuple[JobDisk, tuple[int, ...]], Written] = CountedWorkers(2)
         self.chores: CountedWorkers[JobDisk, object] = CountedWorkers(1)
         self.to_agent: list[Message] = []
         self.to_pieces: list[Message] = []
         self.journal = Journal(self.data_dir)
         self.budget = Budget(UNDER_WAY_BYTES_MAX, 0, self.now)
         self.offers = itertools.count(1)
+        self.offered: dict[int, int] = {}
+        self.batch = 1
+        """So many pieces the source offers and sends at a time."""
         self.served: list[int] = []
         self.connected: set[int] = set()
         self.tested: set[int] = set()
@@ -158,8 +162,8 @@ class Scene:
                 select.select([self.writers.fd, self.chores.fd], [], [], 10.0)
             else:
                 self.now += 0.05
-            for (disk, piece), good in self.writers.results():
-                disk.on_written(piece, good)
+            for (disk, pieces), results in self.writers.results():
+                disk.on_written(pieces, results)
             for disk, result in self.chores.results():
                 disk.on_chore(result)
         pytest.fail(f"it did not come to that; last report: {self.reports()[-1:]}")
@@ -183,15 +187,21 @@ class Scene:
         elif isinstance(message, GetManifest):
             listener.on_message(session, ManifestPage(session, 0, len(self.manifest), self.manifest))
         elif isinstance(message, Want):
-            for piece in message.pieces[: max(0, self.limit - len(self.served))]:
-                listener.on_message(session, Offer(session, piece + 1, message.revision, piece))
+            wanted = message.pieces[: max(0, self.limit - len(self.served))]
+            for start in range(0, len(wanted), self.batch):
+                self.make_offer(session, listener, message.revision, wanted[start : start + self.batch])
         elif isinstance(message, Accept) and len(self.served) < self.limit:
-            piece = message.offer - 1
-            self.served.append(piece)
-            data = self.made.piece(piece)
-            if piece in self.bad:
-                data = bytes(len(data))
-            listener.on_pieces(session, Piece(session, message.offer, piece), [data])
+            promised = [(offer, self.offered[offer]) for offer in offers_of(message)]
+            self.served += [piece for _, piece in promised]
+            data = [
+                bytes(self.made.manifest.piece_size(p)) if p in self.bad else self.made.piece(p) for _, p in promised
+            ]
+            listener.on_pieces(session, Piece(session, *promised[0], promised[1:]), data)
+
+    def make_offer(self, session: int, listener: Listener, revision: int, pieces: list[int]) -> None:
+        numbers = [next(self.offers) for _ in pieces]
+        self.offered.update(zip(numbers, pieces, strict=True))
+        listener.on_message(session, Offer(session, numbers[0], revision, pieces[0], more=pieces[1:]))
 
     def reports(self) -> list[DownloadReport]:
         return [message for message in self.to_agent if isinstance(message, DownloadReport)]
@@ -235,6 +245,25 @@ def test_a_download_from_seed_to_final_name(scene: Scene, dest: Path) -> None:
     assert scene.reports()[-1].received_bytes == len(scene.made.data)
     assert scene.journal.get(scene.made.manifest.digest) is None
     assert scene.budget.under_way == 0
+
+
+def test_what_comes_together_is_written_and_told_together(scene: Scene, dest: Path) -> None:
+    scene.batch = 4
+    job = scene.fetch(dest)
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == b"".join(map(scene.made.piece, range(scene.made.manifest.piece_count)))
+    told = [message.pieces for message in scene.to_pieces if isinstance(message, Held)]
+    assert sorted(piece for pieces in told for piece in pieces) == list(range(scene.made.manifest.piece_count))
+    assert len(told) <= scene.made.manifest.piece_count // 2
+
+
+def test_of_pieces_that_come_together_one_may_be_bad(scene: Scene, dest: Path) -> None:
+    scene.batch = 4
+    scene.bad = {3}
+    job = scene.fetch(dest)
+    scene.run(job, lambda: bool(scene.reports()[-1].banned))
+    assert 3 not in [piece for message in scene.to_pieces if isinstance(message, Held) for piece in message.pieces]
+    assert scene.reports()[-1].done_pieces >= scene.batch - 1
 
 
 def test_the_manifest_of_a_link_is_fetched_first(scene: Scene, dest: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from node.piece_server.effects import Effect, Reply, SendPieces
 from node.piece_server.latency import BATCH_BYTES_MAX, BATCH_SECONDS, BATCHES_COUNT_MIN, INTERVALS_COUNT, Latency
 from node.piece_server.session import Session, Swarm
-from node.piece_server.uploads import UploadRequest
+from node.piece_server.uploads import CHECK_SECONDS, UploadRequest
 from protocol.bitfield import Bitfield
-from protocol.limits import BATCH_COUNT_MAX, KIB, MIB
+from protocol.limits import BATCH_COUNT_MAX, KIB, MIB, OFFER_EXPIRY_SECONDS
 from protocol.messages import Accept, NotHeld, Offer, Received, Refuse, Withdrawn
 from tests.node.piece_server.scene import DIGEST, PIECE_BYTES, Scene, made, sends
 
@@ -128,6 +128,17 @@ def test_what_is_accepted_apart_is_sent_apart() -> None:
     one, two, *_ = (number for number, _ in offer.all())
     effects = [*scene.says("a", Accept(1, one)), *scene.says("a", Accept(1, two))]
     assert [e.promised for e in effects if isinstance(e, SendPieces)] == [((one, 5),), ((two, 3),)]
+
+
+def test_who_leaves_offers_of_a_batch_unanswered_is_offered_one_at_a_time() -> None:
+    """As whoever does not know of batches does: were it to go on, each of them would cost two seconds."""
+    scene = quick()
+    (offer,) = made(scene.wants("a", 5, 3, 9, 7))
+    scene.says("a", Accept(1, offer.offer))
+    scene.says("a", Received(1, offer.offer))
+    scene.wait(OFFER_EXPIRY_SECONDS + 2 * CHECK_SECONDS, "a", "b")
+    assert [len(one.all()) for one in made(scene.wants("b", 12, 13, 14, 15))] == [4]
+    assert {len(one.all()) for one in made(scene.wants("a", 3, 9, 7, 11))} == {1}
 
 
 def test_a_batch_is_not_offered_bit_by_bit_as_slots_become_free() -> None:
