@@ -52,7 +52,6 @@ class Write:
     """Verify what came with the `Piece` just handled as ``pieces`` and write it; then call `Download.written` for each
     of them."""
 
-    session: int
     pieces: tuple[int, ...]
 
 
@@ -215,7 +214,7 @@ class Download:
                 useful.append(piece)
             else:
                 self.duplicate_bytes += size
-        return [*answer, Write(session, tuple(useful))] if useful else answer
+        return [*answer, Write(tuple(useful))] if useful else answer
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""

@@ -30,7 +30,7 @@ def test_several_pieces_cost_one_message_of_each_kind() -> None:
     assert offers(scene, "a", 7, 4, 2, 9) == [Accept(1, 7, [8, 9])]
     assert arrive(scene, "a", (7, 4), (8, 2), (9, 9)) == [
         Send(1, Received(1, 7, [8, 9])),
-        Write(1, (4, 2, 9)),
+        Write((4, 2, 9)),
     ]
     for piece in (4, 2, 9):
         scene.written(piece)
@@ -57,7 +57,7 @@ def test_a_piece_that_nobody_asked_for_beside_others_costs_the_source_its_place_
     scene.ready("a")
     offers(scene, "a", 1, 0, 1)
     effects = arrive(scene, "a", (1, 0), (2, 1), (3, 2))
-    assert Write(1, (0, 1)) in effects
+    assert Write((0, 1)) in effects
     assert any(isinstance(effect, Banned) for effect in effects)
 
 
@@ -70,7 +70,7 @@ def test_a_batch_may_bring_what_others_have_sent_meanwhile() -> None:
     scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
     scene.gets("b", 1)
     effects = arrive(scene, "a", (100, 0), (101, 1), (102, 2))
-    assert effects == [Send(1, Received(1, 100, [101, 102])), Write(1, (0, 2))]
+    assert effects == [Send(1, Received(1, 100, [101, 102])), Write((0, 2))]
     assert scene.download.duplicate_bytes == PIECE_BYTES
 
 

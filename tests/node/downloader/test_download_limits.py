@@ -44,7 +44,7 @@ def test_a_source_that_was_refused_as_full_hears_when_there_is_room() -> None:
     first = scene.accepts("a", 0)
     scene.accepts("a", 1)
     assert scene.refuses("b", 2) == "full"
-    assert scene.piece("a", first, 0) == [Send(1, Received(1, first)), Write(1, (0,))]
+    assert scene.piece("a", first, 0) == [Send(1, Received(1, first)), Write((0,))]
     effects = scene.written(0)
     assert effects[0] == Gained(0)
     assert sorted(wants(effects)[2]) == [2, 3, 4, 5, 6, 7]
@@ -290,7 +290,7 @@ def test_the_late_copy_is_used_while_nobody_else_sends_the_piece() -> None:
     scene = two_sources()
     offer = scene.accepts("a", 0)
     scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
-    assert scene.piece("a", offer, 0) == [Send(1, Received(1, offer)), Write(1, (0,))]
+    assert scene.piece("a", offer, 0) == [Send(1, Received(1, offer)), Write((0,))]
     assert scene.refuses("b", 0) == "claimed"
     assert scene.download.duplicate_bytes == 0
 
@@ -300,7 +300,7 @@ def test_whichever_copy_comes_first_is_used_and_the_other_is_a_duplicate() -> No
     late = scene.accepts("a", 0)
     scene.wait(OVERDUE_SECONDS_MIN + CHECK_SECONDS)
     second = scene.accepts("b", 0)
-    assert Write(1, (0,)) in scene.piece("a", late, 0)
+    assert Write((0,)) in scene.piece("a", late, 0)
     assert scene.piece("b", second, 0) == [Send(2, Received(2, second))]
     assert scene.download.duplicate_bytes == PIECE_BYTES
     assert scene.download.banned == {}

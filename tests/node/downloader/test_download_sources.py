@@ -50,9 +50,9 @@ def test_a_peer_the_tracker_lost_that_goes_on_sending_is_kept_until_it_owes_noth
     scene.ready("a")
     first, second = scene.accepts("a", 0), scene.accepts("a", 1)
     assert not [e for e in scene.peer_lost("a") if isinstance(e, Disconnect)]
-    assert Write(1, (0,)) in scene.piece("a", first, 0)
+    assert Write((0,)) in scene.piece("a", first, 0)
     assert not [e for e in scene.wait(1.0) if isinstance(e, Disconnect)]
-    assert Write(1, (1,)) in scene.piece("a", second, 1)
+    assert Write((1,)) in scene.piece("a", second, 1)
     assert [e for e in scene.wait(1.0) if isinstance(e, Disconnect)] == [Disconnect(1)]
     assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
 
@@ -170,7 +170,7 @@ def test_a_slow_source_whose_piece_was_given_up_may_finish_sending_it() -> None:
     scene.wait(OVERDUE_SECONDS_MIN + 1.0)
     assert scene.download.sources[0].late
     assert Disconnect(1) not in scene.wait(8.0, answering="b")
-    assert Write(1, (0,)) in scene.piece("a", offer, 0)
+    assert Write((0,)) in scene.piece("a", offer, 0)
 
 
 def test_a_resumed_download_goes_back_to_its_sources_at_once() -> None:
