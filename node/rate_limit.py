@@ -1,7 +1,7 @@
 """Token buckets: how the configured upload and download rates are kept.
 
-Pure. A bucket may go into debt by one piece, because a piece is sent whole: what is allowed next waits until the
-debt is paid, so the average is the configured rate whatever the piece length.
+Pure. A bucket may go into debt by one piece, or a few short ones, because they are sent whole: what is allowed next
+waits until the debt is paid, so the average is the configured rate whatever the piece length.
 """
 
 from __future__ import annotations

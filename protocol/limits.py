@@ -53,7 +53,7 @@ LINK_BYTES_MAX = 1 * MIB
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
-BATCH_COUNT_MAX = 8
+BATCH_COUNT_MAX = 4
 """Offers that one message is about: so many pieces come in one message."""
 FRAMES_COUNT_MAX = BATCH_COUNT_MAX + 2
 """route + header + data: MAXMSGSIZE limits a frame, not their number."""

@@ -379,12 +379,14 @@ class ManifestPage(Message, frozen=True):
     data: Annotated[bytes, Meta(max_length=lim.MANIFEST_PAGE_BYTES)]
 
 
-class Want(Message, frozen=True):
-    """The pieces wanted from this source, in order of preference: replaces the last Want. Commits nobody."""
+class Want(Message, frozen=True, omit_defaults=True):
+    """The pieces wanted from this source, in order of preference: replaces the last Want. Commits nobody. ``batches``:
+    the receiver reads ``more``, wherever it stands."""
 
     session: Count
     revision: Count
     pieces: Annotated[list[PieceIndex], Meta(max_length=lim.WANT_COUNT_MAX)]
+    batches: bool = False
 
 
 class Offer(Message, frozen=True, omit_defaults=True):

@@ -128,7 +128,7 @@ def _take_back(message: Message, rng: Random) -> Message:
         Status(session, "no", b"", 0),
         NotHeld(session, rng.randrange(8)),
         Withdrawn(session, rng.randrange(64)),
-        Offer(session, rng.randrange(64), 0, rng.randrange(8)),
+        Offer(session, rng.randrange(64), 0, rng.randrange(8), more=[rng.randrange(8)] * rng.randrange(2)),
         NoSession(session + 1),
     ]
     return rng.choice(others)

@@ -35,11 +35,13 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "UNDER_WAY_BYTES_MAX": (("cluster.simulated.downloader",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
     "SOURCES_PER_DOWNLOAD_COUNT_MAX": (("node.downloader.source", "cluster.simulated.invariants"), (2, 3)),
     "BATCHES_COUNT_MIN": (("node.piece_server.latency",), (1, 4)),
-    "BATCH_SECONDS": (("node.piece_server.latency",), (0.5,)),
+    "BATCH_SECONDS": (("node.piece_server.latency",), (2.0,)),
+    "BATCH_LATENCY": (("node.piece_server.latency",), (1000.0,)),
+    "INTERVALS_COUNT": (("node.piece_server.latency",), (2,)),
 }
 """By name, the modules that read it and the values it may have."""
-_ALIKE = {"BATCH_SECONDS": "BATCHES_COUNT_MIN"}
-"""Drawn or not as another is: alone it would change nothing."""
+_ALIKE = dict.fromkeys(("BATCH_SECONDS", "BATCH_LATENCY", "INTERVALS_COUNT"), "BATCHES_COUNT_MIN")
+"""Drawn or not as another is: alone they would change nothing."""
 TIGHT_PART = 0.15
 """How many of them are."""
 

@@ -404,6 +404,8 @@ class Download:
         offers = message.all()
         if any(piece >= len(self._table) for _, piece in offers):
             return self._ban(source, "offered a piece that does not exist", now)
+        if any(offer in source.claims or offer in source.late for offer, _ in offers):
+            return self._ban(source, "gave two offers the same number", now)
         source.said_at = now
         source.offered(message.spare, message.at_once, len(offers))
         answers: dict[Reason | None, list[int]] = {}

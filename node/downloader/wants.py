@@ -116,13 +116,11 @@ class Wants:
         """Tell those of ``sources``, the first of them first, that there is room for: for ``room`` more pieces, for
         ``spare_room`` of sources that have nothing else to send."""
         effects: list[Send] = []
-        ahead = 0.0  # what those before may take, and half of what this one may
+        ahead = 0.0  # what those before may take; of this one there has to be room for half of a piece
         for source in sources:
-            part = source.claim_part * source.batch
-            ahead += part / 2
-            if ahead < (spare_room if source.spare else min(room, spare_room)):
+            if ahead + source.claim_part / 2 < (spare_room if source.spare else min(room, spare_room)):
                 effects += self._tell(source, now)
-            ahead += part / 2
+            ahead += source.claim_part * source.batch
         return effects
 
     def next_deadline(self) -> float:
@@ -147,7 +145,7 @@ class Wants:
             return []
         source.revision += 1
         source.want_at = source.said_at = now
-        return [Send(source.session, Want(source.session, source.revision, pieces))]
+        return [Send(source.session, Want(source.session, source.revision, pieces, batches=True))]
 
     def _only_from(self, source: Source) -> Bitfield:
         """What a slow source has and no quick one."""

@@ -63,8 +63,8 @@ class Session:
     """Moving average from sending a piece to its `Received`."""
     latency_seconds: float | None = None
     """How long an offer takes to be answered that no piece is in front of: see `latency`."""
-    one_by_one: bool = False
-    """It left an offer unanswered: it may not know that one message can make several."""
+    batches: bool = False
+    """It takes several offers in one message."""
     stalled: bool = False
     stalled_at: float = 0.0
 

@@ -5,10 +5,10 @@ back. Owns the sessions of all swarms and the uplink they share. Leaves manifest
 shell.
 
 The source chooses. Of what a receiver wants it offers the piece it has sent least often, then the one the receiver
-likes best; receivers take turns. At most ``slots`` pieces are being sent at a time, some more of complete content that
-many want. Beyond those that are free only as much is offered ahead as the handshake needs (`pace`). A piece counts as
-being sent until its receiver says `Received`. A slow receiver takes a part of a slot. One that stalls gives its slot
-back, and what is queued for it counts against a budget of its own.
+likes best; receivers take turns. At most ``slots`` pieces, or batches of quick ones, are being sent at a time, some
+more of complete content that many want. Beyond those that are free only as much is offered ahead as the handshake needs
+(`pace`). A piece counts as being sent until its receiver says `Received`. A slow receiver takes a part of a slot. One
+that stalls gives its slot back, and what is queued for it counts against a budget of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from heapq import nlargest, nsmallest
 from random import Random
 
 from node.piece_server.effects import Effect, Reply, SendPieces
-from node.piece_server.latency import Latency
+from node.piece_server.latency import BATCH_BYTES_MAX, Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
 from node.piece_server.slots import Slots
@@ -164,8 +164,7 @@ class Uploads:
             for offer in offers_of(message):
                 self._refuse(session, offer, message.reason)
         elif isinstance(message, Received):
-            for offer in offers_of(message):
-                self._received(session, offer, now)
+            self._received(session, offers_of(message), now)
         else:
             self._drop(session)
         return [*effects, *self._fill(now)]
@@ -257,7 +256,7 @@ class Uploads:
         if message.revision <= session.revision:
             return
         is_first = not session.revision
-        session.revision = message.revision
+        session.revision, session.batches = message.revision, message.batches
         promised, have = session.promised, session.swarm.have
         session.wanted = {
             piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
@@ -272,16 +271,23 @@ class Uploads:
             if promise is None:
                 effects.append(self._withdrawn(session, offer))
             elif not promise.accepted:
-                self._pace.answered(session, now - promise.offered_at)
-                if not promise.behind:
-                    self._latency.answered(session, now - promise.offered_at)
+                if not accepted:
+                    self._answered(session, promise, now)
                 promise.accepted = True
                 promise.offered_at = now
                 accepted.append(offer)
-        if accepted:
-            self._ready.append((session, accepted))
-            self._ready_count += len(accepted)
+        self._ready_count += len(accepted)
+        together = max(1, BATCH_BYTES_MAX // session.swarm.piece_length)
+        for start in range(0, len(accepted), together):
+            self._ready.append((session, accepted[start : start + together]))
         return effects
+
+    def _answered(self, session: Session, promise: Promise, now: float) -> None:
+        """It accepts what it was promised."""
+        seconds = now - promise.offered_at
+        self._pace.answered(session, seconds)
+        if not promise.behind:
+            self._latency.answered(session, seconds)
 
     def _refuse(self, session: Session, offer: int, reason: str) -> None:
         promise = session.promises.get(offer)
@@ -292,14 +298,20 @@ class Uploads:
             session.wanted.clear()
             self._turns.has_no_room(session)
 
-    def _received(self, session: Session, offer: int, now: float) -> None:
-        promise = session.promises.get(offer)
-        if promise is None or promise.sent_at is None:
+    def _received(self, session: Session, offers: list[int], now: float) -> None:
+        arrived = 0
+        for offer in offers:
+            promise = session.promises.get(offer)
+            if promise is None or promise.sent_at is None:
+                continue
+            seconds = now - promise.sent_at
+            self._pace.received(session, seconds)
+            session.delivered.add(promise.piece)
+            self._end_promise(session, offer)
+            arrived += 1
+        if not arrived:
             return
-        self._pace.received(session, now - promise.sent_at)
-        session.delivered.add(promise.piece)
-        self._end_promise(session, offer)
-        self._latency.received(session, now - promise.sent_at, now, self.queued_pieces > 0)
+        self._latency.received(session, seconds, arrived, now, self.queued_pieces > 0)
         if session.stalled and not session.is_sent_something:
             session.stalled = False
             self._turns.update(session)
@@ -317,8 +329,7 @@ class Uploads:
             receiver = self._turns.next(slots, may_wait=ahead > 0)
             if receiver is None:
                 break
-            batch = 1 if receiver.one_by_one else self._latency.batch_of(receiver.swarm)
-            count = min(batch, len(receiver.wanted))
+            count = min(self._batch(receiver), len(receiver.wanted))
             promised = self._ahead + count
             if promised > self._slots.at_once(receiver.swarm):
                 break
@@ -353,6 +364,12 @@ class Uploads:
             swarm.sent_bytes += promise.size
         sent = tuple((offer, promises[offer].piece) for offer in offers)
         return [*effects, SendPieces(session.route, session.number, swarm.digest, sent)]
+
+    def _batch(self, session: Session) -> int:
+        """How many pieces go to it together: one while it is not known to be quick, whose others are."""
+        if not session.batches or session.piece_seconds is None or self._pace.is_slow(session):
+            return 1
+        return self._latency.batch_of(session.swarm)
 
     def _offer(self, session: Session, count: int, now: float) -> Effect:
         """Offer ``count`` pieces that it wants."""
@@ -417,7 +434,6 @@ class Uploads:
         for offer in expired:
             self._take_back(session, offer)
         if expired:
-            session.one_by_one = True
             session.wanted.clear()
             self._turns.update(session)
         effects = [self._withdrawn(session, offer) for offer in expired]

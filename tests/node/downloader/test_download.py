@@ -25,12 +25,12 @@ def test_the_main_conversation() -> None:
     assert scene.start() == [NeedSources()]
     assert scene.found("a") == [Connect(1, "tcp://a:1")]
     assert scene.connected("a") == [Send(1, AskTest(1, DIGEST))]
-    assert scene.status("a", "** ") == [Send(1, Want(1, 1, [0, 1]))]
+    assert scene.status("a", "** ") == [Send(1, Want(1, 1, [0, 1], batches=True))]
     assert scene.offer("a", 1, number=7) == [Send(1, Accept(1, 7))]
     assert scene.piece("a", 7, 1) == [Send(1, Received(1, 7)), Write((1,))]
     assert scene.written(1) == [Gained(1)]
     scene.wait(0.1)
-    assert scene.have("a", 2) == [Send(1, Want(1, 2, [0, 2]))]
+    assert scene.have("a", 2) == [Send(1, Want(1, 2, [0, 2], batches=True))]
     for piece, number in ((2, 8), (0, 9)):
         assert scene.offer("a", piece, number) == [Send(1, Accept(1, number))]
         assert scene.piece("a", number, piece) == [Send(1, Received(1, number)), Write((piece,))]

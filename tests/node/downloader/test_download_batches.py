@@ -83,6 +83,29 @@ def test_a_batch_with_a_piece_that_does_not_exist_is_not_looked_at_further(beyon
     assert scene.download.have.count_set == 0
 
 
+def test_two_offers_under_one_number_cost_the_source_its_place_and_no_piece_its_chance() -> None:
+    scene = Scene(" " * 20)
+    scene.ready("a", "b")
+    offers(scene, "a", 5, 0, 1)
+    effects = scene.says("a", Offer(1, 6, 1, 2))
+    assert any(isinstance(effect, Banned) for effect in effects)
+    for piece in range(3):
+        scene.gets("b", piece)
+
+
+def test_one_that_offers_more_than_there_is_room_for_keeps_nobody_from_being_told() -> None:
+    scene = Scene(" " * 60)
+    names = [f"p{number}" for number in range(CLAIMS_BUSY_COUNT)]
+    scene.ready(*names, "greedy")
+    taken = [scene.accepts(name, piece) for piece, name in enumerate(names)]
+    greedy = scene.sessions["greedy"]
+    answers = sent(scene.says("greedy", Offer(greedy, 1000, 1, 40, more=[41, 42, 43])))
+    assert [answer for answer in answers if isinstance(answer, Refuse)] == [
+        Refuse(greedy, 1000, "full", [1001, 1002, 1003])
+    ]
+    assert greedy in wants(scene.piece(names[0], taken[0], 0))
+
+
 @pytest.mark.parametrize(("batch", "told"), [(1, 2), (4, 1)])
 def test_whoever_offers_several_is_told_of_room_for_as_many(batch: int, told: int) -> None:
     """Or all that were refused would offer what there is room for once."""

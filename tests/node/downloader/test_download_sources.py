@@ -31,7 +31,7 @@ def test_a_piece_of_a_lost_source_is_asked_of_others_at_once() -> None:
     scene.ready("a", "b")
     scene.accepts("a", 0)
     scene.wait(0.1)
-    assert scene.lost("a") == [Disconnect(1), Send(2, Want(2, 2, [0, 1]))]
+    assert scene.lost("a") == [Disconnect(1), Send(2, Want(2, 2, [0, 1], batches=True))]
     assert scene.budget.under_way == 0
     scene.accepts("b", 0)
 

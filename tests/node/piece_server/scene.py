@@ -67,6 +67,8 @@ class Scene:
         self.have: Bitfield = bits(have)
         self.length = len(have) * piece_length - 40
         self.uploads.serve(DIGEST, self.have, self.length, piece_length)
+        self.batches = False
+        """Whether receivers take several offers in one message."""
         self.revisions: dict[str, int] = {}
         self.offers: dict[tuple[str, int], int] = {}
 
@@ -90,7 +92,7 @@ class Scene:
 
     def wants(self, name: str, *pieces: int, session: int = 1) -> list[Effect]:
         self.revisions[name] = self.revisions.get(name, 0) + 1
-        return self.says(name, Want(session, self.revisions[name], list(pieces)))
+        return self.says(name, Want(session, self.revisions[name], list(pieces), self.batches))
 
     def gets(self, name: str, piece: int, seconds: float = 1.0) -> list[Effect]:
         """It wants ``piece``, and receives it after so long."""

@@ -6,12 +6,19 @@ from random import Random
 
 import pytest
 
-from node.piece_server.effects import Effect, Reply, SendPieces
-from node.piece_server.latency import BATCH_BYTES_MAX, BATCH_SECONDS, BATCHES_COUNT_MIN, INTERVALS_COUNT, Latency
+from node.piece_server.effects import Reply, SendPieces
+from node.piece_server.latency import (
+    BATCH_BYTES_MAX,
+    BATCH_LATENCY,
+    BATCH_SECONDS,
+    BATCHES_COUNT_MIN,
+    INTERVALS_COUNT,
+    Latency,
+)
 from node.piece_server.session import Session, Swarm
 from node.piece_server.uploads import CHECK_SECONDS, UploadRequest
 from protocol.bitfield import Bitfield
-from protocol.limits import BATCH_COUNT_MAX, KIB, MIB, OFFER_EXPIRY_SECONDS
+from protocol.limits import BATCH_COUNT_MAX, KIB, MIB
 from protocol.messages import Accept, NotHeld, Offer, Received, Refuse, Withdrawn
 from tests.node.piece_server.scene import DIGEST, PIECE_BYTES, Scene, made, sends
 
@@ -23,28 +30,49 @@ def content(pieces: int, piece_length: int = 256 * KIB) -> Swarm:
     return Swarm(DIGEST, Bitfield.full_of(pieces), pieces * piece_length, piece_length, [0] * pieces)
 
 
-def batch(seconds: float, swarm: Swarm) -> int:
-    """How many pieces of ``swarm`` go together when one is acknowledged every so many ``seconds``."""
-    latency, session = Latency(), Session(b"r", 1, swarm, 0.0)
+def measured(swarm: Swarm, seconds: float, together: int = 1, latency: float = 100.0) -> Latency:
+    """A piece is acknowledged every so many ``seconds``, so many ``together``; a message takes ``latency`` piece
+    times."""
+    made, session = Latency(), Session(b"r", 1, swarm, 0.0)
+    swarm.sessions[session.key] = session
+    made.answered(session, latency * seconds)
     for number in range(INTERVALS_COUNT + 1):
-        latency.received(session, 1000.0, number * seconds, more=True)
-    return latency.batch_of(swarm)
+        made.received(session, 1000.0, together, number * together * seconds, more=True)
+    return made
 
 
-@pytest.mark.parametrize(("fit", "count"), [(0.5, 1), (1.9, 1), (2.1, 2), (4.1, 4), (1000.0, BATCH_COUNT_MAX)])
-def test_what_the_uplink_moves_in_a_moment_goes_together(fit: float, count: int) -> None:
-    assert batch(BATCH_SECONDS / fit, content(100 * BATCHES_COUNT_MIN)) == count
+def batch(swarm: Swarm, seconds: float, together: int = 1, latency: float = 100.0) -> int:
+    """How many pieces of ``swarm`` go together then."""
+    return measured(swarm, seconds, together, latency).batch_of(swarm)
 
 
-@pytest.mark.parametrize(("mib", "count"), [(0.25, 8), (0.5, 4), (1, 2), (2, 1), (16, 1)])
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize(("fit", "count"), [(0.5, 1), (1.9, 1), (2.1, 2), (3.1, 3), (1000.0, BATCH_COUNT_MAX)])
+def test_what_the_uplink_moves_in_a_moment_goes_together(fit: float, count: int, together: int) -> None:
+    assert batch(content(100 * BATCHES_COUNT_MIN), BATCH_SECONDS / fit, together) == count
+
+
+@pytest.mark.parametrize(("latency", "count"), [(0.1, 1), (1.9, 1), (2.1, 2), (100.0, BATCH_COUNT_MAX)])
+def test_where_messages_are_quicker_than_pieces_they_go_one_by_one(latency: float, count: int) -> None:
+    assert batch(content(100 * BATCHES_COUNT_MIN), 1e-6, latency=latency / BATCH_LATENCY) == count
+
+
+@pytest.mark.parametrize(("mib", "count"), [(0.25, 4), (0.5, 4), (1, 2), (2, 1), (16, 1)])
 def test_long_pieces_are_fewer(mib: float, count: int) -> None:
-    assert batch(1e-6, content(100 * BATCHES_COUNT_MIN, int(mib * MIB))) == count
+    assert batch(content(100 * BATCHES_COUNT_MIN, int(mib * MIB)), 1e-6) == count
     assert count == 1 or count * mib * MIB <= BATCH_BYTES_MAX
 
 
-@pytest.mark.parametrize(("pieces", "count"), [(1, 1), (127, 1), (128, 2), (512, 8), (10_000, 8)])
+@pytest.mark.parametrize(("pieces", "count"), [(1, 1), (127, 1), (128, 2), (256, 4), (10_000, 4)])
 def test_of_little_content_fewer_go_together(pieces: int, count: int) -> None:
-    assert batch(1e-6, content(pieces)) == count
+    assert batch(content(pieces), 1e-6) == count
+
+
+def test_a_message_takes_so_many_times_as_long_as_a_batch() -> None:
+    latency = measured(content(1000), 0.01, together=2, latency=8.0)
+    assert latency.batch == 4
+    latency.compare(content(1000).sessions.values())
+    assert latency.batches == 0
 
 
 def test_before_anything_is_known_pieces_go_one_by_one() -> None:
@@ -55,35 +83,29 @@ def test_before_anything_is_known_pieces_go_one_by_one() -> None:
     assert latency.batch_of(swarm) == 1
 
 
-def test_content_of_short_pieces_beside_it_does_not_make_a_batch_of_long_ones_longer() -> None:
-    latency, short, long = Latency(), content(1000), content(1000, 4 * MIB)
-    for number in range(INTERVALS_COUNT + 1):
-        latency.received(Session(b"r", 1, short, 0.0), 1000.0, number * 1e-4, more=True)
+def test_content_of_long_pieces_beside_it_has_all_go_one_by_one() -> None:
+    """Slots are for batches, and would be too many for it."""
+    short, long = content(1000), content(1000, 4 * MIB)
+    latency = measured(short, 1e-4)
     assert (latency.batch_of(short), latency.batch_of(long)) == (BATCH_COUNT_MAX, 1)
+    for number in range(INTERVALS_COUNT + 1):
+        swarm = (short, long)[number % 2]
+        latency.received(Session(b"q", 1, swarm, 0.0), 1000.0, 1, 1.0 + number * 1e-4, more=True)
+    assert latency.batch_of(short) == 1
 
 
 # --- in a conversation -----------------------------------------------------------------------------------
 
 
 def quick(slots: int = 2) -> Scene:
-    """So many slots for batches of four, after pieces that took no time to a receiver ``z``, which wants nothing more.
-    Then come ``a`` and ``b``."""
+    """So many slots for batches of four. ``a`` and ``b`` have received a piece each, quickly."""
     scene = Scene("*" * MANY, slots=slots)
-    scene.opened("z")
-    sent: list[int] = []
-
-    def accept(effects: list[Effect]) -> None:
-        sent.extend(offer for e in effects if isinstance(e, SendPieces) for offer, _ in e.promised)
-        for offer in made(effects):
-            for number, _ in offer.all():
-                accept(scene.says("z", Accept(1, number)))
-
-    accept(scene.wants("z", *range(MANY // 2, MANY)))
-    for _ in range(3 * INTERVALS_COUNT):
-        scene.now += 1e-4
-        accept(scene.says("z", Received(1, sent.pop(0))))
-    scene.bye("z")
+    scene.batches = True
     scene.opened("a", "b")
+    for number, name in enumerate("ab"):
+        scene.gets(name, MANY - 1 - number, seconds=1e-3)
+    scene.tick(CHECK_SECONDS)
+    scene.uploads._latency.batch = 4
     return scene
 
 
@@ -116,7 +138,7 @@ def test_each_offer_is_answered_on_its_own() -> None:
     scene.wants("b", 20)
     effects = scene.says("a", Accept(1, two, [four]))
     assert [e for e in effects if isinstance(e, SendPieces)] == [SendPieces(b"a", 1, DIGEST, ((two, 3), (four, 7)))]
-    assert scene.says("a", Refuse(1, one, "claimed", [three])) is not None
+    scene.says("a", Refuse(1, one, "claimed", [three]))
     assert set(scene.uploads._sessions[b"a", 1].promises) == {two, four}
     assert scene.says("a", Accept(1, one))[:1] == [Reply(b"a", Withdrawn(1, one))]
 
@@ -130,15 +152,33 @@ def test_what_is_accepted_apart_is_sent_apart() -> None:
     assert [e.promised for e in effects if isinstance(e, SendPieces)] == [((one, 5),), ((two, 3),)]
 
 
-def test_who_leaves_offers_of_a_batch_unanswered_is_offered_one_at_a_time() -> None:
-    """As whoever does not know of batches does: were it to go on, each of them would cost two seconds."""
+def test_who_does_not_say_that_it_takes_batches_is_offered_none() -> None:
     scene = quick()
-    (offer,) = made(scene.wants("a", 5, 3, 9, 7))
-    scene.says("a", Accept(1, offer.offer))
-    scene.says("a", Received(1, offer.offer))
-    scene.wait(OFFER_EXPIRY_SECONDS + 2 * CHECK_SECONDS, "a", "b")
-    assert [len(one.all()) for one in made(scene.wants("b", 12, 13, 14, 15))] == [4]
-    assert {len(one.all()) for one in made(scene.wants("a", 3, 9, 7, 11))} == {1}
+    scene.batches = False
+    assert {len(one.all()) for one in made(scene.wants("a", 5, 3, 9, 7))} == {1}
+
+
+def test_who_is_not_known_to_be_quick_is_offered_none() -> None:
+    """Or a slow receiver would have to take full batches of everybody, for which its link takes long."""
+    scene = quick()
+    scene.opened("new")
+    assert {len(one.all()) for one in made(scene.wants("new", 5, 3, 9, 7))} == {1}
+    scene.bye("new")
+    scene.opened("slow", "c")
+    scene.gets("c", 20, seconds=1e-3)
+    scene.gets("slow", 21, seconds=1.0)
+    scene.tick(CHECK_SECONDS)
+    assert {len(one.all()) for one in made(scene.wants("slow", 5, 3, 9, 7))} == {1}
+    assert {len(one.all()) for one in made(scene.wants("c", 11, 13, 15, 17))} == {4}
+
+
+def test_of_what_is_accepted_together_no_more_than_a_batch_is_sent_together() -> None:
+    """Or whoever waits with its answers would have more sent than there are slots."""
+    scene = Scene("*" * MANY, slots=4, piece_length=BATCH_BYTES_MAX // 2)
+    scene.opened("a")
+    offers = [number for one in made(scene.wants("a", *range(8))) for number, _ in one.all()]
+    effects = scene.says("a", Accept(1, offers[0], offers[1:4]))
+    assert [len(e.promised) for e in effects if isinstance(e, SendPieces)] == [2, 2]
 
 
 def test_a_batch_is_not_offered_bit_by_bit_as_slots_become_free() -> None:

@@ -28,7 +28,7 @@ def measured(seconds: float, interval: float) -> Latency:
     latency, session = Latency(), receiver()
     latency.answered(session, seconds)
     for number in range(INTERVALS_COUNT + 1):
-        latency.received(session, 1000.0, number * interval, more=True)
+        latency.received(session, 1000.0, 1, number * interval, more=True)
     latency.compare([session])
     return latency
 
@@ -48,7 +48,7 @@ def test_pieces_that_arrive_together_do_not_make_the_uplink_look_fast() -> None:
     latency, session = Latency(), receiver()
     latency.answered(session, 1.0)
     for number in range(4 * INTERVALS_COUNT):
-        latency.received(session, 1000.0, 4.0 * (number // 4), more=True)
+        latency.received(session, 1000.0, 1, 4.0 * (number // 4), more=True)
         latency.compare([session])
         assert latency.batches <= 1.5
 
@@ -57,7 +57,7 @@ def test_time_without_anything_to_send_says_nothing() -> None:
     latency, session = Latency(), receiver()
     latency.answered(session, 1.0)
     for number in range(4 * INTERVALS_COUNT):
-        latency.received(session, 1000.0, 1000.0 * number, more=False)
+        latency.received(session, 1000.0, 1, 1000.0 * number, more=False)
     latency.compare([session])
     assert latency.batches == 0
 
@@ -72,7 +72,7 @@ def test_one_answer_that_had_to_wait_counts_in_part_and_a_quick_one_at_once() ->
 def test_no_message_takes_longer_than_a_piece_and_its_acknowledgement() -> None:
     latency, session = Latency(), receiver()
     latency.answered(session, 1.9)
-    latency.received(session, 0.2, 5.0, more=True)
+    latency.received(session, 0.2, 1, 5.0, more=True)
     assert session.latency_seconds == 0.2
 
 
@@ -81,7 +81,7 @@ def test_one_that_dawdles_does_not_make_all_others_wait() -> None:
     for session in sessions:
         latency.answered(session, 0.01 if session.number else 1.9)
     for number in range(INTERVALS_COUNT + 1):
-        latency.received(sessions[1], 1000.0, float(number), more=True)
+        latency.received(sessions[1], 1000.0, 1, float(number), more=True)
     latency.compare(sessions)
     assert latency.batches == pytest.approx(0.01)
 
