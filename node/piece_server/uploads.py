@@ -411,11 +411,13 @@ class Uploads:
 
     def _not_ready(self, session: Session, offer: int) -> None:
         """It was accepted, and is not to be sent."""
-        together = next(offers for other, offers in self._ready if other is session and offer in offers)
-        together.remove(offer)
+        for place, (other, offers) in enumerate(self._ready):
+            if other is session and offer in offers:
+                offers.remove(offer)
+                if not offers:
+                    del self._ready[place]
+                break
         self._ready_count -= 1
-        if not together:
-            self._ready.remove((session, together))
 
     def _drop(self, session: Session) -> None:
         for offer in list(session.promises):

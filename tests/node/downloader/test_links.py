@@ -12,10 +12,12 @@ import zmq
 from node.disk.store import Buffer
 from node.downloader.download import SourceMessage
 from node.downloader.links import FetchLinks
+from protocol.codec import encode
 from protocol.errors import NetworkError
 from protocol.messages import Piece
+from protocol.messages import Test as AskTest
 from transport.loop import Loop
-from transport.sockets import Role, bind, open_context, open_socket
+from transport.sockets import Role, bind, drain_routed, open_context, open_socket, send_or_drop
 
 SESSION = 7
 
@@ -50,7 +52,8 @@ class Heard:
         raise AssertionError(session, message)
 
     def on_pieces(self, session: int, header: Piece, data: Sequence[Buffer]) -> None:
-        raise AssertionError(session, header, data)
+        assert session == header.session == SESSION
+        self.what.append(" ".join(bytes(one).decode() for one in data))
 
 
 @pytest.fixture
@@ -82,6 +85,42 @@ def test_a_source_is_never_dialled_on_this_machines_own_sockets(
     (said,) = Heard(links).of(here if endpoint == "ipc://" else endpoint, loop)
     assert "impossible endpoint" in said
     local.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([b"one", b"two"], "one two"),
+        ([b"one"], "2 frames where pieces have 3"),
+        ([b"one", b"two", b"more"], "4 frames where pieces have 3"),
+    ],
+)
+def test_each_piece_of_a_message_has_a_frame(
+    context: zmq.Context[zmq.Socket[bytes]], loop: Loop, links: FetchLinks, data: list[bytes], said: str
+) -> None:
+    source = open_socket(context, Role.PIECE_ROUTER)
+    endpoint = bind(source, "tcp://127.0.0.1:0")
+    heard = Heard(links)
+
+    def ask_when_connected(now: float) -> float:
+        if heard.what == ["connected"] and not asked:
+            asked.append(True)
+            links.send(SESSION, AskTest(SESSION, "blake3:" + "ab" * 32))
+        elif len(heard.what) == 2:
+            loop.stop()
+        return now + 1.0
+
+    def answer() -> None:
+        for route, _ in drain_routed(source):
+            send_or_drop(source, [route, encode(Piece(SESSION, 1, 5, [(2, 7)])), *data])
+
+    asked: list[bool] = []
+    loop.add(source, answer)
+    links.connect(SESSION, endpoint, 1024, heard)
+    loop.run(ask_when_connected)
+    loop.remove(source)
+    source.close()
+    assert heard.what == ["connected", said]
 
 
 @pytest.mark.parametrize("missing", ["socket", "monitor"])

@@ -300,6 +300,16 @@ def test_a_disk_that_fails_at_a_read_sends_the_receiver_away_for_a_while(sharing
     assert sharing.test("a") == [("a", COMPLETE)]
 
 
+def test_of_a_batch_nothing_is_sent_when_the_disk_fails_at_one() -> None:
+    """Its receiver is sent away, and would not know what to do with the others."""
+    scene = Scene(slots=3)
+    scene.agent(share_state(item()))
+    first = scene.offered("a", 0, 1, 2)
+    scene.disk.unreadable[1] = DiskError("device gone")
+    assert scene.peer("a", Accept(1, first, [first + 1, first + 2])) == [("a", LATER)]
+    assert scene.core.uploads.queued_pieces == 0
+
+
 # --- peers that cannot be reached -------------------------------------------------------------------------
 
 
