@@ -113,7 +113,10 @@ def _remove(namespaces: Iterable[str]) -> None:
 def _processes_in(namespaces: Sequence[str]) -> list[psutil.Process]:
     """In one look at the process table."""
     # Of one that `ip` was killed at before it had made it there is only an empty file, which no process is in.
-    wanted = {_identity(NAMESPACES / namespace) for namespace in namespaces}
+    wanted = set()
+    for namespace in namespaces:
+        with contextlib.suppress(FileNotFoundError):  # another run has removed it
+            wanted.add(_identity(NAMESPACES / namespace))
     found = []
     for process in psutil.process_iter() if wanted else ():
         with contextlib.suppress(OSError):  # it has ended

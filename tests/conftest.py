@@ -20,9 +20,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes of the product are run one after another, beside all others."""
+    """Tests that start processes of the product are run one after another, beside all others; so are those that make
+    network namespaces, each of which removes what killed runs left."""
     for item in items:
-        if item.get_closest_marker("process") is not None:
+        fixtures = getattr(item, "fixturenames", ())
+        if item.get_closest_marker("process") is not None or "can_make_namespaces" in fixtures:
             item.add_marker(pytest.mark.xdist_group("processes"))
 
 

@@ -122,6 +122,11 @@ def test_what_a_killed_run_left_is_removed_by_the_next() -> None:
             assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in inside)
 
 
+@pytest.mark.usefixtures("can_make_namespaces")
+def test_what_another_run_has_removed_meanwhile_is_no_error() -> None:
+    namespaces._remove(["zswarm-1-1-gone"])
+
+
 @pytest.mark.process
 @pytest.mark.usefixtures("can_make_namespaces")
 def test_those_of_a_run_that_goes_on_are_left_alone() -> None:
