@@ -34,7 +34,7 @@ BROKE = (
     ),
     Broke(
         "a piece server that was restarted was not told of a download that waits for space",
-        110,
+        1001,
         Edit(
             "node.downloader.job:FetchJob.serve",
             "if self._download is not None",
