@@ -36,6 +36,7 @@ def test_several_pieces_cost_one_message_of_each_kind() -> None:
         scene.written(piece)
     assert scene.download.have.count_set == 3
     assert scene.download.received_bytes == 3 * PIECE_BYTES
+    assert scene.download.received_from == {"a": 3 * PIECE_BYTES}
 
 
 def test_each_piece_is_accepted_or_refused_for_a_reason_of_its_own() -> None:

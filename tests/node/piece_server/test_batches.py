@@ -124,8 +124,10 @@ def test_pieces_are_offered_sent_and_acknowledged_together() -> None:
     assert batch.all() == [(first, 5), (first + 1, 3), (first + 2, 9), (first + 3, 7)]
     assert rest.all() == [(first + 4, 1)]
     assert batch.at_once == 8
+    before = scene.uploads.sent_bytes()[DIGEST]
     effects = scene.says("a", Accept(1, first, _rest(batch)))
     assert effects == [SendPieces(b"a", 1, DIGEST, tuple(batch.all()))]
+    assert scene.uploads.sent_bytes()[DIGEST] == before + 4 * PIECE_BYTES
     assert scene.uploads.queued_pieces == 4
     scene.says("a", Received(1, first, _rest(batch)))
     assert scene.uploads.queued_pieces == 0
