@@ -29,6 +29,7 @@ Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 MoreOffers = Annotated[list[Count], Meta(max_length=lim.BATCH_COUNT_MAX - 1)]
 Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
 
+Refusal = Literal["claimed", "full", "unknown"]
 Holding = Literal["whole", "partial", "requesting"]
 TransferState = Literal["requesting", "started", "finished", "failed"]
 
@@ -422,7 +423,7 @@ class Refuse(Message, frozen=True, omit_defaults=True):
 
     session: Count
     offer: Count
-    reason: Literal["claimed", "full", "unknown"]
+    reason: Refusal
     more: MoreOffers = []
 
 

@@ -16,7 +16,7 @@ from protocol.limits import UNDER_WAY_BYTES_MAX
 
 CLAIMS_COUNT_MAX = 16
 """Pieces accepted and not yet arrived, of one download. As for all these numbers, those of sources that send more than
-`AT_ONCE_USUAL` at a time, because messages take long, count for less..."""
+`AT_ONCE_USUAL` at a time, because messages take long or pieces do not, count for less..."""
 PARTS_BYTES_MAX = UNDER_WAY_BYTES_MAX // 2
 """...but only while what one download waits for is less than that: others of this process want to get something too."""
 CLAIMS_BUSY_COUNT = AT_ONCE_USUAL

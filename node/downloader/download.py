@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
 from node.downloader.claims import Claims
 from node.downloader.piece_table import PieceState, PieceTable
@@ -31,6 +30,7 @@ from protocol.messages import (
     Offer,
     Piece,
     Received,
+    Refusal,
     Refuse,
     SeederEntry,
     Status,
@@ -73,7 +73,6 @@ class Completed:
 
 
 Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | Completed
-Reason = Literal["claimed", "full", "unknown"]
 SourceMessage = Status | Offer | Withdrawn | NotHeld | Have | NoSession | ManifestPage | Error
 
 
@@ -408,13 +407,13 @@ class Download:
             return self._ban(source, "gave two offers the same number", now)
         source.said_at = now
         source.offered(message.spare, message.at_once, len(offers))
-        answers: dict[Reason | None, list[int]] = {}
+        answers: dict[Refusal | None, list[int]] = {}
         for offer, piece in offers:
             self._wants.offered(source)
             answers.setdefault(self._refusal(source, offer, piece, now), []).append(offer)
         return [Send(source.session, _answer(source.session, reason, some)) for reason, some in answers.items()]
 
-    def _refusal(self, source: Source, offer: int, piece: int, now: float) -> Reason | None:
+    def _refusal(self, source: Source, offer: int, piece: int, now: float) -> Refusal | None:
         """Accept the offer and return None, or say why not."""
         if source.state is not SourceState.READY:
             return "unknown"
@@ -459,7 +458,7 @@ class Download:
         assert all(self._picker.availability(piece) == counts[piece] for piece in range(len(self._table)))
 
 
-def _answer(session: int, reason: Reason | None, offers: list[int]) -> Accept | Refuse:
+def _answer(session: int, reason: Refusal | None, offers: list[int]) -> Accept | Refuse:
     """To ``offers``, all of which are accepted (None) or refused for the same reason."""
     if reason is None:
         return Accept(session, offers[0], offers[1:])

@@ -24,7 +24,7 @@ LATENCY_SHORT = 0.15
 LATENCY_SLOTS = 1.5
 """...beyond that, so many more for each piece time of it, for pieces and acknowledgements that are on their way..."""
 LATENCY_FACTOR_MAX = 6
-"""...up to so many times as many in all..."""
+"""...up to so many times as many in all, be they for pieces or for batches..."""
 LATENCY_BYTES_MAX = 64 * MIB
 """...and as long as what is sent at a time is no more than that."""
 

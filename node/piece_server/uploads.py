@@ -13,10 +13,11 @@ that stalls gives its slot back, and what is queued for it counts against a budg
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from heapq import nlargest, nsmallest
 from random import Random
 
+from node.piece_server.accepted import Accepted
 from node.piece_server.effects import Effect, Reply, SendPieces
 from node.piece_server.latency import BATCH_BYTES_MAX, Latency
 from node.piece_server.pace import Pace
@@ -41,6 +42,7 @@ from protocol.messages import (
     NotHeld,
     Offer,
     Received,
+    Refusal,
     Refuse,
     Status,
     Test,
@@ -70,9 +72,7 @@ class Uploads:
         self._turns = Turns(rng)
         self._offers = 0
         self._ahead = 0
-        self._ready: deque[tuple[Session, list[int]]] = deque()
-        """What was accepted together is sent together."""
-        self._ready_count = 0
+        self._accepted = Accepted()
         self._stalled_bytes = 0
         self._pace = Pace()
         self._latency = Latency()
@@ -143,7 +143,7 @@ class Uploads:
 
     @property
     def queued_pieces(self) -> int:
-        return len(self._slots) + self._ready_count
+        return len(self._slots) + len(self._accepted)
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -276,10 +276,7 @@ class Uploads:
                 promise.accepted = True
                 promise.offered_at = now
                 accepted.append(offer)
-        self._ready_count += len(accepted)
-        together = max(1, BATCH_BYTES_MAX // session.swarm.piece_length)
-        for start in range(0, len(accepted), together):
-            self._ready.append((session, accepted[start : start + together]))
+        self._accepted.add(session, accepted, max(1, BATCH_BYTES_MAX // session.swarm.piece_length))
         return effects
 
     def _answered(self, session: Session, promise: Promise, now: float) -> None:
@@ -289,7 +286,7 @@ class Uploads:
         if not promise.behind:
             self._latency.answered(session, seconds)
 
-    def _refuse(self, session: Session, offer: int, reason: str) -> None:
+    def _refuse(self, session: Session, offer: int, reason: Refusal) -> None:
         promise = session.promises.get(offer)
         if promise is None or promise.accepted:
             return
@@ -341,11 +338,11 @@ class Uploads:
     def _may_send_next(self, now: float) -> bool:
         """Whether there is a slot for what was accepted next; a batch takes more than there are rather than to wait
         for so many as there may never be again."""
-        return bool(self._ready) and self._slots.is_free(self._ready[0][0], 0, now)
+        return bool(self._accepted) and self._slots.is_free(self._accepted.next[0], 0, now)
 
     def _send_next(self, now: float) -> list[Effect]:
         """Send what was accepted next, as far as it is here."""
-        session, offers = self._ready[0]
+        session, offers = self._accepted.next
         swarm, promises = session.swarm, session.promises
         effects: list[Effect] = []
         for offer in [offer for offer in offers if promises[offer].piece not in swarm.have]:
@@ -353,8 +350,7 @@ class Uploads:
             self._take_back(session, offer)
         if not offers:
             return effects
-        self._ready.popleft()
-        self._ready_count -= len(offers)
+        self._accepted.take_next()
         self._ahead -= len(offers)
         for offer in offers:
             promise = promises[offer]
@@ -403,21 +399,11 @@ class Uploads:
         if promise.sent_at is None:
             self._ahead -= 1
             if promise.accepted:
-                self._not_ready(session, offer)
+                self._accepted.remove(session, offer)
         elif session.stalled:
             self._stalled_bytes -= promise.size
         else:
             self._slots.give_back(offer)
-
-    def _not_ready(self, session: Session, offer: int) -> None:
-        """It was accepted, and is not to be sent."""
-        for place, (other, offers) in enumerate(self._ready):
-            if other is session and offer in offers:
-                offers.remove(offer)
-                if not offers:
-                    del self._ready[place]
-                break
-        self._ready_count -= 1
 
     def _drop(self, session: Session) -> None:
         for offer in list(session.promises):
@@ -491,9 +477,8 @@ class Uploads:
         promises = [(s, p) for s in self._sessions.values() for p in s.promises.values()]
         assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
         assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
-        ready = [offer for _, offers in self._ready for offer in offers]
-        assert all(offers for _, offers in self._ready)
-        assert len(ready) == self._ready_count == sum(1 for _, p in promises if p.accepted and p.sent_at is None)
+        offers = [(o, p) for s in self._sessions.values() for o, p in s.promises.items()]
+        self._accepted.check_invariants([o for o, p in offers if p.accepted and p.sent_at is None])
         assert 0 <= self._ahead <= self._slots.count_max
         assert self._stalled_bytes <= STALLED_BYTES_MAX
         assert len(self._sessions) <= SESSIONS_COUNT_MAX
