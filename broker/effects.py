@@ -3,46 +3,48 @@ nothing to it."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from broker.link_messages import FromLookup, FromRegistrar
 from protocol.messages import LookupReply, RegistrarReply, Roster
 
 
-class Reply(NamedTuple):
+class Reply(Struct, frozen=True):
     """Answer the peer at ``route`` of the request socket. One that is gone is nobody's loss: it will ask again."""
 
     route: bytes
     message: RegistrarReply | LookupReply
 
 
-class Publish(NamedTuple):
+class Publish(Struct, frozen=True):
     """Send to all subscribers of the roster."""
 
     roster: Roster
 
 
-class SendLookup(NamedTuple):
+class SendLookup(Struct, frozen=True):
     """Send down the link to the lookup at ``route``; when it cannot be sent, `LinkFeed.lost` is to be told."""
 
     route: bytes
     message: FromRegistrar
 
 
-class SendRegistrar(NamedTuple):
+class SendRegistrar(Struct, frozen=True):
     """Send up the link. What cannot be sent is dropped: the lookup notices the silence that follows."""
 
     message: FromLookup
 
 
-class Note(NamedTuple):
+class Note(Struct, frozen=True):
     """A line for a person."""
 
     level: Literal["info", "warning"]
     text: str
 
 
-class Serving(NamedTuple):
+class Serving(Struct, frozen=True):
     """For the first time every lookup follows: the tracker is ready."""
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from broker.effects import LookupEffect, Reply
 from broker.link_messages import FromRegistrar
-from broker.queries import Answers, Stamp
+from broker.queries import Answers
 from broker.replica import Replica
 from protocol.errors import ProtocolError
 from protocol.limits import LOOKUP_PARKED_COUNT_MAX, MIN_SEQ_WAIT_SECONDS
@@ -95,7 +95,7 @@ class Lookup:
         assert self._answers is not None
         replica = self.replica
         try:
-            return self._answers.answer(request, Stamp(replica.epoch, replica.seq, replica.settling(now)))
+            return self._answers.answer(request, (replica.epoch, replica.seq, replica.settling(now)))
         except ProtocolError as error:
             return Error(request.id, error.code, str(error))
 

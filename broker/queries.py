@@ -11,7 +11,6 @@ import random
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from broker.listing_index import ListingIndex, ListingKey, listing_key
 from broker.registry import Listing, Registry
@@ -34,12 +33,8 @@ _DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
 _CURSOR = re.compile(r"(?s)(\S+) (\S+) (\d{1,16}) (.+)")
 
 
-class Stamp(NamedTuple):
-    """What every answer says about the replica it was read from."""
-
-    epoch: int
-    seq: int
-    settling: bool
+Stamp = tuple[int, int, bool]
+"""What every answer says about the replica it was read from: epoch, seq, whether it is settling."""
 
 
 class Answers:
@@ -56,10 +51,10 @@ class Answers:
     def answer(self, request: LookupRequest, stamp: Stamp) -> LookupReply:
         """The reply to ``request``. Raises `ProtocolError` for an ``after`` that no reply of ours contained."""
         match request:
+            case GetSeederList():  # nearly all are
+                return self._seeder_list(request, stamp)
             case GetTorrentList():
                 return self._torrent_list(request, stamp)
-            case GetSeederList():
-                return self._seeder_list(request, stamp)
             case GetPeerList():
                 return self._peer_list(request, stamp)
 
@@ -97,11 +92,13 @@ class Answers:
         if swarm is None:
             return SeederList(request.id, *stamp, 0, [])
         seeders = list(swarm.sources.values())
-        total = len(seeders) - (request.peer in swarm.sources)
-        if len(seeders) > SEEDERS_COUNT_MAX + 1:
+        total = len(seeders)
+        if total > SEEDERS_COUNT_MAX + 1:
             seeders = self._rng.sample(seeders, SEEDERS_COUNT_MAX + 1)
-        others = [seeder for seeder in seeders if seeder.peer != request.peer]
-        return SeederList(request.id, *stamp, total, others[:SEEDERS_COUNT_MAX])
+        if request.peer in swarm.sources:
+            total -= 1
+            seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
+        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
 
     def _peer_list(self, request: GetPeerList, stamp: Stamp) -> PeerList:
         peers = self._sorted_peers()

@@ -163,6 +163,10 @@ class Registrar:
     ) -> RegistrarReply:
         """The reply to ``message``; whatever else it causes is added to ``effects``."""
         match message:
+            case Heartbeat() | Update() | Transfer():  # first, because nearly all are
+                if session is None or session.run != message.run:
+                    return Rejoin(message.id)
+                return self._converse_with_member(message, session, now, effects)
             case Join():
                 return self._join(message, address, now)
             case FileList():
@@ -172,8 +176,10 @@ class Registrar:
                 if session is not None:
                     effects += self._remove(message.peer, expired=False, now=now)
                 return Goodbye(message.id, self._ledger.epoch, self.seq)
-        if session is None or session.run != message.run:
-            return Rejoin(message.id)
+
+    def _converse_with_member(
+        self, message: Heartbeat | Update | Transfer, session: Session, now: float, effects: list[RegistrarEffect]
+    ) -> RegistrarReply:
         match message:
             case Heartbeat():
                 return self._heartbeat(message, session, now)

@@ -25,8 +25,10 @@ M = TypeVar("M")
 _BYTES = (bytes,)
 _ENCODER = msgspec.msgpack.Encoder()
 _VERSION: bytes = msgpack.packb("v") + msgpack.packb(PROTOCOL_VERSION)
-_FIXMAP_LARGEST, _MAP16 = 0x8F, 0xDE
-"""The first byte of a map of 15 fields, and of one of more."""
+_FIXMAP, _FIXMAP_LARGEST, _MAP16 = 0x80, 0x8F, 0xDE
+"""The first byte of a map of no fields, of 15, and of more."""
+_HEADS = {first: bytes((first + 1,)) + _VERSION for first in range(_FIXMAP, _FIXMAP_LARGEST)}
+"""What the first byte of a map becomes with the version before its fields."""
 
 
 def encode(message: msgspec.Struct, limit: int = CONTROL_BYTES_MAX) -> bytes:
@@ -35,10 +37,8 @@ def encode(message: msgspec.Struct, limit: int = CONTROL_BYTES_MAX) -> bytes:
     Raises `TooLargeError` beforehand: libzmq would drop the connection of a sender who exceeds the limit.
     """
     packed = _ENCODER.encode(message)
-    if packed[0] < _FIXMAP_LARGEST:
-        data = bytes((packed[0] + 1,)) + _VERSION + packed[1:]
-    else:
-        data = _with_version(packed)
+    head = _HEADS.get(packed[0])
+    data = head + packed[1:] if head is not None else _with_version(packed)
     if len(data) > limit:
         raise TooLargeError(f"{type(message).__name__} of {len(data)} bytes is over its limit of {limit}")
     return data
