@@ -15,7 +15,9 @@ from node.piece_server.latency import (
     INTERVALS_COUNT,
     Latency,
 )
+from node.piece_server.pace import Pace
 from node.piece_server.session import Session, Swarm
+from node.piece_server.slots import LATENCY_FACTOR_MAX, Slots
 from node.piece_server.uploads import CHECK_SECONDS, UploadRequest
 from protocol.bitfield import Bitfield
 from protocol.limits import BATCH_COUNT_MAX, KIB, MIB
@@ -93,6 +95,14 @@ def test_content_of_long_pieces_beside_it_has_all_go_one_by_one() -> None:
         swarm = (short, long)[number % 2]
         latency.received(Session(b"q", 1, swarm, 0.0), 1000.0, 1, 1.0 + number * 1e-4, more=True)
     assert latency.batch_of(short) == 1
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_slots_for_batches_have_the_same_bound_as_those_for_pieces(batch: int) -> None:
+    latency = Latency()
+    latency.batches, latency.batch = 100.0, batch
+    slots = Slots(4, Pace(), latency, range(16))
+    assert slots.count == LATENCY_FACTOR_MAX * 4 * batch <= slots.count_max
 
 
 # --- in a conversation -----------------------------------------------------------------------------------
@@ -224,6 +234,35 @@ def test_a_batch_that_was_accepted_is_sent_though_pieces_have_become_slow() -> N
     (offer,) = made(scene.wants("a", 5, 3, 9, 7))
     scene.uploads._latency.batch = 1
     assert sends(scene.says("a", Accept(1, offer.offer, _rest(offer)))) == [("a", piece) for piece in (5, 3, 9, 7)]
+
+
+def test_the_rate_limit_counts_every_piece_of_a_batch() -> None:
+    scene = quick()
+    offers = {name: made(scene.wants(name, *range(4)))[0] for name in "ab"}
+    scene.uploads._bucket.rate = PIECE_BYTES  # a piece a second
+    first, second = (scene.says(name, Accept(1, one.offer, _rest(one))) for name, one in offers.items())
+    assert (len(sends(first)), len(sends(second))) == (4, 0)
+    assert sends(scene.tick(3.0)) == []
+    assert len(sends(scene.tick(1.1))) == 4
+
+
+def test_who_has_another_slot_for_a_batch_has_others_to_send_to() -> None:
+    scene = quick()
+    (first,) = made(scene.wants("a", *range(4)))
+    scene.says("a", Accept(1, first.offer, _rest(first)))
+    (second,) = made(scene.wants("b", *range(4, 8)))
+    assert (first.spare, second.spare) == (True, False)
+
+
+def test_an_answer_to_what_was_offered_behind_pieces_says_nothing_of_how_long_messages_take() -> None:
+    scene = quick()
+    session = scene.uploads._sessions[b"a", 1]
+    for seconds, measured in ((0.01, True), (0.02, False)):
+        before = session.latency_seconds
+        (offer,) = made(scene.wants("a", *range(int(400 * seconds), int(400 * seconds) + 4)))
+        scene.now += seconds
+        scene.says("a", Accept(1, offer.offer, _rest(offer)))
+        assert (session.latency_seconds != before) == measured
 
 
 @pytest.mark.parametrize("seed", range(8))

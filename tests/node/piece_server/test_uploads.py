@@ -12,7 +12,7 @@ from protocol.limits import (
     OFFER_EXPIRY_SECONDS,
 )
 from protocol.messages import Accept, Have, NoSession, NotHeld, Offer, Received, Refuse, Status, Want, Withdrawn
-from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, offered, offers_to, sends
+from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, made, offered, offers_to, sends
 from tests.node.scene_pictures import bits, picture
 
 # --- the conversation when all goes well ------------------------------------------------------------------
@@ -435,3 +435,12 @@ def test_an_offer_says_whether_the_source_has_nothing_else_to_send() -> None:
         spare[name] = effect.message.spare
         scene.accepts(name, piece)
     assert spare == {"a": True, "b": False}
+
+
+def test_what_is_offered_ahead_is_to_spare_though_a_piece_is_being_sent() -> None:
+    scene = Scene("******", slots=1)
+    scene.opened("a", "b")
+    scene.wants("a", 0)
+    scene.accepts("a", 0)
+    (offer,) = made(scene.wants("b", 1))
+    assert offer.spare
