@@ -6,8 +6,6 @@ of a slot. Which pieces those are, and what is promised beyond them, is up to `u
 
 from __future__ import annotations
 
-from collections.abc import Sized
-
 from node.piece_server.latency import BATCH_BYTES_MAX, Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, Swarm
@@ -19,10 +17,12 @@ slots. What nobody else has comes to them on top of what others send, at a small
 slots as others, a seeder does not use up its uplink, and nobody can be faster than it."""
 SENDING_FACTOR = 2
 """However slow receivers are, no more than so many times the slots are sent at a time."""
-LATENCY_SHORT = 0.15
+LATENCY_SHORT = 0.08
 """While a message takes no more piece times there and back there are as few slots as was said..."""
+LATENCY_FACTOR = 2
+"""...from there on so many times as many..."""
 LATENCY_SLOTS = 1.5
-"""...beyond that, so many more for each piece time of it, for pieces and acknowledgements that are on their way..."""
+"""...and so many more for each piece time of it, for pieces and acknowledgements that are on their way..."""
 LATENCY_FACTOR_MAX = 6
 """...up to so many times as many in all, be they for pieces or for batches..."""
 LATENCY_BYTES_MAX = 64 * MIB
@@ -31,16 +31,15 @@ LATENCY_BYTES_MAX = 64 * MIB
 
 class Slots:
     """``count`` of them, more where `COMPLETE_PART` says so, and more where messages take long. ``pace`` knows who is
-    slow, ``sessions`` are all there are."""
+    slow."""
 
-    def __init__(self, count: int, pace: Pace, latency: Latency, sessions: Sized) -> None:
+    def __init__(self, count: int, pace: Pace, latency: Latency) -> None:
         self.sent_bytes = 0
         """Of the pieces that are being sent."""
         self._count = count
         self._count_complete = count + count // COMPLETE_PART
         self._pace = pace
         self._latency = latency
-        self._sessions = sessions
         self._sent: dict[int, tuple[Session, Promise]] = {}
         """By offer."""
 
@@ -104,11 +103,10 @@ class Slots:
     def _with_latency(self, usual: int) -> int:
         """How many there are instead of ``usual``. Where messages take long some pieces are on their way at any moment
         and keep no uplink busy. And how many there are varies, as both sides decide on old news: with twice as many
-        nobody runs out, as long as each of them has a receiver of its own."""
+        nobody runs out. Numbers between would be worse than both, as some sources would have more than others."""
         latency, slots = self._latency.batches, usual
         if latency >= LATENCY_SHORT:
-            spread = min(usual, max(0, len(self._sessions) - usual), int(usual * (latency / LATENCY_SHORT - 1)))
-            slots = min(LATENCY_FACTOR_MAX * usual, usual + spread + int(LATENCY_SLOTS * latency))
+            slots = min(LATENCY_FACTOR_MAX * usual, LATENCY_FACTOR * usual + int(LATENCY_SLOTS * latency))
         return slots * self._latency.batch
 
     def _is_free(self, slots: int, ahead: int, now: float) -> bool:

@@ -76,7 +76,7 @@ class Uploads:
         self._stalled_bytes = 0
         self._pace = Pace()
         self._latency = Latency()
-        self._slots = Slots(slots, self._pace, self._latency, self._sessions)
+        self._slots = Slots(slots, self._pace, self._latency)
         self._news_at: float | None = None
         self._check_at = now
 

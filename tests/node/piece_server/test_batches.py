@@ -101,7 +101,7 @@ def test_content_of_long_pieces_beside_it_has_all_go_one_by_one() -> None:
 def test_slots_for_batches_have_the_same_bound_as_those_for_pieces(batch: int) -> None:
     latency = Latency()
     latency.batches, latency.batch = 100.0, batch
-    slots = Slots(4, Pace(), latency, range(16))
+    slots = Slots(4, Pace(), latency)
     assert slots.count == LATENCY_FACTOR_MAX * 4 * batch <= slots.count_max
 
 
