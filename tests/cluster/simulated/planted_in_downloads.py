@@ -148,6 +148,19 @@ JOBS = (
 
 CONVERSATION = (
     Bug(
+        "batch_written_in_part",
+        "to write what comes behind the first piece of a batch",
+        (Edit("node.downloader.download:Download.pieces", "Write(tuple(useful))", "Write(tuple(useful[:1]))"),),
+        found_after=32,
+        first=31,
+    ),
+    Bug(
+        "batch_acknowledged_in_part",
+        "to acknowledge what comes behind the first piece of a batch",
+        (Edit("node.downloader.download:Download.pieces", "[offer for offer, _ in message.more]", "[]"),),
+        found_after=None,
+    ),
+    Bug(
         "claim_left_in_flight",
         "to note that a piece which does not come is missing again",
         (Edit("node.downloader.claims:Claims.release", "self._table.release(claim.piece)", "pass"),),

@@ -83,6 +83,32 @@ UPLOADS = (
         first=8,
     ),
     Bug(
+        "batch_under_one_number",
+        "that each piece of a batch is an offer of its own",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads._send_next",
+                "sent = tuple((offer, promises[offer].piece) for offer in offers)",
+                "sent = tuple((offers[0], promises[offer].piece) for offer in offers)",
+            ),
+        ),
+        found_after=32,
+        first=31,
+    ),
+    Bug(
+        "gained_in_part",
+        "that a download may gain several pieces at once",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads.held",
+                "for piece in pieces:\n            swarm.have.set(piece)",
+                "for piece in pieces[:1]:\n            swarm.have.set(piece)",
+            ),
+        ),
+        found_after=9,
+        first=8,
+    ),
+    Bug(
         "old_want_wins",
         "that a Want may come twice, and that the later one counts",
         (
