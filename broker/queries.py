@@ -92,11 +92,11 @@ class Answers:
         if swarm is None:
             return SeederList(request.id, *stamp, 0, [])
         seeders = list(swarm.sources.values())
-        total = len(seeders)
-        if total > SEEDERS_COUNT_MAX + 1:
-            seeders = self._rng.sample(seeders, SEEDERS_COUNT_MAX + 1)
-        if request.peer in swarm.sources:
-            total -= 1
+        itself = request.peer in swarm.sources
+        total = len(seeders) - itself
+        if total > SEEDERS_COUNT_MAX:
+            seeders = self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)
+        if itself:
             seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
         return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
 

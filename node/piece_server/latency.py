@@ -30,7 +30,7 @@ INTERVALS_COUNT = 8
 
 
 class Latency:
-    """Of one piece server. One vote for each receiver, or one that dawdles could make all others wait."""
+    """Of one piece server. One vote for each session, or one that dawdles could make all others wait."""
 
     def __init__(self) -> None:
         self.batches = 0.0

@@ -12,13 +12,13 @@ from node.piece_server.session import Promise, Session, Swarm
 from protocol.limits import BATCH_COUNT_MAX, MIB
 
 COMPLETE_PART = 4
-"""For each so many slots one more piece is sent at a time of complete content that has more receivers than there are
-slots. What nobody else has comes to them on top of what others send, at a smaller part of their downlinks: with as many
+"""For each so many slots one more piece is sent at a time of complete content that has more receivers than ``count``.
+What nobody else has comes to them on top of what others send, at a smaller part of their downlinks: with as many
 slots as others, a seeder does not use up its uplink, and nobody can be faster than it."""
 SENDING_FACTOR = 2
 """However slow receivers are, no more than so many times the slots are sent at a time."""
-LATENCY_SHORT = 0.08
-"""While a message takes no more piece times there and back there are as few slots as was said..."""
+LATENCY_SHORT = 0.15
+"""While a message takes fewer piece times there and back there are as few slots as was said..."""
 LATENCY_FACTOR = 2
 """...from there on so many times as many..."""
 LATENCY_SLOTS = 1.5
@@ -103,7 +103,7 @@ class Slots:
     def _with_latency(self, usual: int) -> int:
         """How many there are instead of ``usual``. Where messages take long some pieces are on their way at any moment
         and keep no uplink busy. And how many there are varies, as both sides decide on old news: with twice as many
-        nobody runs out. Numbers between would be worse than both, as some sources would have more than others."""
+        nobody runs out. Five to seven instead of four were worse than both: some sources have more than others then."""
         latency, slots = self._latency.batches, usual
         if latency >= LATENCY_SHORT:
             slots = min(LATENCY_FACTOR_MAX * usual, LATENCY_FACTOR * usual + int(LATENCY_SLOTS * latency))

@@ -6,9 +6,10 @@ shell.
 
 The source chooses. Of what a receiver wants it offers the piece it has sent least often, then the one the receiver
 likes best; receivers take turns. At most ``slots`` pieces, or batches of quick ones, are being sent at a time, some
-more of complete content that many want. Beyond those that are free only as much is offered ahead as the handshake needs
-(`pace`). A piece counts as being sent until its receiver says `Received`. A slow receiver takes a part of a slot. One
-that stalls gives its slot back, and what is queued for it counts against a budget of its own.
+more of complete content that many want, and twice as many or more where messages take long beside a piece (`slots`).
+Beyond those that are free only as much is offered ahead as the handshake needs (`pace`). A piece counts as being sent
+until its receiver says `Received`. A slow receiver takes a part of a slot. One that stalls gives its slot back, and
+what is queued for it counts against a budget of its own.
 """
 
 from __future__ import annotations

@@ -164,12 +164,13 @@ def test_a_large_swarm_is_sampled(count: int, asker: str, named: int) -> None:
     assert reply.total == count - bool(asker)
 
 
-def test_samples_reach_everybody() -> None:
+@pytest.mark.parametrize(("count", "asker"), [(65, ""), (66, ""), (66, "p7"), (90, "")])
+def test_samples_reach_everybody(count: int, asker: str) -> None:
     scene = Scene()
-    for n in range(90):
+    for n in range(count):
         scene.stage.peer(f"p{n}", entry(1))
-    seen = {s.peer for _ in range(20) for s in scene.ask(GetSeederList(3, digest(1)), SeederList).seeders}
-    assert len(seen) == 90
+    seen = {s.peer for _ in range(30) for s in scene.ask(GetSeederList(3, digest(1), asker), SeederList).seeders}
+    assert len(seen | {asker}) == count + (not asker)
 
 
 def test_members_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:

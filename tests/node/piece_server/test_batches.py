@@ -102,7 +102,11 @@ def test_slots_for_batches_have_the_same_bound_as_those_for_pieces(batch: int) -
     latency = Latency()
     latency.batches, latency.batch = 100.0, batch
     slots = Slots(4, Pace(), latency)
-    assert slots.count == LATENCY_FACTOR_MAX * 4 * batch <= slots.count_max
+    assert slots.count == LATENCY_FACTOR_MAX * 4 * batch
+    of_complete = LATENCY_FACTOR_MAX * 5 * batch
+    assert slots.any_free(of_complete - 1, 0.0)
+    assert not slots.any_free(of_complete, 0.0)
+    assert of_complete <= slots.count_max
 
 
 # --- in a conversation -----------------------------------------------------------------------------------
@@ -254,12 +258,23 @@ def test_who_has_another_slot_for_a_batch_has_others_to_send_to() -> None:
     assert (first.spare, second.spare) == (True, False)
 
 
+def test_a_batch_for_which_only_some_slots_are_free_is_offered_ahead_and_to_spare() -> None:
+    scene = quick()
+    first, second = (made(scene.wants(name, *pieces))[0] for name, pieces in (("a", range(4)), ("b", range(4, 8))))
+    scene.says("a", Accept(1, first.offer, _rest(first)))
+    scene.says("b", Accept(1, second.offer, _rest(second)))
+    scene.says("b", Received(1, second.offer, _rest(second)[:1]))
+    scene.uploads._pace._handshake_seconds = 1.0
+    (ahead,) = made(scene.wants("a", *range(8, 12)))
+    assert ahead.spare
+
+
 def test_an_answer_to_what_was_offered_behind_pieces_says_nothing_of_how_long_messages_take() -> None:
     scene = quick()
     session = scene.uploads._sessions[b"a", 1]
-    for seconds, measured in ((0.01, True), (0.02, False)):
+    for pieces, seconds, measured in ((range(4), 0.01, True), (range(4, 8), 0.02, False)):
         before = session.latency_seconds
-        (offer,) = made(scene.wants("a", *range(int(400 * seconds), int(400 * seconds) + 4)))
+        (offer,) = made(scene.wants("a", *pieces))
         scene.now += seconds
         scene.says("a", Accept(1, offer.offer, _rest(offer)))
         assert (session.latency_seconds != before) == measured

@@ -89,9 +89,30 @@ def test_one_that_dawdles_does_not_make_all_others_wait() -> None:
 # --- slots -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("pieces", "count"), [(0.07, 4), (0.09, 8), (0.6, 8), (0.7, 9), (2.0, 11), (100.0, 24)])
+@pytest.mark.parametrize(("pieces", "count"), [(0.14, 4), (0.16, 8), (0.6, 8), (0.7, 9), (2.0, 11), (100.0, 24)])
 def test_where_messages_take_long_more_are_sent_at_a_time(pieces: float, count: int) -> None:
     assert Slots(4, Pace(), measured(pieces, 1.0)).count == count
+
+
+@pytest.mark.parametrize(("pieces", "count"), [(0.14, 5), (0.16, 10), (0.7, 11), (100.0, 30)])
+def test_a_seeder_of_many_sends_a_quarter_more_of_that_too(pieces: float, count: int) -> None:
+    slots, complete = Slots(4, Pace(), measured(pieces, 1.0)), swarm()
+    complete.have = Bitfield.full_of(99)
+    for number in range(5):
+        session = receiver(number, complete)
+        complete.sessions[session.key] = session
+    assert slots.is_free(session, count - 1, 0.0)
+    assert not slots.is_free(session, count, 0.0)
+    assert slots.any_free(count - 1, 0.0)
+    assert not slots.any_free(count, 0.0)
+    assert count <= slots.count_max
+
+
+@pytest.mark.parametrize(("mib", "count"), [(1, 24), (4, 16), (8, 8), (16, 4), (64, 4)])
+def test_of_long_pieces_offers_tell_as_many_as_are_sent(mib: int, count: int) -> None:
+    slots = Slots(4, Pace(), measured(100.0, 1.0))
+    assert slots.at_once(swarm(mib * MIB)) == count
+    assert slots.more_at_once(swarm(mib * MIB)) == (count if count > 4 else 0)
 
 
 def filled(piece_length: int, count: int = 4) -> int:
