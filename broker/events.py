@@ -10,7 +10,7 @@ only unnumbered event is `LoadSet`: load is a figure for people, nobody has to b
 
 from __future__ import annotations
 
-from protocol.messages import Count, DigestText, Endpoint, FileName, Holding, Length, Message, PeerId, PeerName
+from protocol.messages import Aliases, Count, DigestText, Endpoint, FileName, Holding, Length, Message, PeerId, PeerName
 
 
 class PeerSet(Message, frozen=True):
@@ -28,8 +28,8 @@ class PeerGone(Message, frozen=True):
     expired: bool
 
 
-class EntrySet(Message, frozen=True):
-    """``peer`` has, has part of, or asks for ``digest``, under this name."""
+class EntrySet(Message, frozen=True, omit_defaults=True):
+    """``peer`` has, has part of, or asks for ``digest``, under this name and its ``aliases``."""
 
     peer: PeerId
     digest: DigestText
@@ -37,6 +37,7 @@ class EntrySet(Message, frozen=True):
     name: FileName
     length: Length
     holding: Holding
+    aliases: Aliases = ()
 
 
 class EntryGone(Message, frozen=True):

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
 from broker.endpoints import seen_endpoint
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
@@ -335,11 +337,13 @@ class Registrar:
         if swarm is None:
             return Error(message.id, "not_found", "no member lists this content; send its entry in an Update first")
         # Until its list says how it calls the content, it is known by the name the first of the others gave it.
-        listing = member.listings.get(digest) or next(iter(swarm.listings.values()))
-        event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
+        event = self.registry.entry_event(peer, digest)
+        if event is None:
+            listing = next(iter(swarm.listings.values()))
+            event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
         if before is None and not self._room_for(peer, len(member.listings) + 1):
             return self._registry_full(message)
-        effects += self._ledger.commit([event], now)
+        effects += self._ledger.commit([msgspec.structs.replace(event, holding=after)], now)
         return self._ok(message)
 
     # --- members -----------------------------------------------------------------------------------------
@@ -411,19 +415,20 @@ def _key(message: RegistrarRequest) -> Key:
 def _bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None:
     """Why one of ``entries`` is refused; None when none is."""
     for entry in entries:
-        try:
-            check_name(entry.name)
-        except SeedError as error:
-            return Error(message.id, "bad_name", str(error)[: lim.DETAIL_BYTES_MAX])
-        try:
-            check_same_algorithm(entry.digest, entry.manifest)
-        except SeedError as error:
-            return Error(message.id, "bad_digest", f"{entry.name}: {error}")
+        for alias in entry.names():
+            try:
+                check_name(alias.name)
+            except SeedError as error:
+                return Error(message.id, "bad_name", str(error)[: lim.DETAIL_BYTES_MAX])
+            try:
+                check_same_algorithm(entry.digest, alias.manifest)
+            except SeedError as error:
+                return Error(message.id, "bad_digest", f"{alias.name}: {error}")
     return None
 
 
 def _entry_set(peer: str, entry: Entry) -> EntrySet:
-    return EntrySet(peer, entry.digest, entry.manifest, entry.name, entry.length, entry.holding)
+    return EntrySet(peer, entry.digest, entry.manifest, entry.name, entry.length, entry.holding, entry.aliases)
 
 
 def _label(peer: str, name: str) -> str:

@@ -5,8 +5,8 @@
 Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
 `Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are the one
 `str` object of the member or swarm, values are shared objects: a member has one for all content it has whole and one
-for the rest. Digest, manifest digest, name and length are kept once per `Listing`. Dictionaries whose keys are all
-`str` have 16-byte slots in CPython 3.11.
+for the rest. Digest, manifest digest, name and length are kept once per `Listing`. Further names of an entry, which few
+have, are apart. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Holding, SeederEntry
+from protocol.messages import Alias, Holding, SeederEntry
 
 _ListingKey = tuple[str, str, int]
 
@@ -65,15 +65,28 @@ class Swarm:
 
 
 class Member:
-    """A member of the network, with counts of its entries by holding."""
+    """A member of the network, with counts of its entries by holding. ``listings`` has the first name of each of its
+    contents, ``aliases`` the others of those that have more."""
 
-    __slots__ = ("_as_source", "endpoint", "listings", "load", "name", "partial", "peer", "requesting", "whole")
+    __slots__ = (
+        "_as_source",
+        "aliases",
+        "endpoint",
+        "listings",
+        "load",
+        "name",
+        "partial",
+        "peer",
+        "requesting",
+        "whole",
+    )
 
     def __init__(self, peer: str, name: str, endpoint: str) -> None:
         self.peer = peer
         self.move(name, endpoint)
         self.load = 0
         self.listings: dict[str, Listing] = {}
+        self.aliases: dict[str, tuple[Listing, ...]] = {}
         self.whole = 0
         self.partial = 0
         self.requesting = 0
@@ -155,7 +168,7 @@ class Registry:
         swarm = self.swarms.get(event.digest)
         if swarm is None:
             swarm = self.swarms[event.digest] = Swarm(event.digest)
-        listing = self._listing(swarm, event)
+        listing = self._listing(swarm, (event.manifest, event.name, event.length))
         known = member.listings.get(swarm.digest)
         if known is None:
             self.entry_count += 1
@@ -166,7 +179,19 @@ class Registry:
             member.listings[swarm.digest] = listing
             if known is not None:
                 self._release(swarm, known)
+        if event.aliases or member.aliases:
+            self._set_aliases(member, swarm, event)
         self._hold(member, swarm, event.holding)
+
+    def _set_aliases(self, member: Member, swarm: Swarm, event: EntrySet) -> None:
+        known = member.aliases.pop(swarm.digest, ())
+        if event.aliases:
+            aliases = [self._listing(swarm, (alias.manifest, alias.name, event.length)) for alias in event.aliases]
+            for listing in aliases:
+                listing.peers += 1
+            member.aliases[swarm.digest] = tuple(aliases)
+        for listing in known:
+            self._release(swarm, listing)
 
     def _drop_entry(self, peer: str, digest: str) -> None:
         member = self.members.get(peer)
@@ -175,7 +200,8 @@ class Registry:
             return
         swarm = self.swarms[digest]
         self._unhold(member, swarm)
-        self._release(swarm, listing)
+        for one in (listing, *member.aliases.pop(digest, ())):
+            self._release(swarm, one)
         self.entry_count -= 1
         if not swarm.listings:
             del self.swarms[digest]
@@ -199,8 +225,7 @@ class Registry:
             swarm.whole -= source.whole
             member.count("whole" if source.whole else "partial", -1)
 
-    def _listing(self, swarm: Swarm, event: EntrySet) -> Listing:
-        key = (event.manifest, event.name, event.length)
+    def _listing(self, swarm: Swarm, key: _ListingKey) -> Listing:
         listing = swarm.listings.get(key)
         if listing is None:
             listing = swarm.listings[key] = Listing(swarm.digest, *key)
@@ -235,11 +260,14 @@ class Registry:
     def entry_event(self, peer: str, digest: str) -> EntrySet | None:
         """The event that rebuilds one entry; None when there is no such entry."""
         member = self.members.get(peer)
-        listing = member.listings.get(digest) if member is not None else None
+        if member is None:
+            return None
+        listing = member.listings.get(digest)
         holding = self.holding(peer, digest)
         if listing is None or holding is None:
             return None
-        return EntrySet(peer, digest, listing.manifest, listing.name, listing.length, holding)
+        aliases = tuple(Alias(alias.name, alias.manifest) for alias in member.aliases.get(digest, ()))
+        return EntrySet(peer, digest, listing.manifest, listing.name, listing.length, holding, aliases)
 
     def events(self) -> Iterator[Event]:
         """The events that rebuild everything, in the order of joining."""
@@ -261,6 +289,7 @@ class Registry:
             assert (member.whole, member.partial, member.requesting) == tuple(
                 kinds.count(kind) for kind in ("whole", "partial", "requesting")
             )
+            assert member.aliases.keys() <= member.listings.keys()
         for digest, swarm in self.swarms.items():
             assert swarm.whole == sum(source.whole for source in swarm.sources.values())
             for peer, source in swarm.sources.items():
@@ -270,6 +299,7 @@ class Registry:
             holders = [*swarm.sources, *swarm.requesting]
             listed = [self.members[peer].listings[digest] for peer in holders]
             assert listed, "a swarm nobody is in"
+            listed += [alias for peer in holders for alias in self.members[peer].aliases.get(digest, ())]
             for key, listing in swarm.listings.items():
                 assert key == (listing.manifest, listing.name, listing.length)
                 assert listing.peers == sum(one is listing for one in listed) > 0

@@ -38,13 +38,15 @@ class Hello(Message, frozen=True):
 class SharedItem(Struct, frozen=True):
     """Whole content to serve. ``seed_path`` is a file with the canonical manifest, ``root`` the file or directory
     of the content, ``stamps`` its `node.disk.stamps` when it was hashed: content that no longer has them is
-    not served."""
+    not served. ``more`` are further manifests of the same bytes, shared elsewhere under other paths, each with its
+    file: they are handed out too."""
 
     digest: str
     manifest: str
     seed_path: str
     root: str
     stamps: bytes
+    more: dict[str, str] = {}
 
 
 class ShareState(Message, frozen=True):
@@ -61,18 +63,6 @@ class ShareAdd(Message, frozen=True):
 
 class ShareRemove(Message, frozen=True):
     digest: str
-
-
-class SeedAdd(Message, frozen=True):
-    """Hand out ``manifest`` too: what is shared is shared under a second name, which has a link of its own.
-    `ShareState` begins with none."""
-
-    manifest: str
-    seed_path: str
-
-
-class SeedRemove(Message, frozen=True):
-    manifest: str
 
 
 class Serving(Message, frozen=True):
@@ -186,7 +176,6 @@ class DownloadStarted(Message, frozen=True):
     digest: str
     seed_path: str
     manifest: str
-    name: str
     length: int
 
 
@@ -196,7 +185,6 @@ class DownloadFinished(Message, frozen=True):
 
     digest: str
     manifest: str
-    name: str
     length: int
     path: str
     seed_path: str
@@ -249,7 +237,7 @@ class Unserve(Message, frozen=True):
     digest: str
 
 
-AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | SeedAdd | SeedRemove | Serving
+AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = Hello | Fetch | CancelFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
@@ -279,7 +267,8 @@ class ApiShare(Message, frozen=True):
 
 class ApiGet(Message, frozen=True):
     """Download ``target`` to absolute directory ``directory``. ``target`` is a name, a digest or a link; with
-    ``seed`` (canonical manifest bytes) it is only shown. Answered with `ApiAccepted` at once."""
+    ``seed`` (canonical manifest bytes), which calls the content ``name``, it is only shown. Answered with
+    `ApiAccepted` at once."""
 
     id: int
     target: str
@@ -287,6 +276,7 @@ class ApiGet(Message, frozen=True):
     seed: bytes
     force: bool
     sequential: bool
+    name: str = ""
 
 
 class ApiAccepted(Message, frozen=True):

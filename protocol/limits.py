@@ -38,6 +38,8 @@ PATH_BYTES_MAX = 3_072
 TREE_FILES_COUNT_MAX = 1_000_000
 MANIFEST_BYTES_MAX = 128 * MIB
 """A million files with 100-byte paths, or the largest piece table with room to spare."""
+SEED_BYTES_MAX = MANIFEST_BYTES_MAX + KIB
+"""A manifest, a name, and field names."""
 MANIFEST_PAGE_BYTES = 256 * KIB
 """One page of a manifest as ``ManifestPage`` carries it."""
 SEED_TEXT_BYTES_MAX = 64 * MIB
@@ -48,7 +50,7 @@ CONTROL_BYTES_MAX = 64 * KIB
 """A message to a tracker or to a piece server. libzmq drops the connection of a sender who exceeds it."""
 REPLY_BYTES_MAX = 1 * MIB
 """A message from a tracker to a peer (paged below this)."""
-LINK_BYTES_MAX = 1 * MIB
+LINK_BYTES_MAX = 8 * MIB
 """A message on the registrar's ordered link to a lookup."""
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
@@ -63,6 +65,10 @@ ENTRY_BYTES = 224
 """A file-list entry without its name: field names 41, two digests 146, holding 11, length 9, and the rest."""
 ENTRIES_PAGE_COUNT = 135
 """File-list entries in one message: so many with the longest names fit a control message."""
+ALIASES_COUNT_MAX = 15
+"""Names of one content at one peer besides the first."""
+ALIAS_BYTES = 104
+"""One of these without the name itself: field names 22, a digest 73, and the rest."""
 REPLY_PAGE_COUNT = 500
 """Entries in one page of a lookup's reply."""
 SEEDERS_COUNT_MAX = 64
@@ -95,8 +101,8 @@ LIST_TRANSFER_ENTRIES_COUNT_MAX = 2_000_000
 # --- registrar to lookup ---------------------------------------------------------------------------------
 LINK_PAGE_COUNT = 1_000
 """Registry events in one message of the link."""
-LINK_EVENT_BYTES_MAX = 1_000
-"""One encoded registry event: field names, a name of 255 bytes, two digests or an endpoint, a peer id."""
+LINK_EVENT_BYTES_MAX = 1_000 + ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX)
+"""One encoded registry event: field names, names of 255 bytes, their digests or an endpoint, a peer id."""
 LINK_WINDOW_COUNT = 16
 """Messages sent to a lookup and not yet acknowledged."""
 LINK_QUEUE_COUNT_MAX = 100_000
@@ -153,6 +159,10 @@ assert PIECES_COUNT_MAX * DIGEST_BYTES < MANIFEST_BYTES_MAX, "the largest piece 
 assert PIECES_COUNT_MAX * (2 * DIGEST_BYTES + 1) < SEED_TEXT_BYTES_MAX
 assert max(WANT_COUNT_MAX, HAVE_COUNT_MAX) * 5 < CONTROL_BYTES_MAX, "5 bytes an integer"
 assert ENTRIES_PAGE_COUNT * (ENTRY_BYTES + NAME_BYTES_MAX) + ENTRIES_ENVELOPE_BYTES <= CONTROL_BYTES_MAX, "a page fits"
+assert (
+    ENTRY_BYTES + NAME_BYTES_MAX + ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX)
+    <= CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
+), "an entry fits"
 assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
 assert 2 * PIECE_BYTES_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
 assert LEASE_SECONDS >= 3 * HEARTBEAT_SECONDS

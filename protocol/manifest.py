@@ -1,8 +1,9 @@
-"""The manifest: what a seed says of a content, and its canonical encoding (PROTOCOL.md, section 3.4).
+"""The manifest: what a content consists of, and its canonical encoding (PROTOCOL.md, section 3.4).
 
 Swarms are keyed by the content digest; the digest of the canonical encoding, the manifest digest, pins the piece
-table and the paths, so a peer can substitute neither. A decoded `Manifest` has been checked in full. Other ways to
-write a seed down are in `seed_formats`; where the bytes of a piece lie on disk is `node.disk.layout`.
+table and the paths, so a peer can substitute neither. What the content is called is no part of it: equal contents have
+equal manifests, and the name stands beside, in a link, a list or a seed. A decoded `Manifest` has been checked in full.
+Seeds are in `seed_formats`; where the bytes of a piece lie on disk is `node.disk.layout`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from msgspec import Meta, Struct
 from protocol import limits as lim
 from protocol.digest import format_digest, raw_digest, split_digest
 from protocol.errors import SeedError
-from protocol.names import check_distinct, check_name, check_path
+from protocol.names import check_distinct, check_path
 
-FORMAT = "zswarm-seed"
+FORMAT = "zswarm-manifest"
 VERSION = 1
 
 _Length = Annotated[int, Meta(ge=0, le=lim.CONTENT_BYTES_MAX)]
@@ -39,7 +40,6 @@ class Manifest(Struct, frozen=True):
     same algorithm. ``files`` and ``empty_dirs`` are sorted. Content of no bytes has no pieces.
     """
 
-    name: str
     length: _Length
     piece_length: int
     digest: str
@@ -88,7 +88,6 @@ def encode_manifest(manifest: Manifest) -> bytes:
         {
             "format": FORMAT,
             "version": VERSION,
-            "name": manifest.name,
             "length": manifest.length,
             "piece_length": manifest.piece_length,
             "digest": manifest.digest,
@@ -108,27 +107,20 @@ def manifest_digest(data: bytes, algorithm: str) -> str:
 def decode_manifest(data: bytes) -> Manifest:
     """The manifest in its canonical encoding, checked in full; `SeedError` that says what is wrong with it."""
     if len(data) > lim.MANIFEST_BYTES_MAX:
-        raise SeedError(f"seed of {len(data)} bytes is over the limit of {lim.MANIFEST_BYTES_MAX}")
-    fields = _unpack(data)
-    if fields.get("format") != FORMAT:
-        raise SeedError("not a zswarm seed: its first field does not say so")
-    version = fields.get("version")
-    if version != VERSION:
-        shown = version if isinstance(version, int) else f"of type {type(version).__name__}"
-        raise SeedError(f"seed of format version {shown}; this program reads version {VERSION}")
+        raise SeedError(f"manifest of {len(data)} bytes is over the limit of {lim.MANIFEST_BYTES_MAX}")
+    fields = unpack_fields(data, "manifest", FORMAT, VERSION)
     try:
         manifest = msgspec.convert(fields, Manifest, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
-        raise SeedError(f"seed: {error}") from None
+        raise SeedError(f"manifest: {error}") from None
     check_manifest(manifest)
     if encode_manifest(manifest) != data:
-        raise SeedError("seed is not in its canonical encoding, so its digest would not be that of its meaning")
+        raise SeedError("manifest is not in its canonical encoding, so its digest would not be that of its meaning")
     return manifest
 
 
 def check_manifest(manifest: Manifest) -> Manifest:
     """``manifest``, when all its parts are allowed and fit each other; `SeedError` that says what does not."""
-    check_name(manifest.name)
     split_digest(manifest.digest)
     length, piece_length = manifest.length, manifest.piece_length
     if not 0 <= length <= lim.CONTENT_BYTES_MAX:
@@ -166,7 +158,20 @@ def _pieces(length: int, piece_length: int) -> int:
     return -(-length // piece_length)
 
 
-def _unpack(data: bytes) -> dict[str, Any]:
+def unpack_fields(data: bytes, what: str, format: str, version: int) -> dict[str, Any]:
+    """The msgpack map in ``data`` when it says that it is of ``format`` and ``version``; `SeedError` about ``what``
+    otherwise."""
+    fields = _unpack(data, what)
+    if fields.get("format") != format:
+        raise SeedError(f"not a zswarm {what}: its first field does not say so")
+    found = fields.get("version")
+    if found != version:
+        shown = found if isinstance(found, int) else f"of type {type(found).__name__}"
+        raise SeedError(f"{what} of format version {shown}; this program reads version {version}")
+    return fields
+
+
+def _unpack(data: bytes, what: str) -> dict[str, Any]:
     try:
         fields = msgpack.unpackb(
             data,
@@ -177,13 +182,13 @@ def _unpack(data: bytes) -> dict[str, Any]:
             max_array_len=lim.TREE_FILES_COUNT_MAX,
         )
     except msgpack.ExtraData:
-        raise SeedError("seed goes on after its end") from None
+        raise SeedError(f"{what} goes on after its end") from None
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise SeedError(f"seed is truncated or garbled: {error!s:.200}") from None
+        raise SeedError(f"{what} is truncated or garbled: {error!s:.200}") from None
     if not isinstance(fields, dict):
-        raise SeedError(f"a seed is a map, not {type(fields).__name__}")
+        raise SeedError(f"a {what} is a map, not {type(fields).__name__}")
     return fields
 
 
 def _no_ext(code: int, _data: bytes) -> Any:
-    raise SeedError(f"extension type {code} is not part of a seed")
+    raise SeedError(f"extension type {code} is not part of a seed or manifest")

@@ -49,7 +49,17 @@ class Error(Message, frozen=True):
 # --- peer and registrar ----------------------------------------------------------------------------------
 
 
-class Entry(Struct, frozen=True):
+class Alias(Struct, frozen=True):
+    """A further name of a content, and the manifest it goes with: another one if the same bytes have other paths."""
+
+    name: FileName
+    manifest: DigestText
+
+
+Aliases = Annotated[tuple[Alias, ...], Meta(max_length=lim.ALIASES_COUNT_MAX)]
+
+
+class Entry(Struct, frozen=True, omit_defaults=True):
     """One line of a peer's file list: what it has, has part of, or asked for."""
 
     digest: DigestText
@@ -57,6 +67,11 @@ class Entry(Struct, frozen=True):
     name: FileName
     length: Length
     holding: Holding
+    aliases: Aliases = ()
+
+    def names(self) -> list[Alias]:
+        """All of its names."""
+        return [Alias(self.name, self.manifest), *self.aliases]
 
 
 EntryPage = Annotated[list[Entry], Meta(max_length=lim.ENTRIES_PAGE_COUNT)]

@@ -1,6 +1,7 @@
-"""The ways to write a seed down, recognised by their content and never by a file's ending (PROTOCOL.md, section 3.5).
+"""A seed is a manifest and a name, in a file of one of two formats (PROTOCOL.md, section 3.5).
 
-``msgpack`` is the canonical encoding of a manifest. ``text`` is the plain one, a single file only, one field a line::
+The formats are recognised by their content and never by a file's ending. ``msgpack`` has the canonical encoding of the
+manifest in it. ``text`` is the plain one, a single file only, one field a line::
 
     file name
     length in bytes
@@ -16,12 +17,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import msgpack
+import msgspec
 from msgspec import Struct
 
 from protocol import limits as lim
 from protocol.digest import format_digest, split_digest
 from protocol.errors import SeedError
-from protocol.manifest import Manifest, check_manifest, decode_manifest, encode_manifest, piece_length_for
+from protocol.manifest import (
+    Manifest,
+    check_manifest,
+    decode_manifest,
+    encode_manifest,
+    piece_length_for,
+    unpack_fields,
+)
+from protocol.names import check_name
+
+FORMAT = "zswarm-seed"
+VERSION = 2
 
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LENGTH = re.compile(r"[0-9]{1,16}")
@@ -29,17 +43,33 @@ _AROUND = " \t\r"
 """What a line of the text format may have around it: other writers put spaces there, or end lines as Windows does."""
 
 
+class Seed(Struct, frozen=True):
+    """A content and what it is called."""
+
+    name: str
+    manifest: Manifest
+
+
+class _Written(Struct, frozen=True, forbid_unknown_fields=True):
+    """A seed as msgpack has it."""
+
+    format: str
+    version: int
+    name: str
+    manifest: bytes
+
+
 class SeedFormat(Struct, frozen=True):
     """``recognises`` looks at the first bytes only; ``parse`` and ``render`` raise `SeedError`."""
 
     recognises: Callable[[bytes], bool]
-    parse: Callable[[bytes], Manifest]
-    render: Callable[[Manifest], bytes]
+    parse: Callable[[bytes], Seed]
+    render: Callable[[Seed], bytes]
     takes_trees: bool
 
 
-def parse_seed(data: bytes) -> Manifest:
-    """The manifest in a seed of any known format, checked in full; `SeedError` that says what is wrong with it."""
+def parse_seed(data: bytes) -> Seed:
+    """The seed in ``data``, of any known format, checked in full; `SeedError` that says what is wrong with it."""
     if not data:
         raise SeedError("the seed is empty")
     for known in _FORMATS.values():
@@ -48,9 +78,9 @@ def parse_seed(data: bytes) -> Manifest:
     raise SeedError(f"not a seed in any known format ({', '.join(_FORMATS)})")
 
 
-def format_seed(manifest: Manifest, format: str) -> bytes:
-    """``manifest`` as a seed in ``format``; `SeedError` when that format is unknown or cannot express it."""
-    return seed_format(format).render(manifest)
+def format_seed(seed: Seed, format: str) -> bytes:
+    """``seed`` as the bytes of a file; `SeedError` when ``format`` is unknown or cannot express it."""
+    return seed_format(format).render(seed)
 
 
 def seed_format(format: str) -> SeedFormat:
@@ -75,6 +105,21 @@ def _is_msgpack(data: bytes) -> bool:
     return 0x80 <= data[0] <= 0x8F  # a map of up to 15 fields; no UTF-8 text begins with such a byte
 
 
+def _parse_msgpack(data: bytes) -> Seed:
+    fields = unpack_fields(data, "seed", FORMAT, VERSION)
+    try:
+        written = msgspec.convert(fields, _Written, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise SeedError(f"seed: {error}") from None
+    return Seed(check_name(written.name), decode_manifest(written.manifest))
+
+
+def _render_msgpack(seed: Seed) -> bytes:
+    manifest = encode_manifest(seed.manifest)
+    data: bytes = msgpack.packb({"format": FORMAT, "version": VERSION, "name": seed.name, "manifest": manifest})
+    return data
+
+
 def _is_text(data: bytes) -> bool:
     try:
         data[: lim.NAME_BYTES_MAX].split(b"\n", 1)[0].decode()
@@ -83,7 +128,7 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def _parse_text(data: bytes) -> Manifest:
+def _parse_text(data: bytes) -> Seed:
     if len(data) > lim.SEED_TEXT_BYTES_MAX:
         raise SeedError(f"seed of {len(data)} bytes is over the limit of {lim.SEED_TEXT_BYTES_MAX}")
     try:
@@ -105,21 +150,24 @@ def _parse_text(data: bytes) -> Manifest:
     digest = format_digest("sha256", bytes.fromhex(big_hash)) if _HEX_DIGEST.fullmatch(big_hash) else big_hash
     split_digest(digest)
     pieces = bytes.fromhex("".join(hashes))
-    return check_manifest(Manifest(name, length, piece_length_for(length), digest, pieces, None, ()))
+    manifest = check_manifest(Manifest(length, piece_length_for(length), digest, pieces, None, ()))
+    return Seed(check_name(name), manifest)
 
 
-def _render_text(manifest: Manifest) -> bytes:
+def _render_text(seed: Seed) -> bytes:
+    manifest = seed.manifest
     if manifest.files is not None:
         raise SeedError("the text format describes a single file; take msgpack for a directory")
-    if manifest.name != manifest.name.strip(_AROUND):
-        raise SeedError(f"the text format cannot keep the spaces around the name {manifest.name!a}; take msgpack")
+    if seed.name != seed.name.strip(_AROUND):
+        raise SeedError(f"the text format cannot keep the spaces around the name {seed.name!a}; take msgpack")
+    check_name(seed.name)
     check_manifest(manifest)
-    fields = (manifest.name, str(manifest.length), format_big_hash(manifest.digest), *small_hashes(manifest))
+    fields = (seed.name, str(manifest.length), format_big_hash(manifest.digest), *small_hashes(manifest))
     return "\n".join(fields).encode()
 
 
 _FORMATS: dict[str, SeedFormat] = {
-    "msgpack": SeedFormat(_is_msgpack, decode_manifest, encode_manifest, takes_trees=True),
+    "msgpack": SeedFormat(_is_msgpack, _parse_msgpack, _render_msgpack, takes_trees=True),
     "text": SeedFormat(_is_text, _parse_text, _render_text, takes_trees=False),
 }
 

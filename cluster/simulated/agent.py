@@ -5,6 +5,7 @@ Here stands what the shell `node.agent.process` does with sockets, threads and t
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -163,14 +164,14 @@ class AgentProcess(Process):
             return
         was = file.manifest
         pieces = tuple(file.pieces[piece] for piece in range(was.piece_count))
-        content = described(was.name, was.length, was.piece_length, pieces)
+        content = described(posixpath.basename(path), was.length, was.piece_length, pieces)
         disk.seeds[seed_path(content.manifest_digest)] = content.seed
         item = LibraryItem(
             path=path,
             origin=request.origin,
             digest=content.digest,
             manifest=content.manifest_digest,
-            name=was.name,
+            name=content.name,
             length=was.length,
             seed_path=seed_path(content.manifest_digest),
             stamps=file.stamps,
@@ -189,7 +190,7 @@ class AgentProcess(Process):
             return
         manifest = self.peer.disk.decode(request.seed)
         digest = manifest_digest(request.seed, manifest.algorithm)
-        link = Link(manifest.digest, digest, manifest.name, manifest.length)
+        link = Link(manifest.digest, digest, request.name, manifest.length)
         self._perform(self.core.seed_stored(request.job, link, path, now))
 
     def _check(self, request: fx.CheckItem) -> None:

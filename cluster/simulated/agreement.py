@@ -236,13 +236,13 @@ def check_answers(lookup: LookupProcess, world: World) -> None:
         named = [seeder.peer for seeder in answer.seeders]
         right = set(named) <= set(sources) and len(named) == min(len(sources), vars(queries)["SEEDERS_COUNT_MAX"])
         if answer.total != len(sources) or not right:
-            raise BrokenInvariantError(f"{lookup.name} names {named} for {content.manifest.name}, not {sources}")
+            raise BrokenInvariantError(f"{lookup.name} names {named} for {content.name}, not {sources}")
         whole = swarm.whole if swarm is not None else 0
         listed = _pages(lookup, GetTorrentList(1, content.digest), world.now)
         assert all(isinstance(page, TorrentList) for page in listed)
         counts = [entry.have for page in listed if isinstance(page, TorrentList) for entry in page.entries]
         if counts != [whole] * len(counts) or bool(counts) != (swarm is not None):
-            raise BrokenInvariantError(f"{lookup.name} counts {counts} seeders of {content.manifest.name}, not {whole}")
+            raise BrokenInvariantError(f"{lookup.name} counts {counts} seeders of {content.name}, not {whole}")
     pages = _pages(lookup, GetPeerList(1), world.now)
     peers = [entry.peer for page in pages if isinstance(page, PeerList) for entry in page.peers]
     if peers != sorted(registry.members):

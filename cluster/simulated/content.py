@@ -48,6 +48,7 @@ class SentPieces(NamedTuple):
 class SimulatedContent(Struct, frozen=True, dict=True):
     """One file. ``stand_ins`` has the bytes that stand for each piece."""
 
+    name: str
     manifest: Manifest
     stand_ins: tuple[bytes, ...]
 
@@ -67,7 +68,7 @@ class SimulatedContent(Struct, frozen=True, dict=True):
     @property
     def link(self) -> str:
         manifest = self.manifest
-        return format_link(Link(manifest.digest, self.manifest_digest, manifest.name, manifest.length))
+        return format_link(Link(manifest.digest, self.manifest_digest, self.name, manifest.length))
 
 
 def make_content(name: str, length: int, piece_length: int = 0) -> SimulatedContent:
@@ -82,4 +83,4 @@ def described(name: str, length: int, piece_length: int, stand_ins: tuple[bytes,
     """What content of these ``stand_ins`` is."""
     digest = format_digest(ALGORITHM, raw_digest(ALGORITHM, b"".join(stand_ins)))
     pieces = b"".join(raw_digest(ALGORITHM, one) for one in stand_ins)
-    return SimulatedContent(Manifest(name, length, piece_length, digest, pieces, None, ()), stand_ins)
+    return SimulatedContent(name, Manifest(length, piece_length, digest, pieces, None, ()), stand_ins)

@@ -207,7 +207,7 @@ class Scenario:
     def _bad_link(self) -> str:
         """To one content, with the manifest of the other if there is one, which liars hand out."""
         one, other = self.contents[0], self.contents[-1]
-        return format_link(Link(one.digest, other.manifest_digest, one.manifest.name, one.manifest.length))
+        return format_link(Link(one.digest, other.manifest_digest, one.name, one.manifest.length))
 
     def _be_curious(self) -> None:
         """Now and then somebody somewhere looks what there is."""

@@ -56,7 +56,7 @@ class Wish:
 
     @property
     def path(self) -> str:
-        return f"{GOT_DIR}/{self.content.manifest.name}"
+        return f"{GOT_DIR}/{self.content.name}"
 
     def jobs(self) -> list[Job]:
         """What the peer's agent knows of it, the newest last."""
@@ -118,7 +118,7 @@ class World:
     def give(self, peer: Peer, content: SimulatedContent) -> None:
         """Have ``peer`` share ``content`` from its start on."""
         manifest = content.manifest
-        path = f"{SHARED_DIR}/{manifest.name}"
+        path = f"{SHARED_DIR}/{content.name}"
         file = peer.disk.put_file(path, manifest, dict(enumerate(content.stand_ins)))
         kept = seed_path(content.manifest_digest)
         peer.disk.seeds[kept] = content.seed
@@ -127,7 +127,7 @@ class World:
             origin="shared",
             digest=content.digest,
             manifest=content.manifest_digest,
-            name=manifest.name,
+            name=content.name,
             length=manifest.length,
             seed_path=kept,
             stamps=file.stamps,
@@ -135,7 +135,7 @@ class World:
 
     def want(self, peer: Peer, content: SimulatedContent, by_link: bool = True, by_name: bool = False) -> Wish:
         """Somebody at ``peer`` types `get` and its link, or its name, or has its seed; and again when it failed."""
-        target = content.link if by_link and not by_name else content.manifest.name
+        target = content.link if by_link and not by_name else content.name
         seed = b"" if by_link or by_name else content.seed
         wish = Wish(peer, content, self.clock.now, target, seed)
         self.wishes.append(wish)
@@ -161,7 +161,7 @@ class World:
 
     def tell_share(self, peer: Peer, content: SimulatedContent) -> None:
         """Somebody makes ``content`` at ``peer`` and types `share`, and again until it is shared."""
-        path = f"{SHARED_DIR}/{content.manifest.name}"
+        path = f"{SHARED_DIR}/{content.name}"
         peer.disk.put_file(path, content.manifest, dict(enumerate(content.stand_ins)))
         self._share(peer, path)
 
@@ -212,7 +212,7 @@ class World:
         self._ask(wish)
 
     def _ask(self, wish: Wish) -> None:
-        wish.peer.ask(ApiGet(next(self._requests), wish.target, GOT_DIR, wish.seed, False, False))
+        wish.peer.ask(ApiGet(next(self._requests), wish.target, GOT_DIR, wish.seed, False, False, wish.content.name))
 
     def _published(self, peer: Peer, path: str) -> None:
         self.note(peer.name, f"published {path}")

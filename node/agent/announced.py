@@ -10,7 +10,7 @@ from collections import deque
 
 from msgspec import Struct
 
-from protocol.limits import CONTROL_BYTES_MAX, ENTRIES_ENVELOPE_BYTES, ENTRIES_PAGE_COUNT, ENTRY_BYTES
+from protocol.limits import ALIAS_BYTES, CONTROL_BYTES_MAX, ENTRIES_ENVELOPE_BYTES, ENTRIES_PAGE_COUNT, ENTRY_BYTES
 from protocol.messages import Entry, TransferState
 
 
@@ -131,4 +131,5 @@ class AnnouncedList:
 
 
 def _weight(entry: Entry) -> int:
-    return ENTRY_BYTES + len(entry.name.encode())
+    aliases = sum(ALIAS_BYTES + len(alias.name.encode()) for alias in entry.aliases)
+    return ENTRY_BYTES + len(entry.name.encode()) + aliases

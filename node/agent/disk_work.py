@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from node.agent.effects import HashPath
+from node.agent.effects import HashPath, StoreSeed
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_content
 from node.disk.seed_store import load_seed, store_seed
@@ -48,7 +48,7 @@ def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: 
         origin=known.origin if known is not None else request.origin,
         digest=manifest.digest,
         manifest=manifest_digest(data, manifest.algorithm),
-        name=manifest.name,
+        name=before.name,
         length=manifest.length,
         seed_path=str(store_seed(data_dir, data)),
         stamps=hashed.stamps,
@@ -56,12 +56,12 @@ def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: 
     )
 
 
-def keep_seed(job: int, data: bytes, data_dir: Path) -> StoredSeed:
-    """Check and keep the canonical manifest ``data``."""
-    manifest = decode_manifest(data)
-    digest = manifest_digest(data, manifest.algorithm)
-    link = Link(manifest.digest, digest, manifest.name, manifest.length)
-    return StoredSeed(job, link, str(store_seed(data_dir, data)))
+def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:
+    """Check and keep the manifest."""
+    manifest = decode_manifest(request.seed)
+    digest = manifest_digest(request.seed, manifest.algorithm)
+    link = Link(manifest.digest, digest, request.name, manifest.length)
+    return StoredSeed(request.job, link, str(store_seed(data_dir, request.seed)))
 
 
 def explained(error: ZswarmError) -> str:

@@ -88,10 +88,12 @@ class ForgetDownload(Struct, frozen=True):
 
 
 class StoreSeed(Struct, frozen=True):
-    """Check and keep the canonical manifest ``seed``; `AgentCore.seed_stored` or `seed_refused` follows."""
+    """Check and keep the canonical manifest ``seed`` of what is to be called ``name``; `AgentCore.seed_stored` or
+    `seed_refused` follows."""
 
     job: int
     seed: bytes
+    name: str
 
 
 class HashPath(Struct, frozen=True):

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from node.agent.catalogue import Catalogue, entry_of, link_of
+from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import (
     Announce,
     CheckItem,
@@ -93,7 +93,7 @@ class Gets:
         job = self._jobs.new("get", request.target, request.directory, "resolving", now)
         self._asked[job.number] = asked
         if request.seed:
-            return job, [StoreSeed(job.number, request.seed)]
+            return job, [StoreSeed(job.number, request.seed, request.name)]
         try:
             if request.target.startswith(SCHEME):
                 return job, self._resolved(job, parse_link(request.target), now)
@@ -215,13 +215,12 @@ class Gets:
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
             return self._not_wanted(message)
-        name = posixpath.basename(message.path)
         item = LibraryItem(
             path=message.path,
             origin="downloaded",
             digest=message.digest,
             manifest=message.manifest,
-            name=message.name,
+            name=download.name,
             length=message.length,
             seed_path=message.seed_path,
             stamps=message.stamps,
@@ -233,7 +232,7 @@ class Gets:
         del self._downloads[message.digest]
         shared = self._catalogue.add(item)
         ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(message.digest)]
-        note = Note("info", f"got {name} ({short(message.digest)})")
+        note = Note("info", f"got {item.name} ({short(message.digest)})")
         return [note, *shared, ReportTransfer(message.digest, "finished"), *ended]
 
     def _not_wanted(self, message: DownloadFinished) -> list[Wish]:
@@ -339,8 +338,8 @@ class Gets:
     def _drop(self, digest: str) -> list[Wish]:
         del self._downloads[digest]
         wishes: list[Wish] = [UnwantSources(digest), ForgetDownload(digest), ReportTransfer(digest, "failed")]
-        item = self._catalogue.with_digest(digest)
-        return [*wishes, Withdraw(digest) if item is None else Announce(entry_of(item))]
+        entry = self._catalogue.entry(digest)
+        return [*wishes, Withdraw(digest) if entry is None else Announce(entry)]
 
     def _following(self, digest: str) -> list[Job]:
         return [job for job in self._jobs.active("get") if job.digest == digest and job.number not in self._asked]

@@ -21,7 +21,7 @@ from protocol.errors import DiskError
 Origin = Literal["shared", "folder", "downloaded"]
 """Shared by command or configuration, found in a shared folder, or fetched."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,

@@ -256,7 +256,7 @@ class Agent:
         self._cancelled[effect.path].set()
 
     def _store_seed(self, request: fx.StoreSeed) -> None:
-        self._disk.submit(request, lambda: disk.keep_seed(request.job, request.seed, self._data_dir))
+        self._disk.submit(request, lambda: disk.keep_seed(request, self._data_dir))
 
     def _check(self, request: fx.CheckItem) -> None:
         self._disk.submit(request, lambda: disk.item_problem(request.item))

@@ -14,7 +14,8 @@ from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
 from node.agent.jobs import Job, JobBook
 from node.agent.library import LibraryItem, Origin
 from protocol.digest import short
-from protocol.messages import TorrentEntry
+from protocol.limits import ALIASES_COUNT_MAX
+from protocol.messages import Alias, TorrentEntry
 
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
@@ -77,7 +78,10 @@ class Shares:
         self._complained.pop(path, None)
         wishes: list[Wish] = []
         if self._catalogue.at(path) != item:
+            before = self._catalogue.entry(item.digest)
             wishes += self._catalogue.add(item)
+            if self._catalogue.entry(item.digest) != before:
+                self.changing(item.digest)
             wishes.append(Note("info", f"sharing {item.name} ({short(item.digest)})"))
         for job in self._jobs.active("share"):
             if job.path == path and job.phase == "checking":
@@ -130,11 +134,17 @@ class Shares:
         item = self._catalogue.at(job.path)
         if item is None or item.digest != job.digest:
             job.fail("disk", f"{job.path} changed or was removed while it was announced", now)
-        elif any(entry.digest == job.digest for entry in entries):
+            return
+        announced = self._catalogue.entry(item.digest)
+        assert announced is not None
+        name, listed = Alias(item.name, item.manifest), [Alias(entry.name, entry.manifest) for entry in entries]
+        fits = name in announced.names()
+        if listed and (name in listed or not fits):
             job.link = link_of(item)
             job.done(now)
-            if all(entry.manifest != item.manifest for entry in entries):
-                job.detail = f"the network lists the same content as {entries[0].name}; {item.name} is had by its link"
+            if not fits:
+                what = f"this peer lists no more than {ALIASES_COUNT_MAX + 1} names of one content"
+                job.detail = f"{what}, and {item.name} is not among them: it can be had by its link"
         else:
             self._ask_at[number] = now + READ_BACK_SECONDS
 

@@ -17,7 +17,7 @@ from protocol.errors import DiskError, NotFoundError, SeedError, VerificationErr
 from service.units import format_bytes
 
 if TYPE_CHECKING:
-    from protocol.manifest import Manifest
+    from protocol.seed_formats import Seed
 
 STDOUT = "-"
 PROBLEMS_SHOWN = 20
@@ -49,7 +49,7 @@ def seed(
     That is its name, size and digests. Needs no peer. Whoever has the seed can 'get' the content and 'verify' it.
     """
     from node.disk.hashing import hash_path, measure
-    from protocol.seed_formats import format_seed
+    from protocol.seed_formats import Seed, format_seed
 
     source = existing_path(path)
     chosen: SeedFormat = seed_format or ("msgpack" if source.is_dir() else "text")
@@ -62,29 +62,30 @@ def seed(
         _check_free(target, force)
     with open_display(state.options.quiet) as display:
         progress = LocalProgress(display, source.name, "hashing", measure(source), state.services.clock)
-        manifest = hash_path(source, algorithm or "blake3", progress, None)
-    data = format_seed(manifest, chosen)
+        made = Seed(source.name, hash_path(source, algorithm or "blake3", progress, None))
+    data = format_seed(made, chosen)
     if out == STDOUT:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
         _write_whole(target, data)
-        _tell_seed(state, target, chosen, manifest)
+        _tell_seed(state, target, chosen, made)
 
 
-def _tell_seed(state: State, target: Path, seed_format: str, manifest: Manifest) -> None:
+def _tell_seed(state: State, target: Path, seed_format: str, made: Seed) -> None:
     from protocol.link import Link, format_link
     from protocol.manifest import encode_manifest, manifest_digest
 
+    manifest = made.manifest
     if state.options.json:
         canonical = manifest_digest(encode_manifest(manifest), manifest.algorithm)
-        link = format_link(Link(manifest.digest, canonical, manifest.name, manifest.length))
-        fields = {"ok": True, "seed": str(target), "format": seed_format, "name": manifest.name, "link": link}
+        link = format_link(Link(manifest.digest, canonical, made.name, manifest.length))
+        fields = {"ok": True, "seed": str(target), "format": seed_format, "name": made.name, "link": link}
         facts = {"length": manifest.length, "pieces": manifest.piece_count, "digest": manifest.digest}
         output.print_json(fields | facts)
     elif not state.options.quiet:
         size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
-        print(f"{printable(str(target))}  {printable(manifest.name)}, {size}, {output.short_digest(manifest.digest)}")
+        print(f"{printable(str(target))}  {printable(made.name)}, {size}, {output.short_digest(manifest.digest)}")
 
 
 @click.command(cls=ExampleCommand, examples="verify /data/model.bin model.seed\nverify dataset/ dataset.seed --json")
@@ -103,14 +104,15 @@ def verify(state: State, path: str, seedfile: str) -> None:
 
     place = existing_path(path)
     try:
-        manifest = parse_seed(read_seed_file(absolute_path(seedfile)))
+        described = parse_seed(read_seed_file(absolute_path(seedfile)))
     except SeedError as error:
         raise SeedError(f"{seedfile}: not a seed that can be used: {error}") from None
+    manifest = described.manifest
     with open_display(state.options.quiet) as display:
         progress = LocalProgress(display, place.name, "verifying", manifest.length, state.services.clock)
         problems = [str(problem) for problem in verify_path(place, manifest, progress)]
     if state.options.json:
-        facts = {"path": str(place), "name": manifest.name, "length": manifest.length, "digest": manifest.digest}
+        facts = {"path": str(place), "name": described.name, "length": manifest.length, "digest": manifest.digest}
         output.print_json({"ok": not problems} | facts | {"problems": problems})
     if not problems:
         if not (state.options.json or state.options.quiet):

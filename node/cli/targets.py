@@ -8,18 +8,19 @@ from pathlib import Path
 from msgspec import Struct
 
 from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
-from protocol.limits import MANIFEST_BYTES_MAX
+from protocol.limits import SEED_BYTES_MAX
 
 LINK_SCHEME = "zswarm://"
 SEED_SUFFIX = ".seed"
 
 
 class GetTarget(Struct, frozen=True):
-    """``text`` as given; ``seed`` the canonical manifest when it is a seed file, else empty; ``hint`` is added to
-    the error when nobody has it."""
+    """``text`` as given; of a seed file ``seed`` is the canonical manifest and ``name`` what it calls the content, else
+    empty; ``hint`` is added to the error when nobody has it."""
 
     text: str
     seed: bytes = b""
+    name: str = ""
     hint: str = ""
 
 
@@ -78,7 +79,7 @@ def read_target(text: str) -> GetTarget:
             raise NotFoundError(f"{text}: no such seed file")
         return GetTarget(text)
     try:
-        return GetTarget(text, seed=_canonical(path))
+        return _from_seed(text, path)
     except SeedError as error:
         if must_be_file:
             raise SeedError(f"{text}: not a seed that can be used: {error}") from None
@@ -89,18 +90,19 @@ def read_seed_file(path: Path) -> bytes:
     """The bytes of a seed file, any format; `SeedError` when it is larger than any seed, `NotFoundError`."""
     try:
         with path.open("rb") as file:
-            data = file.read(MANIFEST_BYTES_MAX + 1)
+            data = file.read(SEED_BYTES_MAX + 1)
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
     except OSError as error:
         raise DiskError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > MANIFEST_BYTES_MAX:
-        raise SeedError(f"larger than any seed ({MANIFEST_BYTES_MAX >> 20} MiB)")
+    if len(data) > SEED_BYTES_MAX:
+        raise SeedError(f"larger than any seed ({SEED_BYTES_MAX >> 20} MiB)")
     return data
 
 
-def _canonical(path: Path) -> bytes:
+def _from_seed(text: str, path: Path) -> GetTarget:
     from protocol.manifest import encode_manifest
     from protocol.seed_formats import parse_seed
 
-    return encode_manifest(parse_seed(read_seed_file(path)))
+    seed = parse_seed(read_seed_file(path))
+    return GetTarget(text, encode_manifest(seed.manifest), seed.name)

@@ -106,7 +106,7 @@ def get(
 
 def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) -> Order:
     def message(number: int) -> ApiRequest:
-        return ApiGet(number, target.text, str(place), target.seed, force, sequential)
+        return ApiGet(number, target.text, str(place), target.seed, force, sequential, target.name)
 
     return Order(target.text, message, target.hint)
 

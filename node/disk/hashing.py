@@ -25,7 +25,7 @@ from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest
 from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.manifest import FileEntry, Manifest, piece_length_for
 from protocol.names import check_distinct, check_name, check_path
-from protocol.seed_formats import format_big_hash, format_seed, seed_format, small_hashes
+from protocol.seed_formats import Seed, format_big_hash, format_seed, seed_format, small_hashes
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def make_seed(path: str | Path, format: str = "text", algorithm: str = ALGORITHM
     """The seed of the file or directory at ``path``, as the bytes of a seed file. Directories need ``msgpack``."""
     if not seed_format(format).takes_trees and Path(path).is_dir():
         raise SeedError(f"{path} is a directory, which the {format} format cannot describe; take msgpack")
-    return format_seed(hash_path(Path(path), algorithm), format)
+    return format_seed(Seed(name_of(Path(path)), hash_path(Path(path), algorithm)), format)
 
 
 def make_big_hash(path: str | Path, algorithm: str = ALGORITHMS[0]) -> str:
@@ -105,7 +105,6 @@ def hash_content(
     with Concatenation(parts, _refuse) as content:
         whole, pieces = _hash_stream(content, algorithm, piece_length, progress, cancelled)
     manifest = Manifest(
-        name=before.name,
         length=before.length,
         piece_length=piece_length,
         digest=format_digest(algorithm, whole),

@@ -18,8 +18,6 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from node.disk import durable
 from node.disk.destination import check_destination, check_paths, check_space
 from node.disk.errors import NotThereError, disk_error
@@ -363,9 +361,8 @@ def remove_leftovers(manifest: Manifest, dest: Path) -> None:
 
 
 def _claim_of(manifest: Manifest) -> str:
-    """What a staging directory says it holds: the digest of a manifest, whatever name that has."""
-    nameless = msgspec.structs.replace(manifest, name="")
-    return f"zswarm {manifest_digest(encode_manifest(nameless), manifest.algorithm)}\n"
+    """What a staging directory says it holds."""
+    return f"zswarm {manifest_digest(encode_manifest(manifest), manifest.algorithm)}\n"
 
 
 def _write_at(fd: int, view: memoryview, offset: int) -> None:

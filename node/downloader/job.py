@@ -293,9 +293,7 @@ class FetchJob:
         if self._disk.place is None or self._manifest is None or self._ended:
             return
         fetch, seed_path = self.fetch, self._disk.place.seed_path
-        self._context.tell_agent(
-            DownloadStarted(fetch.digest, seed_path, fetch.manifest, self._manifest.name, self._manifest.length)
-        )
+        self._context.tell_agent(DownloadStarted(fetch.digest, seed_path, fetch.manifest, self._manifest.length))
 
     def _finished(self, result: Published | Ready) -> None:
         """All is published; or some of it changed on the disk after it was verified, and is fetched again."""
@@ -321,7 +319,6 @@ class FetchJob:
             DownloadFinished(
                 digest=fetch.digest,
                 manifest=fetch.manifest,
-                name=manifest.name,
                 length=manifest.length,
                 path=result.path,
                 seed_path=place.seed_path,

@@ -19,8 +19,6 @@ from node.local_messages import (
     DownloaderToPieceServer,
     Held,
     Hello,
-    SeedAdd,
-    SeedRemove,
     Serve,
     ServeOk,
     Serving,
@@ -203,15 +201,10 @@ class PieceServerCore:
         elif isinstance(message, ShareRemove):
             self._shelf.remove_item(message.digest)
             self._withdraw(message.digest, now)
-        elif isinstance(message, SeedAdd):
-            self._shelf.put_seed(message.manifest, message.seed_path)
-        elif isinstance(message, SeedRemove):
-            self._shelf.remove_seed(message.manifest)
         elif isinstance(message, Serving):
             self._perform(self._uploads.set_serving(message.serving), now)
 
     def _share_state(self, message: ShareState, now: float) -> None:
-        self._shelf.remove_seeds()
         wanted = {item.digest for item in message.items}
         for digest in self._shelf.items():
             if digest not in wanted:

@@ -68,7 +68,6 @@ class Shelf:
         self._gained: dict[str, list[int]] = {}
         """Pieces of a download besides those its `Serve` says."""
         self._books: dict[str, Book] = {}
-        self._further_seeds: dict[str, str] = {}
 
     def put_item(self, item: SharedItem) -> bool:
         """Whole content; takes the place of a download of the same content. True when an open book changed."""
@@ -83,17 +82,6 @@ class Shelf:
         self._items.pop(digest, None)
         self._forget_published(digest)
         self._close(digest)
-
-    def put_seed(self, manifest: str, seed_path: str) -> None:
-        """An item has ``manifest`` too: the same content under another name."""
-        self._further_seeds[manifest] = seed_path
-
-    def remove_seed(self, manifest: str) -> None:
-        self._further_seeds.pop(manifest, None)
-
-    def remove_seeds(self) -> None:
-        """None of `put_seed`'s is known to be wanted any more."""
-        self._further_seeds.clear()
 
     def put_partial(self, serve: Serve) -> bool:
         """A growing download, or the same one at its new place. True when it is served: not when the whole is."""
@@ -178,10 +166,11 @@ class Shelf:
             self._close(digest)
 
     def _seed_path(self, request: GetManifest) -> str:
-        for served in (self._items.get(request.digest), self._partial.get(request.digest)):
+        item, serve = self._items.get(request.digest), self._partial.get(request.digest)
+        for served in (item, serve):
             if served is not None and served.manifest == request.manifest:
                 return served.seed_path
-        return self._further_seeds.get(request.manifest, "")
+        return item.more.get(request.manifest, "") if item is not None else ""
 
     def _forget_published(self, digest: str) -> None:
         """A download that has its final name is an item, or nothing: not something that still grows."""

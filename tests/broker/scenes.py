@@ -9,6 +9,7 @@ from broker.effects import Note, Publish, RegistrarEffect, Reply, SendLookup
 from broker.registrar_core import Registrar, Terms
 from broker.registry import Registry
 from protocol.messages import (
+    Alias,
     Beat,
     Entry,
     FileList,
@@ -40,9 +41,10 @@ def digest(number: int) -> str:
     return f"blake3:{number:064x}"
 
 
-def entry(number: int, holding: Holding = "whole", name: str = "") -> Entry:
+def entry(number: int, holding: Holding = "whole", name: str = "", aliases: Sequence[str] = ()) -> Entry:
     """A list entry for content number ``number``."""
-    return Entry(digest(number), digest(10_000_000 + number), name or f"file-{number:06d}", 1000 + number, holding)
+    manifest, also = digest(10_000_000 + number), tuple(Alias(alias, digest(10_000_000 + number)) for alias in aliases)
+    return Entry(digest(number), manifest, name or f"file-{number:06d}", 1000 + number, holding, also)
 
 
 def picture(registry: Registry) -> object:
@@ -51,9 +53,10 @@ def picture(registry: Registry) -> object:
         (m.peer, m.name, m.endpoint, m.load, m.whole, m.partial, m.requesting) for m in registry.members.values()
     ]
     entries = [
-        (peer, d, registry.holding(peer, d), listing.manifest, listing.name, listing.length)
+        (peer, d, registry.holding(peer, d), one.manifest, one.name, one.length)
         for peer, member in registry.members.items()
         for d, listing in member.listings.items()
+        for one in (listing, *member.aliases.get(d, ()))
     ]
     return sorted(members), sorted(entries)
 

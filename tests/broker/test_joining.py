@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.messages import (
+    Alias,
     Entry,
     Error,
     FileList,
@@ -180,15 +181,22 @@ def test_a_file_name_that_is_unsafe_is_refused(name: str) -> None:
     assert alice.page(list_id, 0, True, [entry(1, name=name)], Error).code == "bad_name"
     bob = stage.peer("bob")
     assert bob.update(Error, [entry(1, name=name)]).code == "bad_name"
+    assert stage.peer("carol").update(Error, [entry(1, aliases=["good", name])]).code == "bad_name"
 
 
 def test_an_entry_whose_digests_are_of_different_algorithms_is_refused() -> None:
     stage = Stage()
-    mixed = Entry(digest(1), digest(2).replace("blake3", "sha256"), "film.mkv", 1, "whole")
+    other = digest(2).replace("blake3", "sha256")
+    mixed = Entry(digest(1), other, "film.mkv", 1, "whole")
+    within = Entry(digest(1), digest(2), "a film", 1, "whole", (Alias("film.mkv", other),))
     alice = Actor(stage, "alice")
     list_id = alice.ask_join(ListRequest).list_id
     bob = stage.peer("bob", entry(1))
-    for refusal in (alice.page(list_id, 0, True, [entry(3), mixed], Error), bob.update(Error, [mixed])):
+    for refusal in (
+        alice.page(list_id, 0, True, [entry(3), mixed], Error),
+        bob.update(Error, [mixed]),
+        stage.peer("carol").update(Error, [within]),
+    ):
         assert refusal.code == "bad_digest"
         assert "film.mkv" in refusal.detail
         assert "blake3" in refusal.detail

@@ -16,6 +16,7 @@ from protocol.messages import (
     GetPeerList,
     GetSeederList,
     GetTorrentList,
+    Goodbye,
     LookupReply,
     LookupRequest,
     Ok,
@@ -85,6 +86,24 @@ def test_the_same_content_under_two_names_is_one_swarm_in_two_lines() -> None:
     scene.stage.peer("b", entry(1, name="two"))
     found = scene.ask(GetTorrentList(7, digest(1)), TorrentList).entries
     assert [(item.name, item.have) for item in found] == [("one", 2), ("two", 2)]
+
+
+def test_all_names_a_peer_has_for_a_content_are_lines() -> None:
+    scene = Scene()
+    alice = scene.stage.peer("a", entry(1, name="one", aliases=["two"]))
+    scene.stage.peer("b", entry(1, name="two"))
+
+    def named() -> list[tuple[str, int]]:
+        return [(item.name, item.have) for item in scene.ask(GetTorrentList(7, digest(1)), TorrentList).entries]
+
+    assert named() == [("one", 2), ("two", 2)]
+    assert len(scene.ask(GetTorrentList(7, "two", exact=True), TorrentList).entries) == 1
+    alice.update(Ok, [entry(1, name="one")])
+    assert named() == [("one", 2), ("two", 2)], "the other one has it so"
+    alice.update(Ok, [entry(1, name="three", aliases=["four", "one"])])
+    assert named() == [("four", 2), ("one", 2), ("three", 2), ("two", 2)]
+    alice.leave(Goodbye)
+    assert named() == [("two", 1)]
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,15 @@ def test_a_started_download_makes_a_partial_source_whatever_the_list_says() -> N
     stage.registrar.check_invariants()
 
 
+def test_a_transfer_leaves_the_names_of_an_entry_as_they_are() -> None:
+    stage = Stage()
+    bob = stage.peer("bob", entry(1, "partial", "one", ["two"]))
+    bob.transfer(1, "finished", Ok)
+    event = stage.registry.entry_event("bob", digest(1))
+    assert event is not None
+    assert (event.holding, event.name, [alias.name for alias in event.aliases]) == ("whole", "one", ["two"])
+
+
 def test_a_failed_download_takes_back_what_it_announced() -> None:
     stage = Stage()
     stage.peer("alice", entry(1))

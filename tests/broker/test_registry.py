@@ -13,7 +13,7 @@ from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import ListingIndex, ListingKey, listing_key
 from broker.registry import Listing, Registry
 from protocol.errors import LocalError
-from protocol.messages import Holding, SeederEntry
+from protocol.messages import Alias, Holding, SeederEntry
 from tests.broker.scenes import digest, picture
 
 HOLDINGS: tuple[Holding, ...] = ("whole", "partial", "requesting")
@@ -31,6 +31,7 @@ EVENTS = st.one_of(
         st.sampled_from("xy"),
         st.integers(0, 1),
         st.sampled_from(HOLDINGS),
+        st.lists(st.builds(Alias, st.sampled_from("xyz"), DIGESTS), max_size=2).map(tuple),
     ),
     st.builds(EntryGone, PEERS, DIGESTS),
     st.builds(LoadSet, PEERS, st.integers(0, 9)),

@@ -19,7 +19,13 @@ ANY = Message
 PEERS = [f"peer-{n}" for n in range(5)]
 HOLDINGS = st.sampled_from(["whole", "partial", "requesting"])
 ENTRIES = st.lists(
-    st.builds(entry, st.integers(0, 7), HOLDINGS, st.sampled_from(["", "a name"])),
+    st.builds(
+        entry,
+        st.integers(0, 7),
+        HOLDINGS,
+        st.sampled_from(["", "a name"]),
+        st.lists(st.sampled_from(["another", "a third"]), max_size=2),
+    ),
     max_size=6,
     unique_by=lambda e: e.digest,
 )

@@ -19,7 +19,7 @@ from protocol import messages
 from protocol.codec import Decoder, encode
 from protocol.limits import MIB
 from protocol.link import Link, format_link
-from protocol.manifest import Manifest, encode_manifest, manifest_digest
+from protocol.manifest import FileEntry, Manifest, encode_manifest, manifest_digest
 from protocol.messages import (
     Accept,
     Entry,
@@ -133,7 +133,9 @@ def mute(_manifest: Manifest, _message: Message) -> list[Frames]:
 def other_manifest(manifest: Manifest, message: Message) -> list[Frames]:
     """Hands out, under the right digest, a manifest that leads out of the directory."""
     if isinstance(message, GetManifest):
-        data = encode_manifest(msgspec.structs.replace(manifest, name="other"))
+        data = encode_manifest(
+            msgspec.structs.replace(manifest, files=(FileEntry("../other", manifest.length, False),))
+        )
         return _one(ManifestPage(message.session, message.page, len(data), data))
     return corrupt(manifest, message)
 
@@ -208,7 +210,7 @@ class Strangers(threading.Thread):
 @contextmanager
 def strangers(tracker: RunningTracker, manifest: Manifest) -> Iterator[Strangers]:
     """They are members of the network, and say that they have the content whole."""
-    entry = Entry(manifest.digest, digest_of(manifest), manifest.name, manifest.length, "whole")
+    entry = Entry(manifest.digest, digest_of(manifest), "content.bin", manifest.length, "whole")
     lying = Strangers(manifest)
     lying.start()
     try:
@@ -243,7 +245,7 @@ def test_among_strangers_that_lie_the_content_still_arrives_whole(tracker: Runni
             stack.enter_context(running(*peer.arguments))
         until("the others are in", lambda: honest.joined() and by_link.joined())
         before = until("all its processes are in", by_seed.complete)
-        accepted = by_seed.ask(ApiGet, "content.bin", str(by_seed.directory), seed, False, False)
+        accepted = by_seed.ask(ApiGet, "content.bin", str(by_seed.directory), seed, False, False, "content.bin")
         until("each stranger was asked", lambda: all(lying.heard.values()))
         until("those that lie are banned", lambda: len(_banned(by_seed)) >= 7)
         honest.finished(honest.ask(ApiShare, str(content), "blake3"))
@@ -257,7 +259,7 @@ def test_among_strangers_that_lie_the_content_still_arrives_whole(tracker: Runni
 
 
 def _link(manifest: Manifest) -> Link:
-    return Link(manifest.digest, digest_of(manifest), manifest.name, manifest.length)
+    return Link(manifest.digest, digest_of(manifest), "content.bin", manifest.length)
 
 
 def _banned(peer: Peer) -> list[str]:

@@ -15,6 +15,7 @@ from protocol.errors import SeedError
 from protocol.limits import DIGEST_BYTES
 from protocol.manifest import FileEntry, Manifest, piece_length_for
 from protocol.names import check_distinct, check_name, check_path
+from protocol.seed_formats import Seed
 
 MESSAGE_TYPES: list[type[msgspec.Struct]] = [
     kind
@@ -46,8 +47,9 @@ def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.binary(min_size=info.min_length or 0, max_size=min(info.max_length or 200, 200))
         case inspect.LiteralType():
             return st.sampled_from(info.values)
-        case inspect.ListType():
-            return st.lists(_values(info.item_type), max_size=min(info.max_length or 5, 5))
+        case inspect.ListType() | inspect.VarTupleType():
+            items = st.lists(_values(info.item_type), max_size=min(info.max_length or 5, 5))
+            return items.map(tuple if isinstance(info, inspect.VarTupleType) else list)
         case inspect.TupleType():
             return st.tuples(*map(_values, info.item_types))
         case inspect.UnionType():
@@ -91,4 +93,9 @@ def manifests(draw: st.DrawFn, trees: bool = True) -> Manifest:
     digest = format_digest(
         draw(st.sampled_from(ALGORITHMS)), draw(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES))
     )
-    return Manifest(draw(names), length, piece_length, digest, table, files, empty_dirs)
+    return Manifest(length, piece_length, digest, table, files, empty_dirs)
+
+
+def seeds(trees: bool = True) -> st.SearchStrategy[Seed]:
+    """A manifest with a name."""
+    return st.builds(Seed, names, manifests(trees))

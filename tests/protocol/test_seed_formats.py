@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import msgpack
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,57 +12,63 @@ from hypothesis import strategies as st
 
 from protocol.digest import format_digest, raw_digest
 from protocol.errors import SeedError
-from protocol.manifest import Manifest
-from protocol.seed_formats import FORMATS, format_seed, parse_seed, seed_format
-from tests.protocol.strategies import manifests
+from protocol.manifest import Manifest, encode_manifest
+from protocol.seed_formats import FORMATS, Seed, format_seed, parse_seed, seed_format
+from tests.protocol.strategies import seeds
 
 SHA256 = "sha256:" + "ab" * 32
-MANIFEST = Manifest("data.bin", 300_000, 262_144, SHA256, bytes.fromhex("01" * 32 + "02" * 32), None, ())
+MANIFEST = Manifest(300_000, 262_144, SHA256, bytes.fromhex("01" * 32 + "02" * 32), None, ())
+SEED = Seed("data.bin", MANIFEST)
 TEXT = "\n".join(["data.bin", "300000", "ab" * 32, "01" * 32, "02" * 32])
 
 
-@given(manifests())
-def test_msgpack_and_back(manifest: Manifest) -> None:
-    assert parse_seed(format_seed(manifest, "msgpack")) == manifest
+@given(seeds())
+def test_msgpack_and_back(seed: Seed) -> None:
+    assert parse_seed(format_seed(seed, "msgpack")) == seed
 
 
-@given(manifests(trees=False).filter(lambda manifest: not manifest.name.startswith(" ")))
-def test_text_and_back(manifest: Manifest) -> None:
-    seed = format_seed(manifest, "text")
-    assert parse_seed(seed) == manifest
-    assert parse_seed(seed.replace(b"\n", b" \r\n\t") + b"\r\n\n") == manifest
+@given(seeds(trees=False).filter(lambda seed: not seed.name.startswith(" ")))
+def test_text_and_back(seed: Seed) -> None:
+    data = format_seed(seed, "text")
+    assert parse_seed(data) == seed
+    assert parse_seed(data.replace(b"\n", b" \r\n\t") + b"\r\n\n") == seed
+
+
+def test_the_name_is_beside_the_manifest() -> None:
+    for format in FORMATS:
+        renamed = parse_seed(format_seed(Seed("other.bin", MANIFEST), format))
+        assert (renamed.name, encode_manifest(renamed.manifest)) == ("other.bin", encode_manifest(MANIFEST))
 
 
 def test_text_is_what_the_format_says() -> None:
-    assert format_seed(MANIFEST, "text").decode() == TEXT
-    assert parse_seed(TEXT.encode()) == MANIFEST
+    assert format_seed(SEED, "text").decode() == TEXT
+    assert parse_seed(TEXT.encode()) == SEED
 
 
 def test_other_algorithms_are_named_in_the_text() -> None:
     digest = format_digest("blake3", raw_digest("blake3", b""))
-    empty = Manifest("empty", 0, 262_144, digest, b"", None, ())
+    empty = Seed("empty", Manifest(0, 262_144, digest, b"", None, ()))
     assert format_seed(empty, "text").decode() == f"empty\n0\n{digest}"
-    assert parse_seed(f"data.bin\n300000\n{SHA256}\n{'01' * 32}\n{'02' * 32}".encode()) == MANIFEST
+    assert parse_seed(f"data.bin\n300000\n{SHA256}\n{'01' * 32}\n{'02' * 32}".encode()) == SEED
 
 
 @pytest.mark.parametrize("name", ["日本.bin", "ߞ߬ߊ", "ހަލޯ", "é" * 127])
 def test_names_in_any_script_are_recognised_as_text(name: str) -> None:
-    manifest = msgspec.structs.replace(MANIFEST, name=name)
-    assert parse_seed(format_seed(manifest, "text")) == manifest
+    assert parse_seed(format_seed(Seed(name, MANIFEST), "text")) == Seed(name, MANIFEST)
 
 
 def test_what_the_text_format_cannot_express_is_refused() -> None:
     with pytest.raises(SeedError, match="take msgpack for a directory"):
-        format_seed(msgspec.structs.replace(MANIFEST, length=0, pieces=b"", files=()), "text")
+        format_seed(Seed("data", msgspec.structs.replace(MANIFEST, length=0, pieces=b"", files=())), "text")
     with pytest.raises(SeedError, match="spaces around the name"):
-        format_seed(msgspec.structs.replace(MANIFEST, name=" data.bin"), "text")
+        format_seed(Seed(" data.bin", MANIFEST), "text")
     with pytest.raises(SeedError, match="control character"):
-        format_seed(msgspec.structs.replace(MANIFEST, name="data\nbin"), "text")
+        format_seed(Seed("data\nbin", MANIFEST), "text")
 
 
 def test_unknown_format_names_the_known_ones() -> None:
     with pytest.raises(SeedError, match="unknown seed format 'torrent'; known are msgpack, text"):
-        format_seed(MANIFEST, "torrent")
+        format_seed(SEED, "torrent")
     assert [seed_format(name).takes_trees for name in FORMATS] == [True, False]
 
 
@@ -71,9 +78,34 @@ def test_garbage_is_a_seed_error(data: bytes) -> None:
         parse_seed(data)
 
 
-@given(manifests(trees=False).filter(lambda manifest: not manifest.name.startswith(" ")), st.data())
-def test_garbled_text_is_another_seed_or_a_seed_error(manifest: Manifest, data: st.DataObject) -> None:
-    garbled = bytearray(format_seed(manifest, "text"))
+def packed(**changes: object) -> bytes:
+    fields = {"format": "zswarm-seed", "version": 2, "name": "data.bin", "manifest": encode_manifest(MANIFEST)}
+    data: bytes = msgpack.packb(fields | changes)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (packed(name=".."), "name '..' points elsewhere"),
+        (packed(name="/etc/passwd"), "separator"),
+        (packed(name=7), "seed: Expected `str`"),
+        (packed(extra=1), "seed: Object contains unknown field `extra`"),
+        (packed(version=1), "seed of format version 1; this program reads version 2"),
+        (packed(manifest=b""), "manifest is truncated"),
+        (packed(manifest=packed()), "not a zswarm manifest"),
+        (encode_manifest(MANIFEST), "not a zswarm seed"),
+        (packed()[:-1], "seed is truncated"),
+    ],
+)
+def test_bad_msgpack_says_what_is_wrong(data: bytes, why: str) -> None:
+    with pytest.raises(SeedError, match=why):
+        parse_seed(data)
+
+
+@given(seeds(trees=False).filter(lambda seed: not seed.name.startswith(" ")), st.data())
+def test_garbled_text_is_another_seed_or_a_seed_error(seed: Seed, data: st.DataObject) -> None:
+    garbled = bytearray(format_seed(seed, "text"))
     garbled[data.draw(st.integers(0, len(garbled) - 1))] ^= data.draw(st.integers(1, 255))
     with suppress(SeedError):
         parse_seed(bytes(garbled))

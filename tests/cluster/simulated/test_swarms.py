@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
 from cluster.simulated.content import StandIn
@@ -26,6 +27,15 @@ def test_everybody_completes(receivers: int, pieces: int, slots: int, seed: int)
     swarm.run_until_done(10 * swarm.bound)
     assert swarm.received_ratio() <= 1.02
     assert swarm.banned() == {}
+
+
+def test_a_link_works_whatever_its_sources_call_the_content() -> None:
+    swarm = Swarm(0, 2, 8)
+    renamed = msgspec.structs.replace(swarm.content, name="other.bin")
+    for number in range(70):  # more than a receiver asks at a time
+        swarm.world.give(swarm.add(f"seed{number}"), renamed)
+    swarm.start()
+    swarm.run_until_done(10 * swarm.bound)
 
 
 def test_sixteen_receivers_finish_close_to_the_bound() -> None:

@@ -181,6 +181,10 @@ class Scene:
         if isinstance(message, GetPeerList):
             return PeerList(message.id, 3, self.seq, self.settling, [], "")
         assert isinstance(message, GetTorrentList)
-        own = [TorrentEntry(e.name, e.length, e.digest, e.manifest, 1, 0, 0) for e in self.listed.values()]
+        own = [
+            TorrentEntry(alias.name, e.length, e.digest, alias.manifest, 1, 0, 0)
+            for e in self.listed.values()
+            for alias in e.names()
+        ]
         found = [e for e in [*own, *self.others] if message.pattern in ("", e.name, e.digest)]
         return TorrentList(message.id, 3, self.seq, self.settling, found, "")

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from node.agent.disk_work import explained, hash_item, item_problem, keep_seed
-from node.agent.effects import HashPath
+from node.agent.effects import HashPath, StoreSeed
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
 from node.disk.seed_store import load_seed
@@ -69,11 +69,11 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 def test_a_seed_is_kept_and_gives_the_link(tree: Path, tmp_path: Path) -> None:
     manifest = hash_path(tree)
-    stored = keep_seed(3, encode_manifest(manifest), tmp_path / "data")
-    assert (stored.job, stored.link.digest, stored.link.name) == (3, manifest.digest, "tree")
+    stored = keep_seed(StoreSeed(3, encode_manifest(manifest), "a name"), tmp_path / "data")
+    assert (stored.job, stored.link.digest, stored.link.name) == (3, manifest.digest, "a name")
     assert load_seed(Path(stored.path)) == manifest
     with pytest.raises(SeedError):
-        keep_seed(3, b"garbage", tmp_path / "data")
+        keep_seed(StoreSeed(3, b"garbage", "a name"), tmp_path / "data")
 
 
 def test_what_is_wrong_can_be_said_in_a_message_whatever_names_are_in_it(

@@ -64,7 +64,7 @@ DOWNLOAD = DownloadJob(digest(1), digest(1_001), NAME, 100, f"/out/{NAME}", "", 
 
 
 def get(target: str = NAME, directory: str = "/out", seed: bytes = b"") -> ApiGet:
-    return ApiGet(1, target, directory, seed, False, False)
+    return ApiGet(1, target, directory, seed, False, False, NAME if seed else "")
 
 
 def with_source(*items: int) -> Scene:
@@ -75,7 +75,7 @@ def with_source(*items: int) -> Scene:
 
 
 def finished(path: str = f"/out/{NAME}") -> DownloadFinished:
-    return DownloadFinished(digest(1), digest(1_001), NAME, 100, path, "/seeds/1", b"stamps", 5_000.0)
+    return DownloadFinished(digest(1), digest(1_001), 100, path, "/seeds/1", b"stamps", 5_000.0)
 
 
 def report(phase: str = "downloading") -> DownloadReport:
@@ -95,7 +95,7 @@ def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
 
     scene.play(scene.core.child_says(report(), scene.now))
     assert (scene.job().phase, scene.job().done_bytes, scene.job().download) == ("downloading", 50, report())
-    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), NAME, 100), scene.now))
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), 100), scene.now))
     assert scene.listed[digest(1)].holding == "partial"
 
     scene.play(scene.core.child_says(finished(), scene.now))
@@ -113,7 +113,7 @@ def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
 def test_a_seed_is_checked_and_kept_before_anything_else() -> None:
     scene = with_source()
     scene.ask(get("a file name", seed=b"manifest"))
-    assert scene.took(StoreSeed) == [StoreSeed(1, b"manifest")]
+    assert scene.took(StoreSeed) == [StoreSeed(1, b"manifest", NAME)]
     scene.play(scene.core.seed_stored(1, LINK, "/seeds/1", scene.now))
     (fetch,) = scene.told(ToDownloader, Fetch)
     assert (fetch.digest, fetch.seed_path) == (digest(1), "/seeds/1")
@@ -296,7 +296,7 @@ def test_content_this_peer_has_elsewhere_may_come_from_itself() -> None:
     assert len(scene.told(ToDownloader, Fetch)) == 1
     assert [question.peer for question in scene.questions if isinstance(question, GetSeederList)] == [""]
     assert scene.listed[digest(1)].holding == "whole"
-    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/s", digest(1_001), NAME, 100), scene.now))
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/s", digest(1_001), 100), scene.now))
     scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "full"), scene.now))
     assert scene.listed[digest(1)].holding == "whole"
 

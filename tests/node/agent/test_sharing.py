@@ -27,14 +27,14 @@ from node.local_messages import (
     ApiRemove,
     ApiShare,
     ContentChanged,
-    SeedAdd,
-    SeedRemove,
     ShareAdd,
     ShareRemove,
     ShareState,
     SwarmUpload,
     UploadReport,
 )
+from protocol.limits import ALIASES_COUNT_MAX
+from protocol.messages import Alias
 from tests.node.agent.scene import FOLDER, WALL, Scene, digest, item
 
 PATH = "/data/file 1"
@@ -151,7 +151,7 @@ def test_of_two_equal_contents_the_second_takes_over() -> None:
     assert scene.listed[digest(1)].name == "file 1"
     scene.ask(ApiRemove(1, "file 1"))
     assert scene.listed[digest(1)].name == "twin"
-    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    assert scene.told(ToPieceServer, ShareRemove) == []
     assert [message.item.root for message in scene.told(ToPieceServer, ShareAdd)] == ["/data/twin"]
     scene.ask(ApiRemove(2, "twin"))
     assert scene.listed == {}
@@ -325,34 +325,61 @@ def test_what_in_a_folder_cannot_be_shared_is_complained_about_once() -> None:
     assert said == [f"cannot share {path}: {reason}" for reason in ("reserved", "cannot be read")]
 
 
-def twin(path: str, number: int) -> LibraryItem:
-    """The content of item 1 under another name, so with manifest ``number``."""
-    return msgspec.structs.replace(item(1, path), manifest=digest(number))
+def twin(path: str, number: int = 1_001) -> LibraryItem:
+    """The content of item 1 at another path, with manifest ``number``."""
+    return msgspec.structs.replace(item(1, path), manifest=digest(number), seed_path=f"/seeds/{number}")
 
 
-def test_the_same_content_under_a_second_name_has_a_link_that_works() -> None:
-    scene = Scene([item(1)]).up()
-    second = twin("/data/second", 2_000)
+def share_twin(scene: Scene, second: LibraryItem) -> None:
     scene.ask(ApiShare(1, second.path, "blake3"))
     scene.play(scene.core.hashed(second.path, second, scene.now))
-    assert scene.told(ToPieceServer, SeedAdd) == [SeedAdd(digest(2_000), "/seeds/1")]
-    job = scene.job()
-    assert (job.phase, job.detail) == (
-        "done",
-        "the network lists the same content as file 1; second is had by its link",
-    )
-    scene.hello("piece_server", instance=6, port=9)
-    assert scene.told(ToPieceServer, SeedAdd) == [SeedAdd(digest(2_000), "/seeds/1")]
+
+
+def test_the_same_content_under_a_second_name_is_listed_under_both() -> None:
+    scene = Scene([item(1)]).up()
+    scene.questions.clear()
+    share_twin(scene, twin("/data/second"))
+    assert scene.told(ToPieceServer, ShareAdd) == []
+    assert scene.listed[digest(1)].names() == [Alias("file 1", digest(1_001)), Alias("second", digest(1_001))]
+    assert [getattr(question, "min_seq", 0) for question in scene.questions] == [scene.seq]
+    assert (scene.job().phase, scene.job().detail) == ("done", "")
     scene.took(ReplyApi)
-    scene.ask(ApiRemove(2, "second"))
-    assert scene.told(ToPieceServer, SeedRemove) == [SeedRemove(digest(2_000))]
+    scene.ask(ApiRemove(2, "file 1"))
+    assert scene.listed[digest(1)].names() == [Alias("second", digest(1_001))]
+    assert [message.item.root for message in scene.told(ToPieceServer, ShareAdd)] == ["/data/second"]
+    assert scene.told(ToPieceServer, ShareRemove) == []
+    scene.ask(ApiRemove(3, "second"))
+    assert scene.listed == {}
+
+
+def test_the_same_bytes_under_other_paths_have_both_manifests_handed_out() -> None:
+    scene = Scene([item(1)]).up()
+    second = twin("/data/tree", 2_000)
+    share_twin(scene, second)
+    assert scene.listed[digest(1)].names() == [Alias("file 1", digest(1_001)), Alias("tree", digest(2_000))]
+    (told,) = scene.told(ToPieceServer, ShareAdd)
+    assert (told.item.root, told.item.more) == (PATH, {digest(2_000): second.seed_path})
+    scene.hello("piece_server", instance=6, port=9)
+    assert [state.items for state in scene.told(ToPieceServer, ShareState)] == [[told.item]]
+    scene.took(ReplyApi)
+    scene.ask(ApiRemove(2, "tree"))
+    assert [message.item.more for message in scene.told(ToPieceServer, ShareAdd)] == [{}]
+
+
+def test_names_beyond_the_bound_are_had_by_link() -> None:
+    many = [item(1), *(twin(f"/data/{number:02}") for number in range(ALIASES_COUNT_MAX))]
+    scene = Scene(many).up()
+    share_twin(scene, twin("/data/one more"))
+    assert len(scene.listed[digest(1)].names()) == ALIASES_COUNT_MAX + 1
+    job = scene.job()
+    assert job.phase == "done"
+    assert "no more than 16 names of one content, and one more is not among them" in job.detail
 
 
 def test_what_is_hashed_again_stays_the_one_that_is_served() -> None:
-    second = twin("/data/second", 2_000)
-    scene = Scene([item(1), second]).up()
+    scene = Scene([item(1), twin("/data/second")]).up()
     touched = msgspec.structs.replace(item(1), stamps=b"new", fingerprint=b"touched")
     scene.ask(ApiShare(1, PATH, "blake3"))
     scene.play(scene.core.hashed(PATH, touched, scene.now))
     assert [message.item.stamps for message in scene.told(ToPieceServer, ShareAdd)] == [b"new"]
-    assert scene.told(ToPieceServer, SeedRemove) == []
+    assert scene.job().phase == "done"

@@ -32,8 +32,8 @@ def test_a_file_gets_a_text_seed_beside_where_one_stands(here: Path, capsys: pyt
 
 def test_a_directory_gets_a_msgpack_seed(here: Path) -> None:
     assert World().run("seed", "tree", "-o", "t.seed", "--hash", "sha256") == 0
-    manifest = parse_seed((here / "t.seed").read_bytes())
-    assert (manifest.name, manifest.algorithm, manifest.length) == ("tree", "sha256", 300_001)
+    seed = parse_seed((here / "t.seed").read_bytes())
+    assert (seed.name, seed.manifest.algorithm, seed.manifest.length) == ("tree", "sha256", 300_001)
 
 
 def test_seed_to_standard_output(here: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -46,7 +46,9 @@ def test_seed_json_has_the_link(capsys: pytest.CaptureFixture[str]) -> None:
     assert World().run("seed", "model.bin", "--format", "msgpack", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["format"] == "msgpack"
-    assert parse_link(found["link"]).digest == found["digest"] == parse_seed(Path(found["seed"]).read_bytes()).digest
+    link, seed = parse_link(found["link"]), parse_seed(Path(found["seed"]).read_bytes())
+    assert link.digest == found["digest"] == seed.manifest.digest
+    assert link.name == found["name"] == seed.name == "model.bin"
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,11 @@ from node.local_messages import ApiError, ApiGet, ApiShare, SharedStatus
 from protocol.digest import format_digest, raw_digest
 from protocol.errors import NetworkError
 from protocol.manifest import Manifest, decode_manifest
-from protocol.seed_formats import format_seed
+from protocol.seed_formats import Seed, format_seed
 from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeForeground, download, job, peer_with, report
 
 CONTENT = b"some content"
 MANIFEST = Manifest(
-    name="small.bin",
     length=len(CONTENT),
     piece_length=256 * 1024,
     digest=format_digest("blake3", raw_digest("blake3", CONTENT)),
@@ -26,6 +25,7 @@ MANIFEST = Manifest(
     files=None,
     empty_dirs=(),
 )
+SEED = Seed("small.bin", MANIFEST)
 SHARED = SharedStatus("model.bin", DIGEST, LINK, 100 * MIB, "/data/model.bin", "downloaded", 0, 2)
 
 
@@ -72,12 +72,12 @@ def test_get_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("format", ["text", "msgpack"])
 def test_get_takes_a_seed_file_by_its_content(here: Path, format: str) -> None:
-    (here / "anything.txt").write_bytes(format_seed(MANIFEST, format))
+    (here / "anything.txt").write_bytes(format_seed(SEED, format))
     world = peer_with(report([job()]))
     assert world.run("get", "anything.txt") == 0
     assert world.client is not None
     (asked,) = world.client.asked(ApiGet)
-    assert decode_manifest(asked.seed) == MANIFEST
+    assert Seed(asked.name, decode_manifest(asked.seed)) == SEED
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_get_takes_a_seed_file_by_its_content(here: Path, format: str) -> None:
 def test_a_garbled_or_cut_seed_file_is_refused_before_anyone_is_asked(
     here: Path, name: str, target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (here / name).write_bytes(format_seed(MANIFEST, "msgpack")[:-9] if name == "cut.seed" else b"\x93garbage\xff")
+    (here / name).write_bytes(format_seed(SEED, "msgpack")[:-9] if name == "cut.seed" else b"\x93garbage\xff")
     world = peer_with(report())
     assert world.run("get", target) == 2
     assert f"error: {target}: not a seed that can be used" in capsys.readouterr().err

@@ -51,9 +51,9 @@ def some_bytes(length: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(length)
 
 
-def made_file(length: int = 3 * PIECE + 1000, seed: int = 1, algorithm: str = "blake3", name: str = "data.bin") -> Made:
+def made_file(length: int = 3 * PIECE + 1000, seed: int = 1, algorithm: str = "blake3") -> Made:
     data = some_bytes(length, seed)
-    return Made(_manifest(name, data, algorithm, None, ()), data, None)
+    return Made(_manifest(data, algorithm, None, ()), data, None)
 
 
 def made_tree(
@@ -76,7 +76,7 @@ def made_tree(
     files = {path: some_bytes(length, seed + number) for number, (path, length) in enumerate(sorted(lengths.items()))}
     data = b"".join(files.values())
     entries = tuple(FileEntry(path, len(part), path in programs) for path, part in files.items())
-    return Made(_manifest("tree", data, "blake3", entries, tuple(sorted(empty_dirs))), data, files)
+    return Made(_manifest(data, "blake3", entries, tuple(sorted(empty_dirs))), data, files)
 
 
 def names(directory: Path) -> list[str]:
@@ -104,9 +104,9 @@ def tree_expected(made: Made) -> dict[str, bytes | None]:
 
 
 def _manifest(
-    name: str, data: bytes, algorithm: str, files: tuple[FileEntry, ...] | None, empty_dirs: tuple[str, ...]
+    data: bytes, algorithm: str, files: tuple[FileEntry, ...] | None, empty_dirs: tuple[str, ...]
 ) -> Manifest:
     size = piece_length_for(len(data))
     pieces = b"".join([raw_digest(algorithm, data[start : start + size]) for start in range(0, len(data), size)])
     digest = format_digest(algorithm, raw_digest(algorithm, data))
-    return check_manifest(Manifest(name, len(data), size, digest, pieces, files, empty_dirs))
+    return check_manifest(Manifest(len(data), size, digest, pieces, files, empty_dirs))

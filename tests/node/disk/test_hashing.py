@@ -20,7 +20,7 @@ from node.disk.tree_scan import UnstableContentError, scan
 from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.limits import KIB, MIB
 from protocol.manifest import FileEntry, check_manifest, decode_manifest, encode_manifest
-from protocol.seed_formats import parse_seed
+from protocol.seed_formats import Seed, parse_seed
 
 PIECE = 256 * KIB
 
@@ -71,7 +71,6 @@ def test_file_is_hashed_as_the_definition_says(tmp_path: Path, length: int) -> N
     path.write_bytes(data)
     manifest = check_manifest(hash_path(path))
     pieces = [data[start : start + PIECE] for start in range(0, length, PIECE)]
-    assert manifest.name == "data.bin"
     assert (manifest.length, manifest.files, manifest.empty_dirs) == (length, None, ())
     assert manifest.digest == f"blake3:{blake3(data).hexdigest()}"
     assert [manifest.piece_digest(index) for index in range(manifest.piece_count)] == [
@@ -114,7 +113,7 @@ def test_public_functions_agree(tmp_path: Path) -> None:
     for algorithm in ("blake3", "sha256"):
         lines = ["data.bin", "600000", make_big_hash(path, algorithm), *make_small_hashes(str(path), algorithm)]
         assert make_seed(path, algorithm=algorithm).decode().split("\n") == lines
-        assert parse_seed(make_seed(path, "msgpack", algorithm)) == hash_path(path, algorithm)
+        assert parse_seed(make_seed(path, "msgpack", algorithm)) == Seed("data.bin", hash_path(path, algorithm))
     assert make_big_hash(path, "sha256") == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -127,9 +126,8 @@ def test_progress_ends_at_the_length(tree: Path) -> None:
 
 def test_path_may_be_a_link_and_keeps_its_name(tmp_path: Path, tree: Path) -> None:
     (tmp_path / "link").symlink_to(tree)
-    manifest = hash_path(tmp_path / "link")
-    assert manifest.name == "link"
-    assert manifest.digest == hash_path(tree).digest
+    seed = parse_seed(make_seed(tmp_path / "link", "msgpack"))
+    assert seed == Seed("link", hash_path(tree))
 
 
 def test_links_and_special_files_inside_are_left_out(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -321,5 +319,5 @@ def test_nothing_to_check(tmp_path: Path, tree: Path) -> None:
 def test_seed_that_contradicts_itself(tree: Path) -> None:
     data = make_seed(tree / "big").decode().split("\n")
     data[2] = "blake3:" + "0" * 64
-    problems = verify_path(tree / "big", parse_seed("\n".join(data).encode()))
+    problems = verify_path(tree / "big", parse_seed("\n".join(data).encode()).manifest)
     assert ["the seed contradicts itself" in str(problem) for problem in problems] == [True]

@@ -18,7 +18,7 @@ def manifest_of(lengths: list[int] | None, length: int = 0) -> Manifest:
     files = None
     if lengths is not None:
         files = tuple(FileEntry(f"{index:04}", part, False) for index, part in enumerate(lengths))
-    return Manifest("name", total, size, "blake3:" + "0" * 64, bytes(32 * -(-total // size)), files, ())
+    return Manifest(total, size, "blake3:" + "0" * 64, bytes(32 * -(-total // size)), files, ())
 
 
 def test_a_file_is_one_span_in_each_piece() -> None:

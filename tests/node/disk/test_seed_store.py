@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.disk.seed_store import load_seed, seed_path, store_seed
 from protocol.digest import format_digest
 from protocol.errors import DiskError, NotFoundError, SeedError
-from protocol.manifest import Manifest, encode_manifest, manifest_digest
+from protocol.manifest import FileEntry, Manifest, encode_manifest, manifest_digest
 
-MANIFEST = Manifest("data.bin", 5, 262_144, format_digest("sha256", bytes(32)), bytes(32), None, ())
+MANIFEST = Manifest(5, 262_144, format_digest("sha256", bytes(32)), bytes(32), None, ())
 ENCODED = encode_manifest(MANIFEST)
 
 
@@ -38,14 +39,15 @@ def test_storing_mends_a_damaged_one(tmp_path: Path) -> None:
 
 
 def test_unsafe_seed_is_not_stored(tmp_path: Path) -> None:
-    with pytest.raises(SeedError, match="separator"):
-        store_seed(tmp_path, ENCODED.replace(b"data.bin", b"../a.bin"))
+    files = (FileEntry("../a.bin", MANIFEST.length, False),)
+    with pytest.raises(SeedError, match="points elsewhere"):
+        store_seed(tmp_path, encode_manifest(msgspec.structs.replace(MANIFEST, files=files)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_or_missing_seed(tmp_path: Path) -> None:
     path = store_seed(tmp_path, ENCODED)
-    path.write_bytes(ENCODED.replace(b"data.bin", b"date.bin"))
+    path.write_bytes(ENCODED.replace(MANIFEST.pieces, b"x" * 32))
     with pytest.raises(SeedError, match="its digest is not its name"):
         load_seed(path)
     path.unlink()

@@ -143,7 +143,7 @@ class Scene:
         manifest = self.made.manifest
         seed_path = str(store_seed(self.data_dir, encode_manifest(manifest))) if with_seed else ""
         digest = manifest_digest(encode_manifest(manifest), manifest.algorithm)
-        return Fetch(manifest.digest, digest, manifest.name, manifest.length, str(dest), seed_path, force, False)
+        return Fetch(manifest.digest, digest, dest.name, manifest.length, str(dest), seed_path, force, False)
 
     def fetch(self, dest: Path, with_seed: bool = True, force: bool = False) -> FetchJob:
         job = FetchJob(self.order(dest, with_seed, force), self.context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from node.disk.errors import ContentChangedError, NotThereError
@@ -9,8 +10,6 @@ from node.local_messages import (
     ContentChanged,
     Held,
     Hello,
-    SeedAdd,
-    SeedRemove,
     ServeOk,
     Serving,
     ShareAdd,
@@ -156,9 +155,8 @@ def test_what_is_no_longer_shared_is_gone_for_its_sessions(sharing: Scene) -> No
 
 def test_a_state_withdraws_what_it_does_not_name(sharing: Scene) -> None:
     sharing.test("a")
-    sharing.agent(SeedAdd(SECOND, "seed"))
     assert sharing.agent(share_state()) == [("a", NO)]
-    assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
+    assert sharing.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
 
 
 def test_the_same_state_again_disturbs_nobody(sharing: Scene) -> None:
@@ -189,10 +187,11 @@ def test_who_has_a_session_for_a_download_is_told_when_the_whole_is_shared(
     assert ("a", Have(1, [1, 2, 3])) in scene.tick(CHECK_SECONDS)
 
 
-def test_a_second_name_has_its_manifest_handed_out(sharing: Scene) -> None:
-    sharing.agent(SeedAdd(SECOND, "seed"))
+def test_a_second_manifest_is_handed_out_and_nobody_with_a_session_notices(sharing: Scene) -> None:
+    sharing.test("a")
+    assert sharing.agent(ShareAdd(msgspec.structs.replace(item(), more={SECOND: "seed"}))) == []
     assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 3, b"abc"))]
-    sharing.agent(SeedRemove(SECOND))
+    assert sharing.agent(ShareAdd(item())) == []
     assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
 
 

@@ -27,8 +27,8 @@ def shelf(tmp_path: Path) -> Shelf:
     for name in ("first", "second", "third"):
         (tmp_path / name).write_bytes(name.encode())
     shelf = Shelf(DiskFiles())
-    shelf.put_item(SharedItem(CONTENT, FIRST, str(tmp_path / "first"), "/content", b""))
-    shelf.put_seed(SECOND, str(tmp_path / "second"))
+    more = {SECOND: str(tmp_path / "second")}
+    shelf.put_item(SharedItem(CONTENT, FIRST, str(tmp_path / "first"), "/content", b"", more))
     return shelf
 
 
@@ -36,17 +36,15 @@ def handed_out(shelf: Shelf, manifest: str) -> bytes:
     return shelf.manifest_page(GetManifest(1, CONTENT, manifest, 0)).data
 
 
-def test_a_second_name_has_its_manifest_handed_out(shelf: Shelf) -> None:
+def test_all_manifests_of_an_item_are_handed_out(shelf: Shelf) -> None:
     assert [handed_out(shelf, manifest) for manifest in (FIRST, SECOND, THIRD)] == [b"first", b"second", b""]
     shelf.remove_item(CONTENT)
-    assert [handed_out(shelf, manifest) for manifest in (FIRST, SECOND)] == [b"", b"second"]
-    shelf.remove_seed(SECOND)
-    assert handed_out(shelf, SECOND) == b""
+    assert [handed_out(shelf, manifest) for manifest in (FIRST, SECOND)] == [b"", b""]
 
 
 def test_another_item_in_place_takes_the_manifest_with_it(shelf: Shelf, tmp_path: Path) -> None:
     shelf.put_item(SharedItem(CONTENT, THIRD, str(tmp_path / "third"), "/content", b""))
-    assert [handed_out(shelf, manifest) for manifest in (FIRST, THIRD)] == [b"", b"third"]
+    assert [handed_out(shelf, manifest) for manifest in (FIRST, SECOND, THIRD)] == [b"", b"", b"third"]
 
 
 def test_an_item_that_goes_leaves_a_download_its_manifest(shelf: Shelf, tmp_path: Path) -> None:
