@@ -266,7 +266,9 @@ class Registry:
         holding = self.holding(peer, digest)
         if listing is None or holding is None:
             return None
-        aliases = tuple(Alias(alias.name, alias.manifest) for alias in member.aliases.get(digest, ()))
+        aliases: tuple[Alias, ...] = ()
+        if digest in member.aliases:
+            aliases = tuple(Alias(alias.name, alias.manifest) for alias in member.aliases[digest])
         return EntrySet(peer, digest, listing.manifest, listing.name, listing.length, holding, aliases)
 
     def events(self) -> Iterator[Event]:
