@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from protocol.messages import Message, PeerEntry, SeederEntry, TorrentEntry
 
@@ -50,9 +50,10 @@ class SharedItem(Struct, frozen=True):
 
 
 class ShareState(Message, frozen=True):
-    """All that is shared; said to a new instance. ``serving`` False: answer every Test with ``later``."""
+    """All that is shared by ``peer``; said to a new instance. ``serving`` False: answer every Test with ``later``."""
 
     instance: int
+    peer: str
     items: list[SharedItem]
     serving: bool
 
@@ -120,10 +121,12 @@ class CancelFetch(Message, frozen=True):
 
 
 class Sources(Message, frozen=True):
-    """The sources a lookup names for ``digest`` now; newcomers are added, none is dropped."""
+    """The sources a lookup or the roster names for ``digest`` now: all there are, or some. ``listed`` is how many the
+    tracker lists; None: that is not known, or not sure."""
 
     digest: str
     seeders: list[SeederEntry]
+    listed: int | None = None
 
 
 class SourceLost(Message, frozen=True):
@@ -142,17 +145,43 @@ class Pause(Message, frozen=True):
 # --- downloader -> agent ---------------------------------------------------------------------------------
 
 
+SourceStanding = Literal[
+    "known",
+    "connecting",
+    "connected",
+    "unreachable",
+    "other_peer",
+    "no_peer",
+    "no_content",
+    "other_manifest",
+    "not_serving",
+    "banned",
+    "gone",
+]
+"""How it is with a source: ``known`` and not dialled now; ``other_peer`` and ``no_peer``: at its address there is
+another one, or something else; ``not_serving``: it says to come again later; ``gone``: no longer named by anybody."""
+
+
 class SourceReport(Struct, frozen=True):
+    """``reason`` adds to ``state`` what is wrong with a source that cannot be used; ``rate`` in bytes/s; ``pieces`` is
+    how many it has, as far as it is connected."""
+
     peer: str
     name: str
+    endpoint: str
+    state: SourceStanding
+    reason: str
     received_bytes: int
-    state: str
+    rate: float
+    pieces: int
 
 
 class DownloadReport(Message, frozen=True):
     """Progress, on a change of phase at once and otherwise every quarter of a second. ``done_bytes`` counts verified
     bytes, resumed ones included; ``checked_bytes`` how far a check or the final digest has read; ``received_bytes``
     what came over the wire in this run, bad and duplicate pieces included; ``resumed_bytes`` what was found on disk.
+    ``sources`` are all that were ever named, less ``more_sources``, of which there is nothing to say. ``banned`` are
+    peer ids. ``detail`` is what the download waits for, besides sources.
     """
 
     digest: str
@@ -168,6 +197,7 @@ class DownloadReport(Message, frozen=True):
     sources: list[SourceReport]
     banned: list[str]
     detail: str
+    more_sources: int = 0
 
 
 class DownloadStarted(Message, frozen=True):
@@ -347,7 +377,8 @@ class JobStatus(Struct, frozen=True):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
-    ``done`` (``link`` is set), ``failed``. get: the phases of `DownloadReport`, with its report in ``download``."""
+    ``done`` (``link`` is set), ``failed``. get: the phases of `DownloadReport`, with its report in ``download``, the
+    last one of a process that has said nothing for ``silent_seconds``."""
 
     job: int
     kind: Literal["share", "get"]
@@ -363,6 +394,7 @@ class JobStatus(Struct, frozen=True):
     started_at: float
     finished_at: float
     download: DownloadReport | None
+    silent_seconds: float = 0.0
 
 
 class SharedStatus(Struct, frozen=True):
@@ -380,7 +412,8 @@ class SharedStatus(Struct, frozen=True):
 
 class StatusReport(Message, frozen=True):
     """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
-    says why the tracker refuses this peer; empty when it does not."""
+    says why the tracker refuses this peer; empty when it does not. ``silent_seconds``: how long ago ``piece_server``
+    and ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were."""
 
     id: int
     peer: str
@@ -397,6 +430,7 @@ class StatusReport(Message, frozen=True):
     queued_pieces: int
     bad_messages: int
     problem: str = ""
+    silent_seconds: dict[str, float] = field(default_factory=dict)
 
 
 ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus

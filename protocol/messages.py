@@ -18,6 +18,7 @@ Length = Annotated[int, Meta(ge=0, le=lim.CONTENT_BYTES_MAX)]
 PieceIndex = Annotated[int, Meta(ge=0, lt=lim.PIECES_COUNT_MAX)]
 DigestText = Annotated[str, Meta(max_length=71, pattern=r"^(blake3|sha256):[0-9a-f]{64}\Z")]
 PeerId = Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX, pattern=r"^[0-9a-zA-Z_.-]+\Z")]
+OptionalPeerId = Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX, pattern=r"^[0-9a-zA-Z_.-]*\Z")]
 PeerName = Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
 FileName = Annotated[str, Meta(min_length=1, max_length=lim.NAME_BYTES_MAX)]
 Run = Count
@@ -360,34 +361,39 @@ class Roster(Struct, frozen=True):
 # --- downloader and piece server -------------------------------------------------------------------------
 
 
-class Test(Message, frozen=True):
-    """Do you still have this? Opens session ``session`` of this connection, or keeps it alive."""
+class Test(Message, frozen=True, omit_defaults=True):
+    """Do you still have this? Opens session ``session`` of this connection, or keeps it alive. ``peer`` is who is
+    asked; empty: whoever is there."""
 
     session: Count
     digest: DigestText
+    peer: OptionalPeerId = ""
 
 
 class Status(Message, frozen=True):
     """Answer to `Test`. ``bits`` is the bitfield when ``state`` is partial, empty otherwise; ``later`` means ask
-    again; ``busy`` is the number of pieces queued for others."""
+    again; ``other_peer`` that another peer is here than the one that was asked; ``busy`` is the number of pieces queued
+    for others."""
 
     session: Count
-    state: Literal["complete", "partial", "later", "no"]
+    state: Literal["complete", "partial", "later", "no", "other_peer"]
     bits: Bits
     busy: Count
 
 
-class GetManifest(Message, frozen=True):
-    """Page ``page`` of the manifest whose digest is ``manifest``, of content ``digest``."""
+class GetManifest(Message, frozen=True, omit_defaults=True):
+    """Page ``page`` of the manifest whose digest is ``manifest``, of content ``digest``. ``peer`` as in `Test`."""
 
     session: Count
     digest: DigestText
     manifest: DigestText
     page: Count
+    peer: OptionalPeerId = ""
 
 
 class ManifestPage(Message, frozen=True):
-    """``total`` bytes in all; ``total`` 0 means this source does not have that manifest."""
+    """``total`` bytes in all; ``total`` 0 means this source has the content under another manifest. One that does not
+    have the content answers with `Status` ``no``."""
 
     session: Count
     page: Count

@@ -55,6 +55,11 @@ def format_link_rate(bytes_per_second: float) -> str:
     return f"{value:.3g} {_BIT_UNITS[power]}/s"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 source``, ``2 sources``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def format_seconds(seconds: float) -> str:
     """``4.2 s``, ``42 s``, ``3m 05s``, ``2h 05m``, ``3d 04h``; ``-`` when it is not finite."""
     if not math.isfinite(seconds):

@@ -128,15 +128,17 @@ class _Session:
     ) -> None:
         self.process: Process = process
         self._links, self._session, self._listener = links, session, listener
+        self._connected = False
         self.connection: Connection = process.peer.network.dial(process.peer.net, self, endpoint)
 
     def on_connected(self) -> None:
         if self._links.has(self._session):
+            self._connected = True
             self._listener.on_connected(self._session)
 
     def on_lost(self) -> None:
         if self._links.has(self._session):
-            self._listener.on_lost(self._session)
+            self._listener.on_lost(self._session, "connection lost" if self._connected else "refused")
 
     def on_message(self, message: Any) -> None:
         if not self._links.has(self._session):

@@ -65,14 +65,14 @@ class Catalogue:
         """Say everything to a tracker that has not been told anything."""
         return [Announce(entry) for digest in self._paths if (entry := self.entry(digest)) is not None]
 
-    def share_state(self, instance: int, serving: bool) -> list[Wish]:
+    def share_state(self, instance: int, peer: str, serving: bool) -> list[Wish]:
         """All that a new piece server has to be told: one `ShareState`, and what does not fit into it."""
         items = [item for digest in self._paths if (item := self._shared(digest)) is not None]
         size, fit = 0, 0
         while fit < len(items) and size < STATE_BYTES_MAX:
             size += len(items[fit].stamps) + ITEM_BYTES
             fit += 1
-        state = ToPieceServer(ShareState(instance, items[:fit], serving))
+        state = ToPieceServer(ShareState(instance, peer, items[:fit], serving))
         return [state, *(ToPieceServer(ShareAdd(item)) for item in items[fit:])]
 
     def add(self, item: LibraryItem) -> list[Wish]:

@@ -10,12 +10,18 @@ class Children:
 
     def __init__(self) -> None:
         self._runs: dict[str, Hello] = {}
+        self._heard_at: dict[str, float] = {}
 
-    def hello(self, message: Hello) -> bool:
+    def hello(self, message: Hello, now: float) -> bool:
         """Note a sign of life; True when it is of a run not heard of before, which knows nothing yet."""
+        self._heard_at[message.role] = now
         before = self._runs.get(message.role)
         self._runs[message.role] = message
         return before is None or before.instance != message.instance
+
+    def silent_seconds(self, now: float) -> dict[str, float]:
+        """How long each said nothing, though it says hello every second."""
+        return {role: now - heard_at for role, heard_at in self._heard_at.items()}
 
     def pids(self) -> dict[str, int]:
         return {role: run.pid for role, run in self._runs.items()}

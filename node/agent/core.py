@@ -155,14 +155,14 @@ class AgentCore:
 
     def _hello(self, message: Hello, now: float) -> list[Effect]:
         """Answer a sign of life; a new run is told everything."""
-        fresh = self.children.hello(message)
+        fresh = self.children.hello(message, now)
         answer = Hello("agent", self.who.instance, self.who.pid)
         wishes: list[Any] = []
         if message.role == "piece_server":
             wishes.append(ToPieceServer(answer))
             if fresh:
                 self.uploads.new_run()
-                wishes += self.catalogue.share_state(self.who.instance, self.serving)
+                wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)
             if message.port:
                 wishes += self.membership.set_endpoint(advertised(self.who.advertise, message.port), now)
         elif message.role == "downloader":
@@ -315,7 +315,8 @@ class AgentCore:
         return self._api.ask_failed(rest[0], rest[1], effect)
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
-        return [ToDownloader(Sources(effect.digest, effect.seeders))]
+        sure = self.membership.joined and not effect.settling
+        return [ToDownloader(Sources(effect.digest, effect.seeders, effect.total if sure else None))]
 
     def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
         return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))

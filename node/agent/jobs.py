@@ -48,8 +48,8 @@ class Job:
     def fail(self, code: str, detail: str, now: float) -> None:
         self.phase, self.code, self.detail, self.finished = "failed", code, detail, now
 
-    def status(self, wall_offset: float) -> JobStatus:
-        """``wall_offset``: what turns a monotonic moment into `time.time`."""
+    def status(self, wall_offset: float, silent_seconds: float) -> JobStatus:
+        """``wall_offset``: what turns a monotonic moment into `time.time`. ``silent_seconds``: of the downloader."""
         finished = self.finished_wall or (self.finished + wall_offset if self.over else 0.0)
         return JobStatus(
             job=self.number,
@@ -66,6 +66,7 @@ class Job:
             started_at=self.started + wall_offset,
             finished_at=finished,
             download=self.download,
+            silent_seconds=silent_seconds if self.kind == "get" and not self.over else 0.0,
         )
 
 

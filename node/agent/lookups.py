@@ -68,9 +68,12 @@ class PeersFound(Struct, frozen=True):
 
 
 class SeedersFound(Struct, frozen=True):
+    """``total`` sources are listed, of which ``seeders`` is all or a sample."""
+
     digest: str
     seeders: list[SeederEntry]
     settling: bool
+    total: int
 
 
 class AskFailed(Struct, frozen=True):
@@ -250,7 +253,7 @@ class Lookups:
         del self._questions[message.id]
         if isinstance(message, GetSeederList) and isinstance(reply, SeederList):
             self._release(question, now)
-            return [SeedersFound(message.digest, reply.seeders, reply.settling)]
+            return [SeedersFound(message.digest, reply.seeders, reply.settling, reply.total)]
         paged = isinstance(reply, TorrentList) and isinstance(message, GetTorrentList)
         paged = paged or (isinstance(reply, PeerList) and isinstance(message, GetPeerList))
         if not paged:

@@ -142,6 +142,7 @@ class Membership:
         self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
         self._leave_by: float | None = None
         self._silent_since: float | None = None
+        self._heard_at: float | None = None
         self._list_id = 0
         self._page = 0
         self._next_offset = 0
@@ -162,6 +163,10 @@ class Membership:
     @property
     def joined(self) -> bool:
         return self.network == "joined"
+
+    def silent_seconds(self, now: float) -> dict[str, float]:
+        """How long the tracker has said nothing; nothing when it never did."""
+        return {} if self._heard_at is None else {"tracker": now - self._heard_at}
 
     def set_endpoint(self, endpoint: str, now: float) -> list[Effect]:
         """The piece server serves at ``endpoint``: join with it, again if it was another one before."""
@@ -225,6 +230,7 @@ class Membership:
 
     def receive(self, reply: RegistrarReply, now: float) -> list[Effect]:
         """A message from the registrar."""
+        self._heard_at = now
         effects = self._answered(now)
         slot = next((slot for slot, request in self._open.items() if request.message.id == reply.id), None)
         if slot is None:

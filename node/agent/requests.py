@@ -136,8 +136,8 @@ class AgentApi:
         awake = [*overtaken, KeepAway(False), ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
         return [*awake, *self._core.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
-    def _status(self, route: bytes, request: ApiGetStatus, _now: float) -> Effects:
-        return [ReplyApi(route, status_report(self._core, request.id))]
+    def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
+        return [ReplyApi(route, status_report(self._core, request.id, now))]
 
     def _patience(self) -> float:
         silent = self._core.membership.network in ("unreachable", "refused")

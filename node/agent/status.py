@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from node.agent.core import AgentCore
 
 
-def status_report(core: AgentCore, number: int) -> StatusReport:
+def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
     """The report that answers request ``number``."""
+    silent = core.children.silent_seconds(now)
     membership, uploads, who = core.membership, core.uploads, core.who
     return StatusReport(
         id=number,
@@ -25,12 +26,13 @@ def status_report(core: AgentCore, number: int) -> StatusReport:
         epoch=max(core.follower.epoch, membership.epoch),
         seq=core.follower.seq,
         pids={"agent": who.pid, **core.children.pids()},
-        jobs=[job.status(core.wall_offset) for job in core.jobs.all()],
+        jobs=[job.status(core.wall_offset, silent.get("downloader", 0.0)) for job in core.jobs.all()],
         shared=[_shared(core, item) for item in core.catalogue.items()],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
         problem=membership.problem,
+        silent_seconds=silent | membership.silent_seconds(now),
     )
 
 

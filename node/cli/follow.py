@@ -9,7 +9,8 @@ import msgspec
 
 from node.cli.progress import Display
 from node.cli.session import Session
-from node.cli.view import FINAL, JobView, Outcome, outcome_of, trouble, view_of
+from node.cli.source_words import ban_notice
+from node.cli.view import FINAL, JobView, Outcome, outcome_of, printable, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
 
@@ -48,6 +49,7 @@ class JobTracker:
         self._slots = [_Slot(order) for order in orders]
         self._agent = 0
         self._problem = ""
+        self._told: set[tuple[str, str]] = set()
 
     def to_ask(self) -> list[tuple[int, Order]]:
         """(place, order) of everything the peer has to be asked for now."""
@@ -93,6 +95,17 @@ class JobTracker:
     def views(self) -> list[JobView]:
         """A line of progress for every order the peer has said anything about."""
         return [view_of(slot.job, slot.order.target, self._problem) for slot in self._slots if slot.job is not None]
+
+    def news(self) -> list[str]:
+        """What a person is told once, when it happens: sources that are banned."""
+        found = []
+        for slot in self._slots:
+            report = None if slot.job is None else slot.job.download
+            for source in report.sources if report is not None else ():
+                if source.state == "banned" and (source.peer, source.reason) not in self._told:
+                    self._told.add((source.peer, source.reason))
+                    found.append(ban_notice(source))
+        return found
 
     def finished(self) -> bool:
         """Whether every order has an outcome."""
@@ -140,6 +153,8 @@ def follow(session: Session, tracker: JobTracker, display: Display, timeout: flo
         if report is not None:
             tracker.update(report)
             _ask(session, tracker)
+        for text in tracker.news():
+            display.say(printable(text))
         display.show(tracker.views(), now)
         if tracker.finished():
             return True

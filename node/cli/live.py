@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from node.cli.output import status_text, warn
 from node.cli.progress import is_terminal, live_console
+from node.cli.source_words import silence
 from node.cli.tables import table_lines
-from node.cli.view import counted, trouble
+from node.cli.view import trouble
 from node.local_messages import StatusReport
-from service.units import format_bytes, format_rate
+from service.units import counted, format_bytes, format_rate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,6 +50,9 @@ def upload_line(report: StatusReport, rate: float) -> str:
     line += f", sent {format_bytes(report.sent_bytes)}"
     if report.network != "joined":
         line += f" ({trouble(report) or report.network})"
+    old = silence(report.silent_seconds.get("piece_server", 0.0), "piece server")
+    if old:
+        return f"{line}; {old}"
     return f"{line}, {format_rate(rate)}" if rate else line
 
 
@@ -105,7 +109,7 @@ def _renderable(report: StatusReport, width: int) -> RenderableType:
 
     text = status_text(report)
     parts: list[RenderableType] = [Text(f"{key:<10} {value}", no_wrap=True) for key, value in text.facts]
-    for headers, rows in (text.jobs, text.shared):
+    for headers, rows in text.tables:
         if rows:
             header, *lines = table_lines(headers, rows, width)
             parts += [Text(""), Text(header, style="bold", no_wrap=True)]

@@ -12,9 +12,9 @@ from node.cli import output
 from node.cli.options import ExampleCommand, State, hash_option, json_option, quiet_option
 from node.cli.progress import LocalProgress, open_display
 from node.cli.targets import SEED_SUFFIX, absolute_path, existing_path, read_seed_file
-from node.cli.view import counted, printable
+from node.cli.view import printable
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
-from service.units import format_bytes
+from service.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from protocol.seed_formats import Seed

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from node.cli.progress import is_terminal
+from node.cli.source_words import job_silence, silence, source_tables, tracker_silence
 from node.cli.tables import Rows, table_lines
-from node.cli.view import counted, download_stats, printable, trouble, view_of
+from node.cli.view import download_stats, printable, trouble, view_of
 from node.local_messages import JobStatus, StatusReport
 from protocol.messages import PeerEntry, TorrentEntry
-from service.units import format_bytes
+from service.units import counted, format_bytes
 
 SHORT_ID = 8
 
@@ -85,12 +86,15 @@ def short_digest(digest: str) -> str:
     return f"{algorithm}:{digits[:12]}"
 
 
+Table = tuple[list[str], list[list[str]]]
+"""Headers and rows."""
+
+
 class StatusText(msgspec.Struct, frozen=True):
-    """``status`` as text: facts about the peer, and two tables of headers and rows."""
+    """``status`` as text: facts about the peer, and tables of jobs, of each download's sources, of what is shared."""
 
     facts: list[tuple[str, str]]
-    jobs: tuple[list[str], list[list[str]]]
-    shared: tuple[list[str], list[list[str]]]
+    tables: list[Table]
 
 
 def status_text(report: StatusReport) -> StatusText:
@@ -98,8 +102,10 @@ def status_text(report: StatusReport) -> StatusText:
     # Several jobs may follow one download: it counts once.
     reports = [job.download for job in report.jobs if job.download is not None]
     received = sum(bytes_ for _digest, bytes_ in {(found.digest, found.received_bytes) for found in reports})
-    network = f"{report.network}, {trouble(report) or report.tracker}"
     uploading = sum(item.sessions for item in report.shared)
+    network = ", ".join(filter(None, (report.network, trouble(report) or report.tracker, tracker_silence(report))))
+    sent = f"{format_bytes(report.sent_bytes)}, {counted(uploading, 'upload')} now"
+    old = silence(report.silent_seconds.get("piece_server", 0.0), "piece server")
     facts = [
         ("peer", f"{printable(report.name)}  {report.peer}"),
         ("network", printable(network)),
@@ -107,13 +113,17 @@ def status_text(report: StatusReport) -> StatusText:
             "serving",
             counted(len(report.shared), "item") + (f" at {printable(report.endpoint)}" if report.endpoint else ""),
         ),
-        ("sent", f"{format_bytes(report.sent_bytes)}, {counted(uploading, 'upload')} now"),
+        ("sent", f"{sent} ({old})" if old else sent),
         ("received", format_bytes(received)),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
     if report.bad_messages:
         facts.append(("dropped", counted(report.bad_messages, "bad message")))
-    return StatusText(facts, _job_rows(report.jobs), _shared_rows(report))
+    sources = [
+        ([printable(header) for header in headers], [[printable(cell) for cell in row] for row in rows])
+        for headers, rows in source_tables(report.jobs)
+    ]
+    return StatusText(facts, [_job_rows(report.jobs), *sources, _shared_rows(report)])
 
 
 def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
@@ -124,7 +134,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
         detail = view.tail
         if job.phase == "done":
             detail = printable(job.path)
-        elif job.download is not None and not detail:
+        elif job.download is not None and not detail and not job_silence(job):
             detail = download_stats(job.download)
         done = f"{view.percent} %" if view.total else ""
         size = format_bytes(job.length) if job.length else ""
@@ -153,7 +163,7 @@ def print_status(report: StatusReport) -> None:
     text = status_text(report)
     for key, value in text.facts:
         print(f"{key:<10} {value}")
-    for headers, rows in (text.jobs, text.shared):
+    for headers, rows in text.tables:
         if rows:
             print()
             print_table(headers, rows)

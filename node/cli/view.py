@@ -9,8 +9,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from node.cli.source_words import ban_notice, job_silence, why_no_source
 from node.local_messages import DownloadReport, JobStatus, StatusReport
-from service.units import format_bytes, format_rate, format_seconds
+from service.units import counted, format_bytes, format_rate, format_seconds
 
 FINAL = ("done", "failed")
 _SHARE_WORDS = {"checking": "hashing", "waiting": "announcing", "done": "shared"}
@@ -58,14 +59,19 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
         if job.phase in ("downloading", "waiting"):
             stats = download_stats(report)
     detail = job.detail or (report.detail if report is not None else "")
+    why = why_no_source(report) if report is not None and job.phase in ("resolving", "downloading") else ""
     if problem and job.phase in ("resolving", "waiting"):
         detail = problem
+    elif job.phase == "resolving":
+        detail = detail or why or "asking for the manifest"
     unmeasured = job.phase in ("resolving", "failed") or (job.kind == "share" and job.phase == "waiting")
     stopped = job.phase in ("resolving", "waiting", "paused", "failed")
-    if job.phase == "downloading" and report is not None and report.detail and not report.rate:
+    if job.phase == "downloading" and report is not None and (detail or why) and not report.rate:
         stopped = True
-        banned = f"{len(report.banned)} banned" if report.banned else ""
-        detail = "; ".join(filter(None, (detail, banned, problem)))
+        detail = "; ".join(filter(None, (detail, why, problem)))
+    silence = job_silence(job)
+    if silence:
+        stopped, detail, stats = True, silence, ""
     return JobView(
         key=job.job,
         label=printable(job.name or label),
@@ -95,7 +101,7 @@ def download_stats(report: DownloadReport) -> str:
     if report.phase == "downloading" and report.rate > 0:
         parts.append(format_rate(report.rate))
         parts.append(f"{format_seconds((report.length - report.done_bytes) / report.rate)} left")
-    parts.append(counted(sum(source.state == "ready" for source in report.sources), "source"))
+    parts.append(counted(sum(source.state == "connected" for source in report.sources), "source"))
     if report.pieces:
         parts.append(f"{report.done_pieces}/{report.pieces} pieces")
     if report.banned:
@@ -103,14 +109,9 @@ def download_stats(report: DownloadReport) -> str:
     return ", ".join(parts)
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 source``, ``2 sources``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 class Outcome(Struct, frozen=True):
     """How one target ended, as ``--json`` prints it. ``rate`` is bytes per second over the whole download, resumed
-    bytes left out; ``sources`` are the peers that sent anything; ``code`` is a `protocol.errors` word."""
+    bytes left out; ``sources`` are the peers that sent anything; ``banned`` says who sent what was wrong; ``code`` is a `protocol.errors` word."""
 
     target: str
     ok: bool
@@ -124,6 +125,7 @@ class Outcome(Struct, frozen=True):
     received_bytes: int = 0
     resumed_bytes: int = 0
     sources: int = 0
+    banned: list[str] = []
     verified: bool = False
     code: str = ""
     detail: str = ""
@@ -150,6 +152,7 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
         received_bytes=received,
         resumed_bytes=resumed,
         sources=sum(1 for source in report.sources if source.received_bytes) if report else 0,
+        banned=[ban_notice(source) for source in report.sources if source.state == "banned"] if report else [],
         verified=ok,
         code="" if ok else job.code or "internal",
         detail=job.detail,
@@ -176,7 +179,7 @@ def outcome_fields(outcome: Outcome, kind: str) -> dict[str, Any]:
     if kind == "share":
         names.append("link")
     else:
-        names += ["path", "rate", "received_bytes", "resumed_bytes", "sources", "verified"]
+        names += ["path", "rate", "received_bytes", "resumed_bytes", "sources", "banned", "verified"]
     if not outcome.ok:
         names += ["code", "detail"]
     return {name: getattr(outcome, name) for name in names}

@@ -116,7 +116,7 @@ class DownloaderCore:
         if job is None:
             return
         if isinstance(message, Sources):
-            job.found(message.seeders)
+            job.found(message.seeders, message.listed)
         else:
             job.cancel()
 

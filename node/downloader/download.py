@@ -14,7 +14,21 @@ from random import Random
 
 from node.downloader.claims import Claims
 from node.downloader.piece_table import PieceState, PieceTable
-from node.downloader.source import Banned, Connect, Disconnect, Farewell, Send, Source, SourcePool, SourceState
+from node.downloader.source import (
+    NO_ANSWER,
+    NO_CONTENT,
+    NOT_SERVING,
+    OTHER_PEER,
+    Banned,
+    Connect,
+    Disconnect,
+    Farewell,
+    Send,
+    Source,
+    SourcePool,
+    SourceState,
+    Trouble,
+)
 from node.downloader.wants import Wants
 from node.rate_limit import Budget
 from protocol.bitfield import Bitfield
@@ -72,6 +86,9 @@ class Completed:
     """Every piece is verified and on disk."""
 
 
+UNABLE = {"no": NO_CONTENT, "later": NOT_SERVING, "other_peer": OTHER_PEER}
+"""Answers that end a session. Who gave one makes room for others."""
+
 Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | Completed
 SourceMessage = Status | Offer | Withdrawn | NotHeld | Have | NoSession | ManifestPage | Error
 
@@ -123,6 +140,11 @@ class Download:
         return self._table.done_bytes
 
     @property
+    def pool(self) -> SourcePool:
+        """The sources; do not change."""
+        return self._pool
+
+    @property
     def sources(self) -> list[Source]:
         return list(self._pool)
 
@@ -140,9 +162,9 @@ class Download:
         """Call once before anything else: content that is complete already completes here."""
         return [*self._complete_if_done(), *self.tick(now)]
 
-    def found(self, entries: Sequence[SeederEntry], now: float) -> list[Effect]:
-        """A lookup or the roster names sources."""
-        newcomers = self._pool.learn(entries)
+    def found(self, entries: Sequence[SeederEntry], now: float, listed: int | None = None) -> list[Effect]:
+        """A lookup or the roster names sources; ``listed`` as `SourcePool.learn` has it."""
+        newcomers = self._pool.learn(entries, listed)
         return [*self._connect(now), *self._prefer(newcomers, now)]
 
     def peer_lost(self, peer: str, now: float) -> list[Effect]:
@@ -160,15 +182,22 @@ class Download:
         source.since = now
         return [self._test(source, now)]
 
-    def disconnected(self, session: int, now: float) -> list[Effect]:
-        """The connection is lost; pieces that were coming over it are missing again."""
+    def disconnected(self, session: int, reason: str, now: float) -> list[Effect]:
+        """The connection is lost, or could not be made; pieces that were coming over it are missing again."""
         source = self._pool.get(session)
-        return [] if source is None else [*self._drop(source, now), *self._connect(now)]
+        if source is None:
+            return []
+        return [*self._drop(source, now, Trouble("unreachable", reason)), *self._connect(now)]
 
     def misbehaved(self, session: int, reason: str, now: float) -> list[Effect]:
-        """The source sent something that is no message of the protocol."""
+        """What is at the source's address is no peer or, where a peer has answered already, one that breaks the
+        protocol."""
         source = self._pool.get(session)
-        return [] if source is None else self._ban(source, reason, now)
+        if source is None:
+            return []
+        if source.answered:
+            return self._ban(source, reason, now)
+        return [*self._drop(source, now, Trouble("no_peer", reason)), *self._connect(now)]
 
     def handle(self, session: int, message: SourceMessage, now: float) -> list[Effect]:
         """A message of a source, other than a piece."""
@@ -190,7 +219,10 @@ class Download:
         if isinstance(message, NoSession):
             self._claims.release_all(source)
             return [self._test(source, now)]
-        return self._drop(source, now) if isinstance(message, Error) else []
+        if not isinstance(message, Error):
+            return []
+        trouble = Trouble("not_serving" if source.answered else "no_peer", message.detail)
+        return [*self._drop(source, now, trouble), *self._connect(now)]
 
     def pieces(self, session: int, message: Piece, sizes: Sequence[int], now: float) -> list[Effect]:
         """Pieces of so many bytes each arrived."""
@@ -224,10 +256,10 @@ class Download:
         self._table.release(piece)
         self._wants.missing_again(piece)
         source = self._pool.of_peer(entry.peer)
-        reason = f"piece {piece} does not have its digest"
+        reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
         if source is not None:
             return self._ban(source, reason, now)
-        if entry.peer in self._pool.banned:
+        if self._pool.is_banned(entry.peer):
             return []
         self._pool.ban(entry.peer, reason)
         return [Banned(entry.peer, entry.name, reason)]
@@ -307,13 +339,13 @@ class Download:
 
     def _test(self, source: Source, now: float) -> Effect:
         source.said_at = now
-        return Send(source.session, Test(source.session, self._digest))
+        return Send(source.session, Test(source.session, self._digest, source.entry.peer))
 
-    def _drop(self, source: Source, now: float, farewell: Farewell = Farewell.RETRY) -> list[Effect]:
+    def _drop(self, source: Source, now: float, why: Trouble | Farewell) -> list[Effect]:
         self._claims.release_all(source)
         self._wants.gone(source)
         self._picker.source_gone(source.bits, source.complete)
-        self._pool.drop(source, now, farewell)
+        self._pool.drop(source, now, why)
         return [Disconnect(source.session)]
 
     def _give_up_silent(self, now: float) -> list[Effect]:
@@ -322,7 +354,7 @@ class Download:
         for source in [*self._pool.unresponsive(now), *self._claims.stuck(now)]:
             if self._pool.get(source.session) is source:
                 self._pool.be_patient(source)
-                effects += self._drop(source, now)
+                effects += self._drop(source, now, NO_ANSWER)
         return effects
 
     def _drop_forgotten(self, now: float) -> list[Effect]:
@@ -335,15 +367,11 @@ class Download:
 
     def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:
         self._pool.ban(source.entry.peer, reason)
-        return [*self._drop(source, now), Banned(source.entry.peer, source.entry.name, reason)]
+        return [*self._drop(source, now, Farewell.FRIENDLY), Banned(source.entry.peer, source.entry.name, reason)]
 
     def _status(self, source: Source, message: Status, now: float) -> list[Effect]:
-        if message.state == "no":
-            return self._drop(source, now)
-        if message.state == "later":
-            self._claims.release_all(source)
-            source.state = SourceState.LATER
-            return []
+        if message.state in UNABLE:
+            return [*self._drop(source, now, UNABLE[message.state]), *self._connect(now)]
         try:
             bits = self._bits_of(message)
         except ProtocolError as error:
@@ -442,7 +470,7 @@ class Download:
         if self._pool.leaves_out(now):
             idle = [source for source in ready if not source.claims and not source.late]
             for source in idle[:MAKE_ROOM_COUNT]:
-                effects += self._drop(source, now)
+                effects += self._drop(source, now, Farewell.USELESS)
         return effects
 
     # --- for tests and the simulator ---------------------------------------------------------------------

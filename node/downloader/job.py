@@ -20,7 +20,7 @@ from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
-from node.downloader.job_report import source_reports, waiting_for
+from node.downloader.job_report import SourceReports, waiting_for
 from node.downloader.job_work import BegunError, Place, Published, Ready
 from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifest
 from node.downloader.rate_meter import RateMeter
@@ -63,7 +63,7 @@ class FetchJob:
         self._context = context
         self._disk = JobDisk(context, self)
         self._phase: Phase = "resolving"
-        self._entered_at = 0.0
+        self._entered_at = context.now()
         self._detail = ""
         self._manifest: Manifest | None = None
         self._resolving = False
@@ -82,6 +82,7 @@ class FetchJob:
         self._received_before = 0
         self._resumed_bytes = 0
         self._rate = RateMeter()
+        self._source_reports = SourceReports()
         self._report_at = 0.0
         self._reported: DownloadReport | None = None
 
@@ -107,11 +108,11 @@ class FetchJob:
         self._resolving = True
         self._resolve()
 
-    def found(self, seeders: Sequence[SeederEntry]) -> None:
-        """Sources, to be used now or as soon as there is something to ask of them."""
+    def found(self, seeders: Sequence[SeederEntry], listed: int | None = None) -> None:
+        """Sources, to be used now or as soon as there is something to ask of them; ``listed`` as in the message."""
         self._sources.update((entry.peer, entry) for entry in seeders)
         if self._core is not None and not self._away:
-            self._perform(self._core.found(seeders, self._now()))
+            self._perform(self._core.found(seeders, self._now(), listed))
 
     def peer_lost(self, peer: str) -> None:
         self._sources.pop(peer, None)
@@ -155,9 +156,9 @@ class FetchJob:
         if self._core is not None:
             self._perform(self._core.connected(session, self._now()))
 
-    def on_lost(self, session: int) -> None:
+    def on_lost(self, session: int, reason: str) -> None:
         if self._core is not None:
-            self._perform(self._core.disconnected(session, self._now()))
+            self._perform(self._core.disconnected(session, reason, self._now()))
         self._context.links.disconnect(session)
 
     def on_message(self, session: int, message: SourceMessage) -> None:
@@ -235,7 +236,7 @@ class FetchJob:
             self._enter("resolving", AWAY)
             return
         self._core = ManifestFetch(self.fetch.digest, self.fetch.manifest, self._context.sessions, self._context.rng)
-        self._enter("resolving", "asking for the manifest")
+        self._enter("resolving")
 
     def _prepare(self, seed_path: str) -> None:
         self._enter("checking")
@@ -408,9 +409,14 @@ class FetchJob:
     def _make_report(self, now: float) -> DownloadReport:
         download, manifest = self._download, self._manifest
         received = self._received_before + (download.received_bytes if download is not None else 0)
+        pool = None if self._core is None else self._core.pool
+        if pool is None and download is not None:
+            pool = download.pool
+        received_from = download.received_from if download is not None else {}
         waiting = ""
-        if download is not None and self._phase == "downloading" and now - self._entered_at >= COMPLAIN_SECONDS:
-            waiting = waiting_for(download)
+        if self._core is not None and now - self._entered_at >= COMPLAIN_SECONDS:
+            waiting = waiting_for(self._core.pool, download)
+        sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
         return DownloadReport(
             digest=self.fetch.digest,
             phase=self._phase,
@@ -422,8 +428,9 @@ class FetchJob:
             received_bytes=received,
             resumed_bytes=self._resumed_bytes,
             rate=self._rate.rate(received, now),
-            sources=source_reports(download, self._sources),
-            banned=list(download.banned) if download is not None else [],
+            sources=sources,
+            more_sources=more,
+            banned=list(pool.banned) if pool is not None else [],
             detail=self._detail or waiting,
         )
 

@@ -5,33 +5,66 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from node.downloader.download import Download
-from node.local_messages import SourceReport
-from protocol.messages import SeederEntry
+from node.downloader.rate_meter import RateMeter
+from node.downloader.source import Candidate, Source, SourcePool
+from node.local_messages import SourceReport, SourceStanding
 
 RANGES_SHOWN_COUNT = 6
+REPORTED_COUNT_MAX = 256
+"""Sources in a report, which is made four times a second: those that are connected or have sent something, and of the
+others as many as fit."""
 
 
-def source_reports(download: Download | None, names: Mapping[str, SeederEntry]) -> list[SourceReport]:
-    """Every source that is connected or has sent something; one that is not connected any more is ``gone``."""
-    if download is None:
-        return []
-    received = download.received_from
-    states = {source.entry.peer: source.state.name.lower() for source in download.sources}
-    entries = {**names, **{source.entry.peer: source.entry for source in download.sources}}
-    return [
-        SourceReport(
-            peer, entries[peer].name if peer in entries else "", received.get(peer, 0), states.get(peer, "gone")
-        )
-        for peer in dict.fromkeys([*states, *received])
-    ]
+class SourceReports:
+    """How it is with each source, and how fast it sends."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, RateMeter] = {}
+
+    def make(self, pool: SourcePool, received_from: Mapping[str, int], now: float) -> tuple[list[SourceReport], int]:
+        """A report for each peer that is a source or has sent something, the useful ones first, and how many others
+        are left out. ``received_from``: bytes by peer id."""
+        found: list[tuple[int, SourceReport]] = []
+        for candidate in pool.candidates():
+            peer = candidate.entry.peer
+            source, received = pool.of_peer(peer), received_from.get(peer, 0)
+            state = _standing(candidate, source)
+            if state == "gone" and not received:
+                continue
+            reason = candidate.trouble.reason if candidate.trouble is not None and state != "gone" else ""
+            pieces = source.bits.count_set if source is not None else 0
+            rate = self._rates.setdefault(peer, RateMeter()).rate(received, now) if received else 0.0
+            entry = candidate.entry
+            report = SourceReport(peer, entry.name, entry.endpoint, state, reason, received, rate, pieces)
+            found.append((_place(report), report))
+        found.sort(key=lambda placed: placed[0])
+        return [report for _, report in found[:REPORTED_COUNT_MAX]], max(0, len(found) - REPORTED_COUNT_MAX)
 
 
-def waiting_for(download: Download) -> str:
-    """What a person should know when nothing moves; empty when all is well."""
-    if not download.sources:
-        return "no source answers; waiting for one"
-    nobody = download.nobody_has()
-    if not nobody:
+def _standing(candidate: Candidate, source: Source | None) -> SourceStanding:
+    if candidate.trouble is not None and (candidate.named or candidate.banned):
+        return candidate.trouble.state
+    if source is not None:
+        return "connected" if source.answered else "connecting"
+    return "known" if candidate.named else "gone"
+
+
+def _place(report: SourceReport) -> int:
+    """Those that a person asks about come first."""
+    if report.state == "connected":
+        return 0
+    if report.received_bytes or report.state == "banned":
+        return 1
+    return 3 if report.state in ("known", "connecting") else 2
+
+
+def waiting_for(pool: SourcePool, download: Download | None) -> str:
+    """What a download waits for: any source, or pieces that no connected source has. Empty for neither, as when sources
+    are known and cannot be used: each has its own reason then."""
+    if not any(candidate.named for candidate in pool.candidates()):
+        return "no source is known yet; waiting for one"
+    nobody = [] if download is None or next(pool.ready(), None) is None else download.nobody_has()
+    if download is None or not nobody:
         return ""
     return f"nobody has {len(nobody)} of {download.have.size} pieces; waiting for {ranges(nobody)}"
 

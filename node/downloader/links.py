@@ -26,6 +26,11 @@ from transport.sockets import TCP_SCHEME, Role, connect, drain, open_socket, sen
 
 log = logging.getLogger(__name__)
 
+LOST_WORDS = {
+    ConnectionEvent.UNREACHED: "refused",  # before our own patience ends: who does not answer takes longer
+    ConnectionEvent.SILENT: "no answer",
+    ConnectionEvent.LOST: "connection lost",
+}
 BYE_LINGER_MS = 300
 """A goodbye frees a slot at the source: give it a moment to go out."""
 
@@ -51,20 +56,20 @@ class FetchLinks:
 
     def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None:
         """Open the connection; the listener hears `Listener.on_connected`, or `Listener.on_lost` also when this
-        machine has no socket left, or `Listener.on_misbehaved` when ``endpoint`` is no address of a host. It hears
-        nothing before this returns.
+        machine has no socket left or ``endpoint`` is no address of a host, or `Listener.on_misbehaved` when another
+        program answers there. It hears nothing before this returns.
 
         ``piece_bytes`` is the largest data frame to be accepted.
         """
         if not _is_numeric(endpoint):
-            self._fail(session, partial(_complain, listener, f"{endpoint!r} is no tcp address"))
+            self._fail(session, partial(listener.on_lost, reason="this is no address of a host"))
             return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
         try:
             link = self._open(limit, listener)
         except (NetworkError, zmq.ZMQError) as error:
             log.warning("a source cannot be dialled now: %s", error)
-            self._fail(session, listener.on_lost)
+            self._fail(session, partial(listener.on_lost, reason=str(error)))
             return
         self._links[session] = link
         self._loop.add(link.monitor.socket, partial(self._on_monitor, session))
@@ -72,7 +77,7 @@ class FetchLinks:
         try:
             connect(link.socket, endpoint)
         except NetworkError as error:
-            self._fail(session, partial(_complain, listener, str(error)))
+            self._fail(session, partial(listener.on_lost, reason=str(error)))
 
     def send(self, session: int, message: Message) -> None:
         """Send, unless the connection is gone or full: then nothing arrives, and the lost-connection event or the
@@ -120,12 +125,11 @@ class FetchLinks:
     def _on_monitor(self, session: int) -> None:
         link = self._links[session]
         for event in link.monitor.events():
-            heard: Callable[[int], None] = link.listener.on_lost
             if event is ConnectionEvent.CONNECTED:
-                heard = link.listener.on_connected
+                link.listener.on_connected(session)
             else:
                 self._drain(session)
-            heard(session)
+                _tell_lost(link.listener, session, event)
             if session not in self._links:
                 return
 
@@ -158,6 +162,13 @@ class FetchLinks:
             listener.on_message(session, message)
 
 
+def _tell_lost(listener: Listener, session: int, event: ConnectionEvent) -> None:
+    if event is ConnectionEvent.STRANGER:
+        listener.on_misbehaved(session, "it does not speak this protocol")
+    else:
+        listener.on_lost(session, LOST_WORDS[event])
+
+
 def _is_numeric(endpoint: str) -> bool:
     """Trackers name sources: none may lead us to sockets of this machine, or to a name whose look-up would hold up
     libzmq's one thread for all connections."""
@@ -167,10 +178,6 @@ def _is_numeric(endpoint: str) -> bool:
     except ValueError:
         return False
     return endpoint.startswith(TCP_SCHEME)
-
-
-def _complain(listener: Listener, what: str, session: int) -> None:
-    listener.on_misbehaved(session, f"has an impossible endpoint: {what}")
 
 
 def message_session(message: PieceServerReply) -> int | None:

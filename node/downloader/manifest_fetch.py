@@ -1,8 +1,8 @@
 """Getting the manifest of a link from a peer, before any content is asked for. PROTOCOL.md, section 6.1.
 
-Pure. One source is asked at a time, page by page, and a few more when nothing comes. What one hands out must have the
-manifest digest of the link: a peer can substitute neither pieces nor paths. A source with another manifest of the
-same content is passed over; one that hands out something else under the right name is banned.
+Pure. One source is asked at a time, page by page, and more of them the longer nothing comes. What one hands out must
+have the manifest digest of the link: a peer can substitute neither pieces nor paths. A source that cannot help makes
+room for others and is asked again later; one that hands out something else under the right name is banned.
 """
 
 from __future__ import annotations
@@ -11,17 +11,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from node.downloader.source import Banned, Connect, Disconnect, Farewell, Send, Source, SourcePool, SourceState
+from node.downloader.source import (
+    NO_ANSWER,
+    NO_CONTENT,
+    NOT_SERVING,
+    OTHER_MANIFEST,
+    OTHER_PEER,
+    Banned,
+    Connect,
+    Disconnect,
+    Farewell,
+    Send,
+    Source,
+    SourcePool,
+    SourceState,
+    Trouble,
+)
 from protocol.digest import split_digest
-from protocol.limits import MANIFEST_PAGE_BYTES
+from protocol.limits import MANIFEST_PAGE_BYTES, SOURCES_PER_DOWNLOAD_COUNT_MAX
 from protocol.manifest import manifest_digest
-from protocol.messages import GetManifest, ManifestPage, SeederEntry
+from protocol.messages import Error, GetManifest, ManifestPage, SeederEntry, Status
 
 CHECK_SECONDS = 0.25
 IMPATIENT_SECONDS = 0.5
-"""After this long without a page one more source is asked at the same time..."""
-ASKED_COUNT_MAX = 4
-"""...up to this many, because what each has sent is kept in memory."""
+"""After this long without a page twice as many sources are asked at the same time, as many as a download has..."""
+GIVING_COUNT_MAX = 4
+"""...but no more than this may give more than a page each, because what they have sent is kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +48,7 @@ class GotManifest:
 
 @dataclass(frozen=True, slots=True)
 class NoManifest:
-    """Every source there is was asked, and none has it. ``detail`` says what they answered."""
+    """Every source that the tracker lists was asked, and none has it."""
 
     detail: str
 
@@ -63,14 +78,21 @@ class ManifestFetch:
         self._pool = SourcePool(0, sessions, rng, limit=1)
         self._got: dict[int, _Got] = {}
         self._heard_at: float | None = None
-        self._refusals: dict[str, str] = {}
+        self._listed = 0
         self._check_at = float("-inf")
         self._over = False
 
-    def found(self, entries: Sequence[SeederEntry], now: float) -> list[Effect]:
-        """A lookup or the roster names sources."""
-        self._pool.learn(entry for entry in entries if entry.peer not in self._refusals)
-        return self._connect(now)
+    @property
+    def pool(self) -> SourcePool:
+        """The sources; do not change."""
+        return self._pool
+
+    def found(self, entries: Sequence[SeederEntry], now: float, listed: int | None = None) -> list[Effect]:
+        """As `Download.found`. When all that there are have another manifest there is nobody left to ask."""
+        self._pool.learn(entries, listed)
+        if listed is not None:
+            self._listed = listed
+        return [*self._connect(now), *self._end_in_vain(now)]
 
     def peer_lost(self, peer: str, now: float) -> list[Effect]:
         self._pool.forget(peer)
@@ -81,35 +103,54 @@ class ManifestFetch:
         source = self._pool.get(session)
         return [] if source is None else [self._ask(source, now)]
 
-    def disconnected(self, session: int, now: float) -> list[Effect]:
+    def disconnected(self, session: int, reason: str, now: float) -> list[Effect]:
         source = self._pool.get(session)
-        return [] if source is None else self._next(source, now)
+        return [] if source is None else self._next(source, now, Trouble("unreachable", reason))
 
     def misbehaved(self, session: int, reason: str, now: float) -> list[Effect]:
-        source = self._pool.get(session)
-        return [] if source is None else self._refused(source, reason, now, ban=True)
-
-    def handle(self, session: int, message: object, now: float) -> list[Effect]:
-        """A message of a source; all but a page of the manifest means that it cannot help."""
+        """What is at the source's address is no peer or, where a peer has answered already, one that breaks the
+        protocol."""
         source = self._pool.get(session)
         if source is None:
             return []
-        if not isinstance(message, ManifestPage):
-            return self._next(source, now)
+        if session in self._got:
+            return self._ban(source, reason, now)
+        return self._next(source, now, Trouble("no_peer", reason))
+
+    def handle(self, session: int, message: object, now: float) -> list[Effect]:
+        """A message of a source; all but a page of the manifest means that it cannot help now."""
+        source = self._pool.get(session)
+        if source is None:
+            return []
+        if isinstance(message, ManifestPage):
+            return self._page(source, message, now)
+        trouble = NOT_SERVING
+        if isinstance(message, Status):
+            trouble = {"no": NO_CONTENT, "other_peer": OTHER_PEER}.get(message.state, NOT_SERVING)
+        elif isinstance(message, Error):
+            trouble = Trouble("not_serving" if session in self._got else "no_peer", message.detail)
+        return self._next(source, now, trouble)
+
+    def _page(self, source: Source, message: ManifestPage, now: float) -> list[Effect]:
+        session = source.session
+        if session not in self._got and message.total:
+            if len(self._got) >= GIVING_COUNT_MAX:
+                return self._next(source, now, Farewell.USELESS)
+            self._pool.answered(source)
         got = self._got.setdefault(session, _Got(message.total, []))
         if message.page != len(got.pages):
             return []
         self._heard_at = now
         if message.total == 0:
-            return self._refused(source, "has the content under another manifest", now)
+            return [*self._next(source, now, OTHER_MANIFEST), *self._end_in_vain(now)]
         if not got.fits(message):
-            return self._refused(source, "sent a manifest page of the wrong size", now, ban=True)
+            return self._ban(source, "sent a page of the manifest of the wrong size", now)
         got.pages.append(message.data)
         if len(got.pages) * MANIFEST_PAGE_BYTES < got.total:
             return [self._ask(source, now)]
         data = b"".join(got.pages)
         if manifest_digest(data, split_digest(self._manifest)[0]) != self._manifest:
-            return self._refused(source, "hands out a manifest that is not the one asked for", now, ban=True)
+            return self._ban(source, "sent another manifest than it was asked for", now)
         return [*self.close(now), GotManifest(data)]
 
     def tick(self, now: float) -> list[Effect]:
@@ -118,10 +159,10 @@ class ManifestFetch:
         self._check_at = now + CHECK_SECONDS
         effects: list[Effect] = []
         for source in self._pool.unresponsive(now):
-            effects += self._next(source, now)
+            effects += self._next(source, now, NO_ANSWER)
         if self._heard_at is not None and now - self._heard_at >= IMPATIENT_SECONDS:
             self._heard_at = now
-            self._pool.limit = min(ASKED_COUNT_MAX, self._pool.limit + 1)
+            self._pool.limit = min(SOURCES_PER_DOWNLOAD_COUNT_MAX, 2 * self._pool.limit)
         return effects + self._connect(now)
 
     def next_deadline(self, _now: float) -> float | None:
@@ -149,21 +190,25 @@ class ManifestFetch:
         source.since = now
         got = self._got.get(source.session)
         page = 0 if got is None else len(got.pages)
-        return Send(source.session, GetManifest(source.session, self._digest, self._manifest, page))
+        wanted = GetManifest(source.session, self._digest, self._manifest, page, source.entry.peer)
+        return Send(source.session, wanted)
 
-    def _refused(self, source: Source, reason: str, now: float, ban: bool = False) -> list[Effect]:
-        self._refusals[source.entry.peer] = f"{source.entry.name} {reason}"
-        effects: list[Effect] = []
-        if ban:
-            self._pool.ban(source.entry.peer, reason)
-            effects.append(Banned(source.entry.peer, source.entry.name, reason))
-        effects += self._next(source, now, Farewell.FOREVER)
-        if self._pool.known():
-            return effects
-        self._over = True
-        return [*effects, NoManifest("; ".join(list(self._refusals.values())[:3]))]
+    def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:
+        self._pool.ban(source.entry.peer, reason)
+        banned = Banned(source.entry.peer, source.entry.name, reason)
+        return [banned, *self._next(source, now, Farewell.FRIENDLY), *self._end_in_vain(now)]
 
-    def _next(self, source: Source, now: float, farewell: Farewell = Farewell.RETRY) -> list[Effect]:
-        self._pool.drop(source, now, farewell)
+    def _next(self, source: Source, now: float, why: Trouble | Farewell) -> list[Effect]:
+        self._pool.drop(source, now, why)
         self._got.pop(source.session, None)
         return [Disconnect(source.session), *self._connect(now)]
+
+    def _end_in_vain(self, now: float) -> list[Effect]:
+        """Give up when everybody the tracker lists was asked and has another manifest: then the link is wrong. Who
+        could not be asked may have it."""
+        asked = [candidate for candidate in self._pool.candidates() if candidate.named]
+        in_vain = all(one.trouble is not None and one.trouble.state in ("other_manifest", "banned") for one in asked)
+        if self._over or not self._listed or len(asked) < self._listed or not in_vain:
+            return []
+        what = "has the content under another manifest, or none: is the link right?"
+        return [*self.close(now), NoManifest(f"each of the {len(asked)} sources there are {what}")]

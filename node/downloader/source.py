@@ -11,11 +11,13 @@ same few for everybody.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
+from typing import NamedTuple
 
+from node.local_messages import SourceStanding
 from protocol.bitfield import Bitfield
 from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
 from protocol.messages import PieceServerRequest, SeederEntry
@@ -68,19 +70,71 @@ class SourceState(Enum):
     CONNECTING = auto()
     TESTING = auto()
     READY = auto()
-    LATER = auto()
-    """It answered ``later``: tested again every `TEST_IDLE_SECONDS`."""
 
 
 class Farewell(Enum):
-    """Why a session ends, and so what becomes of the peer."""
+    """Why a session ends without trouble, and so what becomes of the peer."""
 
-    RETRY = auto()
-    """It failed: tried again later, each time a little later."""
+    USELESS = auto()
+    """It has nothing for us: tried again later, each time a little later."""
     FRIENDLY = auto()
     """We have no use for it now: tried again as soon as we have."""
     FOREVER = auto()
     """It is not to be found any more, unless it is named again."""
+
+
+class Trouble(NamedTuple):
+    """Why a peer is of no use now. It is tried again, others first; one that is ``banned`` is not. ``reason`` adds to
+    what ``state`` says; see `SourceReport`."""
+
+    state: SourceStanding
+    reason: str = ""
+
+
+NO_ANSWER = Trouble("unreachable", "no answer")
+LOST = Trouble("unreachable", "connection lost")
+OTHER_PEER = Trouble("other_peer")
+NO_CONTENT = Trouble("no_content")
+OTHER_MANIFEST = Trouble("other_manifest")
+NOT_SERVING = Trouble("not_serving")
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A peer that is, or was, named as a source. ``named`` False: it is not to be gone back to unless named again."""
+
+    entry: SeederEntry
+    rank: float
+    named: bool = True
+    failures: int = 0
+    retry_at: float = float("-inf")
+    patience: int = 1
+    trouble: Trouble | None = None
+    """What was wrong with it the last time; it answers first before that is forgotten, so nothing flickers."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be connected to, now or later."""
+        return self.named and not self.banned
+
+    @property
+    def banned(self) -> bool:
+        return self.trouble is not None and self.trouble.state == "banned"
+
+    def named_as(self, entry: SeederEntry) -> bool:
+        """A lookup or the roster names it; a new endpoint clears its failures. True when that is news."""
+        fresh = not self.named
+        if fresh or self.entry.endpoint != entry.endpoint:
+            self.failures, self.retry_at = 0, float("-inf")
+            if not self.banned:
+                self.trouble = None
+        self.entry, self.named = entry, True
+        return fresh
+
+    def failed(self, now: float) -> None:
+        """It is tried again later, each time a little later."""
+        self.retry_at = now + min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(self.failures, 10))
+        self.failures += 1
 
 
 @dataclass(slots=True)
@@ -134,6 +188,11 @@ class Source:
     """Moving average from Accept to arrival."""
 
     @property
+    def answered(self) -> bool:
+        """Whether it has said anything yet that the peer we wanted would say."""
+        return self.state is SourceState.READY
+
+    @property
     def owed(self) -> float:
         """How many claims what it owes amounts to."""
         return sum(claim.part for claim in self.claims.values())
@@ -169,12 +228,7 @@ class SourcePool:
         self.limit = SOURCES_PER_DOWNLOAD_COUNT_MAX if limit is None else limit
         self._sessions = sessions
         self._rank = rng.random
-        self._known: dict[str, SeederEntry] = {}
-        self._ranks: dict[str, float] = {}
-        self._banned: dict[str, str] = {}
-        self._failures: dict[str, int] = {}
-        self._retry_at: dict[str, float] = {}
-        self._patience: dict[str, int] = {}
+        self._candidates: dict[str, Candidate] = {}
         self._active: dict[int, Source] = {}
         self._peers: dict[str, int] = {}
 
@@ -197,40 +251,49 @@ class SourcePool:
         """Those that can be asked for something, as long as none comes or goes."""
         return (source for source in self._active.values() if source.state is SourceState.READY)
 
-    def known(self) -> list[str]:
-        """Peers that may be connected to, now or later."""
-        return [peer for peer in self._known if peer not in self._banned]
+    def candidates(self) -> list[Candidate]:
+        """Everybody that was ever named."""
+        return list(self._candidates.values())
+
+    def is_banned(self, peer: str) -> bool:
+        return peer in self._candidates and self._candidates[peer].banned
 
     @property
     def banned(self) -> dict[str, str]:
         """Peer id to what it did."""
-        return dict(self._banned)
+        troubles = {peer: found.trouble for peer, found in self._candidates.items() if found.banned}
+        return {peer: trouble.reason for peer, trouble in troubles.items() if trouble is not None}
 
     # --- who comes and goes ------------------------------------------------------------------------------
 
-    def learn(self, entries: Iterable[SeederEntry]) -> list[str]:
-        """A lookup or the roster names these sources; a new endpoint of a known peer clears its failures. Returns the
-        peers that were not known."""
+    def learn(self, entries: Sequence[SeederEntry], listed: int | None = None) -> list[str]:
+        """A lookup or the roster names these sources. Returns the peers that were not known. ``listed`` is how many
+        the tracker has in all, as far as it is sure: where these are all, others that cannot be used are forgotten."""
+        if len(entries) == listed:
+            self._forget_unlisted({entry.peer for entry in entries})
         fresh: list[str] = []
         for entry in entries:
-            known = self._known.get(entry.peer)
-            if known is None or known.endpoint != entry.endpoint:
-                self._failures.pop(entry.peer, None)
-                self._retry_at.pop(entry.peer, None)
+            known = self._candidates.get(entry.peer)
             if known is None:
+                self._candidates[entry.peer] = Candidate(entry, self._rank())
                 fresh.append(entry.peer)
-                if entry.peer not in self._ranks:
-                    self._ranks[entry.peer] = self._rank()
-            self._known[entry.peer] = entry
+            elif known.named_as(entry):
+                fresh.append(entry.peer)
         return fresh
+
+    def _forget_unlisted(self, listed: set[str]) -> None:
+        for peer, candidate in self._candidates.items():
+            if peer not in listed and peer not in self._peers and candidate.trouble is not None:
+                candidate.named = False
 
     def forget(self, peer: str) -> None:
         """The peer left the network or no longer has the content: do not go back to it unless named again."""
-        self._known.pop(peer, None)
+        if peer in self._candidates:
+            self._candidates[peer].named = False
 
     def forgotten(self) -> list[Source]:
         """Sources whose peer was forgotten while the session went on."""
-        return [source for source in self._active.values() if source.entry.peer not in self._known]
+        return [source for source in self._active.values() if not self._candidates[source.entry.peer].named]
 
     def connect(self, now: float) -> list[Source]:
         """Open new sessions with whoever is known, idle and due, those that failed least first and of these the lowest
@@ -242,13 +305,14 @@ class SourcePool:
         if len(waiting) > room:
             waiting = heapq.nsmallest(room, waiting, key=self._order)
         else:
-            waiting.sort(key=lambda peer: self._failures.get(peer, 0))
+            waiting.sort(key=lambda peer: self._candidates[peer].failures)
         return [self.open(peer, now) for peer in waiting]
 
     def open(self, peer: str, now: float) -> Source:
         """Open a session with the known ``peer``, which has none."""
-        source = Source(self._known[peer], next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
-        source.patience = self._patience.get(peer, 1)
+        candidate = self._candidates[peer]
+        source = Source(candidate.entry, next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
+        source.patience = candidate.patience
         self._active[source.session] = source
         self._peers[peer] = source.session
         return source
@@ -261,18 +325,20 @@ class SourcePool:
         free = [source for source in self._active.values() if not source.claims and not source.late]
         if not free:
             return None
-        worst = max(free, key=lambda source: self._ranks[source.entry.peer])
+        worst = max(free, key=lambda source: self._candidates[source.entry.peer].rank)
         peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if peer not in self._peers]
         best = min((peer for peer in peers if self._may_replace(peer)), key=self._order, default=None)
-        if best is None or self._ranks[best] >= self._ranks[worst.entry.peer]:
+        if best is None or self._candidates[best].rank >= self._candidates[worst.entry.peer].rank:
             return None
         return worst, best
 
     def _may_replace(self, peer: str) -> bool:
-        return peer in self._known and peer not in self._banned and not self._failures.get(peer)
+        candidate = self._candidates[peer]
+        return candidate.usable and not candidate.failures
 
     def _order(self, peer: str) -> tuple[int, float]:
-        return self._failures.get(peer, 0), self._ranks[peer]
+        candidate = self._candidates[peer]
+        return candidate.failures, candidate.rank
 
     def leaves_out(self, now: float) -> bool:
         """Whether somebody could be connected to, were there not ``limit`` others."""
@@ -282,34 +348,38 @@ class SourcePool:
         """Peers that are known, idle and due, in the order in which they became known."""
         return [
             peer
-            for peer in self._known
-            if peer not in self._peers and peer not in self._banned and self._retry_at.get(peer, now) <= now
+            for peer, candidate in self._candidates.items()
+            if candidate.usable and peer not in self._peers and candidate.retry_at <= now
         ]
 
     def answered(self, source: Source) -> None:
         """It told us what it has: earlier failures are forgiven."""
-        self._failures.pop(source.entry.peer, None)
+        candidate = self._candidates[source.entry.peer]
+        candidate.failures = 0
+        if not candidate.banned:
+            candidate.trouble = None
 
-    def drop(self, source: Source, now: float, farewell: Farewell) -> None:
-        """End the session."""
-        peer = source.entry.peer
+    def drop(self, source: Source, now: float, why: Trouble | Farewell) -> None:
+        """End the session; see `Trouble` and `Farewell` for what becomes of the peer."""
+        candidate = self._candidates[source.entry.peer]
         del self._active[source.session]
-        del self._peers[peer]
-        if farewell is Farewell.FOREVER:
-            self.forget(peer)
-        elif farewell is Farewell.RETRY:
-            failures = self._failures.get(peer, 0)
-            self._failures[peer] = failures + 1
-            self._retry_at[peer] = now + min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(failures, 10))
+        del self._peers[source.entry.peer]
+        if why is Farewell.FOREVER:
+            candidate.named = False
+        elif why is not Farewell.FRIENDLY:
+            candidate.failed(now)
+        if isinstance(why, Trouble) and not candidate.banned:
+            candidate.trouble = why
 
     def be_patient(self, source: Source) -> None:
         """A source that owes pieces is given up for its silence: wait longer the next time."""
         if source.claims or source.late:
-            self._patience[source.entry.peer] = min(2 * source.patience, 2**PATIENCE_DOUBLINGS_MAX)
+            candidate = self._candidates[source.entry.peer]
+            candidate.patience = min(2 * source.patience, 2**PATIENCE_DOUBLINGS_MAX)
 
     def ban(self, peer: str, reason: str) -> None:
-        """Never connect to the peer again in this download."""
-        self._banned[peer] = reason
+        """Never connect to the known ``peer`` again in this download."""
+        self._candidates[peer].trouble = Trouble("banned", reason)
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -317,18 +387,14 @@ class SourcePool:
         """Sources that did not answer in time."""
         gone = []
         for source in self._active.values():
-            if source.state in (SourceState.CONNECTING, SourceState.TESTING):
-                late = now - source.since >= TEST_TIMEOUT_SECONDS
-            else:
+            if source.answered:
                 late = now - source.heard_at >= source.silence_allowed()
+            else:
+                late = now - source.since >= TEST_TIMEOUT_SECONDS
             if late:
                 gone.append(source)
         return gone
 
     def to_test(self, now: float) -> list[Source]:
         """Sources we have said nothing to for so long that they must be tested again."""
-        return [
-            source
-            for source in self._active.values()
-            if source.state in (SourceState.READY, SourceState.LATER) and now - source.said_at >= TEST_IDLE_SECONDS
-        ]
+        return [source for source in self.ready() if now - source.said_at >= TEST_IDLE_SECONDS]

@@ -71,6 +71,8 @@ class PieceServerCore:
         self._shelf = shelf
         self._out = out
         self._hello = Hello("piece_server", instance, pid, port)
+        self._peer = ""
+        """Who this is, once the agent has said it."""
         self._downloader_instance = 0
         self._uploads = Uploads(slots, rate, now, Random(instance))
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
@@ -100,10 +102,13 @@ class PieceServerCore:
 
     def peer_says(self, route: bytes, message: PieceServerRequest, now: float) -> None:
         """One message of another peer's downloader, which ``route`` leads back to."""
+        if isinstance(message, Test | GetManifest) and self._peer and message.peer not in ("", self._peer):
+            self._out.to_peer(route, Status(message.session, "other_peer", b"", 0))
+            return
         if isinstance(message, GetManifest):
             page: Message = Status(message.session, "later", b"", 0)
             if self._uploads.serving:
-                page = self._shelf.manifest_page(message)
+                page = self._shelf.manifest_page(message) or Status(message.session, "no", b"", 0)
             self._out.to_peer(route, page)
             return
         if isinstance(message, Test) and not self._open(message.digest, now):
@@ -205,6 +210,7 @@ class PieceServerCore:
             self._perform(self._uploads.set_serving(message.serving), now)
 
     def _share_state(self, message: ShareState, now: float) -> None:
+        self._peer = message.peer
         wanted = {item.digest for item in message.items}
         for digest in self._shelf.items():
             if digest not in wanted:

@@ -154,12 +154,15 @@ class Shelf:
             self._close(digest)
         return closed
 
-    def manifest_page(self, request: GetManifest) -> ManifestPage:
-        """The page asked for, straight from the seed file; ``total`` 0 when that manifest is not here."""
+    def manifest_page(self, request: GetManifest) -> ManifestPage | None:
+        """The page asked for, straight from the seed file; ``total`` 0 when the content is here under another manifest.
+        None when it is not here, or its seed cannot be read."""
         path = self._seed_path(request)
-        found = self._files.seed_page(path, request.page) if path else None
-        total, data = found or (0, b"")
-        return ManifestPage(request.session, request.page, total, data)
+        if not path:
+            here = request.digest in self._items or request.digest in self._partial
+            return ManifestPage(request.session, request.page, 0, b"") if here else None
+        found = self._files.seed_page(path, request.page)
+        return ManifestPage(request.session, request.page, *found) if found is not None else None
 
     def close(self) -> None:
         for digest in list(self._books):

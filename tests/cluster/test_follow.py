@@ -20,7 +20,10 @@ def status(*jobs: JobStatus, sent: int = 0, shared: tuple[SharedStatus, ...] = (
 
 
 def job(phase: str = "downloading", received: int = 44, **changes: object) -> JobStatus:
-    sources = [SourceReport("a", "peer-01", received, "ready"), SourceReport("b", "peer-03", 0, "ready")]
+    sources = [
+        SourceReport("a", "peer-01", "tcp://a:1", "connected", "", received, 0.0, 9),
+        SourceReport("b", "peer-03", "tcp://b:1", "connected", "", 0, 0.0, 9),
+    ]
     report = msgspec.structs.replace(REPORT, received_bytes=received, sources=sources)
     return msgspec.structs.replace(JOB, phase=phase, download=report, **changes)
 

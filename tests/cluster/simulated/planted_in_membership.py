@@ -17,7 +17,7 @@ AGENT = (
         (
             Edit(
                 "node.agent.core:AgentCore._hello",
-                "wishes += self.catalogue.share_state(self.who.instance, self.serving)",
+                "wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)",
                 "pass",
             ),
         ),

@@ -88,7 +88,7 @@ def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
     scene.ask(get(target))
     assert scene.reply(ApiAccepted) == ApiAccepted(1, 1)
     assert scene.told(ToDownloader, Fetch) == [FETCH]
-    assert scene.told(ToDownloader, Sources) == [Sources(digest(1), [SEEDER])]
+    assert scene.told(ToDownloader, Sources) == [Sources(digest(1), [SEEDER], listed=1)]
     assert scene.took(SaveDownload) == [SaveDownload(DOWNLOAD)]
     assert scene.listed[digest(1)].holding == "requesting"
     assert scene.job().phase == "waiting"

@@ -196,7 +196,7 @@ def test_seeders_are_asked_for_at_once_and_every_few_seconds() -> None:
     assert request.peer == "me"
     now = 0.0
     for _ in range(10):
-        assert lookups.receive(seeders(request), now) == [SeedersFound(DIGEST, [SEEDER], False)]
+        assert lookups.receive(seeders(request), now) == [SeedersFound(DIGEST, [SEEDER], False, 1)]
         now = lookups.next_deadline() or 0.0
         request = asked(lookups.tick(now))
         moments.append(now)

@@ -24,6 +24,7 @@ from node.local_messages import (
     JobStatus,
     SharedStatus,
     SourceReport,
+    SourceStanding,
     StatusReport,
 )
 from protocol.errors import NetworkError
@@ -48,11 +49,15 @@ def download(phase: Any = "downloading", done: int = 40, **changes: Any) -> Down
         received_bytes=done * MIB,
         resumed_bytes=0,
         rate=20.0 * MIB,
-        sources=[SourceReport("p1", "one", done * MIB, "ready"), SourceReport("p2", "two", 0, "ready")],
+        sources=[source("one", received=done * MIB), source("two")],
         banned=[],
         detail="",
     )
     return msgspec.structs.replace(report, **changes)
+
+
+def source(name: str, state: SourceStanding = "connected", reason: str = "", received: int = 0) -> SourceReport:
+    return SourceReport(f"id-{name}", name, f"tcp://{name}:1", state, reason, received, 0.0, 100)
 
 
 def job(kind: Any = "get", phase: Any = "done", number: int = 1, **changes: Any) -> JobStatus:

@@ -11,7 +11,7 @@ import pytest
 from node.cli.live import UploadMeter, upload_line
 from node.cli.progress import LiveDisplay, PlainDisplay, PlainLines, SilentDisplay, open_display
 from node.cli.view import JobView, view_of
-from tests.node.cli.fakes import MIB, download, job, report
+from tests.node.cli.fakes import MIB, download, job, report, source
 
 
 class Terminal(io.StringIO):
@@ -24,11 +24,12 @@ def view(done: int, verb: str = "downloading", final: bool = False) -> JobView:
 
 
 def test_a_download_that_stands_still_says_why() -> None:
-    why = "no source answers; waiting for one"
-    still = download(rate=0.0, sources=[], banned=["p3"], detail=why)
-    assert view_of(job(phase="downloading", download=still)).tail == f"{why}; 1 banned"
+    why = "nobody has 3 of 100 pieces; waiting for 7-9"
+    still = download(rate=0.0, sources=[source("a"), source("b", "unreachable", "refused")], detail=why)
+    unreachable = "2 sources known, not reachable: b (tcp://b:1): refused"
+    assert view_of(job(phase="downloading", download=still)).tail == f"{why}; {unreachable}"
     lost = view_of(job(phase="downloading", download=still), problem="the tracker is silent")
-    assert lost.tail == f"{why}; 1 banned; the tracker is silent"
+    assert lost.tail == f"{why}; {unreachable}; the tracker is silent"
     moving = download(detail="nobody has 3 of 100 pieces; waiting for them")
     assert "20.0 MiB/s" in view_of(job(phase="downloading", download=moving)).tail
 

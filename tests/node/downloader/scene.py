@@ -96,8 +96,8 @@ class Scene:
             self.download.check_invariants()
         return effects
 
-    def wait(self, seconds: float, answering: str = "") -> list[Effect]:
-        """Let ``seconds`` pass, ticking at every deadline as the shell does. Sources whose letter is in ``answering``
+    def wait(self, seconds: float, answering: Sequence[str] = "") -> list[Effect]:
+        """Let ``seconds`` pass, ticking at every deadline as the shell does. Sources whose name is in ``answering``
         answer Tests with what they had before."""
         until = self.now + seconds
         effects: list[Effect] = []
@@ -125,7 +125,7 @@ class Scene:
         return self._then(self.download.connected(self.sessions[name], self.now))
 
     def lost(self, name: str) -> list[Effect]:
-        return self._then(self.download.disconnected(self.sessions[name], self.now))
+        return self._then(self.download.disconnected(self.sessions[name], "refused", self.now))
 
     def says(self, name: str, message: SourceMessage) -> list[Effect]:
         return self._then(self.download.handle(self.sessions[name], message, self.now))

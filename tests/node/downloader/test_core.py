@@ -35,7 +35,8 @@ class FakeJob:
     def start(self, away: bool) -> None:
         self.told.append(("start", away))
 
-    def found(self, seeders: Sequence[SeederEntry]) -> None:
+    def found(self, seeders: Sequence[SeederEntry], listed: int | None) -> None:
+        assert listed is None
         self.told.append(("found", *seeders))
 
     def peer_lost(self, peer: str) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from node.downloader.download import CHECK_SECONDS, Completed, Gained, NeedSources, Write
-from node.downloader.source import (
-    Banned,
-    Connect,
-    Disconnect,
-    Send,
-    SourceState,
-)
-from protocol.limits import TEST_IDLE_SECONDS, WANT_COUNT_MAX
+from node.downloader.source import RETRY_SECONDS_FIRST, Banned, Connect, Disconnect, Send
+from protocol.limits import WANT_COUNT_MAX
 from protocol.messages import Accept, Bye, Error, ManifestPage, Received, Status, Want
 from protocol.messages import Test as AskTest  # a class named Test* would be collected
 from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, sent, wants
+
+DAMAGED = "sent a damaged piece 0; run 'verify' there to check its copy"
 
 # --- the conversation when all goes well ------------------------------------------------------------------
 
@@ -24,7 +22,7 @@ def test_the_main_conversation() -> None:
     scene = Scene("   ", sequential=True, started=False)
     assert scene.start() == [NeedSources()]
     assert scene.found("a") == [Connect(1, "tcp://a:1")]
-    assert scene.connected("a") == [Send(1, AskTest(1, DIGEST))]
+    assert scene.connected("a") == [Send(1, AskTest(1, DIGEST, "a"))]
     assert scene.status("a", "** ") == [Send(1, Want(1, 1, [0, 1], batches=True))]
     assert scene.offer("a", 1, number=7) == [Send(1, Accept(1, 7))]
     assert scene.piece("a", 7, 1) == [Send(1, Received(1, 7)), Write((1,))]
@@ -114,26 +112,26 @@ def test_a_long_download_is_asked_for_in_parts_that_follow_without_a_pause() -> 
 # --- what sources say -------------------------------------------------------------------------------------
 
 
-def test_later_means_its_pieces_are_missing_and_it_is_asked_again_in_a_while() -> None:
+@pytest.mark.parametrize("state", ["later", "no", "other_peer"])
+def test_who_cannot_serve_makes_room_and_is_dialled_again_in_a_while(state: Any) -> None:
     scene = Scene("  ", sequential=True)
     scene.ready("a")
     scene.accepts("a", 0)
-    assert sent(scene.later("a")) == []
-    assert scene.download.sources[0].state is SourceState.LATER
+    assert scene.says("a", Status(scene.sessions["a"], state, b"", 0))[:1] == [Disconnect(1)]
+    assert scene.download.sources == []
     assert scene.budget.under_way == 0
-    assert sent(scene.wait(TEST_IDLE_SECONDS + CHECK_SECONDS)) == [AskTest(1, DIGEST)]
-    assert wants(scene.status("a")) == {1: [0, 1]}
+    assert scene.download.banned == {}
+    assert Connect(2, "tcp://a:1") in scene.wait(RETRY_SECONDS_FIRST + CHECK_SECONDS)
+    assert sent(scene.connected("a")) == [AskTest(2, DIGEST, "a")]
+    assert wants(scene.status("a")) == {2: [0, 1]}
 
 
 def test_an_offer_of_a_source_that_is_not_ready_is_refused() -> None:
     """Or it could hold every claim without ever sending: only sources that are ready are looked after."""
     scene = Scene("  ")
-    scene.ready("a")
-    scene.later("a")
+    scene.found("a")
+    scene.connected("a")
     assert scene.refuses("a", 0) == "unknown"
-    scene.found("b")
-    scene.connected("b")
-    assert scene.refuses("b", 0) == "unknown"
 
 
 def test_no_means_goodbye_until_it_is_tried_again() -> None:
@@ -150,7 +148,7 @@ def test_a_forgotten_session_is_opened_again_and_its_pieces_are_missing() -> Non
     scene.accepts("a", 0)
     scene.wait(0.1)
     effects = scene.no_session("a")
-    assert effects[0] == Send(1, AskTest(1, DIGEST))
+    assert effects[0] == Send(1, AskTest(1, DIGEST, "a"))
     assert wants(scene.status("a")) | wants(effects) == {1: [0, 1]}
 
 
@@ -225,6 +223,22 @@ def test_a_message_that_is_none_bans_and_an_error_ends_the_session() -> None:
     assert effects == [Disconnect(1), Banned("a", "name-a", "sends nonsense")]
     assert scene.says("b", Error(0, "bad", "no"))[0] == Disconnect(2)
     assert list(scene.download.banned) == ["a"]
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_what_is_no_peer_is_not_banned_for_it(connected: bool) -> None:
+    scene = Scene("   ")
+    scene.found("a")
+    if connected:
+        scene.connected("a")
+    assert scene.download.misbehaved(1, "speaks HTTP", scene.now) == [Disconnect(1)]
+    assert scene.download.banned == {}
+    assert Connect(2, "tcp://a:1") in scene.wait(RETRY_SECONDS_FIRST + CHECK_SECONDS)
+
+
+def test_a_page_of_a_manifest_means_nothing() -> None:
+    scene = Scene("   ")
+    scene.ready("a", "b", "c")
     assert scene.says("c", ManifestPage(3, 0, 0, b"")) == []
 
 
@@ -232,7 +246,7 @@ def test_words_of_nobody_are_nothing() -> None:
     scene = Scene("   ")
     assert scene.download.handle(77, Status(77, "complete", b"", 0), scene.now) == []
     assert scene.download.connected(77, scene.now) == []
-    assert scene.download.disconnected(77, scene.now) == []
+    assert scene.download.disconnected(77, "refused", scene.now) == []
     assert scene.download.misbehaved(77, "x", scene.now) == []
     assert scene.peer_lost("nobody") == []
 
@@ -248,7 +262,7 @@ def test_a_corrupt_piece_costs_the_source_its_place_and_is_fetched_elsewhere() -
     scene.piece("a", offer, 0)
     scene.wait(0.1)
     effects = scene.written(0, good=False)
-    assert effects[:2] == [Disconnect(1), Banned("a", "name-a", "piece 0 does not have its digest")]
+    assert effects[:2] == [Disconnect(1), Banned("a", "name-a", DAMAGED)]
     assert wants(effects) == {2: [0, 1]}
     assert scene.piece("a", kept, 1) == []
     assert not [e for e in scene.found("a") + scene.wait(20.0) if e == Connect(3, "tcp://a:1")]
@@ -260,7 +274,7 @@ def test_a_corrupt_piece_of_a_source_that_is_gone_bans_it_too() -> None:
     offer = scene.accepts("a", 0)
     scene.piece("a", offer, 0)
     scene.lost("a")
-    assert scene.written(0, good=False)[0] == Banned("a", "name-a", "piece 0 does not have its digest")
+    assert scene.written(0, good=False)[0] == Banned("a", "name-a", DAMAGED)
     assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
 
 

@@ -169,7 +169,7 @@ class Walk:
         ]
         steps: list[Callable[[], Sequence[Effect]]] = [
             *[lambda message=message: download.handle(session, message, self.now) for message in messages],
-            lambda: download.disconnected(session, self.now),
+            lambda: download.disconnected(session, "refused", self.now),
             lambda: download.peer_lost(self.sessions[session], self.now),
             lambda: [*download.pause(self.now), *download.resume(self.now)],
             lambda: download.pieces(session, Piece(session, 10_000, 0), [PIECE_BYTES], self.now),

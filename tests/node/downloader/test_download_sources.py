@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
+
+import pytest
 
 from node.downloader.claims import (
     OVERDUE_SECONDS_MIN,
@@ -19,7 +22,7 @@ from node.downloader.source import (
     Send,
 )
 from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
-from protocol.messages import Bye, Want
+from protocol.messages import Bye, Status, Want
 from protocol.messages import Test as AskTest  # a class named Test* would be collected
 from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, entry, sent, wants
 
@@ -62,8 +65,8 @@ def test_a_peer_the_tracker_lost_is_dropped_when_it_takes_back_what_it_owes() ->
     scene.ready("a")
     scene.accepts("a", 0)
     scene.peer_lost("a")
-    scene.later("a")
-    assert [e for e in scene.wait(1.0) if isinstance(e, Disconnect)] == [Disconnect(1)]
+    assert scene.later("a")[0] == Disconnect(1)
+    assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
 
 
 def test_a_peer_the_tracker_lost_and_that_is_silent_is_dropped_though_it_owes_a_piece() -> None:
@@ -132,7 +135,7 @@ def test_idle_sources_are_tested_and_those_that_fall_silent_dropped() -> None:
     scene = Scene("  ")
     scene.ready("a", having="  ")
     effects = scene.wait(TEST_IDLE_SECONDS + CHECK_SECONDS)
-    assert sent(effects) == [AskTest(1, DIGEST)]
+    assert sent(effects) == [AskTest(1, DIGEST, "a")]
     assert scene.status("a", "  ") == []
     effects = scene.wait(SILENT_SECONDS + CHECK_SECONDS)
     assert Disconnect(1) in effects
@@ -298,3 +301,25 @@ def test_sources_that_have_nothing_make_room_for_others_when_nobody_can_help() -
     scene.ready(*names, having="  ")
     effects = scene.found("seeder")
     assert "seeder" in connected_to([*effects, *scene.wait(2.0)])
+
+
+@pytest.mark.parametrize("how", ["refused", "no answer", "no", "later", "other_peer", "no peer"])
+def test_however_many_cannot_serve_the_one_that_can_gets_its_turn(how: Any) -> None:
+    scene = Scene("  ", checked=False)
+    unable = [f"u{number}" for number in range(5 * SOURCES_PER_DOWNLOAD_COUNT_MAX)]
+    scene.found(*unable)
+    scene.found("good")
+    deadline = scene.now + 5 * (TEST_TIMEOUT_SECONDS + CHECK_SECONDS) + RETRY_SECONDS_MAX
+    while scene.source("good") is None and scene.now < deadline:
+        for source in scene.download.sources:
+            name = source.entry.peer
+            if how == "refused":
+                scene.lost(name)
+            elif how != "no answer":
+                scene.connected(name)
+                if how == "no peer":
+                    scene.download.misbehaved(source.session, "speaks HTTP", scene.now)
+                else:
+                    scene.says(name, Status(source.session, how, b"", 0))
+        scene.wait(CHECK_SECONDS)
+    assert scene.source("good") is not None

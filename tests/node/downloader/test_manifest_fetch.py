@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import count
 from random import Random
+from typing import Any
 
 import pytest
 
 from node.downloader.manifest_fetch import (
-    ASKED_COUNT_MAX,
     CHECK_SECONDS,
+    GIVING_COUNT_MAX,
     IMPATIENT_SECONDS,
     Effect,
     GotManifest,
@@ -19,7 +20,7 @@ from node.downloader.manifest_fetch import (
 from node.downloader.source import RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX, Banned, Connect, Disconnect, Send
 from protocol.limits import MANIFEST_PAGE_BYTES, TEST_TIMEOUT_SECONDS
 from protocol.manifest import manifest_digest
-from protocol.messages import Error, GetManifest, ManifestPage
+from protocol.messages import Error, GetManifest, ManifestPage, Status
 from tests.node.downloader.scene import DIGEST, entry
 
 PAGE = MANIFEST_PAGE_BYTES
@@ -33,8 +34,8 @@ class Scene:
         self.now = 10.0
         self.fetch = ManifestFetch(DIGEST, manifest, count(1), Random(1))
 
-    def found(self, *names: str) -> list[Effect]:
-        return self.fetch.found([entry(name) for name in names], self.now)
+    def found(self, *names: str, listed: int | None = None) -> list[Effect]:
+        return self.fetch.found([entry(name) for name in names], self.now, listed)
 
     def connected(self, session: int) -> list[Effect]:
         return self.fetch.connected(session, self.now)
@@ -61,8 +62,8 @@ class Scene:
         return effects
 
 
-def ask(session: int, page: int) -> Send:
-    return Send(session, GetManifest(session, DIGEST, MANIFEST, page))
+def ask(session: int, page: int, peer: str = "a") -> Send:
+    return Send(session, GetManifest(session, DIGEST, MANIFEST, page, peer))
 
 
 def test_page_by_page() -> None:
@@ -99,7 +100,7 @@ def test_who_hands_out_something_else_is_banned() -> None:
     scene = Scene()
     scene.found("a", "b")
     effects = scene.whole(1, DATA[:-1] + b"!")
-    reason = "hands out a manifest that is not the one asked for"
+    reason = "sent another manifest than it was asked for"
     assert effects == [Banned("a", "name-a", reason), Disconnect(1), Connect(2, "tcp://b:1")]
     assert scene.whole(2)[-1] == GotManifest(DATA)
 
@@ -125,9 +126,9 @@ def test_pages_that_do_not_fit_ban(first: ManifestPage, second: ManifestPage | N
     assert [type(effect) for effect in effects] == [Banned, Disconnect, Connect]
 
 
-def test_when_all_refuse_there_is_no_manifest() -> None:
+def test_when_all_the_tracker_lists_have_another_there_is_no_manifest() -> None:
     scene = Scene()
-    scene.found("a", "b")
+    scene.found("a", "b", listed=2)
     scene.connected(1)
     scene.page(1, 0, b"", total=0)
     scene.connected(2)
@@ -135,20 +136,38 @@ def test_when_all_refuse_there_is_no_manifest() -> None:
     assert effects[0] == Disconnect(2)
     (nothing,) = effects[1:]
     assert isinstance(nothing, NoManifest)
-    assert "name-a" in nothing.detail
-    assert "name-b" in nothing.detail
     assert scene.fetch.next_deadline(scene.now) is None
 
 
-def test_who_refused_is_not_asked_again() -> None:
+@pytest.mark.parametrize("listed", [None, 3], ids=["it is not sure", "there are more"])
+def test_as_long_as_others_may_have_it_nothing_is_final(listed: int | None) -> None:
+    scene = Scene()
+    scene.found("a", "b", listed=listed)
+    for session in (1, 2):
+        scene.connected(session)
+        scene.page(session, 0, b"", total=0)
+    assert scene.found("c") == [Connect(3, "tcp://c:1")]
+    assert scene.whole(3)[-1] == GotManifest(DATA)
+
+
+@pytest.mark.parametrize("state", ["no", "later", "other_peer"])
+def test_who_cannot_serve_is_asked_again_later(state: Any) -> None:
+    scene = Scene()
+    scene.found("a", listed=1)
+    scene.connected(1)
+    assert scene.fetch.handle(1, Status(1, state, b"", 0), scene.now) == [Disconnect(1)]
+    assert scene.wait(RETRY_SECONDS_FIRST + CHECK_SECONDS) == [Connect(2, "tcp://a:1")]
+    assert scene.whole(2)[-1] == GotManifest(DATA)
+
+
+def test_who_refused_is_asked_again_after_the_others() -> None:
     scene = Scene()
     scene.found("a", "b")
     scene.connected(1)
     scene.page(1, 0, b"", total=0)
     assert scene.found("a") == []
-    scene.fetch.disconnected(2, scene.now)
-    effects = scene.wait(RETRY_SECONDS_FIRST + 2 * CHECK_SECONDS)
-    assert [effect for effect in effects if isinstance(effect, Connect)] == [Connect(3, "tcp://b:1")]
+    scene.now += RETRY_SECONDS_FIRST
+    assert scene.fetch.disconnected(2, "refused", scene.now) == [Disconnect(2), Connect(3, "tcp://a:1")]
 
 
 def test_who_does_not_answer_makes_way_and_is_tried_again_later() -> None:
@@ -160,19 +179,30 @@ def test_who_does_not_answer_makes_way_and_is_tried_again_later() -> None:
     assert Connect in [type(effect) for effect in scene.wait(RETRY_SECONDS_MAX + CHECK_SECONDS)]
 
 
-def test_while_one_is_silent_a_few_others_are_asked_too() -> None:
+def test_while_one_is_silent_more_and_more_others_are_asked_too() -> None:
     scene = Scene()
     scene.found(*"abcdefgh")
     scene.connected(1)
     (one_more,) = scene.wait(IMPATIENT_SECONDS + CHECK_SECONDS)
     assert isinstance(one_more, Connect)
     opened = [effect for effect in scene.wait(2.0) if isinstance(effect, Connect)]
-    assert len(opened) == ASKED_COUNT_MAX - 2
+    assert len(opened) == 6
     scene.connected(3)
     for number in range(2):
         scene.page(3, number)
     assert scene.page(1, 0) == [ask(1, 1)], "each has its own pages"
     assert GotManifest(DATA) in scene.page(3, 2)
+
+
+def test_only_a_few_give_more_than_a_page() -> None:
+    scene = Scene()
+    names = [f"s{number}" for number in range(GIVING_COUNT_MAX + 2)]
+    scene.found(*names)
+    scene.wait(4 * IMPATIENT_SECONDS)
+    for session in range(1, len(names) + 1):
+        scene.connected(session)
+    effects = [scene.page(session, 0)[0] for session in range(1, len(names) + 1)]
+    assert [type(effect) for effect in effects] == GIVING_COUNT_MAX * [Send] + 2 * [Disconnect]
 
 
 def test_each_page_has_its_own_time() -> None:
@@ -189,8 +219,8 @@ def test_a_connection_lost_midway_starts_from_the_first_page() -> None:
     scene.found("a", "b")
     scene.connected(1)
     scene.page(1, 0)
-    assert scene.fetch.disconnected(1, scene.now) == [Disconnect(1), Connect(2, "tcp://b:1")]
-    assert scene.connected(2) == [ask(2, 0)]
+    assert scene.fetch.disconnected(1, "refused", scene.now) == [Disconnect(1), Connect(2, "tcp://b:1")]
+    assert scene.connected(2) == [ask(2, 0, "b")]
     assert scene.whole(2)[-1] == GotManifest(DATA)
 
 
@@ -199,7 +229,7 @@ def test_the_only_source_lost_midway_is_asked_for_the_first_page_again() -> None
     scene.found("a")
     scene.connected(1)
     scene.page(1, 0)
-    assert scene.fetch.disconnected(1, scene.now) == [Disconnect(1)]
+    assert scene.fetch.disconnected(1, "refused", scene.now) == [Disconnect(1)]
     assert scene.wait(2.0) == [Connect(2, "tcp://a:1")]
     assert scene.whole(2)[-1] == GotManifest(DATA)
 
@@ -221,9 +251,18 @@ def test_who_says_something_else_cannot_help_now() -> None:
     assert scene.fetch.handle(1, Error(0, "bad", "no"), scene.now) == [Disconnect(1), Connect(2, "tcp://b:1")]
 
 
-def test_who_sends_nonsense_is_banned() -> None:
+def test_what_is_no_peer_is_not_banned() -> None:
     scene = Scene()
     scene.found("a", "b")
+    assert scene.fetch.misbehaved(1, "speaks HTTP", scene.now) == [Disconnect(1), Connect(2, "tcp://b:1")]
+    assert scene.fetch.pool.banned == {}
+
+
+def test_a_peer_that_sends_nonsense_is_banned() -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    scene.page(1, 0)
     effects = scene.fetch.misbehaved(1, "sends nonsense", scene.now)
     assert effects == [Banned("a", "name-a", "sends nonsense"), Disconnect(1), Connect(2, "tcp://b:1")]
     assert scene.found("a") == []
@@ -232,7 +271,7 @@ def test_who_sends_nonsense_is_banned() -> None:
 def test_words_of_nobody_are_nothing() -> None:
     scene = Scene()
     assert scene.fetch.connected(9, scene.now) == []
-    assert scene.fetch.disconnected(9, scene.now) == []
+    assert scene.fetch.disconnected(9, "refused", scene.now) == []
     assert scene.fetch.misbehaved(9, "x", scene.now) == []
     assert scene.page(9, 0) == []
 

@@ -6,6 +6,7 @@ from itertools import count
 from random import Random
 
 from node.downloader.source import (
+    LOST,
     SILENT_SECONDS,
     SILENT_SENDING_SECONDS,
     Claim,
@@ -45,7 +46,7 @@ def test_each_peer_has_one_session() -> None:
 def test_whoever_failed_least_is_tried_first() -> None:
     made = pool(limit=2)
     first = connected(made, "a", "b")
-    made.drop(first[0], 0.0, Farewell.RETRY)
+    made.drop(first[0], 0.0, LOST)
     assert names(connected(made, "c", now=10.0)) == ["c"]
     made.drop(first[1], 10.0, Farewell.FRIENDLY)
     assert made.leaves_out(10.0) is False, "there is room"
@@ -56,7 +57,7 @@ def test_whoever_failed_least_is_tried_first() -> None:
 def test_nobody_is_left_out_whose_time_has_not_come() -> None:
     made = pool(limit=1)
     (source,) = connected(made, "a")
-    made.drop(source, 0.0, Farewell.RETRY)
+    made.drop(source, 0.0, LOST)
     connected(made, "b")
     assert not made.leaves_out(0.4)
     assert made.leaves_out(0.6)
@@ -66,10 +67,9 @@ def test_a_banned_peer_is_known_to_nobody() -> None:
     made = pool()
     (source,) = connected(made, "a")
     made.ban("a", "lies")
-    made.drop(source, 0.0, Farewell.RETRY)
+    made.drop(source, 0.0, LOST)
     made.learn([entry("a", port=2)])
     assert made.connect(100.0) == []
-    assert made.known() == []
     assert made.banned == {"a": "lies"}
 
 
@@ -111,7 +111,7 @@ def test_who_owes_a_piece_may_be_silent_for_longer() -> None:
 def test_who_is_to_be_tested() -> None:
     made = pool()
     a, b, _ = connected(made, "a", "b", "c")
-    a.state, b.state = SourceState.READY, SourceState.LATER
+    a.state = b.state = SourceState.READY
     a.said_at = 1.0
     assert names(made.to_test(TEST_IDLE_SECONDS)) == ["b"]
     assert names(made.to_test(TEST_IDLE_SECONDS + 1.0)) == ["a", "b"]

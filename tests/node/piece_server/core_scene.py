@@ -153,7 +153,7 @@ def item(digest: str = DIGEST, seed: str = "seed", root: str = "/shared") -> Sha
 
 
 def share_state(*items: SharedItem, serving: bool = True) -> ShareState:
-    return ShareState(1, list(items), serving)
+    return ShareState(1, "me", list(items), serving)
 
 
 def growing(picture: str = "*" * PIECES, root: str = "/hidden") -> Serve:

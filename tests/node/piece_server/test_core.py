@@ -128,8 +128,22 @@ def test_out_of_the_network_sessions_are_sent_away_for_a_while(sharing: Scene) -
 
 def test_content_nobody_has_put_here_is_answered_no(scene: Scene) -> None:
     assert scene.test("a", OTHER) == [("a", NO)]
-    assert scene.peer("a", GetManifest(1, OTHER, FIRST, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
+    assert scene.peer("a", GetManifest(1, OTHER, FIRST, 0)) == [("a", NO)]
     assert (scene.disk.opened, scene.notes) == ([], [])
+
+
+def test_content_under_another_manifest_is_told_from_content_that_is_not_here(sharing: Scene) -> None:
+    assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_who_wants_another_peer_is_told_so(scene: Scene, serving: bool) -> None:
+    """Addresses change hands: whoever answers must not be taken for the one that was there before."""
+    scene.agent(share_state(item(), serving=serving))
+    for message in (AskTest(1, DIGEST, "other"), GetManifest(1, DIGEST, FIRST, 0, "other")):
+        assert scene.peer("a", message) == [("a", Status(1, "other_peer", b"", 0))]
+    (_, answer) = scene.peer("a", AskTest(1, DIGEST, "me"))[0]
+    assert answer == (COMPLETE if serving else LATER)
 
 
 def test_content_is_opened_when_somebody_first_asks(sharing: Scene) -> None:
@@ -156,7 +170,7 @@ def test_what_is_no_longer_shared_is_gone_for_its_sessions(sharing: Scene) -> No
 def test_a_state_withdraws_what_it_does_not_name(sharing: Scene) -> None:
     sharing.test("a")
     assert sharing.agent(share_state()) == [("a", NO)]
-    assert sharing.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
+    assert sharing.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", NO)]
 
 
 def test_the_same_state_again_disturbs_nobody(sharing: Scene) -> None:
