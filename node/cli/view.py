@@ -111,7 +111,8 @@ def download_stats(report: DownloadReport) -> str:
 
 class Outcome(Struct, frozen=True):
     """How one target ended, as ``--json`` prints it. ``rate`` is bytes per second over the whole download, resumed
-    bytes left out; ``sources`` are the peers that sent anything; ``banned`` says who sent what was wrong; ``code`` is a `protocol.errors` word."""
+    bytes left out; ``sources`` are the peers that sent anything; ``banned`` says who sent what was wrong; ``code`` is a
+    `protocol.errors` word."""
 
     target: str
     ok: bool
