@@ -20,6 +20,7 @@ from cluster.simulated.peer import Peer, PeerTerms
 from cluster.simulated.settled import check_forgotten, check_settled
 from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
+from node.cli.view import view_of
 from node.downloader.download import Download
 from protocol.bitfield import Bitfield
 from protocol.limits import BATCH_COUNT_MAX, LEASE_SECONDS, PIECE_BYTES_MIN
@@ -298,7 +299,7 @@ class Scenario:
         if self._is_lied_to(wish):
             return
         detail, missing = self._detail(wish), list(had.missing())
-        if not detail.startswith(("nobody has", "no source", "asking", "nobody in")):
+        if not detail.startswith(("nobody has", "no source", "asking", "nobody in")) and " known, " not in detail:
             raise LivenessError(f"{wish.peer.name} lacks {missing}, which nobody has, and says {detail!r}")
         download = self._download_of(wish)
         if download is not None and detail.startswith("nobody has"):
@@ -335,8 +336,8 @@ class Scenario:
         jobs = wish.jobs()
         if not jobs:
             return "it knows of no such download"
-        job = jobs[-1]
-        return job.download.detail if job.download is not None else job.detail or job.phase
+        view = view_of(jobs[-1].status(0.0, 0.0))
+        return view.note or view.verb
 
     def _state(self, wish: Wish) -> str:
         peer = wish.peer

@@ -226,14 +226,20 @@ CONVERSATION = (
     Bug(
         "ban_not_kept",
         "to remember who is banned",
-        (Edit("node.downloader.source:SourcePool.ban", "self._banned[peer] = reason", "pass"),),
+        (
+            Edit(
+                "node.downloader.source:SourcePool.ban",
+                'self._candidates[peer].trouble = Trouble("banned", reason)',
+                "pass",
+            ),
+        ),
         found_after=16,
         first=15,
     ),
     Bug(
         "banned_dialled_again",
         "that one does not dial who is banned",
-        (Edit("node.downloader.source:SourcePool._waiting", "and peer not in self._banned ", ""),),
+        (Edit("node.downloader.source:SourcePool._waiting", "candidate.usable", "candidate.named"),),
         found_after=9,
         first=8,
     ),
@@ -267,7 +273,7 @@ CONVERSATION = (
         "to check the digest of a manifest that a source hands out",
         (
             Edit(
-                "node.downloader.manifest_fetch:ManifestFetch.handle",
+                "node.downloader.manifest_fetch:ManifestFetch._page",
                 "if manifest_digest(data, split_digest(self._manifest)[0]) != self._manifest:",
                 "if False:",
             ),
@@ -281,12 +287,12 @@ CONVERSATION = (
         (
             Edit(
                 "node.downloader.manifest_fetch:ManifestFetch.tick",
-                "effects += self._next(source, now)",
+                "effects += self._next(source, now, NO_ANSWER)",
                 "pass",
             ),
             Edit(
                 "node.downloader.manifest_fetch:ManifestFetch.tick",
-                "self._pool.limit = min(ASKED_COUNT_MAX, self._pool.limit + 1)",
+                "self._pool.limit = min(SOURCES_PER_DOWNLOAD_COUNT_MAX, 2 * self._pool.limit)",
                 "pass",
             ),
         ),
