@@ -268,14 +268,18 @@ def _banned(peer: Peer) -> list[str]:
     return [banned for job in jobs if job.download is not None for banned in job.download.banned]
 
 
-def test_a_link_that_nobody_honours_fails_with_the_reason(tracker: RunningTracker, tmp_path: Path) -> None:
+def test_a_link_that_nobody_honours_fails_with_the_reason(tmp_path: Path) -> None:
+    """Once the tracker is sure that it knows everybody."""
     content = tmp_path / "content.bin"
     content.write_bytes(os.urandom(300_000))
     manifest = hash_path(content, "blake3", None, None)
     wrong = Link(manifest.digest, f"blake3:{'0' * 64}", "content.bin", manifest.length)
-    registrar = tracker.endpoints["registrar"]
-    honest, getter = Peer(tmp_path / "honest", registrar), Peer(tmp_path / "getter", registrar)
-    with running(*honest.arguments), running(*getter.arguments):
+    with ExitStack() as stack:
+        tracker = stack.enter_context(RunningTracker(tmp_path, config="lookups: 1\nheartbeat: 500ms\nlease: 2s\n"))
+        registrar = tracker.endpoints["registrar"]
+        honest, getter = Peer(tmp_path / "honest", registrar), Peer(tmp_path / "getter", registrar)
+        for peer in (honest, getter):
+            stack.enter_context(running(*peer.arguments))
         until("both are in", lambda: honest.joined() and getter.joined())
         honest.finished(honest.ask(ApiShare, str(content), "blake3"))
         job: Any = getter.finished(getter.ask(ApiGet, format_link(wrong), str(getter.directory), b"", False, False))
