@@ -25,7 +25,7 @@ class Broke(NamedTuple):
 BROKE = (
     Broke(
         "what a download gained while its book was closed was served to nobody",
-        231,
+        246,
         Edit(
             "node.piece_server.core:PieceServerCore.downloader_says",
             "self._shelf.gained(message.digest, message.pieces)",
