@@ -19,8 +19,9 @@ from broker.config import TrackerConfig, addresses, load_config
 from broker.endpoints import Address
 from broker.ports import HeldPorts
 from broker.ready_file import check_ready_file
-from protocol.errors import ZswarmError
+from service.command_line import run_command
 from service.logs import set_up_logging
+from service.streams import prepare_streams
 from service.supervisor import ChildSpec, Supervisor
 from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
@@ -34,7 +35,7 @@ given the first address only. Ctrl-C or SIGTERM ends the tracker; peers join aga
 """
 
 
-@click.command(epilog=_EXAMPLE)
+@click.command(epilog=_EXAMPLE, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file (YAML).")
 @click.option(
     "--listen", metavar="ENDPOINT", help="Listen here, whatever the file says: tcp://address:port; port 0: any."
@@ -45,13 +46,9 @@ given the first address only. Ctrl-C or SIGTERM ends the tracker; peers join aga
     metavar="FILE",
     help="Write the endpoints here as JSON once all serve.",
 )
-def main(config: Path | None, listen: str | None, ready_file: Path | None) -> None:
+def command(config: Path | None, listen: str | None, ready_file: Path | None) -> int:
     """Run the tracker: it knows who is in the network and who has what."""
-    try:
-        sys.exit(run_tracker(load_config(config, listen), ready_file))
-    except ZswarmError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    return run_tracker(load_config(config, listen), ready_file)
 
 
 def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
@@ -100,4 +97,5 @@ def child_specs(
 
 
 if __name__ == "__main__":
-    main()
+    prepare_streams()
+    sys.exit(run_command(command, "python -m broker", sys.argv[1:]))

@@ -11,9 +11,11 @@ import click
 from node.cli import output
 from node.cli.options import ExampleCommand, State, hash_option, json_option, quiet_option
 from node.cli.progress import LocalProgress, open_display
-from node.cli.targets import SEED_SUFFIX, absolute_path, existing_path, read_seed_file
-from node.cli.view import counted, printable
+from node.cli.targets import SEED_SUFFIX, existing_path, read_seed_file
+from node.cli.view import counted
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
+from service.paths import absolute_path
+from service.text import printable
 from service.units import format_bytes
 
 if TYPE_CHECKING:

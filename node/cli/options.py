@@ -9,8 +9,6 @@ import click
 from msgspec import Struct
 
 from node.cli.session import Options, Services
-from protocol.errors import UsageError
-from service.units import parse_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRAM = "python -m node"
@@ -40,14 +38,6 @@ def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
     with formatter.section("Examples"):
         for line in examples.strip().splitlines():
             formatter.write(f"{'':{formatter.current_indent}}{PROGRAM} {line.strip()}\n")
-
-
-def duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """Option callback for ``30``, ``500ms``, ``5s``, ``2m``: seconds."""
-    try:
-        return parse_seconds(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -5,6 +5,7 @@ Text from other machines goes through `printable`, so that no name can move the 
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,35 +14,45 @@ from typing import Any
 import msgspec
 
 from node.cli.progress import is_terminal
-from node.cli.tables import Rows, table_lines
-from node.cli.view import counted, download_stats, printable, trouble, view_of
+from node.cli.tables import ELLIPSIS, Rows, table_lines
+from node.cli.view import counted, download_stats, trouble, view_of
 from node.local_messages import JobStatus, StatusReport
 from protocol.messages import PeerEntry, TorrentEntry
+from service.streams import error as error
+from service.streams import warn as warn
+from service.streams import writable
+from service.text import printable
 from service.units import format_bytes
 
 SHORT_ID = 8
-
-
-def warn(text: str) -> None:
-    """A message for a person, on standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def error(text: str) -> None:
-    """One line on standard error that says what went wrong and what to do."""
-    warn(f"error: {printable(' '.join(text.split()))}")
+PLAIN_ELLIPSIS = "~"
+"""Of a terminal that does not have the other, and as wide."""
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON on standard output."""
-    print(msgspec.json.encode(value).decode(), flush=True)
+    """One line of JSON on standard output, in UTF-8 whatever the locale."""
+    try:
+        line = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a path of this machine that is no UTF-8: what of it is not becomes escapes
+        line = json.dumps(msgspec.to_builtins(value)).encode()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
 
 
 def print_table(headers: Sequence[str], rows: Rows) -> None:
     """Aligned columns; a header that starts with ``>`` is right-aligned. On a terminal long cells are shortened."""
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
-    for line in table_lines(headers, rows, width):
+    for line in fitting_lines(headers, rows, width):
         print(line)
+
+
+def fitting_lines(headers: Sequence[str], rows: Rows, width: int | None) -> list[str]:
+    """`table_lines` that standard output can encode: escapes take room, so they come first."""
+    escaped = [[writable(cell, sys.stdout) for cell in row] for row in rows]
+    lines = table_lines(headers, escaped, width)
+    cut = ELLIPSIS if writable(ELLIPSIS, sys.stdout) == ELLIPSIS else PLAIN_ELLIPSIS
+    return [line.replace(ELLIPSIS, cut) for line in lines]
 
 
 def torrent_rows(entries: Sequence[TorrentEntry]) -> tuple[list[str], list[list[str]]]:

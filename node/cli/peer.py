@@ -12,7 +12,6 @@ from node.cli.follow import Patience
 from node.cli.options import ExampleCommand, State, json_option, peer_options
 from node.cli.progress import is_terminal
 from node.cli.session import REQUEST_SECONDS, Session, running_peer
-from node.cli.view import printable
 from node.local_messages import (
     ApiDone,
     ApiJoin,
@@ -178,4 +177,4 @@ def stop(state: State) -> None:
 def _tell(state: State, session: Session, message: ApiRequest, done: str, timeout: float = REQUEST_SECONDS) -> None:
     reply = session.request(message, ApiDone, timeout)
     if not state.options.quiet:
-        output.warn(printable(reply.detail) or done)
+        output.warn(reply.detail or done)

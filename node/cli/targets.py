@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
 from protocol.limits import SEED_BYTES_MAX
+from service.paths import absolute_path, expanded
 
 LINK_SCHEME = "zswarm://"
 SEED_SUFFIX = ".seed"
@@ -22,20 +23,6 @@ class GetTarget(Struct, frozen=True):
     seed: bytes = b""
     name: str = ""
     hint: str = ""
-
-
-def check_utf8(text: str) -> None:
-    """Raise `UsageError` when ``text`` came from bytes that are no UTF-8: no message could carry it to a peer."""
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise UsageError(f"{text!a} is not valid UTF-8; rename it, or run the command from elsewhere")
-
-
-def absolute_path(path: str) -> Path:
-    """``path`` from the current directory, ``~`` expanded, symlinks kept: a shared link keeps its name. `UsageError`
-    for an empty one: it is no name of the current directory but a shell variable that is not set."""
-    if not path:
-        raise UsageError("a path is empty; for the current directory give .")
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
 
 
 def existing_path(path: str) -> Path:
@@ -72,7 +59,7 @@ def read_target(text: str) -> GetTarget:
     if text.startswith(LINK_SCHEME):
         parse_link(text)
         return GetTarget(text)
-    path = Path(text).expanduser()
+    path = expanded(text)
     must_be_file = "/" in text or text.endswith(SEED_SUFFIX)
     if not path.is_file():
         if "/" in text:

@@ -117,7 +117,7 @@ def test_an_error_with_json_is_json_on_standard_output_too(capsys: pytest.Captur
 
 def test_a_hostile_error_text_stays_one_harmless_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(NotFoundError("\x1b[2Jgone\nerror: other")).run("status") == 3
-    assert capsys.readouterr().err == "error: ?[2Jgone error: other\n"
+    assert capsys.readouterr().err == "error: \\x1b[2Jgone error: other\n"
 
 
 def test_a_bad_option_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
