@@ -6,7 +6,6 @@ Has no ZeroMQ socket of its own. It holds the ports, so that a process that died
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +57,7 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
         check_ready_file(ready_file)
     ports = HeldPorts(addresses(config))
     # Whoever holds the registrar's port owns the directory of this name: what a killed tracker left is taken over.
-    runtime_key = Path(tempfile.gettempdir(), f"tracker-{ports.addresses[0].host}-{ports.addresses[0].port}")
+    runtime_key = f"tracker-{ports.addresses[0].host}-{ports.addresses[0].port}"
     try:
         return Supervisor(child_specs(config, ports.addresses, runtime_key, ready_file)).run()
     finally:
@@ -69,7 +68,7 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
 
 
 def child_specs(
-    config: TrackerConfig, listen_at: Sequence[Address], runtime_key: Path, ready_file: Path | None
+    config: TrackerConfig, listen_at: Sequence[Address], runtime_key: str, ready_file: Path | None
 ) -> list[ChildSpec]:
     """The processes to run; ``listen_at`` has the addresses of registrar, roster and lookups. Raises `ConfigError`."""
     listen, roster, *lookups = map(str, listen_at)
@@ -78,7 +77,7 @@ def child_specs(
         listen=listen,
         roster=roster,
         link=link,
-        runtime_key=str(runtime_key),
+        runtime_key=runtime_key,
         lookups=tuple(lookups),
         advertise=config.advertise,
         heartbeat_seconds=config.heartbeat_seconds,

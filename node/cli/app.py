@@ -7,7 +7,6 @@ stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from node.cli import transfers as cli_transfers
 from node.cli.options import PROGRAM, State, group_options, write_examples
 from node.cli.session import Client, Foreground, Options, Services
 from node.config import PeerSettings
-from protocol.errors import UsageError, ZswarmError
+from protocol.errors import ZswarmError
 from service.command_line import run_command
 
 EXAMPLES = """
@@ -109,14 +108,8 @@ def real_services() -> Services:
         return run(settings)
 
     def is_free(data_dir: Path) -> bool:
-        from node.identity import LOCK_NAME, DataDirLock
+        from node.identity import is_in_use
 
-        if not os.access(data_dir / LOCK_NAME, os.R_OK | os.W_OK):
-            return True  # nobody ever ran there, or not this user: looking must not make the directory
-        try:
-            DataDirLock(data_dir).release()
-        except UsageError:
-            return False
-        return True
+        return not is_in_use(data_dir)
 
     return Services(client=client, foreground=foreground, run_peer=run_peer, is_free=is_free)

@@ -44,6 +44,8 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Remember a common option wherever it stands; one not given here leaves what an outer level said."""
     if value in (None, False) or param.name is None:
         return
+    if value == "":  # a shell variable that is not set
+        raise click.BadParameter("is empty; leave it out for the default", ctx, param)
     setattr(ctx.find_object(State).options, param.name, value)  # type: ignore[union-attr]
 
 
