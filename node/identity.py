@@ -30,7 +30,7 @@ MARK_NAME = "running.lock"
 LAST_RUN_SECONDS = 6.0
 """Longer than a process takes to leave the network and end."""
 LOOK_SECONDS = 0.1
-"""`is_in_use` takes the lock for a moment."""
+"""`is_free` takes the lock for a moment."""
 POLL_SECONDS = 0.02
 ID_BYTES = 16
 SECRET_BYTES = 32
@@ -109,8 +109,13 @@ def this_process() -> Holder:
     return Holder(os.getpid(), printable(socket.gethostname()), boot, _namespace("pid"), _namespace("mnt"))
 
 
+class DataDirInUseError(UsageError):
+    """Another process has the data directory."""
+
+
 class DataDirLock:
-    """Exclusive use of ``data_dir`` by this process, for as long as it lives or until `release`."""
+    """Exclusive use of ``data_dir`` by this process, for as long as it lives or until `release`. Raises
+    `DataDirInUseError` when another process has it for longer than it takes to look whether it is free."""
 
     def __init__(self, data_dir: Path) -> None:
         self._file = _open_lock(data_dir / LOCK_NAME)
@@ -122,7 +127,7 @@ class DataDirLock:
         if not free:
             holder = _read_holder(self._file)
             self._file.close()
-            raise UsageError(holder.why_not(data_dir))
+            raise DataDirInUseError(holder.why_not(data_dir))
         own = this_process()
         last = _read_holder(self._file)
         if last.pid and last.host != own.host:
@@ -164,24 +169,24 @@ def await_last_run(data_dir: Path, patience: float = LAST_RUN_SECONDS) -> None:
             raise UsageError(f"processes of an earlier peer on {data_dir} still run; end them first")
 
 
-def is_in_use(data_dir: Path) -> bool:
-    """Whether a peer uses ``data_dir``, be it one that starts or ends; looking makes nothing. `UsageError` when it is
-    one that cannot be reached from here."""
+def is_free(data_dir: Path) -> bool:
+    """Whether no peer, not even one that starts or ends, has ``data_dir``; looking makes nothing. `DataDirInUseError`
+    when one has it that cannot be reached from here."""
     path = data_dir / LOCK_NAME
     if not os.access(path, os.R_OK | os.W_OK):
-        return False  # nobody ever ran there, or not this user
+        return True  # nobody ever ran there, or not this user
     with _open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = _read_holder(file)
         else:
-            return False
+            return True
     here = this_process()
     same_files = holder.mounts == here.mounts or find_runtime_dir(data_dir).is_dir()
     if holder.pid and not ((holder.boot, holder.pids) == (here.boot, here.pids) and same_files):
-        raise UsageError(holder.why_not(data_dir))
-    return True
+        raise DataDirInUseError(holder.why_not(data_dir))
+    return False
 
 
 def _try_to_lock(file: FileIO, patience: float) -> bool:

@@ -19,6 +19,7 @@ from node.cli import transfers as cli_transfers
 from node.cli.options import PROGRAM, State, group_options, write_examples
 from node.cli.session import Client, Foreground, Options, Services
 from node.config import PeerSettings
+from node.identity import is_free
 from protocol.errors import ZswarmError
 from service.command_line import run_command
 
@@ -106,10 +107,5 @@ def real_services() -> Services:
         from node.peer import run_peer as run
 
         return run(settings)
-
-    def is_free(data_dir: Path) -> bool:
-        from node.identity import is_in_use
-
-        return not is_in_use(data_dir)
 
     return Services(client=client, foreground=foreground, run_peer=run_peer, is_free=is_free)

@@ -17,7 +17,7 @@ from node.identity import (
     DataDirLock,
     RunningMark,
     await_last_run,
-    is_in_use,
+    is_free,
     load_identity,
     this_process,
 )
@@ -54,21 +54,21 @@ def holder_elsewhere(data_dir: Path, **changes: str) -> DataDirLock:
     return lock
 
 
-def test_looking_whether_a_directory_is_in_use_makes_and_changes_nothing(tmp_path: Path) -> None:
-    assert not is_in_use(tmp_path / "none")
+def test_looking_whether_a_directory_is_free_makes_and_changes_nothing(tmp_path: Path) -> None:
+    assert is_free(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     with DataDirLock(tmp_path):
         held = (tmp_path / LOCK_NAME).read_bytes()
-        assert is_in_use(tmp_path)
+        assert not is_free(tmp_path)
         assert (tmp_path / LOCK_NAME).read_bytes() == held
-    assert not is_in_use(tmp_path)
+    assert is_free(tmp_path)
     assert (tmp_path / LOCK_NAME).read_bytes() == b""
 
 
 @pytest.mark.parametrize("where", [{"boot": "other"}, {"pids": "pid:[1]"}])
 def test_a_peer_of_another_machine_is_named_by_its_host(tmp_path: Path, where: dict[str, str]) -> None:
     with holder_elsewhere(tmp_path, host="lab9", **where):
-        for use in (DataDirLock, is_in_use):
+        for use in (DataDirLock, is_free):
             with pytest.raises(UsageError, match=rf"a peer on host lab9 \(pid {os.getpid()} there\)"):
                 use(tmp_path)
 
@@ -76,9 +76,9 @@ def test_a_peer_of_another_machine_is_named_by_its_host(tmp_path: Path, where: d
 def test_a_peer_whose_sockets_are_not_here_is_not_waited_for(tmp_path: Path) -> None:
     with holder_elsewhere(tmp_path, mounts="mnt:[1]"):
         with pytest.raises(UsageError, match="sees other file systems"):
-            is_in_use(tmp_path)
+            is_free(tmp_path)
         make_runtime_dir(tmp_path)
-        assert is_in_use(tmp_path)
+        assert not is_free(tmp_path)
         remove_runtime_dir(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_what_the_lock_file_says_may_be_anything(tmp_path: Path, left: bytes) ->
     (tmp_path / LOCK_NAME).write_bytes(left)
     with DataDirLock(tmp_path):
         (tmp_path / LOCK_NAME).write_bytes(left)
-        assert is_in_use(tmp_path)
+        assert not is_free(tmp_path)
         with pytest.raises(UsageError, match="in use by another peer"):
             DataDirLock(tmp_path)
 
