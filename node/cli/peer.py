@@ -66,7 +66,7 @@ def peers(state: State) -> None:
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiPeers(session.next_id()), ApiPeersReply)
     if state.options.json:
-        output.print_json({"settling": reply.settling, "peers": reply.peers})
+        output.print_json({"settling": reply.settling, "peers": output.by_name(reply.peers)})
         return
     output.print_table(*output.peer_rows(reply.peers))
     _warn_settling(state, reply.settling)
@@ -100,6 +100,7 @@ def _print_report(state: State, report: StatusReport) -> None:
         output.print_json(output.status_fields(report))
     else:
         output.print_status(report)
+    sys.stdout.flush()
 
 
 def _watch(state: State, session: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from node.cli import output
 from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
 from node.cli.options import ExampleCommand, State, foreground_options, hash_option
-from node.cli.progress import open_display
+from node.cli.progress import is_terminal, open_display
 from node.cli.session import Session, any_peer
 from node.cli.targets import (
     LINK_SCHEME,
@@ -168,11 +169,16 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool)
             output.error(f"{called}: {outcome.detail or outcome.code}{hint}")
         elif plan.kind == "share":
             _print_shared(outcome, options.json, options.quiet)
-        elif not (options.json or options.quiet):
-            print(got_line(outcome), flush=True)
+        elif not options.json:
+            print(_place(outcome) if options.quiet else got_line(outcome), flush=True)
     if plan.serve and not foreground and plan.kind == "get" and not options.quiet:
         output.warn("the running peer goes on serving it")
     return code
+
+
+def _place(outcome: Outcome) -> str:
+    """Where it is, for a script: exactly as it is."""
+    return printable(outcome.path) if is_terminal(sys.stdout) else outcome.path
 
 
 def _print_shared(outcome: Outcome, as_json: bool, quiet: bool) -> None:
