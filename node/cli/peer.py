@@ -43,7 +43,8 @@ SETTLING = "the tracker started a moment ago: peers are still joining, the list 
 def list_command(state: State, pattern: str) -> None:
     """Show what the network has.
 
-    PATTERN is a part of the name, or with * and ? a whole name; a digest finds that content.
+    PATTERN is a part of the name, or with * and ? a whole name; a digest, or the part of it that is shown here, finds
+    that content.
     """
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiList(session.next_id(), pattern), ApiListReply)
@@ -126,7 +127,7 @@ def _watch(state: State, session: Session) -> None:
 @peer_options
 @click.pass_obj
 def remove(state: State, target: str) -> None:
-    """Stop sharing NAME (or a digest), or cancel its download.
+    """Stop sharing NAME (or a digest, or its beginning), or cancel its download.
 
     Shared files stay where they are; what a cancelled download had fetched is deleted.
     """

@@ -98,8 +98,9 @@ def get(
 ) -> None:
     """Download and verify content.
 
-    By name, digest, link (zswarm://...) or seed file. Several are fetched at once. Without a running peer this
-    command is one until it is done. A download that was stopped continues from what is verified on disk.
+    By name, digest or its beginning as 'list' shows it, link (zswarm://...) or seed file. Several are fetched at once.
+    Without a running peer this command is one until it is done. A download that was stopped continues from what is
+    verified on disk.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     settings = state.options.settings()
