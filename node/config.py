@@ -69,7 +69,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
             raise ValueError(f"name: at most {PEER_ID_BYTES_MAX} bytes")
         if not self.name.isprintable():
-            raise ValueError(f"name: {printable(self.name)!r} has a control character or an invisible one in it")
+            raise ValueError(f"name: '{printable(self.name)}' has a control character or an invisible one in it")
         for key, paths in (("data_dir", [self.data_dir]), ("download_dir", [self.download_dir]), ("share", self.share)):
             _check_paths(key, [path for path in paths if path or key != "data_dir"])
 

@@ -12,6 +12,7 @@ from node.cli.follow import Patience
 from node.cli.options import ExampleCommand, State, json_option, peer_options
 from node.cli.progress import is_terminal
 from node.cli.session import REQUEST_SECONDS, Session, running_peer
+from node.cli.targets import check_pattern
 from node.local_messages import (
     ApiDone,
     ApiJoin,
@@ -46,6 +47,7 @@ def list_command(state: State, pattern: str) -> None:
     PATTERN is a part of the name, or with * and ? a whole name; a digest, or the part of it that is shown here, finds
     that content.
     """
+    check_pattern(pattern)
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiList(session.next_id(), pattern), ApiListReply)
     if state.options.json:

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
-from protocol.limits import SEED_BYTES_MAX
+from protocol.limits import PATTERN_BYTES_MAX, SEED_BYTES_MAX
 from service.paths import absolute_path, expanded
 
 LINK_SCHEME = "zswarm://"
@@ -59,6 +59,8 @@ def read_target(text: str) -> GetTarget:
     if text.startswith(LINK_SCHEME):
         parse_link(text)
         return GetTarget(text)
+    if "/" not in text:
+        check_pattern(text)
     path = expanded(text)
     must_be_file = "/" in text or text.endswith(SEED_SUFFIX)
     if not path.is_file():
@@ -71,6 +73,12 @@ def read_target(text: str) -> GetTarget:
         if must_be_file:
             raise SeedError(f"{text}: not a seed that can be used: {error}") from None
         return GetTarget(text, hint=f" (the file of that name here is no seed: {error})")
+
+
+def check_pattern(text: str) -> None:
+    """`UsageError` when ``text`` is longer than what the tracker can be asked for."""
+    if len(text.encode()) > PATTERN_BYTES_MAX:
+        raise UsageError(f"'{text[:40]}...' is too long for a name: at most {PATTERN_BYTES_MAX} bytes")
 
 
 def read_seed_file(path: Path) -> bytes:
