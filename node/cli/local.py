@@ -141,6 +141,8 @@ def _tell_problems(state: State, place: Path, seedfile: str, problems: list[str]
 def _check_free(target: Path, force: bool) -> None:
     if target.is_dir():
         raise DiskError(f"{target} is a directory; name a file with -o")
+    if target.exists() and not target.is_file():
+        raise DiskError(f"{target} is no file; name another with -o, or give -o - for standard output")
     if target.exists() and not force:
         raise DiskError(f"{target} exists; choose another with -o, or replace it with --force")
     if not target.parent.is_dir():
