@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from cluster.interrupts import Interrupted, interruptible
-from cluster.links import LINK_RATE_MIN, Links
+from cluster.links import Links, check_real_rate, parse_link_rate
 from cluster.load.content import CLIENTS_COUNT_MAX
 from cluster.load.report import LoadReport
 from cluster.load.run import LoadPlan, run_load
@@ -25,7 +25,9 @@ from cluster.simulated.rollout import RolloutPlan, run_rollout
 from cluster.table import print_report, render
 from node.config import Algorithm
 from protocol.digest import ALGORITHMS
-from protocol.errors import UsageError, ZswarmError
+from protocol.errors import UsageError
+from service.command_line import parsed_by, run_command
+from service.streams import prepare_streams, warn
 from service.units import parse_bytes, parse_rate, parse_seconds
 
 PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
@@ -36,7 +38,6 @@ DEFAULT_LOAD_SECONDS = "10s"
 DEFAULT_FILES_COUNT = 10
 EXIT_LOAD_FAILED, EXIT_NOT_VERIFIED = 1, 5
 AnyPlan = Plan | RolloutPlan | LoadPlan
-Request = tuple[AnyPlan, Path | None]
 EXAMPLES = """\b
 Examples:
   python run_cluster.py --peers 5
@@ -71,42 +72,15 @@ _MODES = {
 """What each option means something for."""
 
 
-def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    try:
-        return None if value is None else parse_bytes(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    try:
-        return None if value is None else parse_seconds(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _positive_seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    seconds = _seconds(ctx, param, value)
+def _positive_seconds(text: str) -> float:
+    seconds = parse_seconds(text)
     if not seconds:
-        raise click.BadParameter("expected more than no time at all", ctx, param)
+        raise UsageError("expected more than no time at all")
     return seconds
 
 
-def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        rate = parse_rate(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-    if not rate:
-        raise click.BadParameter("over such links nothing ever arrives", ctx, param)
-    return rate
-
-
-def _rates(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...]:
-    rates = [_rate(ctx, param, part) for part in value.split(",")] if value is not None else []
-    return tuple(rate for rate in rates if rate is not None)
+def _link_rates(text: str) -> tuple[float, ...]:
+    return tuple(map(parse_link_rate, text.split(",")))
 
 
 def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -134,7 +108,10 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help="The content: any file or directory. It is only read.",
 )
 @click.option(
-    "--size", callback=_size, metavar="SIZE", help=f"Without --file: so many random bytes.  [default: {DEFAULT_SIZE}]"
+    "--size",
+    callback=parsed_by(parse_bytes),
+    metavar="SIZE",
+    help=f"Without --file: so many random bytes.  [default: {DEFAULT_SIZE}]",
 )
 @click.option("--hash", "algorithm", type=click.Choice(ALGORITHMS), default=ALGORITHMS[0], show_default=True)
 @click.option(
@@ -145,7 +122,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
 )
 @click.option(
     "--timeout",
-    callback=_seconds,
+    callback=parsed_by(parse_seconds),
     metavar="TIME",
     help="Give up getting after this.  [default: 10m, or what suits the links]",
 )
@@ -158,14 +135,14 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
 )
 @click.option(
     "--link-rate",
-    callback=_rate,
+    callback=parsed_by(parse_link_rate),
     metavar="RATE",
     help="What each peer's link can do, up and down each: 40mbit, 10gbit, 100MiB/s. Takes root if not simulated.  "
     f"[default: as fast as it goes; simulated: {DEFAULT_LINK_RATE}]",
 )
 @click.option(
     "--up-rates",
-    callback=_rates,
+    callback=parsed_by(_link_rates),
     metavar="RATE,...",
     help="The uplinks of those who get, in turn: 10mbit,20mbit. All other links have --link-rate.",
 )
@@ -176,7 +153,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
 )
 @click.option(
     "--delay",
-    callback=_seconds,
+    callback=parsed_by(parse_seconds),
     default="0.2ms",
     show_default=True,
     metavar="TIME",
@@ -212,7 +189,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
 )
 @click.option(
     "--seconds",
-    callback=_positive_seconds,
+    callback=parsed_by(_positive_seconds),
     default=DEFAULT_LOAD_SECONDS,
     show_default=True,
     metavar="TIME",
@@ -237,7 +214,7 @@ def command(
     timeout: float | None,
     report_path: Path | None,
     link_rate: float | None,
-    up_rates: tuple[float, ...],
+    up_rates: tuple[float, ...] | None,
     simulate: bool,
     delay: float,
     seed: int,
@@ -246,14 +223,14 @@ def command(
     clients: int | None,
     seconds: float,
     files: int,
-) -> Request:
+) -> int:
     """Start a tracker and some peers, give one of them a file, and have all others get it at the same moment. Or
     simulate that, to know before a rollout how long it takes. Or see how much a tracker can do."""
     _check(ctx, peers, simulate, clients)
     if report_path is not None:
         check_report_path(report_path)
     if clients is not None:
-        return LoadPlan(clients=clients, files=files, seconds=seconds, seed=seed), report_path
+        return run(LoadPlan(clients=clients, files=files, seconds=seconds, seed=seed), report_path)
     if seeders >= peers:
         raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
     if file is not None and size is not None:
@@ -264,14 +241,14 @@ def command(
             peers=peers,
             seeders=seeders,
             size=size,
-            links=Links(parse_rate(DEFAULT_LINK_RATE) if link_rate is None else link_rate, up_rates),
+            links=Links(parse_rate(DEFAULT_LINK_RATE) if link_rate is None else link_rate, up_rates or ()),
             delay=delay,
             seed=seed,
             faults=cast(Literal["none", "light", "heavy"], faults),
             seeder_dies_at=seeder_dies_at,
             timeout=timeout,
         )
-        return rollout, report_path
+        return run(rollout, report_path)
     plan = Plan(
         peers=peers,
         seeders=seeders,
@@ -280,9 +257,9 @@ def command(
         algorithm=cast(Algorithm, algorithm),
         keep=keep,
         timeout=timeout,
-        links=_real_links(link_rate, up_rates),
+        links=_real_links(link_rate, up_rates or ()),
     )
-    return plan, report_path
+    return run(plan, report_path)
 
 
 def _check(ctx: click.Context, peers: int, simulate: bool, clients: int | None) -> None:
@@ -305,22 +282,26 @@ def _real_links(rate: float | None, up_rates: tuple[float, ...]) -> Links | None
         if up_rates:
             raise click.UsageError("--up-rates: only with --link-rate or --simulate")
         return None
-    if min([rate, *up_rates]) < parse_rate(LINK_RATE_MIN):
-        raise click.UsageError(f"real links have at least {LINK_RATE_MIN}; slower ones with --simulate")
+    check_real_rate(min([rate, *up_rates]))
     return Links(rate, up_rates)
 
 
 def run(plan: AnyPlan, report_path: Path | None) -> int:
     """Run ``plan``, print its table and write its report; the exit code."""
     report: Report | LoadReport
-    with open_screen() as screen:
-        if isinstance(plan, LoadPlan):
-            report = run_load(plan, screen)
-        else:
-            report = run_cluster(plan, screen) if isinstance(plan, Plan) else run_rollout(plan, screen)
-    print_report(render_load(report) if isinstance(report, LoadReport) else render(report))
-    if report_path is not None:
-        write_report(report_path, report)
+    try:
+        with interruptible():
+            with open_screen() as screen:
+                if isinstance(plan, LoadPlan):
+                    report = run_load(plan, screen)
+                else:
+                    report = run_cluster(plan, screen) if isinstance(plan, Plan) else run_rollout(plan, screen)
+            print_report(render_load(report) if isinstance(report, LoadReport) else render(report))
+            if report_path is not None:
+                write_report(report_path, report)
+    except Interrupted as stop:
+        warn(f"{stop}; nothing was started" if isinstance(plan, RolloutPlan) else f"{stop}; all processes are ended")
+        return stop.exit_code
     if report.ok:
         return 0
     return EXIT_LOAD_FAILED if isinstance(report, LoadReport) else EXIT_NOT_VERIFIED
@@ -328,24 +309,9 @@ def run(plan: AnyPlan, report_path: Path | None) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run with ``arguments``; the exit code."""
-    simulated = False
-    try:
-        request: Request | int = command.main(arguments, prog_name="run_cluster.py", standalone_mode=False)
-        if isinstance(request, int):  # --help
-            return request
-        simulated = isinstance(request[0], RolloutPlan)
-        with interruptible():
-            return run(*request)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ZswarmError as error:
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except Interrupted as error:
-        click.echo(f"{error}; nothing was started" if simulated else f"{error}; all processes are ended", err=True)
-        return error.exit_code
+    return run_command(command, "run_cluster.py", arguments)
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main(sys.argv[1:]))

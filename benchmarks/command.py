@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from cluster.interrupts import Interrupted, interruptible
-from protocol.errors import UsageError, ZswarmError
+from protocol.errors import ZswarmError
+from service.command_line import parsed_by
 from service.units import parse_bytes
 
 SHM = Path("/dev/shm")
@@ -50,11 +51,6 @@ def run_command(command: click.Command, module: str, arguments: Sequence[str]) -
 
 def size_option(name: str, default: str, help: str) -> Callable[[Any], Any]:
     """An option that takes a size as people write it, such as 256MiB, and gives bytes."""
-    return click.option(name, callback=_size, default=default, show_default=True, metavar="SIZE", help=help)
-
-
-def _size(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    try:
-        return parse_bytes(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
+    return click.option(
+        name, callback=parsed_by(parse_bytes), default=default, show_default=True, metavar="SIZE", help=help
+    )

@@ -24,12 +24,11 @@ from benchmarks.plot import check_plot_path, plot_shaped
 from benchmarks.shaped_cases import DEFAULT_RATE, MIXED, RECEIVERS, case_of, spread_rows
 from benchmarks.shaped_rounds import CaseResult, case_lines, case_table, measure_case
 from benchmarks.work import work_directory
-from cluster.links import LINK_RATE_MIN, Links
+from cluster.links import Links, check_real_rate, parse_link_rate
 from cluster.namespaces import check_usable
 from cluster.report_file import check_report_path, write_report
-from protocol.errors import UsageError
 from protocol.manifest import piece_length_for
-from service.units import parse_rate
+from service.command_line import parsed_by
 
 RECEIVERS_COUNT_MAX = 100
 
@@ -46,13 +45,9 @@ class Report(Struct, frozen=True):
     rows: list[Row]
 
 
-def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    try:
-        rate = parse_rate(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-    if rate < parse_rate(LINK_RATE_MIN):
-        raise click.BadParameter(f"real links have at least {LINK_RATE_MIN}", ctx, param)
+def _real_rate(text: str) -> float:
+    rate = parse_link_rate(text)
+    check_real_rate(rate)
     return rate
 
 
@@ -66,7 +61,7 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str) -> float:
 )
 @click.option(
     "--rate",
-    callback=_rate,
+    callback=parsed_by(_real_rate),
     default=DEFAULT_RATE,
     show_default=True,
     metavar="RATE",

@@ -6,7 +6,6 @@ Has no ZeroMQ socket of its own. It holds the ports, so that a process that died
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,9 @@ from broker.config import TrackerConfig, addresses, load_config
 from broker.endpoints import Address
 from broker.ports import HeldPorts
 from broker.ready_file import check_ready_file
-from protocol.errors import ZswarmError
+from service.command_line import run_command
 from service.logs import set_up_logging
+from service.streams import prepare_streams
 from service.supervisor import ChildSpec, Supervisor
 from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
@@ -34,7 +34,7 @@ given the first address only. Ctrl-C or SIGTERM ends the tracker; peers join aga
 """
 
 
-@click.command(epilog=_EXAMPLE)
+@click.command(epilog=_EXAMPLE, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file (YAML).")
 @click.option(
     "--listen", metavar="ENDPOINT", help="Listen here, whatever the file says: tcp://address:port; port 0: any."
@@ -45,13 +45,9 @@ given the first address only. Ctrl-C or SIGTERM ends the tracker; peers join aga
     metavar="FILE",
     help="Write the endpoints here as JSON once all serve.",
 )
-def main(config: Path | None, listen: str | None, ready_file: Path | None) -> None:
+def command(config: Path | None, listen: str | None, ready_file: Path | None) -> int:
     """Run the tracker: it knows who is in the network and who has what."""
-    try:
-        sys.exit(run_tracker(load_config(config, listen), ready_file))
-    except ZswarmError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    return run_tracker(load_config(config, listen), ready_file)
 
 
 def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
@@ -61,7 +57,7 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
         check_ready_file(ready_file)
     ports = HeldPorts(addresses(config))
     # Whoever holds the registrar's port owns the directory of this name: what a killed tracker left is taken over.
-    runtime_key = Path(tempfile.gettempdir(), f"tracker-{ports.addresses[0].host}-{ports.addresses[0].port}")
+    runtime_key = f"tracker-{ports.addresses[0].host}-{ports.addresses[0].port}"
     try:
         return Supervisor(child_specs(config, ports.addresses, runtime_key, ready_file)).run()
     finally:
@@ -72,7 +68,7 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
 
 
 def child_specs(
-    config: TrackerConfig, listen_at: Sequence[Address], runtime_key: Path, ready_file: Path | None
+    config: TrackerConfig, listen_at: Sequence[Address], runtime_key: str, ready_file: Path | None
 ) -> list[ChildSpec]:
     """The processes to run; ``listen_at`` has the addresses of registrar, roster and lookups. Raises `ConfigError`."""
     listen, roster, *lookups = map(str, listen_at)
@@ -81,7 +77,7 @@ def child_specs(
         listen=listen,
         roster=roster,
         link=link,
-        runtime_key=str(runtime_key),
+        runtime_key=runtime_key,
         lookups=tuple(lookups),
         advertise=config.advertise,
         heartbeat_seconds=config.heartbeat_seconds,
@@ -100,4 +96,5 @@ def child_specs(
 
 
 if __name__ == "__main__":
-    main()
+    prepare_streams()
+    sys.exit(run_command(command, "python -m broker", sys.argv[1:]))

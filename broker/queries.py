@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from broker.listing_index import ListingIndex, ListingKey, listing_key
 from broker.registry import Listing, Registry
+from protocol.digest import is_digest_start
 from protocol.errors import ProtocolError
 from protocol.limits import LOOKUP_SCAN_COUNT_MAX, REPLY_PAGE_COUNT, SEEDERS_COUNT_MAX
 from protocol.messages import (
@@ -60,10 +61,10 @@ class Answers:
 
     def _torrent_list(self, request: GetTorrentList, stamp: Stamp) -> TorrentList:
         after = _parse_cursor(request.after) if request.after else None
-        matches = _name_filter(request)
+        matches = _filter(request)
         entries: list[TorrentEntry] = []
         for scanned, listing in enumerate(self._candidates(request, after), start=1):
-            if matches(listing.name):
+            if matches(listing):
                 entries.append(self._torrent_entry(listing))
             if len(entries) == REPLY_PAGE_COUNT or scanned == LOOKUP_SCAN_COUNT_MAX:
                 return TorrentList(request.id, *stamp, entries, _format_cursor(listing))
@@ -119,16 +120,18 @@ class Answers:
         return self._peers
 
 
-def _name_filter(request: GetTorrentList) -> Callable[[str], bool]:
-    """Which names match; those the digest or the exact name have narrowed down all do."""
+def _filter(request: GetTorrentList) -> Callable[[Listing], bool]:
+    """Which listings match; those the digest or the exact name have narrowed down all do."""
     pattern = request.pattern
     if not pattern or request.exact or _DIGEST.fullmatch(pattern):
-        return lambda _name: True
+        return lambda _listing: True
+    if is_digest_start(pattern):
+        return lambda listing: listing.digest.startswith(pattern)
     folded = pattern.casefold()
     if "*" in pattern or "?" in pattern:
         glob = re.compile(fnmatch.translate(folded))
-        return lambda name: glob.match(name.casefold()) is not None
-    return lambda name: folded in name.casefold()
+        return lambda listing: glob.match(listing.name.casefold()) is not None
+    return lambda listing: folded in listing.name.casefold()
 
 
 def _format_cursor(listing: Listing) -> str:

@@ -17,6 +17,8 @@ def check_ready_file(path: Path) -> None:
     Nothing is at ``path`` meanwhile: somebody may be waiting for it already.
     """
     try:
+        if path.exists() and not path.is_file():  # a device has this name, and root could remove it
+            raise DiskError(f"cannot write the ready file {path}: there is something that is no file")
         path.unlink(missing_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -127,8 +127,7 @@ class RegistrarProcess:
 def main(settings: RegistrarSettings, loop: Loop) -> int:
     """Run the registrar; 0 when it was told to end."""
     spare_the_registry()
-    runtime_key = Path(settings.runtime_key)
-    make_runtime_dir(runtime_key)
+    make_runtime_dir(settings.runtime_key)
     context = open_context()
     process = RegistrarProcess(settings, context, loop)
     try:
@@ -136,7 +135,7 @@ def main(settings: RegistrarSettings, loop: Loop) -> int:
     finally:
         process.close()
         context.term()
-        remove_runtime_dir(runtime_key)  # here, because the supervisor may have been killed
+        remove_runtime_dir(settings.runtime_key)  # here, because the supervisor may have been killed
     return 0
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from cluster.bound import kumar_ross
-from service.units import format_link_rate
+from protocol.errors import UsageError
+from service.units import format_link_rate, parse_rate
 
-LINK_RATE_MIN = "1mbit"
-"""Of real links."""
+REAL_RATE_MIN = "1mbit"
 BUSY_PART = 0.9
 """Processors that are busy for more of the time have been the limit now and then."""
 
@@ -40,6 +40,20 @@ class Links(Struct, frozen=True):
         if self.up_rates:
             text += f", but receivers' uplinks of {', '.join(map(format_link_rate, self.up_rates))} in turn"
         return text
+
+
+def parse_link_rate(text: str) -> float:
+    """What a link can do, ``40mbit`` or ``100 MiB/s``, in bytes/s. Raises `UsageError`."""
+    rate = parse_rate(text)
+    if not rate:
+        raise UsageError(f"{text!r}: over such a link nothing ever arrives")
+    return rate
+
+
+def check_real_rate(rate: float) -> None:
+    """`UsageError` for a link that is slower than can be made on one machine."""
+    if rate < parse_rate(REAL_RATE_MIN):
+        raise UsageError(f"real links have at least {REAL_RATE_MIN}; slower ones with --simulate")
 
 
 def notes_of(links: Links, busy: float | None) -> Iterator[str]:

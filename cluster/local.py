@@ -98,6 +98,7 @@ class LocalPeer:
         self.data_dir = directory / "data"
         self.download_dir = directory / "files"
         self.download_dir.mkdir(parents=True)
+        self.data_dir.mkdir()
         config = {
             "name": self.name,
             "tracker": tracker,

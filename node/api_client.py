@@ -26,7 +26,10 @@ class ApiClient:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        directory = find_runtime_dir(data_dir)
+        try:
+            directory = find_runtime_dir(data_dir)
+        except OSError:
+            raise _nobody(data_dir) from None
         self._path = directory / API_SOCKET
         _check_listening(self._path, data_dir)
         self._decoder: Decoder[ApiReply] = Decoder(ApiReply, LOCAL_BYTES_MAX)
@@ -66,6 +69,8 @@ def _check_listening(path: Path, data_dir: Path) -> None:
         try:
             probe.connect(str(path))
         except OSError:
-            raise NetworkError(
-                f"no peer runs on {data_dir}; start one with: python -m node --data-dir {data_dir}"
-            ) from None
+            raise _nobody(data_dir) from None
+
+
+def _nobody(data_dir: Path) -> NetworkError:
+    return NetworkError(f"no peer runs on {data_dir}; start one with: python -m node --data-dir {data_dir}")

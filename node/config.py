@@ -7,20 +7,28 @@ structs are what the supervisor writes to its children as one JSON line. `node.p
 from __future__ import annotations
 
 import os
+import re
 import socket
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from node.identity import IDENTITY_NAME
 from protocol.errors import UsageError
 from protocol.limits import ENDPOINT_BYTES_MAX, PEER_ID_BYTES_MAX
 from service.logs import LogSettings
+from service.paths import absolute_path, expanded
+from service.text import printable
 from service.units import parse_rate, parse_seconds
 
 Algorithm = Literal["blake3", "sha256"]
 
 TCP_SCHEME = "tcp://"
+DATA_NAME = "zswarm"
+WAY_OUT = "give another with --data-dir"
+_FOREIGN = re.compile(r"[^0-9A-Za-z._-]")
 
 
 class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +43,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tracker: str = "tcp://127.0.0.1:5550"
     listen: str = "tcp://0.0.0.0:0"
     advertise: str = ""
-    data_dir: str = "~/.local/share/zswarm"
+    data_dir: str = ""
     download_dir: str = "."
     share: list[str] = field(default_factory=list)
     upload_rate: str | int | float = 0
@@ -58,25 +66,32 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             _rate(key, rate)
         if _seconds("scan_seconds", self.scan_seconds) <= 0:
             raise ValueError("scan_seconds: must be more than 0")
-        if len(self.name.encode()) > PEER_ID_BYTES_MAX:
+        if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
             raise ValueError(f"name: at most {PEER_ID_BYTES_MAX} bytes")
+        if not self.name.isprintable():
+            raise ValueError(f"name: '{printable(self.name)}' has a control character or an invisible one in it")
+        for key, paths in (("data_dir", [self.data_dir]), ("download_dir", [self.download_dir]), ("share", self.share)):
+            _check_paths(key, [path for path in paths if path or key != "data_dir"])
 
     @property
     def peer_name(self) -> str:
         """``name``, or this host's."""
-        return self.name or socket.gethostname()[:PEER_ID_BYTES_MAX]
+        return self.name or printable(socket.gethostname())[:PEER_ID_BYTES_MAX]
 
     @property
     def data_path(self) -> Path:
-        return absolute(self.data_dir)
+        """``data_dir``, or this host's own; raises `UsageError`."""
+        path = absolute_path(self.data_dir) if self.data_dir else default_data_dir()
+        check_data_dir(path)
+        return path
 
     @property
     def download_path(self) -> Path:
-        return absolute(self.download_dir)
+        return absolute_path(self.download_dir)
 
     @property
     def share_paths(self) -> list[Path]:
-        return [absolute(path) for path in self.share]
+        return [absolute_path(path) for path in self.share]
 
     @property
     def upload_bytes_per_second(self) -> float:
@@ -128,9 +143,36 @@ class DownloaderSettings(Struct, frozen=True, kw_only=True):
     log: LogSettings
 
 
-def absolute(path: str) -> Path:
-    """``path`` with ``~`` expanded, relative to where the peer was started, symlinks kept."""
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
+def default_data_dir() -> Path:
+    """Where this host's peer keeps its things: several hosts may have one home directory. One that an earlier version
+    made, without the host, stays in use. `UsageError` when the home directory is not known."""
+    try:
+        homes = [expanded("~/.local/share")]
+    except UsageError:
+        homes = []
+    own = os.environ.get("XDG_DATA_HOME", "")
+    if own.startswith("/"):
+        homes.insert(0, Path(own))
+    if not homes:
+        raise UsageError(
+            "no data directory: this user's home directory is not known; set HOME, or give one with --data-dir"
+        )
+    for home in homes:
+        if (home / DATA_NAME / IDENTITY_NAME).exists():
+            return home / DATA_NAME
+    return homes[0] / DATA_NAME / (_FOREIGN.sub("_", socket.gethostname()).strip(".") or "localhost")
+
+
+def check_data_dir(path: Path) -> None:
+    """`UsageError` when ``path`` cannot be a data directory, or the way to it is no way; it need not exist yet."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"data directory {path}: {error.strerror}; {WAY_OUT}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise UsageError(f"data directory {path} is a file; {WAY_OUT}")
 
 
 def _check_endpoint(key: str, endpoint: str) -> None:
@@ -139,6 +181,14 @@ def _check_endpoint(key: str, endpoint: str) -> None:
     in_range = port == "*" or (port.isascii() and port.isdigit() and int(port) < 65_536)
     if not known or not host or not in_range:
         raise ValueError(f"{key}: {endpoint!r} is no address; expected something like tcp://host:5550")
+
+
+def _check_paths(key: str, paths: list[str]) -> None:
+    try:
+        for path in paths:
+            expanded(path)
+    except UsageError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 def _rate(key: str, value: str | float) -> float:

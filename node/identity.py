@@ -8,8 +8,10 @@ hold a `RunningMark`, because those of a supervisor that was killed outlive it f
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
+import socket
 import time
 from io import FileIO
 from pathlib import Path
@@ -19,15 +21,23 @@ import msgspec
 
 from protocol.errors import DiskError, UsageError
 from protocol.messages import PeerId, Token
+from service.text import printable
+from transport.runtime_dir import find_runtime_dir
 
 IDENTITY_NAME = "identity.json"
 LOCK_NAME = "peer.lock"
 MARK_NAME = "running.lock"
 LAST_RUN_SECONDS = 6.0
 """Longer than a process takes to leave the network and end."""
+LOOK_SECONDS = 0.1
+"""`is_free` takes the lock for a moment."""
 POLL_SECONDS = 0.02
 ID_BYTES = 16
 SECRET_BYTES = 32
+ELSEWHERE = "choose another with --data-dir"
+_HOLDER_BYTES_MAX = 4_096
+
+_logger = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -69,25 +79,67 @@ def _mint(path: Path) -> Identity:
     return identity
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """The process that holds a data directory, and where: a directory can be seen by several machines and containers
+    at once. ``boot`` and ``pids`` say whether a process id means anything here, ``mounts`` whether files do."""
+
+    pid: int
+    host: str = ""
+    boot: str = ""
+    pids: str = ""
+    mounts: str = ""
+
+    def why_not(self, data_dir: Path) -> str:
+        """Why another peer cannot have ``data_dir``, and what to do."""
+        here = this_process()
+        if not self.pid:
+            who = "another peer"
+        elif (self.boot, self.pids) == (here.boot, here.pids):
+            who = f"the peer with pid {self.pid}"
+            if self.mounts != here.mounts:
+                who += ", which sees other file systems than this process (a container?)"
+        else:
+            who = f"a peer on host {printable(self.host)} (pid {self.pid} there)"
+        return f"data directory {data_dir} is in use by {who}; choose another with --data-dir"
+
+
+def this_process() -> Holder:
+    """What this process says of itself."""
+    boot = _line_of(Path("/proc/sys/kernel/random/boot_id"))
+    return Holder(os.getpid(), printable(socket.gethostname()), boot, _namespace("pid"), _namespace("mnt"))
+
+
+class DataDirInUseError(UsageError):
+    """Another process has the data directory."""
+
+
 class DataDirLock:
-    """Exclusive use of ``data_dir`` by this process, for as long as it lives or until `release`."""
+    """Exclusive use of ``data_dir`` by this process, for as long as it lives or until `release`. Raises
+    `DataDirInUseError` when another process has it for longer than it takes to look whether it is free."""
 
     def __init__(self, data_dir: Path) -> None:
         self._file = _open_lock(data_dir / LOCK_NAME)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read(32).decode(errors="replace").strip() or "unknown"
+            free = _try_to_lock(self._file, LOOK_SECONDS)
+        except OSError as error:
             self._file.close()
-            raise UsageError(
-                f"data directory {data_dir} is in use by the peer with pid {holder}; choose another with --data-dir"
-            ) from None
+            raise DiskError(f"cannot lock {data_dir / LOCK_NAME}: {error.strerror}; {ELSEWHERE}") from error
+        if not free:
+            holder = _read_holder(self._file)
+            self._file.close()
+            raise DataDirInUseError(holder.why_not(data_dir))
+        own = this_process()
+        last = _read_holder(self._file)
+        if last.pid and last.host != own.host:
+            # Without locks over the network both could be here.
+            what = "data directory %s was last used on host %s, and not left in order; make sure no peer uses it there"
+            _logger.warning(what, data_dir, last.host or "another")
         self._file.truncate(0)
-        self._file.write(str(os.getpid()).encode())
+        self._file.write(msgspec.json.encode(own))
 
     def release(self) -> None:
         """Let others have the directory."""
+        self._file.truncate(0)
         self._file.close()
 
     def __enter__(self) -> DataDirLock:
@@ -112,17 +164,66 @@ class RunningMark:
 
 def await_last_run(data_dir: Path, patience: float = LAST_RUN_SECONDS) -> None:
     """Wait until no process holds the mark; only a killed supervisor leaves any. `UsageError` if they do not end."""
-    deadline = time.monotonic() + patience
     with _open_lock(data_dir / MARK_NAME) as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UsageError(f"processes of an earlier peer on {data_dir} still run; end them first") from None
-                time.sleep(POLL_SECONDS)
-            else:
-                return
+        if not _try_to_lock(file, patience):
+            raise UsageError(f"processes of an earlier peer on {data_dir} still run; end them first")
+
+
+def is_free(data_dir: Path) -> bool:
+    """Whether no peer, not even one that starts or ends, has ``data_dir``; looking makes nothing. `DataDirInUseError`
+    when one has it that cannot be reached from here."""
+    path = data_dir / LOCK_NAME
+    if not os.access(path, os.R_OK | os.W_OK):
+        return True  # nobody ever ran there, or not this user
+    with _open_lock(path) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read_holder(file)
+        else:
+            return True
+    here = this_process()
+    same_files = holder.mounts == here.mounts or find_runtime_dir(data_dir).is_dir()
+    if holder.pid and not ((holder.boot, holder.pids) == (here.boot, here.pids) and same_files):
+        raise DataDirInUseError(holder.why_not(data_dir))
+    return False
+
+
+def _try_to_lock(file: FileIO, patience: float) -> bool:
+    """Lock ``file`` for this process alone; False when somebody else had it for ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        else:
+            return True
+
+
+def _read_holder(file: FileIO) -> Holder:
+    """What the lock file says; pid 0 when it says nothing, as in the moment before its holder has written it."""
+    file.seek(0)
+    try:
+        return msgspec.json.decode(file.read(_HOLDER_BYTES_MAX), type=Holder)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Holder(0)
+
+
+def _namespace(kind: str) -> str:
+    try:
+        return str(Path(f"/proc/self/ns/{kind}").readlink())
+    except OSError:
+        return ""
+
+
+def _line_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _open_lock(path: Path) -> FileIO:
@@ -130,4 +231,4 @@ def _open_lock(path: Path) -> FileIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+b", buffering=0)
     except OSError as error:
-        raise DiskError(f"cannot use data directory {path.parent}: {error.strerror}") from error
+        raise DiskError(f"cannot use data directory {path.parent}: {error.strerror}; {ELSEWHERE}") from error

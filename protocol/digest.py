@@ -31,7 +31,12 @@ _MAKERS: dict[str, Callable[..., Hasher]] = {"blake3": blake3, "sha256": hashlib
 ALGORITHMS: tuple[str, ...] = tuple(_MAKERS)
 """The default first."""
 
+START_DIGITS_MIN = 12
+"""As many digits as tables show are enough to name a content, if no other begins with the same."""
+
 _DIGEST = re.compile(r"([a-z0-9]+):([0-9a-f]{%d})" % (2 * DIGEST_BYTES))  # noqa: UP031 - braces are the regex's
+
+_START = re.compile(r"(?:%s):[0-9a-f]{%d,%d}" % ("|".join(_MAKERS), START_DIGITS_MIN, 2 * DIGEST_BYTES))  # noqa: UP031
 
 
 def new_hasher(algorithm: str) -> Hasher:
@@ -59,6 +64,16 @@ def split_digest(text: str) -> tuple[str, bytes]:
     return algorithm, bytes.fromhex(digits)
 
 
+def is_digest_start(text: str) -> bool:
+    """Whether ``text`` is a written digest, or the beginning of one with `START_DIGITS_MIN` digits or more."""
+    return _START.fullmatch(text) is not None
+
+
+def begins_digest(text: str, digest: str) -> bool:
+    """Whether ``text`` names ``digest``: by all of it or by its beginning."""
+    return digest.startswith(text) and is_digest_start(text)
+
+
 def check_same_algorithm(digest: str, manifest: str) -> None:
     """`SeedError` when a content's digest and its manifest's are of different algorithms; both are written ones."""
     algorithm, of_manifest = digest.partition(":")[0], manifest.partition(":")[0]
@@ -70,7 +85,7 @@ def check_same_algorithm(digest: str, manifest: str) -> None:
 
 def short(text: str) -> str:
     """The first 12 hex digits of a written digest: what logs and tables show of it."""
-    return text.rpartition(":")[2][:12]
+    return text.rpartition(":")[2][:START_DIGITS_MIN]
 
 
 def _maker(algorithm: str) -> Callable[..., Hasher]:

@@ -48,9 +48,11 @@ def load_settings(path: Path, kind: type[S]) -> S:
 
 def _read(path: Path) -> Any:
     try:
-        if path.stat().st_size > CONFIG_BYTES_MAX:
+        with path.open("rb") as file:
+            text = file.read(CONFIG_BYTES_MAX + 1)  # of a device there is no end
+        if len(text) > CONFIG_BYTES_MAX:
             raise ConfigError(f"{path}: larger than 1 MiB, so it is hardly a configuration file")
-        return yaml.load(path.read_bytes(), _Loader)  # which is a SafeLoader
+        return yaml.load(text, _Loader)  # which is a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except yaml.YAMLError as error:

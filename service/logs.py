@@ -14,15 +14,9 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+from service.text import printable
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
-    ord("\n"): "\\n",
-    ord("\r"): "\\r",
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-}
-"""What a name from the wire could forge a second line with, or move a terminal's cursor."""
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,10 +47,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        message = record.getMessage().translate(_CONTROL)
+        message = printable(record.getMessage())
         line = f"{stamp} {record.levelname:<7} {self._role:<12} {message}"
         if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
+            lines = self.formatException(record.exc_info).split("\n")
+            line = "\n".join([line, *map(printable, lines)])
         return line
 
 

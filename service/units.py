@@ -1,7 +1,8 @@
 """Sizes, rates and durations as people read and type them.
 
 Bytes are shown in powers of 1024 (KiB, MiB, ...). Typed, ``10MB`` is decimal, ``10MiB`` and ``10M`` are binary, as
-coreutils has it; case does not matter. The parsers also take plain numbers, for configuration values that may be
+coreutils has it; case matters only where it tells bits from bytes: ``Mb`` from ``MB``.
+The parsers also take plain numbers, for configuration values that may be
 either: a field of type ``str | int | float`` goes through them as it is.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Literal
 
 from protocol.errors import UsageError
 
@@ -16,16 +18,14 @@ _BINARY_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 _BIT_UNITS = ("bit", "kbit", "Mbit", "Gbit", "Tbit")
 
-_BYTES = {"": 1, "b": 1}
-_BITS = {"bit": 1}
-for _power, _letter in enumerate("kmgtp", start=1):
-    _BYTES |= {_letter: 1024**_power, f"{_letter}ib": 1024**_power, f"{_letter}b": 1000**_power}
-    _BITS[f"{_letter}bit"] = 1000**_power
+_POWERS = {prefix: power for power, prefix in enumerate(("", *"kmgtp"))}
+_UNIT = re.compile(r"(?P<prefix>[kmgtp]?)(?P<binary>i?)(?P<base>b|bits?|)(?P<per>/s|ps|)", re.ASCII | re.IGNORECASE)
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 _NUMBER = r"(\d{1,18}(?:\.\d{0,9})?)"
-_AMOUNT = re.compile(_NUMBER + r"\s*([a-z]*)", re.ASCII)
+_AMOUNT = re.compile(_NUMBER + r"\s*([A-Za-z/]*)", re.ASCII)
+_SIZES, _RATES = "64MiB, 10GB or 512", "40mbit or 10 MiB/s"
 _DURATION = re.compile(_NUMBER + r"\s*([a-z]+)\s*", re.ASCII)
 
 
@@ -82,22 +82,29 @@ def parse_bytes(value: str | float) -> int:
     """``64MiB``, ``10GB``, ``1.5 G``, ``512`` in bytes. Raises `UsageError`."""
     if not isinstance(value, str):
         return int(_number(value, "size"))
-    amount, unit = _split(value, "size", "64MiB, 10GB or 512")
-    if unit not in _BYTES:
-        raise UsageError(f"{value!r}: unknown unit; expected a size such as 64MiB, 10GB or 512")
-    return round(amount * _BYTES[unit]) if "." in value else int(amount) * _BYTES[unit]
+    amount, unit = _split(value, "size", _SIZES)
+    found = _unit(value, unit, _SIZES)
+    if found["per"]:
+        raise UsageError(f"{value!r} is a rate; expected a size such as {_SIZES}")
+    if _base(found) == "bits":
+        raise UsageError(f"{value!r} is a number of bits; expected bytes, such as {_SIZES}")
+    size = _bytes_in(found)
+    return round(float(amount) * size) if "." in amount else int(amount) * size
 
 
 def parse_rate(value: str | float) -> float:
-    """``40mbit`` (a million bits), ``10 MiB/s``, ``10MB``, ``512`` in bytes per second. Raises `UsageError`."""
+    """Bytes per second: ``10 MiB/s``, ``10MB``, ``512``, or bits: ``40mbit`` (a million each), ``40 Mb/s``, ``40Mbps``.
+    `UsageError` for others, and for those that leave open which is meant: ``40mb``."""
     if not isinstance(value, str):
         return _number(value, "rate")
-    amount, unit = _split(value.strip().removesuffix("/s"), "rate", "40mbit or 10 MiB/s")
-    if unit in _BITS:
-        return amount * _BITS[unit] / 8
-    if unit in _BYTES:
-        return amount * _BYTES[unit]
-    raise UsageError(f"{value!r}: unknown unit; expected a rate such as 40mbit or 10 MiB/s")
+    amount, unit = _split(value, "rate", _RATES)
+    found = _unit(value, unit, _RATES)
+    base = _base(found)
+    if base == "either":
+        prefix = found["prefix"].upper().replace("K", "k")
+        bits, both = f"{amount} {prefix}bit/s", f"{amount} {prefix}B/s"
+        raise UsageError(f"{value!r} can be bits or bytes; write {bits} for bits, {both} for bytes")
+    return float(amount) * (1_000.0 ** _power(found) / 8 if base == "bits" else _bytes_in(found))
 
 
 def parse_seconds(value: str | float) -> float:
@@ -118,11 +125,43 @@ def parse_seconds(value: str | float) -> float:
     return total
 
 
-def _split(text: str, what: str, examples: str) -> tuple[float, str]:
-    found = _AMOUNT.fullmatch(text.strip().lower())
+def _split(text: str, what: str, examples: str) -> tuple[str, str]:
+    """Amount and unit, as they are written."""
+    found = _AMOUNT.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{text!r} is no {what}; expected one such as {examples}")
-    return float(found[1]), found[2]
+    return found[1], found[2]
+
+
+def _unit(value: str, unit: str, examples: str) -> re.Match[str]:
+    found = _UNIT.fullmatch(unit)
+    if found is None or (found["binary"] and not (found["prefix"] and found["base"] in ("B", "b"))):
+        raise UsageError(f"{value!r}: unknown unit; expected one such as {examples}")
+    return found
+
+
+def _base(unit: re.Match[str]) -> Literal["bits", "bytes", "either"]:
+    """What a unit counts. A ``b`` is told from a ``B`` only where it stands out, as in ``Mb``, or by ``Mbps``, which is
+    never said of bytes."""
+    base, per = unit["base"], unit["per"].lower()
+    if base.lower().startswith("bit"):
+        return "bits"
+    if base != "b":
+        return "either" if unit["per"] == "PS" else "bytes"
+    if unit["binary"]:
+        return "either" if unit["prefix"].isupper() else "bytes"
+    return "bits" if unit["prefix"].isupper() or per == "ps" else "either"
+
+
+def _power(unit: re.Match[str]) -> int:
+    return _POWERS[unit["prefix"].lower()]
+
+
+def _bytes_in(unit: re.Match[str]) -> int:
+    """``MB`` is decimal, ``MiB`` and ``M`` are binary."""
+    decimal = unit["base"] and not unit["binary"]
+    kilo = 1_000 if decimal else 1_024
+    return int(kilo ** _power(unit))
 
 
 def _number(value: float, what: str) -> float:

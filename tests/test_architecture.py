@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -158,6 +159,14 @@ def test_named_modules_exist(module: str) -> None:
 def test_children_start_lean(child: str) -> None:
     through = reached_from(child)
     assert {name: via for name, via in through.items() if name.partition(".")[0] in HEAVY} == {}
+
+
+def test_what_is_installed_has_all_it_imports() -> None:
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {pattern.removesuffix("*") for pattern in setup["packages"]["find"]["include"]}
+    assert packages == set(MAY_IMPORT) - {"benchmarks"}
+    assert all((path.parent / "__init__.py").exists() for path in sources().values())
+    assert setup["dynamic"]["dependencies"]["file"] == ["requirements.txt"]
 
 
 def test_supervisor_has_no_sockets() -> None:

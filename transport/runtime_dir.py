@@ -1,7 +1,8 @@
-"""The directory of a peer's ipc sockets: short, private, and the same for whoever knows the data directory.
+"""The directory of ipc sockets of a peer or a tracker: short, private, and the same for whoever knows whose it is.
 
-A data directory can be too deep for a socket path (107 bytes), so the sockets lie elsewhere, under a name that is
-derived from it. The directory is its user's alone (0700) and made anew at each start.
+A data directory can be too deep for a socket path (107 bytes), so the sockets lie elsewhere. The name is derived from
+the directory itself, its device and inode: one that was moved, or is seen under another path, is the same, and a copy
+is another. The directory is its user's alone (0700) and made anew at each start.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ IPC_SCHEME = "ipc://"
 POINTER_NAME = "sockets"
 
 
-def runtime_dir(data_dir: Path) -> Path:
-    """Where the sockets of the peer with ``data_dir`` lie; nothing is created."""
-    mark = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
-    return _base() / f"zswarm-{os.getuid()}-{mark}"
+Owner = Path | str
+"""Whose sockets: an existing data directory, or the name of something that has none."""
 
 
-def make_runtime_dir(data_dir: Path) -> Path:
+def runtime_dir(owner: Owner) -> Path:
+    """Where the sockets of ``owner`` lie; nothing is created. `OSError` when its data directory does not exist."""
+    return _base() / f"zswarm-{os.getuid()}-{_mark(owner)}"
+
+
+def make_runtime_dir(owner: Owner) -> Path:
     """Create it, or take over the one a killed process left. Raises `ConfigError` when it is somebody else's."""
-    path = runtime_dir(data_dir)
+    path = runtime_dir(owner)
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
@@ -38,10 +42,10 @@ def make_runtime_dir(data_dir: Path) -> Path:
     return path
 
 
-def remove_runtime_dir(data_dir: Path) -> None:
+def remove_runtime_dir(owner: Owner) -> None:
     """Remove it with the sockets in it. Nothing happens when it does not exist."""
-    path = runtime_dir(data_dir)
     try:
+        path = runtime_dir(owner)
         _check_owned(path)
     except FileNotFoundError:
         return
@@ -64,11 +68,14 @@ def point_to_runtime_dir(data_dir: Path, path: Path) -> None:
 
 
 def find_runtime_dir(data_dir: Path) -> Path:
-    """The runtime directory of the peer that runs on ``data_dir``, or of the last that did."""
+    """The runtime directory of the peer that runs on ``data_dir``, or of the last that did. `OSError` when there is no
+    such data directory."""
+    own = runtime_dir(data_dir)
     try:
-        return (data_dir / POINTER_NAME).readlink()
+        pointed = (data_dir / POINTER_NAME).readlink()
     except OSError:
-        return runtime_dir(data_dir)
+        return own
+    return pointed if pointed.name.endswith(f"-{_mark(data_dir)}") else own  # a copy has the link of its original
 
 
 def ipc_endpoint(directory: Path, name: str) -> str:
@@ -80,6 +87,13 @@ def ipc_endpoint(directory: Path, name: str) -> str:
             "set XDG_RUNTIME_DIR or TMPDIR to a shorter directory"
         )
     return f"{IPC_SCHEME}{path}"
+
+
+def _mark(owner: Owner) -> str:
+    if isinstance(owner, Path):
+        found = owner.stat()
+        owner = f"{found.st_dev}:{found.st_ino}"
+    return hashlib.sha256(owner.encode()).hexdigest()[:12]
 
 
 def _base() -> Path:

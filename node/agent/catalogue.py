@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
 from node.agent.library import LibraryItem
 from node.local_messages import ShareAdd, SharedItem, ShareRemove, ShareState
+from protocol.digest import begins_digest
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.messages import Alias, Entry
@@ -58,8 +59,9 @@ class Catalogue:
         return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(names)[1:])
 
     def called(self, name: str) -> list[LibraryItem]:
-        """Items whose name, or digest, is ``name``."""
-        return [item for item in self._items.values() if name in (item.name, item.digest)]
+        """Items whose name, or digest, or the beginning of that, is ``name``."""
+        items = self._items.values()
+        return [item for item in items if name == item.name or begins_digest(name, item.digest)]
 
     def announcement(self) -> list[Wish]:
         """Say everything to a tracker that has not been told anything."""

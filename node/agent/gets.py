@@ -39,7 +39,7 @@ from node.local_messages import (
     Fetch,
     ShareRemove,
 )
-from protocol.digest import short, split_digest
+from protocol.digest import begins_digest, is_digest_start, short
 from protocol.errors import SeedError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
@@ -124,7 +124,7 @@ class Gets:
         wishes: list[Wish] = []
         found = False
         for job in self._jobs.active("get"):
-            if name not in (job.name, job.digest):
+            if name != job.name and not begins_digest(name, job.digest):
                 continue
             found = True
             self._end(job)
@@ -158,7 +158,8 @@ class Gets:
         if not links:
             self.failed(number, "not_found", f"nobody in the network has {asked.target}", now)
             return []
-        if len(links) > 1 and not _is_digest(asked.target):
+        different = {digest for digest, _ in links} if is_digest_start(asked.target) else links
+        if len(different) > 1:
             shown = "; ".join(format_link(link) for link in list(links.values())[:LINKS_SHOWN_COUNT])
             what = f"{len(links)} different contents are called {asked.target}; get one of them by its link: {shown}"
             self.failed(number, "usage", what, now)
@@ -264,7 +265,7 @@ class Gets:
             del self._ask_at[number]
             asked = self._asked.get(number)
             if asked is not None:
-                exact = not _is_digest(asked.target)
+                exact = not is_digest_start(asked.target)
                 wishes.append(FindTorrents(("get", number), asked.target, exact=exact))
         return wishes
 
@@ -361,11 +362,3 @@ def _fetch(download: DownloadJob) -> Fetch:
         force=download.force,
         sequential=download.sequential,
     )
-
-
-def _is_digest(text: str) -> bool:
-    try:
-        split_digest(text)
-    except SeedError:
-        return False
-    return True

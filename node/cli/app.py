@@ -7,11 +7,8 @@ stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -21,10 +18,10 @@ from node.cli import peer as cli_peer
 from node.cli import transfers as cli_transfers
 from node.cli.options import PROGRAM, State, group_options, write_examples
 from node.cli.session import Client, Foreground, Options, Services
-from node.cli.targets import check_utf8
-from node.cli.transfers import INTERRUPTED
 from node.config import PeerSettings
-from protocol.errors import DiskError, UsageError, ZswarmError
+from node.identity import is_free
+from protocol.errors import ZswarmError
+from service.command_line import run_command
 
 EXAMPLES = """
 --config configs/peer.yaml
@@ -85,38 +82,12 @@ for _command in (
 def main(argv: Sequence[str], services: Services | None = None) -> int:
     """Run the command line ``argv`` (without the program) and return its exit code."""
     state = State(Options(), services or real_services())
-    try:
-        for word in argv:
-            check_utf8(word)
-        result: Any = commands.main(args=list(argv), prog_name=PROGRAM, standalone_mode=False, obj=state)
-        sys.stdout.flush()
-    except click.ClickException as error:
-        return _fail(state, UsageError(_click_text(error)))
-    except ZswarmError as error:
-        return _fail(state, error)
-    except (BrokenPipeError, SystemExit):
-        # Whoever read our output is gone (click turns that into SystemExit): nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        return _fail(state, DiskError(str(error)))
-    except (click.Abort, KeyboardInterrupt):
-        output.warn("interrupted")
-        return INTERRUPTED
-    return result if isinstance(result, int) else 0
 
+    def failed(error: ZswarmError) -> None:
+        if state.options.json:
+            output.print_json({"ok": False, "error": {"code": error.code, "detail": str(error)}})
 
-def _fail(state: State, error: ZswarmError) -> int:
-    output.error(str(error))
-    if state.options.json:
-        output.print_json({"ok": False, "error": {"code": error.code, "detail": str(error)}})
-    return error.exit_code
-
-
-def _click_text(error: click.ClickException) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    text = error.format_message().rstrip(".")
-    return f"{text}; see '{context.command_path} --help'" if context else text
+    return run_command(commands, PROGRAM, argv, obj=state, failed=failed)
 
 
 def real_services() -> Services:
@@ -136,16 +107,5 @@ def real_services() -> Services:
         from node.peer import run_peer as run
 
         return run(settings)
-
-    def is_free(data_dir: Path) -> bool:
-        from node.identity import LOCK_NAME, DataDirLock
-
-        if not os.access(data_dir / LOCK_NAME, os.R_OK | os.W_OK):
-            return True  # nobody ever ran there, or not this user: looking must not make the directory
-        try:
-            DataDirLock(data_dir).release()
-        except UsageError:
-            return False
-        return True
 
     return Services(client=client, foreground=foreground, run_peer=run_peer, is_free=is_free)

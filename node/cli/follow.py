@@ -10,9 +10,10 @@ import msgspec
 from node.cli.progress import Display
 from node.cli.session import Session
 from node.cli.source_words import ban_notice
-from node.cli.view import FINAL, JobView, Outcome, outcome_of, printable, trouble, view_of
+from node.cli.view import FINAL, JobView, Outcome, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
+from service.text import printable
 
 LOST_SECONDS = 15.0
 """How long the peer may be silent: its agent is back within a second or two when it is restarted."""

@@ -6,18 +6,13 @@ import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
-from node.cli.output import status_text, warn
+from node.cli.output import screen_lines, warn
 from node.cli.progress import is_terminal, live_console
 from node.cli.source_words import silence
-from node.cli.tables import table_lines
 from node.cli.view import trouble
 from node.local_messages import StatusReport
 from service.units import counted, format_bytes, format_rate
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 RATE_SECONDS = 5.0
 """The upload rate is the mean over this long."""
@@ -97,21 +92,16 @@ def status_screen() -> Iterator[Callable[[StatusReport], None]]:
     """A function that draws a report in place of the last one on standard output."""
     from rich.console import Console
     from rich.live import Live
-
-    console = Console(highlight=False)
-    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-        yield lambda report: live.update(_renderable(report, console.width), refresh=True)
-
-
-def _renderable(report: StatusReport, width: int) -> RenderableType:
-    from rich.console import Group
     from rich.text import Text
 
-    text = status_text(report)
-    parts: list[RenderableType] = [Text(f"{key:<10} {value}", no_wrap=True) for key, value in text.facts]
-    for headers, rows in text.tables:
-        if rows:
-            header, *lines = table_lines(headers, rows, width)
-            parts += [Text(""), Text(header, style="bold", no_wrap=True)]
-            parts += [Text(line, no_wrap=True) for line in lines]
-    return Group(*parts)
+    console = Console(highlight=False)
+
+    def drawn(report: StatusReport) -> Text:
+        lines = screen_lines(report, console.width, console.height)
+        whole = Text(no_wrap=True)
+        for place, line in enumerate(lines):
+            whole.append("\n" if place else "").append(line.text, "bold" if line.title else "")
+        return whole
+
+    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        yield lambda report: live.update(drawn(report), refresh=True)

@@ -11,9 +11,10 @@ import click
 from node.cli import output
 from node.cli.options import ExampleCommand, State, hash_option, json_option, quiet_option
 from node.cli.progress import LocalProgress, open_display
-from node.cli.targets import SEED_SUFFIX, absolute_path, existing_path, read_seed_file
-from node.cli.view import printable
+from node.cli.targets import SEED_SUFFIX, existing_path, read_seed_file
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
+from service.paths import absolute_path
+from service.text import printable
 from service.units import counted, format_bytes
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def _tell_problems(state: State, place: Path, seedfile: str, problems: list[str]
 def _check_free(target: Path, force: bool) -> None:
     if target.is_dir():
         raise DiskError(f"{target} is a directory; name a file with -o")
+    if target.exists() and not target.is_file():
+        raise DiskError(f"{target} is no file; name another with -o, or give -o - for standard output")
     if target.exists() and not force:
         raise DiskError(f"{target} exists; choose another with -o, or replace it with --force")
     if not target.parent.is_dir():

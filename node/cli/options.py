@@ -9,8 +9,6 @@ import click
 from msgspec import Struct
 
 from node.cli.session import Options, Services
-from protocol.errors import UsageError
-from service.units import parse_seconds
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRAM = "python -m node"
@@ -42,18 +40,12 @@ def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
             formatter.write(f"{'':{formatter.current_indent}}{PROGRAM} {line.strip()}\n")
 
 
-def duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """Option callback for ``30``, ``500ms``, ``5s``, ``2m``: seconds."""
-    try:
-        return parse_seconds(value)
-    except UsageError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Remember a common option wherever it stands; one not given here leaves what an outer level said."""
     if value in (None, False) or param.name is None:
         return
+    if value == "":  # a shell variable that is not set
+        raise click.BadParameter("is empty; leave it out for the default", ctx, param)
     setattr(ctx.find_object(State).options, param.name, value)  # type: ignore[union-attr]
 
 

@@ -5,49 +5,65 @@ Text from other machines goes through `printable`, so that no name can move the 
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from node.cli.progress import is_terminal
 from node.cli.source_words import job_silence, silence, source_tables, tracker_silence
-from node.cli.tables import Rows, table_lines
-from node.cli.view import download_stats, printable, trouble, view_of
-from node.local_messages import JobStatus, StatusReport
+from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
+from node.cli.view import FINAL, download_stats, trouble, view_of
+from node.local_messages import JobStatus, SharedStatus, StatusReport
 from protocol.messages import PeerEntry, TorrentEntry
+from service.streams import error as error
+from service.streams import warn as warn
+from service.streams import writable
+from service.text import printable
 from service.units import counted, format_bytes
 
 SHORT_ID = 8
-
-
-def warn(text: str) -> None:
-    """A message for a person, on standard error."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def error(text: str) -> None:
-    """One line on standard error that says what went wrong and what to do."""
-    warn(f"error: {printable(' '.join(text.split()))}")
+FACT_COLUMNS = 11
+FEW_LINES = 16
+"""Of a terminal in which most facts have to make room for what goes on."""
+FEW_FACTS = 2
+Table = tuple[list[str], list[list[str]]]
+"""Headers and rows."""
+PLAIN_ELLIPSIS = "~"
+"""Of a terminal that does not have the other, and as wide."""
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON on standard output."""
-    print(msgspec.json.encode(value).decode(), flush=True)
+    """One line of JSON on standard output, in UTF-8 whatever the locale."""
+    try:
+        line = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a path of this machine that is no UTF-8: what of it is not becomes escapes
+        line = json.dumps(msgspec.to_builtins(value)).encode()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
 
 
 def print_table(headers: Sequence[str], rows: Rows) -> None:
-    """Aligned columns; a header that starts with ``>`` is right-aligned. On a terminal long cells are shortened."""
+    """Aligned columns (`node.cli.tables`), made to fit a terminal."""
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
-    for line in table_lines(headers, rows, width):
-        print(line)
+    for block in fitting_blocks(headers, rows, width):
+        print(*block, sep="\n")
 
 
-def torrent_rows(entries: Sequence[TorrentEntry]) -> tuple[list[str], list[list[str]]]:
+def fitting_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> list[Block]:
+    """`table_blocks` that standard output can encode: escapes take room, so they come first."""
+    escaped = [[writable(cell, sys.stdout) for cell in row] for row in rows]
+    cut = ELLIPSIS if writable(ELLIPSIS, sys.stdout) == ELLIPSIS else PLAIN_ELLIPSIS
+    return [[line.replace(ELLIPSIS, cut) for line in block] for block in table_blocks(headers, escaped, width)]
+
+
+def torrent_rows(entries: Sequence[TorrentEntry]) -> Table:
     """Headers and rows of ``list``."""
-    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", "DIGEST"]
+    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", "=DIGEST"]
     rows = [
         [
             printable(entry.name),
@@ -62,9 +78,9 @@ def torrent_rows(entries: Sequence[TorrentEntry]) -> tuple[list[str], list[list[
     return headers, rows
 
 
-def peer_rows(peers: Sequence[PeerEntry]) -> tuple[list[str], list[list[str]]]:
+def peer_rows(peers: Sequence[PeerEntry]) -> Table:
     """Headers and rows of ``peers``."""
-    headers = ["NAME", "ADDRESS", ">HAS", ">PARTLY", ">WANTS", ">UPLOADS", "PEER"]
+    headers = ["NAME", "=ADDRESS", ">HAS", ">PARTLY", ">WANTS", ">UPLOADS", "=PEER"]
     rows = [
         [
             printable(peer.name),
@@ -75,9 +91,13 @@ def peer_rows(peers: Sequence[PeerEntry]) -> tuple[list[str], list[list[str]]]:
             str(peer.load),
             peer.peer[:SHORT_ID],
         ]
-        for peer in peers
+        for peer in by_name(peers)
     ]
     return headers, rows
+
+
+def by_name(peers: Sequence[PeerEntry]) -> list[PeerEntry]:
+    return sorted(peers, key=lambda peer: (peer.name, peer.peer))
 
 
 def short_digest(digest: str) -> str:
@@ -86,15 +106,18 @@ def short_digest(digest: str) -> str:
     return f"{algorithm}:{digits[:12]}"
 
 
-Table = tuple[list[str], list[list[str]]]
-"""Headers and rows."""
-
-
 class StatusText(msgspec.Struct, frozen=True):
     """``status`` as text: facts about the peer, and tables of jobs, of each download's sources, of what is shared."""
 
     facts: list[tuple[str, str]]
-    tables: list[Table]
+    jobs: Table
+    sources: list[Table]
+    shared: Table
+
+    @property
+    def tables(self) -> list[Table]:
+        """All of them, in the order in which they are shown."""
+        return [self.jobs, *self.sources, self.shared]
 
 
 def status_text(report: StatusReport) -> StatusText:
@@ -123,11 +146,18 @@ def status_text(report: StatusReport) -> StatusText:
         ([printable(header) for header in headers], [[printable(cell) for cell in row] for row in rows])
         for headers, rows in source_tables(report.jobs)
     ]
-    return StatusText(facts, [_job_rows(report.jobs), *sources, _shared_rows(report)])
+    return StatusText(facts, _job_rows(in_order(report.jobs)), sources, _shared_rows(report.shared))
 
 
-def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
-    headers = ["JOB", "WHAT", "STATE", ">DONE", ">SIZE", "DETAIL"]
+def in_order(jobs: Sequence[JobStatus]) -> list[JobStatus]:
+    """What goes on first, then what has ended, the newest first."""
+    over = [job for job in jobs if job.phase in FINAL]
+    newest = sorted(over, key=lambda job: (job.finished_at, job.job), reverse=True)
+    return [*(job for job in jobs if job.phase not in FINAL), *newest]
+
+
+def _job_rows(jobs: Sequence[JobStatus]) -> Table:
+    headers = ["=JOB", "WHAT", "=STATE", ">DONE", ">SIZE", "~DETAIL"]
     rows = []
     for job in jobs:
         view = view_of(job, job.path)
@@ -142,8 +172,8 @@ def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
     return headers, rows
 
 
-def _shared_rows(report: StatusReport) -> tuple[list[str], list[list[str]]]:
-    headers = ["SHARED", ">SIZE", ">SENT", ">TO", "ORIGIN", "PATH"]
+def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
+    headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "PATH"]
     rows = [
         [
             printable(item.name),
@@ -153,16 +183,76 @@ def _shared_rows(report: StatusReport) -> tuple[list[str], list[list[str]]]:
             item.origin,
             printable(item.path),
         ]
-        for item in report.shared
+        for item in shared
     ]
     return headers, rows
+
+
+class ScreenLine(NamedTuple):
+    text: str
+    title: bool = False
+
+
+def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLine]:
+    """``status`` on a terminal that has no more room than this: what is left out is the least important, which are
+    finished jobs and then items that nobody fetches now; it is counted."""
+    text = status_text(report)
+    facts = text.facts if height >= FEW_LINES else text.facts[:FEW_FACTS]
+    lines = [ScreenLine(line) for key, value in facts for line in _fact_lines(key, value, width)]
+    tables = [fitting_blocks(*table, width) for table in text.tables]
+    active = sum(job.phase not in FINAL for job in report.jobs)
+    ranks = [
+        [0 if place < active else 3 for place in range(len(report.jobs))],
+        *([1] * len(rows) for _, rows in text.sources),
+        [2 if item.sessions else 4 for item in report.shared],
+    ]
+    chosen = _chosen(tables, ranks, height - len(lines))
+    if not all(chosen[1:]):  # what shows no row is not worth a title
+        tables = [
+            blocks if shown or not n else blocks[:1]
+            for n, (blocks, shown) in enumerate(zip(tables, chosen, strict=True))
+        ]
+        chosen = _chosen(tables, ranks, height - len(lines) - 1)
+    for blocks, shown in zip(tables, chosen, strict=True):
+        if len(blocks) > 1:
+            lines += [ScreenLine(""), ScreenLine(blocks[0][0], title=True)]
+            lines += [ScreenLine(line) for place in sorted(shown) for line in blocks[1 + place]]
+            hidden = len(blocks) - 1 - len(shown)
+            lines += [ScreenLine(f"+{hidden} more")] if hidden else []
+    if report.shared and len(tables[-1]) == 1:
+        lines.append(ScreenLine(f"+{counted(len(report.shared), 'shared item')}"))
+    return lines[:height]
+
+
+def _fact_lines(key: str, value: str, width: int) -> list[str]:
+    """Of what the network says all is kept: it may be the reason why nothing goes on."""
+    room = max(1, width - FACT_COLUMNS)
+    value = writable(value, sys.stdout)
+    first, *more = (wrapped(value, room) or [""]) if key == "network" else [shortened(value, room)]
+    return [f"{key:<{FACT_COLUMNS}}{first}", *(" " * FACT_COLUMNS + part for part in more)]
+
+
+def _chosen(tables: Sequence[Sequence[Block]], ranks: Sequence[Sequence[int]], height: int) -> list[set[int]]:
+    """Which rows of each table fit into ``height`` lines, those of the lowest rank first."""
+    rows = [(ranks[n][place], n, place) for n, blocks in enumerate(tables) for place in range(len(blocks) - 1)]
+    titled = sum(len(blocks) > 1 for blocks in tables)
+    room = height - 2 * titled
+    if sum(len(tables[n][1 + place]) for _, n, place in rows) > room:
+        room -= titled  # for what says how many more there are
+    chosen: list[set[int]] = [set() for _ in tables]
+    for _, n, place in sorted(rows):
+        room -= len(tables[n][1 + place])
+        if room < 0:
+            break
+        chosen[n].add(place)
+    return chosen
 
 
 def print_status(report: StatusReport) -> None:
     """``status`` for a person: facts, jobs, shared items, and a link for each of these."""
     text = status_text(report)
     for key, value in text.facts:
-        print(f"{key:<10} {value}")
+        print(f"{key:<{FACT_COLUMNS}}{value}")
     for headers, rows in text.tables:
         if rows:
             print()

@@ -12,7 +12,7 @@ from node.cli.follow import Patience
 from node.cli.options import ExampleCommand, State, json_option, peer_options
 from node.cli.progress import is_terminal
 from node.cli.session import REQUEST_SECONDS, Session, running_peer
-from node.cli.view import printable
+from node.cli.targets import check_pattern
 from node.local_messages import (
     ApiDone,
     ApiJoin,
@@ -44,8 +44,10 @@ SETTLING = "the tracker started a moment ago: peers are still joining, the list 
 def list_command(state: State, pattern: str) -> None:
     """Show what the network has.
 
-    PATTERN is a part of the name, or with * and ? a whole name; a digest finds that content.
+    PATTERN is a part of the name, or with * and ? a whole name; a digest, or the part of it that is shown here, finds
+    that content.
     """
+    check_pattern(pattern)
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiList(session.next_id(), pattern), ApiListReply)
     if state.options.json:
@@ -67,7 +69,7 @@ def peers(state: State) -> None:
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiPeers(session.next_id()), ApiPeersReply)
     if state.options.json:
-        output.print_json({"settling": reply.settling, "peers": reply.peers})
+        output.print_json({"settling": reply.settling, "peers": output.by_name(reply.peers)})
         return
     output.print_table(*output.peer_rows(reply.peers))
     _warn_settling(state, reply.settling)
@@ -101,6 +103,7 @@ def _print_report(state: State, report: StatusReport) -> None:
         output.print_json(output.status_fields(report))
     else:
         output.print_status(report)
+    sys.stdout.flush()
 
 
 def _watch(state: State, session: Session) -> None:
@@ -126,7 +129,7 @@ def _watch(state: State, session: Session) -> None:
 @peer_options
 @click.pass_obj
 def remove(state: State, target: str) -> None:
-    """Stop sharing NAME (or a digest), or cancel its download.
+    """Stop sharing NAME (or a digest, or its beginning), or cancel its download.
 
     Shared files stay where they are; what a cancelled download had fetched is deleted.
     """
@@ -178,4 +181,4 @@ def stop(state: State) -> None:
 def _tell(state: State, session: Session, message: ApiRequest, done: str, timeout: float = REQUEST_SECONDS) -> None:
     reply = session.request(message, ApiDone, timeout)
     if not state.options.quiet:
-        output.warn(printable(reply.detail) or done)
+        output.warn(reply.detail or done)

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TextIO
 import msgspec
 
 from node.cli.view import JobView
+from service.streams import warn, writable
+from service.text import printable
 from service.units import format_bytes
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, OverflowMethod
     from rich.progress import Progress, TaskID
 
 PLAIN_STEP_PERCENT = 10
@@ -88,7 +90,7 @@ class PlainDisplay(SilentDisplay):
             self.say(line)
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        warn(text)
 
 
 class PlainLines:
@@ -141,7 +143,8 @@ class LiveDisplay:
         for view in views:
             total = view.total or None
             share = f"{view.percent} %" if view.total else ""
-            texts: dict[str, Any] = {"description": view.label, "verb": view.verb, "share": share, "tail": view.tail}
+            label, tail = writable(view.label, sys.stderr), writable(view.tail, sys.stderr)
+            texts: dict[str, Any] = {"description": label, "verb": view.verb, "share": share, "tail": tail}
             task = self._tasks.get(view.key)
             if task is None:
                 self._tasks[view.key] = self._progress.add_task(total=total, completed=view.done, **texts)
@@ -188,14 +191,15 @@ def _bars(console: Console) -> Progress:
     def text(field: str, column: Column, justify: Literal["left", "right"] = "left") -> TextColumn:
         return TextColumn(f"{{task.{field}}}", markup=False, justify=justify, table_column=column)
 
+    cut: OverflowMethod = "ellipsis" if console.encoding.startswith("utf") else "crop"
     label_width = max(12, console.width // 4)
     bar_width = max(8, min(30, console.width // 8))
     return Progress(
-        text("description", Column(no_wrap=True, overflow="ellipsis", max_width=label_width)),
+        text("description", Column(no_wrap=True, overflow=cut, max_width=label_width)),
         text("fields[verb]", Column(no_wrap=True)),
         BarColumn(bar_width=bar_width),
         text("fields[share]", Column(no_wrap=True, min_width=5), "right"),
-        text("fields[tail]", Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        text("fields[tail]", Column(no_wrap=True, overflow=cut, ratio=1)),
         console=console,
         auto_refresh=False,
         transient=True,
@@ -210,7 +214,7 @@ class LocalProgress:
 
     def __init__(self, display: Display, label: str, verb: str, total: int, clock: Callable[[], float]) -> None:
         self._display = display
-        self._view = JobView(key=0, label=label, verb=verb, done=0, total=total)
+        self._view = JobView(key=0, label=printable(label), verb=verb, done=0, total=total)
         self._clock = clock
         self._shown_at = -1.0
 

@@ -15,10 +15,10 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from node.cli.targets import check_utf8
 from node.config import PeerSettings
 from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import EXIT_CODES, NetworkError, RefusedError, ZswarmError
+from service.text import check_utf8
 
 REQUEST_SECONDS = 10.0
 """How long the agent may take to answer; list and peers make it ask the tracker first."""

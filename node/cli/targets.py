@@ -8,7 +8,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
-from protocol.limits import SEED_BYTES_MAX
+from protocol.limits import PATTERN_BYTES_MAX, SEED_BYTES_MAX
+from service.paths import absolute_path, expanded
 
 LINK_SCHEME = "zswarm://"
 SEED_SUFFIX = ".seed"
@@ -22,20 +23,6 @@ class GetTarget(Struct, frozen=True):
     seed: bytes = b""
     name: str = ""
     hint: str = ""
-
-
-def check_utf8(text: str) -> None:
-    """Raise `UsageError` when ``text`` came from bytes that are no UTF-8: no message could carry it to a peer."""
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise UsageError(f"{text!a} is not valid UTF-8; rename it, or run the command from elsewhere")
-
-
-def absolute_path(path: str) -> Path:
-    """``path`` from the current directory, ``~`` expanded, symlinks kept: a shared link keeps its name. `UsageError`
-    for an empty one: it is no name of the current directory but a shell variable that is not set."""
-    if not path:
-        raise UsageError("a path is empty; for the current directory give .")
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - Path.resolve would follow symlinks
 
 
 def existing_path(path: str) -> Path:
@@ -72,7 +59,9 @@ def read_target(text: str) -> GetTarget:
     if text.startswith(LINK_SCHEME):
         parse_link(text)
         return GetTarget(text)
-    path = Path(text).expanduser()
+    if "/" not in text:
+        check_pattern(text)
+    path = expanded(text)
     must_be_file = "/" in text or text.endswith(SEED_SUFFIX)
     if not path.is_file():
         if "/" in text:
@@ -84,6 +73,12 @@ def read_target(text: str) -> GetTarget:
         if must_be_file:
             raise SeedError(f"{text}: not a seed that can be used: {error}") from None
         return GetTarget(text, hint=f" (the file of that name here is no seed: {error})")
+
+
+def check_pattern(text: str) -> None:
+    """`UsageError` when ``text`` is longer than what the tracker can be asked for."""
+    if len(text.encode()) > PATTERN_BYTES_MAX:
+        raise UsageError(f"'{text[:40]}...' is too long for a name: at most {PATTERN_BYTES_MAX} bytes")
 
 
 def read_seed_file(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -12,24 +13,24 @@ from msgspec import Struct
 from node.cli import output
 from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
-from node.cli.options import ExampleCommand, State, duration, foreground_options, hash_option
-from node.cli.progress import open_display
+from node.cli.options import ExampleCommand, State, foreground_options, hash_option
+from node.cli.progress import is_terminal, open_display
 from node.cli.session import Session, any_peer
 from node.cli.targets import (
     LINK_SCHEME,
     GetTarget,
-    absolute_path,
-    check_utf8,
     existing_path,
     prepare_directory,
     read_target,
 )
-from node.cli.view import Outcome, got_line, outcome_fields, printable
+from node.cli.view import Outcome, got_line, outcome_fields
 from node.local_messages import ApiGet, ApiRequest, ApiShare
 from protocol.errors import EXIT_CODES
-from service.units import format_bytes, format_seconds
+from service.command_line import EXIT_INTERRUPTED, parsed_by
+from service.paths import absolute_path
+from service.text import check_utf8, printable
+from service.units import format_bytes, format_seconds, parse_seconds
 
-INTERRUPTED = 130
 GOES_ON = "the download goes on in the running peer: 'status' shows it, 'remove NAME' cancels it"
 SERVE_SECONDS = 0.5
 
@@ -77,7 +78,13 @@ def _share_order(path: Path, algorithm: str) -> Order:
 @click.option("--force", is_flag=True, help="Replace other content of the same name.")
 @click.option("--sequential", is_flag=True, help="Fetch pieces in order rather than rarest first.")
 @click.option("--keep-serving", is_flag=True, help="Go on serving what was fetched until Ctrl-C.")
-@click.option("--timeout", callback=duration, default="0", metavar="TIME", help="Give up waiting after this, e.g. 10m.")
+@click.option(
+    "--timeout",
+    callback=parsed_by(parse_seconds),
+    default="0",
+    metavar="TIME",
+    help="Give up waiting after this, e.g. 10m.",
+)
 @foreground_options
 @click.pass_obj
 def get(
@@ -91,8 +98,9 @@ def get(
 ) -> None:
     """Download and verify content.
 
-    By name, digest, link (zswarm://...) or seed file. Several are fetched at once. Without a running peer this
-    command is one until it is done. A download that was stopped continues from what is verified on disk.
+    By name, digest or its beginning as 'list' shows it, link (zswarm://...) or seed file. Several are fetched at once.
+    Without a running peer this command is one until it is done. A download that was stopped continues from what is
+    verified on disk.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     settings = state.options.settings()
@@ -115,7 +123,7 @@ def _carry_out(state: State, plan: Plan) -> None:
     """Run ``plan`` and end the command with its exit code."""
     quiet = state.options.quiet
     foreground = True  # until a running peer is found, nothing goes on without this command
-    code = INTERRUPTED
+    code = EXIT_INTERRUPTED
     try:
         with any_peer(state.options, state.services) as session:
             foreground = session.foreground
@@ -124,7 +132,7 @@ def _carry_out(state: State, plan: Plan) -> None:
             if plan.serve and any(outcome.ok for outcome in outcomes):
                 _go_on_serving(session, quiet)
     except KeyboardInterrupt:
-        output.warn(_interrupted(plan, foreground) if code == INTERRUPTED else "interrupted")
+        output.warn(_interrupted(plan, foreground) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
 
@@ -162,19 +170,24 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool)
             output.error(f"{called}: {outcome.detail or outcome.code}{hint}")
         elif plan.kind == "share":
             _print_shared(outcome, options.json, options.quiet)
-        elif not (options.json or options.quiet):
-            print(got_line(outcome), flush=True)
+        elif not options.json:
+            print(_place(outcome) if options.quiet else got_line(outcome), flush=True)
     if plan.serve and not foreground and plan.kind == "get" and not options.quiet:
         output.warn("the running peer goes on serving it")
     return code
 
 
+def _place(outcome: Outcome) -> str:
+    """Where it is, for a script: exactly as it is."""
+    return printable(outcome.path) if is_terminal(sys.stdout) else outcome.path
+
+
 def _print_shared(outcome: Outcome, as_json: bool, quiet: bool) -> None:
     if not quiet:
         size, seconds = format_bytes(outcome.length), format_seconds(outcome.seconds)
-        output.warn(f"sharing {printable(outcome.name)}, {size}, ready in {seconds}")
+        output.warn(f"sharing {outcome.name}, {size}, ready in {seconds}")
         if outcome.detail:
-            output.warn(f"note: {printable(outcome.detail)}")
+            output.warn(f"note: {outcome.detail}")
     if not as_json:
         print(printable(outcome.link), flush=True)
 

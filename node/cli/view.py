@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from node.cli.source_words import ban_notice, job_silence, why_no_source
 from node.local_messages import DownloadReport, JobStatus, StatusReport
+from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
 FINAL = ("done", "failed")
@@ -40,11 +41,6 @@ class JobView(Struct, frozen=True):
     def percent(self) -> int:
         """Whole percent, 0 to 100; 100 only when everything is done."""
         return min(100, self.done * 100 // self.total) if self.total else 0
-
-
-def printable(text: str) -> str:
-    """``text`` from another machine made safe to print: control and direction characters become ``?``."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:

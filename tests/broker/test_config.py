@@ -62,7 +62,7 @@ def test_listen_can_be_given_instead(tmp_path: Path) -> None:
 
 def test_each_lookup_is_a_process() -> None:
     config = TrackerConfig(lookups=2)
-    specs = child_specs(config, addresses(config), Path("key"), None)
+    specs = child_specs(config, addresses(config), "key", None)
     assert [spec.role for spec in specs] == ["registrar", "lookup", "lookup-2"]
 
 
@@ -78,7 +78,7 @@ def test_children_are_light(module: str) -> None:
 
 def test_a_clock_that_is_set_back_sets_back_no_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrackerConfig()
-    spec = child_specs(config, addresses(config), Path("key"), None)[0]
+    spec = child_specs(config, addresses(config), "key", None)[0]
     settings = msgspec.json.decode(spec.settings, type=RegistrarSettings)
     now, wall = time.monotonic(), time.time()
     first = settings.epoch(now)

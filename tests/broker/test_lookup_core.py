@@ -122,6 +122,9 @@ def test_all_names_a_peer_has_for_a_content_are_lines() -> None:
         (digest(1), False, ["data"]),
         (digest(1), True, ["data"]),
         (digest(99), False, []),
+        (digest(1)[:19], False, ["Data.csv", "data", "model.bin", "model.BIN.old", "Ünï"]),
+        (digest(1)[:18], False, []),
+        (digest(16)[:-1], False, []),
     ],
 )
 def test_the_filter(pattern: str, exact: bool, expected: list[str]) -> None:

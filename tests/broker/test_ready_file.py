@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -40,9 +41,12 @@ def test_what_an_earlier_run_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_place_where_it_cannot_be_written_is_told(tmp_path: Path) -> None:
-    for path in (tmp_path / "no" / "ready.json", tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path / "no" / "ready.json", tmp_path, pipe):
         with pytest.raises(DiskError, match="cannot write the ready file"):
             check_ready_file(path)
+    assert pipe.exists()
     (tmp_path / "file").touch()
     with pytest.raises(DiskError, match="cannot write the ready file"):
         write_ready_file(tmp_path / "file" / "ready.json", {})

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pwd
+import socket
 from pathlib import Path
 
 import msgspec
 import pytest
 import yaml
 
-from node.config import AgentSettings, PeerSettings, PieceServerSettings, absolute
+from node.config import AgentSettings, PeerSettings, PieceServerSettings, default_data_dir
+from node.identity import load_identity
 from node.peer import child_specs, numeric_endpoint
-from protocol.errors import ConfigError, NetworkError
+from protocol.errors import ConfigError, NetworkError, UsageError
 from service.config import load_settings
 from service.logs import LogSettings
 
@@ -53,6 +56,11 @@ def test_units_are_understood(tmp_path: Path) -> None:
         ("hash: md5", "hash"),
         ("trakcer: tcp://h:1", "tracker"),
         (f"name: {'x' * 65}", "name"),
+        ('name: "a\\x07b"', "name"),
+        ('name: "a\\u202eb"', "name"),
+        ("data_dir: ~nobody-of-this-name/x", "data_dir"),
+        ('share: ["a\\0b"]', "share"),
+        ('download_dir: ""', "download_dir"),
     ],
 )
 def test_nonsense_names_the_file_and_the_key(tmp_path: Path, text: str, hint: str) -> None:
@@ -62,11 +70,49 @@ def test_nonsense_names_the_file_and_the_key(tmp_path: Path, text: str, hint: st
     assert hint in str(caught.value)
 
 
-def test_paths_are_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert absolute("a/../b") == tmp_path / "b"
-    assert absolute("~/x") == Path("/home/someone/x")
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(socket, "gethostname", lambda: "lab/7")
+    return tmp_path
+
+
+def test_each_host_has_a_data_directory_of_its_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_data_dir() == home / ".local/share/zswarm/lab_7"
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "xdg"))
+    assert default_data_dir() == home / "xdg/zswarm/lab_7"
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert default_data_dir() == home / ".local/share/zswarm/lab_7"
+    assert PeerSettings().data_path == default_data_dir()
+
+
+def test_a_data_directory_made_before_there_was_one_for_each_host_stays_in_use(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = home / ".local/share/zswarm"
+    load_identity(old)
+    assert default_data_dir() == old
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "xdg"))
+    assert default_data_dir() == old
+
+
+def test_without_a_home_directory_the_way_out_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    with pytest.raises(UsageError, match="set HOME, or give one with --data-dir"):
+        _ = PeerSettings().data_path
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    assert PeerSettings().data_path == home / "zswarm/lab_7"
+
+
+def test_what_cannot_be_a_data_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for place, why in (("file", "is a file"), ("file/below", "Not a directory"), ("loop", "symbolic links")):
+        with pytest.raises(UsageError, match=why):
+            _ = PeerSettings(data_dir=str(tmp_path / place)).data_path
+    assert PeerSettings(data_dir=str(tmp_path / "new")).data_path == tmp_path / "new"
 
 
 def test_the_processes_are_told_what_they_need_agent_first(tmp_path: Path) -> None:

@@ -7,11 +7,22 @@ import stat
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.agent.endpoints import advertised, host_of, with_host
-from node.identity import IDENTITY_NAME, DataDirLock, RunningMark, await_last_run, load_identity
+from node.identity import (
+    IDENTITY_NAME,
+    LOCK_NAME,
+    DataDirLock,
+    RunningMark,
+    await_last_run,
+    is_free,
+    load_identity,
+    this_process,
+)
 from protocol.errors import DiskError, UsageError
+from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
 
 
 def test_an_identity_is_minted_once_and_kept_private(tmp_path: Path) -> None:
@@ -34,6 +45,63 @@ def test_one_peer_a_data_directory(tmp_path: Path) -> None:
     assert f"in use by the peer with pid {os.getpid()}" in str(caught.value)
     assert "--data-dir" in str(caught.value)
     DataDirLock(tmp_path).release()
+
+
+def holder_elsewhere(data_dir: Path, **changes: str) -> DataDirLock:
+    """A lock on ``data_dir`` whose holder says that it is somewhere else."""
+    lock = DataDirLock(data_dir)
+    (data_dir / LOCK_NAME).write_bytes(msgspec.json.encode(msgspec.structs.replace(this_process(), **changes)))
+    return lock
+
+
+def test_looking_whether_a_directory_is_free_makes_and_changes_nothing(tmp_path: Path) -> None:
+    assert is_free(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with DataDirLock(tmp_path):
+        held = (tmp_path / LOCK_NAME).read_bytes()
+        assert not is_free(tmp_path)
+        assert (tmp_path / LOCK_NAME).read_bytes() == held
+    assert is_free(tmp_path)
+    assert (tmp_path / LOCK_NAME).read_bytes() == b""
+
+
+@pytest.mark.parametrize("where", [{"boot": "other"}, {"pids": "pid:[1]"}])
+def test_a_peer_of_another_machine_is_named_by_its_host(tmp_path: Path, where: dict[str, str]) -> None:
+    with holder_elsewhere(tmp_path, host="lab9", **where):
+        for use in (DataDirLock, is_free):
+            with pytest.raises(UsageError, match=rf"a peer on host lab9 \(pid {os.getpid()} there\)"):
+                use(tmp_path)
+
+
+def test_a_peer_whose_sockets_are_not_here_is_not_waited_for(tmp_path: Path) -> None:
+    with holder_elsewhere(tmp_path, mounts="mnt:[1]"):
+        with pytest.raises(UsageError, match="sees other file systems"):
+            is_free(tmp_path)
+        make_runtime_dir(tmp_path)
+        assert not is_free(tmp_path)
+        remove_runtime_dir(tmp_path)
+
+
+def test_a_directory_another_host_did_not_leave_in_order_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = msgspec.json.encode(msgspec.structs.replace(this_process(), host="lab9"))
+    (tmp_path / LOCK_NAME).write_bytes(left)
+    DataDirLock(tmp_path).release()
+    assert "last used on host lab9" in caplog.text
+    caplog.clear()
+    DataDirLock(tmp_path).release()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("left", [b"", b"1234", b"{}", b"\xff\0"])
+def test_what_the_lock_file_says_may_be_anything(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / LOCK_NAME).write_bytes(left)
+    with DataDirLock(tmp_path):
+        (tmp_path / LOCK_NAME).write_bytes(left)
+        assert not is_free(tmp_path)
+        with pytest.raises(UsageError, match="in use by another peer"):
+            DataDirLock(tmp_path)
 
 
 def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path) -> None:

@@ -6,7 +6,17 @@ import hashlib
 
 import pytest
 
-from protocol.digest import ALGORITHMS, check_same_algorithm, format_digest, new_hasher, raw_digest, short, split_digest
+from protocol.digest import (
+    ALGORITHMS,
+    begins_digest,
+    check_same_algorithm,
+    format_digest,
+    is_digest_start,
+    new_hasher,
+    raw_digest,
+    short,
+    split_digest,
+)
 from protocol.errors import SeedError
 
 EMPTY_BLAKE3 = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
@@ -67,3 +77,20 @@ def test_the_digests_of_a_content_and_its_manifest_have_one_algorithm() -> None:
     check_same_algorithm(f"sha256:{ZEROS}", f"sha256:{ZEROS}")
     with pytest.raises(SeedError, match="its digest is sha256 and that of its manifest blake3"):
         check_same_algorithm(f"sha256:{ZEROS}", f"blake3:{ZEROS}")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        *((f"blake3:{ZEROS}", True), (f"blake3:{ZEROS[:12]}", True), (f"sha256:{ZEROS[:12]}", True)),
+        *(
+            (f"blake3:{ZEROS[:11]}", False),
+            (f"blake3:{ZEROS}0", False),
+            (f"md5:{ZEROS[:12]}", False),
+            (ZEROS[:12], False),
+        ),
+    ],
+)
+def test_a_content_is_named_by_the_beginning_of_its_digest(text: str, is_one: bool) -> None:
+    assert is_digest_start(text) == is_one
+    assert begins_digest(text, f"blake3:{ZEROS}") == (is_one and text.startswith("blake3"))

@@ -51,6 +51,11 @@ def problem(file: Path, text: str) -> str:
     return message.removeprefix(f"{file}: ")
 
 
+def test_a_file_without_an_end_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        load_settings(Path("/dev/zero"), Sample)
+
+
 def test_a_good_file(file: Path) -> None:
     file.write_text("workers: 3\nupload_rate: 40mbit\nlog: {level: debug}\nrules: [{name: a}]\n")
     found = load_settings(file, Sample)

@@ -76,6 +76,41 @@ def test_rates_are_read(text: str | float, rate: float) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["40 Mb", "40Mb/s", "40 Mbps", "40mbps", "40 Mbit/s", "40mbits", "40000 kbps", "40000 Kb"]
+)
+def test_bits_are_bits(text: str) -> None:
+    assert parse_rate(text) == 5e6
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("40 MB/s", 40e6), ("40MBps", 40e6), ("40 MiB/s", 40 * 2**20), ("40 mib", 40 * 2**20), ("8 B", 8)],
+)
+def test_bytes_are_bytes(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    ("text", "bits", "bytes_"),
+    [
+        *(("40 mb", "40 Mbit/s", "40 MB/s"), ("1.5gb/s", "1.5 Gbit/s", "1.5 GB/s"), ("40MBPS", "40 Mbit/s", "40 MB/s")),
+        *(("9 kb", "9 kbit/s", "9 kB/s"), ("512b", "512 bit/s", "512 B/s"), ("40 Mib", "40 Mbit/s", "40 MB/s")),
+    ],
+)
+def test_what_may_be_either_is_refused_with_both(text: str, bits: str, bytes_: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_rate(text)
+    assert f"write {bits} for bits, {bytes_} for bytes" in str(caught.value)
+    assert parse_rate(bits) != parse_rate(bytes_)
+
+
+@pytest.mark.parametrize("text", ["64 Mb", "64Mbit", "64 MB/s", "64Mbps", "64 iB", "64 Mibit"])
+def test_a_size_is_no_rate_and_has_no_bits(text: str) -> None:
+    with pytest.raises(UsageError, match="64MiB, 10GB or 512"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize(
     ("text", "seconds"),
     [("5s", 5), ("500ms", 0.5), ("2m", 120), ("1h 30min", 5_400), ("1.5h", 5_400), ("5", 5), (" 4.2 s ", 4.2), (3, 3)],
 )

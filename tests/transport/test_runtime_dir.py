@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -29,18 +30,35 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def test_the_name_follows_from_the_data_directory(tmp_path: Path, base: Path) -> None:
+def test_the_name_follows_from_the_data_directory_whatever_its_path(tmp_path: Path, base: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "link").symlink_to("one")
     one = runtime_dir(tmp_path / "one")
     assert one.parent == base
-    assert one == runtime_dir(tmp_path / "x" / ".." / "one")
+    assert one == runtime_dir(tmp_path / "link")
     assert one != runtime_dir(tmp_path / "two")
     assert not one.exists()
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert one == runtime_dir(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        runtime_dir(tmp_path / "one")
 
 
-def test_a_link_to_the_data_directory_is_the_same(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "link").symlink_to("data")
-    assert runtime_dir(tmp_path / "link") == runtime_dir(tmp_path / "data")
+def test_what_has_no_data_directory_has_a_name(base: Path) -> None:
+    assert make_runtime_dir("tracker-1").parent == base
+    assert runtime_dir("tracker-1") != runtime_dir("tracker-2")
+    remove_runtime_dir("tracker-1")
+    assert not runtime_dir("tracker-1").exists()
+
+
+def test_a_copied_data_directory_is_not_taken_for_its_original(tmp_path: Path) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    point_to_runtime_dir(original, make_runtime_dir(original))
+    shutil.copytree(original, copy, symlinks=True)
+    assert find_runtime_dir(original) == runtime_dir(original)
+    assert find_runtime_dir(copy) == runtime_dir(copy) != runtime_dir(original)
 
 
 @pytest.mark.parametrize("value", ["", "relative", "/no/such/directory"])

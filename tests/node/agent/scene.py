@@ -12,6 +12,7 @@ from node.agent.core import AgentCore, AgentTerms, Effect
 from node.agent.effects import ReplyApi, ToDownloader, ToPieceServer
 from node.agent.library import DownloadJob, LibraryItem
 from node.local_messages import ApiGetStatus, ApiRequest, Hello, JobStatus, StatusReport
+from protocol.digest import begins_digest
 from protocol.messages import (
     Entry,
     FileList,
@@ -186,5 +187,9 @@ class Scene:
             for e in self.listed.values()
             for alias in e.names()
         ]
-        found = [e for e in [*own, *self.others] if message.pattern in ("", e.name, e.digest)]
+        found = [
+            e
+            for e in [*own, *self.others]
+            if message.pattern in ("", e.name) or begins_digest(message.pattern, e.digest)
+        ]
         return TorrentList(message.id, 3, self.seq, self.settling, found, "")

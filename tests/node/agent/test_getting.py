@@ -56,6 +56,7 @@ from protocol.messages import (
 from tests.node.agent.scene import Scene, digest, item
 
 NAME = "model.bin"
+BEGINNING = digest(1)[:-1]
 LINK = Link(digest(1), digest(1_001), NAME, 100)
 THERE = TorrentEntry(NAME, 100, digest(1), digest(1_001), 1, 0, 0)
 SEEDER = SeederEntry("p", "other", "tcp://h:1", True)
@@ -82,7 +83,7 @@ def report(phase: str = "downloading") -> DownloadReport:
     return DownloadReport(digest(1), phase, 100, 4, 2, 50, 0, 60, 0, 9.0, [], [], "")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("target", [NAME, digest(1), format_link(LINK)])
+@pytest.mark.parametrize("target", [NAME, digest(1), BEGINNING, format_link(LINK)])
 def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
     scene = with_source()
     scene.ask(get(target))
@@ -160,10 +161,11 @@ def test_while_the_tracker_is_unreachable_a_get_waits() -> None:
     assert scene.told(ToDownloader, Fetch) == [FETCH]
 
 
-def test_several_contents_of_one_name_are_listed_by_link() -> None:
+@pytest.mark.parametrize("target", [NAME, BEGINNING])
+def test_several_contents_of_one_name_are_listed_by_link(target: str) -> None:
     scene = with_source()
     scene.others.append(TorrentEntry(NAME, 5, digest(2), digest(3), 1, 0, 0))
-    scene.ask(get())
+    scene.ask(get(target))
     job = scene.job()
     assert (job.phase, job.code) == ("failed", "usage")
     assert format_link(LINK) in job.detail
@@ -181,10 +183,11 @@ def test_a_failed_download_leaves_nothing_announced() -> None:
     assert scene.took(ForgetDownload) == [ForgetDownload(digest(1))]
 
 
-def test_remove_cancels_a_download() -> None:
+@pytest.mark.parametrize("called", [NAME, digest(1), BEGINNING])
+def test_remove_cancels_a_download(called: str) -> None:
     scene = with_source()
     scene.ask(get())
-    scene.ask(ApiRemove(2, NAME))
+    scene.ask(ApiRemove(2, called))
     assert scene.told(ToDownloader, CancelFetch) == [CancelFetch(digest(1))]
     assert (scene.listed, scene.job().code) == ({}, "cancelled")
 

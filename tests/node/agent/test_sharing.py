@@ -165,9 +165,14 @@ def test_remove_takes_a_digest_and_refuses_what_is_unknown_or_ambiguous() -> Non
     refusal = scene.reply(ApiError)
     assert refusal.code == "usage"
     assert digest(2) in refusal.detail
-    scene.ask(ApiRemove(3, digest(2)))
+    scene.ask(ApiRemove(3, digest(2)[:-1]))
+    assert scene.reply(ApiError).code == "usage"
+    scene.ask(ApiRemove(4, digest(2)))
     scene.reply(ApiDone)
     assert list(scene.listed) == [digest(1)]
+    scene.ask(ApiRemove(5, digest(1)[:19]))
+    scene.reply(ApiDone)
+    assert scene.listed == {}
 
 
 # --- shared folders --------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_an_error_with_json_is_json_on_standard_output_too(capsys: pytest.Captur
 
 def test_a_hostile_error_text_stays_one_harmless_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(NotFoundError("\x1b[2Jgone\nerror: other")).run("status") == 3
-    assert capsys.readouterr().err == "error: ?[2Jgone error: other\n"
+    assert capsys.readouterr().err == "error: \\x1b[2Jgone error: other\n"
 
 
 def test_a_bad_option_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,3 +166,18 @@ def test_a_current_directory_that_is_no_utf8_is_a_usage_error(
     monkeypatch.chdir(place)
     assert peer_with(report()).run("share", "file") == 2
     assert "is not valid UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [("list", "x" * 300), ("get", "é" * 200)])
+def test_a_name_longer_than_any_is_a_usage_error(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    world = peer_with(report())
+    assert world.run(*argv) == 2
+    assert "at most 256 bytes" in capsys.readouterr().err
+    assert world.client is not None
+    assert world.client.requests == []
+
+
+@pytest.mark.parametrize("option", ["--config", "--data-dir", "--tracker", "--listen", "--name"])
+def test_an_empty_option_is_a_shell_variable_that_is_not_set(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report()).run(option, "", "status") == 2
+    assert f"'{option}': is empty" in capsys.readouterr().err

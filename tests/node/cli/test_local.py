@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,12 @@ def test_seed_replaces_only_with_force(here: Path) -> None:
     assert (here / "x.seed").read_text() == "mine"
     assert World().run("seed", "model.bin", "-o", "x.seed", "--force") == 0
     assert parse_seed((here / "x.seed").read_bytes()).name == "model.bin"
+
+
+def test_seed_never_replaces_what_is_no_file(here: Path) -> None:
+    os.mkfifo(here / "pipe")
+    assert World().run("seed", "model.bin", "-o", "pipe", "--force") == 6
+    assert (here / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("path", ["model.bin", "tree"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from node.cli.tables import table_lines
+from node.cli.tables import table_lines, wrapped
 
 HEADERS = ["NAME", ">SIZE", "DIGEST"]
 
@@ -32,6 +32,34 @@ def test_a_long_name_gives_way_to_numbers_and_digests() -> None:
 def test_two_long_texts_are_shortened_alike() -> None:
     (_, row) = table_lines(["NAME", ">N", "PATH"], [["n" * 90, "1", "p" * 70]], 45)
     assert row == f"{'n' * 19}…  1  {'p' * 19}…"
+
+
+def test_spare_columns_go_before_others_are_cut_to_nothing() -> None:
+    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", "=DIGEST"]
+    rows = [["a-long-name.bin", "100.0 MiB", "1", "2", "3", "blake3:0123456789ab"]]
+    assert table_lines(headers, rows, 40)[1] == "a-long-…  100.0 MiB  blake3:0123456789ab"
+    assert table_lines(headers, rows, 80)[0].split() == ["NAME", "SIZE", "HAVE", "PARTLY", "WANTED", "DIGEST"]
+
+
+def test_a_detail_that_does_not_fit_has_lines_of_its_own() -> None:
+    headers = ["=JOB", "WHAT", ">SIZE", "~DETAIL"]
+    rows = [["get", "m.bin", "1 B", "nobody in the network has pieces 4 and 5"], ["get", "n.bin", "1 B", "short"]]
+    assert table_lines(headers, rows, None)[1] == "get  m.bin   1 B  nobody in the network has pieces 4 and 5"
+    assert table_lines(headers, rows, 58)[1] == "get  m.bin   1 B  nobody in the network has pieces 4 and 5"
+    assert table_lines(headers, rows, 30) == [
+        "JOB  WHAT   SIZE",
+        "get  m.bin   1 B",
+        "  nobody in the network has",
+        "  pieces 4 and 5",
+        "get  n.bin   1 B  short",
+    ]
+
+
+@given(st.text("ab 模型", max_size=60), st.integers(2, 20))
+def test_nothing_is_lost_when_a_text_is_wrapped(text: str, width: int) -> None:
+    lines = wrapped(text, width)
+    assert all(0 < cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 @given(st.lists(st.tuples(st.text(max_size=40), st.text("0123456789", max_size=9), st.text(max_size=40))), st.data())

@@ -64,10 +64,10 @@ def test_get_json_is_one_object_and_messages_are_elsewhere(capsys: pytest.Captur
     assert (result["target"], result["verified"], result["sources"], result["seconds"]) == ("model.bin", True, 1, 4.0)
 
 
-def test_get_quiet_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_get_quiet_says_only_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(report([job()])).run("get", "-q", "model.bin") == 0
     captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
+    assert (captured.out, captured.err) == ("/data/model.bin\n", "")
 
 
 @pytest.mark.parametrize("format", ["text", "msgpack"])

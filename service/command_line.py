@@ -1,0 +1,95 @@
+"""A program's command line: whatever goes wrong is one line on standard error and an exit code. For programs and not
+for their children, which are told their settings by the supervisor: click is slow to import.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from protocol.errors import DiskError, UsageError, ZswarmError
+from service.streams import error as tell_error
+from service.streams import warn
+from service.text import check_utf8
+
+EXIT_BROKEN_PIPE = 1
+EXIT_INTERRUPTED = 130
+T = TypeVar("T")
+
+
+def run_command(
+    command: click.Command,
+    program: str,
+    arguments: Sequence[str],
+    obj: Any = None,
+    failed: Callable[[ZswarmError], None] | None = None,
+) -> int:
+    """Run ``command``, that of ``program``, with ``arguments``; the exit code, which is what it returns if it is a
+    number. ``obj`` is click's; ``failed`` is called with an error after it was told to the person."""
+    try:
+        try:
+            code = _invoke(command, program, arguments, obj)
+            sys.stdout.flush()
+        except click.ClickException as error:
+            return _fail(UsageError(_click_text(error)), failed)
+        except ZswarmError as error:
+            return _fail(error, failed)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return _fail(DiskError(_system_text(error)), failed)
+        except (click.Abort, KeyboardInterrupt):
+            warn("interrupted")
+            return EXIT_INTERRUPTED
+        return code
+    except BrokenPipeError:  # whoever read our output is gone: nothing more can be said there
+        return EXIT_BROKEN_PIPE
+    except DiskError as error:  # standard output failed while something else was told
+        return _fail(error, None)
+
+
+def parsed_by(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """The callback of an option whose value ``parse`` reads, raising `UsageError`; None where it is not given."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> T | None:
+        try:
+            return None if value is None else parse(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
+
+
+def _invoke(command: click.Command, program: str, arguments: Sequence[str], obj: Any) -> int:
+    for word in arguments:
+        check_utf8(word)
+    try:
+        # Not by ``main``, which makes an `Abort` of any Ctrl-C, and ends the program when a pipe is closed.
+        with command.make_context(program, list(arguments), obj=obj) as context:
+            result = command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: ZswarmError, failed: Callable[[ZswarmError], None] | None) -> int:
+    tell_error(str(error))
+    if failed is not None:
+        failed(error)
+    sys.stdout.flush()
+    return error.exit_code
+
+
+def _click_text(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    text = error.format_message().rstrip(".")
+    return f"{text}; see '{context.command_path} --help'" if context else text
+
+
+def _system_text(error: OSError) -> str:
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

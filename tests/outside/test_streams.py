@@ -1,0 +1,64 @@
+"""Standard streams as scripts hand them over: missing, full, closed, or for ASCII only."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+
+import pytest
+
+from tests.outside.commands import Machine, Result, eventually
+
+NAME = "模型.bin"
+ASCII = {"PYTHONIOENCODING": "ascii"}
+
+
+def shell(machine: Machine, arguments: str, redirected: str, environment: str = "") -> Result:
+    """A command of a peer, as a shell runs it whose redirections are ``redirected``."""
+    command = shlex.join(machine.peer(*arguments.split()))
+    return machine.run(["sh", "-c", f"{environment} {command} {redirected}"])
+
+
+def one_line(result: Result, code: int) -> bool:
+    return (result.code, result.out, result.err.count("\n"), result.err[:7]) == (code, "", 1, "error: ")
+
+
+def test_results_and_messages_have_streams_of_their_own(network: Machine) -> None:
+    (network.place / NAME).write_bytes(b"x" * 100_000)
+    share = network.start("share", NAME, "--data-dir", "s")
+    eventually(lambda: "zswarm://" in share.out, "a link")
+
+    listed = network.z("--data-dir", "s", "list", env=ASCII)
+    assert listed.code == 0
+    assert "\\u6a21\\u578b.bin" in listed.out
+    assert network.z("--data-dir", "s", "list", "--json", env=ASCII).json["entries"][0]["name"] == NAME
+
+    silent = shell(network, f"get {NAME} -o o --data-dir g", "2>&-", "PYTHONIOENCODING=ascii")
+    assert (silent.code, silent.out.count("\n")) == (0, 1)
+    assert "\\u6a21\\u578b.bin" in silent.out
+    assert (network.place / "o" / NAME).exists()
+    assert shell(network, f"get {NAME} -o none --data-dir g", "<&- >&- 2>&-") == Result(0, "", "")
+    assert (network.place / "none" / NAME).exists()
+
+    assert one_line(shell(network, "status --data-dir s", ">/dev/full"), 6)
+    assert one_line(shell(network, "list --json --data-dir s", ">/dev/full"), 6)
+    assert shell(network, "list --data-dir s", "| true").code == 0
+
+
+@pytest.mark.parametrize("program", ["node", "broker"])
+def test_help_that_cannot_be_written_is_an_error(machine: Machine, program: str) -> None:
+    command = shlex.join([sys.executable, "-m", program, "--help"])
+    assert one_line(machine.run(["sh", "-c", f"{command} >/dev/full"]), 6)
+    assert machine.run(["sh", "-c", f"{command} >&-"]) == Result(0, "", "")
+
+
+def test_a_directory_that_is_no_utf8(machine: Machine) -> None:
+    place = machine.place / "d\udcff"
+    place.mkdir()
+    (place / "f").write_bytes(b"content")
+    command = shlex.join([sys.executable, "-m", "node"])
+    done = machine.run(["sh", "-c", f"cd d* && {command} seed f && {command} verify f f.seed --json"])
+    assert done.code == 0, done.err
+    assert "d\\udcff/f.seed" in done.out
+    assert json.loads(done.out.splitlines()[-1])["path"] == str(place / "f")
