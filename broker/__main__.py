@@ -16,9 +16,9 @@ import msgspec
 
 from broker.child_settings import LookupSettings, RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
-from broker.endpoints import Address
 from broker.ports import HeldPorts
 from broker.ready_file import check_ready_file
+from protocol.endpoints import Address
 from protocol.errors import ZswarmError
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor

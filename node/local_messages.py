@@ -380,7 +380,8 @@ class SharedStatus(Struct, frozen=True):
 
 class StatusReport(Message, frozen=True):
     """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
-    says why the tracker refuses this peer; empty when it does not."""
+    says what keeps this peer from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot
+    fetch from this peer. Both are empty when nothing does."""
 
     id: int
     peer: str
@@ -397,6 +398,7 @@ class StatusReport(Message, frozen=True):
     queued_pieces: int
     bad_messages: int
     problem: str = ""
+    reach_problem: str = ""
 
 
 ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus

@@ -5,6 +5,7 @@ Owns the socket monitor of libzmq and what its events amount to. What to do abou
 
 from __future__ import annotations
 
+import errno
 import itertools
 import struct
 from enum import StrEnum
@@ -25,26 +26,31 @@ _LOST = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
-_WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | _LOST
+_WATCHED = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | _LOST
 
 
 class ConnectionEvent(StrEnum):
-    """A change. ``CONNECTED``: both sides shook hands. ``LOST``: the connection ended or could not be made."""
+    """A change. All but ``CONNECTED`` mean that there is no connection, and why."""
 
-    CONNECTED = "connected"
-    LOST = "lost"
+    CONNECTED = "both sides shook hands"
+    UNREACHED = "no TCP connection came about: it was refused, or nobody answered"
+    SILENT = "the other side took the TCP connection and did not answer"
+    STRANGER = "the other side ended the TCP connection before it shook hands, or speaks another protocol"
+    LOST = "the connection ended"
 
 
 class ConnectionMonitor:
     """Watches a socket that dials one endpoint; made before the socket connects, closed before the socket is.
 
     Only changes are told: a socket that goes on retrying in vain was lost once. libzmq tells nothing at all about a
-    host name that does not resolve while reconnects are off: whoever dials names needs a timeout too.
+    host name that does not resolve while reconnects are off: names are looked up before (`transport.addresses`).
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._watched = socket
-        self._last: ConnectionEvent | None = None
+        self._connected: bool | None = None
+        self._before = ConnectionEvent.UNREACHED
+        """What it is if the connection is lost now."""
         address = f"inproc://connection-monitor-{next(_ids)}"
         socket.monitor(address, _WATCHED)
         self._socket: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
@@ -65,11 +71,23 @@ class ConnectionMonitor:
                 header = self._socket.recv_multipart(zmq.NOBLOCK)[0]
             except zmq.Again:
                 return changes
-            kind = _EVENT.unpack(header)[0]
-            event = ConnectionEvent.CONNECTED if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED else ConnectionEvent.LOST
-            if event is not self._last and kind & _WATCHED:
-                self._last = event
-                changes.append(event)
+            kind, value = _EVENT.unpack(header)
+            if kind == zmq.EVENT_CONNECTED:
+                self._before = ConnectionEvent.STRANGER
+            elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._before = ConnectionEvent.LOST
+                changes += self._change(True, ConnectionEvent.CONNECTED)
+            elif kind & _LOST:
+                # The time for a handshake is over: the value is the errno of the last read, which had nothing to read.
+                timed_out = kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and value == errno.EAGAIN
+                changes += self._change(False, ConnectionEvent.SILENT if timed_out else self._before)
+                self._before = ConnectionEvent.UNREACHED
+
+    def _change(self, connected: bool, event: ConnectionEvent) -> list[ConnectionEvent]:
+        if connected is self._connected:
+            return []
+        self._connected = connected
+        return [event]
 
     def close(self) -> None:
         """Stop watching. Twice is once."""

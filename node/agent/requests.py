@@ -65,8 +65,7 @@ class AgentApi:
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
         if effect.code == "network":
-            membership = self._core.membership
-            detail = membership.problem or f"tracker {self._core.who.tracker} does not answer; the peer tries on"
+            detail = self._core.membership.problem or f"{detail}; the peer tries on"
         return [ReplyApi(route, ApiError(number, effect.code, detail))]
 
     def departed(self, acknowledged: bool) -> Effects:
@@ -136,8 +135,8 @@ class AgentApi:
         awake = [*overtaken, KeepAway(False), ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
         return [*awake, *self._core.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
-    def _status(self, route: bytes, request: ApiGetStatus, _now: float) -> Effects:
-        return [ReplyApi(route, status_report(self._core, request.id))]
+    def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
+        return [ReplyApi(route, status_report(self._core, request.id, now))]
 
     def _patience(self) -> float:
         silent = self._core.membership.network in ("unreachable", "refused")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from node.agent.core import AgentCore
 
 
-def status_report(core: AgentCore, number: int) -> StatusReport:
+def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
     """The report that answers request ``number``."""
     membership, uploads, who = core.membership, core.uploads, core.who
     return StatusReport(
@@ -30,7 +30,8 @@ def status_report(core: AgentCore, number: int) -> StatusReport:
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
-        problem=membership.problem,
+        problem=membership.problem or core.lookups.problem(now),
+        reach_problem=membership.reach_problem,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-
 from broker.endpoints import Address, advertised, reachable_here
+
 from broker.ports import HeldPorts
 from protocol.errors import NetworkError
 

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from node.agent.endpoints import advertised, host_of, with_host
+
 from node.identity import IDENTITY_NAME, DataDirLock, RunningMark, await_last_run, load_identity
 from protocol.errors import DiskError, UsageError
 

@@ -149,15 +149,15 @@ def test_a_silent_lookup_is_left_for_the_next_which_is_asked_everything() -> Non
     assert effects == [Note("warning", f"lookup {first} does not answer; asking {second}"), Dial(second)]
     assert lookups.connected(3.5) == [Ask(request)]
     effects = lookups.receive(TorrentList(request.id, 1, 1, False, [], ""), 3.6)
-    assert effects[0] == Note("info", f"lookup {second} answers")
+    assert effects[0] == Note("info", f"lookup {second} answers, after 4 s")
 
 
 def test_a_lost_connection_leads_to_the_next_lookup_at_once() -> None:
     lookups = connected(A, B)
     second = B if lookups.endpoint == A else A
     lookups.torrents("tag", "x", 0.0)
-    assert Dial(second) in lookups.disconnected(0.5)
-    assert connected(A).disconnected(0.5) == []
+    assert Dial(second) in lookups.disconnected("connection lost", 0.5)
+    assert sole(connected(A).disconnected("connection lost", 0.5)) == f"lookup {A}: connection lost; trying on"
 
 
 def test_behind_is_asked_again_shortly_and_a_lookup_that_stays_behind_is_left() -> None:

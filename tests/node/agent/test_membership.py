@@ -147,7 +147,7 @@ def test_an_unreachable_tracker_is_said_once_and_so_is_its_return() -> None:
 def test_a_new_connection_repeats_what_is_open_without_complaint() -> None:
     peer = new_member()
     join = only(peer.set_endpoint("tcp://*:9", 0.0))
-    assert peer.connected(0.1) == [Send(join)]
+    assert peer.connected("10.0.0.9", 0.1) == [Send(join)]
 
 
 def test_heartbeats_carry_the_list_version_and_stay_within_their_period() -> None:
