@@ -31,12 +31,9 @@ class HeldPorts:
         try:
             for address in wanted:
                 self._hold(address)
-        except NetworkError:
+        except (NetworkError, OSError) as error:
             self.close()
-            raise
-        except OSError as error:
-            self.close()
-            reason = _REASONS.get(error.errno or 0, error.strerror)
+            reason = _REASONS.get(error.errno or 0, error.strerror) if isinstance(error, OSError) else error
             raise NetworkError(f"cannot listen on {address}: {reason}") from None
 
     def close(self) -> None:

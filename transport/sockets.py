@@ -248,7 +248,10 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     """
     if not endpoint.startswith(IPC_SCHEME):
         return _bind_tcp(socket, endpoint)
-    _bind(socket, endpoint, endpoint)
+    try:
+        _bind(socket, endpoint)
+    except NetworkError as error:
+        raise NetworkError(f"cannot listen on {endpoint}: {error}") from None
     Path(endpoint.removeprefix(IPC_SCHEME)).chmod(0o600)
     return _real_endpoint(socket)
 
@@ -406,21 +409,21 @@ def _bind_tcp(socket: zmq.Socket[bytes], endpoint: str) -> str:
     try:
         for host in listen_on(address.host):
             socket.set(zmq.IPV6, _is_ipv6(host))
-            _bind(socket, str(address._replace(host=host)), endpoint)
+            _bind(socket, str(address._replace(host=host)))
             bound.append(_real_endpoint(socket))
             address = address._replace(port=parse_endpoint(bound[-1]).port)
-    except NetworkError:
+    except NetworkError as error:
         for real in bound:
             socket.unbind(real)
-        raise
+        raise NetworkError(f"cannot listen on {endpoint}: {error}") from None
     return bound[0]
 
 
-def _bind(socket: zmq.Socket[bytes], endpoint: str, told: str) -> None:
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
-        raise NetworkError(f"cannot listen on {told}: {_advice(error)}") from None
+        raise NetworkError(_advice(error)) from None
 
 
 def _parsed(endpoint: str, port_zero: bool = False) -> Address:

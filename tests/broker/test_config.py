@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from protocol.endpoints import Address
 
 from broker.__main__ import child_specs
 from broker.child_settings import RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
+from protocol.endpoints import Address
 from protocol.errors import ConfigError
 from tests.broker.running import ROOT
 

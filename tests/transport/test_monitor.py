@@ -18,7 +18,7 @@ from tests.transport.conftest import Open
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, bind, connect, send_or_drop
 
-CONNECTED, LOST = ConnectionEvent.CONNECTED, ConnectionEvent.LOST
+CONNECTED, UNREACHED, SILENT, STRANGER, LOST = ConnectionEvent
 PATIENCE_SECONDS = 20.0
 
 
@@ -46,7 +46,7 @@ def endpoint_of(server: plain.socket) -> str:
     return f"tcp://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.fixture(params=[Role.FETCH_DEALER, Role.CONTROL_DEALER])
+@pytest.fixture(params=[Role.FETCH_DEALER, Role.LINK_DEALER])
 def dialer(request: pytest.FixtureRequest, opened: Open) -> Iterator[tuple[zmq.Socket[bytes], ConnectionMonitor]]:
     """A socket that is watched and not yet connected: one that reconnects by itself and one that does not."""
     socket = opened(request.param, MIB)
@@ -85,7 +85,7 @@ def test_a_server_that_closes(opened: Open, dialer: Dialer) -> None:
 def test_a_refused_port(dialer: Dialer, silent_port: plain.socket) -> None:
     socket, monitor = dialer
     connect(socket, endpoint_of(silent_port))
-    assert wait_for(monitor, 1) == [LOST]
+    assert wait_for(monitor, 1) == [UNREACHED]
 
 
 def test_someone_who_hangs_up_before_the_handshake(dialer: Dialer) -> None:
@@ -94,7 +94,7 @@ def test_someone_who_hangs_up_before_the_handshake(dialer: Dialer) -> None:
         connect(socket, endpoint_of(server))
         server.settimeout(PATIENCE_SECONDS)
         server.accept()[0].close()
-        assert wait_for(monitor, 1) == [LOST]
+        assert wait_for(monitor, 1) == [STRANGER]
 
 
 def test_someone_who_speaks_another_protocol(dialer: Dialer) -> None:
@@ -105,7 +105,13 @@ def test_someone_who_speaks_another_protocol(dialer: Dialer) -> None:
         with server.accept()[0] as stranger:
             # The greeting of ZMTP 3, and a security mechanism that is not ours.
             stranger.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32))
-            assert wait_for(monitor, 1) == [LOST]
+            assert wait_for(monitor, 1) == [STRANGER]
+
+
+def test_a_socket_of_a_kind_that_does_not_fit(opened: Open, dialer: Dialer) -> None:
+    socket, monitor = dialer
+    connect(socket, bind(opened(Role.TRACKER_PUB), "tcp://127.0.0.1:0"))
+    assert wait_for(monitor, 1) == [STRANGER]
 
 
 def test_someone_who_never_shakes_hands(opened: Open) -> None:
@@ -114,17 +120,17 @@ def test_someone_who_never_shakes_hands(opened: Open) -> None:
     monitor = ConnectionMonitor(socket)
     with plain.create_server(("127.0.0.1", 0)) as server:
         connect(socket, endpoint_of(server))
-        assert wait_for(monitor, 1) == [LOST]
+        assert wait_for(monitor, 1) == [SILENT]
     monitor.close()
 
 
-def test_a_control_dealer_comes_back_and_tells_changes_only(opened: Open, silent_port: plain.socket) -> None:
-    socket = opened(Role.CONTROL_DEALER)
+def test_one_that_reconnects_comes_back_and_tells_changes_only(opened: Open, silent_port: plain.socket) -> None:
+    socket = opened(Role.LINK_DEALER)
     socket.set(zmq.RECONNECT_IVL, 1)
     monitor = ConnectionMonitor(socket)
     endpoint = endpoint_of(silent_port)
     connect(socket, endpoint)
-    assert wait_for(monitor, 1) == [LOST]
+    assert wait_for(monitor, 1) == [UNREACHED]
     silent_port.close()
     first = opened(Role.TRACKER_ROUTER)
     bind(first, endpoint)

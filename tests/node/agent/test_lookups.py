@@ -157,7 +157,9 @@ def test_a_lost_connection_leads_to_the_next_lookup_at_once() -> None:
     second = B if lookups.endpoint == A else A
     lookups.torrents("tag", "x", 0.0)
     assert Dial(second) in lookups.disconnected("connection lost", 0.5)
-    assert sole(connected(A).disconnected("connection lost", 0.5)) == f"lookup {A}: connection lost; trying on"
+    assert connected(A).disconnected("connection lost", 0.5) == [
+        Note("warning", f"lookup {A}: connection lost; trying on")
+    ]
 
 
 def test_behind_is_asked_again_shortly_and_a_lookup_that_stays_behind_is_left() -> None:
