@@ -56,7 +56,7 @@ from node.local_messages import (
     Sources,
     UploadReport,
 )
-from protocol.endpoints import with_host, with_port
+from protocol.endpoints import host_of, is_loopback, with_host, with_port
 from protocol.link import Link
 from protocol.messages import LookupReply, RegistrarReply, Roster, SeederEntry
 
@@ -335,7 +335,7 @@ class AgentCore:
     def _sources(self, digest: str, seeders: Iterable[SeederEntry]) -> list[Any]:
         """Tell the downloader of ``seeders``, at addresses that this peer can dial."""
         host = self.membership.tracker_host
-        found = [replace(seeder, endpoint=with_host(seeder.endpoint, host)) for seeder in seeders]
+        found = [replace(seeder, endpoint=_dialled(seeder.endpoint, host)) for seeder in seeders]
         return [ToDownloader(Sources(digest, found))]
 
     def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
@@ -345,6 +345,15 @@ class AgentCore:
     def _tag(tag: Any) -> tuple[Any, ...]:
         assert isinstance(tag, tuple)
         return tag
+
+
+def _dialled(endpoint: str, tracker_host: str) -> str:
+    """How a peer that reaches its tracker at ``tracker_host`` dials ``endpoint``. A loopback address of another machine
+    is marked as such, and so is no address here."""
+    endpoint = with_host(endpoint, tracker_host)
+    if is_loopback(host_of(endpoint)) and not is_loopback(tracker_host):
+        return f"{endpoint} of another machine"
+    return endpoint
 
 
 _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {

@@ -235,7 +235,7 @@ class Membership:
 
     def disconnected(self, why: str, now: float) -> list[Effect]:
         """The connection was lost, or an attempt to make one failed. There will be another."""
-        if self.state in (State.OUT, State.LEAVING, State.LEFT):
+        if not self._wanted_in:
             return []
         return self._silent(f"tracker {self._tracker}: {why}", now)
 
