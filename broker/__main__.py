@@ -30,7 +30,7 @@ Example:
   python -m broker --listen tcp://10.0.0.1:6000
 
 The registrar listens on the port of `listen`, the roster on the next one, the lookups on those after it. Peers are
-given the first address only. Ctrl-C or SIGTERM ends the tracker; peers join again by themselves when it is back.
+given the first one only. Ctrl-C or SIGTERM ends the tracker; peers join again by themselves when it is back.
 """
 
 
