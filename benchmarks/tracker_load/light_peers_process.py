@@ -57,7 +57,6 @@ class LightPeer:
         self._endpoint = f"tcp://*:{1 + number}"
         self.epoch = self.seq = 0
         self.due: float | None = None
-        self._dial_at: float | None = 0.0
 
     def attach(self, loop: Loop) -> None:
         """Be served by ``loop`` from now on; join, if it has not yet."""
@@ -66,7 +65,7 @@ class LightPeer:
         self._perform(self._membership.set_endpoint(self._endpoint, now))
 
     def tick(self, now: float) -> None:
-        self._dial_at = self._connection.tick(now)
+        self._connection.tick(now)
         self._perform(self._membership.tick(now))
 
     def close(self) -> None:
@@ -87,9 +86,8 @@ class LightPeer:
                 self._connection.send(effect.message)
             elif isinstance(effect, Welcomed):
                 self.epoch, self.seq = effect.welcome.epoch, effect.welcome.seq
-        self.due = self._membership.next_deadline()
-        if self._dial_at is not None:
-            self.due = self._dial_at if self.due is None else min(self.due, self._dial_at)
+        moments = (self._membership.next_deadline(), self._connection.next_deadline())
+        self.due = min((moment for moment in moments if moment is not None), default=None)
 
 
 class LightPeers:

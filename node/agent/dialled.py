@@ -111,11 +111,13 @@ class Dialled(Generic[M]):
             self._unwatch(self._loop, self._link)
         self._loop = None
 
-    def tick(self, now: float) -> float | None:
-        """Begin an attempt that is due; returns when the next one is."""
+    def tick(self, now: float) -> None:
+        """Begin an attempt that is due. Call at `next_deadline`."""
         if self._dial_at is not None and now >= self._dial_at:
             self._dial_at = None
             self._begin(self._address.host)
+
+    def next_deadline(self) -> float | None:
         return self._dial_at
 
     def send(self, message: Message) -> None:

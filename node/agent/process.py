@@ -113,8 +113,9 @@ class Agent:
     def tick(self, now: float) -> float | None:
         """Called by the loop in every turn; returns when to be called at the latest."""
         self._perform(self._core.tick(now))
-        dialled = (self._registrar, self._lookup, self._roster)
-        moments = [self._core.next_deadline(), *(one.tick(now) for one in dialled if one is not None)]
+        for dialled in self._dialled():
+            dialled.tick(now)
+        moments = [self._core.next_deadline(), *(dialled.next_deadline() for dialled in self._dialled())]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def leave(self) -> None:
@@ -131,7 +132,8 @@ class Agent:
             self._perform(self._core.settle(self._core.membership.tick(now), now))
             if self._core.departed:
                 loop.stop()
-            moments = (self._core.membership.next_deadline(), self._registrar.tick(now))
+            self._registrar.tick(now)
+            moments = (self._core.membership.next_deadline(), self._registrar.next_deadline())
             return min((moment for moment in moments if moment is not None), default=None)
 
         loop.run(tick)
@@ -142,13 +144,16 @@ class Agent:
         self._hashers.close()
         self._folder_hashers.close()
         self._disk.close()
-        for dialled in (self._registrar, self._lookup, self._roster):
-            if dialled is not None:
-                dialled.close()
+        for dialled in self._dialled():
+            dialled.close()
         self._names.close(wait=False)
         self._children.close()
         self._api.close()
         self._library.close()
+
+    def _dialled(self) -> list[Dialled[Any]]:
+        """The connections to the tracker."""
+        return [one for one in (self._registrar, self._lookup, self._roster) if one is not None]
 
     # --- what arrives ------------------------------------------------------------------------------------
 

@@ -57,7 +57,8 @@ class Scene:
             assert now < deadline, self.heard
             if any(map(what, self.heard)):
                 loop.stop()
-            due = connection.tick(now)
+            connection.tick(now)
+            due = connection.next_deadline()
             return deadline if due is None else min(due, deadline)
 
         loop.run(tick)
