@@ -15,9 +15,9 @@ import msgspec
 
 from broker.child_settings import LookupSettings, RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
-from broker.endpoints import Address
 from broker.ports import HeldPorts
 from broker.ready_file import check_ready_file
+from protocol.endpoints import Address
 from service.command_line import run_command
 from service.logs import set_up_logging
 from service.streams import prepare_streams
@@ -30,7 +30,7 @@ Example:
   python -m broker --listen tcp://10.0.0.1:6000
 
 The registrar listens on the port of `listen`, the roster on the next one, the lookups on those after it. Peers are
-given the first address only. Ctrl-C or SIGTERM ends the tracker; peers join again by themselves when it is back.
+given the first one only. Ctrl-C or SIGTERM ends the tracker; peers join again by themselves when it is back.
 """
 
 

@@ -9,10 +9,10 @@ from service.logs import LogSettings
 
 
 class RegistrarSettings(Struct, frozen=True, kw_only=True):
-    """``lookups`` are the endpoints the lookups listen on, ``advertise`` the host to tell peers (empty: theirs),
-    ``ready_file`` the path to write once all serve (empty: none). ``runtime_key`` names the runtime directory that
-    ``link`` lies in (`transport.runtime_dir`). ``wall_offset`` turns the monotonic clock into seconds since 1970 as the
-    tracker's start saw them: a clock that is set back later sets back no epoch."""
+    """``lookups`` are the endpoints the lookups listen on, ``advertise`` the host to tell peers (empty: where they
+    reach the registrar), ``ready_file`` the path to write once all serve (empty: none). ``runtime_key`` names the
+    runtime directory that ``link`` lies in (`transport.runtime_dir`). ``wall_offset`` turns the monotonic clock into
+    seconds since 1970 as the tracker's start saw them: a clock that is set back later sets back no epoch."""
 
     listen: str
     roster: str

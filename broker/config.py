@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from broker.endpoints import Address, parse_endpoint
+from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import ConfigError, ProtocolError
 from protocol.limits import HEARTBEAT_SECONDS, LEASE_SECONDS, PEERS_COUNT_MAX
 from service.config import load_settings
@@ -25,7 +24,7 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The keys of the file. Raises `ConfigError` for values that do not fit each other."""
 
     listen: str = "tcp://*:5550"
-    advertise: Annotated[str, Meta(pattern=r"^(|[0-9A-Za-z][0-9A-Za-z._-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])\Z")] = ""
+    advertise: str = ""
     lookups: Annotated[int, Meta(ge=1, le=LOOKUPS_COUNT_MAX)] = 1
     heartbeat: _Duration = HEARTBEAT_SECONDS
     lease: _Duration = LEASE_SECONDS
@@ -34,6 +33,7 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         addresses(self)
+        _check_advertise(self.advertise)
         if self.heartbeat_seconds <= 0:
             raise ConfigError("key `heartbeat`: expected a duration above 0, such as 5s")
         if round(self.lease_seconds / self.heartbeat_seconds, 9) < LEASE_HEARTBEATS_MIN:
@@ -52,6 +52,14 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return parse_seconds(self.lease)
 
 
+def _check_advertise(host: str) -> None:
+    try:
+        if host and is_wildcard(parse_endpoint(f"tcp://{host}:1").host):
+            raise ProtocolError(f"{host} is no host that peers could dial")
+    except ProtocolError as error:
+        raise ConfigError(f"key `advertise`: expected a host name or an IP address: {error}") from None
+
+
 def load_config(path: Path | None, listen: str | None) -> TrackerConfig:
     """The configuration in ``path`` (None: all defaults), with ``listen`` in place of its own. Raises `ConfigError`."""
     config = TrackerConfig() if path is None else load_settings(path, TrackerConfig)
@@ -65,13 +73,8 @@ def addresses(config: TrackerConfig) -> list[Address]:
     ``listen`` is no address to listen on."""
     try:
         first = parse_endpoint(config.listen, port_zero=True)
-        if first.host != "*":
-            ipaddress.ip_address(first.host.strip("[]"))
-    except (ProtocolError, ValueError):
-        raise ConfigError(
-            f"key `listen`: expected tcp://address:port with an IP address of this machine, or * for all of them, "
-            f"got {config.listen!r:.80}"
-        ) from None
+    except ProtocolError as error:
+        raise ConfigError(f"key `listen`: {error}") from None
     count = 2 + config.lookups
     if first.port + count - 1 > 65_535:
         raise ConfigError(f"key `listen`: {count} consecutive ports are needed from {first.port} on")

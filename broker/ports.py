@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import socket
 
-from broker.endpoints import Address
+from protocol.endpoints import Address
 from protocol.errors import NetworkError
+from transport.addresses import family_of, listen_on
 
 _REASONS = {
     errno.EADDRINUSE: "the port is in use; stop the program that uses it, or choose another (port 0: any free one)",
@@ -30,9 +31,9 @@ class HeldPorts:
         try:
             for address in wanted:
                 self._hold(address)
-        except OSError as error:
+        except (NetworkError, OSError) as error:
             self.close()
-            reason = _REASONS.get(error.errno or 0, error.strerror)
+            reason = _REASONS.get(error.errno or 0, error.strerror) if isinstance(error, OSError) else error
             raise NetworkError(f"cannot listen on {address}: {reason}") from None
 
     def close(self) -> None:
@@ -42,9 +43,13 @@ class HeldPorts:
         self._sockets.clear()
 
     def _hold(self, address: Address) -> None:
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        held = socket.socket(family, socket.SOCK_STREAM)
-        self._sockets.append(held)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("" if address.host == "*" else address.host.strip("[]"), address.port))
-        self.addresses.append(Address(address.host, held.getsockname()[1]))
+        port = address.port
+        for host in listen_on(address.host):
+            held = socket.socket(family_of(host), socket.SOCK_STREAM)
+            self._sockets.append(held)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if held.family is socket.AF_INET6:
+                held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as libzmq does
+            held.bind((host.strip("[]"), port))
+            port = int(held.getsockname()[1])
+        self.addresses.append(address._replace(port=port))

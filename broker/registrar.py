@@ -14,7 +14,6 @@ import zmq
 
 from broker.child_settings import RegistrarSettings
 from broker.effects import Note, Publish, RegistrarEffect, Reply, SendLookup
-from broker.endpoints import advertised, reachable_here
 from broker.heap import spare_the_registry
 from broker.intake import Intake
 from broker.link_messages import FromLookup
@@ -22,6 +21,7 @@ from broker.outbox import Outbox
 from broker.ready_file import write_ready_file
 from broker.registrar_core import Registrar, Terms
 from protocol.codec import Decoder, encode
+from protocol.endpoints import EVERY, Address, parse_endpoint, reachable_here
 from protocol.limits import LINK_BYTES_MAX, ROSTER_BYTES_MAX
 from protocol.messages import Error, Join, RegistrarRequest
 from service.child import run_child
@@ -50,8 +50,8 @@ class RegistrarProcess:
             settings.lease_seconds,
             settings.heartbeat_seconds,
             settings.peers_max,
-            advertised(settings.roster, settings.advertise),
-            tuple(advertised(lookup, settings.advertise) for lookup in settings.lookups),
+            _told(settings.roster, settings.advertise),
+            tuple(_told(lookup, settings.advertise) for lookup in settings.lookups),
         )
         self._core = Registrar(terms, settings.epoch(loop.now()), loop.now())
 
@@ -122,6 +122,11 @@ class RegistrarProcess:
         """Close every socket."""
         for socket in (self._requests, self._roster, self._link):
             socket.close()
+
+
+def _told(listen: str, advertise: str) -> str:
+    """What peers are told of a socket bound to ``listen``: it is at the host where they reach this one."""
+    return str(Address(advertise or EVERY, parse_endpoint(listen).port))
 
 
 def main(settings: RegistrarSettings, loop: Loop) -> int:

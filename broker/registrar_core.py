@@ -16,7 +16,6 @@ from typing import NamedTuple
 import msgspec
 
 from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
-from broker.endpoints import seen_endpoint
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.ledger import Ledger
 from broker.link_messages import FromLookup
@@ -25,6 +24,7 @@ from broker.registry import Member
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
 from protocol.digest import check_same_algorithm
+from protocol.endpoints import member_endpoint
 from protocol.errors import ProtocolError, SeedError
 from protocol.messages import (
     Entry,
@@ -196,7 +196,7 @@ class Registrar:
         if message.name and not message.name.isprintable():
             return Error(message.id, "bad_name", "a peer's name is printable text on one line")
         try:
-            endpoint = seen_endpoint(message.endpoint, address)
+            endpoint = member_endpoint(message.endpoint, address)
         except ProtocolError as error:
             return Error(message.id, "bad_endpoint", str(error))
         key = _key(message)

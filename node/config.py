@@ -16,8 +16,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from node.identity import IDENTITY_NAME
-from protocol.errors import UsageError
-from protocol.limits import ENDPOINT_BYTES_MAX, PEER_ID_BYTES_MAX
+from protocol.endpoints import Address, is_wildcard, parse_endpoint
+from protocol.errors import ProtocolError, UsageError
+from protocol.limits import PEER_ID_BYTES_MAX
 from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
@@ -25,7 +26,6 @@ from service.units import parse_rate, parse_seconds
 
 Algorithm = Literal["blake3", "sha256"]
 
-TCP_SCHEME = "tcp://"
 DATA_NAME = "zswarm"
 WAY_OUT = "give another with --data-dir"
 _FOREIGN = re.compile(r"[^0-9A-Za-z._-]")
@@ -41,7 +41,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: str = ""
     tracker: str = "tcp://127.0.0.1:5550"
-    listen: str = "tcp://0.0.0.0:0"
+    listen: str = "tcp://*:0"
     advertise: str = ""
     data_dir: str = ""
     download_dir: str = "."
@@ -56,12 +56,11 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
-        for key, endpoint in (("tracker", self.tracker), ("listen", self.listen)):
-            _check_endpoint(key, endpoint)
-        if self.tracker.endswith((":0", ":*")):
-            raise ValueError(f"tracker: {self.tracker!r} has no port to dial")
+        if is_wildcard(_endpoint("tracker", self.tracker).host):
+            raise ValueError(f"tracker: {self.tracker!r} names no host to dial")
+        _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
-            _check_endpoint("advertise", self.advertise)
+            _endpoint("advertise", self.advertise, port_zero=True)
         for key, rate in (("upload_rate", self.upload_rate), ("download_rate", self.download_rate)):
             _rate(key, rate)
         if _seconds("scan_seconds", self.scan_seconds) <= 0:
@@ -109,7 +108,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True):
-    """What the agent process is told. ``advertise`` may be empty; ``share`` are absolute paths."""
+    """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
+    piece server's; ``share`` are absolute paths."""
 
     data_dir: str
     runtime_dir: str
@@ -175,12 +175,11 @@ def check_data_dir(path: Path) -> None:
         raise UsageError(f"data directory {path} is a file; {WAY_OUT}")
 
 
-def _check_endpoint(key: str, endpoint: str) -> None:
-    host, _, port = endpoint.removeprefix(TCP_SCHEME).rpartition(":")
-    known = endpoint.startswith(TCP_SCHEME) and len(endpoint.encode()) <= ENDPOINT_BYTES_MAX
-    in_range = port == "*" or (port.isascii() and port.isdigit() and int(port) < 65_536)
-    if not known or not host or not in_range:
-        raise ValueError(f"{key}: {endpoint!r} is no address; expected something like tcp://host:5550")
+def _endpoint(key: str, endpoint: str, port_zero: bool = False) -> Address:
+    try:
+        return parse_endpoint(endpoint, port_zero)
+    except ProtocolError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 def _check_paths(key: str, paths: list[str]) -> None:

@@ -412,8 +412,9 @@ class SharedStatus(Struct, frozen=True):
 
 class StatusReport(Message, frozen=True):
     """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
-    says why the tracker refuses this peer; empty when it does not. ``silent_seconds``: how long ago ``piece_server``
-    and ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were."""
+    says what keeps this peer from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot
+    fetch from this peer. Both are empty when nothing does. ``silent_seconds``: how long ago ``piece_server`` and
+    ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were."""
 
     id: int
     peer: str
@@ -431,6 +432,7 @@ class StatusReport(Message, frozen=True):
     bad_messages: int
     problem: str = ""
     silent_seconds: dict[str, float] = field(default_factory=dict)
+    reach_problem: str = ""
 
 
 ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from pathlib import Path
 
 import msgspec
 
-from node.config import TCP_SCHEME, AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
+from node.config import AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
 from node.identity import DataDirLock, await_last_run, load_identity
+from protocol.endpoints import parse_endpoint
 from protocol.errors import NetworkError
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
+from transport.addresses import look_up
 from transport.runtime_dir import make_runtime_dir, point_to_runtime_dir, remove_runtime_dir
 
 
 def numeric_endpoint(endpoint: str) -> str:
-    """``endpoint`` with the address of its host instead of a name: whoever dials a peer must not have to look it up.
+    """``endpoint`` with an address of its host instead of a name, an IPv4 one if there is any: whoever dials a peer
+    must not have to look it up.
 
     Raises `NetworkError` when the name is nobody's. Waits for the resolver: call before anything runs.
     """
-    host, _, port = endpoint.removeprefix(TCP_SCHEME).rpartition(":")
-    if host in ("", "*", "0.0.0.0", "[::]"):
-        return endpoint
+    address = parse_endpoint(endpoint, port_zero=True)
     try:
-        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise NetworkError(f"advertise: {host} cannot be looked up ({error.strerror}); give an IP address") from None
-    address = sorted(found, key=lambda entry: entry[0] is not socket.AF_INET)[0][4][0]
-    return f"{TCP_SCHEME}[{address}]:{port}" if ":" in str(address) else f"{TCP_SCHEME}{address}:{port}"
+        hosts = look_up(address.host)
+    except NetworkError as error:
+        raise NetworkError(f"{endpoint}: {error}; give an IP address") from None
+    return str(address._replace(host=next((host for host in hosts if not host.startswith("[")), hosts[0])))
 
 
 def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
@@ -40,7 +39,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
         runtime_dir=runtime,
         name=settings.peer_name,
         tracker=settings.tracker,
-        advertise=numeric_endpoint(settings.advertise),
+        advertise=numeric_endpoint(settings.advertise or settings.listen),
         share=[str(path) for path in settings.share_paths],
         algorithm=settings.hash,
         scan_seconds=settings.scan_period_seconds,

@@ -49,13 +49,16 @@ class Workers(Generic[T, R]):
             return []
         return [self._ready.popleft() for _ in range(len(self._ready))]
 
-    def close(self) -> None:
-        """Wait for work that runs, drop what has not begun, end the threads."""
+    def close(self, wait: bool = True) -> None:
+        """Drop what has not begun, and wait for work that runs; without ``wait`` it is left to itself, for a process
+        that ends while a resolver or a network keeps it waiting."""
         self._closed = True
         while self._drop_one():
             pass
         for _ in self._threads:
             self._todo.put(None)
+        if not wait:
+            return  # whatever runs still signals to the descriptor
         for thread in self._threads:
             thread.join()
         os.close(self.fd)

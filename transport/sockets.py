@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import zmq
 import zmq.backend
 
-from protocol.errors import LocalError, NetworkError
+from protocol.endpoints import Address, ip_of, parse_endpoint
+from protocol.errors import LocalError, NetworkError, ProtocolError
 from protocol.limits import (
     CONTROL_BYTES_MAX,
     DRAIN_COUNT,
@@ -29,12 +30,13 @@ from protocol.limits import (
     REPLY_BYTES_MAX,
     ROSTER_BYTES_MAX,
 )
+from transport.addresses import listen_on
 from transport.runtime_dir import IPC_SCHEME
 
 SOCKETS_COUNT_MAX = 16_384
 """Of one context. libzmq's default of 1,023 is used up by some 340 sources: each is a DEALER and its monitor."""
-
-TCP_SCHEME = "tcp://"
+CONNECT_MS_MAX = 5_000
+"""How long a TCP connection may take to come about, in milliseconds."""
 
 
 class Role(StrEnum):
@@ -88,7 +90,13 @@ _ROUTING: _Values = {
 }
 _DIALING: _Values = {
     _O.HANDSHAKE_IVL: 10_000,
-    _O.CONNECT_TIMEOUT: 5_000,  # the kernel's own is over two minutes
+    _O.CONNECT_TIMEOUT: CONNECT_MS_MAX,  # the kernel's own is over two minutes
+}
+_DIALING_ONCE: _Values = _DIALING | {
+    # libzmq reconnects silently, with a new identity that the other side's pushes do not go to, and never again after a
+    # failed handshake; it looks names up in its I/O thread. So a lost connection is an event (`transport.monitor`),
+    # after which the owner opens a new socket.
+    _O.RECONNECT_IVL: -1,
 }
 _CONNECTED_ONLY: _Values = {
     _O.IMMEDIATE: 1,  # nothing is queued, to be stale later, while the other side is away: send_or_drop returns False
@@ -120,13 +128,11 @@ OPTIONS: Mapping[Role, Options] = {
         REPLY_BYTES_MAX,
         _EVERY
         | _TCP
-        | _DIALING
+        | _DIALING_ONCE
         | _CONNECTED_ONLY
         | {
             _O.SNDHWM: 100,
             _O.TCP_MAXRT: 10_000,
-            _O.RECONNECT_IVL: 200,
-            _O.RECONNECT_IVL_MAX: 2_000,
             _O.LINGER: 500,  # the Leave of a peer that is about to exit still goes out
         },
     ),
@@ -135,11 +141,9 @@ OPTIONS: Mapping[Role, Options] = {
         CONTROL_BYTES_MAX,
         _EVERY
         | _TCP
+        | _DIALING_ONCE
         | {
-            _O.HANDSHAKE_IVL: 10_000,
             _O.SNDHWM: 1_000,  # more than there are subscriptions
-            _O.RECONNECT_IVL: 200,
-            _O.RECONNECT_IVL_MAX: 2_000,
             _O.SUBSCRIBE: b"",  # one sequence counts all events: with a filter every other one is a gap
         },
     ),
@@ -162,14 +166,11 @@ OPTIONS: Mapping[Role, Options] = {
         None,  # the piece and 64 KiB
         _EVERY
         | _TCP
-        | _DIALING
+        | _DIALING_ONCE
+        # It needs no IMMEDIATE: the first Test waits for the connection.
         | {
             _O.SNDHWM: 256,  # Wants of a few KiB: under a MiB
             _O.TCP_MAXRT: 30_000,
-            # A silent reconnect has a new identity and the server's pushes go nowhere: a lost connection must be
-            # an event (`transport.monitor`), after which the owner opens a new socket.
-            # It connects once, so it needs no IMMEDIATE either: the first Test waits for the connection.
-            _O.RECONNECT_IVL: -1,
         },
     ),
     Role.LINK_ROUTER: Options(
@@ -241,22 +242,27 @@ def open_socket(
 def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     """Listen on ``endpoint`` and return the real one, where a port of ``0`` or ``*`` is the port that was chosen.
 
-    Raises `NetworkError` that names the endpoint and what to do. An ipc path is replaced when it exists (only one
-    process at a time may own it, which its owner sees to) and readable and writable for its user alone.
+    Host ``*`` means IPv6 and IPv4, or IPv4 alone where the kernel has no IPv6; a name, each of its addresses. Raises
+    `NetworkError` that names the endpoint and what to do. An ipc path is replaced when it exists (only one process at a
+    time may own it, which its owner sees to) and readable and writable for its user alone.
     """
-    _prepare(socket, endpoint, port_min=0)
+    if not endpoint.startswith(IPC_SCHEME):
+        return _bind_tcp(socket, endpoint)
     try:
-        socket.bind(_numbered(endpoint))
-    except zmq.ZMQError as error:
-        raise NetworkError(f"cannot listen on {endpoint}: {_advice(error)}") from None
-    if endpoint.startswith(IPC_SCHEME):
-        Path(endpoint.removeprefix(IPC_SCHEME)).chmod(0o600)
+        _bind(socket, endpoint)
+    except NetworkError as error:
+        raise NetworkError(f"cannot listen on {endpoint}: {error}") from None
+    Path(endpoint.removeprefix(IPC_SCHEME)).chmod(0o600)
     return _real_endpoint(socket)
 
 
 def connect(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """Start to dial ``endpoint``, in the background. Raises `NetworkError` when it is no address at all."""
-    _prepare(socket, endpoint, port_min=1)
+    """Start to dial ``endpoint``, in the background. Raises `NetworkError` when it is no address at all. Names are
+    looked up before (`transport.addresses`): libzmq would do that in its I/O thread, and say nothing."""
+    if not endpoint.startswith(IPC_SCHEME):
+        address = _parsed(endpoint)
+        socket.set(zmq.IPV6, _is_ipv6(address.host))
+        endpoint = str(address)
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
@@ -338,14 +344,15 @@ def _note_use(socket: zmq.Socket[bytes]) -> None:
 
 
 def peer_address(frame: zmq.Frame) -> str:
-    """The numeric IP address a received frame came from; empty when there is none, as over ipc."""
+    """The IP address a received frame came from, an IPv4 address as such though it came to an IPv6 socket; empty when
+    there is none, as over ipc."""
     try:
         address = frame.get("Peer-Address")
     except zmq.ZMQError:  # the property is missing
         return ""
     if not isinstance(address, str) or address.startswith("localhost:"):  # ipc: the other process's credentials
         return ""
-    return address
+    return str(ip_of(address) or "")
 
 
 def _arrivals(socket: zmq.Socket[bytes], limit: int, copy: bool) -> Iterator[Any]:
@@ -396,20 +403,39 @@ def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: 
     return True
 
 
-def _prepare(socket: zmq.Socket[bytes], endpoint: str, port_min: int) -> None:
-    """Refuse what libzmq would take for something else: it uses port 99999 modulo 65,536."""
-    if endpoint.startswith(IPC_SCHEME):
-        return
-    host, _, port = endpoint.removeprefix(TCP_SCHEME).rpartition(":")
-    any_port = port == "*" and port_min == 0
-    if not endpoint.startswith(TCP_SCHEME) or not host or not (any_port or _is_port(port, port_min)):
-        raise NetworkError(f"{endpoint!r} is no address; expected something like tcp://host:5550")
-    if host.startswith("["):
-        socket.set(zmq.IPV6, 1)
+def _bind_tcp(socket: zmq.Socket[bytes], endpoint: str) -> str:
+    address = _parsed(endpoint, port_zero=True)
+    bound: list[str] = []
+    try:
+        for host in listen_on(address.host):
+            socket.set(zmq.IPV6, _is_ipv6(host))
+            _bind(socket, str(address._replace(host=host)))
+            bound.append(_real_endpoint(socket))
+            address = address._replace(port=parse_endpoint(bound[-1]).port)
+    except NetworkError as error:
+        for real in bound:
+            socket.unbind(real)
+        raise NetworkError(f"cannot listen on {endpoint}: {error}") from None
+    return bound[0]
 
 
-def _is_port(text: str, port_min: int) -> bool:
-    return len(text) <= 5 and text.isascii() and text.isdigit() and port_min <= int(text) <= 65_535
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise NetworkError(_advice(error)) from None
+
+
+def _parsed(endpoint: str, port_zero: bool = False) -> Address:
+    """libzmq would take some of what is refused here for something else: it uses port 99999 modulo 65,536."""
+    try:
+        return parse_endpoint(endpoint, port_zero)
+    except ProtocolError as error:
+        raise NetworkError(str(error)) from None
+
+
+def _is_ipv6(host: str) -> bool:
+    return host.startswith("[")
 
 
 def _real_endpoint(socket: zmq.Socket[bytes]) -> str:
@@ -417,14 +443,10 @@ def _real_endpoint(socket: zmq.Socket[bytes]) -> str:
     return endpoint.decode().rstrip("\0") if isinstance(endpoint, bytes) else str(endpoint)
 
 
-def _numbered(endpoint: str) -> str:
-    return endpoint.removesuffix("*") + "0" if endpoint.endswith(":*") else endpoint
-
-
 _ADVICE: Mapping[int, str] = {
     errno.EADDRINUSE: "the port is in use; stop the other program or choose another port (0: any free one)",
-    errno.EADDRNOTAVAIL: "this machine does not have that address; use one of its own, or 0.0.0.0 for all",
-    errno.ENODEV: "this machine has no such address or interface; use one of its own, or 0.0.0.0 for all",
+    errno.EADDRNOTAVAIL: "this machine does not have that address; use one of its own, or * for all",
+    errno.ENODEV: "this machine has no such address or interface; use one of its own, or * for all",
     errno.EACCES: "permission denied; ports below 1024 need privileges, choose a higher one",
     errno.EINVAL: "it is no address; expected something like tcp://host:5550",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",

@@ -10,32 +10,49 @@ import random
 import resource
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import zmq
 
 from benchmarks.contenders.helper import Answer, serve
 from benchmarks.tracker_load import samples
-from node.agent.dialled import Dialled
+from node.agent.dialled import Dialled, Told
 from node.agent.membership import Effect, Membership, Send, Welcomed
+from node.workers import Workers
+from protocol.codec import Decoder
+from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Entry, RegistrarReply
 from transport.loop import Loop
-from transport.sockets import open_context
+from transport.sockets import Role, open_context
 
 LOOK_SECONDS = 0.5
+_DECODER: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
 
 
 class LightPeer:
     """Peer ``number``. ``epoch`` and ``seq`` are those it was welcomed with last."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], tracker: str, number: int, entries: Sequence[Entry]
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        names: Workers[Told, Any],
+        tracker: str,
+        number: int,
+        entries: Sequence[Entry],
     ) -> None:
         rng = random.Random(number)
         self._membership = Membership(samples.peer_id(number), samples.token(number), f"light-{number}", tracker, rng)
         for entry in entries:
             self._membership.set_entry(entry, 0.0)
         self._connection: Dialled[RegistrarReply] = Dialled(
-            context, tracker, RegistrarReply, self._receive, self._changed
+            context,
+            names,
+            Role.CONTROL_DEALER,
+            tracker,
+            _DECODER.decode,
+            self._receive,
+            self._connected,
+            self._lost,
         )
         self._endpoint = f"tcp://*:{1 + number}"
         self.epoch = self.seq = 0
@@ -48,6 +65,7 @@ class LightPeer:
         self._perform(self._membership.set_endpoint(self._endpoint, now))
 
     def tick(self, now: float) -> None:
+        self._connection.tick(now)
         self._perform(self._membership.tick(now))
 
     def close(self) -> None:
@@ -56,9 +74,11 @@ class LightPeer:
     def _receive(self, reply: RegistrarReply) -> None:
         self._perform(self._membership.receive(reply, time.monotonic()))
 
-    def _changed(self, connected: bool) -> None:
-        now = time.monotonic()
-        self._perform(self._membership.connected(now) if connected else self._membership.disconnected(now))
+    def _connected(self, host: str) -> None:
+        self._perform(self._membership.connected(host, time.monotonic()))
+
+    def _lost(self, why: str) -> None:
+        self._perform(self._membership.disconnected(why, time.monotonic()))
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -66,7 +86,8 @@ class LightPeer:
                 self._connection.send(effect.message)
             elif isinstance(effect, Welcomed):
                 self.epoch, self.seq = effect.welcome.epoch, effect.welcome.seq
-        self.due = self._membership.next_deadline()
+        moments = (self._membership.next_deadline(), self._connection.next_deadline())
+        self.due = min((moment for moment in moments if moment is not None), default=None)
 
 
 class LightPeers:
@@ -74,6 +95,7 @@ class LightPeers:
 
     def __init__(self) -> None:
         self._context = open_context()
+        self._names: Workers[Told, Any] = Workers(1)
         self._peers: list[LightPeer] = []
 
     def start(self, tracker: str, numbers: tuple[int, int, int], files: int) -> Answer:
@@ -81,13 +103,14 @@ class LightPeers:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         entries = samples.entries(files)
-        self._peers = [LightPeer(self._context, tracker, number, entries) for number in range(*numbers)]
+        self._peers = [LightPeer(self._context, self._names, tracker, number, entries) for number in range(*numbers)]
         return {}
 
     def members(self, after: int, within: float) -> Answer:
         """Run until all are members of a registrar whose epoch is above ``after``, ``within`` so many seconds: that
         epoch, the ``seq`` of the last welcome, the moment, and how much CPU time it took."""
         loop = Loop()
+        loop.add(self._names.fd, self._on_names)
         cpu = time.process_time()
         for peer in self._peers:
             peer.attach(loop)
@@ -111,6 +134,10 @@ class LightPeers:
             "epoch": max(peer.epoch for peer in self._peers),
             "seq": max(peer.seq for peer in self._peers),
         }
+
+    def _on_names(self) -> None:
+        for told, result in self._names.results():
+            told(result)
 
 
 if __name__ == "__main__":

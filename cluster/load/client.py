@@ -128,7 +128,7 @@ class Client:
         """Into the network, with the whole list."""
         self.lose_track()
         self._run = 1 + self._rng.getrandbits(_RUN_BITS)
-        endpoint = endpoint_of(self._number, host="*")
+        endpoint = endpoint_of(self._number)
         join = Join(self._new_id(), self.peer, self._token, self.peer, endpoint, self._run)
         wanted = _expect((yield Request(Channel.REGISTRAR, join)), ListRequest)
         self._list.snapshot()

@@ -15,7 +15,6 @@ from protocol.messages import Entry
 
 CLIENTS_COUNT_MAX = 10_000
 ALGORITHM = "blake3"
-HOST = "127.0.0.1"
 _PORT_FIRST = 20_000
 
 assert _PORT_FIRST + CLIENTS_COUNT_MAX <= 65_536
@@ -26,13 +25,14 @@ def peer_of(number: int) -> str:
     return f"load-{number:05}"
 
 
-def endpoint_of(number: int, host: str = HOST) -> str:
-    """Where it would serve; with the host ``*``, as it says it to the registrar."""
-    return f"tcp://{host}:{_PORT_FIRST + number}"
+def endpoint_of(number: int) -> str:
+    """Where it would serve, as it says it to the registrar; others are told the same, for it is on the tracker's
+    machine."""
+    return f"tcp://*:{_PORT_FIRST + number}"
 
 
 def addresses_of(count: int) -> dict[str, str]:
-    """The endpoints of the first ``count`` clients by peer id, as the tracker sees them."""
+    """The endpoints of the first ``count`` clients by peer id."""
     return {peer_of(number): endpoint_of(number) for number in range(count)}
 
 

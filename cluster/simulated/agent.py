@@ -21,6 +21,7 @@ from node.agent.core import AgentCore, AgentTerms
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
 from node.local_messages import ApiReply, ApiRequest, Sources
+from protocol.endpoints import host_of
 from protocol.errors import ZswarmError
 from protocol.link import Link
 from protocol.manifest import manifest_digest
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1e-3
 """What a short look at the disk takes."""
 SCAN_SECONDS = 2.0
+LOST = "connection lost"
 
 
 class AgentProcess(Process):
@@ -48,7 +50,7 @@ class AgentProcess(Process):
             token=peer.token,
             name=peer.name,
             tracker=peer.tracker,
-            advertise="",
+            advertise="tcp://*:0",
             algorithm="blake3",
             share=(),
             scan_seconds=SCAN_SECONDS,
@@ -84,13 +86,19 @@ class AgentProcess(Process):
         self._perform(self.core.registrar_says(reply, self.clock.now))
 
     def _on_registrar_connected(self, connected: bool) -> None:
-        self._perform(self.core.registrar_connected(connected, self.clock.now))
+        if connected:
+            self._perform(self.core.registrar_connected(host_of(self.peer.tracker), self.clock.now))
+        else:
+            self._perform(self.core.registrar_lost(LOST, self.clock.now))
 
     def _on_lookup(self, reply: Any) -> None:
         self._perform(self.core.lookup_says(reply, self.clock.now))
 
     def _on_lookup_connected(self, connected: bool) -> None:
-        self._perform(self.core.lookup_connected(connected, self.clock.now))
+        if connected:
+            self._perform(self.core.lookup_connected(self.clock.now))
+        else:
+            self._perform(self.core.lookup_lost(LOST, self.clock.now))
 
     def _on_roster(self, roster: Any) -> None:
         follower, event = self.core.follower, roster.event

@@ -8,7 +8,7 @@ from cluster.simulated.network import Connection, NetHost, Network
 from cluster.simulated.process import Process
 
 RECONNECT_SECONDS, RECONNECT_SECONDS_MAX = 0.2, 2.0
-"""RECONNECT_IVL and RECONNECT_IVL_MAX of `transport.sockets`."""
+"""Those of `node.agent.dialled`, without its randomness."""
 
 
 class Redialler:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from node.agent import lookups as lk
 from node.agent import membership as mb
@@ -33,7 +34,6 @@ from node.agent.effects import (
     Wish,
     Withdraw,
 )
-from node.agent.endpoints import advertised
 from node.agent.folders import Listing
 from node.agent.gets import Gets
 from node.agent.jobs import JobBook
@@ -56,8 +56,9 @@ from node.local_messages import (
     Sources,
     UploadReport,
 )
+from protocol.endpoints import host_of, is_loopback, with_host, with_port
 from protocol.link import Link
-from protocol.messages import LookupReply, RegistrarReply, Roster
+from protocol.messages import LookupReply, RegistrarReply, Roster, SeederEntry
 
 REFRESH_SPREAD_SECONDS = 1.0
 """Peers that all missed the same event do not ask at the same moment."""
@@ -114,16 +115,22 @@ class AgentCore:
     def registrar_says(self, reply: RegistrarReply, now: float) -> list[Effect]:
         return self.settle(self.membership.receive(reply, now), now)
 
-    def registrar_connected(self, connected: bool, now: float) -> list[Effect]:
-        change = self.membership.connected if connected else self.membership.disconnected
-        return self.settle(change(now), now)
+    def registrar_connected(self, host: str, now: float) -> list[Effect]:
+        """There is a connection to the registrar, reached at address ``host``."""
+        return self.settle(self.membership.connected(host, now), now)
+
+    def registrar_lost(self, why: str, now: float) -> list[Effect]:
+        """The connection ended, or an attempt to make one failed, for a reason in words."""
+        return self.settle(self.membership.disconnected(why, now), now)
 
     def lookup_says(self, reply: LookupReply, now: float) -> list[Effect]:
         return self.settle(self.lookups.receive(reply, now), now)
 
-    def lookup_connected(self, connected: bool, now: float) -> list[Effect]:
-        change = self.lookups.connected if connected else self.lookups.disconnected
-        return self.settle(change(now), now)
+    def lookup_connected(self, now: float) -> list[Effect]:
+        return self.settle(self.lookups.connected(now), now)
+
+    def lookup_lost(self, why: str, now: float) -> list[Effect]:
+        return self.settle(self.lookups.disconnected(why, now), now)
 
     def roster_says(self, roster: Roster, now: float) -> list[Effect]:
         return self.settle(self.follower.handle(roster, self.gets.digests), now)
@@ -164,7 +171,7 @@ class AgentCore:
                 self.uploads.new_run()
                 wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)
             if message.port:
-                wishes += self.membership.set_endpoint(advertised(self.who.advertise, message.port), now)
+                wishes += self.membership.set_endpoint(with_port(self.who.advertise, message.port), now)
         elif message.role == "downloader":
             wishes.append(ToDownloader(answer))
             if fresh:
@@ -299,7 +306,9 @@ class AgentCore:
 
     def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
         _, route, number = self._tag(effect.tag)
-        return self._api.peers_found(route, number, effect)
+        host = self.membership.tracker_host
+        peers = [replace(peer, endpoint=with_host(peer.endpoint, host)) for peer in effect.peers]
+        return self._api.peers_found(route, number, replace(effect, peers=peers))
 
     def _ask_failed(self, effect: lk.AskFailed, now: float) -> list[Any]:
         kind, *rest = self._tag(effect.tag)
@@ -316,13 +325,19 @@ class AgentCore:
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
         sure = self.membership.joined and not effect.settling
-        return [ToDownloader(Sources(effect.digest, effect.seeders, effect.total if sure else None))]
+        return self._sources(effect.digest, effect.seeders, effect.total if sure else None)
 
     def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
         return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
-        return [ToDownloader(Sources(hint.digest, [hint.seeder]))]
+        return self._sources(hint.digest, [hint.seeder])
+
+    def _sources(self, digest: str, seeders: Iterable[SeederEntry], total: int | None = None) -> list[Any]:
+        """Tell the downloader of ``seeders``, at addresses that this peer can dial; ``total`` as `Sources` has it."""
+        host = self.membership.tracker_host
+        found = [replace(seeder, endpoint=_dialled(seeder.endpoint, host)) for seeder in seeders]
+        return [ToDownloader(Sources(digest, found, total))]
 
     def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
         return [ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else []
@@ -331,6 +346,15 @@ class AgentCore:
     def _tag(tag: Any) -> tuple[Any, ...]:
         assert isinstance(tag, tuple)
         return tag
+
+
+def _dialled(endpoint: str, tracker_host: str) -> str:
+    """How a peer that reaches its tracker at ``tracker_host`` dials ``endpoint``. A loopback address of another machine
+    is marked as such, and so is no address here."""
+    endpoint = with_host(endpoint, tracker_host)
+    if is_loopback(host_of(endpoint)) and not is_loopback(tracker_host):
+        return f"{endpoint} of another machine"
+    return endpoint
 
 
 _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {

@@ -39,6 +39,8 @@ PAGES_COUNT_MAX = 2_000
 """Of one answer: as many as it takes to look at every name a tracker can have, and as many again."""
 ENTRIES_COUNT_MAX = 100_000
 """Of one answer: more would fit neither a message to the command line nor a person's eye."""
+SWITCH_SECONDS, SWITCH_SECONDS_MAX = 0.2, 2.0
+"""Where none of several lookups can be connected to, the next one is tried this much later, at random."""
 REFRESH_SECONDS_MIN = 0.25
 """However often a swarm's seeders are asked for, two questions are this far apart."""
 
@@ -118,7 +120,11 @@ class Lookups:
         self._rng = rng
         self._endpoints: list[str] = []
         self._connected = False
-        self._silent = False
+        self._silent_since: float | None = None
+        self._problem = ""
+        self._told: dict[str, str] = {}
+        """What was wrong with which lookup, by endpoint, since one was heard: it is logged once."""
+        self._switch_at: float | None = None
         self._next_id = 1
         self._questions: dict[int, _Question] = {}
         self._wanted: dict[str, _Wanted] = {}
@@ -178,23 +184,36 @@ class Lookups:
 
     def connected(self, now: float) -> list[Effect]:
         self._connected = True
-        effects: list[Effect] = []
+        self._switch_at = None
+        # One that only takes connections has to answer first, where it was asked something.
+        effects = [] if self._questions else self._answered(now)
         for question in self._questions.values():
             question.due = now + REQUEST_TIMEOUT_SECONDS
             effects.append(Ask(question.message))
         return effects
 
-    def disconnected(self, now: float) -> list[Effect]:
-        """The lookup's connection is lost. With another one to go to, go there now."""
+    def disconnected(self, why: str, now: float) -> list[Effect]:
+        """The connection to the lookup was lost, or an attempt to make one failed. Where there is another one to go to,
+        go there: at once at first."""
         self._connected = False
-        return self._switch(now) if len(self._endpoints) > 1 else []
+        first = self._silent_since is None
+        effects = self._silent(f"lookup {self.endpoint}: {why}", now)
+        if len(self._endpoints) > 1 and first:
+            return effects + self._dial(self._following(), now)
+        if len(self._endpoints) > 1 and self._switch_at is None:
+            self._switch_at = now + self._rng.uniform(SWITCH_SECONDS, SWITCH_SECONDS_MAX)
+        return effects
+
+    def problem(self, now: float) -> str:
+        """Why questions have no answer, in words; empty when they have."""
+        return "" if self._silent_since is None else f"{self._problem} (no answer for {now - self._silent_since:.0f} s)"
 
     def receive(self, reply: LookupReply, now: float) -> list[Effect]:
         """A message from the lookup; one nobody waits for changes nothing."""
         question = self._questions.get(reply.id)
         if question is None:
             return []
-        effects = self._answered()
+        effects = self._answered(now)
         if isinstance(reply, Behind):
             question.behind_count += 1
             question.behind = question.behind_count % BEHIND_COUNT_MAX != 0
@@ -225,7 +244,9 @@ class Lookups:
                 else:
                     late = True
         if late and self._endpoints:
-            effects += self._switch(now)
+            effects += self._silent(f"lookup {self.endpoint} does not answer", now - REQUEST_TIMEOUT_SECONDS)
+        if self._endpoints and (late or (self._switch_at is not None and now >= self._switch_at)):
+            effects += self._dial(self._following(), now)
         for digest, wanted in self._wanted.items():
             if not wanted.question and now >= wanted.ask_at:
                 effects += self._ask_seeders(digest, wanted, now)
@@ -235,6 +256,8 @@ class Lookups:
         moments = [question.due for question in self._questions.values()]
         moments += [q.give_up_at for q in self._questions.values() if q.give_up_at is not None]
         moments += [wanted.ask_at for wanted in self._wanted.values() if not wanted.question]
+        if self._switch_at is not None:
+            moments.append(self._switch_at)
         return min(moments, default=None)
 
     # --- steps -------------------------------------------------------------------------------------------
@@ -286,27 +309,36 @@ class Lookups:
         if wanted is not None and wanted.question == message.id:
             wanted.question = 0
 
-    def _switch(self, now: float) -> list[Effect]:
-        following = self._endpoints[0]
-        if self.endpoint in self._endpoints:
-            following = self._endpoints[(self._endpoints.index(self.endpoint) + 1) % len(self._endpoints)]
-        what = "trying on" if following == self.endpoint else f"asking {following}"
-        note = [] if self._silent else [Note("warning", f"lookup {self.endpoint} does not answer; {what}")]
-        self._silent = True
-        return [*note, *self._dial(following, now)]
+    def _following(self) -> str:
+        if self.endpoint not in self._endpoints:
+            return self._endpoints[0]
+        return self._endpoints[(self._endpoints.index(self.endpoint) + 1) % len(self._endpoints)]
+
+    def _silent(self, why: str, since: float) -> list[Effect]:
+        """The present lookup does not answer, since then."""
+        if self._silent_since is None:
+            self._silent_since = since
+        following = self._following()
+        self._problem = f"{why}; {'trying on' if following == self.endpoint else f'asking {following}'}"
+        if self._told.get(self.endpoint) == why:
+            return []
+        self._told[self.endpoint] = why
+        return [Note("warning", self._problem)]
 
     def _dial(self, endpoint: str, now: float) -> list[Effect]:
         self.endpoint = endpoint
         self._connected = False
+        self._switch_at = None
         for question in self._questions.values():
             question.due = max(question.due, now + REQUEST_TIMEOUT_SECONDS)
         return [Dial(endpoint)]
 
-    def _answered(self) -> list[Effect]:
-        if not self._silent:
+    def _answered(self, now: float) -> list[Effect]:
+        if self._silent_since is None:
             return []
-        self._silent = False
-        return [Note("info", f"lookup {self.endpoint} answers")]
+        seconds, self._silent_since = now - self._silent_since, None
+        self._told.clear()
+        return [Note("info", f"lookup {self.endpoint} answers, after {seconds:.0f} s")]
 
     def _new_id(self) -> int:
         self._next_id += 1

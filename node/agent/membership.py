@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from node.agent.announced import AnnouncedList, Changes, TransferNews
 from node.agent.effects import Note
-from node.agent.endpoints import host_of, with_host
+from protocol.endpoints import host_of, is_loopback, with_host
 from protocol.limits import HEARTBEAT_SECONDS, REQUEST_TIMEOUT_SECONDS
 from protocol.messages import (
     Entry,
@@ -128,7 +128,12 @@ class Membership:
         self.epoch = 0
         self.seq = 0
         self.endpoint = ""
-        self.problem = ""
+        self.tracker_host = host_of(tracker)
+        """The address at which the tracker was reached last, as the host of an endpoint."""
+        self.reach_problem = ""
+        """Why other machines cannot fetch from this peer though it is a member; empty when nothing is known of it."""
+        self._refusal = ""
+        self._unreachable = self._unreachable_told = ""
         self._peer, self._token, self._name, self._tracker, self._rng = peer, token, name, tracker, rng
         self._own_endpoint = ""
         self._run = self._draw_run()
@@ -159,6 +164,11 @@ class Membership:
         if self._silent_since is not None:
             return "unreachable"
         return "joined" if self._been_member and self.state in (State.MEMBER, State.LISTING) else "joining"
+
+    @property
+    def problem(self) -> str:
+        """What keeps this peer from its tracker, in words; empty when nothing does."""
+        return self._refusal or self._unreachable
 
     @property
     def joined(self) -> bool:
@@ -212,8 +222,12 @@ class Membership:
 
     # --- what happens ------------------------------------------------------------------------------------
 
-    def connected(self, now: float) -> list[Effect]:
-        """The socket has a connection, maybe to a restarted tracker: say what is open again, and show life soon."""
+    def connected(self, host: str, now: float) -> list[Effect]:
+        """There is a connection to the tracker, reached at ``host``, maybe to a restarted one: say what is open again,
+        and show life soon."""
+        self.tracker_host = host
+        if self._unreachable:
+            self._unreachable = f"tracker {self._tracker} does not answer; trying on"
         if self.state is State.LISTING:
             return self._begin_join(now)
         effects: list[Effect] = []
@@ -224,9 +238,11 @@ class Membership:
             self._heartbeat_at = min(self._heartbeat_at, now + self._rng.uniform(0, RECONNECT_JITTER_SECONDS))
         return effects
 
-    def disconnected(self, now: float) -> list[Effect]:
-        """The socket lost its connection; libzmq goes on dialling."""
-        return [] if self.state in (State.OUT, State.LEAVING, State.LEFT) else self._unanswered(now, now)
+    def disconnected(self, why: str, now: float) -> list[Effect]:
+        """The connection was lost, or an attempt to make one failed. There will be another."""
+        if not self._wanted_in:
+            return []
+        return self._silent(f"tracker {self._tracker}: {why}", now)
 
     def receive(self, reply: RegistrarReply, now: float) -> list[Effect]:
         """A message from the registrar."""
@@ -282,16 +298,20 @@ class Membership:
 
     def _on_welcome(self, reply: Welcome, _slot: Slot, now: float) -> list[Effect]:
         effects: list[Effect] = []
+        host = self.tracker_host
+        endpoint = with_host(reply.endpoint, host)
         self._become(State.MEMBER)
         if not self._been_member or reply.epoch != self.epoch:
-            effects.append(Note("info", f"joined the network of {self._tracker} as {reply.endpoint}"))
+            effects.append(Note("info", f"joined the network of {self._tracker} as {endpoint}"))
+            self.reach_problem = _reach_problem(host_of(self._own_endpoint), host_of(endpoint))
+            if self.reach_problem:
+                effects.append(Note("warning", self.reach_problem))
         self._been_member = True
         self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
-        self.problem = ""
-        self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, reply.endpoint
+        self._refusal = ""
+        self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, endpoint
         self._heartbeat_seconds = max(HEARTBEAT_SECONDS_MIN, reply.heartbeat_seconds or HEARTBEAT_SECONDS)
         self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.2, 1.0)
-        host = host_of(self._tracker)
         lookups = [with_host(lookup, host) for lookup in reply.lookups]
         welcome = msgspec.structs.replace(reply, roster=with_host(reply.roster, host), lookups=lookups)
         effects += [Welcomed(welcome), Announced(self.list.snapshot_digests(), reply.epoch, reply.seq)]
@@ -351,8 +371,9 @@ class Membership:
         self._heartbeat_at = self._join_at = self._leave_by = None
         if state in (State.LEFT, State.OUT):
             self._silent_since = None
+            self._unreachable = self._unreachable_told = self._refusal = ""
             self._been_member = False
-            self.endpoint = ""
+            self.endpoint = self.reach_problem = ""
         self.state = state
         return []
 
@@ -363,9 +384,9 @@ class Membership:
 
     def _wait_to_join(self, state: State, again_at: float, why: Note) -> list[Effect]:
         """Enter ``state`` and join at ``again_at``; the same problem is told of once."""
-        told = self.problem == why.text
+        told = self._refusal == why.text
         self._become(state)
-        self.problem, self._join_at = why.text, again_at
+        self._refusal, self._join_at = why.text, again_at
         return [] if told else [why]
 
     def _send_page(self, now: float) -> list[Effect]:
@@ -416,13 +437,20 @@ class Membership:
     def _unanswered(self, since: float, now: float) -> list[Effect]:
         if self._silent_since is not None or self.state is State.LEAVING or now < since:
             return []
-        self._silent_since = since
-        return [Note("warning", f"tracker {self._tracker} does not answer; trying on")]
+        return self._silent(f"tracker {self._tracker} does not answer; trying on", since)
+
+    def _silent(self, problem: str, since: float) -> list[Effect]:
+        """Nothing is heard of the tracker since then; the same ``problem`` is told of once."""
+        told = problem == self._unreachable_told
+        self._silent_since = since if self._silent_since is None else self._silent_since
+        self._unreachable = self._unreachable_told = problem
+        return [] if told else [Note("warning", problem)]
 
     def _answered(self, now: float) -> list[Effect]:
         if self._silent_since is None:
             return []
         seconds, self._silent_since = now - self._silent_since, None
+        self._unreachable = self._unreachable_told = ""
         return [Note("info", f"tracker {self._tracker} is back after {seconds:.0f} s")]
 
     def _draw_run(self) -> int:
@@ -431,6 +459,16 @@ class Membership:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
+
+
+def _reach_problem(own: str, told: str) -> str:
+    """Why other machines cannot dial a peer that announces host ``own``, of which they are told ``told``."""
+    if is_loopback(own):
+        return f"other machines cannot fetch from this peer: it serves at {own} only; set listen or advertise"
+    if own == "0.0.0.0" and told.startswith("["):
+        what = "it listens on IPv4 only, and they are told the IPv6 address from which it reaches the tracker"
+        return f"others cannot fetch from this peer: {what}; set listen or advertise"
+    return ""
 
 
 _Handler = Callable[[Membership, Any, Slot, float], list[Effect]]

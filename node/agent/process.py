@@ -26,18 +26,19 @@ from node.agent import membership as mb
 from node.agent.api_server import ApiServer
 from node.agent.child_links import ChildLinks
 from node.agent.core import AgentCore, AgentTerms
-from node.agent.dialled import Dialled
+from node.agent.dialled import Dialled, Told
 from node.agent.library import Library
 from node.agent.share_scan import look
 from node.config import AgentSettings
 from node.identity import load_identity
 from node.local_messages import ApiRequest, ChildToAgent
 from node.workers import Workers
-from protocol.codec import ROSTER_DECODER
-from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
-from protocol.messages import LookupReply, RegistrarReply
+from protocol.codec import ROSTER_DECODER, Decoder
+from protocol.errors import DiskError, NetworkError, ZswarmError
+from protocol.limits import REPLY_BYTES_MAX
+from protocol.messages import LookupReply, RegistrarReply, Roster
 from transport.loop import Loop
-from transport.sockets import Role, connect, drain, open_socket
+from transport.sockets import Role
 
 log = logging.getLogger(__name__)
 
@@ -66,17 +67,28 @@ class Agent:
         runtime_dir = Path(settings.runtime_dir)
         self._children = ChildLinks(context, runtime_dir, self._on_child)
         self._api = ApiServer(context, runtime_dir, self._on_api)
+        self._names: Workers[Told, Any] = Workers(1)
+        self._registrar_decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
+        self._lookup_decoder: Decoder[LookupReply] = Decoder(LookupReply, REPLY_BYTES_MAX)
         self._registrar: Dialled[RegistrarReply] = Dialled(
-            context, settings.tracker, RegistrarReply, self._on_registrar, self._on_registrar_connected
+            context,
+            self._names,
+            Role.CONTROL_DEALER,
+            settings.tracker,
+            self._registrar_decoder.decode,
+            self._on_registrar,
+            self._on_registrar_connected,
+            self._on_registrar_lost,
         )
         self._lookup: Dialled[LookupReply] | None = None
-        self._roster: zmq.Socket[bytes] | None = None
-        self._roster_endpoint = ""
+        self._roster: Dialled[Roster] | None = None
+        self._roster_problem = ""
         loop.add(self._children.socket, self._children.receive)
         loop.add(self._api.socket, self._api.receive)
         for hashers in (self._hashers, self._folder_hashers):
             loop.add(hashers.fd, partial(self._on_hashed, hashers))
         loop.add(self._disk.fd, self._on_disk)
+        loop.add(self._names.fd, self._on_names)
         self._registrar.attach(loop)
         self._perform(self._core.start(self._library.downloads(), loop.now()))
 
@@ -101,7 +113,10 @@ class Agent:
     def tick(self, now: float) -> float | None:
         """Called by the loop in every turn; returns when to be called at the latest."""
         self._perform(self._core.tick(now))
-        return self._core.next_deadline()
+        for dialled in self._dialled():
+            dialled.tick(now)
+        moments = [self._core.next_deadline(), *(dialled.next_deadline() for dialled in self._dialled())]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def leave(self) -> None:
         """Leave the network in order, within `node.agent.membership.LEAVE_SECONDS`; for the end of the process."""
@@ -110,13 +125,16 @@ class Agent:
         loop = Loop()
         self._registrar.attach(loop)
         loop.add(self._api.socket, self._api.receive)
+        loop.add(self._names.fd, self._on_names)
         self._perform(self._core.leave(loop.now()))
 
         def tick(now: float) -> float | None:
             self._perform(self._core.settle(self._core.membership.tick(now), now))
             if self._core.departed:
                 loop.stop()
-            return self._core.membership.next_deadline()
+            self._registrar.tick(now)
+            moments = (self._core.membership.next_deadline(), self._registrar.next_deadline())
+            return min((moment for moment in moments if moment is not None), default=None)
 
         loop.run(tick)
 
@@ -126,38 +144,54 @@ class Agent:
         self._hashers.close()
         self._folder_hashers.close()
         self._disk.close()
-        self._registrar.close()
-        if self._lookup is not None:
-            self._lookup.close()
-        if self._roster is not None:
-            self._roster.close()
+        for dialled in self._dialled():
+            dialled.close()
+        self._names.close(wait=False)
         self._children.close()
         self._api.close()
         self._library.close()
+
+    def _dialled(self) -> list[Dialled[Any]]:
+        """The connections to the tracker."""
+        return [one for one in (self._registrar, self._lookup, self._roster) if one is not None]
 
     # --- what arrives ------------------------------------------------------------------------------------
 
     def _on_registrar(self, reply: RegistrarReply) -> None:
         self._perform(self._core.registrar_says(reply, self._loop.now()))
 
-    def _on_registrar_connected(self, connected: bool) -> None:
-        self._perform(self._core.registrar_connected(connected, self._loop.now()))
+    def _on_registrar_connected(self, host: str) -> None:
+        self._perform(self._core.registrar_connected(host, self._loop.now()))
+
+    def _on_registrar_lost(self, why: str) -> None:
+        self._perform(self._core.registrar_lost(why, self._loop.now()))
 
     def _on_lookup(self, reply: LookupReply) -> None:
         self._perform(self._core.lookup_says(reply, self._loop.now()))
 
-    def _on_lookup_connected(self, connected: bool) -> None:
-        self._perform(self._core.lookup_connected(connected, self._loop.now()))
+    def _on_lookup_connected(self, _host: str) -> None:
+        self._perform(self._core.lookup_connected(self._loop.now()))
 
-    def _on_roster(self) -> None:
+    def _on_lookup_lost(self, why: str) -> None:
+        self._perform(self._core.lookup_lost(why, self._loop.now()))
+
+    def _on_roster(self, event: Roster) -> None:
+        self._perform(self._core.roster_says(event, self._loop.now()))
+
+    def _on_roster_connected(self, _host: str) -> None:
+        if self._roster_problem:
+            log.info("roster %s is back", self._roster.endpoint if self._roster is not None else "")
+        self._roster_problem = ""
+
+    def _on_roster_lost(self, why: str) -> None:
         assert self._roster is not None
-        for frames in drain(self._roster):
-            try:
-                event = ROSTER_DECODER.decode(frames[-1].buffer)
-            except ProtocolError as error:
-                log.warning("roster %s says what cannot be understood: %s", self._roster_endpoint, error)
-                continue
-            self._perform(self._core.roster_says(event, self._loop.now()))
+        if why != self._roster_problem:
+            log.warning("roster %s: %s", self._roster.endpoint, why)
+        self._roster_problem = why
+
+    def _on_names(self) -> None:
+        for told, result in self._names.results():
+            told(result)
 
     def _on_child(self, message: ChildToAgent) -> None:
         self._perform(self._core.child_says(message, self._loop.now()))
@@ -213,7 +247,16 @@ class Agent:
         if self._lookup is not None:
             self._lookup.close()
             self._lookup = None
-        self._lookup = Dialled(self._context, effect.endpoint, LookupReply, self._on_lookup, self._on_lookup_connected)
+        self._lookup = Dialled(
+            self._context,
+            self._names,
+            Role.CONTROL_DEALER,
+            effect.endpoint,
+            self._lookup_decoder.decode,
+            self._on_lookup,
+            self._on_lookup_connected,
+            self._on_lookup_lost,
+        )
         self._lookup.attach(self._loop)
 
     def _ask(self, effect: lk.Ask) -> None:
@@ -221,15 +264,22 @@ class Agent:
         self._lookup.send(effect.message)
 
     def _subscribe(self, effect: fx.Subscribe) -> None:
-        if effect.endpoint == self._roster_endpoint:
-            return
         if self._roster is not None:
-            self._loop.remove(self._roster)
+            if self._roster.endpoint == effect.endpoint:
+                return
             self._roster.close()
-        self._roster_endpoint = effect.endpoint
-        self._roster = open_socket(self._context, Role.ROSTER_SUB)
-        self._loop.add(self._roster, self._on_roster)
-        connect(self._roster, effect.endpoint)
+            self._roster = None
+        self._roster = Dialled(
+            self._context,
+            self._names,
+            Role.ROSTER_SUB,
+            effect.endpoint,
+            ROSTER_DECODER.decode,
+            self._on_roster,
+            self._on_roster_connected,
+            self._on_roster_lost,
+        )
+        self._roster.attach(self._loop)
 
     def _to_piece_server(self, effect: fx.ToPieceServer) -> None:
         self._children.send("piece_server", effect.message)

@@ -65,8 +65,7 @@ class AgentApi:
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
         if effect.code == "network":
-            membership = self._core.membership
-            detail = membership.problem or f"tracker {self._core.who.tracker} does not answer; the peer tries on"
+            detail = self._core.membership.problem or f"{detail}; the peer tries on"
         return [ReplyApi(route, ApiError(number, effect.code, detail))]
 
     def departed(self, acknowledged: bool) -> Effects:

@@ -31,7 +31,8 @@ def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
-        problem=membership.problem,
+        problem=membership.problem or core.lookups.problem(now),
+        reach_problem=membership.reach_problem,
         silent_seconds=silent | membership.silent_seconds(now),
     )
 

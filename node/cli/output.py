@@ -140,6 +140,8 @@ def status_text(report: StatusReport) -> StatusText:
         ("received", format_bytes(received)),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
+    if report.reach_problem:
+        facts.append(("warning", printable(report.reach_problem)))
     if report.bad_messages:
         facts.append(("dropped", counted(report.bad_messages, "bad message")))
     sources = [

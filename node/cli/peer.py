@@ -13,6 +13,7 @@ from node.cli.options import ExampleCommand, State, json_option, peer_options
 from node.cli.progress import is_terminal
 from node.cli.session import REQUEST_SECONDS, Session, running_peer
 from node.cli.targets import check_pattern
+from node.cli.view import trouble
 from node.local_messages import (
     ApiDone,
     ApiJoin,
@@ -27,10 +28,12 @@ from node.local_messages import (
     StatusReport,
 )
 from protocol.errors import NetworkError
+from service.text import printable
 
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
-STOP_POLL_SECONDS = 0.05
+JOIN_SECONDS = 10.0
+POLL_SECONDS = 0.05
 STOP_SECONDS = 20.0
 """The running peer leaves the network, and gives its children time to end."""
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
@@ -153,9 +156,29 @@ def leave(state: State) -> None:
 @peer_options
 @click.pass_obj
 def join(state: State) -> None:
-    """Go back into the network after 'leave'."""
+    """Go back into the network after 'leave'.
+
+    Returns when the peer is a member again.
+    """
     with running_peer(state.options, state.services) as session:
-        _tell(state, session, ApiJoin(session.next_id()), "joining the network")
+        session.request(ApiJoin(session.next_id()), ApiDone)
+        report = _await_member(session)
+    if not state.options.quiet:
+        output.warn(f"joined the network of {printable(report.tracker)}")
+
+
+def _await_member(session: Session) -> StatusReport:
+    """The status of the peer once it is a member. `NetworkError` with what it waits for when it is refused, or that
+    takes long."""
+    deadline = session.now() + JOIN_SECONDS
+    while True:
+        report = session.status()
+        if report.network == "joined":
+            return report
+        if report.network in ("refused", "left") or session.now() >= deadline:
+            why = trouble(report) or f"the tracker {printable(report.tracker)} has not let it in yet; trying on"
+            raise NetworkError(f"the peer has not joined: {why}")
+        session.pause(POLL_SECONDS)
 
 
 @click.command(cls=ExampleCommand, examples="stop\nstop --data-dir /srv/zswarm")
@@ -173,7 +196,7 @@ def stop(state: State) -> None:
     while not services.is_free(data_dir):
         if services.clock() >= deadline:
             raise NetworkError(f"the peer on {data_dir} is still ending after {STOP_SECONDS:.0f} s; its log says why")
-        services.wait(STOP_POLL_SECONDS)
+        services.wait(POLL_SECONDS)
     if not state.options.quiet:
         output.warn("the peer has stopped")
 

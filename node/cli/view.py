@@ -84,8 +84,6 @@ def trouble(report: StatusReport) -> str:
     """What keeps the peer from its tracker, in words; empty when nothing does."""
     if report.problem:
         return printable(report.problem)
-    if report.network == "unreachable":
-        return f"the tracker {printable(report.tracker)} does not answer; trying on"
     if report.network == "left":
         return "this peer has left the network; 'join' goes back in"
     return ""

@@ -17,12 +17,13 @@ import zmq
 
 from node.downloader.job_context import Listener
 from protocol.codec import Decoder, encode
+from protocol.endpoints import TCP_SCHEME
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import Message, Piece, PieceServerReply
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import TCP_SCHEME, Role, connect, drain, open_socket, send_or_drop
+from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
 

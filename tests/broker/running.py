@@ -109,6 +109,7 @@ class Client:
         socket.set(zmq.RCVTIMEO, REPEAT_MS)
         socket.set(zmq.SNDTIMEO, REPEAT_MS)
         socket.set(zmq.LINGER, 0)
+        socket.set(zmq.RECONNECT_IVL, 100)  # a test just repeats what it asked
         connect(socket, endpoint)
         return socket
 

@@ -13,7 +13,7 @@ import pytest
 from broker.__main__ import child_specs
 from broker.child_settings import RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
-from broker.endpoints import Address
+from protocol.endpoints import Address
 from protocol.errors import ConfigError
 from tests.broker.running import ROOT
 
@@ -37,9 +37,11 @@ def test_the_sample_file_has_every_key_with_its_default() -> None:
         ("lookups: 0", "key `lookups`"),
         ("lookups: many", "key `lookups`: expected int"),
         ("listen: localhost", "key `listen`"),
-        ("listen: tcp://localhost:1", "key `listen`: expected tcp://address:port"),
+        ("listen: tcp://[::1:5550", "key `listen`: endpoint 'tcp://[::1:5550' has no host"),
+        ("listen: tcp://10.0.0.300:1", "key `listen`"),
         ("listen: tcp://*:65534", "3 consecutive ports"),
         ("advertise: a b", "key `advertise`"),
+        ("advertise: '*'", "key `advertise`"),
         ("log: {levle: info}", "did you mean `log.level`?"),
     ],
 )

@@ -128,6 +128,12 @@ def test_a_rejoin_from_another_address_announces_every_entry_again() -> None:
         ("tcp://*:7000", "fe80::1%eth0", "tcp://[fe80::1]:7000"),
         ("tcp://10.0.0.7:7000", "192.168.1.5", "tcp://10.0.0.7:7000"),
         ("tcp://[fe80::2]:7000", "192.168.1.5", "tcp://[fe80::2]:7000"),
+        ("tcp://[::]:7000", "fd00::5", "tcp://[fd00::5]:7000"),
+        ("tcp://*:7000", "127.0.0.1", "tcp://*:7000"),
+        ("tcp://*:7000", "::ffff:127.0.0.1", "tcp://*:7000"),
+        ("tcp://0.0.0.0:7000", "::1", "tcp://*:7000"),
+        ("tcp://127.0.0.1:7000", "127.0.0.1", "tcp://127.0.0.1:7000"),
+        ("tcp://[::ffff:10.0.0.7]:7000", "192.168.1.5", "tcp://10.0.0.7:7000"),
     ],
 )
 def test_the_endpoint_is_completed_with_the_address_seen(endpoint: str, address: str, expected: str) -> None:
@@ -155,6 +161,13 @@ def test_the_endpoint_is_completed_with_the_address_seen(endpoint: str, address:
         "tcp://*:*",
         "tcp://-h:1",
         "tcp://h:１",
+        "tcp://10.0.0.1:0",
+        "tcp://[::1:7000",
+        "tcp://::1:7000",
+        "tcp://10.0.0.300:7000",
+        "tcp://224.0.0.1:7000",
+        "tcp://[ff02::1]:7000",
+        "tcp://255.255.255.255:7000",
     ],
 )
 def test_an_endpoint_nobody_could_dial_is_refused(endpoint: str) -> None:

@@ -132,11 +132,11 @@ def test_the_processes_are_told_what_they_need_agent_first(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("advertised", "numeric"),
     [
-        ("", ""),
         ("tcp://*:7000", "tcp://*:7000"),
         ("tcp://10.1.2.3:7000", "tcp://10.1.2.3:7000"),
         ("tcp://[::1]:7000", "tcp://[::1]:7000"),
-        ("tcp://localhost:*", "tcp://127.0.0.1:*"),
+        ("tcp://localhost:*", "tcp://127.0.0.1:0"),
+        ("tcp://[::ffff:10.0.0.1]:*", "tcp://10.0.0.1:0"),
     ],
 )
 def test_what_is_advertised_is_an_address(advertised: str, numeric: str) -> None:

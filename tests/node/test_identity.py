@@ -1,4 +1,4 @@
-"""`node.identity` and `node.agent.endpoints`."""
+"""`node.identity`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.agent.endpoints import advertised, host_of, with_host
 from node.identity import (
     IDENTITY_NAME,
     LOCK_NAME,
@@ -118,33 +117,3 @@ def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path) -> None:
     timer.start()
     await_last_run(tmp_path, 10.0)
     timer.join()
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "expected"),
-    [
-        ("tcp://*:5", "tcp://tracker:5"),
-        ("tcp://10.0.0.1:5", "tcp://10.0.0.1:5"),
-        ("tcp://[::1]:5", "tcp://[::1]:5"),
-    ],
-)
-def test_a_star_is_the_host_that_was_dialled(endpoint: str, expected: str) -> None:
-    assert with_host(endpoint, host_of("tcp://tracker:5550")) == expected
-
-
-def test_a_bracketed_host_keeps_its_brackets() -> None:
-    assert with_host("tcp://*:6", host_of("tcp://[::1]:5")) == "tcp://[::1]:6"
-
-
-@pytest.mark.parametrize(
-    ("advertise", "expected"),
-    [
-        ("", "tcp://*:7"),
-        ("tcp://h:0", "tcp://h:7"),
-        ("tcp://h:*", "tcp://h:7"),
-        ("tcp://h:9", "tcp://h:9"),
-        ("tcp://*:0", "tcp://*:7"),
-    ],
-)
-def test_what_is_advertised(advertise: str, expected: str) -> None:
-    assert advertised(advertise, 7) == expected

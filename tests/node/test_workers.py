@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 import weakref
@@ -85,3 +86,20 @@ def test_a_thread_that_waits_holds_nothing() -> None:
     wait(workers, 1)
     assert gone() is None
     workers.close()
+
+
+def test_work_that_hangs_is_left_to_itself() -> None:
+    workers: Workers[str, None] = Workers(1)
+    begun, end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        assert end.wait(10)
+
+    workers.submit("name", hang)
+    workers.submit("other", hang)
+    assert begun.wait(10)
+    workers.close(wait=False)
+    end.set()
+    assert select.select([workers.fd], [], [], 10)[0], "it ends, and nobody asks for its result"
+    os.close(workers.fd)

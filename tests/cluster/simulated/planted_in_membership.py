@@ -68,7 +68,12 @@ AGENT = (
     Bug(
         "silent_lookup_is_kept",
         "to turn to another lookup when one does not answer",
-        (Edit("node.agent.lookups:Lookups._switch", "return [*note, *self._dial(following, now)]", "return note"),),
+        (
+            Edit("node.agent.lookups:Lookups.tick", "effects += self._dial(self._following(), now)", "pass"),
+            Edit(
+                "node.agent.lookups:Lookups.disconnected", "return effects + self._dial(self._following(), now)", "pass"
+            ),
+        ),
         found_after=None,
     ),
     Bug(

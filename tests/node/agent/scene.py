@@ -67,7 +67,7 @@ class Scene:
             token=b"t" * 32,
             name="one",
             tracker="tcp://tracker:5550",
-            advertise="",
+            advertise="tcp://*:0",
             algorithm="blake3",
             share=(FOLDER,),
             scan_seconds=2.0,
@@ -96,7 +96,7 @@ class Scene:
                 if self.reachable:
                     todo += self.core.registrar_says(self._registrar(effect.message), self.now)
             elif isinstance(effect, lk.Dial):
-                todo += self.core.lookup_connected(True, self.now)
+                todo += self.core.lookup_connected(self.now)
             elif isinstance(effect, lk.Ask):
                 if self.reachable:
                     self.questions.append(effect.message)

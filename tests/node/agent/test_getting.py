@@ -366,3 +366,23 @@ def test_lists_are_a_lookups_answer_or_an_error_within_seconds() -> None:
     refusal = scene.reply(ApiError)
     assert (refusal.id, refusal.code) == (3, "network")
     assert "tcp://tracker:5550" in refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("tracker_host", "listed", "told"),
+    [
+        ("10.0.0.9", "tcp://*:1", "tcp://10.0.0.9:1"),
+        ("[fd00::9]", "tcp://*:1", "tcp://[fd00::9]:1"),
+        ("127.0.0.1", "tcp://*:1", "tcp://127.0.0.1:1"),
+        ("10.0.0.9", "tcp://10.0.0.7:1", "tcp://10.0.0.7:1"),
+        ("127.0.0.1", "tcp://127.0.0.1:1", "tcp://127.0.0.1:1"),
+        ("10.0.0.9", "tcp://127.0.0.1:1", "tcp://127.0.0.1:1 of another machine"),
+    ],
+)
+def test_sources_are_at_addresses_that_can_be_dialled_from_here(tracker_host: str, listed: str, told: str) -> None:
+    scene = with_source()
+    scene.core.registrar_connected(tracker_host, scene.now)
+    scene.seeders[:] = [SeederEntry("p", "other", listed, True)]
+    scene.ask(get())
+    (sources,) = scene.told(ToDownloader, Sources)
+    assert [seeder.endpoint for seeder in sources.seeders] == [told]

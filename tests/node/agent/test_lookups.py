@@ -149,15 +149,17 @@ def test_a_silent_lookup_is_left_for_the_next_which_is_asked_everything() -> Non
     assert effects == [Note("warning", f"lookup {first} does not answer; asking {second}"), Dial(second)]
     assert lookups.connected(3.5) == [Ask(request)]
     effects = lookups.receive(TorrentList(request.id, 1, 1, False, [], ""), 3.6)
-    assert effects[0] == Note("info", f"lookup {second} answers")
+    assert effects[0] == Note("info", f"lookup {second} answers, after 4 s")
 
 
 def test_a_lost_connection_leads_to_the_next_lookup_at_once() -> None:
     lookups = connected(A, B)
     second = B if lookups.endpoint == A else A
     lookups.torrents("tag", "x", 0.0)
-    assert Dial(second) in lookups.disconnected(0.5)
-    assert connected(A).disconnected(0.5) == []
+    assert Dial(second) in lookups.disconnected("connection lost", 0.5)
+    assert connected(A).disconnected("connection lost", 0.5) == [
+        Note("warning", f"lookup {A}: connection lost; trying on")
+    ]
 
 
 def test_behind_is_asked_again_shortly_and_a_lookup_that_stays_behind_is_left() -> None:
@@ -240,3 +242,42 @@ def test_what_is_wanted_no_longer_is_not_asked_for() -> None:
 def test_a_peer_may_want_to_be_named_itself() -> None:
     lookups = connected()
     assert asked(lookups.want(DIGEST, 0.0, own_too=True)).peer == ""
+
+
+def test_why_there_is_no_answer_can_be_asked_for() -> None:
+    lookups = connected(A)
+    request = asked(lookups.torrents("tag", "x", 0.0))
+    assert lookups.problem(1.0) == ""
+    lookups.tick(REQUEST_TIMEOUT_SECONDS)
+    assert lookups.problem(6.4) == f"lookup {A} does not answer; trying on (no answer for 6 s)"
+    lookups.disconnected("connection refused", 7.0)
+    assert lookups.problem(7.0) == f"lookup {A}: connection refused; trying on (no answer for 7 s)"
+    assert lookups.connected(8.0) == [Ask(request)]
+    assert lookups.problem(8.0), "one that hangs takes connections too"
+    lookups.receive(TorrentList(request.id, 1, 1, False, [], ""), 8.1)
+    assert lookups.problem(8.1) == ""
+
+
+def test_a_lookup_that_is_not_asked_anything_is_back_with_its_connection() -> None:
+    lookups = connected(A)
+    lookups.disconnected("connection lost", 1.0)
+    assert lookups.problem(1.0)
+    assert lookups.connected(3.0) == [Note("info", f"lookup {A} answers, after 2 s")]
+    assert lookups.problem(3.0) == ""
+
+
+def test_lookups_that_all_refuse_are_tried_in_turn_without_haste() -> None:
+    lookups = connected(A, B)
+    now, dials, told = 1.0, list[tuple[float, str]](), 0
+    effects = lookups.disconnected("connection refused", now)
+    while now < 30.0:
+        dials += [(now, effect.endpoint) for effect in effects if isinstance(effect, Dial)]
+        told += sum(isinstance(effect, Note) for effect in effects)
+        effects = lookups.disconnected("connection refused", now)
+        due = lookups.next_deadline()
+        assert due is not None
+        now = due
+        effects += lookups.tick(now)
+    assert {endpoint for _, endpoint in dials} == {A, B}
+    assert 10 < len(dials) < 100
+    assert told == 2

@@ -144,10 +144,56 @@ def test_an_unreachable_tracker_is_said_once_and_so_is_its_return() -> None:
     assert peer.network == "joining"
 
 
+def test_why_the_tracker_is_not_reached_is_told_once_each() -> None:
+    peer = new_member()
+    peer.set_endpoint("tcp://*:9", 0.0)
+    said = [
+        note
+        for now in range(1, 20)
+        for why in ("connection refused", "no answer")
+        for note in notes(peer.disconnected(why if now > 9 else "no answer", float(now)))
+    ]
+    assert said[:2] == [f"tracker {TRACKER}: no answer", f"tracker {TRACKER}: connection refused"]
+    assert (peer.network, peer.problem) == ("unreachable", f"tracker {TRACKER}: no answer")
+    peer.connected("10.0.0.9", 20.0)
+    assert (peer.network, peer.problem) == ("unreachable", f"tracker {TRACKER} does not answer; trying on")
+
+
+def test_the_tracker_is_where_it_was_reached() -> None:
+    peer = new_member()
+    peer.connected("[fd00::9]", 0.0)
+    join = only(peer.set_endpoint("tcp://*:9", 0.0))
+    page = only(peer.receive(ListRequest(join.id, 1), 0.0))
+    answer = msgspec.structs.replace(welcome(page), endpoint="tcp://*:9")
+    (arrival,) = [effect for effect in peer.receive(answer, 0.0) if isinstance(effect, Welcomed)]
+    assert (arrival.welcome.roster, arrival.welcome.lookups) == ("tcp://[fd00::9]:5551", ["tcp://[fd00::9]:5552"])
+    assert (peer.endpoint, peer.reach_problem) == ("tcp://[fd00::9]:9", "")
+
+
+@pytest.mark.parametrize(
+    ("own", "told", "warned"),
+    [
+        ("tcp://*:9", "tcp://10.0.0.1:9", False),
+        ("tcp://127.0.0.1:9", "tcp://127.0.0.1:9", True),
+        ("tcp://[::1]:9", "tcp://[::1]:9", True),
+        ("tcp://0.0.0.0:9", "tcp://10.0.0.1:9", False),
+        ("tcp://0.0.0.0:9", "tcp://[fd00::1]:9", True),
+        ("tcp://[::]:9", "tcp://[fd00::1]:9", False),
+    ],
+)
+def test_a_peer_that_others_cannot_dial_is_warned(own: str, told: str, warned: bool) -> None:
+    peer = new_member()
+    join = only(peer.set_endpoint(own, 0.0))
+    page = only(peer.receive(ListRequest(join.id, 1), 0.0))
+    effects = peer.receive(msgspec.structs.replace(welcome(page), endpoint=told), 0.0)
+    assert bool(peer.reach_problem) is warned
+    assert (peer.reach_problem in notes(effects)) is warned
+
+
 def test_a_new_connection_repeats_what_is_open_without_complaint() -> None:
     peer = new_member()
     join = only(peer.set_endpoint("tcp://*:9", 0.0))
-    assert peer.connected(0.1) == [Send(join)]
+    assert peer.connected("10.0.0.9", 0.1) == [Send(join)]
 
 
 def test_heartbeats_carry_the_list_version_and_stay_within_their_period() -> None:

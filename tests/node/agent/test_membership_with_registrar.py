@@ -102,7 +102,7 @@ def test_the_registrar_ends_up_with_the_list_of_the_peer(steps: list[tuple[str, 
         elif what == "restart":
             world.restart_tracker()
         elif what == "connected":
-            world.carry(peer.connected(world.now))
+            world.carry(peer.connected("10.0.0.9", world.now))
         elif what == "remove":
             wanted.pop(name, None)
             world.carry(peer.remove_entry(name, world.now))

@@ -11,6 +11,7 @@ from node.cli.app import real_services
 from node.identity import DataDirLock
 from node.local_messages import (
     ApiDone,
+    ApiGetStatus,
     ApiJoin,
     ApiLeave,
     ApiList,
@@ -19,6 +20,7 @@ from node.local_messages import (
     ApiRemove,
     ApiStop,
     SharedStatus,
+    StatusReport,
 )
 from protocol.messages import PeerEntry, TorrentEntry
 from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeClient, World, download, job, peer_with, report
@@ -108,7 +110,6 @@ def test_watching_status_without_a_terminal_repeats_it_until_interrupted(capsys:
     [
         (["remove", "model.bin"], ApiRemove(1, "model.bin")),
         (["leave"], ApiLeave(1)),
-        (["join"], ApiJoin(1)),
     ],
 )
 def test_commands_that_only_tell(argv: list[str], message: object, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,6 +119,35 @@ def test_commands_that_only_tell(argv: list[str], message: object, capsys: pytes
     assert world.client.requests[0] == message
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "done so\n")
+
+
+def test_join_returns_when_the_peer_is_a_member(capsys: pytest.CaptureFixture[str]) -> None:
+    states = [report(network=network) for network in ("joining", "unreachable", "joining", "joined")]
+    world = World(FakeClient({ApiGetStatus: list(states)}))
+    assert world.run("join") == 0
+    assert world.client is not None
+    assert len(world.client.asked(ApiJoin)) == 1
+    assert len(world.client.asked(ApiGetStatus)) == 4
+    assert capsys.readouterr().err == "joined the network of tcp://10.0.0.1:5550\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (report(network="joining"), "has not let it in yet"),
+        (report(network="unreachable", problem="tracker tcp://t:5: no answer"), "tracker tcp://t:5: no answer"),
+        (report(network="refused", problem="another peer has this identity"), "another peer has this identity"),
+    ],
+)
+def test_join_says_what_it_waits_for(state: StatusReport, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(FakeClient({ApiGetStatus: state}))
+    assert world.run("join") == 4
+    assert why in capsys.readouterr().err
+
+
+def test_status_warns_of_an_address_that_others_cannot_dial(capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report(reach_problem="it serves at 127.0.0.1 only")).run("status") == 0
+    assert "it serves at 127.0.0.1 only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [["status"], ["get", "model.bin"]])

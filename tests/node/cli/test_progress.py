@@ -122,4 +122,5 @@ def test_the_upload_rate_is_the_mean_of_the_last_seconds() -> None:
 
 def test_the_upload_line() -> None:
     assert upload_line(report(sent_bytes=3 * MIB), 2.0 * MIB) == "serving 0 items, 0 uploads, sent 3.0 MiB, 2.0 MiB/s"
-    assert "the tracker tcp://10.0.0.1:5550 does not answer" in upload_line(report(network="unreachable"), 0.0)
+    problem = "tracker tcp://10.0.0.1:5550: no answer"
+    assert problem in upload_line(report(network="unreachable", problem=problem), 0.0)

@@ -1,0 +1,75 @@
+"""The addresses that a host name stands for, to dial or to listen on, and why one of them cannot be connected to.
+
+All of it may wait for a resolver or a network: for threads, or for the time before anything runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Mapping
+
+from protocol.endpoints import EVERY, host_of_ip, ip_of
+from protocol.errors import NetworkError
+
+REFUSED = "connection refused"
+NO_ANSWER = "no answer"
+
+_ALL_IPV6, _ALL_IPV4 = "[::]", "0.0.0.0"
+"""A socket bound to the former takes in IPv4 too, unless it is told otherwise."""
+
+_WORDS: Mapping[int | None, str] = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.EHOSTUNREACH: "no route to the machine",
+    errno.ENETUNREACH: "the network is unreachable",
+    errno.EADDRNOTAVAIL: "this machine has no address to reach it from",
+    errno.EAFNOSUPPORT: "this machine has no IPv6",
+}
+
+
+def look_up(host: str) -> list[str]:
+    """The addresses of ``host``, as hosts of endpoints, the one to try first in front. What is no name stands for
+    itself. `NetworkError` when the name cannot be resolved."""
+    if host == EVERY or ip_of(host) is not None:
+        return [host]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NetworkError(f"the name {host} cannot be resolved ({error.strerror})") from None
+    except UnicodeError:
+        raise NetworkError(f"the name {host} cannot be resolved (it is no name)") from None
+    return list(dict.fromkeys(host_of_ip(str(entry[4][0])) for entry in found))
+
+
+def listen_on(host: str) -> list[str]:
+    """The addresses to listen on for ``host``: with ``*``, IPv6 and IPv4 at once (``[::]``), or IPv4 where the kernel
+    has no IPv6; for a name, all that this machine has. `NetworkError` when the name cannot be resolved."""
+    if host == EVERY:
+        return [_ALL_IPV6 if _is_here(_ALL_IPV6) else _ALL_IPV4]
+    found = look_up(host)
+    return [one for one in found if len(found) == 1 or _is_here(one)] or found
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+
+
+def why_unreached(host: str, port: int, seconds: float) -> str:
+    """Why no TCP connection to address ``host`` could be made, in words, from another try: libzmq does not say."""
+    try:
+        socket.create_connection((host.strip("[]"), port), seconds).close()
+    except TimeoutError:
+        return NO_ANSWER
+    except OSError as error:
+        return _WORDS.get(error.errno) or os.strerror(error.errno or 0).lower()
+    return REFUSED  # a moment ago; by now somebody listens
+
+
+def _is_here(host: str) -> bool:
+    try:
+        with socket.socket(family_of(host), socket.SOCK_STREAM) as probe:
+            probe.bind((host.strip("[]"), 0))
+    except OSError:
+        return False
+    return True
