@@ -94,7 +94,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True):
-    """What the agent process is told. ``advertise`` may be empty; ``share`` are absolute paths."""
+    """What the agent process is told. ``advertise`` may be empty; ``share`` are absolute paths. ``run`` names the run
+    of the peer, through restarts of this process; ``foreground``: it is run for the sake of one command."""
 
     data_dir: str
     runtime_dir: str
@@ -104,6 +105,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     share: list[str]
     algorithm: Algorithm
     scan_seconds: float
+    run: str
+    foreground: bool
     log: LogSettings
 
 

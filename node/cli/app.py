@@ -128,9 +128,9 @@ def real_services() -> Services:
         return ApiClient(data_dir)
 
     def foreground(settings: PeerSettings) -> Foreground:
-        from node.peer import ForegroundPeer
+        from node.peer import Peer
 
-        return ForegroundPeer(settings)
+        return Peer(settings, foreground=True)
 
     def run_peer(settings: PeerSettings) -> int:
         from node.peer import run_peer as run

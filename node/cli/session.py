@@ -40,7 +40,7 @@ class Client(Protocol):
 
 
 class Foreground(Protocol):
-    """What `node.peer.ForegroundPeer` is to the commands."""
+    """What `node.peer.Peer` is to the commands."""
 
     def start(self) -> None: ...
     def poll(self, timeout: float) -> int | None: ...

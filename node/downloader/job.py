@@ -135,6 +135,11 @@ class FetchJob:
         """Stop, and delete what there is."""
         self._end("failed", "cancelled", discard=True)
 
+    def halt(self) -> None:
+        """Stop; what there is stays."""
+        if not self._ended:
+            self._end("failed", "stopped", discard=False)
+
     def report_again(self) -> None:
         """A new agent asks: say everything it may have missed."""
         self._reported = None

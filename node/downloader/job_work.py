@@ -180,10 +180,12 @@ def sweep(place: Place, store: Store) -> None:
     """Delete what an earlier run left of a cancelled download; what cannot be deleted is said."""
     try:
         store.remove_leftovers(store.load_seed(place.seed_path), place.dest)
+        begun = _begun(place, store)
     except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
         return
-    _forget(place, store)
+    if begun:
+        _forget(place, store)
 
 
 def abandon(place: Place, ready: Ready, store: Store) -> None:

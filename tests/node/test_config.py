@@ -71,7 +71,7 @@ def test_paths_are_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_the_processes_are_told_what_they_need_agent_first(tmp_path: Path) -> None:
     settings = PeerSettings(data_dir=str(tmp_path), share=["x"], upload_rate="8kbit", name="n")
-    agent, downloader, piece_server = child_specs(settings, tmp_path / "run")
+    agent, downloader, piece_server = child_specs(settings, tmp_path / "run", foreground=False)
     assert [spec.module for spec in (agent, downloader, piece_server)] == [
         "node.agent",
         "node.downloader",

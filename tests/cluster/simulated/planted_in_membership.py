@@ -26,7 +26,7 @@ AGENT = (
     Bug(
         "download_not_saved",
         "to write down in the library what is to be downloaded",
-        (Edit("node.agent.gets:Gets._begin", "[SaveDownload(download), ToDownloader", "[ToDownloader"),),
+        (Edit("node.agent.gets:Gets._begin", "return [SaveDownload(download)]", "return self.saved(download)"),),
         found_after=1,
     ),
     Bug(
