@@ -26,6 +26,8 @@ MARK_NAME = "running.lock"
 LAST_RUN_SECONDS = 6.0
 """Longer than a process takes to leave the network and end."""
 POLL_SECONDS = 0.02
+LOOK_SECONDS = 0.1
+"""Who only looks whether a data directory is free has it for less."""
 ID_BYTES = 16
 SECRET_BYTES = 32
 
@@ -69,22 +71,35 @@ def _mint(path: Path) -> Identity:
     return identity
 
 
+class DataDirInUseError(UsageError):
+    """Another process has the data directory."""
+
+
 class DataDirLock:
-    """Exclusive use of ``data_dir`` by this process, for as long as it lives or until `release`."""
+    """Exclusive use of ``data_dir`` by this process, for as long as it lives or until `release`. Raises
+    `DataDirInUseError` when another process has it for longer than it takes to look whether it is free."""
 
     def __init__(self, data_dir: Path) -> None:
         self._file = _open_lock(data_dir / LOCK_NAME)
+        deadline = time.monotonic() + LOOK_SECONDS
+        while not self._take():
+            if time.monotonic() >= deadline:
+                self._file.seek(0)
+                holder = self._file.read(32).decode(errors="replace").strip() or "unknown"
+                self._file.close()
+                raise DataDirInUseError(
+                    f"data directory {data_dir} is in use by the peer with pid {holder}; choose another with --data-dir"
+                )
+            time.sleep(POLL_SECONDS)
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()).encode())
+
+    def _take(self) -> bool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read(32).decode(errors="replace").strip() or "unknown"
-            self._file.close()
-            raise UsageError(
-                f"data directory {data_dir} is in use by the peer with pid {holder}; choose another with --data-dir"
-            ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()).encode())
+            return False
+        return True
 
     def release(self) -> None:
         """Let others have the directory."""
@@ -97,6 +112,18 @@ class DataDirLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def is_free(data_dir: Path) -> bool:
+    """Whether no peer, not even one that is ending, has ``data_dir``. One that starts in this moment waits."""
+    if not os.access(data_dir / LOCK_NAME, os.R_OK | os.W_OK):
+        return True  # nobody ever ran there, or not this user: looking must not make the directory
+    with _open_lock(data_dir / LOCK_NAME) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 class RunningMark:

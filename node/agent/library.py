@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 from msgspec import Struct, ValidationError, convert
 
@@ -89,17 +90,19 @@ class Library:
     when the database cannot be read or written.
 
     ``run`` names the run of the peer, from the start of its supervisor to its end: what is put is `asked` for in it.
+    With ``read_only`` the agent may have it open too.
     """
 
-    def __init__(self, data_dir: Path, run: str = "") -> None:
+    def __init__(self, data_dir: Path, run: str = "", read_only: bool = False) -> None:
         self._path = data_dir / LIBRARY_NAME
         self._run = run
+        mode = "ro" if read_only else "rwc"
         with self._translated():
             # Each statement is its own transaction.
-            self._db = sqlite3.connect(self._path, isolation_level=None)
+            self._db = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", isolation_level=None, uri=True)
         try:
             with self._translated():
-                self._prepare()
+                self._check_version() if read_only else self._prepare()
         except BaseException:
             self._db.close()
             raise
@@ -147,7 +150,13 @@ class Library:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version in _SCRIPTS:
             self._db.executescript(f"BEGIN; {_SCRIPTS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
+        self._check_version()
+
+    def _check_version(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version in _SCRIPTS:
+            raise DiskError(f"{self._path} has an older format; start a peer once, which takes it over")
+        if version != SCHEMA_VERSION:
             raise DiskError(f"{self._path} has format {version}; this program knows {SCHEMA_VERSION}: move it away")
 
     def _rows(self, table: str, kind: type[Row], key: str) -> list[Row]:

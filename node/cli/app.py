@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,7 +24,12 @@ from node.cli.session import Client, Foreground, Options, Services
 from node.cli.targets import check_utf8
 from node.cli.transfers import INTERRUPTED
 from node.config import PeerSettings
+from node.identity import is_free
+from node.local_messages import ApiReply
 from protocol.errors import DiskError, UsageError, ZswarmError
+
+if TYPE_CHECKING:
+    from node.stored import Stored
 
 EXAMPLES = """
 --config configs/peer.yaml
@@ -109,7 +114,7 @@ def main(argv: Sequence[str], services: Services | None = None) -> int:
 def _fail(state: State, error: ZswarmError) -> int:
     output.error(str(error))
     if state.options.json:
-        output.print_json({"ok": False, "error": {"code": error.code, "detail": str(error)}})
+        output.print_json(output.error_fields(error))
     return error.exit_code
 
 
@@ -137,15 +142,16 @@ def real_services() -> Services:
 
         return run(settings)
 
-    def is_free(data_dir: Path) -> bool:
-        from node.identity import LOCK_NAME, DataDirLock
+    def stored(data_dir: Path) -> Stored:
+        from node.stored import read_stored
 
-        if not os.access(data_dir / LOCK_NAME, os.R_OK | os.W_OK):
-            return True  # nobody ever ran there, or not this user: looking must not make the directory
-        try:
-            DataDirLock(data_dir).release()
-        except UsageError:
-            return False
-        return True
+        return read_stored(data_dir)
 
-    return Services(client=client, foreground=foreground, run_peer=run_peer, is_free=is_free)
+    def remove(data_dir: Path, name: str) -> ApiReply:
+        from node.stored import remove_stored
+
+        return remove_stored(data_dir, name)
+
+    return Services(
+        client=client, foreground=foreground, run_peer=run_peer, is_free=is_free, stored=stored, remove_stored=remove
+    )

@@ -16,7 +16,8 @@ from node.cli.progress import is_terminal
 from node.cli.source_words import job_silence, silence, source_tables, tracker_silence
 from node.cli.tables import Rows, table_lines
 from node.cli.view import download_stats, printable, trouble, view_of
-from node.local_messages import JobStatus, StatusReport
+from node.local_messages import JobStatus, SharedStatus, StatusReport
+from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, TorrentEntry
 from service.units import counted, format_bytes
 
@@ -36,6 +37,11 @@ def error(text: str) -> None:
 def print_json(value: Any) -> None:
     """One line of JSON on standard output."""
     print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def error_fields(error: ZswarmError) -> dict[str, Any]:
+    """What ``--json`` prints of an error."""
+    return {"ok": False, "error": {"code": error.code, "detail": str(error)}}
 
 
 def print_table(headers: Sequence[str], rows: Rows) -> None:
@@ -123,10 +129,10 @@ def status_text(report: StatusReport) -> StatusText:
         ([printable(header) for header in headers], [[printable(cell) for cell in row] for row in rows])
         for headers, rows in source_tables(report.jobs)
     ]
-    return StatusText(facts, [_job_rows(report.jobs), *sources, _shared_rows(report)])
+    return StatusText(facts, [_job_rows(report.jobs), *sources, _shared_rows(report.shared)])
 
 
-def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
+def _job_rows(jobs: Sequence[JobStatus]) -> Table:
     headers = ["JOB", "WHAT", "STATE", ">DONE", ">SIZE", "DETAIL"]
     rows = []
     for job in jobs:
@@ -142,7 +148,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> tuple[list[str], list[list[str]]]:
     return headers, rows
 
 
-def _shared_rows(report: StatusReport) -> tuple[list[str], list[list[str]]]:
+def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
     headers = ["SHARED", ">SIZE", ">SENT", ">TO", "ORIGIN", "PATH"]
     rows = [
         [
@@ -153,7 +159,7 @@ def _shared_rows(report: StatusReport) -> tuple[list[str], list[list[str]]]:
             item.origin,
             printable(item.path),
         ]
-        for item in report.shared
+        for item in shared
     ]
     return headers, rows
 
@@ -163,11 +169,20 @@ def print_status(report: StatusReport) -> None:
     text = status_text(report)
     for key, value in text.facts:
         print(f"{key:<10} {value}")
-    for headers, rows in text.tables:
+    _print_lists(text.tables, [item.link for item in report.shared if item.link])
+
+
+def print_stored(jobs: Sequence[JobStatus], shared: Sequence[SharedStatus]) -> None:
+    """``status`` of a data directory on which no peer runs."""
+    print(f"{'peer':<10} none runs")
+    _print_lists([_job_rows(jobs), _shared_rows(shared)], [item.link for item in shared])
+
+
+def _print_lists(tables: Sequence[Table], links: Sequence[str]) -> None:
+    for headers, rows in tables:
         if rows:
             print()
             print_table(headers, rows)
-    links = [item.link for item in report.shared if item.link]
     if links:
         print("\nlinks")
     for link in links:
