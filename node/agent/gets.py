@@ -109,10 +109,11 @@ class Gets:
             wishes += self._want(download)
         return wishes
 
-    def request(self, request: ApiGet, now: float) -> tuple[Job, list[Wish]]:
-        """A person wants ``request.target``; `SeedError` when it cannot be what it says it is."""
+    def request(self, request: ApiGet, now: float, command: bytes) -> tuple[Job, list[Wish]]:
+        """A person wants ``request.target``; ``command`` tells commands apart."""
         asked = _Asked(request)
         job = self._jobs.new("get", request.target, request.directory, "resolving", now)
+        job.command = command
         self._asked[job.number] = asked
         if request.seed:
             return job, [StoreSeed(job.number, request.seed, request.name)]
@@ -361,10 +362,11 @@ class Gets:
             what = f"{link.name} is being downloaded to {running.dest} already; get it again when that is complete"
             self.failed(job.number, "usage", what, now)
             return []
-        for other in self._downloads.values():
-            if other.dest == job.path and other.digest != link.digest:
-                self.failed(job.number, "disk", f"another download goes to {job.path}", now)
-                return []
+        rival = self._rival(job, link)
+        if rival:
+            what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is got to there already"
+            self.failed(job.number, "usage", f"{what}; get one of them to another directory with -o", now)
+            return []
         self._end(job)
         job.phase = "waiting"
         if running is not None:
@@ -385,6 +387,15 @@ class Gets:
         self._downloads[link.digest] = download
         self._unsaved[link.digest] = None
         return [SaveDownload(download)]
+
+    def _rival(self, job: Job, link: Link) -> str:
+        """The digest of other content that is on its way to the path of ``job``, or that the same command gets, or has
+        got, to there: its force is not meant for that. Empty when there is none."""
+        rivals = [download.digest for download in self._downloads.values() if download.dest == job.path]
+        for other in self._jobs.all():
+            if other.kind == "get" and other.command == job.command and other.path == job.path:
+                rivals += [other.digest] if other.phase != "failed" else []
+        return next((digest for digest in rivals if digest != link.digest), "")
 
     def _catch_up(self, digest: str) -> None:
         """Have all that follow a download know its last report: while it stands still no other comes."""

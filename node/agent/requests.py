@@ -87,7 +87,7 @@ class AgentApi:
         return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
 
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
-        job, wishes = self._core.gets.request(request, now)
+        job, wishes = self._core.gets.request(request, now, route)
         return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
 
     def _list(self, route: bytes, request: ApiList, now: float) -> Effects:

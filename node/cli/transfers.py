@@ -20,6 +20,7 @@ from node.cli.targets import (
     LINK_SCHEME,
     GetTarget,
     absolute_path,
+    check_places,
     check_utf8,
     existing_path,
     prepare_directory,
@@ -96,6 +97,7 @@ def get(
     command is one until it is done. A download that was stopped continues from what is verified on disk.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
+    check_places(found)
     settings = state.options.settings()
     place = absolute_path(directory) if directory is not None else settings.download_path
     check_utf8(str(place))

@@ -120,3 +120,17 @@ def test_a_command_goes_on_when_the_one_whose_peer_it_used_has_ended(network: Ma
     names = eventually(lambda: [item["name"] for item in network.status("b").get("shared", [])], "it shares on")
     assert "other.bin" in names
     assert again.interrupt().code == 0
+
+
+def test_two_contents_for_one_path_are_refused_before_anything_starts(machine: Machine) -> None:
+    links = []
+    for place in ("one", "two"):
+        (machine.place / place).mkdir()
+        (machine.place / place / "m.bin").write_text(place)
+        links.append(machine.z("seed", f"{place}/m.bin", "-o", f"{place}.seed", "--json").json["link"])
+    for targets in (links, [links[0], "two.seed"], ["one.seed", "two.seed"]):
+        refused = machine.z("get", *targets, "--force", "-o", "o", "--data-dir", "b")
+        assert refused.code == 2
+        assert all(target in refused.err for target in targets)
+    assert not (machine.place / "o").exists()
+    assert not (machine.place / "b").exists()

@@ -45,6 +45,7 @@ from node.local_messages import (
     Sources,
     StopFetch,
 )
+from protocol.digest import short
 from protocol.link import Link, format_link
 from protocol.messages import (
     GetSeederList,
@@ -332,6 +333,23 @@ def test_what_cannot_be_remembered_is_not_begun() -> None:
     scene.full = False
     scene.ask(get())
     assert len(scene.told(ToDownloader, Fetch)) == 1
+
+
+def test_of_two_contents_for_one_path_the_second_is_refused_before_it_is_fetched() -> None:
+    other = Link(digest(2), digest(1_002), NAME, 100)
+    forced = ApiGet(3, format_link(other), "/out", b"", True, False)
+    scene = with_source()
+    scene.ask(get(digest(1)))
+    scene.ask(forced)
+    assert (scene.job().phase, scene.job().code) == ("failed", "usage")
+    scene.play(scene.core.child_says(finished(), scene.now))
+    scene.ask(forced)
+    job = scene.job()
+    assert (job.phase, job.code) == ("failed", "usage"), "it would replace what the same command has just got"
+    assert all(text in job.detail for text in (f"/out/{NAME}", short(digest(1)), short(digest(2))))
+    assert [fetch.digest for fetch in scene.told(ToDownloader, Fetch)] == [digest(1)]
+    scene.play(scene.core.api_says(b"another command", forced, scene.now))
+    assert [fetch.digest for fetch in scene.told(ToDownloader, Fetch)] == [digest(2)]
 
 
 def test_where_the_manifest_is_kept_is_remembered() -> None:
