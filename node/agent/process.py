@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 AWAY_NAME = "away"
 """In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
+PATIENCE_SECONDS = 0.3
+"""Of the end of the process for threads that look at the disk; what they write, seeds, is there whole or not at all."""
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -125,9 +127,8 @@ class Agent:
     def close(self) -> None:
         for cancelled in self._cancelled.values():
             cancelled.set()
-        self._hashers.close()
-        self._folder_hashers.close()
-        self._disk.close()
+        for workers in (self._hashers, self._folder_hashers, self._disk):
+            workers.close(PATIENCE_SECONDS)
         self._registrar.close()
         if self._lookup is not None:
             self._lookup.close()

@@ -123,12 +123,13 @@ class DownloaderCore:
         for disk in self._deletions.values():
             disk.stop()
 
-    def save(self) -> None:
-        """Note in the journal what is on disk. Nothing is at work any more."""
+    def save(self, ended: bool) -> None:
+        """Note in the journal what is on disk. ``ended``: no thread is at work any more; else a download for which one
+        may be stays as it is."""
         for job in self._jobs.values():
-            job.save()
+            job.save(ended)
         for disk in self._deletions.values():
-            disk.save()
+            disk.save(ended)
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books of a download do not agree with each other (for the simulator)."""

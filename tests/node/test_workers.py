@@ -85,3 +85,19 @@ def test_a_thread_that_waits_holds_nothing() -> None:
     wait(workers, 1)
     assert gone() is None
     workers.close()
+
+
+def test_close_leaves_behind_what_takes_too_long() -> None:
+    workers: Workers[str, int] = Workers(1)
+    started, go_on = threading.Event(), threading.Event()
+
+    def long() -> int:
+        started.set()
+        assert go_on.wait(10)
+        return 1
+
+    workers.submit("long", long)
+    assert started.wait(10)
+    assert not workers.close(0.0)
+    go_on.set()
+    assert workers.close(10.0)

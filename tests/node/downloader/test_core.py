@@ -71,8 +71,8 @@ class FakeJob:
     def stop(self) -> None:
         self.told.append("stop")
 
-    def save(self) -> None:
-        self.told.append("save")
+    def save(self, ended: bool) -> None:
+        self.told.append(("save", ended))
 
 
 @pytest.fixture
@@ -218,8 +218,8 @@ def test_all_are_stopped_and_saved(core: DownloaderCore) -> None:
     core.order(order("/a", A))
     core.order(order("/b", B))
     core.stop()
-    core.save()
-    assert told() == [["stop", "save"], ["stop", "save"]]
+    core.save(ended=False)
+    assert told() == [["stop", ("save", False)], ["stop", ("save", False)]]
 
 
 def test_a_new_piece_server_is_told_once_what_there_is_to_serve(scene: Scene, tmp_path: Path) -> None:
