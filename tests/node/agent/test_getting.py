@@ -357,7 +357,7 @@ def test_where_the_manifest_is_kept_is_remembered() -> None:
     scene.ask(get())
     scene.took(SaveDownload)
     scene.full = True  # it has begun: that cannot end it
-    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), NAME, 100), scene.now))
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), 100), scene.now))
     assert [saved.download.seed_path for saved in scene.took(SaveDownload)] == ["/seeds/1"]
     assert scene.job().phase == "waiting"
     scene.told(ToDownloader, Fetch)
