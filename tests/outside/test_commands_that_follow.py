@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 from typing import Any
 
 import pytest
@@ -134,3 +135,21 @@ def test_two_contents_for_one_path_are_refused_before_anything_starts(machine: M
         assert all(target in refused.err for target in targets)
     assert not (machine.place / "o").exists()
     assert not (machine.place / "b").exists()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_remembered_is_not_begun(network: Machine) -> None:
+    link = seed(network)
+    (network.place / "shared.bin").write_text("shared")
+    network.start_peer("b")
+    assert network.z("share", "shared.bin", "--data-dir", "b").code == 0
+    library = sqlite3.connect(network.place / "b/library.db", isolation_level=None)
+    library.execute("BEGIN IMMEDIATE")  # as on a full disk, nothing can be written there
+    got = network.z("get", link, "-o", "o", "--data-dir", "b")
+    assert got.code == 6, got.err
+    assert "cannot be remembered, so it is not begun" in got.err
+    assert list((network.place / "o").iterdir()) == []
+    removed = network.z("remove", "shared.bin", "--data-dir", "b")
+    assert removed.code == 6, removed.err
+    library.close()
+    assert network.z("get", link, "-o", "o", "--data-dir", "b").code == 0
