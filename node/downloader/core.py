@@ -171,13 +171,11 @@ class DownloaderCore:
         """A new order; one that is being carried out already is an agent's that was restarted, and one for what was
         just cancelled, or for a place where something is being deleted, waits until nothing of that is left."""
         job = self._jobs.get(message.digest)
-        if message.dest in self._deletions:
+        if message.dest in self._deletions or (job is not None and job.ended):
             self._next[message.digest] = message
         elif job is None:
             self._jobs[message.digest] = job = FetchJob(message, self._context)
             job.start(self._away)
-        elif job.ended:
-            self._next[message.digest] = message
         else:
             job.report_again()
 

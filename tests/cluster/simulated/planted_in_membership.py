@@ -32,7 +32,7 @@ AGENT = (
     Bug(
         "finished_is_kept",
         "that a download that is complete is none any more",
-        (Edit("node.agent.gets:Gets.finished", ", ForgetDownload(message.digest)]", "]"),),
+        (Edit("node.agent.gets:Gets.finished", ", ForgetDownload(download.dest)]", "]"),),
         found_after=1,
     ),
     Bug(
