@@ -109,7 +109,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class AgentSettings(Struct, frozen=True, kw_only=True):
     """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
-    piece server's; ``share`` are absolute paths."""
+    piece server's; ``share`` are absolute paths. ``run`` names the run of the peer, through restarts of this process;
+    ``foreground``: it is run for the sake of one command."""
 
     data_dir: str
     runtime_dir: str
@@ -119,6 +120,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     share: list[str]
     algorithm: Algorithm
     scan_seconds: float
+    run: str
+    foreground: bool
     log: LogSettings
 
 

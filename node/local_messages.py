@@ -20,7 +20,10 @@ AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock
 """Their names in the runtime directory."""
 
 
-Phase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "done", "failed", "paused"]
+Phase = Literal[
+    "resolving", "waiting", "checking", "downloading", "verifying", "done", "failed", "paused", "interrupted"
+]
+"""Of a job. ``interrupted`` is a download that an earlier run of the peer left, and that nobody works on."""
 
 
 class Hello(Message, frozen=True):
@@ -114,10 +117,19 @@ class Fetch(Message, frozen=True):
     sequential: bool
 
 
-class CancelFetch(Message, frozen=True):
-    """Stop the download and delete its partial content and journal."""
+class StopFetch(Message, frozen=True):
+    """Stop the download; its partial content and journal stay."""
 
     digest: str
+
+
+class DeleteFetch(Message, frozen=True):
+    """Stop the download of ``digest`` to ``dest``, and delete its partial content and journal, whichever run began it.
+    An empty ``seed_path`` means that there can be neither unless it is under way."""
+
+    digest: str
+    dest: str
+    seed_path: str
 
 
 class Sources(Message, frozen=True):
@@ -269,7 +281,7 @@ class Unserve(Message, frozen=True):
 
 AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
-AgentToDownloader = Hello | Fetch | CancelFetch | Sources | SourceLost | Pause
+AgentToDownloader = Hello | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk
@@ -433,6 +445,8 @@ class StatusReport(Message, frozen=True):
     problem: str = ""
     silent_seconds: dict[str, float] = field(default_factory=dict)
     reach_problem: str = ""
+    foreground: bool = False
+    """The peer lives as long as the command that runs it."""
 
 
 ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
 from transport.addresses import look_up
 from transport.runtime_dir import make_runtime_dir, point_to_runtime_dir, remove_runtime_dir
+
+RUN_BYTES = 8
 
 
 def numeric_endpoint(endpoint: str) -> str:
@@ -31,8 +34,9 @@ def numeric_endpoint(endpoint: str) -> str:
     return str(address._replace(host=next((host for host in hosts if not host.startswith("[")), hosts[0])))
 
 
-def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
-    """The three processes in the order they are stopped: the agent first, it leaves the network."""
+def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> list[ChildSpec]:
+    """The three processes in the order they are stopped: the agent first, it leaves the network. A ``foreground`` peer
+    is there for one command: it has no part in what the configuration shares."""
     data, runtime = str(settings.data_path), str(runtime_dir)
     agent = AgentSettings(
         data_dir=data,
@@ -40,9 +44,11 @@ def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
         name=settings.peer_name,
         tracker=settings.tracker,
         advertise=numeric_endpoint(settings.advertise or settings.listen),
-        share=[str(path) for path in settings.share_paths],
+        share=[] if foreground else [str(path) for path in settings.share_paths],
         algorithm=settings.hash,
         scan_seconds=settings.scan_period_seconds,
+        run=secrets.token_hex(RUN_BYTES),
+        foreground=foreground,
         log=settings.log,
     )
     downloader = DownloaderSettings(
@@ -67,11 +73,13 @@ def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
     ]
 
 
-class ForegroundPeer:
-    """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`."""
+class Peer:
+    """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`. ``foreground``: it is
+    there for the command that owns it, and does what that asks for and nothing else."""
 
-    def __init__(self, settings: PeerSettings) -> None:
+    def __init__(self, settings: PeerSettings, foreground: bool) -> None:
         self._settings = settings
+        self._foreground = foreground
         self._resources = contextlib.ExitStack()
         self._supervisor: Supervisor | None = None
 
@@ -97,7 +105,7 @@ class ForegroundPeer:
         runtime_dir = make_runtime_dir(data_dir)
         point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
-        self._supervisor = Supervisor(child_specs(self._settings, runtime_dir))
+        self._supervisor = Supervisor(child_specs(self._settings, runtime_dir, self._foreground))
 
     def poll(self, timeout: float) -> int | None:
         """Restart what died, waiting up to ``timeout`` seconds for it; an exit code when the peer is to end."""
@@ -114,7 +122,7 @@ class ForegroundPeer:
 def run_peer(settings: PeerSettings) -> int:
     """Run a peer until SIGTERM, Ctrl-C or ``stop``; returns the exit code."""
     set_up_logging("peer", settings.log)
-    peer = ForegroundPeer(settings)
+    peer = Peer(settings, foreground=False)
     try:
         peer.prepare()
         return peer.supervisor.run()

@@ -9,6 +9,7 @@ a tenth of what a downloader computes for a piece.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -49,19 +50,21 @@ class Workers(Generic[T, R]):
             return []
         return [self._ready.popleft() for _ in range(len(self._ready))]
 
-    def close(self, wait: bool = True) -> None:
-        """Drop what has not begun, and wait for work that runs; without ``wait`` it is left to itself, for a process
-        that ends while a resolver or a network keeps it waiting."""
+    def close(self, patience: float | None = None) -> bool:
+        """Drop what has not begun, wait for work that runs, end the threads. False when some of it still runs after
+        ``patience`` seconds: the process may end all the same, and takes it along."""
         self._closed = True
         while self._drop_one():
             pass
         for _ in self._threads:
             self._todo.put(None)
-        if not wait:
-            return  # whatever runs still signals to the descriptor
+        deadline = None if patience is None else time.monotonic() + patience
         for thread in self._threads:
-            thread.join()
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in self._threads):
+            return False
         os.close(self.fd)
+        return True
 
     def _drop_one(self) -> bool:
         try:

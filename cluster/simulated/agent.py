@@ -231,9 +231,10 @@ class AgentProcess(Process):
 
     def _save_download(self, effect: fx.SaveDownload) -> None:
         self.peer.disk.save_download(effect.download, self.clock.now)
+        self._perform(self.core.download_saved(effect.download, self.clock.now))
 
     def _forget_download(self, effect: fx.ForgetDownload) -> None:
-        self.peer.disk.forget_download(effect.digest, self.clock.now)
+        self.peer.disk.forget_download(effect.dest, self.clock.now)
 
     def _cancel_hash(self, effect: fx.CancelHash) -> None:
         self._cancelled[effect.path] = None

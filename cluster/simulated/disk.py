@@ -120,12 +120,12 @@ class SimulatedDisk:
         self.items.pop(path, None)
 
     def save_download(self, download: DownloadJob, now: float) -> None:
-        self._note(self.downloads, download.digest, now)
-        self.downloads[download.digest] = download
+        self._note(self.downloads, download.dest, now)
+        self.downloads[download.dest] = download
 
-    def forget_download(self, digest: str, now: float) -> None:
-        self._note(self.downloads, digest, now)
-        self.downloads.pop(digest, None)
+    def forget_download(self, dest: str, now: float) -> None:
+        self._note(self.downloads, dest, now)
+        self.downloads.pop(dest, None)
 
     def _note(self, table: dict, key: str, now: float) -> None:  # type: ignore[type-arg]
         self._changes.append((now, table, key, table.get(key)))

@@ -180,8 +180,9 @@ class Invariants:
     def _check_library(self, process: AgentProcess) -> None:
         """What the agent knows is on disk, or a restart would lose it."""
         disk, core = process.peer.disk, process.core
-        if core.gets.digests != disk.downloads:
-            what = f"{list(core.gets.digests)} under way, and {list(disk.downloads)} in its library"
+        known = {download.dest: download for download in core.gets.digests.values()} | core.gets.interrupted
+        if known != disk.downloads:
+            what = f"{list(known)} under way or interrupted, and {list(disk.downloads)} in its library"
             raise BrokenInvariantError(f"{process.name} has {what}")
         items = {item.path: item for item in core.catalogue.items()}
         if items != disk.items:

@@ -93,6 +93,9 @@ class SimulatedPartial:
         self._stored.dirty.append(piece)
         self._disk.flipped.pop((self.root, piece), None)
 
+    def interrupt(self) -> None:
+        """A write takes no time."""
+
     def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
         del buffer
         length = self.manifest.piece_length

@@ -24,9 +24,11 @@ ITEM_BYTES = 1_024
 
 
 class Catalogue:
-    """``items`` are the library's."""
+    """``items`` are the library's. So are those that are ``dormant``: nobody is told of them in this run of the peer,
+    unless it is asked for them."""
 
-    def __init__(self, items: Iterable[LibraryItem]) -> None:
+    def __init__(self, items: Iterable[LibraryItem], dormant: Iterable[LibraryItem] = ()) -> None:
+        self._dormant = {item.path: item for item in dormant}
         self._items: dict[str, LibraryItem] = {}
         self._paths: dict[str, dict[str, None]] = {}
         for item in items:
@@ -40,6 +42,10 @@ class Catalogue:
 
     def at(self, path: str) -> LibraryItem | None:
         return self._items.get(path)
+
+    def known(self, path: str) -> LibraryItem | None:
+        """What the library has at ``path``, dormant or not."""
+        return self._items.get(path) or self._dormant.get(path)
 
     def with_digest(self, digest: str) -> LibraryItem | None:
         """The item that is served for ``digest``."""
@@ -59,8 +65,8 @@ class Catalogue:
         return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(names)[1:])
 
     def called(self, name: str) -> list[LibraryItem]:
-        """Items whose name, or digest, or the beginning of that, is ``name``."""
-        items = self._items.values()
+        """Items whose name, or digest, or the beginning of that, is ``name``, dormant ones too."""
+        items = (*self._items.values(), *self._dormant.values())
         return [item for item in items if name == item.name or begins_digest(name, item.digest)]
 
     def announcement(self) -> list[Wish]:
@@ -80,6 +86,7 @@ class Catalogue:
     def add(self, item: LibraryItem) -> list[Wish]:
         """Share ``item``, in place of what was at its path."""
         wishes: list[Wish] = []
+        self._dormant.pop(item.path, None)
         before = self._items.get(item.path)
         if before is not None and before.digest != item.digest:
             wishes += self.remove(item.path)
@@ -87,8 +94,15 @@ class Catalogue:
         self._insert(item)  # keeps its place among those of the same content
         return [*wishes, SaveItem(item), *self._changed(item, served)]
 
+    def wake(self, digest: str, besides: str) -> list[Wish]:
+        """Share a dormant item of ``digest`` that is not at the path ``besides``, if there is one."""
+        found = [item for path, item in self._dormant.items() if item.digest == digest and path != besides]
+        return self.add(found[0]) if found else []
+
     def remove(self, path: str) -> list[Wish]:
         """Share what is at ``path`` no longer; another item of the same content takes its place."""
+        if self._dormant.pop(path, None) is not None:
+            return [ForgetItem(path)]
         item = self._items.get(path)
         if item is None:
             return []

@@ -68,7 +68,10 @@ Effect = Outer | mb.Send | lk.Dial | lk.Ask
 
 
 class AgentTerms(Struct, frozen=True):
-    """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent."""
+    """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent.
+
+    ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
+    besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again."""
 
     peer: str
     token: bytes
@@ -80,6 +83,8 @@ class AgentTerms(Struct, frozen=True):
     scan_seconds: float
     instance: int
     pid: int
+    foreground: bool = False
+    asked: frozenset[str] = frozenset()
 
 
 class AgentCore:
@@ -94,7 +99,10 @@ class AgentCore:
         self.follower = ro.RosterFollower(who.peer)
         self.lookups = lk.Lookups(who.peer, rng)
         self.jobs = JobBook()
-        self.catalogue = Catalogue(items)
+        parts: dict[bool, list[LibraryItem]] = {True: [], False: []}
+        for item in items:
+            parts[not who.foreground or item.path in who.asked].append(item)
+        self.catalogue = Catalogue(parts[True], parts[False])
         self.shares = Shares(self.catalogue, self.jobs)
         self.gets = Gets(self.catalogue, self.jobs)
         self.children = Children()
@@ -107,8 +115,8 @@ class AgentCore:
 
     def start(self, downloads: Iterable[DownloadJob], now: float) -> list[Effect]:
         """Take up what the library knows."""
-        wishes = [*self._watch.start(), *self.catalogue.announcement(), *self.gets.resume(downloads, now)]
-        return self.settle(wishes, now)
+        resumed = self.gets.resume(downloads, self.who.asked, not self.who.foreground, now)
+        return self.settle([*self._watch.start(), *self.catalogue.announcement(), *resumed], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
 
@@ -215,6 +223,17 @@ class AgentCore:
 
     def seed_refused(self, job: int, code: str, detail: str, now: float) -> None:
         self.gets.failed(job, code, detail, now)
+
+    # --- the library -------------------------------------------------------------------------------------
+
+    def item_not_saved(self, item: LibraryItem, code: str, detail: str, now: float) -> list[Effect]:
+        return self.settle(self.shares.not_saved(item, code, detail, now), now)
+
+    def download_saved(self, download: DownloadJob, now: float) -> list[Effect]:
+        return self.settle(self.gets.saved(download), now)
+
+    def download_not_saved(self, download: DownloadJob, code: str, detail: str, now: float) -> list[Effect]:
+        return self.settle(self.gets.not_saved(download, code, detail, now), now)
 
     # --- people and time ---------------------------------------------------------------------------------
 

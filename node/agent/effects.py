@@ -70,7 +70,8 @@ class ToDownloader(Struct, frozen=True):
 
 
 class SaveItem(Struct, frozen=True):
-    """Put ``item`` into the library, in place of what has its path."""
+    """Put ``item`` into the library, in place of what has its path; `AgentCore.item_not_saved` follows if that
+    cannot be."""
 
     item: LibraryItem
 
@@ -80,11 +81,14 @@ class ForgetItem(Struct, frozen=True):
 
 
 class SaveDownload(Struct, frozen=True):
+    """Put ``download`` into the library, in place of what has its destination; `AgentCore.download_saved` or
+    `download_not_saved` follows."""
+
     download: DownloadJob
 
 
 class ForgetDownload(Struct, frozen=True):
-    digest: str
+    dest: str
 
 
 class StoreSeed(Struct, frozen=True):

@@ -2,13 +2,19 @@
 
 Owns the ``get`` jobs and the downloads that survive a restart. Which pieces come from whom is the downloader's; who
 has them, a lookup's.
+
+A download is begun only once the library has it, and its partial content is deleted only when a person removes it. One
+that an earlier run of the peer left is taken up by the request that names it, content and destination, or by a peer
+that is run for its own sake, and then without the force it was asked for with. Until then it is interrupted.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
+
+import msgspec
 
 from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import (
@@ -31,13 +37,15 @@ from node.agent.jobs import Job, JobBook
 from node.agent.library import DownloadJob, LibraryItem
 from node.local_messages import (
     ApiGet,
-    CancelFetch,
+    DeleteFetch,
     DownloadFailed,
     DownloadFinished,
     DownloadReport,
     DownloadStarted,
     Fetch,
+    JobStatus,
     ShareRemove,
+    StopFetch,
 )
 from protocol.digest import begins_digest, is_digest_start, short
 from protocol.errors import SeedError
@@ -69,28 +77,43 @@ class Gets:
         self._asked: dict[int, _Asked] = {}
         self._ask_at: dict[int, float] = {}
         self._downloads: dict[str, DownloadJob] = {}
+        self._unsaved: dict[str, None] = {}
+        """Digests of downloads that wait to be in the library."""
+        self._interrupted: dict[str, DownloadJob] = {}
 
     @property
     def digests(self) -> dict[str, DownloadJob]:
         """Downloads under way, by digest."""
         return self._downloads
 
+    @property
+    def interrupted(self) -> dict[str, DownloadJob]:
+        """Downloads that go on when they are asked for, by destination."""
+        return self._interrupted
+
     # --- what is asked for -------------------------------------------------------------------------------
 
-    def resume(self, downloads: Iterable[DownloadJob], now: float) -> list[Wish]:
-        """Downloads that were under way when the agent ended."""
+    def resume(self, downloads: Iterable[DownloadJob], asked: Collection[str], all_: bool, now: float) -> list[Wish]:
+        """What the library has at the start of the agent. Those to a destination in ``asked`` were under way in this
+        run of the peer, and go on; of those of earlier runs ``all_`` do, or none."""
         wishes: list[Wish] = []
-        for download in downloads:
+        for stored in downloads:
+            of_this_run = stored.dest in asked
+            download = stored if of_this_run else msgspec.structs.replace(stored, force=False)
+            if stored.superseded or not (of_this_run or all_) or stored.digest in self._downloads:
+                self._interrupted[stored.dest] = download
+                continue
             job = self._jobs.new("get", download.name, download.dest, "waiting", now)
             job.digest, job.manifest, job.length = download.digest, download.manifest, download.length
             self._downloads[download.digest] = download
             wishes += self._want(download)
         return wishes
 
-    def request(self, request: ApiGet, now: float) -> tuple[Job, list[Wish]]:
-        """A person wants ``request.target``; `SeedError` when it cannot be what it says it is."""
+    def request(self, request: ApiGet, now: float, command: bytes) -> tuple[Job, list[Wish]]:
+        """A person wants ``request.target``; ``command`` tells commands apart."""
         asked = _Asked(request)
         job = self._jobs.new("get", request.target, request.directory, "resolving", now)
+        job.command = command
         self._asked[job.number] = asked
         if request.seed:
             return job, [StoreSeed(job.number, request.seed, request.name)]
@@ -129,8 +152,14 @@ class Gets:
             found = True
             self._end(job)
             job.fail("cancelled", "removed before it was complete", now)
-            if job.digest in self._downloads:
-                wishes += [ToDownloader(CancelFetch(job.digest)), *self._drop(job.digest)]
+            download = self._downloads.get(job.digest)
+            if download is not None and download.dest == job.path:
+                wishes += [_delete(download), *self._drop(job.digest)]
+        for download in list(self._interrupted.values()):
+            if name in (download.name, download.digest):
+                found = True
+                del self._interrupted[download.dest]
+                wishes += [_delete(download), ForgetDownload(download.dest)]
         return wishes if found else None
 
     def entry(self, digest: str) -> Entry | None:
@@ -143,6 +172,34 @@ class Gets:
     def fetches(self) -> list[Wish]:
         """All that a new downloader has to be told."""
         return [ToDownloader(_fetch(download)) for download in self._downloads.values()]
+
+    # --- the library -------------------------------------------------------------------------------------
+
+    def saved(self, download: DownloadJob) -> list[Wish]:
+        """``download`` is in the library: now it may begin. The same content to elsewhere does not go on by itself any
+        more."""
+        if download.digest not in self._unsaved:
+            return []
+        del self._unsaved[download.digest]
+        self._interrupted.pop(download.dest, None)
+        wishes: list[Wish] = [ToDownloader(_fetch(download))]
+        for other in list(self._interrupted.values()):
+            if other.digest == download.digest and not other.superseded:
+                superseded = self._interrupted[other.dest] = msgspec.structs.replace(other, superseded=True)
+                wishes.append(SaveDownload(superseded))
+        if self._catalogue.with_digest(download.digest) is None:
+            wishes += self._catalogue.wake(download.digest, download.dest)
+        return [*wishes, *self._want(download)]
+
+    def not_saved(self, download: DownloadJob, code: str, detail: str, now: float) -> list[Wish]:
+        """The library cannot have ``download``: what cannot be remembered is not begun."""
+        if download.digest not in self._unsaved:
+            return [Note("error", detail)]
+        del self._unsaved[download.digest]
+        for job in self._following(download.digest):
+            job.fail(code, f"the download cannot be remembered, so it is not begun: {detail}", now)
+        del self._downloads[download.digest]
+        return []
 
     # --- answers -----------------------------------------------------------------------------------------
 
@@ -180,6 +237,8 @@ class Gets:
                 self._end(job)
                 job.link = link_of(item)
                 job.done(now)
+                if self._catalogue.at(item.path) is None:
+                    wishes += self._catalogue.add(item)
             else:
                 wishes += self._begin(job, asked, asked.link, now)
         return wishes
@@ -187,10 +246,11 @@ class Gets:
     # --- what the downloader says ------------------------------------------------------------------------
 
     def report(self, report: DownloadReport) -> list[Wish]:
-        """How a download goes. One that is none of ours began by an order that crossed the end of the one before."""
+        """How a download goes. One that is none of ours began by an order that crossed the end of the one before; what
+        there is of it stays, since nobody asked to have it deleted."""
         over = report.phase in ("done", "failed")
         if report.digest not in self._downloads and not over:
-            return [ToDownloader(CancelFetch(report.digest))]
+            return [ToDownloader(StopFetch(report.digest))]
         for job in self._following(report.digest):
             job.download = report
             job.done_bytes = report.done_bytes
@@ -203,13 +263,18 @@ class Gets:
         """Its first pieces can be served."""
         download = self._downloads.get(message.digest)
         if download is None:
-            return [ToDownloader(CancelFetch(message.digest))]
+            return [ToDownloader(StopFetch(message.digest))]
         for job in self._following(message.digest):
             job.length = message.length
+        wishes: list[Wish] = []
+        if download.seed_path != message.seed_path:  # whoever takes it up needs nobody for the manifest
+            download = msgspec.structs.replace(download, seed_path=message.seed_path)
+            self._downloads[message.digest] = download
+            wishes.append(SaveDownload(download))
         if self._catalogue.with_digest(message.digest) is not None:
-            return []
+            return wishes
         entry = Entry(message.digest, message.manifest, download.name, message.length, "partial")
-        return [Announce(entry), ReportTransfer(message.digest, "started")]
+        return [*wishes, Announce(entry), ReportTransfer(message.digest, "started")]
 
     def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
         """It stands under its final name: an item like any other, unless it was removed in that moment."""
@@ -232,7 +297,7 @@ class Gets:
             job.done(now)
         del self._downloads[message.digest]
         shared = self._catalogue.add(item)
-        ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(message.digest)]
+        ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(download.dest)]
         note = Note("info", f"got {item.name} ({short(message.digest)})")
         return [note, *shared, ReportTransfer(message.digest, "finished"), *ended]
 
@@ -286,7 +351,7 @@ class Gets:
         job.name, job.digest, job.manifest, job.length = name, link.digest, link.manifest, link.length
         job.path = posixpath.join(asked.directory, name)
         job.link = format_link(link)
-        item = self._catalogue.at(job.path)
+        item = self._catalogue.known(job.path)
         if item is not None and item.digest == link.digest:
             job.phase = "checking"
             return [CheckItem(item)]
@@ -298,28 +363,40 @@ class Gets:
             what = f"{link.name} is being downloaded to {running.dest} already; get it again when that is complete"
             self.failed(job.number, "usage", what, now)
             return []
-        for other in self._downloads.values():
-            if other.dest == job.path and other.digest != link.digest:
-                self.failed(job.number, "disk", f"another download goes to {job.path}", now)
-                return []
+        rival = self._rival(job, link)
+        if rival:
+            what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is got to there already"
+            self.failed(job.number, "usage", f"{what}; get one of them to another directory with -o", now)
+            return []
         self._end(job)
         job.phase = "waiting"
         if running is not None:
             self._catch_up(link.digest)
             return []
+        stored = self._interrupted.get(job.path)
+        known_seed = stored.seed_path if stored is not None and stored.digest == link.digest else ""
         download = DownloadJob(
             digest=link.digest,
             manifest=link.manifest,
             name=job.name,
             length=link.length,
             dest=job.path,
-            seed_path=asked.seed_path,
+            seed_path=asked.seed_path or known_seed,
             force=asked.force,
             sequential=asked.sequential,
         )
         self._downloads[link.digest] = download
-        fetch: list[Wish] = [SaveDownload(download), ToDownloader(_fetch(download))]
-        return [*fetch, *self._want(download)]
+        self._unsaved[link.digest] = None
+        return [SaveDownload(download)]
+
+    def _rival(self, job: Job, link: Link) -> str:
+        """The digest of other content that is on its way to the path of ``job``, or that the same command gets, or has
+        got, to there: its force is not meant for that. Empty when there is none."""
+        rivals = [download.digest for download in self._downloads.values() if download.dest == job.path]
+        for other in self._jobs.all():
+            if other.kind == "get" and other.command == job.command and other.path == job.path:
+                rivals += [other.digest] if other.phase != "failed" else []
+        return next((digest for digest in rivals if digest != link.digest), "")
 
     def _catch_up(self, digest: str) -> None:
         """Have all that follow a download know its last report: while it stands still no other comes."""
@@ -337,8 +414,8 @@ class Gets:
         return [Announce(entry), report, WantSources(download.digest, own_too=False)]
 
     def _drop(self, digest: str) -> list[Wish]:
-        del self._downloads[digest]
-        wishes: list[Wish] = [UnwantSources(digest), ForgetDownload(digest), ReportTransfer(digest, "failed")]
+        dest = self._downloads.pop(digest).dest
+        wishes: list[Wish] = [UnwantSources(digest), ForgetDownload(dest), ReportTransfer(digest, "failed")]
         entry = self._catalogue.entry(digest)
         return [*wishes, Withdraw(digest) if entry is None else Announce(entry)]
 
@@ -361,4 +438,31 @@ def _fetch(download: DownloadJob) -> Fetch:
         seed_path=download.seed_path,
         force=download.force,
         sequential=download.sequential,
+    )
+
+
+def _delete(download: DownloadJob) -> Wish:
+    return ToDownloader(DeleteFetch(download.digest, download.dest, download.seed_path))
+
+
+def interrupted_status(download: DownloadJob) -> JobStatus:
+    """A download that nobody works on, as ``status`` has it."""
+    other = "the same content was asked for elsewhere since" if download.superseded else "nobody works on it"
+    detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what there is"
+    link = format_link(Link(download.digest, download.manifest, download.name, download.length))
+    return JobStatus(
+        job=0,
+        kind="get",
+        phase="interrupted",
+        name=download.name,
+        digest=download.digest,
+        length=download.length,
+        done_bytes=0,
+        path=download.dest,
+        link=link,
+        code="",
+        detail=detail,
+        started_at=0.0,
+        finished_at=0.0,
+        download=None,
     )

@@ -18,7 +18,8 @@ OVER: tuple[Phase, ...] = ("done", "failed")
 
 @dataclass
 class Job:
-    """Times are monotonic seconds, but ``finished_wall``, which is `time.time` and 0 while unknown."""
+    """Times are monotonic seconds, but ``finished_wall``, which is `time.time` and 0 while unknown. ``command`` is the
+    same for all that one command asks for."""
 
     number: int
     kind: Literal["share", "get"]
@@ -26,6 +27,7 @@ class Job:
     path: str
     started: float
     phase: Phase
+    command: bytes = b""
     digest: str = ""
     manifest: str = ""
     length: int = 0

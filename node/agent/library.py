@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 from msgspec import Struct, ValidationError, convert
 
+from node.disk.errors import NoSpaceError
 from protocol.errors import DiskError
 
 Origin = Literal["shared", "folder", "downloaded"]
@@ -27,13 +29,26 @@ CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
     length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL, fingerprint BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+"""
+_DOWNLOADS = """
 CREATE TABLE downloads (
-    digest TEXT PRIMARY KEY, manifest TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL, dest TEXT NOT NULL,
-    seed_path TEXT NOT NULL, force INTEGER NOT NULL, sequential INTEGER NOT NULL
+    dest TEXT PRIMARY KEY, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL,
+    seed_path TEXT NOT NULL, force INTEGER NOT NULL, sequential INTEGER NOT NULL, superseded INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE asked (path TEXT PRIMARY KEY, run TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
+_FROM_1 = f"""
+ALTER TABLE downloads RENAME TO downloads_1;
+{_DOWNLOADS}
+INSERT OR REPLACE INTO downloads
+    SELECT dest, digest, manifest, name, length, seed_path, 0, sequential, 0 FROM downloads_1;
+DROP TABLE downloads_1;
 """
 
 
+LIBRARY_NAME = "library.db"
+_SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1}
+"""How a database of each older version becomes one of this; 0 is an empty one."""
 Row = TypeVar("Row", bound=Struct)
 _BYTES = (bytes,)
 
@@ -55,7 +70,9 @@ class LibraryItem(Struct, frozen=True):
 
 
 class DownloadJob(Struct, frozen=True):
-    """A download to take up again, as `node.local_messages.Fetch` has it."""
+    """A download that is not complete, as `node.local_messages.Fetch` has it. ``force`` holds for the run of the peer
+    that it was given to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one
+    goes on only when it is asked for again."""
 
     digest: str
     manifest: str
@@ -65,20 +82,27 @@ class DownloadJob(Struct, frozen=True):
     seed_path: str
     force: bool
     sequential: bool
+    superseded: bool = False
 
 
 class Library:
-    """Items by path, downloads by digest. Use it from one thread, and close it. Every method raises `DiskError` when
-    the database cannot be read or written."""
+    """Items by path, downloads by destination. Use it from one thread, and close it. Every method raises `DiskError`
+    when the database cannot be read or written.
 
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / "library.db"
+    ``run`` names the run of the peer, from the start of its supervisor to its end: what is put is `asked` for in it.
+    With ``read_only`` the agent may have it open too.
+    """
+
+    def __init__(self, data_dir: Path, run: str = "", read_only: bool = False) -> None:
+        self._path = data_dir / LIBRARY_NAME
+        self._run = run
+        mode = "ro" if read_only else "rwc"
         with self._translated():
             # Each statement is its own transaction.
-            self._db = sqlite3.connect(self._path, isolation_level=None)
+            self._db = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", isolation_level=None, uri=True)
         try:
             with self._translated():
-                self._prepare()
+                self._check_version() if read_only else self._prepare()
         except BaseException:
             self._db.close()
             raise
@@ -89,23 +113,27 @@ class Library:
 
     def put_item(self, item: LibraryItem) -> None:
         """Keep ``item``, in place of what had its path."""
-        self._put("items", item)
+        self._put("items", item, item.path)
 
     def remove_item(self, path: str) -> None:
         """Forget the item at ``path``, if there is one."""
         self._execute("DELETE FROM items WHERE path = ?", (path,))
 
     def downloads(self) -> list[DownloadJob]:
-        """All downloads, by digest."""
-        return self._rows("downloads", DownloadJob, "digest")
+        """All downloads, by destination."""
+        return self._rows("downloads", DownloadJob, "dest")
 
     def put_download(self, job: DownloadJob) -> None:
-        """Keep ``job``, in place of what had its digest."""
-        self._put("downloads", job)
+        """Keep ``job``, in place of what had its destination."""
+        self._put("downloads", job, job.dest)
 
-    def remove_download(self, digest: str) -> None:
-        """Forget the download of ``digest``, if there is one."""
-        self._execute("DELETE FROM downloads WHERE digest = ?", (digest,))
+    def remove_download(self, dest: str) -> None:
+        """Forget the download to ``dest``, if there is one."""
+        self._execute("DELETE FROM downloads WHERE dest = ?", (dest,))
+
+    def asked(self) -> frozenset[str]:
+        """Paths of the items and downloads that were put in this run."""
+        return frozenset(path for (path,) in self._execute("SELECT path FROM asked WHERE run = ?", (self._run,)))
 
     def close(self) -> None:
         self._db.close()
@@ -120,9 +148,15 @@ class Library:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
+        if version in _SCRIPTS:
+            self._db.executescript(f"BEGIN; {_SCRIPTS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        self._check_version()
+
+    def _check_version(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version in _SCRIPTS:
+            raise DiskError(f"{self._path} has an older format; start a peer once, which takes it over")
+        if version != SCHEMA_VERSION:
             raise DiskError(f"{self._path} has format {version}; this program knows {SCHEMA_VERSION}: move it away")
 
     def _rows(self, table: str, kind: type[Row], key: str) -> list[Row]:
@@ -134,11 +168,24 @@ class Library:
                 convert(dict(zip(fields, row, strict=True)), kind, strict=False, builtin_types=_BYTES) for row in rows
             ]
 
-    def _put(self, table: str, row: Struct) -> None:
+    def _put(self, table: str, row: Struct, path: str) -> None:
         fields = row.__struct_fields__
         values = tuple(getattr(row, field) for field in fields)
         marks = ", ".join("?" * len(fields))
-        self._execute(f"INSERT OR REPLACE INTO {table} ({', '.join(fields)}) VALUES ({marks})", values)
+        with self._translated(), self._transaction():
+            self._db.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(fields)}) VALUES ({marks})", values)
+            self._db.execute("INSERT OR REPLACE INTO asked (path, run) VALUES (?, ?)", (path, self._run))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite has rolled back some errors by itself, a full disk among them
+                self._db.execute("ROLLBACK")
+            raise
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._translated():
@@ -151,6 +198,10 @@ class Library:
         except UnicodeEncodeError as error:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
         except (sqlite3.Error, ValidationError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+                raise NoSpaceError(
+                    f"cannot write {self._path}: the disk is full; make room there, or take another --data-dir"
+                ) from None
             raise DiskError(
                 f"the library {self._path} cannot be used: {error}; if it is damaged, move it away"
             ) from None

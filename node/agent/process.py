@@ -31,7 +31,7 @@ from node.agent.library import Library
 from node.agent.share_scan import look
 from node.config import AgentSettings
 from node.identity import load_identity
-from node.local_messages import ApiRequest, ChildToAgent
+from node.local_messages import ApiDone, ApiError, ApiRequest, ChildToAgent
 from node.workers import Workers
 from protocol.codec import ROSTER_DECODER, Decoder
 from protocol.errors import DiskError, NetworkError, ZswarmError
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 AWAY_NAME = "away"
 """In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
+PATIENCE_SECONDS = 0.3
+"""Of the end of the process for threads that look at the disk; what they write, seeds, is there whole or not at all."""
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -55,7 +57,7 @@ class Agent:
         self._loop = loop
         self._context = context
         self._data_dir = Path(settings.data_dir)
-        self._library = Library(self._data_dir)
+        self._library = Library(self._data_dir, settings.run)
         self._away = Path(settings.runtime_dir) / AWAY_NAME
         self._core = self._make_core()
         # What a person asked for does not wait behind the folders.
@@ -106,6 +108,8 @@ class Agent:
             scan_seconds=settings.scan_seconds,
             instance=secrets.randbits(48),
             pid=os.getpid(),
+            foreground=settings.foreground,
+            asked=self._library.asked(),
         )
         wall_offset = time.time() - self._loop.now()
         return AgentCore(terms, self._library.items(), wall_offset, random.Random(), self._away.exists())
@@ -141,12 +145,11 @@ class Agent:
     def close(self) -> None:
         for cancelled in self._cancelled.values():
             cancelled.set()
-        self._hashers.close()
-        self._folder_hashers.close()
-        self._disk.close()
+        for workers in (self._hashers, self._folder_hashers, self._disk):
+            workers.close(PATIENCE_SECONDS)
         for dialled in self._dialled():
             dialled.close()
-        self._names.close(wait=False)
+        self._names.close(0.0)
         self._children.close()
         self._api.close()
         self._library.close()
@@ -230,11 +233,19 @@ class Agent:
     # --- what is to be done ------------------------------------------------------------------------------
 
     def _perform(self, effects: Iterable[Any]) -> None:
+        refusal: DiskError | None = None
         for effect in effects:
             try:
-                _PERFORM[type(effect)](self, effect)
-            except (DiskError, NetworkError) as error:
-                # A full disk under the library, or an address from the tracker that is none: what works goes on.
+                if refusal is not None and isinstance(effect, fx.ReplyApi) and isinstance(effect.reply, ApiDone):
+                    # It was done, and a restart would not know.
+                    self._api.reply(effect.route, ApiError(effect.reply.id, refusal.code, disk.explained(refusal)))
+                else:
+                    _PERFORM[type(effect)](self, effect)
+            except DiskError as error:
+                refusal = error
+                log.error("%s", error)
+            except NetworkError as error:
+                # An address from the tracker that is none: what works goes on.
                 log.error("%s", error)
 
     def _note(self, note: fx.Note) -> None:
@@ -293,6 +304,22 @@ class Agent:
         else:
             self._away.unlink(missing_ok=True)
 
+    def _save_item(self, effect: fx.SaveItem) -> None:
+        try:
+            self._library.put_item(effect.item)
+        except DiskError as error:
+            detail = disk.explained(error)
+            self._perform(self._core.item_not_saved(effect.item, error.code, detail, self._loop.now()))
+
+    def _save_download(self, effect: fx.SaveDownload) -> None:
+        try:
+            self._library.put_download(effect.download)
+        except DiskError as error:
+            detail = disk.explained(error)
+            self._perform(self._core.download_not_saved(effect.download, error.code, detail, self._loop.now()))
+        else:
+            self._perform(self._core.download_saved(effect.download, self._loop.now()))
+
     def _hash(self, request: fx.HashPath) -> None:
         cancelled = self._cancelled[request.path] = threading.Event()
 
@@ -324,10 +351,10 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.Subscribe: Agent._subscribe,
     fx.ToPieceServer: Agent._to_piece_server,
     fx.ToDownloader: Agent._to_downloader,
-    fx.SaveItem: lambda agent, effect: agent._library.put_item(effect.item),
+    fx.SaveItem: Agent._save_item,
     fx.ForgetItem: lambda agent, effect: agent._library.remove_item(effect.path),
-    fx.SaveDownload: lambda agent, effect: agent._library.put_download(effect.download),
-    fx.ForgetDownload: lambda agent, effect: agent._library.remove_download(effect.digest),
+    fx.SaveDownload: Agent._save_download,
+    fx.ForgetDownload: lambda agent, effect: agent._library.remove_download(effect.dest),
     fx.StoreSeed: Agent._store_seed,
     fx.HashPath: Agent._hash,
     fx.CancelHash: Agent._cancel_hash,

@@ -39,6 +39,7 @@ UNREACHABLE_PATIENCE_SECONDS = 1.0
 """The same while it is known that the tracker does not answer; a lookup of its may."""
 UNACKNOWLEDGED = "left the network; the tracker did not acknowledge, it forgets this peer when its lease ends"
 OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
+CANCELLED = "cancelled the download of {name}; what was fetched of it is deleted"
 WATCHED = "removed {name}; it lies in a shared folder, and is shared again when it changes or the peer restarts"
 Effects = list[Any]
 
@@ -85,7 +86,7 @@ class AgentApi:
         return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
 
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
-        job, wishes = self._core.gets.request(request, now)
+        job, wishes = self._core.gets.request(request, now, route)
         return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
 
     def _list(self, route: bytes, request: ApiList, now: float) -> Effects:
@@ -106,7 +107,7 @@ class AgentApi:
     def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
         cancelled = self._core.gets.cancel(request.name, now)
         if cancelled is not None:
-            return [*cancelled, ReplyApi(route, ApiDone(request.id))]
+            return [*cancelled, ReplyApi(route, ApiDone(request.id, CANCELLED.format(name=request.name)))]
         items = self._core.catalogue.called(request.name)
         if not items:
             what = f"this peer neither shares nor downloads {request.name}"

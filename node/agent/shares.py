@@ -55,7 +55,7 @@ class Shares:
         self._stale.pop(path, None)
         if path in self._hashing:
             wishes.append(CancelHash(path))
-        item = self._catalogue.at(path)
+        item = self._catalogue.known(path)
         if item is None:
             return wishes
         note = Note("info", f"withdrawing {item.name} ({short(item.digest)}): {why}")
@@ -108,6 +108,17 @@ class Shares:
             self._complained[path] = detail  # tried again and again, it is said once
             wishes.append(Note("warning", f"cannot share {path}: {detail}"))
         return wishes
+
+    def not_saved(self, item: LibraryItem, code: str, detail: str, now: float) -> list[Wish]:
+        """``item`` cannot be remembered. What a person shares is withdrawn then; what was found or fetched is shared
+        as long as the peer runs."""
+        asked = [job for job in self._jobs.active("share") if job.path == item.path and job.digest == item.digest]
+        for job in asked:
+            job.fail(code, f"it cannot be remembered, so it is not shared: {detail}", now)
+        if asked:
+            return self.gone(item.path, detail)
+        what = f"{item.path} cannot be remembered, and is not shared after a restart: {detail}"
+        return [Note("error", what)]
 
     def changing(self, digest: str) -> None:
         """The tracker is about to be told something new of ``digest``."""
@@ -167,7 +178,7 @@ class Shares:
     # --- steps -------------------------------------------------------------------------------------------
 
     def _hash(self, path: str, algorithm: str, origin: Origin) -> list[Wish]:
-        known = self._catalogue.at(path)
+        known = self._catalogue.known(path)
         if known is not None and not known.digest.startswith(f"{algorithm}:"):
             known = None
         self._hashing[path] = HashPath(path, algorithm, origin, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node.agent.catalogue import link_of
+from node.agent.gets import interrupted_status
 from node.agent.library import LibraryItem
 from node.local_messages import SharedStatus, StatusReport
 
@@ -26,7 +27,10 @@ def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
         epoch=max(core.follower.epoch, membership.epoch),
         seq=core.follower.seq,
         pids={"agent": who.pid, **core.children.pids()},
-        jobs=[job.status(core.wall_offset, silent.get("downloader", 0.0)) for job in core.jobs.all()],
+        jobs=[
+            *(interrupted_status(download) for download in core.gets.interrupted.values()),
+            *(job.status(core.wall_offset, silent.get("downloader", 0.0)) for job in core.jobs.all()),
+        ],
         shared=[_shared(core, item) for item in core.catalogue.items()],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
@@ -34,6 +38,7 @@ def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
         problem=membership.problem or core.lookups.problem(now),
         reach_problem=membership.reach_problem,
         silent_seconds=silent | membership.silent_seconds(now),
+        foreground=who.foreground,
     )
 
 

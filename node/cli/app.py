@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,8 +21,12 @@ from node.cli.options import PROGRAM, State, group_options, write_examples
 from node.cli.session import Client, Foreground, Options, Services
 from node.config import PeerSettings
 from node.identity import is_free
+from node.local_messages import ApiReply
 from protocol.errors import ZswarmError
 from service.command_line import run_command
+
+if TYPE_CHECKING:
+    from node.stored import Stored
 
 EXAMPLES = """
 --config configs/peer.yaml
@@ -85,7 +90,7 @@ def main(argv: Sequence[str], services: Services | None = None) -> int:
 
     def failed(error: ZswarmError) -> None:
         if state.options.json:
-            output.print_json({"ok": False, "error": {"code": error.code, "detail": str(error)}})
+            output.print_json(output.error_fields(error))
 
     return run_command(commands, PROGRAM, argv, obj=state, failed=failed)
 
@@ -99,13 +104,25 @@ def real_services() -> Services:
         return ApiClient(data_dir)
 
     def foreground(settings: PeerSettings) -> Foreground:
-        from node.peer import ForegroundPeer
+        from node.peer import Peer
 
-        return ForegroundPeer(settings)
+        return Peer(settings, foreground=True)
 
     def run_peer(settings: PeerSettings) -> int:
         from node.peer import run_peer as run
 
         return run(settings)
 
-    return Services(client=client, foreground=foreground, run_peer=run_peer, is_free=is_free)
+    def stored(data_dir: Path) -> Stored:
+        from node.stored import read_stored
+
+        return read_stored(data_dir)
+
+    def remove(data_dir: Path, name: str) -> ApiReply:
+        from node.stored import remove_stored
+
+        return remove_stored(data_dir, name)
+
+    return Services(
+        client=client, foreground=foreground, run_peer=run_peer, is_free=is_free, stored=stored, remove_stored=remove
+    )

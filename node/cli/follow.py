@@ -136,7 +136,9 @@ class Patience:
         try:
             report = self._session.status(STATUS_SECONDS)
         except NetworkError:
-            if self._session.now() - self._answered > LOST_SECONDS:
+            if self._session.recover():
+                self._answered = self._session.now()
+            elif self._session.now() - self._answered > LOST_SECONDS:
                 raise
             return None
         self._answered = self._session.now()

@@ -18,6 +18,7 @@ from node.cli.source_words import job_silence, silence, source_tables, tracker_s
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
 from node.cli.view import FINAL, download_stats, trouble, view_of
 from node.local_messages import JobStatus, SharedStatus, StatusReport
+from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, TorrentEntry
 from service.streams import error as error
 from service.streams import warn as warn
@@ -45,6 +46,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(line + b"\n")
     sys.stdout.flush()
+
+
+def error_fields(error: ZswarmError) -> dict[str, Any]:
+    """What ``--json`` prints of an error."""
+    return {"ok": False, "error": {"code": error.code, "detail": str(error)}}
 
 
 def print_table(headers: Sequence[str], rows: Rows) -> None:
@@ -255,11 +261,20 @@ def print_status(report: StatusReport) -> None:
     text = status_text(report)
     for key, value in text.facts:
         print(f"{key:<{FACT_COLUMNS}}{value}")
-    for headers, rows in text.tables:
+    _print_lists(text.tables, [item.link for item in report.shared if item.link])
+
+
+def print_stored(jobs: Sequence[JobStatus], shared: Sequence[SharedStatus]) -> None:
+    """``status`` of a data directory on which no peer runs."""
+    print(f"{'peer':<{FACT_COLUMNS}}none runs")
+    _print_lists([_job_rows(jobs), _shared_rows(shared)], [item.link for item in shared])
+
+
+def _print_lists(tables: Sequence[Table], links: Sequence[str]) -> None:
+    for headers, rows in tables:
         if rows:
             print()
             print_table(headers, rows)
-    links = [item.link for item in report.shared if item.link]
     if links:
         print("\nlinks")
     for link in links:

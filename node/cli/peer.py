@@ -11,7 +11,7 @@ from node.cli import output
 from node.cli.follow import Patience
 from node.cli.options import ExampleCommand, State, json_option, peer_options
 from node.cli.progress import is_terminal
-from node.cli.session import REQUEST_SECONDS, Session, running_peer
+from node.cli.session import REQUEST_SECONDS, Session, expected, maybe_peer, running_peer
 from node.cli.targets import check_pattern
 from node.cli.view import trouble
 from node.local_messages import (
@@ -91,14 +91,29 @@ def _warn_settling(state: State, settling: bool) -> None:
 def status(state: State, watch: bool) -> None:
     """Show what the running peer is doing.
 
-    Its place in the network, downloads, and what it shares, with links.
+    Its place in the network, downloads, and what it shares, with links. Without a running peer: what one would take up
+    and share, and exit code 4.
     """
-    with running_peer(state.options, state.services) as session:
-        if not watch:
+    with maybe_peer(state.options, state.services) as session:
+        if session is None:
+            _tell_stored(state)
+        elif not watch:
             _print_report(state, session.status())
-            return
-        with contextlib.suppress(KeyboardInterrupt):
-            _watch(state, session)
+        else:
+            with contextlib.suppress(KeyboardInterrupt):
+                _watch(state, session)
+
+
+def _tell_stored(state: State) -> None:
+    data_dir = state.options.settings().data_path
+    stored = state.services.stored(data_dir)
+    error = NetworkError(f"no peer runs on {data_dir}; start one with: python -m node --data-dir {data_dir}")
+    if state.options.json:
+        output.print_json(output.error_fields(error) | {"jobs": stored.jobs, "shared": stored.shared})
+    else:
+        output.print_stored(stored.jobs, stored.shared)
+    output.error(str(error))
+    click.get_current_context().exit(error.exit_code)
 
 
 def _print_report(state: State, report: StatusReport) -> None:
@@ -134,10 +149,17 @@ def _watch(state: State, session: Session) -> None:
 def remove(state: State, target: str) -> None:
     """Stop sharing NAME (or a digest, or its beginning), or cancel its download.
 
-    Shared files stay where they are; what a cancelled download had fetched is deleted.
+    Shared files stay where they are; what a cancelled download had fetched is deleted. Works without a running peer
+    too.
     """
-    with running_peer(state.options, state.services) as session:
-        _tell(state, session, ApiRemove(session.next_id(), target), f"removed {target}; shared files stay on disk")
+    done = f"removed {target}; shared files stay on disk"
+    with maybe_peer(state.options, state.services) as session:
+        if session is not None:
+            _tell(state, session, ApiRemove(session.next_id(), target), done)
+            return
+    reply = expected(state.services.remove_stored(state.options.settings().data_path, target), ApiDone)
+    if not state.options.quiet:
+        output.warn(printable(reply.detail) or done)
 
 
 @click.command(cls=ExampleCommand, examples="leave")

@@ -1,6 +1,7 @@
 """The peer a command talks to: the one that runs on the data directory, or one in the foreground.
 
-Owns the options every command shares, the connection to the running peer, and the life of a foreground peer.
+Owns the options every command shares, the connection to the running peer, and the life of a foreground peer. When that
+is another command's, it ends with that command: whoever else uses it goes on with one of its own.
 Knows no click and prints nothing, so that commands can be tested with a `Services` of fakes.
 """
 
@@ -11,11 +12,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import msgspec
 
 from node.config import PeerSettings
+from node.identity import DataDirInUseError
 from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import EXIT_CODES, NetworkError, RefusedError, ZswarmError
 from service.text import check_utf8
@@ -29,6 +31,9 @@ POLL_SECONDS = 0.05
 FOREGROUND_LOG_LEVEL: Literal["error"] = "error"
 """Of a foreground peer's processes: what a person should know of the rest, the command itself says."""
 
+if TYPE_CHECKING:
+    from node.stored import Stored
+
 R = TypeVar("R")
 
 
@@ -40,7 +45,7 @@ class Client(Protocol):
 
 
 class Foreground(Protocol):
-    """What `node.peer.ForegroundPeer` is to the commands."""
+    """What `node.peer.Peer` is to the commands. ``start`` raises `DataDirInUseError` when another was quicker."""
 
     def start(self) -> None: ...
     def poll(self, timeout: float) -> int | None: ...
@@ -82,28 +87,39 @@ def with_values(settings: PeerSettings, given: dict[str, str]) -> PeerSettings:
 
 class Services(msgspec.Struct, frozen=True):
     """What the commands need from outside; tests give their own. ``is_free`` tells whether no peer, not even one that
-    is ending, uses a data directory; ``clock`` is monotonic seconds."""
+    is ending, uses a data directory; ``stored`` is what one holds without a peer, and ``remove_stored`` does there what
+    ``remove`` does; ``clock`` is monotonic seconds."""
 
     client: Callable[[Path], Client]
     foreground: Callable[[PeerSettings], Foreground]
     run_peer: Callable[[PeerSettings], int]
     is_free: Callable[[Path], bool]
+    stored: Callable[[Path], Stored]
+    remove_stored: Callable[[Path, str], ApiReply]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
 
 
-class Session:
-    """An open conversation with a running peer. ``foreground``: the peer lives as long as this command."""
+Attached = tuple[Client, Foreground | None]
+"""A connection to a peer, and the peer itself if it is this command's own."""
 
-    def __init__(self, client: Client, services: Services, peer: Foreground | None) -> None:
-        self._client = client
+
+class Session:
+    """An open conversation with a peer. ``attach`` finds or makes one that can take the place of another command's."""
+
+    def __init__(self, attached: Attached, services: Services, attach: Callable[[], Attached] | None = None) -> None:
+        self._client, self._peer = attached
         self._services = services
-        self._peer = peer
+        self._attach = attach
         self._ids = 0
+        self._borrowed = False
+        self.attachments = 1
+        """How often this became a conversation, maybe with a peer that knows nothing of this command."""
 
     @property
-    def foreground(self) -> bool:
-        return self._peer is not None
+    def lasting(self) -> bool:
+        """Whether the peer goes on when this command ends; as far as its last `status` says."""
+        return self._peer is None and not self._borrowed
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -115,15 +131,27 @@ class Session:
 
     def request(self, message: ApiRequest, kind: type[R], timeout: float = REQUEST_SECONDS) -> R:
         """The reply of type ``kind``; an `ApiError` is raised as `RefusedError`, no answer as `NetworkError`."""
-        reply = self._client.request(message, timeout)
-        if isinstance(reply, ApiError):
-            raise refused(reply.code, reply.detail)
-        if not isinstance(reply, kind):
-            raise NetworkError(f"the peer answered {type(message).__name__} with {type(reply).__name__}; restart it")
-        return reply
+        return expected(self._client.request(message, timeout), kind)
 
     def status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
-        return self.request(ApiGetStatus(self.next_id()), StatusReport, timeout)
+        report = self.request(ApiGetStatus(self.next_id()), StatusReport, timeout)
+        self._borrowed = report.foreground and self._peer is None
+        return report
+
+    def recover(self) -> bool:
+        """The peer does not answer. If it was another command's, talk to the one that is there now; True when that is
+        this command's own. A peer that is run for its own sake is never replaced: it may have been stopped to be
+        started again."""
+        if not self._borrowed or self._attach is None:
+            return False
+        self._client.close()
+        self._client, self._peer = self._attach()
+        self._borrowed = self._peer is None
+        self.attachments += 1
+        return self._peer is not None
+
+    def close(self) -> None:
+        self._client.close()
 
     def pause(self, seconds: float) -> None:
         """Wait before the next look at the peer. A foreground peer that ended is a `NetworkError`."""
@@ -131,6 +159,15 @@ class Session:
             self._services.wait(seconds)
         elif (code := self._peer.poll(seconds)) is not None:
             raise ended("the peer of this command ended; its own messages above say why", code)
+
+
+def expected(reply: ApiReply, kind: type[R]) -> R:
+    """``reply`` of type ``kind``; an `ApiError` is raised as `RefusedError`."""
+    if isinstance(reply, ApiError):
+        raise refused(reply.code, reply.detail)
+    if not isinstance(reply, kind):
+        raise NetworkError(f"the peer answered with {type(reply).__name__}, not {kind.__name__}; restart it")
+    return reply
 
 
 def refused(code: str, detail: str) -> RefusedError:
@@ -152,32 +189,51 @@ def running_peer(options: Options, services: Services) -> Iterator[Session]:
     """A session with the peer that runs on the data directory; `NetworkError` when there is none."""
     data_dir = options.settings().data_path
     client = find_client(data_dir, services) or services.client(data_dir)
-    try:
-        yield Session(client, services, None)
-    finally:
-        client.close()
+    with contextlib.closing(Session((client, None), services)) as session:
+        yield session
+
+
+@contextlib.contextmanager
+def maybe_peer(options: Options, services: Services) -> Iterator[Session | None]:
+    """A session with the peer that runs on the data directory, None when there is none."""
+    client = find_client(options.settings().data_path, services)
+    if client is None:
+        yield None
+        return
+    with contextlib.closing(Session((client, None), services)) as session:
+        yield session
 
 
 @contextlib.contextmanager
 def any_peer(options: Options, services: Services) -> Iterator[Session]:
     """A session with the running peer or, where none runs, with one that lives in the foreground until the end."""
     settings = options.settings()
-    client = find_client(settings.data_path, services)
-    if client is not None:
-        try:
-            yield Session(client, services, None)
-        finally:
-            client.close()
-        return
+    with contextlib.ExitStack() as resources:
+
+        def attach() -> Attached:
+            return _attach(settings, services, resources)
+
+        with contextlib.closing(Session(attach(), services, attach)) as session:
+            yield session
+
+
+def _attach(settings: PeerSettings, services: Services, resources: contextlib.ExitStack) -> Attached:
+    """The peer that runs, or one of one's own, which is ended with ``resources``."""
     quieter = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=FOREGROUND_LOG_LEVEL))
-    peer = services.foreground(quieter)
-    with _orderly_end(peer):
-        peer.start()
-        client = _await_client(settings.data_path, peer, services)
-        try:
-            yield Session(client, services, peer)
-        finally:
-            client.close()
+    while True:
+        client = find_client(settings.data_path, services)
+        if client is not None:
+            return client, None
+        with contextlib.ExitStack() as trial:
+            peer = services.foreground(quieter)
+            trial.enter_context(_orderly_end(peer))
+            try:
+                peer.start()
+            except DataDirInUseError:
+                continue  # another command's was quicker
+            client = _await_client(settings.data_path, peer, services)
+            resources.push(trial.pop_all())
+            return client, peer
 
 
 def find_client(data_dir: Path, services: Services) -> Client | None:

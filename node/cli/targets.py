@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,12 +17,13 @@ SEED_SUFFIX = ".seed"
 
 
 class GetTarget(Struct, frozen=True):
-    """``text`` as given; of a seed file ``seed`` is the canonical manifest and ``name`` what it calls the content, else
-    empty; ``hint`` is added to the error when nobody has it."""
+    """``text`` as given; ``seed`` the canonical manifest when it is a seed file, else empty; ``name`` and ``digest`` of
+    the content are empty when only the peer can find them out; ``hint`` is added to the error when nobody has it."""
 
     text: str
     seed: bytes = b""
     name: str = ""
+    digest: str = ""
     hint: str = ""
 
 
@@ -57,8 +59,8 @@ def read_target(text: str) -> GetTarget:
     if not text.strip():
         raise UsageError("a name to get is empty")
     if text.startswith(LINK_SCHEME):
-        parse_link(text)
-        return GetTarget(text)
+        link = parse_link(text)
+        return GetTarget(text, name=link.name, digest=link.digest)
     if "/" not in text:
         check_pattern(text)
     path = expanded(text)
@@ -100,4 +102,16 @@ def _from_seed(text: str, path: Path) -> GetTarget:
     from protocol.seed_formats import parse_seed
 
     seed = parse_seed(read_seed_file(path))
-    return GetTarget(text, encode_manifest(seed.manifest), seed.name)
+    return GetTarget(text, encode_manifest(seed.manifest), seed.name, seed.manifest.digest)
+
+
+def check_places(targets: Sequence[GetTarget]) -> None:
+    """Raise `UsageError` when different contents would get one name, as far as that is known here."""
+    named: dict[str, GetTarget] = {}
+    for target in targets:
+        first = named.setdefault(target.name, target) if target.name else target
+        if first.digest != target.digest:
+            raise UsageError(
+                f"{first.text} and {target.text} are different contents, and both would be called {target.name}; "
+                "get them one after another, to different directories with -o"
+            )

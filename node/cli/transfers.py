@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+import msgspec
 from msgspec import Struct
 
 from node.cli import output
@@ -19,6 +20,7 @@ from node.cli.session import Session, any_peer
 from node.cli.targets import (
     LINK_SCHEME,
     GetTarget,
+    check_places,
     existing_path,
     prepare_directory,
     read_target,
@@ -103,6 +105,7 @@ def get(
     verified on disk.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
+    check_places(found)
     settings = state.options.settings()
     place = absolute_path(directory) if directory is not None else settings.download_path
     check_utf8(str(place))
@@ -121,28 +124,28 @@ def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) ->
 
 def _carry_out(state: State, plan: Plan) -> None:
     """Run ``plan`` and end the command with its exit code."""
-    quiet = state.options.quiet
-    foreground = True  # until a running peer is found, nothing goes on without this command
+    session: Session | None = None
     code = EXIT_INTERRUPTED
     try:
         with any_peer(state.options, state.services) as session:
-            foreground = session.foreground
-            outcomes = _run(session, plan, quiet)
-            code = _report(state, plan, outcomes, foreground)
-            if plan.serve and any(outcome.ok for outcome in outcomes):
-                _go_on_serving(session, quiet)
+            outcomes = _run(session, plan, state.options.quiet)
+            code = _report(state, plan, outcomes, session.lasting)
+            done = [order for order, outcome in zip(plan.orders, outcomes, strict=True) if outcome.ok]
+            if plan.serve and done and not session.lasting:
+                code = _go_on_serving(state, msgspec.structs.replace(plan, orders=done), session) or code
     except KeyboardInterrupt:
-        output.warn(_interrupted(plan, foreground) if code == EXIT_INTERRUPTED else "interrupted")
+        output.warn(_interrupted(plan, session) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
 
 
-def _interrupted(plan: Plan, foreground: bool) -> str:
+def _interrupted(plan: Plan, session: Session | None) -> str:
+    lasting = session is not None and session.lasting  # without a session there is no peer yet
     if plan.kind == "share":
-        return "interrupted" + ("" if foreground else "; the running peer goes on: see it with 'status'")
-    if foreground:
-        return "interrupted; the same command continues from what is verified on disk"
-    return f"interrupted; {GOES_ON}"
+        return "interrupted" + ("; the running peer goes on: see it with 'status'" if lasting else "")
+    if lasting:
+        return f"interrupted; {GOES_ON}"
+    return "interrupted; the same command continues from what is verified on disk"
 
 
 def _run(session: Session, plan: Plan, quiet: bool) -> list[Outcome]:
@@ -151,15 +154,27 @@ def _run(session: Session, plan: Plan, quiet: bool) -> list[Outcome]:
     with open_display(quiet) as display:
         follow(session, tracker, display, plan.timeout)
     late = f"not finished after {format_seconds(plan.timeout)}"
-    return tracker.outcomes(late, "" if session.foreground else GOES_ON)
+    return tracker.outcomes(late, GOES_ON if session.lasting else "")
 
 
-def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool) -> int:
+def _report(state: State, plan: Plan, outcomes: list[Outcome], lasting: bool) -> int:
     """Print what came of the orders; the exit code of the first that failed, 0 if none did."""
     options = state.options
     if options.json:
         rows = [outcome_fields(outcome, plan.kind) for outcome in outcomes]
         output.print_json({"ok": all(outcome.ok for outcome in outcomes), "results": rows})
+    for outcome in outcomes:
+        if outcome.ok and plan.kind == "share":
+            _print_shared(outcome, options.json, options.quiet)
+        elif outcome.ok and not options.json:
+            print(_place(outcome) if options.quiet else got_line(outcome), flush=True)
+    if plan.serve and lasting and plan.kind == "get" and not options.quiet:
+        output.warn("the running peer goes on serving it")
+    return _report_failures(plan, outcomes)
+
+
+def _report_failures(plan: Plan, outcomes: list[Outcome]) -> int:
+    """Say which orders failed; the exit code of the first, 0 if none did."""
     hints = {order.target: order.hint for order in plan.orders}
     code = 0
     for outcome in outcomes:
@@ -168,12 +183,6 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], foreground: bool)
             hint = hints[outcome.target] if outcome.code == "not_found" else ""
             called = outcome.name if outcome.target.startswith(LINK_SCHEME) and outcome.name else outcome.target
             output.error(f"{called}: {outcome.detail or outcome.code}{hint}")
-        elif plan.kind == "share":
-            _print_shared(outcome, options.json, options.quiet)
-        elif not options.json:
-            print(_place(outcome) if options.quiet else got_line(outcome), flush=True)
-    if plan.serve and not foreground and plan.kind == "get" and not options.quiet:
-        output.warn("the running peer goes on serving it")
     return code
 
 
@@ -192,18 +201,24 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool) -> None:
         print(printable(outcome.link), flush=True)
 
 
-def _go_on_serving(session: Session, quiet: bool) -> None:
-    """With a foreground peer: serve until Ctrl-C, which is the expected end."""
-    if not session.foreground:
-        return
+def _go_on_serving(state: State, plan: Plan, session: Session) -> int:
+    """With a peer that ends with a command: serve until Ctrl-C, which is the expected end, and then exit code 0. When
+    that was another command's and has ended, the orders are given to the one that is there instead."""
+    quiet = state.options.quiet
     if not quiet:
         output.warn("serving until Ctrl-C")
-    patience = Patience(session)
+    patience, attachments = Patience(session), session.attachments
     with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as show:
         while True:
             report = patience.status()
             if report is not None:
                 show(report, session.now())
+            if session.attachments != attachments:
+                attachments = session.attachments
+                code = _report_failures(plan, _run(session, plan, quiet=True))
+                if code:
+                    return code
             session.pause(SERVE_SECONDS)
     if not quiet:
         output.warn("leaving the network")
+    return 0

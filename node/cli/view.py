@@ -60,8 +60,8 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
         detail = problem
     elif job.phase == "resolving":
         detail = detail or why or "asking for the manifest"
-    unmeasured = job.phase in ("resolving", "failed") or (job.kind == "share" and job.phase == "waiting")
-    stopped = job.phase in ("resolving", "waiting", "paused", "failed")
+    unmeasured = job.phase in ("resolving", "failed", "interrupted") or (job.kind == "share" and job.phase == "waiting")
+    stopped = job.phase in ("resolving", "waiting", "paused", "failed", "interrupted")
     if job.phase == "downloading" and report is not None and (detail or why) and not report.rate:
         stopped = True
         detail = "; ".join(filter(None, (detail, why, problem)))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from node.disk import durable
 from node.disk.destination import check_destination, check_paths, check_space
-from node.disk.errors import NotThereError, disk_error
+from node.disk.errors import NotThereError, StoppedError, disk_error
 from node.disk.layout import Layout, Span
 from node.disk.leftovers import find_leftovers
 from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
@@ -61,6 +61,7 @@ class Partial:
         """Some of `_dirty_files` are closed."""
         self._dirty_dirs: set[str] = {"."}
         self._failed = ""
+        self._interrupted = False
         self._closed = False
 
     @classmethod
@@ -103,7 +104,7 @@ class Partial:
         """Write the bytes of ``piece``, which the caller has verified. ``data`` is not kept.
 
         Raises `NoSpaceError` when the disk is full: the piece is not there then, all others are, and it may be
-        written again later. `DiskError` for anything else the disk refuses.
+        written again later. `StoppedError` after `interrupt`. `DiskError` for anything else the disk refuses.
         """
         self._check_usable()
         view = memoryview(data).cast("B")
@@ -113,12 +114,18 @@ class Partial:
         start = 0
         closed = False
         for span in spans:
+            if self._interrupted:
+                raise StoppedError("stopped while writing")
             closed |= self._write_span(span, view[start : start + span.length])
             start += span.length
         with self._lock:
             self._dirty_pieces.append(piece)
             self._dirty_files.update([span.file_index for span in spans])
             self._dirty_closed |= closed
+
+    def interrupt(self) -> None:
+        """Have `write` give up before its next file, in whatever thread: a piece may be 100,000 of them."""
+        self._interrupted = True
 
     def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
         """The bytes on disk for ``spans`` in order, good or not, as `node.disk.open_files.read_chunks` gives them.

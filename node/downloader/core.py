@@ -6,23 +6,42 @@ its `JobContext`: it has no sockets, threads, files or clock. What is done for o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from node.downloader.job import FetchJob
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk, Written
+from node.downloader.job_work import Place
 from node.local_messages import (
     AgentToDownloader,
-    CancelFetch,
+    DeleteFetch,
     Fetch,
     Hello,
     Pause,
     PieceServerToDownloader,
     SourceLost,
     Sources,
+    StopFetch,
 )
 
 HELLO_SECONDS = 1.0
+
+
+class _Deletion:
+    """Owner of the disk of a download that is deleted and nothing else; ``on_let_go`` is called at the end."""
+
+    def __init__(self, on_let_go: Callable[[], None]) -> None:
+        self.on_let_go = on_let_go
+
+    def on_verified(self, piece: int, good: bool) -> None:
+        raise AssertionError(f"piece {piece} of a deletion was verified as {good}")
+
+    def on_unwritten(self, piece: int, error: BaseException) -> None:
+        raise AssertionError(f"piece {piece} of a deletion could not be written") from error
+
+    def on_disk_error(self, error: BaseException) -> None:
+        raise AssertionError("a deletion has no chore but its last") from error
 
 
 class DownloaderCore:
@@ -36,6 +55,8 @@ class DownloaderCore:
         self._piece_server_instance = 0
         self._jobs: dict[str, FetchJob] = {}
         self._next: dict[str, Fetch] = {}
+        self._deletions: dict[str, JobDisk] = {}
+        """Of what earlier runs left, by destination."""
         self._away = False
 
     @property
@@ -53,8 +74,10 @@ class DownloaderCore:
             for digest, job in self._jobs.items():
                 if message.digest in ("", digest):
                     job.peer_lost(message.peer)
-        elif isinstance(message, Sources | CancelFetch):
+        elif isinstance(message, Sources | StopFetch):
             self._to_job(message)
+        elif isinstance(message, DeleteFetch):
+            self._delete(message)
         elif message.instance != self._agent_instance:
             self._agent_instance = message.instance
             for job in self._jobs.values():
@@ -97,11 +120,16 @@ class DownloaderCore:
         """The process ends: say goodbye to all sources, make work under way give up."""
         for job in self._jobs.values():
             job.stop()
+        for disk in self._deletions.values():
+            disk.stop()
 
-    def save(self) -> None:
-        """Note in the journal what is on disk. Nothing is at work any more."""
+    def save(self, ended: bool) -> None:
+        """Note in the journal what is on disk. ``ended``: no thread is at work any more; else a download for which one
+        may be stays as it is."""
         for job in self._jobs.values():
-            job.save()
+            job.save(ended)
+        for disk in self._deletions.values():
+            disk.save(ended)
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books of a download do not agree with each other (for the simulator)."""
@@ -109,8 +137,8 @@ class DownloaderCore:
             if job.download is not None:
                 job.download.check_invariants()
 
-    def _to_job(self, message: Sources | CancelFetch) -> None:
-        if isinstance(message, CancelFetch):
+    def _to_job(self, message: Sources | StopFetch) -> None:
+        if isinstance(message, StopFetch):
             self._next.pop(message.digest, None)
         job = self._jobs.get(message.digest)
         if job is None:
@@ -118,17 +146,36 @@ class DownloaderCore:
         if isinstance(message, Sources):
             job.found(message.seeders, message.listed)
         else:
+            job.halt()
+
+    def _delete(self, message: DeleteFetch) -> None:
+        """Have nothing of a download any more: the one that is under way, or what an earlier run left."""
+        waiting, job = self._next.get(message.digest), self._jobs.get(message.digest)
+        if waiting is not None and waiting.dest == message.dest:
+            del self._next[message.digest]
+        if job is not None and job.fetch.dest == message.dest:
             job.cancel()
+        elif message.seed_path and message.dest not in self._deletions:
+            deletion = _Deletion(partial(self._deleted, message.dest))
+            disk = self._deletions[message.dest] = JobDisk(self._context, deletion)
+            disk.place = Place(message.digest, message.seed_path, message.dest, force=False)
+            disk.let_go(discard=True)
+
+    def _deleted(self, dest: str) -> None:
+        del self._deletions[dest]
+        for digest, fetch in list(self._next.items()):
+            if fetch.dest == dest and digest not in self._jobs:
+                self._fetch(self._next.pop(digest))
 
     def _fetch(self, message: Fetch) -> None:
         """A new order; one that is being carried out already is an agent's that was restarted, and one for what was
-        just cancelled waits until nothing of that is left."""
+        just cancelled, or for a place where something is being deleted, waits until nothing of that is left."""
         job = self._jobs.get(message.digest)
-        if job is None:
+        if message.dest in self._deletions or (job is not None and job.ended):
+            self._next[message.digest] = message
+        elif job is None:
             self._jobs[message.digest] = job = FetchJob(message, self._context)
             job.start(self._away)
-        elif job.ended:
-            self._next[message.digest] = message
         else:
             job.report_again()
 

@@ -69,6 +69,8 @@ class FetchJob:
         self._resolving = False
         self._core: ManifestFetch | Download | None = None
         self._download: Download | None = None
+        self._noted = (0, 0)
+        """Pieces and bytes that are on disk of a download, while nothing else is known of it."""
         self._root = ""
         """Where the pieces are that ``_download`` has."""
         self._sources: dict[str, SeederEntry] = {}
@@ -135,6 +137,11 @@ class FetchJob:
         """Stop, and delete what there is."""
         self._end("failed", "cancelled", discard=True)
 
+    def halt(self) -> None:
+        """Stop; what there is stays."""
+        if not self._ended:
+            self._end("failed", "stopped", discard=False)
+
     def report_again(self) -> None:
         """A new agent asks: say everything it may have missed."""
         self._reported = None
@@ -146,9 +153,9 @@ class FetchJob:
         self._stop_core()
         self._disk.stop()
 
-    def save(self) -> None:
-        """Note in the journal what is on disk. No worker thread runs any more."""
-        self._disk.save()
+    def save(self, ended: bool) -> None:
+        """Note in the journal what is on disk; ``ended`` as `JobDisk.save` has it."""
+        self._disk.save(ended)
 
     # --- what sources do (`job_context.Listener`) --------------------------------------------------------------
 
@@ -197,6 +204,10 @@ class FetchJob:
         if not isinstance(error, NoSpaceError) or not begun:
             self._fail(error)
             return
+        if isinstance(error, BegunError) and self._download is None:
+            noted = error.have
+            self._manifest = manifest = error.manifest
+            self._noted = (noted.count_set, sum(manifest.piece_size(piece) for piece in noted.indices()))
         log.warning("download of %s is paused: %s", short(self.fetch.digest), error)
         self._stop_core()
         self._retry_at = self._now() + DISK_RETRY_SECONDS
@@ -408,6 +419,7 @@ class FetchJob:
 
     def _make_report(self, now: float) -> DownloadReport:
         download, manifest = self._download, self._manifest
+        done = (download.have.count_set, download.done_bytes) if download is not None else self._noted
         received = self._received_before + (download.received_bytes if download is not None else 0)
         pool = None if self._core is None else self._core.pool
         if pool is None and download is not None:
@@ -422,8 +434,8 @@ class FetchJob:
             phase=self._phase,
             length=manifest.length if manifest is not None else self.fetch.length,
             pieces=manifest.piece_count if manifest is not None else 0,
-            done_pieces=download.have.count_set if download is not None else 0,
-            done_bytes=download.done_bytes if download is not None else 0,
+            done_pieces=done[0],
+            done_bytes=done[1],
             checked_bytes=self._disk.checked_bytes,
             received_bytes=received,
             resumed_bytes=self._resumed_bytes,

@@ -112,14 +112,18 @@ class JobDisk:
         self._settle()
 
     def stop(self) -> None:
-        """The process ends: threads that check something give up."""
+        """The process ends: threads that check something give up, and those that write do after the file at hand."""
         self._letting_go = True
+        if self.ready is not None:
+            self.ready.partial.interrupt()
 
-    def save(self) -> None:
-        """Note in the journal what is on disk, or do what `let_go` was asked for. No thread runs any more; what one did
-        already is done again to no effect."""
-        self._release(self._discard)
-        self.ready = None
+    def save(self, ended: bool) -> None:
+        """Note in the journal what is on disk, or do what `let_go` was asked for. ``ended``: no thread runs any more;
+        what one did already is done again to no effect. Else nothing happens where one may be at work: as after a kill,
+        what the journal names is on disk."""
+        if ended or not (self._writes or self._chore):
+            self._release(self._discard)
+            self.ready = None
 
     # --- what threads bring back -------------------------------------------------------------------------
 

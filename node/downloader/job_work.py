@@ -52,7 +52,13 @@ class Published:
 
 
 class BegunError(NoSpaceError):
-    """The disk is full for a download that had begun: it may wait for space, and then go on."""
+    """The disk is full for a download that had begun: it may wait for space, and then go on. ``have`` are the pieces
+    that are on disk, as far as that is known without looking."""
+
+    def __init__(self, text: str, manifest: Manifest, have: Bitfield) -> None:
+        super().__init__(text)
+        self.manifest = manifest
+        self.have = have
 
 
 def keep_seed(store: Store, data: bytes, digest: str) -> str:
@@ -82,7 +88,10 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     except NoSpaceError as error:
         if not _begun(place, store):
             raise
-        raise BegunError(str(error)) from error
+        have = Bitfield(manifest.piece_count)
+        for piece in _noted(place, manifest, store):
+            have.set(piece)
+        raise BegunError(str(error), manifest, have) from error
     have = Bitfield(manifest.piece_count)
     try:
         if partial.resumed:
@@ -92,7 +101,7 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
         store.journal.start(place.digest, place.seed_path, place.dest, have.to_bytes())
     except NoSpaceError as error:
         partial.close()
-        raise BegunError(str(error)) from error
+        raise BegunError(str(error), manifest, have) from error
     except BaseException:
         partial.close()
         raise
@@ -180,10 +189,12 @@ def sweep(place: Place, store: Store) -> None:
     """Delete what an earlier run left of a cancelled download; what cannot be deleted is said."""
     try:
         store.remove_leftovers(store.load_seed(place.seed_path), place.dest)
+        begun = _begun(place, store)
     except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
         return
-    _forget(place, store)
+    if begun:
+        _forget(place, store)
 
 
 def abandon(place: Place, ready: Ready, store: Store) -> None:

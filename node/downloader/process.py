@@ -40,6 +40,10 @@ from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 CHORE_THREADS = 2
 """For checks, syncs and final digests: two, so that one large check does not hold up every journal."""
 
+PATIENCE_SECONDS = 0.3
+"""Of the end of the process for its threads. All they do may be cut off at any moment, as a kill does; what takes long,
+as with 100,000 files, is."""
+
 
 class Downloader:
     """Sockets and threads of the downloader, around its core."""
@@ -74,13 +78,12 @@ class Downloader:
         loop.add(self._chores.fd, self._on_chores)
 
     def close(self) -> None:
-        """Say goodbye, wait for the threads, note in the journal what is on disk."""
+        """Say goodbye, wait a moment for the threads, note in the journal what is on disk."""
         self._core.stop()
         self._loop.remove(self._writers.fd)
         self._loop.remove(self._chores.fd)
-        self._writers.close()
-        self._chores.close()
-        self._core.save()
+        written = self._writers.close(PATIENCE_SECONDS)
+        self._core.save(self._chores.close(PATIENCE_SECONDS) and written)
         self._links.close()
         self._journal.close()
         for socket in (self._agent, self._pieces):

@@ -117,7 +117,7 @@ def test_what_cannot_be_a_data_directory_is_refused(tmp_path: Path) -> None:
 
 def test_the_processes_are_told_what_they_need_agent_first(tmp_path: Path) -> None:
     settings = PeerSettings(data_dir=str(tmp_path), share=["x"], upload_rate="8kbit", name="n")
-    agent, downloader, piece_server = child_specs(settings, tmp_path / "run")
+    agent, downloader, piece_server = child_specs(settings, tmp_path / "run", foreground=False)
     assert [spec.module for spec in (agent, downloader, piece_server)] == [
         "node.agent",
         "node.downloader",

@@ -26,13 +26,13 @@ AGENT = (
     Bug(
         "download_not_saved",
         "to write down in the library what is to be downloaded",
-        (Edit("node.agent.gets:Gets._begin", "[SaveDownload(download), ToDownloader", "[ToDownloader"),),
+        (Edit("node.agent.gets:Gets._begin", "return [SaveDownload(download)]", "return self.saved(download)"),),
         found_after=1,
     ),
     Bug(
         "finished_is_kept",
         "that a download that is complete is none any more",
-        (Edit("node.agent.gets:Gets.finished", ", ForgetDownload(message.digest)]", "]"),),
+        (Edit("node.agent.gets:Gets.finished", ", ForgetDownload(download.dest)]", "]"),),
         found_after=1,
     ),
     Bug(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent.core import AgentCore, AgentTerms, Effect
-from node.agent.effects import ReplyApi, ToDownloader, ToPieceServer
+from node.agent.effects import ReplyApi, SaveDownload, SaveItem, ToDownloader, ToPieceServer
 from node.agent.library import DownloadJob, LibraryItem
 from node.local_messages import ApiGetStatus, ApiRequest, Hello, JobStatus, StatusReport
 from protocol.digest import begins_digest
@@ -57,10 +57,16 @@ def item(number: int, path: str = "", origin: Any = "shared") -> LibraryItem:
 
 
 class Scene:
-    """``reachable`` False: the tracker answers nothing. ``listed`` is what the registrar was told by this peer."""
+    """``reachable`` False: the tracker answers nothing. ``listed`` is what the registrar was told by this peer.
+    ``full``: the library cannot be written."""
 
     def __init__(
-        self, items: Iterable[LibraryItem] = (), downloads: Iterable[DownloadJob] = (), away: bool = False
+        self,
+        items: Iterable[LibraryItem] = (),
+        downloads: Iterable[DownloadJob] = (),
+        away: bool = False,
+        foreground: bool = False,
+        asked: Iterable[str] = (),
     ) -> None:
         terms = AgentTerms(
             peer="me",
@@ -73,10 +79,13 @@ class Scene:
             scan_seconds=2.0,
             instance=1,
             pid=10,
+            foreground=foreground,
+            asked=frozenset(asked),
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0
         self.reachable = True
+        self.full = False
         self.settling = False
         self.seq = 0
         self.listed: dict[str, Entry] = {}
@@ -103,6 +112,7 @@ class Scene:
                     todo += self.core.lookup_says(self._lookup(effect.message), self.now)
             else:
                 outer.append(effect)
+                todo[:0] = self._save(effect)
         self.done += outer
         return outer
 
@@ -154,6 +164,17 @@ class Scene:
 
     def job(self) -> JobStatus:
         return self.status().jobs[-1]
+
+    def _save(self, effect: Effect) -> list[Effect]:
+        """What follows when ``effect`` is one for the library."""
+        full = ("disk", "the disk is full", self.now)
+        if isinstance(effect, SaveDownload):
+            if self.full:
+                return self.core.download_not_saved(effect.download, *full)
+            return self.core.download_saved(effect.download, self.now)
+        if isinstance(effect, SaveItem) and self.full:
+            return self.core.item_not_saved(effect.item, *full)
+        return []
 
     def _registrar(self, message: RegistrarRequest) -> RegistrarReply:
         self.seq += 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from node.agent.effects import (
     CheckItem,
     ForgetDownload,
+    ForgetItem,
     Note,
     SaveDownload,
     SaveItem,
@@ -29,8 +31,8 @@ from node.local_messages import (
     ApiPeersReply,
     ApiRemove,
     ApiStop,
-    CancelFetch,
     ContentChanged,
+    DeleteFetch,
     DownloadFailed,
     DownloadFinished,
     DownloadReport,
@@ -41,7 +43,9 @@ from node.local_messages import (
     ShareRemove,
     SourceLost,
     Sources,
+    StopFetch,
 )
+from protocol.digest import short
 from protocol.link import Link, format_link
 from protocol.messages import (
     GetSeederList,
@@ -102,7 +106,7 @@ def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
     scene.play(scene.core.child_says(finished(), scene.now))
     assert scene.listed[digest(1)].holding == "whole"
     assert scene.transfers == [(digest(1), state) for state in ("requesting", "started", "finished")]
-    assert scene.took(ForgetDownload) == [ForgetDownload(digest(1))]
+    assert scene.took(ForgetDownload) == [ForgetDownload(f"/out/{NAME}")]
     assert [effect.item.origin for effect in scene.took(SaveItem)] == ["downloaded"]
     job = scene.job()
     assert (job.phase, job.path, job.finished_at, job.link) == ("done", f"/out/{NAME}", 5_000.0, format_link(LINK))
@@ -180,7 +184,7 @@ def test_a_failed_download_leaves_nothing_announced() -> None:
     job = scene.job()
     assert (job.phase, job.code, job.detail) == ("failed", "disk", "no space")
     assert (scene.listed, scene.transfers[-1]) == ({}, (digest(1), "failed"))
-    assert scene.took(ForgetDownload) == [ForgetDownload(digest(1))]
+    assert scene.took(ForgetDownload) == [ForgetDownload(f"/out/{NAME}")]
 
 
 @pytest.mark.parametrize("called", [NAME, digest(1), BEGINNING])
@@ -188,7 +192,7 @@ def test_remove_cancels_a_download(called: str) -> None:
     scene = with_source()
     scene.ask(get())
     scene.ask(ApiRemove(2, called))
-    assert scene.told(ToDownloader, CancelFetch) == [CancelFetch(digest(1))]
+    assert scene.told(ToDownloader, DeleteFetch) == [DeleteFetch(digest(1), f"/out/{NAME}", "")]
     assert (scene.listed, scene.job().code) == ({}, "cancelled")
 
 
@@ -201,11 +205,11 @@ def test_an_order_that_crossed_the_end_of_its_download_is_taken_back() -> None:
     assert len(restarted.told(ToDownloader, Fetch)) == 1
     restarted.play(restarted.core.child_says(report(), restarted.now))
     restarted.play(restarted.core.child_says(finished(), restarted.now))
-    assert restarted.told(ToDownloader, CancelFetch) == []
+    assert restarted.told(ToDownloader, StopFetch) == []
     restarted.play(restarted.core.child_says(report(), restarted.now))
-    assert restarted.told(ToDownloader, CancelFetch) == [CancelFetch(digest(1))]
+    assert restarted.told(ToDownloader, StopFetch) == [StopFetch(digest(1))]
     restarted.play(restarted.core.child_says(report("failed"), restarted.now))
-    assert restarted.told(ToDownloader, CancelFetch) == [], "that is what was asked for"
+    assert restarted.told(ToDownloader, StopFetch) == [], "that is what was asked for"
 
 
 def test_what_was_removed_while_it_became_complete_stays_on_disk_and_is_not_shared() -> None:
@@ -256,6 +260,112 @@ def test_downloads_are_taken_up_again_at_the_start() -> None:
     assert scene.told(ToDownloader, Fetch) == [FETCH]
     assert scene.listed[digest(1)].holding == "requesting"
     assert (scene.job().phase, scene.job().path) == ("waiting", f"/out/{NAME}")
+
+
+ITEM_AT_DEST = item(1, f"/out/{NAME}")
+FORCED = msgspec.structs.replace(DOWNLOAD, force=True, seed_path="/seeds/1")
+
+
+def test_a_foreground_peer_takes_up_no_download_but_that_which_is_asked_for() -> None:
+    scene = Scene(downloads=[FORCED], foreground=True).up()
+    assert (scene.told(ToDownloader, Fetch), scene.listed) == ([], {})
+    job = scene.job()
+    assert (job.phase, job.name, job.path, job.link) == ("interrupted", NAME, f"/out/{NAME}", format_link(LINK))
+    scene.ask(get(format_link(LINK)))
+    (fetch,) = scene.told(ToDownloader, Fetch)
+    assert (fetch.dest, fetch.seed_path, fetch.force) == (f"/out/{NAME}", "/seeds/1", False)
+    assert [job.phase for job in scene.status().jobs] == ["waiting"]
+
+
+def test_what_this_run_was_asked_for_goes_on_with_its_force_and_the_rest_without() -> None:
+    other = DownloadJob(digest(2), digest(1_002), "other", 100, "/out/other", "/seeds/2", True, False)
+    scene = Scene(downloads=[FORCED, other], asked=[FORCED.dest]).up()
+    scene.hello("downloader", 6)
+    assert [(fetch.name, fetch.force) for fetch in scene.told(ToDownloader, Fetch)] == [(NAME, True), ("other", False)]
+    scene = Scene(downloads=[FORCED, other], asked=[FORCED.dest], foreground=True).up()
+    scene.hello("downloader", 6)
+    assert [(fetch.name, fetch.force) for fetch in scene.told(ToDownloader, Fetch)] == [(NAME, True)]
+
+
+def test_content_that_is_asked_for_elsewhere_does_not_go_on_where_it_was_interrupted() -> None:
+    scene = Scene(downloads=[DOWNLOAD], foreground=True).up()
+    scene.ask(get(format_link(LINK), "/other"))
+    superseded = msgspec.structs.replace(DOWNLOAD, superseded=True)
+    assert [saved.download for saved in scene.took(SaveDownload)][1:] == [superseded]
+    assert [fetch.dest for fetch in scene.told(ToDownloader, Fetch)] == [f"/other/{NAME}"]
+    restarted = Scene(downloads=[superseded]).up()
+    restarted.hello("downloader", 6)
+    assert (restarted.told(ToDownloader, Fetch), restarted.job().phase) == ([], "interrupted")
+
+
+def test_an_interrupted_download_can_be_removed() -> None:
+    scene = Scene(downloads=[FORCED], foreground=True).up()
+    scene.ask(ApiRemove(2, NAME))
+    assert scene.told(ToDownloader, DeleteFetch) == [DeleteFetch(digest(1), f"/out/{NAME}", "/seeds/1")]
+    assert scene.took(ForgetDownload) == [ForgetDownload(f"/out/{NAME}")]
+    assert scene.status().jobs == []
+
+
+def test_a_foreground_peer_shares_nothing_but_what_it_is_asked_for() -> None:
+    scene = Scene([item(1), item(2)], foreground=True, asked=["/data/file 2"]).up()
+    assert list(scene.listed) == [digest(2)]
+    assert [shared.digest for shared in scene.status().shared] == [digest(2)]
+    scene.ask(ApiRemove(2, "file 1"))
+    assert scene.took(ForgetItem) == [ForgetItem("/data/file 1")]
+
+
+def test_a_foreground_peer_that_is_asked_for_what_it_has_shares_it() -> None:
+    scene = Scene([ITEM_AT_DEST], foreground=True).up()
+    scene.ask(get(format_link(LINK)))
+    scene.play(scene.core.item_checked(ITEM_AT_DEST, "", scene.now))
+    assert (scene.job().phase, scene.listed[digest(1)].holding) == ("done", "whole")
+    elsewhere = Scene([item(1)], foreground=True).up()
+    elsewhere.ask(get(format_link(LINK)))
+    assert elsewhere.listed[digest(1)].holding == "whole"
+    assert len(elsewhere.told(ToDownloader, Fetch)) == 1
+
+
+def test_what_cannot_be_remembered_is_not_begun() -> None:
+    scene = with_source()
+    scene.full = True
+    scene.ask(get())
+    job = scene.job()
+    assert (job.phase, job.code) == ("failed", "disk")
+    assert "the disk is full" in job.detail
+    assert (scene.told(ToDownloader, Fetch), scene.listed) == ([], {})
+    scene.full = False
+    scene.ask(get())
+    assert len(scene.told(ToDownloader, Fetch)) == 1
+
+
+def test_of_two_contents_for_one_path_the_second_is_refused_before_it_is_fetched() -> None:
+    other = Link(digest(2), digest(1_002), NAME, 100)
+    forced = ApiGet(3, format_link(other), "/out", b"", True, False)
+    scene = with_source()
+    scene.ask(get(digest(1)))
+    scene.ask(forced)
+    assert (scene.job().phase, scene.job().code) == ("failed", "usage")
+    scene.play(scene.core.child_says(finished(), scene.now))
+    scene.ask(forced)
+    job = scene.job()
+    assert (job.phase, job.code) == ("failed", "usage"), "it would replace what the same command has just got"
+    assert all(text in job.detail for text in (f"/out/{NAME}", short(digest(1)), short(digest(2))))
+    assert [fetch.digest for fetch in scene.told(ToDownloader, Fetch)] == [digest(1)]
+    scene.play(scene.core.api_says(b"another command", forced, scene.now))
+    assert [fetch.digest for fetch in scene.told(ToDownloader, Fetch)] == [digest(2)]
+
+
+def test_where_the_manifest_is_kept_is_remembered() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.took(SaveDownload)
+    scene.full = True  # it has begun: that cannot end it
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), 100), scene.now))
+    assert [saved.download.seed_path for saved in scene.took(SaveDownload)] == ["/seeds/1"]
+    assert scene.job().phase == "waiting"
+    scene.told(ToDownloader, Fetch)
+    scene.hello("downloader", 6)
+    assert [fetch.seed_path for fetch in scene.told(ToDownloader, Fetch)] == ["/seeds/1"]
 
 
 def test_getting_the_same_twice_joins_the_download_and_elsewhere_is_refused() -> None:

@@ -41,7 +41,7 @@ def test_put_replaces_and_remove_forgets(tmp_path: Path) -> None:
         assert library.downloads() == [stored]
         for _ in range(2):
             library.remove_item(ITEM.path)
-            library.remove_download(DIGEST)
+            library.remove_download(JOB.dest)
         assert (library.items(), library.downloads()) == ([], [])
 
 
@@ -61,6 +61,36 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     assert ended.returncode == -9
     with Library(tmp_path) as library:
         assert (library.items(), library.downloads()) == ([ITEM], [JOB])
+
+
+def test_what_was_put_in_this_run_is_told_from_the_rest(tmp_path: Path) -> None:
+    with Library(tmp_path, "one") as library:
+        library.put_item(ITEM)
+        library.put_download(JOB)
+    other = msgspec.structs.replace(JOB, dest="/data/other")
+    with Library(tmp_path, "two") as library:
+        assert library.asked() == frozenset()
+        library.put_download(other)
+        library.put_item(ITEM)
+    with Library(tmp_path, "two") as library:
+        assert library.asked() == {ITEM.path, other.dest}
+
+
+def test_downloads_of_the_first_format_are_taken_over_without_force(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "library.db")
+    database.executescript(
+        "CREATE TABLE items (path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL,"
+        " name TEXT NOT NULL, length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL,"
+        " fingerprint BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+        "CREATE TABLE downloads (digest TEXT PRIMARY KEY, manifest TEXT NOT NULL, name TEXT NOT NULL,"
+        " length INTEGER NOT NULL, dest TEXT NOT NULL, seed_path TEXT NOT NULL, force INTEGER NOT NULL,"
+        " sequential INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+        "INSERT INTO downloads VALUES ('d', 'm', 'n', 1, '/n', '', 1, 0); PRAGMA user_version = 1;"
+    )
+    database.close()
+    with Library(tmp_path) as library:
+        assert library.downloads() == [DownloadJob("d", "m", "n", 1, "/n", "", force=False, sequential=False)]
+        library.put_item(ITEM)
 
 
 def test_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:

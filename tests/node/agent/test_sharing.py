@@ -48,6 +48,17 @@ def shared(scene: Scene, number: int = 1) -> None:
     scene.play(scene.core.hashed(request.path, item(number), scene.now))
 
 
+def test_what_cannot_be_remembered_is_not_shared() -> None:
+    scene = Scene().up()
+    scene.full = True
+    shared(scene)
+    job = scene.job()
+    assert (job.phase, job.code) == ("failed", "disk")
+    assert "the disk is full" in job.detail
+    assert scene.core.catalogue.items() == []
+    assert scene.listed == {}
+
+
 def test_share_hashes_announces_reads_back_and_only_then_gives_the_link() -> None:
     scene = Scene().up()
     scene.ask(ApiShare(4, PATH, "blake3"))

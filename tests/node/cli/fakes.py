@@ -12,9 +12,11 @@ import node.local_messages as messages
 from node.cli.app import main
 from node.cli.session import Client, Foreground, Services
 from node.config import PeerSettings
+from node.identity import DataDirInUseError
 from node.local_messages import (
     ApiAccepted,
     ApiDone,
+    ApiError,
     ApiGet,
     ApiGetStatus,
     ApiReply,
@@ -27,6 +29,7 @@ from node.local_messages import (
     SourceStanding,
     StatusReport,
 )
+from node.stored import Stored
 from protocol.errors import NetworkError
 
 MIB = 1024 * 1024
@@ -143,9 +146,14 @@ class FakeForeground:
         self.events: list[str] = []
         self.settings: PeerSettings | None = None
         self.wait: Callable[[float], None] = lambda _seconds: None
+        self.taken = 0
+        """How often another peer is quicker to start."""
         self._ends_with = ends_with
 
     def start(self) -> None:
+        if self.taken:
+            self.taken -= 1
+            raise DataDirInUseError("another was quicker")
         self.events.append("start")
 
     def poll(self, timeout: float) -> int | None:
@@ -170,6 +178,10 @@ class World:
         self.free_after = 0
         self.listens_after = 0
         self.connected_to: list[Path] = []
+        self.stored = Stored([], [])
+        self.removed: list[str] = []
+        self.lent = False
+        """There is a peer of another command, which cannot be reached a second time."""
 
     def run(self, *argv: str) -> int:
         """Exit code of ``python -m node ARGV``."""
@@ -178,13 +190,16 @@ class World:
             foreground=self._foreground,
             run_peer=self._run,
             is_free=lambda _data_dir: self.waits >= self.free_after,
+            stored=lambda _data_dir: self.stored,
+            remove_stored=self._remove_stored,
             clock=self._clock,
             wait=self._wait,
         )
         return main(argv, services)
 
     def _connect(self, data_dir: Path) -> Client:
-        absent = self.foreground is not None and "start" not in self.foreground.events
+        absent = self.foreground is not None and "start" not in self.foreground.events and not self.lent
+        self.lent = False
         if self.client is None or absent or self.waits < self.listens_after:
             raise NetworkError(f"no peer runs on {data_dir}; start one with 'python -m node'")
         self.connected_to.append(data_dir)
@@ -199,6 +214,10 @@ class World:
     def _run(self, settings: PeerSettings) -> int:
         self.ran.append(settings)
         return self.exit_code
+
+    def _remove_stored(self, _data_dir: Path, name: str) -> ApiReply:
+        self.removed.append(name)
+        return ApiDone(0) if name == "model.bin" else ApiError(0, "not_found", f"nothing is called {name}")
 
     def _clock(self) -> float:
         self.now += 0.001

@@ -22,6 +22,7 @@ from node.local_messages import (
     SharedStatus,
     StatusReport,
 )
+from node.stored import Stored
 from protocol.messages import PeerEntry, TorrentEntry
 from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeClient, World, download, job, peer_with, report
 
@@ -203,3 +204,19 @@ def test_stop_does_not_wait_for_ever(capsys: pytest.CaptureFixture[str]) -> None
     world.free_after = 10_000
     assert world.run("stop") == 4
     assert "still ending" in capsys.readouterr().err
+
+
+def test_without_a_peer_status_tells_what_is_stored_and_remove_removes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    world.stored = Stored([job(phase="interrupted", detail="'get' continues it", download=None)], [SHARED])
+    assert world.run("status") == 4
+    captured = capsys.readouterr()
+    assert "'get' continues it" in captured.out
+    assert LINK in captured.out
+    assert "no peer runs on" in captured.err
+    assert world.run("status", "--json") == 4
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["error"]["code"], found["jobs"][0]["phase"]) == (False, "network", "interrupted")
+    assert world.run("remove", "model.bin") == 0
+    assert world.run("remove", "nothing") == 3
+    assert world.removed == ["model.bin", "nothing"]

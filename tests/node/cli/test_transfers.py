@@ -272,3 +272,34 @@ def test_a_foreground_share_that_failed_does_not_serve(here: Path) -> None:
     world = peer_with(report([job("share", "failed", code="disk", detail="cannot read it")]))
     world.foreground = FakeForeground()
     assert world.run("share", "model.bin") == 6
+
+
+def test_of_two_commands_that_start_a_peer_one_uses_the_others() -> None:
+    world = peer_with(report([job()]))
+    world.foreground = FakeForeground()
+    world.foreground.taken = 2
+    assert world.run("get", "model.bin") == 0
+    assert world.foreground.events == ["stop", "stop", "start", "stop"]
+
+
+def test_a_command_goes_on_with_its_own_peer_when_that_of_another_has_ended() -> None:
+    borrowed = report([job(phase="downloading")], foreground=True)
+    gone = NetworkError("no peer runs there")
+    own = report([job(phase="downloading", number=2)], pids={"agent": 99}, foreground=True)
+    world = peer_with(borrowed, borrowed, gone, own, own, report([job(number=2)], pids={"agent": 99}, foreground=True))
+    world.foreground = FakeForeground()
+    world.lent = True
+    assert world.run("get", "model.bin") == 0
+    assert world.foreground.events == ["start", "stop"]
+    assert world.client is not None
+    assert [asked.target for asked in world.client.asked(ApiGet)] == ["model.bin", "model.bin"]
+
+
+def test_a_share_by_the_peer_of_another_command_lasts_until_it_is_interrupted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    world = peer_with(report([job("share")], [SHARED], foreground=True))
+    world.interrupt_after = 5
+    assert world.run("share", "model.bin") == 0
+    assert "serving until Ctrl-C" in capsys.readouterr().err

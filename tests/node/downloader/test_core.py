@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import select
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from node.disk.staging import staging_path
+from node.disk.storage import Partial
 from node.downloader.core import HELLO_SECONDS, DownloaderCore
-from node.local_messages import CancelFetch, Fetch, Hello, Pause, Serve, ServeOk, SourceLost, Sources
+from node.local_messages import DeleteFetch, Fetch, Hello, Pause, Serve, ServeOk, SourceLost, Sources, StopFetch
 from protocol.bitfield import Bitfield
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import made_file
@@ -55,6 +58,11 @@ class FakeJob:
         self.told.append("serving")
 
     def cancel(self) -> None:
+        self.told.append("cancel")
+        self.ended = True
+
+    def halt(self) -> None:
+        self.told.append("halt")
         self.ended = True
 
     def tick(self, _now: float) -> float | None:
@@ -63,8 +71,8 @@ class FakeJob:
     def stop(self) -> None:
         self.told.append("stop")
 
-    def save(self) -> None:
-        self.told.append("save")
+    def save(self, ended: bool) -> None:
+        self.told.append(("save", ended))
 
 
 @pytest.fixture
@@ -114,7 +122,7 @@ def test_a_restarted_agent_is_told_of_downloads_it_may_not_order_again(core: Dow
 
 def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(core: DownloaderCore) -> None:
     core.order(order("/a"))
-    core.order(CancelFetch(A))
+    core.order(DeleteFetch(A, "/a", ""))
     core.order(order("/b"))
     core.tick(0.0)
     assert dests() == ["/a"]
@@ -126,13 +134,44 @@ def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(core: Downlo
 
 def test_an_order_that_waits_can_be_cancelled(core: DownloaderCore) -> None:
     core.order(order("/a"))
-    core.order(CancelFetch(A))
+    core.order(DeleteFetch(A, "/a", ""))
     core.order(order("/b"))
-    core.order(CancelFetch(A))
+    core.order(DeleteFetch(A, "/b", ""))
     FakeJob.made[0].over = True
     core.tick(0.0)
     assert dests() == ["/a"]
     assert core.jobs == {}
+
+
+def test_one_that_is_stopped_is_not_deleted(core: DownloaderCore) -> None:
+    core.order(order("/a"))
+    core.order(StopFetch(A))
+    core.order(StopFetch(B))
+    assert told() == [["halt"]]
+
+
+def test_what_an_earlier_run_left_is_deleted_before_anything_new_goes_there(scene: Scene, tmp_path: Path) -> None:
+    core, manifest, dest = DownloaderCore(scene.context, 7, 42), scene.made.manifest, tmp_path / "x"
+    fetch = scene.order(dest)
+    Partial.open(manifest, dest).close()
+    scene.journal.start(manifest.digest, fetch.seed_path, str(dest), bytes(1))
+
+    def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            select.select([scene.chores.fd], [], [], 10)
+            for disk, result in scene.chores.results():
+                core.chore_done(disk, result)
+
+    core.order(DeleteFetch(manifest.digest, str(tmp_path / "elsewhere"), fetch.seed_path))
+    until(lambda: not scene.chores.pending)
+    assert staging_path(dest).exists()
+    assert scene.journal.get(manifest.digest) is not None
+    core.order(DeleteFetch(manifest.digest, str(dest), fetch.seed_path))
+    core.order(scene.order(dest, with_seed=False))
+    assert core.jobs == {}
+    until(lambda: core.jobs != {})
+    assert scene.journal.get(manifest.digest) is None
+    assert not staging_path(dest).exists()
 
 
 def test_each_is_told_what_is_for_it(core: DownloaderCore) -> None:
@@ -149,7 +188,7 @@ def test_each_is_told_what_is_for_it(core: DownloaderCore) -> None:
 
 def test_what_is_for_no_download_is_nothing(core: DownloaderCore) -> None:
     core.order(Sources(A, [SEEDER]))
-    core.order(CancelFetch(A))
+    core.order(DeleteFetch(A, "/a", ""))
     core.pieces_say(ServeOk(A))
     assert core.jobs == {}
 
@@ -179,8 +218,8 @@ def test_all_are_stopped_and_saved(core: DownloaderCore) -> None:
     core.order(order("/a", A))
     core.order(order("/b", B))
     core.stop()
-    core.save()
-    assert told() == [["stop", "save"], ["stop", "save"]]
+    core.save(ended=False)
+    assert told() == [["stop", ("save", False)], ["stop", ("save", False)]]
 
 
 def test_a_new_piece_server_is_told_once_what_there_is_to_serve(scene: Scene, tmp_path: Path) -> None:
@@ -199,7 +238,7 @@ def test_a_new_piece_server_is_told_once_what_there_is_to_serve(scene: Scene, tm
     (serve,) = scene.to_pieces
     assert isinstance(serve, Serve)
     assert Bitfield.from_bytes(serve.bits, scene.made.manifest.piece_count).count_set == 2
-    core.order(CancelFetch(job.fetch.digest))
+    core.order(DeleteFetch(job.fetch.digest, job.fetch.dest, ""))
     scene.run(job, lambda: job.over)
     core.tick(scene.now)
     assert core.jobs == {}

@@ -136,7 +136,7 @@ class Scene:
         job.stop()
         self.writers.close()
         self.chores.close()
-        job.save()
+        job.save(ended=True)
         self.journal.close()
 
     def order(self, dest: Path, with_seed: bool = True, force: bool = False) -> Fetch:

@@ -11,11 +11,14 @@ import pytest
 
 from node.disk.errors import NoSpaceError
 from node.disk.journal import Journal
+from node.disk.layout import Span
+from node.disk.storage import Partial
 from node.disk.store import Store
 from node.downloader import job_work
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_work import Place, Ready
 from node.local_messages import DownloadFailed, DownloadFinished, Serve
+from protocol.bitfield import Bitfield
 from protocol.errors import DiskError
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import Made, made_file
@@ -142,6 +145,41 @@ def test_cancelled_as_the_process_ends(tmp_path: Path, made: Made, dest: Path) -
     assert list(dest.parent.iterdir()) == []
 
 
+def test_a_process_that_ends_does_not_wait_for_a_thread_that_writes(
+    tmp_path: Path, made: Made, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is at work is left as a kill would leave it: nothing is closed under it, nothing more is noted."""
+    scene = Scene(tmp_path, made)
+    scene.limit = 2
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.reports()[-1].done_pieces == 2)
+    held, go_on = threading.Event(), threading.Event()
+    real = Partial._write_span
+
+    def slow(self: Partial, span: Span, view: memoryview) -> bool:
+        held.set()
+        assert go_on.wait(10)
+        return real(self, span, view)
+
+    monkeypatch.setattr(Partial, "_write_span", slow)
+    assert job.download is not None
+    (piece,) = [piece for piece in range(made.manifest.piece_count) if piece not in job.download.have][:1]
+    job._disk.write([(piece, made.piece(piece))])
+    assert held.wait(10)
+    before = scene.journal.get(made.manifest.digest)
+    job.stop()
+    ended = scene.writers.close(0.0)
+    job.save(scene.chores.close(10.0) and ended)
+    assert scene.journal.get(made.manifest.digest) == before
+    go_on.set()
+    assert scene.writers.close(10.0)
+    job.save(ended=True)
+    entry = scene.journal.get(made.manifest.digest)
+    assert entry is not None
+    assert Bitfield.from_bytes(entry.bits, made.manifest.piece_count).count_set >= 2
+    scene.journal.close()
+
+
 def test_a_peer_that_left_asks_nobody_for_a_manifest(scene: Scene, dest: Path) -> None:
     job = scene.fetch(dest, with_seed=False)
     assert scene.links.open
@@ -193,6 +231,8 @@ def test_a_downloader_that_comes_back_to_a_full_disk_waits(
         job = again.fetch(dest)
         again.run(job, lambda: again.phase() == "paused")
         assert "full" in again.reports()[-1].detail
+        assert again.reports()[-1].done_pieces == 5
+        assert again.reports()[-1].done_bytes > 4 * made.manifest.piece_length
         until = again.now + 2 * DISK_RETRY_SECONDS
         again.run(job, lambda: again.now > until)
     again.run(job, lambda: job.over)

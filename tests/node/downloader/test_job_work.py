@@ -107,6 +107,9 @@ class NotedDisk:
         self.data[piece * PIECE : (piece + 1) * PIECE] = data
         self.dirty.append(piece)
 
+    def interrupt(self) -> None:
+        self._do("interrupt")
+
     def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
         del buffer
         self._do("read")
@@ -284,7 +287,10 @@ def test_deleted_and_then_forgotten(disk: NotedDisk) -> None:
     assert disk.did == ["discard", "forget"]
     disk.did.clear()
     job_work.release(PLACE, None, disk, discard=True)
-    assert disk.did == ["remove leftovers", "forget"]
+    assert disk.did == ["remove leftovers"], "nothing is noted of it"
+    disk.start(PLACE.digest, PLACE.seed_path, PLACE.dest, b"")
+    job_work.release(PLACE, None, disk, discard=True)
+    assert disk.did == ["remove leftovers", "start", "remove leftovers", "forget"]
     disk.did.clear()
     disk.fails["remove leftovers"] = DiskError("another download is writing there")
     job_work.release(PLACE, None, disk, discard=True)

@@ -1,0 +1,75 @@
+"""What a data directory holds while no peer runs on it: to be listed, and to be removed without taking anything up.
+
+What a removal means is decided by the agent's core, which has no peer around it here; carried out is what concerns
+the disk.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from msgspec import Struct
+
+from node.agent.catalogue import link_of
+from node.agent.core import AgentCore, AgentTerms
+from node.agent.effects import ForgetDownload, ForgetItem, ReplyApi, ToDownloader
+from node.agent.gets import interrupted_status
+from node.agent.library import LIBRARY_NAME, Library
+from node.disk.disk_store import DiskStore
+from node.disk.journal import Journal
+from node.downloader.job_work import Place, sweep
+from node.identity import DataDirLock, await_last_run
+from node.local_messages import ApiDone, ApiRemove, ApiReply, DeleteFetch, JobStatus, SharedStatus
+
+NOBODY = AgentTerms("", b"", "", "", "", "blake3", (), 1.0, instance=0, pid=0, foreground=True)
+
+
+class Stored(Struct, frozen=True):
+    """Downloads that were interrupted, and what a peer run on the data directory would share."""
+
+    jobs: list[JobStatus]
+    shared: list[SharedStatus]
+
+
+def read_stored(data_dir: Path) -> Stored:
+    """What is in the library of ``data_dir``; a peer may start meanwhile. Changes nothing. Raises `DiskError`."""
+    if not (data_dir / LIBRARY_NAME).exists():
+        return Stored([], [])
+    with Library(data_dir, read_only=True) as library:
+        shared = [
+            SharedStatus(item.name, item.digest, link_of(item), item.length, item.path, item.origin, 0, 0)
+            for item in library.items()
+        ]
+        return Stored([interrupted_status(download) for download in library.downloads()], shared)
+
+
+def remove_stored(data_dir: Path, name: str) -> ApiReply:
+    """Do what ``remove NAME`` does, and answer as the agent would. Raises `DiskError`, and `UsageError` when a peer
+    runs."""
+    with DataDirLock(data_dir):
+        await_last_run(data_dir)
+        with Library(data_dir) as library:
+            core = AgentCore(NOBODY, library.items(), 0.0, random.Random(0))
+            core.start(library.downloads(), 0.0)
+            reply: ApiReply = ApiDone(0)
+            for effect in core.api_says(b"", ApiRemove(0, name), 0.0):
+                if isinstance(effect, ToDownloader) and isinstance(effect.message, DeleteFetch):
+                    _delete(data_dir, effect.message)
+                elif isinstance(effect, ForgetDownload):
+                    library.remove_download(effect.dest)
+                elif isinstance(effect, ForgetItem):
+                    library.remove_item(effect.path)
+                elif isinstance(effect, ReplyApi):
+                    reply = effect.reply
+            return reply
+
+
+def _delete(data_dir: Path, message: DeleteFetch) -> None:
+    if message.seed_path:
+        journal = Journal(data_dir)
+        try:
+            place = Place(message.digest, message.seed_path, message.dest, force=False)
+            sweep(place, DiskStore(data_dir, journal))
+        finally:
+            journal.close()
