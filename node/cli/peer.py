@@ -90,7 +90,7 @@ def status(state: State, watch: bool) -> None:
     """
     with running_peer(state.options, state.services) as session:
         if not watch:
-            _print_report(state, session.status())
+            _print_report(state, session.whole_status())
             return
         with contextlib.suppress(KeyboardInterrupt):
             _watch(state, session)
@@ -107,7 +107,7 @@ def _watch(state: State, session: Session) -> None:
     patience = Patience(session)
     if state.options.json or not is_terminal(sys.stdout):
         while True:
-            report = patience.status()
+            report = patience.whole_status()
             if report is not None:
                 _print_report(state, report)
             session.pause(PLAIN_SECONDS if not state.options.json else 1.0)

@@ -122,8 +122,18 @@ class Session:
             raise NetworkError(f"the peer answered {type(message).__name__} with {type(reply).__name__}; restart it")
         return reply
 
-    def status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
-        return self.request(ApiGetStatus(self.next_id()), StatusReport, timeout)
+    def status(self, timeout: float = REQUEST_SECONDS, jobs: list[int] | None = None) -> StatusReport:
+        """What the peer says of ``jobs`` and itself; None: the first page of everything."""
+        return self.request(ApiGetStatus(self.next_id(), jobs), StatusReport, timeout)
+
+    def whole_status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
+        """All pages of it."""
+        whole = page = self.status(timeout)
+        while page.more:
+            page = self.request(ApiGetStatus(self.next_id(), first=page.more), StatusReport, timeout)
+            whole.jobs.extend(page.jobs)
+            whole.shared.extend(page.shared)
+        return msgspec.structs.replace(whole, more=0)
 
     def pause(self, seconds: float) -> None:
         """Wait before the next look at the peer. A foreground peer that ended is a `NetworkError`."""

@@ -188,7 +188,7 @@ def _go_on_serving(session: Session, quiet: bool) -> None:
     patience = Patience(session)
     with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as show:
         while True:
-            report = patience.status()
+            report = patience.status([])
             if report is not None:
                 show(report, session.now())
             session.pause(SERVE_SECONDS)
