@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import time
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ MARK_NAME = "running.lock"
 LAST_RUN_SECONDS = 6.0
 """Longer than a process takes to leave the network and end."""
 POLL_SECONDS = 0.02
+TELL_SECONDS = 0.5
 ID_BYTES = 16
 SECRET_BYTES = 32
 
@@ -110,16 +112,22 @@ class RunningMark:
         self._file.close()
 
 
-def await_last_run(data_dir: Path, patience: float = LAST_RUN_SECONDS) -> None:
-    """Wait until no process holds the mark; only a killed supervisor leaves any. `UsageError` if they do not end."""
-    deadline = time.monotonic() + patience
+def await_last_run(data_dir: Path, tell: Callable[[str], None], patience: float = LAST_RUN_SECONDS) -> None:
+    """Wait until no process holds the mark, which ``tell`` is told if it takes long; only a killed supervisor leaves
+    any. `UsageError` if they do not end."""
+    began = time.monotonic()
+    told = False
     with _open_lock(data_dir / MARK_NAME) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                if waited > patience:
                     raise UsageError(f"processes of an earlier peer on {data_dir} still run; end them first") from None
+                if waited > TELL_SECONDS and not told:
+                    told = True
+                    tell(f"waiting for the processes of the last peer on {data_dir} to end, up to {patience:.0f} s")
                 time.sleep(POLL_SECONDS)
             else:
                 return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,8 @@ from protocol.errors import NetworkError
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
 from transport.runtime_dir import make_runtime_dir, point_to_runtime_dir, remove_runtime_dir
+
+_logger = logging.getLogger(__name__)
 
 
 def numeric_endpoint(endpoint: str) -> str:
@@ -33,7 +37,7 @@ def numeric_endpoint(endpoint: str) -> str:
 
 
 def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
-    """The three processes in the order they are stopped: the agent first, it leaves the network."""
+    """The three processes of a peer, to be started in this order."""
     data, runtime = str(settings.data_path), str(runtime_dir)
     agent = AgentSettings(
         data_dir=data,
@@ -69,10 +73,12 @@ def child_specs(settings: PeerSettings, runtime_dir: Path) -> list[ChildSpec]:
 
 
 class ForegroundPeer:
-    """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`."""
+    """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`. ``tell`` is told what it
+    waits for."""
 
-    def __init__(self, settings: PeerSettings) -> None:
+    def __init__(self, settings: PeerSettings, tell: Callable[[str], None]) -> None:
         self._settings = settings
+        self._tell = tell
         self._resources = contextlib.ExitStack()
         self._supervisor: Supervisor | None = None
 
@@ -92,7 +98,7 @@ class ForegroundPeer:
         """Everything but the processes."""
         data_dir = self._settings.data_path
         self._resources.enter_context(DataDirLock(data_dir))
-        await_last_run(data_dir)
+        await_last_run(data_dir, self._tell)
         load_identity(data_dir)
         remove_runtime_dir(data_dir)  # what a killed peer left; the lock says that it is nobody's
         runtime_dir = make_runtime_dir(data_dir)
@@ -106,16 +112,18 @@ class ForegroundPeer:
 
     def stop(self) -> None:
         """Leave the network, end the processes, let go of the data directory. Twice is once."""
-        if self._supervisor is not None:
-            self._supervisor.stop()
+        try:
+            if self._supervisor is not None:
+                self._supervisor.stop()
+        finally:
             self._supervisor = None
-        self._resources.close()
+            self._resources.close()
 
 
 def run_peer(settings: PeerSettings) -> int:
     """Run a peer until SIGTERM, Ctrl-C or ``stop``; returns the exit code."""
     set_up_logging("peer", settings.log)
-    peer = ForegroundPeer(settings)
+    peer = ForegroundPeer(settings, _logger.warning)
     try:
         peer.prepare()
         return peer.supervisor.run()

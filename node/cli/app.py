@@ -130,7 +130,7 @@ def real_services() -> Services:
     def foreground(settings: PeerSettings) -> Foreground:
         from node.peer import ForegroundPeer
 
-        return ForegroundPeer(settings)
+        return ForegroundPeer(settings, output.warn)
 
     def run_peer(settings: PeerSettings) -> int:
         from node.peer import run_peer as run

@@ -234,10 +234,8 @@ def _orderly_end(peer: Foreground) -> Iterator[None]:
     try:
         yield
     finally:
-        impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            peer.stop()
+            peer.stop()  # a second Ctrl-C kills it
         finally:
-            signal.signal(signal.SIGINT, impatient)
             signal.signal(signal.SIGTERM, before)

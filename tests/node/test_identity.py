@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from node import identity
 from node.agent.endpoints import advertised, host_of, with_host
 from node.identity import IDENTITY_NAME, DataDirLock, RunningMark, await_last_run, load_identity
 from protocol.errors import DiskError, UsageError
@@ -36,11 +37,13 @@ def test_one_peer_a_data_directory(tmp_path: Path) -> None:
     DataDirLock(tmp_path).release()
 
 
-def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path) -> None:
-    await_last_run(tmp_path, 0.0)
+def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(identity, "TELL_SECONDS", 0.0)
+    await_last_run(tmp_path, told.append, 0.0)
     marks = [RunningMark(tmp_path), RunningMark(tmp_path)]
     with pytest.raises(UsageError, match="still run"):
-        await_last_run(tmp_path, 0.0)
+        await_last_run(tmp_path, told.append, 0.0)
 
     def end() -> None:
         for mark in marks:
@@ -48,7 +51,9 @@ def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path) -> None:
 
     timer = threading.Timer(0.05, end)
     timer.start()
-    await_last_run(tmp_path, 10.0)
+    assert told == []
+    await_last_run(tmp_path, told.append, 10.0)
+    assert told == [f"waiting for the processes of the last peer on {tmp_path} to end, up to 10 s"]
     timer.join()
 
 

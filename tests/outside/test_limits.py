@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.outside.commands import Machine, eventually
 
@@ -46,6 +51,7 @@ def cpu_share(pid: int, seconds: float = 1.0) -> float:
     return (used() - before) / (time.monotonic() - began)
 
 
+@pytest.mark.slow
 def test_more_connections_than_open_files_stop_nobody_for_long(tmp_path: Path) -> None:
     small = Machine(tmp_path, ["prlimit", f"--nofile={OPEN_FILES}:{OPEN_FILES}"])
     try:
@@ -64,3 +70,57 @@ def test_more_connections_than_open_files_stop_nobody_for_long(tmp_path: Path) -
         assert share.interrupt().code == 0
     finally:
         small.close()
+
+
+AS_PROCESS_1 = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
+def can_unshare() -> bool:
+    """Whether this user may make a process 1."""
+    return shutil.which("unshare") is not None and subprocess.run([*AS_PROCESS_1, "true"], check=False).returncode == 0
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """State (``Z`` for a zombie) by process id."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent, *_ = path.read_text().rpartition(")")[2].split()
+            if int(parent) == pid:
+                found[int(path.parent.name)] = state
+    return found
+
+
+@pytest.mark.skipif(not can_unshare(), reason="needs the right to make a process namespace")
+def test_as_process_1_it_reaps_what_others_leave_behind(tmp_path: Path) -> None:
+    container = Machine(tmp_path, AS_PROCESS_1)
+    container.start_tracker()
+    (init,) = children_of(container.processes()[0].process.pid)
+    try:
+        own = children_of(init)
+        into = ["nsenter", "--target", str(init), "--pid", "--mount"]
+        for _ in range(3):
+            assert container.run([*into, "sh", "-c", "sleep 0.5 >/dev/null 2>&1 &"]).code == 0
+        eventually(lambda: len(children_of(init)) > len(own), "orphans are adopted")
+        eventually(lambda: list(children_of(init)) == list(own), "they are reaped, and nothing else")
+    finally:
+        os.kill(init, signal.SIGTERM)  # unshare passes nothing on
+        assert container.processes()[0].wait().code == 0
+        container.close()
+
+
+@pytest.mark.parametrize("tracker", ["nowhere", "silent"])
+def test_a_peer_ends_within_a_second_whatever_its_tracker_does(machine: Machine, tracker: str) -> None:
+    machine.start_tracker()
+    registrar, *_ = (pid for pid in children_of(machine.processes()[0].process.pid))
+    if tracker == "nowhere":
+        machine.tracker = "tcp://127.0.0.1:9"
+    peer = machine.start("--data-dir", "p")
+    wanted = "unreachable" if tracker == "nowhere" else "joined"
+    eventually(lambda: machine.status("p").get("network") == wanted, wanted)
+    if tracker == "silent":
+        os.kill(registrar, signal.SIGSTOP)
+    began = time.monotonic()
+    assert peer.interrupt().code == 0
+    assert time.monotonic() - began < 1.5, "with some time for a busy machine"
+    os.kill(registrar, signal.SIGCONT)
