@@ -485,7 +485,7 @@ def test_a_new_agent_is_told_of_sessions_that_are_open(sharing: Scene) -> None:
     sharing.tick()
     sharing.test("a")
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, 0, 1)], 0, 0, 0)]
-    sharing.agent(ShareState(9, [item()], serving=True))
+    sharing.agent(ShareState(9, "me", [item()], serving=True))
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, 0, 1)], 0, 0, 0)]
     assert reports(sharing.tick(REPORT_SECONDS)) == []
 
