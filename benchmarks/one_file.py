@@ -64,8 +64,8 @@ def _fetch(how: Callable[[LocalPeer, str], float], seeder: LocalPeer, receiver: 
 
 
 def _by_api(peer: LocalPeer, link: str) -> float:
-    began = time.time()
-    return 1_000 * (finished(ask({peer: get(peer, link)}), LOOK_SECONDS)[0].finished_at - began)
+    began = time.monotonic()
+    return 1_000 * (finished(ask({peer: get(peer, link)}), LOOK_SECONDS)[0].ended_monotonic - began)
 
 
 def _by_command(peer: LocalPeer, link: str) -> float:

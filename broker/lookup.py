@@ -24,6 +24,7 @@ from protocol.limits import LINK_BYTES_MAX
 from protocol.messages import Error, LookupRequest
 from service.child import run_child
 from service.logs import LEVELS
+from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, bind, connect, drain, drain_routed, open_context, open_socket, send_or_drop
@@ -38,6 +39,7 @@ class LookupProcess:
         self._settings = settings
         self._loop = loop
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
+        self._limit = ConnectionLimit(loop, [self._requests])
         self._outbox = Outbox(self._requests, loop.now)
         self._link = open_socket(context, Role.LINK_DEALER)
         self._monitor = ConnectionMonitor(self._link)
@@ -78,7 +80,7 @@ class LookupProcess:
 
     def _tick(self, now: float) -> float | None:
         self._perform(self._core.tick(now))
-        deadlines = [self._core.next_deadline()]
+        deadlines: list[float | None] = [self._core.next_deadline(), self._limit.tick(now)]
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadlines.append(intake.next_deadline())
@@ -96,6 +98,7 @@ class LookupProcess:
 
     def close(self) -> None:
         """Close every socket."""
+        self._limit.close()
         self._monitor.close()
         for socket in (self._requests, self._link):
             socket.close()

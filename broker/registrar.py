@@ -26,6 +26,7 @@ from protocol.limits import LINK_BYTES_MAX, ROSTER_BYTES_MAX
 from protocol.messages import Error, Join, RegistrarRequest
 from service.child import run_child
 from service.logs import LEVELS
+from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
 from transport.sockets import Role, bind, drain_routed, open_context, open_socket, peer_address, send_or_drop
@@ -43,6 +44,7 @@ class RegistrarProcess:
         self._requests = open_socket(context, Role.TRACKER_ROUTER)
         self._outbox = Outbox(self._requests, loop.now)
         self._roster = open_socket(context, Role.TRACKER_PUB)
+        self._limit = ConnectionLimit(loop, [self._requests, self._roster])
         self._link = open_socket(context, Role.LINK_ROUTER)
         self._intake: Intake[RegistrarRequest] = Intake("requests", Decoder(RegistrarRequest))
         self._link_intake: Intake[FromLookup] = Intake("link messages", Decoder(FromLookup))
@@ -84,7 +86,7 @@ class RegistrarProcess:
 
     def _tick(self, now: float) -> float:
         self._perform(self._core.tick(now))
-        deadline = self._core.next_deadline()
+        deadline = min(self._core.next_deadline(), self._limit.tick(now))
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadline = min(deadline, intake.next_deadline() or deadline)
@@ -120,6 +122,7 @@ class RegistrarProcess:
 
     def close(self) -> None:
         """Close every socket."""
+        self._limit.close()
         for socket in (self._requests, self._roster, self._link):
             socket.close()
 

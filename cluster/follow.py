@@ -8,7 +8,7 @@ RESTARTING = "restarting"
 
 
 class Followed:
-    """A peer that was told to get ``digest``. Times are `time.time`, sizes bytes.
+    """A peer that was told to get ``digest``. Times are monotonic seconds, sizes bytes.
 
     ``received`` counts everything that came over the wire, ``sent`` everything sent, ``sources`` the peers that gave
     something. ``finished_at`` is the moment of the verified rename, 0 until then. ``error`` ends it too.
@@ -68,7 +68,7 @@ class Followed:
         self.detail = job.detail or (job.download.detail if job.download is not None else "")
         self.path = job.path
         if job.phase == "done":
-            self._done(job.finished_at)
+            self._done(job.ended_monotonic)
         elif job.phase == "failed":
             self.fail(f"{job.code}: {job.detail}")
 

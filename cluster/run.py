@@ -108,9 +108,9 @@ class _Run:
         shared = self._share(copies)
         self._clock.next("share")
         followed = {peer: Followed(peer.name, shared.digest, shared.length) for peer in peers}
-        began_at = time.time()
+        began_at = time.monotonic()
         usage = self._get(shared, {peer: followed[peer] for peer in receivers}, followed)
-        ended_at = time.time()
+        ended_at = time.monotonic()
         self._settle(followed)
         self._clock.next("get")
         self._screen.stage(f"verifying {len(peers)} copies")
@@ -188,7 +188,7 @@ class _Run:
         )
         while not all(peer.over for peer in receivers.values()):
             for peer, status in self._statuses(list(everyone)).items():
-                everyone[peer].update(status, time.time())
+                everyone[peer].update(status, time.monotonic())
             self._give_up(receivers, late=time.monotonic() > deadline)
             meter.sample(time.monotonic())
             self._screen.show(list(receivers.values()), time.monotonic())
@@ -199,7 +199,7 @@ class _Run:
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             for peer, status in self._statuses(list(followed)).items():
-                followed[peer].update(status, time.time())
+                followed[peer].update(status, time.monotonic())
             if sum(peer.sent for peer in followed.values()) >= sum(peer.received for peer in followed.values()):
                 return
 

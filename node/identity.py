@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ LAST_RUN_SECONDS = 6.0
 LOOK_SECONDS = 0.1
 """`is_free` takes the lock for a moment."""
 POLL_SECONDS = 0.02
+TELL_SECONDS = 0.5
 ID_BYTES = 16
 SECRET_BYTES = 32
 ELSEWHERE = "choose another with --data-dir"
@@ -162,9 +164,13 @@ class RunningMark:
         self._file.close()
 
 
-def await_last_run(data_dir: Path, patience: float = LAST_RUN_SECONDS) -> None:
-    """Wait until no process holds the mark; only a killed supervisor leaves any. `UsageError` if they do not end."""
+def await_last_run(data_dir: Path, tell: Callable[[str], None], patience: float = LAST_RUN_SECONDS) -> None:
+    """Wait until no process holds the mark, which ``tell`` is told if it takes long; only a killed supervisor leaves
+    any. `UsageError` if they do not end."""
     with _open_lock(data_dir / MARK_NAME) as file:
+        if _try_to_lock(file, min(TELL_SECONDS, patience)):
+            return
+        tell(f"waiting for the processes of the last peer on {data_dir} to end, up to {patience:.0f} s")
         if not _try_to_lock(file, patience):
             raise UsageError(f"processes of an earlier peer on {data_dir} still run; end them first")
 

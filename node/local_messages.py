@@ -84,7 +84,7 @@ class ContentChanged(Message, frozen=True):
 
 
 class SwarmUpload(Struct, frozen=True):
-    """What this process has sent of ``digest`` since it started, and to how many sessions it is open now."""
+    """What was sent of ``digest`` since the last report, and to how many sessions it is open now."""
 
     digest: str
     sent_bytes: int
@@ -92,12 +92,14 @@ class SwarmUpload(Struct, frozen=True):
 
 
 class UploadReport(Message, frozen=True):
-    """Every quarter of a second while anything changes. ``bad_messages`` counts what strangers sent that was no
-    message."""
+    """Every quarter of a second while anything changes. ``swarms`` are those that changed; a new agent is told of all
+    that have sessions. ``bad_messages`` counts what strangers sent that was no message; it and ``sent_bytes`` are of
+    this run."""
 
     swarms: list[SwarmUpload]
     queued_pieces: int
     bad_messages: int
+    sent_bytes: int
 
 
 # --- agent -> downloader ---------------------------------------------------------------------------------
@@ -222,8 +224,8 @@ class DownloadStarted(Message, frozen=True):
 
 
 class DownloadFinished(Message, frozen=True):
-    """Verified, synced and renamed to ``path``. ``stamps`` as `SharedItem` has them. ``finished_at`` is
-    `time.time` of the moment after the rename."""
+    """Verified, synced and renamed to ``path``. ``stamps`` as `SharedItem` has them. ``finished_at`` is the moment
+    after the rename, in monotonic seconds, which all processes of a machine share."""
 
     digest: str
     manifest: str
@@ -382,7 +384,12 @@ class ApiError(Message, frozen=True):
 
 
 class ApiGetStatus(Message, frozen=True):
+    """``jobs`` None asks for a page of everything, jobs first, from row ``first`` on; else for these jobs alone, those
+    of them that there are."""
+
     id: int
+    jobs: list[int] | None = None
+    first: int = 0
 
 
 class JobStatus(Struct, frozen=True):
@@ -390,7 +397,11 @@ class JobStatus(Struct, frozen=True):
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
     ``done`` (``link`` is set), ``failed``. get: the phases of `DownloadReport`, with its report in ``download``, the
-    last one of a process that has said nothing for ``silent_seconds``."""
+    last one of a process that has said nothing for ``silent_seconds``.
+
+    ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people. What is computed is computed with
+    ``seconds``, how long it took or has taken so far; ``ended_monotonic`` is ``finished_at`` by the machine's monotonic
+    clock."""
 
     job: int
     kind: Literal["share", "get"]
@@ -407,6 +418,8 @@ class JobStatus(Struct, frozen=True):
     finished_at: float
     download: DownloadReport | None
     silent_seconds: float = 0.0
+    seconds: float = 0.0
+    ended_monotonic: float = 0.0
 
 
 class SharedStatus(Struct, frozen=True):
@@ -426,7 +439,10 @@ class StatusReport(Message, frozen=True):
     """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
     says what keeps this peer from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot
     fetch from this peer. Both are empty when nothing does. ``silent_seconds``: how long ago ``piece_server`` and
-    ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were."""
+    ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
+    ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
+    and the next page begins at row ``more`` (0: there is none); ``shared_count`` and ``uploads`` (sessions) are of
+    all."""
 
     id: int
     peer: str
@@ -446,7 +462,9 @@ class StatusReport(Message, frozen=True):
     silent_seconds: dict[str, float] = field(default_factory=dict)
     reach_problem: str = ""
     foreground: bool = False
-    """The peer lives as long as the command that runs it."""
+    shared_count: int = 0
+    uploads: int = 0
+    more: int = 0
 
 
 ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus

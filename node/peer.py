@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,8 @@ from transport.addresses import look_up
 from transport.runtime_dir import make_runtime_dir, point_to_runtime_dir, remove_runtime_dir
 
 RUN_BYTES = 8
+
+_logger = logging.getLogger(__name__)
 
 
 def numeric_endpoint(endpoint: str) -> str:
@@ -35,8 +39,8 @@ def numeric_endpoint(endpoint: str) -> str:
 
 
 def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> list[ChildSpec]:
-    """The three processes in the order they are stopped: the agent first, it leaves the network. A ``foreground`` peer
-    is there for one command: it has no part in what the configuration shares."""
+    """The three processes of a peer, to be started in this order. A ``foreground`` peer is there for one command: it
+    has no part in what the configuration shares."""
     data, runtime = str(settings.data_path), str(runtime_dir)
     agent = AgentSettings(
         data_dir=data,
@@ -74,11 +78,13 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
 
 
 class Peer:
-    """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`. ``foreground``: it is
-    there for the command that owns it, and does what that asks for and nothing else."""
+    """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`. ``tell`` is told what it
+    waits for. ``foreground``: it is there for the command that owns it, and does what that asks for and nothing
+    else."""
 
-    def __init__(self, settings: PeerSettings, foreground: bool) -> None:
+    def __init__(self, settings: PeerSettings, tell: Callable[[str], None], foreground: bool) -> None:
         self._settings = settings
+        self._tell = tell
         self._foreground = foreground
         self._resources = contextlib.ExitStack()
         self._supervisor: Supervisor | None = None
@@ -99,7 +105,7 @@ class Peer:
         """Everything but the processes."""
         data_dir = self._settings.data_path
         self._resources.enter_context(DataDirLock(data_dir))
-        await_last_run(data_dir)
+        await_last_run(data_dir, self._tell)
         load_identity(data_dir)
         remove_runtime_dir(data_dir)  # what a killed peer left; the lock says that it is nobody's
         runtime_dir = make_runtime_dir(data_dir)
@@ -113,16 +119,18 @@ class Peer:
 
     def stop(self) -> None:
         """Leave the network, end the processes, let go of the data directory. Twice is once."""
-        if self._supervisor is not None:
-            self._supervisor.stop()
+        try:
+            if self._supervisor is not None:
+                self._supervisor.stop()
+        finally:
             self._supervisor = None
-        self._resources.close()
+            self._resources.close()
 
 
 def run_peer(settings: PeerSettings) -> int:
     """Run a peer until SIGTERM, Ctrl-C or ``stop``; returns the exit code."""
     set_up_logging("peer", settings.log)
-    peer = Peer(settings, foreground=False)
+    peer = Peer(settings, _logger.warning, foreground=False)
     try:
         peer.prepare()
         return peer.supervisor.run()

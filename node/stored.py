@@ -7,6 +7,7 @@ the disk.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -44,11 +45,11 @@ def read_stored(data_dir: Path) -> Stored:
         return Stored([interrupted_status(download) for download in library.downloads()], shared)
 
 
-def remove_stored(data_dir: Path, name: str) -> ApiReply:
-    """Do what ``remove NAME`` does, and answer as the agent would. Raises `DiskError`, and `UsageError` when a peer
-    runs."""
+def remove_stored(data_dir: Path, name: str, tell: Callable[[str], None]) -> ApiReply:
+    """Do what ``remove NAME`` does, and answer as the agent would; ``tell`` is told what it waits for. Raises
+    `DiskError`, and `UsageError` when a peer runs."""
     with DataDirLock(data_dir):
-        await_last_run(data_dir)
+        await_last_run(data_dir, tell)
         with Library(data_dir) as library:
             core = AgentCore(NOBODY, library.items(), 0.0, random.Random(0))
             core.start(library.downloads(), 0.0)

@@ -1,8 +1,9 @@
-"""Starts the processes of a tracker or a peer, restarts those that die, and ends them in order.
+"""Starts the processes of a tracker or a peer, restarts those that die, and ends them.
 
 Owns processes and nothing else: no sockets, no state of the product. A child is a fresh Python program
 (`service.child`). Its stdin carries its settings and is its lifeline: it ends when the write end is closed, which
-the kernel does for a supervisor that was killed. So no child outlives its supervisor.
+the kernel does for a supervisor that was killed. So no child outlives its supervisor. As process 1, of a container,
+it reaps what others leave behind too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BACKOFF_SECONDS_MAX = 5.0
 HEALTHY_SECONDS = 10.0
 """A child that ran this long starts over with the shortest backoff."""
 STOP_SECONDS = 5.0
-"""How long one child may take to end in order before it is killed."""
+"""How long the children may take to end in order before they are killed."""
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,6 +82,8 @@ class Supervisor:
         now = time.monotonic()
         due = [child.restart_at for child in self._children if child.process is None]
         self._wait(self._children, max(0.0, min([now + timeout, *due]) - now))
+        if self._ending:  # whoever ended meanwhile was told to
+            return None
         now = time.monotonic()
         for child in self._children:
             code = child.reap()
@@ -91,29 +94,32 @@ class Supervisor:
                 child.plan_restart(code, now)
             elif child.process is None and child.restart_at <= now:
                 child.restart(now)
+        if os.getpid() == 1:
+            self._reap_orphans()
         return None
 
     def stop(self) -> None:
-        """End the children in order, one after another in list order, killing those that take too long.
+        """End the children, all at the same time, and kill those that take too long.
 
         All are reaped when it returns, or raises what a signal handler raised.
         """
         try:
             for child in self._children:
                 child.close_lifeline()
-                deadline = time.monotonic() + STOP_SECONDS
-                while child.running and not self._in_a_hurry and (left := deadline - time.monotonic()) > 0:
-                    self._wait([child], left)
-                if child.running:
-                    _logger.warning("%s (pid %d) did not end in time; killing it", child.spec.role, child.pid)
-                    child.kill()
+            deadline = time.monotonic() + STOP_SECONDS
+            while (running := self._running()) and not self._in_a_hurry and (left := deadline - time.monotonic()) > 0:
+                self._wait(running, left)
+            for child in running:
+                _logger.warning("%s (pid %d) did not end in time; killing it", child.spec.role, child.pid)
         finally:
             self.kill()
 
     def kill(self) -> None:
-        """End all at once, without order. All are reaped when it returns."""
-        for child in self._children:
+        """End all at once, whatever they do. All are reaped when it returns."""
+        for child in self._running():
             child.kill()
+        for child in self._children:
+            child.wait()
 
     def run(self) -> int:
         """Start, supervise and stop, in the main thread. Returns the exit code of the program.
@@ -125,6 +131,7 @@ class Supervisor:
         os.set_blocking(wakeup_end, False)
         wakeup_before = signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
         handlers = {number: signal.signal(number, self._on_signal) for number in _HELD_SIGNALS}
+        handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _wake_up)
         try:
             self.start()
             code = None
@@ -145,6 +152,21 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """Process ids by role, of the children that run now."""
         return {child.spec.role: child.pid for child in self._children if child.running}
+
+    def _running(self) -> list[_Child]:
+        return [child for child in self._children if child.running]
+
+    def _reap_orphans(self) -> None:
+        """Processes that lost their parent and became children of this one. Those of the supervisor keep their ends for
+        `_Child.reap`; what waits behind one of them is for the next time."""
+        own = {child.pid for child in self._children}
+        try:
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if ended.si_pid in own:
+                    return
+                os.waitid(os.P_PID, ended.si_pid, os.WEXITED)
+        except ChildProcessError:
+            return
 
     @property
     def _in_a_hurry(self) -> bool:
@@ -224,14 +246,17 @@ class _Child:
             self.process.stdin.close()
 
     def kill(self) -> None:
-        if self.process is None:
-            return
-        self.process.kill()
-        self.process.wait()
-        self._forget()
+        if self.process is not None:
+            self.process.kill()
+
+    def wait(self) -> None:
+        """Until it has ended, if it runs."""
+        if self.process is not None:
+            self.process.wait()
+            self._forget()
 
     def _back_off(self, now: float, how: str) -> None:
-        _logger.warning("%s %s; starting it again in %.1f s", self.spec.role, how, self._backoff)
+        _logger.error("%s %s; starting it again in %.1f s", self.spec.role, how, self._backoff)
         self.restart_at = now + self._backoff
         self._backoff = min(2 * self._backoff, BACKOFF_SECONDS_MAX)
 
@@ -248,6 +273,10 @@ class _Child:
         self.close_lifeline()
         os.close(self.pidfd)
         self.process = None
+
+
+def _wake_up(_number: int, _frame: FrameType | None) -> None:
+    """That a signal has a handler is what makes it end a wait."""
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:

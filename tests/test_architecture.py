@@ -172,3 +172,10 @@ def test_what_is_installed_has_all_it_imports() -> None:
 def test_supervisor_has_no_sockets() -> None:
     through = reached_from("service.supervisor")
     assert {name: via for name, via in through.items() if name.partition(".")[0] == "zmq"} == {}
+
+
+def test_the_wall_clock_is_read_only_where_a_person_or_an_epoch_needs_it() -> None:
+    """It jumps: durations and deadlines are differences of the monotonic clock."""
+    sources = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
+    found = {str(path.relative_to(ROOT)) for path in sources if re.search(r"\btime\.time\(", path.read_text())}
+    assert found == {"broker/__main__.py", "node/agent/process.py"}

@@ -68,7 +68,7 @@ class RunningLibtorrent:
         pids = [session.pid for session in self._sessions]
         receivers = self._sessions[1:]
         before = cpu_seconds(pids)
-        began = time.time()
+        began = time.monotonic()
         for number, (receiver, directory) in enumerate(zip(receivers, self._directories, strict=True), 1):
             others = self._addresses[:number]  # who comes later dials this one
             receiver.tell("get", torrent=self._torrent, directory=str(directory), peers=others, seconds=self._seconds)

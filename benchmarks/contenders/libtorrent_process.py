@@ -66,14 +66,14 @@ class Session:
         return {"torrent": base64.b64encode(data).decode()}
 
     def get(self, torrent: str, directory: str, peers: list[tuple[str, int]], seconds: float) -> Answer:
-        """Until all of it is verified, which is ``at`` (`time.time`), and written, which may be later."""
+        """Until all of it is verified, which is ``at`` (`time.monotonic`), and written, which may be later."""
         self._torrent = self._session.add_torrent(self._parameters(base64.b64decode(torrent), directory, 0))
         for host, port in peers:
             self._torrent.connect_peer((host, port))
         deadline = time.monotonic() + seconds
         while not self._torrent.status().is_seeding:
             self._next_alerts(deadline)
-        at = time.time()
+        at = time.monotonic()
         self._torrent.flush_cache()
         while not any(isinstance(alert, lt.cache_flushed_alert) for alert in self._next_alerts(deadline)):
             pass

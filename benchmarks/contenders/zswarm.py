@@ -60,10 +60,10 @@ class RunningZswarm:
 
     def run(self) -> Round:
         before = cpu_seconds(self._pids)
-        began = time.time()
+        began = time.monotonic()
         jobs = ask({peer: get(peer, self._link) for peer in self._receivers})
         look_seconds = max(LOOK_SECONDS, len(jobs) / LOOKS_PER_SECOND)
-        each = [job.finished_at - began for job in finished(jobs, look_seconds, self._seconds)]
+        each = [job.ended_monotonic - began for job in finished(jobs, look_seconds, self._seconds)]
         return Round(max(each), cpu_seconds(self._pids) - before, self._copies, each)
 
     def traffic(self) -> Traffic:
@@ -73,7 +73,7 @@ class RunningZswarm:
 
         def look() -> list[Counters]:
             for peer, status in latest_statuses({peer: peer.line for peer in followed}, LOOK_SECONDS).items():
-                followed[peer].update(status, time.time())
+                followed[peer].update(status, time.monotonic())
             return [Counters(one.sent, one.received) for one in followed.values()]
 
         return settled_traffic(look, self._size)

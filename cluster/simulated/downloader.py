@@ -53,7 +53,6 @@ class DownloaderProcess(Process):
                 rng=rng,
                 tell_agent=self._tell_agent,
                 tell_pieces=self._tell_pieces,
-                wall_clock=self._now,
             ),
             instance,
             1,

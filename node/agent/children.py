@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from node.local_messages import Hello, UploadReport
 
 
@@ -28,23 +30,22 @@ class Children:
 
 
 class UploadTotals:
-    """What was sent since the agent started, over all runs of the piece server."""
+    """What was sent, over all runs of the piece server: in all, and of what the peer lists since this agent started."""
 
     def __init__(self) -> None:
         self.queued_pieces = 0
         self._sent: dict[str, int] = {}
-        self._earlier: dict[str, int] = {}
         self._sessions: dict[str, int] = {}
-        self._bad = 0
-        self._bad_earlier = 0
-
-    @property
-    def bad_messages(self) -> int:
-        return self._bad_earlier + self._bad
+        self._run = self._earlier = (0, 0)
+        """Bytes sent and bad messages: of the present run, and of those before it."""
 
     @property
     def sent_bytes(self) -> int:
-        return sum(self._earlier.values()) + sum(self._sent.values())
+        return self._earlier[0] + self._run[0]
+
+    @property
+    def bad_messages(self) -> int:
+        return self._earlier[1] + self._run[1]
 
     @property
     def sessions(self) -> int:
@@ -52,17 +53,25 @@ class UploadTotals:
 
     def of(self, digest: str) -> tuple[int, int]:
         """Bytes sent and sessions open."""
-        return self._earlier.get(digest, 0) + self._sent.get(digest, 0), self._sessions.get(digest, 0)
+        return self._sent.get(digest, 0), self._sessions.get(digest, 0)
 
     def new_run(self) -> None:
         """The next report counts from zero."""
-        for digest, sent in self._sent.items():
-            self._earlier[digest] = self._earlier.get(digest, 0) + sent
-        self._bad_earlier += self._bad
-        self._sent, self._sessions, self._bad, self.queued_pieces = {}, {}, 0, 0
+        self._earlier, self._run = (self.sent_bytes, self.bad_messages), (0, 0)
+        self._sessions, self.queued_pieces = {}, 0
 
-    def report(self, message: UploadReport) -> None:
-        self._sent = {swarm.digest: swarm.sent_bytes for swarm in message.swarms}
-        self._sessions = {swarm.digest: swarm.sessions for swarm in message.swarms}
-        self._bad = message.bad_messages
+    def report(self, message: UploadReport, is_listed: Callable[[str], object]) -> None:
+        """Add a report. What the peer does not list (any more) counts in all only."""
+        for swarm in message.swarms:
+            if is_listed(swarm.digest):
+                self._sent[swarm.digest] = self._sent.get(swarm.digest, 0) + swarm.sent_bytes
+            if swarm.sessions:
+                self._sessions[swarm.digest] = swarm.sessions
+            else:
+                self._sessions.pop(swarm.digest, None)
+        self._run = (message.sent_bytes, message.bad_messages)
         self.queued_pieces = message.queued_pieces
+
+    def unlisted(self, digest: str) -> None:
+        """The peer has it no longer."""
+        self._sent.pop(digest, None)

@@ -150,7 +150,7 @@ class AgentCore:
             return self._hello(message, now)
         wishes: list[Any] = []
         if isinstance(message, UploadReport):
-            self.uploads.report(message)
+            self.uploads.report(message, self.membership.list.get)
             self.membership.load = self.uploads.sessions
         elif isinstance(message, ContentChanged):
             item = self.catalogue.with_digest(message.digest)
@@ -161,7 +161,7 @@ class AgentCore:
         elif isinstance(message, DownloadStarted):
             wishes += self.gets.started(message)
         elif isinstance(message, DownloadFinished):
-            wishes += self.gets.finished(message, now)
+            wishes += self.gets.finished(message)
         elif isinstance(message, DownloadFailed):
             wishes += self.gets.download_failed(message, now)
         elif isinstance(message, NeedSources):
@@ -282,6 +282,7 @@ class AgentCore:
         wanted = self.gets.entry(wish.digest)
         if wanted is not None:
             return list(self.membership.set_entry(wanted, now))
+        self.uploads.unlisted(wish.digest)
         return list(self.membership.remove_entry(wish.digest, now))
 
     def _report_transfer(self, wish: ReportTransfer, now: float) -> list[Any]:

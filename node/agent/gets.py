@@ -276,7 +276,7 @@ class Gets:
         entry = Entry(message.digest, message.manifest, download.name, message.length, "partial")
         return [*wishes, Announce(entry), ReportTransfer(message.digest, "started")]
 
-    def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
+    def finished(self, message: DownloadFinished) -> list[Wish]:
         """It stands under its final name: an item like any other, unless it was removed in that moment."""
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
@@ -293,8 +293,7 @@ class Gets:
         )
         for job in self._following(message.digest):
             job.length, job.path, job.link = message.length, message.path, link_of(item)
-            job.finished_wall = message.finished_at
-            job.done(now)
+            job.done(message.finished_at)
         del self._downloads[message.digest]
         shared = self._catalogue.add(item)
         ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(download.dest)]

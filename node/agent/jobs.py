@@ -18,8 +18,7 @@ OVER: tuple[Phase, ...] = ("done", "failed")
 
 @dataclass
 class Job:
-    """Times are monotonic seconds, but ``finished_wall``, which is `time.time` and 0 while unknown. ``command`` is the
-    same for all that one command asks for."""
+    """Times are monotonic seconds. ``command`` is the same for all that one command asks for."""
 
     number: int
     kind: Literal["share", "get"]
@@ -36,7 +35,6 @@ class Job:
     code: str = ""
     detail: str = ""
     finished: float = 0.0
-    finished_wall: float = 0.0
     download: DownloadReport | None = field(default=None, repr=False)
 
     @property
@@ -50,9 +48,8 @@ class Job:
     def fail(self, code: str, detail: str, now: float) -> None:
         self.phase, self.code, self.detail, self.finished = "failed", code, detail, now
 
-    def status(self, wall_offset: float, silent_seconds: float) -> JobStatus:
+    def status(self, wall_offset: float, silent_seconds: float, now: float) -> JobStatus:
         """``wall_offset``: what turns a monotonic moment into `time.time`. ``silent_seconds``: of the downloader."""
-        finished = self.finished_wall or (self.finished + wall_offset if self.over else 0.0)
         return JobStatus(
             job=self.number,
             kind=self.kind,
@@ -66,9 +63,11 @@ class Job:
             code=self.code,
             detail=self.detail,
             started_at=self.started + wall_offset,
-            finished_at=finished,
+            finished_at=self.finished + wall_offset if self.over else 0.0,
             download=self.download,
             silent_seconds=silent_seconds if self.kind == "get" and not self.over else 0.0,
+            seconds=max(0.0, (self.finished if self.over else now) - self.started),
+            ended_monotonic=self.finished,
         )
 
 

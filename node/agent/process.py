@@ -40,6 +40,9 @@ from protocol.messages import LookupReply, RegistrarReply, Roster
 from transport.loop import Loop
 from transport.sockets import Role
 
+LEAVE_SECONDS = 0.5
+"""How long the end of the process waits for the tracker to acknowledge that the peer left."""
+
 log = logging.getLogger(__name__)
 
 AWAY_NAME = "away"
@@ -123,22 +126,24 @@ class Agent:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def leave(self) -> None:
-        """Leave the network in order, within `node.agent.membership.LEAVE_SECONDS`; for the end of the process."""
-        if self._core.departed:
+        """Leave the network, for the end of the process. The acknowledgement is not waited for long: what was sent
+        goes out, and a tracker that heard nothing forgets the peer when its lease ends."""
+        if self._core.departed or self._core.membership.network == "unreachable":
             return
         loop = Loop()
         self._registrar.attach(loop)
         loop.add(self._api.socket, self._api.receive)
         loop.add(self._names.fd, self._on_names)
+        give_up_at = loop.now() + LEAVE_SECONDS
         self._perform(self._core.leave(loop.now()))
 
         def tick(now: float) -> float | None:
             self._perform(self._core.settle(self._core.membership.tick(now), now))
-            if self._core.departed:
+            if self._core.departed or now >= give_up_at:
                 loop.stop()
             self._registrar.tick(now)
-            moments = (self._core.membership.next_deadline(), self._registrar.next_deadline())
-            return min((moment for moment in moments if moment is not None), default=None)
+            moments = (give_up_at, self._core.membership.next_deadline(), self._registrar.next_deadline())
+            return min(moment for moment in moments if moment is not None)
 
         loop.run(tick)
 

@@ -137,7 +137,7 @@ class AgentApi:
         return [*awake, *self._core.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
     def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
-        return [ReplyApi(route, status_report(self._core, request.id, now))]
+        return [ReplyApi(route, status_report(self._core, request, now))]
 
     def _patience(self) -> float:
         silent = self._core.membership.network in ("unreachable", "refused")

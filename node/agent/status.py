@@ -6,19 +6,32 @@ from typing import TYPE_CHECKING
 
 from node.agent.catalogue import link_of
 from node.agent.gets import interrupted_status
-from node.agent.library import LibraryItem
-from node.local_messages import SharedStatus, StatusReport
+from node.agent.jobs import Job
+from node.agent.library import DownloadJob, LibraryItem
+from node.local_messages import ApiGetStatus, SharedStatus, StatusReport
 
 if TYPE_CHECKING:
     from node.agent.core import AgentCore
 
 
-def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
-    """The report that answers request ``number``."""
+PAGE_COUNT = 1_000
+"""Jobs and shared items in one report: some MiB, with the longest paths and all sources of each download."""
+
+
+def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusReport:
+    """The report that answers ``request``."""
     silent = core.children.silent_seconds(now)
     membership, uploads, who = core.membership, core.uploads, core.who
+    rows: list[DownloadJob | Job | LibraryItem]
+    if request.jobs is not None:
+        rows, more = [job for number in request.jobs if (job := core.jobs.get(number)) is not None], 0
+    else:
+        rows = [*core.gets.interrupted.values(), *core.jobs.all(), *core.catalogue.items()]
+        end = request.first + PAGE_COUNT
+        rows, more = rows[request.first : end], end if end < len(rows) else 0
+    jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
     return StatusReport(
-        id=number,
+        id=request.id,
         peer=who.peer,
         name=who.name,
         network=membership.network,
@@ -27,11 +40,8 @@ def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
         epoch=max(core.follower.epoch, membership.epoch),
         seq=core.follower.seq,
         pids={"agent": who.pid, **core.children.pids()},
-        jobs=[
-            *(interrupted_status(download) for download in core.gets.interrupted.values()),
-            *(job.status(core.wall_offset, silent.get("downloader", 0.0)) for job in core.jobs.all()),
-        ],
-        shared=[_shared(core, item) for item in core.catalogue.items()],
+        jobs=[*(interrupted_status(row) for row in rows if isinstance(row, DownloadJob)), *jobs],
+        shared=[_shared(core, row) for row in rows if isinstance(row, LibraryItem)],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
@@ -39,6 +49,9 @@ def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
         reach_problem=membership.reach_problem,
         silent_seconds=silent | membership.silent_seconds(now),
         foreground=who.foreground,
+        shared_count=len(core.catalogue),
+        uploads=uploads.sessions,
+        more=more,
     )
 
 

@@ -106,7 +106,7 @@ def real_services() -> Services:
     def foreground(settings: PeerSettings) -> Foreground:
         from node.peer import Peer
 
-        return Peer(settings, foreground=True)
+        return Peer(settings, output.warn, foreground=True)
 
     def run_peer(settings: PeerSettings) -> int:
         from node.peer import run_peer as run
@@ -121,7 +121,7 @@ def real_services() -> Services:
     def remove(data_dir: Path, name: str) -> ApiReply:
         from node.stored import remove_stored
 
-        return remove_stored(data_dir, name)
+        return remove_stored(data_dir, name, output.warn)
 
     return Services(
         client=client, foreground=foreground, run_peer=run_peer, is_free=is_free, stored=stored, remove_stored=remove

@@ -3,6 +3,7 @@ peer's processes: a restarted agent has forgotten its jobs, so it is asked again
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -34,11 +35,14 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class _Slot(msgspec.Struct):
-    """An order and how far it is: not asked for (``number`` None), a job, or an outcome."""
+    """An order and how far it is: not asked for (``number`` None), a job, or an outcome. ``earlier`` is how long the
+    jobs took that a restarted agent has forgotten."""
 
     order: Order
     number: int | None = None
     asked: int = 0
+    first_asked_at: float = 0.0
+    earlier: float = 0.0
     job: JobStatus | None = None
     outcome: Outcome | None = None
 
@@ -56,11 +60,18 @@ class JobTracker:
         """(place, order) of everything the peer has to be asked for now."""
         return [(i, slot.order) for i, slot in enumerate(self._slots) if slot.outcome is None and slot.number is None]
 
-    def accepted(self, place: int, number: int) -> None:
+    def jobs(self) -> list[int]:
+        """The jobs that the peer works on."""
+        return [slot.number for slot in self._slots if slot.outcome is None and slot.number is not None]
+
+    def accepted(self, place: int, number: int, now: float) -> None:
         """The peer works on an order as its job ``number``."""
         slot = self._slots[place]
+        if not slot.asked:
+            slot.first_asked_at = now
         slot.number = number
         slot.asked += 1
+        slot.earlier = now - slot.first_asked_at
 
     def refused(self, place: int, code: str, detail: str) -> None:
         """The peer does not accept an order."""
@@ -86,9 +97,8 @@ class JobTracker:
                 self.refused(place, "network", FORGETFUL)
 
     def _follow(self, slot: _Slot, found: JobStatus) -> None:
-        if slot.job is not None:  # asked again, it may be done at once: keep what its first job knew
-            started = min(slot.job.started_at, found.started_at)
-            found = msgspec.structs.replace(found, started_at=started, download=found.download or slot.job.download)
+        before = slot.job.download if slot.job is not None else None  # asked again, it may be done at once
+        found = msgspec.structs.replace(found, seconds=slot.earlier + found.seconds, download=found.download or before)
         slot.job = found
         if found.phase in FINAL:
             slot.outcome = outcome_of(found, slot.order.target)
@@ -131,10 +141,17 @@ class Patience:
         self._session = session
         self._answered = session.now()
 
-    def status(self) -> StatusReport | None:
-        """The status; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
+    def status(self, jobs: list[int] | None = None) -> StatusReport | None:
+        """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
+        return self._ask(functools.partial(self._session.status, jobs=jobs))
+
+    def whole_status(self) -> StatusReport | None:
+        """The same for `Session.whole_status`."""
+        return self._ask(self._session.whole_status)
+
+    def _ask(self, ask: Callable[[float], StatusReport]) -> StatusReport | None:
         try:
-            report = self._session.status(STATUS_SECONDS)
+            report = ask(STATUS_SECONDS)
         except NetworkError:
             if self._session.recover():
                 self._answered = self._session.now()
@@ -151,7 +168,7 @@ def follow(session: Session, tracker: JobTracker, display: Display, timeout: flo
     patience = Patience(session)
     started = session.now()
     while True:
-        report = patience.status()
+        report = patience.status(tracker.jobs())
         now = session.now()
         if report is not None:
             tracker.update(report)
@@ -169,7 +186,8 @@ def follow(session: Session, tracker: JobTracker, display: Display, timeout: flo
 def _ask(session: Session, tracker: JobTracker) -> None:
     for place, order in tracker.to_ask():
         try:
-            tracker.accepted(place, session.request(order.message(session.next_id()), ApiAccepted).job)
+            number = session.request(order.message(session.next_id()), ApiAccepted).job
+            tracker.accepted(place, number, session.now())
         except RefusedError as error:
             tracker.refused(place, error.code, str(error))
         except NetworkError:

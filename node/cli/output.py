@@ -131,16 +131,15 @@ def status_text(report: StatusReport) -> StatusText:
     # Several jobs may follow one download: it counts once.
     reports = [job.download for job in report.jobs if job.download is not None]
     received = sum(bytes_ for _digest, bytes_ in {(found.digest, found.received_bytes) for found in reports})
-    uploading = sum(item.sessions for item in report.shared)
     network = ", ".join(filter(None, (report.network, trouble(report) or report.tracker, tracker_silence(report))))
-    sent = f"{format_bytes(report.sent_bytes)}, {counted(uploading, 'upload')} now"
+    sent = f"{format_bytes(report.sent_bytes)}, {counted(report.uploads, 'upload')} now"
     old = silence(report.silent_seconds.get("piece_server", 0.0), "piece server")
     facts = [
         ("peer", f"{printable(report.name)}  {report.peer}"),
         ("network", printable(network)),
         (
             "serving",
-            counted(len(report.shared), "item") + (f" at {printable(report.endpoint)}" if report.endpoint else ""),
+            counted(report.shared_count, "item") + (f" at {printable(report.endpoint)}" if report.endpoint else ""),
         ),
         ("sent", f"{sent} ({old})" if old else sent),
         ("received", format_bytes(received)),
@@ -284,4 +283,4 @@ def _print_lists(tables: Sequence[Table], links: Sequence[str]) -> None:
 def status_fields(report: StatusReport) -> dict[str, Any]:
     """``status --json``: the report without the number of the request."""
     fields: dict[str, Any] = msgspec.to_builtins(report)
-    return {key: value for key, value in fields.items() if key not in ("id", "t")}
+    return {key: value for key, value in fields.items() if key not in ("id", "t", "more")}

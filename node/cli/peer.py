@@ -98,7 +98,7 @@ def status(state: State, watch: bool) -> None:
         if session is None:
             _tell_stored(state)
         elif not watch:
-            _print_report(state, session.status())
+            _print_report(state, session.whole_status())
         else:
             with contextlib.suppress(KeyboardInterrupt):
                 _watch(state, session)
@@ -128,7 +128,7 @@ def _watch(state: State, session: Session) -> None:
     patience = Patience(session)
     if state.options.json or not is_terminal(sys.stdout):
         while True:
-            report = patience.status()
+            report = patience.whole_status()
             if report is not None:
                 _print_report(state, report)
             session.pause(PLAIN_SECONDS if not state.options.json else 1.0)

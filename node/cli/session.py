@@ -133,10 +133,20 @@ class Session:
         """The reply of type ``kind``; an `ApiError` is raised as `RefusedError`, no answer as `NetworkError`."""
         return expected(self._client.request(message, timeout), kind)
 
-    def status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
-        report = self.request(ApiGetStatus(self.next_id()), StatusReport, timeout)
+    def status(self, timeout: float = REQUEST_SECONDS, jobs: list[int] | None = None) -> StatusReport:
+        """What the peer says of ``jobs`` and itself; None: the first page of everything."""
+        report = self.request(ApiGetStatus(self.next_id(), jobs), StatusReport, timeout)
         self._borrowed = report.foreground and self._peer is None
         return report
+
+    def whole_status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
+        """All pages of it."""
+        whole = page = self.status(timeout)
+        while page.more:
+            page = self.request(ApiGetStatus(self.next_id(), first=page.more), StatusReport, timeout)
+            whole.jobs.extend(page.jobs)
+            whole.shared.extend(page.shared)
+        return msgspec.structs.replace(whole, more=0)
 
     def recover(self) -> bool:
         """The peer does not answer. If it was another command's, talk to the one that is there now; True when that is
@@ -280,10 +290,8 @@ def _orderly_end(peer: Foreground) -> Iterator[None]:
     try:
         yield
     finally:
-        impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            peer.stop()
+            peer.stop()  # a second Ctrl-C kills it
         finally:
-            signal.signal(signal.SIGINT, impatient)
             signal.signal(signal.SIGTERM, before)

@@ -210,7 +210,7 @@ def _go_on_serving(state: State, plan: Plan, session: Session) -> int:
     patience, attachments = Patience(session), session.attachments
     with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as show:
         while True:
-            report = patience.status()
+            report = patience.status([])
             if report is not None:
                 show(report, session.now())
             if session.attachments != attachments:

@@ -129,7 +129,6 @@ class Outcome(Struct, frozen=True):
 def outcome_of(job: JobStatus, target: str) -> Outcome:
     """The result of a job in phase ``done`` or ``failed``."""
     ok = job.phase == "done"
-    seconds = max(0.0, job.finished_at - job.started_at)
     report = job.download
     received = report.received_bytes if report else 0
     resumed = report.resumed_bytes if report else 0
@@ -142,8 +141,8 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
         link=job.link,
         path=job.path,
         length=job.length,
-        seconds=round(seconds, 3),
-        rate=round(fetched / seconds, 1) if ok and seconds > 0 else 0.0,
+        seconds=round(job.seconds, 3),
+        rate=round(fetched / job.seconds, 1) if ok and job.seconds > 0 else 0.0,
         received_bytes=received,
         resumed_bytes=resumed,
         sources=sum(1 for source in report.sources if source.received_bytes) if report else 0,

@@ -335,7 +335,7 @@ class FetchJob:
                 path=result.path,
                 seed_path=place.seed_path,
                 stamps=result.stamps,
-                finished_at=self._context.wall_clock(),
+                finished_at=self._context.now(),
             )
         )
         log.info("%s is complete and verified at %s", short(fetch.digest), result.path)

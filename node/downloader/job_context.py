@@ -51,7 +51,7 @@ class WorkQueue(Protocol[T_contra, R_contra]):
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """``now`` is monotonic, in seconds; ``wall_clock`` is `time.time`. ``writers`` verify and write pieces, ``chores``
+    """``now`` is monotonic, in seconds. ``writers`` verify and write pieces, ``chores``
     do what takes long; both use ``store``."""
 
     now: Callable[[], float]
@@ -64,4 +64,3 @@ class JobContext:
     rng: Random
     tell_agent: Callable[[Message], None]
     tell_pieces: Callable[[Message], None]
-    wall_clock: Callable[[], float]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -69,7 +68,6 @@ class Downloader:
             rng=Random(secrets.randbits(64)),
             tell_agent=self._tell_agent,
             tell_pieces=self._tell_pieces,
-            wall_clock=time.time,
         )
         self._core = DownloaderCore(shared, secrets.randbits(48), os.getpid())
         loop.add(self._agent, self._on_agent)

@@ -76,10 +76,16 @@ class PieceServerCore:
         self._downloader_instance = 0
         self._uploads = Uploads(slots, rate, now, Random(instance))
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
-        self._gone_sent: dict[str, int] = {}
+        self._agent_instance = 0
         self._bad_messages = 0
         self._hello_at = self._report_at = 0.0
-        self._reported: UploadReport | None = None
+        self._reported: dict[str, tuple[int, int]] = {}
+        """Bytes sent and sessions of each swarm that is open, as the agent knows them."""
+        self._closed: dict[str, int] = {}
+        """Swarms that were closed since the last report, and what was sent of them since."""
+        self._closed_bytes = 0
+        """What was sent of all that were ever closed."""
+        self._reported_totals: tuple[int, int] | None = None
 
     @property
     def uploads(self) -> Uploads:
@@ -191,7 +197,10 @@ class PieceServerCore:
     def _forget(self, digest: str) -> list[Effect]:
         """Have `Uploads` forget the swarm, but not what was sent of it."""
         sent = self._uploads.sent_bytes().get(digest, 0)
-        self._gone_sent[digest] = self._gone_sent.get(digest, 0) + sent
+        reported, sessions = self._reported.pop(digest, (0, 0))
+        if sent > reported or sessions:
+            self._closed[digest] = self._closed.get(digest, 0) + sent - reported
+        self._closed_bytes += sent
         return self._uploads.withdraw(digest)
 
     # --- agent -------------------------------------------------------------------------------------------
@@ -211,6 +220,10 @@ class PieceServerCore:
 
     def _share_state(self, message: ShareState, now: float) -> None:
         self._peer = message.peer
+        if message.instance != self._agent_instance:
+            self._agent_instance = message.instance
+            self._reported = {digest: (sent, 0) for digest, (sent, _) in self._reported.items()}
+            self._reported_totals = None
         wanted = {item.digest for item in message.items}
         for digest in self._shelf.items():
             if digest not in wanted:
@@ -222,15 +235,20 @@ class PieceServerCore:
         self._perform(self._uploads.set_serving(message.serving), now)
 
     def _report(self) -> None:
-        sent = self._uploads.sent_bytes()
-        digests = dict.fromkeys([*self._gone_sent, *sent])
-        swarms = [
-            SwarmUpload(d, sent.get(d, 0) + self._gone_sent.get(d, 0), self._uploads.sessions_of(d)) for d in digests
-        ]
-        report = UploadReport(swarms, self._uploads.queued_pieces, self._bad_messages)
-        if report != self._reported:
-            self._reported = report
-            self._out.to_agent(report)
+        swarms = []
+        sent_bytes = self._uploads.sent_bytes()
+        for digest, sent in sent_bytes.items():
+            now = (sent, self._uploads.sessions_of(digest))
+            before = self._reported.get(digest, (0, 0))
+            if now != before or digest in self._closed:  # closed, and opened again
+                self._reported[digest] = now
+                swarms.append(SwarmUpload(digest, sent - before[0] + self._closed.pop(digest, 0), now[1]))
+        swarms += [SwarmUpload(digest, sent, 0) for digest, sent in self._closed.items()]
+        self._closed.clear()
+        totals = (self._uploads.queued_pieces, self._bad_messages)
+        if swarms or totals != self._reported_totals:
+            self._reported_totals = totals
+            self._out.to_agent(UploadReport(swarms, *totals, self._closed_bytes + sum(sent_bytes.values())))
 
     # --- downloader --------------------------------------------------------------------------------------
 

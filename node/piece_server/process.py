@@ -24,6 +24,7 @@ from protocol.codec import Decoder, encode, request_id
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, LOCAL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import ManifestPage, Message, Piece, PieceServerRequest
+from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, connect, drain, drain_routed, open_socket, send_or_drop
@@ -40,6 +41,7 @@ class PieceServer:
         self._loop = loop
         self._shelf = Shelf(DiskFiles())
         self._peers = open_socket(context, Role.PIECE_ROUTER)
+        self._limit = ConnectionLimit(loop, [self._peers])
         self._port = bind_kept(self._peers, settings.listen, Path(settings.data_dir) / "port")
         self._downloader = open_socket(context, Role.LOCAL_ROUTER)
         bind(self._downloader, ipc_endpoint(Path(settings.runtime_dir), PIECES_SOCKET))
@@ -61,6 +63,7 @@ class PieceServer:
         return self._port
 
     def close(self) -> None:
+        self._limit.close()
         for socket in (self._peers, self._downloader, self._agent):
             self._loop.remove(socket)
             socket.close()
@@ -68,7 +71,9 @@ class PieceServer:
 
     def tick(self, now: float) -> float | None:
         """Called by the loop after every turn; returns when to be called at the latest."""
-        return self._core.tick(now)
+        limit_at = self._limit.tick(now)
+        due = self._core.tick(now)
+        return limit_at if due is None else min(due, limit_at)
 
     # --- what comes in -----------------------------------------------------------------------------------
 

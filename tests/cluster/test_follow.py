@@ -37,7 +37,7 @@ def test_progress() -> None:
     peer.update(status(job(), sent=5), NOW)
     assert (peer.done, peer.received, peer.sent, peer.rate, peer.sources) == (40, 44, 5, 7.0, {"a": "peer-01"})
     assert (percent(peer), note(peer), peer.over) == (40, "downloading, 1 source", False)
-    peer.update(status(job("done", 101, finished_at=33.5), sent=9), NOW)
+    peer.update(status(job("done", 101, ended_monotonic=33.5), sent=9), NOW)
     assert (peer.finished_at, peer.done, peer.received, peer.sent, peer.path) == (33.5, 100, 101, 9, "/d/x")
     assert peer.over
 
@@ -50,7 +50,7 @@ def test_a_failed_job() -> None:
 
 def test_giving_up_does_not_change_what_is_over() -> None:
     peer = followed()
-    peer.update(status(job("done", finished_at=33.5)), NOW)
+    peer.update(status(job("done", ended_monotonic=33.5)), NOW)
     peer.fail("too late")
     assert peer.error == ""
 
@@ -80,7 +80,7 @@ def test_a_restarted_agent_forgets_finished_jobs_but_not_what_it_has() -> None:
 
 def test_another_download_is_none_of_its_business() -> None:
     peer = followed()
-    peer.update(status(job("done", digest="blake3:" + "2" * 64, finished_at=1.0)), NOW)
+    peer.update(status(job("done", digest="blake3:" + "2" * 64, ended_monotonic=1.0)), NOW)
     assert not peer.over
 
 
@@ -92,7 +92,7 @@ def test_empty_content_is_complete_from_the_start() -> None:
 def test_a_small_screen_shows_first_who_is_not_done() -> None:
     peers = [followed() for _ in range(10)]
     for done in peers[:8]:
-        done.update(status(job("done", finished_at=1.0)), NOW)
+        done.update(status(job("done", ended_monotonic=1.0)), NOW)
     assert rows_for(peers, 10) == (peers, 0)
     assert rows_for(peers, 4) == ([peers[0], *peers[8:]], 7)
     assert summary(peers) == "80 %, 800 B of 1000 B, 8 of 10 done"

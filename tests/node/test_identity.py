@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from node import identity
 from node.identity import (
     IDENTITY_NAME,
     LOCK_NAME,
@@ -103,11 +104,14 @@ def test_what_the_lock_file_says_may_be_anything(tmp_path: Path, left: bytes) ->
             DataDirLock(tmp_path)
 
 
-def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path) -> None:
-    await_last_run(tmp_path, 0.0)
+def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(identity, "TELL_SECONDS", 0.0)
+    await_last_run(tmp_path, told.append, 0.0)
     marks = [RunningMark(tmp_path), RunningMark(tmp_path)]
     with pytest.raises(UsageError, match="still run"):
-        await_last_run(tmp_path, 0.0)
+        await_last_run(tmp_path, told.append, 0.0)
+    told.clear()
 
     def end() -> None:
         for mark in marks:
@@ -115,5 +119,6 @@ def test_a_peer_waits_for_the_processes_of_a_killed_one(tmp_path: Path) -> None:
 
     timer = threading.Timer(0.05, end)
     timer.start()
-    await_last_run(tmp_path, 10.0)
+    await_last_run(tmp_path, told.append, 10.0)
+    assert told == [f"waiting for the processes of the last peer on {tmp_path} to end, up to 10 s"]
     timer.join()

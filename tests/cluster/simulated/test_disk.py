@@ -58,9 +58,9 @@ def test_the_library_loses_its_last_changes_at_most() -> None:
         disk = SimulatedDisk(Random(seed), {})
         download = DownloadJob("d", "m", "n", 1, DEST, "", False, False)
         disk.save_download(download, 1.0)
-        disk.forget_download("d", 100.0)
+        disk.forget_download(DEST, 100.0)
         disk.power_cut(100.0 + LIBRARY_LOST_SECONDS / 2)
-        assert disk.downloads in ({}, {"d": download})
+        assert disk.downloads in ({}, {DEST: download})
         lost += bool(disk.downloads)
     assert 0 < lost < 20
     disk.power_cut(100.0 + 2 * LIBRARY_LOST_SECONDS)

@@ -157,9 +157,9 @@ class Scene:
         assert isinstance(effect.reply, kind)
         return effect.reply
 
-    def status(self) -> StatusReport:
+    def status(self, jobs: list[int] | None = None, first: int = 0) -> StatusReport:
         self.took(ReplyApi)
-        self.ask(ApiGetStatus(1))
+        self.ask(ApiGetStatus(1, jobs, first))
         return self.reply(StatusReport)
 
     def job(self) -> JobStatus:

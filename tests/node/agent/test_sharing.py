@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from node.agent import status
 from node.agent.effects import (
     CancelHash,
     ForgetItem,
@@ -270,12 +271,42 @@ def test_leave_announces_nothing_and_join_everything() -> None:
 
 def test_uploads_are_counted_over_restarts_of_the_piece_server() -> None:
     scene = Scene([item(1)]).up()
-    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 100, 2)], 3, 1), scene.now))
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 100, 2)], 3, 1, 100), scene.now))
     scene.hello("piece_server", 6, 9)
-    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 11, 1)], 0, 0), scene.now))
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 11, 1)], 0, 0, 11), scene.now))
     report = scene.status()
     assert (report.sent_bytes, report.bad_messages, report.queued_pieces) == (111, 1, 0)
     assert (report.shared[0].sent_bytes, report.shared[0].sessions) == (111, 1)
+
+
+def test_uploads_of_what_is_shared_no_longer_count_in_all_only() -> None:
+    scene = Scene([item(1), item(2)]).up()
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 100, 0)], 0, 0, 100), scene.now))
+    scene.ask(ApiRemove(1, item(1).name))
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 5, 0)], 0, 0, 105), scene.now))
+    assert (scene.core.uploads.of(digest(1)), scene.status().sent_bytes) == ((0, 0), 105)
+
+
+def test_a_status_is_a_page_of_everything_or_the_jobs_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "PAGE_COUNT", 10)
+    scene = Scene([item(number) for number in range(1, 20)]).up()
+    shared(scene, 20)
+    pages = [scene.status()]
+    while pages[-1].more:
+        pages.append(scene.status(first=pages[-1].more))
+    assert [(len(page.jobs), len(page.shared), page.shared_count) for page in pages] == [
+        (1, 9, 20),
+        (0, 10, 20),
+        (0, 1, 20),
+    ]
+    assert len({shown.path for page in pages for shown in page.shared}) == 20
+    alone = scene.status(jobs=[1, 77])
+    assert ([job.job for job in alone.jobs], alone.shared, alone.more, alone.shared_count) == (
+        [1],
+        [],
+        0,
+        20,
+    )
 
 
 def test_a_piece_server_on_another_port_means_joining_again() -> None:

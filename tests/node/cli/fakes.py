@@ -80,6 +80,7 @@ def job(kind: Any = "get", phase: Any = "done", number: int = 1, **changes: Any)
         started_at=1000.0,
         finished_at=1004.0,
         download=download(phase, 100) if kind == "get" else None,
+        seconds=4.0,
     )
     return msgspec.structs.replace(status, **changes)
 
@@ -101,6 +102,8 @@ def report(jobs: Iterable[JobStatus] = (), shared: Iterable[SharedStatus] = (), 
         sent_bytes=0,
         queued_pieces=0,
         bad_messages=0,
+        shared_count=len(list(shared)),
+        uploads=sum(item.sessions for item in shared),
     )
     return msgspec.structs.replace(status, **changes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.cli.app import real_services
@@ -89,6 +90,21 @@ def test_status_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
 def test_status_outside_the_network(network: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(report(network=network)).run("status") == 0
     assert network in capsys.readouterr().out
+
+
+def test_status_asks_for_all_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    others = [msgspec.structs.replace(SHARED, name=f"other{number}") for number in range(2)]
+    world = peer_with(
+        report([job()], [SHARED], more=2, shared_count=3),
+        report([], others[:1], more=3, shared_count=3),
+        report([], others[1:], shared_count=3),
+    )
+    assert world.run("status", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [item["name"] for item in found["shared"]] == ["model.bin", "other0", "other1"]
+    assert len(found["jobs"]) == 1
+    assert world.client is not None
+    assert [asked.first for asked in world.client.asked(ApiGetStatus)] == [0, 2, 3]
 
 
 def test_status_json_is_the_report(capsys: pytest.CaptureFixture[str]) -> None:

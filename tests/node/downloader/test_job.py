@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import select
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -123,7 +124,6 @@ class Scene:
             rng=Random(1),
             tell_agent=self.to_agent.append,
             tell_pieces=self.to_pieces.append,
-            wall_clock=lambda: 5.0,
         )
 
     def close(self) -> None:
@@ -239,7 +239,7 @@ def test_a_download_from_seed_to_final_name(scene: Scene, dest: Path) -> None:
     (finished,) = scene.said(DownloadFinished)
     assert isinstance(finished, DownloadFinished)
     assert finished.path == str(dest)
-    assert finished.finished_at == 5.0
+    assert 0 < finished.finished_at <= time.monotonic()
     phases = [phase for phase, _ in itertools.groupby(report.phase for report in scene.reports())]
     assert phases == ["checking", "downloading", "verifying", "done"]
     assert scene.reports()[-1].received_bytes == len(scene.made.data)

@@ -449,7 +449,7 @@ def reports(said: list[Said]) -> list[UploadReport]:
 
 
 def test_the_agent_is_greeted_every_second_and_told_nothing_twice(scene: Scene) -> None:
-    assert scene.tick() == [("agent", HELLO), ("agent", UploadReport([], 0, 0))]
+    assert scene.tick() == [("agent", HELLO), ("agent", UploadReport([], 0, 0, 0))]
     assert scene.core.tick(scene.now) == scene.now + HELLO_SECONDS
     assert scene.tick(HELLO_SECONDS / 2) == []
     assert scene.tick(HELLO_SECONDS / 2) == [("agent", HELLO)]
@@ -462,26 +462,36 @@ def test_with_a_session_it_wants_to_be_called_for_reports_and_sessions_too(shari
     assert sharing.core.tick(sharing.now) == sharing.now + min(REPORT_SECONDS, CHECK_SECONDS)
 
 
-def test_a_report_says_what_was_sent_of_what_is_gone_too(sharing: Scene) -> None:
+def test_a_report_says_what_changed_of_what_is_gone_too(sharing: Scene) -> None:
     sharing.tick()
     offer = sharing.offered("a", 0)
     assert reports(sharing.tick()) == [], "not twice within a quarter of a second"
     sharing.peer("a", Accept(1, offer))
-    sent = len(MADE.piece(0))
-    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 1)], 1, 0)]
+    sent, more = len(MADE.piece(0)), len(MADE.piece(1))
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 1)], 1, 0, sent)]
     sharing.agent(ShareRemove(DIGEST))
-    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 0)], 0, 0)]
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, 0, 0)], 0, 0, sent)]
     sharing.agent(ShareAdd(item()))
     again = sharing.offered("a", 1)
     sharing.peer("a", Accept(1, again))
-    sent += len(MADE.piece(1))
-    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 1)], 1, 0)]
     sharing.agent(ShareRemove(DIGEST))
-    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 0)], 0, 0)]
+    sharing.agent(ShareAdd(item()))
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, more, 0)], 0, 0, sent + more)]
+    sharing.agent(ShareRemove(DIGEST))
+    assert reports(sharing.tick(REPORT_SECONDS)) == []
+
+
+def test_a_new_agent_is_told_of_sessions_that_are_open(sharing: Scene) -> None:
+    sharing.tick()
+    sharing.test("a")
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, 0, 1)], 0, 0, 0)]
+    sharing.agent(ShareState(9, "me", [item()], serving=True))
+    assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, 0, 1)], 0, 0, 0)]
+    assert reports(sharing.tick(REPORT_SECONDS)) == []
 
 
 def test_garbage_is_answered_and_counted(scene: Scene) -> None:
     scene.tick()
     assert scene.garbage("x", 0, ProtocolError("y" * 1000)) == [("x", Error(0, "bad_message", "y" * ERROR_TEXT_MAX))]
     assert scene.garbage("x", 7, VersionError("old")) == [("x", Error(7, "bad_version", "old"))]
-    assert reports(scene.tick(REPORT_SECONDS)) == [UploadReport([], 0, 2)]
+    assert reports(scene.tick(REPORT_SECONDS)) == [UploadReport([], 0, 2, 0)]

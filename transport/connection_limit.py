@@ -1,0 +1,211 @@
+"""Keeps descriptors free in a process that strangers connect to.
+
+libzmq accepts whoever comes while there are descriptors. When there are none left its I/O thread spins on the
+connection that waits, and serves nobody new. It can neither refuse a connection nor close one, and `unbind` silences
+those that were accepted. But a process may shut down a descriptor of its own, which libzmq takes for the end of the
+other side.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+import resource
+import socket as sockets
+import struct
+from collections.abc import Sequence
+
+import zmq
+
+from transport.loop import Loop
+
+SILENT_SECONDS = 10.0
+"""A connection over which nothing came for this long gives way to a new one: two heartbeats, and what a session may
+take. Whoever had it dials again."""
+LOOK_SECONDS = 1.0
+"""How often all connections may be looked at, and it is noticed that files took the descriptors."""
+LOG_SECONDS = 10.0
+SPARE_COUNT_MAX = 256
+"""Descriptors that are kept free for files, and for those who come while others are being closed."""
+SPARE_PART = 4
+"""...but no more than this part of all."""
+LOW_COUNT = 1_024
+"""A limit below this is worth a line at start."""
+
+_EVENT = struct.Struct("=HI")
+"""First frame of a monitor's message: event and value, here the descriptor."""
+_TCP_INFO_BYTES = 56
+_LAST_RECEIVED = struct.Struct("=52xI")
+"""``tcpi_last_data_recv`` of Linux's ``struct tcp_info``: milliseconds."""
+
+_ids = itertools.count()
+_logger = logging.getLogger(__name__)
+
+
+class ConnectionLimit:
+    """Watches the ``listening`` sockets on ``loop``; made before they are bound, closed before they are.
+
+    Beyond the mark the connection that was silent longest is closed for each that comes, or, where all have spoken
+    lately, the one that came. ``descriptors`` is how many the process may have, its limit by default.
+    """
+
+    def __init__(self, loop: Loop, listening: Sequence[zmq.Socket[bytes]], descriptors: int = 0) -> None:
+        self._loop = loop
+        self._limit = descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._mark = self._limit - min(SPARE_COUNT_MAX, self._limit // SPARE_PART)
+        self._accepted = [_Accepted(socket) for socket in listening]
+        self._others = 0
+        self._silent: list[_Connection] = []
+        self._look_at = self._scan_at = self._log_at = loop.now()
+        self._closed = 0
+        for accepted in self._accepted:
+            loop.add(accepted.events, self._on_events)
+        if self._limit < LOW_COUNT:
+            _logger.warning(
+                "only %d open files are allowed, enough for some %d connections: raise the limit (ulimit -n)",
+                self._limit,
+                self._mark,
+            )
+
+    def tick(self, now: float) -> float:
+        """Called after every turn; returns when to be called at the latest."""
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            newcomers = self._newcomers()
+            connections = sum(len(accepted.open) + len(accepted.closing) for accepted in self._accepted)
+            self._others = _descriptors_count(self._limit) - connections
+            self._keep_below_mark(newcomers, now)
+        return self._look_at
+
+    def close(self) -> None:
+        """Stop watching. Twice is once."""
+        for accepted in self._accepted:
+            self._loop.remove(accepted.events)
+            accepted.close()
+        self._accepted.clear()
+
+    def _on_events(self) -> None:
+        newcomers = self._newcomers()
+        if newcomers:
+            self._keep_below_mark(newcomers, self._loop.now())
+
+    def _newcomers(self) -> list[_Connection]:
+        return [(accepted, fd) for accepted in self._accepted for fd in accepted.update()]
+
+    def _keep_below_mark(self, newcomers: list[_Connection], now: float) -> None:
+        excess = self._open_count() + self._others - self._mark
+        if excess <= 0:
+            return
+        silent = self._take_silent(excess, now)
+        left = excess - len(silent)
+        closing = [*silent, *(newcomers[-left:] if left else [])]
+        for accepted, fd in closing:
+            accepted.shut_down(fd)
+        self._closed += len(closing)
+        if self._closed and now >= self._log_at:
+            self._log_at = now + LOG_SECONDS
+            _logger.warning(
+                "too many connections for %d open files: %d closed, %d open; raise the limit (ulimit -n)",
+                self._limit,
+                self._closed,
+                self._open_count(),
+            )
+            self._closed = 0
+
+    def _open_count(self) -> int:
+        return sum(len(accepted.open) for accepted in self._accepted)
+
+    def _take_silent(self, count: int, now: float) -> list[_Connection]:
+        """Up to ``count`` connections that are silent, the longest first."""
+        if not self._silent and now >= self._scan_at:
+            self._scan_at = now + LOOK_SECONDS
+            seconds = {(one, fd): _silent_seconds(fd) for one in self._accepted for fd in one.open}
+            self._silent = sorted(
+                (each for each in seconds if seconds[each] >= SILENT_SECONDS), key=seconds.__getitem__
+            )
+        found: list[_Connection] = []
+        while self._silent and len(found) < count:
+            accepted, fd = self._silent.pop()
+            if fd in accepted.open and _silent_seconds(fd) >= SILENT_SECONDS:
+                found.append((accepted, fd))
+        return found
+
+
+class _Accepted:
+    """The descriptors of the connections that a listening socket has accepted and that have not ended. Those that are
+    ``closing`` were shut down, and libzmq has yet to notice."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.open: set[int] = set()
+        self.closing: set[int] = set()
+        self._watched = socket
+        address = f"inproc://connection-limit-{next(_ids)}"
+        socket.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self.events: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
+        self.events.set(zmq.LINGER, 0)
+        self.events.set(zmq.RCVHWM, 0)  # a full queue would block the I/O thread
+        self.events.connect(address)
+
+    def update(self) -> list[int]:
+        """Read what happened; the descriptors of those who came since the last call and are still there."""
+        newcomers: dict[int, None] = {}
+        while True:
+            try:
+                header = self.events.recv_multipart(zmq.NOBLOCK)[0]
+            except zmq.Again:
+                return list(newcomers)
+            event, fd = _EVENT.unpack(header)
+            if event == zmq.EVENT_ACCEPTED:
+                self.open.add(fd)
+                newcomers[fd] = None
+            else:
+                self.open.discard(fd)
+                self.closing.discard(fd)
+                newcomers.pop(fd, None)
+
+    def shut_down(self, fd: int) -> None:
+        """libzmq reads the end of the connection, and closes it. The descriptor may be another's by now, between the
+        last event and this call: then that one dials again."""
+        self.open.discard(fd)
+        self.closing.add(fd)
+        borrowed = _borrowed(fd)
+        try:
+            borrowed.shutdown(sockets.SHUT_RDWR)
+        except OSError:
+            _logger.debug("connection %d has ended already", fd)
+        finally:
+            borrowed.detach()
+
+    def close(self) -> None:
+        self._watched.disable_monitor()
+        self.events.close(0)
+
+
+_Connection = tuple[_Accepted, int]
+
+
+def _descriptors_count(limit: int) -> int:
+    """How many this process has open."""
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208 - less the one that this takes
+    except OSError as error:
+        return limit if error.errno in (errno.EMFILE, errno.ENFILE) else 0  # none is left to look with, or no /proc
+
+
+def _borrowed(fd: int) -> sockets.socket:
+    """``fd`` as a socket, to be detached and not closed."""
+    return sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM, 0, fileno=fd)
+
+
+def _silent_seconds(fd: int) -> float:
+    """How long ago something came over it; 0 when it has ended meanwhile."""
+    borrowed = _borrowed(fd)
+    try:
+        info = borrowed.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return 0.0
+    finally:
+        borrowed.detach()
+    return float(_LAST_RECEIVED.unpack(info)[0]) / 1_000
