@@ -214,28 +214,27 @@ def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLi
         [2 if item.sessions else 4 for item in report.shared],
     ]
     chosen = _chosen(tables, ranks, height - len(lines))
-    if not all(chosen[1:]):  # what shows no row is not worth a title
-        tables = [
-            blocks if shown or not n else blocks[:1]
-            for n, (blocks, shown) in enumerate(zip(tables, chosen, strict=True))
-        ]
-        chosen = _chosen(tables, ranks, height - len(lines) - 1)
-    for blocks, shown in zip(tables, chosen, strict=True):
-        if len(blocks) > 1:
+    bare = [n for n, blocks in enumerate(tables) if n and len(blocks) > 1 and not chosen[n]]
+    if bare:  # nothing of them is worth a title
+        titled = [blocks if n not in bare else blocks[:1] for n, blocks in enumerate(tables)]
+        chosen = _chosen(titled, ranks, height - len(lines) - len(bare))
+    for n, blocks in enumerate(tables):
+        hidden = len(blocks) - 1 - len(chosen[n])
+        if n in bare:
+            what = "shared item" if n == len(tables) - 1 else "source"
+            lines.append(ScreenLine(f"+{counted(hidden, what)}"))
+        elif len(blocks) > 1:
             lines += [ScreenLine(""), ScreenLine(blocks[0][0], title=True)]
-            lines += [ScreenLine(line) for place in sorted(shown) for line in blocks[1 + place]]
-            hidden = len(blocks) - 1 - len(shown)
+            lines += [ScreenLine(line) for place in sorted(chosen[n]) for line in blocks[1 + place]]
             lines += [ScreenLine(f"+{hidden} more")] if hidden else []
-    if report.shared and len(tables[-1]) == 1:
-        lines.append(ScreenLine(f"+{counted(len(report.shared), 'shared item')}"))
     return lines[:height]
 
 
 def _fact_lines(key: str, value: str, width: int) -> list[str]:
-    """Of what the network says all is kept: it may be the reason why nothing goes on."""
+    """Of what may be the reason why nothing goes on all is kept."""
     room = max(1, width - FACT_COLUMNS)
     value = writable(value, sys.stdout)
-    first, *more = (wrapped(value, room) or [""]) if key == "network" else [shortened(value, room)]
+    first, *more = (wrapped(value, room) or [""]) if key in ("network", "warning") else [shortened(value, room)]
     return [f"{key:<{FACT_COLUMNS}}{first}", *(" " * FACT_COLUMNS + part for part in more)]
 
 

@@ -67,7 +67,7 @@ def _called(source: SourceReport) -> str:
 
 def source_rows(report: DownloadReport, label: str) -> tuple[list[str], list[list[str]]]:
     """Headers and rows of the sources of a download that is called ``label``, the useful ones first."""
-    headers = [f"SOURCES OF {label}", "ADDRESS", ">PIECES", ">RECEIVED", ">RATE", "STATE"]
+    headers = [f"SOURCES OF {label}", "=ADDRESS", ">PIECES", ">RECEIVED", ">RATE", "~STATE"]
     rows = [
         [
             source.name or source.peer[:8],

@@ -23,7 +23,10 @@ SHORTEST = 8
 DETAIL_SHORTEST = 20
 """A detail with less room than this gets lines of its own."""
 ELLIPSIS = "…"
-SPARE = ("PARTLY", "WANTED", "WANTS", "UPLOADS", "ORIGIN", "JOB", "HAVE", "HAS", "SENT", "TO", "PEER", "SIZE")
+SPARE = (
+    *("PARTLY", "WANTED", "WANTS", "UPLOADS", "ORIGIN", "JOB", "PIECES", "RECEIVED", "RATE"),
+    *("HAVE", "HAS", "SENT", "TO", "PEER", "SIZE"),
+)
 """Columns that are left out on a narrow terminal, the first of them first."""
 
 

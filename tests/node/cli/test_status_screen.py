@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from node.cli.output import in_order, screen_lines
-from node.local_messages import SharedStatus
+from node.local_messages import SharedStatus, SourceReport
 from tests.node.cli.fakes import DIGEST, LINK, download, job, report
 
 REASON = "no source can be reached: bob (tcp://10.0.0.9:5600) refused the connection"
@@ -65,3 +65,18 @@ def test_the_trouble_with_the_tracker_is_wrapped_not_cut() -> None:
     problem = "the tracker tcp://10.0.0.1:5550 speaks another version of the protocol"
     lines = screen_lines(report(network="refused", problem=problem), 40, 24)
     assert problem in " ".join(line.text.strip() for line in lines)
+
+
+def test_why_a_source_is_of_no_use_survives_a_narrow_terminal() -> None:
+    reason = "refused the connection, and so it has for a while"
+    source = SourceReport("p1", "bob", "tcp://10.0.0.9:5600", "unreachable", reason, 0, 0.0, 0)
+    waits = job(phase="waiting", name="wanted.bin", download=download("waiting", sources=[source]))
+    lines = [line.text for line in screen_lines(report([waits], ITEMS), 40, 30)]
+    assert any("tcp://10.0.0.9:5600" in line for line in lines)
+    assert f"not reachable: {reason}" in " ".join(line.strip() for line in lines)
+
+
+def test_a_warning_is_wrapped_not_cut() -> None:
+    warning = "peers on other machines cannot reach this one at 127.0.0.1"
+    lines = screen_lines(report(reach_problem=warning), 40, 24)
+    assert warning in " ".join(line.text.strip() for line in lines)
