@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from msgspec import Struct, ValidationError, convert
 
-from node.disk.errors import NoSpaceError
+from node.disk.databases import database_error
 from protocol.errors import DiskError
 
 Origin = Literal["shared", "folder", "downloaded"]
@@ -197,11 +197,7 @@ class Library:
             yield
         except UnicodeEncodeError as error:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
-        except (sqlite3.Error, ValidationError) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-                raise NoSpaceError(
-                    f"cannot write {self._path}: the disk is full; make room there, or take another --data-dir"
-                ) from None
-            raise DiskError(
-                f"the library {self._path} cannot be used: {error}; if it is damaged, move it away"
-            ) from None
+        except sqlite3.Error as error:
+            raise database_error(error, self._path) from None
+        except ValidationError as error:
+            raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None

@@ -30,6 +30,7 @@ from node.agent.dialled import Dialled, Told
 from node.agent.library import Library
 from node.agent.share_scan import look
 from node.config import AgentSettings
+from node.disk.errors import disk_error
 from node.identity import load_identity
 from node.local_messages import ApiDone, ApiError, ApiRequest, ChildToAgent
 from node.workers import Workers
@@ -299,10 +300,13 @@ class Agent:
         self._children.send("downloader", effect.message)
 
     def _keep_away(self, effect: fx.KeepAway) -> None:
-        if effect.away:
-            self._away.touch()
-        else:
-            self._away.unlink(missing_ok=True)
+        try:
+            if effect.away:
+                self._away.touch()
+            else:
+                self._away.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, "write", self._away) from error
 
     def _save_item(self, effect: fx.SaveItem) -> None:
         try:

@@ -22,7 +22,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import shutil
 import stat
 from pathlib import Path
 
@@ -235,6 +234,44 @@ def remove_at(name: str, dir_fd: int) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISDIR(found.st_mode):
-        shutil.rmtree(name, dir_fd=dir_fd)
+        _remove_tree(name, dir_fd)
     else:
         os.unlink(name, dir_fd=dir_fd)
+
+
+def _remove_tree(name: str, dir_fd: int) -> None:
+    """Delete a directory however deep it is: ``shutil.rmtree`` takes a frame and a descriptor for each level."""
+    above: list[tuple[str, list[str], os.stat_result]] = []
+    """Of each directory on the way down: the name gone down by, the others still to be deleted, its own status."""
+    fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
+    try:
+        inner = _remove_files(fd)
+        while inner or above:
+            if inner:
+                child = inner.pop()
+                below = os.open(child, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                above.append((child, inner, os.fstat(fd)))
+                os.close(fd)
+                fd = below
+                inner = _remove_files(fd)
+            else:
+                child, inner, parent = above.pop()
+                up = os.open("..", _DIRECTORY, dir_fd=fd)
+                os.close(fd)
+                fd = up
+                if not os.path.samestat(os.fstat(fd), parent):
+                    raise OSError(errno.ESTALE, "somebody moved a part of it meanwhile", child)
+                os.rmdir(child, dir_fd=fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+def _remove_files(fd: int) -> list[str]:
+    """Delete all but the directories in ``fd``; return the names of these."""
+    with os.scandir(fd) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            os.unlink(name, dir_fd=fd)
+    return [name for name, is_directory in found if is_directory]
