@@ -7,9 +7,8 @@ that changes meanwhile is refused. Downloads check their pieces in `node.disk.pi
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, cycle
 from pathlib import Path
@@ -18,16 +17,15 @@ from msgspec import Struct
 
 from node.disk.concatenation import Concatenation, Part
 from node.disk.errors import ContentChangedError, StoppedError
+from node.disk.skipped import Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, UnstableContentError, name_of, scan
 from protocol import limits as lim
 from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest
-from protocol.errors import DiskError, NotFoundError, SeedError
+from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
 from protocol.manifest import FileEntry, Manifest, piece_length_for
 from protocol.names import check_distinct, check_name, check_path
 from protocol.seed_formats import Seed, format_big_hash, format_seed, seed_format, small_hashes
-
-log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Called with the bytes read and hashed so far, from the thread that asked, at least once a block."""
@@ -40,11 +38,12 @@ BLOCK_BYTES = 1 * lim.MIB
 
 class Hashed(Struct, frozen=True):
     """Content as it was when it was hashed: ``stamps`` (`node.disk.stamps`) tell when a file is not that any more,
-    ``fingerprint`` (`node.disk.tree_scan`) also when files were added."""
+    ``fingerprint`` (`node.disk.tree_scan`) also when files were added. ``skipped`` is no part of it."""
 
     manifest: Manifest
     stamps: bytes
     fingerprint: bytes
+    skipped: Skipped
 
 
 class Problem(Struct, frozen=True):
@@ -87,21 +86,25 @@ def hash_path(
 
 
 def hash_content(
-    path: Path, algorithm: str, progress: Progress | None = None, cancelled: Cancelled | None = None
+    path: Path,
+    algorithm: str,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+    link_roots: Sequence[str] = (),
 ) -> Hashed:
-    """Read the content of the file or directory at ``path`` once, and say what it is.
+    """Read the content of the file or directory at ``path`` once, and say what it is. ``link_roots``: directories that
+    links in a tree may lead into (`node.disk.tree_scan.scan`).
 
-    Raises `NotFoundError`, `SeedError` (a name that other systems could not store, too much content),
-    `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read), `StoppedError` (``cancelled``).
+    Raises `NotFoundError`, `SeedError` (a name that other systems could not store, too much content), `UsageError`
+    (nothing but what is left out), `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read),
+    `StoppedError` (``cancelled``).
     """
     new_hasher(algorithm)
     check_name(name_of(path))
-    before = scan(path)
-    _check_shareable(before)
-    if before.skipped:
-        log.warning("%s: %d symbolic links or special files are left out", path, before.skipped)
+    before = scan(path, link_roots)
+    _check_shareable(before, bool(link_roots))
     piece_length = piece_length_for(before.length)
-    parts = (Part(before.file_path(file), file.path, file.length) for file in before.files)
+    parts = (Part(before.file_path(file), file.path, file.length, file.inode) for file in before.files)
     with Concatenation(parts, _refuse) as content:
         whole, pieces = _hash_stream(content, algorithm, piece_length, progress, cancelled)
     manifest = Manifest(
@@ -116,15 +119,15 @@ def hash_content(
         stamps = take_stamps(before.root, manifest)
     except ContentChangedError as error:
         raise UnstableContentError(f"{error}: it changed while it was hashed") from None
-    after = scan(path)  # last: when nothing differs now, the stamps too are of what was read
+    after = scan(path, link_roots)  # last: when nothing differs now, the stamps too are of what was read
     if after.fingerprint() != before.fingerprint():
         raise UnstableContentError(f"{_first_change(before, after)} changed while it was hashed")
-    return Hashed(manifest, stamps, before.fingerprint())
+    return Hashed(manifest, stamps, before.fingerprint(), before.skipped)
 
 
-def measure(path: Path) -> int:
-    """The bytes that `hash_path` would read, to show progress against. Raises as `node.disk.tree_scan.scan` does."""
-    return scan(path).length
+def measure(path: Path, link_roots: Sequence[str] = ()) -> int:
+    """The bytes that `hash_content` would read, to show progress against. Raises as `node.disk.tree_scan.scan` does."""
+    return scan(path, link_roots).length
 
 
 def verify_path(path: Path, manifest: Manifest, progress: Progress | None = None) -> list[Problem]:
@@ -185,7 +188,10 @@ def _hash_stream(
     return whole.digest(), bytes(pieces)
 
 
-def _check_shareable(found: Scan) -> None:
+def _check_shareable(found: Scan, followed: bool) -> None:
+    if found.skipped and not found.files:
+        what = f"nothing in it can be shared: {found.skipped.described()}{found.skipped.advice(followed)}"
+        raise UsageError(f"{found.root}: {what}")
     if found.is_tree:
         check_distinct([check_path(file.path) for file in found.files] + [check_path(p) for p in found.empty_dirs])
     entries = len(found.files) + len(found.empty_dirs)

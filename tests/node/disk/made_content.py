@@ -59,7 +59,7 @@ def made_file(length: int = 3 * PIECE + 1000, seed: int = 1, algorithm: str = "b
 def made_sparse(pieces: list[bytes]) -> Made:
     """One file of ``pieces``."""
     data = b"".join(pieces)
-    return Made(_manifest("data.bin", data, "blake3", None, ()), data, None)
+    return Made(_manifest(data, "blake3", None, ()), data, None)
 
 
 def made_tree(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,14 +130,16 @@ def test_path_may_be_a_link_and_keeps_its_name(tmp_path: Path, tree: Path) -> No
     assert seed == Seed("link", hash_path(tree))
 
 
-def test_links_and_special_files_inside_are_left_out(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_links_and_special_files_inside_are_left_out_and_told(tree: Path) -> None:
     before = hash_path(tree)
     (tree / "link").symlink_to("/etc/passwd")
     (tree / "loop").symlink_to(tree)
     os.mkfifo(tree / "fifo")
-    with caplog.at_level(logging.WARNING):
-        assert hash_path(tree) == before
-    assert "3 symbolic links or special files are left out" in caplog.text
+    hashed = hash_content(tree, "blake3")
+    assert hashed.manifest == before
+    assert (hashed.skipped.links, hashed.skipped.special) == (2, 1)
+    assert sorted(hashed.skipped.examples) == ["fifo", "link", "loop"]
+    assert re.fullmatch(r"2 symbolic links and 1 special file \(\w+, \w+, \w+\)", hashed.skipped.described())
 
 
 def test_stamps_and_fingerprint_are_of_what_was_hashed(tree: Path) -> None:
