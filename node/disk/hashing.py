@@ -17,14 +17,14 @@ from msgspec import Struct
 
 from node.disk.concatenation import Concatenation, Part
 from node.disk.errors import ContentChangedError, StoppedError
-from node.disk.skipped import Skipped
+from node.disk.share_options import ShareOptions, Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, UnstableContentError, name_of, scan
 from protocol import limits as lim
 from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest
 from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
 from protocol.manifest import FileEntry, Manifest, piece_length_for
-from protocol.names import check_distinct, check_name, check_path
+from protocol.names import check_name, path_problems
 from protocol.seed_formats import Seed, format_big_hash, format_seed, seed_format, small_hashes
 
 Progress = Callable[[int], None]
@@ -34,6 +34,11 @@ Cancelled = Callable[[], bool]
 
 BLOCK_BYTES = 1 * lim.MIB
 """What is read at a time, or a piece when that is larger: small enough to stay in cache until it is hashed."""
+
+
+AS_USUAL = ShareOptions()
+PROBLEMS_SHOWN_COUNT = 3
+"""Of names that cannot be shared; all are counted."""
 
 
 class Hashed(Struct, frozen=True):
@@ -90,10 +95,9 @@ def hash_content(
     algorithm: str,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
-    link_roots: Sequence[str] = (),
+    options: ShareOptions = AS_USUAL,
 ) -> Hashed:
-    """Read the content of the file or directory at ``path`` once, and say what it is. ``link_roots``: directories that
-    links in a tree may lead into (`node.disk.tree_scan.scan`).
+    """Read the content of the file or directory at ``path`` once, and say what it is.
 
     Raises `NotFoundError`, `SeedError` (a name that other systems could not store, too much content), `UsageError`
     (nothing but what is left out), `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read),
@@ -101,8 +105,9 @@ def hash_content(
     """
     new_hasher(algorithm)
     check_name(name_of(path))
-    before = scan(path, link_roots)
-    _check_shareable(before, bool(link_roots))
+    before = scan(path, options.link_roots)
+    _check_shareable(before, bool(options.link_roots))
+    for_posix = _check_paths(before, options.posix_names)
     piece_length = piece_length_for(before.length)
     parts = (Part(before.file_path(file), file.path, file.length, file.inode) for file in before.files)
     with Concatenation(parts, _refuse) as content:
@@ -114,20 +119,21 @@ def hash_content(
         pieces=pieces,
         files=tuple(FileEntry(f.path, f.length, f.executable) for f in before.files) if before.is_tree else None,
         empty_dirs=tuple(before.empty_dirs),
+        posix_names=for_posix,
     )
     try:
         stamps = take_stamps(before.root, manifest)
     except ContentChangedError as error:
         raise UnstableContentError(f"{error}: it changed while it was hashed") from None
-    after = scan(path, link_roots)  # last: when nothing differs now, the stamps too are of what was read
+    after = scan(path, options.link_roots)  # last: when nothing differs now, the stamps too are of what was read
     if after.fingerprint() != before.fingerprint():
         raise UnstableContentError(f"{_first_change(before, after)} changed while it was hashed")
     return Hashed(manifest, stamps, before.fingerprint(), before.skipped)
 
 
-def measure(path: Path, link_roots: Sequence[str] = ()) -> int:
+def measure(path: Path, options: ShareOptions = AS_USUAL) -> int:
     """The bytes that `hash_content` would read, to show progress against. Raises as `node.disk.tree_scan.scan` does."""
-    return scan(path, link_roots).length
+    return scan(path, options.link_roots).length
 
 
 def verify_path(path: Path, manifest: Manifest, progress: Progress | None = None) -> list[Problem]:
@@ -192,13 +198,34 @@ def _check_shareable(found: Scan, followed: bool) -> None:
     if found.skipped and not found.files:
         what = f"nothing in it can be shared: {found.skipped.described()}{found.skipped.advice(followed)}"
         raise UsageError(f"{found.root}: {what}")
-    if found.is_tree:
-        check_distinct([check_path(file.path) for file in found.files] + [check_path(p) for p in found.empty_dirs])
     entries = len(found.files) + len(found.empty_dirs)
     if entries > lim.TREE_FILES_COUNT_MAX:
         raise SeedError(f"{found.root} holds {entries} files; at most {lim.TREE_FILES_COUNT_MAX} are possible")
     if found.length > lim.CONTENT_BYTES_MAX:
         raise SeedError(f"{found.root} holds {found.length} bytes; at most {lim.CONTENT_BYTES_MAX} are possible")
+
+
+def _check_paths(found: Scan, posix_names: bool) -> bool:
+    """Whether only POSIX systems can store the paths of a tree, which is right with ``posix_names`` alone."""
+    if not found.is_tree:
+        return False
+    paths = [*(file.path for file in found.files), *found.empty_dirs]
+    unportable = list(path_problems(paths))
+    if not unportable:
+        return False
+    never = list(path_problems(paths, posix_names=True))
+    if never:
+        raise SeedError(f"{_told(never, len(paths))}: no receiver could store that; rename them")
+    if not posix_names:
+        what = "some receivers could not store that; rename them, or use --posix-names for receivers with Linux only"
+        raise SeedError(f"{_told(unportable, len(paths))}: {what}")
+    return True
+
+
+def _told(problems: Sequence[str], count: int) -> str:
+    """How many of ``count`` paths have ``problems``, and the first of these."""
+    more = f"; and {len(problems) - PROBLEMS_SHOWN_COUNT} more" if len(problems) > PROBLEMS_SHOWN_COUNT else ""
+    return f"{len(problems)} of {count} paths: {'; '.join(problems[:PROBLEMS_SHOWN_COUNT])}{more}"
 
 
 def _refuse(part: Part, problem: DiskError) -> None:

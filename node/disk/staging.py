@@ -33,6 +33,7 @@ from protocol.limits import NAME_BYTES_MAX
 CONTENT = "content"
 _REPLACING = "replacing"
 _REPLACED = "replaced"
+_PROBE = 'probe \x01\\:<>"|?*. '
 _ATTEMPTS = 5
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -96,6 +97,19 @@ class Staging:
         os.fsync(self.parent_fd)
         return False
 
+    def takes_posix_names(self) -> bool:
+        """Whether the file system has all names of POSIX, which are any bytes and differ when their bytes do: one of
+        Windows has not, and some do not tell upper and lower case apart."""
+        try:
+            os.close(os.open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd))
+            distinct = not durable.exists_at(_PROBE.upper(), self.fd)
+            os.unlink(_PROBE, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.EPERM, errno.EACCES, errno.EIO):
+                return False
+            raise
+        return distinct
+
     def is_spare(self, claim: str) -> bool:
         """Whether nothing is in here but what belongs to ``claim``. Content has a claim as long as it is there."""
         return durable.read_small_at("claim", self.fd) in (claim, "")
@@ -115,7 +129,7 @@ class Staging:
     def remove(self) -> None:
         """Delete the directory and close. What cannot be deleted is left with a line in the log."""
         try:
-            for name in (CONTENT, _REPLACED, _REPLACING, "claim.new", "claim", "replacing.new", "lock"):
+            for name in (CONTENT, _REPLACED, _REPLACING, "claim.new", "claim", "replacing.new", _PROBE, "lock"):
                 remove_at(name, self.fd)
             os.rmdir(self.path.name, dir_fd=self.parent_fd)
             os.fsync(self.parent_fd)

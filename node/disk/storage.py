@@ -80,6 +80,10 @@ class Partial:
             check_paths(staging.path / CONTENT, layout)
             if staging.fresh:
                 check_space(dest.parent, staging.parent_fd, manifest, {})
+            if manifest.posix_names and not staging.takes_posix_names():
+                raise DiskError(
+                    f"{dest.parent} cannot hold names that only POSIX systems can store, which the content has"
+                )
             resumed = staging.claim(_claim_of(manifest))
             partial = cls(manifest, staging, layout, force, resumed)
             on_disk = partial._take_up()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from node.disk.skipped import Skipped
+from node.disk.share_options import Skipped
 from protocol.errors import DiskError, NotFoundError
 from protocol.limits import TREE_FILES_COUNT_MAX
 

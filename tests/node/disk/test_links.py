@@ -10,6 +10,7 @@ import pytest
 
 from node.disk.content import Content, ContentChangedError
 from node.disk.hashing import Hashed, hash_content
+from node.disk.share_options import ShareOptions
 from node.disk.tree_scan import UnstableContentError, scan
 from protocol.errors import DiskError, UsageError
 
@@ -27,7 +28,7 @@ def put(root: Path, files: dict[str, str]) -> Path:
 
 
 def hashed(path: Path, *link_roots: Path) -> Hashed:
-    return hash_content(path, "blake3", link_roots=[str(root) for root in link_roots])
+    return hash_content(path, "blake3", options=ShareOptions(tuple(map(str, link_roots))))
 
 
 def paths(found: Hashed) -> list[str]:

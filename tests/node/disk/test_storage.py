@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -444,6 +445,40 @@ def test_what_is_on_disk_needs_no_space_again(tmp_path: Path, monkeypatch: pytes
     partial = Partial.open(made.manifest, tmp_path / "dest")
     assert partial.resumed
     partial.close()
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+POSIX_TREE = made_tree({"a:b": 10, "A": 5, "a": 7, "new\nline/q?": 3}, posix_names=True)
+
+
+def test_names_that_only_posix_systems_can_store(tmp_path: Path) -> None:
+    partial = Partial.open(POSIX_TREE.manifest, tmp_path / "dest")
+    POSIX_TREE.write(partial)
+    partial.publish()
+    assert matches(tmp_path / "dest", POSIX_TREE)
+    assert names(tmp_path) == ["dest"]
+
+
+@pytest.mark.parametrize("how", ["refused", "not told apart"])
+def test_a_file_system_that_cannot_store_them_is_told(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def open_(path: str | Path, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        if ":" in str(path):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real(path, flags, *more, dir_fd=dir_fd)
+
+    if how == "refused":
+        monkeypatch.setattr(os, "open", open_)
+    else:
+        monkeypatch.setattr("node.disk.durable.exists_at", lambda *_: True)
+    with pytest.raises(DiskError, match="only POSIX systems can store"):
+        Partial.open(POSIX_TREE.manifest, tmp_path / "dest")
+    assert names(tmp_path) == []
+    Partial.open(TREE.manifest, tmp_path / "dest").discard()
 
 
 # --- depth -----------------------------------------------------------------------------------------------

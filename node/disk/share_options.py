@@ -1,4 +1,4 @@
-"""What a tree that is shared leaves out, so that nobody takes it for all there is. Pure."""
+"""How a person wants a path shared, and what of it is left out: nobody shall take the rest for all there is. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from collections.abc import Callable
 from msgspec import Struct
 
 EXAMPLES_COUNT_MAX = 3
+
+
+class ShareOptions(Struct, frozen=True):
+    """``link_roots``: absolute paths of directories that symbolic links in a tree may lead into; such links are shared
+    as what they lead to. ``posix_names``: paths in a tree may be such that only POSIX systems can store them."""
+
+    link_roots: tuple[str, ...] = ()
+    posix_names: bool = False
 
 
 class Skipped(Struct, frozen=True):
