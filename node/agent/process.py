@@ -12,7 +12,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,7 @@ class Agent:
             pid=os.getpid(),
             foreground=settings.foreground,
             asked=self._library.asked(),
+            options=settings.options,
         )
         wall_offset = time.time() - self._loop.now()
         return AgentCore(terms, self._library.items(), wall_offset, random.Random(), self._away.exists())
@@ -215,7 +216,8 @@ class Agent:
             elif isinstance(result, BaseException):
                 raise result
             else:
-                self._perform(self._core.hashed(request.path, result, now))
+                item, skipped = result
+                self._perform(self._core.hashed(request.path, item, now, skipped))
 
     def _on_disk(self) -> None:
         for request, result in self._disk.results():
@@ -344,7 +346,11 @@ class Agent:
 
     def _scan(self, request: fx.ScanShares) -> None:
         share = [Path(path) for path in self._settings.share]
-        self._disk.submit(request, lambda: look(share, request.items, self._loop.now))
+
+        def link_roots(path: str) -> Sequence[str]:
+            return request.options.get(path, self._settings.options).link_roots
+
+        self._disk.submit(request, lambda: look(share, request.items, self._loop.now, link_roots))
 
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {

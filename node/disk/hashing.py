@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from node.disk.concatenation import Concatenation, Part
 from node.disk.errors import ContentChangedError, StoppedError
-from node.disk.share_options import ShareOptions, Skipped
+from node.disk.share_options import AS_USUAL, ShareOptions, Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, UnstableContentError, name_of, scan
 from protocol import limits as lim
@@ -36,7 +36,6 @@ BLOCK_BYTES = 1 * lim.MIB
 """What is read at a time, or a piece when that is larger: small enough to stay in cache until it is hashed."""
 
 
-AS_USUAL = ShareOptions()
 PROBLEMS_SHOWN_COUNT = 3
 """Of names that cannot be shared; all are counted."""
 

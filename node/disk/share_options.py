@@ -17,6 +17,9 @@ class ShareOptions(Struct, frozen=True):
     posix_names: bool = False
 
 
+AS_USUAL = ShareOptions()
+
+
 class Skipped(Struct, frozen=True):
     """``links``: symbolic links that were not followed; ``special``: FIFOs, sockets and devices; ``examples`` are the
     first of their paths. False when nothing was left out."""
@@ -54,3 +57,6 @@ class Skipped(Struct, frozen=True):
         if len(self.examples) == EXAMPLES_COUNT_MAX:
             return self.examples
         return (*self.examples, path.encode(errors="backslashreplace").decode())
+
+
+NOTHING = Skipped()

@@ -108,7 +108,7 @@ class _Directory(NamedTuple):
 class _TreeScan:
     def __init__(self, root: Path, link_roots: Iterable[str]) -> None:
         self._root = root
-        self._link_roots = [os.path.realpath(path) for path in link_roots]
+        self._link_roots = list(link_roots)
         self._files: list[ScannedFile] = []
         self._waiting = [_Directory("", os.fspath(root), ())]
         self._skipped = Skipped()
@@ -152,7 +152,7 @@ class _TreeScan:
             self._skipped = self._skipped.and_special(path)
 
     def _add_link(self, path: str, where: str, directory: _Directory) -> None:
-        target = self._target(where)
+        target = link_target(where, self._link_roots)
         if target is None:
             self._skipped = self._skipped.and_link(path)
             return
@@ -168,15 +168,17 @@ class _TreeScan:
         else:
             self._skipped = self._skipped.and_special(path)
 
-    def _target(self, where: str) -> str | None:
-        """The real path of what a link leads to; None when it leads nowhere, or where it may not lead."""
-        if not self._link_roots:
-            return None
-        try:
-            target = os.path.realpath(where, strict=True)
-        except OSError:
-            return None
-        return target if any(_lies_in(target, root) for root in self._link_roots) else None
+
+def link_target(where: str, link_roots: Iterable[str]) -> str | None:
+    """The real path of what a link leads to; None when it leads nowhere, or into none of ``link_roots``."""
+    roots = [os.path.realpath(root) for root in link_roots]
+    if not roots:
+        return None
+    try:
+        target = os.path.realpath(where, strict=True)
+    except OSError:
+        return None
+    return target if any(_lies_in(target, root) for root in roots) else None
 
 
 def _lies_in(path: str, directory: str) -> bool:

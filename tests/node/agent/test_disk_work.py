@@ -21,7 +21,7 @@ def hashed(path: Path, data_dir: Path, known: LibraryItem | None = None) -> tupl
     """The item, and the progress that was reported: none when nothing was read."""
     progress: list[int] = []
     request = HashPath(str(path), "blake3", "shared", known)
-    item = hash_item(request, data_dir, lambda done, _total: progress.append(done), lambda: False)
+    item, _skipped = hash_item(request, data_dir, lambda done, _total: progress.append(done), lambda: False)
     return item, progress
 
 

@@ -20,7 +20,7 @@ def test_a_look_sees_entries_of_folders_and_files_and_items_that_changed(tmp_pat
     (tree / "b").write_bytes(b"")
     single.write_bytes(b"x")
     request = HashPath(str(single), "blake3", "shared", None)
-    item = hash_item(request, tmp_path / "data", lambda _done, _total: None, lambda: False)
+    item, _skipped = hash_item(request, tmp_path / "data", lambda _done, _total: None, lambda: False)
     single.write_bytes(b"changed")
     seen = look([tree, single, tmp_path / "missing"], [item], lambda: 5.0)
     assert sorted(seen.listing.entries) == [str(single), str(tree / "b"), str(tree / "sub")]
