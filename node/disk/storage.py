@@ -321,7 +321,7 @@ class Partial:
 
     def _flush(self, files: list[int], dirs: list[str], closed: bool) -> None:
         # Whoever opens a file again may not be told what of it was lost before; the file system as a whole tells.
-        each = not closed and len(files) + len(dirs) <= SYNC_EACH_COUNT_MAX
+        each = not (closed or self._files.gave_up) and len(files) + len(dirs) <= SYNC_EACH_COUNT_MAX
         if each or not durable.sync_file_system(self._staging.fd):
             for index in files:
                 fd = self._files.acquire(index)

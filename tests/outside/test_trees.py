@@ -118,3 +118,16 @@ def test_a_sparse_file_stays_sparse(network: Machine) -> None:
     assert got.code == 0, got.err
     assert copy.read_bytes() == source.read_bytes()
     assert copy.stat().st_blocks <= source.stat().st_blocks + 3 * 16
+
+
+def test_a_tree_of_more_files_than_can_be_open_arrives(network: Machine) -> None:
+    tree = network.place / "t"
+    tree.mkdir()
+    files = {str(number): str(number) * 100_000 for number in range(100)}
+    for name, text in files.items():
+        (tree / name).write_text(text)
+    share = network.start("share", "t", "--data-dir", "s")
+    command = network.peer("get", linked(share), "-o", "o", "--data-dir", "g")
+    got = network.run(["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", *command])
+    assert got.code == 0, got.err
+    assert tree_at(network.place / "o/t") == files
