@@ -76,7 +76,8 @@ def make_content(directory: Path, size: int) -> LibraryItem:
     path = directory / f"content-{size}.bin"
     with path.open("wb") as file:
         file.truncate(size)
-    return hash_item(HashPath(str(path), "blake3", "shared", None), directory, lambda _done, _of: None, lambda: False)
+    request = HashPath(str(path), "blake3", "shared", None)
+    return hash_item(request, directory, lambda _done, _of: None, lambda: False)[0]
 
 
 def move(root: Path, item: LibraryItem, sources: int) -> Moved:

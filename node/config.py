@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import ProtocolError, UsageError
@@ -46,6 +47,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     data_dir: str = ""
     download_dir: str = "."
     share: list[str] = field(default_factory=list)
+    link_roots: list[str] = field(default_factory=list)
+    posix_names: bool = False
     upload_rate: str | int | float = 0
     download_rate: str | int | float = 0
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
@@ -93,6 +96,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return [absolute_path(path) for path in self.share]
 
     @property
+    def share_options(self) -> ShareOptions:
+        return ShareOptions(tuple(str(absolute_path(path)) for path in self.link_roots), self.posix_names)
+
+    @property
     def upload_bytes_per_second(self) -> float:
         """0 means unlimited."""
         return _rate("upload_rate", self.upload_rate)
@@ -123,6 +130,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     run: str
     foreground: bool
     log: LogSettings
+    options: ShareOptions = AS_USUAL
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from types import TracebackType
 
 import msgspec
 
+from node.disk.errors import disk_error
 from protocol.errors import DiskError, UsageError
 from protocol.messages import PeerId, Token
 from service.text import printable
@@ -57,7 +58,7 @@ def load_identity(data_dir: Path) -> Identity:
     except FileNotFoundError:
         return _mint(path)
     except OSError as error:
-        raise DiskError(f"cannot read {path}: {error.strerror}") from error
+        raise disk_error(error, "read", path) from error
     try:
         return msgspec.json.decode(data, type=Identity)
     except msgspec.MsgspecError as error:
@@ -77,7 +78,7 @@ def _mint(path: Path) -> Identity:
             os.fsync(file.fileno())
         fresh.replace(path)
     except OSError as error:
-        raise DiskError(f"cannot write {path}: {error.strerror}") from error
+        raise disk_error(error, "write", path) from error
     return identity
 
 
@@ -136,8 +137,12 @@ class DataDirLock:
             # Without locks over the network both could be here.
             what = "data directory %s was last used on host %s, and not left in order; make sure no peer uses it there"
             _logger.warning(what, data_dir, last.host or "another")
-        self._file.truncate(0)
-        self._file.write(msgspec.json.encode(own))
+        try:
+            self._file.truncate(0)
+            self._file.write(msgspec.json.encode(own))
+        except OSError as error:
+            self._file.close()
+            raise disk_error(error, "write", data_dir / LOCK_NAME) from error
 
     def release(self) -> None:
         """Let others have the directory."""
@@ -237,4 +242,4 @@ def _open_lock(path: Path) -> FileIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("a+b", buffering=0)
     except OSError as error:
-        raise DiskError(f"cannot use data directory {path.parent}: {error.strerror}; {ELSEWHERE}") from error
+        raise DiskError(f"{disk_error(error, 'use data directory', path.parent)}; {ELSEWHERE}") from error

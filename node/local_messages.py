@@ -14,6 +14,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from protocol.messages import Message, PeerEntry, SeederEntry, TorrentEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
@@ -307,6 +308,7 @@ class ApiShare(Message, frozen=True):
     id: int
     path: str
     algorithm: str
+    options: ShareOptions = AS_USUAL
 
 
 class ApiGet(Message, frozen=True):
@@ -396,8 +398,8 @@ class JobStatus(Struct, frozen=True):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
-    ``done`` (``link`` is set), ``failed``. get: the phases of `DownloadReport`, with its report in ``download``, the
-    last one of a process that has said nothing for ``silent_seconds``.
+    ``done`` (``link`` is set), ``failed``; ``skipped`` was left out of it. get: the phases of `DownloadReport`, with
+    its report in ``download``, the last one of a process that has said nothing for ``silent_seconds``.
 
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people. What is computed is computed with
     ``seconds``, how long it took or has taken so far; ``ended_monotonic`` is ``finished_at`` by the machine's monotonic
@@ -420,6 +422,7 @@ class JobStatus(Struct, frozen=True):
     silent_seconds: float = 0.0
     seconds: float = 0.0
     ended_monotonic: float = 0.0
+    skipped: Skipped = NOTHING
 
 
 class SharedStatus(Struct, frozen=True):

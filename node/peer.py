@@ -53,6 +53,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         scan_seconds=settings.scan_period_seconds,
         run=secrets.token_hex(RUN_BYTES),
         foreground=foreground,
+        options=settings.share_options,
         log=settings.log,
     )
     downloader = DownloaderSettings(

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from protocol import limits as lim
 from protocol.digest import format_digest, raw_digest, split_digest
 from protocol.errors import SeedError
-from protocol.names import check_distinct, check_path
+from protocol.names import check_distinct, check_path, path_problems
 
 FORMAT = "zswarm-manifest"
 VERSION = 1
@@ -37,7 +37,8 @@ class Manifest(Struct, frozen=True):
     """A content: its bytes are those of ``files`` one after another, or of the one file when ``files`` is None.
 
     ``digest`` is written ``algorithm:hex``; ``pieces`` holds the raw digests of the pieces one after another, in the
-    same algorithm. ``files`` and ``empty_dirs`` are sorted. Content of no bytes has no pieces.
+    same algorithm. ``files`` and ``empty_dirs`` are sorted. Content of no bytes has no pieces. ``posix_names``: not
+    every system can store the paths, only a POSIX one.
     """
 
     length: _Length
@@ -46,6 +47,7 @@ class Manifest(Struct, frozen=True):
     pieces: bytes
     files: tuple[FileEntry, ...] | None
     empty_dirs: tuple[str, ...]
+    posix_names: bool = False
 
     @property
     def algorithm(self) -> str:
@@ -84,18 +86,19 @@ def piece_length_for(length: int) -> int:
 def encode_manifest(manifest: Manifest) -> bytes:
     """The canonical encoding: the one sequence of bytes that stands for ``manifest``."""
     files = manifest.files
-    encoded: bytes = msgpack.packb(
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "length": manifest.length,
-            "piece_length": manifest.piece_length,
-            "digest": manifest.digest,
-            "pieces": manifest.pieces,
-            "files": None if files is None else [(file.path, file.length, file.executable) for file in files],
-            "empty_dirs": manifest.empty_dirs,
-        }
-    )
+    fields = {
+        "format": FORMAT,
+        "version": VERSION,
+        "length": manifest.length,
+        "piece_length": manifest.piece_length,
+        "digest": manifest.digest,
+        "pieces": manifest.pieces,
+        "files": None if files is None else [(file.path, file.length, file.executable) for file in files],
+        "empty_dirs": manifest.empty_dirs,
+    }
+    if manifest.posix_names:
+        fields["posix_names"] = True
+    encoded: bytes = msgpack.packb(fields)
     return encoded
 
 
@@ -140,14 +143,17 @@ def check_manifest(manifest: Manifest) -> Manifest:
 def _check_tree(manifest: Manifest) -> None:
     files, empty_dirs = manifest.files, manifest.empty_dirs
     if files is None:
-        if empty_dirs:
-            raise SeedError("a single file has no empty directories")
+        if empty_dirs or manifest.posix_names:
+            raise SeedError("a single file has no empty directories, and no names in it")
         return
     if len(files) + len(empty_dirs) > lim.TREE_FILES_COUNT_MAX:
         raise SeedError(f"a tree of {len(files) + len(empty_dirs)} entries; at most {lim.TREE_FILES_COUNT_MAX}")
-    paths = [check_path(file.path) for file in files]
-    directories = [check_path(path) for path in empty_dirs]
-    check_distinct(paths + directories)
+    posix_names = manifest.posix_names
+    paths = [check_path(file.path, posix_names) for file in files]
+    directories = [check_path(path, posix_names) for path in empty_dirs]
+    check_distinct(paths + directories, posix_names)
+    if posix_names and next(path_problems(paths + directories), None) is None:
+        raise SeedError("the manifest says that only POSIX systems can store its paths, and all can")
     if paths != sorted(paths) or directories != sorted(directories):
         raise SeedError("the paths of a tree have to be sorted")
     if any(file.length < 0 for file in files) or sum(file.length for file in files) != manifest.length:

@@ -1,15 +1,16 @@
 """Which names may reach a file system (PROTOCOL.md, section 3.2).
 
-A name from a seed, a link or the wire becomes a path on a stranger's disk, so the rules are those of the strictest
-system it may land on: what one machine can share, every machine can store, and nothing lands outside its
-destination. Checked where a manifest or link is parsed; whoever holds a `Manifest` may rely on it.
+A name from a seed, a link or the wire becomes a path on a stranger's disk. Nothing may land outside its destination,
+and what one machine can share every machine is to store, so names are portable: the rules are those of the strictest
+system. Only the paths of a manifest that says so (``posix_names``) need no more than POSIX does. Checked where a
+manifest or link is parsed; whoever holds a `Manifest` may rely on it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from protocol.errors import SeedError
 from protocol.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
@@ -20,6 +21,8 @@ _RESERVED = frozenset(("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *_NUMBER
 
 _CONTROL = re.compile("[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters, and the two separators that end a line in many programs."""
+_WINDOWS = re.compile(r'[\\:<>"|?*]')
+"""A path separator, a separator of drives and streams, and what else Windows reads a meaning into."""
 _STAGING = re.compile(r"\..+\.part", re.IGNORECASE | re.DOTALL)
 """What a download is called while it takes shape beside its destination."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -31,14 +34,16 @@ right, and what is wrong with the rest, is a longer story."""
 
 def check_name(text: str) -> str:
     """``text``, when it may be the name of a content; `SeedError` that says why it may not."""
-    problem = _problem(text) or ("is that of a download under way" if _STAGING.fullmatch(text) else None)
+    problem = _problem(text) or _unportable(text)
+    problem = problem or ("is that of a download under way" if _STAGING.fullmatch(text) else None)
     if problem:
         raise SeedError(f"name {_shown(text)} {problem}")
     return text
 
 
-def check_path(text: str) -> str:
-    """``text``, when it may be a path inside a tree: names joined by ``/``; `SeedError` that says why it may not."""
+def check_path(text: str, posix_names: bool = False) -> str:
+    """``text``, when it may be a path inside a tree: names joined by ``/``; `SeedError` that says why it may not.
+    ``posix_names``: names that only POSIX systems can store may be in it."""
     if len(text) <= PATH_BYTES_MAX and _PLAIN_PATH.fullmatch(text):
         return text
     if text.startswith("/"):
@@ -46,48 +51,74 @@ def check_path(text: str) -> str:
     if len(text) > PATH_BYTES_MAX or _utf8_length(text) > PATH_BYTES_MAX:
         raise SeedError(f"path {_shown(text)} is over {PATH_BYTES_MAX} bytes long")
     for part in text.split("/"):
-        problem = _problem(part)
+        problem = _problem(part) or (None if posix_names else _unportable(part))
         if problem:
-            raise SeedError(f"path {_shown(text)}: the part {_shown(part)} {problem}")
+            where = "" if part == text else f": the part {_shown(part)}"
+            raise SeedError(f"path {_shown(text)}{where} {problem}")
     return text
 
 
-def check_distinct(paths: Iterable[str]) -> None:
+def check_distinct(paths: Iterable[str], posix_names: bool = False) -> None:
     """Refuse paths that cannot stand side by side in one directory: each is a file or an empty directory, so none may
-    equal another, differ from it in case or Unicode composition only, or lie inside it. Raises `SeedError`."""
+    equal another or lie inside it, nor, without ``posix_names``, differ from another in case or Unicode composition
+    only. Raises `SeedError`."""
+    for problem in _collisions(paths, posix_names):
+        raise SeedError(problem)
+
+
+def path_problems(paths: Iterable[str], posix_names: bool = False) -> Iterator[str]:
+    """All that is wrong with the ``paths`` of a tree, one after another: what `check_path` and `check_distinct` say."""
+    right = []
+    for path in paths:
+        try:
+            right.append(check_path(path, posix_names))
+        except SeedError as error:
+            yield str(error)
+    yield from _collisions(right, posix_names)
+
+
+def _collisions(paths: Iterable[str], posix_names: bool) -> Iterator[str]:
     # With the separator sorted before every other character, what lies inside a path directly follows it.
-    keyed = sorted((_folded(path).replace("/", "\0"), path) for path in paths)
+    keyed = sorted(((path if posix_names else _folded(path)).replace("/", "\0"), path) for path in paths)
     previous, previous_path = None, ""
     for key, path in keyed:
         if previous is not None and key.startswith(previous):
             if key == previous:
                 same = "twice" if path == previous_path else "in two spellings that some file systems take for one"
-                raise SeedError(f"path {_shown(path)} is there {same} ({_shown(previous_path)})")
-            if key[len(previous)] == "\0":
-                raise SeedError(f"path {_shown(path)} lies inside {_shown(previous_path)}, which has no room for it")
+                yield f"path {_shown(path)} is there {same} ({_shown(previous_path)})"
+            elif key[len(previous)] == "\0":
+                yield f"path {_shown(path)} lies inside {_shown(previous_path)}, which has no room for it"
         previous, previous_path = key, path
 
 
 def _problem(name: str) -> str | None:
-    """What is wrong with one name, as the end of a sentence."""
+    """What keeps one name from being stored anywhere, as the end of a sentence."""
     if not name:
         return "is empty"
     if name in (".", ".."):
         return "points elsewhere"
-    if "/" in name or "\\" in name:
+    if "/" in name:
         return "has a path separator in it"
     if "\0" in name:
         return "has a NUL in it"
-    if _CONTROL.search(name):
-        return "has a control character in it"
     if _SURROGATE.search(name):
         return "is not valid Unicode"
+    if len(name) > NAME_BYTES_MAX or _utf8_length(name) > NAME_BYTES_MAX:
+        return f"is over {NAME_BYTES_MAX} bytes long"
+    return None
+
+
+def _unportable(name: str) -> str | None:
+    """What keeps one name from being stored on every system, as the end of a sentence."""
+    if _CONTROL.search(name):
+        return "has a control character in it"
+    found = _WINDOWS.search(name)
+    if found:
+        return f"has a {found[0]} in it, which Windows cannot store"
     if name[-1] in ". ":
         return "ends in a dot or a space"
     if name.partition(".")[0].rstrip(" ").upper() in _RESERVED:
         return "is reserved by Windows"
-    if len(name) > NAME_BYTES_MAX or _utf8_length(name) > NAME_BYTES_MAX:
-        return f"is over {NAME_BYTES_MAX} bytes long"
     return None
 
 

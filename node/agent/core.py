@@ -41,6 +41,7 @@ from node.agent.library import DownloadJob, LibraryItem
 from node.agent.requests import AgentApi
 from node.agent.shares import Shares
 from node.agent.shares_watch import SharesWatch
+from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.local_messages import (
     ApiRequest,
     ChildToAgent,
@@ -85,6 +86,7 @@ class AgentTerms(Struct, frozen=True):
     pid: int
     foreground: bool = False
     asked: frozenset[str] = frozenset()
+    options: ShareOptions = AS_USUAL
 
 
 class AgentCore:
@@ -108,7 +110,7 @@ class AgentCore:
         self.children = Children()
         self.uploads = UploadTotals()
         self.serving = not away
-        self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, self.catalogue, self.shares)
+        self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, who.options, self.catalogue, self.shares)
         self._api = AgentApi(self)
 
     # --- the start ---------------------------------------------------------------------------------------
@@ -193,8 +195,9 @@ class AgentCore:
     def hash_progress(self, path: str, done: int, total: int) -> None:
         self.shares.progress(path, done, total)
 
-    def hashed(self, path: str, item: LibraryItem, now: float) -> list[Effect]:
-        return self.settle([*self.shares.hashed(path, item, now), *self.shares.tick(now)], now)
+    def hashed(self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING) -> list[Effect]:
+        """``item`` is at ``path``, and ``skipped`` is left out of it."""
+        return self.settle([*self.shares.hashed(path, item, now, skipped), *self.shares.tick(now)], now)
 
     def hash_failed(self, path: str, code: str, detail: str, now: float) -> list[Effect]:
         if code != "cancelled":

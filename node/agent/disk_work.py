@@ -16,6 +16,7 @@ from node.agent.effects import HashPath, StoreSeed
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_content
 from node.disk.seed_store import load_seed, store_seed
+from node.disk.share_options import Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, scan
 from protocol.errors import NotFoundError, ZswarmError
@@ -33,17 +34,22 @@ class StoredSeed(Struct, frozen=True):
     path: str
 
 
-def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled) -> LibraryItem:
-    """The item at the path; its content is read only if it is not as ``request.known`` says."""
-    path = Path(request.path)
-    before = scan(path)
+def hash_item(
+    request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled
+) -> tuple[LibraryItem, Skipped]:
+    """The item at the path, and what is left out of it; its content is read only if it is not as ``request.known``
+    says."""
+    path, options = Path(request.path), request.options
+    before = scan(path, options.link_roots)
     known = request.known
-    if known is not None and _unchanged(known, before):
-        return msgspec.structs.replace(known, fingerprint=before.fingerprint())
-    hashed = hash_content(path, request.algorithm, lambda done: progress(done, before.length), cancelled)
+    if known is not None and known.options == options and _unchanged(known, before):
+        return msgspec.structs.replace(known, fingerprint=before.fingerprint()), before.skipped
+    if known is not None and not options.posix_names and _has_posix_names(known):
+        options = msgspec.structs.replace(options, posix_names=True)
+    hashed = hash_content(path, request.algorithm, lambda done: progress(done, before.length), cancelled, options)
     manifest = hashed.manifest
     data = encode_manifest(manifest)
-    return LibraryItem(
+    item = LibraryItem(
         path=request.path,
         origin=known.origin if known is not None else request.origin,
         digest=manifest.digest,
@@ -53,7 +59,9 @@ def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: 
         seed_path=str(store_seed(data_dir, data)),
         stamps=hashed.stamps,
         fingerprint=hashed.fingerprint,
+        options=options,
     )
+    return item, hashed.skipped
 
 
 def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:
@@ -73,7 +81,8 @@ def item_problem(item: LibraryItem) -> str:
     """What is wrong with ``item`` on disk, without reading its content; empty when nothing is."""
     try:
         if item.fingerprint:
-            return "" if scan(Path(item.path)).fingerprint() == item.fingerprint else "it changed"
+            seen = scan(Path(item.path), item.options.link_roots)
+            return "" if seen.fingerprint() == item.fingerprint else "it changed"
         found = take_stamps(Path(item.path), load_seed(Path(item.seed_path)))
     except NotFoundError:
         return "it was deleted"
@@ -88,6 +97,14 @@ def _unchanged(known: LibraryItem, found: Scan) -> bool:
     try:
         manifest = load_seed(Path(known.seed_path))
         return _same_structure(manifest, found) and take_stamps(Path(known.path), manifest) == known.stamps
+    except ZswarmError:
+        return False
+
+
+def _has_posix_names(known: LibraryItem) -> bool:
+    """Whether its paths were such before, as those of a download may be, whatever is allowed here."""
+    try:
+        return load_seed(Path(known.seed_path)).posix_names
     except ZswarmError:
         return False
 

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from node.agent.library import DownloadJob, LibraryItem, Origin
+from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply
 from protocol.messages import Entry, TransferState
 
@@ -107,6 +108,7 @@ class HashPath(Struct, frozen=True):
     algorithm: str
     origin: Origin
     known: LibraryItem | None
+    options: ShareOptions = AS_USUAL
 
 
 class CancelHash(Struct, frozen=True):
@@ -115,9 +117,10 @@ class CancelHash(Struct, frozen=True):
 
 class ScanShares(Struct, frozen=True):
     """Look at what the configuration shares, and whether ``items`` are on disk as they were hashed.
-    `AgentCore.scanned` follows."""
+    `AgentCore.scanned` follows. ``options`` by path, for what is not shared as the configuration says."""
 
     items: list[LibraryItem]
+    options: dict[str, ShareOptions] = {}
 
 
 class CheckItem(Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Each file or directory right in a shared folder is an item. It is shared once two scans in a row found it the same,
 so what is still being copied in is left alone; what changed or went is withdrawn, and shared again when it has come
-to rest. Hidden entries (our own partial files among them), symbolic links and special files are no items.
+to rest. Hidden entries (our own partial files among them), special files, and symbolic links that lead where links may
+not lead are no items.
 
 Pure. The looks it compares are made by `node.agent.share_scan`.
 """
@@ -12,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from msgspec import Struct
+
+from node.disk.share_options import Skipped
 
 SCAN_SHARE = 10
 """After a scan that took t seconds the next waits at least 10 t: watching costs at most a tenth of a core."""
@@ -41,19 +44,28 @@ class Unreadable(Struct, frozen=True):
     reason: str
 
 
-Change = Found | Gone | Unreadable
+class LeftOut(Struct, frozen=True):
+    """What is ``skipped`` of the entries of the folder at ``path``; said when it changes."""
+
+    path: str
+    skipped: Skipped
+
+
+Change = Found | Gone | Unreadable | LeftOut
 
 
 class Listing(Struct, frozen=True):
     """One look at all shared folders: ``entries`` has a fingerprint by absolute path.
 
     What is ``unknown``, path and reason, could not be seen (no reason: it was changing): whatever is there or below
-    stays as it was. What is ``missing`` should be there to be shared, and is not.
+    stays as it was. What is ``missing`` should be there to be shared, and is not. ``skipped``: what is left out, by
+    folder.
     """
 
     entries: Mapping[str, bytes]
     unknown: Mapping[str, str] = {}
     missing: tuple[str, ...] = ()
+    skipped: Mapping[str, Skipped] = {}
 
 
 class _Failure(Struct, frozen=True):
@@ -74,6 +86,7 @@ class FolderWatch:
         self._found: dict[str, bytes] = {}
         self._failures: dict[str, _Failure] = {}
         self._unreadable: dict[str, str] = {}
+        self._skipped: Mapping[str, Skipped] = {}
 
     def adopt(self, path: str, fingerprint: bytes) -> None:
         """The entry ``path`` of a shared folder is shared as ``fingerprint`` already: it was before a restart, or it is
@@ -109,6 +122,9 @@ class FolderWatch:
             Unreadable(path, reason) for path, reason in unreadable.items() if self._unreadable.get(path) != reason
         ]
         self._unreadable = unreadable
+        news = [item for item in listing.skipped.items() if self._skipped.get(item[0]) != item[1]]
+        changes += [LeftOut(path, skipped) for path, skipped in news]
+        self._skipped = listing.skipped
         for path, fingerprint in list(self._found.items()):
             if listing.entries.get(path) != fingerprint and not _hidden_from(listing, path):
                 del self._found[path]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import DownloadReport, JobStatus, Phase
 
 FINISHED_COUNT_MAX = 200
@@ -34,6 +35,7 @@ class Job:
     link: str = ""
     code: str = ""
     detail: str = ""
+    skipped: Skipped = NOTHING
     finished: float = 0.0
     download: DownloadReport | None = field(default=None, repr=False)
 
@@ -62,6 +64,7 @@ class Job:
             link=self.link,
             code=self.code,
             detail=self.detail,
+            skipped=self.skipped,
             started_at=self.started + wall_offset,
             finished_at=self.finished + wall_offset if self.over else 0.0,
             download=self.download,

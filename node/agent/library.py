@@ -15,19 +15,21 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, ValidationError, convert, json
 
-from node.disk.errors import NoSpaceError
+from node.disk.databases import database_error
+from node.disk.share_options import AS_USUAL, ShareOptions
 from protocol.errors import DiskError
 
 Origin = Literal["shared", "folder", "downloaded"]
 """Shared by command or configuration, found in a shared folder, or fetched."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
-    length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL, fingerprint BLOB NOT NULL
+    length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL, fingerprint BLOB NOT NULL,
+    options TEXT NOT NULL DEFAULT '{}'
 ) STRICT, WITHOUT ROWID;
 """
 _DOWNLOADS = """
@@ -44,10 +46,10 @@ INSERT OR REPLACE INTO downloads
     SELECT dest, digest, manifest, name, length, seed_path, 0, sequential, 0 FROM downloads_1;
 DROP TABLE downloads_1;
 """
-
+_FROM_2 = "ALTER TABLE items ADD COLUMN options TEXT NOT NULL DEFAULT '{}';"
 
 LIBRARY_NAME = "library.db"
-_SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1}
+_SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 """How a database of each older version becomes one of this; 0 is an empty one."""
 Row = TypeVar("Row", bound=Struct)
 _BYTES = (bytes,)
@@ -56,7 +58,7 @@ _BYTES = (bytes,)
 class LibraryItem(Struct, frozen=True):
     """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
     ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
-    hashed."""
+    hashed, with ``options``."""
 
     path: str
     origin: Origin
@@ -67,6 +69,7 @@ class LibraryItem(Struct, frozen=True):
     seed_path: str
     stamps: bytes
     fingerprint: bytes = b""
+    options: ShareOptions = AS_USUAL
 
 
 class DownloadJob(Struct, frozen=True):
@@ -165,12 +168,13 @@ class Library:
         with self._translated():
             # Not strict: SQLite has 0 and 1 for truth values.
             return [
-                convert(dict(zip(fields, row, strict=True)), kind, strict=False, builtin_types=_BYTES) for row in rows
+                convert(_loaded(dict(zip(fields, row, strict=True))), kind, strict=False, builtin_types=_BYTES)
+                for row in rows
             ]
 
     def _put(self, table: str, row: Struct, path: str) -> None:
         fields = row.__struct_fields__
-        values = tuple(getattr(row, field) for field in fields)
+        values = tuple(_stored(getattr(row, field)) for field in fields)
         marks = ", ".join("?" * len(fields))
         with self._translated(), self._transaction():
             self._db.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(fields)}) VALUES ({marks})", values)
@@ -197,11 +201,18 @@ class Library:
             yield
         except UnicodeEncodeError as error:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
-        except (sqlite3.Error, ValidationError) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-                raise NoSpaceError(
-                    f"cannot write {self._path}: the disk is full; make room there, or take another --data-dir"
-                ) from None
-            raise DiskError(
-                f"the library {self._path} cannot be used: {error}; if it is damaged, move it away"
-            ) from None
+        except sqlite3.Error as error:
+            raise database_error(error, self._path) from None
+        except ValidationError as error:
+            raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None
+
+
+def _stored(value: object) -> object:
+    """A field as SQLite has it: options as JSON."""
+    return json.encode(value).decode() if isinstance(value, ShareOptions) else value
+
+
+def _loaded(fields: dict[str, Any]) -> dict[str, Any]:
+    if "options" in fields:
+        fields["options"] = json.decode(fields["options"])
+    return fields

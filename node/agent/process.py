@@ -12,7 +12,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from node.agent.dialled import Dialled, Told
 from node.agent.library import Library
 from node.agent.share_scan import look
 from node.config import AgentSettings
+from node.disk.errors import disk_error
 from node.identity import load_identity
 from node.local_messages import ApiDone, ApiError, ApiRequest, ChildToAgent
 from node.workers import Workers
@@ -113,6 +114,7 @@ class Agent:
             pid=os.getpid(),
             foreground=settings.foreground,
             asked=self._library.asked(),
+            options=settings.options,
         )
         wall_offset = time.time() - self._loop.now()
         return AgentCore(terms, self._library.items(), wall_offset, random.Random(), self._away.exists())
@@ -219,7 +221,8 @@ class Agent:
             elif isinstance(result, BaseException):
                 raise result
             else:
-                self._perform(self._core.hashed(request.path, result, now))
+                item, skipped = result
+                self._perform(self._core.hashed(request.path, item, now, skipped))
 
     def _on_disk(self) -> None:
         for request, result in self._disk.results():
@@ -304,10 +307,13 @@ class Agent:
         self._children.send("downloader", effect.message)
 
     def _keep_away(self, effect: fx.KeepAway) -> None:
-        if effect.away:
-            self._away.touch()
-        else:
-            self._away.unlink(missing_ok=True)
+        try:
+            if effect.away:
+                self._away.touch()
+            else:
+                self._away.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, "write", self._away) from error
 
     def _save_item(self, effect: fx.SaveItem) -> None:
         try:
@@ -345,7 +351,11 @@ class Agent:
 
     def _scan(self, request: fx.ScanShares) -> None:
         share = [Path(path) for path in self._settings.share]
-        self._disk.submit(request, lambda: look(share, request.items, self._loop.now))
+
+        def link_roots(path: str) -> Sequence[str]:
+            return request.options.get(path, self._settings.options).link_roots
+
+        self._disk.submit(request, lambda: look(share, request.items, self._loop.now, link_roots))
 
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {

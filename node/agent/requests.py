@@ -82,7 +82,7 @@ class AgentApi:
     # --- requests ----------------------------------------------------------------------------------------
 
     def _share(self, route: bytes, request: ApiShare, now: float) -> Effects:
-        job, wishes = self._core.shares.request(request.path, request.algorithm, now)
+        job, wishes = self._core.shares.request(request.path, request.algorithm, now, request.options)
         return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
 
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:

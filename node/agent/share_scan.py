@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,11 +18,15 @@ from msgspec import Struct
 from node.agent.disk_work import explained, item_problem
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
-from node.disk.tree_scan import UnstableContentError, scan
+from node.disk.share_options import NOTHING, Skipped
+from node.disk.tree_scan import UnstableContentError, link_target, scan
 from protocol.errors import DiskError, NotFoundError
 
 _NO_UTF8 = re.compile("[\ud800-\udfff]")
 """What Python makes of bytes in a file name that are no UTF-8."""
+
+LinkRoots = Callable[[str], Sequence[str]]
+"""The directories that links in what is shared at a path may lead into."""
 
 
 class Scanned(Struct, frozen=True):
@@ -33,37 +37,46 @@ class Scanned(Struct, frozen=True):
     began: float
 
 
-def look(share: Iterable[Path], items: Iterable[LibraryItem], clock: Callable[[], float] = time.monotonic) -> Scanned:
+def look(
+    share: Iterable[Path],
+    items: Iterable[LibraryItem],
+    clock: Callable[[], float] = time.monotonic,
+    link_roots: LinkRoots = lambda _: (),
+) -> Scanned:
     """See what the configured shares are now, and whether ``items`` are as they were hashed."""
     began = clock()
-    listing = list_shares(share)
+    listing = list_shares(share, link_roots)
     changed = [(item, problem) for item in items if (problem := item_problem(item))]
     return Scanned(listing, changed, began)
 
 
-def list_shares(share: Iterable[Path]) -> Listing:
+def list_shares(share: Iterable[Path], link_roots: LinkRoots = lambda _: ()) -> Listing:
     """Look at ``share`` (absolute): at the entries of folders, and at files."""
     entries: dict[str, bytes] = {}
+    skipped: dict[str, Skipped] = {}
     unknown: dict[str, str] = {}
     missing: list[str] = []
     for path in share:
         try:
             mode = path.stat().st_mode
             if stat.S_ISREG(mode):
-                _look(path, entries, unknown)
+                _look(path, entries, unknown, link_roots)
             elif stat.S_ISDIR(mode):
-                _look_into(path, entries, unknown)
+                left_out = _look_into(path, entries, unknown, link_roots)
+                if left_out:
+                    skipped[str(path)] = left_out
             else:
                 unknown[str(path)] = "is neither a file nor a directory"
         except (FileNotFoundError, NotADirectoryError):
             missing.append(str(path))
         except OSError as error:
             unknown[str(path)] = f"cannot be read: {error.strerror}"
-    return Listing(entries, unknown, tuple(missing))
+    return Listing(entries, unknown, tuple(missing), skipped)
 
 
-def _look_into(folder: Path, entries: dict[str, bytes], unknown: dict[str, str]) -> None:
-    """Look at the entries of ``folder``; an `OSError` is of the folder itself."""
+def _look_into(folder: Path, entries: dict[str, bytes], unknown: dict[str, str], link_roots: LinkRoots) -> Skipped:
+    """Look at the entries of ``folder``; return what is left out. An `OSError` is of the folder itself."""
+    skipped = NOTHING
     for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, not paths
         if name.startswith("."):
             continue
@@ -76,18 +89,23 @@ def _look_into(folder: Path, entries: dict[str, bytes], unknown: dict[str, str])
         except OSError as error:
             unknown[_utf8(text)] = f"cannot be read: {error.strerror}"
             continue
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        if stat.S_ISLNK(mode) and link_target(text, link_roots(text)) is None:
+            skipped = skipped.and_link(name)
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+            skipped = skipped.and_special(name)
             continue
         if _NO_UTF8.search(text):
             unknown[ascii(text)] = "has a name that is not valid UTF-8"
         else:
-            _look(path, entries, unknown)
+            _look(path, entries, unknown, link_roots)
+    return skipped
 
 
-def _look(path: Path, entries: dict[str, bytes], unknown: dict[str, str]) -> None:
+def _look(path: Path, entries: dict[str, bytes], unknown: dict[str, str], link_roots: LinkRoots) -> None:
     text = str(path)
     try:
-        entries[text] = scan(path).fingerprint()
+        entries[text] = scan(path, link_roots(text)).fingerprint()
     except NotFoundError:
         return
     except UnstableContentError:

@@ -13,6 +13,7 @@ from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
 from node.agent.jobs import Job, JobBook
 from node.agent.library import LibraryItem, Origin
+from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from protocol.digest import short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import Alias, TorrentEntry
@@ -34,20 +35,28 @@ class Shares:
 
     # --- what is asked for -------------------------------------------------------------------------------
 
-    def request(self, path: str, algorithm: str, now: float) -> tuple[Job, list[Wish]]:
+    def request(
+        self, path: str, algorithm: str, now: float, options: ShareOptions = AS_USUAL
+    ) -> tuple[Job, list[Wish]]:
         """A person wants ``path`` shared; the same path again joins the job that is under way."""
         for job in self._jobs.active("share"):
             if job.path == path:
                 return job, []
         job = self._jobs.new("share", posixpath.basename(path), path, "checking", now)
-        return job, [] if path in self._hashing else self._hash(path, algorithm, "shared")
+        known = self._catalogue.known(path)
+        if known is not None and known.origin == "folder" and options == AS_USUAL:
+            options = known.options
+        if path in self._hashing and self._hashing[path].options == options:
+            return job, []
+        return job, self._hash(path, algorithm, "shared", options)
 
-    def found(self, path: str, algorithm: str, origin: Origin) -> list[Wish]:
-        """``path`` is to be shared, or has changed: found in a folder, or named in the configuration."""
-        if path in self._hashing:
-            self._stale[path] = HashPath(path, algorithm, origin, None)
-            return []
-        return self._hash(path, algorithm, origin)
+    def found(self, path: str, algorithm: str, origin: Origin, options: ShareOptions = AS_USUAL) -> list[Wish]:
+        """``path`` is to be shared, or has changed: found in a folder, or named in the configuration. What a person
+        shared by command stays shared as that person said."""
+        known = self._catalogue.known(path)
+        if known is not None and known.origin == "shared":
+            options = known.options
+        return self._hash(path, algorithm, origin, options)
 
     def gone(self, path: str, why: str) -> list[Wish]:
         """``path`` is not what was shared, or is not there any more."""
@@ -68,14 +77,15 @@ class Shares:
             if job.path == path and job.phase == "checking":
                 job.done_bytes, job.length = done, total
 
-    def hashed(self, path: str, item: LibraryItem, now: float) -> list[Wish]:
-        """``item`` is what is at ``path`` now."""
+    def hashed(self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING) -> list[Wish]:
+        """``item`` is what is at ``path`` now, ``skipped`` what was left out of it."""
         self._hashing.pop(path, None)
         again = self._stale.pop(path, None)
         if again is not None:
             self._hashing[path] = again
             return [again]
-        self._complained.pop(path, None)
+        if not skipped:
+            self._complained.pop(path, None)
         wishes: list[Wish] = []
         if self._catalogue.at(path) != item:
             before = self._catalogue.entry(item.digest)
@@ -83,10 +93,14 @@ class Shares:
             if self._catalogue.entry(item.digest) != before:
                 self.changing(item.digest)
             wishes.append(Note("info", f"sharing {item.name} ({short(item.digest)})"))
+        if skipped and self._complained.get(path) != skipped.described():
+            self._complained[path] = skipped.described()
+            wishes.append(Note("warning", f"left out of {path}: {skipped.described()}"))
         for job in self._jobs.active("share"):
             if job.path == path and job.phase == "checking":
                 job.name, job.digest, job.manifest = item.name, item.digest, item.manifest
                 job.length = job.done_bytes = item.length
+                job.skipped = skipped
                 job.phase, job.detail = "waiting", WAITING
                 if item.digest in self._announced:
                     self._ask_at[job.number] = now
@@ -177,9 +191,12 @@ class Shares:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _hash(self, path: str, algorithm: str, origin: Origin) -> list[Wish]:
+    def _hash(self, path: str, algorithm: str, origin: Origin, options: ShareOptions) -> list[Wish]:
+        if path in self._hashing:
+            self._stale[path] = HashPath(path, algorithm, origin, None, options)
+            return []
         known = self._catalogue.known(path)
         if known is not None and not known.digest.startswith(f"{algorithm}:"):
             known = None
-        self._hashing[path] = HashPath(path, algorithm, origin, known)
+        self._hashing[path] = HashPath(path, algorithm, origin, known, options)
         return [self._hashing[path]]

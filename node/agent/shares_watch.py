@@ -10,18 +10,27 @@ import posixpath
 
 from node.agent.catalogue import Catalogue
 from node.agent.effects import Note, ScanShares, Wish
-from node.agent.folders import FolderWatch, Found, Gone, Listing
+from node.agent.folders import FolderWatch, Found, Gone, LeftOut, Listing
 from node.agent.library import LibraryItem
 from node.agent.shares import Shares
+from node.disk.share_options import ShareOptions
 
 
 class SharesWatch:
-    """``share`` are absolute paths of folders and files, looked at every ``period_seconds``."""
+    """``share`` are absolute paths of folders and files, looked at every ``period_seconds`` and shared with
+    ``options``."""
 
     def __init__(
-        self, share: tuple[str, ...], period_seconds: float, algorithm: str, catalogue: Catalogue, shares: Shares
+        self,
+        share: tuple[str, ...],
+        period_seconds: float,
+        algorithm: str,
+        options: ShareOptions,
+        catalogue: Catalogue,
+        shares: Shares,
     ) -> None:
         self._share = share
+        self._options = options
         self._algorithm = algorithm
         self._catalogue = catalogue
         self._shares = shares
@@ -33,7 +42,7 @@ class SharesWatch:
         wishes: list[Wish] = []
         for item in self._catalogue.items():
             if self._watched(item):
-                if item.fingerprint:
+                if item.fingerprint and (item.origin == "shared" or item.options == self._options):
                     self._watch.adopt(item.path, item.fingerprint)
             elif item.origin == "folder":
                 wishes += self._catalogue.remove(item.path)
@@ -43,7 +52,10 @@ class SharesWatch:
         if self._scanning or now < self._watch.next_deadline():
             return []
         self._scanning = True
-        return [ScanShares([item for item in self._catalogue.items() if not self._watched(item)])]
+        items = self._catalogue.items()
+        others = [item for item in items if item.origin != "folder" and item.options != self._options]
+        options = {item.path: item.options for item in others}
+        return [ScanShares([item for item in items if not self._watched(item)], options)]
 
     def next_deadline(self) -> float | None:
         return None if self._scanning else self._watch.next_deadline()
@@ -54,7 +66,11 @@ class SharesWatch:
         wishes: list[Wish] = []
         for change in self._watch.compare(listing, began, now):
             if isinstance(change, Found):
-                wishes += self._shares.found(change.path, self._algorithm, "folder")
+                wishes += self._shares.found(change.path, self._algorithm, "folder", self._options)
+            elif isinstance(change, LeftOut):
+                more = "; link_roots in the configuration names directories that links may lead into"
+                what = change.skipped.described() + (more if change.skipped.links else "")
+                wishes.append(Note("warning", f"left out of {change.path}: {what}"))
             elif isinstance(change, Gone):
                 wishes += self._shares.gone(change.path, "it changed or was deleted")
             else:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from node.cli import output
-from node.cli.options import ExampleCommand, State, hash_option, json_option, quiet_option
+from node.cli.options import (
+    ExampleCommand,
+    State,
+    chosen_options,
+    hash_option,
+    json_option,
+    quiet_option,
+    share_options,
+)
 from node.cli.progress import LocalProgress, open_display
 from node.cli.targets import SEED_SUFFIX, existing_path, read_seed_file
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
@@ -18,6 +26,7 @@ from service.text import printable
 from service.units import counted, format_bytes
 
 if TYPE_CHECKING:
+    from node.disk.share_options import Skipped
     from protocol.seed_formats import Seed
 
 STDOUT = "-"
@@ -38,18 +47,27 @@ SeedFormat = Literal["text", "msgpack"]
     help="text: one file, readable; msgpack: directories too. [text for a file, msgpack for a directory]",
 )
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
+@share_options
 @hash_option
 @quiet_option
 @json_option
 @click.pass_obj
 def seed(
-    state: State, path: str, out: str | None, seed_format: SeedFormat | None, force: bool, algorithm: str | None
+    state: State,
+    path: str,
+    out: str | None,
+    seed_format: SeedFormat | None,
+    force: bool,
+    follow_links: bool,
+    link_roots: tuple[str, ...],
+    posix_names: bool,
+    algorithm: str | None,
 ) -> None:
     """Write the seed of a file or directory.
 
     That is its name, size and digests. Needs no peer. Whoever has the seed can 'get' the content and 'verify' it.
     """
-    from node.disk.hashing import hash_path, measure
+    from node.disk.hashing import hash_content, measure
     from protocol.seed_formats import Seed, format_seed
 
     source = existing_path(path)
@@ -61,19 +79,23 @@ def seed(
     target = absolute_path(f"{source.name}{SEED_SUFFIX}" if out is None else out)
     if out != STDOUT:
         _check_free(target, force)
+    options = chosen_options(source, follow_links, link_roots, posix_names)
     with open_display(state.options.quiet) as display:
-        progress = LocalProgress(display, source.name, "hashing", measure(source), state.services.clock)
-        made = Seed(source.name, hash_path(source, algorithm or "blake3", progress, None))
+        progress = LocalProgress(display, source.name, "hashing", measure(source, options), state.services.clock)
+        hashed = hash_content(source, algorithm or "blake3", progress, None, options)
+    made = Seed(source.name, hashed.manifest)
+    if hashed.skipped and not state.options.quiet:
+        output.left_out(hashed.skipped, bool(options.link_roots))
     data = format_seed(made, chosen)
     if out == STDOUT:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
         _write_whole(target, data)
-        _tell_seed(state, target, chosen, made)
+        _tell_seed(state, target, chosen, made, hashed.skipped)
 
 
-def _tell_seed(state: State, target: Path, seed_format: str, made: Seed) -> None:
+def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped: Skipped) -> None:
     from protocol.link import Link, format_link
     from protocol.manifest import encode_manifest, manifest_digest
 
@@ -83,7 +105,7 @@ def _tell_seed(state: State, target: Path, seed_format: str, made: Seed) -> None
         link = format_link(Link(manifest.digest, canonical, made.name, manifest.length))
         fields = {"ok": True, "seed": str(target), "format": seed_format, "name": made.name, "link": link}
         facts = {"length": manifest.length, "pieces": manifest.piece_count, "digest": manifest.digest}
-        output.print_json(fields | facts)
+        output.print_json(fields | facts | {"skipped": skipped})
     elif not state.options.quiet:
         size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
         print(f"{printable(str(target))}  {printable(made.name)}, {size}, {output.short_digest(manifest.digest)}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from msgspec import Struct
 
 from node.cli.session import Options, Services
+from node.cli.targets import existing_path
+from node.disk.share_options import ShareOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 PROGRAM = "python -m node"
@@ -89,6 +92,25 @@ def json_option(command: F) -> F:
 def quiet_option(command: F) -> F:
     """``--quiet``."""
     return _quiet(command)
+
+
+def share_options(command: F) -> F:
+    """How what is shared is taken: arguments of `chosen_options`."""
+    follow = click.option("--follow-links", is_flag=True, help="Share links as what they lead to, if that is in PATH.")
+    roots = click.option(
+        "--link-root", "link_roots", multiple=True, metavar="DIR", help="...or in DIR. May be given several times."
+    )
+    posix = click.option(
+        "--posix-names", is_flag=True, help="Allow names that Windows cannot store, for receivers with Linux only."
+    )
+    return follow(roots(posix(command)))
+
+
+def chosen_options(path: Path, follow_links: bool, link_roots: Sequence[str], posix_names: bool) -> ShareOptions:
+    """The options of `share_options` for ``path``; `NotFoundError` when a root is not there."""
+    roots = [str(existing_path(root)) for root in link_roots]
+    followed = (str(path), *roots) if follow_links or roots else ()
+    return ShareOptions(followed, posix_names)
 
 
 hash_option = click.option(

@@ -17,6 +17,7 @@ from node.cli.progress import is_terminal
 from node.cli.source_words import job_silence, silence, source_tables, tracker_silence
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
 from node.cli.view import FINAL, download_stats, trouble, view_of
+from node.disk.share_options import Skipped
 from node.local_messages import JobStatus, SharedStatus, StatusReport
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, TorrentEntry
@@ -35,6 +36,11 @@ Table = tuple[list[str], list[list[str]]]
 """Headers and rows."""
 PLAIN_ELLIPSIS = "~"
 """Of a terminal that does not have the other, and as wide."""
+
+
+def left_out(skipped: Skipped, followed: bool) -> None:
+    """What a share or a seed has not of what is there; ``followed``: links were followed."""
+    warn(f"left out: {skipped.described(printable)}{skipped.advice(followed)}")
 
 
 def print_json(value: Any) -> None:

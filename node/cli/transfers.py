@@ -14,7 +14,7 @@ from msgspec import Struct
 from node.cli import output
 from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
-from node.cli.options import ExampleCommand, State, foreground_options, hash_option
+from node.cli.options import ExampleCommand, State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import is_terminal, open_display
 from node.cli.session import Session, any_peer
 from node.cli.targets import (
@@ -26,6 +26,7 @@ from node.cli.targets import (
     read_target,
 )
 from node.cli.view import Outcome, got_line, outcome_fields
+from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
 from protocol.errors import EXIT_CODES
 from service.command_line import EXIT_INTERRUPTED, parsed_by
@@ -41,20 +42,32 @@ Kind = Literal["share", "get"]
 
 class Plan(Struct, frozen=True):
     """A whole command. ``serve``: a foreground peer goes on serving when the orders are done; ``timeout`` in
-    seconds, 0 for none."""
+    seconds, 0 for none. ``follows_links``: a share that does so."""
 
     kind: Kind
     orders: list[Order]
     serve: bool
     timeout: float = 0.0
+    follows_links: bool = False
 
 
-@click.command(cls=ExampleCommand, examples="share model.bin\nshare /data/set1 /data/set2\nshare model.bin --json")
+@click.command(
+    cls=ExampleCommand,
+    examples="share model.bin\nshare /data/set1 /data/set2 --json\nshare models/snapshots/main --link-root models",
+)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@share_options
 @hash_option
 @foreground_options
 @click.pass_obj
-def share(state: State, paths: tuple[str, ...], algorithm: str | None) -> None:
+def share(
+    state: State,
+    paths: tuple[str, ...],
+    follow_links: bool,
+    link_roots: tuple[str, ...],
+    posix_names: bool,
+    algorithm: str | None,
+) -> None:
     """Share files or directories, and print a link for each.
 
     The link is printed when the tracker lists the content. Without a running peer this command is one: it shares
@@ -62,13 +75,16 @@ def share(state: State, paths: tuple[str, ...], algorithm: str | None) -> None:
     """
     chosen = algorithm or state.options.settings().hash
     places = dict.fromkeys(existing_path(path) for path in paths)
-    orders = [_share_order(place, chosen) for place in places]
-    _carry_out(state, Plan("share", orders, serve=True))
+    orders = [
+        _share_order(place, chosen, chosen_options(place, follow_links, link_roots, posix_names)) for place in places
+    ]
+    _carry_out(state, Plan("share", orders, serve=True, follows_links=follow_links or bool(link_roots)))
 
 
-def _share_order(path: Path, algorithm: str) -> Order:
-    check_utf8(str(path))
-    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm))
+def _share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
+    for text in (str(path), *options.link_roots):
+        check_utf8(text)
+    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options))
 
 
 @click.command(
@@ -165,7 +181,7 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], lasting: bool) ->
         output.print_json({"ok": all(outcome.ok for outcome in outcomes), "results": rows})
     for outcome in outcomes:
         if outcome.ok and plan.kind == "share":
-            _print_shared(outcome, options.json, options.quiet)
+            _print_shared(outcome, options.json, options.quiet, plan.follows_links)
         elif outcome.ok and not options.json:
             print(_place(outcome) if options.quiet else got_line(outcome), flush=True)
     if plan.serve and lasting and plan.kind == "get" and not options.quiet:
@@ -191,10 +207,12 @@ def _place(outcome: Outcome) -> str:
     return printable(outcome.path) if is_terminal(sys.stdout) else outcome.path
 
 
-def _print_shared(outcome: Outcome, as_json: bool, quiet: bool) -> None:
+def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: bool) -> None:
     if not quiet:
         size, seconds = format_bytes(outcome.length), format_seconds(outcome.seconds)
         output.warn(f"sharing {outcome.name}, {size}, ready in {seconds}")
+        if outcome.skipped:
+            output.left_out(outcome.skipped, follows_links)
         if outcome.detail:
             output.warn(f"note: {outcome.detail}")
     if not as_json:

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from node.cli.source_words import ban_notice, job_silence, why_no_source
+from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import DownloadReport, JobStatus, StatusReport
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
@@ -124,6 +125,7 @@ class Outcome(Struct, frozen=True):
     verified: bool = False
     code: str = ""
     detail: str = ""
+    skipped: Skipped = NOTHING
 
 
 def outcome_of(job: JobStatus, target: str) -> Outcome:
@@ -150,6 +152,7 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
         verified=ok,
         code="" if ok else job.code or "internal",
         detail=job.detail,
+        skipped=job.skipped,
     )
 
 
@@ -171,7 +174,7 @@ def outcome_fields(outcome: Outcome, kind: str) -> dict[str, Any]:
     """The fields of ``outcome`` that say something about a ``share`` or a ``get``, for ``--json``."""
     names = ["target", "ok", "name", "digest", "length", "seconds"]
     if kind == "share":
-        names.append("link")
+        names += ["link", "skipped"]
     else:
         names += ["path", "rate", "received_bytes", "resumed_bytes", "sources", "banned", "verified"]
     if not outcome.ok:

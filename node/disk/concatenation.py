@@ -18,11 +18,13 @@ from protocol.errors import DiskError
 
 
 class Part(NamedTuple):
-    """A file: where it is, what to call it, and the bytes it should have."""
+    """A file: where it is, what to call it, the bytes it should have, and the inode where it has to be that very file
+    whatever stands at ``where`` by now."""
 
     where: Path
     name: str
     length: int
+    inode: int | None = None
 
 
 Complain = Callable[[Part, DiskError], object]
@@ -89,6 +91,8 @@ class Concatenation:
             return self._give_up(DiskError(f"cannot be read: {error.strerror}"))
         if not stat.S_ISREG(found.st_mode):
             return self._give_up(UnstableContentError("is not a regular file"))
+        if self._part.inode not in (None, found.st_ino):
+            return self._give_up(UnstableContentError("was replaced"))
         self._odd_length = found.st_size != self._part.length
         if self._odd_length:
             self._complain(self._part, UnstableContentError(f"has {found.st_size} bytes, not {self._part.length}"))

@@ -96,8 +96,10 @@ class Content:
 
     def _open(self, index: int) -> int:
         path = self._path(index)
-        # O_NONBLOCK: opening a pipe that took a file's place must not hang. A root may be a link, a tree's file not.
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if self._layout.is_tree else 0)
+        # O_NONBLOCK: opening a pipe that took a file's place must not hang. Of shared content a link may have been
+        # followed when it was hashed; where it leads by now does not matter, as the stamp of what was opened tells.
+        no_follow = os.O_NOFOLLOW if self._stamps is None and self._layout.is_tree else 0
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | no_follow
         try:
             fd = os.open(path, flags)
         except OSError as error:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from node.disk.errors import disk_error, no_space
 from node.disk.layout import Layout
+from protocol.digest import raw_digest
 from protocol.errors import DiskError
-from protocol.limits import MIB
+from protocol.limits import DIGEST_BYTES
+from protocol.manifest import Manifest
 
-RESERVE_BYTES = 4 * MIB
-"""Left free beyond the content: directories, and the journal when it is on the same file system."""
 PATH_MAX_BYTES = 4_096
 """Linux, its NUL included: content is served by path."""
 
@@ -53,18 +53,28 @@ def check_paths(root: Path, layout: Layout) -> None:
             raise DiskError(f"the path of {layout.files[index].path} under {root.parent} is too long")
 
 
-def check_space(directory: Path, directory_fd: int, layout: Layout, on_disk: dict[int, int]) -> None:
-    """Raise `NoSpaceError` unless the content fits into ``directory``'s file system. ``on_disk``: bytes that each
-    file which exists already takes there."""
+def check_space(directory: Path, directory_fd: int, manifest: Manifest, on_disk: dict[int, int]) -> None:
+    """Raise `NoSpaceError` when the content surely does not fit into ``directory``'s file system; one that turns out to
+    be full later makes the download wait. ``on_disk``: bytes that each file which exists already takes there."""
     room = os.fstatvfs(directory_fd)
-    block = room.f_frsize
-    needed = 0
-    for index, entry in enumerate(layout.files):
-        needed += max(0, -(-entry.length // block) * block - on_disk.get(index, 0))
-    available = room.f_bavail * room.f_frsize
-    if needed and needed + RESERVE_BYTES > available:
-        raise no_space(directory, needed + RESERVE_BYTES, available)
-    new_files = len(layout.files) - len(on_disk)
+    files = Layout(manifest).files
+    if room.f_blocks:  # ramfs has 0: it does not say how much it takes
+        block = room.f_frsize
+        needed = sum(max(0, -(-entry.length // block) * block - on_disk.get(i, 0)) for i, entry in enumerate(files))
+        available = room.f_bavail * block
+        if needed > available:
+            needed -= _zero_bytes(manifest)
+        if needed > available:
+            raise no_space(directory, needed, available)
+    new_files = len(files) - len(on_disk)
     # f_files is 0 where inodes are made as needed.
     if room.f_files and new_files > room.f_favail:
         raise DiskError(f"not enough inodes in {directory}: {new_files} files to make, {room.f_favail} possible")
+
+
+def _zero_bytes(manifest: Manifest) -> int:
+    """The bytes of all pieces that are zeros throughout: they take no room (`node.disk.sparse`)."""
+    zeros = raw_digest(manifest.algorithm, bytes(manifest.piece_length))
+    table = manifest.pieces
+    same = sum(table[at : at + DIGEST_BYTES] == zeros for at in range(0, len(table), DIGEST_BYTES))
+    return same * manifest.piece_length

@@ -13,8 +13,16 @@ from protocol.errors import DiskError, ZswarmError
 from service.units import format_bytes
 
 
-class NoSpaceError(DiskError):
+class PassingError(DiskError):
+    """What the disk refuses now it may allow later, once somebody has made room: a download waits and tries again."""
+
+
+class NoSpaceError(PassingError):
     """The file system of a download is full, or would be. What is verified is kept."""
+
+
+class OpenFilesError(PassingError):
+    """This process, or the machine, has as many files open as it may."""
 
 
 class ContentChangedError(DiskError):
@@ -32,10 +40,15 @@ class StoppedError(ZswarmError):
 
 
 def disk_error(error: OSError, doing: str, path: Path | str) -> DiskError:
-    """``error`` as a `DiskError` (`NoSpaceError` when the disk or a quota is full) that says ``doing`` and ``path``."""
+    """``error`` as a `DiskError` that says ``doing`` and ``path``, and what to do: `NoSpaceError` when the disk or a
+    quota is full, `OpenFilesError` when no more files can be opened."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         kind = "quota is used up" if error.errno == errno.EDQUOT else "disk is full"
-        return NoSpaceError(f"cannot {doing} {path}: the {kind}; free some space, what is verified is kept")
+        return NoSpaceError(f"cannot {doing} {path}: the {kind}; free some space")
+    if error.errno == errno.EMFILE:
+        return OpenFilesError(f"cannot {doing} {path}: too many open files; raise the limit (ulimit -n) of the peer")
+    if error.errno == errno.ENFILE:
+        return OpenFilesError(f"cannot {doing} {path}: the machine has too many open files; raise fs.file-max")
     if error.errno == errno.EFBIG:
         return DiskError(f"cannot {doing} {path}: the file is too large for this file system")
     return DiskError(f"cannot {doing} {path}: {error.strerror or error}")

@@ -7,9 +7,8 @@ that changes meanwhile is refused. Downloads check their pieces in `node.disk.pi
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, cycle
 from pathlib import Path
@@ -18,16 +17,15 @@ from msgspec import Struct
 
 from node.disk.concatenation import Concatenation, Part
 from node.disk.errors import ContentChangedError, StoppedError
+from node.disk.share_options import AS_USUAL, ShareOptions, Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, UnstableContentError, name_of, scan
 from protocol import limits as lim
 from protocol.digest import ALGORITHMS, format_digest, new_hasher, raw_digest
-from protocol.errors import DiskError, NotFoundError, SeedError
+from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
 from protocol.manifest import FileEntry, Manifest, piece_length_for
-from protocol.names import check_distinct, check_name, check_path
+from protocol.names import check_name, path_problems
 from protocol.seed_formats import Seed, format_big_hash, format_seed, seed_format, small_hashes
-
-log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Called with the bytes read and hashed so far, from the thread that asked, at least once a block."""
@@ -38,13 +36,18 @@ BLOCK_BYTES = 1 * lim.MIB
 """What is read at a time, or a piece when that is larger: small enough to stay in cache until it is hashed."""
 
 
+PROBLEMS_SHOWN_COUNT = 3
+"""Of names that cannot be shared; all are counted."""
+
+
 class Hashed(Struct, frozen=True):
     """Content as it was when it was hashed: ``stamps`` (`node.disk.stamps`) tell when a file is not that any more,
-    ``fingerprint`` (`node.disk.tree_scan`) also when files were added."""
+    ``fingerprint`` (`node.disk.tree_scan`) also when files were added. ``skipped`` is no part of it."""
 
     manifest: Manifest
     stamps: bytes
     fingerprint: bytes
+    skipped: Skipped
 
 
 class Problem(Struct, frozen=True):
@@ -87,21 +90,25 @@ def hash_path(
 
 
 def hash_content(
-    path: Path, algorithm: str, progress: Progress | None = None, cancelled: Cancelled | None = None
+    path: Path,
+    algorithm: str,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+    options: ShareOptions = AS_USUAL,
 ) -> Hashed:
     """Read the content of the file or directory at ``path`` once, and say what it is.
 
-    Raises `NotFoundError`, `SeedError` (a name that other systems could not store, too much content),
-    `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read), `StoppedError` (``cancelled``).
+    Raises `NotFoundError`, `SeedError` (a name that other systems could not store, too much content), `UsageError`
+    (nothing but what is left out), `UnstableContentError` (it changed meanwhile), `DiskError` (it cannot be read),
+    `StoppedError` (``cancelled``).
     """
     new_hasher(algorithm)
     check_name(name_of(path))
-    before = scan(path)
-    _check_shareable(before)
-    if before.skipped:
-        log.warning("%s: %d symbolic links or special files are left out", path, before.skipped)
+    before = scan(path, options.link_roots)
+    _check_shareable(before, bool(options.link_roots))
+    for_posix = _check_paths(before, options.posix_names)
     piece_length = piece_length_for(before.length)
-    parts = (Part(before.file_path(file), file.path, file.length) for file in before.files)
+    parts = (Part(before.file_path(file), file.path, file.length, file.inode) for file in before.files)
     with Concatenation(parts, _refuse) as content:
         whole, pieces = _hash_stream(content, algorithm, piece_length, progress, cancelled)
     manifest = Manifest(
@@ -111,20 +118,21 @@ def hash_content(
         pieces=pieces,
         files=tuple(FileEntry(f.path, f.length, f.executable) for f in before.files) if before.is_tree else None,
         empty_dirs=tuple(before.empty_dirs),
+        posix_names=for_posix,
     )
     try:
         stamps = take_stamps(before.root, manifest)
     except ContentChangedError as error:
         raise UnstableContentError(f"{error}: it changed while it was hashed") from None
-    after = scan(path)  # last: when nothing differs now, the stamps too are of what was read
+    after = scan(path, options.link_roots)  # last: when nothing differs now, the stamps too are of what was read
     if after.fingerprint() != before.fingerprint():
         raise UnstableContentError(f"{_first_change(before, after)} changed while it was hashed")
-    return Hashed(manifest, stamps, before.fingerprint())
+    return Hashed(manifest, stamps, before.fingerprint(), before.skipped)
 
 
-def measure(path: Path) -> int:
-    """The bytes that `hash_path` would read, to show progress against. Raises as `node.disk.tree_scan.scan` does."""
-    return scan(path).length
+def measure(path: Path, options: ShareOptions = AS_USUAL) -> int:
+    """The bytes that `hash_content` would read, to show progress against. Raises as `node.disk.tree_scan.scan` does."""
+    return scan(path, options.link_roots).length
 
 
 def verify_path(path: Path, manifest: Manifest, progress: Progress | None = None) -> list[Problem]:
@@ -185,14 +193,38 @@ def _hash_stream(
     return whole.digest(), bytes(pieces)
 
 
-def _check_shareable(found: Scan) -> None:
-    if found.is_tree:
-        check_distinct([check_path(file.path) for file in found.files] + [check_path(p) for p in found.empty_dirs])
+def _check_shareable(found: Scan, followed: bool) -> None:
+    if found.skipped and not found.files:
+        what = f"nothing in it can be shared: {found.skipped.described()}{found.skipped.advice(followed)}"
+        raise UsageError(f"{found.root}: {what}")
     entries = len(found.files) + len(found.empty_dirs)
     if entries > lim.TREE_FILES_COUNT_MAX:
         raise SeedError(f"{found.root} holds {entries} files; at most {lim.TREE_FILES_COUNT_MAX} are possible")
     if found.length > lim.CONTENT_BYTES_MAX:
         raise SeedError(f"{found.root} holds {found.length} bytes; at most {lim.CONTENT_BYTES_MAX} are possible")
+
+
+def _check_paths(found: Scan, posix_names: bool) -> bool:
+    """Whether only POSIX systems can store the paths of a tree, which is right with ``posix_names`` alone."""
+    if not found.is_tree:
+        return False
+    paths = [*(file.path for file in found.files), *found.empty_dirs]
+    unportable = list(path_problems(paths))
+    if not unportable:
+        return False
+    never = list(path_problems(paths, posix_names=True))
+    if never:
+        raise SeedError(f"{_told(never, len(paths))}: no receiver could store that; rename them")
+    if not posix_names:
+        what = "some receivers could not store that; rename them, or use --posix-names for receivers with Linux only"
+        raise SeedError(f"{_told(unportable, len(paths))}: {what}")
+    return True
+
+
+def _told(problems: Sequence[str], count: int) -> str:
+    """How many of ``count`` paths have ``problems``, and the first of these."""
+    more = f"; and {len(problems) - PROBLEMS_SHOWN_COUNT} more" if len(problems) > PROBLEMS_SHOWN_COUNT else ""
+    return f"{len(problems)} of {count} paths: {'; '.join(problems[:PROBLEMS_SHOWN_COUNT])}{more}"
 
 
 def _refuse(part: Part, problem: DiskError) -> None:

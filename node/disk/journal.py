@@ -14,9 +14,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from node.disk.errors import NoSpaceError
+from node.disk.databases import database_error
 from node.disk.store import JournalEntry
-from protocol.errors import DiskError
 
 JOURNAL_NAME = "journal.db"
 _VERSION = 1
@@ -46,8 +45,8 @@ class Journal:
             self._connection()
         except sqlite3.Error as error:
             if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or not data_dir.is_dir():
-                raise self._error(error) from error
-            log.warning("downloads wait: %s", self._error(error))
+                raise database_error(error, self._path) from error
+            log.warning("downloads wait: %s", database_error(error, self._path))
 
     def start(self, digest: str, seed_path: str, dest: str, bits: bytes) -> None:
         """``digest`` is being downloaded to ``dest``, and of it the pieces of ``bits`` are durable. Replaces what was
@@ -98,12 +97,7 @@ class Journal:
         try:
             return self._connection().execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise self._error(error) from error
-
-    def _error(self, error: sqlite3.Error) -> DiskError:
-        if _code(error) == sqlite3.SQLITE_FULL:
-            return NoSpaceError(f"cannot write {self._path}: the disk is full")
-        return DiskError(f"cannot use the journal {self._path}: {error}")
+            raise database_error(error, self._path) from error
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -6,12 +6,13 @@ for one pass over many files. How a file is opened is its owner's business.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable
 
-from node.disk.errors import NotThereError
+from node.disk.errors import NotThereError, OpenFilesError
 from node.disk.layout import Span
 
 OPEN_FILES_COUNT_MAX = 128
@@ -21,6 +22,7 @@ OPEN_FILES_COUNT_MAX = 128
 class OpenFiles:
     """Descriptors by file number. ``open_file(index)`` opens one; it is called with the lock held, so one at a time.
 
+    ``gave_up``: fewer than ``capacity`` are kept open, for lack of descriptors.
     ``close_error`` is the first error a ``close`` returned: network file systems report lost writes there.
     """
 
@@ -32,6 +34,7 @@ class OpenFiles:
         self._lock = threading.Lock()
         self._closed = False
         self.close_error: OSError | None = None
+        self.gave_up = False
 
     def acquire(self, index: int) -> int:
         """The descriptor of file ``index``, opened if need be. Every acquire needs its `release`."""
@@ -41,7 +44,7 @@ class OpenFiles:
             fd = self._fds.get(index)
             if fd is None:
                 self._make_room()
-                fd = self._fds[index] = self._open_file(index)
+                fd = self._fds[index] = self._open(index)
             else:
                 self._fds.move_to_end(index)
             self._users[index] = self._users.get(index, 0) + 1
@@ -69,6 +72,24 @@ class OpenFiles:
             self._closed = True
             for index in [index for index in self._fds if index not in self._users]:
                 self._close_fd(self._fds.pop(index))
+
+    def _open(self, index: int) -> int:
+        """Open a file. When the process has no descriptor left, half of those not in use are given up for good, so that
+        there is one for whoever else needs it."""
+        try:
+            return self._open_file(index)
+        except (OSError, OpenFilesError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            idle = [held for held in self._fds if held not in self._users]
+            if not idle:
+                raise
+            given_up = idle[: (len(idle) + 1) // 2]
+            for held in given_up:
+                self._close_fd(self._fds.pop(held))
+            self._capacity = len(self._fds) + 1
+            self.gave_up = True
+            return self._open_file(index)
 
     def _make_room(self) -> None:
         # With all in use the bound is exceeded by at most the number of threads.

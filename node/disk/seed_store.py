@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from node.disk.errors import disk_error
 from protocol.digest import split_digest
-from protocol.errors import DiskError, NotFoundError, SeedError
+from protocol.errors import NotFoundError, SeedError
 from protocol.limits import MANIFEST_BYTES_MAX
 from protocol.manifest import Manifest, decode_manifest, manifest_digest
 
@@ -34,7 +35,7 @@ def store_seed(data_dir: Path, manifest_bytes: bytes) -> Path:
         if not path.is_file() or path.read_bytes() != manifest_bytes:
             _write(path, manifest_bytes)
     except OSError as error:
-        raise DiskError(f"cannot keep the seed {path}: {error.strerror}") from None
+        raise disk_error(error, "keep the seed", path) from None
     return path
 
 
@@ -46,7 +47,7 @@ def load_seed(path: Path) -> Manifest:
     except FileNotFoundError:
         raise NotFoundError(f"the seed {path} is gone") from None
     except OSError as error:
-        raise DiskError(f"cannot read the seed {path}: {error.strerror}") from None
+        raise disk_error(error, "read the seed", path) from None
     manifest = decode_manifest(data)
     if split_digest(manifest_digest(data, manifest.algorithm))[1].hex() != path.stem:
         raise SeedError(f"the seed {path} is damaged: its digest is not its name")

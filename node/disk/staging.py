@@ -22,7 +22,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import shutil
 import stat
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from protocol.limits import NAME_BYTES_MAX
 CONTENT = "content"
 _REPLACING = "replacing"
 _REPLACED = "replaced"
+_PROBE = 'probe \x01\\:<>"|?*. '
 _ATTEMPTS = 5
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -97,6 +97,19 @@ class Staging:
         os.fsync(self.parent_fd)
         return False
 
+    def takes_posix_names(self) -> bool:
+        """Whether the file system has all names of POSIX, which are any bytes and differ when their bytes do: one of
+        Windows has not, and some do not tell upper and lower case apart."""
+        try:
+            os.close(os.open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd))
+            distinct = not durable.exists_at(_PROBE.upper(), self.fd)
+            os.unlink(_PROBE, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENOENT, errno.EPERM, errno.EACCES, errno.EIO):
+                return False
+            raise
+        return distinct
+
     def is_spare(self, claim: str) -> bool:
         """Whether nothing is in here but what belongs to ``claim``. Content has a claim as long as it is there."""
         return durable.read_small_at("claim", self.fd) in (claim, "")
@@ -116,7 +129,7 @@ class Staging:
     def remove(self) -> None:
         """Delete the directory and close. What cannot be deleted is left with a line in the log."""
         try:
-            for name in (CONTENT, _REPLACED, _REPLACING, "claim.new", "claim", "replacing.new", "lock"):
+            for name in (CONTENT, _REPLACED, _REPLACING, "claim.new", "claim", "replacing.new", _PROBE, "lock"):
                 remove_at(name, self.fd)
             os.rmdir(self.path.name, dir_fd=self.parent_fd)
             os.fsync(self.parent_fd)
@@ -235,6 +248,44 @@ def remove_at(name: str, dir_fd: int) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISDIR(found.st_mode):
-        shutil.rmtree(name, dir_fd=dir_fd)
+        _remove_tree(name, dir_fd)
     else:
         os.unlink(name, dir_fd=dir_fd)
+
+
+def _remove_tree(name: str, dir_fd: int) -> None:
+    """Delete a directory however deep it is: ``shutil.rmtree`` takes a frame and a descriptor for each level."""
+    above: list[tuple[str, list[str], os.stat_result]] = []
+    """Of each directory on the way down: the name gone down by, the others still to be deleted, its own status."""
+    fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
+    try:
+        inner = _remove_files(fd)
+        while inner or above:
+            if inner:
+                child = inner.pop()
+                below = os.open(child, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                above.append((child, inner, os.fstat(fd)))
+                os.close(fd)
+                fd = below
+                inner = _remove_files(fd)
+            else:
+                child, inner, parent = above.pop()
+                up = os.open("..", _DIRECTORY, dir_fd=fd)
+                os.close(fd)
+                fd = up
+                if not os.path.samestat(os.fstat(fd), parent):
+                    raise OSError(errno.ESTALE, "somebody moved a part of it meanwhile", child)
+                os.rmdir(child, dir_fd=fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+def _remove_files(fd: int) -> list[str]:
+    """Delete all but the directories in ``fd``; return the names of these."""
+    with os.scandir(fd) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            os.unlink(name, dir_fd=fd)
+    return [name for name, is_directory in found if is_directory]

@@ -29,8 +29,8 @@ def take_stamps(root: Path, manifest: Manifest) -> bytes:
     for index, entry in enumerate(layout.files):
         path = layout.path_under(base, index)
         try:
-            # A root may be a symbolic link that a person chose; nothing inside a tree may be one.
-            found = os.stat(path, follow_symlinks=not layout.is_tree)  # noqa: PTH116 - plain strings, many files
+            # Links are followed: whoever scanned the tree decided which may be, and this is about what they lead to.
+            found = os.stat(path)  # noqa: PTH116 - plain strings, many files
         except (FileNotFoundError, NotADirectoryError):
             raise ContentChangedError(f"{path} is gone") from None
         except OSError as error:

@@ -24,6 +24,7 @@ from node.disk.errors import NotThereError, StoppedError, disk_error
 from node.disk.layout import Layout, Span
 from node.disk.leftovers import find_leftovers
 from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
+from node.disk.sparse import write_sparse
 from node.disk.staging import CONTENT, Staging
 from node.disk.store import Buffer
 from protocol.errors import DiskError, LocalError
@@ -78,11 +79,15 @@ class Partial:
             check_destination(dest, staging.parent_fd, layout.is_tree, force)
             check_paths(staging.path / CONTENT, layout)
             if staging.fresh:
-                check_space(dest.parent, staging.parent_fd, layout, {})
+                check_space(dest.parent, staging.parent_fd, manifest, {})
+            if manifest.posix_names and not staging.takes_posix_names():
+                raise DiskError(
+                    f"{dest.parent} cannot hold names that only POSIX systems can store, which the content has"
+                )
             resumed = staging.claim(_claim_of(manifest))
             partial = cls(manifest, staging, layout, force, resumed)
             on_disk = partial._take_up()
-            check_space(dest.parent, staging.parent_fd, layout, on_disk)
+            check_space(dest.parent, staging.parent_fd, manifest, on_disk)
         except (DiskError, OSError) as error:
             _give_up(staging)
             if isinstance(error, OSError):
@@ -213,7 +218,7 @@ class Partial:
                 return True
             fd = self._files.acquire(index)
             try:
-                _write_at(fd, view, offset)
+                write_sparse(fd, view, offset)
             finally:
                 self._files.release(index)
         except OSError as error:
@@ -224,7 +229,9 @@ class Partial:
         """A whole file at once. Not kept open: there is nothing more to write, and it would only put another out."""
         fd = self._create(index, os.O_WRONLY)
         try:
-            _write_at(fd, view, 0)
+            write_sparse(fd, view, 0)
+            if os.fstat(fd).st_size < len(view):  # it ends in a hole
+                os.ftruncate(fd, len(view))
         finally:
             os.close(fd)  # network file systems report lost writes here: then this one is lost
         self._there.add(index)
@@ -276,11 +283,15 @@ class Partial:
     def _make_dirs(self, path: str) -> None:
         """Make directory ``path`` of the tree and those above it; each that gets something new becomes dirty. With the
         lock held."""
-        if path not in self._dirs:
-            self._make_dirs(path.rpartition("/")[0])
-            os.mkdir(f"{CONTENT}/{path}", dir_fd=self._staging.fd)
-            self._dirs.add(path)
+        missing = []
+        while path not in self._dirs:
+            missing.append(path)
+            path = path.rpartition("/")[0]
         self._dirty_dirs.add(_directory_name(path) if self.layout.is_tree else ".")
+        for made in reversed(missing):
+            os.mkdir(f"{CONTENT}/{made}", dir_fd=self._staging.fd)
+            self._dirs.add(made)
+            self._dirty_dirs.add(_directory_name(made))
 
     def _take_up(self) -> dict[int, int]:
         """Find what an earlier run left; bytes on disk by file number."""
@@ -310,7 +321,7 @@ class Partial:
 
     def _flush(self, files: list[int], dirs: list[str], closed: bool) -> None:
         # Whoever opens a file again may not be told what of it was lost before; the file system as a whole tells.
-        each = not closed and len(files) + len(dirs) <= SYNC_EACH_COUNT_MAX
+        each = not (closed or self._files.gave_up) and len(files) + len(dirs) <= SYNC_EACH_COUNT_MAX
         if each or not durable.sync_file_system(self._staging.fd):
             for index in files:
                 fd = self._files.acquire(index)
@@ -370,13 +381,6 @@ def remove_leftovers(manifest: Manifest, dest: Path) -> None:
 def _claim_of(manifest: Manifest) -> str:
     """What a staging directory says it holds."""
     return f"zswarm {manifest_digest(encode_manifest(manifest), manifest.algorithm)}\n"
-
-
-def _write_at(fd: int, view: memoryview, offset: int) -> None:
-    while view:
-        count = os.pwrite(fd, view, offset)
-        offset += count
-        view = view[count:]
 
 
 def _directory_name(path: str) -> str:

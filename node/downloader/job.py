@@ -5,7 +5,7 @@ the agent and the piece server how it goes. Phases::
 
     resolving --> checking --> downloading --> verifying --> done
     (manifest)    (disk)  ^        |
-                          |      disk full, left the network
+                          |      disk full, no file to be opened, left the network
                           '----- paused
     any phase --> failed
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from node.disk.errors import NoSpaceError
+from node.disk.errors import NoSpaceError, PassingError
 from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
@@ -197,11 +197,12 @@ class FetchJob:
         self.on_disk_error(error)
 
     def on_disk_error(self, error: BaseException) -> None:
-        """A full disk pauses a download that had begun, in this run or before; anything else ends it."""
+        """What may pass pauses the download; a full disk only one that had begun, in this run or before. Anything else
+        ends it."""
         if self._ended or self._retry_at is not None:
             return
         begun = self._download is not None or isinstance(error, BegunError)
-        if not isinstance(error, NoSpaceError) or not begun:
+        if not isinstance(error, PassingError) or (isinstance(error, NoSpaceError) and not begun):
             self._fail(error)
             return
         if isinstance(error, BegunError) and self._download is None:
@@ -230,9 +231,13 @@ class FetchJob:
         if self._core is not None:
             due = min(due, self._core.next_deadline(now) or due)
         if self._retry_at is not None and now >= self._retry_at and self._disk.idle:
-            assert self._disk.place is not None
             self._retry_at = None
-            self._prepare(self._disk.place.seed_path)
+            if self._disk.place is not None:
+                self._prepare(self._disk.place.seed_path)
+            else:
+                self._resolving = True
+                self._resolve()
+                self.found(list(self._sources.values()))
         if self._phase == "downloading":
             self._disk.sync_when_due(now)
         if now >= self._report_at:

@@ -16,6 +16,7 @@ from typing import Literal
 import zmq
 
 from node.config import PieceServerSettings
+from node.disk.errors import disk_error
 from node.local_messages import AGENT_SOCKET, PIECES_SOCKET, AgentToPieceServer, DownloaderToPieceServer
 from node.piece_server.core import PieceServerCore
 from node.piece_server.disk_files import DiskFiles
@@ -133,5 +134,8 @@ def bind_kept(socket: zmq.Socket[bytes], listen: str, kept: Path) -> int:
             log.info("%s; choosing another port", error)
     endpoint = endpoint or bind(socket, listen)
     chosen = endpoint.rpartition(":")[2]
-    kept.write_text(chosen + "\n")
+    try:
+        kept.write_text(chosen + "\n")
+    except OSError as error:
+        log.warning("%s; the next start may take another port", disk_error(error, "write", kept))
     return int(chosen)

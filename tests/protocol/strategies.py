@@ -14,7 +14,7 @@ from protocol.digest import ALGORITHMS, format_digest
 from protocol.errors import SeedError
 from protocol.limits import DIGEST_BYTES
 from protocol.manifest import FileEntry, Manifest, piece_length_for
-from protocol.names import check_distinct, check_name, check_path
+from protocol.names import check_distinct, check_name, check_path, path_problems
 from protocol.seed_formats import Seed
 
 MESSAGE_TYPES: list[type[msgspec.Struct]] = [
@@ -73,6 +73,9 @@ names = st.one_of(st.sampled_from(["a", "b.txt", ".hidden", "wie schön", "日�
 )
 paths = st.lists(names, min_size=1, max_size=4).map("/".join).filter(lambda text: _accepted(check_path, text))
 path_lists = st.lists(paths, unique=True, max_size=8).filter(lambda found: _accepted(check_distinct, found))
+posix_path_lists = st.lists(
+    st.text(st.sampled_from("aA:?\n./\\"), min_size=1, max_size=5), unique=True, max_size=6
+).filter(lambda found: not any(path_problems(found, posix_names=True)))
 lengths = st.one_of(st.sampled_from([0, 1, 262_143, 262_144, 262_145]), st.integers(0, 3_000_000))
 
 
@@ -81,19 +84,21 @@ def manifests(draw: st.DrawFn, trees: bool = True) -> Manifest:
     """A manifest that keeps all the rules; the digests are of nothing in particular."""
     files: tuple[FileEntry, ...] | None = None
     empty_dirs: tuple[str, ...] = ()
+    posix_names = False
     length = draw(lengths)
     if trees and draw(st.booleans()):
-        found = draw(path_lists)
+        found = draw(st.one_of(path_lists, posix_path_lists))
         cut = draw(st.integers(0, len(found)))
         entries = [FileEntry(path, draw(lengths), draw(st.booleans())) for path in sorted(found[:cut])]
         files, empty_dirs = tuple(entries), tuple(sorted(found[cut:]))
         length = sum(entry.length for entry in entries)
+        posix_names = next(path_problems(found), None) is not None
     piece_length = piece_length_for(length)
     table = draw(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES)) * -(-length // piece_length)
     digest = format_digest(
         draw(st.sampled_from(ALGORITHMS)), draw(st.binary(min_size=DIGEST_BYTES, max_size=DIGEST_BYTES))
     )
-    return Manifest(length, piece_length, digest, table, files, empty_dirs)
+    return Manifest(length, piece_length, digest, table, files, empty_dirs, posix_names)
 
 
 def seeds(trees: bool = True) -> st.SearchStrategy[Seed]:

@@ -171,7 +171,9 @@ def test_not_ours_and_other_versions_are_named() -> None:
         decode_manifest(msgpack.packb([1, 2]))
 
 
-@pytest.mark.parametrize("change", [{"extra": 1}, {"version": True}, {"files": None, "later": None}])
+@pytest.mark.parametrize(
+    "change", [{"extra": 1}, {"version": True}, {"files": None, "later": None}, {"posix_names": False}]
+)
 def test_a_second_way_to_say_the_same_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(SeedError, match="canonical"):
         decode_manifest(pack(fields_of(single()) | change))
@@ -180,6 +182,13 @@ def test_a_second_way_to_say_the_same_is_refused(change: dict[str, Any]) -> None
 def test_other_order_of_fields_is_refused() -> None:
     with pytest.raises(SeedError, match="canonical"):
         decode_manifest(pack(dict(reversed(fields_of(single()).items()))))
+
+
+def test_names_of_posix_systems_alone_are_said() -> None:
+    manifest = msgspec.structs.replace(tree("A", "a", "q?"), posix_names=True)
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+    assert fields_of(manifest)["posix_names"] is True
+    assert "posix_names" not in fields_of(tree("a"))
 
 
 @pytest.mark.parametrize(
@@ -204,6 +213,10 @@ def test_unsafe_paths_are_refused(path: str) -> None:
         (tree("b", "a"), "have to be sorted"),
         (tree("a", empty_dirs=("c", "b")), "have to be sorted"),
         (msgspec.structs.replace(single(), empty_dirs=("d",)), "a single file has no empty directories"),
+        (msgspec.structs.replace(single(), posix_names=True), "a single file has no"),
+        (msgspec.structs.replace(tree("a"), posix_names=True), "and all can"),
+        (msgspec.structs.replace(tree("a\0"), posix_names=True), "NUL"),
+        (msgspec.structs.replace(tree("a", "a"), posix_names=True), "is there twice"),
         (msgspec.structs.replace(tree("a"), files=(FileEntry("a", 9, executable=False),)), "do not add up"),
         (msgspec.structs.replace(single(), pieces=bytes(64)), "has 3 pieces of 262144 bytes, not 2"),
         (msgspec.structs.replace(single(), pieces=bytes(128)), "has 3 pieces of 262144 bytes, not 4"),

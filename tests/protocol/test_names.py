@@ -10,14 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import SeedError
-from protocol.names import check_distinct, check_name, check_path
+from protocol.names import check_distinct, check_name, check_path, path_problems
 
 WRONG_NAMES = {
     "": "is empty",
     ".": "points elsewhere",
     "..": "points elsewhere",
     "a/b": "separator",
-    "a\\b": "separator",
+    "a\\b": "Windows cannot store",
+    "a:b": "Windows cannot store",
+    "<x>": "Windows cannot store",
+    "q?": "Windows cannot store",
+    'a"*|': "Windows cannot store",
     "/etc": "separator",
     "a\0b": "NUL",
     "a\nb": "control character",
@@ -49,7 +53,6 @@ RIGHT_NAMES = [
     "auxiliary",
     "COM0",
     "com10",
-    "a:b",
     "日本語.txt",
     "🙂",
 ]
@@ -81,7 +84,7 @@ def test_right_name_is_returned(name: str) -> None:
         ("../a", "points elsewhere"),
         ("a/../../b", "points elsewhere"),
         ("./a", "points elsewhere"),
-        ("C:\\a", "separator"),
+        ("C:\\a", "Windows cannot store"),
         ("a/nul/b", "reserved"),
         ("a/b\0", "NUL"),
         ("a./b", "ends in a dot"),
@@ -95,11 +98,54 @@ def test_wrong_path_is_refused_with_the_reason(path: str, why: str) -> None:
         check_path(path)
 
 
+NEVER = ["", ".", "..", "a\0b", "a\udc80", "x" * 256]
+POSIX_ALONE = ["a\\b", "a\nb", "a\x1b[2J", "a.", "a ", "...", "nul", "Con.txt", "a:b", "<x>", "q?", "a\u2028b"]
+
+
+@pytest.mark.parametrize("name", POSIX_ALONE)
+def test_what_only_posix_systems_can_store_is_a_path_where_that_is_said(name: str) -> None:
+    assert check_path(f"in/{name}", posix_names=True) == f"in/{name}"
+    with pytest.raises(SeedError):
+        check_path(f"in/{name}")
+
+
+@pytest.mark.parametrize("path", [*(f"in/{name}" for name in NEVER), "/etc", "a//b", "x/" * 1_600 + "x"])
+def test_what_no_system_can_store_is_never_a_path(path: str) -> None:
+    with pytest.raises(SeedError):
+        check_path(path, posix_names=True)
+
+
+def test_paths_that_differ_in_case_stand_side_by_side_where_that_is_said() -> None:
+    check_distinct(["a", "A", "\u00e9", "e\u0301"], posix_names=True)
+    for paths in (["a", "a"], ["a", "a/b"]):
+        with pytest.raises(SeedError):
+            check_distinct(paths, posix_names=True)
+
+
+def test_all_problems_of_a_tree_are_found() -> None:
+    paths = ["fine", "a:b", "Fine", "sub/q?", "nul", "x", "X/y"]
+    found = list(path_problems(paths))
+    assert [problem.split()[1].strip(":") for problem in found] == ["'a:b'", "'sub/q?'", "'nul'", "'fine'", "'X/y'"]
+    assert list(path_problems(paths, posix_names=True)) == []
+
+
+def assert_posix_path_stays_inside(text: str) -> None:
+    try:
+        check_path(text, posix_names=True)
+    except SeedError:
+        return
+    pure = PurePosixPath(text)
+    assert not pure.is_absolute()
+    assert ".." not in pure.parts
+    assert str(pure) == text
+
+
 @given(st.text(st.sampled_from("./\\aC: \0~"), max_size=12) | st.text(max_size=12))
 def test_a_path_that_passes_stays_inside_its_destination(text: str) -> None:
     try:
         check_path(text)
     except SeedError:
+        assert_posix_path_stays_inside(text)
         return
     for pure in (PurePosixPath(text), PureWindowsPath(f"x/{text}")):
         assert not pure.is_absolute()

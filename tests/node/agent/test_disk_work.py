@@ -13,6 +13,7 @@ from node.agent.effects import HashPath, StoreSeed
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
 from node.disk.seed_store import load_seed
+from node.disk.share_options import ShareOptions
 from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.manifest import encode_manifest
 
@@ -21,7 +22,7 @@ def hashed(path: Path, data_dir: Path, known: LibraryItem | None = None) -> tupl
     """The item, and the progress that was reported: none when nothing was read."""
     progress: list[int] = []
     request = HashPath(str(path), "blake3", "shared", known)
-    item = hash_item(request, data_dir, lambda done, _total: progress.append(done), lambda: False)
+    item, _skipped = hash_item(request, data_dir, lambda done, _total: progress.append(done), lambda: False)
     return item, progress
 
 
@@ -89,3 +90,29 @@ def test_what_is_wrong_can_be_said_in_a_message_whatever_names_are_in_it(
         hashed(tree, tmp_path / "data")
     for text in (item_problem(item), explained(caught.value)):
         assert text.encode().endswith(b"latin\\udce9: Permission denied")
+
+
+def test_an_item_is_hashed_with_its_options(tree: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    (tmp_path / "target").write_bytes(b"target")
+    (tree / "link").symlink_to(tmp_path / "target")
+    usual, _ = hashed(tree, data_dir)
+    options = ShareOptions((str(tmp_path),))
+    request = HashPath(str(tree), "blake3", "shared", usual, options)
+    item, skipped = hash_item(request, data_dir, lambda _done, _total: None, lambda: False)
+    assert (item.options, item.digest != usual.digest, bool(skipped)) == (options, True, False)
+    assert item_problem(item) == item_problem(usual) == ""
+    (tmp_path / "target").write_bytes(b"other")
+    assert item_problem(item) == "it changed"
+    assert item_problem(usual) == ""
+
+
+def test_names_that_came_with_a_download_stay_shared_when_it_is_hashed_again(tree: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    (tree / "a:b").write_bytes(b"x")
+    request = HashPath(str(tree), "blake3", "shared", None, ShareOptions(posix_names=True))
+    item, _ = hash_item(request, data_dir, lambda _done, _total: None, lambda: False)
+    downloaded = msgspec.structs.replace(item, origin="downloaded", options=ShareOptions())
+    os.utime(tree / "a:b")
+    again, _ = hashed(tree, data_dir, downloaded)
+    assert again.digest == item.digest

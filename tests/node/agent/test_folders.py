@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node.agent.folders import Change, FolderWatch, Found, Gone, Listing, Unreadable
+from node.agent.folders import Change, FolderWatch, Found, Gone, LeftOut, Listing, Unreadable
+from node.disk.share_options import Skipped
 
 
 def scan(watch: FolderWatch, picture: str, unknown: dict[str, str] | None = None) -> list[Change]:
@@ -20,7 +21,7 @@ def story(*scans: str) -> list[str]:
     for picture in scans:
         words = []
         for change in scan(watch, picture):
-            assert not isinstance(change, Unreadable)
+            assert not isinstance(change, Unreadable | LeftOut)
             name = change.path.removeprefix("/f/")
             words.append(f"+{name}{change.fingerprint.decode()}" if isinstance(change, Found) else f"-{name}")
         said.append(" ".join(words))
@@ -130,3 +131,13 @@ def test_schedule() -> None:
     assert watch.next_deadline() == 102.0
     watch.compare(Listing({}), 102.0, 103.0)
     assert watch.next_deadline() == 113.0
+
+
+def test_what_a_folder_leaves_out_is_said_when_it_changes() -> None:
+    watch = FolderWatch(1)
+    said = []
+    for links in (2, 2, 3, 0, 3):
+        skipped = {"/f": Skipped(links)} if links else {}
+        said.append(list(watch.compare(Listing({}, skipped=skipped), 0.0, 0.0)))
+    two, three = LeftOut("/f", Skipped(2)), LeftOut("/f", Skipped(3))
+    assert said == [[two], [], [three], [], [three]]

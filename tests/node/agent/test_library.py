@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from node.agent.library import SCHEMA_VERSION, DownloadJob, Library, LibraryItem
+from node.disk.share_options import ShareOptions
 from protocol.errors import DiskError
 
 DIGEST = "blake3:" + "00" * 32
@@ -124,3 +125,15 @@ def test_no_directory(tmp_path: Path) -> None:
 def test_path_that_is_no_text(tmp_path: Path) -> None:
     with Library(tmp_path) as library, pytest.raises(DiskError, match="not valid UTF-8"):
         library.put_item(msgspec.structs.replace(ITEM, path="/data/\udce9"))
+
+
+def test_options_are_kept_and_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    item = msgspec.structs.replace(ITEM, options=ShareOptions(("/a", "/b"), posix_names=True))
+    with Library(tmp_path) as library:
+        library.put_item(item)
+        assert library.items() == [item]
+    database = sqlite3.connect(tmp_path / "library.db")
+    database.executescript("ALTER TABLE items DROP COLUMN options; PRAGMA user_version = 2;")
+    database.close()
+    with Library(tmp_path) as library:
+        assert library.items() == [ITEM]

@@ -12,6 +12,7 @@ import pytest
 from node.agent.disk_work import hash_item
 from node.agent.effects import HashPath
 from node.agent.share_scan import list_shares, look
+from node.disk.share_options import Skipped
 
 
 def test_a_look_sees_entries_of_folders_and_files_and_items_that_changed(tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ def test_a_look_sees_entries_of_folders_and_files_and_items_that_changed(tmp_pat
     (tree / "b").write_bytes(b"")
     single.write_bytes(b"x")
     request = HashPath(str(single), "blake3", "shared", None)
-    item = hash_item(request, tmp_path / "data", lambda _done, _total: None, lambda: False)
+    item, _skipped = hash_item(request, tmp_path / "data", lambda _done, _total: None, lambda: False)
     single.write_bytes(b"changed")
     seen = look([tree, single, tmp_path / "missing"], [item], lambda: 5.0)
     assert sorted(seen.listing.entries) == [str(single), str(tree / "b"), str(tree / "sub")]
@@ -119,3 +120,21 @@ def test_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("node.agent.share_scan.os.listdir", fail)
     assert list_shares([tmp_path]).unknown == {str(tmp_path): "cannot be read: Permission denied"}
+
+
+def test_what_is_no_entry_of_a_folder_is_counted_unless_it_is_a_link_that_may_be_followed(tmp_path: Path) -> None:
+    folder, store = tmp_path / "folder", tmp_path / "store"
+    (store / "big").mkdir(parents=True)
+    (store / "big/f").write_bytes(b"x")
+    (store / "other").write_bytes(b"x")
+    folder.mkdir()
+    (folder / "file").write_bytes(b"x")
+    os.mkfifo(folder / "pipe")
+    (folder / "big").symlink_to("../store/big")
+    (folder / "out").symlink_to("/etc")
+    listing = list_shares([folder])
+    assert list(listing.entries) == [str(folder / "file")]
+    assert listing.skipped == {str(folder): Skipped(2, 1, ("big", "out", "pipe"))}
+    listing = list_shares([folder], lambda _: [str(store)])
+    assert list(listing.entries) == [str(folder / "big"), str(folder / "file")]
+    assert listing.skipped == {str(folder): Skipped(1, 1, ("out", "pipe"))}

@@ -19,6 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
+from node.disk.share_options import ShareOptions, Skipped
 from node.local_messages import (
     ApiAccepted,
     ApiDone,
@@ -238,6 +239,32 @@ def test_what_changes_while_it_is_hashed_is_hashed_again() -> None:
     assert scene.took(HashPath) == []
     scene.play(scene.core.hash_failed(path, "cancelled", "cancelled", scene.now))
     assert [request.path for request in scene.took(HashPath)] == [path]
+
+
+def test_what_is_left_out_is_told_to_whoever_asked_and_in_the_log() -> None:
+    scene = Scene().up()
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    scene.reply(ApiAccepted)
+    scene.play(scene.core.hashed(PATH, item(1), scene.now, Skipped(2, 1, ("a", "b", "c"))))
+    assert scene.job().skipped.links == 2
+    notes = [note.text for note in scene.took(Note)]
+    assert f"left out of {PATH}: 2 symbolic links and 1 special file (a, b, c)" in notes
+
+
+def test_how_a_path_is_shared_is_kept_with_it() -> None:
+    options = ShareOptions(("/data",))
+    scene = Scene().up()
+    path = f"{FOLDER}/x"
+    scene.ask(ApiShare(1, path, "blake3", options))
+    scene.reply(ApiAccepted)
+    (request,) = scene.took(HashPath)
+    assert request.options == options
+    mine = msgspec.structs.replace(item(1, path), options=options)
+    scene.play(scene.core.hashed(path, mine, scene.now))
+    for _ in range(2):
+        scan(scene, x=b"other")
+    (request,) = scene.took(HashPath)
+    assert request.options == options
 
 
 def test_items_of_a_folder_that_is_shared_no_longer_are_forgotten() -> None:

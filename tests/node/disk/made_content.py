@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from node.disk.store import PartialContent
@@ -56,10 +56,22 @@ def made_file(length: int = 3 * PIECE + 1000, seed: int = 1, algorithm: str = "b
     return Made(_manifest(data, algorithm, None, ()), data, None)
 
 
+def made_sparse(pieces: list[bytes]) -> Made:
+    """One file of ``pieces``."""
+    data = b"".join(pieces)
+    return Made(_manifest(data, "blake3", None, ()), data, None)
+
+
 def made_tree(
-    lengths: dict[str, int] | None = None, empty_dirs: Iterable[str] = (), programs: Iterable[str] = (), seed: int = 1
+    lengths: dict[str, int] | None = None,
+    empty_dirs: Iterable[str] = (),
+    programs: Iterable[str] = (),
+    seed: int = 1,
+    fill: Callable[[int, int], bytes] = some_bytes,
+    posix_names: bool = False,
 ) -> Made:
-    """A tree of files with random bytes. By default one with files of every awkward kind, in 3 pieces and a bit."""
+    """A tree of files with random bytes, or what ``fill`` gives for a length and a seed. By default one with files of
+    every awkward kind, in 3 pieces and a bit."""
     if lengths is None:
         lengths = {
             "a/b/deep.bin": PIECE + 5,
@@ -73,10 +85,10 @@ def made_tree(
         }
         empty_dirs, programs = ("hollow/inner", "void"), ("a/tool",)
     programs = set(programs)
-    files = {path: some_bytes(length, seed + number) for number, (path, length) in enumerate(sorted(lengths.items()))}
+    files = {path: fill(length, seed + number) for number, (path, length) in enumerate(sorted(lengths.items()))}
     data = b"".join(files.values())
     entries = tuple(FileEntry(path, len(part), path in programs) for path, part in files.items())
-    return Made(_manifest(data, "blake3", entries, tuple(sorted(empty_dirs))), data, files)
+    return Made(_manifest(data, "blake3", entries, tuple(sorted(empty_dirs)), posix_names), data, files)
 
 
 def names(directory: Path) -> list[str]:
@@ -104,9 +116,13 @@ def tree_expected(made: Made) -> dict[str, bytes | None]:
 
 
 def _manifest(
-    data: bytes, algorithm: str, files: tuple[FileEntry, ...] | None, empty_dirs: tuple[str, ...]
+    data: bytes,
+    algorithm: str,
+    files: tuple[FileEntry, ...] | None,
+    empty_dirs: tuple[str, ...],
+    posix_names: bool = False,
 ) -> Manifest:
     size = piece_length_for(len(data))
     pieces = b"".join([raw_digest(algorithm, data[start : start + size]) for start in range(0, len(data), size)])
     digest = format_digest(algorithm, raw_digest(algorithm, data))
-    return check_manifest(Manifest(len(data), size, digest, pieces, files, empty_dirs))
+    return check_manifest(Manifest(len(data), size, digest, pieces, files, empty_dirs, posix_names))

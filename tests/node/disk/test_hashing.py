@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from blake3 import blake3
 from node.disk import hashing
 from node.disk.errors import StoppedError
 from node.disk.hashing import hash_content, hash_path, make_big_hash, make_seed, make_small_hashes, measure, verify_path
+from node.disk.share_options import ShareOptions
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import UnstableContentError, scan
 from protocol.errors import DiskError, NotFoundError, SeedError
@@ -130,14 +131,16 @@ def test_path_may_be_a_link_and_keeps_its_name(tmp_path: Path, tree: Path) -> No
     assert seed == Seed("link", hash_path(tree))
 
 
-def test_links_and_special_files_inside_are_left_out(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_links_and_special_files_inside_are_left_out_and_told(tree: Path) -> None:
     before = hash_path(tree)
     (tree / "link").symlink_to("/etc/passwd")
     (tree / "loop").symlink_to(tree)
     os.mkfifo(tree / "fifo")
-    with caplog.at_level(logging.WARNING):
-        assert hash_path(tree) == before
-    assert "3 symbolic links or special files are left out" in caplog.text
+    hashed = hash_content(tree, "blake3")
+    assert hashed.manifest == before
+    assert (hashed.skipped.links, hashed.skipped.special) == (2, 1)
+    assert sorted(hashed.skipped.examples) == ["fifo", "link", "loop"]
+    assert re.fullmatch(r"2 symbolic links and 1 special file \(\w+, \w+, \w+\)", hashed.skipped.described())
 
 
 def test_stamps_and_fingerprint_are_of_what_was_hashed(tree: Path) -> None:
@@ -179,6 +182,26 @@ def test_names_that_differ_in_case_only(tmp_path: Path) -> None:
     (tmp_path / "A").write_bytes(b"x")
     with pytest.raises(SeedError, match="two spellings"):
         hash_path(tmp_path)
+
+
+def test_all_names_that_others_could_not_store_are_told_or_said_in_the_manifest(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("a:b", "q?", "<x>", "nul", "dot.", "fine"):
+        (tree / name).write_bytes(name.encode())
+    with pytest.raises(SeedError, match=r"^5 of 6 paths: .*'<x>'.*; and 2 more: .*--posix-names") as caught:
+        hash_path(tree)
+    assert str(caught.value).count("path '") == 3
+    manifest = hash_content(tree, "blake3", options=ShareOptions(posix_names=True)).manifest
+    assert manifest.posix_names
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+    (tree / os.fsdecode(b"latin\xe9")).write_bytes(b"x")
+    with pytest.raises(SeedError, match=r"^1 of 7 paths: .*not valid Unicode: no receiver"):
+        hash_content(tree, "blake3", options=ShareOptions(posix_names=True))
+
+
+def test_names_that_all_can_store_have_one_manifest_whatever_was_allowed(tree: Path) -> None:
+    assert hash_content(tree, "blake3", options=ShareOptions(posix_names=True)).manifest == hash_path(tree)
 
 
 def test_the_root_directory_has_no_name() -> None:

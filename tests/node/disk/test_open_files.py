@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -45,6 +46,25 @@ def test_the_least_recently_used_goes_first(directory: Path) -> None:
     assert counting.opened == [1, 2, 3]
     counting.use(2)
     assert counting.opened == [1, 2, 3, 2]
+    counting.files.close()
+
+
+def test_out_of_descriptors_fewer_are_kept(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = Counting(directory, 30)
+    real, held = os.open, 8
+
+    def scarce(path: Path, flags: int) -> int:
+        if len(counting.files._fds) >= held:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", scarce)
+    counting.use(*range(20))
+    assert counting.files.gave_up
+    held = 0
+    with pytest.raises(OSError, match="Too many open files"):
+        counting.use(30)
+    assert len(counting.files._fds) < 8
     counting.files.close()
 
 

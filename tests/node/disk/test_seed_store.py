@@ -60,7 +60,7 @@ def test_disk_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("node.disk.seed_store.os.fsync", fail)
-    with pytest.raises(DiskError, match="No space left on device"):
+    with pytest.raises(DiskError, match="the disk is full; free some space"):
         store_seed(tmp_path, ENCODED)
     assert list((tmp_path / "seeds").iterdir()) == []
     with pytest.raises(DiskError, match="Is a directory"):

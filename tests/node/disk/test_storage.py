@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -10,10 +11,20 @@ from pathlib import Path
 import pytest
 
 from node.disk.errors import NoSpaceError, NotThereError
-from node.disk.staging import staging_path
+from node.disk.staging import remove_at, staging_path
 from node.disk.storage import Partial
 from protocol.errors import DiskError, LocalError
-from tests.node.disk.made_content import PIECE, Made, made_file, made_tree, names, open_fds, tree_expected, tree_on_disk
+from tests.node.disk.made_content import (
+    PIECE,
+    Made,
+    made_file,
+    made_sparse,
+    made_tree,
+    names,
+    open_fds,
+    tree_expected,
+    tree_on_disk,
+)
 
 FILE = made_file()
 TREE = made_tree()
@@ -376,12 +387,12 @@ def test_killed_before_the_claim_was_written(tmp_path: Path) -> None:
 class Room:
     """Stands for statvfs: ``free`` bytes in blocks of 4 KiB, ``inodes`` free of them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, free: int, inodes: int = 1000) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, free: int, inodes: int = 1000, blocks: int = 1_000_000) -> None:
         real = os.fstatvfs
 
         def fstatvfs(fd: int) -> os.statvfs_result:
             found = list(real(fd))
-            found[0:5] = [4096, 4096, self.free // 4096, self.free // 4096, self.free // 4096]
+            found[0:5] = [4096, 4096, blocks, self.free // 4096, self.free // 4096]
             found[5:8] = [2 * self.inodes, self.inodes, self.inodes]
             return os.statvfs_result(found)
 
@@ -394,11 +405,30 @@ class Room:
 def test_too_little_space_is_said_before_anything_is_written(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = Room(monkeypatch, made.manifest.length)
-    with pytest.raises(NoSpaceError, match=r"MiB needed, .*iB available"):
+    lengths = [entry.length for entry in made.manifest.files or ()] or [made.manifest.length]
+    exactly = sum(-(-length // 4096) * 4096 for length in lengths)
+    room = Room(monkeypatch, exactly - 4096)
+    with pytest.raises(NoSpaceError, match=r"iB needed, .*iB available"):
         Partial.open(made.manifest, tmp_path / "dest")
     assert names(tmp_path) == []
-    room.free = 100 * 1024 * 1024
+    room.free = exactly
+    Partial.open(made.manifest, tmp_path / "dest").discard()
+
+
+@BOTH
+def test_a_file_system_that_has_no_size_is_not_full(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Room(monkeypatch, 0, inodes=0, blocks=0)
+    Partial.open(made.manifest, tmp_path / "dest").discard()
+
+
+def test_pieces_of_zeros_need_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = made_sparse([b"\0" * PIECE] * 7 + [b"x" * PIECE])
+    room = Room(monkeypatch, PIECE - 4096)
+    with pytest.raises(NoSpaceError, match=r"256.0 KiB needed"):
+        Partial.open(made.manifest, tmp_path / "dest")
+    room.free = PIECE
     Partial.open(made.manifest, tmp_path / "dest").discard()
 
 
@@ -411,10 +441,64 @@ def test_what_is_on_disk_needs_no_space_again(tmp_path: Path, monkeypatch: pytes
     room = Room(monkeypatch, 9 * PIECE)
     with pytest.raises(NoSpaceError):
         Partial.open(made.manifest, tmp_path / "dest")
-    room.free = 9 * PIECE + 5 * 1024 * 1024
+    room.free = 10 * PIECE
     partial = Partial.open(made.manifest, tmp_path / "dest")
     assert partial.resumed
     partial.close()
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+POSIX_TREE = made_tree({"a:b": 10, "A": 5, "a": 7, "new\nline/q?": 3}, posix_names=True)
+
+
+def test_names_that_only_posix_systems_can_store(tmp_path: Path) -> None:
+    partial = Partial.open(POSIX_TREE.manifest, tmp_path / "dest")
+    POSIX_TREE.write(partial)
+    partial.publish()
+    assert matches(tmp_path / "dest", POSIX_TREE)
+    assert names(tmp_path) == ["dest"]
+
+
+@pytest.mark.parametrize("how", ["refused", "not told apart"])
+def test_a_file_system_that_cannot_store_them_is_told(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def open_(path: str | Path, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        if ":" in str(path):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real(path, flags, *more, dir_fd=dir_fd)
+
+    if how == "refused":
+        monkeypatch.setattr(os, "open", open_)
+    else:
+        monkeypatch.setattr("node.disk.durable.exists_at", lambda *_: True)
+    with pytest.raises(DiskError, match="only POSIX systems can store"):
+        Partial.open(POSIX_TREE.manifest, tmp_path / "dest")
+    assert names(tmp_path) == []
+    Partial.open(TREE.manifest, tmp_path / "dest").discard()
+
+
+# --- depth -----------------------------------------------------------------------------------------------
+
+
+def test_a_tree_of_1500_levels_is_written_replaced_and_deleted(tmp_path: Path) -> None:
+    """Deeper than Python's recursion goes, and than there are descriptors."""
+    made = made_tree({"d/" * 1_500 + "f": 10, "d/" * 700 + "e/f": 10})
+    for _ in range(2):
+        partial = Partial.open(made.manifest, tmp_path / "t", force=True)
+        made.write(partial)
+        partial.publish()
+        assert names(tmp_path) == ["t"]
+    again = Partial.open(made.manifest, tmp_path / "other")
+    made.write(again)
+    again.discard()
+    assert names(tmp_path) == ["t"]
+    parent = os.open(tmp_path, os.O_RDONLY)
+    remove_at("t", parent)  # pytest could not
+    os.close(parent)
 
 
 def test_too_few_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ A source is played by the test: it answers what the job sends over its (fake) co
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
+import os
 import select
 import time
 from collections.abc import Callable, Iterator
@@ -390,6 +392,24 @@ def test_a_full_disk_pauses_and_nothing_verified_is_fetched_again(
     assert scene.reports()[-1].received_bytes >= len(scene.made.data)
     assert len(scene.served) <= scene.made.manifest.piece_count - 6
     assert scene.budget.under_way == 0
+
+
+@pytest.mark.parametrize(
+    ("with_seed", "what"), [(False, "node.disk.seed_store._write"), (True, "node.disk.staging.Staging._lock")]
+)
+def test_out_of_descriptors_at_any_time_pauses_with_advice(
+    scene: Scene, dest: Path, with_seed: bool, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(what, refuse)
+        job = scene.fetch(dest, with_seed)
+        scene.run(job, lambda: scene.phase() == "paused")
+        assert "ulimit -n" in scene.reports()[-1].detail
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
 
 
 def test_cancelled_while_the_disk_is_full(scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,31 @@
+"""Errors of SQLite as those of `node.disk.errors`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from node.disk.errors import NoSpaceError
+from protocol.errors import DiskError
+from protocol.limits import KIB
+
+LOG_INDEX_BYTES = 64 * KIB
+"""More than the index of a write-ahead log takes at first."""
+
+
+def database_error(error: sqlite3.Error, path: Path) -> DiskError:
+    """``error`` of the SQLite database at ``path`` as a `DiskError`, `NoSpaceError` when its disk is full."""
+    code = int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # the primary one; an error of our own has none
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent)):
+        return NoSpaceError(f"cannot write {path}: the disk is full; free some space")
+    return DiskError(f"cannot use {path}: {error}; if it is damaged, move it away")
+
+
+def _is_full(directory: Path) -> bool:
+    """SQLite says "disk I/O error" when there is no room for the index of its log."""
+    try:
+        room = os.statvfs(directory)
+    except OSError:
+        return False
+    return room.f_blocks > 0 and room.f_bavail * room.f_frsize < LOG_INDEX_BYTES
