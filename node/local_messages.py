@@ -21,7 +21,16 @@ AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock
 
 
 Phase = Literal[
-    "resolving", "waiting", "checking", "downloading", "verifying", "done", "failed", "paused", "interrupted"
+    "resolving",
+    "waiting",
+    "checking",
+    "downloading",
+    "verifying",
+    "done",
+    "failed",
+    "paused",
+    "interrupted",
+    "withdrawn",
 ]
 """Of a job. ``interrupted`` is a download that an earlier run of the peer left, and that nobody works on."""
 
@@ -77,9 +86,10 @@ class Serving(Message, frozen=True):
 
 
 class ContentChanged(Message, frozen=True):
-    """The content of ``digest`` on disk is no longer what was hashed: it is not served any more."""
+    """The content of ``digest`` at ``root`` is no longer what was hashed: it is not served any more."""
 
     digest: str
+    root: str
     detail: str
 
 
@@ -350,10 +360,12 @@ class ApiPeersReply(Message, frozen=True):
 
 
 class ApiRemove(Message, frozen=True):
-    """Stop sharing what is named ``name`` (or has that digest), or cancel its download; shared files stay."""
+    """Stop sharing what is named ``name`` (or has that digest), or cancel its hashing or its download; shared files
+    stay. Where nothing is named so, what is at absolute ``path`` is meant."""
 
     id: int
     name: str
+    path: str = ""
 
 
 class ApiLeave(Message, frozen=True):
@@ -389,8 +401,9 @@ class JobStatus(Struct, frozen=True):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
-    ``done`` (``link`` is set), ``failed``. get: the phases of `DownloadReport`, with its report in ``download``, the
-    last one of a process that has said nothing for ``silent_seconds``."""
+    ``done`` (``link`` is set), ``withdrawn`` (what was shared is not served any more), ``failed``. get: the phases of
+    `DownloadReport`, with its report in ``download``, the last one of a process that has said nothing for
+    ``silent_seconds``."""
 
     job: int
     kind: Literal["share", "get"]
@@ -410,7 +423,9 @@ class JobStatus(Struct, frozen=True):
 
 
 class SharedStatus(Struct, frozen=True):
-    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``."""
+    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``. ``state`` is empty
+    while it is served; or it is ``missing``, ``changed`` or ``damaged`` (`node.agent.library.ItemState`) ``since`` a
+    moment (`time.time`), for the reason ``detail``; or ``earlier``: its path has other content by now."""
 
     name: str
     digest: str
@@ -420,6 +435,9 @@ class SharedStatus(Struct, frozen=True):
     origin: str
     sent_bytes: int
     sessions: int
+    state: str = ""
+    detail: str = ""
+    since: float = 0.0
 
 
 class StatusReport(Message, frozen=True):

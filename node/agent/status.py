@@ -31,7 +31,10 @@ def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
             *(interrupted_status(download) for download in core.gets.interrupted.values()),
             *(job.status(core.wall_offset, silent.get("downloader", 0.0)) for job in core.jobs.all()),
         ],
-        shared=[_shared(core, item) for item in core.catalogue.items()],
+        shared=[
+            *(_shared(core, item, item.state) for item in core.catalogue.items()),
+            *(_shared(core, item, "earlier") for item in core.catalogue.earlier()),
+        ],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
@@ -42,6 +45,23 @@ def status_report(core: AgentCore, number: int, now: float) -> StatusReport:
     )
 
 
-def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
+def _shared(core: AgentCore, item: LibraryItem, state: str) -> SharedStatus:
     sent, sessions = core.uploads.of(item.digest)
-    return SharedStatus(item.name, item.digest, link_of(item), item.length, item.path, item.origin, sent, sessions)
+    detail = item.detail
+    if state == "earlier":
+        detail = "this path has other content by now; served to those who are fetching this"
+    elif core.shares.is_hashing(item.path):
+        detail = "; ".join(filter(None, (detail, "being hashed again")))
+    return SharedStatus(
+        name=item.name,
+        digest=item.digest,
+        link=link_of(item),
+        length=item.length,
+        path=item.path,
+        origin=item.origin,
+        sent_bytes=sent,
+        sessions=sessions,
+        state=state,
+        detail=detail,
+        since=item.since,
+    )

@@ -41,7 +41,7 @@ class UploadMeter:
 def upload_line(report: StatusReport, rate: float) -> str:
     """``serving 2 items, 3 uploads, sent 1.2 GiB, 110.0 MiB/s``."""
     uploads = sum(item.sessions for item in report.shared)
-    line = f"serving {counted(len(report.shared), 'item')}, {counted(uploads, 'upload')}"
+    line = f"serving {counted(sum(not item.state for item in report.shared), 'item')}, {counted(uploads, 'upload')}"
     line += f", sent {format_bytes(report.sent_bytes)}"
     if report.network != "joined":
         line += f" ({trouble(report) or report.network})"
