@@ -22,7 +22,16 @@ AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock
 
 
 Phase = Literal[
-    "resolving", "waiting", "checking", "downloading", "verifying", "done", "failed", "paused", "interrupted"
+    "resolving",
+    "waiting",
+    "checking",
+    "downloading",
+    "verifying",
+    "done",
+    "failed",
+    "paused",
+    "interrupted",
+    "withdrawn",
 ]
 """Of a job. ``interrupted`` is a download that an earlier run of the peer left, and that nobody works on."""
 
@@ -78,9 +87,10 @@ class Serving(Message, frozen=True):
 
 
 class ContentChanged(Message, frozen=True):
-    """The content of ``digest`` on disk is no longer what was hashed: it is not served any more."""
+    """The content of ``digest`` at ``root`` is no longer what was hashed: it is not served any more."""
 
     digest: str
+    root: str
     detail: str
 
 
@@ -354,10 +364,12 @@ class ApiPeersReply(Message, frozen=True):
 
 
 class ApiRemove(Message, frozen=True):
-    """Stop sharing what is named ``name`` (or has that digest), or cancel its download; shared files stay."""
+    """Stop sharing what is named ``name`` (or has that digest), or cancel its hashing or its download; shared files
+    stay. Where nothing is named so, what is at absolute ``path`` is meant."""
 
     id: int
     name: str
+    path: str = ""
 
 
 class ApiLeave(Message, frozen=True):
@@ -398,8 +410,9 @@ class JobStatus(Struct, frozen=True):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
-    ``done`` (``link`` is set), ``failed``; ``skipped`` was left out of it. get: the phases of `DownloadReport`, with
-    its report in ``download``, the last one of a process that has said nothing for ``silent_seconds``.
+    ``done`` (``link`` is set), ``withdrawn`` (what was shared is not served any more), ``failed``; ``skipped`` was left
+    out of it. get: the phases of `DownloadReport`, with its report in ``download``, the last one of a process that has
+    said nothing for ``silent_seconds``.
 
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people. What is computed is computed with
     ``seconds``, how long it took or has taken so far; ``ended_monotonic`` is ``finished_at`` by the machine's monotonic
@@ -426,7 +439,9 @@ class JobStatus(Struct, frozen=True):
 
 
 class SharedStatus(Struct, frozen=True):
-    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``."""
+    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``. ``state`` is empty
+    while it is served; or it is ``missing``, ``changed`` or ``damaged`` (`node.agent.library.ItemState`) ``since`` a
+    moment (`time.time`), for the reason ``detail``; or ``earlier``: its path has other content by now."""
 
     name: str
     digest: str
@@ -436,6 +451,9 @@ class SharedStatus(Struct, frozen=True):
     origin: str
     sent_bytes: int
     sessions: int
+    state: str = ""
+    detail: str = ""
+    since: float = 0.0
 
 
 class StatusReport(Message, frozen=True):
@@ -444,8 +462,8 @@ class StatusReport(Message, frozen=True):
     fetch from this peer. Both are empty when nothing does. ``silent_seconds``: how long ago ``piece_server`` and
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
-    and the next page begins at row ``more`` (0: there is none); ``shared_count`` and ``uploads`` (sessions) are of
-    all."""
+    and the next page begins at row ``more`` (0: there is none); ``uploads`` (sessions) is of all, and so is
+    ``shared_count``, items that are served, where everything was asked for."""
 
     id: int
     peer: str

@@ -102,13 +102,15 @@ class StoreSeed(Struct, frozen=True):
 
 
 class HashPath(Struct, frozen=True):
-    """Hash ``path``, unless it is as ``known`` says. `AgentCore.hashed` or `hash_failed` follows."""
+    """Hash ``path``, unless it is as ``known`` says; in the ``background``: nobody waits for it. `AgentCore.hashed` or
+    `hash_failed` follows."""
 
     path: str
     algorithm: str
     origin: Origin
     known: LibraryItem | None
     options: ShareOptions = AS_USUAL
+    background: bool = False
 
 
 class CancelHash(Struct, frozen=True):
@@ -116,10 +118,10 @@ class CancelHash(Struct, frozen=True):
 
 
 class ScanShares(Struct, frozen=True):
-    """Look at what the configuration shares, and whether ``items`` are on disk as they were hashed.
-    `AgentCore.scanned` follows. ``options`` by path, for what is not shared as the configuration says."""
+    """Look at what the configuration shares, and at the items at ``paths``. `AgentCore.scanned` follows. ``options`` by
+    path, for what is not shared as the configuration says."""
 
-    items: list[LibraryItem]
+    paths: list[str]
     options: dict[str, ShareOptions] = {}
 
 

@@ -23,10 +23,13 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
     silent = core.children.silent_seconds(now)
     membership, uploads, who = core.membership, core.uploads, core.who
     rows: list[DownloadJob | Job | LibraryItem]
+    shared_count = 0
     if request.jobs is not None:
         rows, more = [job for number in request.jobs if (job := core.jobs.get(number)) is not None], 0
     else:
         rows = [*core.gets.interrupted.values(), *core.jobs.all(), *core.catalogue.items()]
+        rows += core.catalogue.earlier()
+        shared_count = sum(not item.state for item in core.catalogue.items())
         end = request.first + PAGE_COUNT
         rows, more = rows[request.first : end], end if end < len(rows) else 0
     jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
@@ -49,7 +52,7 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
         reach_problem=membership.reach_problem,
         silent_seconds=silent | membership.silent_seconds(now),
         foreground=who.foreground,
-        shared_count=len(core.catalogue),
+        shared_count=shared_count,
         uploads=uploads.sessions,
         more=more,
     )
@@ -57,4 +60,22 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
 
 def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
     sent, sessions = core.uploads.of(item.digest)
-    return SharedStatus(item.name, item.digest, link_of(item), item.length, item.path, item.origin, sent, sessions)
+    state = item.state if core.catalogue.at(item.path) is item else "earlier"
+    detail = item.detail
+    if state == "earlier":
+        detail = "this path has other content by now; served to those who are fetching this"
+    elif core.shares.is_hashing(item.path):
+        detail = "; ".join(filter(None, (detail, "being hashed again")))
+    return SharedStatus(
+        name=item.name,
+        digest=item.digest,
+        link=link_of(item),
+        length=item.length,
+        path=item.path,
+        origin=item.origin,
+        sent_bytes=sent,
+        sessions=sessions,
+        state=state,
+        detail=detail,
+        since=item.since,
+    )

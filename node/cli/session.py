@@ -95,7 +95,7 @@ class Services(msgspec.Struct, frozen=True):
     run_peer: Callable[[PeerSettings], int]
     is_free: Callable[[Path], bool]
     stored: Callable[[Path], Stored]
-    remove_stored: Callable[[Path, str], ApiReply]
+    remove_stored: Callable[[Path, str, str], ApiReply]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
 
