@@ -21,7 +21,16 @@ AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock
 
 
 Phase = Literal[
-    "resolving", "waiting", "checking", "downloading", "verifying", "done", "failed", "paused", "interrupted"
+    "resolving",
+    "waiting",
+    "checking",
+    "downloading",
+    "verifying",
+    "done",
+    "failed",
+    "paused",
+    "interrupted",
+    "withdrawn",
 ]
 """Of a job. ``interrupted`` is a download that an earlier run of the peer left, and that nobody works on."""
 
@@ -77,9 +86,10 @@ class Serving(Message, frozen=True):
 
 
 class ContentChanged(Message, frozen=True):
-    """The content of ``digest`` on disk is no longer what was hashed: it is not served any more."""
+    """The content of ``digest`` at ``root`` is no longer what was hashed: it is not served any more."""
 
     digest: str
+    root: str
     detail: str
 
 
@@ -352,10 +362,12 @@ class ApiPeersReply(Message, frozen=True):
 
 
 class ApiRemove(Message, frozen=True):
-    """Stop sharing what is named ``name`` (or has that digest), or cancel its download; shared files stay."""
+    """Stop sharing what is named ``name`` (or has that digest), or cancel its hashing or its download; shared files
+    stay. Where nothing is named so, what is at absolute ``path`` is meant."""
 
     id: int
     name: str
+    path: str = ""
 
 
 class ApiLeave(Message, frozen=True):
@@ -385,19 +397,21 @@ class ApiError(Message, frozen=True):
 
 class ApiGetStatus(Message, frozen=True):
     """``jobs`` None asks for a page of everything, jobs first, from row ``first`` on; else for these jobs alone, those
-    of them that there are."""
+    of them that there are, with what is shared at ``paths`` and the jobs that say why it is not."""
 
     id: int
     jobs: list[int] | None = None
     first: int = 0
+    paths: list[str] = field(default_factory=list)
 
 
 class JobStatus(Struct, frozen=True):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
-    ``done`` (``link`` is set), ``failed``. get: the phases of `DownloadReport`, with its report in ``download``, the
-    last one of a process that has said nothing for ``silent_seconds``.
+    ``done`` (``link`` is set), ``withdrawn`` (what was shared is not served any more), ``failed``. get: the phases of
+    `DownloadReport`, with its report in ``download``, the last one of a process that has said nothing for
+    ``silent_seconds``.
 
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people. What is computed is computed with
     ``seconds``, how long it took or has taken so far; ``ended_monotonic`` is ``finished_at`` by the machine's monotonic
@@ -423,7 +437,9 @@ class JobStatus(Struct, frozen=True):
 
 
 class SharedStatus(Struct, frozen=True):
-    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``."""
+    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``. ``state`` is empty
+    while it is served; or it is ``missing``, ``changed`` or ``damaged`` (`node.agent.library.ItemState`) ``since`` a
+    moment (`time.time`), for the reason ``detail``; or ``earlier``: its path has other content by now."""
 
     name: str
     digest: str
@@ -433,6 +449,9 @@ class SharedStatus(Struct, frozen=True):
     origin: str
     sent_bytes: int
     sessions: int
+    state: str = ""
+    detail: str = ""
+    since: float = 0.0
 
 
 class StatusReport(Message, frozen=True):
@@ -441,8 +460,8 @@ class StatusReport(Message, frozen=True):
     fetch from this peer. Both are empty when nothing does. ``silent_seconds``: how long ago ``piece_server`` and
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
-    and the next page begins at row ``more`` (0: there is none); ``shared_count`` and ``uploads`` (sessions) are of
-    all."""
+    and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
+    ``uploads`` (sessions) are of all."""
 
     id: int
     peer: str

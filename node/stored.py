@@ -39,22 +39,34 @@ def read_stored(data_dir: Path) -> Stored:
         return Stored([], [])
     with Library(data_dir, read_only=True) as library:
         shared = [
-            SharedStatus(item.name, item.digest, link_of(item), item.length, item.path, item.origin, 0, 0)
+            SharedStatus(
+                item.name,
+                item.digest,
+                link_of(item),
+                item.length,
+                item.path,
+                item.origin,
+                0,
+                0,
+                item.state,
+                item.detail,
+                item.since,
+            )
             for item in library.items()
         ]
         return Stored([interrupted_status(download) for download in library.downloads()], shared)
 
 
-def remove_stored(data_dir: Path, name: str, tell: Callable[[str], None]) -> ApiReply:
-    """Do what ``remove NAME`` does, and answer as the agent would; ``tell`` is told what it waits for. Raises
-    `DiskError`, and `UsageError` when a peer runs."""
+def remove_stored(data_dir: Path, name: str, path: str, tell: Callable[[str], None]) -> ApiReply:
+    """Do what ``remove NAME`` does, and answer as the agent would; ``path`` is what it means as a path, and ``tell`` is
+    told what it waits for. Raises `DiskError`, and `UsageError` when a peer runs."""
     with DataDirLock(data_dir):
         await_last_run(data_dir, tell)
         with Library(data_dir) as library:
             core = AgentCore(NOBODY, library.items(), 0.0, random.Random(0))
             core.start(library.downloads(), 0.0)
             reply: ApiReply = ApiDone(0)
-            for effect in core.api_says(b"", ApiRemove(0, name), 0.0):
+            for effect in core.api_says(b"", ApiRemove(0, name, path), 0.0):
                 if isinstance(effect, ToDownloader) and isinstance(effect.message, DeleteFetch):
                     _delete(data_dir, effect.message)
                 elif isinstance(effect, ForgetDownload):

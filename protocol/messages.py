@@ -502,10 +502,11 @@ class NoSession(Message, frozen=True):
     session: Count
 
 
-class Bye(Message, frozen=True):
-    """The receiver is done with the session."""
+class Bye(Message, frozen=True, omit_defaults=True):
+    """The receiver is done with the session; because of the pieces ``bad``, which did not have their digests."""
 
     session: Count
+    bad: Annotated[list[PieceIndex], Meta(max_length=1)] = []
 
 
 PieceServerRequest = Test | GetManifest | Want | Accept | Refuse | Received | Bye

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cluster.simulated.content import described
 from cluster.simulated.process import Process
 from cluster.simulated.redialler import Redialler
@@ -159,7 +161,7 @@ class AgentProcess(Process):
 
     def _hash(self, request: fx.HashPath) -> None:
         file = self.peer.disk.files.get(request.path)
-        if file is not None:
+        if file is not None and (request.known is None or self.peer.item_problem(request.known)):
             self.peer.disk.busy(file.manifest.length)
         self.clock.after(LOOK_SECONDS + self.peer.disk.take_seconds(), self.receive, self._hashed, request)
 
@@ -169,6 +171,10 @@ class AgentProcess(Process):
         if file is None or self._cancelled.pop(path, 0) is None:
             code = "not_found" if file is None else "cancelled"
             self._perform(self.core.hash_failed(path, code, f"{path}: {code}", now))
+            return
+        if request.known is not None and self.peer.item_problem(request.known) == "":
+            known = msgspec.structs.replace(request.known, fingerprint=file.stamps)
+            self._perform(self.core.hashed(path, known, now))
             return
         was = file.manifest
         pieces = tuple(file.pieces[piece] for piece in range(was.piece_count))
@@ -183,6 +189,7 @@ class AgentProcess(Process):
             length=was.length,
             seed_path=seed_path(content.manifest_digest),
             stamps=file.stamps,
+            fingerprint=file.stamps,
         )
         self._perform(self.core.hashed(path, item, now))
 
@@ -211,8 +218,9 @@ class AgentProcess(Process):
         self._later(self._scanned, request, self.clock.now)
 
     def _scanned(self, request: fx.ScanShares, began: float) -> None:
-        changed = [(item, problem) for item in request.items if (problem := self.peer.item_problem(item))]
-        self._perform(self.core.scanned(Listing({}), changed, began, self.clock.now))
+        files = self.peer.disk.files
+        entries = {path: files[path].stamps for path in request.paths if path in files}
+        self._perform(self.core.scanned(Listing(entries), began, self.clock.now))
 
     def _keep_away(self, effect: fx.KeepAway) -> None:
         self.peer.away = effect.away

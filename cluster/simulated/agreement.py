@@ -13,6 +13,7 @@ import msgspec
 
 from broker import queries
 from broker.effects import Reply
+from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.downloader import DownloaderProcess
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.peer import Peer
@@ -178,7 +179,7 @@ def _within(peer: Peer) -> Iterator[str]:
     if agent.serving != peer.piece_server.core.uploads.serving:
         yield f"is to serve: {agent.serving}, and does: {not agent.serving}"
     yield from _of_shared(agent, shelf)
-    yield from _of_fetched(agent, peer.downloader, shelf)
+    yield from _of_fetched(agent, peer.downloader, shelf, peer.disk)
     jobs, partials, whole = peer.downloader.core.jobs, shelf.partials(), shelf.items()
     for entry in agent.membership.list.entries():
         if entry.holding == "whole" and entry.digest not in whole:
@@ -191,7 +192,8 @@ def _within(peer: Peer) -> Iterator[str]:
 
 def _of_shared(agent: AgentCore, shelf: Shelf) -> Iterator[str]:
     served = shelf.items()
-    shared = {item.digest: item.name for item in agent.catalogue.items()}
+    kept = [item for item in agent.catalogue.items() if not item.state]
+    shared = {item.digest: item.name for item in [*kept, *agent.catalogue.earlier()]}
     for digest, name in shared.items():
         if digest not in served:
             yield f"shares {name} and does not serve it"
@@ -200,7 +202,7 @@ def _of_shared(agent: AgentCore, shelf: Shelf) -> Iterator[str]:
             yield f"serves {digest}, which it does not share"
 
 
-def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf) -> Iterator[str]:
+def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk: SimulatedDisk) -> Iterator[str]:
     wanted, jobs, whole = agent.gets.digests, process.core.jobs, shelf.items()
     for digest, download in wanted.items():
         if digest not in jobs:
@@ -216,7 +218,11 @@ def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf) -> I
         if running is None or running.download is None or known.digest in whole or known.phase != "downloading":
             continue
         book = shelf._books.get(known.digest)  # to ask for it would open it
-        if book is not None and book.bits != running.download.have:
+        if book is None:
+            continue
+        root, have = staged(running.fetch.dest), running.download.have
+        unserved = have.without(book.bits).indices()  # a bit that was flipped may have been found by a receiver
+        if book.bits.without(have).count_set or any((root, piece) not in disk.flipped for piece in unserved):
             yield f"does not serve what it has of {known.name}"
 
 

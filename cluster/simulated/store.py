@@ -14,7 +14,7 @@ from node.disk.errors import ContentChangedError, NotThereError
 from node.disk.layout import Layout, Span
 from node.disk.piece_work import digest_of
 from node.disk.store import Buffer, Cancelled, JournalEntry, Progress
-from protocol.digest import split_digest
+from protocol.digest import raw_digest, split_digest
 from protocol.errors import DiskError, LocalError
 from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import Manifest, manifest_digest
@@ -188,14 +188,24 @@ class OpenFile:
     def read(self, piece: int) -> StandIn:
         return StandIn.of(self._read(piece), self._manifest.piece_size(piece))
 
+    def check(self, piece: int) -> None:
+        data = self._read(piece)
+        if not self._is_right(piece, data):
+            what = f"piece {piece} of {self._root} is not what was hashed"
+            raise NotThereError(what) if self._stamps is None else ContentChangedError(what)
+
+    def _is_right(self, piece: int, data: bytes) -> bool:
+        return raw_digest(self._manifest.algorithm, data) == self._manifest.piece_digest(piece)
+
     def _read(self, piece: int) -> bytes:
         if self._stamps is not None:
             file = self._disk.files.get(self._root)
             if file is None:
                 raise ContentChangedError(f"{self._root} was deleted or replaced")
-            if file.stamps != self._stamps:
+            data = file.pieces[piece]
+            if file.stamps != self._stamps and not self._is_right(piece, data):
                 raise ContentChangedError(f"{self._root} was written to after it was hashed")
-            return file.pieces[piece]
+            return data
         if self._opened is None:
             partial, whole = self._disk.partials.get(self._root), self._disk.files.get(self._root)
             if partial is None and whole is None:

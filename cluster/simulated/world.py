@@ -131,6 +131,7 @@ class World:
             length=manifest.length,
             seed_path=kept,
             stamps=file.stamps,
+            fingerprint=file.stamps,
         )
 
     def want(self, peer: Peer, content: SimulatedContent, by_link: bool = True, by_name: bool = False) -> Wish:

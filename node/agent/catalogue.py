@@ -1,26 +1,30 @@
 """What this peer shares, and what the others have to be told when it changes. Pure.
 
 Items are by path; several may have the same content, of which the first is served, and all are announced, each by its
-name. Owns the order of telling: library, piece server, tracker. Hashing is `node.agent.shares`', rows on disk
-`node.agent.library`'s.
+name. An item that cannot be served now (its ``state`` says why) is kept and announced to nobody. When a path has new
+content, what was served there before goes on being served to those who are fetching it. Owns the order of telling:
+library, piece server, tracker. Hashing is `node.agent.shares`', rows on disk `node.agent.library`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import msgspec
 
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
-from node.agent.library import LibraryItem
+from node.agent.library import ItemState, LibraryItem
 from node.local_messages import ShareAdd, SharedItem, ShareRemove, ShareState
-from protocol.digest import begins_digest
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.messages import Alias, Entry
 
 STATE_BYTES_MAX = LOCAL_BYTES_MAX // 4
-"""Of the items in one `ShareState`: the last may be a tree of a million files, 16 MB of stamps."""
+"""Of the items in one `ShareState`: the last may be a tree of a million files, 24 MB of stamps."""
 ITEM_BYTES = 1_024
 """About what an item takes besides its stamps."""
+EARLIER_COUNT_MAX = 4
+"""Earlier contents of one path that are still served: it may change again and again while somebody fetches."""
 
 
 class Catalogue:
@@ -30,15 +34,25 @@ class Catalogue:
     def __init__(self, items: Iterable[LibraryItem], dormant: Iterable[LibraryItem] = ()) -> None:
         self._dormant = {item.path: item for item in dormant}
         self._items: dict[str, LibraryItem] = {}
-        self._paths: dict[str, dict[str, None]] = {}
+        self._earlier: dict[str, dict[str, LibraryItem]] = {}
+        """By path and digest, the oldest first."""
+        self._served: dict[str, dict[str, LibraryItem]] = {}
+        """By digest and path, earlier contents included."""
+        self._suspended: dict[str, None] = {}
+        """Paths of items that are not served."""
         for item in items:
             self._insert(item)
 
     def __len__(self) -> int:
-        return len(self._items)
+        """Items that are served."""
+        return len(self._items) - len(self._suspended)
 
     def items(self) -> list[LibraryItem]:
         return list(self._items.values())
+
+    def earlier(self) -> list[LibraryItem]:
+        """Earlier contents that are still served."""
+        return [item for contents in self._earlier.values() for item in contents.values()]
 
     def at(self, path: str) -> LibraryItem | None:
         return self._items.get(path)
@@ -49,8 +63,7 @@ class Catalogue:
 
     def with_digest(self, digest: str) -> LibraryItem | None:
         """The item that is served for ``digest``."""
-        path = next(iter(self._paths.get(digest, ())), None)
-        return None if path is None else self._items[path]
+        return next(iter(self._served.get(digest, {}).values()), None)
 
     def entry(self, digest: str) -> Entry | None:
         """What this peer's list says of ``digest``: the name of the item that is served, and those of the others."""
@@ -58,24 +71,23 @@ class Catalogue:
         if first is None:
             return None
         names: dict[Alias, None] = {}
-        for path in self._paths[digest]:
-            names[Alias(self._items[path].name, self._items[path].manifest)] = None
+        for item in self._served[digest].values():
+            names[Alias(item.name, item.manifest)] = None
             if len(names) > ALIASES_COUNT_MAX:
                 break
         return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(names)[1:])
 
-    def called(self, name: str) -> list[LibraryItem]:
-        """Items whose name, or digest, or the beginning of that, is ``name``, dormant ones too."""
-        items = (*self._items.values(), *self._dormant.values())
-        return [item for item in items if name == item.name or begins_digest(name, item.digest)]
+    def known_items(self) -> list[LibraryItem]:
+        """All that the library has, dormant or not."""
+        return [*self._items.values(), *self._dormant.values()]
 
     def announcement(self) -> list[Wish]:
         """Say everything to a tracker that has not been told anything."""
-        return [Announce(entry) for digest in self._paths if (entry := self.entry(digest)) is not None]
+        return [Announce(entry) for digest in self._served if (entry := self.entry(digest)) is not None]
 
     def share_state(self, instance: int, peer: str, serving: bool) -> list[Wish]:
         """All that a new piece server has to be told: one `ShareState`, and what does not fit into it."""
-        items = [item for digest in self._paths if (item := self._shared(digest)) is not None]
+        items = [item for digest in self._served if (item := self._shared(digest)) is not None]
         size, fit = 0, 0
         while fit < len(items) and size < STATE_BYTES_MAX:
             size += len(items[fit].stamps) + ITEM_BYTES
@@ -83,32 +95,87 @@ class Catalogue:
         state = ToPieceServer(ShareState(instance, peer, items[:fit], serving))
         return [state, *(ToPieceServer(ShareAdd(item)) for item in items[fit:])]
 
-    def add(self, item: LibraryItem) -> list[Wish]:
-        """Share ``item``, in place of what was at its path."""
+    def add(self, item: LibraryItem, keep_earlier: bool = False) -> list[Wish]:
+        """Share ``item``, in place of what was at its path; ``keep_earlier``: that goes on being served, if it was."""
         wishes: list[Wish] = []
         self._dormant.pop(item.path, None)
         before = self._items.get(item.path)
         if before is not None and before.digest != item.digest:
-            wishes += self.remove(item.path)
+            if keep_earlier and not before.state:
+                wishes += self._keep_earlier(before)
+            else:
+                wishes += self._unserve(before)
+        self._drop_from_earlier(item)
         served = self._shared(item.digest)
         self._insert(item)  # keeps its place among those of the same content
         return [*wishes, SaveItem(item), *self._changed(item, served)]
 
     def wake(self, digest: str, besides: str) -> list[Wish]:
-        """Share a dormant item of ``digest`` that is not at the path ``besides``, if there is one."""
-        found = [item for path, item in self._dormant.items() if item.digest == digest and path != besides]
+        """Share a dormant item of ``digest`` that is not at the path ``besides``, if one can be served."""
+        same = [item for item in self._dormant.values() if item.digest == digest and not item.state]
+        found = [item for item in same if item.path != besides]
         return self.add(found[0]) if found else []
+
+    def suspend(self, path: str, state: ItemState, detail: str, since: float) -> list[Wish]:
+        """Keep what is at ``path``, and serve it to nobody until `add` brings it back; ``since`` is `time.time`."""
+        item = self._items.get(path)
+        if item is None:
+            return []
+        self._items[path] = msgspec.structs.replace(item, state=state, detail=detail, since=since)
+        self._suspended[path] = None
+        return [SaveItem(self._items[path]), *self._unserve(item)]
 
     def remove(self, path: str) -> list[Wish]:
         """Share what is at ``path`` no longer; another item of the same content takes its place."""
         if self._dormant.pop(path, None) is not None:
             return [ForgetItem(path)]
-        item = self._items.get(path)
+        item = self._items.pop(path, None)
+        self._suspended.pop(path, None)
         if item is None:
             return []
+        wishes: list[Wish] = [ForgetItem(path), *self._unserve(item)]
+        for earlier in self._earlier.pop(path, {}).values():
+            wishes += self._unserve(earlier)
+        return wishes
+
+    def drop_earlier(self, is_over: Callable[[LibraryItem], bool]) -> list[Wish]:
+        """Serve no longer the earlier contents of which ``is_over``."""
+        wishes: list[Wish] = []
+        for item in [item for item in self.earlier() if is_over(item)]:
+            self._drop_from_earlier(item)
+            wishes += self._unserve(item)
+        return wishes
+
+    def _insert(self, item: LibraryItem) -> None:
+        self._items[item.path] = item
+        if item.state:
+            self._suspended[item.path] = None
+        else:
+            self._suspended.pop(item.path, None)
+            self._served.setdefault(item.digest, {})[item.path] = item
+
+    def _keep_earlier(self, item: LibraryItem) -> list[Wish]:
+        kept = self._earlier.setdefault(item.path, {})
+        kept[item.digest] = item
+        oldest = next(iter(kept))
+        return self._unserve(kept.pop(oldest)) if len(kept) > EARLIER_COUNT_MAX else []
+
+    def _drop_from_earlier(self, item: LibraryItem) -> None:
+        kept = self._earlier.get(item.path, {})
+        kept.pop(item.digest, None)
+        if not kept:
+            self._earlier.pop(item.path, None)
+
+    def _unserve(self, item: LibraryItem) -> list[Wish]:
+        """Serve and announce ``item`` no longer, if it was."""
+        by_path = self._served.get(item.digest, {})
+        if item.path not in by_path:
+            return []
         served = self._shared(item.digest)
-        self._take_out(item)
-        return [ForgetItem(path), *self._changed(item, served)]
+        del by_path[item.path]
+        if not by_path:
+            del self._served[item.digest]
+        return self._changed(item, served)
 
     def _changed(self, item: LibraryItem, before: SharedItem | None) -> list[Wish]:
         """Tell that ``item`` came or went; ``before`` is what was served of its content."""
@@ -123,20 +190,9 @@ class Catalogue:
         first = self.with_digest(digest)
         if first is None:
             return None
-        seeds = {self._items[path].manifest: self._items[path].seed_path for path in self._paths[digest]}
+        seeds = {item.manifest: item.seed_path for item in self._served[digest].values()}
         del seeds[first.manifest]
         return SharedItem(digest, first.manifest, first.seed_path, first.path, first.stamps, seeds)
-
-    def _insert(self, item: LibraryItem) -> None:
-        self._items[item.path] = item
-        self._paths.setdefault(item.digest, {})[item.path] = None
-
-    def _take_out(self, item: LibraryItem) -> None:
-        del self._items[item.path]
-        paths = self._paths[item.digest]
-        del paths[item.path]
-        if not paths:
-            del self._paths[item.digest]
 
 
 def link_of(item: LibraryItem) -> str:

@@ -31,7 +31,6 @@ from node.agent.effects import (
     ToPieceServer,
     UnwantSources,
     WantSources,
-    Wish,
     Withdraw,
 )
 from node.agent.folders import Listing
@@ -103,10 +102,10 @@ class AgentCore:
         for item in items:
             parts[not who.foreground or item.path in who.asked].append(item)
         self.catalogue = Catalogue(parts[True], parts[False])
-        self.shares = Shares(self.catalogue, self.jobs)
+        self.uploads = UploadTotals()
+        self.shares = Shares(self.catalogue, self.jobs, wall_offset, self._is_fetched)
         self.gets = Gets(self.catalogue, self.jobs)
         self.children = Children()
-        self.uploads = UploadTotals()
         self.serving = not away
         self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, self.catalogue, self.shares)
         self._api = AgentApi(self)
@@ -116,7 +115,7 @@ class AgentCore:
     def start(self, downloads: Iterable[DownloadJob], now: float) -> list[Effect]:
         """Take up what the library knows."""
         resumed = self.gets.resume(downloads, self.who.asked, not self.who.foreground, now)
-        return self.settle([*self._watch.start(), *self.catalogue.announcement(), *resumed], now)
+        return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
 
@@ -152,16 +151,17 @@ class AgentCore:
         if isinstance(message, UploadReport):
             self.uploads.report(message, self.membership.list.get)
             self.membership.load = self.uploads.sessions
+            wishes += self.catalogue.drop_earlier(lambda item: not self._is_fetched(item.digest))
         elif isinstance(message, ContentChanged):
-            item = self.catalogue.with_digest(message.digest)
-            if item is not None:
-                wishes += self._watch.distrust(item.path, message.detail)
+            wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
         elif isinstance(message, DownloadReport):
             wishes += self.gets.report(message)
         elif isinstance(message, DownloadStarted):
             wishes += self.gets.started(message)
         elif isinstance(message, DownloadFinished):
             wishes += self.gets.finished(message)
+            if self.catalogue.at(message.path) is not None:
+                self.shares.replaced(message.path, now)
         elif isinstance(message, DownloadFailed):
             wishes += self.gets.download_failed(message, now)
         elif isinstance(message, NeedSources):
@@ -203,20 +203,11 @@ class AgentCore:
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
         """``problem`` is empty when ``item`` is on disk as it was hashed."""
-        wishes: list[Wish] = []
-        if problem and self.catalogue.at(item.path) == item:
-            wishes += self._watch.distrust(item.path, problem)
-        return self.settle([*wishes, *self.gets.item_checked(item, not problem, now)], now)
+        return self.settle(self.gets.item_checked(item, not problem, now), now)
 
-    def scanned(
-        self, listing: Listing, changed: list[tuple[LibraryItem, str]], began: float, now: float
-    ) -> list[Effect]:
-        """One look at the configuration's shares; ``changed`` are items with what is wrong with them."""
-        wishes = self._watch.scanned(listing, began, now)
-        for item, problem in changed:
-            if self.catalogue.at(item.path) == item:
-                wishes += self._watch.distrust(item.path, problem)
-        return self.settle(wishes, now)
+    def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
+        """One look at all that is shared."""
+        return self.settle(self._watch.scanned(listing, began, now), now)
 
     def seed_stored(self, job: int, link: Link, seed_path: str, now: float) -> list[Effect]:
         return self.settle(self.gets.seed_stored(job, link, seed_path, now), now)
@@ -256,6 +247,9 @@ class AgentCore:
         cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
+
+    def _is_fetched(self, digest: str) -> bool:
+        return self.uploads.of(digest)[1] > 0
 
     # --- from one core to another ------------------------------------------------------------------------
 

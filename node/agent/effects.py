@@ -101,12 +101,14 @@ class StoreSeed(Struct, frozen=True):
 
 
 class HashPath(Struct, frozen=True):
-    """Hash ``path``, unless it is as ``known`` says. `AgentCore.hashed` or `hash_failed` follows."""
+    """Hash ``path``, unless it is as ``known`` says; in the ``background``: nobody waits for it. `AgentCore.hashed` or
+    `hash_failed` follows."""
 
     path: str
     algorithm: str
     origin: Origin
     known: LibraryItem | None
+    background: bool = False
 
 
 class CancelHash(Struct, frozen=True):
@@ -114,10 +116,9 @@ class CancelHash(Struct, frozen=True):
 
 
 class ScanShares(Struct, frozen=True):
-    """Look at what the configuration shares, and whether ``items`` are on disk as they were hashed.
-    `AgentCore.scanned` follows."""
+    """Look at what the configuration shares, and at the items at ``paths``. `AgentCore.scanned` follows."""
 
-    items: list[LibraryItem]
+    paths: list[str]
 
 
 class CheckItem(Struct, frozen=True):

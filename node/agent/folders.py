@@ -1,14 +1,20 @@
-"""Shared folders: which of their entries are to be shared, and when one is to be withdrawn.
+"""What is shared, as it is seen on disk: when an entry of a folder is to be shared, and when an item has changed,
+is away, is back, or was deleted.
 
 Each file or directory right in a shared folder is an item. It is shared once two scans in a row found it the same,
-so what is still being copied in is left alone; what changed or went is withdrawn, and shared again when it has come
-to rest. Hidden entries (our own partial files among them), symbolic links and special files are no items.
+so what is still being copied in is left alone. An item that looks different is to be hashed again once it has come to
+rest; until then it stays what it was. Hidden entries (our own partial files among them), symbolic links and special
+files are no items.
+
+What is not there any more was deleted only if it lay in a shared folder that is there: anything else is away, as on a
+disk that is not mounted, and is looked for again at each scan.
 
 Pure. The looks it compares are made by `node.agent.share_scan`.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -19,17 +25,35 @@ SCAN_SHARE = 10
 RETRY_SECONDS = 10.0
 """What could not be shared and has not changed since is tried again this much later, then twice as late each time."""
 RETRY_SECONDS_MAX = 640.0
+AWAY = "it is not there"
+HOLLOW = "an empty directory stands in its place, as for a disk that is not mounted"
+_UNKNOWN = b""
+"""The fingerprint of an item that is to be hashed."""
 
 
 class Found(Struct, frozen=True):
-    """The entry at absolute ``path`` has come to rest: share it. ``fingerprint`` is what it looks like now."""
+    """What is at absolute ``path`` has come to rest as something new: hash it. ``fingerprint`` is what it looks like
+    now."""
 
     path: str
     fingerprint: bytes
 
 
 class Gone(Struct, frozen=True):
-    """What `Found` (or `FolderWatch.adopt`) named is no longer there as it was: share it no longer."""
+    """What `Found` (or `FolderWatch.adopt`) named was deleted from its folder: share it no longer."""
+
+    path: str
+
+
+class Missing(Struct, frozen=True):
+    """What `Found` (or `FolderWatch.adopt`) named is not there, which is what ``why`` says; nobody saw it deleted."""
+
+    path: str
+    why: str
+
+
+class Back(Struct, frozen=True):
+    """What was `Missing` is there again, as it was."""
 
     path: str
 
@@ -41,19 +65,23 @@ class Unreadable(Struct, frozen=True):
     reason: str
 
 
-Change = Found | Gone | Unreadable
+Change = Found | Gone | Missing | Back | Unreadable
 
 
 class Listing(Struct, frozen=True):
-    """One look at all shared folders: ``entries`` has a fingerprint by absolute path.
+    """One look at all that is shared: ``entries`` has a fingerprint by absolute path.
 
     What is ``unknown``, path and reason, could not be seen (no reason: it was changing): whatever is there or below
-    stays as it was. What is ``missing`` should be there to be shared, and is not.
+    stays as it was. What is ``missing`` should be there to be shared, and is not. ``folders`` are the shared folders
+    that are there, with what tells one from another at the same path. Entries that are ``hollow`` are directories with
+    nothing in them.
     """
 
     entries: Mapping[str, bytes]
     unknown: Mapping[str, str] = {}
     missing: tuple[str, ...] = ()
+    folders: Mapping[str, tuple[int, int]] = {}
+    hollow: tuple[str, ...] = ()
 
 
 class _Failure(Struct, frozen=True):
@@ -72,25 +100,34 @@ class FolderWatch:
         self._next_scan = float("-inf")
         self._seen: dict[str, bytes] = {}
         self._found: dict[str, bytes] = {}
+        self._missing: dict[str, None] = {}
+        self._folders: dict[str, tuple[int, int]] = {}
         self._failures: dict[str, _Failure] = {}
         self._unreadable: dict[str, str] = {}
 
-    def adopt(self, path: str, fingerprint: bytes) -> None:
-        """The entry ``path`` of a shared folder is shared as ``fingerprint`` already: it was before a restart, or it is
-        a finished download. Paths outside the folders would be `Gone` at once."""
+    @property
+    def paths(self) -> list[str]:
+        """What is watched: all that was found or adopted."""
+        return list(self._found)
+
+    def adopt(self, path: str, fingerprint: bytes, missing: bool = False) -> None:
+        """What is at ``path`` is an item already, hashed as ``fingerprint`` (empty: not known), or ``missing``."""
         self._found[path] = fingerprint
+        if missing:
+            self._missing[path] = None
 
     def forget(self, path: str) -> None:
-        """What is shared at ``path`` is not what is there: `Found` follows when it has come to rest again."""
+        """``path`` is no item any more, and was not found in a folder."""
         self._found.pop(path, None)
-        self._seen.pop(path, None)
+        self._missing.pop(path, None)
 
     def failed(self, path: str, now: float) -> None:
         """``path`` cannot be shared. `Found` follows when it looks different, or else after a while: the reason may be
         one that does not show, such as its permissions, and trying may mean to read all of it."""
-        fingerprint = self._found.pop(path, None)
-        if fingerprint is None:
+        fingerprint = self._found.get(path, _UNKNOWN)
+        if fingerprint == _UNKNOWN:
             return
+        self._found[path] = _UNKNOWN
         last = self._failures.get(path)
         again = last is not None and last.fingerprint == fingerprint
         delay = min(2 * last.delay, RETRY_SECONDS_MAX) if last is not None and again else RETRY_SECONDS
@@ -109,18 +146,50 @@ class FolderWatch:
             Unreadable(path, reason) for path, reason in unreadable.items() if self._unreadable.get(path) != reason
         ]
         self._unreadable = unreadable
-        for path, fingerprint in list(self._found.items()):
-            if listing.entries.get(path) != fingerprint and not _hidden_from(listing, path):
-                del self._found[path]
-                changes.append(Gone(path))
+        self._recognise(listing)
+        for path in list(self._found):
+            change = self._compare_item(path, listing)
+            if change is not None:
+                changes.append(change)
         for path, fingerprint in listing.entries.items():
-            at_rest = path not in self._found and self._seen.get(path) == fingerprint
-            if at_rest and not self._must_wait(path, fingerprint, now):
+            is_new = self._found.get(path) != fingerprint and path not in self._missing
+            if is_new and self._seen.get(path) == fingerprint and not self._must_wait(path, fingerprint, now):
                 self._found[path] = fingerprint
                 changes.append(Found(path, fingerprint))
         self._seen = dict(listing.entries)
         self._failures = {path: failure for path, failure in self._failures.items() if path in self._seen}
         return changes
+
+    def _recognise(self, listing: Listing) -> None:
+        """Note which folders are those the items were found in: a mount point without its disk is not."""
+        there: dict[str, bool] = {}
+        for path in self._found:
+            folder = posixpath.dirname(path)
+            there[folder] = there.get(folder, False) or path in listing.entries
+        for folder, identity in listing.folders.items():
+            if there.get(folder, True):
+                self._folders[folder] = identity
+
+    def _compare_item(self, path: str, listing: Listing) -> Change | None:
+        before, now = self._found[path], listing.entries.get(path)
+        hollow = path in listing.hollow and before not in (now, _UNKNOWN)
+        if now is not None and not hollow:
+            if now != before:
+                self._found[path] = _UNKNOWN
+            if path not in self._missing:
+                return None
+            del self._missing[path]
+            return Back(path) if now == before else None
+        if _hidden_from(listing, path):
+            return None
+        folder = posixpath.dirname(path)
+        if now is None and folder in listing.folders and self._folders.get(folder) == listing.folders[folder]:
+            self.forget(path)
+            return Gone(path)
+        if path in self._missing:
+            return None
+        self._missing[path] = None
+        return Missing(path, HOLLOW if hollow else AWAY)
 
     def _must_wait(self, path: str, fingerprint: bytes, now: float) -> bool:
         failure = self._failures.get(path)

@@ -351,7 +351,7 @@ class Gets:
         job.path = posixpath.join(asked.directory, name)
         job.link = format_link(link)
         item = self._catalogue.known(job.path)
-        if item is not None and item.digest == link.digest:
+        if item is not None and item.digest == link.digest and not item.state and not asked.force:
             job.phase = "checking"
             return [CheckItem(item)]
         return self._begin(job, asked, link, now)

@@ -13,7 +13,7 @@ from node.local_messages import DownloadReport, JobStatus, Phase
 
 FINISHED_COUNT_MAX = 200
 """Finished jobs that status still shows."""
-OVER: tuple[Phase, ...] = ("done", "failed")
+OVER: tuple[Phase, ...] = ("done", "failed", "withdrawn")
 
 
 @dataclass

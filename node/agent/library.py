@@ -23,11 +23,16 @@ from protocol.errors import DiskError
 Origin = Literal["shared", "folder", "downloaded"]
 """Shared by command or configuration, found in a shared folder, or fetched."""
 
-SCHEMA_VERSION = 2
+ItemState = Literal["", "missing", "changed", "damaged"]
+"""Why an item is not served: nothing is at its path; a read found other bytes, and it is hashed again; it holds other
+bytes though nobody wrote to it. Empty: it is served."""
+
+SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
-    length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL, fingerprint BLOB NOT NULL
+    length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL, fingerprint BLOB NOT NULL,
+    state TEXT NOT NULL, detail TEXT NOT NULL, since REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 _DOWNLOADS = """
@@ -44,11 +49,17 @@ INSERT OR REPLACE INTO downloads
     SELECT dest, digest, manifest, name, length, seed_path, 0, sequential, 0 FROM downloads_1;
 DROP TABLE downloads_1;
 """
+_FROM_2 = """
+ALTER TABLE items ADD COLUMN state TEXT NOT NULL DEFAULT '';
+ALTER TABLE items ADD COLUMN detail TEXT NOT NULL DEFAULT '';
+ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
+"""
 
 
 LIBRARY_NAME = "library.db"
-_SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1}
-"""How a database of each older version becomes one of this; 0 is an empty one."""
+_SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
+"""How a database of each older version becomes one of this; 0 is an empty one. Stamps of older versions have no change
+time: they differ, so all is hashed again."""
 Row = TypeVar("Row", bound=Struct)
 _BYTES = (bytes,)
 
@@ -56,7 +67,7 @@ _BYTES = (bytes,)
 class LibraryItem(Struct, frozen=True):
     """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
     ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
-    hashed."""
+    hashed. ``state`` says whether it is served, ``detail`` why not, for a person, and ``since`` when: `time.time`."""
 
     path: str
     origin: Origin
@@ -67,6 +78,9 @@ class LibraryItem(Struct, frozen=True):
     seed_path: str
     stamps: bytes
     fingerprint: bytes = b""
+    state: ItemState = ""
+    detail: str = ""
+    since: float = 0.0
 
 
 class DownloadJob(Struct, frozen=True):

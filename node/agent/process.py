@@ -63,9 +63,9 @@ class Agent:
         self._library = Library(self._data_dir, settings.run)
         self._away = Path(settings.runtime_dir) / AWAY_NAME
         self._core = self._make_core()
-        # What a person asked for does not wait behind the folders.
+        # What a person asked for does not wait behind what was found.
         self._hashers: Workers[fx.HashPath, Any] = Workers(1)
-        self._folder_hashers: Workers[fx.HashPath, Any] = Workers(1)
+        self._background_hashers: Workers[fx.HashPath, Any] = Workers(1)
         self._disk: Workers[fx.Outer, Any] = Workers(1)
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
@@ -90,7 +90,7 @@ class Agent:
         self._roster_problem = ""
         loop.add(self._children.socket, self._children.receive)
         loop.add(self._api.socket, self._api.receive)
-        for hashers in (self._hashers, self._folder_hashers):
+        for hashers in (self._hashers, self._background_hashers):
             loop.add(hashers.fd, partial(self._on_hashed, hashers))
         loop.add(self._disk.fd, self._on_disk)
         loop.add(self._names.fd, self._on_names)
@@ -150,7 +150,7 @@ class Agent:
     def close(self) -> None:
         for cancelled in self._cancelled.values():
             cancelled.set()
-        for workers in (self._hashers, self._folder_hashers, self._disk):
+        for workers in (self._hashers, self._background_hashers, self._disk):
             workers.close(PATIENCE_SECONDS)
         for dialled in self._dialled():
             dialled.close()
@@ -233,7 +233,7 @@ class Agent:
             elif isinstance(request, fx.CheckItem):
                 self._perform(self._core.item_checked(request.item, result, now))
             else:
-                self._perform(self._core.scanned(result.listing, result.changed, result.began, now))
+                self._perform(self._core.scanned(result.listing, result.began, now))
 
     # --- what is to be done ------------------------------------------------------------------------------
 
@@ -331,7 +331,7 @@ class Agent:
         def progress(done: int, total: int) -> None:
             self._progress[request.path] = (done, total)
 
-        hashers = self._folder_hashers if request.origin == "folder" else self._hashers
+        hashers = self._background_hashers if request.background else self._hashers
         hashers.submit(request, lambda: disk.hash_item(request, self._data_dir, progress, cancelled.is_set))
 
     def _cancel_hash(self, effect: fx.CancelHash) -> None:
@@ -345,7 +345,7 @@ class Agent:
 
     def _scan(self, request: fx.ScanShares) -> None:
         share = [Path(path) for path in self._settings.share]
-        self._disk.submit(request, lambda: look(share, request.items, self._loop.now))
+        self._disk.submit(request, lambda: look(share, request.paths, self._loop.now))
 
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from node.agent.catalogue import link_of
 from node.agent.effects import KeepAway, ReplyApi, Stop, ToDownloader, ToPieceServer
-from node.agent.gets import LINKS_SHOWN_COUNT
 from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
 from node.agent.status import status_report
 from node.local_messages import (
@@ -105,19 +103,21 @@ class AgentApi:
         return list(self._core.lookups.peers(("peers", route, request.id), now, patience=self._patience()))
 
     def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
-        cancelled = self._core.gets.cancel(request.name, now)
+        core = self._core
+        cancelled = core.gets.cancel(request.name, now)
         if cancelled is not None:
             return [*cancelled, ReplyApi(route, ApiDone(request.id, CANCELLED.format(name=request.name)))]
-        items = self._core.catalogue.called(request.name)
-        if not items:
+        paths = core.shares.called(request.name, request.path)
+        if not paths:
             what = f"this peer neither shares nor downloads {request.name}"
             return [ReplyApi(route, ApiError(request.id, "not_found", what))]
-        if len({item.digest for item in items}) > 1:
-            shown = "; ".join(link_of(item) for item in items[:LINKS_SHOWN_COUNT])
-            what = f"{len(items)} items are called {request.name}; remove one by its digest, the first part of: {shown}"
+        items = {path: core.catalogue.known(path) for path in paths}
+        if len({path if item is None else item.digest for path, item in items.items()}) > 1:
+            shown = "; ".join(path if item is None else f"{item.digest} {path}" for path, item in items.items())
+            what = f"{len(paths)} items are called {request.name}; remove one by its digest or path: {shown}"
             return [ReplyApi(route, ApiError(request.id, "usage", what))]
-        wishes = [wish for item in items for wish in self._core.shares.gone(item.path, "removed on request")]
-        watched = any(item.origin == "folder" for item in items)
+        wishes = [wish for path in paths for wish in core.shares.gone(path, "removed on request", now)]
+        watched = any(item is not None and item.origin == "folder" for item in items.values())
         detail = WATCHED.format(name=request.name) if watched else ""
         return [*wishes, ReplyApi(route, ApiDone(request.id, detail))]
 
@@ -137,6 +137,7 @@ class AgentApi:
         return [*awake, *self._core.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
     def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
+        self._core.shares.say_who_waits()
         return [ReplyApi(route, status_report(self._core, request, now))]
 
     def _patience(self) -> float:

@@ -1,36 +1,57 @@
 """Sharing: hash, put into the catalogue, announce, and read it back from a lookup before a link is given. Pure.
 
-A path is hashed once at a time, whoever asks: a person over the API, a shared folder that changed, the configuration.
-Owns the ``share`` jobs; what the others are told when an item comes or goes is `node.agent.catalogue`'s.
+A path is hashed once at a time, whoever asks: a person over the API, the watch that saw it changed, the configuration.
+What a person asked to share is forgotten when a person says so; `missing`, or with other bytes than were hashed, it is
+kept and not served. Owns the ``share`` jobs; what the others are told when an item comes or goes is
+`node.agent.catalogue`'s.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import msgspec
 
 from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
 from node.agent.jobs import Job, JobBook
-from node.agent.library import LibraryItem, Origin
-from protocol.digest import short
+from node.agent.library import ItemState, LibraryItem, Origin
+from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import Alias, TorrentEntry
 
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
 WAITING = "waiting for the tracker to list it"
+DAMAGED = (
+    "its bytes are not those that were hashed, though nothing has written to it: is the disk failing? "
+    "'get LINK --force' mends it, 'verify' says what is wrong, 'share' takes it as it is"
+)
 
 
 class Shares:
-    def __init__(self, catalogue: Catalogue, jobs: JobBook) -> None:
+    """``wall_offset`` turns a monotonic moment into `time.time`. ``is_fetched``: somebody fetches that digest now."""
+
+    def __init__(
+        self, catalogue: Catalogue, jobs: JobBook, wall_offset: float, is_fetched: Callable[[str], bool]
+    ) -> None:
         self._catalogue = catalogue
         self._jobs = jobs
+        self._wall_offset = wall_offset
+        self._is_fetched = is_fetched
         self._hashing: dict[str, HashPath] = {}
+        """What was ordered and has not ended, the first first."""
+        self._cancelled: dict[str, None] = {}
+        """Of these, what is not wanted any more."""
         self._stale: dict[str, HashPath] = {}
+        """What is to be hashed when what is ordered for its path has ended."""
         self._complained: dict[str, str] = {}
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
+
+    def is_hashing(self, path: str) -> bool:
+        return path in self._hashing
 
     # --- what is asked for -------------------------------------------------------------------------------
 
@@ -40,26 +61,70 @@ class Shares:
             if job.path == path:
                 return job, []
         job = self._jobs.new("share", posixpath.basename(path), path, "checking", now)
-        return job, [] if path in self._hashing else self._hash(path, algorithm, "shared")
+        if path in self._hashing and path not in self._cancelled:
+            return job, []
+        return job, self._hash(path, algorithm, "shared")
 
     def found(self, path: str, algorithm: str, origin: Origin) -> list[Wish]:
-        """``path`` is to be shared, or has changed: found in a folder, or named in the configuration."""
-        if path in self._hashing:
-            self._stale[path] = HashPath(path, algorithm, origin, None)
-            return []
-        return self._hash(path, algorithm, origin)
+        """``path`` is to be shared, or looks different from what was hashed."""
+        return self._hash(path, algorithm, origin, background=True)
 
-    def gone(self, path: str, why: str) -> list[Wish]:
-        """``path`` is not what was shared, or is not there any more."""
+    def called(self, name: str, path: str) -> list[str]:
+        """The paths of items and of shares under way that are called ``name`` or have that digest, or one that begins
+        so; if there are none, ``path`` when that is one."""
+        known = [(item.path, item.name, item.digest) for item in self._catalogue.known_items()]
+        known += [(job.path, job.name, job.digest) for job in self._jobs.active("share")]
+        named = dict.fromkeys(place for place, own, digest in known if name == own or begins_digest(name, digest))
+        return list(named or dict.fromkeys(place for place, *_ in known if place == path))
+
+    def gone(self, path: str, why: str, now: float) -> list[Wish]:
+        """``path`` is to be shared no longer, for the reason ``why``."""
         wishes: list[Wish] = []
+        for job in self._jobs.active("share"):
+            if job.path == path:
+                job.fail("cancelled", f"{why} before it was shared", now)
         self._stale.pop(path, None)
-        if path in self._hashing:
+        if path in self._hashing and path not in self._cancelled:
+            self._cancelled[path] = None
             wishes.append(CancelHash(path))
         item = self._catalogue.known(path)
         if item is None:
             return wishes
         note = Note("info", f"withdrawing {item.name} ({short(item.digest)}): {why}")
+        self._withdraw_jobs(path, why, now)
         return [*wishes, note, *self._catalogue.remove(path)]
+
+    # --- what becomes of items on disk -------------------------------------------------------------------
+
+    def missing(self, path: str, why: str, now: float) -> list[Wish]:
+        """What is shared at ``path`` is not there: it is kept, and looked for."""
+        return self._suspend(path, "missing", why, now)
+
+    def back(self, path: str, now: float) -> list[Wish]:
+        """What was missing at ``path`` is there again, as it was."""
+        item = self._catalogue.at(path)
+        if item is None or item.state != "missing":
+            return []
+        return self._accept(item, now)
+
+    def replaced(self, path: str, now: float) -> None:
+        """The item at ``path`` is another by now, or well again: the jobs that shared it follow it."""
+        item = self._catalogue.at(path)
+        assert item is not None
+        for job in self._shared_by(path):
+            self._describe(job, item, now)
+            if job.over:
+                job.link = link_of(item)
+                job.done(job.finished)
+
+    def doubted(self, path: str, digest: str, why: str, now: float) -> list[Wish]:
+        """A read found that ``path`` does not hold ``digest`` any more: it is not served until it was hashed again."""
+        item = self._catalogue.at(path)
+        if item is None or item.digest != digest:
+            return self._catalogue.drop_earlier(lambda earlier: (earlier.path, earlier.digest) == (path, digest))
+        wishes = self._suspend(path, "changed", why, now)
+        algorithm = digest.partition(":")[0]
+        return [*wishes, *self._hash(path, algorithm, item.origin, background=True)]
 
     # --- what happens ------------------------------------------------------------------------------------
 
@@ -70,41 +135,32 @@ class Shares:
 
     def hashed(self, path: str, item: LibraryItem, now: float) -> list[Wish]:
         """``item`` is what is at ``path`` now."""
-        self._hashing.pop(path, None)
-        again = self._stale.pop(path, None)
-        if again is not None:
-            self._hashing[path] = again
-            return [again]
+        wanted, wishes = self._hash_ended(path)
+        if not wanted:
+            return wishes
         self._complained.pop(path, None)
-        wishes: list[Wish] = []
-        if self._catalogue.at(path) != item:
-            before = self._catalogue.entry(item.digest)
-            wishes += self._catalogue.add(item)
-            if self._catalogue.entry(item.digest) != before:
-                self.changing(item.digest)
-            wishes.append(Note("info", f"sharing {item.name} ({short(item.digest)})"))
-        for job in self._jobs.active("share"):
-            if job.path == path and job.phase == "checking":
-                job.name, job.digest, job.manifest = item.name, item.digest, item.manifest
-                job.length = job.done_bytes = item.length
-                job.phase, job.detail = "waiting", WAITING
-                if item.digest in self._announced:
-                    self._ask_at[job.number] = now
+        asked = self._asked(path)
+        before = self._catalogue.at(path)
+        spoilt = before is not None and before.digest != item.digest and before.stamps == item.stamps
+        if spoilt and not asked:
+            return self._suspend(path, "damaged", DAMAGED, now)
+        wishes = self._accept(item, now)
+        for job in asked:
+            job.phase, job.detail = "waiting", WAITING
+            self._describe(job, item, now)
         return wishes
 
     def hash_failed(self, path: str, code: str, detail: str, now: float) -> list[Wish]:
-        """What is at ``path`` cannot be shared; what was shared there before is withdrawn."""
-        request = self._hashing.pop(path, None)
-        again = self._stale.pop(path, None)
-        if again is not None:
-            self._hashing[path] = again
-            return [again]
-        wishes: list[Wish] = self.gone(path, detail)
-        asked = [job for job in self._jobs.active("share") if job.path == path and job.phase == "checking"]
+        """What is at ``path`` cannot be shared now; what was shared there before stays, as far as it can be served."""
+        wanted, wishes = self._hash_ended(path)
+        if not wanted:
+            return wishes
+        asked = self._asked(path)
         for job in asked:
             job.fail(code, detail, now)
-        news = self._complained.get(path) != detail
-        if not asked and request is not None and code != "cancelled" and news:
+        if code == "not_found" and self._catalogue.at(path) is not None:
+            return self.missing(path, detail, now)
+        if not asked and self._complained.get(path) != detail:
             self._complained[path] = detail  # tried again and again, it is said once
             wishes.append(Note("warning", f"cannot share {path}: {detail}"))
         return wishes
@@ -116,7 +172,7 @@ class Shares:
         for job in asked:
             job.fail(code, f"it cannot be remembered, so it is not shared: {detail}", now)
         if asked:
-            return self.gone(item.path, detail)
+            return self.gone(item.path, detail, now)
         what = f"{item.path} cannot be remembered, and is not shared after a restart: {detail}"
         return [Note("error", what)]
 
@@ -143,8 +199,7 @@ class Shares:
         if job is None or job.over:
             return
         item = self._catalogue.at(job.path)
-        if item is None or item.digest != job.digest:
-            job.fail("disk", f"{job.path} changed or was removed while it was announced", now)
+        if item is None or item.digest != job.digest or item.state:
             return
         announced = self._catalogue.entry(item.digest)
         assert announced is not None
@@ -175,11 +230,83 @@ class Shares:
     def next_deadline(self) -> float | None:
         return min(self._ask_at.values(), default=None)
 
+    # --- hashing -----------------------------------------------------------------------------------------
+
+    def _hash(self, path: str, algorithm: str, origin: Origin, background: bool = False) -> list[Wish]:
+        """Order ``path`` to be hashed, now or when what is under way for it has ended."""
+        known = self._catalogue.known(path)
+        if known is not None and not (known.digest.startswith(f"{algorithm}:") and known.state in ("", "missing")):
+            origin, known = known.origin, None  # its stamps say nothing
+        order = HashPath(path, algorithm, origin, known, background)
+        if path in self._hashing:
+            self._stale[path] = order
+            return []
+        self._hashing[path] = order
+        return [order]
+
+    def _hash_ended(self, path: str) -> tuple[bool, list[Wish]]:
+        """Whether the result is wanted; if it is not, what is to be hashed instead."""
+        self._hashing.pop(path, None)
+        cancelled = self._cancelled.pop(path, 0) is None
+        again = self._stale.pop(path, None)
+        if again is not None:
+            self._hashing[path] = again
+        return again is None and not cancelled, [] if again is None else [again]
+
+    def say_who_waits(self) -> None:
+        """One path is hashed at a time: the jobs of others are to say what they wait for."""
+        first: dict[bool, str] = {}
+        for path, order in self._hashing.items():
+            first.setdefault(order.background, path)
+        for job in self._jobs.active("share"):
+            own = self._hashing.get(job.path)
+            if own is not None and job.phase == "checking":
+                ahead = first[own.background]
+                job.detail = "" if ahead == job.path else f"waiting for {posixpath.basename(ahead)} to be hashed"
+
+    def _asked(self, path: str) -> list[Job]:
+        return [job for job in self._jobs.active("share") if job.path == path and job.phase == "checking"]
+
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _hash(self, path: str, algorithm: str, origin: Origin) -> list[Wish]:
-        known = self._catalogue.known(path)
-        if known is not None and not known.digest.startswith(f"{algorithm}:"):
-            known = None
-        self._hashing[path] = HashPath(path, algorithm, origin, known)
-        return [self._hashing[path]]
+    def _accept(self, item: LibraryItem, now: float) -> list[Wish]:
+        """``item`` is what is at its path now: serve it."""
+        before = self._catalogue.at(item.path)
+        item = msgspec.structs.replace(item, state="", detail="", since=0.0)
+        if before == item:
+            return []
+        entry = self._catalogue.entry(item.digest)
+        wishes = self._catalogue.add(item, before is not None and self._is_fetched(before.digest))
+        if self._catalogue.entry(item.digest) != entry:
+            self.changing(item.digest)
+        self.replaced(item.path, now)
+        if before is None or before.digest != item.digest or before.state:
+            wishes.append(Note("info", f"sharing {item.name} ({short(item.digest)})"))
+        return wishes
+
+    def _suspend(self, path: str, state: ItemState, why: str, now: float) -> list[Wish]:
+        item = self._catalogue.at(path)
+        if item is None or (item.state, item.detail) == (state, why):
+            return []
+        if item.state == "changed" and state == "damaged":
+            why = f"{item.detail}; {why}"
+        since = item.since if item.state else now + self._wall_offset
+        self._withdraw_jobs(path, f"{state}: {why}", now)
+        note = Note("warning", f"not serving {item.name} ({short(item.digest)}), {path}: {state}: {why}")
+        return [note, *self._catalogue.suspend(path, state, why, since)]
+
+    def _describe(self, job: Job, item: LibraryItem, now: float) -> None:
+        """``job`` shares ``item``: asked for or not, its content may be another than before."""
+        job.name, job.digest, job.manifest = item.name, item.digest, item.manifest
+        job.length = job.done_bytes = item.length
+        if job.phase == "waiting" and item.digest in self._announced:
+            self._ask_at[job.number] = now
+
+    def _withdraw_jobs(self, path: str, why: str, now: float) -> None:
+        for job in self._shared_by(path):
+            job.phase, job.code, job.detail, job.finished = "withdrawn", "disk", why, job.finished or now
+
+    def _shared_by(self, path: str) -> list[Job]:
+        """The jobs by which what is at ``path`` is shared, or was until it was withdrawn."""
+        phases = ("waiting", "done", "withdrawn")
+        return [job for job in self._jobs.all() if job.kind == "share" and job.path == path and job.phase in phases]

@@ -1,7 +1,8 @@
-"""Keeps what is shared in step with the disk: the configuration's shares, and what became of other items. Pure.
+"""Keeps what is shared in step with the disk: the configuration's shares, and what becomes of all items. Pure.
 
-`node.agent.folders` tells what came to rest and what went; hashing and withdrawing are for `node.agent.shares`. A
-configured file is watched like an entry of a folder.
+`node.agent.folders` tells what came to rest, went or came back; hashing, keeping and withdrawing are for
+`node.agent.shares`. Whatever a person shared or fetched is watched like an entry of a folder, but that it is never
+taken for deleted.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import posixpath
 
 from node.agent.catalogue import Catalogue
 from node.agent.effects import Note, ScanShares, Wish
-from node.agent.folders import FolderWatch, Found, Gone, Listing
-from node.agent.library import LibraryItem
+from node.agent.folders import Back, FolderWatch, Found, Gone, Listing, Missing
 from node.agent.shares import Shares
+from protocol.digest import split_digest
 
 
 class SharesWatch:
@@ -28,47 +29,63 @@ class SharesWatch:
         self._watch = FolderWatch(period_seconds)
         self._scanning = False
 
-    def start(self) -> list[Wish]:
-        """Take up the library's items. What was found in a folder that is configured no longer is forgotten."""
+    def start(self, now: float) -> list[Wish]:
+        """What was found in a folder that is configured no longer is forgotten."""
         wishes: list[Wish] = []
         for item in self._catalogue.items():
-            if self._watched(item):
-                if item.fingerprint:
-                    self._watch.adopt(item.path, item.fingerprint)
-            elif item.origin == "folder":
-                wishes += self._catalogue.remove(item.path)
+            if item.origin == "folder" and not self._is_configured(item.path):
+                wishes += self._shares.gone(item.path, "its folder is shared no longer", now)
         return wishes
 
     def tick(self, now: float) -> list[Wish]:
         if self._scanning or now < self._watch.next_deadline():
             return []
         self._scanning = True
-        return [ScanShares([item for item in self._catalogue.items() if not self._watched(item)])]
+        self._take_up_items()
+        return [ScanShares([item.path for item in self._catalogue.items() if not self._is_configured(item.path)])]
 
     def next_deadline(self) -> float | None:
         return None if self._scanning else self._watch.next_deadline()
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Wish]:
-        """Take in one look at the configured shares, made from ``began`` until ``now``."""
+        """Take in one look at all that is shared, made from ``began`` until ``now``."""
         self._scanning = False
         wishes: list[Wish] = []
         for change in self._watch.compare(listing, began, now):
             if isinstance(change, Found):
-                wishes += self._shares.found(change.path, self._algorithm, "folder")
+                wishes += self._found(change.path)
             elif isinstance(change, Gone):
-                wishes += self._shares.gone(change.path, "it changed or was deleted")
+                wishes += self._shares.gone(change.path, "it was deleted", now)
+            elif isinstance(change, Missing):
+                wishes += self._shares.missing(change.path, change.why, now)
+            elif isinstance(change, Back):
+                wishes += self._shares.back(change.path, now)
             else:
                 wishes.append(Note("warning", f"cannot share {change.path}: {change.reason}"))
         return wishes
-
-    def distrust(self, path: str, why: str) -> list[Wish]:
-        """Somebody found that ``path`` is not as it was hashed: withdraw it; watched, it is looked at afresh."""
-        self._watch.forget(path)
-        return self._shares.gone(path, why)
 
     def failed(self, path: str, now: float) -> None:
         """``path`` could not be hashed; it is tried again when it has changed, or after a while."""
         self._watch.failed(path, now)
 
-    def _watched(self, item: LibraryItem) -> bool:
-        return item.path in self._share or posixpath.dirname(item.path) in self._share
+    def _take_up_items(self) -> None:
+        """Watch the items there are now, and no others but what the configuration names."""
+        for path in self._watch.paths:
+            if self._catalogue.at(path) is None and not self._is_configured(path):
+                self._watch.forget(path)
+        known = dict.fromkeys(self._watch.paths)
+        for item in self._catalogue.items():
+            if item.path not in known:
+                fingerprint = b"" if item.state == "changed" else item.fingerprint
+                self._watch.adopt(item.path, fingerprint, missing=item.state == "missing")
+
+    def _found(self, path: str) -> list[Wish]:
+        item = self._catalogue.at(path)
+        if item is not None:
+            return self._shares.found(path, split_digest(item.digest)[0], item.origin)
+        if self._is_configured(path):
+            return self._shares.found(path, self._algorithm, "folder")
+        return []  # removed a moment ago
+
+    def _is_configured(self, path: str) -> bool:
+        return path in self._share or posixpath.dirname(path) in self._share

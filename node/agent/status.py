@@ -24,9 +24,13 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
     membership, uploads, who = core.membership, core.uploads, core.who
     rows: list[DownloadJob | Job | LibraryItem]
     if request.jobs is not None:
-        rows, more = [job for number in request.jobs if (job := core.jobs.get(number)) is not None], 0
+        asked = [core.jobs.get(number) for number in request.jobs]
+        withdrawn = [job for job in core.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
+        items = [item for path in request.paths if (item := core.catalogue.at(path)) is not None]
+        rows, more = [*(job for job in asked if job is not None), *withdrawn, *items], 0
     else:
-        rows = [*core.gets.interrupted.values(), *core.jobs.all(), *core.catalogue.items()]
+        contents = [*core.catalogue.items(), *core.catalogue.earlier()]
+        rows = [*core.gets.interrupted.values(), *core.jobs.all(), *contents]
         end = request.first + PAGE_COUNT
         rows, more = rows[request.first : end], end if end < len(rows) else 0
     jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
@@ -56,5 +60,23 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
 
 
 def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
+    state = item.state if core.catalogue.at(item.path) is item else "earlier"
     sent, sessions = core.uploads.of(item.digest)
-    return SharedStatus(item.name, item.digest, link_of(item), item.length, item.path, item.origin, sent, sessions)
+    detail = item.detail
+    if state == "earlier":
+        detail = "this path has other content by now; served to those who are fetching this"
+    elif core.shares.is_hashing(item.path):
+        detail = "; ".join(filter(None, (detail, "being hashed again")))
+    return SharedStatus(
+        name=item.name,
+        digest=item.digest,
+        link=link_of(item),
+        length=item.length,
+        path=item.path,
+        origin=item.origin,
+        sent_bytes=sent,
+        sessions=sessions,
+        state=state,
+        detail=detail,
+        since=item.since,
+    )

@@ -118,10 +118,10 @@ def real_services() -> Services:
 
         return read_stored(data_dir)
 
-    def remove(data_dir: Path, name: str) -> ApiReply:
+    def remove(data_dir: Path, name: str, path: str) -> ApiReply:
         from node.stored import remove_stored
 
-        return remove_stored(data_dir, name, output.warn)
+        return remove_stored(data_dir, name, path, output.warn)
 
     return Services(
         client=client, foreground=foreground, run_peer=run_peer, is_free=is_free, stored=stored, remove_stored=remove

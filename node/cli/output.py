@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -180,7 +181,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
 
 
 def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
-    headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "PATH"]
+    headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "PATH", "STATE"]
     rows = [
         [
             printable(item.name),
@@ -189,10 +190,17 @@ def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
             str(item.sessions),
             item.origin,
             printable(item.path),
+            _state_text(item),
         ]
         for item in shared
     ]
     return headers, rows
+
+
+def _state_text(item: SharedStatus) -> str:
+    """``served``, or why not and since when; what else there is to say of it."""
+    since = time.strftime(" since %Y-%m-%d %H:%M", time.localtime(item.since)) if item.since else ""
+    return ": ".join(filter(None, (f"{item.state or 'served'}{since}", printable(item.detail))))
 
 
 class ScreenLine(NamedTuple):
@@ -260,13 +268,13 @@ def print_status(report: StatusReport) -> None:
     text = status_text(report)
     for key, value in text.facts:
         print(f"{key:<{FACT_COLUMNS}}{value}")
-    _print_lists(text.tables, [item.link for item in report.shared if item.link])
+    _print_lists(text.tables, [item.link for item in report.shared if item.link and not item.state])
 
 
 def print_stored(jobs: Sequence[JobStatus], shared: Sequence[SharedStatus]) -> None:
     """``status`` of a data directory on which no peer runs."""
     print(f"{'peer':<{FACT_COLUMNS}}none runs")
-    _print_lists([_job_rows(jobs), _shared_rows(shared)], [item.link for item in shared])
+    _print_lists([_job_rows(jobs), _shared_rows(shared)], [item.link for item in shared if not item.state])
 
 
 def _print_lists(tables: Sequence[Table], links: Sequence[str]) -> None:

@@ -28,7 +28,8 @@ from node.local_messages import (
     StatusReport,
 )
 from protocol.errors import NetworkError
-from service.text import printable
+from service.paths import absolute_path
+from service.text import check_utf8, printable
 
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
@@ -142,22 +143,24 @@ def _watch(state: State, session: Session) -> None:
             session.pause(LIVE_SECONDS)
 
 
-@click.command(cls=ExampleCommand, examples="remove model.bin\nremove blake3:4f1c...")
+@click.command(cls=ExampleCommand, examples="remove model.bin\nremove /data/set1\nremove blake3:4f1c...")
 @click.argument("target", metavar="NAME")
 @peer_options
 @click.pass_obj
 def remove(state: State, target: str) -> None:
-    """Stop sharing NAME (or a digest, or its beginning), or cancel its download.
+    """Stop sharing NAME (or a digest, its beginning, or a path), or cancel its hashing or its download.
 
     Shared files stay where they are; what a cancelled download had fetched is deleted. Works without a running peer
     too.
     """
     done = f"removed {target}; shared files stay on disk"
+    path = str(absolute_path(target))
+    check_utf8(path)
     with maybe_peer(state.options, state.services) as session:
         if session is not None:
-            _tell(state, session, ApiRemove(session.next_id(), target), done)
+            _tell(state, session, ApiRemove(session.next_id(), target, path), done)
             return
-    reply = expected(state.services.remove_stored(state.options.settings().data_path, target), ApiDone)
+    reply = expected(state.services.remove_stored(state.options.settings().data_path, target, path), ApiDone)
     if not state.options.quiet:
         output.warn(printable(reply.detail) or done)
 

@@ -25,14 +25,15 @@ from node.cli.targets import (
     prepare_directory,
     read_target,
 )
-from node.cli.view import Outcome, got_line, outcome_fields
+from node.cli.view import Outcome, got_line, not_served, outcome_fields
 from node.local_messages import ApiGet, ApiRequest, ApiShare
-from protocol.errors import EXIT_CODES
+from protocol.errors import EXIT_CODES, NotFoundError
 from service.command_line import EXIT_INTERRUPTED, parsed_by
 from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
 
+SHARE_GOES_ON = "the running peer goes on: 'status' shows it, 'remove PATH' cancels it"
 GOES_ON = "the download goes on in the running peer: 'status' shows it, 'remove NAME' cancels it"
 SERVE_SECONDS = 0.5
 
@@ -132,7 +133,8 @@ def _carry_out(state: State, plan: Plan) -> None:
             code = _report(state, plan, outcomes, session.lasting)
             done = [order for order, outcome in zip(plan.orders, outcomes, strict=True) if outcome.ok]
             if plan.serve and done and not session.lasting:
-                code = _go_on_serving(state, msgspec.structs.replace(plan, orders=done), session) or code
+                paths = [outcome.path for outcome in outcomes if outcome.ok]
+                code = _go_on_serving(state, msgspec.structs.replace(plan, orders=done), session, paths) or code
     except KeyboardInterrupt:
         output.warn(_interrupted(plan, session) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
@@ -142,7 +144,7 @@ def _carry_out(state: State, plan: Plan) -> None:
 def _interrupted(plan: Plan, session: Session | None) -> str:
     lasting = session is not None and session.lasting  # without a session there is no peer yet
     if plan.kind == "share":
-        return "interrupted" + ("; the running peer goes on: see it with 'status'" if lasting else "")
+        return "interrupted" + (f"; {SHARE_GOES_ON}" if lasting else "")
     if lasting:
         return f"interrupted; {GOES_ON}"
     return "interrupted; the same command continues from what is verified on disk"
@@ -201,16 +203,18 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool) -> None:
         print(printable(outcome.link), flush=True)
 
 
-def _go_on_serving(state: State, plan: Plan, session: Session) -> int:
-    """With a peer that ends with a command: serve until Ctrl-C, which is the expected end, and then exit code 0. When
-    that was another command's and has ended, the orders are given to the one that is there instead."""
+def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str]) -> int:
+    """With a peer that ends with a command: serve what is at ``paths`` until Ctrl-C, which is the expected end, and
+    then exit code 0, or until nothing of it can be served any more. When the peer was another command's and has ended,
+    the orders are given to the one that is there instead."""
     quiet = state.options.quiet
     if not quiet:
         output.warn("serving until Ctrl-C")
     patience, attachments = Patience(session), session.attachments
+    reasons: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as show:
         while True:
-            report = patience.status([])
+            report = patience.status([], paths)
             if report is not None:
                 show(report, session.now())
             if session.attachments != attachments:
@@ -218,7 +222,23 @@ def _go_on_serving(state: State, plan: Plan, session: Session) -> int:
                 code = _report_failures(plan, _run(session, plan, quiet=True))
                 if code:
                     return code
+            elif report is not None:
+                before, reasons = reasons, not_served(report, paths)
+                _tell_changes(before, reasons, quiet)
+                if len(reasons) == len(paths):
+                    output.error("nothing is left to serve")
+                    return NotFoundError.exit_code
             session.pause(SERVE_SECONDS)
     if not quiet:
         output.warn("leaving the network")
     return 0
+
+
+def _tell_changes(before: dict[str, str], reasons: dict[str, str], quiet: bool) -> None:
+    """Say which paths are served no longer, ``reasons`` being why, and which are served again."""
+    for path, why in reasons.items():
+        if before.get(path) != why:
+            output.warn(f"not serving {printable(path)} any more: {why}")
+    for path in before:
+        if path not in reasons and not quiet:
+            output.warn(f"serving {printable(path)} again")

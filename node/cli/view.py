@@ -5,6 +5,7 @@ Pure: no terminal, no clock. `node.cli.progress` draws the views, `node.cli.outp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from node.local_messages import DownloadReport, JobStatus, StatusReport
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
-FINAL = ("done", "failed")
+FINAL = ("done", "failed", "withdrawn")
 _SHARE_WORDS = {"checking": "hashing", "waiting": "announcing", "done": "shared"}
 _GET_WORDS = {"resolving": "looking up"}
 
@@ -60,8 +61,10 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
         detail = problem
     elif job.phase == "resolving":
         detail = detail or why or "asking for the manifest"
-    unmeasured = job.phase in ("resolving", "failed", "interrupted") or (job.kind == "share" and job.phase == "waiting")
-    stopped = job.phase in ("resolving", "waiting", "paused", "failed", "interrupted")
+    unmeasured = job.phase in ("resolving", "failed", "interrupted", "withdrawn")
+    unmeasured = unmeasured or (job.kind == "share" and job.phase == "waiting")
+    stopped = job.phase in ("resolving", "waiting", "paused", "failed", "interrupted", "withdrawn")
+    stopped = stopped or (job.kind == "share" and job.phase == "checking" and bool(detail))
     if job.phase == "downloading" and report is not None and (detail or why) and not report.rate:
         stopped = True
         detail = "; ".join(filter(None, (detail, why, problem)))
@@ -147,14 +150,31 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
         resumed_bytes=resumed,
         sources=sum(1 for source in report.sources if source.received_bytes) if report else 0,
         banned=[ban_notice(source) for source in report.sources if source.state == "banned"] if report else [],
-        verified=ok,
+        verified=ok and report is not None,
         code="" if ok else job.code or "internal",
         detail=job.detail,
     )
 
 
+def not_served(report: StatusReport, paths: Iterable[str]) -> dict[str, str]:
+    """Which of ``paths`` the peer does not serve, and why. What has changed and is being hashed counts as served."""
+    served = {item.path: item for item in report.shared if item.state != "earlier"}
+    withdrawn = {job.path: job.detail for job in report.jobs if job.phase == "withdrawn"}
+    reasons: dict[str, str] = {}
+    for path in paths:
+        item = served.get(path)
+        if item is None:
+            reasons[path] = printable(withdrawn.get(path) or "it was removed")
+        elif item.state in ("missing", "damaged"):
+            reasons[path] = printable(f"{item.state}: {item.detail}")
+    return reasons
+
+
 def got_line(outcome: Outcome) -> str:
     """``/data/model.bin  1.2 GiB in 4.1 s, 300.0 MiB/s from 5 sources, verified``."""
+    if not outcome.verified:
+        size = format_bytes(outcome.length)
+        return f"{printable(outcome.path)}  {size}, already here and not read again; --force reads and mends it"
     facts = f"{format_bytes(outcome.length)} in {format_seconds(outcome.seconds)}"
     if outcome.rate:
         facts += f", {format_rate(outcome.rate)}"

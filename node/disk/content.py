@@ -1,7 +1,9 @@
 """Reading pieces of content at a path: whole shared content, or a download that is still growing.
 
-Shared content is checked against its stamps at each read, so that changed bytes are noticed rather than sent.
-Verifying is left to whoever receives. Used by one thread.
+Shared content is checked against its stamps at each read. A piece of a file whose stamp differs is hashed before it is
+given out: so what was touched, copied back or added to goes on being served as far as its bytes are the same, and
+changed bytes are noticed rather than sent. Where the stamps are right verifying is left to whoever receives. Used by
+one thread.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from pathlib import Path
 from node.disk.errors import ContentChangedError, NotThereError, disk_error
 from node.disk.layout import Layout, Span
 from node.disk.open_files import OPEN_FILES_COUNT_MAX, OpenFiles, read_span
-from node.disk.stamps import STAMP_BYTES, stamp_difference
+from node.disk.stamps import stamp_difference
+from protocol.digest import raw_digest
 from protocol.errors import DiskError
 from protocol.manifest import Manifest
 
@@ -33,20 +36,25 @@ class Content:
     def __init__(self, manifest: Manifest, root: Path, stamps: bytes | None) -> None:
         self.manifest = manifest
         self._layout = Layout(manifest)
-        if stamps is not None and len(stamps) != STAMP_BYTES * len(self._layout.files):
-            raise ContentChangedError(f"the stamps of {root} are not those of its seed; share it again")
         self._root = os.fspath(root)
         self._stamps = stamps
         self._files = OpenFiles(self._open)
         self._many = len(self._layout.files) > OPEN_FILES_COUNT_MAX
+        self._doubt = ""
 
     def read(self, piece: int) -> bytes:
         """The bytes of ``piece``, exactly its size. Raises `ContentChangedError` when shared content is not what was
         hashed, `NotThereError` when a download does not have the bytes, `DiskError` when the disk fails."""
-        spans = self._layout.spans(piece)
-        if len(spans) == 1:
-            return self._read(spans[0])
-        return b"".join([self._read(span) for span in spans])
+        data = self._read_all(piece)
+        if self._doubt and not self._is_right(piece, data):
+            raise ContentChangedError(self._doubt)
+        return data
+
+    def check(self, piece: int) -> None:
+        """Read ``piece`` and compare its digest, whatever the stamps say. Raises as `read` does."""
+        data = self._read_all(piece)
+        if not self._is_right(piece, data):
+            raise self._missing(self._doubt or self._damage(piece))
 
     def move(self, root: Path) -> None:
         """The content was renamed to ``root``; files that are open stay so."""
@@ -54,6 +62,22 @@ class Content:
 
     def close(self) -> None:
         self._files.close()
+
+    def _read_all(self, piece: int) -> bytes:
+        """The bytes of ``piece``. What differs in a stamp meanwhile is in ``_doubt`` afterwards."""
+        self._doubt = ""
+        spans = self._layout.spans(piece)
+        if len(spans) == 1:
+            return self._read(spans[0])
+        return b"".join([self._read(span) for span in spans])
+
+    def _is_right(self, piece: int, data: bytes) -> bool:
+        return raw_digest(self.manifest.algorithm, data) == self.manifest.piece_digest(piece)
+
+    def _damage(self, piece: int) -> str:
+        span = self._layout.spans(piece)[0]
+        where = f"piece {piece}, from byte {span.offset} of {self._path(span.file_index)}"
+        return f"{where}, is not what was hashed, though the file looks unchanged: is the disk failing?"
 
     def _read(self, span: Span) -> bytes:
         index = span.file_index
@@ -64,6 +88,10 @@ class Content:
             finally:
                 os.close(fd)
         fd = self._files.acquire(index)
+        if self._stamps is not None and os.fstat(fd).st_nlink == 0:  # another file may have its place
+            self._files.release(index)
+            self._files.forget(index)
+            fd = self._files.acquire(index)
         good = False
         try:
             data = self._read_from(fd, span)
@@ -92,7 +120,7 @@ class Content:
             raise ContentChangedError(f"{self._path(index)} was deleted or replaced")
         difference = stamp_difference(found, self._stamps, index, self._layout.files[index].length)
         if difference:
-            raise ContentChangedError(f"{self._path(index)} {difference}")
+            self._doubt = f"{self._path(index)} {difference}"
 
     def _open(self, index: int) -> int:
         path = self._path(index)

@@ -18,7 +18,7 @@ class NoSpaceError(DiskError):
 
 
 class ContentChangedError(DiskError):
-    """Shared content is no longer what was hashed: a file is gone, or has another size, time or inode."""
+    """Shared content is no longer what was hashed: a file is gone, or its bytes are others."""
 
 
 class NotThereError(DiskError):

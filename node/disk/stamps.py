@@ -1,8 +1,10 @@
 """Stamps: how a peer notices that shared content changed under it without reading it again.
 
-A stamp is a file's modification time and inode when it was hashed: ``<qQ``, int64 ``st_mtime_ns`` and uint64
-``st_ino``, 16 bytes for each file in the manifest's order (one file: its own). The length is in the manifest.
-A writer who puts the old time back on the same inode goes unnoticed here; the receivers' digests catch it.
+A stamp is a file's modification time, change time and inode when it was hashed: ``<qqQ``, int64 ``st_mtime_ns``, int64
+``st_ctime_ns`` and uint64 ``st_ino``, 24 bytes for each file in the manifest's order (one file: its own). The length is
+in the manifest. A writer can put the modification time back, but not the change time. A file whose stamp differs may
+still hold the same bytes (it was touched, linked or copied back): whoever sees that reads it again before it is
+believed or given up. What a failing disk does to bytes shows in no stamp; the receivers' digests catch it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from node.disk.errors import ContentChangedError, disk_error
 from node.disk.layout import Layout
 from protocol.manifest import Manifest
 
-_STAMP = struct.Struct("<qQ")
+_STAMP = struct.Struct("<qqQ")
 STAMP_BYTES = _STAMP.size
 
 
@@ -39,18 +41,22 @@ def take_stamps(root: Path, manifest: Manifest) -> bytes:
             raise ContentChangedError(f"{path} is no regular file any more")
         if found.st_size != entry.length:
             raise ContentChangedError(f"{path} has {found.st_size} bytes instead of {entry.length}")
-        _STAMP.pack_into(stamps, index * STAMP_BYTES, found.st_mtime_ns, found.st_ino & 0xFFFF_FFFF_FFFF_FFFF)
+        _STAMP.pack_into(stamps, index * STAMP_BYTES, *_stamp_of(found))
     return bytes(stamps)
 
 
 def stamp_difference(found: os.stat_result, stamps: bytes, file_index: int, expected_length: int) -> str:
     """How a file differs from what it was when it was hashed, for a person; empty when it has the same length and
-    stamp."""
+    stamp. Stamps of another format than this one's differ."""
     if found.st_size != expected_length:
         return f"has {found.st_size} bytes instead of {expected_length}"
-    mtime_ns, inode = _STAMP.unpack_from(stamps, file_index * STAMP_BYTES)
-    if found.st_mtime_ns != mtime_ns:
-        return "was written to after it was hashed"
-    if found.st_ino & 0xFFFF_FFFF_FFFF_FFFF != inode:
-        return "was replaced after it was hashed"
-    return ""
+    at = file_index * STAMP_BYTES
+    before, now = stamps[at : at + STAMP_BYTES], _stamp_of(found)
+    if before == _STAMP.pack(*now):
+        return ""
+    same_inode = len(before) == STAMP_BYTES and _STAMP.unpack(before)[2] == now[2]
+    return "was written to after it was hashed" if same_inode else "was replaced after it was hashed"
+
+
+def _stamp_of(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino & 0xFFFF_FFFF_FFFF_FFFF

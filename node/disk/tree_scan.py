@@ -32,6 +32,7 @@ class ScannedFile(NamedTuple):
     length: int
     executable: bool
     mtime_ns: int
+    ctime_ns: int
     inode: int
 
 
@@ -53,10 +54,12 @@ class Scan(NamedTuple):
         return self.root / file.path if self.is_tree else self.root
 
     def fingerprint(self) -> bytes:
-        """16 bytes that change when a file is added, removed, renamed, written to, or replaced by another."""
+        """16 bytes that change when a file is added, removed, renamed, written to, or replaced by another, and for some
+        changes that leave every byte alone (touch, chmod, a further link)."""
         hasher = blake3()
         for file in self.files:
-            line = f"{file.path}\0{file.length} {file.executable:d} {file.mtime_ns} {file.inode}\0"
+            times = f"{file.mtime_ns} {file.ctime_ns}"
+            line = f"{file.path}\0{file.length} {file.executable:d} {times} {file.inode}\0"
             hasher.update(line.encode(errors="surrogateescape"))
         for path in self.empty_dirs:
             hasher.update(f"{path}\0\0".encode(errors="surrogateescape"))
@@ -115,7 +118,8 @@ def _scan_tree(root: Path, name: str) -> Scan:
 
 
 def _scanned(path: str, found: os.stat_result) -> ScannedFile:
-    return ScannedFile(path, found.st_size, bool(found.st_mode & stat.S_IXUSR), found.st_mtime_ns, found.st_ino)
+    executable = bool(found.st_mode & stat.S_IXUSR)
+    return ScannedFile(path, found.st_size, executable, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 def _reason(error: Exception) -> str:

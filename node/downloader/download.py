@@ -257,8 +257,8 @@ class Download:
         self._wants.missing_again(piece)
         source = self._pool.of_peer(entry.peer)
         reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
-        if source is not None:
-            return self._ban(source, reason, now)
+        if source is not None:  # told, it looks at its disk
+            return [Send(source.session, Bye(source.session, [piece])), *self._ban(source, reason, now)]
         if self._pool.is_banned(entry.peer):
             return []
         self._pool.ban(entry.peer, reason)

@@ -29,7 +29,7 @@ from node.local_messages import (
     Unserve,
     UploadReport,
 )
-from node.piece_server.effects import Effect, Reply, SendPieces
+from node.piece_server.effects import Effect, Recheck, Reply, SendPieces
 from node.piece_server.shelf import Shelf
 from node.piece_server.uploads import Uploads
 from protocol.digest import short
@@ -149,6 +149,9 @@ class PieceServerCore:
         """Carry out effects; a failure may give rise to further ones."""
         todo = list(effects)
         for effect in todo:
+            if isinstance(effect, Recheck):
+                self._recheck(effect, now)
+                continue
             if isinstance(effect, Reply):
                 sent = self._out.to_peer(effect.route, effect.message)
                 session = effect.message.session
@@ -185,11 +188,26 @@ class PieceServerCore:
         header = Piece(effect.session, *read[0], read[1:])
         return self._out.pieces_to_peer(effect.route, header, data)
 
+    def _recheck(self, effect: Recheck, now: float) -> None:
+        """Somebody was sent a piece that does not have its digest, or says so: whoever does costs one read."""
+        digest, piece = effect.digest, effect.piece
+        try:
+            book = self._shelf.open(digest)
+            if book is not None:
+                book.content.check(piece)
+        except NotThereError as error:
+            self._out.note("warning", f"piece {piece} of {short(digest)}: {error}")
+            self._uploads.lost(digest, piece)
+        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
+            self._content_changed(digest, str(error), now)
+        except (DiskError, OSError) as error:
+            self._out.note("warning", f"cannot read piece {piece} of {short(digest)}: {error}")
+
     def _content_changed(self, digest: str, detail: str, now: float) -> None:
         self._out.note("warning", f"withdrawing {short(digest)}: {detail}")
-        self._shelf.remove_item(digest)
+        root = self._shelf.remove_item(digest)
         self._withdraw(digest, now)
-        self._out.to_agent(ContentChanged(digest, detail))
+        self._out.to_agent(ContentChanged(digest, root, detail))
 
     def _withdraw(self, digest: str, now: float) -> None:
         self._perform(self._forget(digest), now)

@@ -27,4 +27,12 @@ class SendPieces:
     """Offers and their pieces."""
 
 
-Effect = Reply | SendPieces
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """A receiver says that ``piece``, which it was sent, does not have its digest: read it again and see."""
+
+    digest: str
+    piece: int
+
+
+Effect = Reply | SendPieces | Recheck

@@ -77,6 +77,11 @@ class Session:
         """The pieces it was offered, and has neither refused nor received."""
         return {promise.piece for promise in self.promises.values()}
 
+    def was_sent(self, piece: int) -> bool:
+        """Whether ``piece`` went to it in this session."""
+        sent = (promise for promise in self.promises.values() if promise.sent_at is not None)
+        return piece in self.delivered or any(promise.piece == piece for promise in sent)
+
     @property
     def is_sent_something(self) -> bool:
         return any(promise.sent_at is not None for promise in self.promises.values())

@@ -27,6 +27,9 @@ class OpenContent(Protocol):
         """The bytes of ``piece``. Raises `ContentChangedError` when shared content is not what was hashed,
         `NotThereError` when a download does not have them, another `DiskError` when the disk fails."""
 
+    def check(self, piece: int) -> None:
+        """Read ``piece`` and compare its digest. Raises as `read` does, when it is wrong too."""
+
     def move(self, root: str) -> None:
         """The content was renamed to ``root``."""
 
@@ -77,11 +80,14 @@ class Shelf:
         self._forget_published(item.digest)
         return self._close(item.digest)
 
-    def remove_item(self, digest: str) -> None:
-        """The whole content is no longer shared."""
-        self._items.pop(digest, None)
+    def remove_item(self, digest: str) -> str:
+        """The whole content is no longer shared; returns where it was, empty if it was not."""
+        item, serve = self._items.pop(digest, None), self._partial.get(digest)
         self._forget_published(digest)
         self._close(digest)
+        if item is not None:
+            return item.root
+        return serve.root if serve is not None and serve.stamps else ""
 
     def put_partial(self, serve: Serve) -> bool:
         """A growing download, or the same one at its new place. True when it is served: not when the whole is."""

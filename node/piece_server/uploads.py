@@ -19,7 +19,7 @@ from heapq import nlargest, nsmallest
 from random import Random
 
 from node.piece_server.accepted import Accepted
-from node.piece_server.effects import Effect, Reply, SendPieces
+from node.piece_server.effects import Effect, Recheck, Reply, SendPieces
 from node.piece_server.latency import BATCH_BYTES_MAX, Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, SessionKey, Swarm
@@ -167,6 +167,7 @@ class Uploads:
         elif isinstance(message, Received):
             self._received(session, offers_of(message), now)
         else:
+            effects = [Recheck(session.swarm.digest, piece) for piece in message.bad if session.was_sent(piece)]
             self._drop(session)
         return [*effects, *self._fill(now)]
 
@@ -181,9 +182,15 @@ class Uploads:
         if not gone:
             self._drop(found)
             return [Reply(route, Status(session, "later", b"", self.queued_pieces)), *self._fill(now)]
-        found.swarm.have.clear(piece)
-        self._note_lost(found.swarm, [piece])
+        self.lost(found.swarm.digest, piece)
         return [Reply(route, NotHeld(session, piece)), *self._fill(now)]
+
+    def lost(self, digest: str, piece: int) -> None:
+        """``piece`` of a download is not what was verified any more: it is offered to nobody."""
+        swarm = self._swarms.get(digest)
+        if swarm is not None:
+            swarm.have.clear(piece)
+            self._note_lost(swarm, [piece])
 
     def unreachable(self, route: bytes, session: int, now: float) -> list[Effect]:
         """libzmq could not take a message for ``route``: its connection is gone or full. Forget the session."""

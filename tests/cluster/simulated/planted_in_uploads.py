@@ -131,7 +131,7 @@ UPLOADS = (
         (
             Edit(
                 "node.piece_server.core:PieceServerCore._content_changed",
-                "self._out.to_agent(ContentChanged(digest, detail))",
+                "self._out.to_agent(ContentChanged(digest, root, detail))",
                 "pass",
             ),
         ),

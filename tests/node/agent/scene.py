@@ -50,9 +50,9 @@ def digest(number: int) -> str:
 def item(number: int, path: str = "", origin: Any = "shared") -> LibraryItem:
     path = path or f"/data/file {number}"
     name = path.rpartition("/")[2]
-    fingerprint = b"as hashed %d" % number
+    stamps, fingerprint = b"stamps %d" % number, b"as hashed %d" % number
     return LibraryItem(
-        path, origin, digest(number), digest(1_000 + number), name, 100, f"/seeds/{number}", b"", fingerprint
+        path, origin, digest(number), digest(1_000 + number), name, 100, f"/seeds/{number}", stamps, fingerprint
     )
 
 

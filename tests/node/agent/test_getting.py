@@ -418,7 +418,7 @@ def test_content_this_peer_has_elsewhere_may_come_from_itself() -> None:
 def test_removing_an_item_keeps_its_download_announced() -> None:
     scene = with_source(1)
     scene.ask(get(digest(1), "/out"))
-    scene.play(scene.core.child_says(ContentChanged(digest(1), "it grew"), scene.now))
+    scene.play(scene.core.child_says(ContentChanged(digest(1), item(1).path, "it grew"), scene.now))
     assert scene.listed[digest(1)].holding == "requesting"
 
 

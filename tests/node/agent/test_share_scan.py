@@ -9,23 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from node.agent.disk_work import hash_item
-from node.agent.effects import HashPath
 from node.agent.share_scan import list_shares, look
 
 
-def test_a_look_sees_entries_of_folders_and_files_and_items_that_changed(tmp_path: Path) -> None:
+def test_a_look_sees_entries_of_folders_and_files_and_items(tmp_path: Path) -> None:
     tree, single = tmp_path / "tree", tmp_path / "single"
     (tree / "sub").mkdir(parents=True)
     (tree / "b").write_bytes(b"")
     single.write_bytes(b"x")
-    request = HashPath(str(single), "blake3", "shared", None)
-    item = hash_item(request, tmp_path / "data", lambda _done, _total: None, lambda: False)
-    single.write_bytes(b"changed")
-    seen = look([tree, single, tmp_path / "missing"], [item], lambda: 5.0)
+    seen = look([tree, tmp_path / "missing"], [str(single), str(tmp_path / "away")], lambda: 5.0)
     assert sorted(seen.listing.entries) == [str(single), str(tree / "b"), str(tree / "sub")]
     assert seen.listing.missing == (str(tmp_path / "missing"),)
-    assert [changed for changed, _ in seen.changed] == [item]
+    assert seen.listing.folders == {str(tree): (tree.stat().st_dev, tree.stat().st_ino)}
+    assert seen.listing.hollow == (str(tree / "sub"),)
     assert seen.began == 5.0
 
 

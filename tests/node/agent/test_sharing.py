@@ -34,6 +34,7 @@ from node.local_messages import (
     SwarmUpload,
     UploadReport,
 )
+from protocol.digest import short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import Alias
 from tests.node.agent.scene import FOLDER, WALL, Scene, digest, item
@@ -149,12 +150,232 @@ def test_the_library_is_announced_at_the_start_and_told_to_every_new_piece_serve
     assert len(scene.told(ToPieceServer, ShareState)) == 1
 
 
-def test_content_that_changed_is_withdrawn_everywhere() -> None:
+def doubt(scene: Scene, number: int = 1) -> HashPath:
+    """The piece server finds that ``item(number)`` is not what was hashed; the order to hash it that follows."""
+    changed = ContentChanged(digest(number), item(number).path, "piece 3 differs")
+    scene.play(scene.core.child_says(changed, scene.now))
+    (order,) = scene.took(HashPath)
+    return order
+
+
+def test_content_that_a_read_found_changed_is_withdrawn_everywhere_and_hashed_again() -> None:
     scene = Scene([item(1)]).up()
-    scene.play(scene.core.child_says(ContentChanged(digest(1), "it grew"), scene.now))
+    assert doubt(scene) == HashPath(PATH, "blake3", "shared", None, background=True)
     assert scene.listed == {}
-    assert scene.took(ForgetItem) == [ForgetItem(PATH)]
-    assert scene.status().shared == []
+    assert scene.took(ForgetItem) == []
+    (shown,) = scene.status().shared
+    assert (shown.state, shown.since, shown.detail) == ("changed", WALL, "piece 3 differs; being hashed again")
+    scene.play(scene.core.hashed(PATH, touched(1), scene.now))
+    assert list(scene.listed) == [digest(1)], "it was as it should be"
+    assert scene.status().shared[0].state == ""
+
+
+def test_other_bytes_that_nobody_wrote_are_damage_and_no_new_content() -> None:
+    scene = Scene([item(1)]).up()
+    doubt(scene)
+    scene.took(Note)
+    rotten = msgspec.structs.replace(item(2, PATH), stamps=item(1).stamps)
+    scene.play(scene.core.hashed(PATH, rotten, scene.now))
+    assert scene.listed == {}
+    (shown,) = scene.status().shared
+    assert (shown.state, shown.digest) == ("damaged", digest(1))
+    assert "piece 3 differs; its bytes are not those that were hashed" in shown.detail
+    (note,) = scene.took(Note)
+    assert note.level == "warning"
+    assert f"not serving file 1 ({short(digest(1))}), {PATH}: damaged" in note.text
+    shared_again(scene, rotten)
+    assert list(scene.listed) == [digest(2)], "a person may want it as it is"
+
+
+def test_what_was_damaged_stays_so_over_a_restart_and_is_well_once_it_was_fetched_again() -> None:
+    damaged = msgspec.structs.replace(item(1), state="damaged", detail="piece 3", since=5.0)
+    scene = Scene([damaged]).up()
+    assert scene.listed == {}
+    scene.hello("piece_server", 6, 9)
+    (state,) = scene.told(ToPieceServer, ShareState)
+    assert state.items == []
+    scene.play(scene.core.settle(scene.core.catalogue.add(touched(1)), scene.now))
+    assert list(scene.listed) == [digest(1)]
+
+
+def touched(number: int) -> LibraryItem:
+    """``item(number)`` with other stamps."""
+    return msgspec.structs.replace(item(number), stamps=b"new", fingerprint=b"touched")
+
+
+def shared_again(scene: Scene, now: LibraryItem) -> None:
+    """A person shares `PATH`, which is ``now``."""
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    (order,) = scene.took(HashPath)
+    assert order.known is None
+    scene.play(scene.core.hashed(PATH, now, scene.now))
+
+
+# --- what is not there -----------------------------------------------------------------------------------
+
+
+def look(scene: Scene, **entries: bytes) -> None:
+    """One look at the items in /data, of which ``entries`` are there."""
+    scene.pass_time(2.1)
+    assert len(scene.took(ScanShares)) == 1
+    listing = Listing({f"/data/{name.replace('_', ' ')}": mark for name, mark in entries.items()})
+    scene.play(scene.core.scanned(listing, scene.now, scene.now))
+
+
+def test_what_is_not_there_is_kept_as_missing_and_served_again_when_it_is_back() -> None:
+    scene = Scene([item(1)]).up()
+    look(scene)
+    assert scene.listed == {}
+    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    (shown,) = scene.status().shared
+    assert (shown.state, shown.since, shown.detail) == ("missing", WALL + 2.1, "it is not there")
+    (kept,) = [saved.item for saved in scene.took(SaveItem)]
+    again = Scene([kept]).up()
+    assert again.listed == {}, "nor after a restart"
+    look(again)
+    look(again, file_1=b"as hashed 1")
+    assert list(again.listed) == [digest(1)]
+    assert again.took(HashPath) == []
+    assert again.took(SaveItem)[-1] == SaveItem(item(1))
+
+
+def test_what_was_touched_is_hashed_again_and_nobody_hears_of_it() -> None:
+    scene = Scene([item(1)]).up()
+    version = scene.core.membership.list.version
+    for _ in range(2):
+        look(scene, file_1=b"touched")
+    assert scene.took(HashPath) == [HashPath(PATH, "blake3", "shared", item(1), background=True)]
+    scene.took(Note)
+    scene.play(scene.core.hashed(PATH, touched(1), scene.now))
+    assert [message.item.stamps for message in scene.told(ToPieceServer, ShareAdd)] == [b"new"]
+    assert scene.took(SaveItem) == [SaveItem(touched(1))]
+    assert scene.told(ToPieceServer, ShareRemove) == []
+    assert scene.took(Note) == []
+    assert scene.core.membership.list.version == version, "the tracker was told nothing"
+    look(scene, file_1=b"touched")
+    assert scene.took(HashPath) == []
+
+
+def test_new_content_takes_the_place_of_the_old_which_those_who_fetch_it_still_get() -> None:
+    scene = Scene([item(1)]).up()
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 0, 2)], 0, 0, 0), scene.now))
+    for _ in range(2):
+        look(scene, file_1=b"with more")
+    assert list(scene.listed) == [digest(1)], "until it is known what it is now"
+    scene.play(scene.core.hashed(PATH, item(2, PATH), scene.now))
+    assert sorted(scene.listed) == [digest(1), digest(2)]
+    assert scene.told(ToPieceServer, ShareRemove) == []
+    assert [(one.digest, one.state) for one in scene.status().shared] == [(digest(2), ""), (digest(1), "earlier")]
+    scene.hello("piece_server", 6, 9)
+    (state,) = scene.told(ToPieceServer, ShareState)
+    assert {one.digest for one in state.items} == {digest(1), digest(2)}
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 9, 0)], 0, 0, 0), scene.now))
+    assert list(scene.listed) == [digest(2)]
+    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+
+
+def test_old_content_that_nobody_fetches_or_that_changed_is_served_no_longer() -> None:
+    scene = Scene([item(1)]).up()
+    scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 0, 2)], 0, 0, 0), scene.now))
+    for number in range(2, 9):
+        shared_as(scene, item(number, PATH))
+        fetched = [SwarmUpload(digest(old), 0, 1) for old in range(1, number + 1)]
+        scene.play(scene.core.child_says(UploadReport(fetched, 0, 0, 0), scene.now))
+    assert sorted(scene.listed) == [digest(number) for number in range(4, 9)], "a bounded number"
+    scene.play(scene.core.child_says(ContentChanged(digest(5), PATH, "written over"), scene.now))
+    assert digest(5) not in scene.listed
+    assert scene.took(HashPath) == [], "the path is known to hold something else"
+    scene.took(ReplyApi)
+    scene.ask(ApiRemove(1, "file 1"))
+    assert scene.listed == {}
+
+
+def shared_as(scene: Scene, now: LibraryItem) -> None:
+    scene.ask(ApiShare(1, now.path, "blake3"))
+    scene.took(HashPath)
+    scene.play(scene.core.hashed(now.path, now, scene.now))
+
+
+def test_what_changes_and_cannot_be_hashed_stays_what_it_was() -> None:
+    scene = Scene([item(1)]).up()
+    for _ in range(2):
+        look(scene, file_1=b"growing")
+    scene.play(scene.core.hash_failed(PATH, "disk", "changed while it was hashed", scene.now))
+    assert list(scene.listed) == [digest(1)]
+    assert [note.text for note in scene.took(Note)][-1].startswith(f"cannot share {PATH}")
+    scene.play(scene.core.hash_failed(PATH, "not_found", "it does not exist", scene.now))
+    assert scene.listed == {}
+    assert scene.status().shared[0].state == "missing"
+
+
+# --- a share under way, and what becomes of its job -------------------------------------------------------
+
+
+def test_a_share_says_when_its_content_is_withdrawn_and_when_it_is_back() -> None:
+    scene = Scene().up()
+    shared(scene)
+    look(scene)
+    job = scene.job()
+    assert (job.phase, job.detail) == ("withdrawn", "missing: it is not there")
+    look(scene, file_1=b"as hashed 1")
+    assert (scene.job().phase, scene.job().detail) == ("done", "")
+    scene.ask(ApiRemove(1, "file 1"))
+    scene.took(ReplyApi)
+    assert (scene.job().phase, scene.job().detail) == ("withdrawn", "removed on request")
+
+
+def test_a_share_follows_its_path_to_new_content() -> None:
+    scene = Scene().up()
+    shared(scene)
+    for _ in range(2):
+        look(scene, file_1=b"other")
+    scene.play(scene.core.hashed(PATH, item(2, PATH), scene.now))
+    job = scene.job()
+    assert (job.phase, job.digest) == ("done", digest(2))
+    assert digest(2) in job.link
+
+
+@pytest.mark.parametrize("said", ["file 1", PATH])
+def test_what_is_being_hashed_can_be_removed(said: str) -> None:
+    scene = Scene().up()
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    scene.took(ReplyApi)
+    scene.ask(ApiRemove(2, said, said))
+    scene.reply(ApiDone)
+    assert scene.took(CancelHash) == [CancelHash(PATH)]
+    assert (scene.job().phase, scene.job().code) == ("failed", "cancelled")
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    assert scene.listed == {}, "it was too late to stop the hashing, and is not shared all the same"
+
+
+def test_what_was_removed_while_it_was_hashed_can_be_shared_at_once() -> None:
+    scene = Scene([item(1)]).up()
+    for _ in range(2):
+        look(scene, file_1=b"touched")
+    scene.took(HashPath)
+    scene.ask(ApiRemove(1, "file 1"))
+    scene.ask(ApiShare(2, PATH, "blake3"))
+    scene.play(scene.core.hash_failed(PATH, "cancelled", "hashing was stopped", scene.now))
+    assert scene.job().phase == "checking"
+    assert scene.took(HashPath) == [HashPath(PATH, "blake3", "shared", None)]
+    scene.play(scene.core.hashed(PATH, touched(1), scene.now))
+    assert scene.job().phase == "done"
+
+
+def test_who_waits_for_another_to_be_hashed_says_so() -> None:
+    scene = Scene().up()
+    for number in (1, 2, 3):
+        scene.ask(ApiShare(number, item(number).path, "blake3"))
+    assert [job.detail for job in scene.status().jobs] == ["", *2 * ["waiting for file 1 to be hashed"]]
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    assert [job.detail for job in scene.status().jobs] == ["", "", "waiting for file 2 to be hashed"]
+
+
+def test_what_nothing_is_called_is_removed_by_its_path() -> None:
+    scene = Scene([item(1, "/a/same"), item(2, "/b/same")]).up()
+    scene.ask(ApiRemove(1, "b/same", "/b/same"))
+    scene.reply(ApiDone)
+    assert list(scene.listed) == [digest(1)]
 
 
 def test_of_two_equal_contents_the_second_takes_over() -> None:
@@ -194,8 +415,8 @@ def scan(scene: Scene, **entries: bytes) -> None:
     """One look at the shared folder, which has ``entries``."""
     scene.pass_time(2.1)
     assert len(scene.took(ScanShares)) == 1
-    listing = Listing({f"{FOLDER}/{name}": mark for name, mark in entries.items()})
-    scene.play(scene.core.scanned(listing, [], scene.now, scene.now))
+    listing = Listing({f"{FOLDER}/{name}": mark for name, mark in entries.items()}, folders={FOLDER: (1, 2)})
+    scene.play(scene.core.scanned(listing, scene.now, scene.now))
 
 
 def test_a_new_entry_of_a_folder_is_shared_once_it_has_come_to_rest() -> None:
@@ -211,13 +432,13 @@ def test_a_new_entry_of_a_folder_is_shared_once_it_has_come_to_rest() -> None:
     assert scene.status().jobs == []
 
 
-def test_a_changed_entry_is_withdrawn_and_then_shared_as_what_it_is_now() -> None:
+def test_a_changed_entry_is_shared_as_what_it_is_now_once_that_is_known() -> None:
     path = f"{FOLDER}/x"
     scene = Scene([item(1, path, "folder")]).up()
     scan(scene, x=b"as hashed 1")
     assert list(scene.listed) == [digest(1)]
     scan(scene, x=b"other")
-    assert scene.listed == {}
+    assert list(scene.listed) == [digest(1)]
     scan(scene, x=b"other")
     assert len(scene.took(HashPath)) == 1
     scene.play(scene.core.hashed(path, item(2, path, "folder"), scene.now))
@@ -234,9 +455,8 @@ def test_what_changes_while_it_is_hashed_is_hashed_again() -> None:
     assert len(scene.took(HashPath)) == 1
     for _ in range(2):
         scan(scene, x=b"two")
-    assert scene.took(CancelHash) == [CancelHash(path)]
     assert scene.took(HashPath) == []
-    scene.play(scene.core.hash_failed(path, "cancelled", "cancelled", scene.now))
+    scene.play(scene.core.hash_failed(path, "disk", "changed while it was hashed", scene.now))
     assert [request.path for request in scene.took(HashPath)] == [path]
 
 
@@ -246,11 +466,9 @@ def test_items_of_a_folder_that_is_shared_no_longer_are_forgotten() -> None:
 
 
 def test_items_outside_of_folders_are_looked_at_too() -> None:
-    scene = Scene([item(1)]).up()
+    scene = Scene([item(1), item(2, f"{FOLDER}/x", "folder")]).up()
     scene.pass_time(0.1)
-    assert scene.took(ScanShares) == [ScanShares([item(1)])]
-    scene.play(scene.core.scanned(Listing({}), [(item(1), "it was deleted")], scene.now, scene.now))
-    assert scene.listed == {}
+    assert scene.took(ScanShares) == [ScanShares([PATH])]
 
 
 # --- network ---------------------------------------------------------------------------------------------
@@ -365,7 +583,7 @@ def test_what_in_a_folder_cannot_be_shared_is_complained_about_once() -> None:
     for reason in ("reserved", "reserved", "cannot be read"):
         for _ in range(2):
             scene.pass_time(1_000.0)
-            scene.play(scene.core.scanned(listing, [], scene.now, scene.now))
+            scene.play(scene.core.scanned(listing, scene.now, scene.now))
         assert len(scene.took(HashPath)) == 1
         scene.play(scene.core.hash_failed(path, "bad_seed", reason, scene.now))
         said += [note.text for note in scene.took(Note)]
@@ -425,8 +643,7 @@ def test_names_beyond_the_bound_are_had_by_link() -> None:
 
 def test_what_is_hashed_again_stays_the_one_that_is_served() -> None:
     scene = Scene([item(1), twin("/data/second")]).up()
-    touched = msgspec.structs.replace(item(1), stamps=b"new", fingerprint=b"touched")
     scene.ask(ApiShare(1, PATH, "blake3"))
-    scene.play(scene.core.hashed(PATH, touched, scene.now))
+    scene.play(scene.core.hashed(PATH, touched(1), scene.now))
     assert [message.item.stamps for message in scene.told(ToPieceServer, ShareAdd)] == [b"new"]
     assert scene.job().phase == "done"

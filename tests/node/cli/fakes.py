@@ -73,7 +73,7 @@ def job(kind: Any = "get", phase: Any = "done", number: int = 1, **changes: Any)
         digest=DIGEST,
         length=100 * MIB,
         done_bytes=0,
-        path="/data/model.bin" if kind == "get" else "",
+        path="/data/model.bin",
         link=LINK if kind == "share" else "",
         code="",
         detail="",
@@ -218,7 +218,7 @@ class World:
         self.ran.append(settings)
         return self.exit_code
 
-    def _remove_stored(self, _data_dir: Path, name: str) -> ApiReply:
+    def _remove_stored(self, _data_dir: Path, name: str, _path: str) -> ApiReply:
         self.removed.append(name)
         return ApiDone(0) if name == "model.bin" else ApiError(0, "not_found", f"nothing is called {name}")
 

@@ -125,7 +125,7 @@ def test_watching_status_without_a_terminal_repeats_it_until_interrupted(capsys:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["remove", "model.bin"], ApiRemove(1, "model.bin")),
+        (["remove", "model.bin"], ApiRemove(1, "model.bin", str(Path("model.bin").absolute()))),
         (["leave"], ApiLeave(1)),
     ],
 )

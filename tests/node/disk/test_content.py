@@ -44,8 +44,29 @@ def test_few_files_stay_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("opened", [False, True], ids=["not open", "open"])
-@pytest.mark.parametrize("change", ["touch", "shorten", "delete", "replace"])
+@pytest.mark.parametrize("change", ["overwrite", "shorten", "delete", "replace"])
 def test_a_changed_file_is_not_served(change: str, opened: bool, tmp_path: Path) -> None:
+    made = MADE[0]
+    root = tmp_path / "root"
+    content = shared(made, root)
+    if opened:
+        content.read(0)
+    if change == "overwrite":
+        overwrite(root)
+    elif change == "shorten":
+        os.truncate(root, 5)
+    elif change == "delete":
+        root.unlink()
+    else:
+        made_file(made.manifest.length, seed=9).put(tmp_path / "new").rename(root)
+    with pytest.raises(ContentChangedError, match=str(root)):
+        content.read(0)
+    content.close()
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["not open", "open"])
+@pytest.mark.parametrize("change", ["touch", "link", "append", "replace"])
+def test_a_file_that_only_looks_different_is_served(change: str, opened: bool, tmp_path: Path) -> None:
     made = MADE[0]
     root = tmp_path / "root"
     content = shared(made, root)
@@ -53,18 +74,51 @@ def test_a_changed_file_is_not_served(change: str, opened: bool, tmp_path: Path)
         content.read(0)
     if change == "touch":
         os.utime(root, ns=(1, 1))
-    elif change == "shorten":
-        os.truncate(root, 5)
-    elif change == "delete":
-        root.unlink()
+    elif change == "link":
+        (tmp_path / "link").hardlink_to(root)
+    elif change == "append":
+        with root.open("ab") as file:
+            file.write(b"more")
     else:
         made.put(tmp_path / "new").rename(root)
-    with pytest.raises(ContentChangedError, match=str(root)):
+    for piece in range(made.manifest.piece_count):
+        assert content.read(piece) == made.piece(piece)
+    content.close()
+
+
+def test_what_was_written_with_its_time_put_back_is_noticed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    content = shared(MADE[0], root)
+    overwrite(root)
+    with pytest.raises(ContentChangedError, match="was written to after it was hashed"):
         content.read(0)
     content.close()
 
 
-@pytest.mark.parametrize("change", ["touch", "shorten", "replace"])
+def test_a_check_reads_what_the_stamps_vouch_for(tmp_path: Path) -> None:
+    made = MADE[0]
+    root = made.put(tmp_path / "root")
+    overwrite(root)
+    content = Content(made.manifest, root, take_stamps(root, made.manifest))
+    content.read(0)
+    content.check(1)
+    with pytest.raises(ContentChangedError, match=r"piece 0, from byte 0 of .*root, is not what was hashed"):
+        content.check(0)
+    content.close()
+
+
+def overwrite(path: Path) -> None:
+    """Change a byte in place, and put the modification time back; not in the same tick of the clock as before."""
+    found = path.stat()
+    with path.open("r+b") as file:
+        first = file.read(1)
+        file.seek(0)
+        file.write(bytes([first[0] ^ 1]))
+    while path.stat().st_ctime_ns == found.st_ctime_ns or path.stat().st_mtime_ns != found.st_mtime_ns:
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", ["overwrite", "shorten", "replace"])
 def test_a_changed_file_of_many_is_not_served(change: str, tmp_path: Path) -> None:
     """Which are not kept open; neither are those that are wrong."""
     made = MADE[2]
@@ -72,12 +126,12 @@ def test_a_changed_file_of_many_is_not_served(change: str, tmp_path: Path) -> No
     assert content.read(0) == made.piece(0)
     before = open_fds()
     path = tmp_path / "root" / "007"
-    if change == "touch":
-        os.utime(path, ns=(1, 1))
+    if change == "overwrite":
+        overwrite(path)
     elif change == "shorten":
         os.truncate(path, 5)
     else:
-        (tmp_path / "other").write_bytes(path.read_bytes())
+        (tmp_path / "other").write_bytes(bytes(path.stat().st_size))
         (tmp_path / "other").rename(path)
     with pytest.raises(ContentChangedError, match=r"root/007"):
         content.read(0)
@@ -100,10 +154,11 @@ def test_a_file_that_became_something_else(tmp_path: Path) -> None:
     content.close()
 
 
-def test_stamps_of_something_else(tmp_path: Path) -> None:
+def test_stamps_of_another_format_vouch_for_nothing(tmp_path: Path) -> None:
     made = MADE[1]
-    with pytest.raises(ContentChangedError, match="share it again"):
-        Content(made.manifest, tmp_path, bytes(16))
+    content = Content(made.manifest, made.put(tmp_path / "root"), bytes(16))
+    assert content.read(0) == made.piece(0)
+    content.close()
 
 
 def test_a_failing_disk_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,9 @@ def test_stamps_hold_while_nothing_changes(tmp_path: Path) -> None:
         assert not stamp_difference((root / entry.path).stat(), stamps, index, entry.length)
 
 
-def test_a_rename_of_the_whole_keeps_the_stamps(tmp_path: Path) -> None:
-    made = made_file()
-    root = made.put(tmp_path / "file")
+def test_a_rename_of_a_tree_keeps_the_stamps(tmp_path: Path) -> None:
+    made = made_tree()
+    root = made.put(tmp_path / "tree")
     stamps = take_stamps(root, made.manifest)
     assert take_stamps(root.rename(tmp_path / "other"), made.manifest) == stamps
 
@@ -39,9 +39,14 @@ def test_write_replace_and_resize_show(tmp_path: Path) -> None:
     assert stamps[:8] == (1_000_000_000).to_bytes(8, "little")
     os.utime(root, ns=(5, 1_000_000_001))
     assert stamp_difference(root.stat(), stamps, 0, length)
-    os.utime(root, ns=(5, 1_000_000_000))
+    before = root.stat().st_ctime_ns
+    while root.stat().st_ctime_ns == before:
+        os.utime(root, ns=(5, 1_000_000_000))
+    assert stamp_difference(root.stat(), stamps, 0, length), "the time was put back, the change time shows it"
+    stamps = take_stamps(root, made.manifest)
     assert not stamp_difference(root.stat(), stamps, 0, length)
     assert stamp_difference(root.stat(), stamps, 0, length - 1)
+    assert stamp_difference(root.stat(), stamps[:16], 0, length), "stamps of an older format"
     made.put(tmp_path / "new").rename(root)
     os.utime(root, ns=(5, 1_000_000_000))
     assert stamp_difference(root.stat(), stamps, 0, length)

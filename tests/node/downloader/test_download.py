@@ -262,7 +262,8 @@ def test_a_corrupt_piece_costs_the_source_its_place_and_is_fetched_elsewhere() -
     scene.piece("a", offer, 0)
     scene.wait(0.1)
     effects = scene.written(0, good=False)
-    assert effects[:2] == [Disconnect(1), Banned("a", "name-a", DAMAGED)]
+    assert effects[:2] == [Send(1, Bye(1, [0])), Disconnect(1)], "the source is told, and may look at its disk"
+    assert effects[2] == Banned("a", "name-a", DAMAGED)
     assert wants(effects) == {2: [0, 1]}
     assert scene.piece("a", kept, 1) == []
     assert not [e for e in scene.found("a") + scene.wait(20.0) if e == Connect(3, "tcp://a:1")]

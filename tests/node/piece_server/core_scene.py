@@ -44,6 +44,11 @@ class FakeContent:
             raise self.disk.unreadable[piece]
         return self.made.piece(piece)
 
+    def check(self, piece: int) -> None:
+        self.disk.checked.append(piece)
+        if piece in self.disk.wrong:
+            raise self.disk.wrong[piece]
+
     def move(self, root: str) -> None:
         self.root = root
 
@@ -53,13 +58,16 @@ class FakeContent:
 
 class FakeDisk:
     """`shelf.Files`: the seed at path ``seed`` is that of ``MADE``; ``seeds`` may have further ones. What is opened
-    fails while ``cannot_open`` is set, a read of a piece while it is in ``unreadable``."""
+    fails while ``cannot_open`` is set, a read of a piece while it is in ``unreadable``, a check while it is in
+    ``wrong``. ``checked`` are the pieces that were checked."""
 
     def __init__(self) -> None:
         self.seeds = {"seed": MADE}
         self.pages: dict[tuple[str, int], tuple[int, bytes]] = {("seed", 0): (3, b"abc")}
         self.cannot_open: Failure | None = None
         self.unreadable: dict[int, Failure] = {}
+        self.wrong: dict[int, Failure] = {}
+        self.checked: list[int] = []
         self.opened: list[FakeContent] = []
 
     def load_seed(self, path: str) -> Manifest:

@@ -50,6 +50,7 @@ from tests.node.piece_server.core_scene import (
     MADE,
     NO,
     OTHER,
+    PIECES,
     SECOND,
     Failure,
     Said,
@@ -229,7 +230,7 @@ def test_content_nobody_has_a_session_for_is_closed_when_too_much_is_open(scene:
 @pytest.mark.parametrize("error", WITHDRAWING, ids=lambda error: type(error).__name__)
 def test_content_that_is_not_what_it_was_is_withdrawn_and_the_agent_told(sharing: Scene, error: Failure) -> None:
     sharing.disk.cannot_open = error
-    assert sharing.test("a") == [("agent", ContentChanged(DIGEST, str(error))), ("a", NO)]
+    assert sharing.test("a") == [("agent", ContentChanged(DIGEST, "/shared", str(error))), ("a", NO)]
     assert sharing.notes == [f"warning: withdrawing {DIGEST.partition(':')[2][:12]}: {error}"]
     sharing.disk.cannot_open = None
     assert sharing.test("a") == [("a", NO)], "the agent knows, and says it anew when it is shared anew"
@@ -241,7 +242,7 @@ def test_content_that_is_seen_to_have_changed_at_a_read_is_withdrawn_for_all(sha
     sharing.test("b")
     sharing.disk.unreadable[0] = error
     said = sharing.peer("a", Accept(1, offer))
-    assert said == [("a", NO), ("b", NO), ("agent", ContentChanged(DIGEST, str(error)))]
+    assert said == [("a", NO), ("b", NO), ("agent", ContentChanged(DIGEST, "/shared", str(error)))]
     assert sharing.disk.opened[0].closed
     assert sharing.peer("a", Accept(1, offer)) == [("a", NoSession(1))]
 
@@ -254,16 +255,56 @@ def test_of_content_that_changed_nothing_more_is_sent_though_it_was_decided_befo
         for offer in (1, 2) if name == "a" else (3, 4):
             scene.peer(name, Accept(1, offer))
     scene.disk.unreadable[0] = ContentChangedError("was replaced")
-    assert scene.peer("a", Bye(1)) == [("b", NO), ("agent", ContentChanged(DIGEST, "was replaced"))]
+    assert scene.peer("a", Bye(1)) == [("b", NO), ("agent", ContentChanged(DIGEST, "/shared", "was replaced"))]
 
 
 def test_shared_content_that_changed_leaves_a_download_of_it_to_be_served_from(downloading: Scene) -> None:
     downloading.test("a")
     downloading.disk.cannot_open = ContentChangedError("was replaced")
-    assert downloading.agent(ShareAdd(item())) == [("a", NO), ("agent", ContentChanged(DIGEST, "was replaced"))]
+    assert downloading.agent(ShareAdd(item())) == [
+        ("a", NO),
+        ("agent", ContentChanged(DIGEST, "/shared", "was replaced")),
+    ]
     downloading.disk.cannot_open = None
     assert downloading.test("a") == [("a", COMPLETE)]
     assert downloading.disk.opened[-1].root == "/hidden"
+
+
+# --- complaints about pieces ------------------------------------------------------------------------------
+
+
+def sent_to(scene: Scene, name: str, piece: int) -> None:
+    """``name`` gets ``piece``, and says so."""
+    offer = scene.offered(name, piece)
+    scene.peer(name, Accept(1, offer))
+    scene.peer(name, Received(1, offer))
+
+
+def test_a_piece_that_a_receiver_finds_wrong_is_read_again_and_the_content_withdrawn(sharing: Scene) -> None:
+    sent_to(sharing, "a", 0)
+    sharing.test("b")
+    sharing.disk.wrong[0] = ContentChangedError("piece 0 is not what was hashed")
+    said = sharing.peer("a", Bye(1, [0]))
+    assert said == [("b", NO), ("agent", ContentChanged(DIGEST, "/shared", "piece 0 is not what was hashed"))]
+    assert sharing.test("b") == [("b", NO)]
+
+
+def test_a_complaint_costs_its_session_and_no_more_than_a_read_of_what_was_sent(sharing: Scene) -> None:
+    sent_to(sharing, "a", 0)
+    sharing.peer("a", Bye(1, [0]))
+    sharing.peer("a", Bye(1, [0]))
+    sharing.test("a")
+    sharing.peer("a", Bye(1, [0]))
+    assert sharing.disk.checked == [0], "it was sent once, and in the last session not at all"
+    assert sharing.test("b") == [("b", COMPLETE)]
+
+
+def test_a_piece_of_a_download_that_is_wrong_on_disk_is_offered_no_more(downloading: Scene) -> None:
+    sent_to(downloading, "a", 0)
+    downloading.disk.wrong[0] = NotThereError("piece 0 is not what was verified")
+    assert downloading.peer("a", Bye(1, [0])) == []
+    (said,) = downloading.test("b")
+    assert said == ("b", Status(1, "partial", bits(" " + "*" * (PIECES - 1)).to_bytes(), 0))
 
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
