@@ -399,11 +399,12 @@ class ApiError(Message, frozen=True):
 
 class ApiGetStatus(Message, frozen=True):
     """``jobs`` None asks for a page of everything, jobs first, from row ``first`` on; else for these jobs alone, those
-    of them that there are."""
+    of them that there are, with what is shared at ``paths`` and the jobs that say why it is not."""
 
     id: int
     jobs: list[int] | None = None
     first: int = 0
+    paths: list[str] = field(default_factory=list)
 
 
 class JobStatus(Struct, frozen=True):
@@ -462,8 +463,8 @@ class StatusReport(Message, frozen=True):
     fetch from this peer. Both are empty when nothing does. ``silent_seconds``: how long ago ``piece_server`` and
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
-    and the next page begins at row ``more`` (0: there is none); ``uploads`` (sessions) is of all, and so is
-    ``shared_count``, items that are served, where everything was asked for."""
+    and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
+    ``uploads`` (sessions) are of all."""
 
     id: int
     peer: str

@@ -38,11 +38,14 @@ class Catalogue:
         """By path and digest, the oldest first."""
         self._served: dict[str, dict[str, LibraryItem]] = {}
         """By digest and path, earlier contents included."""
+        self._suspended: dict[str, None] = {}
+        """Paths of items that are not served."""
         for item in items:
             self._insert(item)
 
     def __len__(self) -> int:
-        return len(self._items)
+        """Items that are served."""
+        return len(self._items) - len(self._suspended)
 
     def items(self) -> list[LibraryItem]:
         return list(self._items.values())
@@ -119,6 +122,7 @@ class Catalogue:
         if item is None:
             return []
         self._items[path] = msgspec.structs.replace(item, state=state, detail=detail, since=since)
+        self._suspended[path] = None
         return [SaveItem(self._items[path]), *self._unserve(item)]
 
     def remove(self, path: str) -> list[Wish]:
@@ -126,6 +130,7 @@ class Catalogue:
         if self._dormant.pop(path, None) is not None:
             return [ForgetItem(path)]
         item = self._items.pop(path, None)
+        self._suspended.pop(path, None)
         if item is None:
             return []
         wishes: list[Wish] = [ForgetItem(path), *self._unserve(item)]
@@ -143,7 +148,10 @@ class Catalogue:
 
     def _insert(self, item: LibraryItem) -> None:
         self._items[item.path] = item
-        if not item.state:
+        if item.state:
+            self._suspended[item.path] = None
+        else:
+            self._suspended.pop(item.path, None)
             self._served.setdefault(item.digest, {})[item.path] = item
 
     def _keep_earlier(self, item: LibraryItem) -> list[Wish]:

@@ -23,13 +23,14 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
     silent = core.children.silent_seconds(now)
     membership, uploads, who = core.membership, core.uploads, core.who
     rows: list[DownloadJob | Job | LibraryItem]
-    shared_count = 0
     if request.jobs is not None:
-        rows, more = [job for number in request.jobs if (job := core.jobs.get(number)) is not None], 0
+        asked = [core.jobs.get(number) for number in request.jobs]
+        withdrawn = [job for job in core.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
+        items = [item for path in request.paths if (item := core.catalogue.at(path)) is not None]
+        rows, more = [*(job for job in asked if job is not None), *withdrawn, *items], 0
     else:
-        rows = [*core.gets.interrupted.values(), *core.jobs.all(), *core.catalogue.items()]
-        rows += core.catalogue.earlier()
-        shared_count = sum(not item.state for item in core.catalogue.items())
+        contents = [*core.catalogue.items(), *core.catalogue.earlier()]
+        rows = [*core.gets.interrupted.values(), *core.jobs.all(), *contents]
         end = request.first + PAGE_COUNT
         rows, more = rows[request.first : end], end if end < len(rows) else 0
     jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
@@ -52,15 +53,15 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
         reach_problem=membership.reach_problem,
         silent_seconds=silent | membership.silent_seconds(now),
         foreground=who.foreground,
-        shared_count=shared_count,
+        shared_count=len(core.catalogue),
         uploads=uploads.sessions,
         more=more,
     )
 
 
 def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
-    sent, sessions = core.uploads.of(item.digest)
     state = item.state if core.catalogue.at(item.path) is item else "earlier"
+    sent, sessions = core.uploads.of(item.digest)
     detail = item.detail
     if state == "earlier":
         detail = "this path has other content by now; served to those who are fetching this"

@@ -141,9 +141,9 @@ class Patience:
         self._session = session
         self._answered = session.now()
 
-    def status(self, jobs: list[int] | None = None) -> StatusReport | None:
+    def status(self, jobs: list[int] | None = None, paths: Sequence[str] = ()) -> StatusReport | None:
         """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
-        return self._ask(functools.partial(self._session.status, jobs=jobs))
+        return self._ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
 
     def whole_status(self) -> StatusReport | None:
         """The same for `Session.whole_status`."""

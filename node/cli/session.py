@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -133,9 +133,12 @@ class Session:
         """The reply of type ``kind``; an `ApiError` is raised as `RefusedError`, no answer as `NetworkError`."""
         return expected(self._client.request(message, timeout), kind)
 
-    def status(self, timeout: float = REQUEST_SECONDS, jobs: list[int] | None = None) -> StatusReport:
-        """What the peer says of ``jobs`` and itself; None: the first page of everything."""
-        report = self.request(ApiGetStatus(self.next_id(), jobs), StatusReport, timeout)
+    def status(
+        self, timeout: float = REQUEST_SECONDS, jobs: list[int] | None = None, paths: Sequence[str] = ()
+    ) -> StatusReport:
+        """What the peer says of ``jobs``, of what is shared at ``paths``, and of itself; None: the first page of
+        everything."""
+        report = self.request(ApiGetStatus(self.next_id(), jobs, paths=list(paths)), StatusReport, timeout)
         self._borrowed = report.foreground and self._peer is None
         return report
 

@@ -232,7 +232,7 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
     reasons: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as show:
         while True:
-            report = patience.whole_status()
+            report = patience.status([], paths)
             if report is not None:
                 show(report, session.now())
             if session.attachments != attachments:

@@ -550,7 +550,7 @@ def test_a_status_is_a_page_of_everything_or_the_jobs_that_are_asked_for(monkeyp
         [1],
         [],
         0,
-        0,
+        20,
     )
 
 
