@@ -92,13 +92,13 @@ class Content:
             self._files.release(index)
             self._files.forget(index)
             fd = self._files.acquire(index)
-        good = False
+        before, good = self._doubt, False
         try:
             data = self._read_from(fd, span)
             good = True
         finally:
             self._files.release(index)
-            if not good:
+            if not good or self._doubt != before:  # the right file may be in its place at the next read
                 self._files.forget(index)
         return data
 
