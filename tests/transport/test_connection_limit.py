@@ -39,9 +39,9 @@ def strangers() -> Iterator[list[plain.socket]]:
 
 @pytest.fixture
 def honest() -> Iterator[list[Dealer]]:
-    """Two who want an answer, not connected yet either."""
+    """Two who want an answer and dial again when they are refused, not connected yet either."""
     context = open_context()
-    made = [open_socket(context, Role.CONTROL_DEALER) for _ in range(2)]
+    made = [open_socket(context, Role.LINK_DEALER) for _ in range(2)]
     yield made
     for dealer in made:
         dealer.close(0)
