@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
-from protocol.errors import ConfigError, ProtocolError
+from protocol.errors import ConfigError, ProtocolError, UsageError
 from protocol.limits import HEARTBEAT_SECONDS, LEASE_SECONDS, PEERS_COUNT_MAX
 from service.config import load_settings
 from service.logs import LogSettings
@@ -44,12 +45,19 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def heartbeat_seconds(self) -> float:
         """``heartbeat`` in seconds."""
-        return parse_seconds(self.heartbeat)
+        return _seconds("heartbeat", self.heartbeat)
 
     @property
     def lease_seconds(self) -> float:
         """``lease`` in seconds."""
-        return parse_seconds(self.lease)
+        return _seconds("lease", self.lease)
+
+
+def _seconds(key: str, value: str | float) -> float:
+    try:
+        return parse_seconds(value)
+    except UsageError as error:
+        raise ConfigError(f"key `{key}`: {error}") from None
 
 
 def _check_advertise(host: str) -> None:
@@ -65,7 +73,10 @@ def load_config(path: Path | None, listen: str | None) -> TrackerConfig:
     config = TrackerConfig() if path is None else load_settings(path, TrackerConfig)
     if listen is None:
         return config
-    return TrackerConfig(**{**{name: getattr(config, name) for name in config.__struct_fields__}, "listen": listen})
+    try:
+        return msgspec.structs.replace(config, listen=listen)
+    except ConfigError as error:
+        raise ConfigError(f"command line: {error}") from None
 
 
 def addresses(config: TrackerConfig) -> list[Address]:

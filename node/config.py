@@ -72,8 +72,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(f"name: at most {PEER_ID_BYTES_MAX} bytes")
         if not self.name.isprintable():
             raise ValueError(f"name: '{printable(self.name)}' has a control character or an invisible one in it")
-        for key, paths in (("data_dir", [self.data_dir]), ("download_dir", [self.download_dir]), ("share", self.share)):
-            _check_paths(key, [path for path in paths if path or key != "data_dir"])
+        _check_paths("data_dir", [self.data_dir] if self.data_dir else [])
+        _check_paths("download_dir", [self.download_dir])
+        _check_paths("share", self.share)
+        _check_paths("link_roots", self.link_roots)
 
     @property
     def peer_name(self) -> str:
@@ -166,7 +168,8 @@ def default_data_dir() -> Path:
         homes.insert(0, Path(own))
     if not homes:
         raise UsageError(
-            "no data directory: this user's home directory is not known; set HOME, or give one with --data-dir"
+            "no data directory: this user's home directory is not known; set HOME to an absolute path, or give a "
+            "directory with --data-dir"
         )
     for home in homes:
         if (home / DATA_NAME / IDENTITY_NAME).exists():

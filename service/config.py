@@ -25,6 +25,22 @@ CONFIG_BYTES_MAX = 1024 * 1024
 
 _AT = re.compile(r"(?P<problem>.*?)(?: - at (?P<in_key>`key` in )?`(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
+_WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]*)`(?P<bound> [<>]=? \S+)?(?:, got `(?P<got>[^`]*)`)?")
+_UNQUOTED = ("int", "float", "bool", "date", "datetime")
+"""What YAML makes of text that happens to look like it."""
+_GOT = {
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "keys of its own",
+    "null": "nothing",
+    "date": "a date",
+    "datetime": "a date",
+    "bytes": "binary data",
+}
+_EXPECTED = _GOT | {"int": "a whole number"}
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`", re.DOTALL)
 
 
@@ -62,7 +78,13 @@ def _read(path: Path) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key given twice, of which YAML would quietly take the last."""
+    """Refuses a key given twice, of which YAML would quietly take the last, and text that cannot be encoded."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise yaml.constructor.ConstructorError(None, None, "a lone surrogate is not text", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -99,11 +121,18 @@ def _explain(problem: str, kind: Any) -> str:
     if text.startswith("Invalid enum value"):
         allowed = ", ".join(str(value) for value in typing.get_args(_annotation_at(kind, key)))
         text = f"expected one of {allowed}, got{text.removeprefix('Invalid enum value')}"
-    elif text.startswith("Expected"):
-        text = text.replace("Expected", "expected", 1).replace("`", "")
-        if text.startswith("expected str, got"):
-            text += "; put it in quotes"
+    elif wrong := _WRONG_TYPE.fullmatch(text):
+        text = _type_problem(wrong["expected"], wrong["bound"] or "", wrong["got"])
     return f"key `{key}`: {text}" if key else text
+
+
+def _type_problem(expected: str, bound: str, got: str | None) -> str:
+    """What msgspec says of a value of a wrong type or size, in the words of a YAML file."""
+    text = f"expected {' or '.join(_EXPECTED.get(kind, kind) for kind in expected.split(' | '))}{bound}"
+    if got is None:
+        return text
+    quotes = "; put it in quotes" if expected == "str" and got in _UNQUOTED else ""
+    return f"{text}, got {_GOT.get(got, got)}{quotes}"
 
 
 def _closest(key: str, prefix: str, known: list[str]) -> str:

@@ -15,13 +15,15 @@ def expanded(path: str) -> Path:
     if "\0" in path:
         raise UsageError(f"the path {path!r} has a NUL in it")
     try:
+        if path.partition("/")[0] == "~" and not os.environ.get("HOME", "/").startswith("/"):
+            raise RuntimeError("HOME is empty or relative")
         return Path(path).expanduser()
     except RuntimeError:
         user = path.removeprefix("~").partition("/")[0]
         if user:
             raise UsageError(f"{path}: there is no user {user}, or it has no home directory") from None
         raise UsageError(
-            f"{path}: this user's home directory is not known; set HOME, or give an absolute path"
+            f"{path}: this user's home directory is not known; set HOME to an absolute path, or give one here"
         ) from None
 
 

@@ -23,6 +23,8 @@ _UNIT = re.compile(r"(?P<prefix>[kmgtp]?)(?P<binary>i?)(?P<base>b|bits?|)(?P<per
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 
+_NUMBER_MAX = 10**18
+"""More than anybody means, and within what arithmetic takes."""
 _NUMBER = r"(\d{1,18}(?:\.\d{0,9})?)"
 _AMOUNT = re.compile(_NUMBER + r"\s*([A-Za-z/]*)", re.ASCII)
 _SIZES, _RATES = "64MiB, 10GB or 512", "40mbit or 10 MiB/s"
@@ -165,6 +167,6 @@ def _bytes_in(unit: re.Match[str]) -> int:
 
 
 def _number(value: float, what: str) -> float:
-    if isinstance(value, bool) or not math.isfinite(value) or value < 0:
-        raise UsageError(f"{value!r} is no {what}: it must be 0 or more")
+    if isinstance(value, bool) or not 0 <= value <= _NUMBER_MAX:
+        raise UsageError(f"{value!r:.40} is no {what}; expected a number from 0 to {_NUMBER_MAX:.0e}")
     return float(value)

@@ -33,9 +33,10 @@ def test_the_sample_file_has_every_key_with_its_default() -> None:
     [
         ("lease: 10s", "key `lease`: expected at least 3 heartbeats"),
         ("heartbeat: 0", "key `heartbeat`"),
-        ("heartbeat: soon", "'soon' is no duration"),
+        ("heartbeat: soon", "key `heartbeat`: 'soon' is no duration"),
+        ("lease: -1", "key `lease`: -1 is no duration"),
         ("lookups: 0", "key `lookups`"),
-        ("lookups: many", "key `lookups`: expected int"),
+        ("lookups: many", "key `lookups`: expected a whole number"),
         ("listen: localhost", "key `listen`"),
         ("listen: tcp://[::1:5550", "key `listen`: endpoint 'tcp://[::1:5550' has no host"),
         ("listen: tcp://10.0.0.300:1", "key `listen`"),
@@ -60,6 +61,11 @@ def test_listen_can_be_given_instead(tmp_path: Path) -> None:
     config = load_config(path, "tcp://127.0.0.1:8000")
     assert addresses(config) == [Address("127.0.0.1", port) for port in (8000, 8001, 8002, 8003)]
     assert [address.port for address in addresses(TrackerConfig(listen="tcp://*:0"))] == [0, 0, 0]
+
+
+def test_a_wrong_address_on_the_command_line_is_said_to_be_there() -> None:
+    with pytest.raises(ConfigError, match=r"^command line: key `listen`: 'here' is no endpoint"):
+        load_config(None, "here")
 
 
 def test_each_lookup_is_a_process() -> None:

@@ -100,7 +100,7 @@ def test_a_data_directory_made_before_there_was_one_for_each_host_stays_in_use(
 def test_without_a_home_directory_the_way_out_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
-    with pytest.raises(UsageError, match="set HOME, or give one with --data-dir"):
+    with pytest.raises(UsageError, match="set HOME to an absolute path, or give a directory with --data-dir"):
         _ = PeerSettings().data_path
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
     assert PeerSettings().data_path == home / "zswarm/lab_7"

@@ -25,6 +25,13 @@ def test_what_is_no_path_is_refused(path: str, why: str) -> None:
         absolute_path(path)
 
 
+@pytest.mark.parametrize("home", ["", "here"])
+def test_a_home_that_is_no_absolute_path_is_no_home(monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setenv("HOME", home)
+    with pytest.raises(UsageError, match="home directory is not known"):
+        absolute_path("~/x")
+
+
 def test_a_current_directory_that_was_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = tmp_path / "gone"
     place.mkdir()
