@@ -85,7 +85,7 @@ def _fail(error: ZswarmError, failed: Callable[[ZswarmError], None] | None) -> i
 
 def _click_text(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    text = error.format_message().rstrip(".")
+    text = " ".join(error.format_message().split()).rstrip(".")  # a list of choices has lines of its own
     return f"{text}; see '{context.command_path} --help'" if context else text
 
 

@@ -37,7 +37,7 @@ def warn(text: str) -> None:
 
 def error(text: str) -> None:
     """One line on standard error that says what went wrong and what to do."""
-    warn(f"error: {' '.join(text.split())}")
+    warn(f"error: {text}")
 
 
 def writable(text: str, stream: TextIO) -> str:

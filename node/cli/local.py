@@ -106,7 +106,9 @@ def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped
         fields = {"ok": True, "seed": str(target), "format": seed_format, "name": made.name, "link": link}
         facts = {"length": manifest.length, "pieces": manifest.piece_count, "digest": manifest.digest}
         output.print_json(fields | facts | {"skipped": skipped})
-    elif not state.options.quiet:
+    elif state.options.quiet:
+        output.print_path(str(target))
+    else:
         size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
         print(f"{printable(str(target))}  {printable(made.name)}, {size}, {output.short_digest(manifest.digest)}")
 

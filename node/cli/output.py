@@ -55,6 +55,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def print_path(path: str) -> None:
+    """A path as the only result: for a script exactly as it is."""
+    print(printable(path) if is_terminal(sys.stdout) else path, flush=True)
+
+
 def error_fields(error: ZswarmError) -> dict[str, Any]:
     """What ``--json`` prints of an error."""
     return {"ok": False, "error": {"code": error.code, "detail": str(error)}}
@@ -187,7 +192,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
 
 
 def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
-    headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "PATH", "STATE"]
+    headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "<PATH", "=STATE", "~DETAIL"]
     rows = [
         [
             printable(item.name),
@@ -196,17 +201,18 @@ def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
             str(item.sessions),
             item.origin,
             printable(item.path),
-            _state_text(item),
+            item.state or "served",
+            _state_detail(item),
         ]
         for item in shared
     ]
     return headers, rows
 
 
-def _state_text(item: SharedStatus) -> str:
-    """``served``, or why not and since when; what else there is to say of it."""
-    since = time.strftime(" since %Y-%m-%d %H:%M", time.localtime(item.since)) if item.since else ""
-    return ": ".join(filter(None, (f"{item.state or 'served'}{since}", printable(item.detail))))
+def _state_detail(item: SharedStatus) -> str:
+    """Since when it is in its state, and why."""
+    since = time.strftime("since %Y-%m-%d %H:%M", time.localtime(item.since)) if item.since else ""
+    return ": ".join(filter(None, (since, printable(item.detail))))
 
 
 class ScreenLine(NamedTuple):
@@ -216,16 +222,15 @@ class ScreenLine(NamedTuple):
 
 def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLine]:
     """``status`` on a terminal that has no more room than this: what is left out is the least important, which are
-    finished jobs and then items that nobody fetches now; it is counted."""
+    jobs that are done and then items that nobody fetches now; it is counted. Trouble is left out after those."""
     text = status_text(report)
     facts = text.facts if height >= FEW_LINES else text.facts[:FEW_FACTS]
     lines = [ScreenLine(line) for key, value in facts for line in _fact_lines(key, value, width)]
     tables = [fitting_blocks(*table, width) for table in text.tables]
-    active = sum(job.phase not in FINAL for job in report.jobs)
     ranks = [
-        [0 if place < active else 3 for place in range(len(report.jobs))],
+        [0 if job.phase not in FINAL else 4 if job.phase == "done" else 2 for job in in_order(report.jobs)],
         *([1] * len(rows) for _, rows in text.sources),
-        [2 if item.sessions else 4 for item in report.shared],
+        [2 if item.state in ("missing", "damaged") else 3 if item.sessions else 5 for item in report.shared],
     ]
     chosen = _chosen(tables, ranks, height - len(lines))
     bare = [n for n, blocks in enumerate(tables) if n and len(blocks) > 1 and not chosen[n]]

@@ -11,7 +11,7 @@ from node.cli import output
 from node.cli.follow import Patience
 from node.cli.options import ExampleCommand, State, json_option, peer_options
 from node.cli.progress import is_terminal
-from node.cli.session import REQUEST_SECONDS, Session, expected, maybe_peer, running_peer
+from node.cli.session import Session, expected, maybe_peer, running_peer
 from node.cli.targets import check_pattern
 from node.cli.view import trouble
 from node.local_messages import (
@@ -23,7 +23,6 @@ from node.local_messages import (
     ApiPeers,
     ApiPeersReply,
     ApiRemove,
-    ApiRequest,
     ApiStop,
     StatusReport,
 )
@@ -146,27 +145,29 @@ def _watch(state: State, session: Session) -> None:
 @click.command(cls=ExampleCommand, examples="remove model.bin\nremove /data/set1\nremove blake3:4f1c...")
 @click.argument("target", metavar="NAME")
 @peer_options
+@json_option
 @click.pass_obj
 def remove(state: State, target: str) -> None:
-    """Stop sharing NAME (or a digest, its beginning, or a path), or cancel its hashing or its download.
+    """Stop sharing NAME, or cancel its hashing or its download.
 
-    Shared files stay where they are; what a cancelled download had fetched is deleted. Works without a running peer
-    too.
+    NAME may also be a digest, its beginning, or a path. Shared files stay where they are; what a cancelled download had
+    fetched is deleted. Works without a running peer too.
     """
     done = f"removed {target}; shared files stay on disk"
     path = str(absolute_path(target))
     check_utf8(path)
     with maybe_peer(state.options, state.services) as session:
         if session is not None:
-            _tell(state, session, ApiRemove(session.next_id(), target, path), done)
-            return
-    reply = expected(state.services.remove_stored(state.options.settings().data_path, target, path), ApiDone)
-    if not state.options.quiet:
-        output.warn(printable(reply.detail) or done)
+            reply = session.request(ApiRemove(session.next_id(), target, path), ApiDone)
+        else:
+            data_dir = state.options.settings().data_path
+            reply = expected(state.services.remove_stored(data_dir, target, path), ApiDone)
+    _tell(state, reply.detail or done)
 
 
 @click.command(cls=ExampleCommand, examples="leave")
 @peer_options
+@json_option
 @click.pass_obj
 def leave(state: State) -> None:
     """Leave the network; the peer stays up.
@@ -174,11 +175,13 @@ def leave(state: State) -> None:
     Nothing is announced or served any more, and the tracker has acknowledged it.
     """
     with running_peer(state.options, state.services) as session:
-        _tell(state, session, ApiLeave(session.next_id()), "left the network; 'join' goes back in")
+        reply = session.request(ApiLeave(session.next_id()), ApiDone)
+    _tell(state, reply.detail or "left the network; 'join' goes back in")
 
 
 @click.command(cls=ExampleCommand, examples="join")
 @peer_options
+@json_option
 @click.pass_obj
 def join(state: State) -> None:
     """Go back into the network after 'leave'.
@@ -188,8 +191,7 @@ def join(state: State) -> None:
     with running_peer(state.options, state.services) as session:
         session.request(ApiJoin(session.next_id()), ApiDone)
         report = _await_member(session)
-    if not state.options.quiet:
-        output.warn(f"joined the network of {printable(report.tracker)}")
+    _tell(state, f"joined the network of {report.tracker}")
 
 
 def _await_member(session: Session) -> StatusReport:
@@ -208,6 +210,7 @@ def _await_member(session: Session) -> StatusReport:
 
 @click.command(cls=ExampleCommand, examples="stop\nstop --data-dir /srv/zswarm")
 @peer_options
+@json_option
 @click.pass_obj
 def stop(state: State) -> None:
     """Stop the running peer in order.
@@ -215,18 +218,19 @@ def stop(state: State) -> None:
     Returns when it has ended. Downloads continue when it runs again.
     """
     with running_peer(state.options, state.services) as session:
-        _tell(state, session, ApiStop(session.next_id()), "stopping", STOP_SECONDS)
+        session.request(ApiStop(session.next_id()), ApiDone, STOP_SECONDS)
     services, data_dir = state.services, state.options.settings().data_path
     deadline = services.clock() + STOP_SECONDS
     while not services.is_free(data_dir):
         if services.clock() >= deadline:
             raise NetworkError(f"the peer on {data_dir} is still ending after {STOP_SECONDS:.0f} s; its log says why")
         services.wait(POLL_SECONDS)
-    if not state.options.quiet:
-        output.warn("the peer has stopped")
+    _tell(state, "the peer has stopped")
 
 
-def _tell(state: State, session: Session, message: ApiRequest, done: str, timeout: float = REQUEST_SECONDS) -> None:
-    reply = session.request(message, ApiDone, timeout)
-    if not state.options.quiet:
-        output.warn(reply.detail or done)
+def _tell(state: State, done: str) -> None:
+    """What a command has done that has no other result."""
+    if state.options.json:
+        output.print_json({"ok": True, "detail": done})
+    elif not state.options.quiet:
+        output.warn(done)

@@ -19,29 +19,33 @@ Block = list[str]
 GAP = 2
 """Blanks between columns."""
 SHORTEST = 8
-"""Text columns are not made narrower than this to fit."""
+"""Text columns are not made narrower than this to fit..."""
+NAME_SHORTEST = 16
+"""...and the first of them, which says what a row is about, not narrower than this, while others can go."""
 DETAIL_SHORTEST = 20
 """A detail with less room than this gets lines of its own."""
 ELLIPSIS = "…"
 SPARE = (
     *("PARTLY", "WANTED", "WANTS", "UPLOADS", "ORIGIN", "JOB", "PIECES", "RECEIVED", "RATE"),
-    *("HAVE", "HAS", "SENT", "TO", "PEER", "SIZE"),
+    *("HAVE", "HAS", "SENT", "TO", "PEER", "PATH", "SIZE"),
 )
 """Columns that are left out on a narrow terminal, the first of them first."""
 
 
 class _Column(NamedTuple):
-    """``place`` in the rows. A ``fixed`` one is never cut."""
+    """``place`` in the rows. A ``fixed`` one is never cut, one ``from_left`` at its beginning."""
 
     place: int
     title: str
     right: bool
     fixed: bool
+    from_left: bool
     natural: int
+    shortest: int
 
     @property
     def least(self) -> int:
-        return self.natural if self.fixed else min(self.natural, SHORTEST)
+        return self.natural if self.fixed else min(self.natural, self.shortest)
 
 
 def table_lines(headers: Sequence[str], rows: Rows, width: int | None) -> list[str]:
@@ -52,8 +56,11 @@ def table_lines(headers: Sequence[str], rows: Rows, width: int | None) -> list[s
 def table_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> list[Block]:
     """The header, and the lines of each row, without trailing blanks. ``width`` in terminal cells; None: nothing is
     cut. The first character of a header may say how its column is shown: ``>`` right-aligned, ``=`` never cut either,
-    ``~`` (the last only) a detail, which gets lines of its own below its row where it does not fit."""
+    ``<`` cut at its beginning, ``~`` (the last only) a detail, which gets lines of its own below its row where it does
+    not fit."""
     columns = [_column(headers, rows, place) for place in range(len(headers))]
+    name = next((column for column in columns if not column.fixed), columns[0])
+    columns[name.place] = name._replace(shortest=NAME_SHORTEST)
     table = [[column.title for column in columns], *rows]
     detail = columns.pop() if headers[-1].startswith("~") else None
     if width is None:
@@ -92,10 +99,17 @@ def shortened(text: str, width: int) -> str:
     return set_cell_size(text, max(0, width - 1)).rstrip() + ELLIPSIS
 
 
+def shortened_from_left(text: str, width: int) -> str:
+    """The same with the end of ``text``, which of a path says more than its beginning."""
+    if cell_len(text) <= width:
+        return text
+    return ELLIPSIS + set_cell_size(text[::-1], max(0, width - 1))[::-1].lstrip()
+
+
 def _column(headers: Sequence[str], rows: Rows, place: int) -> _Column:
-    mark, title = headers[place][0], headers[place].lstrip(">=~")
+    mark, title = headers[place][0], headers[place].lstrip("<>=~")
     natural = max([cell_len(title), *(cell_len(row[place]) for row in rows)])
-    return _Column(place, title, mark == ">", mark in ">=", natural)
+    return _Column(place, title, mark == ">", mark in ">=", mark == "<", natural, SHORTEST)
 
 
 def _kept(columns: list[_Column], width: int) -> list[_Column]:
@@ -123,12 +137,11 @@ def _fitted(columns: list[_Column], room: int) -> list[int]:
 
 
 def _line(row: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]) -> str:
-    cells = [_cell(row[column.place], width, column.right) for column, width in zip(columns, widths, strict=True)]
+    cells = [_cell(row[column.place], width, column) for column, width in zip(columns, widths, strict=True)]
     return (GAP * " ").join(cells).rstrip()
 
 
-def _cell(text: str, width: int, right: bool) -> str:
-    blanks = width - cell_len(text)
-    if blanks < 0:
-        return set_cell_size(shortened(text, width), width)
-    return " " * blanks + text if right else text + " " * blanks
+def _cell(text: str, width: int, column: _Column) -> str:
+    shown = shortened_from_left(text, width) if column.from_left else shortened(text, width)
+    blanks = " " * (width - cell_len(shown))
+    return blanks + shown if column.right else shown + blanks

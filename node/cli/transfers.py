@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +14,7 @@ from node.cli import output
 from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
 from node.cli.options import ExampleCommand, State, chosen_options, foreground_options, hash_option, share_options
-from node.cli.progress import is_terminal, open_display
+from node.cli.progress import open_display
 from node.cli.session import Session, any_peer
 from node.cli.targets import (
     LINK_SCHEME,
@@ -185,7 +184,10 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], lasting: bool) ->
         if outcome.ok and plan.kind == "share":
             _print_shared(outcome, options.json, options.quiet, plan.follows_links)
         elif outcome.ok and not options.json:
-            print(_place(outcome) if options.quiet else got_line(outcome), flush=True)
+            if options.quiet:
+                output.print_path(outcome.path)
+            else:
+                print(got_line(outcome), flush=True)
     if plan.serve and lasting and plan.kind == "get" and not options.quiet:
         output.warn("the running peer goes on serving it")
     return _report_failures(plan, outcomes)
@@ -202,11 +204,6 @@ def _report_failures(plan: Plan, outcomes: list[Outcome]) -> int:
             called = outcome.name if outcome.target.startswith(LINK_SCHEME) and outcome.name else outcome.target
             output.error(f"{called}: {outcome.detail or outcome.code}{hint}")
     return code
-
-
-def _place(outcome: Outcome) -> str:
-    """Where it is, for a script: exactly as it is."""
-    return printable(outcome.path) if is_terminal(sys.stdout) else outcome.path
 
 
 def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: bool) -> None:

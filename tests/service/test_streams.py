@@ -62,4 +62,4 @@ def test_a_full_pipe_that_does_not_block_is_waited_for() -> None:
 
 
 def test_a_message_is_one_line_whatever_is_in_it() -> None:
-    assert run(r"error('a\nb \x1b[2J'); warn('c\nd')").stderr == b"error: a b \\x1b[2J\nc\\nd\n"
+    assert run(r"error('a\nb \x1b[2J'); warn('c\nd')").stderr == b"error: a\\nb \\x1b[2J\nc\\nd\n"

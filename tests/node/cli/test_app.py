@@ -117,7 +117,20 @@ def test_an_error_with_json_is_json_on_standard_output_too(capsys: pytest.Captur
 
 def test_a_hostile_error_text_stays_one_harmless_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(NotFoundError("\x1b[2Jgone\nerror: other")).run("status") == 3
-    assert capsys.readouterr().err == "error: \\x1b[2Jgone error: other\n"
+    assert capsys.readouterr().err == "error: \\x1b[2Jgone\\nerror: other\n"
+
+
+def test_an_error_names_a_path_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("share", "two  blanks\tand a tab") == 3
+    assert capsys.readouterr().err == "error: two  blanks\\tand a tab: no such file or directory\n"
+
+
+def test_what_click_says_in_many_lines_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("seed", "m.bin", "--hash", "md5") == 2
+    assert World().run("seed", "m.bin", "--format") == 2
+    captured = capsys.readouterr().err
+    assert captured.count("\n") == 2
+    assert "\\n" not in captured
 
 
 def test_a_bad_option_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,6 +103,7 @@ def test_verify_names_what_differs(here: Path, capsys: pytest.CaptureFixture[str
 
 def test_verify_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert World().run("seed", "model.bin", "-o", "x.seed", "-q") == 0
+    assert capsys.readouterr().out == f"{here / 'x.seed'}\n"
     (here / "model.bin").write_bytes(b"other")
     assert World().run("verify", "model.bin", "x.seed", "--json") == 5
     found = json.loads(capsys.readouterr().out)
@@ -115,11 +116,10 @@ def test_verify_without_a_usable_seed(name: str, code: int) -> None:
     assert World().run("verify", "model.bin", name) == code
 
 
-def test_quiet_commands_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_commands_print_a_path_at_most(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert World().run("seed", "tree", "-o", "x.seed", "-q") == 0
     assert World().run("verify", "tree", "x.seed", "-q") == 0
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
+    assert capsys.readouterr() == (f"{here / 'x.seed'}\n", "")
 
 
 def test_progress_without_a_terminal_is_plain(capsys: pytest.CaptureFixture[str]) -> None:

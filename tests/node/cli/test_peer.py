@@ -236,3 +236,13 @@ def test_without_a_peer_status_tells_what_is_stored_and_remove_removes_it(capsys
     assert world.run("remove", "model.bin") == 0
     assert world.run("remove", "nothing") == 3
     assert world.removed == ["model.bin", "nothing"]
+
+
+@pytest.mark.parametrize("command", [["remove", "model.bin"], ["leave"], ["join"], ["stop"]])
+def test_what_was_done_is_json_too(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report()).run(*command, "--json") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["ok"]
+    assert found["detail"]
+    assert captured.err == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from rich.cells import cell_len
 
@@ -49,6 +51,18 @@ def test_the_least_important_is_left_out_and_counted() -> None:
     (jobs, shared) = [int(line[1:].split()[0]) for line in lines if line.startswith("+")]
     assert jobs == len(JOBS) - sum(line.startswith("get") for line in lines)
     assert shared == 20
+
+
+def test_trouble_is_shown_before_what_is_done() -> None:
+    failed = job(phase="failed", number=20, name="failed.bin", detail="it is full", finished_at=500.0)
+    away = SharedStatus(
+        "away.bin", DIGEST, LINK, 5, "/data/away.bin", "shared", 0, 0, "missing", "it is not there", 1e9
+    )
+    lines = [line.text for line in screen_lines(report([*JOBS, failed], [*ITEMS, away]), 40, 30)]
+    whole = " ".join(line.strip() for line in lines)
+    assert "it is full" in whole
+    assert re.search(r"away.bin .* missing", whole)
+    assert re.search(r"since 200\d-\d\d-\d\d \d\d:\d\d: it is not there", whole)
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 24), (40, 12), (80, 10)])

@@ -34,10 +34,15 @@ def test_two_long_texts_are_shortened_alike() -> None:
     assert row == f"{'n' * 19}…  1  {'p' * 19}…"
 
 
+def test_of_a_path_the_end_is_kept() -> None:
+    rows = [["a.bin", "/data/models/模型/a.bin", "served"]]
+    assert table_lines(["NAME", "<PATH", "=STATE"], rows, 25)[1] == "a.bin  …型/a.bin   served"
+
+
 def test_spare_columns_go_before_others_are_cut_to_nothing() -> None:
     headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", "=DIGEST"]
     rows = [["a-long-name.bin", "100.0 MiB", "1", "2", "3", "blake3:0123456789ab"]]
-    assert table_lines(headers, rows, 40)[1] == "a-long-…  100.0 MiB  blake3:0123456789ab"
+    assert table_lines(headers, rows, 40)[1] == "a-long-name.bin  blake3:0123456789ab"
     assert table_lines(headers, rows, 80)[0].split() == ["NAME", "SIZE", "HAVE", "PARTLY", "WANTED", "DIGEST"]
 
 
