@@ -30,20 +30,20 @@ Example:
   python -m broker --listen tcp://10.0.0.1:6000
 
 The registrar listens on the port of `listen`, the roster on the next one, the lookups on those after it. Peers are
-given the first one only. Ctrl-C or SIGTERM ends the tracker; peers join again by themselves when it is back.
+given the first one only. Ctrl-C or SIGTERM ends the tracker; peers rejoin by themselves when it is back.
 """
 
 
 @click.command(epilog=_EXAMPLE, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file (YAML).")
 @click.option(
-    "--listen", metavar="ENDPOINT", help="Listen here, whatever the file says: tcp://address:port; port 0: any."
+    "--listen", metavar="ENDPOINT", help="Address to listen on, instead of the one in the file; port 0: any free port."
 )
 @click.option(
     "--ready-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the endpoints here as JSON once all serve.",
+    help="Write the endpoints to FILE as JSON once all are serving.",
 )
 def command(config: Path | None, listen: str | None, ready_file: Path | None) -> int:
     """Run the tracker: it knows who is in the network and who has what."""

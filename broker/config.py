@@ -63,7 +63,7 @@ def _seconds(key: str, value: str | float) -> float:
 def _check_advertise(host: str) -> None:
     try:
         if host and is_wildcard(parse_endpoint(f"tcp://{host}:1").host):
-            raise ProtocolError(f"{host} is no host that peers could dial")
+            raise ProtocolError(f"{host} is not a host that peers could dial")
     except ProtocolError as error:
         raise ConfigError(f"key `advertise`: expected a host name or an IP address: {error}") from None
 

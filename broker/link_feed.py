@@ -182,4 +182,4 @@ class LinkFeed:
 
     def _forget(self, link: _Link, reason: str) -> Note:
         del self._links[link.route]
-        return Note("warning", f"a lookup fell off the link ({reason}); it will ask for the state again")
+        return Note("warning", f"a lookup lost its link ({reason}); it will ask for the state again")

@@ -24,7 +24,7 @@ from broker.registry import Member
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
 from protocol.digest import check_same_algorithm
-from protocol.endpoints import member_endpoint
+from protocol.endpoints import is_wildcard, member_endpoint, parse_endpoint
 from protocol.errors import ProtocolError, SeedError
 from protocol.messages import (
     Entry,
@@ -192,7 +192,9 @@ class Registrar:
 
     def _join(self, message: Join, address: str, now: float) -> RegistrarReply:
         if message.peer not in self.registry.members and len(self.registry.members) >= self._terms.peers_max:
-            return Error(message.id, "full", f"the tracker has its limit of {self._terms.peers_max} peers (peers_max)")
+            return Error(
+                message.id, "full", f"the tracker is at its limit of {self._terms.peers_max} peers (peers_max)"
+            )
         if message.name and not message.name.isprintable():
             return Error(message.id, "bad_name", "a peer's name is printable text on one line")
         try:
@@ -201,7 +203,7 @@ class Registrar:
             return Error(message.id, "bad_endpoint", str(error))
         key = _key(message)
         if self._transfers.full and self._transfers.get(key) is None:
-            return Error(message.id, "busy", f"{len(self._transfers)} peers are joining; try again in some seconds")
+            return Error(message.id, "busy", f"{len(self._transfers)} peers are joining; try again in a few seconds")
         transfer = self._transfers.start(key, message.name, endpoint, joining=True, now=now)
         return ListRequest(message.id, transfer.list_id)
 
@@ -241,7 +243,7 @@ class Registrar:
         elif session is None or session.run != message.run:
             return Rejoin(message.id)
         elif self._transfers.full:
-            return Error(message.id, "busy", f"{len(self._transfers)} lists are on their way; try again later")
+            return Error(message.id, "busy", f"{len(self._transfers)} lists are being received; try again later")
         else:
             member = self.registry.members[message.peer]
             transfer = self._transfers.start(key, member.name, member.endpoint, joining=False, now=now)
@@ -253,7 +255,7 @@ class Registrar:
         if count > lim.PEER_ENTRIES_COUNT_MAX:
             return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
         if not self._transfers.room_for(len(message.entries)):
-            return Error(message.id, "busy", "too many lists are on their way; try again in some seconds")
+            return Error(message.id, "busy", "too many lists are being received; try again in a few seconds")
         if not self._room_for(message.peer, count):
             return self._registry_full(message)
         return _bad_entry(message, message.entries)
@@ -265,13 +267,15 @@ class Registrar:
         peer = message.peer
         member = self.registry.members.get(peer)
         if member is None and len(self.registry.members) >= self._terms.peers_max:
-            return Error(message.id, "full", f"the tracker has its limit of {self._terms.peers_max} peers (peers_max)")
+            return Error(
+                message.id, "full", f"the tracker is at its limit of {self._terms.peers_max} peers (peers_max)"
+            )
         events: list[Event] = []
         if transfer.joining or member is None:
             events.append(PeerSet(peer, transfer.name, transfer.endpoint))
             label = _label(peer, transfer.name)
             verb = "joined" if member is None else "joined again"
-            what = f"{verb} from {transfer.endpoint}, list of {len(transfer.entries)}"
+            what = f"{verb} {_place(transfer.endpoint)} with a list of {len(transfer.entries)}"
             effects.append(Note("info", f"peer {label} {what}"))
         events += self._list_changes(peer, member, transfer)
         effects += self._ledger.commit(events, now)
@@ -353,7 +357,7 @@ class Registrar:
         self._sessions.remove(peer)
         self._loads.pop(peer, None)
         what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
-        note = Note("info", f"peer {_label(peer, member.name)} {what}, and its list of {len(member.listings)} with it")
+        note = Note("info", f"peer {_label(peer, member.name)} {what}; its list of {len(member.listings)} is removed")
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
 
     def _room_for(self, peer: str, count: int) -> bool:
@@ -386,17 +390,17 @@ class Registrar:
         if isinstance(message, Join) and not session.replaced[message.run]:
             session.replaced[message.run] = True
             label = _label(message.peer, self.registry.members[message.peer].name)
-            text = f"two peers use the identity of {label}, probably one's data directory is a copy of the other's"
+            text = f"two peers use the identity of {label}; one data directory is probably a copy of the other"
             effects.append(Note("warning", f"{text}; the one that joined last is served"))
         detail = (
-            "another peer has joined under this peer's identity since. Probably one's data directory is a copy of the "
-            "other's: stop the peer that runs on the copy, delete identity.json there, and start it again; it gets an "
-            "identity of its own. This peer is let in again when the other one is gone, or with the command join."
+            "another peer has since joined with this peer's identity. One data directory is probably a copy of the "
+            "other: stop the peer that runs on the copy, delete identity.json there and start it again; it gets an "
+            "identity of its own. This peer can join again when the other one is gone, or with the command join."
         )
         return [*effects, Reply(route, Error(message.id, "replaced", detail))]
 
     def _registry_full(self, message: RegistrarRequest) -> Error:
-        return Error(message.id, "full", f"the tracker has its limit of {lim.ENTRIES_COUNT_MAX} entries")
+        return Error(message.id, "full", f"the tracker is at its limit of {lim.ENTRIES_COUNT_MAX} entries")
 
     def check_invariants(self) -> None:
         """Assert that members, sessions and transfers agree (for tests: slow)."""
@@ -429,6 +433,12 @@ def _bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None
 
 def _entry_set(peer: str, entry: Entry) -> EntrySet:
     return EntrySet(peer, entry.digest, entry.manifest, entry.name, entry.length, entry.holding, entry.aliases)
+
+
+def _place(endpoint: str) -> str:
+    """Where a peer serves, for the log."""
+    address = parse_endpoint(endpoint)
+    return f"on this machine at port {address.port}" if is_wildcard(address.host) else f"at {endpoint}"
 
 
 def _label(peer: str, name: str) -> str:

@@ -73,13 +73,13 @@ class Replica:
         """Effects of a hole before message ``number``; none when there is no hole."""
         if number == self._received:
             return []
-        note = Note("warning", f"the link lost messages ({number} came, {self._received} was due)")
+        note = Note("warning", f"the link lost messages (got {number}, expected {self._received})")
         return [note, *self._start_over(now)]
 
     def _take(self, message: Changes, now: float) -> list[LookupEffect]:
         self._received += 1
         if self._incoming is None and len(self._held_back) + len(message.events) > lim.LINK_QUEUE_COUNT_MAX:
-            note = Note("info", "very much has changed at once; asking the registrar for the whole state")
+            note = Note("info", "a great deal changed at once; asking the registrar for the whole state")
             return [note, *self._start_over(now)]
         effects: list[LookupEffect] = [self._ack()]
         if self._incoming is not None:

@@ -71,7 +71,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
             raise ValueError(f"name: at most {PEER_ID_BYTES_MAX} bytes")
         if not self.name.isprintable():
-            raise ValueError(f"name: '{printable(self.name)}' has a control character or an invisible one in it")
+            raise ValueError(f"name: '{printable(self.name)}' contains a control or invisible character")
         _check_paths("data_dir", [self.data_dir] if self.data_dir else [])
         _check_paths("download_dir", [self.download_dir])
         _check_paths("share", self.share)

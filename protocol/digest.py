@@ -58,7 +58,7 @@ def split_digest(text: str) -> tuple[str, bytes]:
     """(algorithm, 32 bytes) of a written digest; `SeedError` when it is none."""
     match = _DIGEST.fullmatch(text)
     if match is None:
-        raise SeedError(f"{text!r:.90} is no digest: expected algorithm:{2 * DIGEST_BYTES} lower-case hex digits")
+        raise SeedError(f"{text!r:.90} is not a digest: expected algorithm:{2 * DIGEST_BYTES} lower-case hex digits")
     algorithm, digits = match.groups()
     _maker(algorithm)
     return algorithm, bytes.fromhex(digits)

@@ -37,7 +37,7 @@ def parse_endpoint(text: str, port_zero: bool = False) -> Address:
     ``port_zero``. `ProtocolError` says what is wrong with ``text``."""
     host, colon, digits = text.removeprefix(TCP_SCHEME).rpartition(":")
     if not text.startswith(TCP_SCHEME) or not colon or not host or len(text) > ENDPOINT_BYTES_MAX:
-        raise ProtocolError(f"{text!r:.80} is no endpoint; expected something like tcp://host:5550")
+        raise ProtocolError(f"{text!r:.80} is not an endpoint; expected something like tcp://host:5550")
     if port_zero and digits == "*":
         digits = "0"
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= 65_535):
@@ -61,7 +61,7 @@ def host_of_ip(ip: str) -> str:
     """IP address ``ip`` as the host of an endpoint: an IPv6 address in brackets. `ProtocolError` when it is none."""
     found = ip_of(ip)
     if found is None:
-        raise ProtocolError(f"{ip!r:.80} is no IP address")
+        raise ProtocolError(f"{ip!r:.80} is not an IP address")
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
     zone = "%" + ip.rpartition("%")[2].rstrip("]") if "%" in ip else ""

@@ -35,7 +35,7 @@ right, and what is wrong with the rest, is a longer story."""
 def check_name(text: str) -> str:
     """``text``, when it may be the name of a content; `SeedError` that says why it may not."""
     problem = _problem(text) or _unportable(text)
-    problem = problem or ("is that of a download under way" if _STAGING.fullmatch(text) else None)
+    problem = problem or ("is reserved for downloads in progress" if _STAGING.fullmatch(text) else None)
     if problem:
         raise SeedError(f"name {_shown(text)} {problem}")
     return text
@@ -84,7 +84,7 @@ def _collisions(paths: Iterable[str], posix_names: bool) -> Iterator[str]:
     for key, path in keyed:
         if previous is not None and key.startswith(previous):
             if key == previous:
-                same = "twice" if path == previous_path else "in two spellings that some file systems take for one"
+                same = "twice" if path == previous_path else "in two spellings that some file systems treat as one"
                 yield f"path {_shown(path)} is there {same} ({_shown(previous_path)})"
             elif key[len(previous)] == "\0":
                 yield f"path {_shown(path)} lies inside {_shown(previous_path)}, which has no room for it"
@@ -98,9 +98,9 @@ def _problem(name: str) -> str | None:
     if name in (".", ".."):
         return "points elsewhere"
     if "/" in name:
-        return "has a path separator in it"
+        return "contains a path separator"
     if "\0" in name:
-        return "has a NUL in it"
+        return "contains a NUL"
     if _SURROGATE.search(name):
         return "is not valid Unicode"
     if len(name) > NAME_BYTES_MAX or _utf8_length(name) > NAME_BYTES_MAX:
@@ -111,10 +111,10 @@ def _problem(name: str) -> str | None:
 def _unportable(name: str) -> str | None:
     """What keeps one name from being stored on every system, as the end of a sentence."""
     if _CONTROL.search(name):
-        return "has a control character in it"
+        return "contains a control character"
     found = _WINDOWS.search(name)
     if found:
-        return f"has a {found[0]} in it, which Windows cannot store"
+        return f"contains {found[0]!r}, which Windows cannot store"
     if name[-1] in ". ":
         return "ends in a dot or a space"
     if name.partition(".")[0].rstrip(" ").upper() in _RESERVED:

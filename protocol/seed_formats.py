@@ -137,10 +137,10 @@ def _parse_text(data: bytes) -> Seed:
         raise SeedError(f"text seed is not UTF-8 at byte {error.start}") from None
     lines = [line.strip(_AROUND) for line in text.rstrip(_AROUND + "\n").split("\n")]
     if len(lines) < 3:
-        raise SeedError(f"text seed has {len(lines)} of the lines name, length, digest: truncated, or no seed")
+        raise SeedError(f"text seed has {len(lines)} of the lines name, length, digest: truncated, or not a seed")
     name, length_line, big_hash, *hashes = lines
     if not _LENGTH.fullmatch(length_line):
-        raise SeedError(f"text seed: line 2 is no length in bytes: {length_line!r:.60}")
+        raise SeedError(f"text seed: line 2 is not a length in bytes: {length_line!r:.60}")
     length = int(length_line)
     if length > lim.CONTENT_BYTES_MAX:
         raise SeedError(f"text seed: content of {length} bytes; at most {lim.CONTENT_BYTES_MAX} are possible")
@@ -157,9 +157,9 @@ def _parse_text(data: bytes) -> Seed:
 def _render_text(seed: Seed) -> bytes:
     manifest = seed.manifest
     if manifest.files is not None:
-        raise SeedError("the text format describes a single file; take msgpack for a directory")
+        raise SeedError("the text format describes a single file; use msgpack for a directory")
     if seed.name != seed.name.strip(_AROUND):
-        raise SeedError(f"the text format cannot keep the spaces around the name {seed.name!a}; take msgpack")
+        raise SeedError(f"the text format cannot keep the spaces around the name {seed.name!a}; use msgpack")
     check_name(seed.name)
     check_manifest(manifest)
     fields = (seed.name, str(manifest.length), format_big_hash(manifest.digest), *small_hashes(manifest))

@@ -74,7 +74,7 @@ def _read(path: Path) -> Any:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {_yaml_problem(error)}") from None
     except (ValueError, RecursionError) as error:  # a date such as 2026-13-45, a nest of brackets
-        raise ConfigError(f"{path}: is no valid YAML: {error}") from None
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -101,8 +101,8 @@ class _Loader(yaml.SafeLoader):
 def _yaml_problem(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or 'is no valid YAML'}"
-    return f"is no valid YAML: {' '.join(str(error).split())}"
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or 'is not valid YAML'}"
+    return f"is not valid YAML: {' '.join(str(error).split())}"
 
 
 def _explain(problem: str, kind: Any) -> str:
@@ -117,7 +117,7 @@ def _explain(problem: str, kind: Any) -> str:
     if missing := _MISSING.fullmatch(text):
         return f"key `{prefix}{missing['key']}` is missing"
     if found and found["in_key"]:
-        return f"a key{f' in `{key}`' if key else ''} is no text; put it in quotes"
+        return f"a key{f' in `{key}`' if key else ''} is not text; put it in quotes"
     if text.startswith("Invalid enum value"):
         allowed = ", ".join(str(value) for value in typing.get_args(_annotation_at(kind, key)))
         text = f"expected one of {allowed}, got{text.removeprefix('Invalid enum value')}"

@@ -13,7 +13,7 @@ def expanded(path: str) -> Path:
     if not path:
         raise UsageError("a path is empty; for the current directory give .")
     if "\0" in path:
-        raise UsageError(f"the path {path!r} has a NUL in it")
+        raise UsageError(f"the path {path!r} contains a NUL")
     try:
         if path.partition("/")[0] == "~" and not os.environ.get("HOME", "/").startswith("/"):
             raise RuntimeError("HOME is empty or relative")

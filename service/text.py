@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 def check_utf8(text: str) -> None:
     """Raise `UsageError` when ``text`` came from bytes that are no UTF-8: no message could carry it to a peer."""
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise UsageError(f"{text!a} is not valid UTF-8; rename it, or run the command from elsewhere")
+        raise UsageError(f"{text!a} is not valid UTF-8; rename it, or run the command from another directory")
 
 
 def _escaped(character: str) -> str:

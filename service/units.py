@@ -121,7 +121,7 @@ def parse_seconds(value: str | float) -> float:
     while position < len(text) or not text:
         found = _DURATION.match(text, position)
         if found is None or found[2] not in _SECONDS:
-            raise UsageError(f"{value!r} is no duration; expected one such as 5s, 500ms or 2m")
+            raise UsageError(f"{value!r} is not a duration; expected one such as 5s, 500ms or 2m")
         total += float(found[1]) * _SECONDS[found[2]]
         position = found.end()
     return total
@@ -131,7 +131,7 @@ def _split(text: str, what: str, examples: str) -> tuple[str, str]:
     """Amount and unit, as they are written."""
     found = _AMOUNT.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is no {what}; expected one such as {examples}")
+        raise UsageError(f"{text!r} is not a {what}; expected one such as {examples}")
     return found[1], found[2]
 
 
@@ -168,5 +168,5 @@ def _bytes_in(unit: re.Match[str]) -> int:
 
 def _number(value: float, what: str) -> float:
     if isinstance(value, bool) or not 0 <= value <= _NUMBER_MAX:
-        raise UsageError(f"{value!r:.40} is no {what}; expected a number from 0 to {_NUMBER_MAX:.0e}")
+        raise UsageError(f"{value!r:.40} is not a {what}; expected a number from 0 to {_NUMBER_MAX:.0e}")
     return float(value)

@@ -38,7 +38,7 @@ def look_up(host: str) -> list[str]:
     except OSError as error:
         raise NetworkError(f"the name {host} cannot be resolved ({error.strerror})") from None
     except UnicodeError:
-        raise NetworkError(f"the name {host} cannot be resolved (it is no name)") from None
+        raise NetworkError(f"the name {host} cannot be resolved (it is not a valid name)") from None
     return list(dict.fromkeys(host_of_ip(str(entry[4][0])) for entry in found))
 
 

@@ -448,7 +448,7 @@ _ADVICE: Mapping[int, str] = {
     errno.EADDRNOTAVAIL: "this machine does not have that address; use one of its own, or * for all",
     errno.ENODEV: "this machine has no such address or interface; use one of its own, or * for all",
     errno.EACCES: "permission denied; ports below 1024 need privileges, choose a higher one",
-    errno.EINVAL: "it is no address; expected something like tcp://host:5550",
+    errno.EINVAL: "it is not an address; expected something like tcp://host:5550",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
 }
 

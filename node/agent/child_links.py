@@ -45,7 +45,7 @@ class ChildLinks:
             try:
                 message = self._decoder.decode(frames[-1].buffer)
             except ProtocolError as error:
-                log.error("one of this peer's own processes says what cannot be understood: %s", error)
+                log.error("one of this peer's own processes sent a message that cannot be understood: %s", error)
                 continue
             if isinstance(message, Hello):
                 self._routes[message.role] = route

@@ -308,7 +308,9 @@ class AgentCore:
 
     def _departed(self, effect: mb.Departed, _now: float) -> list[Any]:
         self.shares.forgotten()
-        how = "" if effect.acknowledged else "; it did not acknowledge, and forgets this peer when its lease ends"
+        how = (
+            "" if effect.acknowledged else "; it did not acknowledge that and will forget this peer when the lease ends"
+        )
         return [Note("info", f"left the network of {self.who.tracker}{how}"), *self._api.departed(effect.acknowledged)]
 
     def _torrents_found(self, effect: lk.TorrentsFound, now: float) -> list[Any]:

@@ -34,13 +34,13 @@ REDIAL_SECONDS, REDIAL_SECONDS_MAX = 0.2, 2.0
 _CONNECT_SECONDS_MAX = CONNECT_MS_MAX / 1_000
 
 _WORDS = {
-    ConnectionEvent.SILENT: "it takes the connection and does not answer; it hangs, or is no zswarm tracker",
-    ConnectionEvent.STRANGER: "something that is no zswarm tracker answers there",
+    ConnectionEvent.SILENT: "it accepts the connection but does not answer; it hangs, or is not a zswarm tracker",
+    ConnectionEvent.STRANGER: "something that is not a zswarm tracker answers there",
     ConnectionEvent.LOST: "connection lost",
 }
 _HINTS = {
     REFUSED: f"{REFUSED}; is it running there?",
-    NO_ANSWER: f"{NO_ANSWER}; is the machine up, and may this one reach the port?",
+    NO_ANSWER: f"{NO_ANSWER}; is the machine up, and can this one reach the port?",
 }
 
 M = TypeVar("M")
@@ -197,7 +197,7 @@ class Dialled(Generic[M]):
             try:
                 message = self._decode(frames[-1].buffer)
             except ProtocolError as error:
-                log.warning("%s says what cannot be understood: %s", self.endpoint, error)
+                log.warning("%s sent a message that cannot be understood: %s", self.endpoint, error)
                 continue
             self._on_message(message)
             if self._link is not link:

@@ -197,7 +197,7 @@ class Gets:
             return [Note("error", detail)]
         del self._unsaved[download.digest]
         for job in self._following(download.digest):
-            job.fail(code, f"the download cannot be remembered, so it is not begun: {detail}", now)
+            job.fail(code, f"the download cannot be recorded, so it was not started: {detail}", now)
         del self._downloads[download.digest]
         return []
 
@@ -364,7 +364,7 @@ class Gets:
             return []
         rival = self._rival(job, link)
         if rival:
-            what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is got to there already"
+            what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is being downloaded there"
             self.failed(job.number, "usage", f"{what}; get one of them to another directory with -o", now)
             return []
         self._end(job)
@@ -446,8 +446,8 @@ def _delete(download: DownloadJob) -> Wish:
 
 def interrupted_status(download: DownloadJob) -> JobStatus:
     """A download that nobody works on, as ``status`` has it."""
-    other = "the same content was asked for elsewhere since" if download.superseded else "nobody works on it"
-    detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what there is"
+    other = "the same content was requested elsewhere since then" if download.superseded else "it is not running"
+    detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what was fetched"
     link = format_link(Link(download.digest, download.manifest, download.name, download.length))
     return JobStatus(
         job=0,

@@ -319,7 +319,7 @@ class Lookups:
         if self._silent_since is None:
             self._silent_since = since
         following = self._following()
-        self._problem = f"{why}; {'trying on' if following == self.endpoint else f'asking {following}'}"
+        self._problem = f"{why}; {'still trying' if following == self.endpoint else f'asking {following}'}"
         if self._told.get(self.endpoint) == why:
             return []
         self._told[self.endpoint] = why

@@ -227,7 +227,7 @@ class Membership:
         and show life soon."""
         self.tracker_host = host
         if self._unreachable:
-            self._unreachable = f"tracker {self._tracker} does not answer; trying on"
+            self._unreachable = f"tracker {self._tracker} does not answer; still trying"
         if self.state is State.LISTING:
             return self._begin_join(now)
         effects: list[Effect] = []
@@ -327,13 +327,13 @@ class Membership:
         return effects + self._pump(now)
 
     def _on_rejoin(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
-        note = Note("info", f"tracker {self._tracker} does not know this peer (any more); joining again")
+        note = Note("info", f"tracker {self._tracker} does not know this peer (any longer); joining again")
         return [note, *self._begin_join(now)]
 
     def _on_join_lost(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
         """The registrar forgot the join that was under way, for want of room or time. Were all who join at once to
         begin anew at once, they would push each other out for ever."""
-        what = f"tracker {self._tracker} forgot the join of this peer, which it tries again"
+        what = f"tracker {self._tracker} forgot this peer's join; trying again"
         again_at = now + self._rng.uniform(0.5, 1.0) * self._join_lost_seconds
         self._join_lost_seconds = min(REPEAT_SECONDS_MAX, 2 * self._join_lost_seconds)
         return self._wait_to_join(State.JOINING, again_at, Note("info", what))
@@ -437,7 +437,7 @@ class Membership:
     def _unanswered(self, since: float, now: float) -> list[Effect]:
         if self._silent_since is not None or self.state is State.LEAVING or now < since:
             return []
-        return self._silent(f"tracker {self._tracker} does not answer; trying on", since)
+        return self._silent(f"tracker {self._tracker} does not answer; still trying", since)
 
     def _silent(self, problem: str, since: float) -> list[Effect]:
         """Nothing is heard of the tracker since then; the same ``problem`` is told of once."""
@@ -466,7 +466,7 @@ def _reach_problem(own: str, told: str) -> str:
     if is_loopback(own):
         return f"other machines cannot fetch from this peer: it serves at {own} only; set listen or advertise"
     if own == "0.0.0.0" and told.startswith("["):
-        what = "it listens on IPv4 only, and they are told the IPv6 address from which it reaches the tracker"
+        what = "it listens on IPv4 only, but they are told the IPv6 address from which it reaches the tracker"
         return f"others cannot fetch from this peer: {what}; set listen or advertise"
     return ""
 

@@ -35,10 +35,10 @@ PATIENCE_SECONDS = 6.0
 """How long a list may take; a person's command waits somewhat longer."""
 UNREACHABLE_PATIENCE_SECONDS = 1.0
 """The same while it is known that the tracker does not answer; a lookup of its may."""
-UNACKNOWLEDGED = "left the network; the tracker did not acknowledge, it forgets this peer when its lease ends"
+UNACKNOWLEDGED = "left the network; the tracker did not acknowledge it and will forget this peer when the lease ends"
 OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
-CANCELLED = "cancelled the download of {name}; what was fetched of it is deleted"
-WATCHED = "removed {name}; it lies in a shared folder, and is shared again when it changes or the peer restarts"
+CANCELLED = "cancelled the download of {name}; what was fetched is deleted"
+WATCHED = "removed {name}; it is in a shared folder and will be shared again when it changes or the peer restarts"
 Effects = list[Any]
 
 
@@ -64,7 +64,7 @@ class AgentApi:
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
         if effect.code == "network":
-            detail = self._core.membership.problem or f"{detail}; the peer tries on"
+            detail = self._core.membership.problem or f"{detail}; the peer keeps trying"
         return [ReplyApi(route, ApiError(number, effect.code, detail))]
 
     def departed(self, acknowledged: bool) -> Effects:

@@ -26,8 +26,8 @@ READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
 WAITING = "waiting for the tracker to list it"
 DAMAGED = (
-    "its bytes are not those that were hashed, though nothing has written to it: is the disk failing? "
-    "'get LINK --force' mends it, 'verify' says what is wrong, 'share' takes it as it is"
+    "not the bytes that were hashed, although nothing has written to it since: is the disk failing? "
+    "'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
 )
 
 
@@ -180,10 +180,10 @@ class Shares:
         as long as the peer runs."""
         asked = [job for job in self._jobs.active("share") if job.path == item.path and job.digest == item.digest]
         for job in asked:
-            job.fail(code, f"it cannot be remembered, so it is not shared: {detail}", now)
+            job.fail(code, f"it cannot be recorded, so it is not shared: {detail}", now)
         if asked:
             return self.gone(item.path, detail, now)
-        what = f"{item.path} cannot be remembered, and is not shared after a restart: {detail}"
+        what = f"{item.path} cannot be recorded and will not be shared after a restart: {detail}"
         return [Note("error", what)]
 
     def changing(self, digest: str) -> None:
@@ -219,8 +219,8 @@ class Shares:
             job.link = link_of(item)
             job.done(now)
             if not fits:
-                what = f"this peer lists no more than {ALIASES_COUNT_MAX + 1} names of one content"
-                job.detail = f"{what}, and {item.name} is not among them: it can be had by its link"
+                what = f"this peer lists at most {ALIASES_COUNT_MAX + 1} names for one content"
+                job.detail = f"{what}, and {item.name} is not among them: fetch it by its link"
         else:
             self._ask_at[number] = now + READ_BACK_SECONDS
 

@@ -44,7 +44,7 @@ class SharesWatch:
         wishes: list[Wish] = []
         for item in self._catalogue.items():
             if item.origin == "folder" and not self._is_configured(item.path):
-                wishes += self._shares.gone(item.path, "its folder is shared no longer", now)
+                wishes += self._shares.gone(item.path, "its folder is no longer shared", now)
         return wishes
 
     def tick(self, now: float) -> list[Wish]:
@@ -67,7 +67,7 @@ class SharesWatch:
             if isinstance(change, Found):
                 wishes += self._found(change.path)
             elif isinstance(change, LeftOut):
-                more = "; link_roots in the configuration names directories that links may lead into"
+                more = "; link_roots in the configuration names directories that links may point into"
                 what = change.skipped.described() + (more if change.skipped.links else "")
                 wishes.append(Note("warning", f"left out of {change.path}: {what}"))
             elif isinstance(change, Gone):

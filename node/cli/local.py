@@ -75,7 +75,7 @@ def seed(
     if chosen == "text" and source.is_dir():
         raise SeedError(f"{path} is a directory: the text format describes one file; use --format msgpack")
     if out == STDOUT and state.options.json:
-        raise click.UsageError("--json and '-o -' both want standard output; give one of them")
+        raise click.UsageError("--json and '-o -' both write to standard output; use one of them")
     target = absolute_path(f"{source.name}{SEED_SUFFIX}" if out is None else out)
     if out != STDOUT:
         _check_free(target, force)
@@ -131,7 +131,7 @@ def verify(state: State, path: str, seedfile: str) -> None:
     try:
         described = parse_seed(read_seed_file(absolute_path(seedfile)))
     except SeedError as error:
-        raise SeedError(f"{seedfile}: not a seed that can be used: {error}") from None
+        raise SeedError(f"{seedfile}: not a usable seed: {error}") from None
     manifest = described.manifest
     with open_display(state.options.quiet) as display:
         progress = LocalProgress(display, place.name, "verifying", manifest.length, state.services.clock)
@@ -142,7 +142,7 @@ def verify(state: State, path: str, seedfile: str) -> None:
     if not problems:
         if not (state.options.json or state.options.quiet):
             size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
-            print(f"{printable(str(place))}  {size}, all as the seed says")
+            print(f"{printable(str(place))}  {size}, matches the seed")
         return
     _tell_problems(state, place, seedfile, problems)
 
@@ -154,7 +154,7 @@ def _tell_problems(state: State, place: Path, seedfile: str, problems: list[str]
         if len(problems) > PROBLEMS_SHOWN:
             print(f"... and {len(problems) - PROBLEMS_SHOWN} more")
     found = counted(len(problems), "difference")
-    text = f"{place} is not what {seedfile} says: {found}; fetch it again with 'get {seedfile} --force'"
+    text = f"{place} does not match {seedfile}: {found}; fetch it again with 'get {seedfile} --force'"
     if not state.options.json:
         raise VerificationError(text)
     output.error(text)
@@ -165,7 +165,7 @@ def _check_free(target: Path, force: bool) -> None:
     if target.is_dir():
         raise DiskError(f"{target} is a directory; name a file with -o")
     if target.exists() and not target.is_file():
-        raise DiskError(f"{target} is no file; name another with -o, or give -o - for standard output")
+        raise DiskError(f"{target} is not a file; name another with -o, or give -o - for standard output")
     if target.exists() and not force:
         raise DiskError(f"{target} exists; choose another with -o, or replace it with --force")
     if not target.parent.is_dir():

@@ -57,7 +57,7 @@ def _common(*names: str, help: str, **more: Any) -> Callable[[F], F]:
 
 
 _config = _common("--config", metavar="FILE", help="The peer's configuration file (YAML).")
-_data_dir = _common("--data-dir", metavar="DIR", help="The peer's data directory; names which peer is meant.")
+_data_dir = _common("--data-dir", metavar="DIR", help="The peer's data directory; it selects the peer.")
 _quiet = _common("-q", "--quiet", is_flag=True, help="No progress and no messages, only results and errors.")
 _json = _common("--json", is_flag=True, help="Print the result as one line of JSON.")
 
@@ -65,7 +65,7 @@ _json = _common("--json", is_flag=True, help="Print the result as one line of JS
 def _peer_values(hidden: bool) -> Callable[[F], F]:
     tracker = _common("--tracker", metavar="ENDPOINT", hidden=hidden, help="The tracker, e.g. tcp://10.0.0.1:5550.")
     listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
-    name = _common("--name", metavar="NAME", hidden=hidden, help="What other people see this peer as.")
+    name = _common("--name", metavar="NAME", hidden=hidden, help="The name that others see.")
     return lambda command: tracker(listen(name(command)))
 
 
@@ -96,12 +96,14 @@ def quiet_option(command: F) -> F:
 
 def share_options(command: F) -> F:
     """How what is shared is taken: arguments of `chosen_options`."""
-    follow = click.option("--follow-links", is_flag=True, help="Share links as what they lead to, if that is in PATH.")
+    follow = click.option(
+        "--follow-links", is_flag=True, help="Share symbolic links as what they point to, if that is inside PATH..."
+    )
     roots = click.option(
-        "--link-root", "link_roots", multiple=True, metavar="DIR", help="...or in DIR. May be given several times."
+        "--link-root", "link_roots", multiple=True, metavar="DIR", help="...or inside DIR; may be repeated."
     )
     posix = click.option(
-        "--posix-names", is_flag=True, help="Allow names that Windows cannot store, for receivers with Linux only."
+        "--posix-names", is_flag=True, help="Allow names that Windows cannot store, for Linux receivers only."
     )
     return follow(roots(posix(command)))
 

@@ -221,16 +221,16 @@ class ScreenLine(NamedTuple):
 
 
 def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLine]:
-    """``status`` on a terminal that has no more room than this: what is left out is the least important, which are
-    jobs that are done and then items that nobody fetches now; it is counted. Trouble is left out after those."""
+    """``status`` on a terminal that has no more room than this: what is left out is counted, and is the least
+    important: items that nobody fetches now, then jobs that are done, then jobs that failed."""
     text = status_text(report)
     facts = text.facts if height >= FEW_LINES else text.facts[:FEW_FACTS]
     lines = [ScreenLine(line) for key, value in facts for line in _fact_lines(key, value, width)]
     tables = [fitting_blocks(*table, width) for table in text.tables]
     ranks = [
-        [0 if job.phase not in FINAL else 4 if job.phase == "done" else 2 for job in in_order(report.jobs)],
+        [0 if job.phase not in FINAL else 5 if job.phase == "done" else 4 for job in in_order(report.jobs)],
         *([1] * len(rows) for _, rows in text.sources),
-        [2 if item.state in ("missing", "damaged") else 3 if item.sessions else 5 for item in report.shared],
+        [2 if item.state in ("missing", "damaged") else 3 if item.sessions else 6 for item in report.shared],
     ]
     chosen = _chosen(tables, ranks, height - len(lines))
     bare = [n for n, blocks in enumerate(tables) if n and len(blocks) > 1 and not chosen[n]]

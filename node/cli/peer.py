@@ -84,15 +84,15 @@ def _warn_settling(state: State, settling: bool) -> None:
 
 
 @click.command(cls=ExampleCommand, examples="status\nstatus --watch\nstatus --json")
-@click.option("--watch", is_flag=True, help="Go on showing it until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
 @peer_options
 @json_option
 @click.pass_obj
 def status(state: State, watch: bool) -> None:
     """Show what the running peer is doing.
 
-    Its place in the network, downloads, and what it shares, with links. Without a running peer: what one would take up
-    and share, and exit code 4.
+    Network, downloads and shared items, with links. Without a running peer: what one would resume and share, and exit
+    code 4.
     """
     with maybe_peer(state.options, state.services) as session:
         if session is None:
@@ -170,13 +170,13 @@ def remove(state: State, target: str) -> None:
 @json_option
 @click.pass_obj
 def leave(state: State) -> None:
-    """Leave the network; the peer stays up.
+    """Leave the network; the peer keeps running.
 
     Nothing is announced or served any more, and the tracker has acknowledged it.
     """
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiLeave(session.next_id()), ApiDone)
-    _tell(state, reply.detail or "left the network; 'join' goes back in")
+    _tell(state, reply.detail or "left the network; 'join' rejoins it")
 
 
 @click.command(cls=ExampleCommand, examples="join")
@@ -184,7 +184,7 @@ def leave(state: State) -> None:
 @json_option
 @click.pass_obj
 def join(state: State) -> None:
-    """Go back into the network after 'leave'.
+    """Rejoin the network after 'leave'.
 
     Returns when the peer is a member again.
     """
@@ -203,7 +203,7 @@ def _await_member(session: Session) -> StatusReport:
         if report.network == "joined":
             return report
         if report.network in ("refused", "left") or session.now() >= deadline:
-            why = trouble(report) or f"the tracker {printable(report.tracker)} has not let it in yet; trying on"
+            why = trouble(report) or f"the tracker {printable(report.tracker)} has not admitted it yet; still trying"
             raise NetworkError(f"the peer has not joined: {why}")
         session.pause(POLL_SECONDS)
 
@@ -213,7 +213,7 @@ def _await_member(session: Session) -> StatusReport:
 @json_option
 @click.pass_obj
 def stop(state: State) -> None:
-    """Stop the running peer in order.
+    """Shut down the running peer cleanly.
 
     Returns when it has ended. Downloads continue when it runs again.
     """
@@ -223,7 +223,9 @@ def stop(state: State) -> None:
     deadline = services.clock() + STOP_SECONDS
     while not services.is_free(data_dir):
         if services.clock() >= deadline:
-            raise NetworkError(f"the peer on {data_dir} is still ending after {STOP_SECONDS:.0f} s; its log says why")
+            raise NetworkError(
+                f"the peer on {data_dir} is still shutting down after {STOP_SECONDS:.0f} s; its log says why"
+            )
         services.wait(POLL_SECONDS)
     _tell(state, "the peer has stopped")
 

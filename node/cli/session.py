@@ -171,7 +171,7 @@ class Session:
         if self._peer is None:
             self._services.wait(seconds)
         elif (code := self._peer.poll(seconds)) is not None:
-            raise ended("the peer of this command ended; its own messages above say why", code)
+            raise ended("this command's peer ended; its messages above say why", code)
 
 
 def expected(reply: ApiReply, kind: type[R]) -> R:
@@ -275,11 +275,11 @@ def _await_client(data_dir: Path, peer: Foreground, services: Services) -> Clien
     while services.clock() < deadline:
         code = peer.poll(POLL_SECONDS)
         if code is not None:
-            raise ended("the peer of this command could not start; its own messages above say why", code)
+            raise ended("this command's peer could not start; its messages above say why", code)
         client = _try_client(data_dir, services)
         if client is not None:
             return client
-    raise NetworkError(f"the peer of this command did not answer within {START_SECONDS:.0f} s")
+    raise NetworkError(f"this command's peer did not answer within {START_SECONDS:.0f} s")
 
 
 @contextlib.contextmanager

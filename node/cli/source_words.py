@@ -28,7 +28,7 @@ WORDS: Mapping[SourceStanding, str] = {
     "no_peer": "no peer answers there",
     "no_content": "does not have it",
     "other_manifest": "has another manifest",
-    "not_serving": "does not serve now",
+    "not_serving": "is not serving now",
     "banned": "banned",
     "gone": "gone",
 }
@@ -53,7 +53,7 @@ def why_no_source(report: DownloadReport) -> str:
 
 def ban_notice(source: SourceReport) -> str:
     """A line for the moment in which a source is banned."""
-    return f"{_called(source)} is not used any more: it {source.reason}"
+    return f"{_called(source)} is no longer used: it {source.reason}"
 
 
 def _named(source: SourceReport) -> str:

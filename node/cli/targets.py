@@ -57,7 +57,7 @@ def read_target(text: str) -> GetTarget:
     from protocol.link import parse_link
 
     if not text.strip():
-        raise UsageError("a name to get is empty")
+        raise UsageError("the name to get is empty")
     if text.startswith(LINK_SCHEME):
         link = parse_link(text)
         return GetTarget(text, name=link.name, digest=link.digest)
@@ -73,8 +73,8 @@ def read_target(text: str) -> GetTarget:
         return _from_seed(text, path)
     except SeedError as error:
         if must_be_file:
-            raise SeedError(f"{text}: not a seed that can be used: {error}") from None
-        return GetTarget(text, hint=f" (the file of that name here is no seed: {error})")
+            raise SeedError(f"{text}: not a usable seed: {error}") from None
+        return GetTarget(text, hint=f" (the file of that name here is not a seed: {error})")
 
 
 def check_pattern(text: str) -> None:

@@ -33,8 +33,8 @@ from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
 
-SHARE_GOES_ON = "the running peer goes on: 'status' shows it, 'remove PATH' cancels it"
-GOES_ON = "the download goes on in the running peer: 'status' shows it, 'remove NAME' cancels it"
+SHARE_GOES_ON = "the running peer continues: 'status' shows it, 'remove PATH' cancels it"
+GOES_ON = "the download continues in the running peer: 'status' shows it, 'remove NAME' cancels it"
 SERVE_SECONDS = 0.5
 
 Kind = Literal["share", "get"]
@@ -70,7 +70,7 @@ def share(
 ) -> None:
     """Share files or directories, and print a link for each.
 
-    The link is printed when the tracker lists the content. Without a running peer this command is one: it shares
+    The link is printed once the tracker lists the content. Without a running peer, this command runs one and shares
     until Ctrl-C.
     """
     chosen = algorithm or state.options.settings().hash
@@ -92,16 +92,16 @@ def _share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
     examples="get model.bin\nget model.bin -o /data --timeout 10m\nget zswarm://blake3:4f1c.../model.bin other.seed",
 )
 @click.argument("targets", metavar="NAME|LINK|SEEDFILE...", nargs=-1, required=True)
-@click.option("-o", "--output", "directory", metavar="DIR", help="Where to put it; made if missing.")
+@click.option("-o", "--output", "directory", metavar="DIR", help="Directory to download to; created if missing.")
 @click.option("--force", is_flag=True, help="Replace other content of the same name.")
 @click.option("--sequential", is_flag=True, help="Fetch pieces in order rather than rarest first.")
-@click.option("--keep-serving", is_flag=True, help="Go on serving what was fetched until Ctrl-C.")
+@click.option("--keep-serving", is_flag=True, help="Keep serving what was fetched until Ctrl-C.")
 @click.option(
     "--timeout",
     callback=parsed_by(parse_seconds),
     default="0",
     metavar="TIME",
-    help="Give up waiting after this, e.g. 10m.",
+    help="Give up after this long, e.g. 10m.",
 )
 @foreground_options
 @click.pass_obj
@@ -117,7 +117,7 @@ def get(
     """Download and verify content.
 
     By name, digest or its beginning as 'list' shows it, link (zswarm://...) or seed file. Several are fetched at once.
-    Without a running peer this command is one until it is done. A download that was stopped continues from what is
+    Without a running peer, this command runs one until it is done. A download that was stopped continues from what is
     verified on disk.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
@@ -189,7 +189,7 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], lasting: bool) ->
             else:
                 print(got_line(outcome), flush=True)
     if plan.serve and lasting and plan.kind == "get" and not options.quiet:
-        output.warn("the running peer goes on serving it")
+        output.warn("the running peer keeps serving it")
     return _report_failures(plan, outcomes)
 
 

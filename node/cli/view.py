@@ -89,7 +89,7 @@ def trouble(report: StatusReport) -> str:
     if report.problem:
         return printable(report.problem)
     if report.network == "left":
-        return "this peer has left the network; 'join' goes back in"
+        return "this peer has left the network; 'join' rejoins it"
     return ""
 
 
@@ -177,7 +177,7 @@ def got_line(outcome: Outcome) -> str:
     """``/data/model.bin  1.2 GiB in 4.1 s, 300.0 MiB/s from 5 sources, verified``."""
     if not outcome.verified:
         size = format_bytes(outcome.length)
-        return f"{printable(outcome.path)}  {size}, already here and not read again; --force reads and mends it"
+        return f"{printable(outcome.path)}  {size}, already here, not read again; --force checks and repairs it"
     facts = f"{format_bytes(outcome.length)} in {format_seconds(outcome.seconds)}"
     if outcome.rate:
         facts += f", {format_rate(outcome.rate)}"

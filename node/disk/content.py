@@ -136,7 +136,7 @@ class Content:
             raise disk_error(error, "open", path) from error
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise self._missing(f"{path} is no regular file")
+            raise self._missing(f"{path} is not a regular file")
         return fd
 
     def _path(self, index: int) -> str:

@@ -69,7 +69,7 @@ def check_space(directory: Path, directory_fd: int, manifest: Manifest, on_disk:
     new_files = len(files) - len(on_disk)
     # f_files is 0 where inodes are made as needed.
     if room.f_files and new_files > room.f_favail:
-        raise DiskError(f"not enough inodes in {directory}: {new_files} files to make, {room.f_favail} possible")
+        raise DiskError(f"not enough inodes in {directory}: {new_files} files to create, {room.f_favail} free")
 
 
 def _zero_bytes(manifest: Manifest) -> int:

@@ -65,7 +65,7 @@ class Problem(Struct, frozen=True):
 def make_seed(path: str | Path, format: str = "text", algorithm: str = ALGORITHMS[0]) -> bytes:
     """The seed of the file or directory at ``path``, as the bytes of a seed file. Directories need ``msgpack``."""
     if not seed_format(format).takes_trees and Path(path).is_dir():
-        raise SeedError(f"{path} is a directory, which the {format} format cannot describe; take msgpack")
+        raise SeedError(f"{path} is a directory, which the {format} format cannot describe; use msgpack")
     return format_seed(Seed(name_of(Path(path)), hash_path(Path(path), algorithm)), format)
 
 
@@ -216,7 +216,7 @@ def _check_paths(found: Scan, posix_names: bool) -> bool:
     if never:
         raise SeedError(f"{_told(never, len(paths))}: no receiver could store that; rename them")
     if not posix_names:
-        what = "some receivers could not store that; rename them, or use --posix-names for receivers with Linux only"
+        what = "some receivers could not store that; rename them, or use --posix-names if all receivers run Linux"
         raise SeedError(f"{_told(unportable, len(paths))}: {what}")
     return True
 

@@ -50,8 +50,8 @@ class Skipped(Struct, frozen=True):
         if not self.links:
             return ""
         if followed:
-            return "; --link-root DIR names a directory that links may lead into"
-        return "; --follow-links shares what links lead to"
+            return "; --link-root DIR names a directory that links may point into"
+        return "; --follow-links shares what links point to"
 
     def _examples_and(self, path: str) -> tuple[str, ...]:
         if len(self.examples) == EXAMPLES_COUNT_MAX:

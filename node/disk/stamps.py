@@ -38,7 +38,7 @@ def take_stamps(root: Path, manifest: Manifest) -> bytes:
         except OSError as error:
             raise disk_error(error, "look at", path) from error
         if not stat.S_ISREG(found.st_mode):
-            raise ContentChangedError(f"{path} is no regular file any more")
+            raise ContentChangedError(f"{path} is no longer a regular file")
         if found.st_size != entry.length:
             raise ContentChangedError(f"{path} has {found.st_size} bytes instead of {entry.length}")
         _STAMP.pack_into(stamps, index * STAMP_BYTES, *_stamp_of(found))

@@ -165,7 +165,7 @@ class _TreeScan:
         elif stat.S_ISDIR(found.st_mode):
             above = (*directory.above, directory.real)
             if any(_lies_in(place, target) for place in above):
-                what = "is a link to a directory that it lies in, so following it has no end"
+                what = "is a link to a directory that contains it, so following it would never end"
                 raise DiskError(f"{self._root / path} {what}; remove it, or share without following links")
             self._waiting.append(_Directory(f"{path}/", target, above))
         else:

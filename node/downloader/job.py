@@ -318,7 +318,7 @@ class FetchJob:
             self._published(result)
             return
         spoilt = result.have.size - result.have.count_set
-        what = f"{spoilt} of {result.have.size} pieces on disk are not what was written there"
+        what = f"{spoilt} of {result.have.size} pieces on disk differ from what was written there"
         if self._repairs >= REPAIRS_COUNT_MAX:
             self._fail(DiskError(f"{what}, again and again: is the disk failing?"))
             return

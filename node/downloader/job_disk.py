@@ -179,7 +179,9 @@ class JobDisk:
             try:
                 job_work.release(self.place, self.ready, self._context.store, discard)
             except ZswarmError as error:
-                log.warning("what there is of %s beside %s: %s", short(self.place.digest), self.place.dest, error)
+                log.warning(
+                    "the partial download of %s beside %s: %s", short(self.place.digest), self.place.dest, error
+                )
 
     def _let_go(self, discarded: bool, result: object) -> None:
         """`_release` ended."""

@@ -63,7 +63,7 @@ class FetchLinks:
         ``piece_bytes`` is the largest data frame to be accepted.
         """
         if not _is_numeric(endpoint):
-            self._fail(session, partial(listener.on_lost, reason="this is no address of a host"))
+            self._fail(session, partial(listener.on_lost, reason="this is not the address of a host"))
             return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
         try:

@@ -210,5 +210,5 @@ class ManifestFetch:
         in_vain = all(one.trouble is not None and one.trouble.state in ("other_manifest", "banned") for one in asked)
         if self._over or not self._listed or len(asked) < self._listed or not in_vain:
             return []
-        what = "has the content under another manifest, or none: is the link right?"
-        return [*self.close(now), NoManifest(f"each of the {len(asked)} sources there are {what}")]
+        what = f"each of those asked ({len(asked)}) has another manifest or none; is the link right?"
+        return [*self.close(now), NoManifest(what)]

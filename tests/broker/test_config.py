@@ -33,8 +33,8 @@ def test_the_sample_file_has_every_key_with_its_default() -> None:
     [
         ("lease: 10s", "key `lease`: expected at least 3 heartbeats"),
         ("heartbeat: 0", "key `heartbeat`"),
-        ("heartbeat: soon", "key `heartbeat`: 'soon' is no duration"),
-        ("lease: -1", "key `lease`: -1 is no duration"),
+        ("heartbeat: soon", "key `heartbeat`: 'soon' is not a duration"),
+        ("lease: -1", "key `lease`: -1 is not a duration"),
         ("lookups: 0", "key `lookups`"),
         ("lookups: many", "key `lookups`: expected a whole number"),
         ("listen: localhost", "key `listen`"),
@@ -64,7 +64,7 @@ def test_listen_can_be_given_instead(tmp_path: Path) -> None:
 
 
 def test_a_wrong_address_on_the_command_line_is_said_to_be_there() -> None:
-    with pytest.raises(ConfigError, match=r"^command line: key `listen`: 'here' is no endpoint"):
+    with pytest.raises(ConfigError, match=r"^command line: key `listen`: 'here' is not an endpoint"):
         load_config(None, "here")
 
 

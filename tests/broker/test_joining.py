@@ -40,7 +40,7 @@ def test_join_in_four_steps() -> None:
         SourceAdded(digest(1), "alice", "Alice", ALICE_AT, True),
         SourceAdded(digest(2), "alice", "Alice", ALICE_AT, False),
     ]
-    assert stage.notes == [f"peer Alice (alice) joined from {ALICE_AT}, list of 2"]
+    assert stage.notes == [f"peer Alice (alice) joined at {ALICE_AT} with a list of 2"]
     stage.registrar.check_invariants()
 
 

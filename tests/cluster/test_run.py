@@ -91,7 +91,7 @@ def test_content_that_cannot_be_shared(place: Place, tmp_path: Path, capsys: pyt
     [
         (["--peers", "1"], "--peers"),
         (["--peers", "3", "--seeders", "3"], "at least one of the 3 peers has to get something"),
-        (["--size", "many"], "is no size; expected one such as 64MiB"),
+        (["--size", "many"], "is not a size; expected one such as 64MiB"),
         (["--size", "1MiB", "--file", __file__], "choose one"),
         (["--file", "/nowhere"], "does not exist"),
         (["--hash", "md5"], "'md5'"),

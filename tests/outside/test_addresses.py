@@ -70,7 +70,7 @@ def test_a_tracker_that_comes_where_another_program_was_is_joined(machine: Machi
     with zmq.Context() as context, context.socket(zmq.PUB) as stranger:
         machine.tracker = f"tcp://127.0.0.1:{stranger.bind_to_random_port('tcp://127.0.0.1')}"
         peer = machine.start("--data-dir", "p", "--name", "p")
-        says(machine, "something that is no zswarm tracker answers there")
+        says(machine, "something that is not a zswarm tracker answers there")
     says(machine, "connection refused; is it running there?")
     assert "connection refused; is it running there?" in machine.z("list", "--data-dir", "p").err
     machine.start_tracker(listen=machine.tracker)
@@ -91,7 +91,7 @@ def test_a_lookup_that_hangs_is_named(network: Machine) -> None:
     os.kill(lookup, signal.SIGSTOP)
     try:
         get = network.start("get", "m.bin", "--data-dir", "p")
-        eventually(lambda: "does not answer; trying on (no answer for" in get.err, "the reason")
+        eventually(lambda: "does not answer; still trying (no answer for" in get.err, "the reason")
     finally:
         os.kill(lookup, signal.SIGCONT)
     get.end()

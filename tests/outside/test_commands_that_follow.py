@@ -147,7 +147,7 @@ def test_what_cannot_be_remembered_is_not_begun(network: Machine) -> None:
     library.execute("BEGIN IMMEDIATE")  # as on a full disk, nothing can be written there
     got = network.z("get", link, "-o", "o", "--data-dir", "b")
     assert got.code == 6, got.err
-    assert "cannot be remembered, so it is not begun" in got.err
+    assert "cannot be recorded, so it was not started" in got.err
     assert list((network.place / "o").iterdir()) == []
     removed = network.z("remove", "shared.bin", "--data-dir", "b")
     assert removed.code == 6, removed.err

@@ -62,7 +62,7 @@ ZEROS = "0" * 64
     ],
 )
 def test_what_is_no_digest_is_refused(text: str) -> None:
-    with pytest.raises(SeedError, match="is no digest"):
+    with pytest.raises(SeedError, match="is not a digest"):
         split_digest(text)
 
 

@@ -52,7 +52,7 @@ def test_any_text_is_a_link_or_a_seed_error(text: str) -> None:
         (f"zswarm://{CONTENT}/{MANIFEST}/-1/a", "not a link of the form"),
         (f"zswarm://{CONTENT}/{MANIFEST}/42/a/b", "not a link of the form"),
         (f"zswarm://{CONTENT}/{MANIFEST}/42/{'a' * 1000}", "not a link of the form"),
-        (f"zswarm://{CONTENT[:-1]}/{MANIFEST}/42/a", "is no digest"),
+        (f"zswarm://{CONTENT[:-1]}/{MANIFEST}/42/a", "is not a digest"),
         (f"zswarm://md5:{'12' * 32}/{MANIFEST}/42/a", "unknown hash algorithm"),
         (f"zswarm://sha256:{'12' * 32}/{MANIFEST}/42/a", "different algorithms"),
         (f"zswarm://{CONTENT}/{MANIFEST}/{'9' * 16}/a", "at most"),

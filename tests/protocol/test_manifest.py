@@ -225,7 +225,7 @@ def test_unsafe_paths_are_refused(path: str) -> None:
         (msgspec.structs.replace(single(), piece_length=524_288), "has pieces of 262144 bytes, not 524288"),
         (msgspec.structs.replace(single(), piece_length=0), "has pieces of 262144 bytes, not 0"),
         (msgspec.structs.replace(single(), digest="md5:" + "0" * 64), "unknown hash algorithm"),
-        (msgspec.structs.replace(single(), digest="0" * 64), "is no digest"),
+        (msgspec.structs.replace(single(), digest="0" * 64), "is not a digest"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(manifest: Manifest, why: str) -> None:

@@ -58,7 +58,7 @@ def test_names_in_any_script_are_recognised_as_text(name: str) -> None:
 
 
 def test_what_the_text_format_cannot_express_is_refused() -> None:
-    with pytest.raises(SeedError, match="take msgpack for a directory"):
+    with pytest.raises(SeedError, match="use msgpack for a directory"):
         format_seed(Seed("data", msgspec.structs.replace(MANIFEST, length=0, pieces=b"", files=())), "text")
     with pytest.raises(SeedError, match="spaces around the name"):
         format_seed(Seed(" data.bin", MANIFEST), "text")
@@ -138,14 +138,14 @@ def line_changed(number: int, line: str) -> bytes:
         (line_changed(1, "a\0b"), "NUL"),
         (line_changed(1, "AUX"), "reserved"),
         (line_changed(1, "x" * 256), "over 255 bytes"),
-        (line_changed(2, "-1"), "line 2 is no length"),
-        (line_changed(2, "3e5"), "line 2 is no length"),
-        (line_changed(2, "٣"), "line 2 is no length"),
+        (line_changed(2, "-1"), "line 2 is not a length"),
+        (line_changed(2, "3e5"), "line 2 is not a length"),
+        (line_changed(2, "٣"), "line 2 is not a length"),
         (line_changed(2, "9" * 16), "at most"),
-        (line_changed(2, "9" * 5_000), "line 2 is no length"),
+        (line_changed(2, "9" * 5_000), "line 2 is not a length"),
         (line_changed(2, "600000"), "has 3 pieces of 262144 bytes, not 2"),
         (line_changed(2, "262144"), "has 1 pieces of 262144 bytes, not 2"),
-        (line_changed(3, "ab" * 31), "is no digest"),
+        (line_changed(3, "ab" * 31), "is not a digest"),
         (line_changed(3, "md5:" + "ab" * 32), "unknown hash algorithm 'md5'"),
         (line_changed(4, "01" * 31), "line 4, piece 0, is not 64 hex digits"),
         (line_changed(5, "zz" * 32), "line 5, piece 1, is not 64 hex digits"),

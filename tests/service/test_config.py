@@ -70,7 +70,7 @@ def test_a_good_file(file: Path) -> None:
         ("tracker: no", "key `tracker`: expected text, got true or false; put it in quotes"),
         ("log: {level: loud}", "key `log.level`: expected one of debug, info, warning, error, got 'loud'"),
         ("log: 5", "key `log`: expected keys of its own, got a number"),
-        ("log: {5: x}", "a key in `log` is no text"),
+        ("log: {5: x}", "a key in `log` is not text"),
         ("rules: [{name: a}, {name: b, weight: x}]", "key `rules[1].weight`: expected a whole number, got text"),
         ("rules: [{weight: 1}]", "key `rules[0].name` is missing"),
         ("worker: 3", "unknown key `worker`; did you mean `workers`?"),
@@ -79,7 +79,7 @@ def test_a_good_file(file: Path) -> None:
         ("fallback: {nam: a}", "unknown key `fallback.nam`; did you mean `fallback.name`?"),
         ("log: {zzz: 1}", "unknown key `log.zzz`; known are `log.level`, `log.format`"),
         ("tracker: here", "tracker: 'here' is no address"),
-        ("upload_rate: fast", "'fast' is no rate; expected one such as 40mbit or 10 MiB/s"),
+        ("upload_rate: fast", "'fast' is not a rate; expected one such as 40mbit or 10 MiB/s"),
         ("", "is empty; expected keys such as `tracker`, `workers`, `upload_rate`, `rules`, `fallback`"),
         ("# only a comment\n", "is empty;"),
         ("- a\n- b\n", "expected `key: value` lines, got a list;"),
@@ -89,14 +89,17 @@ def test_a_good_file(file: Path) -> None:
         ("rules: a", "key `rules`: expected a list, got text"),
         ("upload_rate: [1]", "key `upload_rate`: expected a whole number or a number or text, got a list"),
         ('tracker: "\\ud800"', "line 1, column 10: a lone surrogate is not text"),
-        ("upload_rate: 1" + 400 * "0", "1000000000000000000000000000000000000000 is no rate; expected a number from 0"),
+        (
+            "upload_rate: 1" + 400 * "0",
+            "1000000000000000000000000000000000000000 is not a rate; expected a number from 0",
+        ),
         ("workers: [1", "line 1, column 12: expected ',' or ']'"),
         ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
         ("a: !!python/name:os.system x", "line 1, column 4: could not determine a constructor"),
-        ("workers: 2026-13-45", "is no valid YAML: month must be in 1..12"),
-        ("5: x", "a key is no text; put it in quotes"),
-        ("a: \x01", "is no valid YAML: unacceptable character"),
-        ("[" * 5_000, "is no valid YAML"),
+        ("workers: 2026-13-45", "is not valid YAML: month must be in 1..12"),
+        ("5: x", "a key is not text; put it in quotes"),
+        ("a: \x01", "is not valid YAML: unacceptable character"),
+        ("[" * 5_000, "is not valid YAML"),
     ],
 )
 def test_a_wrong_file(file: Path, text: str, message: str) -> None:
@@ -115,7 +118,7 @@ def test_no_file_a_directory_and_a_huge_file(file: Path, tmp_path: Path) -> None
 
 def test_bytes_that_are_no_text(file: Path) -> None:
     file.write_bytes(b"workers: \xff\xfe\x00")
-    with pytest.raises(ConfigError, match=r"sample\.yaml: is no valid YAML"):
+    with pytest.raises(ConfigError, match=r"sample\.yaml: is not valid YAML"):
         load_settings(file, Sample)
 
 

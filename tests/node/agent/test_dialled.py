@@ -94,7 +94,7 @@ def says(*words: str) -> Callable[[Any], bool]:
 def test_after_a_socket_of_another_kind_the_tracker_is_reached(scene: Scene) -> None:
     stranger, endpoint = scene.serve(Role.TRACKER_PUB)
     scene.dial(endpoint)
-    scene.until(says("something that is no zswarm tracker"))
+    scene.until(says("something that is not a zswarm tracker"))
     stranger.close()
     scene.until(says("connection refused; is it running there?"))
     router, _ = scene.serve(Role.TRACKER_ROUTER, endpoint)

@@ -158,7 +158,7 @@ def test_a_lost_connection_leads_to_the_next_lookup_at_once() -> None:
     lookups.torrents("tag", "x", 0.0)
     assert Dial(second) in lookups.disconnected("connection lost", 0.5)
     assert connected(A).disconnected("connection lost", 0.5) == [
-        Note("warning", f"lookup {A}: connection lost; trying on")
+        Note("warning", f"lookup {A}: connection lost; still trying")
     ]
 
 
@@ -249,9 +249,9 @@ def test_why_there_is_no_answer_can_be_asked_for() -> None:
     request = asked(lookups.torrents("tag", "x", 0.0))
     assert lookups.problem(1.0) == ""
     lookups.tick(REQUEST_TIMEOUT_SECONDS)
-    assert lookups.problem(6.4) == f"lookup {A} does not answer; trying on (no answer for 6 s)"
+    assert lookups.problem(6.4) == f"lookup {A} does not answer; still trying (no answer for 6 s)"
     lookups.disconnected("connection refused", 7.0)
-    assert lookups.problem(7.0) == f"lookup {A}: connection refused; trying on (no answer for 7 s)"
+    assert lookups.problem(7.0) == f"lookup {A}: connection refused; still trying (no answer for 7 s)"
     assert lookups.connected(8.0) == [Ask(request)]
     assert lookups.problem(8.0), "one that hangs takes connections too"
     lookups.receive(TorrentList(request.id, 1, 1, False, [], ""), 8.1)

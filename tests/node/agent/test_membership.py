@@ -137,7 +137,7 @@ def test_an_unreachable_tracker_is_said_once_and_so_is_its_return() -> None:
         effects = peer.tick(now)
         said += notes(effects)
         assert sent(effects) == [join]
-    assert said == [f"tracker {TRACKER} does not answer; trying on"]
+    assert said == [f"tracker {TRACKER} does not answer; still trying"]
     assert peer.network == "unreachable"
     effects = peer.receive(ListRequest(join.id, 1), now)
     assert notes(effects) == [f"tracker {TRACKER} is back after {now:.0f} s"]
@@ -156,7 +156,7 @@ def test_why_the_tracker_is_not_reached_is_told_once_each() -> None:
     assert said[:2] == [f"tracker {TRACKER}: no answer", f"tracker {TRACKER}: connection refused"]
     assert (peer.network, peer.problem) == ("unreachable", f"tracker {TRACKER}: no answer")
     peer.connected("10.0.0.9", 20.0)
-    assert (peer.network, peer.problem) == ("unreachable", f"tracker {TRACKER} does not answer; trying on")
+    assert (peer.network, peer.problem) == ("unreachable", f"tracker {TRACKER} does not answer; still trying")
 
 
 def test_the_tracker_is_where_it_was_reached() -> None:

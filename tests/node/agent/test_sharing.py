@@ -180,7 +180,7 @@ def test_other_bytes_that_nobody_wrote_are_damage_and_no_new_content() -> None:
     assert scene.listed == {}
     (shown,) = scene.status().shared
     assert (shown.state, shown.digest) == ("damaged", digest(1))
-    assert "piece 3 differs; its bytes are not those that were hashed" in shown.detail
+    assert "piece 3 differs; not the bytes that were hashed" in shown.detail
     (note,) = scene.took(Note)
     assert note.level == "warning"
     assert f"not serving file 1 ({short(digest(1))}), {PATH}: damaged" in note.text
@@ -665,7 +665,7 @@ def test_names_beyond_the_bound_are_had_by_link() -> None:
     assert len(scene.listed[digest(1)].names()) == ALIASES_COUNT_MAX + 1
     job = scene.job()
     assert job.phase == "done"
-    assert "no more than 16 names of one content, and one more is not among them" in job.detail
+    assert "at most 16 names for one content, and one more is not among them" in job.detail
 
 
 def test_what_is_hashed_again_stays_the_one_that_is_served() -> None:

@@ -89,7 +89,7 @@ def test_seed_never_replaces_what_is_no_file(here: Path) -> None:
 def test_verify_of_right_content(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert World().run("seed", path, "-o", "x.seed", "-q") == 0
     assert World().run("verify", path, "x.seed") == 0
-    assert "all as the seed says" in capsys.readouterr().out
+    assert "matches the seed" in capsys.readouterr().out
 
 
 def test_verify_names_what_differs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +98,7 @@ def test_verify_names_what_differs(here: Path, capsys: pytest.CaptureFixture[str
     assert World().run("verify", "tree", "x.seed") == 5
     captured = capsys.readouterr()
     assert "below/a" in captured.out
-    assert captured.err.splitlines()[-1].startswith(f"error: {here}/tree is not what x.seed says")
+    assert captured.err.splitlines()[-1].startswith(f"error: {here}/tree does not match x.seed")
 
 
 def test_verify_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,7 +151,7 @@ def test_join_returns_when_the_peer_is_a_member(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        (report(network="joining"), "has not let it in yet"),
+        (report(network="joining"), "has not admitted it yet"),
         (report(network="unreachable", problem="tracker tcp://t:5: no answer"), "tracker tcp://t:5: no answer"),
         (report(network="refused", problem="another peer has this identity"), "another peer has this identity"),
     ],
@@ -219,7 +219,7 @@ def test_stop_does_not_wait_for_ever(capsys: pytest.CaptureFixture[str]) -> None
     world = peer_with(report())
     world.free_after = 10_000
     assert world.run("stop") == 4
-    assert "still ending" in capsys.readouterr().err
+    assert "still shutting down" in capsys.readouterr().err
 
 
 def test_without_a_peer_status_tells_what_is_stored_and_remove_removes_it(capsys: pytest.CaptureFixture[str]) -> None:

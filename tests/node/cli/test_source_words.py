@@ -43,7 +43,7 @@ def test_a_ban_is_told_once_and_is_in_the_result(capsys: pytest.CaptureFixture[s
     world = peer_with(going)
     assert world.run("get", "model.bin", "--timeout", "3s") == 4
     said = capsys.readouterr().err
-    assert said.count("a (tcp://a:1) is not used any more: it sent a damaged piece 7; run 'verify' there") == 1
+    assert said.count("a (tcp://a:1) is no longer used: it sent a damaged piece 7; run 'verify' there") == 1
     last = said.strip().splitlines()[-1]
     assert "not finished after 3.0 s: 1 source known, banned: a (tcp://a:1): sent a damaged piece 7" in last
 

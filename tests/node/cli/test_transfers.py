@@ -89,7 +89,7 @@ def test_a_garbled_or_cut_seed_file_is_refused_before_anyone_is_asked(
     (here / name).write_bytes(format_seed(SEED, "msgpack")[:-9] if name == "cut.seed" else b"\x93garbage\xff")
     world = peer_with(report())
     assert world.run("get", target) == 2
-    assert f"error: {target}: not a seed that can be used" in capsys.readouterr().err
+    assert f"error: {target}: not a usable seed" in capsys.readouterr().err
     assert world.client is not None
     assert world.client.requests == []
 
@@ -98,7 +98,7 @@ def test_a_file_that_is_no_seed_leaves_its_name_a_name(here: Path, capsys: pytes
     (here / "model.bin").write_bytes(b"\x93garbage\xff")
     world = peer_with(report([job(phase="failed", code="not_found", detail="nobody has it", download=None)]))
     assert world.run("get", "model.bin") == 3
-    assert "nobody has it (the file of that name here is no seed:" in capsys.readouterr().err
+    assert "nobody has it (the file of that name here is not a seed:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_refused_target_does_not_stop_the_others(capsys: pytest.CaptureFixture
 def test_get_gives_up_after_its_timeout(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="waiting", download=None)]))
     assert world.run("get", "model.bin", "--timeout", "2s") == 4
-    assert re.search("not finished after 2.*goes on in the running peer", capsys.readouterr().err)
+    assert re.search("not finished after 2.*continues in the running peer", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("phase", ["resolving", "waiting"])
@@ -160,14 +160,14 @@ def test_a_get_that_gives_up_says_what_it_waited_for(phase: str, capsys: pytest.
     world = peer_with(report([job(phase=phase, download=None)], network="unreachable", problem=problem))
     assert world.run("get", "model.bin", "--timeout", "2s") == 4
     said = capsys.readouterr().err.splitlines()[-1]
-    assert re.search("not finished after 2.*: tracker tcp://10.0.0.1:5550: no answer; .*goes on", said)
+    assert re.search("not finished after 2.*: tracker tcp://10.0.0.1:5550: no answer; .*continues", said)
 
 
 def test_interrupting_get_says_that_the_download_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     world = peer_with(report([job(phase="downloading")]))
     world.interrupt_after = 3
     assert world.run("get", "model.bin") == 130
-    assert "the download goes on in the running peer" in capsys.readouterr().err
+    assert "the download continues in the running peer" in capsys.readouterr().err
 
 
 def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureFixture[str]) -> None:

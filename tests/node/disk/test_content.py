@@ -152,7 +152,7 @@ def test_a_file_that_became_something_else(tmp_path: Path) -> None:
         content.read(0)
     (root / "y").unlink()
     os.mkfifo(root / "y")
-    with pytest.raises(ContentChangedError, match=r"root/y is no regular file"):
+    with pytest.raises(ContentChangedError, match=r"root/y is not a regular file"):
         content.read(0)
     content.close()
 

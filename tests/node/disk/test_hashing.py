@@ -210,7 +210,7 @@ def test_the_root_directory_has_no_name() -> None:
 
 
 def test_text_format_and_directories_are_told_apart_before_hashing(tree: Path) -> None:
-    with pytest.raises(SeedError, match="take msgpack"):
+    with pytest.raises(SeedError, match="use msgpack"):
         make_seed(tree)
     with pytest.raises(SeedError, match="unknown seed format"):
         make_seed(tree, "torrent")

@@ -84,7 +84,7 @@ def test_a_source_is_never_dialled_on_this_machines_own_sockets(
     local = open_socket(context, Role.LOCAL_ROUTER)
     here = bind(local, f"ipc://{tmp_path}/agent.sock")
     (said,) = Heard(links).of(here if endpoint == "ipc://" else endpoint, loop)
-    assert said == "lost: this is no address of a host"
+    assert said == "lost: this is not the address of a host"
     local.close()
 
 
