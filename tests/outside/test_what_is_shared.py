@@ -58,7 +58,7 @@ def test_shared_items_outlive_replaced_files_restarts_and_disks_that_are_away(ne
     eventually(lambda: listed(network, "s") == ["i.bin"], "what is missing is not announced")
     eventually(lambda: "being hashed" not in shared(network, "s", "i.bin")["detail"], "i.bin was looked at")
     assert shared(network, "s", "i.bin")["digest"] == before["digest"]
-    assert "missing since" in network.z("status", "--data-dir", "s").out
+    assert "missing  since" in network.z("status", "--data-dir", "s").out
     (place / "disk").rmdir()
     (place / "unmounted").rename(place / "disk")
     state_becomes(network, "s", "disk/t", "")
