@@ -69,7 +69,7 @@ def _mint(path: Path) -> Identity:
     identity = Identity(peer=secrets.token_hex(ID_BYTES), token=secrets.token_bytes(SECRET_BYTES))
     fresh = path.with_name(path.name + ".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -241,7 +241,7 @@ def _line_of(path: Path) -> str:
 
 def _open_lock(path: Path) -> FileIO:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path.open("a+b", buffering=0)
     except OSError as error:
         raise DiskError(f"{disk_error(error, 'use data directory', path.parent)}; {ELSEWHERE}") from error

@@ -24,10 +24,22 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free, so this one
+    _use_utf8()
     if sys.stdin is None:
         sys.stdin = open(_STDIN, closefd=False)  # noqa: SIM115 - a descriptor, for as long as the program runs
     sys.stdout = _text(_STDOUT, sys.stdout, _refuse)
     sys.stderr = _text(_STDERR, sys.stderr, _give_up)
+
+
+def _use_utf8() -> None:
+    """Arguments, names of files and what children are told are UTF-8 whatever the locale; only what a person sees has
+    the encoding of the terminal. Python can be told so when it starts and not later, so it is started again."""
+    if sys.getfilesystemencoding() == "utf-8":
+        return
+    shown_as = sys.stdout.encoding if sys.stdout is not None else "utf-8"
+    os.environ.setdefault("PYTHONIOENCODING", shown_as)
+    os.environ["PYTHONUTF8"] = "1"  # of the children
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def warn(text: str) -> None:

@@ -33,6 +33,14 @@ def test_an_identity_is_minted_once_and_kept_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((data_dir / IDENTITY_NAME).stat().st_mode) == 0o600
 
 
+def test_a_data_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    DataDirLock(tmp_path / "new" / "data").release()
+    assert stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode) == 0o700
+    (tmp_path / "shared").mkdir(mode=0o750)
+    DataDirLock(tmp_path / "shared").release()
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o750
+
+
 def test_a_damaged_identity_is_not_replaced_silently(tmp_path: Path) -> None:
     (tmp_path / IDENTITY_NAME).write_text('{"peer": 5}')
     with pytest.raises(DiskError, match="delete it"):

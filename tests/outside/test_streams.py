@@ -12,6 +12,8 @@ from tests.outside.commands import Machine, Result, eventually
 
 NAME = "模型.bin"
 ASCII = {"PYTHONIOENCODING": "ascii"}
+NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+"""As in a locale of another encoding, of which this machine may have none."""
 
 
 def shell(machine: Machine, arguments: str, redirected: str, environment: str = "") -> Result:
@@ -33,6 +35,9 @@ def test_results_and_messages_have_streams_of_their_own(network: Machine) -> Non
     assert listed.code == 0
     assert "\\u6a21\\u578b.bin" in listed.out
     assert network.z("--data-dir", "s", "list", "--json", env=ASCII).json["entries"][0]["name"] == NAME
+
+    listed = network.z("--data-dir", "s", "list", NAME, env=NO_UTF8)
+    assert (listed.code, "\\u6a21\\u578b.bin" in listed.out) == (0, True)
 
     silent = shell(network, f"get {NAME} -o o --data-dir g", "2>&-", "PYTHONIOENCODING=ascii")
     assert (silent.code, silent.out.count("\n")) == (0, 1)
