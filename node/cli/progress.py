@@ -29,6 +29,8 @@ PLAIN_PAUSE_SECONDS = 1.0
 PLAIN_SILENT_SECONDS = 30.0
 """A job that hardly moves says so this often."""
 ECHO_COLUMNS = 4
+NARROW_COLUMNS = 60
+"""Of a terminal that has no room for a bar."""
 LIVE_SECONDS = 0.1
 PLAIN_SECONDS = 0.2
 """How often a display is worth a new status."""
@@ -143,8 +145,10 @@ class LiveDisplay:
         for view in views:
             total = view.total or None
             share = f"{view.percent} %" if view.total else ""
-            label, tail = writable(view.label, sys.stderr), writable(view.tail, sys.stderr)
+            tail = view.tail or (view.verb if is_narrow(self._console) else "")
+            label, tail = writable(view.label, sys.stderr), writable(tail, sys.stderr)
             texts: dict[str, Any] = {"description": label, "verb": view.verb, "share": share, "tail": tail}
+            texts["whole"] = bool(view.note)
             task = self._tasks.get(view.key)
             if task is None:
                 self._tasks[view.key] = self._progress.add_task(total=total, completed=view.done, **texts)
@@ -183,10 +187,21 @@ def live_console() -> Console:
     return NarrowConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
+def is_narrow(console: Console) -> bool:
+    return console.width < NARROW_COLUMNS
+
+
 def _bars(console: Console) -> Progress:
-    """One row a job: label, verb, bar, percent, numbers or a reason. What does not fit is cut at the end."""
-    from rich.progress import BarColumn, Progress, TextColumn
+    """One row a job: label, verb, bar, percent, numbers or a reason. Of numbers what does not fit is cut, a reason has
+    as many lines as it takes."""
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.table import Column
+    from rich.text import Text
+
+    class TailColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            whole = task.fields["whole"]
+            return Text(task.fields["tail"], no_wrap=not whole, overflow="fold" if whole else cut)
 
     def text(field: str, column: Column, justify: Literal["left", "right"] = "left") -> TextColumn:
         return TextColumn(f"{{task.{field}}}", markup=False, justify=justify, table_column=column)
@@ -194,12 +209,12 @@ def _bars(console: Console) -> Progress:
     cut: OverflowMethod = "ellipsis" if console.encoding.startswith("utf") else "crop"
     label_width = max(12, console.width // 4)
     bar_width = max(8, min(30, console.width // 8))
+    verb_and_bar = [text("fields[verb]", Column(no_wrap=True)), BarColumn(bar_width=bar_width)]
     return Progress(
         text("description", Column(no_wrap=True, overflow=cut, max_width=label_width)),
-        text("fields[verb]", Column(no_wrap=True)),
-        BarColumn(bar_width=bar_width),
+        *([] if is_narrow(console) else verb_and_bar),
         text("fields[share]", Column(no_wrap=True, min_width=5), "right"),
-        text("fields[tail]", Column(no_wrap=True, overflow=cut, ratio=1)),
+        TailColumn(Column(ratio=1)),
         console=console,
         auto_refresh=False,
         transient=True,

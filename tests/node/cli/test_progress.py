@@ -93,6 +93,22 @@ def test_live_bars_show_pieces_rate_time_left_and_sources(monkeypatch: pytest.Mo
         assert text in drawn
 
 
+@pytest.mark.parametrize(("columns", "verbs"), [(40, False), (80, True)])
+def test_a_narrow_terminal_keeps_rates_and_reasons(columns: int, verbs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    waits = job(phase="waiting", number=2, download=None, detail="nobody in the network has pieces 4 and 5 of it")
+    with open_display(False) as display:
+        display.show([view_of(job(phase="downloading", download=download())), view_of(waits)], 0.0)
+    drawn = screen.getvalue()
+    assert "20.0 MiB/s" in drawn
+    assert "…" in drawn
+    assert all(word in drawn for word in waits.detail.split())
+    assert ("downloading" in drawn) == verbs
+
+
 def test_views_of_phases() -> None:
     checking = view_of(job(phase="checking", download=download("checking", 0, checked_bytes=30 * MIB)))
     assert (checking.verb, checking.percent) == ("checking", 30)
