@@ -122,6 +122,10 @@ class JobTracker:
         """Whether every order has an outcome."""
         return all(slot.outcome is not None for slot in self._slots)
 
+    def ended(self) -> list[Outcome]:
+        """What came of the orders that have ended, in order."""
+        return [slot.outcome for slot in self._slots if slot.outcome is not None]
+
     def outcomes(self, late: str, then: str = "") -> list[Outcome]:
         """What came of each order, in order; one that has not ended failed for the reason ``late``, with what it waited
         for; ``then`` says what becomes of it."""

@@ -141,16 +141,19 @@ def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) ->
 def _carry_out(state: State, plan: Plan) -> None:
     """Run ``plan`` and end the command with its exit code."""
     session: Session | None = None
+    tracker = JobTracker(plan.orders)
     code = EXIT_INTERRUPTED
     try:
         with any_peer(state.options, state.services) as session:
-            outcomes = _run(session, plan, state.options.quiet)
-            code = _report(state, plan, outcomes, session.lasting)
+            outcomes = _run(session, plan, tracker, state.options.quiet)
+            code = _report(state, plan, outcomes, complete=True, lasting=session.lasting)
             done = [order for order, outcome in zip(plan.orders, outcomes, strict=True) if outcome.ok]
             if plan.serve and done and not session.lasting:
                 paths = [outcome.path for outcome in outcomes if outcome.ok]
                 code = _go_on_serving(state, msgspec.structs.replace(plan, orders=done), session, paths) or code
     except KeyboardInterrupt:
+        if code == EXIT_INTERRUPTED and plan.kind == "get":
+            _report(state, plan, tracker.ended(), complete=False, lasting=False)
         output.warn(_interrupted(plan, session) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
@@ -165,21 +168,21 @@ def _interrupted(plan: Plan, session: Session | None) -> str:
     return "interrupted; the same command continues from what is verified on disk"
 
 
-def _run(session: Session, plan: Plan, quiet: bool) -> list[Outcome]:
+def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list[Outcome]:
     """Follow every order until it ends; one outcome per order, in order."""
-    tracker = JobTracker(plan.orders)
     with open_display(quiet) as display:
         follow(session, tracker, display, plan.timeout)
     late = f"not finished after {format_seconds(plan.timeout)}"
     return tracker.outcomes(late, GOES_ON if session.lasting else "")
 
 
-def _report(state: State, plan: Plan, outcomes: list[Outcome], lasting: bool) -> int:
-    """Print what came of the orders; the exit code of the first that failed, 0 if none did."""
+def _report(state: State, plan: Plan, outcomes: list[Outcome], complete: bool, lasting: bool) -> int:
+    """Print what came of the orders, or of those that have ended when the command is interrupted and they are not
+    ``complete``; the exit code of the first that failed, 0 if none did."""
     options = state.options
     if options.json:
         rows = [outcome_fields(outcome, plan.kind) for outcome in outcomes]
-        output.print_json({"ok": all(outcome.ok for outcome in outcomes), "results": rows})
+        output.print_json({"ok": complete and all(outcome.ok for outcome in outcomes), "results": rows})
     for outcome in outcomes:
         if outcome.ok and plan.kind == "share":
             _print_shared(outcome, options.json, options.quiet, plan.follows_links)
@@ -234,7 +237,7 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
                 show(report, session.now())
             if session.attachments != attachments:
                 attachments = session.attachments
-                code = _report_failures(plan, _run(session, plan, quiet=True))
+                code = _report_failures(plan, _run(session, plan, JobTracker(plan.orders), quiet=True))
                 if code:
                     return code
             elif report is not None:

@@ -170,6 +170,18 @@ def test_interrupting_get_says_that_the_download_goes_on(capsys: pytest.CaptureF
     assert "the download continues in the running peer" in capsys.readouterr().err
 
 
+def test_interrupting_get_tells_what_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [job(number=1, path="/d/model.bin"), job(phase="downloading", number=2)]
+    for options in ([], ["--json"]):
+        world = peer_with(report(jobs))
+        world.interrupt_after = 3
+        assert world.run("get", "model.bin", "other.bin", *options) == 130
+    plain, as_json = capsys.readouterr().out.splitlines()
+    assert plain.startswith("/d/model.bin  ")
+    found = json.loads(as_json)
+    assert (found["ok"], [result["target"] for result in found["results"]]) == (False, ["model.bin"])
+
+
 def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureFixture[str]) -> None:
     other = job(number=1, phase="failed", code="disk", detail="another job")
     pids = {"agent": 99}
