@@ -19,6 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.library import DownloadJob
 from node.local_messages import (
+    AgentToDownloader,
     ApiAccepted,
     ApiDone,
     ApiError,
@@ -45,7 +46,9 @@ from node.local_messages import (
     Sources,
     StopFetch,
 )
+from protocol.codec import Decoder, encode
 from protocol.digest import short
+from protocol.limits import LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.messages import (
     GetSeederList,
@@ -497,3 +500,15 @@ def test_sources_are_at_addresses_that_can_be_dialled_from_here(tracker_host: st
     scene.ask(get())
     (sources,) = scene.told(ToDownloader, Sources)
     assert [seeder.endpoint for seeder in sources.seeders] == [told]
+
+
+@pytest.mark.parametrize(
+    "listed", [f"tcp://127.0.0.1:{'9' * 240}", f"tcp://*:{'9' * 248}", f"tcp://[::1%{'a' * 240}]:1"]
+)
+def test_whatever_a_tracker_says_of_an_address_the_downloader_can_read(listed: str) -> None:
+    scene = with_source()
+    scene.core.registrar_connected("10.200.200.200", scene.now)
+    scene.seeders[:] = [SeederEntry("p", "other", listed, True)]
+    scene.ask(get())
+    (sources,) = scene.told(ToDownloader, Sources)
+    assert Decoder(AgentToDownloader, LOCAL_BYTES_MAX).decode(encode(sources, LOCAL_BYTES_MAX)) == sources
