@@ -156,7 +156,7 @@ class Gets:
             if download is not None and download.dest == job.path:
                 wishes += [_delete(download), *self._drop(job.digest)]
         for download in list(self._interrupted.values()):
-            if name in (download.name, download.digest):
+            if name == download.name or begins_digest(name, download.digest):
                 found = True
                 del self._interrupted[download.dest]
                 wishes += [_delete(download), ForgetDownload(download.dest)]
@@ -428,16 +428,7 @@ class Gets:
 
 
 def _fetch(download: DownloadJob) -> Fetch:
-    return Fetch(
-        digest=download.digest,
-        manifest=download.manifest,
-        name=download.name,
-        length=download.length,
-        dest=download.dest,
-        seed_path=download.seed_path,
-        force=download.force,
-        sequential=download.sequential,
-    )
+    return msgspec.convert(download, Fetch, from_attributes=True)
 
 
 def _delete(download: DownloadJob) -> Wish:

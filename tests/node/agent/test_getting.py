@@ -302,9 +302,10 @@ def test_content_that_is_asked_for_elsewhere_does_not_go_on_where_it_was_interru
     assert (restarted.told(ToDownloader, Fetch), restarted.job().phase) == ([], "interrupted")
 
 
-def test_an_interrupted_download_can_be_removed() -> None:
+@pytest.mark.parametrize("named", [NAME, digest(1), f"blake3:{short(digest(1))}"])
+def test_an_interrupted_download_can_be_removed(named: str) -> None:
     scene = Scene(downloads=[FORCED], foreground=True).up()
-    scene.ask(ApiRemove(2, NAME))
+    scene.ask(ApiRemove(2, named))
     assert scene.told(ToDownloader, DeleteFetch) == [DeleteFetch(digest(1), f"/out/{NAME}", "/seeds/1")]
     assert scene.took(ForgetDownload) == [ForgetDownload(f"/out/{NAME}")]
     assert scene.status().jobs == []
