@@ -80,7 +80,7 @@ def links(loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Fetch
     "endpoint",
     [
         "ipc://",
-        "inproc://connection-monitor-0",
+        "inproc://socket-monitor-0",
         "tcp://",
         "udp://127.0.0.1:5",
         "tcp://127.0.0.1:5 of another machine",
