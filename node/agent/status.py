@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from node.agent.catalogue import link_of
 from node.agent.gets import interrupted_status
 from node.agent.jobs import Job
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 PAGE_COUNT = 1_000
 """Jobs and shared items in one report: some MiB, with the longest paths and all sources of each download."""
+EARLIER = "this path has other content by now; served to those who are fetching this"
 
 
 def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusReport:
@@ -59,14 +62,8 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
     )
 
 
-def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
-    state = item.state if core.catalogue.at(item.path) is item else "earlier"
-    sent, sessions = core.uploads.of(item.digest)
-    detail = item.detail
-    if state == "earlier":
-        detail = "this path has other content by now; served to those who are fetching this"
-    elif core.shares.is_hashing(item.path):
-        detail = "; ".join(filter(None, (detail, "being hashed again")))
+def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> SharedStatus:
+    """``item`` as the library has it."""
     return SharedStatus(
         name=item.name,
         digest=item.digest,
@@ -74,9 +71,18 @@ def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
         length=item.length,
         path=item.path,
         origin=item.origin,
-        sent_bytes=sent,
+        sent_bytes=sent_bytes,
         sessions=sessions,
-        state=state,
-        detail=detail,
+        state=item.state,
+        detail=item.detail,
         since=item.since,
     )
+
+
+def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
+    status = item_status(item, *core.uploads.of(item.digest))
+    if core.catalogue.at(item.path) is not item:
+        return replace(status, state="earlier", detail=EARLIER)
+    if core.shares.is_hashing(item.path):
+        return replace(status, detail="; ".join(filter(None, (item.detail, "being hashed again"))))
+    return status
