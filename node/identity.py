@@ -135,7 +135,7 @@ class DataDirLock:
         last = _read_holder(self._file)
         if last.pid and last.host != own.host:
             # Without locks over the network both could be here.
-            what = "data directory %s was last used on host %s, and not left in order; make sure no peer uses it there"
+            what = "data directory %s was last used on host %s by a peer that was not shut down; make sure it has ended"
             _logger.warning(what, data_dir, last.host or "another")
         try:
             self._file.truncate(0)

@@ -14,9 +14,8 @@ from msgspec import Struct
 
 from node.agent.core import AgentCore, AgentTerms
 from node.agent.effects import ForgetDownload, ForgetItem, ReplyApi, ToDownloader
-from node.agent.gets import interrupted_status
 from node.agent.library import LIBRARY_NAME, Library
-from node.agent.status import item_status
+from node.agent.status import interrupted_status, item_status
 from node.disk.disk_store import DiskStore
 from node.disk.journal import Journal
 from node.downloader.job_work import Place, sweep

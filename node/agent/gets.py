@@ -43,7 +43,6 @@ from node.local_messages import (
     DownloadReport,
     DownloadStarted,
     Fetch,
-    JobStatus,
     ShareRemove,
     StopFetch,
 )
@@ -433,26 +432,3 @@ def _fetch(download: DownloadJob) -> Fetch:
 
 def _delete(download: DownloadJob) -> Wish:
     return ToDownloader(DeleteFetch(download.digest, download.dest, download.seed_path))
-
-
-def interrupted_status(download: DownloadJob) -> JobStatus:
-    """A download that nobody works on, as ``status`` has it."""
-    other = "the same content was asked for elsewhere since" if download.superseded else "nobody works on it"
-    detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what there is"
-    link = format_link(Link(download.digest, download.manifest, download.name, download.length))
-    return JobStatus(
-        job=0,
-        kind="get",
-        phase="interrupted",
-        name=download.name,
-        digest=download.digest,
-        length=download.length,
-        done_bytes=0,
-        path=download.dest,
-        link=link,
-        code="",
-        detail=detail,
-        started_at=0.0,
-        finished_at=0.0,
-        download=None,
-    )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from node.agent.catalogue import link_of
-from node.agent.gets import interrupted_status
 from node.agent.jobs import Job
 from node.agent.library import DownloadJob, LibraryItem
-from node.local_messages import ApiGetStatus, SharedStatus, StatusReport
+from node.local_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
 
 if TYPE_CHECKING:
     from node.agent.core import AgentCore
@@ -76,6 +76,28 @@ def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> Sh
         state=item.state,
         detail=item.detail,
         since=item.since,
+    )
+
+
+def interrupted_status(download: DownloadJob) -> JobStatus:
+    """A download that nobody works on, as ``status`` has it."""
+    other = "the same content was asked for elsewhere since" if download.superseded else "nobody works on it"
+    detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what there is"
+    return JobStatus(
+        job=0,
+        kind="get",
+        phase="interrupted",
+        name=download.name,
+        digest=download.digest,
+        length=download.length,
+        done_bytes=0,
+        path=download.dest,
+        link=link_of(download),
+        code="",
+        detail=detail,
+        started_at=0.0,
+        finished_at=0.0,
+        download=None,
     )
 
 

@@ -210,7 +210,7 @@ def _await_member(session: Session) -> StatusReport:
 @peer_options
 @click.pass_obj
 def stop(state: State) -> None:
-    """Stop the running peer in order.
+    """Shut down the running peer.
 
     Returns when it has ended. Downloads continue when it runs again.
     """
