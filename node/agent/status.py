@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 PAGE_COUNT = 1_000
-"""Jobs and shared items in one report: some MiB, with the longest paths and all sources of each download."""
+"""Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
+what the last job has beyond that is in the page too."""
 EARLIER = "this path has other content by now; served to those who are fetching this"
 
 
@@ -34,7 +35,10 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
     else:
         contents = [*core.catalogue.items(), *core.catalogue.earlier()]
         rows = [*core.gets.interrupted.values(), *core.jobs.all(), *contents]
-        end = request.first + PAGE_COUNT
+        end, count = request.first, 0
+        while end < len(rows) and count < PAGE_COUNT:
+            count += _row_count(rows[end])
+            end += 1
         rows, more = rows[request.first : end], end if end < len(rows) else 0
     jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
     return StatusReport(
@@ -60,6 +64,10 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
         uploads=uploads.sessions,
         more=more,
     )
+
+
+def _row_count(row: DownloadJob | Job | LibraryItem) -> int:
+    return 1 + len(row.download.sources) if isinstance(row, Job) and row.download is not None else 1
 
 
 def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> SharedStatus:

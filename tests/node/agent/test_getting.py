@@ -87,7 +87,7 @@ def finished(path: str = f"/out/{NAME}") -> DownloadFinished:
 
 
 def report(phase: str = "downloading") -> DownloadReport:
-    return DownloadReport(digest(1), phase, 100, 4, 2, 50, 0, 60, 0, 9.0, [], [], "")  # type: ignore[arg-type]
+    return DownloadReport(digest(1), phase, 100, 4, 2, 50, 0, 60, 0, 9.0, [], "")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("target", [NAME, digest(1), BEGINNING, format_link(LINK)])

@@ -29,9 +29,11 @@ from node.local_messages import (
     ApiRemove,
     ApiShare,
     ContentChanged,
+    DownloadReport,
     ShareAdd,
     ShareRemove,
     ShareState,
+    SourceReport,
     SwarmUpload,
     UploadReport,
 )
@@ -552,6 +554,17 @@ def test_a_status_is_a_page_of_everything_or_the_jobs_that_are_asked_for(monkeyp
         0,
         20,
     )
+
+
+def test_a_page_of_status_has_few_jobs_that_have_many_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "PAGE_COUNT", 10)
+    scene = Scene([item(number) for number in range(1, 20)]).up()
+    source = SourceReport("p", "other", "tcp://10.0.0.7:1", "known", "", 0, 0.0, 0)
+    shared(scene, 20)
+    scene.core.jobs.all()[0].download = DownloadReport(digest(20), "done", 1, 1, 1, 1, 1, 1, 0, 0.0, [source] * 20, "")
+    page = scene.status()
+    assert (len(page.jobs), len(page.shared), page.more) == (1, 0, 1)
+    assert len(scene.status(first=page.more).shared) == 10
 
 
 def test_a_piece_server_on_another_port_means_joining_again() -> None:
