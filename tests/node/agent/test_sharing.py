@@ -422,6 +422,19 @@ def scan(scene: Scene, **entries: bytes) -> None:
     scene.play(scene.core.scanned(listing, scene.now, scene.now))
 
 
+def test_what_was_complained_about_is_forgotten_once_it_was_deleted() -> None:
+    scene = Scene().up()
+    scene.took(Note)
+    for _ in range(2):
+        scan(scene, CON=b"1")
+        scan(scene, CON=b"1")
+        (request,) = scene.took(HashPath)
+        scene.play(scene.core.hash_failed(request.path, "bad_seed", "reserved", scene.now))
+        assert [note.text for note in scene.took(Note)] == [f"cannot share {request.path}: reserved"]
+        scan(scene)
+        assert scene.took(Note) == []
+
+
 def test_a_new_entry_of_a_folder_is_shared_once_it_has_come_to_rest() -> None:
     scene = Scene().up()
     scan(scene, new=b"growing")
