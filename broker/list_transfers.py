@@ -11,6 +11,7 @@ Many lists that come at once, as after a restart, name the same few files: what 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from protocol import limits as lim
 from protocol.messages import Entry, FileList
@@ -18,10 +19,15 @@ from protocol.messages import Entry, FileList
 Key = tuple[str, bytes, int]
 
 
+def weight_of(entries: Sequence[Entry]) -> int:
+    """How many entries they count as, where there is a limit: an entry counts once for each of its names."""
+    return len(entries) + sum(len(entry.aliases) for entry in entries)
+
+
 class ListTransfer:
     """One list, of which pages 0 to ``next_page`` - 1 are there. ``joining``: its end is a (re)join of the peer."""
 
-    __slots__ = ("deadline", "endpoint", "entries", "joining", "list_id", "name", "next_page", "version")
+    __slots__ = ("deadline", "endpoint", "entries", "joining", "list_id", "name", "next_page", "version", "weight")
 
     def __init__(self, list_id: int, name: str, endpoint: str, joining: bool) -> None:
         self.list_id = list_id
@@ -32,6 +38,8 @@ class ListTransfer:
         self.version = 0
         self.entries: dict[str, Entry] = {}
         """By digest. Of two entries with the same content the later one counts."""
+        self.weight = 0
+        """What limits count: one for each name of each entry that came."""
         self.deadline = 0.0
 
 
@@ -42,7 +50,7 @@ class ListTransfers:
         self._transfers: OrderedDict[Key, ListTransfer] = OrderedDict()
         self._pageless: OrderedDict[Key, None] = OrderedDict()
         """Those of which no page has come, in the order of their deadlines."""
-        self._entries = 0
+        self._weight = 0
         self._shared: dict[Entry, Entry] = {}
         """Entries that lists have in common, or may come to have; never more than are in the lists."""
         self._last_id = 0
@@ -79,25 +87,26 @@ class ListTransfers:
 
     def take(self, key: Key, transfer: ListTransfer, page: FileList, now: float) -> None:
         """Add the next page."""
-        before = len(transfer.entries)
         for entry in page.entries:
             shared = self._shared.setdefault(entry, entry)
             transfer.entries[shared.digest] = shared
-        self._count(len(transfer.entries) - before)
+        weight = weight_of(page.entries)
+        transfer.weight += weight
+        self._count(weight)
         transfer.next_page += 1
         transfer.version = page.version
         self._touch(key, transfer, now)
 
-    def room_for(self, count: int) -> bool:
-        """May so many more entries be collected?"""
-        return self._entries + count <= lim.LIST_TRANSFER_ENTRIES_COUNT_MAX
+    def room_for(self, weight: int) -> bool:
+        """May entries of ``weight`` be collected besides?"""
+        return self._weight + weight <= lim.LIST_TRANSFER_ENTRIES_COUNT_MAX
 
     def drop(self, key: Key) -> None:
         """Forget the transfer of ``key``, if there is one."""
         transfer = self._transfers.pop(key, None)
         self._pageless.pop(key, None)
         if transfer is not None:
-            self._count(-len(transfer.entries))
+            self._count(-transfer.weight)
 
     def next_deadline(self) -> float | None:
         """When `expire` is due."""
@@ -115,8 +124,8 @@ class ListTransfers:
         return len(late)
 
     def _count(self, change: int) -> None:
-        self._entries += change
-        if len(self._shared) > self._entries:
+        self._weight += change
+        if len(self._shared) > self._weight:
             self._shared.clear()
 
     def _touch(self, key: Key, transfer: ListTransfer, now: float) -> None:
@@ -130,8 +139,8 @@ class ListTransfers:
 
     def check_invariants(self) -> None:
         """Assert that the counts and the order are right (for tests)."""
-        assert self._entries == sum(len(transfer.entries) for transfer in self._transfers.values())
-        assert len(self._shared) <= self._entries
+        assert self._weight == sum(transfer.weight for transfer in self._transfers.values())
+        assert len(self._shared) <= self._weight
         deadlines = [transfer.deadline for transfer in self._transfers.values()]
         assert deadlines == sorted(deadlines)
         assert list(self._pageless) == [key for key, transfer in self._transfers.items() if not transfer.next_page]

@@ -19,7 +19,7 @@ from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.ledger import Ledger
 from broker.link_messages import FromLookup
-from broker.list_transfers import Key, ListTransfer, ListTransfers
+from broker.list_transfers import Key, ListTransfer, ListTransfers, weight_of
 from broker.registry import Member
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
@@ -251,10 +251,11 @@ class Registrar:
 
     def _page_refusal(self, message: FileList, transfer: ListTransfer) -> Error | None:
         """Why ``message`` cannot be the next page of ``transfer``; None when it can."""
-        count = len(transfer.entries) + len(message.entries)
+        weight = weight_of(message.entries)
+        count = transfer.weight + weight
         if count > lim.PEER_ENTRIES_COUNT_MAX:
             return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
-        if not self._transfers.room_for(len(message.entries)):
+        if not self._transfers.room_for(weight):
             return Error(message.id, "busy", "too many lists are being received; try again in a few seconds")
         if not self._room_for(message.peer, count):
             return self._registry_full(message)
@@ -312,7 +313,7 @@ class Registrar:
         if message.base != session.version:
             return self._start_over(message, self._transfers.get(_key(message)), session, now)
         member = self.registry.members[message.peer]
-        count = len(member.listings) + len(message.added)
+        count = member.weight + weight_of(message.added)
         if count > lim.PEER_ENTRIES_COUNT_MAX:
             return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
         if not self._room_for(message.peer, count):
@@ -345,7 +346,7 @@ class Registrar:
         if event is None:
             listing = next(iter(swarm.listings.values()))
             event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
-        if before is None and not self._room_for(peer, len(member.listings) + 1):
+        if before is None and not self._room_for(peer, member.weight + 1):
             return self._registry_full(message)
         effects += self._ledger.commit([msgspec.structs.replace(event, holding=after)], now)
         return self._ok(message)
@@ -361,9 +362,9 @@ class Registrar:
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
 
     def _room_for(self, peer: str, count: int) -> bool:
-        """May ``peer`` have ``count`` entries in all?"""
+        """May ``peer`` have ``count`` entries in all, each counted once for each of its names?"""
         member = self.registry.members.get(peer)
-        others = self.registry.entry_count - (len(member.listings) if member is not None else 0)
+        others = self.registry.weight - (member.weight if member is not None else 0)
         return others + count <= lim.ENTRIES_COUNT_MAX
 
     def _welcome(self, message: FileList) -> Welcome:

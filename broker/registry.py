@@ -66,7 +66,7 @@ class Swarm:
 
 class Member:
     """A member of the network, with counts of its entries by holding. ``listings`` has the first name of each of its
-    contents, ``aliases`` the others of those that have more."""
+    contents, ``aliases`` the others of those that have more; ``weight`` counts all of them."""
 
     __slots__ = (
         "_as_source",
@@ -78,6 +78,7 @@ class Member:
         "partial",
         "peer",
         "requesting",
+        "weight",
         "whole",
     )
 
@@ -87,6 +88,7 @@ class Member:
         self.load = 0
         self.listings: dict[str, Listing] = {}
         self.aliases: dict[str, tuple[Listing, ...]] = {}
+        self.weight = 0
         self.whole = 0
         self.partial = 0
         self.requesting = 0
@@ -117,7 +119,8 @@ class Registry:
     def __init__(self, index: ListingIndex | None = None) -> None:
         self.members: dict[str, Member] = {}
         self.swarms: dict[str, Swarm] = {}
-        self.entry_count = 0
+        self.weight = 0
+        """Names in all entries, of which limits count each as an entry."""
         self.membership_changes = 0
         """Counts joins and leaves, for whoever caches an order of the members."""
         self.index = index
@@ -171,7 +174,7 @@ class Registry:
         listing = self._listing(swarm, (event.manifest, event.name, event.length))
         known = member.listings.get(swarm.digest)
         if known is None:
-            self.entry_count += 1
+            self._weigh(member, 1)
         else:
             self._unhold(member, swarm)
         if known is not listing:
@@ -192,6 +195,7 @@ class Registry:
             member.aliases[swarm.digest] = tuple(aliases)
         for listing in known:
             self._release(swarm, listing)
+        self._weigh(member, len(event.aliases) - len(known))
 
     def _drop_entry(self, peer: str, digest: str) -> None:
         member = self.members.get(peer)
@@ -200,11 +204,16 @@ class Registry:
             return
         swarm = self.swarms[digest]
         self._unhold(member, swarm)
-        for one in (listing, *member.aliases.pop(digest, ())):
+        names = (listing, *member.aliases.pop(digest, ()))
+        for one in names:
             self._release(swarm, one)
-        self.entry_count -= 1
+        self._weigh(member, -len(names))
         if not swarm.listings:
             del self.swarms[digest]
+
+    def _weigh(self, member: Member, change: int) -> None:
+        member.weight += change
+        self.weight += change
 
     @staticmethod
     def _hold(member: Member, swarm: Swarm, holding: Holding) -> None:
@@ -283,7 +292,8 @@ class Registry:
     def check_invariants(self) -> None:
         """Assert that every count and cross-reference agrees with the entries themselves (for tests: slow)."""
         entries = [event for event in self.events() if isinstance(event, EntrySet)]
-        assert self.entry_count == len(entries) == sum(len(m.listings) for m in self.members.values())
+        assert len(entries) == sum(len(m.listings) for m in self.members.values())
+        assert self.weight == sum(1 + len(entry.aliases) for entry in entries)
         held = sum(len(s.sources) + len(s.requesting) for s in self.swarms.values())
         assert held == len(entries), "an entry without its member, or the other way round"
         for peer, member in self.members.items():
@@ -292,6 +302,7 @@ class Registry:
                 kinds.count(kind) for kind in ("whole", "partial", "requesting")
             )
             assert member.aliases.keys() <= member.listings.keys()
+            assert member.weight == len(member.listings) + sum(map(len, member.aliases.values()))
         for digest, swarm in self.swarms.items():
             assert swarm.whole == sum(source.whole for source in swarm.sources.values())
             for peer, source in swarm.sources.items():

@@ -34,6 +34,8 @@ Phase = Literal[
     "withdrawn",
 ]
 """Of a job. ``interrupted`` is a download that an earlier run of the peer left, and that nobody works on."""
+OVER: tuple[Phase, ...] = ("done", "failed", "withdrawn")
+"""Those in which a job has ended."""
 
 
 class Hello(Message, frozen=True):
@@ -205,8 +207,8 @@ class DownloadReport(Message, frozen=True):
     """Progress, on a change of phase at once and otherwise every quarter of a second. ``done_bytes`` counts verified
     bytes, resumed ones included; ``checked_bytes`` how far a check or the final digest has read; ``received_bytes``
     what came over the wire in this run, bad and duplicate pieces included; ``resumed_bytes`` what was found on disk.
-    ``sources`` are all that were ever named, less ``more_sources``, of which there is nothing to say. ``banned`` are
-    peer ids. ``detail`` is what the download waits for, besides sources.
+    ``sources`` are all that were ever named, less ``more_sources``, of which there is nothing to say. ``detail`` is
+    what the download waits for, besides sources.
     """
 
     digest: str
@@ -220,7 +222,6 @@ class DownloadReport(Message, frozen=True):
     resumed_bytes: int
     rate: float
     sources: list[SourceReport]
-    banned: list[str]
     detail: str
     more_sources: int = 0
 

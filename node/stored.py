@@ -12,11 +12,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from node.agent.catalogue import link_of
 from node.agent.core import AgentCore, AgentTerms
 from node.agent.effects import ForgetDownload, ForgetItem, ReplyApi, ToDownloader
-from node.agent.gets import interrupted_status
 from node.agent.library import LIBRARY_NAME, Library
+from node.agent.status import interrupted_status, item_status
 from node.disk.disk_store import DiskStore
 from node.disk.journal import Journal
 from node.downloader.job_work import Place, sweep
@@ -38,23 +37,7 @@ def read_stored(data_dir: Path) -> Stored:
     if not (data_dir / LIBRARY_NAME).exists():
         return Stored([], [])
     with Library(data_dir, read_only=True) as library:
-        shared = [
-            SharedStatus(
-                item.name,
-                item.digest,
-                link_of(item),
-                item.length,
-                item.path,
-                item.origin,
-                0,
-                0,
-                item.state,
-                item.detail,
-                item.since,
-            )
-            for item in library.items()
-        ]
-        return Stored([interrupted_status(download) for download in library.downloads()], shared)
+        return Stored(list(map(interrupted_status, library.downloads())), list(map(item_status, library.items())))
 
 
 def remove_stored(data_dir: Path, name: str, path: str, tell: Callable[[str], None]) -> ApiReply:

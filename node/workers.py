@@ -16,6 +16,10 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Generic, TypeVar
 
+END_SECONDS = 0.3
+"""How long a process that ends waits for its threads. All they do may be cut off at any moment, as a kill does; what
+takes long, as with 100,000 files, is."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 

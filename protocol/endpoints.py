@@ -19,6 +19,8 @@ EVERY = "*"
 """As host to listen on: all addresses of the machine, IPv6 and IPv4."""
 
 _NAME = re.compile(r"(?!-)[0-9A-Za-z_-]{1,63}(?<!-)(\.(?!-)[0-9A-Za-z_-]{1,63}(?<!-))*\.?")
+_ZONE = re.compile(r"[0-9A-Za-z_.-]{1,15}")
+"""The network interface of an IPv6 address, as Linux names them."""
 _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -49,12 +51,15 @@ def parse_endpoint(text: str, port_zero: bool = False) -> Address:
 
 def ip_of(host: str) -> _Ip | None:
     """The IP address that ``host`` is, with or without brackets; None for a name and ``*``. An IPv4 address within IPv6
-    is that IPv4 address, and a zone is left out."""
+    is that IPv4 address, and the zone of an IPv6 address is left out."""
+    text, percent, zone = host.removeprefix("[").removesuffix("]").partition("%")
     try:
-        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]").partition("%")[0])
+        ip = ipaddress.ip_address(text)
     except ValueError:
         return None
-    return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
+    if isinstance(ip, ipaddress.IPv4Address):
+        return None if percent else ip
+    return (ip.ipv4_mapped or ip) if not percent or _ZONE.fullmatch(zone) else None
 
 
 def host_of_ip(ip: str) -> str:
@@ -74,9 +79,10 @@ def host_of(endpoint: str) -> str:
 
 
 def with_host(endpoint: str, host: str) -> str:
-    """``endpoint`` as a tracker says it; ``host``, at which it is reached, in place of a ``*``."""
+    """``endpoint`` as a tracker says it, with ``host``, at which the tracker is reached, in place of a ``*``. What a
+    tracker says need not be an endpoint; the result is no longer than one either way."""
     name, _, port = endpoint.removeprefix(TCP_SCHEME).rpartition(":")
-    return f"{TCP_SCHEME}{host}:{port}" if name == EVERY else endpoint
+    return f"{TCP_SCHEME}{host}:{port}"[:ENDPOINT_BYTES_MAX] if name == EVERY else endpoint
 
 
 def with_port(endpoint: str, port: int) -> str:

@@ -89,7 +89,7 @@ ENTRIES_ENVELOPE_BYTES = 512 + PEER_ID_BYTES_MAX + TOKEN_BYTES_MAX
 # --- registry --------------------------------------------------------------------------------------------
 PEERS_COUNT_MAX = 100_000
 PEER_ENTRIES_COUNT_MAX = 1_000_000
-"""Entries of one peer."""
+"""Entries of one peer. Here and below an entry counts once for each of its names."""
 
 ENTRIES_COUNT_MAX = 20_000_000
 """Entries of all peers together: some 4 GiB at 200 bytes each."""

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from service.text import printable
+from service.text import as_utf8, printable
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -71,7 +71,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        whole = {key: value.encode("utf-8", "backslashreplace").decode() for key, value in fields.items()}
+        whole = {key: as_utf8(value) for key, value in fields.items()}
         return msgspec.json.encode(whole).decode()
 
 

@@ -28,7 +28,7 @@ BACKOFF_SECONDS_MAX = 5.0
 HEALTHY_SECONDS = 10.0
 """A child that ran this long starts over with the shortest backoff."""
 STOP_SECONDS = 5.0
-"""How long the children may take to end in order before they are killed."""
+"""How long the children may take to shut down cleanly before they are killed."""
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -124,7 +124,7 @@ class Supervisor:
     def run(self) -> int:
         """Start, supervise and stop, in the main thread. Returns the exit code of the program.
 
-        SIGTERM and SIGINT end the children in order; the result is 0 then. A second Ctrl-C kills them.
+        After SIGTERM or SIGINT the children shut down cleanly, and the result is 0. A second Ctrl-C kills them.
         """
         self._wakeup, wakeup_end = os.pipe()
         os.set_blocking(self._wakeup, False)

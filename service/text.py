@@ -14,6 +14,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 
+def as_utf8(text: str) -> str:
+    """``text`` as a message or a log can carry it: what came from bytes that are no UTF-8 is written as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def check_utf8(text: str) -> None:
     """Raise `UsageError` when ``text`` came from bytes that are no UTF-8: no message could carry it to a peer."""
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):

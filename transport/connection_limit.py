@@ -9,7 +9,6 @@ other side.
 from __future__ import annotations
 
 import errno
-import itertools
 import logging
 import os
 import resource
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 import zmq
 
 from transport.loop import Loop
+from transport.monitor import SocketMonitor
 
 SILENT_SECONDS = 10.0
 """A connection over which nothing came for this long gives way to a new one: two heartbeats, and what a session may
@@ -34,13 +34,10 @@ SPARE_PART = 4
 LOW_COUNT = 1_024
 """A limit below this is worth a line at start."""
 
-_EVENT = struct.Struct("=HI")
-"""First frame of a monitor's message: event and value, here the descriptor."""
 _TCP_INFO_BYTES = 56
 _LAST_RECEIVED = struct.Struct("=52xI")
 """``tcpi_last_data_recv`` of Linux's ``struct tcp_info``: milliseconds."""
 
-_ids = itertools.count()
 _logger = logging.getLogger(__name__)
 
 
@@ -61,7 +58,7 @@ class ConnectionLimit:
         self._look_at = self._scan_at = self._log_at = loop.now()
         self._closed = 0
         for accepted in self._accepted:
-            loop.add(accepted.events, self._on_events)
+            loop.add(accepted.monitor.socket, self._on_events)
         if self._limit < LOW_COUNT:
             _logger.warning(
                 "only %d open files are allowed, enough for some %d connections: raise the limit (ulimit -n)",
@@ -82,8 +79,8 @@ class ConnectionLimit:
     def close(self) -> None:
         """Stop watching. Twice is once."""
         for accepted in self._accepted:
-            self._loop.remove(accepted.events)
-            accepted.close()
+            self._loop.remove(accepted.monitor.socket)
+            accepted.monitor.close()
         self._accepted.clear()
 
     def _on_events(self) -> None:
@@ -140,23 +137,12 @@ class _Accepted:
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.open: set[int] = set()
         self.closing: set[int] = set()
-        self._watched = socket
-        address = f"inproc://connection-limit-{next(_ids)}"
-        socket.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-        self.events: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
-        self.events.set(zmq.LINGER, 0)
-        self.events.set(zmq.RCVHWM, 0)  # a full queue would block the I/O thread
-        self.events.connect(address)
+        self.monitor = SocketMonitor(socket, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
 
     def update(self) -> list[int]:
         """Read what happened; the descriptors of those who came since the last call and are still there."""
         newcomers: dict[int, None] = {}
-        while True:
-            try:
-                header = self.events.recv_multipart(zmq.NOBLOCK)[0]
-            except zmq.Again:
-                return list(newcomers)
-            event, fd = _EVENT.unpack(header)
+        for event, fd in self.monitor.read():
             if event == zmq.EVENT_ACCEPTED:
                 self.open.add(fd)
                 newcomers[fd] = None
@@ -164,6 +150,7 @@ class _Accepted:
                 self.open.discard(fd)
                 self.closing.discard(fd)
                 newcomers.pop(fd, None)
+        return list(newcomers)
 
     def shut_down(self, fd: int) -> None:
         """libzmq reads the end of the connection, and closes it. The descriptor may be another's by now, between the
@@ -177,10 +164,6 @@ class _Accepted:
             _logger.debug("connection %d has ended already", fd)
         finally:
             borrowed.detach()
-
-    def close(self) -> None:
-        self._watched.disable_monitor()
-        self.events.close(0)
 
 
 _Connection = tuple[_Accepted, int]

@@ -1,6 +1,7 @@
-"""What happens to the connection of a dialing socket, as events a loop can wait for.
+"""What happens to the connections of a socket, as events a loop can wait for.
 
-Owns the socket monitor of libzmq and what its events amount to. What to do about a lost connection is the caller's.
+Owns the socket monitor of libzmq, and what its events amount to for a socket that dials. What to do about a lost
+connection is the caller's; connections that were accepted are for `transport.connection_limit`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import struct
+from collections.abc import Iterator
 from enum import StrEnum
 
 import zmq
@@ -39,6 +41,37 @@ class ConnectionEvent(StrEnum):
     LOST = "the connection ended"
 
 
+class SocketMonitor:
+    """The ``events`` of ``watched`` as libzmq tells them; made before it binds or connects, closed before it is."""
+
+    def __init__(self, watched: zmq.Socket[bytes], events: int) -> None:
+        self._watched = watched
+        address = f"inproc://socket-monitor-{next(_ids)}"
+        watched.monitor(address, events)
+        self.socket: zmq.Socket[bytes] = watched.context.socket(zmq.PAIR)
+        """To be added to the loop."""
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.set(zmq.RCVHWM, 0)  # a full queue would block the I/O thread
+        self.socket.connect(address)
+
+    def read(self) -> Iterator[tuple[int, int]]:
+        """What happened since the last call, oldest first, each as event and value; never waits."""
+        while True:
+            try:
+                header = self.socket.recv_multipart(zmq.NOBLOCK)[0]
+            except zmq.Again:
+                return
+            yield _EVENT.unpack(header)
+
+    def close(self) -> None:
+        """Stop watching. Twice is once."""
+        if self.socket.closed:
+            return
+        if not self._watched.closed:
+            self._watched.disable_monitor()
+        self.socket.close(0)
+
+
 class ConnectionMonitor:
     """Watches a socket that dials one endpoint; made before the socket connects, closed before the socket is.
 
@@ -47,31 +80,20 @@ class ConnectionMonitor:
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._watched = socket
         self._connected: bool | None = None
         self._before = ConnectionEvent.UNREACHED
         """What it is if the connection is lost now."""
-        address = f"inproc://connection-monitor-{next(_ids)}"
-        socket.monitor(address, _WATCHED)
-        self._socket: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.RCVHWM, 0)  # few events a second, and a full queue would block the I/O thread
-        self._socket.connect(address)
+        self._monitor = SocketMonitor(socket, _WATCHED)
 
     @property
     def socket(self) -> zmq.Socket[bytes]:
         """To be added to the loop; `events` reads it."""
-        return self._socket
+        return self._monitor.socket
 
     def events(self) -> list[ConnectionEvent]:
         """What changed since the last call, oldest first; never waits."""
         changes: list[ConnectionEvent] = []
-        while True:
-            try:
-                header = self._socket.recv_multipart(zmq.NOBLOCK)[0]
-            except zmq.Again:
-                return changes
-            kind, value = _EVENT.unpack(header)
+        for kind, value in self._monitor.read():
             if kind == zmq.EVENT_CONNECTED:
                 self._before = ConnectionEvent.STRANGER
             elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
@@ -82,6 +104,7 @@ class ConnectionMonitor:
                 timed_out = kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and value == errno.EAGAIN
                 changes += self._change(False, ConnectionEvent.SILENT if timed_out else self._before)
                 self._before = ConnectionEvent.UNREACHED
+        return changes
 
     def _change(self, connected: bool, event: ConnectionEvent) -> list[ConnectionEvent]:
         if connected is self._connected:
@@ -91,8 +114,4 @@ class ConnectionMonitor:
 
     def close(self) -> None:
         """Stop watching. Twice is once."""
-        if self._socket.closed:
-            return
-        if not self._watched.closed:
-            self._watched.disable_monitor()
-        self._socket.close(0)
+        self._monitor.close()

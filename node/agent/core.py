@@ -57,6 +57,7 @@ from node.local_messages import (
     UploadReport,
 )
 from protocol.endpoints import host_of, is_loopback, with_host, with_port
+from protocol.limits import ENDPOINT_BYTES_MAX
 from protocol.link import Link
 from protocol.messages import LookupReply, RegistrarReply, Roster, SeederEntry
 
@@ -369,10 +370,10 @@ class AgentCore:
 
 def _dialled(endpoint: str, tracker_host: str) -> str:
     """How a peer that reaches its tracker at ``tracker_host`` dials ``endpoint``. A loopback address of another machine
-    is marked as such, and so is no address here."""
+    is marked as such, which makes it an address that nobody dials."""
     endpoint = with_host(endpoint, tracker_host)
     if is_loopback(host_of(endpoint)) and not is_loopback(tracker_host):
-        return f"{endpoint} of another machine"
+        return f"{endpoint} of another machine"[:ENDPOINT_BYTES_MAX]
     return endpoint
 
 

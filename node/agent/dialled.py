@@ -62,10 +62,6 @@ class _Link:
         self.socket.close(linger)
 
 
-def _nothing(_what: str) -> None:
-    """Nobody asks."""
-
-
 class Dialled(Generic[M]):
     """Dials ``endpoint`` and goes on dialling, from the first `tick` on. ``decode`` makes of a frame what may arrive;
     ``on_connected`` hears the address that was reached, as the host of an endpoint, and ``on_lost`` why there is no
@@ -79,8 +75,8 @@ class Dialled(Generic[M]):
         endpoint: str,
         decode: Callable[[memoryview], M],
         on_message: Callable[[M], None],
-        on_connected: Callable[[str], None] = _nothing,
-        on_lost: Callable[[str], None] = _nothing,
+        on_connected: Callable[[str], None],
+        on_lost: Callable[[str], None],
     ) -> None:
         self.endpoint = endpoint
         try:

@@ -22,6 +22,7 @@ from node.disk.tree_scan import Scan, scan
 from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
+from service.text import as_utf8
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all, from the worker's thread."""
@@ -29,7 +30,6 @@ Cancelled = Callable[[], bool]
 
 
 class StoredSeed(Struct, frozen=True):
-    job: int
     link: Link
     path: str
 
@@ -69,12 +69,7 @@ def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:
     manifest = decode_manifest(request.seed)
     digest = manifest_digest(request.seed, manifest.algorithm)
     link = Link(manifest.digest, digest, request.name, manifest.length)
-    return StoredSeed(request.job, link, str(store_seed(data_dir, request.seed)))
-
-
-def explained(error: ZswarmError) -> str:
-    """The text of ``error`` as a message can carry it: a file name in it may be no UTF-8."""
-    return str(error).encode(errors="backslashreplace").decode()
+    return StoredSeed(link, str(store_seed(data_dir, request.seed)))
 
 
 def item_problem(item: LibraryItem) -> str:
@@ -87,7 +82,7 @@ def item_problem(item: LibraryItem) -> str:
     except NotFoundError:
         return "it was deleted"
     except ZswarmError as error:
-        return explained(error)
+        return as_utf8(str(error))
     return "" if found == item.stamps else "it changed"
 
 

@@ -43,7 +43,6 @@ from node.local_messages import (
     DownloadReport,
     DownloadStarted,
     Fetch,
-    JobStatus,
     ShareRemove,
     StopFetch,
 )
@@ -156,7 +155,7 @@ class Gets:
             if download is not None and download.dest == job.path:
                 wishes += [_delete(download), *self._drop(job.digest)]
         for download in list(self._interrupted.values()):
-            if name in (download.name, download.digest):
+            if name == download.name or begins_digest(name, download.digest):
                 found = True
                 del self._interrupted[download.dest]
                 wishes += [_delete(download), ForgetDownload(download.dest)]
@@ -428,40 +427,8 @@ class Gets:
 
 
 def _fetch(download: DownloadJob) -> Fetch:
-    return Fetch(
-        digest=download.digest,
-        manifest=download.manifest,
-        name=download.name,
-        length=download.length,
-        dest=download.dest,
-        seed_path=download.seed_path,
-        force=download.force,
-        sequential=download.sequential,
-    )
+    return msgspec.convert(download, Fetch, from_attributes=True)
 
 
 def _delete(download: DownloadJob) -> Wish:
     return ToDownloader(DeleteFetch(download.digest, download.dest, download.seed_path))
-
-
-def interrupted_status(download: DownloadJob) -> JobStatus:
-    """A download that nobody works on, as ``status`` has it."""
-    other = "the same content was requested elsewhere since then" if download.superseded else "it is not running"
-    detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what was fetched"
-    link = format_link(Link(download.digest, download.manifest, download.name, download.length))
-    return JobStatus(
-        job=0,
-        kind="get",
-        phase="interrupted",
-        name=download.name,
-        digest=download.digest,
-        length=download.length,
-        done_bytes=0,
-        path=download.dest,
-        link=link,
-        code="",
-        detail=detail,
-        started_at=0.0,
-        finished_at=0.0,
-        download=None,
-    )

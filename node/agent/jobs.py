@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import DownloadReport, JobStatus, Phase
+from node.local_messages import OVER, DownloadReport, JobStatus, Phase
 
 FINISHED_COUNT_MAX = 200
 """Finished jobs that status still shows."""
-OVER: tuple[Phase, ...] = ("done", "failed", "withdrawn")
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """What this peer shares and what it is to download, on disk, so that a restart hashes nothing and forgets nothing.
 
-``DATA_DIR/library.db``, an SQLite database that the agent owns: nobody else opens it. A killed process loses nothing;
-a power cut may lose the last changes, which costs hashing them again. Which items are announced is
-`node.agent.catalogue`'s; how far a download has come is in `node.disk.journal`.
+``DATA_DIR/library.db``, an SQLite database that the agent owns; while no peer runs, `node.stored` opens it. A killed
+process loses nothing; a power cut may lose the last changes, which costs hashing them again. Which items are announced
+is `node.agent.catalogue`'s; how far a download has come is in `node.disk.journal`.
 """
 
 from __future__ import annotations

@@ -33,11 +33,13 @@ from node.config import AgentSettings
 from node.disk.errors import disk_error
 from node.identity import load_identity
 from node.local_messages import ApiDone, ApiError, ApiRequest, ChildToAgent
-from node.workers import Workers
+from node.workers import END_SECONDS, Workers
 from protocol.codec import ROSTER_DECODER, Decoder
 from protocol.errors import DiskError, NetworkError, ZswarmError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import LookupReply, RegistrarReply, Roster
+from service.logs import LEVELS
+from service.text import as_utf8
 from transport.loop import Loop
 from transport.sockets import Role
 
@@ -48,9 +50,6 @@ log = logging.getLogger(__name__)
 
 AWAY_NAME = "away"
 """In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
-PATIENCE_SECONDS = 0.3
-"""Of the end of the process for threads that look at the disk; what they write, seeds, is there whole or not at all."""
-LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class Agent:
@@ -153,7 +152,7 @@ class Agent:
         for cancelled in self._cancelled.values():
             cancelled.set()
         for workers in (self._hashers, self._background_hashers, self._disk):
-            workers.close(PATIENCE_SECONDS)
+            workers.close(END_SECONDS)
         for dialled in self._dialled():
             dialled.close()
         self._names.close(0.0)
@@ -217,7 +216,7 @@ class Agent:
             self._progress.pop(request.path, None)
             now = self._loop.now()
             if isinstance(result, ZswarmError):
-                self._perform(self._core.hash_failed(request.path, result.code, disk.explained(result), now))
+                self._perform(self._core.hash_failed(request.path, result.code, as_utf8(str(result)), now))
             elif isinstance(result, BaseException):
                 raise result
             else:
@@ -228,7 +227,7 @@ class Agent:
         for request, result in self._disk.results():
             now = self._loop.now()
             if isinstance(result, ZswarmError) and isinstance(request, fx.StoreSeed):
-                self._core.seed_refused(request.job, result.code, disk.explained(result), now)
+                self._core.seed_refused(request.job, result.code, as_utf8(str(result)), now)
             elif isinstance(result, BaseException):
                 raise result
             elif isinstance(request, fx.StoreSeed):
@@ -246,7 +245,7 @@ class Agent:
             try:
                 if refusal is not None and isinstance(effect, fx.ReplyApi) and isinstance(effect.reply, ApiDone):
                     # It was done, and a restart would not know.
-                    self._api.reply(effect.route, ApiError(effect.reply.id, refusal.code, disk.explained(refusal)))
+                    self._api.reply(effect.route, ApiError(effect.reply.id, refusal.code, as_utf8(str(refusal))))
                 else:
                     _PERFORM[type(effect)](self, effect)
             except DiskError as error:
@@ -319,14 +318,14 @@ class Agent:
         try:
             self._library.put_item(effect.item)
         except DiskError as error:
-            detail = disk.explained(error)
+            detail = as_utf8(str(error))
             self._perform(self._core.item_not_saved(effect.item, error.code, detail, self._loop.now()))
 
     def _save_download(self, effect: fx.SaveDownload) -> None:
         try:
             self._library.put_download(effect.download)
         except DiskError as error:
-            detail = disk.explained(error)
+            detail = as_utf8(str(error))
             self._perform(self._core.download_not_saved(effect.download, error.code, detail, self._loop.now()))
         else:
             self._perform(self._core.download_saved(effect.download, self._loop.now()))

@@ -7,7 +7,6 @@ reason. What follows from it is decided by `node.agent.folders`.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,15 +14,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from node.agent.disk_work import explained
 from node.agent.folders import Listing
 from node.disk.share_options import NOTHING, Skipped
 from node.disk.tree_scan import UnstableContentError, link_target, scan
 from protocol.errors import DiskError, NotFoundError
-
-_NO_UTF8 = re.compile("[\ud800-\udfff]")
-"""What Python makes of bytes in a file name that are no UTF-8."""
-
+from service.text import as_utf8
 
 LinkRoots = Callable[[str], Sequence[str]]
 """The directories that links in what is shared at a path may lead into."""
@@ -94,14 +89,14 @@ class _Seen:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self.unknown[_utf8(text)] = f"cannot be read: {error.strerror}"
+                self.unknown[as_utf8(text)] = f"cannot be read: {error.strerror}"
                 continue
             if stat.S_ISLNK(mode) and link_target(text, self._link_roots(text)) is None:
                 skipped = skipped.and_link(name)
             elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
                 skipped = skipped.and_special(name)
-            elif _NO_UTF8.search(text):
-                self.unknown[ascii(text)] = "has a name that is not valid UTF-8"
+            elif as_utf8(text) != text:
+                self.unknown[as_utf8(text)] = "has a name that is not valid UTF-8"
             else:
                 self.add(path)
         if skipped:
@@ -116,12 +111,8 @@ class _Seen:
         except UnstableContentError:
             self.unknown[text] = ""
         except DiskError as error:
-            self.unknown[text] = explained(error)
+            self.unknown[text] = as_utf8(str(error))
         else:
             self.entries[text] = found.fingerprint()
             if found.is_tree and not (found.files or found.empty_dirs or found.skipped):
                 self.hollow.append(text)
-
-
-def _utf8(text: str) -> str:
-    return ascii(text) if _NO_UTF8.search(text) else text

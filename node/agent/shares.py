@@ -90,6 +90,7 @@ class Shares:
             if job.path == path:
                 job.fail("cancelled", f"{why} before it was shared", now)
         self._stale.pop(path, None)
+        self._complained.pop(path, None)
         if path in self._hashing and path not in self._cancelled:
             self._cancelled[path] = None
             wishes.append(CancelHash(path))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from node.agent.catalogue import link_of
-from node.agent.gets import interrupted_status
 from node.agent.jobs import Job
 from node.agent.library import DownloadJob, LibraryItem
-from node.local_messages import ApiGetStatus, SharedStatus, StatusReport
+from node.local_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
 
 if TYPE_CHECKING:
     from node.agent.core import AgentCore
 
 
 PAGE_COUNT = 1_000
-"""Jobs and shared items in one report: some MiB, with the longest paths and all sources of each download."""
+"""Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
+what the last job has beyond that is in the page too."""
+EARLIER = "this path has other content by now; served to those who are fetching this"
 
 
 def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusReport:
@@ -31,7 +35,10 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
     else:
         contents = [*core.catalogue.items(), *core.catalogue.earlier()]
         rows = [*core.gets.interrupted.values(), *core.jobs.all(), *contents]
-        end = request.first + PAGE_COUNT
+        end, count = request.first, 0
+        while end < len(rows) and count < PAGE_COUNT:
+            count += _row_count(rows[end])
+            end += 1
         rows, more = rows[request.first : end], end if end < len(rows) else 0
     jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
     return StatusReport(
@@ -59,14 +66,12 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
     )
 
 
-def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
-    state = item.state if core.catalogue.at(item.path) is item else "earlier"
-    sent, sessions = core.uploads.of(item.digest)
-    detail = item.detail
-    if state == "earlier":
-        detail = "this path has other content by now; served to those who are fetching this"
-    elif core.shares.is_hashing(item.path):
-        detail = "; ".join(filter(None, (detail, "being hashed again")))
+def _row_count(row: DownloadJob | Job | LibraryItem) -> int:
+    return 1 + len(row.download.sources) if isinstance(row, Job) and row.download is not None else 1
+
+
+def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> SharedStatus:
+    """``item`` as the library has it."""
     return SharedStatus(
         name=item.name,
         digest=item.digest,
@@ -74,9 +79,40 @@ def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
         length=item.length,
         path=item.path,
         origin=item.origin,
-        sent_bytes=sent,
+        sent_bytes=sent_bytes,
         sessions=sessions,
-        state=state,
-        detail=detail,
+        state=item.state,
+        detail=item.detail,
         since=item.since,
     )
+
+
+def interrupted_status(download: DownloadJob) -> JobStatus:
+    """A download that nobody works on, as ``status`` has it."""
+    other = "the same content was requested elsewhere since then" if download.superseded else "it is not running"
+    detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what was fetched"
+    return JobStatus(
+        job=0,
+        kind="get",
+        phase="interrupted",
+        name=download.name,
+        digest=download.digest,
+        length=download.length,
+        done_bytes=0,
+        path=download.dest,
+        link=link_of(download),
+        code="",
+        detail=detail,
+        started_at=0.0,
+        finished_at=0.0,
+        download=None,
+    )
+
+
+def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
+    status = item_status(item, *core.uploads.of(item.digest))
+    if core.catalogue.at(item.path) is not item:
+        return replace(status, state="earlier", detail=EARLIER)
+    if core.shares.is_hashing(item.path):
+        return replace(status, detail="; ".join(filter(None, (item.detail, "being hashed again"))))
+    return status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from node.local_messages import DownloadReport, JobStatus, SourceReport, SourceStanding, StatusReport
+from node.local_messages import OVER, DownloadReport, JobStatus, SourceReport, SourceStanding, StatusReport
 from service.units import counted, format_bytes, format_rate, format_seconds
 
 NAMED_COUNT = 3
@@ -90,7 +90,7 @@ def source_tables(jobs: Sequence[JobStatus]) -> list[tuple[list[str], list[list[
     found = {
         job.digest: source_rows(job.download, job.name)
         for job in jobs
-        if job.download is not None and job.download.sources and job.phase not in ("done", "failed")
+        if job.download is not None and job.download.sources and job.phase not in OVER
     }
     return list(found.values())
 

@@ -12,11 +12,10 @@ from msgspec import Struct
 
 from node.cli.source_words import ban_notice, job_silence, why_no_source
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import DownloadReport, JobStatus, StatusReport
+from node.local_messages import OVER, DownloadReport, JobStatus, StatusReport
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
-FINAL = ("done", "failed", "withdrawn")
 _SHARE_WORDS = {"checking": "hashing", "waiting": "announcing", "done": "shared"}
 _GET_WORDS = {"resolving": "looking up"}
 
@@ -80,7 +79,7 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
         total=0 if unmeasured else job.length,
         stats=stats,
         note=printable(detail) if stopped else "",
-        final=job.phase in FINAL,
+        final=job.phase in OVER,
     )
 
 
@@ -102,8 +101,8 @@ def download_stats(report: DownloadReport) -> str:
     parts.append(counted(sum(source.state == "connected" for source in report.sources), "source"))
     if report.pieces:
         parts.append(f"{report.done_pieces}/{report.pieces} pieces")
-    if report.banned:
-        parts.append(f"{len(report.banned)} banned")
+    if banned := sum(source.state == "banned" for source in report.sources):
+        parts.append(f"{banned} banned")
     return ", ".join(parts)
 
 

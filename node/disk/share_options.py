@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from service.text import as_utf8
+
 EXAMPLES_COUNT_MAX = 3
 
 
@@ -56,7 +58,7 @@ class Skipped(Struct, frozen=True):
     def _examples_and(self, path: str) -> tuple[str, ...]:
         if len(self.examples) == EXAMPLES_COUNT_MAX:
             return self.examples
-        return (*self.examples, path.encode(errors="backslashreplace").decode())
+        return (*self.examples, as_utf8(path))
 
 
 NOTHING = Skipped()

@@ -16,9 +16,7 @@ from node.downloader.claims import Claims
 from node.downloader.piece_table import PieceState, PieceTable
 from node.downloader.source import (
     NO_ANSWER,
-    NO_CONTENT,
-    NOT_SERVING,
-    OTHER_PEER,
+    UNABLE,
     Banned,
     Connect,
     Disconnect,
@@ -85,9 +83,6 @@ class NeedSources:
 class Completed:
     """Every piece is verified and on disk."""
 
-
-UNABLE = {"no": NO_CONTENT, "later": NOT_SERVING, "other_peer": OTHER_PEER}
-"""Answers that end a session. Who gave one makes room for others."""
 
 Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | Completed
 SourceMessage = Status | Offer | Withdrawn | NotHeld | Have | NoSession | ManifestPage | Error
@@ -371,6 +366,7 @@ class Download:
 
     def _status(self, source: Source, message: Status, now: float) -> list[Effect]:
         if message.state in UNABLE:
+            # It makes room for others.
             return [*self._drop(source, now, UNABLE[message.state]), *self._connect(now)]
         try:
             bits = self._bits_of(message)

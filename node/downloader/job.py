@@ -447,7 +447,6 @@ class FetchJob:
             rate=self._rate.rate(received, now),
             sources=sources,
             more_sources=more,
-            banned=list(pool.banned) if pool is not None else [],
             detail=self._detail or waiting,
         )
 

@@ -24,21 +24,22 @@ class SourceReports:
     def make(self, pool: SourcePool, received_from: Mapping[str, int], now: float) -> tuple[list[SourceReport], int]:
         """A report for each peer that is a source or has sent something, the useful ones first, and how many others
         are left out. ``received_from``: bytes by peer id."""
-        found: list[tuple[int, SourceReport]] = []
+        found: list[tuple[int, Candidate, SourceStanding]] = []
         for candidate in pool.candidates():
             peer = candidate.entry.peer
+            state, has_sent = _standing(candidate, pool.of_peer(peer)), peer in received_from
+            if state != "gone" or has_sent:
+                found.append((_place(state, has_sent), candidate, state))
+        found.sort(key=lambda placed: placed[0])
+        reports = []
+        for _, candidate, state in found[:REPORTED_COUNT_MAX]:
+            entry, peer = candidate.entry, candidate.entry.peer
             source, received = pool.of_peer(peer), received_from.get(peer, 0)
-            state = _standing(candidate, source)
-            if state == "gone" and not received:
-                continue
             reason = candidate.trouble.reason if candidate.trouble is not None and state != "gone" else ""
             pieces = source.bits.count_set if source is not None else 0
             rate = self._rates.setdefault(peer, RateMeter()).rate(received, now) if received else 0.0
-            entry = candidate.entry
-            report = SourceReport(peer, entry.name, entry.endpoint, state, reason, received, rate, pieces)
-            found.append((_place(report), report))
-        found.sort(key=lambda placed: placed[0])
-        return [report for _, report in found[:REPORTED_COUNT_MAX]], max(0, len(found) - REPORTED_COUNT_MAX)
+            reports.append(SourceReport(peer, entry.name, entry.endpoint, state, reason, received, rate, pieces))
+        return reports, max(0, len(found) - REPORTED_COUNT_MAX)
 
 
 def _standing(candidate: Candidate, source: Source | None) -> SourceStanding:
@@ -49,13 +50,13 @@ def _standing(candidate: Candidate, source: Source | None) -> SourceStanding:
     return "known" if candidate.named else "gone"
 
 
-def _place(report: SourceReport) -> int:
+def _place(state: SourceStanding, has_sent: bool) -> int:
     """Those that a person asks about come first."""
-    if report.state == "connected":
+    if state == "connected":
         return 0
-    if report.received_bytes or report.state == "banned":
+    if has_sent or state == "banned":
         return 1
-    return 3 if report.state in ("known", "connecting") else 2
+    return 3 if state in ("known", "connecting") else 2
 
 
 def waiting_for(pool: SourcePool, download: Download | None) -> str:

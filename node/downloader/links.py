@@ -6,7 +6,6 @@ pushes that go to an identity libzmq has forgotten. What is said over them is de
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import zmq
 
 from node.downloader.job_context import Listener
 from protocol.codec import Decoder, encode
-from protocol.endpoints import TCP_SCHEME
+from protocol.endpoints import ip_of, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import Message, Piece, PieceServerReply
@@ -63,7 +62,7 @@ class FetchLinks:
         ``piece_bytes`` is the largest data frame to be accepted.
         """
         if not _is_numeric(endpoint):
-            self._fail(session, partial(listener.on_lost, reason="this is not the address of a host"))
+            self._fail(session, partial(listener.on_lost, reason="this machine cannot dial that address"))
             return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
         try:
@@ -173,12 +172,10 @@ def _tell_lost(listener: Listener, session: int, event: ConnectionEvent) -> None
 def _is_numeric(endpoint: str) -> bool:
     """Trackers name sources: none may lead us to sockets of this machine, or to a name whose look-up would hold up
     libzmq's one thread for all connections."""
-    host = endpoint.removeprefix(TCP_SCHEME).rpartition(":")[0]
     try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
+        return ip_of(parse_endpoint(endpoint).host) is not None
+    except ProtocolError:
         return False
-    return endpoint.startswith(TCP_SCHEME)
 
 
 def message_session(message: PieceServerReply) -> int | None:

@@ -13,10 +13,9 @@ from random import Random
 
 from node.downloader.source import (
     NO_ANSWER,
-    NO_CONTENT,
     NOT_SERVING,
     OTHER_MANIFEST,
-    OTHER_PEER,
+    UNABLE,
     Banned,
     Connect,
     Disconnect,
@@ -126,7 +125,7 @@ class ManifestFetch:
             return self._page(source, message, now)
         trouble = NOT_SERVING
         if isinstance(message, Status):
-            trouble = {"no": NO_CONTENT, "other_peer": OTHER_PEER}.get(message.state, NOT_SERVING)
+            trouble = UNABLE.get(message.state, NOT_SERVING)
         elif isinstance(message, Error):
             trouble = Trouble("not_serving" if session in self._got else "no_peer", message.detail)
         return self._next(source, now, trouble)

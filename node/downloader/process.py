@@ -28,7 +28,7 @@ from node.local_messages import (
     PieceServerToDownloader,
 )
 from node.rate_limit import Budget
-from node.workers import Workers
+from node.workers import END_SECONDS, Workers
 from protocol.codec import Decoder, encode
 from protocol.limits import LOCAL_BYTES_MAX, UNDER_WAY_BYTES_MAX
 from protocol.messages import Message
@@ -38,10 +38,6 @@ from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 
 CHORE_THREADS = 2
 """For checks, syncs and final digests: two, so that one large check does not hold up every journal."""
-
-PATIENCE_SECONDS = 0.3
-"""Of the end of the process for its threads. All they do may be cut off at any moment, as a kill does; what takes long,
-as with 100,000 files, is."""
 
 
 class Downloader:
@@ -80,8 +76,8 @@ class Downloader:
         self._core.stop()
         self._loop.remove(self._writers.fd)
         self._loop.remove(self._chores.fd)
-        written = self._writers.close(PATIENCE_SECONDS)
-        self._core.save(self._chores.close(PATIENCE_SECONDS) and written)
+        written = self._writers.close(END_SECONDS)
+        self._core.save(self._chores.close(END_SECONDS) and written)
         self._links.close()
         self._journal.close()
         for socket in (self._agent, self._pieces):

@@ -97,6 +97,8 @@ OTHER_PEER = Trouble("other_peer")
 NO_CONTENT = Trouble("no_content")
 OTHER_MANIFEST = Trouble("other_manifest")
 NOT_SERVING = Trouble("not_serving")
+UNABLE = {"no": NO_CONTENT, "later": NOT_SERVING, "other_peer": OTHER_PEER}
+"""By the state in a `Status` of a source that has nothing to give."""
 
 
 @dataclass(slots=True)

@@ -25,14 +25,13 @@ from protocol.codec import Decoder, encode, request_id
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, LOCAL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import ManifestPage, Message, Piece, PieceServerRequest
+from service.logs import LEVELS
 from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, connect, drain, drain_routed, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
-
-LEVELS = {"info": logging.INFO, "warning": logging.WARNING}
 
 
 class PieceServer:

@@ -263,7 +263,19 @@ def test_the_entries_of_a_peer_are_limited(monkeypatch: pytest.MonkeyPatch) -> N
     assert alice.update(Error, [entry(4)]).code == "too_many"
     list_id = alice.ask_join(ListRequest).list_id
     assert alice.page(list_id, 0, False, [entry(n) for n in range(4)], Error).code == "too_many"
-    assert stage.registry.entry_count == 3
+    assert stage.registry.weight == 3
+
+
+def test_an_entry_counts_once_for_each_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "PEER_ENTRIES_COUNT_MAX", 3)
+    stage = Stage()
+    alice = stage.peer("alice", entry(1, aliases=["a"]))
+    assert alice.update(Error, [entry(2, aliases=["b"])]).code == "too_many"
+    list_id = alice.ask_join(ListRequest).list_id
+    alice.page(list_id, 0, False, [entry(1, aliases=["a"])], PageOk)
+    assert alice.page(list_id, 1, True, [entry(2, aliases=["b"])], Error).code == "too_many"
+    monkeypatch.setattr(lim, "ENTRIES_COUNT_MAX", 3)
+    assert stage.peer("bob", entry(1)).update(Error, [entry(2)]).code == "full"
 
 
 def test_all_entries_together_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def test_invariants_hold_and_the_state_rebuilds_itself(
     assert picture(copy) == picture(registry)
     for peer in list(registry.members):
         registry.apply(PeerGone(peer, expired=True))
-    assert (registry.members, registry.swarms, registry.entry_count) == ({}, {}, 0)
+    assert (registry.members, registry.swarms, registry.weight) == ({}, {}, 0)
     registry.check_invariants()
 
 

@@ -9,7 +9,7 @@ from cluster.progress import note, percent, rows_for, summary
 from node.local_messages import DownloadReport, JobStatus, SharedStatus, SourceReport, StatusReport
 
 DIGEST = "blake3:" + "1" * 64
-REPORT = DownloadReport(DIGEST, "downloading", 100, 10, 4, 40, 0, 44, 0, 7.0, [], [], "")
+REPORT = DownloadReport(DIGEST, "downloading", 100, 10, 4, 40, 0, 44, 0, 7.0, [], "")
 JOB = JobStatus(1, "get", "downloading", "x", DIGEST, 100, 40, "/d/x", "", "", "", 1.0, 0.0, None)
 STATUS = StatusReport(1, "p", "peer-02", "joined", "", "", 1, 1, {}, [], [], 0, 0, 0)
 NOW = 50.0

@@ -265,7 +265,8 @@ def _link(manifest: Manifest) -> Link:
 def _banned(peer: Peer) -> list[str]:
     report = peer.status()
     jobs: list[JobStatus] = report.jobs if report is not None else []
-    return [banned for job in jobs if job.download is not None for banned in job.download.banned]
+    reports = [job.download for job in jobs if job.download is not None]
+    return [source.peer for report in reports for source in report.sources if source.state == "banned"]
 
 
 def test_a_link_that_nobody_honours_fails_with_the_reason(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def test_what_an_endpoint_says(text: str, address: Address) -> None:
         ("tcp://a b:5550", "neither a name nor an IP address"),
         ("tcp://-a:5550", "neither a name nor an IP address"),
         ("tcp://a..b:5550", "neither a name nor an IP address"),
+        ("tcp://10.0.0.1%a.lab:5550", "neither a name nor an IP address"),
+        ("tcp://[::1%sixteen-letters-]:5550", "IPv6 addresses stand in brackets"),
+        ("tcp://[::1%a b]:5550", "IPv6 addresses stand in brackets"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, complaint: str) -> None:

@@ -143,5 +143,8 @@ class Swarm:
     def banned(self) -> dict[str, list[str]]:
         """By name, whom it banned."""
         names = {peer.identity: peer.name for peer in self.world.peers.values()}
-        found = {name: [names[peer] for peer in self.report(name).banned] for name in self.wishes if self.has(name)}
+        sources = {name: self.report(name).sources for name in self.wishes if self.has(name)}
+        found = {
+            name: [names[source.peer] for source in some if source.state == "banned"] for name, some in sources.items()
+        }
         return {name: banned for name, banned in found.items() if banned}

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.agent.disk_work import explained, hash_item, item_problem, keep_seed
+from node.agent.disk_work import hash_item, item_problem, keep_seed
 from node.agent.effects import HashPath, StoreSeed
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
@@ -16,6 +16,7 @@ from node.disk.seed_store import load_seed
 from node.disk.share_options import ShareOptions
 from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.manifest import encode_manifest
+from service.text import as_utf8
 
 
 def hashed(path: Path, data_dir: Path, known: LibraryItem | None = None) -> tuple[LibraryItem, list[int]]:
@@ -71,7 +72,7 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 def test_a_seed_is_kept_and_gives_the_link(tree: Path, tmp_path: Path) -> None:
     manifest = hash_path(tree)
     stored = keep_seed(StoreSeed(3, encode_manifest(manifest), "a name"), tmp_path / "data")
-    assert (stored.job, stored.link.digest, stored.link.name) == (3, manifest.digest, "a name")
+    assert (stored.link.digest, stored.link.name) == (manifest.digest, "a name")
     assert load_seed(Path(stored.path)) == manifest
     with pytest.raises(SeedError):
         keep_seed(StoreSeed(3, b"garbage", "a name"), tmp_path / "data")
@@ -88,7 +89,7 @@ def test_what_is_wrong_can_be_said_in_a_message_whatever_names_are_in_it(
     monkeypatch.setattr("node.disk.tree_scan.os.scandir", fail)
     with pytest.raises(DiskError) as caught:
         hashed(tree, tmp_path / "data")
-    for text in (item_problem(item), explained(caught.value)):
+    for text in (item_problem(item), as_utf8(str(caught.value))):
         assert text.encode().endswith(b"latin\\udce9: Permission denied")
 
 

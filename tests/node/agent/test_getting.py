@@ -19,6 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.library import DownloadJob
 from node.local_messages import (
+    AgentToDownloader,
     ApiAccepted,
     ApiDone,
     ApiError,
@@ -45,7 +46,9 @@ from node.local_messages import (
     Sources,
     StopFetch,
 )
+from protocol.codec import Decoder, encode
 from protocol.digest import short
+from protocol.limits import LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.messages import (
     GetSeederList,
@@ -84,7 +87,7 @@ def finished(path: str = f"/out/{NAME}") -> DownloadFinished:
 
 
 def report(phase: str = "downloading") -> DownloadReport:
-    return DownloadReport(digest(1), phase, 100, 4, 2, 50, 0, 60, 0, 9.0, [], [], "")  # type: ignore[arg-type]
+    return DownloadReport(digest(1), phase, 100, 4, 2, 50, 0, 60, 0, 9.0, [], "")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("target", [NAME, digest(1), BEGINNING, format_link(LINK)])
@@ -299,9 +302,10 @@ def test_content_that_is_asked_for_elsewhere_does_not_go_on_where_it_was_interru
     assert (restarted.told(ToDownloader, Fetch), restarted.job().phase) == ([], "interrupted")
 
 
-def test_an_interrupted_download_can_be_removed() -> None:
+@pytest.mark.parametrize("named", [NAME, digest(1), f"blake3:{short(digest(1))}"])
+def test_an_interrupted_download_can_be_removed(named: str) -> None:
     scene = Scene(downloads=[FORCED], foreground=True).up()
-    scene.ask(ApiRemove(2, NAME))
+    scene.ask(ApiRemove(2, named))
     assert scene.told(ToDownloader, DeleteFetch) == [DeleteFetch(digest(1), f"/out/{NAME}", "/seeds/1")]
     assert scene.took(ForgetDownload) == [ForgetDownload(f"/out/{NAME}")]
     assert scene.status().jobs == []
@@ -497,3 +501,15 @@ def test_sources_are_at_addresses_that_can_be_dialled_from_here(tracker_host: st
     scene.ask(get())
     (sources,) = scene.told(ToDownloader, Sources)
     assert [seeder.endpoint for seeder in sources.seeders] == [told]
+
+
+@pytest.mark.parametrize(
+    "listed", [f"tcp://127.0.0.1:{'9' * 240}", f"tcp://*:{'9' * 248}", f"tcp://[::1%{'a' * 240}]:1"]
+)
+def test_whatever_a_tracker_says_of_an_address_the_downloader_can_read(listed: str) -> None:
+    scene = with_source()
+    scene.core.registrar_connected("10.200.200.200", scene.now)
+    scene.seeders[:] = [SeederEntry("p", "other", listed, True)]
+    scene.ask(get())
+    (sources,) = scene.told(ToDownloader, Sources)
+    assert Decoder(AgentToDownloader, LOCAL_BYTES_MAX).decode(encode(sources, LOCAL_BYTES_MAX)) == sources

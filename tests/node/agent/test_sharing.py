@@ -29,9 +29,11 @@ from node.local_messages import (
     ApiRemove,
     ApiShare,
     ContentChanged,
+    DownloadReport,
     ShareAdd,
     ShareRemove,
     ShareState,
+    SourceReport,
     SwarmUpload,
     UploadReport,
 )
@@ -420,6 +422,19 @@ def scan(scene: Scene, **entries: bytes) -> None:
     scene.play(scene.core.scanned(listing, scene.now, scene.now))
 
 
+def test_what_was_complained_about_is_forgotten_once_it_was_deleted() -> None:
+    scene = Scene().up()
+    scene.took(Note)
+    for _ in range(2):
+        scan(scene, CON=b"1")
+        scan(scene, CON=b"1")
+        (request,) = scene.took(HashPath)
+        scene.play(scene.core.hash_failed(request.path, "bad_seed", "reserved", scene.now))
+        assert [note.text for note in scene.took(Note)] == [f"cannot share {request.path}: reserved"]
+        scan(scene)
+        assert scene.took(Note) == []
+
+
 def test_a_new_entry_of_a_folder_is_shared_once_it_has_come_to_rest() -> None:
     scene = Scene().up()
     scan(scene, new=b"growing")
@@ -552,6 +567,17 @@ def test_a_status_is_a_page_of_everything_or_the_jobs_that_are_asked_for(monkeyp
         0,
         20,
     )
+
+
+def test_a_page_of_status_has_few_jobs_that_have_many_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "PAGE_COUNT", 10)
+    scene = Scene([item(number) for number in range(1, 20)]).up()
+    source = SourceReport("p", "other", "tcp://10.0.0.7:1", "known", "", 0, 0.0, 0)
+    shared(scene, 20)
+    scene.core.jobs.all()[0].download = DownloadReport(digest(20), "done", 1, 1, 1, 1, 1, 1, 0, 0.0, [source] * 20, "")
+    page = scene.status()
+    assert (len(page.jobs), len(page.shared), page.more) == (1, 0, 1)
+    assert len(scene.status(first=page.more).shared) == 10
 
 
 def test_a_piece_server_on_another_port_means_joining_again() -> None:

@@ -53,7 +53,6 @@ def download(phase: Any = "downloading", done: int = 40, **changes: Any) -> Down
         resumed_bytes=0,
         rate=20.0 * MIB,
         sources=[source("one", received=done * MIB), source("two")],
-        banned=[],
         detail="",
     )
     return msgspec.structs.replace(report, **changes)

@@ -39,7 +39,7 @@ def test_while_nothing_is_wrong_nothing_is_said() -> None:
 
 def test_a_ban_is_told_once_and_is_in_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     banned = source("a", "banned", "sent a damaged piece 7; run 'verify' there to check its copy")
-    going = report([job(phase="downloading", download=download(sources=[banned], banned=["id-a"], rate=0.0))])
+    going = report([job(phase="downloading", download=download(sources=[banned], rate=0.0))])
     world = peer_with(going)
     assert world.run("get", "model.bin", "--timeout", "3s") == 4
     said = capsys.readouterr().err

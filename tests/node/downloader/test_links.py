@@ -76,7 +76,17 @@ def links(loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[Fetch
     made.close()
 
 
-@pytest.mark.parametrize("endpoint", ["ipc://", "inproc://connection-monitor-0", "tcp://", "udp://127.0.0.1:5", ""])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "ipc://",
+        "inproc://socket-monitor-0",
+        "tcp://",
+        "udp://127.0.0.1:5",
+        "tcp://127.0.0.1:5 of another machine",
+        "",
+    ],
+)
 def test_a_source_is_never_dialled_on_this_machines_own_sockets(
     context: zmq.Context[zmq.Socket[bytes]], loop: Loop, links: FetchLinks, tmp_path: Path, endpoint: str
 ) -> None:
@@ -84,7 +94,7 @@ def test_a_source_is_never_dialled_on_this_machines_own_sockets(
     local = open_socket(context, Role.LOCAL_ROUTER)
     here = bind(local, f"ipc://{tmp_path}/agent.sock")
     (said,) = Heard(links).of(here if endpoint == "ipc://" else endpoint, loop)
-    assert said == "lost: this is not the address of a host"
+    assert said == "lost: this machine cannot dial that address"
     local.close()
 
 
