@@ -32,6 +32,7 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
         yield network
 
 
+@pytest.mark.slow
 def test_what_is_beside_the_tracker_is_got_by_name_from_elsewhere(lan: Network) -> None:
     """And each is shown the addresses that it can dial."""
     first, *others = lan.machines
@@ -56,6 +57,7 @@ def hosts_shown(machine: Machine) -> set[str]:
     return {peer["endpoint"].rpartition(":")[0] for peer in machine.z("peers", "--json").json["peers"]}
 
 
+@pytest.mark.slow
 def test_a_peer_that_serves_its_own_machine_only_is_warned(lan: Network) -> None:
     first = lan.machines[0]
     (first.place / "hidden.bin").write_bytes(b"hidden")
@@ -65,6 +67,7 @@ def test_a_peer_that_serves_its_own_machine_only_is_warned(lan: Network) -> None
     assert share.interrupt().code == 0
 
 
+@pytest.mark.slow
 def test_a_tracker_that_comes_where_another_program_was_is_joined(machine: Machine) -> None:
     """Until then the peer says what is wrong, and logs each reason once."""
     with zmq.Context() as context, context.socket(zmq.PUB) as stranger:

@@ -46,6 +46,7 @@ def stored(network: Machine) -> dict[str, Any]:
     return dict(result.json)
 
 
+@pytest.mark.slow
 def test_an_interrupted_download_is_taken_up_by_nobody_who_was_not_asked_for_it(network: Machine) -> None:
     link = seed(network)
     target = network.place / "o/m.bin"

@@ -35,6 +35,7 @@ def test_a_full_data_directory_is_named_and_what_to_do(machine: Machine, free: i
     assert "the disk is full; free some space" in found.err
 
 
+@pytest.mark.slow
 def test_what_fits_is_not_refused(network: Machine) -> None:
     (network.place / "m.bin").write_bytes(os.urandom(LENGTH))
     share = network.start("share", "m.bin", "--data-dir", "s")

@@ -32,6 +32,7 @@ def test_a_user_without_a_home_is_told_the_way_out(machine: Machine) -> None:
     assert refused(machine.run([*unknown, "env", "-u", "HOME", *machine.peer("list")]), "set HOME", "--data-dir")
 
 
+@pytest.mark.slow
 def test_a_peer_is_found_only_where_it_runs(network: Machine) -> None:
     network.start_peer("b")
     shutil.copytree(network.place / "b", network.place / "c", symlinks=True)
@@ -41,6 +42,7 @@ def test_a_peer_is_found_only_where_it_runs(network: Machine) -> None:
     assert network.status("moved")["network"] == "joined"
 
 
+@pytest.mark.slow
 def test_two_hosts_with_one_home(network: Machine) -> None:
     def on_host(name: str, command: list[str]) -> list[str]:
         mounts = 'mount -t proc proc /proc && mount -t tmpfs tmpfs "$XDG_RUNTIME_DIR"'

@@ -91,6 +91,7 @@ def children_of(pid: int) -> dict[int, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_unshare(), reason="needs the right to make a process namespace")
 def test_as_process_1_it_reaps_what_others_leave_behind(tmp_path: Path) -> None:
     container = Machine(tmp_path, AS_PROCESS_1)
@@ -109,6 +110,7 @@ def test_as_process_1_it_reaps_what_others_leave_behind(tmp_path: Path) -> None:
         container.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracker", ["nowhere", "silent"])
 def test_a_peer_ends_within_a_second_whatever_its_tracker_does(machine: Machine, tracker: str) -> None:
     machine.start_tracker()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.outside.commands import Machine
 
 DATA = b"precious" * 100_000
@@ -14,6 +16,7 @@ def listed(network: Machine) -> list[str]:
     return [entry["name"] for entry in found["entries"]]
 
 
+@pytest.mark.slow
 def test_every_name_of_the_same_bytes_is_listed_and_can_be_got(network: Machine) -> None:
     place = network.place
     (place / "tree").mkdir()

@@ -26,6 +26,7 @@ def one_line(result: Result, code: int) -> bool:
     return (result.code, result.out, result.err.count("\n"), result.err[:7]) == (code, "", 1, "error: ")
 
 
+@pytest.mark.slow
 def test_results_and_messages_have_streams_of_their_own(network: Machine) -> None:
     (network.place / NAME).write_bytes(b"x" * 100_000)
     share = network.start("share", NAME, "--data-dir", "s")

@@ -26,6 +26,7 @@ def tree_at(root: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_what_a_tree_leaves_out_is_told(network: Machine) -> None:
     tree = network.place / "t"
     (tree / "sub").mkdir(parents=True)
@@ -45,6 +46,7 @@ def test_what_a_tree_leaves_out_is_told(network: Machine) -> None:
     assert "left out: 4 symbolic links and 1 special file (" in seed.err
 
 
+@pytest.mark.slow
 def test_a_cache_of_links_is_shared_as_what_they_lead_to_after_a_restart_too(network: Machine) -> None:
     model = network.place / "models--x"
     (model / "blobs").mkdir(parents=True)
@@ -68,6 +70,7 @@ def test_a_cache_of_links_is_shared_as_what_they_lead_to_after_a_restart_too(net
     assert tree_at(network.place / "o/REV") == {"config": "the config", "weights": "the weights"}
 
 
+@pytest.mark.slow
 def test_names_that_only_posix_systems_can_store_are_told_and_shared_on_request(network: Machine) -> None:
     tree = network.place / "t"
     tree.mkdir()
@@ -106,6 +109,7 @@ def test_a_deep_tree_arrives(network: Machine) -> None:
         network.run(["rm", "-rf", "deep", "o"])  # pytest could not
 
 
+@pytest.mark.slow
 def test_a_sparse_file_stays_sparse(network: Machine) -> None:
     source, copy = network.place / "sparse.img", network.place / "o/sparse.img"
     with source.open("wb") as file:
@@ -120,6 +124,7 @@ def test_a_sparse_file_stays_sparse(network: Machine) -> None:
     assert copy.stat().st_blocks <= source.stat().st_blocks + 3 * 16
 
 
+@pytest.mark.slow
 def test_a_tree_of_more_files_than_can_be_open_arrives(network: Machine) -> None:
     tree = network.place / "t"
     tree.mkdir()

@@ -39,6 +39,7 @@ def listed(machine: Machine, name: str) -> list[str]:
     return [entry["name"] for entry in machine.z("list", "--json", "--data-dir", name).json["entries"]]
 
 
+@pytest.mark.slow
 def test_shared_items_outlive_replaced_files_restarts_and_disks_that_are_away(network: Machine) -> None:
     place = network.place
     one, tree = fill(place / "i.bin"), place / "disk/t"
@@ -123,6 +124,7 @@ def spoil(path: Path) -> None:
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
+@pytest.mark.slow
 def test_a_foreground_share_says_what_went_and_ends_when_nothing_is_left(network: Machine) -> None:
     place = network.place
     fill(place / "a.bin")
