@@ -162,7 +162,7 @@ class AgentCore:
         elif isinstance(message, DownloadStarted):
             wishes += self.gets.started(message)
         elif isinstance(message, DownloadFinished):
-            wishes += self.gets.finished(message)
+            wishes += self.gets.finished(message, now)
             if self.catalogue.at(message.path) is not None:
                 self.shares.replaced(message.path, now)
         elif isinstance(message, DownloadFailed):

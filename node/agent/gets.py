@@ -5,7 +5,8 @@ has them, a lookup's.
 
 A download is begun only once the library has it, and its partial content is deleted only when a person removes it. One
 that an earlier run of the peer left is taken up by the request that names it, content and destination, or by a peer
-that is run for its own sake, and then without the force it was asked for with. Until then it is interrupted.
+that is run for its own sake, and then without the force it was asked for with. Until then it is interrupted, and so is
+one that failed with something on disk. The same content goes to one place at a time; a get to another waits.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from node.local_messages import (
     StopFetch,
 )
 from protocol.digest import begins_digest, is_digest_start, short
-from protocol.errors import SeedError
+from protocol.errors import SeedError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
 from protocol.names import check_name
@@ -78,6 +79,8 @@ class Gets:
         self._downloads: dict[str, DownloadJob] = {}
         self._unsaved: dict[str, None] = {}
         """Digests of downloads that wait to be in the library."""
+        self._begun: dict[str, None] = {}
+        """Digests of downloads of which there may be something on disk."""
         self._interrupted: dict[str, DownloadJob] = {}
 
     @property
@@ -105,6 +108,7 @@ class Gets:
             job = self._jobs.new("get", download.name, download.dest, "waiting", now)
             job.digest, job.manifest, job.length = download.digest, download.manifest, download.length
             self._downloads[download.digest] = download
+            self._begun[download.digest] = None
             wishes += self._want(download)
         return wishes
 
@@ -144,11 +148,13 @@ class Gets:
     def cancel(self, name: str, now: float) -> list[Wish] | None:
         """Give up what is called ``name`` or has that digest; None when there is none."""
         wishes: list[Wish] = []
+        digests: dict[str, None] = {}
         found = False
         for job in self._jobs.active("get"):
             if name != job.name and not begins_digest(name, job.digest):
                 continue
             found = True
+            digests[job.digest] = None
             self._end(job)
             job.fail("cancelled", "removed before it was complete", now)
             download = self._downloads.get(job.digest)
@@ -159,6 +165,8 @@ class Gets:
                 found = True
                 del self._interrupted[download.dest]
                 wishes += [_delete(download), ForgetDownload(download.dest)]
+        for digest in digests:
+            wishes += self._next(digest, now)
         return wishes if found else None
 
     def entry(self, digest: str) -> Entry | None:
@@ -198,7 +206,8 @@ class Gets:
         for job in self._following(download.digest):
             job.fail(code, f"the download cannot be recorded, so it was not started: {detail}", now)
         del self._downloads[download.digest]
-        return []
+        self._begun.pop(download.digest, None)
+        return self._next(download.digest, now)
 
     # --- answers -----------------------------------------------------------------------------------------
 
@@ -263,6 +272,7 @@ class Gets:
         download = self._downloads.get(message.digest)
         if download is None:
             return [ToDownloader(StopFetch(message.digest))]
+        self._begun[message.digest] = None
         for job in self._following(message.digest):
             job.length = message.length
         wishes: list[Wish] = []
@@ -275,7 +285,7 @@ class Gets:
         entry = Entry(message.digest, message.manifest, download.name, message.length, "partial")
         return [*wishes, Announce(entry), ReportTransfer(message.digest, "started")]
 
-    def finished(self, message: DownloadFinished) -> list[Wish]:
+    def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
         """It stands under its final name: an item like any other, unless it was removed in that moment."""
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
@@ -294,10 +304,12 @@ class Gets:
             job.length, job.path, job.link = message.length, message.path, link_of(item)
             job.done(message.finished_at)
         del self._downloads[message.digest]
+        self._begun.pop(message.digest, None)
         shared = self._catalogue.add(item)
         ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(download.dest)]
         note = Note("info", f"got {item.name} ({short(message.digest)})")
-        return [note, *shared, ReportTransfer(message.digest, "finished"), *ended]
+        over = [note, *shared, ReportTransfer(message.digest, "finished"), *ended]
+        return [*over, *self._next(message.digest, now)]
 
     def _not_wanted(self, message: DownloadFinished) -> list[Wish]:
         """Complete, but nobody waits for it: known already, or removed a moment ago. Then it stays where it is, whole
@@ -312,13 +324,20 @@ class Gets:
         return wishes
 
     def download_failed(self, message: DownloadFailed, now: float) -> list[Wish]:
-        if message.digest not in self._downloads:
+        """What is on disk of it stays there, but for content that is not what it should be, and so it is remembered."""
+        download = self._downloads.get(message.digest)
+        if download is None:
             return []
         for job in self._following(message.digest):
             job.fail(message.code, message.detail, now)
-        name = self._downloads[message.digest].name
-        note = Note("warning", f"cannot get {name} ({short(message.digest)}): {message.detail}")
-        return [note, *self._drop(message.digest)]
+        kept = message.digest in self._begun and message.code != VerificationError.code
+        note = Note("warning", f"cannot get {download.name} ({short(message.digest)}): {message.detail}")
+        wishes: list[Wish] = [note, *self._drop(message.digest)]
+        if kept:
+            wishes.remove(ForgetDownload(download.dest))
+            self._interrupted[download.dest] = download = msgspec.structs.replace(download, force=False)
+            wishes.append(SaveDownload(download))
+        return [*wishes, *self._next(message.digest, now)]
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -356,18 +375,17 @@ class Gets:
         return self._begin(job, asked, link, now)
 
     def _begin(self, job: Job, asked: _Asked, link: Link, now: float) -> list[Wish]:
-        running = self._downloads.get(link.digest)
-        if running is not None and running.dest != job.path:
-            what = f"{link.name} is being downloaded to {running.dest} already; get it again when that is complete"
-            self.failed(job.number, "usage", what, now)
-            return []
         rival = self._rival(job, link)
         if rival:
             what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is being downloaded there"
             self.failed(job.number, "usage", f"{what}; get one of them to another directory with -o", now)
             return []
+        running = self._downloads.get(link.digest)
+        if running is not None and running.dest != job.path:
+            job.phase, job.detail = "waiting", f"the same content is being downloaded to {running.dest} first"
+            return []
         self._end(job)
-        job.phase = "waiting"
+        job.phase, job.detail = "waiting", ""
         if running is not None:
             self._catch_up(link.digest)
             return []
@@ -385,7 +403,18 @@ class Gets:
         )
         self._downloads[link.digest] = download
         self._unsaved[link.digest] = None
+        if stored is not None and stored.digest == link.digest:
+            self._begun[link.digest] = None
         return [SaveDownload(download)]
+
+    def _next(self, digest: str, now: float) -> list[Wish]:
+        """A download of ``digest`` is over: begin what waited for that, unless another is under way."""
+        wishes: list[Wish] = []
+        for job in self._jobs.active("get"):
+            asked = self._asked.get(job.number)
+            if asked is not None and asked.link is not None and job.digest == digest and job.phase == "waiting":
+                wishes += self._begin(job, asked, asked.link, now)
+        return wishes
 
     def _rival(self, job: Job, link: Link) -> str:
         """The digest of other content that is on its way to the path of ``job``, or that the same command gets, or has
@@ -413,6 +442,7 @@ class Gets:
 
     def _drop(self, digest: str) -> list[Wish]:
         dest = self._downloads.pop(digest).dest
+        self._begun.pop(digest, None)
         wishes: list[Wish] = [UnwantSources(digest), ForgetDownload(dest), ReportTransfer(digest, "failed")]
         entry = self._catalogue.entry(digest)
         return [*wishes, Withdraw(digest) if entry is None else Announce(entry)]

@@ -65,9 +65,10 @@ def test_an_interrupted_download_is_taken_up_by_nobody_who_was_not_asked_for_it(
     peer = network.start_peer("b")
     failed = eventually(lambda: job(network.status("b"), "failed"), "the destination is not free any more")
     assert (failed, target.read_text()) == ([str(target)], "mine")
-    assert "use --force to replace it" in network.status("b")["jobs"][0]["detail"]
+    assert "use --force to replace it" in network.status("b")["jobs"][-1]["detail"]
     assert peer.interrupt().code == 0
     assert partial.exists()
+    assert job(stored(network), "interrupted") == [str(target)], "what is on disk is not forgotten"
 
     again = network.z("get", link, "--force", "-o", "o", "--data-dir", "b", "--json")
     assert again.code == 0, again.err
@@ -122,6 +123,16 @@ def test_a_command_goes_on_when_the_one_whose_peer_it_used_has_ended(network: Ma
     names = eventually(lambda: [item["name"] for item in network.status("b").get("shared", [])], "it shares on")
     assert "other.bin" in names
     assert again.interrupt().code == 0
+
+
+def test_the_same_content_under_two_names_is_got_by_one_command(network: Machine) -> None:
+    for name in ("one.bin", "two.bin"):
+        (network.place / name).write_bytes(b"same" * 100_000)
+    share = network.start("share", "one.bin", "two.bin", "--data-dir", "s")
+    eventually(lambda: share.out.count("\n") == 2, "two links")
+    got = network.z("get", "one.bin", "two.bin", "-o", "o", "--data-dir", "b")
+    assert got.code == 0, got.err
+    assert sorted(path.name for path in (network.place / "o").iterdir()) == ["one.bin", "two.bin"]
 
 
 def test_two_contents_for_one_path_are_refused_before_anything_starts(machine: Machine) -> None:

@@ -191,6 +191,31 @@ def test_a_failed_download_leaves_nothing_announced() -> None:
     assert scene.took(ForgetDownload) == [ForgetDownload(f"/out/{NAME}")]
 
 
+def test_a_failed_download_of_which_something_is_on_disk_is_remembered_and_can_be_removed() -> None:
+    occupied = DownloadFailed(digest(1), "disk", "exists with other content")
+    kept = msgspec.structs.replace(FORCED, force=False)
+    scene = Scene(downloads=[FORCED]).up()
+    scene.play(scene.core.child_says(occupied, scene.now))
+    assert scene.took(ForgetDownload) == []
+    assert [saved.download for saved in scene.took(SaveDownload)] == [kept]
+    assert sorted(job.phase for job in scene.status().jobs) == ["failed", "interrupted"]
+    scene.ask(get(format_link(LINK)))
+    scene.play(scene.core.child_says(occupied, scene.now))
+    assert (scene.took(ForgetDownload), scene.listed) == ([], {})
+    scene.ask(ApiRemove(2, BEGINNING))
+    assert scene.took(ForgetDownload) == [ForgetDownload(f"/out/{NAME}")]
+    assert scene.told(ToDownloader, DeleteFetch) == [DeleteFetch(digest(1), f"/out/{NAME}", "/seeds/1")]
+
+
+def test_a_download_that_failed_after_its_start_is_remembered_unless_its_content_is_wrong() -> None:
+    for code, phases in (("disk", ["failed", "interrupted"]), ("verification", ["failed"])):
+        scene = with_source()
+        scene.ask(get())
+        scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), 100), scene.now))
+        scene.play(scene.core.child_says(DownloadFailed(digest(1), code, "why"), scene.now))
+        assert sorted(job.phase for job in scene.status().jobs) == phases
+
+
 @pytest.mark.parametrize("called", [NAME, digest(1), BEGINNING])
 def test_remove_cancels_a_download(called: str) -> None:
     scene = with_source()
@@ -373,15 +398,32 @@ def test_where_the_manifest_is_kept_is_remembered() -> None:
     assert [fetch.seed_path for fetch in scene.told(ToDownloader, Fetch)] == ["/seeds/1"]
 
 
-def test_getting_the_same_twice_joins_the_download_and_elsewhere_is_refused() -> None:
+def test_getting_the_same_twice_joins_the_download_and_elsewhere_waits_for_it() -> None:
     scene = with_source()
     scene.ask(get())
     scene.ask(get())
     assert len(scene.told(ToDownloader, Fetch)) == 1
     scene.ask(get(directory="/other"))
-    assert (scene.job().phase, scene.job().code) == ("failed", "usage")
+    waiting = f"the same content is being downloaded to /out/{NAME} first"
+    assert (scene.job().phase, scene.job().detail) == ("waiting", waiting)
+    assert scene.told(ToDownloader, Fetch) == []
     scene.play(scene.core.child_says(finished(), scene.now))
-    assert [job.phase for job in scene.status().jobs] == ["done", "done", "failed"]
+    assert [job.phase for job in scene.status().jobs] == ["done", "done", "waiting"]
+    assert [fetch.dest for fetch in scene.told(ToDownloader, Fetch)] == [f"/other/{NAME}"]
+    scene.play(scene.core.child_says(finished(f"/other/{NAME}"), scene.now))
+    assert [job.phase for job in scene.status().jobs] == ["done", "done", "done"]
+
+
+def test_what_waits_for_a_download_to_another_place_begins_when_that_fails_and_ends_when_all_is_removed() -> None:
+    scene = with_source()
+    scene.ask(get())
+    scene.ask(get(directory="/other"))
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "no space"), scene.now))
+    assert [fetch.dest for fetch in scene.told(ToDownloader, Fetch)][1:] == [f"/other/{NAME}"]
+    scene.ask(get(directory="/third"))
+    scene.ask(ApiRemove(2, NAME))
+    assert scene.told(ToDownloader, Fetch) == []
+    assert [job.code for job in scene.status().jobs] == ["disk", "cancelled", "cancelled"]
 
 
 def test_who_joins_a_download_that_stands_still_sees_how_far_it_is() -> None:
