@@ -111,6 +111,7 @@ class Library:
     """
 
     def __init__(self, data_dir: Path, run: str = "", read_only: bool = False) -> None:
+        self._data_dir = data_dir
         self._path = data_dir / LIBRARY_NAME
         self._run = run
         mode = "ro" if read_only else "rwc"
@@ -182,13 +183,13 @@ class Library:
         with self._translated():
             # Not strict: SQLite has 0 and 1 for truth values.
             return [
-                convert(_loaded(dict(zip(fields, row, strict=True))), kind, strict=False, builtin_types=_BYTES)
+                convert(self._loaded(dict(zip(fields, row, strict=True))), kind, strict=False, builtin_types=_BYTES)
                 for row in rows
             ]
 
     def _put(self, table: str, row: Struct, path: str) -> None:
         fields = row.__struct_fields__
-        values = tuple(_stored(getattr(row, field)) for field in fields)
+        values = tuple(self._stored(field, getattr(row, field)) for field in fields)
         marks = ", ".join("?" * len(fields))
         with self._translated(), self._transaction():
             self._db.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(fields)}) VALUES ({marks})", values)
@@ -209,6 +210,20 @@ class Library:
         with self._translated():
             return self._db.execute(statement, values).fetchall()
 
+    def _stored(self, field: str, value: object) -> object:
+        """A field as SQLite has it: options as JSON, and seeds where they are in the data directory, which may be moved
+        or copied."""
+        if field == "seed_path" and Path(str(value)).is_relative_to(self._data_dir):
+            return str(Path(str(value)).relative_to(self._data_dir))
+        return json.encode(value).decode() if isinstance(value, ShareOptions) else value
+
+    def _loaded(self, fields: dict[str, Any]) -> dict[str, Any]:
+        if fields["seed_path"]:
+            fields["seed_path"] = str(self._data_dir / fields["seed_path"])
+        if "options" in fields:
+            fields["options"] = json.decode(fields["options"])
+        return fields
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -219,14 +234,3 @@ class Library:
             raise database_error(error, self._path) from None
         except ValidationError as error:
             raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None
-
-
-def _stored(value: object) -> object:
-    """A field as SQLite has it: options as JSON."""
-    return json.encode(value).decode() if isinstance(value, ShareOptions) else value
-
-
-def _loaded(fields: dict[str, Any]) -> dict[str, Any]:
-    if "options" in fields:
-        fields["options"] = json.decode(fields["options"])
-    return fields

@@ -112,10 +112,7 @@ class PieceServerCore:
             self._out.to_peer(route, Status(message.session, "other_peer", b"", 0))
             return
         if isinstance(message, GetManifest):
-            page: Message = Status(message.session, "later", b"", 0)
-            if self._uploads.serving:
-                page = self._shelf.manifest_page(message) or Status(message.session, "no", b"", 0)
-            self._out.to_peer(route, page)
+            self._out.to_peer(route, self._manifest_page(message, now))
             return
         if isinstance(message, Test) and not self._open(message.digest, now):
             self._out.to_peer(route, Status(message.session, "later", b"", 0))
@@ -126,6 +123,21 @@ class PieceServerCore:
         """A stranger sent what is no message, for the reason ``error``; ``request`` is the id it had, or 0."""
         self._bad_messages += 1
         self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))
+
+    def _manifest_page(self, request: GetManifest, now: float) -> Message:
+        """The answer to ``request``; content whose seed is gone is withdrawn, since nobody could begin to fetch it."""
+        later = Status(request.session, "later", b"", 0)
+        if not self._uploads.serving:
+            return later
+        try:
+            page = self._shelf.manifest_page(request)
+        except (SeedError, NotFoundError, ProtocolError) as error:
+            self._content_changed(request.digest, str(error), now)
+            page = None
+        except DiskError as error:
+            self._out.note("warning", f"cannot read the seed of {short(request.digest)}: {error}")
+            return later
+        return page or Status(request.session, "no", b"", 0)
 
     def _open(self, digest: str, now: float) -> bool:
         """Have the content ready for `Uploads`, if there is any; content that is gone or changed is withdrawn. False

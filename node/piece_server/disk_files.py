@@ -32,6 +32,7 @@ class DiskFiles:
         try:
             with Path(path).open("rb") as file:
                 total = os.fstat(file.fileno()).st_size
-                return total, os.pread(file.fileno(), MANIFEST_PAGE_BYTES, page * MANIFEST_PAGE_BYTES)
-        except (OSError, OverflowError):
+                start = min(page * MANIFEST_PAGE_BYTES, total)  # no file has the offset of any page whatever
+                return total, os.pread(file.fileno(), MANIFEST_PAGE_BYTES, start)
+        except OSError:
             return None

@@ -162,13 +162,16 @@ class Shelf:
 
     def manifest_page(self, request: GetManifest) -> ManifestPage | None:
         """The page asked for, straight from the seed file; ``total`` 0 when the content is here under another manifest.
-        None when it is not here, or its seed cannot be read."""
+        None when it is not here. Raises `SeedError`, `NotFoundError` or `DiskError` when its seed cannot be read."""
         path = self._seed_path(request)
         if not path:
             here = request.digest in self._items or request.digest in self._partial
             return ManifestPage(request.session, request.page, 0, b"") if here else None
         found = self._files.seed_page(path, request.page)
-        return ManifestPage(request.session, request.page, *found) if found is not None else None
+        if found is None:
+            self._files.load_seed(path)  # says why
+            return None
+        return ManifestPage(request.session, request.page, *found)
 
     def close(self) -> None:
         for digest in list(self._books):

@@ -30,6 +30,18 @@ def test_what_is_put_survives_a_restart(tmp_path: Path) -> None:
         assert library.downloads() == [JOB]
 
 
+def test_seeds_are_found_where_the_data_directory_is_now(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    with Library(before) as library:
+        library.put_item(msgspec.structs.replace(ITEM, seed_path=str(before / "seeds/0.seed")))
+        library.put_download(msgspec.structs.replace(JOB, seed_path=str(before / "seeds/1.seed")))
+    before.rename(after)
+    with Library(after) as library:
+        assert [item.seed_path for item in library.items()] == [str(after / "seeds/0.seed")]
+        assert [download.seed_path for download in library.downloads()] == [str(after / "seeds/1.seed")]
+
+
 def test_put_replaces_and_remove_forgets(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         library.put_item(ITEM)

@@ -71,6 +71,8 @@ class FakeDisk:
         self.opened: list[FakeContent] = []
 
     def load_seed(self, path: str) -> Manifest:
+        if path not in self.seeds:
+            raise NotFoundError("the seed is gone")
         return self.seeds[path].manifest
 
     def open_content(self, manifest: Manifest, root: str, stamps: bytes | None) -> FakeContent:

@@ -161,6 +161,13 @@ def test_a_piece_goes_out_when_it_is_accepted(sharing: Scene) -> None:
     assert sharing.peer("a", Bye(1)) == []
 
 
+def test_content_whose_seed_is_gone_is_withdrawn_when_its_manifest_is_asked_for(sharing: Scene) -> None:
+    sharing.disk.seeds.clear()
+    sharing.disk.pages.clear()
+    said = sharing.peer("a", GetManifest(1, DIGEST, FIRST, 0))
+    assert said == [("agent", ContentChanged(DIGEST, "/shared", "the seed is gone")), ("a", NO)]
+
+
 def test_what_is_no_longer_shared_is_gone_for_its_sessions(sharing: Scene) -> None:
     sharing.test("a")
     assert sharing.agent(ShareRemove(DIGEST)) == [("a", NO)]

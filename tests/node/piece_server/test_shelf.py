@@ -13,6 +13,7 @@ from node.local_messages import Serve, SharedItem
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.shelf import BOOKS_COUNT_MAX, Shelf
 from protocol.bitfield import Bitfield
+from protocol.errors import NotFoundError
 from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import encode_manifest
 from protocol.messages import GetManifest, ManifestPage
@@ -109,6 +110,7 @@ def test_a_manifest_is_read_page_by_page(shelf: Shelf, tmp_path: Path) -> None:
     assert page(0) == ManifestPage(1, 0, total, b"a" * MANIFEST_PAGE_BYTES)
     assert page(1) == ManifestPage(1, 1, total, b"rest")
     assert page(2) == ManifestPage(1, 2, total, b"")
-    assert page(2**53) is None, "no file has such an offset"
+    assert page(2**53) == ManifestPage(1, 2**53, total, b""), "no file has such an offset"
     (tmp_path / "first").unlink()
-    assert page(0) is None
+    with pytest.raises(NotFoundError):
+        page(0)
