@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -144,17 +145,19 @@ def verify(state: State, path: str, seedfile: str) -> None:
             size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
             print(f"{printable(str(place))}  {size}, matches the seed")
         return
-    _tell_problems(state, place, seedfile, problems)
+    _tell_problems(state, place, described.name, seedfile, problems)
 
 
-def _tell_problems(state: State, place: Path, seedfile: str, problems: list[str]) -> None:
+def _tell_problems(state: State, place: Path, name: str, seedfile: str, problems: list[str]) -> None:
     if not state.options.json:
         for problem in problems[:PROBLEMS_SHOWN]:
             print(printable(problem))
         if len(problems) > PROBLEMS_SHOWN:
             print(f"... and {len(problems) - PROBLEMS_SHOWN} more")
     found = counted(len(problems), "difference")
-    text = f"{place} does not match {seedfile}: {found}; fetch it again with 'get {seedfile} --force'"
+    again = f"get {shlex.quote(seedfile)} -o {shlex.quote(str(place.parent))} --force"
+    called = "" if place.name == name else f", as {name}"
+    text = f"{place} does not match {seedfile}: {found}; fetch it again{called} with: {again}"
     if not state.options.json:
         raise VerificationError(text)
     output.error(text)

@@ -191,7 +191,8 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
     return headers, rows
 
 
-def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
+def _shared_rows(shared: Sequence[SharedStatus], served: str = "served") -> Table:
+    """``served`` is what is said of items with which nothing is wrong."""
     headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "<PATH", "=STATE", "~DETAIL"]
     rows = [
         [
@@ -201,7 +202,7 @@ def _shared_rows(shared: Sequence[SharedStatus]) -> Table:
             str(item.sessions),
             item.origin,
             printable(item.path),
-            item.state or "served",
+            item.state or served,
             _state_detail(item),
         ]
         for item in shared
@@ -284,7 +285,8 @@ def print_status(report: StatusReport) -> None:
 def print_stored(jobs: Sequence[JobStatus], shared: Sequence[SharedStatus]) -> None:
     """``status`` of a data directory on which no peer runs."""
     print(f"{'peer':<{FACT_COLUMNS}}none runs")
-    _print_lists([_job_rows(jobs), _shared_rows(shared)], [item.link for item in shared if not item.state])
+    links = [item.link for item in shared if not item.state]
+    _print_lists([_job_rows(jobs), _shared_rows(shared, "not served")], links)
 
 
 def _print_lists(tables: Sequence[Table], links: Sequence[str]) -> None:

@@ -205,7 +205,8 @@ def _report_failures(plan: Plan, outcomes: list[Outcome]) -> int:
             code = code or EXIT_CODES.get(outcome.code, 1)
             hint = hints[outcome.target] if outcome.code == "not_found" else ""
             called = outcome.name if outcome.target.startswith(LINK_SCHEME) and outcome.name else outcome.target
-            output.error(f"{called}: {outcome.detail or outcome.code}{hint}")
+            detail = outcome.detail or outcome.code
+            output.error(f"{detail if detail.startswith(called) else f'{called}: {detail}'}{hint}")
     return code
 
 

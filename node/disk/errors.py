@@ -56,5 +56,5 @@ def disk_error(error: OSError, doing: str, path: Path | str) -> DiskError:
 
 def no_space(directory: Path | str, needed: int, available: int) -> NoSpaceError:
     """``needed`` bytes do not fit into the ``available`` ones of ``directory``'s file system."""
-    found = f"{format_bytes(needed)} needed, {format_bytes(available)} available"
-    return NoSpaceError(f"not enough space in {directory}: {found}")
+    lacking = f"{format_bytes(needed - available)} more than is available"
+    return NoSpaceError(f"not enough space in {directory}: {format_bytes(needed)} needed, {lacking}; free some space")

@@ -98,7 +98,9 @@ def test_verify_names_what_differs(here: Path, capsys: pytest.CaptureFixture[str
     assert World().run("verify", "tree", "x.seed") == 5
     captured = capsys.readouterr()
     assert "below/a" in captured.out
-    assert captured.err.splitlines()[-1].startswith(f"error: {here}/tree does not match x.seed")
+    last = captured.err.splitlines()[-1]
+    assert last.startswith(f"error: {here}/tree does not match x.seed")
+    assert last.endswith(f"fetch it again with: get x.seed -o {here} --force"), "to where it is"
 
 
 def test_verify_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

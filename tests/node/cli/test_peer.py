@@ -229,6 +229,7 @@ def test_without_a_peer_status_tells_what_is_stored_and_remove_removes_it(capsys
     captured = capsys.readouterr()
     assert "'get' continues it" in captured.out
     assert LINK in captured.out
+    assert "not served" in captured.out
     assert "no peer runs on" in captured.err
     assert world.run("status", "--json") == 4
     found = json.loads(capsys.readouterr().out)

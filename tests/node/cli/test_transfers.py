@@ -133,6 +133,12 @@ def test_of_several_targets_each_has_its_result(capsys: pytest.CaptureFixture[st
     assert not found["ok"]
 
 
+def test_a_failure_that_names_its_target_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = [job(name="a", path="/d/a", phase="failed", code="disk", detail="a is neither a file nor a directory")]
+    assert peer_with(report(jobs)).run("get", "a") == 6
+    assert capsys.readouterr().err.endswith("error: a is neither a file nor a directory\n")
+
+
 def test_a_refused_target_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     answers = iter([ApiError(1, "disk", "exists with other content"), None])
 

@@ -408,7 +408,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     lengths = [entry.length for entry in made.manifest.files or ()] or [made.manifest.length]
     exactly = sum(-(-length // 4096) * 4096 for length in lengths)
     room = Room(monkeypatch, exactly - 4096)
-    with pytest.raises(NoSpaceError, match=r"iB needed, .*iB available"):
+    with pytest.raises(NoSpaceError, match=r"iB needed, .*iB more than is available"):
         Partial.open(made.manifest, tmp_path / "dest")
     assert names(tmp_path) == []
     room.free = exactly
