@@ -185,16 +185,17 @@ def put_away(place: Place, ready: Ready, store: Store) -> None:
     ready.partial.close()
 
 
-def sweep(place: Place, store: Store) -> None:
-    """Delete what an earlier run left of a cancelled download; what cannot be deleted is said."""
+def sweep(place: Place, store: Store) -> bool:
+    """Delete what an earlier run left of a cancelled download; what cannot be deleted is said. False then."""
     try:
         store.remove_leftovers(store.load_seed(place.seed_path), place.dest)
         begun = _begun(place, store)
     except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
-        return
+        return False
     if begun:
         _forget(place, store)
+    return True
 
 
 def abandon(place: Place, ready: Ready, store: Store) -> None:
