@@ -87,10 +87,11 @@ def item_problem(item: LibraryItem) -> str:
 
 
 def _unchanged(known: LibraryItem, found: Scan) -> bool:
-    if known.fingerprint:
-        return found.fingerprint() == known.fingerprint
+    """Whether ``known`` can go on as it is: the same on disk, with a seed that can be handed out."""
     try:
         manifest = load_seed(Path(known.seed_path))
+        if known.fingerprint:
+            return found.fingerprint() == known.fingerprint
         return _same_structure(manifest, found) and take_stamps(Path(known.path), manifest) == known.stamps
     except ZswarmError:
         return False

@@ -125,9 +125,10 @@ class PieceServerCore:
         self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))
 
     def _manifest_page(self, request: GetManifest, now: float) -> Message:
-        """The answer to ``request``; content whose seed is gone is withdrawn, since nobody could begin to fetch it."""
+        """The answer to ``request``; content whose seed is gone or damaged is withdrawn, since nobody could begin to
+        fetch it. Whoever asks for the first page asks for pieces next, so it is opened then."""
         later = Status(request.session, "later", b"", 0)
-        if not self._uploads.serving:
+        if not self._uploads.serving or (request.page == 0 and not self._open(request.digest, now)):
             return later
         try:
             page = self._shelf.manifest_page(request)

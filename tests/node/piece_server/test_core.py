@@ -168,6 +168,12 @@ def test_content_whose_seed_is_gone_is_withdrawn_when_its_manifest_is_asked_for(
     assert said == [("agent", ContentChanged(DIGEST, "/shared", "the seed is gone")), ("a", NO)]
 
 
+def test_content_that_cannot_be_opened_is_withdrawn_when_its_manifest_is_asked_for(sharing: Scene) -> None:
+    sharing.disk.cannot_open = SeedError("the seed is damaged")
+    said = sharing.peer("a", GetManifest(1, DIGEST, FIRST, 0))
+    assert said == [("agent", ContentChanged(DIGEST, "/shared", "the seed is damaged")), ("a", NO)]
+
+
 def test_what_is_no_longer_shared_is_gone_for_its_sessions(sharing: Scene) -> None:
     sharing.test("a")
     assert sharing.agent(ShareRemove(DIGEST)) == [("a", NO)]
