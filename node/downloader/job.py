@@ -38,7 +38,7 @@ from node.local_messages import (
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
 from protocol.digest import short
-from protocol.errors import DiskError, VerificationError, ZswarmError
+from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError, ZswarmError
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.manifest import Manifest
 from protocol.messages import Piece, SeederEntry
@@ -67,6 +67,8 @@ class FetchJob:
         self._detail = ""
         self._manifest: Manifest | None = None
         self._resolving = False
+        self._seed_lost = False
+        """The seed that was at hand turned out to be gone or damaged."""
         self._core: ManifestFetch | Download | None = None
         self._download: Download | None = None
         self._noted = (0, 0)
@@ -201,6 +203,12 @@ class FetchJob:
         ends it."""
         if self._ended or self._retry_at is not None:
             return
+        checking = self._phase == "checking"
+        if checking and isinstance(error, NotFoundError | SeedError) and not self._seed_lost:
+            log.warning("%s: %s; others are asked for it", short(self.fetch.digest), error)
+            self._seed_lost = True
+            self._ask_for_manifest()
+            return
         begun = self._download is not None or isinstance(error, BegunError)
         if not isinstance(error, PassingError) or (isinstance(error, NoSpaceError) and not begun):
             self._fail(error)
@@ -235,9 +243,7 @@ class FetchJob:
             if self._disk.place is not None:
                 self._prepare(self._disk.place.seed_path)
             else:
-                self._resolving = True
-                self._resolve()
-                self.found(list(self._sources.values()))
+                self._ask_for_manifest()
         if self._phase == "downloading":
             self._disk.sync_when_due(now)
         if now >= self._report_at:
@@ -245,6 +251,11 @@ class FetchJob:
         return due
 
     # --- phases ------------------------------------------------------------------------------------------
+
+    def _ask_for_manifest(self) -> None:
+        self._resolving = True
+        self._resolve()
+        self.found(list(self._sources.values()))
 
     def _resolve(self) -> None:
         """Ask peers for the manifest, from the start; nobody while this one is away."""

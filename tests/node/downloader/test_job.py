@@ -22,7 +22,7 @@ import pytest
 from node.disk.disk_store import DiskStore
 from node.disk.errors import NoSpaceError
 from node.disk.journal import Journal
-from node.disk.seed_store import store_seed
+from node.disk.seed_store import load_seed, store_seed
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
@@ -277,6 +277,21 @@ def test_the_manifest_of_a_link_is_fetched_first(scene: Scene, dest: Path) -> No
     scene.run(job, lambda: job.over)
     assert dest.read_bytes() == scene.made.data
     assert scene.reports()[0].phase == "resolving"
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda seed: seed.write_bytes(b"spoilt")])
+def test_a_seed_that_is_gone_or_damaged_is_fetched_again(
+    scene: Scene, dest: Path, spoil: Callable[[Path], object]
+) -> None:
+    order = scene.order(dest)
+    seed = Path(order.seed_path)
+    spoil(seed)
+    job = FetchJob(order, scene.context)
+    job.start(away=False)
+    job.found([SEEDER])
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
+    assert load_seed(seed) == scene.made.manifest
 
 
 def test_a_manifest_of_other_content_ends_it(tmp_path: Path, made: Made, dest: Path) -> None:

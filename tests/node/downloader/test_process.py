@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from node.config import DownloaderSettings
+from node.disk.seed_store import store_seed
 from node.downloader.process import Downloader
 from node.local_messages import (
     AGENT_SOCKET,
@@ -24,8 +25,10 @@ from node.local_messages import (
 )
 from protocol.codec import Decoder, encode
 from protocol.limits import LOCAL_BYTES_MAX
+from protocol.manifest import encode_manifest
 from protocol.messages import Message
 from service.logs import LogSettings
+from tests.node.disk.made_content import made_file
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint, make_runtime_dir, remove_runtime_dir
 from transport.sockets import Role, bind, drain_routed, open_context, open_socket
@@ -88,7 +91,8 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    order = Fetch(DIGEST, DIGEST, "name", 1, str(tmp_path / "dest"), str(tmp_path / "no.seed"), False, False)
+    seed = store_seed(tmp_path, encode_manifest(made_file(1).manifest))
+    order = Fetch(DIGEST, DIGEST, "name", 1, str(tmp_path / "nowhere" / "dest"), str(seed), False, False)
     scene = Scene(tmp_path, order)
     yield scene
     scene.close()
@@ -105,5 +109,5 @@ def test_an_order_is_carried_out_and_its_end_reported(scene: Scene) -> None:
     assert (hello.role, hello.pid) == ("downloader", os.getpid())
     assert [message for message in scene.pieces.heard if message != hello] == [Unserve(DIGEST)]
     (failed,) = [message for message in scene.agent.heard if isinstance(message, DownloadFailed)]
-    assert failed.code == "not_found"
+    assert failed.code == "disk"
     assert [report.phase for report in reports()] == ["checking", "failed"]
