@@ -125,6 +125,7 @@ def test_a_command_goes_on_when_the_one_whose_peer_it_used_has_ended(network: Ma
     assert again.interrupt().code == 0
 
 
+@pytest.mark.slow
 def test_the_same_content_under_two_names_is_got_by_one_command(network: Machine) -> None:
     for name in ("one.bin", "two.bin"):
         (network.place / name).write_bytes(b"same" * 100_000)

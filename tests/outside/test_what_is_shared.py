@@ -73,6 +73,7 @@ def test_shared_items_outlive_replaced_files_restarts_and_disks_that_are_away(ne
     assert "withdrawing" not in peer.err
 
 
+@pytest.mark.slow
 def test_a_moved_data_directory_serves_what_it_did_and_mends_its_seeds(network: Machine) -> None:
     (network.place / "a.bin").write_bytes(b"a" * 1_000_000)
     (network.place / "b.bin").write_bytes(b"b" * 1_000_000)
