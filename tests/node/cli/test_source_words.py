@@ -63,7 +63,7 @@ def test_old_figures_lose_rate_and_time_left_and_say_how_old_they_are() -> None:
     assert "20.0 MiB/s" in lately.tail
     old = view_of(job(phase="downloading", download=download(), silent_seconds=17.0))
     assert (old.tail, old.done) == ("no news from the downloader for over 10 s", 40 * MIB)
-    assert view_of(job(phase="resolving", download=None, silent_seconds=17.0)).tail == "asking for the manifest"
+    assert view_of(job(phase="resolving", download=None, silent_seconds=17.0)).tail == "asking the tracker"
 
 
 def test_status_says_whose_figures_are_old() -> None:
