@@ -28,7 +28,11 @@ from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 log = logging.getLogger(__name__)
 
 NO_ANSWER = "no answer"
-LOST_WORDS = {ConnectionEvent.SILENT: NO_ANSWER, ConnectionEvent.LOST: "connection lost"}
+LOST_WORDS = {
+    ConnectionEvent.SILENT: NO_ANSWER,
+    ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm peer",
+    ConnectionEvent.LOST: "connection lost",
+}
 REFUSAL_SECONDS_MAX = 1.0
 """A machine refuses within a round trip; that there is none is known when it was looked for three times, in 3 s."""
 BYE_LINGER_MS = 300
