@@ -17,6 +17,7 @@ from node.cli.live import upload_display
 from node.cli.options import ExampleCommand, State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
 from node.cli.session import Session, any_peer
+from node.cli.source_words import silence
 from node.cli.targets import (
     LINK_SCHEME,
     GetTarget,
@@ -235,11 +236,14 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
     with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as display:
         while True:
             report = patience.status([], paths)
+            before = trouble
             if report is not None:
                 display.show(report, session.now())
-                before, trouble = trouble, serving_trouble(report, trouble)
-                if trouble != before and not quiet:
-                    display.say(trouble or "others can fetch from this peer again")
+                trouble = serving_trouble(report, trouble)
+            else:
+                trouble = silence(patience.silent_seconds, "agent") or trouble
+            if trouble != before and not quiet:
+                display.say(trouble or "others can fetch from this peer again")
             if session.attachments != attachments:
                 attachments = session.attachments
                 code = _report_failures(plan, _run(session, plan, JobTracker(plan.orders), quiet=True))
