@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -17,15 +18,23 @@ from transport.runtime_dir import find_runtime_dir, ipc_endpoint
 from transport.sockets import Role, connect, open_context, open_socket
 
 REQUEST_SECONDS = 10.0
+TELL_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 """While there is no reply, it is made sure this often that there still is a peer."""
 
 
-class ApiClient:
-    """A connection to the peer that runs on ``data_dir``; `NetworkError` at once when there is none."""
+def _nothing(_text: str) -> None:
+    """Nobody asks."""
 
-    def __init__(self, data_dir: Path) -> None:
+
+class ApiClient:
+    """A connection to the peer that runs on ``data_dir``; `NetworkError` at once when there is none. ``tell`` is told
+    of a reply that takes long."""
+
+    def __init__(self, data_dir: Path, tell: Callable[[str], None] = _nothing) -> None:
         self._data_dir = data_dir
+        self._tell = tell
+        self._unanswered_since: float | None = None
         try:
             directory = find_runtime_dir(data_dir)
         except OSError:
@@ -40,15 +49,24 @@ class ApiClient:
     def request(self, message: ApiRequest, timeout: float = REQUEST_SECONDS) -> ApiReply:
         """The reply to ``message``, whatever it is, `ApiError` included. `NetworkError` after ``timeout`` seconds."""
         self._socket.send(encode(message, LOCAL_BYTES_MAX))
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
+        deadline, tell_at = started + timeout, started + TELL_SECONDS
+        if self._unanswered_since is None:
+            self._unanswered_since = started
         while (left := deadline - time.monotonic()) > 0:
             if not self._socket.poll(int(min(left, LOOK_SECONDS) * 1_000) + 1, zmq.POLLIN):
                 _check_listening(self._path, self._data_dir)
+                if time.monotonic() >= tell_at:
+                    tell_at = deadline
+                    self._tell(f"waiting for the peer on {self._data_dir} to answer, up to {timeout:.0f} s")
                 continue
             reply = self._decoder.decode(self._socket.recv())
             if reply.id == message.id:
+                self._unanswered_since = None
                 return reply
-        raise NetworkError(f"the peer on {self._data_dir} did not answer within {timeout:g} s")
+        seconds = time.monotonic() - self._unanswered_since
+        what = f"the peer on {self._data_dir} has not answered for {seconds:.0f} s"
+        raise NetworkError(f"{what}: its agent is stopped, hangs or has too much to do; its log may say why")
 
     def close(self) -> None:
         self._socket.close(0)

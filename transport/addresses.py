@@ -23,6 +23,7 @@ _WORDS: Mapping[int | None, str] = {
     errno.ECONNREFUSED: REFUSED,
     errno.EHOSTUNREACH: "no route to the machine",
     errno.ENETUNREACH: "the network is unreachable",
+    errno.EINVAL: "this machine has no route to it",
     errno.EADDRNOTAVAIL: "this machine has no address to reach it from",
     errno.EAFNOSUPPORT: "this machine has no IPv6",
 }
@@ -62,8 +63,23 @@ def why_unreached(host: str, port: int, seconds: float) -> str:
     except TimeoutError:
         return NO_ANSWER
     except OSError as error:
-        return _WORDS.get(error.errno) or os.strerror(error.errno or 0).lower()
+        return _in_words(error)
     return REFUSED  # a moment ago; by now somebody listens
+
+
+def why_no_route(host: str) -> str:
+    """Why this machine sends nothing to address ``host``, in words; empty when it has a route. Does not wait, and asks
+    no other machine."""
+    try:
+        with socket.socket(family_of(host), socket.SOCK_DGRAM) as probe:
+            probe.connect((host.strip("[]"), 9))  # of a datagram socket that only looks for the route
+    except OSError as error:
+        return _in_words(error)
+    return ""
+
+
+def _in_words(error: OSError) -> str:
+    return _WORDS.get(error.errno) or os.strerror(error.errno or 0).lower()
 
 
 def _is_here(host: str) -> bool:

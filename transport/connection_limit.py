@@ -70,9 +70,12 @@ class ConnectionLimit:
         """Called after every turn; returns when to be called at the latest."""
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
+            before = self._connections()
+            found = _descriptors()
             newcomers = self._newcomers()
-            connections = sum(len(accepted.open) + len(accepted.closing) for accepted in self._accepted)
-            self._others = _descriptors_count(self._limit) - connections
+            # Whoever comes or goes meanwhile is no file: that would be counted twice, and another turned away for it.
+            connections = before | self._connections()
+            self._others = len(found - connections) if found is not None else self._limit - len(connections)
             self._keep_below_mark(newcomers, now)
         return self._look_at
 
@@ -87,6 +90,10 @@ class ConnectionLimit:
         newcomers = self._newcomers()
         if newcomers:
             self._keep_below_mark(newcomers, self._loop.now())
+
+    def _connections(self) -> set[int]:
+        """Descriptors of connections, as far as events tell."""
+        return {fd for accepted in self._accepted for fd in (*accepted.open, *accepted.closing)}
 
     def _newcomers(self) -> list[_Connection]:
         return [(accepted, fd) for accepted in self._accepted for fd in accepted.update()]
@@ -169,12 +176,12 @@ class _Accepted:
 _Connection = tuple[_Accepted, int]
 
 
-def _descriptors_count(limit: int) -> int:
-    """How many this process has open."""
+def _descriptors() -> set[int] | None:
+    """Those that this process has open, and the one that this takes; None when none is left to look with."""
     try:
-        return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208 - less the one that this takes
+        return set(map(int, os.listdir("/proc/self/fd")))  # noqa: PTH208
     except OSError as error:
-        return limit if error.errno in (errno.EMFILE, errno.ENFILE) else 0  # none is left to look with, or no /proc
+        return None if error.errno in (errno.EMFILE, errno.ENFILE) else set()  # the latter without /proc
 
 
 def _borrowed(fd: int) -> sockets.socket:

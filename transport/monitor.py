@@ -37,7 +37,8 @@ class ConnectionEvent(StrEnum):
     CONNECTED = "both sides shook hands"
     UNREACHED = "no TCP connection came about: it was refused, or nobody answered"
     SILENT = "the other side took the TCP connection and did not answer"
-    STRANGER = "the other side ended the TCP connection before it shook hands, or speaks another protocol"
+    HUNG_UP = "the other side ended the TCP connection before it shook hands: it has too many, or is a stranger"
+    STRANGER = "the other side speaks another protocol"
     LOST = "the connection ended"
 
 
@@ -100,11 +101,15 @@ class ConnectionMonitor:
                 self._before = ConnectionEvent.LOST
                 changes += self._change(True, ConnectionEvent.CONNECTED)
             elif kind & _LOST:
-                # The time for a handshake is over: the value is the errno of the last read, which had nothing to read.
-                timed_out = kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and value == errno.EAGAIN
-                changes += self._change(False, ConnectionEvent.SILENT if timed_out else self._before)
+                changes += self._change(False, self._why_lost(kind, value))
                 self._before = ConnectionEvent.UNREACHED
         return changes
+
+    def _why_lost(self, kind: int, value: int) -> ConnectionEvent:
+        if kind != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            return self._before
+        # The value is the errno of the last read or write. With nothing to read, the time for a handshake is over.
+        return ConnectionEvent.SILENT if value == errno.EAGAIN else ConnectionEvent.HUNG_UP
 
     def _change(self, connected: bool, event: ConnectionEvent) -> list[ConnectionEvent]:
         if connected is self._connected:

@@ -35,6 +35,7 @@ _CONNECT_SECONDS_MAX = CONNECT_MS_MAX / 1_000
 
 _WORDS = {
     ConnectionEvent.SILENT: "it accepts the connection but does not answer; it hangs, or is not a zswarm tracker",
+    ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm tracker",
     ConnectionEvent.STRANGER: "something that is not a zswarm tracker answers there",
     ConnectionEvent.LOST: "connection lost",
 }

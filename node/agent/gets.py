@@ -55,6 +55,7 @@ from protocol.names import check_name
 
 RESOLVE_SECONDS = 0.5
 """A name nobody lists yet, while the tracker is not to be believed, is asked for again this much later."""
+UNSURE = "nobody lists it yet, but the tracker or this peer has only just started; asking again"
 LINKS_SHOWN_COUNT = 5
 
 
@@ -218,6 +219,7 @@ class Gets:
             return []
         links = {(e.digest, e.manifest): Link(e.digest, e.manifest, e.name, e.length) for e in entries}
         if not links and not sure:
+            job.detail = UNSURE
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
         if not links:
@@ -364,7 +366,7 @@ class Gets:
         except SeedError as error:
             self.failed(job.number, error.code, str(error), now)
             return []
-        asked.link = link
+        asked.link, job.detail = link, ""
         job.name, job.digest, job.manifest, job.length = name, link.digest, link.manifest, link.length
         job.path = posixpath.join(asked.directory, name)
         job.link = format_link(link)

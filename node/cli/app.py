@@ -101,7 +101,7 @@ def real_services() -> Services:
     def client(data_dir: Path) -> Client:
         from node.api_client import ApiClient
 
-        return ApiClient(data_dir)
+        return ApiClient(data_dir, output.warn)
 
     def foreground(settings: PeerSettings) -> Foreground:
         from node.peer import Peer

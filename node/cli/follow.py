@@ -10,7 +10,7 @@ import msgspec
 
 from node.cli.progress import Display
 from node.cli.session import Session
-from node.cli.source_words import ban_notice
+from node.cli.source_words import ban_notice, silence
 from node.cli.view import JobView, Outcome, outcome_of, trouble, view_of
 from node.local_messages import OVER, ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
@@ -103,9 +103,10 @@ class JobTracker:
         if found.phase in OVER:
             slot.outcome = outcome_of(found, slot.order.target)
 
-    def views(self) -> list[JobView]:
-        """A line of progress for every order the peer has said anything about."""
-        return [view_of(slot.job, slot.order.target, self._problem) for slot in self._slots if slot.job is not None]
+    def views(self, silence: str = "") -> list[JobView]:
+        """A line of progress for every order the peer has said anything about; ``silence`` is what makes that old."""
+        views = [view_of(slot.job, slot.order.target, self._problem) for slot in self._slots if slot.job is not None]
+        return [msgspec.structs.replace(view, note=silence) if silence and not view.final else view for view in views]
 
     def news(self) -> list[str]:
         """What a person is told once, when it happens: sources that are banned."""
@@ -149,6 +150,11 @@ class Patience:
         """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
         return self._ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
 
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the agent has not answered."""
+        return self._session.now() - self._answered
+
     def whole_status(self) -> StatusReport | None:
         """The same for `Session.whole_status`."""
         return self._ask(self._session.whole_status)
@@ -159,7 +165,7 @@ class Patience:
         except NetworkError:
             if self._session.recover():
                 self._answered = self._session.now()
-            elif self._session.now() - self._answered > LOST_SECONDS:
+            elif self.silent_seconds > LOST_SECONDS:
                 raise
             return None
         self._answered = self._session.now()
@@ -179,7 +185,7 @@ def follow(session: Session, tracker: JobTracker, display: Display, timeout: flo
             _ask(session, tracker)
         for text in tracker.news():
             display.say(printable(text))
-        display.show(tracker.views(), now)
+        display.show(tracker.views(silence(patience.silent_seconds, "agent")), now)
         if tracker.finished():
             return True
         if timeout and now - started >= timeout:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from node.cli.output import screen_lines, warn
 from node.cli.progress import is_terminal, live_console
@@ -50,15 +51,22 @@ def upload_line(report: StatusReport, rate: float) -> str:
     return f"{line}, {format_rate(rate)}" if rate else line
 
 
+class UploadDisplay(NamedTuple):
+    """``show`` shows the uploads of a report at a time, ``say`` writes a line of its own."""
+
+    show: Callable[[StatusReport, float], None]
+    say: Callable[[str], None]
+
+
 @contextlib.contextmanager
-def upload_display(quiet: bool) -> Iterator[Callable[[StatusReport, float], None]]:
-    """A function that shows the uploads of a report at a time: a live line, rare plain lines, or nothing."""
+def upload_display(quiet: bool) -> Iterator[UploadDisplay]:
+    """Shows uploads as a live line, as rare plain lines, or not at all."""
     meter = UploadMeter()
     if quiet:
-        yield lambda _report, _now: None
+        yield UploadDisplay(lambda _report, _now: None, warn)
         return
     if not is_terminal(sys.stderr):
-        yield _plain_uploads(meter)
+        yield UploadDisplay(_plain_uploads(meter), warn)
         return
     from rich.live import Live
     from rich.text import Text
@@ -66,8 +74,11 @@ def upload_display(quiet: bool) -> Iterator[Callable[[StatusReport, float], None
     with Live(
         console=live_console(), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as live:
-        yield lambda report, now: live.update(
-            Text(upload_line(report, meter.rate(report.sent_bytes, now)), no_wrap=True), refresh=True
+        yield UploadDisplay(
+            lambda report, now: live.update(
+                Text(upload_line(report, meter.rate(report.sent_bytes, now)), no_wrap=True), refresh=True
+            ),
+            lambda text: live.console.print(text, soft_wrap=True),
         )
 
 

@@ -157,6 +157,9 @@ def status_text(report: StatusReport) -> StatusText:
         ("received", format_bytes(received)),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
+    hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")
+    if hangs:
+        facts.append(("warning", f"{hangs}: this is what was known before"))
     if report.reach_problem:
         facts.append(("warning", printable(report.reach_problem)))
     if report.bad_messages:

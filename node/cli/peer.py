@@ -12,6 +12,7 @@ from node.cli.follow import Patience
 from node.cli.options import ExampleCommand, State, json_option, peer_options
 from node.cli.progress import is_terminal
 from node.cli.session import Session, expected, maybe_peer, running_peer
+from node.cli.source_words import aged
 from node.cli.targets import check_pattern
 from node.cli.view import trouble
 from node.local_messages import (
@@ -134,11 +135,15 @@ def _watch(state: State, session: Session) -> None:
             session.pause(PLAIN_SECONDS if not state.options.json else 1.0)
     from node.cli.live import status_screen
 
+    last: StatusReport | None = None
     with status_screen() as draw:
         while True:
             report = patience.status()
             if report is not None:
+                last = report
                 draw(report)
+            elif last is not None:
+                draw(aged(last, patience.silent_seconds))
             session.pause(LIVE_SECONDS)
 
 

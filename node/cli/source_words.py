@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from node.local_messages import OVER, DownloadReport, JobStatus, SourceReport, SourceStanding, StatusReport
 from service.units import counted, format_bytes, format_rate, format_seconds
 
@@ -65,8 +67,9 @@ def _called(source: SourceReport) -> str:
     return f"{source.name or source.peer[:8]} ({source.endpoint})"
 
 
-def source_rows(report: DownloadReport, label: str) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows of the sources of a download that is called ``label``, the useful ones first."""
+def source_rows(report: DownloadReport, label: str, old: bool) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of the sources of a download that is called ``label``, the useful ones first. What is ``old``
+    has no rates."""
     headers = [f"SOURCES OF {label}", "=ADDRESS", ">PIECES", ">RECEIVED", ">RATE", "~STATE"]
     rows = [
         [
@@ -74,7 +77,7 @@ def source_rows(report: DownloadReport, label: str) -> tuple[list[str], list[lis
             source.endpoint,
             str(source.pieces) if source.state == "connected" else "",
             format_bytes(source.received_bytes),
-            format_rate(source.rate) if source.rate else "",
+            format_rate(source.rate) if source.rate and not old else "",
             WORDS[source.state] + (f": {source.reason}" if source.reason else ""),
         ]
         for source in report.sources[:ROWS_COUNT]
@@ -88,7 +91,7 @@ def source_rows(report: DownloadReport, label: str) -> tuple[list[str], list[lis
 def source_tables(jobs: Sequence[JobStatus]) -> list[tuple[list[str], list[list[str]]]]:
     """A table for each download under way that knows sources; several jobs may follow one."""
     found = {
-        job.digest: source_rows(job.download, job.name)
+        job.digest: source_rows(job.download, job.name, bool(job_silence(job)))
         for job in jobs
         if job.download is not None and job.download.sources and job.phase not in OVER
     }
@@ -102,6 +105,12 @@ def silence(seconds: float, whose: str) -> str:
     return f"no news from the {whose} for {_over(seconds)}"
 
 
+def aged(report: StatusReport, seconds: float) -> StatusReport:
+    """``report`` when the agent has not answered for ``seconds`` since."""
+    jobs = [replace(job, silent_seconds=max(job.silent_seconds, seconds)) for job in report.jobs]
+    return replace(report, jobs=jobs, silent_seconds=report.silent_seconds | {"agent": seconds})
+
+
 def tracker_silence(report: StatusReport) -> str:
     """When a tracker that ought to have answered was heard last; empty while there is nothing to say."""
     seconds = report.silent_seconds.get("tracker", 0.0)
@@ -110,6 +119,8 @@ def tracker_silence(report: StatusReport) -> str:
 
 def job_silence(job: JobStatus) -> str:
     """What makes the figures of ``job`` old; empty when they are not."""
+    if job.kind != "get" or job.phase in OVER:
+        return ""
     if job.phase == "resolving" and job.download is None:
         return ""  # it is the agent that looks up a name
     return silence(job.silent_seconds, "downloader")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from node.cli.live import upload_display
 from node.cli.options import ExampleCommand, State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
 from node.cli.session import Session, any_peer
+from node.cli.source_words import silence
 from node.cli.targets import (
     LINK_SCHEME,
     GetTarget,
@@ -24,7 +26,7 @@ from node.cli.targets import (
     prepare_directory,
     read_target,
 )
-from node.cli.view import Outcome, got_line, not_served, outcome_fields
+from node.cli.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
 from protocol.errors import EXIT_CODES, NotFoundError
@@ -231,19 +233,26 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
         output.warn("serving until Ctrl-C")
     patience, attachments = Patience(session), session.attachments
     reasons: dict[str, str] = {}
-    with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as show:
+    trouble = ""
+    with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as display:
         while True:
             report = patience.status([], paths)
+            before = trouble
             if report is not None:
-                show(report, session.now())
+                display.show(report, session.now())
+                trouble = serving_trouble(report, trouble)
+            else:
+                trouble = silence(patience.silent_seconds, "agent") or trouble
+            if trouble != before and not quiet:
+                display.say(trouble or "others can fetch from this peer again")
             if session.attachments != attachments:
                 attachments = session.attachments
                 code = _report_failures(plan, _run(session, plan, JobTracker(plan.orders), quiet=True))
                 if code:
                     return code
             elif report is not None:
-                before, reasons = reasons, not_served(report, paths)
-                _tell_changes(before, reasons, quiet)
+                served, reasons = reasons, not_served(report, paths)
+                _tell_changes(served, reasons, quiet, display.say)
                 if len(reasons) == len(paths):
                     output.error("nothing is left to serve")
                     return NotFoundError.exit_code
@@ -253,11 +262,11 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
     return 0
 
 
-def _tell_changes(before: dict[str, str], reasons: dict[str, str], quiet: bool) -> None:
+def _tell_changes(before: dict[str, str], reasons: dict[str, str], quiet: bool, say: Callable[[str], None]) -> None:
     """Say which paths are served no longer, ``reasons`` being why, and which are served again."""
     for path, why in reasons.items():
         if before.get(path) != why:
-            output.warn(f"not serving {printable(path)} any more: {why}")
+            say(f"not serving {printable(path)} any more: {why}")
     for path in before:
         if path not in reasons and not quiet:
-            output.warn(f"serving {printable(path)} again")
+            say(f"serving {printable(path)} again")

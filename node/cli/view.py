@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from node.cli.source_words import ban_notice, job_silence, why_no_source
+from node.cli.source_words import ban_notice, job_silence, silence, why_no_source
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import OVER, DownloadReport, JobStatus, StatusReport
 from service.text import printable
@@ -60,7 +60,7 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
     if problem and job.phase in ("resolving", "waiting"):
         detail = problem
     elif job.phase == "resolving":
-        detail = detail or why or "asking for the manifest"
+        detail = detail or why or ("asking the tracker" if report is None else "asking for the manifest")
     unmeasured = job.phase in ("resolving", "failed", "interrupted", "withdrawn")
     unmeasured = unmeasured or (job.kind == "share" and job.phase == "waiting")
     stopped = job.phase in ("resolving", "waiting", "paused", "failed", "interrupted", "withdrawn")
@@ -68,9 +68,9 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
     if job.phase == "downloading" and report is not None and (detail or why) and not report.rate:
         stopped = True
         detail = "; ".join(filter(None, (detail, why, problem)))
-    silence = job_silence(job)
-    if silence:
-        stopped, detail, stats = True, silence, ""
+    old = job_silence(job)
+    if old:
+        stopped, detail, stats = True, old, ""
     return JobView(
         key=job.job,
         label=printable(job.name or label),
@@ -90,6 +90,15 @@ def trouble(report: StatusReport) -> str:
     if report.network == "left":
         return "this peer has left the network; 'join' rejoins it"
     return ""
+
+
+def serving_trouble(report: StatusReport, before: str) -> str:
+    """Why others cannot fetch from this peer, in words; empty when nothing is known of it. ``before`` is what it said
+    last, which holds until the peer has joined or there is another reason."""
+    if report.network != "joined":
+        return trouble(report) or before
+    silent = silence(report.silent_seconds.get("piece_server", 0.0), "piece server")
+    return silent or printable(report.reach_problem)
 
 
 def download_stats(report: DownloadReport) -> str:

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 REPORT_SECONDS = 0.25
 DISK_RETRY_SECONDS = 5.0
 AWAY = "the peer has left the network"
+WRITING = "writing what has come to disk"
 REPAIRS_COUNT_MAX = 3
 """How often what changed on the disk after it was verified is fetched again, before the disk is given up."""
 COMPLAIN_SECONDS = 1.0
@@ -441,9 +442,10 @@ class FetchJob:
         if pool is None and download is not None:
             pool = download.pool
         received_from = download.received_from if download is not None else {}
+        rate = self._rate.rate(received, now)
         waiting = ""
         if self._core is not None and now - self._entered_at >= COMPLAIN_SECONDS:
-            waiting = waiting_for(self._core.pool, download)
+            waiting = waiting_for(self._core.pool, download) or (WRITING if self._disk.writing and not rate else "")
         sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
         return DownloadReport(
             digest=self.fetch.digest,
@@ -455,7 +457,7 @@ class FetchJob:
             checked_bytes=self._disk.checked_bytes,
             received_bytes=received,
             resumed_bytes=self._resumed_bytes,
-            rate=self._rate.rate(received, now),
+            rate=rate,
             sources=sources,
             more_sources=more,
             detail=self._detail or waiting,

@@ -66,6 +66,11 @@ class JobDisk:
         """No thread works for this download and nothing is being let go."""
         return not (self._writes or self._chore or self._letting_go)
 
+    @property
+    def writing(self) -> bool:
+        """Whether pieces are being verified and written: a piece may be thousands of files."""
+        return self._writes > 0
+
     def keep_seed(self, data: bytes, digest: str, done: Callable[[Any], None]) -> None:
         """Check and store the fetched manifest ``data``; ``done`` gets the path of the seed file."""
         self._do(partial(job_work.keep_seed, self._context.store, data, digest), done)

@@ -16,21 +16,25 @@ import zmq
 
 from node.downloader.job_context import Listener
 from protocol.codec import Decoder, encode
-from protocol.endpoints import ip_of, parse_endpoint
+from protocol.endpoints import host_of, ip_of, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import Message, Piece, PieceServerReply
+from transport.addresses import why_no_route
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 
 log = logging.getLogger(__name__)
 
+NO_ANSWER = "no answer"
 LOST_WORDS = {
-    ConnectionEvent.UNREACHED: "refused",  # before our own patience ends: who does not answer takes longer
-    ConnectionEvent.SILENT: "no answer",
+    ConnectionEvent.SILENT: NO_ANSWER,
+    ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm peer",
     ConnectionEvent.LOST: "connection lost",
 }
+REFUSAL_SECONDS_MAX = 1.0
+"""A machine refuses within a round trip; that there is none is known when it was looked for three times, in 3 s."""
 BYE_LINGER_MS = 300
 """A goodbye frees a slot at the source: give it a moment to go out."""
 
@@ -40,6 +44,8 @@ class _Link:
     socket: zmq.Socket[bytes]
     monitor: ConnectionMonitor
     listener: Listener
+    endpoint: str
+    dialled_at: float
 
 
 class FetchLinks:
@@ -66,7 +72,7 @@ class FetchLinks:
             return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
         try:
-            link = self._open(limit, listener)
+            link = self._open(limit, listener, endpoint)
         except (NetworkError, zmq.ZMQError) as error:
             log.warning("a source cannot be dialled now: %s", error)
             self._fail(session, partial(listener.on_lost, reason=str(error)))
@@ -102,10 +108,10 @@ class FetchLinks:
         self._loop.remove(self._wakeup)
         os.close(self._wakeup)
 
-    def _open(self, limit: int, listener: Listener) -> _Link:
+    def _open(self, limit: int, listener: Listener, endpoint: str) -> _Link:
         socket = open_socket(self._context, Role.FETCH_DEALER, max_message_bytes=limit)
         try:
-            return _Link(socket, ConnectionMonitor(socket), listener)
+            return _Link(socket, ConnectionMonitor(socket), listener, endpoint, self._loop.now())
         except zmq.ZMQError:
             socket.close(0)
             raise
@@ -129,9 +135,19 @@ class FetchLinks:
                 link.listener.on_connected(session)
             else:
                 self._drain(session)
-                _tell_lost(link.listener, session, event)
+                self._tell_lost(session, link, event)
             if session not in self._links:
                 return
+
+    def _tell_lost(self, session: int, link: _Link, event: ConnectionEvent) -> None:
+        if event is ConnectionEvent.STRANGER:
+            link.listener.on_misbehaved(session, "it does not speak this protocol")
+        elif event is ConnectionEvent.UNREACHED:
+            late = self._loop.now() - link.dialled_at >= REFUSAL_SECONDS_MAX
+            answer = NO_ANSWER if late else "refused"
+            link.listener.on_lost(session, why_no_route(host_of(link.endpoint)) or answer)
+        else:
+            link.listener.on_lost(session, LOST_WORDS[event])
 
     def _on_readable(self, session: int) -> None:
         self._drain(session)
@@ -160,13 +176,6 @@ class FetchLinks:
             raise ProtocolError(f"{len(frames)} frames where a message has 1")
         else:
             listener.on_message(session, message)
-
-
-def _tell_lost(listener: Listener, session: int, event: ConnectionEvent) -> None:
-    if event is ConnectionEvent.STRANGER:
-        listener.on_misbehaved(session, "it does not speak this protocol")
-    else:
-        listener.on_lost(session, LOST_WORDS[event])
 
 
 def _is_numeric(endpoint: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import socket as plain
 import threading
 import time
@@ -143,6 +145,33 @@ def test_connections_that_are_silent_give_way(
             connect(dealer, endpoint)
             assert is_answered(dealer, PATIENCE_SECONDS)
         assert any(map(is_closed, accepted))
+
+
+def test_who_comes_while_descriptors_are_counted_is_counted_once(
+    strangers: list[plain.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, loop, count, coming = open_context(), Loop(), os.listdir, strangers[: ROOM * 2 // 3]
+    router = open_socket(context, Role.PIECE_ROUTER)
+    in_use = len(count("/proc/self/fd"))
+    limit = ConnectionLimit(loop, [router], (in_use + ROOM) * 4 // 3)
+    endpoint = bind(router, "tcp://127.0.0.1:0")
+    before = len(count("/proc/self/fd"))
+
+    def count_when_they_came(path: str) -> list[str]:
+        assert shake_hands(coming, endpoint) == coming
+        while len(count(path)) < before + len(coming):
+            time.sleep(0.01)
+        return count(path)
+
+    turns = itertools.count()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", count_when_they_came)
+        limit.tick(loop.now())
+    loop.run(lambda now: now + 0.2 if next(turns) < 2 else loop.stop())
+    assert not any(map(is_closed, coming))
+    limit.close()
+    router.close(0)
+    context.term()
 
 
 def test_a_low_limit_is_told_at_start(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from tests.transport.conftest import Open
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, bind, connect, send_or_drop
 
-CONNECTED, UNREACHED, SILENT, STRANGER, LOST = ConnectionEvent
+CONNECTED, UNREACHED, SILENT, HUNG_UP, STRANGER, LOST = ConnectionEvent
 PATIENCE_SECONDS = 20.0
 
 
@@ -94,7 +94,7 @@ def test_someone_who_hangs_up_before_the_handshake(dialer: Dialer) -> None:
         connect(socket, endpoint_of(server))
         server.settimeout(PATIENCE_SECONDS)
         server.accept()[0].close()
-        assert wait_for(monitor, 1) == [STRANGER]
+        assert wait_for(monitor, 1) == [HUNG_UP]
 
 
 def test_someone_who_speaks_another_protocol(dialer: Dialer) -> None:

@@ -74,5 +74,5 @@ def test_a_peer_that_says_nothing_is_a_network_error(data_dir: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(make_runtime_dir(data_dir) / API_SOCKET))
         silent.listen()
-        with ApiClient(data_dir) as client, pytest.raises(NetworkError, match="did not answer"):
+        with ApiClient(data_dir) as client, pytest.raises(NetworkError, match="has not answered for 0 s"):
             client.request(ApiJoin(1), timeout=0.05)

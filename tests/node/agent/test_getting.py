@@ -17,6 +17,7 @@ from node.agent.effects import (
     ToDownloader,
     ToPieceServer,
 )
+from node.agent.gets import UNSURE
 from node.agent.library import DownloadJob
 from node.local_messages import (
     AgentToDownloader,
@@ -150,10 +151,16 @@ def test_a_name_nobody_has_is_not_found_once_the_tracker_is_sure() -> None:
     scene.settling = True
     scene.ask(get("missing"))
     scene.pass_time(5)
-    assert scene.job().phase == "resolving"
+    assert (scene.job().phase, scene.job().detail) == ("resolving", UNSURE)
     scene.settling = False
     scene.pass_time(1)
     assert (scene.job().phase, scene.job().code) == ("failed", "not_found")
+    scene.settling = True
+    scene.ask(get())
+    assert scene.job().detail == UNSURE
+    scene.others.append(THERE)
+    scene.pass_time(5)
+    assert (scene.job().phase, scene.job().detail) == ("waiting", ""), "that is no reason any more"
 
 
 def test_while_the_tracker_is_unreachable_a_get_waits() -> None:

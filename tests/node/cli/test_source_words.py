@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from node.cli.live import upload_line
 from node.cli.output import status_text
-from node.cli.source_words import ROWS_COUNT, why_no_source
+from node.cli.source_words import ROWS_COUNT, aged, source_tables, why_no_source
 from node.cli.view import view_of
+from protocol.errors import NetworkError
 from tests.node.cli.fakes import MIB, download, job, peer_with, report, source
 
 REFUSED = source("a", "unreachable", "refused")
@@ -63,7 +65,21 @@ def test_old_figures_lose_rate_and_time_left_and_say_how_old_they_are() -> None:
     assert "20.0 MiB/s" in lately.tail
     old = view_of(job(phase="downloading", download=download(), silent_seconds=17.0))
     assert (old.tail, old.done) == ("no news from the downloader for over 10 s", 40 * MIB)
-    assert view_of(job(phase="resolving", download=None, silent_seconds=17.0)).tail == "asking for the manifest"
+    assert view_of(job(phase="resolving", download=None, silent_seconds=17.0)).tail == "asking the tracker"
+
+
+def test_what_an_agent_that_hangs_said_last_is_called_old(capsys: pytest.CaptureFixture[str]) -> None:
+    going = report([job(phase="downloading", download=download())])
+    old = status_text(aged(going, 12.0))
+    assert ("warning", "no news from the agent for over 10 s: this is what was known before") in old.facts
+    assert "MiB/s" not in str(old.jobs)
+    sending = download(sources=[replace(source("a"), rate=5.0 * MIB)])
+    fast = job(phase="downloading", download=sending)
+    assert "5.0 MiB/s" in str(source_tables([fast]))
+    assert "5.0 MiB/s" not in str(source_tables([replace(fast, silent_seconds=12.0)]))
+    hangs = NetworkError("no answer")
+    assert peer_with(going, going, *[hangs] * 60).run("get", "model.bin") == 4
+    assert "no news from the agent for over 10 s" in capsys.readouterr().err
 
 
 def test_status_says_whose_figures_are_old() -> None:

@@ -287,6 +287,29 @@ def test_a_foreground_peer_serves_until_it_is_interrupted(
     assert "serving until Ctrl-C" in capsys.readouterr().err
 
 
+def test_a_foreground_peer_says_when_others_cannot_fetch_from_it_and_when_they_can_again(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    fine = report([job("share")], [SHARED])
+    lost = report([], [SHARED], network="unreachable", problem="tracker tcp://10.0.0.1:5550: connection lost")
+    joining = report([], [SHARED], network="joining")
+    hidden = report([], [SHARED], reach_problem="it serves at 127.0.0.1 only")
+    stuck = report([], [SHARED], silent_seconds={"piece_server": 12.0})
+    world = peer_with(fine, fine, lost, lost, joining, fine, hidden, hidden, stuck, fine)
+    world.foreground = FakeForeground()
+    world.interrupt_after = 10
+    assert world.run("share", "model.bin") == 0
+    assert capsys.readouterr().err.splitlines()[-6:] == [
+        "tracker tcp://10.0.0.1:5550: connection lost",
+        "others can fetch from this peer again",
+        "it serves at 127.0.0.1 only",
+        "no news from the piece server for over 10 s",
+        "others can fetch from this peer again",
+        "leaving the network",
+    ]
+
+
 def test_a_foreground_share_that_failed_does_not_serve(here: Path) -> None:
     (here / "model.bin").write_bytes(b"x")
     world = peer_with(report([job("share", "failed", code="disk", detail="cannot read it")]))

@@ -25,7 +25,7 @@ from node.disk.journal import Journal
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
-from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
+from node.downloader.job import DISK_RETRY_SECONDS, WRITING, FetchJob
 from node.downloader.job_context import JobContext, Listener
 from node.downloader.job_disk import JobDisk, Written
 from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, Serve, Unserve
@@ -251,6 +251,22 @@ def test_a_download_from_seed_to_final_name(scene: Scene, dest: Path) -> None:
     assert scene.reports()[-1].received_bytes == len(scene.made.data)
     assert scene.journal.get(scene.made.manifest.digest) is None
     assert scene.budget.under_way == 0
+
+
+def test_a_download_that_waits_for_the_disk_says_so(scene: Scene, dest: Path) -> None:
+    job = scene.fetch(dest)
+    scene.run(job, lambda: scene.phase() == "downloading")
+    while not scene.writers.pending:
+        scene.now += 0.05
+        scene.answer()
+        job.tick(scene.now)
+    for _ in range(8):  # what the threads bring back is not looked at
+        scene.now += 1
+        scene.answer()
+        job.tick(scene.now)
+    assert scene.reports()[-1].detail == WRITING
+    scene.run(job, lambda: job.over)
+    assert scene.reports()[-1].detail == ""
 
 
 def test_what_comes_together_is_written_and_told_together(scene: Scene, dest: Path) -> None:

@@ -165,6 +165,24 @@ def test_it_is_told_why_a_source_cannot_be_reached(loop: Loop, links: FetchLinks
         assert Heard(links).of(endpoint, loop) == ["lost: refused"]
 
 
+def test_a_machine_there_is_no_way_to_has_refused_nothing(loop: Loop, links: FetchLinks) -> None:
+    """A link-local address without its link, which no machine has a route to."""
+    (said,) = Heard(links).of("tcp://[fe80::1]:9", loop)
+    assert said in ("lost: this machine has no route to it", "lost: this machine has no IPv6")
+
+
+def test_who_hangs_up_at_once_may_have_too_many_connections(loop: Loop, links: FetchLinks) -> None:
+    with plain.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        loop.add(server.fileno(), hang_up)
+        (said,) = Heard(links).of(f"tcp://127.0.0.1:{server.getsockname()[1]}", loop)
+        loop.remove(server.fileno())
+    assert said == "lost: it hangs up at once; it has too many connections, or is not a zswarm peer"
+
+
 def test_another_program_at_the_address_is_no_peer(
     context: zmq.Context[zmq.Socket[bytes]], loop: Loop, links: FetchLinks
 ) -> None:
