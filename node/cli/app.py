@@ -86,7 +86,8 @@ for _command in (
 
 def main(argv: Sequence[str], services: Services | None = None) -> int:
     """Run the command line ``argv`` (without the program) and return its exit code."""
-    state = State(Options(), services or real_services())
+    options = Options()
+    state = State(options, services or real_services(options))
 
     def failed(error: ZswarmError) -> None:
         if state.options.json:
@@ -95,18 +96,22 @@ def main(argv: Sequence[str], services: Services | None = None) -> int:
     return run_command(commands, PROGRAM, argv, obj=state, failed=failed)
 
 
-def real_services() -> Services:
+def real_services(options: Options) -> Services:
     """The running peer's socket, and peers of this project; imported when a command first needs them."""
+
+    def tell(text: str) -> None:
+        if not options.quiet:
+            output.warn(text)
 
     def client(data_dir: Path) -> Client:
         from node.api_client import ApiClient
 
-        return ApiClient(data_dir, output.warn)
+        return ApiClient(data_dir, tell)
 
     def foreground(settings: PeerSettings) -> Foreground:
         from node.peer import Peer
 
-        return Peer(settings, output.warn, foreground=True)
+        return Peer(settings, tell, foreground=True)
 
     def run_peer(settings: PeerSettings) -> int:
         from node.peer import run_peer as run
@@ -121,8 +126,14 @@ def real_services() -> Services:
     def remove(data_dir: Path, name: str, path: str) -> ApiReply:
         from node.stored import remove_stored
 
-        return remove_stored(data_dir, name, path, output.warn)
+        return remove_stored(data_dir, name, path, tell)
 
     return Services(
-        client=client, foreground=foreground, run_peer=run_peer, is_free=is_free, stored=stored, remove_stored=remove
+        client=client,
+        foreground=foreground,
+        run_peer=run_peer,
+        is_free=is_free,
+        stored=stored,
+        remove_stored=remove,
+        tell=tell,
     )

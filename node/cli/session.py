@@ -26,6 +26,8 @@ REQUEST_SECONDS = 10.0
 """How long the agent may take to answer; list and peers make it ask the tracker first."""
 START_SECONDS = 15.0
 """How long a peer may take until its agent answers: one in the foreground, or one that starts or restarts it."""
+TELL_SECONDS = 1.0
+"""Longer than a peer takes to start on a machine that is not busy."""
 POLL_SECONDS = 0.05
 
 FOREGROUND_LOG_LEVEL: Literal["error"] = "error"
@@ -88,7 +90,7 @@ def with_values(settings: PeerSettings, given: dict[str, str]) -> PeerSettings:
 class Services(msgspec.Struct, frozen=True):
     """What the commands need from outside; tests give their own. ``is_free`` tells whether no peer, not even one that
     is ending, uses a data directory; ``stored`` is what one holds without a peer, and ``remove_stored`` does there what
-    ``remove`` does; ``clock`` is monotonic seconds."""
+    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds."""
 
     client: Callable[[Path], Client]
     foreground: Callable[[PeerSettings], Foreground]
@@ -96,6 +98,7 @@ class Services(msgspec.Struct, frozen=True):
     is_free: Callable[[Path], bool]
     stored: Callable[[Path], Stored]
     remove_stored: Callable[[Path, str, str], ApiReply]
+    tell: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
 
@@ -252,14 +255,19 @@ def _attach(settings: PeerSettings, services: Services, resources: contextlib.Ex
 def find_client(data_dir: Path, services: Services) -> Client | None:
     """A client of the peer that runs on ``data_dir``, None when none runs. One that starts, ends or restarts its agent
     uses the directory but cannot be talked to: that is waited for, `NetworkError` after `START_SECONDS`."""
-    deadline = services.clock() + START_SECONDS
+    started = services.clock()
+    told = False
     while True:
         client = _try_client(data_dir, services)
         if client is not None or services.is_free(data_dir):
             return client
-        if services.clock() >= deadline:
-            waited = f"{START_SECONDS:.0f} s"
-            raise NetworkError(f"a peer uses {data_dir}, but its agent has not answered for {waited}; its log says why")
+        waited = services.clock() - started
+        if waited >= START_SECONDS:
+            what = f"its agent has not answered for {START_SECONDS:.0f} s; its log says why"
+            raise NetworkError(f"a peer uses {data_dir}, but {what}")
+        if waited >= TELL_SECONDS and not told:
+            told = True
+            services.tell(f"waiting for the peer on {data_dir} to start or to end, up to {START_SECONDS:.0f} s")
         services.wait(POLL_SECONDS)
 
 

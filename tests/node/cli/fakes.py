@@ -182,6 +182,7 @@ class World:
         self.connected_to: list[Path] = []
         self.stored = Stored([], [])
         self.removed: list[str] = []
+        self.told: list[str] = []
         self.lent = False
         """There is a peer of another command, which cannot be reached a second time."""
 
@@ -194,6 +195,7 @@ class World:
             is_free=lambda _data_dir: self.waits >= self.free_after,
             stored=lambda _data_dir: self.stored,
             remove_stored=self._remove_stored,
+            tell=self.told.append,
             clock=self._clock,
             wait=self._wait,
         )

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from node.cli.app import real_services
+from node.cli.session import Options
 from node.identity import DataDirLock
 from node.local_messages import (
     ApiDone,
@@ -175,6 +176,7 @@ def test_a_peer_whose_agent_is_being_restarted_is_waited_for(
     world = peer_with(report([job()]))
     world.listens_after, world.free_after = 3, 10_000
     assert world.run(*command) == 0
+    assert world.told == []
 
 
 @pytest.mark.parametrize("command", [["status"], ["get", "model.bin"]])
@@ -186,6 +188,8 @@ def test_a_data_directory_in_use_by_a_peer_that_never_answers_is_a_network_error
     world.listens_after = world.free_after = 10_000
     assert world.run(*command) == 4
     assert "has not answered for 15 s; its log says why" in capsys.readouterr().err
+    (told,) = world.told
+    assert "to start or to end, up to 15 s" in told
 
 
 def test_a_peer_that_was_only_ending_is_not_waited_for_when_it_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,11 +202,11 @@ def test_a_peer_that_was_only_ending_is_not_waited_for_when_it_has_ended(capsys:
 
 def test_looking_for_a_peer_leaves_no_trace_of_a_data_directory(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    assert real_services().is_free(data_dir)
+    assert real_services(Options()).is_free(data_dir)
     assert not data_dir.exists()
     with DataDirLock(data_dir):
-        assert not real_services().is_free(data_dir)
-    assert real_services().is_free(data_dir)
+        assert not real_services(Options()).is_free(data_dir)
+    assert real_services(Options()).is_free(data_dir)
 
 
 def test_stop_returns_when_the_peer_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
