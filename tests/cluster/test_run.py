@@ -72,6 +72,7 @@ def test_a_tree_from_two_seeders_kept(place: Place, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_no_bytes_at_all(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cluster.main(["--peers", "2", "--size", "0"]) == 0, capsys.readouterr()
     assert capsys.readouterr().out.splitlines()[-1] == "2 of 2 verified: random.bin, 0 B in 0 pieces"
@@ -79,6 +80,7 @@ def test_no_bytes_at_all(place: Place, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_content_that_cannot_be_shared(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "aux").write_bytes(b"a name that some systems cannot store")
     assert run_cluster.main(["--peers", "2", "--file", str(tmp_path / "aux")]) == 2

@@ -119,6 +119,7 @@ def test_what_befalls_a_copy_after_the_end_is_not_held_against_it(seed: int) -> 
     assert any(note.startswith("faults a second: ") for note in report.notes)
 
 
+@pytest.mark.slow
 def test_links_that_are_slow_for_its_pieces_only_take_longer() -> None:
     report = predicted(peers=3, size=MIB, links=Links(2500))
     assert report.ok
@@ -137,6 +138,7 @@ def test_peers_that_cannot_join_are_an_error(monkeypatch: pytest.MonkeyPatch) ->
         predicted()
 
 
+@pytest.mark.slow
 def test_too_many_pieces_are_simulated_by_fewer_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     fine = predicted(size=64 * MIB, links=Links(4e6))
     monkeypatch.setattr(rollout, "WORK_COUNT_MAX", 10_000)

@@ -38,6 +38,7 @@ def test_a_link_works_whatever_its_sources_call_the_content() -> None:
     swarm.run_until_done(10 * swarm.bound)
 
 
+@pytest.mark.slow
 def test_sixteen_receivers_finish_close_to_the_bound() -> None:
     """A guard against regressions; `benchmarks/scheduling.py` has the figures."""
     swarm = Swarm(1, 16, 64, down_seconds=1.0, watched=False)
@@ -59,7 +60,12 @@ def test_one_receiver_takes_hardly_longer_than_a_plain_copy() -> None:
 
 @pytest.mark.parametrize(
     ("receivers", "round_trip", "allowed"),
-    [(1, 8.0, 1.35), (4, 0.5, 1.09), (16, 0.5, 1.15), pytest.param(16, 8.0, 1.8, marks=pytest.mark.slow)],
+    [
+        (1, 8.0, 1.35),
+        (4, 0.5, 1.09),
+        pytest.param(16, 0.5, 1.15, marks=pytest.mark.slow),
+        pytest.param(16, 8.0, 1.8, marks=pytest.mark.slow),
+    ],
 )
 def test_far_away_receivers_are_kept_supplied(receivers: int, round_trip: float, allowed: float) -> None:
     """``round_trip`` in piece times, so many of which are on their way when the links are in use all the time."""
@@ -94,7 +100,9 @@ def test_one_receiver_uses_all_that_its_sources_have(seconds: list[float], allow
     assert swarm.received_ratio() <= 1.05
 
 
-@pytest.mark.parametrize(("seeders", "receivers", "seconds"), [(1, 1, 40.0), (1, 4, 40.0), (3, 2, 40.0)])
+@pytest.mark.parametrize(
+    ("seeders", "receivers", "seconds"), [(1, 1, 40.0), pytest.param(1, 4, 40.0, marks=pytest.mark.slow), (3, 2, 40.0)]
+)
 def test_very_slow_uplinks_deliver_too(seeders: int, receivers: int, seconds: float) -> None:
     """Where a piece takes longer than anybody waits at first."""
     swarm = Swarm(seeders, receivers, 6, piece_seconds=seconds)

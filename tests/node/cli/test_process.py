@@ -85,6 +85,7 @@ def tracker(tmp_path: Path) -> Iterator[str]:
         yield json.loads(ready.read_text())["registrar"]
 
 
+@pytest.mark.slow
 def test_a_person_shares_lists_gets_and_verifies(tmp_path: Path, tracker: str) -> None:
     content = bytes(range(256)) * 8_192
     alice, bob = Peer(tmp_path / "alice", tracker), Peer(tmp_path / "bob", tracker)
