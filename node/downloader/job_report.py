@@ -63,7 +63,7 @@ def waiting_for(pool: SourcePool, download: Download | None) -> str:
     """What a download waits for: any source, or pieces that no connected source has. Empty for neither, as when sources
     are known and cannot be used: each has its own reason then."""
     if not any(candidate.named for candidate in pool.candidates()):
-        return "no source is known yet; waiting for one"
+        return "no peer has it at the moment; waiting for one"
     nobody = [] if download is None or next(pool.ready(), None) is None else download.nobody_has()
     if download is None or not nobody:
         return ""

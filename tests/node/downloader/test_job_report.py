@@ -28,7 +28,7 @@ def test_pieces_are_named_by_ranges(pieces: list[int], text: str) -> None:
 
 def test_a_download_says_which_pieces_nobody_has() -> None:
     scene = Scene("........")
-    assert waiting_for(scene.download.pool, scene.download) == "no source is known yet; waiting for one"
+    assert waiting_for(scene.download.pool, scene.download) == "no peer has it at the moment; waiting for one"
     scene.found("a")
     assert waiting_for(scene.download.pool, scene.download) == "", "what is wrong with it is told in its own report"
     scene.ready("a", having="*..*.*..")
