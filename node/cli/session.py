@@ -116,8 +116,10 @@ class Session:
         self._attach = attach
         self._ids = 0
         self._borrowed = False
-        self.attachments = 1
-        """How often this became a conversation, maybe with a peer that knows nothing of this command."""
+        self._agent = 0
+        self.agents_count = 0
+        """How many agents have reported so far. A new one, of the same peer or of another that took its place at the
+        same socket, may know nothing of this command."""
 
     @property
     def lasting(self) -> bool:
@@ -143,6 +145,10 @@ class Session:
         everything."""
         report = self.request(ApiGetStatus(self.next_id(), jobs, paths=list(paths)), StatusReport, timeout)
         self._borrowed = report.foreground and self._peer is None
+        agent = report.pids.get("agent", 0)
+        if agent != self._agent:
+            self._agent = agent
+            self.agents_count += 1
         return report
 
     def whole_status(self, timeout: float = REQUEST_SECONDS) -> StatusReport:
@@ -163,7 +169,7 @@ class Session:
         self._client.close()
         self._client, self._peer = self._attach()
         self._borrowed = self._peer is None
-        self.attachments += 1
+        self._agent = 0
         return self._peer is not None
 
     def close(self) -> None:

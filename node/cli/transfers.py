@@ -226,12 +226,12 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: b
 
 def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str]) -> int:
     """With a peer that ends with a command: serve what is at ``paths`` until Ctrl-C, which is the expected end, and
-    then exit code 0, or until nothing of it can be served any more. When the peer was another command's and has ended,
-    the orders are given to the one that is there instead."""
+    then exit code 0, or until nothing of it can be served any more. Another agent, as when the peer was another
+    command's and has ended, is given the orders."""
     quiet = state.options.quiet
     if not quiet:
         output.warn("serving until Ctrl-C")
-    patience, attachments = Patience(session), session.attachments
+    patience, agents = Patience(session), session.agents_count
     reasons: dict[str, str] = {}
     trouble = ""
     with contextlib.suppress(KeyboardInterrupt), upload_display(quiet) as display:
@@ -245,8 +245,8 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
                 trouble = silence(patience.silent_seconds, "agent") or trouble
             if trouble != before and not quiet:
                 display.say(trouble or "others can fetch from this peer again")
-            if session.attachments != attachments:
-                attachments = session.attachments
+            if session.agents_count != agents:
+                agents = session.agents_count
                 code = _report_failures(plan, _run(session, plan, JobTracker(plan.orders), quiet=True))
                 if code:
                     return code

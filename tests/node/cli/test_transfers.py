@@ -338,6 +338,21 @@ def test_a_command_goes_on_with_its_own_peer_when_that_of_another_has_ended() ->
     assert [asked.target for asked in world.client.asked(ApiGet)] == ["model.bin", "model.bin"]
 
 
+def test_what_a_command_shares_is_shared_by_the_peer_that_took_the_place_of_the_one_it_used(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    first = report([job("share")], [SHARED], foreground=True)
+    other = report([], [], pids={"agent": 99}, foreground=True)
+    own = report([job("share", number=2)], [SHARED], pids={"agent": 99}, foreground=True)
+    world = peer_with(first, first, first, other, own)
+    world.interrupt_after = 20
+    assert world.run("share", "model.bin") == 0
+    assert world.client is not None
+    assert len(world.client.asked(ApiShare)) == 2
+    assert "not serving" not in capsys.readouterr().err
+
+
 def test_a_share_by_the_peer_of_another_command_lasts_until_it_is_interrupted(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
