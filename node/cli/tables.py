@@ -48,11 +48,6 @@ class _Column(NamedTuple):
         return self.natural if self.fixed else min(self.natural, self.shortest)
 
 
-def table_lines(headers: Sequence[str], rows: Rows, width: int | None) -> list[str]:
-    """The lines of `table_blocks`, one after another."""
-    return [line for block in table_blocks(headers, rows, width) for line in block]
-
-
 def table_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> list[Block]:
     """The header, and the lines of each row, without trailing blanks. ``width`` in terminal cells; None: nothing is
     cut. The first character of a header may say how its column is shown: ``>`` right-aligned, ``=`` never cut either,

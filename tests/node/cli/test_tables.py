@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from node.cli.tables import table_lines, wrapped
+from node.cli.tables import Rows, table_blocks, wrapped
 
 HEADERS = ["NAME", ">SIZE", "DIGEST"]
+
+
+def table_lines(headers: Sequence[str], rows: Rows, width: int | None) -> list[str]:
+    return [line for block in table_blocks(headers, rows, width) for line in block]
 
 
 def test_columns_are_aligned_and_nothing_is_cut_without_a_width() -> None:
