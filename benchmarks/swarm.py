@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 
-from cluster.simulated.content import SentPieces, SimulatedContent, StandIn, make_content
+from cluster.simulated.content import SentPiece, SimulatedContent, StandIn, make_content
 from cluster.simulated.peer import Peer, PeerTerms
 from cluster.simulated.store import staged
 from cluster.simulated.world import Machine, Wish, World
@@ -54,9 +54,8 @@ class Watch:
         world.network.seen = self._seen
 
     def _seen(self, source: str, target: str, message: object) -> None:
-        if isinstance(message, SentPieces):
-            for piece, data in message.all():
-                self._arrived(source, target, piece, data)
+        if isinstance(message, SentPiece):
+            self._arrived(source, target, message.header.piece, message.data)
         self._before(source, target, message)
 
     def _arrived(self, source: str, target: str, piece: int, data: bytes) -> None:

@@ -266,7 +266,7 @@ class NeedSources(Message, frozen=True):
 
 
 class Serve(Message, frozen=True):
-    """Serve the pieces of ``bits`` of a download. ``root`` is where the bytes are now: the hidden partial file, the
+    """Serve the pieces of ``bits`` of a download, of which others relay those of ``spread``. ``root`` is where the bytes are now: the hidden partial file, the
     staging directory, or after the rename the final path; from then on ``stamps`` are those of the content, as
     `SharedItem` has them. Answered with `ServeOk`; said again after a restart."""
 
@@ -275,6 +275,7 @@ class Serve(Message, frozen=True):
     seed_path: str
     root: str
     bits: bytes
+    spread: bytes
     stamps: bytes = b""
 
 
@@ -283,14 +284,25 @@ class ServeOk(Message, frozen=True):
 
 
 class Held(Message, frozen=True):
-    """More pieces of a served download are verified and on disk."""
+    """More pieces of a served download are verified and on disk; this peer is to relay those of ``relayed``."""
 
     digest: str
     pieces: list[int]
+    relayed: list[int]
 
 
 class Unserve(Message, frozen=True):
     digest: str
+
+
+# --- piece server -> downloader --------------------------------------------------------------------------
+
+
+class Room(Message, frozen=True):
+    """The download may have ``count`` pieces assigned to it, in all since its last `Serve`."""
+
+    digest: str
+    count: int
 
 
 AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | Serving
@@ -298,7 +310,7 @@ PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = Hello | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
-PieceServerToDownloader = Hello | ServeOk
+PieceServerToDownloader = Hello | ServeOk | Room
 ChildToAgent = (
     Hello
     | ContentChanged

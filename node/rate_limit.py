@@ -55,10 +55,9 @@ class Budget:
         self._waiting: dict[Share, None] = {}
         self._free_since: float | None = None
 
-    def admits(self, count: int, now: float) -> bool:
-        """Whether a piece of ``count`` bytes may be accepted now, by whoever. One is always admitted when nothing is
-        under way, so that no budget can block a download for good."""
-        room = self.under_way == 0 or self.under_way + count <= self.bytes_max
+    def admits(self, count: int, now: float, whatever: bool = False) -> bool:
+        """Whether a piece of ``count`` bytes may be accepted now; ``whatever`` is under way, if that is said."""
+        room = whatever or self.under_way == 0 or self.under_way + count <= self.bytes_max
         return room and self.bucket.ready_at(now) <= now
 
     def claim(self, count: int, now: float) -> None:
@@ -103,16 +102,12 @@ class Share:
         self._budget = budget
         self.served = 0
 
-    def open(self, count: int, now: float) -> bool:
-        """Whether an offer of ``count`` bytes would be accepted now."""
-        if not self._budget.admits(count, now):
+    def admits(self, count: int, now: float, whatever: bool = False) -> bool:
+        """Whether this download may accept a piece of ``count`` bytes now; if not, it waits for its turn from now.
+        ``whatever`` as in `Budget.admits`."""
+        if not self._budget.admits(count, now, whatever):
             self._budget.no_room()
-            return False
-        return self._budget.is_turn_of(self, now)
-
-    def admits(self, count: int, now: float) -> bool:
-        """Whether this download may accept a piece of ``count`` bytes now; if not, it waits for its turn from now."""
-        if self.open(count, now):
+        elif self._budget.is_turn_of(self, now):
             return True
         self._budget.wait(self)
         return False

@@ -55,9 +55,7 @@ LINK_BYTES_MAX = 8 * MIB
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
-BATCH_COUNT_MAX = 4
-"""Offers that one message is about: so many pieces come in one message."""
-FRAMES_COUNT_MAX = BATCH_COUNT_MAX + 2
+FRAMES_COUNT_MAX = 3
 """route + header + data: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
 """Receives per socket and turn of a loop, so that no socket starves the others."""
@@ -73,10 +71,8 @@ REPLY_PAGE_COUNT = 500
 """Entries in one page of a lookup's reply."""
 SEEDERS_COUNT_MAX = 64
 """Sources a lookup names in one reply: the whole swarm up to 64, a sample above."""
-WANT_COUNT_MAX = 512
-"""Pieces in one Want: enough for a source to choose freely, small enough to send again often."""
-HAVE_COUNT_MAX = 4_096
-"""Pieces in one Have."""
+PIECES_TOLD_COUNT_MAX = 4_096
+"""Pieces that one message names."""
 PATTERN_BYTES_MAX = 256
 ENDPOINT_BYTES_MAX = 256
 DETAIL_BYTES_MAX = 512
@@ -134,8 +130,6 @@ TEST_IDLE_SECONDS = 2.0
 """An idle session repeats ``Test`` this often."""
 SESSION_SILENT_SECONDS = 10.0
 """A source forgets a session that has been silent this long."""
-OFFER_EXPIRY_SECONDS = 2.0
-"""An offer nobody answers holds one of a few places; a live receiver answers at once."""
 SESSIONS_COUNT_MAX = 1_024
 """Sessions of one piece server, all swarms together."""
 ROUTE_SESSIONS_COUNT_MAX = 8
@@ -157,7 +151,7 @@ assert PIECES_USUAL_COUNT_MAX <= PIECES_COUNT_MAX
 assert PIECES_COUNT_MAX // 8 < CONTROL_BYTES_MAX, "a bitfield fits one control message"
 assert PIECES_COUNT_MAX * DIGEST_BYTES < MANIFEST_BYTES_MAX, "the largest piece table fits a manifest"
 assert PIECES_COUNT_MAX * (2 * DIGEST_BYTES + 1) < SEED_TEXT_BYTES_MAX
-assert max(WANT_COUNT_MAX, HAVE_COUNT_MAX) * 5 < CONTROL_BYTES_MAX, "5 bytes an integer"
+assert PIECES_TOLD_COUNT_MAX * 5 < CONTROL_BYTES_MAX, "5 bytes an integer"
 assert ENTRIES_PAGE_COUNT * (ENTRY_BYTES + NAME_BYTES_MAX) + ENTRIES_ENVELOPE_BYTES <= CONTROL_BYTES_MAX, "a page fits"
 assert (
     ENTRY_BYTES + NAME_BYTES_MAX + ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX)

@@ -27,10 +27,8 @@ Token = Annotated[bytes, Meta(min_length=lim.TOKEN_BYTES_MIN, max_length=lim.TOK
 Endpoint = Annotated[str, Meta(max_length=lim.ENDPOINT_BYTES_MAX)]
 Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
-MoreOffers = Annotated[list[Count], Meta(max_length=lim.BATCH_COUNT_MAX - 1)]
 Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
 
-Refusal = Literal["claimed", "full", "unknown"]
 Holding = Literal["whole", "partial", "requesting"]
 TransferState = Literal["requesting", "started", "finished", "failed"]
 
@@ -370,15 +368,17 @@ class Test(Message, frozen=True, omit_defaults=True):
     peer: OptionalPeerId = ""
 
 
-class Status(Message, frozen=True):
-    """Answer to `Test`. ``bits`` is the bitfield when ``state`` is partial, empty otherwise; ``later`` means ask
-    again; ``other_peer`` that another peer is here than the one that was asked; ``busy`` is the number of pieces queued
-    for others."""
+class Status(Message, frozen=True, omit_defaults=True):
+    """Answer to `Test`, or said unasked. ``bits`` is the bitfield when ``state`` is partial, empty otherwise; ``later``
+    means ask again; ``other_peer`` that another peer is here than the one that was asked. ``stock``: it has pieces to
+    assign; ``alone``: nobody else fetches from it; ``idle``: it has nothing to send."""
 
     session: Count
     state: Literal["complete", "partial", "later", "no", "other_peer"]
-    bits: Bits
-    busy: Count
+    bits: Bits = b""
+    stock: bool = False
+    alone: bool = False
+    idle: bool = False
 
 
 class GetManifest(Message, frozen=True, omit_defaults=True):
@@ -401,99 +401,69 @@ class ManifestPage(Message, frozen=True):
     data: Annotated[bytes, Meta(max_length=lim.MANIFEST_PAGE_BYTES)]
 
 
-class Want(Message, frozen=True, omit_defaults=True):
-    """The pieces wanted from this source, in order of preference: replaces the last Want. Commits nobody. ``batches``:
-    the receiver reads ``more``, wherever it stands."""
+class Follow(Message, frozen=True, omit_defaults=True):
+    """The receiver takes what the source relays, but for the pieces in ``bits``; ``credit`` pieces may come. With
+    ``push`` False it takes only what it asks for."""
 
     session: Count
-    revision: Count
-    pieces: Annotated[list[PieceIndex], Meta(max_length=lim.WANT_COUNT_MAX)]
-    batches: bool = False
+    bits: Bits
+    credit: Count
+    push: bool = True
 
 
-class Offer(Message, frozen=True, omit_defaults=True):
-    """The source has room and would send ``piece`` next, on the strength of Want ``revision``. ``spare``: it would
-    have nothing to send otherwise, now or when this one is due. ``at_once``: how many pieces it sends at a time, where
-    that is more than usual because messages take long or pieces do not. ``more``: further pieces, each an offer of its
-    own with the next number."""
+class Received(Message, frozen=True):
+    """The oldest ``count`` pieces on their way have arrived; ``credit`` more may come."""
 
     session: Count
-    offer: Count
-    revision: Count
-    piece: PieceIndex
-    spare: bool = False
-    at_once: Count = 0
-    more: Annotated[list[PieceIndex], Meta(max_length=lim.BATCH_COUNT_MAX - 1)] = []
-
-    def all(self) -> list[tuple[int, int]]:
-        """Each offer and its piece."""
-        return [(self.offer, self.piece), *enumerate(self.more, self.offer + 1)]
+    count: Count
+    credit: Count
 
 
-class Accept(Message, frozen=True, omit_defaults=True):
-    """``more``: further offers that are accepted."""
+class Relay(Message, frozen=True, omit_defaults=True):
+    """The receiver would relay ``count`` more pieces, of the source's choice. ``assigned``: pieces that other sources
+    have given it to relay since it last said so."""
 
     session: Count
-    offer: Count
-    more: MoreOffers = []
+    count: Count
+    assigned: Annotated[list[PieceIndex], Meta(max_length=lim.PIECES_TOLD_COUNT_MAX)] = []
 
 
-class Refuse(Message, frozen=True, omit_defaults=True):
-    """``claimed``: the piece is had or coming from elsewhere; ``full``: no room, wait for the next Want. ``more``:
-    further offers that are refused for the same reason."""
-
-    session: Count
-    offer: Count
-    reason: Refusal
-    more: MoreOffers = []
-
-
-class Piece(Message, frozen=True, omit_defaults=True):
-    """Header of an accepted piece; its bytes are the next frame, whole. ``more``: further offers and their pieces, each
-    of which has one more frame."""
+class Get(Message, frozen=True):
+    """Send these pieces, in this order."""
 
     session: Count
-    offer: Count
-    piece: PieceIndex
-    more: Annotated[list[tuple[Count, PieceIndex]], Meta(max_length=lim.BATCH_COUNT_MAX - 1)] = []
-
-    def all(self) -> list[tuple[int, int]]:
-        """Each offer and its piece."""
-        return [(self.offer, self.piece), *self.more]
+    pieces: Annotated[list[PieceIndex], Meta(max_length=lim.PIECES_TOLD_COUNT_MAX)]
 
 
-class Withdrawn(Message, frozen=True):
-    """The source will not send the piece of ``offer``, though it was accepted: want it again, or elsewhere."""
+class Cancel(Message, frozen=True):
+    """Do not send these pieces, asked for or not, as far as they have not been sent."""
 
     session: Count
-    offer: Count
-
-
-class Received(Message, frozen=True, omit_defaults=True):
-    """The piece of ``offer`` arrived; its slot is free. ``more``: so did those of further offers."""
-
-    session: Count
-    offer: Count
-    more: MoreOffers = []
-
-
-def offers_of(message: Accept | Refuse | Received) -> list[int]:
-    """All that it is about."""
-    return [message.offer, *message.more]
-
-
-class NotHeld(Message, frozen=True):
-    """An announced or offered piece is not to be had from this source after all."""
-
-    session: Count
-    piece: PieceIndex
+    pieces: Annotated[list[PieceIndex], Meta(max_length=lim.PIECES_TOLD_COUNT_MAX)]
 
 
 class Have(Message, frozen=True):
-    """Pieces this source got since it last said."""
+    """What the receiver has by now: a source that assigns pieces sees by that whether they spread."""
 
     session: Count
-    pieces: Annotated[list[PieceIndex], Meta(max_length=lim.HAVE_COUNT_MAX)]
+    bits: Bits
+
+
+class Piece(Message, frozen=True, omit_defaults=True):
+    """Header of a piece; its bytes are the next frame, whole. ``relay``: the receiver is to relay it. ``promised``:
+    pieces that this source will push in this session, in this order, besides those it has named before."""
+
+    session: Count
+    piece: PieceIndex
+    relay: bool = False
+    promised: Annotated[list[PieceIndex], Meta(max_length=lim.PIECES_TOLD_COUNT_MAX)] = []
+
+
+class NotHeld(Message, frozen=True):
+    """A promised piece, or one that was asked for, does not come from this source after all."""
+
+    session: Count
+    piece: PieceIndex
 
 
 class NoSession(Message, frozen=True):
@@ -509,5 +479,5 @@ class Bye(Message, frozen=True, omit_defaults=True):
     bad: Annotated[list[PieceIndex], Meta(max_length=1)] = []
 
 
-PieceServerRequest = Test | GetManifest | Want | Accept | Refuse | Received | Bye
-PieceServerReply = Status | ManifestPage | Offer | Piece | Withdrawn | NotHeld | Have | NoSession | Error
+PieceServerRequest = Test | GetManifest | Follow | Received | Relay | Get | Cancel | Have | Bye
+PieceServerReply = Status | ManifestPage | Piece | NotHeld | NoSession | Error

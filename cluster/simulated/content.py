@@ -34,15 +34,11 @@ class StandIn(bytes):
         return self.size
 
 
-class SentPieces(NamedTuple):
-    """A message with the bytes of pieces, as it goes over a network."""
+class SentPiece(NamedTuple):
+    """A message with the bytes of a piece, as it goes over a network."""
 
     header: Piece
-    data: list[bytes]
-
-    def all(self) -> list[tuple[int, bytes]]:
-        """Each piece and what came as it."""
-        return [(piece, data) for (_, piece), data in zip(self.header.all(), self.data, strict=True)]
+    data: bytes
 
 
 class SimulatedContent(Struct, frozen=True, dict=True):

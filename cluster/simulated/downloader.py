@@ -10,7 +10,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cluster.simulated.content import SentPieces
+from cluster.simulated.content import SentPiece
 from cluster.simulated.network import Connection
 from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedStore
@@ -142,13 +142,13 @@ class _Session:
     def on_message(self, message: Any) -> None:
         if not self._links.has(self._session):
             return
-        header: Any = message.header if isinstance(message, SentPieces) else message
+        header: Any = message.header if isinstance(message, SentPiece) else message
         named = message_session(header)
         if named not in (self._session, None):
             what = f"a message for session {named} came over session {self._session}"
             self._listener.on_misbehaved(self._session, what)
-        elif isinstance(message, SentPieces):
-            self._listener.on_pieces(self._session, header, message.data)
+        elif isinstance(message, SentPiece):
+            self._listener.on_piece(self._session, header, message.data)
         else:
             self._listener.on_message(self._session, header)
 

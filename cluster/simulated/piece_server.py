@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from cluster.simulated.content import SentPieces
+from cluster.simulated.content import SentPiece
 from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedFiles
 from node.piece_server.core import PieceServerCore
@@ -58,18 +58,14 @@ class PieceServerProcess(Process):
             message, _ = lie
         return self.listener.send(route, message)
 
-    def pieces_to_peer(self, route: bytes, header: Piece, data: Sequence[bytes]) -> bool:
-        frames = list(data)
+    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
         if self.tamper is not None:
-            alone = [Piece(header.session, offer, piece) for offer, piece in header.all()]
-            lies = [self.tamper(one, frame) for one, frame in zip(alone, frames, strict=True)]
-            if None in lies:
+            lie = self.tamper(header, data)
+            if lie is None:
                 return True
-            frames = [lie[1] for lie in lies if lie is not None]
-        sent = SentPieces(header, frames)
-        for piece, frame in sent.all():
-            self.peer.served(piece, frame)
-        return self.listener.send(route, sent, sum(map(len, frames)))
+            _, data = lie
+        self.peer.served(header.piece, data)
+        return self.listener.send(route, SentPiece(header, data), len(data))
 
     def to_agent(self, message: Message) -> None:
         self.peer.tell("piece_server", "agent", message)

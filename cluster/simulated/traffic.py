@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import ceil
 
 from cluster.simulated.clock import Clock
-from cluster.simulated.content import SentPieces
+from cluster.simulated.content import SentPiece
 from protocol.bitfield import Bitfield
 
 MARKS_COUNT = 64
@@ -50,9 +50,9 @@ class Traffic:
 
     def seen(self, source: str, target: str, message: object) -> None:
         """A message arrived: pieces are those that come with data."""
-        if not isinstance(message, SentPieces):
+        if not isinstance(message, SentPiece):
             return
-        size = sum(map(len, message.data))
+        size = len(message.data)
         self.bytes += size
         self.received[target] += size
         self.sources[target][source] = None
@@ -60,8 +60,7 @@ class Traffic:
             self._marks.append((self._clock.now, self.bytes))
             self._next_mark = self.bytes + self.whole / MARKS_COUNT
         if source in self._seeders:
-            for piece, _ in message.all():
-                self._note_out(piece)
+            self._note_out(message.header.piece)
 
     def _note_out(self, piece: int) -> None:
         """A seeder has sent it."""

@@ -20,6 +20,7 @@ from node.local_messages import (
     Hello,
     Pause,
     PieceServerToDownloader,
+    Room,
     SourceLost,
     Sources,
     StopFetch,
@@ -91,7 +92,11 @@ class DownloaderCore:
                 for job in self._jobs.values():
                     job.serve()
         elif message.digest in self._jobs:
-            self._jobs[message.digest].serving()
+            job = self._jobs[message.digest]
+            if isinstance(message, Room):
+                job.set_room(message.count)
+            else:
+                job.serving()
 
     def written(self, disk: JobDisk, pieces: Sequence[int], results: Written | BaseException) -> None:
         """What ``writers`` were given for ``disk`` and ``pieces`` ended."""

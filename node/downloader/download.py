@@ -1,19 +1,22 @@
-"""One download: which piece comes from whom, until all are verified. PROTOCOL.md, section 6.
+"""One download: what is asked of whom, until every piece is verified. PROTOCOL.md, section 6.
 
 Pure. `Download` takes what happened and the time and returns effects; the shell opens connections, sends, verifies,
-writes and calls back. Leaves the state of each piece to `piece_table`, the choice among missing ones to `picker`, who
-the sources are to `source`, what they are told is wanted to `wants`, what they owe to `claims`, and files to the shell.
+writes and calls back. Leaves the state of each piece to `pieces`, who the sources are to `source`, and files to the
+shell.
+
+Every source pushes what it relays, as far as its credit goes. Besides, a download has pieces of a source's stock
+assigned to it, as many as its own piece server has room for (`room`), and asks idle sources for pieces by number: open
+ones, or some that another source has promised and would bring later.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from statistics import median
 
-from node.downloader.claims import Claims
-from node.downloader.piece_table import PieceState, PieceTable
+from node.downloader.pieces import Pieces
 from node.downloader.source import (
     NO_ANSWER,
     UNABLE,
@@ -27,27 +30,26 @@ from node.downloader.source import (
     SourceState,
     Trouble,
 )
-from node.downloader.wants import Wants
-from node.rate_limit import Budget
+from node.rate_limit import Budget, Share
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
+from protocol.limits import PIECES_TOLD_COUNT_MAX
 from protocol.messages import (
-    Accept,
     Bye,
+    Cancel,
     Error,
+    Follow,
+    Get,
     Have,
     ManifestPage,
     NoSession,
     NotHeld,
-    Offer,
     Piece,
     Received,
-    Refusal,
-    Refuse,
+    Relay,
     SeederEntry,
     Status,
     Test,
-    Withdrawn,
 )
 
 CHECK_SECONDS = 0.25
@@ -57,21 +59,33 @@ PREFERRED_COUNT = 4
 """So many sources give way at a time to such as were passed over while everybody owed something."""
 MAKE_ROOM_COUNT = 8
 """So many useless sources give way at a time, when all places are taken by useless ones and others are known."""
+CREDIT_COUNT, CREDIT_BYTES = 16, 16 * 2**20
+"""Pieces that may be on their way, and their bytes, shared among the sources; one from each at least. One is enough
+where there are many; few must fill the link while messages are on their way."""
+ROOM_COUNT = 2
+"""Pieces to have assigned before this peer's piece server has said how many."""
+HAVE_SECONDS = 2.0
+"""How often sources that assign pieces are told what has come."""
+OVERDUE_FACTOR, OVERDUE_SECONDS_MIN, OVERDUE_SECONDS_FIRST = 4.0, 2.0, 10.0
+"""A source that takes so many times as long for a piece as it or others usually do, and at least this long, is snubbing
+us (BEP 3): others may send what it owes. The last is for when no piece has arrived yet."""
+STUCK_SECONDS = 60.0
+"""A source that owes a piece this long is closed and opened anew, even when there is no other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Verify what came with the `Piece` just handled as ``pieces`` and write it; then call `Download.written` for each
-    of them."""
+    """Verify what came with the `Piece` just handled and write it; then call `Download.written`."""
 
-    pieces: tuple[int, ...]
+    piece: int
 
 
 @dataclass(frozen=True, slots=True)
 class Gained:
-    """The piece is verified and on disk."""
+    """The piece is verified and on disk. ``relay``: this peer is to push it to its followers."""
 
     piece: int
+    relay: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +99,7 @@ class Completed:
 
 
 Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | Completed
-SourceMessage = Status | Offer | Withdrawn | NotHeld | Have | NoSession | ManifestPage | Error
+SourceMessage = Status | NotHeld | NoSession | ManifestPage | Error
 
 
 class Download:
@@ -107,17 +121,26 @@ class Download:
         sequential: bool = False,
     ) -> None:
         self._digest = digest
-        self._table = PieceTable(length, piece_length, have, budget, rng, sequential)
-        self._picker = self._table.picker
-        self._budget = budget
+        self._pieces = Pieces(length, piece_length, have, rng)
+        self._budget, self._share = budget, Share(budget)
         self._pool = SourcePool(have.size, sessions, rng)
-        self._wants = Wants(self._pool, self._picker, have.size)
-        self._claims = Claims(self._table, self._pool, self._wants)
-        self._writing: dict[int, SeederEntry] = {}
+        self._sequential = sequential
+        self._writing: dict[int, tuple[SeederEntry, bool]] = {}
+        """Who sent a piece, and whether it is to be relayed."""
+        self._relays = 0
+        """Pieces assigned to this peer since `restart_relaying`."""
+        self._room = ROOM_COUNT
+        self._stocked: dict[Source, None] = {}
+        """Sources that would assign pieces, and are asked to."""
+        self._unsaid: dict[Source, None] = {}
+        """Sources to which there is something to say."""
+        self._able: dict[Source, None] = {}
+        """Sources that may be asked for pieces by number."""
+        self.spread = Bitfield(have.size)
+        """Pieces that others relay, as far as is known; do not change."""
         self._completed = False
         self._paused = False
-        self._check_at = float("-inf")
-        self._needed_at = float("-inf")
+        self._check_at = self._needed_at = self._have_at = float("-inf")
         self.received_bytes = 0
         self.duplicate_bytes = 0
         self.received_from: dict[str, int] = {}
@@ -128,11 +151,11 @@ class Download:
     @property
     def have(self) -> Bitfield:
         """The verified pieces on disk; do not change."""
-        return self._table.have
+        return self._pieces.have
 
     @property
     def done_bytes(self) -> int:
-        return self._table.done_bytes
+        return self._pieces.done_bytes
 
     @property
     def pool(self) -> SourcePool:
@@ -149,7 +172,10 @@ class Download:
 
     def nobody_has(self) -> list[int]:
         """Missing pieces that no connected source has."""
-        return self._picker.nobody_has()
+        left = self._pieces.open
+        for source in self._pool.ready():
+            left = left.without(source.bits)
+        return list(left.indices())
 
     # --- what happened -----------------------------------------------------------------------------------
 
@@ -167,7 +193,7 @@ class Download:
         owes pieces may well be sending them, and is kept until it owes nothing or falls silent."""
         self._pool.forget(peer)
         source = self._pool.of_peer(peer)
-        return [] if source is None or source.claims else self._drop(source, now, Farewell.FOREVER)
+        return [] if source is None or source.owes else self._drop(source, now, Farewell.FOREVER)
 
     def connected(self, session: int, now: float) -> list[Effect]:
         source = self._pool.get(session)
@@ -200,56 +226,72 @@ class Download:
         if source is None:
             return []
         source.heard_at = now
-        if isinstance(message, Offer):
-            return self._offer(source, message, now)
-        if isinstance(message, Have):
-            return self._news(source, message, now)
         if isinstance(message, Status):
             return self._status(source, message, now)
         if isinstance(message, NotHeld):
             return self._not_held(source, message, now)
-        if isinstance(message, Withdrawn):
-            self._claims.release(source, message.offer)
-            return []
         if isinstance(message, NoSession):
-            self._claims.release_all(source)
+            self._end_session(source)
+            source.state = SourceState.TESTING
+            source.since = now
             return [self._test(source, now)]
         if not isinstance(message, Error):
             return []
         trouble = Trouble("not_serving" if source.answered else "no_peer", message.detail)
         return [*self._drop(source, now, trouble), *self._connect(now)]
 
-    def pieces(self, session: int, message: Piece, sizes: Sequence[int], now: float) -> list[Effect]:
-        """Pieces of so many bytes each arrived."""
-        arrived = sum(sizes)
-        self.received_bytes += arrived
+    def piece(self, session: int, message: Piece, size: int, now: float) -> list[Effect]:
+        """A piece of ``size`` bytes arrived."""
+        self.received_bytes += size
         source = self._pool.get(session)
         if source is None:
             return []
-        source.heard_at = source.said_at = now
-        self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + arrived
-        answer: list[Effect] = [Send(session, Received(session, message.offer, [offer for offer, _ in message.more]))]
-        useful: list[int] = []
-        for (offer, piece), size in zip(message.all(), sizes, strict=True):
-            is_useful = self._claims.arrived(source, offer, piece, size, now)
-            if is_useful is None:
-                answer = self._ban(source, f"sent piece {piece} of {size} bytes that was not asked for", now)
-                break
-            if is_useful:
-                self._writing[piece] = source.entry
-                useful.append(piece)
+        source.heard_at = now
+        self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
+        pieces, piece = self._pieces, message.piece
+        if not source.credit:
+            return self._ban(source, f"sent piece {piece} without leave", now)
+        if piece >= len(pieces) or size != pieces.size(piece) or max(message.promised, default=0) >= len(pieces):
+            return self._ban(source, f"sent or promised pieces that do not exist, with piece {piece}", now)
+        source.credit -= 1
+        source.arrived += 1
+        source.delivered(now)
+        if message.relay and source.asked:
+            source.asked -= 1
+        if piece in source.gets:
+            self._able[source] = None
+        elif not message.relay:
+            source.idle = False
+        source.bits.set(piece)
+        self._unsaid[source] = None
+        effects: list[Effect] = []
+        if piece in pieces.missing:
+            pieces.arrive(piece, source)
+            self._writing[piece] = source.entry, message.relay
+            effects.append(Write(piece))
+            if message.relay:
+                self._was_assigned(piece, source)
             else:
-                self.duplicate_bytes += size
-        return [*answer, Write(tuple(useful))] if useful else answer
+                self.spread.set(piece)
+        else:
+            self.duplicate_bytes += size
+            self._share.release(pieces.piece_length)
+        for promised in message.promised:
+            source.bits.set(promised)
+            if promised in pieces.open:
+                pieces.promise(promised, source, now)
+            elif pieces.asked.get(promised) is not source:
+                source.cancelled.append(promised)
+        return effects
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""
-        entry = self._writing.pop(piece)
+        entry, relay = self._writing.pop(piece)
+        self._share.release(self._pieces.piece_length)
         if good:
-            self._table.finish(piece)
-            return [Gained(piece), *self._complete_if_done()]
-        self._table.release(piece)
-        self._wants.missing_again(piece)
+            self._pieces.finish(piece)
+            return [Gained(piece, relay), *self._complete_if_done()]
+        self._lose(piece, relay)
         source = self._pool.of_peer(entry.peer)
         reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
         if source is not None:  # told, it looks at its disk
@@ -261,9 +303,18 @@ class Download:
 
     def write_failed(self, piece: int) -> None:
         """A `Write` could not be done for a reason of our own (disk): the piece is missing again."""
-        del self._writing[piece]
-        self._table.release(piece)
-        self._wants.missing_again(piece)
+        _, relay = self._writing.pop(piece)
+        self._share.release(self._pieces.piece_length)
+        self._lose(piece, relay)
+
+    def set_room(self, count: int) -> None:
+        """This peer's piece server has room for ``count`` pieces to relay, in all since `restart_relaying`."""
+        self._room = count
+
+    def restart_relaying(self) -> None:
+        """This peer's piece server is told anew what there is, and relays what it is told of from now on."""
+        self._relays = sum(relay for _, relay in self._writing.values())
+        self._room = self._relays + ROOM_COUNT
 
     def pause(self, now: float) -> list[Effect]:
         """Disconnect from everyone and ask for nothing until `resume`; writes under way still end."""
@@ -279,6 +330,8 @@ class Download:
         effects: list[Effect] = []
         for source in self._pool:
             if source.state is not SourceState.CONNECTING:
+                if self._completed and source.assigns:
+                    effects.append(Send(source.session, Have(source.session, self.have.to_bytes())))
                 effects.append(Send(source.session, Bye(source.session)))
             effects += self._drop(source, now, Farewell.FRIENDLY)
         return effects
@@ -286,7 +339,7 @@ class Download:
     # --- time --------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> list[Effect]:
-        """Do what is due, and tell sources what is wanted of them now."""
+        """Do what is due, and tell sources what there is to say."""
         if self._completed or self._paused:
             return []
         effects: list[Effect] = []
@@ -295,19 +348,174 @@ class Download:
             effects += self._give_up_silent(now)
             effects += self._drop_forgotten(now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
-            self._claims.give_up_overdue(now)
+            self._give_up_overdue(now)
+            self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
+            effects += self._say_have(now)
             effects += self._need_sources(now)
             effects += self._connect(now)
             effects += self._prefer(None, now)
-        return effects + self._claims.tell_wants(now)
+        asked = self._ask_idle(now) if self._able else {}
+        if self._unsaid:
+            effects += self._say(now)
+        for source, some in asked.items():
+            source.said_at = now
+            effects.append(Send(source.session, Get(source.session, some)))
+        if self._stocked:
+            effects += self._ask_stock(now)
+        return effects
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` should be called next; None when nothing is left to do."""
         if self._completed or self._paused:
             return None
-        due = min(self._check_at, self._wants.next_deadline())
         ready = self._budget.bucket.ready_at(now)
-        return min(due, ready) if ready > now else due
+        return min(self._check_at, ready) if self._unsaid and ready > now else self._check_at
+
+    # --- what is asked for -------------------------------------------------------------------------------
+
+    def _credit_for_each(self) -> int:
+        """How many pieces may be on their way from one source."""
+        count = max(1, sum(1 for _ in self._pool.ready()))
+        return max(1, min(CREDIT_COUNT // count, CREDIT_BYTES // (count * self._pieces.piece_length)))
+
+    def _say(self, now: float) -> list[Effect]:
+        """Acknowledge what has come, give credit back, take back what is not needed."""
+        effects: list[Effect] = []
+        target = self._credit_for_each()
+        for source in list(self._unsaid):
+            session, given = source.session, self._grant(source, target, now)
+            if source.arrived or given:
+                effects.append(Send(session, Received(session, source.arrived, given)))
+                source.arrived = 0
+                source.said_at = now
+            for start in range(0, len(source.cancelled), PIECES_TOLD_COUNT_MAX):
+                some = source.cancelled[start : start + PIECES_TOLD_COUNT_MAX]
+                effects.append(Send(session, Cancel(session, some)))
+            source.cancelled.clear()
+            if source.credit >= target:
+                del self._unsaid[source]
+        return effects
+
+    def _grant(self, source: Source, target: int, now: float) -> int:
+        """Give the source credit for more pieces, up to ``target``, as the budget allows; how many. What one source
+        could send is always admitted, or a budget that is used up by idle ones would block the others."""
+        given = 0
+        length = self._pieces.piece_length
+        while source.credit < target and self._share.admits(length, now, whatever=not source.credit):
+            self._share.claim(length, now)
+            source.credit += 1
+            given += 1
+        return given
+
+    def _may_be_asked(self, source: Source) -> bool:
+        return source.idle or self._sequential or (source.alone and source.stock)
+
+    def _ask_idle(self, now: float) -> dict[Source, list[int]]:
+        """Choose pieces to ask for by number."""
+        asked: dict[Source, list[int]] = {}
+        window = 1 + self._credit_for_each()
+        for source in list(self._able):
+            while self._may_be_asked(source) and len(source.gets) < window:
+                piece = self._choose(source, now)
+                if piece is None:
+                    del self._able[source]
+                    break
+                owing = self._pieces.promised.get(piece)
+                self._pieces.ask(piece, source, now)
+                if owing is not None:
+                    self._unsaid[owing] = None
+                asked.setdefault(source, []).append(piece)
+            else:
+                self._able.pop(source, None)
+        return asked
+
+    def _choose(self, source: Source, now: float) -> int | None:
+        """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it."""
+        if self._sequential:
+            return self._pieces.first(source.bits)
+        piece = self._pieces.rarest(source.bits, self._pool)
+        return piece if piece is not None else self._choose_promised(source, now)
+
+    def _choose_promised(self, source: Source, now: float) -> int | None:
+        """The piece that comes last of all that ``source`` has and another one is to push, if it comes sooner so."""
+        usual = source.interval if source.interval is not None else self._usual_interval()
+        soon = (len(source.gets) + 1) * usual
+        best, found = 0.0, None
+        for other in self._pool:
+            count = len(other.promised)
+            if not count or other is source:
+                continue
+            interval = other.interval if other.interval is not None else self._usual_interval()
+            if count * interval <= best:
+                continue
+            for place, piece in enumerate(reversed(other.promised)):
+                if piece not in source.bits:
+                    continue
+                ahead = count - place
+                late = ahead * interval - (now - other.busy_since)
+                if late > best and late > (soon if ahead > 1 else 2 * soon):
+                    best, found = late, piece
+                break
+        return found
+
+    def _usual_interval(self) -> float:
+        known = [source.interval for source in self._pool if source.interval is not None]
+        return median(known) if known else 0.0
+
+    def _ask_stock(self, now: float) -> list[Effect]:
+        """Have more pieces assigned, as many as this peer has room for."""
+        asked = sum(source.asked for source in self._stocked)
+        count = min(self._room - self._relays, self._pieces.open.count_set) - asked
+        more: dict[Source, int] = {}
+        able = [source for source in self._stocked if not source.alone and not self._sequential]
+        if not able:
+            return []
+        for _ in range(count):
+            source = min(able, key=lambda one: one.asked)
+            source.asked += 1
+            more[source] = more.get(source, 0) + 1
+        effects: list[Effect] = []
+        for source, some in more.items():
+            source.said_at = now
+            known = source.assigned_elsewhere[-PIECES_TOLD_COUNT_MAX:]
+            source.assigned_elsewhere.clear()
+            effects.append(Send(source.session, Relay(source.session, some, known)))
+        return effects
+
+    def _was_assigned(self, piece: int, source: Source) -> None:
+        self._relays += 1
+        for other in self._stocked:
+            if other is not source:
+                other.assigned_elsewhere.append(piece)
+
+    def _lose(self, piece: int, relay: bool) -> None:
+        self._pieces.lose(piece)
+        self._relays -= relay
+
+    def _give_up_overdue(self, now: float) -> None:
+        """Let others send what sources owe that take far too long."""
+        usual = self._usual_interval()
+        for source in self._pool.ready():
+            if not source.owes:
+                continue
+            slowest = max(usual, source.interval or 0.0)
+            allowed = max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * slowest) if slowest else OVERDUE_SECONDS_FIRST
+            if now - source.busy_since < allowed:
+                continue
+            source.idle = False
+            for piece in [*source.promised, *source.gets]:
+                if any(piece in other.bits for other in self._pool.ready() if other is not source):
+                    self._pieces.expect_no_more(piece, None if piece in source.gets else source)
+                    self._unsaid[source] = None
+
+    def _say_have(self, now: float) -> list[Effect]:
+        """Tell sources that assign pieces what has come."""
+        if now < self._have_at:
+            return []
+        self._have_at = now + HAVE_SECONDS
+        bits = self.have.to_bytes()
+        assigning = [source for source in self._pool.ready() if source.assigns and not source.alone]
+        return [Send(source.session, Have(source.session, bits)) for source in assigning]
 
     # --- sources -----------------------------------------------------------------------------------------
 
@@ -337,16 +545,32 @@ class Download:
         return Send(source.session, Test(source.session, self._digest, source.entry.peer))
 
     def _drop(self, source: Source, now: float, why: Trouble | Farewell) -> list[Effect]:
-        self._claims.release_all(source)
-        self._wants.gone(source)
-        self._picker.source_gone(source.bits, source.complete)
+        self._end_session(source)
         self._pool.drop(source, now, why)
         return [Disconnect(source.session)]
+
+    def _end_session(self, source: Source) -> None:
+        """Nothing more comes of what was said in it."""
+        if source.owes:
+            self._pieces.release(source)
+        self._share.release(source.credit * self._pieces.piece_length)
+        source.credit = source.arrived = source.asked = 0
+        source.cancelled.clear()
+        source.assigned_elsewhere.clear()
+        source.idle = source.stock = False
+        for some in (self._unsaid, self._able, self._stocked):
+            some.pop(source, None)
 
     def _give_up_silent(self, now: float) -> list[Effect]:
         """Drop who says nothing, and who owes a piece for far too long."""
         effects: list[Effect] = []
-        for source in [*self._pool.unresponsive(now), *self._claims.stuck(now)]:
+        stuck = [
+            source
+            for source in self._pool.ready()
+            if source.gets
+            and now - source.busy_since > max(STUCK_SECONDS, 10 * (source.interval or 0.0)) * source.patience
+        ]
+        for source in [*self._pool.unresponsive(now), *stuck]:
             if self._pool.get(source.session) is source:
                 self._pool.be_patient(source)
                 effects += self._drop(source, now, NO_ANSWER)
@@ -356,7 +580,7 @@ class Download:
         """Part with those that `peer_lost` left for what they owed, and that owe nothing any more."""
         effects: list[Effect] = []
         for source in self._pool.forgotten():
-            if not source.claims:
+            if not source.owes:
                 effects += self._drop(source, now, Farewell.FOREVER)
         return effects
 
@@ -372,100 +596,57 @@ class Download:
             bits = self._bits_of(message)
         except ProtocolError as error:
             return self._ban(source, str(error), now)
-        changed = bits != source.bits
-        was_ready, source.state = source.state is SourceState.READY, SourceState.READY
-        if changed or not was_ready or not source.claims:
-            self._wants.changed(source)
-        self._pool.answered(source)
-        if changed or source.complete != bits.full:
-            self._now_has(source, bits)
-        return []
-
-    def _now_has(self, source: Source, bits: Bitfield) -> None:
-        """The source's bitfield is ``bits``: only what has changed is counted anew."""
-        before = source.bits
-        if source.complete == bits.full:
-            for piece in bits.without(before).indices():
-                self._picker.source_got(piece)
-            for piece in before.without(bits).indices():
-                self._picker.source_lost(piece)
+        source.bits = bits
+        source.stock, source.alone, source.idle = message.stock, message.alone, message.idle
+        if message.stock:
+            source.assigns = True
+            self._stocked[source] = None
         else:
-            self._picker.source_gone(before, source.complete)
-            self._picker.source_has(bits, bits.full)
-        source.bits, source.complete = bits, bits.full
+            source.asked = 0
+            self._stocked.pop(source, None)
+        if self._may_be_asked(source):
+            self._able[source] = None
+        if source.state is SourceState.READY:
+            return []
+        source.state = SourceState.READY
+        self._pool.answered(source)
+        source.busy_since = now
+        credit = self._grant(source, self._credit_for_each(), now)
+        self._unsaid[source] = None
+        needless = Bitfield.full_of(len(self._pieces)).without(self._pieces.open)
+        return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, not self._sequential))]
 
     def _bits_of(self, message: Status) -> Bitfield:
         if message.state == "complete":
-            return Bitfield.full_of(len(self._table))
-        return Bitfield.from_bytes(message.bits, len(self._table))
-
-    def _news(self, source: Source, message: Have, now: float) -> list[Effect]:
-        if any(piece >= len(self._table) for piece in message.pieces):
-            return self._ban(source, "announced a piece that does not exist", now)
-        for piece in message.pieces:
-            if piece in source.bits:
-                continue
-            source.bits.set(piece)
-            self._picker.source_got(piece)
-            if self._table.missing(piece):
-                self._wants.changed(source)
-        return []
+            return Bitfield.full_of(len(self._pieces))
+        return Bitfield.from_bytes(message.bits, len(self._pieces))
 
     def _not_held(self, source: Source, message: NotHeld, now: float) -> list[Effect]:
-        if message.piece >= len(self._table):
+        piece = message.piece
+        if piece >= len(self._pieces):
             return self._ban(source, "took back a piece that does not exist", now)
-        if message.piece in source.bits:
-            bits = source.bits.copy()
-            bits.clear(message.piece)
-            self._now_has(source, bits)
-        self._claims.release_piece(source, message.piece)
+        source.bits.clear(piece)
+        if piece in source.promised or piece in source.gets:
+            self._pieces.expect_no_more(piece, source)
         return []
 
-    # --- pieces ------------------------------------------------------------------------------------------
-
-    def _offer(self, source: Source, message: Offer, now: float) -> list[Effect]:
-        offers = message.all()
-        if any(piece >= len(self._table) for _, piece in offers):
-            return self._ban(source, "offered a piece that does not exist", now)
-        if any(offer in source.claims or offer in source.late for offer, _ in offers):
-            return self._ban(source, "gave two offers the same number", now)
-        source.said_at = now
-        source.offered(message.spare, message.at_once, len(offers))
-        answers: dict[Refusal | None, list[int]] = {}
-        for offer, piece in offers:
-            self._wants.offered(source)
-            answers.setdefault(self._refusal(source, offer, piece, now), []).append(offer)
-        return [Send(source.session, _answer(source.session, reason, some)) for reason, some in answers.items()]
-
-    def _refusal(self, source: Source, offer: int, piece: int, now: float) -> Refusal | None:
-        """Accept the offer and return None, or say why not."""
-        if source.state is not SourceState.READY:
-            return "unknown"
-        if not self._table.missing(piece):
-            return "claimed"
-        if source.slow and self._wants.others_could_send(piece, source):
-            self._claims.hold(source, now)
-            return "full"
-        return None if self._claims.take(source, offer, piece, now) else "full"
-
     def _complete_if_done(self) -> list[Effect]:
-        if self._completed or not self._table.have.full:
+        if self._completed or not self.have.full:
             return []
         self._completed = True
         return [Completed()]
 
     def _need_sources(self, now: float) -> list[Effect]:
         """Ask for sources when none can send what is missing, and make room for those that are known."""
-        if now - self._needed_at < NEED_SOURCES_SECONDS or not len(self._picker):
+        if now - self._needed_at < NEED_SOURCES_SECONDS or not self._pieces.open.count_set:
             return []
         ready = list(self._pool.ready())
-        if any(self._picker.any_of(source.bits) for source in ready):
+        if any(source.owes or self._pieces.open.both(source.bits).count_set for source in ready):
             return []
         self._needed_at = now
         effects: list[Effect] = [NeedSources()]
         if self._pool.leaves_out(now):
-            idle = [source for source in ready if not source.claims and not source.late]
-            for source in idle[:MAKE_ROOM_COUNT]:
+            for source in ready[:MAKE_ROOM_COUNT]:
                 effects += self._drop(source, now, Farewell.USELESS)
         return effects
 
@@ -473,17 +654,9 @@ class Download:
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
-        self._table.check_invariants()
-        self._claims.check_invariants()
-        assert self._table.in_state(PieceState.WRITING) == sorted(self._writing)
-        sources = list(self._pool)
-        assert all(source.complete == source.bits.full for source in sources if source.complete)
-        counts = Counter(piece for source in sources for piece in source.bits.indices())
-        assert all(self._picker.availability(piece) == counts[piece] for piece in range(len(self._table)))
-
-
-def _answer(session: int, reason: Refusal | None, offers: list[int]) -> Accept | Refuse:
-    """To ``offers``, all of which are accepted (None) or refused for the same reason."""
-    if reason is None:
-        return Accept(session, offers[0], offers[1:])
-    return Refuse(session, offers[0], reason, offers[1:])
+        self._pieces.check_invariants(self._pool)
+        assert all(source.credit >= 0 and source.asked >= 0 for source in self._pool)
+        writing = sorted(self._writing)
+        assert writing == [
+            piece for piece in range(len(self._pieces)) if piece not in self.have and piece not in self._pieces.missing
+        ]

@@ -77,8 +77,9 @@ class FetchJob:
         self._root = ""
         """Where the pieces are that ``_download`` has."""
         self._sources: dict[str, SeederEntry] = {}
-        self._data: dict[int, Buffer] = {}
-        self._gained: list[int] = []
+        self._arrived: Buffer = b""
+        """The data of the piece that is being handled."""
+        self._gained: list[Gained] = []
         """What the piece server has to be told of."""
         self._away = False
         self._ended = False
@@ -175,11 +176,11 @@ class FetchJob:
         if self._core is not None:
             self._perform(self._core.handle(session, message, self._now()))
 
-    def on_pieces(self, session: int, header: Piece, data: Sequence[Buffer]) -> None:
+    def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
         if isinstance(self._core, Download):
-            self._data = {piece: one for (_, piece), one in zip(header.all(), data, strict=True)}
-            self._perform(self._core.pieces(session, header, [len(one) for one in data], self._now()))
-            self._data = {}
+            self._arrived = data
+            self._perform(self._core.piece(session, header, len(data), self._now()))
+            self._arrived = b""
 
     def on_misbehaved(self, session: int, reason: str) -> None:
         if self._core is not None:
@@ -307,15 +308,23 @@ class FetchJob:
     def _serve(self, root: str, download: Download, stamps: bytes = b"") -> None:
         assert self._disk.place is not None
         fetch, seed_path = self.fetch, self._disk.place.seed_path
-        bits = download.have.to_bytes()
+        bits, spread = download.have.to_bytes(), download.spread.to_bytes()
         self._gained.clear()
-        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, stamps))
+        download.restart_relaying()
+        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, spread, stamps))
 
     def _tell_gained(self) -> None:
         """Say which pieces have come: all of a turn in one message."""
         if self._gained:
-            self._context.tell_pieces(Held(self.fetch.digest, self._gained))
+            pieces = [one.piece for one in self._gained]
+            relayed = [one.piece for one in self._gained if one.relay]
+            self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed))
             self._gained = []
+
+    def set_room(self, count: int) -> None:
+        """The piece server has room for so many pieces to relay."""
+        if self._download is not None:
+            self._download.set_room(count)
 
     def serving(self) -> None:
         """The piece server acknowledged `serve`: from now on this peer is a source."""
@@ -390,9 +399,9 @@ class FetchJob:
             if isinstance(effect, Send):
                 self._context.links.send(effect.session, effect.message)
             elif isinstance(effect, Write):
-                self._disk.write([(piece, self._data[piece]) for piece in effect.pieces])
+                self._disk.write([(effect.piece, self._arrived)])
             elif isinstance(effect, Gained):
-                self._gained.append(effect.piece)
+                self._gained.append(effect)
             elif isinstance(effect, Connect):
                 frame_bytes = REPLY_BYTES_MAX if self._manifest is None else self._manifest.piece_length
                 self._context.links.connect(effect.session, effect.endpoint, frame_bytes, self)

@@ -169,9 +169,9 @@ class FetchLinks:
         if message_session(message) not in (session, None):
             raise ProtocolError(f"a message for session {message_session(message)} came over session {session}")
         if isinstance(message, Piece):
-            if len(frames) != 2 + len(message.more):
-                raise ProtocolError(f"{len(frames)} frames where pieces have {2 + len(message.more)}")
-            listener.on_pieces(session, message, [frame.buffer for frame in frames[1:]])
+            if len(frames) != 2:
+                raise ProtocolError(f"{len(frames)} frames where a piece has 2")
+            listener.on_piece(session, message, frames[1].buffer)
         elif len(frames) != 1:
             raise ProtocolError(f"{len(frames)} frames where a message has 1")
         else:

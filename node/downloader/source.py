@@ -28,10 +28,6 @@ SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
 """An idle source that leaves three Tests unanswered is gone."""
 SILENT_SENDING_SECONDS = 30.0
 """A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times..."""
-AT_ONCE_USUAL = 4
-"""Pieces that a source sends at a time as a rule."""
-CLAIM_PART_MIN = 1 / 8
-"""However many at a time a source says, each of its claims counts for that much of one."""
 PATIENCE_DOUBLINGS_MAX = 6
 """...and twice as long each time we were too impatient: else nothing would ever come over a link so slow."""
 
@@ -139,18 +135,7 @@ class Candidate:
         self.failures += 1
 
 
-@dataclass(slots=True)
-class Claim:
-    """A piece that was accepted from a source and has not arrived: ``at`` is the moment of the Accept. It counts for
-    ``part`` of a claim."""
-
-    piece: int
-    size: int
-    at: float
-    part: float = 1.0
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Source:
     """One session with one piece server."""
 
@@ -159,35 +144,36 @@ class Source:
     since: float
     bits: Bitfield
     state: SourceState = SourceState.CONNECTING
-    complete: bool = False
-    """How the picker counts it; see `Picker.source_has`."""
     heard_at: float = 0.0
     said_at: float = 0.0
-    revision: int = 0
-    want_at: float = float("-inf")
-    left: int = 0
-    """Pieces of the last Want that it has not offered yet."""
-    truncated: bool = False
-    """The last Want could not name everything."""
-    spare: bool = False
-    """Its last offer said that it has nothing else to send..."""
-    batch: int = 1
-    """So many it offered the last time."""
-    claim_part: float = 1.0
-    """How much the next claim of it counts for, of one as usual: see `offered`."""
-    slow: bool = False
-    """It lost a piece to a faster source: asked for nothing that others have until ``slow_until``."""
-    slow_until: float = float("-inf")
-    strikes: int = 0
-    """How often it was found slow since a piece came in time."""
-    claims: dict[int, Claim] = field(default_factory=dict)
-    """By offer number, oldest first."""
-    late: dict[int, Claim] = field(default_factory=dict)
-    """Claims that were given to others; their data may still arrive."""
+    stock: bool = False
+    alone: bool = False
+    idle: bool = False
+    """As in its last `Status`; one that pushes is idle no more."""
+    assigns: bool = False
+    """It has had a stock."""
+    credit: int = 0
+    """Pieces that may come and have not."""
+    arrived: int = 0
+    """Pieces that have come and that it has not been told of."""
+    asked: int = 0
+    """Pieces that it was asked to assign and has not."""
+    promised: dict[int, None] = field(default_factory=dict)
+    """Missing pieces that it is to push, in order."""
+    gets: dict[int, float] = field(default_factory=dict)
+    """Missing pieces that it was asked for, and when, in order."""
+    cancelled: list[int] = field(default_factory=list)
+    """Pieces it does not know yet that it need not send."""
+    assigned_elsewhere: list[int] = field(default_factory=list)
+    """Pieces it does not know yet that others have assigned."""
+    busy_since: float = 0.0
+    """Since when it has been at the piece that it sends next."""
+    interval: float | None = None
+    """Seconds from one piece of it to the next, while it owed any: moving average."""
     patience: int = 1
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
-    piece_seconds: float | None = None
-    """Moving average from Accept to arrival."""
+    status_tokens: float = 0.0
+    """See `SourcePool.floods`."""
 
     @property
     def answered(self) -> bool:
@@ -195,30 +181,28 @@ class Source:
         return self.state is SourceState.READY
 
     @property
-    def owed(self) -> float:
-        """How many claims what it owes amounts to."""
-        return sum(claim.part for claim in self.claims.values())
+    def owes(self) -> bool:
+        return bool(self.promised or self.gets)
 
-    def offered(self, spare: bool, at_once: int, count: int) -> None:
-        """It made ``count`` offers, which say whether it has nothing else to send, and how many pieces it sends at a
-        time; 0: as usual. Where that is more some of them are on their way, which fills no link, and each has a smaller
-        part of its uplink and so of our downlink."""
-        self.spare = spare
-        self.batch = count
-        self.claim_part = max(CLAIM_PART_MIN, min(1.0, AT_ONCE_USUAL / (at_once or AT_ONCE_USUAL)))
+    def owed_from(self, now: float) -> None:
+        """It is to owe one more piece: if it owes none yet, its time runs from now."""
+        if not self.owes:
+            self.busy_since = now
 
-    def measured(self, seconds: float) -> None:
-        """A piece took this long."""
-        old = self.piece_seconds
-        self.piece_seconds = seconds if old is None else old + 0.2 * (seconds - old)
+    def delivered(self, now: float) -> None:
+        """A piece of it has come."""
+        if self.owes:
+            seconds = now - self.busy_since
+            self.interval = seconds if self.interval is None else self.interval + 0.25 * (seconds - self.interval)
+        self.busy_since = now
 
     def silence_allowed(self) -> float:
         """Seconds without a word after which it is taken for gone."""
-        if not self.claims and not self.late:
+        if not self.owes:
             return SILENT_SECONDS
-        if self.piece_seconds is None:
+        if self.interval is None:
             return SILENT_SENDING_SECONDS * self.patience
-        return max(SILENT_SECONDS, 4 * self.piece_seconds) * self.patience
+        return max(SILENT_SECONDS, 4 * self.interval) * self.patience
 
 
 class SourcePool:
@@ -324,7 +308,7 @@ class SourcePool:
         ``newcomers`` or, if None, of all that wait and never failed."""
         if len(self._active) < self.limit:
             return None
-        free = [source for source in self._active.values() if not source.claims and not source.late]
+        free = [source for source in self._active.values() if not source.owes]
         if not free:
             return None
         worst = max(free, key=lambda source: self._candidates[source.entry.peer].rank)
@@ -375,7 +359,7 @@ class SourcePool:
 
     def be_patient(self, source: Source) -> None:
         """A source that owes pieces is given up for its silence: wait longer the next time."""
-        if source.claims or source.late:
+        if source.owes:
             candidate = self._candidates[source.entry.peer]
             candidate.patience = min(2 * source.patience, 2**PATIENCE_DOUBLINGS_MAX)
 

@@ -19,6 +19,7 @@ from node.local_messages import (
     DownloaderToPieceServer,
     Held,
     Hello,
+    Room,
     Serve,
     ServeOk,
     Serving,
@@ -29,9 +30,8 @@ from node.local_messages import (
     Unserve,
     UploadReport,
 )
-from node.piece_server.effects import Effect, Recheck, Reply, SendPieces
 from node.piece_server.shelf import Shelf
-from node.piece_server.uploads import Uploads
+from node.piece_server.uploads import Effect, Recheck, Reply, SendPiece, Uploads
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
 from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Status, Test
@@ -48,9 +48,8 @@ class Outlet(Protocol):
     def to_peer(self, route: bytes, message: Message) -> bool:
         """False when ``route`` is gone or takes no more."""
 
-    def pieces_to_peer(self, route: bytes, header: Piece, data: Sequence[bytes]) -> bool:
-        """False when ``route`` is gone or takes no more. ``data``, one for each piece that ``header`` names, is not
-        changed afterwards."""
+    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
+        """False when ``route`` is gone or takes no more. ``data`` is not changed afterwards."""
 
     def to_agent(self, message: Message) -> None: ...
 
@@ -74,6 +73,7 @@ class PieceServerCore:
         self._peer = ""
         """Who this is, once the agent has said it."""
         self._downloader_instance = 0
+        self._downloader_route = b""
         self._uploads = Uploads(slots, rate, now, Random(instance))
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
         self._agent_instance = 0
@@ -109,13 +109,13 @@ class PieceServerCore:
     def peer_says(self, route: bytes, message: PieceServerRequest, now: float) -> None:
         """One message of another peer's downloader, which ``route`` leads back to."""
         if isinstance(message, Test | GetManifest) and self._peer and message.peer not in ("", self._peer):
-            self._out.to_peer(route, Status(message.session, "other_peer", b"", 0))
+            self._out.to_peer(route, Status(message.session, "other_peer"))
             return
         if isinstance(message, GetManifest):
             self._out.to_peer(route, self._manifest_page(message, now))
             return
         if isinstance(message, Test) and not self._open(message.digest, now):
-            self._out.to_peer(route, Status(message.session, "later", b"", 0))
+            self._out.to_peer(route, Status(message.session, "later"))
             return
         self._perform(self._uploads.handle(route, message, now), now)
 
@@ -127,7 +127,7 @@ class PieceServerCore:
     def _manifest_page(self, request: GetManifest, now: float) -> Message:
         """The answer to ``request``; content whose seed is gone or damaged is withdrawn, since nobody could begin to
         fetch it. Whoever asks for the first page asks for pieces next, so it is opened then."""
-        later = Status(request.session, "later", b"", 0)
+        later = Status(request.session, "later")
         if not self._uploads.serving or (request.page == 0 and not self._open(request.digest, now)):
             return later
         try:
@@ -138,7 +138,7 @@ class PieceServerCore:
         except DiskError as error:
             self._out.note("warning", f"cannot read the seed of {short(request.digest)}: {error}")
             return later
-        return page or Status(request.session, "no", b"", 0)
+        return page or Status(request.session, "no")
 
     def _open(self, digest: str, now: float) -> bool:
         """Have the content ready for `Uploads`, if there is any; content that is gone or changed is withdrawn. False
@@ -153,7 +153,7 @@ class PieceServerCore:
             return False
         if book is not None:
             manifest = book.manifest
-            self._uploads.serve(digest, book.bits, manifest.length, manifest.piece_length)
+            self._uploads.serve(digest, book.bits, manifest.length, manifest.piece_length, book.spread)
             for idle in self._shelf.idle(lambda other: other == digest or self._uploads.sessions_of(other) > 0):
                 self._forget(idle)
         return True
@@ -162,44 +162,35 @@ class PieceServerCore:
         """Carry out effects; a failure may give rise to further ones."""
         todo = list(effects)
         for effect in todo:
-            if isinstance(effect, Recheck):
-                self._recheck(effect, now)
-                continue
-            if isinstance(effect, Reply):
-                sent = self._out.to_peer(effect.route, effect.message)
-                session = effect.message.session
+            if isinstance(effect, SendPiece):
+                self._send_piece(effect, todo, now)
+            elif isinstance(effect, Reply):
+                if not self._out.to_peer(effect.route, effect.message):
+                    self._uploads.unreachable(effect.route, effect.message.session)
+            elif isinstance(effect, Room):
+                if self._downloader_route:
+                    self._out.to_downloader(self._downloader_route, effect)
             else:
-                sent = self._send_pieces(effect, todo, now)
-                session = effect.session
-            if not sent:
-                todo += self._uploads.unreachable(effect.route, session, now)
+                self._recheck(effect, now)
 
-    def _send_pieces(self, effect: SendPieces, todo: list[Effect], now: float) -> bool:
-        """Read and send what was promised. False when the receiver is gone; a piece that cannot be read adds to
-        ``todo``."""
-        read: list[tuple[int, int]] = []
-        data: list[bytes] = []
-        for offer, piece in effect.promised:
-            try:
-                book = self._shelf.open(effect.digest)
-                if book is None:
-                    todo += self._uploads.withdraw(effect.digest)
-                    return True
-                data.append(book.content.read(piece))
-                read.append((offer, piece))
-            except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
-                self._content_changed(effect.digest, str(error), now)
-                return True
-            except (DiskError, OSError) as error:
-                self._out.note("warning", f"cannot read piece {piece} of {short(effect.digest)}: {error}")
-                gone = isinstance(error, NotThereError)
-                todo += self._uploads.piece_failed(effect.route, effect.session, offer, gone, now)
-                if not gone:
-                    return True
-        if not read:
-            return True
-        header = Piece(effect.session, *read[0], read[1:])
-        return self._out.pieces_to_peer(effect.route, header, data)
+    def _send_piece(self, effect: SendPiece, todo: list[Effect], now: float) -> None:
+        """Read a piece and send it; one that cannot be read adds to ``todo``."""
+        route, digest, header = effect.route, effect.digest, effect.header
+        try:
+            book = self._shelf.open(digest)
+            if book is None:
+                todo += self._uploads.withdraw(digest)
+                return
+            data = book.content.read(header.piece)
+        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
+            self._content_changed(digest, str(error), now)
+        except (DiskError, OSError) as error:
+            self._out.note("warning", f"cannot read piece {header.piece} of {short(digest)}: {error}")
+            gone = isinstance(error, NotThereError)
+            todo += self._uploads.piece_failed(route, header.session, header.piece, gone)
+        else:
+            if not self._out.piece_to_peer(route, header, data):
+                self._uploads.unreachable(route, header.session)
 
     def _recheck(self, effect: Recheck, now: float) -> None:
         """Somebody was sent a piece that does not have its digest, or says so: whoever does costs one read."""
@@ -293,12 +284,13 @@ class PieceServerCore:
             self._out.to_downloader(route, ServeOk(message.digest))
         elif isinstance(message, Held):
             self._shelf.gained(message.digest, message.pieces)
-            self._perform(self._uploads.held(message.digest, message.pieces, now), now)
+            self._perform(self._uploads.held(message.digest, message.pieces, message.relayed, now), now)
         elif isinstance(message, Unserve) and self._shelf.remove_partial(message.digest):
             self._withdraw(message.digest, now)
 
     def _downloader_hello(self, route: bytes, message: Hello, now: float) -> None:
         """A new downloader says its `Serve` again; what the last one served is withdrawn until then."""
+        self._downloader_route = route
         if message.instance != self._downloader_instance:
             self._downloader_instance = message.instance
             for digest in self._shelf.partials():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -105,8 +104,8 @@ class PieceServer:
         limit = REPLY_BYTES_MAX if isinstance(message, ManifestPage) else CONTROL_BYTES_MAX
         return send_or_drop(self._peers, [route, encode(message, limit)])
 
-    def pieces_to_peer(self, route: bytes, header: Piece, data: Sequence[bytes]) -> bool:
-        return send_or_drop(self._peers, [route, encode(header), *data], copy=False)
+    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
+        return send_or_drop(self._peers, [route, encode(header, REPLY_BYTES_MAX), data], copy=False)
 
     def to_agent(self, message: Message) -> None:
         send_or_drop(self._agent, [encode(message, LOCAL_BYTES_MAX)])

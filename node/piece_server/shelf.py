@@ -58,6 +58,7 @@ class Book:
     manifest: Manifest
     content: OpenContent
     bits: Bitfield
+    spread: Bitfield | None
     whole: bool
 
 
@@ -137,14 +138,16 @@ class Shelf:
         if item is not None:
             manifest = self._files.load_seed(item.seed_path)
             content = self._files.open_content(manifest, item.root, item.stamps)
-            book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), whole=True)
+            book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), None, whole=True)
         elif serve is not None:
             manifest = self._files.load_seed(serve.seed_path)
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
+            spread = Bitfield.from_bytes(serve.spread, manifest.piece_count)
             for piece in self._gained[digest]:
                 bits.set(piece)
+                spread.set(piece)
             content = self._files.open_content(manifest, serve.root, serve.stamps or None)
-            book = Book(manifest, content, bits, whole=bool(serve.stamps))
+            book = Book(manifest, content, bits, spread, whole=bool(serve.stamps))
         else:
             return None
         self._books[digest] = book

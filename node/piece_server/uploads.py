@@ -1,137 +1,285 @@
-"""What a piece server sends to whom: sessions, offers, slots. PROTOCOL.md, section 6.
+"""What a piece server sends to whom: sessions, what is assigned, pushed and asked for. PROTOCOL.md, section 6.
 
 Pure: `Uploads.handle` takes a message and the time and returns effects; the shell sends, reads the disk and calls
 back. Owns the sessions of all swarms and the uplink they share. Leaves manifests and the bytes of pieces to the
 shell.
 
-The source chooses. Of what a receiver wants it offers the piece it has sent least often, then the one the receiver
-likes best; receivers take turns. At most ``slots`` pieces, or batches of quick ones, are being sent at a time, some
-more of complete content that many want, and twice as many or more where messages take long beside a piece (`slots`).
-Beyond those that are free only as much is offered ahead as the handshake needs (`pace`). A piece counts as being sent
-until its receiver says `Received`. A slow receiver takes a part of a slot. One that stalls gives its slot back, and
-what is queued for it counts against a budget of its own.
+Content has a *stock*: pieces that nobody relays yet. A piece of it goes to a receiver that would relay one more, as in
+initial seeding (BEP 16), and that receiver's peer pushes it to all its followers: what this peer *relays* it sends to
+each follower in the order it came. What a receiver asks for by number it gets first. Sessions take turns, one piece
+each. The credit of the receiver bounds what is on its way to it; at most ``slots`` pieces are on their way in all, and
+as many more as arrived within the last moment. A piece that takes too long does not count: so who is slow or has
+stalled takes nothing from others but the credit it has.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from heapq import nlargest, nsmallest
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from random import Random
+from statistics import median_low
 
-from node.piece_server.accepted import Accepted
-from node.piece_server.effects import Effect, Recheck, Reply, SendPieces
-from node.piece_server.latency import BATCH_BYTES_MAX, Latency
-from node.piece_server.pace import Pace
-from node.piece_server.session import Promise, Session, SessionKey, Swarm
-from node.piece_server.slots import Slots
-from node.piece_server.turns import Turns
+from node.local_messages import Room
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
+from protocol.errors import ProtocolError
 from protocol.limits import (
-    HAVE_COUNT_MAX,
-    OFFER_EXPIRY_SECONDS,
+    PIECES_TOLD_COUNT_MAX,
     ROUTE_SESSIONS_COUNT_MAX,
     SESSION_SILENT_SECONDS,
     SESSIONS_COUNT_MAX,
     STALLED_BYTES_MAX,
+    UNDER_WAY_BYTES_MAX,
 )
 from protocol.messages import (
-    Accept,
     Bye,
+    Cancel,
+    Follow,
+    Get,
     Have,
     NoSession,
     NotHeld,
-    Offer,
+    Piece,
     Received,
-    Refusal,
-    Refuse,
+    Relay,
     Status,
     Test,
-    Want,
-    Withdrawn,
-    offers_of,
 )
 
-UploadRequest = Test | Want | Accept | Refuse | Received | Bye
+UploadRequest = Test | Follow | Received | Relay | Get | Cancel | Have | Bye
+SessionKey = tuple[bytes, int]
+"""The receiver's route (its identity at our ROUTER) and its session number."""
 
-STALLED_SECONDS_MAX = 60.0
-"""A session that stays stalled this long is started over: a lost acknowledgement must not wedge it for ever."""
-CHECK_SECONDS = 0.5
-"""How often sessions are looked over for expired offers, stalls, silence and slowness. What merely takes long leaves
-part of a slot free, which is noticed then too."""
+AHEAD_COUNT = 3
+"""Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more the
+last ones come late."""
+RECENT_SECONDS = 0.02
+"""Pieces that arrived within so long, or two of the shortest round trips, may be on their way besides the slots: else
+what messages take would bound the rate of a fast link."""
+LATE_FACTOR, LATE_SECONDS_MIN = 3.0, 0.1
+"""A piece on its way for so many times as long as pieces usually are, and at least this long, holds no slot."""
+CHECK_SECONDS = 0.1
+IDLE_SECONDS = 0.1
+"""A source that has had nothing to send for so long says so."""
+NEWS_SECONDS = 0.25
+"""How often a source that is idle tells what it has got since."""
+SPREAD_SECONDS, UNSPREAD_COUNT_MAX = 5.0, 8
+"""Who was assigned more pieces than this, so long ago, that no other receiver has, gets no more."""
+LEFT_SECONDS = 1.0
+"""How often a connection is tried whose session ended with something on its way: the bytes count until it is gone."""
+EVICTION_SECONDS = 5.0
+"""A session that has got nothing for so long gives way when there are too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send ``message`` to ``route``."""
+
+    route: bytes
+    message: Status | NotHeld | NoSession
+
+
+@dataclass(frozen=True, slots=True)
+class SendPiece:
+    """Read the piece of ``digest`` that ``header`` names and send both to ``route``; if it cannot be read call
+    `Uploads.piece_failed`."""
+
+    route: bytes
+    digest: str
+    header: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """A receiver says that ``piece``, which it was sent, does not have its digest: read it again and see."""
+
+    digest: str
+    piece: int
+
+
+Effect = Reply | SendPiece | Recheck | Room
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One receiver of one content. ``skip``: pieces it is not pushed, since it has them, gets them elsewhere, or was sent
+    them."""
+
+    route: bytes
+    number: int
+    swarm: Swarm
+    heard_at: float
+    served_at: float
+    skip: Bitfield
+    sent: Bitfield
+    follows: bool = False
+    credit: int = 0
+    position: int = 0
+    """How much of what the swarm relays it was pushed..."""
+    promised: int = 0
+    """...and was told of."""
+    asked: int = 0
+    """Pieces that it would relay."""
+    wanted: deque[int] = field(default_factory=deque)
+    """Pieces it asked for."""
+    on_way: deque[tuple[int, float]] = field(default_factory=deque)
+    """Size and moment of each piece it has not acknowledged."""
+    late: bool = False
+    """What is on its way holds no slot."""
+    assigned: dict[int, float] = field(default_factory=dict)
+    """Pieces it relays that no other receiver is known to have, and since when."""
+    has_at: float = float("-inf")
+    """When it last said what it has."""
+    hoards: bool = False
+    told: tuple[int, bool] | None = None
+    """Revision of the swarm in the last `Status`, and whether that said that this source is idle."""
+
+    @property
+    def key(self) -> SessionKey:
+        return self.route, self.number
+
+
+@dataclass(slots=True)
+class Swarm:
+    """Content this process serves. ``relayed``: the pieces it pushes to all followers, in order."""
+
+    digest: str
+    have: Bitfield
+    length: int
+    piece_length: int
+    stock: list[int]
+    in_stock: Bitfield
+    relayed: list[int] = field(default_factory=list)
+    sessions: dict[SessionKey, Session] = field(default_factory=dict)
+    orphans: dict[int, float] = field(default_factory=dict)
+    """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
+    revision: int = 0
+    """Of what its sessions are told in a `Status`."""
+    room: int = -1
+    """As last said in a `Room`."""
+    sent_bytes: int = 0
+
+    def piece_size(self, piece: int) -> int:
+        return min(self.piece_length, self.length - piece * self.piece_length)
+
+    def put_in_stock(self, pieces: Iterable[int], rng: Random) -> None:
+        fresh = [piece for piece in pieces if piece in self.have and piece not in self.in_stock]
+        rng.shuffle(fresh)
+        self.stock[:0] = fresh
+        for piece in fresh:
+            self.in_stock.set(piece)
+
+    def take_from_stock(self, session: Session) -> int | None:
+        """A piece that ``session`` lacks."""
+        stock, in_stock, skip = self.stock, self.in_stock, session.skip
+        passed: list[int] = []
+        found = None
+        while stock:
+            piece = stock.pop()
+            if piece not in in_stock:
+                continue
+            if piece not in skip:
+                found = piece
+                in_stock.clear(piece)
+                break
+            passed.append(piece)
+            if len(passed) == 8 and not in_stock.without(skip).count_set:
+                break
+        stock += reversed(passed)
+        return found
+
+    def status(self, number: int, idle: bool = False) -> Status:
+        full = self.have.full
+        bits = b"" if full else self.have.to_bytes()
+        return Status(
+            number,
+            "complete" if full else "partial",
+            bits,
+            stock=self.in_stock.count_set > 0,
+            alone=len(self.sessions) == 1,
+            idle=idle,
+        )
 
 
 class Uploads:
-    """All sessions of one piece server. ``slots`` pieces are sent at a time, and some more as `Slots` says; ``rate`` in
-    bytes/s, 0 unlimited. ``rng`` is for `Turns`."""
+    """All sessions of one piece server. ``slots`` as above; ``rate`` in bytes/s, 0 unlimited. ``rng`` draws the order in
+    which pieces are assigned."""
 
     def __init__(self, slots: int, rate: float, now: float, rng: Random) -> None:
         self.serving = True
+        self._slots = slots
         self._bucket = TokenBucket(rate, now)
+        self._rng = rng
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
-        self._turns = Turns(rng)
-        self._offers = 0
-        self._ahead = 0
-        self._accepted = Accepted()
-        self._stalled_bytes = 0
-        self._pace = Pace()
-        self._latency = Latency()
-        self._slots = Slots(slots, self._pace, self._latency)
-        self._news_at: float | None = None
+        self._ready: dict[Session, None] = {}
+        """Sessions with credit that there may be something to send to, in turn."""
+        self._on_way = 0
+        """Pieces on their way that hold a slot..."""
+        self._on_way_bytes = 0
+        """...and their bytes."""
+        self._late_bytes = 0
+        self._left: dict[bytes, tuple[int, int, float]] = {}
+        """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
+        and when to see whether the connection is still there."""
+        self._arrivals: deque[float] = deque()
+        self._shortest = float("inf")
+        self._usual: float | None = None
+        """Seconds a piece is on its way: the shortest, and a moving average."""
+        self._idle_since: float | None = None
+        self._news_at = now
         self._check_at = now
 
     # --- what is served ----------------------------------------------------------------------------------
 
-    def serve(self, digest: str, have: Bitfield, length: int, piece_length: int) -> None:
-        """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay."""
+    def serve(self, digest: str, have: Bitfield, length: int, piece_length: int, spread: Bitfield | None = None) -> None:
+        """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay.
+        ``spread``: those that others relay."""
         swarm = self._swarms.get(digest)
         if swarm is None:
-            self._swarms[digest] = Swarm(digest, have, length, piece_length, [0] * have.size)
+            swarm = self._swarms[digest] = Swarm(digest, have, length, piece_length, [], Bitfield(have.size))
+            fresh = have if spread is None else have.without(spread)
+            swarm.put_in_stock(fresh.indices(), self._rng)
             return
         if swarm.have is have:
             return
-        news = list(have.without(swarm.have).indices())
-        lost = list(swarm.have.without(have).indices())
+        for piece in swarm.have.without(have).indices():
+            self._note_lost(swarm, piece)
         swarm.have = have
-        self._note_lost(swarm, lost)
-        for session in swarm.sessions.values():
-            session.news.extend(piece for piece in news if piece not in session.delivered)
-        if self._news_at is None:
-            self._news_at = self._check_at
+        swarm.revision += 1
 
-    def held(self, digest: str, pieces: list[int], now: float) -> list[Effect]:
-        """``pieces`` of a partial download are verified and on disk now: tell its sessions, at once when due."""
+    def held(self, digest: str, pieces: list[int], relayed: list[int], now: float) -> list[Effect]:
+        """``pieces`` of a partial download are verified and on disk now, of which ``relayed`` were assigned to this
+        peer."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             return []
         for piece in pieces:
             swarm.have.set(piece)
-        for session in swarm.sessions.values():
-            session.news.extend(piece for piece in pieces if piece not in session.delivered)
-        if self._news_at is None:
-            self._news_at = now + self._pace.news_seconds()
+        swarm.revision += 1
+        if relayed:
+            swarm.relayed += relayed
+            for session in swarm.sessions.values():
+                if session.follows and session.credit:
+                    self._ready[session] = None
         return self.tick(now)
 
     def withdraw(self, digest: str) -> list[Effect]:
         """Stop serving ``digest``; its sessions are told."""
         swarm = self._swarms.pop(digest, None)
-        if swarm is None:
-            return []
-        sessions = list(swarm.sessions.values())
-        for session in sessions:
-            self._drop(session)
-        return [Reply(session.route, Status(session.number, "no", b"", 0)) for session in sessions]
+        return [] if swarm is None else self._end_all(swarm.sessions.values(), "no")
 
     def set_serving(self, serving: bool) -> list[Effect]:
         """Pause or resume everything: while paused every `Test` is answered with ``later``."""
         self.serving = serving
-        if serving:
-            return []
-        sessions = list(self._sessions.values())
-        for session in sessions:
+        return [] if serving else self._end_all(self._sessions.values(), "later")
+
+    def _end_all(self, sessions: Iterable[Session], state: str) -> list[Effect]:
+        ended = list(sessions)
+        for session in ended:
             self._drop(session)
-        return [Reply(session.route, Status(session.number, "later", b"", 0)) for session in sessions]
+        return [Reply(one.route, Status(one.number, "no" if state == "no" else "later")) for one in ended]
 
     # --- figures for reports -----------------------------------------------------------------------------
 
@@ -144,83 +292,90 @@ class Uploads:
 
     @property
     def queued_pieces(self) -> int:
-        return len(self._slots) + len(self._accepted)
+        return self._on_way
 
     # --- events ------------------------------------------------------------------------------------------
 
     def handle(self, route: bytes, message: UploadRequest, now: float) -> list[Effect]:
-        """One message of a receiver."""
+        """One message of a receiver. Call `tick` after one or more of them."""
         if isinstance(message, Test):
             return self._test(route, message, now)
         session = self._sessions.get((route, message.session))
         if session is None:
             return [] if isinstance(message, Bye) else [Reply(route, NoSession(message.session))]
         session.heard_at = now
-        effects: list[Effect] = []
-        if isinstance(message, Want):
-            self._want(session, message)
-        elif isinstance(message, Accept):
-            effects = self._accept(session, message, now)
-        elif isinstance(message, Refuse):
-            for offer in offers_of(message):
-                self._refuse(session, offer, message.reason)
-        elif isinstance(message, Received):
-            self._received(session, offers_of(message), now)
+        if isinstance(message, Received):
+            self._received(session, message, now)
+        elif isinstance(message, Get):
+            return self._get(session, message)
+        elif isinstance(message, Relay):
+            self._relay(session, message)
+        elif isinstance(message, Cancel):
+            self._cancel(session, message.pieces)
+        elif isinstance(message, Follow):
+            return self._follow(session, message)
+        elif isinstance(message, Have):
+            return self._have(session, message, now)
         else:
-            effects = [Recheck(session.swarm.digest, piece) for piece in message.bad if session.was_sent(piece)]
-            self._drop(session)
-        return [*effects, *self._fill(now)]
+            bad = [Recheck(session.swarm.digest, piece) for piece in message.bad if piece in session.sent]
+            self._drop(session, now)
+            return [*bad]
+        return []
 
-    def piece_failed(self, route: bytes, session: int, offer: int, gone: bool, now: float) -> list[Effect]:
-        """A piece of a `SendPieces` could not be read. One that is ``gone`` is taken off the bitfield and the receiver
+    def piece_failed(self, route: bytes, number: int, piece: int, gone: bool) -> list[Effect]:
+        """The piece of a `SendPiece` could not be read. One that is ``gone`` is taken off the bitfield and the receiver
         told; a disk that does not answer just now sends the receiver away for a while."""
-        found = self._sessions.get((route, session))
-        if found is None or offer not in found.promises:
+        session = self._sessions.get((route, number))
+        if session is None:
             return []
-        piece = found.promises[offer].piece
-        self._take_back(found, offer)
+        swarm = session.swarm
         if not gone:
-            self._drop(found)
-            return [Reply(route, Status(session, "later", b"", self.queued_pieces)), *self._fill(now)]
-        self.lost(found.swarm.digest, piece)
-        return [Reply(route, NotHeld(session, piece)), *self._fill(now)]
+            self._drop(session)
+            return [Reply(route, Status(number, "later"))]
+        self._unsent(session)
+        self.lost(swarm.digest, piece)
+        return [Reply(route, NotHeld(number, piece))]
 
     def lost(self, digest: str, piece: int) -> None:
-        """``piece`` of a download is not what was verified any more: it is offered to nobody."""
+        """``piece`` of a download is not what was verified any more: it is sent to nobody."""
         swarm = self._swarms.get(digest)
         if swarm is not None:
             swarm.have.clear(piece)
-            self._note_lost(swarm, [piece])
+            self._note_lost(swarm, piece)
+            swarm.revision += 1
 
-    def unreachable(self, route: bytes, session: int, now: float) -> list[Effect]:
+    def unreachable(self, route: bytes, number: int) -> None:
         """libzmq could not take a message for ``route``: its connection is gone or full. Forget the session."""
-        found = self._sessions.get((route, session))
-        if found is None:
-            return []
-        self._drop(found)
-        return self._fill(now)
+        session = self._sessions.get((route, number))
+        if session is not None:
+            self._drop(session)
+        if route in self._left:
+            size, _, _ = self._left.pop(route)
+            self._late_bytes -= size
 
     def tick(self, now: float) -> list[Effect]:
-        """Do what is due: expire offers and sessions, notice stalls, tell news, send what the rate limit held back."""
+        """Do what is due, and send what can be sent."""
         effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
-            for swarm in self._swarms.values():
-                self._pace.compare(swarm)
-            self._latency.compare(self._sessions.values())
-            checked = [self._check_session(session, now) for session in list(self._sessions.values())]
-            effects = [effect for some in checked for effect in some]
-        return [*effects, *self._tell_news(now), *self._fill(now)]
+            effects = self._check(now)
+        effects += self._pump(now)
+        for swarm in self._swarms.values():
+            room = self._room(swarm)
+            if room != swarm.room:
+                swarm.room = room
+                effects.append(Room(swarm.digest, room))
+        return effects
 
     def next_deadline(self, now: float) -> float | None:
         """When `tick` should be called next; None while there is no session."""
         if not self._sessions:
             return None
         due = self._check_at
-        if self._news_at is not None:
-            due = min(due, self._news_at)
-        if self._may_send_next(now):
-            due = min(due, self._bucket.ready_at(now))
+        if self._ready:
+            ready = self._bucket.ready_at(now)
+            if ready > now:
+                due = min(due, ready)
         return due
 
     # --- one kind of message each ------------------------------------------------------------------------
@@ -233,271 +388,326 @@ class Uploads:
             self._drop(session)
             session = None
         if not self.serving:
-            return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
+            return [Reply(route, Status(message.session, "later"))]
         if swarm is None:
-            return [Reply(route, Status(message.session, "no", b"", self.queued_pieces))]
+            return [Reply(route, Status(message.session, "no"))]
+        effects: list[Effect] = []
         if session is None:
-            if self._sessions_over(route) >= ROUTE_SESSIONS_COUNT_MAX or not self._make_room():
-                return [Reply(route, Status(message.session, "later", b"", self.queued_pieces))]
-            session = Session(route, message.session, swarm, now)
+            over = sum(1 for other, _ in self._sessions if other == route)
+            if over >= ROUTE_SESSIONS_COUNT_MAX or route in self._left or not self._make_room(now):
+                return [Reply(route, Status(message.session, "later"))]
+            size = swarm.have.size
+            session = Session(route, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
+            if len(swarm.sessions) == 2:
+                effects = [self._tell(one) for one in swarm.sessions.values() if one is not session]
         session.heard_at = now
-        session.news.clear()
-        state = Status(message.session, "complete", b"", self.queued_pieces)
-        if not swarm.have.full:
-            state = Status(message.session, "partial", swarm.have.to_bytes(), self.queued_pieces)
-        return [Reply(route, state), *self._fill(now)]
+        return [*effects, self._tell(session)]
 
-    def _make_room(self) -> bool:
-        """Whether there is room for one more session, if need be in place of one that has never wanted anything."""
+    def _tell(self, session: Session, idle: bool = False) -> Effect:
+        session.told = session.swarm.revision, idle
+        if not session.swarm.in_stock.count_set:
+            session.asked = 0
+        return Reply(session.route, session.swarm.status(session.number, idle))
+
+    def _make_room(self, now: float) -> bool:
+        """Whether there is room for one more session, if need be in place of the one that has got nothing for the
+        longest."""
         if len(self._sessions) < SESSIONS_COUNT_MAX:
             return True
-        idle = next((s for s in self._sessions.values() if not s.revision and not s.promises), None)
-        if idle is not None:
-            self._drop(idle)
-        return idle is not None
+        idle = min(self._sessions.values(), key=lambda session: session.served_at)
+        if now - idle.served_at < EVICTION_SECONDS:
+            return False
+        self._drop(idle)
+        return True
 
-    def _sessions_over(self, route: bytes) -> int:
-        return sum(1 for other, _ in self._sessions if other == route)
+    def _follow(self, session: Session, message: Follow) -> list[Effect]:
+        swarm = session.swarm
+        try:
+            skip = Bitfield.from_bytes(message.bits, swarm.have.size)
+        except ProtocolError:
+            return self._start_over(session)
+        session.skip = skip
+        session.follows = message.push
+        session.credit = message.credit
+        session.position = session.promised = 0
+        self._ready[session] = None
+        return []
 
-    def _want(self, session: Session, message: Want) -> None:
-        if message.revision <= session.revision:
-            return
-        is_first = not session.revision
-        session.revision, session.batches = message.revision, message.batches
-        promised, have = session.promised, session.swarm.have
-        session.wanted = {
-            piece: place for place, piece in enumerate(message.pieces) if piece in have and piece not in promised
-        }
-        self._turns.asked(session, is_first)
+    def _received(self, session: Session, message: Received, now: float) -> None:
+        count = min(message.count, len(session.on_way))
+        for _ in range(count):
+            size, sent_at = session.on_way.popleft()
+            if session.late:
+                self._late_bytes -= size
+            else:
+                self._on_way -= 1
+                self._on_way_bytes -= size
+            self._measured(now - sent_at, now)
+        if count:
+            session.served_at = now
+            if session.late:
+                self._set_late(session, False)
+        session.credit += message.credit
+        if session.credit:
+            self._ready[session] = None
 
-    def _accept(self, session: Session, message: Accept, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        accepted: list[int] = []
-        for offer in offers_of(message):
-            promise = session.promises.get(offer)
-            if promise is None:
-                effects.append(self._withdrawn(session, offer))
-            elif not promise.accepted:
-                if not accepted:
-                    self._answered(session, promise, now)
-                promise.accepted = True
-                promise.offered_at = now
-                accepted.append(offer)
-        self._accepted.add(session, accepted, max(1, BATCH_BYTES_MAX // session.swarm.piece_length))
-        return effects
+    def _measured(self, seconds: float, now: float) -> None:
+        """A piece was acknowledged so long after it was sent."""
+        self._arrivals.append(now)
+        self._shortest = min(self._shortest, seconds)
+        usual = self._usual
+        if usual is None:
+            self._usual = seconds
+        else:
+            self._usual = usual + 0.05 * (min(seconds, LATE_FACTOR * usual + LATE_SECONDS_MIN) - usual)
 
-    def _answered(self, session: Session, promise: Promise, now: float) -> None:
-        """It accepts what it was promised."""
-        seconds = now - promise.offered_at
-        self._pace.answered(session, seconds)
-        if not promise.behind:
-            self._latency.answered(session, seconds)
+    def _relay(self, session: Session, message: Relay) -> None:
+        swarm = session.swarm
+        for piece in message.assigned:
+            if piece in swarm.in_stock:
+                swarm.in_stock.clear(piece)
+            elif piece >= swarm.have.size:
+                return
+        if swarm.in_stock.count_set:
+            session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
+            if session.credit:
+                self._ready[session] = None
 
-    def _refuse(self, session: Session, offer: int, reason: Refusal) -> None:
-        promise = session.promises.get(offer)
-        if promise is None or promise.accepted:
-            return
-        self._take_back(session, offer)
-        if reason == "full":
-            session.wanted.clear()
-            self._turns.has_no_room(session)
+    def _get(self, session: Session, message: Get) -> list[Effect]:
+        have = session.swarm.have
+        missing = [piece for piece in message.pieces if piece not in have]
+        room = PIECES_TOLD_COUNT_MAX - len(session.wanted)
+        session.wanted.extend([piece for piece in message.pieces if piece in have][:room])
+        if session.credit:
+            self._ready[session] = None
+        return [Reply(session.route, NotHeld(session.number, piece)) for piece in missing]
 
-    def _received(self, session: Session, offers: list[int], now: float) -> None:
-        arrived = 0
-        for offer in offers:
-            promise = session.promises.get(offer)
-            if promise is None or promise.sent_at is None:
-                continue
-            seconds = now - promise.sent_at
-            self._pace.received(session, seconds)
-            session.delivered.add(promise.piece)
-            self._end_promise(session, offer)
-            arrived += 1
-        if not arrived:
-            return
-        self._latency.received(session, seconds, arrived, now, self.queued_pieces > 0)
-        if session.stalled and not session.is_sent_something:
-            session.stalled = False
-            self._turns.update(session)
+    def _cancel(self, session: Session, pieces: list[int]) -> None:
+        for piece in pieces:
+            if piece < session.skip.size:
+                session.skip.set(piece)
+        if session.wanted:
+            gone = set(pieces)
+            session.wanted = deque(piece for piece in session.wanted if piece not in gone)
+
+    def _have(self, session: Session, message: Have, now: float) -> list[Effect]:
+        swarm = session.swarm
+        try:
+            bits = Bitfield.from_bytes(message.bits, swarm.have.size)
+        except ProtocolError:
+            return self._start_over(session)
+        session.has_at = now
+        for other in swarm.sessions.values():
+            if other is not session and other.assigned:
+                other.assigned = {piece: at for piece, at in other.assigned.items() if piece not in bits}
+        if swarm.orphans:
+            swarm.orphans = {piece: at for piece, at in swarm.orphans.items() if piece not in bits}
+        return []
 
     # --- the uplink --------------------------------------------------------------------------------------
 
-    def _fill(self, now: float) -> list[Effect]:
-        """Start what the free slots allow: first send what was accepted, then offer ahead."""
+    def _pump(self, now: float) -> list[Effect]:
+        """Send while there are slots: sessions take turns."""
         effects: list[Effect] = []
-        while self._may_send_next(now) and self._bucket.ready_at(now) <= now:
-            effects += self._send_next(now)
-        slots = self._slots.count
-        ahead = self._pace.ahead(slots)
-        while self._ahead < slots and self._slots.any_free(self._ahead - ahead, now):
-            receiver = self._turns.next(slots, may_wait=ahead > 0)
-            if receiver is None:
-                break
-            count = min(self._batch(receiver), len(receiver.wanted))
-            promised = self._ahead + count
-            if promised > self._slots.at_once(receiver.swarm):
-                break
-            if not self._slots.is_free(receiver, promised - 1 - ahead, now):
-                break
-            effects.append(self._offer(receiver, count, now))
+        ready = self._ready
+        while ready and self._has_slot(now) and self._bucket.ready_at(now) <= now:
+            session = next(iter(ready))
+            del ready[session]
+            if session.credit and self._send_next(session, effects, now) and session.credit:
+                ready[session] = None
+        if self._on_way or self._ready:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
         return effects
 
-    def _may_send_next(self, now: float) -> bool:
-        """Whether there is a slot for what was accepted next; a batch takes more than there are rather than to wait
-        for so many as there may never be again."""
-        return bool(self._accepted) and self._slots.is_free(self._accepted.next[0], 0, now)
+    def _has_slot(self, now: float) -> bool:
+        arrivals = self._arrivals
+        recent = now - max(RECENT_SECONDS, 2 * self._shortest if arrivals else 0.0)
+        while arrivals and arrivals[0] < recent:
+            arrivals.popleft()
+        return self._on_way < self._slots + len(arrivals) and (
+            not self._on_way_bytes or self._on_way_bytes < UNDER_WAY_BYTES_MAX
+        )
 
-    def _send_next(self, now: float) -> list[Effect]:
-        """Send what was accepted next, as far as it is here."""
-        session, offers = self._accepted.next
-        swarm, promises = session.swarm, session.promises
-        effects: list[Effect] = []
-        for offer in [offer for offer in offers if promises[offer].piece not in swarm.have]:
-            effects.append(Reply(session.route, NotHeld(session.number, promises[offer].piece)))
-            self._take_back(session, offer)
-        if not offers:
-            return effects
-        self._accepted.take_next()
-        self._ahead -= len(offers)
-        for offer in offers:
-            promise = promises[offer]
-            promise.sent_at = now
-            self._slots.take(session, offer)
-            self._bucket.spend(promise.size, now)
-            swarm.sent_bytes += promise.size
-        sent = tuple((offer, promises[offer].piece) for offer in offers)
-        return [*effects, SendPieces(session.route, session.number, swarm.digest, sent)]
+    def _send_next(self, session: Session, effects: list[Effect], now: float) -> bool:
+        """Send the next piece for ``session``; False when there is none."""
+        swarm = session.swarm
+        have, skip = swarm.have, session.skip
+        wanted = session.wanted
+        while wanted:
+            piece = wanted.popleft()
+            if piece in have:
+                assigned = piece in swarm.in_stock
+                if assigned:
+                    swarm.in_stock.clear(piece)
+                self._send(session, piece, assigned, effects, now)
+                return True
+            effects.append(Reply(session.route, NotHeld(session.number, piece)))
+        if session.asked and swarm.in_stock.count_set and not session.hoards:
+            found = swarm.take_from_stock(session)
+            if found is not None:
+                session.asked -= 1
+                self._send(session, found, True, effects, now)
+                if not swarm.in_stock.count_set:
+                    swarm.revision += 1
+                    effects += [self._tell(one) for one in swarm.sessions.values() if one.asked]
+                return True
+        if session.follows:
+            relayed = swarm.relayed
+            while session.position < len(relayed):
+                piece = relayed[session.position]
+                session.position += 1
+                if piece in skip:
+                    continue
+                if piece in have:
+                    self._send(session, piece, False, effects, now)
+                    session.told = None
+                    return True
+                effects.append(Reply(session.route, NotHeld(session.number, piece)))
+        return False
 
-    def _batch(self, session: Session) -> int:
-        """How many pieces go to it together: one while it is not known to be quick, whose others are."""
-        if not session.batches or session.piece_seconds is None or self._pace.is_slow(session):
-            return 1
-        return self._latency.batch_of(session.swarm)
-
-    def _offer(self, session: Session, count: int, now: float) -> Effect:
-        """Offer ``count`` pieces that it wants."""
-        sent, wanted = session.swarm.sent, session.wanted
-        choose = nlargest if self._pace.is_slow(session) else nsmallest
-        pieces = choose(count, wanted, key=sent.__getitem__)  # of equals the first, which the receiver prefers
-        first = self._offers + 1
-        behind = session.is_sent_something
-        for piece in pieces:
-            del wanted[piece]
-            sent[piece] += 1
-            self._offers += 1
-            session.promises[self._offers] = Promise(piece, session.swarm.piece_size(piece), now, behind)
-        self._turns.offered(session)
-        self._ahead += count
-        spare = not self._slots or not self._slots.is_free(session, self._ahead - 1, now)
-        at_once = self._slots.more_at_once(session.swarm)
-        offer = Offer(session.number, first, session.revision, pieces[0], spare, at_once, pieces[1:])
-        return Reply(session.route, offer)
-
-    def _note_lost(self, swarm: Swarm, pieces: list[int]) -> None:
-        """``pieces`` are not here any more: they are offered to nobody; `_fill` sees to what is promised."""
-        for session in swarm.sessions.values():
-            for piece in pieces:
-                session.wanted.pop(piece, None)
-            self._turns.update(session)
-
-    def _end_promise(self, session: Session, offer: int) -> None:
-        """Take a promise off the books and give back what it held: a slot, a place ahead, or stalled bytes."""
-        promise = session.promises.pop(offer)
-        if promise.sent_at is None:
-            self._ahead -= 1
-            if promise.accepted:
-                self._accepted.remove(session, offer)
-        elif session.stalled:
-            self._stalled_bytes -= promise.size
+    def _send(self, session: Session, piece: int, relay: bool, effects: list[Effect], now: float) -> None:
+        swarm = session.swarm
+        size = swarm.piece_size(piece)
+        session.skip.set(piece)
+        session.sent.set(piece)
+        if relay:
+            session.assigned[piece] = now
+        promised: list[int] = []
+        if session.follows and session.promised < len(swarm.relayed):
+            told = max(session.promised, session.position)
+            session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
+            promised = [one for one in swarm.relayed[told : session.promised] if one not in session.skip]
+        session.credit -= 1
+        session.on_way.append((size, now))
+        if session.late:
+            self._late_bytes += size
         else:
-            self._slots.give_back(offer)
+            self._on_way += 1
+            self._on_way_bytes += size
+        self._bucket.spend(size, now)
+        swarm.sent_bytes += size
+        effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised)))
 
-    def _drop(self, session: Session) -> None:
-        for offer in list(session.promises):
-            self._take_back(session, offer)
-        del self._sessions[session.key]
-        del session.swarm.sessions[session.key]
-        self._turns.remove(session)
+    def _unsent(self, session: Session) -> None:
+        """The piece sent last was not."""
+        size, _ = session.on_way.pop()
+        session.credit += 1
+        if session.late:
+            self._late_bytes -= size
+        else:
+            self._on_way -= 1
+            self._on_way_bytes -= size
+
+    def _set_late(self, session: Session, late: bool) -> None:
+        size = sum(size for size, _ in session.on_way)
+        count = len(session.on_way)
+        session.late = late
+        self._late_bytes += size if late else -size
+        self._on_way -= count if late else -count
+        self._on_way_bytes -= size if late else -size
+
+    def _room(self, swarm: Swarm) -> int:
+        """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
+        follower says nothing about this uplink."""
+        count = len(swarm.relayed)
+        left = [count - session.position for session in swarm.sessions.values() if session.follows]
+        return count + max(0, AHEAD_COUNT - (median_low(left) if left else count))
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def _check_session(self, session: Session, now: float) -> list[Effect]:
-        silent = now - session.heard_at > SESSION_SILENT_SECONDS
-        if silent or (session.stalled and now - session.stalled_at > STALLED_SECONDS_MAX):
-            return self._start_over(session)
-        expired = session.unanswered(now - OFFER_EXPIRY_SECONDS)
-        for offer in expired:
-            self._take_back(session, offer)
-        if expired:
-            session.wanted.clear()
-            self._turns.update(session)
-        effects = [self._withdrawn(session, offer) for offer in expired]
-        if not session.stalled and now - session.sending_since(now) > self._pace.patience(session):
-            effects += self._stall(session, now)
+    def _check(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        late = max(LATE_SECONDS_MIN, LATE_FACTOR * (self._usual or 0.0))
+        for session in list(self._sessions.values()):
+            if now - session.heard_at > SESSION_SILENT_SECONDS:
+                effects += self._start_over(session)
+            elif not session.late and session.on_way and now - session.on_way[0][1] > late:
+                self._set_late(session, True)
+        while self._late_bytes > STALLED_BYTES_MAX:
+            slowest = min((one for one in self._sessions.values() if one.late), key=lambda one: one.on_way[0][1], default=None)
+            if slowest is None:
+                break
+            effects += self._start_over(slowest)
+        for route, (size, number, look_at) in self._left.items():
+            if now >= look_at:
+                self._left[route] = size, number, now + LEFT_SECONDS
+                effects.append(Reply(route, NoSession(number)))
+        for swarm in self._swarms.values():
+            effects += self._check_spread(swarm, now)
+        is_idle = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
+        if now >= self._news_at:
+            self._news_at = now + NEWS_SECONDS if is_idle else now
+            for session in self._sessions.values():
+                swarm = session.swarm
+                if (is_idle or not session.follows) and session.told != (swarm.revision, True):
+                    effects.append(self._tell(session, True))
         return effects
+
+    def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
+        """Put back into stock what was assigned and does not spread."""
+        back = [piece for piece, since in swarm.orphans.items() if now - since > SPREAD_SECONDS]
+        for piece in back:
+            del swarm.orphans[piece]
+        for session in swarm.sessions.values():
+            old = [piece for piece, since in session.assigned.items() if now - since > SPREAD_SECONDS]
+            if len(old) > UNSPREAD_COUNT_MAX and any(
+                one is not session and now - one.has_at < SPREAD_SECONDS for one in swarm.sessions.values()
+            ):
+                session.hoards = True
+                back += old
+                for piece in old:
+                    del session.assigned[piece]
+        if not back:
+            return []
+        before = swarm.in_stock.count_set
+        swarm.put_in_stock(back, self._rng)
+        if before or not swarm.in_stock.count_set:
+            return []
+        swarm.revision += 1
+        return [self._tell(session) for session in swarm.sessions.values() if not session.hoards]
 
     def _start_over(self, session: Session) -> list[Effect]:
         """Forget the session and say so: were its next `Test` to open a new one, it would wait for old promises."""
         self._drop(session)
         return [Reply(session.route, NoSession(session.number))]
 
-    def _stall(self, session: Session, now: float) -> list[Effect]:
-        """Give its slots to others: what it was promised is withdrawn, what was sent counts as stalled."""
-        unsent = [offer for offer, promise in session.promises.items() if promise.sent_at is None]
-        for offer in unsent:
-            self._take_back(session, offer)
-        self._pace.stalled()
-        session.stalled = True
-        session.stalled_at = now
-        self._turns.update(session)
-        for offer in session.promises:
-            self._slots.give_back(offer)
-        self._stalled_bytes += sum(promise.size for promise in session.promises.values())
-        if self._stalled_bytes > STALLED_BYTES_MAX:
-            return self._start_over(session)
-        return [self._withdrawn(session, offer) for offer in unsent]
+    def _drop(self, session: Session, now: float | None = None) -> None:
+        swarm = session.swarm
+        size = sum(size for size, _ in session.on_way)
+        if session.on_way:
+            if not session.late:
+                self._set_late(session, True)
+            before, _, _ = self._left.get(session.route, (0, 0, 0.0))
+            self._left[session.route] = before + size, session.number, 0.0
+        at = session.heard_at if now is None else now
+        swarm.orphans.update((piece, at) for piece in session.assigned)
+        del self._sessions[session.key]
+        del swarm.sessions[session.key]
+        self._ready.pop(session, None)
+        if len(swarm.sessions) == 1:
+            swarm.revision += 1
 
-    def _take_back(self, session: Session, offer: int) -> None:
-        """A promise that was not kept, or of which it is not known, does not count as sent."""
-        session.swarm.sent[session.promises[offer].piece] -= 1
-        self._end_promise(session, offer)
-
-    def _withdrawn(self, session: Session, offer: int) -> Effect:
-        return Reply(session.route, Withdrawn(session.number, offer))
-
-    def _tell_news(self, now: float) -> list[Effect]:
-        if self._news_at is None or now < self._news_at:
-            return []
-        self._news_at = None
-        effects: list[Effect] = []
-        for session in self._sessions.values():
-            for start in range(0, len(session.news), HAVE_COUNT_MAX):
-                batch = session.news[start : start + HAVE_COUNT_MAX]
-                effects.append(Reply(session.route, Have(session.number, batch)))
-            session.news.clear()
-        return effects
+    def _note_lost(self, swarm: Swarm, piece: int) -> None:
+        if piece in swarm.in_stock:
+            swarm.in_stock.clear(piece)
+        swarm.revision += 1
 
     # --- for tests and the simulator ---------------------------------------------------------------------
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
-        promises = [(s, p) for s in self._sessions.values() for p in s.promises.values()]
-        assert self._ahead == sum(1 for _, p in promises if p.sent_at is None)
-        assert self._stalled_bytes == sum(p.size for s, p in promises if p.sent_at is not None and s.stalled)
-        offers = [(o, p) for s in self._sessions.values() for o, p in s.promises.items()]
-        self._accepted.check_invariants([o for o, p in offers if p.accepted and p.sent_at is None])
-        assert 0 <= self._ahead <= self._slots.count_max
-        assert self._stalled_bytes <= STALLED_BYTES_MAX
+        fast = [session for session in self._sessions.values() if not session.late]
+        assert self._on_way == sum(len(session.on_way) for session in fast)
+        assert self._on_way_bytes == sum(size for session in fast for size, _ in session.on_way)
+        late = sum(size for session in self._sessions.values() if session.late for size, _ in session.on_way)
+        assert self._late_bytes == late + sum(size for size, _, _ in self._left.values())
         assert len(self._sessions) <= SESSIONS_COUNT_MAX
-        over = Counter(route for route, _ in self._sessions)
-        assert max(over.values(), default=0) <= ROUTE_SESSIONS_COUNT_MAX
-        flowing = [session for session in self._sessions.values() if not session.stalled]
-        self._slots.check_invariants([o for s in flowing for o, p in s.promises.items() if p.sent_at is not None])
-        self._turns.check_invariants(self._sessions)
         for swarm in self._swarms.values():
-            assert all(count >= 0 for count in swarm.sent)
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
+            assert not swarm.in_stock.without(swarm.have).count_set
         for session in self._sessions.values():
-            assert not set(session.wanted) & session.promised
-            assert all(piece in session.swarm.have for piece in session.wanted)
+            assert session.credit >= 0
+            assert session.position <= len(session.swarm.relayed)
