@@ -42,7 +42,9 @@ class Shares:
         self._wall_offset = wall_offset
         self._is_fetched = is_fetched
         self._hashing: dict[str, HashPath] = {}
-        """What was ordered and has not ended, the first first."""
+        """What was ordered and has not ended, the first first; in the background one at a time."""
+        self._found: dict[str, HashPath] = {}
+        """What is to be hashed in the background next. A person may ask for it before its turn."""
         self._cancelled: dict[str, None] = {}
         """Of these, what is not wanted any more."""
         self._stale: dict[str, HashPath] = {}
@@ -52,7 +54,7 @@ class Shares:
         self._ask_at: dict[int, float] = {}
 
     def is_hashing(self, path: str) -> bool:
-        return path in self._hashing
+        return path in self._hashing or path in self._found
 
     # --- what is asked for -------------------------------------------------------------------------------
 
@@ -73,7 +75,7 @@ class Shares:
 
     def found(self, path: str, algorithm: str, origin: Origin, options: ShareOptions = AS_USUAL) -> list[Wish]:
         """``path`` is to be shared, or looks different from what was hashed."""
-        return self._hash(path, algorithm, origin, options, background=True)
+        return self._hash(path, algorithm, origin, options)
 
     def called(self, name: str, path: str) -> list[str]:
         """The paths of items and of shares under way that are called ``name`` or have that digest, or one that begins
@@ -89,8 +91,8 @@ class Shares:
         for job in self._jobs.active("share"):
             if job.path == path:
                 job.fail("cancelled", f"{why} before it was shared", now)
-        self._stale.pop(path, None)
-        self._complained.pop(path, None)
+        for waiting in (self._found, self._stale, self._complained):
+            waiting.pop(path, None)
         if path in self._hashing and path not in self._cancelled:
             self._cancelled[path] = None
             wishes.append(CancelHash(path))
@@ -131,7 +133,7 @@ class Shares:
             return self._catalogue.drop_earlier(lambda earlier: (earlier.path, earlier.digest) == (path, digest))
         wishes = self._suspend(path, "changed", why, now)
         algorithm = digest.partition(":")[0]
-        return [*wishes, *self._hash(path, algorithm, item.origin, item.options, background=True)]
+        return [*wishes, *self._hash(path, algorithm, item.origin, item.options)]
 
     # --- what happens ------------------------------------------------------------------------------------
 
@@ -149,8 +151,8 @@ class Shares:
         before = self._catalogue.at(path)
         spoilt = before is not None and before.digest != item.digest and before.stamps == item.stamps
         if spoilt and not asked:
-            return self._suspend(path, "damaged", DAMAGED, now)
-        wishes = self._accept(item, now)
+            return wishes + self._suspend(path, "damaged", DAMAGED, now)
+        wishes += self._accept(item, now)
         if not skipped:
             self._complained.pop(path, None)
         elif self._complained.get(path) != skipped.described():
@@ -170,7 +172,7 @@ class Shares:
         for job in asked:
             job.fail(code, detail, now)
         if code == "not_found" and self._catalogue.at(path) is not None:
-            return self.missing(path, detail, now)
+            return wishes + self.missing(path, detail, now)
         if not asked and self._complained.get(path) != detail:
             self._complained[path] = detail  # tried again and again, it is said once
             wishes.append(Note("warning", f"cannot share {path}: {detail}"))
@@ -243,39 +245,49 @@ class Shares:
 
     # --- hashing -----------------------------------------------------------------------------------------
 
-    def _hash(
-        self, path: str, algorithm: str, origin: Origin, options: ShareOptions, background: bool = False
-    ) -> list[Wish]:
+    def _hash(self, path: str, algorithm: str, origin: Origin, options: ShareOptions) -> list[Wish]:
         """Order ``path`` to be hashed, now or when what is under way for it has ended."""
         known = self._catalogue.known(path)
         if known is not None and not (known.digest.startswith(f"{algorithm}:") and known.state in ("", "missing")):
             origin, known = known.origin, None  # its stamps say nothing
-        order = HashPath(path, algorithm, origin, known, options, background)
+        order = HashPath(path, algorithm, origin, known, options)
         if path in self._hashing:
             self._stale[path] = order
             return []
-        self._hashing[path] = order
+        return self._order(order)
+
+    def _order(self, order: HashPath) -> list[Wish]:
+        """Have it hashed: at once if a person waits for it, else when nothing else is hashed in the background."""
+        order = msgspec.structs.replace(order, background=not self._asked(order.path))
+        if order.background and self._hashes_in_background():
+            self._found[order.path] = order
+            return []
+        self._found.pop(order.path, None)
+        self._hashing[order.path] = order
         return [order]
 
+    def _hashes_in_background(self) -> bool:
+        return any(order.background for order in self._hashing.values())
+
     def _hash_ended(self, path: str) -> tuple[bool, list[Wish]]:
-        """Whether the result is wanted; if it is not, what is to be hashed instead."""
+        """Whether the result is wanted; and what is to be hashed next."""
         self._hashing.pop(path, None)
         cancelled = self._cancelled.pop(path, 0) is None
         again = self._stale.pop(path, None)
+        wishes: list[Wish] = []
+        if self._found and not self._hashes_in_background():
+            wishes += self._order(next(iter(self._found.values())))
         if again is not None:
-            self._hashing[path] = again
-        return again is None and not cancelled, [] if again is None else [again]
+            wishes += self._order(again)
+        return again is None and not cancelled, wishes
 
     def say_who_waits(self) -> None:
         """One path is hashed at a time: the jobs of others are to say what they wait for."""
-        first: dict[bool, str] = {}
-        for path, order in self._hashing.items():
-            first.setdefault(order.background, path)
+        asked = [path for path, order in self._hashing.items() if not order.background]
         for job in self._jobs.active("share"):
-            own = self._hashing.get(job.path)
-            if own is not None and job.phase == "checking":
-                ahead = first[own.background]
-                job.detail = "" if ahead == job.path else f"waiting for {posixpath.basename(ahead)} to be hashed"
+            if job.phase == "checking":
+                waits = job.path in asked[1:]
+                job.detail = f"waiting for {posixpath.basename(asked[0])} to be hashed" if waits else ""
 
     def _asked(self, path: str) -> list[Job]:
         return [job for job in self._jobs.active("share") if job.path == path and job.phase == "checking"]

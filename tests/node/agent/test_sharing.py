@@ -476,6 +476,48 @@ def test_what_changes_while_it_is_hashed_is_hashed_again() -> None:
     assert [request.path for request in scene.took(HashPath)] == [path]
 
 
+def test_what_was_found_is_hashed_one_after_another_and_what_a_person_shares_at_once() -> None:
+    scene = Scene().up()
+    for _ in range(2):
+        scan(scene, a=b"1", b=b"2", c=b"3", d=b"4")
+    paths = [f"{FOLDER}/{name}" for name in "abcd"]
+    assert [request.path for request in scene.took(HashPath)] == paths[:1]
+    scene.ask(ApiShare(1, paths[2], "blake3"))
+    scene.ask(ApiShare(2, paths[0], "blake3"))
+    scene.took(ReplyApi)
+    (request,) = scene.took(HashPath)
+    assert (request.path, request.background) == (paths[2], False), "the first is being hashed already"
+    assert [job.detail for job in scene.status().jobs] == ["", ""]
+    scan(scene, a=b"1", c=b"3", d=b"4")
+    scene.play(scene.core.hashed(paths[2], item(3, paths[2]), scene.now))
+    assert scene.took(HashPath) == []
+    scene.play(scene.core.hashed(paths[0], item(1, paths[0]), scene.now))
+    assert [job.phase for job in scene.status().jobs] == ["done", "done"]
+    assert [request.path for request in scene.took(HashPath)] == paths[3:]
+
+
+def test_what_changes_again_and_again_does_not_keep_the_rest_from_being_hashed() -> None:
+    scene = Scene().up()
+    for mark in (b"1", b"1", b"2", b"2"):
+        scan(scene, a=mark, b=b"1")
+    a, b = f"{FOLDER}/a", f"{FOLDER}/b"
+    assert [request.path for request in scene.took(HashPath)] == [a]
+    scene.play(scene.core.hashed(a, item(1, a), scene.now))
+    assert [request.path for request in scene.took(HashPath)] == [b]
+    scene.play(scene.core.hashed(b, item(2, b), scene.now))
+    assert [request.path for request in scene.took(HashPath)] == [a]
+
+
+def test_a_share_whose_file_changes_meanwhile_stays_ahead_of_what_was_found() -> None:
+    scene = Scene([item(1)]).up()
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    for mark in (b"x", b"x"):
+        look(scene, file_1=mark)
+    scene.took(HashPath)
+    scene.play(scene.core.hash_failed(PATH, "disk", "changed while it was hashed", scene.now))
+    assert [request.background for request in scene.took(HashPath)] == [False]
+
+
 def test_what_is_left_out_is_told_to_whoever_asked_and_in_the_log() -> None:
     scene = Scene().up()
     scene.ask(ApiShare(1, PATH, "blake3"))
