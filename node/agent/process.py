@@ -25,10 +25,11 @@ from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent.api_server import ApiServer
 from node.agent.child_links import ChildLinks
-from node.agent.core import AgentCore, AgentTerms
+from node.agent.core import AgentCore
 from node.agent.dialled import Dialled, Told
 from node.agent.library import Library
 from node.agent.share_scan import look
+from node.agent.state import AgentTerms
 from node.config import AgentSettings
 from node.disk.errors import disk_error
 from node.identity import load_identity

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from node.agent.catalogue import link_of
 from node.agent.jobs import Job
 from node.agent.library import DownloadJob, LibraryItem
+from node.agent.state import AgentState
 from node.local_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
-
-if TYPE_CHECKING:
-    from node.agent.core import AgentCore
-
 
 PAGE_COUNT = 1_000
 """Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
@@ -22,25 +18,25 @@ what the last job has beyond that is in the page too."""
 EARLIER = "this path has other content by now; served to those who are fetching this"
 
 
-def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusReport:
+def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> StatusReport:
     """The report that answers ``request``."""
-    silent = core.children.silent_seconds(now)
-    membership, uploads, who = core.membership, core.uploads, core.who
+    silent = agent.children.silent_seconds(now)
+    membership, uploads, who = agent.membership, agent.uploads, agent.who
     rows: list[DownloadJob | Job | LibraryItem]
     if request.jobs is not None:
-        asked = [core.jobs.get(number) for number in request.jobs]
-        withdrawn = [job for job in core.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
-        items = [item for path in request.paths if (item := core.catalogue.at(path)) is not None]
+        asked = [agent.jobs.get(number) for number in request.jobs]
+        withdrawn = [job for job in agent.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
+        items = [item for path in request.paths if (item := agent.catalogue.at(path)) is not None]
         rows, more = [*(job for job in asked if job is not None), *withdrawn, *items], 0
     else:
-        contents = [*core.catalogue.items(), *core.catalogue.earlier()]
-        rows = [*core.gets.interrupted.values(), *core.jobs.all(), *contents]
+        contents = [*agent.catalogue.items(), *agent.catalogue.earlier()]
+        rows = [*agent.gets.interrupted.values(), *agent.jobs.all(), *contents]
         end, count = request.first, 0
         while end < len(rows) and count < PAGE_COUNT:
             count += _row_count(rows[end])
             end += 1
         rows, more = rows[request.first : end], end if end < len(rows) else 0
-    jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
+    jobs = [row.status(agent.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
     return StatusReport(
         id=request.id,
         peer=who.peer,
@@ -48,19 +44,19 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
         network=membership.network,
         tracker=who.tracker,
         endpoint=membership.endpoint,
-        epoch=max(core.follower.epoch, membership.epoch),
-        seq=core.follower.seq,
-        pids={"agent": who.pid, **core.children.pids()},
+        epoch=max(agent.follower.epoch, membership.epoch),
+        seq=agent.follower.seq,
+        pids={"agent": who.pid, **agent.children.pids()},
         jobs=[*(interrupted_status(row) for row in rows if isinstance(row, DownloadJob)), *jobs],
-        shared=[_shared(core, row) for row in rows if isinstance(row, LibraryItem)],
+        shared=[_shared(agent, row) for row in rows if isinstance(row, LibraryItem)],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
-        problem=membership.problem or core.lookups.problem(now),
+        problem=membership.problem or agent.lookups.problem(now),
         reach_problem=membership.reach_problem,
         silent_seconds=silent | membership.silent_seconds(now),
         foreground=who.foreground,
-        shared_count=len(core.catalogue),
+        shared_count=len(agent.catalogue),
         uploads=uploads.sessions,
         more=more,
     )
@@ -109,10 +105,10 @@ def interrupted_status(download: DownloadJob) -> JobStatus:
     )
 
 
-def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
-    status = item_status(item, *core.uploads.of(item.digest))
-    if core.catalogue.at(item.path) is not item:
+def _shared(agent: AgentState, item: LibraryItem) -> SharedStatus:
+    status = item_status(item, *agent.uploads.of(item.digest))
+    if agent.catalogue.at(item.path) is not item:
         return replace(status, state="earlier", detail=EARLIER)
-    if core.shares.is_hashing(item.path):
+    if agent.shares.is_hashing(item.path):
         return replace(status, detail="; ".join(filter(None, (item.detail, "being hashed again"))))
     return status

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from node.agent import lookups as lk
 from node.agent import membership as mb
-from node.agent.core import AgentCore, AgentTerms, Effect
+from node.agent.core import AgentCore, Effect
 from node.agent.effects import ReplyApi, SaveDownload, SaveItem, ToDownloader, ToPieceServer
 from node.agent.library import DownloadJob, LibraryItem
+from node.agent.state import AgentTerms
 from node.local_messages import ApiGetStatus, ApiRequest, Hello, JobStatus, StatusReport
 from protocol.digest import begins_digest
 from protocol.messages import (
