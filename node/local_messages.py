@@ -120,7 +120,11 @@ class UploadReport(Message, frozen=True):
 
 class Fetch(Message, frozen=True):
     """Get content ``digest`` to ``dest`` (the final path, parent included). An empty ``seed_path`` means the
-    manifest has to be fetched and must have digest ``manifest``; ``length`` is then only a hint for a person."""
+    manifest has to be fetched and must have digest ``manifest``; ``length`` is then only a hint for a person.
+
+    So it is in the agent's library too until it is complete. ``force`` holds for the run of the peer that it was given
+    to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one is not ordered
+    before it is asked for again."""
 
     digest: str
     manifest: str
@@ -130,6 +134,7 @@ class Fetch(Message, frozen=True):
     seed_path: str
     force: bool
     sequential: bool
+    superseded: bool = False
 
 
 class StopFetch(Message, frozen=True):

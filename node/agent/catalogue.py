@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
-from node.agent.library import DownloadJob, ItemState, LibraryItem
-from node.local_messages import ShareAdd, SharedItem, ShareRemove, ShareState
+from node.agent.library import ItemState, LibraryItem
+from node.local_messages import Fetch, ShareAdd, SharedItem, ShareRemove, ShareState
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.messages import Alias, Entry
@@ -195,5 +195,5 @@ class Catalogue:
         return SharedItem(digest, first.manifest, first.seed_path, first.path, first.stamps, seeds)
 
 
-def link_of(item: LibraryItem | DownloadJob) -> str:
+def link_of(item: LibraryItem | Fetch) -> str:
     return format_link(Link(item.digest, item.manifest, item.name, item.length))

@@ -31,7 +31,7 @@ from node.agent.effects import (
     Withdraw,
 )
 from node.agent.folders import Listing
-from node.agent.library import DownloadJob, LibraryItem
+from node.agent.library import LibraryItem
 from node.agent.requests import AgentApi
 from node.agent.shares_watch import SharesWatch
 from node.agent.state import AgentState, AgentTerms
@@ -44,6 +44,7 @@ from node.local_messages import (
     DownloadFinished,
     DownloadReport,
     DownloadStarted,
+    Fetch,
     Hello,
     NeedSources,
     Pause,
@@ -75,7 +76,7 @@ class AgentCore(AgentState):
 
     # --- the start ---------------------------------------------------------------------------------------
 
-    def start(self, downloads: Iterable[DownloadJob], now: float) -> list[Effect]:
+    def start(self, downloads: Iterable[Fetch], now: float) -> list[Effect]:
         """Take up what the library knows."""
         resumed = self.gets.resume(downloads, self.who.asked, not self.who.foreground, now)
         return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed], now)
@@ -184,10 +185,10 @@ class AgentCore(AgentState):
     def item_not_saved(self, item: LibraryItem, code: str, detail: str, now: float) -> list[Effect]:
         return self.settle(self.shares.not_saved(item, code, detail, now), now)
 
-    def download_saved(self, download: DownloadJob, now: float) -> list[Effect]:
+    def download_saved(self, download: Fetch, now: float) -> list[Effect]:
         return self.settle(self.gets.saved(download), now)
 
-    def download_not_saved(self, download: DownloadJob, code: str, detail: str, now: float) -> list[Effect]:
+    def download_not_saved(self, download: Fetch, code: str, detail: str, now: float) -> list[Effect]:
         return self.settle(self.gets.not_saved(download, code, detail, now), now)
 
     # --- people and time ---------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from node.agent.effects import (
     Withdraw,
 )
 from node.agent.jobs import Job, JobBook
-from node.agent.library import DownloadJob, LibraryItem
+from node.agent.library import LibraryItem
 from node.local_messages import (
     ApiGet,
     DeleteFetch,
@@ -77,26 +77,26 @@ class Gets:
         self._jobs = jobs
         self._asked: dict[int, _Asked] = {}
         self._ask_at: dict[int, float] = {}
-        self._downloads: dict[str, DownloadJob] = {}
+        self._downloads: dict[str, Fetch] = {}
         self._unsaved: dict[str, None] = {}
         """Digests of downloads that wait to be in the library."""
         self._begun: dict[str, None] = {}
         """Digests of downloads of which there may be something on disk."""
-        self._interrupted: dict[str, DownloadJob] = {}
+        self._interrupted: dict[str, Fetch] = {}
 
     @property
-    def digests(self) -> dict[str, DownloadJob]:
+    def digests(self) -> dict[str, Fetch]:
         """Downloads under way, by digest."""
         return self._downloads
 
     @property
-    def interrupted(self) -> dict[str, DownloadJob]:
+    def interrupted(self) -> dict[str, Fetch]:
         """Downloads that go on when they are asked for, by destination."""
         return self._interrupted
 
     # --- what is asked for -------------------------------------------------------------------------------
 
-    def resume(self, downloads: Iterable[DownloadJob], asked: Collection[str], all_: bool, now: float) -> list[Wish]:
+    def resume(self, downloads: Iterable[Fetch], asked: Collection[str], all_: bool, now: float) -> list[Wish]:
         """What the library has at the start of the agent. Those to a destination in ``asked`` were under way in this
         run of the peer, and go on; of those of earlier runs ``all_`` do, or none."""
         wishes: list[Wish] = []
@@ -179,18 +179,18 @@ class Gets:
 
     def fetches(self) -> list[Wish]:
         """All that a new downloader has to be told."""
-        return [ToDownloader(_fetch(download)) for download in self._downloads.values()]
+        return [ToDownloader(download) for download in self._downloads.values()]
 
     # --- the library -------------------------------------------------------------------------------------
 
-    def saved(self, download: DownloadJob) -> list[Wish]:
+    def saved(self, download: Fetch) -> list[Wish]:
         """``download`` is in the library: now it may begin. The same content to elsewhere does not go on by itself any
         more."""
         if download.digest not in self._unsaved:
             return []
         del self._unsaved[download.digest]
         self._interrupted.pop(download.dest, None)
-        wishes: list[Wish] = [ToDownloader(_fetch(download))]
+        wishes: list[Wish] = [ToDownloader(download)]
         for other in list(self._interrupted.values()):
             if other.digest == download.digest and not other.superseded:
                 superseded = self._interrupted[other.dest] = msgspec.structs.replace(other, superseded=True)
@@ -199,7 +199,7 @@ class Gets:
             wishes += self._catalogue.wake(download.digest, download.dest)
         return [*wishes, *self._want(download)]
 
-    def not_saved(self, download: DownloadJob, code: str, detail: str, now: float) -> list[Wish]:
+    def not_saved(self, download: Fetch, code: str, detail: str, now: float) -> list[Wish]:
         """The library cannot have ``download``: what cannot be remembered is not begun."""
         if download.digest not in self._unsaved:
             return [Note("error", detail)]
@@ -393,7 +393,7 @@ class Gets:
             return []
         stored = self._interrupted.get(job.path)
         known_seed = stored.seed_path if stored is not None and stored.digest == link.digest else ""
-        download = DownloadJob(
+        download = Fetch(
             digest=link.digest,
             manifest=link.manifest,
             name=job.name,
@@ -433,7 +433,7 @@ class Gets:
         if reports:
             self.report(reports[0])
 
-    def _want(self, download: DownloadJob) -> list[Wish]:
+    def _want(self, download: Fetch) -> list[Wish]:
         """Say that ``download`` is wanted. Content this peer has elsewhere may come from its own piece server."""
         if self._catalogue.with_digest(download.digest) is not None:
             return [WantSources(download.digest, own_too=True)]
@@ -458,9 +458,5 @@ class Gets:
         self._ask_at.pop(job.number, None)
 
 
-def _fetch(download: DownloadJob) -> Fetch:
-    return msgspec.convert(download, Fetch, from_attributes=True)
-
-
-def _delete(download: DownloadJob) -> Wish:
+def _delete(download: Fetch) -> Wish:
     return ToDownloader(DeleteFetch(download.digest, download.dest, download.seed_path))

@@ -19,6 +19,7 @@ from msgspec import Struct, ValidationError, convert, json
 
 from node.disk.databases import database_error
 from node.disk.share_options import AS_USUAL, ShareOptions
+from node.local_messages import Fetch
 from protocol.errors import DiskError
 
 Origin = Literal["shared", "folder", "downloaded"]
@@ -86,22 +87,6 @@ class LibraryItem(Struct, frozen=True):
     since: float = 0.0
 
 
-class DownloadJob(Struct, frozen=True):
-    """A download that is not complete, as `node.local_messages.Fetch` has it. ``force`` holds for the run of the peer
-    that it was given to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one
-    goes on only when it is asked for again."""
-
-    digest: str
-    manifest: str
-    name: str
-    length: int
-    dest: str
-    seed_path: str
-    force: bool
-    sequential: bool
-    superseded: bool = False
-
-
 class Library:
     """Items by path, downloads by destination. Use it from one thread, and close it. Every method raises `DiskError`
     when the database cannot be read or written.
@@ -137,13 +122,13 @@ class Library:
         """Forget the item at ``path``, if there is one."""
         self._execute("DELETE FROM items WHERE path = ?", (path,))
 
-    def downloads(self) -> list[DownloadJob]:
+    def downloads(self) -> list[Fetch]:
         """All downloads, by destination."""
-        return self._rows("downloads", DownloadJob, "dest")
+        return self._rows("downloads", Fetch, "dest")
 
-    def put_download(self, job: DownloadJob) -> None:
-        """Keep ``job``, in place of what had its destination."""
-        self._put("downloads", job, job.dest)
+    def put_download(self, download: Fetch) -> None:
+        """Keep ``download``, in place of what had its destination."""
+        self._put("downloads", download, download.dest)
 
     def remove_download(self, dest: str) -> None:
         """Forget the download to ``dest``, if there is one."""

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from node.agent.catalogue import link_of
 from node.agent.jobs import Job
-from node.agent.library import DownloadJob, LibraryItem
+from node.agent.library import LibraryItem
 from node.agent.state import AgentState
-from node.local_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
+from node.local_messages import ApiGetStatus, Fetch, JobStatus, SharedStatus, StatusReport
 
 PAGE_COUNT = 1_000
 """Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
@@ -22,7 +22,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
     """The report that answers ``request``."""
     silent = agent.children.silent_seconds(now)
     membership, uploads, who = agent.membership, agent.uploads, agent.who
-    rows: list[DownloadJob | Job | LibraryItem]
+    rows: list[Fetch | Job | LibraryItem]
     if request.jobs is not None:
         asked = [agent.jobs.get(number) for number in request.jobs]
         withdrawn = [job for job in agent.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
@@ -47,7 +47,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         epoch=max(agent.follower.epoch, membership.epoch),
         seq=agent.follower.seq,
         pids={"agent": who.pid, **agent.children.pids()},
-        jobs=[*(interrupted_status(row) for row in rows if isinstance(row, DownloadJob)), *jobs],
+        jobs=[*(interrupted_status(row) for row in rows if isinstance(row, Fetch)), *jobs],
         shared=[_shared(agent, row) for row in rows if isinstance(row, LibraryItem)],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
@@ -62,7 +62,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
     )
 
 
-def _row_count(row: DownloadJob | Job | LibraryItem) -> int:
+def _row_count(row: Fetch | Job | LibraryItem) -> int:
     return 1 + len(row.download.sources) if isinstance(row, Job) and row.download is not None else 1
 
 
@@ -83,7 +83,7 @@ def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> Sh
     )
 
 
-def interrupted_status(download: DownloadJob) -> JobStatus:
+def interrupted_status(download: Fetch) -> JobStatus:
     """A download that nobody works on, as ``status`` has it."""
     other = "the same content was requested elsewhere since then" if download.superseded else "it is not running"
     detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what was fetched"
