@@ -413,7 +413,7 @@ class ApiGetStatus(Message, frozen=True):
     paths: list[str] = field(default_factory=list)
 
 
-class JobStatus(Struct, frozen=True):
+class JobStatus(Struct):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
@@ -421,28 +421,33 @@ class JobStatus(Struct, frozen=True):
     out of it. get: the phases of `DownloadReport`, with its report in ``download``, the last one of a process that has
     said nothing for ``silent_seconds``.
 
-    ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people. What is computed is computed with
-    ``seconds``, how long it took or has taken so far; ``ended_monotonic`` is ``finished_at`` by the machine's monotonic
-    clock."""
+    ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people; ``started_monotonic`` and
+    ``ended_monotonic`` are these moments by the machine's monotonic clock. ``seconds`` is how long it took, and in a
+    report how long it has taken so far. It is the agent's own record of the job, of which a report has a copy."""
 
     job: int
     kind: Literal["share", "get"]
     phase: Phase
     name: str
-    digest: str
-    length: int
-    done_bytes: int
-    path: str
-    link: str
-    code: str
-    detail: str
-    started_at: float
-    finished_at: float
-    download: DownloadReport | None
+    digest: str = ""
+    length: int = 0
+    done_bytes: int = 0
+    path: str = ""
+    link: str = ""
+    code: str = ""
+    detail: str = ""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    download: DownloadReport | None = None
     silent_seconds: float = 0.0
     seconds: float = 0.0
+    started_monotonic: float = 0.0
     ended_monotonic: float = 0.0
     skipped: Skipped = NOTHING
+
+    @property
+    def over(self) -> bool:
+        return self.phase in OVER
 
 
 class SharedStatus(Struct, frozen=True):

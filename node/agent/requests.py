@@ -79,11 +79,11 @@ class AgentApi:
 
     def _share(self, route: bytes, request: ApiShare, now: float) -> Effects:
         job, wishes = self._agent.shares.request(request.path, request.algorithm, now, request.options)
-        return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
+        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
 
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
         job, wishes = self._agent.gets.request(request, now, route)
-        return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
+        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
 
     def _list(self, route: bytes, request: ApiList, now: float) -> Effects:
         follower = self._agent.follower

@@ -15,9 +15,10 @@ import msgspec
 
 from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
-from node.agent.jobs import Job, JobBook
+from node.agent.jobs import JobBook
 from node.agent.library import ItemState, LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
+from node.local_messages import JobStatus
 from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import Alias, TorrentEntry
@@ -60,7 +61,7 @@ class Shares:
 
     def request(
         self, path: str, algorithm: str, now: float, options: ShareOptions = AS_USUAL
-    ) -> tuple[Job, list[Wish]]:
+    ) -> tuple[JobStatus, list[Wish]]:
         """A person wants ``path`` shared; the same path again joins the job that is under way."""
         for job in self._jobs.active("share"):
             if job.path == path:
@@ -90,7 +91,7 @@ class Shares:
         wishes: list[Wish] = []
         for job in self._jobs.active("share"):
             if job.path == path:
-                job.fail("cancelled", f"{why} before it was shared", now)
+                self._jobs.fail(job, "cancelled", f"{why} before it was shared", now)
         for waiting in (self._found, self._stale, self._complained):
             waiting.pop(path, None)
         if path in self._hashing and path not in self._cancelled:
@@ -124,7 +125,7 @@ class Shares:
             self._describe(job, item, now)
             if job.over:
                 job.link = link_of(item)
-                job.done(job.finished)
+                self._jobs.done(job, job.ended_monotonic)
 
     def doubted(self, path: str, digest: str, why: str, now: float) -> list[Wish]:
         """A read found that ``path`` does not hold ``digest`` any more: it is not served until it was hashed again."""
@@ -170,7 +171,7 @@ class Shares:
             return wishes
         asked = self._asked(path)
         for job in asked:
-            job.fail(code, detail, now)
+            self._jobs.fail(job, code, detail, now)
         if code == "not_found" and self._catalogue.at(path) is not None:
             return wishes + self.missing(path, detail, now)
         if not asked and self._complained.get(path) != detail:
@@ -183,7 +184,7 @@ class Shares:
         as long as the peer runs."""
         asked = [job for job in self._jobs.active("share") if job.path == item.path and job.digest == item.digest]
         for job in asked:
-            job.fail(code, f"it cannot be recorded, so it is not shared: {detail}", now)
+            self._jobs.fail(job, code, f"it cannot be recorded, so it is not shared: {detail}", now)
         if asked:
             return self.gone(item.path, detail, now)
         what = f"{item.path} cannot be recorded and will not be shared after a restart: {detail}"
@@ -204,7 +205,7 @@ class Shares:
                 self._announced[digest] = (epoch, seq)
         for job in self._jobs.active("share"):
             if job.phase == "waiting" and job.digest in self._announced:
-                self._ask_at[job.number] = now
+                self._ask_at[job.job] = now
 
     def torrents_found(self, number: int, entries: list[TorrentEntry], now: float) -> None:
         """What a lookup lists under the digest of job ``number``."""
@@ -220,7 +221,7 @@ class Shares:
         fits = name in announced.names()
         if listed and (name in listed or not fits):
             job.link = link_of(item)
-            job.done(now)
+            self._jobs.done(job, now)
             if not fits:
                 what = f"this peer lists at most {ALIASES_COUNT_MAX + 1} names for one content"
                 job.detail = f"{what}, and {item.name} is not among them: fetch it by its link"
@@ -289,7 +290,7 @@ class Shares:
                 waits = job.path in asked[1:]
                 job.detail = f"waiting for {posixpath.basename(asked[0])} to be hashed" if waits else ""
 
-    def _asked(self, path: str) -> list[Job]:
+    def _asked(self, path: str) -> list[JobStatus]:
         return [job for job in self._jobs.active("share") if job.path == path and job.phase == "checking"]
 
     # --- steps -------------------------------------------------------------------------------------------
@@ -320,18 +321,18 @@ class Shares:
         note = Note("warning", f"not serving {item.name} ({short(item.digest)}), {path}: {state}: {why}")
         return [note, *self._catalogue.suspend(path, state, why, since)]
 
-    def _describe(self, job: Job, item: LibraryItem, now: float) -> None:
+    def _describe(self, job: JobStatus, item: LibraryItem, now: float) -> None:
         """``job`` shares ``item``: asked for or not, its content may be another than before."""
-        job.name, job.digest, job.manifest = item.name, item.digest, item.manifest
+        job.name, job.digest = item.name, item.digest
         job.length = job.done_bytes = item.length
         if job.phase == "waiting" and item.digest in self._announced:
-            self._ask_at[job.number] = now
+            self._ask_at[job.job] = now
 
     def _withdraw_jobs(self, path: str, why: str, now: float) -> None:
         for job in self._shared_by(path):
-            job.phase, job.code, job.detail, job.finished = "withdrawn", "disk", why, job.finished or now
+            self._jobs.end(job, "withdrawn", "disk", why, job.ended_monotonic or now)
 
-    def _shared_by(self, path: str) -> list[Job]:
+    def _shared_by(self, path: str) -> list[JobStatus]:
         """The jobs by which what is at ``path`` is shared, or was until it was withdrawn."""
         phases = ("waiting", "done", "withdrawn")
         return [job for job in self._jobs.all() if job.kind == "share" and job.path == path and job.phase in phases]

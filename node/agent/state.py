@@ -54,7 +54,7 @@ class AgentState:
         self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away)
         self.follower = RosterFollower(who.peer)
         self.lookups = Lookups(who.peer, rng)
-        self.jobs = JobBook()
+        self.jobs = JobBook(wall_offset)
         parts: dict[bool, list[LibraryItem]] = {True: [], False: []}
         for item in items:
             parts[not who.foreground or item.path in who.asked].append(item)

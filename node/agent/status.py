@@ -7,7 +7,7 @@ import posixpath
 from msgspec.structs import replace
 
 from node.agent.catalogue import link_of
-from node.agent.jobs import Job
+from node.agent.jobs import reported
 from node.agent.library import LibraryItem
 from node.agent.state import AgentState
 from node.local_messages import ApiGetStatus, Fetch, JobStatus, SharedStatus, StatusReport
@@ -22,7 +22,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
     """The report that answers ``request``."""
     silent = agent.children.silent_seconds(now)
     membership, uploads, who = agent.membership, agent.uploads, agent.who
-    rows: list[Fetch | Job | LibraryItem]
+    rows: list[Fetch | JobStatus | LibraryItem]
     if request.jobs is not None:
         asked = [agent.jobs.get(number) for number in request.jobs]
         withdrawn = [job for job in agent.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
@@ -36,7 +36,8 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
             count += _row_count(rows[end])
             end += 1
         rows, more = rows[request.first : end], end if end < len(rows) else 0
-    jobs = [row.status(agent.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
+    silent_get = silent.get("downloader", 0.0)
+    jobs = [reported(row, silent_get, now) for row in rows if isinstance(row, JobStatus)]
     return StatusReport(
         id=request.id,
         peer=who.peer,
@@ -62,8 +63,8 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
     )
 
 
-def _row_count(row: Fetch | Job | LibraryItem) -> int:
-    return 1 + len(row.download.sources) if isinstance(row, Job) and row.download is not None else 1
+def _row_count(row: Fetch | JobStatus | LibraryItem) -> int:
+    return 1 + len(row.download.sources) if isinstance(row, JobStatus) and row.download is not None else 1
 
 
 def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> SharedStatus:
@@ -94,14 +95,9 @@ def interrupted_status(download: Fetch) -> JobStatus:
         name=download.name,
         digest=download.digest,
         length=download.length,
-        done_bytes=0,
         path=download.dest,
         link=link_of(download),
-        code="",
         detail=detail,
-        started_at=0.0,
-        finished_at=0.0,
-        download=None,
     )
 
 
