@@ -47,21 +47,36 @@ class Hello(Message, frozen=True):
     port: int = 0
 
 
-# --- agent -> piece server -------------------------------------------------------------------------------
+# --- agent and downloader -> piece server ----------------------------------------------------------------
 
 
-class SharedItem(Struct, frozen=True):
-    """Whole content to serve. ``seed_path`` is a file with the canonical manifest, ``root`` the file or directory
-    of the content, ``stamps`` its `node.disk.stamps` when it was hashed: content that no longer has them is
-    not served. ``more`` are further manifests of the same bytes, shared elsewhere under other paths, each with its
-    file: they are handed out too."""
+class Serve(Message, frozen=True):
+    """Serve the content of ``digest``: all of it, said by the agent, or the pieces of ``bits`` of a download, said by
+    the downloader, who is answered with `ServeOk` and says it again after a restart. It takes the place of what was
+    said of the digest before.
+
+    ``seed_path`` is a file with the canonical manifest. ``root`` is where the bytes are now: the file or directory of
+    the content, for a download its hidden partial file or staging directory until the rename. ``stamps`` are its
+    `node.disk.stamps` when it was hashed: content that no longer has them is not served; a download has none until the
+    rename. ``more`` are further manifests of the same bytes, shared elsewhere under other paths, each with its file:
+    they are handed out too."""
 
     digest: str
     manifest: str
     seed_path: str
     root: str
-    stamps: bytes
-    more: dict[str, str] = {}
+    bits: bytes = b""
+    stamps: bytes = b""
+    more: dict[str, str] = field(default_factory=dict)
+
+
+class Unserve(Message, frozen=True):
+    """What the sender said of ``digest`` holds no longer."""
+
+    digest: str
+
+
+# --- agent -> piece server -------------------------------------------------------------------------------
 
 
 class ShareState(Message, frozen=True):
@@ -69,16 +84,8 @@ class ShareState(Message, frozen=True):
 
     instance: int
     peer: str
-    items: list[SharedItem]
+    items: list[Serve]
     serving: bool
-
-
-class ShareAdd(Message, frozen=True):
-    item: SharedItem
-
-
-class ShareRemove(Message, frozen=True):
-    digest: str
 
 
 class Serving(Message, frozen=True):
@@ -241,7 +248,7 @@ class DownloadStarted(Message, frozen=True):
 
 
 class DownloadFinished(Message, frozen=True):
-    """Verified, synced and renamed to ``path``. ``stamps`` as `SharedItem` has them. ``finished_at`` is the moment
+    """Verified, synced and renamed to ``path``. ``stamps`` as `Serve` has them. ``finished_at`` is the moment
     after the rename, in monotonic seconds, which all processes of a machine share."""
 
     digest: str
@@ -270,19 +277,6 @@ class NeedSources(Message, frozen=True):
 # --- downloader -> piece server --------------------------------------------------------------------------
 
 
-class Serve(Message, frozen=True):
-    """Serve the pieces of ``bits`` of a download. ``root`` is where the bytes are now: the hidden partial file, the
-    staging directory, or after the rename the final path; from then on ``stamps`` are those of the content, as
-    `SharedItem` has them. Answered with `ServeOk`; said again after a restart."""
-
-    digest: str
-    manifest: str
-    seed_path: str
-    root: str
-    bits: bytes
-    stamps: bytes = b""
-
-
 class ServeOk(Message, frozen=True):
     digest: str
 
@@ -294,11 +288,7 @@ class Held(Message, frozen=True):
     pieces: list[int]
 
 
-class Unserve(Message, frozen=True):
-    digest: str
-
-
-AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | Serving
+AgentToPieceServer = Hello | ShareState | Serve | Unserve | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = Hello | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources

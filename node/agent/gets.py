@@ -45,8 +45,8 @@ from node.local_messages import (
     DownloadStarted,
     Fetch,
     JobStatus,
-    ShareRemove,
     StopFetch,
+    Unserve,
 )
 from protocol.digest import begins_digest, is_digest_start, short
 from protocol.errors import SeedError, VerificationError
@@ -322,7 +322,7 @@ class Gets:
         what = f"{message.path} was complete when it was removed: it stays there, and is not shared"
         wishes: list[Wish] = [Note("info", what)]
         if message.digest not in self._downloads and self._catalogue.with_digest(message.digest) is None:
-            wishes.append(ToPieceServer(ShareRemove(message.digest)))
+            wishes.append(ToPieceServer(Unserve(message.digest)))
         return wishes
 
     def download_failed(self, message: DownloadFailed, now: float) -> list[Wish]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.local_messages import Serve, SharedItem
+from node.local_messages import Serve
 from protocol.bitfield import Bitfield
 from protocol.manifest import Manifest
 from protocol.messages import GetManifest, ManifestPage
@@ -66,13 +66,13 @@ class Shelf:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._items: dict[str, SharedItem] = {}
+        self._items: dict[str, Serve] = {}
         self._partial: dict[str, Serve] = {}
         self._gained: dict[str, list[int]] = {}
         """Pieces of a download besides those its `Serve` says."""
         self._books: dict[str, Book] = {}
 
-    def put_item(self, item: SharedItem) -> bool:
+    def put_item(self, item: Serve) -> bool:
         """Whole content; takes the place of a download of the same content. True when an open book changed."""
         if self._items.get(item.digest) == item:
             return False

@@ -41,10 +41,10 @@ from node.local_messages import (
     Fetch,
     NeedSources,
     Pause,
-    ShareRemove,
     SourceLost,
     Sources,
     StopFetch,
+    Unserve,
 )
 from protocol.codec import Decoder, encode
 from protocol.digest import short
@@ -254,7 +254,7 @@ def test_what_was_removed_while_it_became_complete_stays_on_disk_and_is_not_shar
     scene.play(scene.core.child_says(finished(), scene.now))
     assert (scene.listed, scene.job().code, scene.took(SaveItem)) == ({}, "cancelled", [])
     assert scene.transfers[-1] == (digest(1), "failed")
-    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    assert scene.told(ToPieceServer, Unserve) == [Unserve(digest(1))]
     (note,) = scene.took(Note)
     assert f"/out/{NAME}" in note.text
 
@@ -266,7 +266,7 @@ def test_content_shared_from_elsewhere_stays_shared_when_its_removed_download_be
     scene.done.clear()
     scene.play(scene.core.child_says(finished(), scene.now))
     assert scene.listed[digest(1)].holding == "whole"
-    assert scene.told(ToPieceServer, ShareRemove) == []
+    assert scene.told(ToPieceServer, Unserve) == []
 
 
 def test_a_removed_download_that_became_complete_is_not_the_one_asked_for_since() -> None:
