@@ -90,6 +90,22 @@ def test_what_was_put_in_this_run_is_told_from_the_rest(tmp_path: Path) -> None:
         assert library.asked() == {ITEM.path, other.dest}
 
 
+def test_what_was_asked_for_is_kept_for_what_there_is_and_for_the_present_run_alone(tmp_path: Path) -> None:
+    download = msgspec.structs.replace(JOB, dest=ITEM.path)
+    with Library(tmp_path, "one") as library:
+        library.put_download(download)
+        library.put_item(ITEM)
+        library.put_download(JOB)
+        library.remove_download(download.dest)
+        assert library.asked() == {ITEM.path, JOB.dest}, "it was completed"
+        library.remove_item(ITEM.path)
+        assert library.asked() == {JOB.dest}
+    with Library(tmp_path, "two"):
+        pass
+    with Library(tmp_path, "one") as library:
+        assert library.asked() == frozenset()
+
+
 def test_downloads_of_the_first_format_are_taken_over_without_force(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "library.db")
     database.executescript(
