@@ -64,10 +64,9 @@ class Agent:
         self._library = Library(self._data_dir, settings.run)
         self._away = Path(settings.runtime_dir) / AWAY_NAME
         self._core = self._make_core()
-        # A thread each: what a person waits for is behind no look at what is shared, and no short check behind hashing.
-        self._hashers, self._background_hashers, self._checks, self._looks = self._disk = [
-            Workers[fx.Outer, Any](1) for _ in range(4)
-        ]
+        # A thread each: what a person waits for is not behind what was found or looked at, nor a check behind hashing.
+        self._disk = [Workers[fx.Outer, Any](1) for _ in range(4)]
+        self._hashers, self._background_hashers, self._checks, self._looks = self._disk
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
         runtime_dir = Path(settings.runtime_dir)

@@ -70,9 +70,12 @@ class Shares:
         known = self._catalogue.known(path)
         if known is not None and known.origin == "folder" and options == AS_USUAL:
             options = known.options
-        if path in self._hashing and path not in self._cancelled and self._hashing[path].options == options:
+        order = self._hashing.get(path)
+        if order is None or path in self._cancelled:
+            return job, self._hash(path, algorithm, "shared", options)
+        if (order.algorithm, order.options) == (algorithm, options):
             return job, []
-        return job, self._hash(path, algorithm, "shared", options)
+        return job, [CancelHash(path), *self._hash(path, algorithm, "shared", options)]
 
     def found(self, path: str, algorithm: str, origin: Origin, options: ShareOptions = AS_USUAL) -> list[Wish]:
         """``path`` is to be shared, or looks different from what was hashed."""

@@ -19,7 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
-from node.disk.share_options import ShareOptions, Skipped
+from node.disk.share_options import AS_USUAL, ShareOptions, Skipped
 from node.local_messages import (
     ApiAccepted,
     ApiDone,
@@ -494,6 +494,22 @@ def test_what_was_found_is_hashed_one_after_another_and_what_a_person_shares_at_
     scene.play(scene.core.hashed(paths[0], item(1, paths[0]), scene.now))
     assert [job.phase for job in scene.status().jobs] == ["done", "done"]
     assert [request.path for request in scene.took(HashPath)] == paths[3:]
+
+
+@pytest.mark.parametrize(("algorithm", "options"), [("sha256", AS_USUAL), ("blake3", ShareOptions(("/data",)))])
+def test_a_share_does_not_wait_until_what_was_found_is_hashed_in_another_way(
+    algorithm: str, options: ShareOptions
+) -> None:
+    scene = Scene().up()
+    for _ in range(2):
+        scan(scene, a=b"1")
+    scene.took(HashPath)
+    path = f"{FOLDER}/a"
+    scene.ask(ApiShare(1, path, algorithm, options))
+    assert scene.took(CancelHash) == [CancelHash(path)]
+    scene.play(scene.core.hash_failed(path, "cancelled", "hashing was stopped", scene.now))
+    (request,) = scene.took(HashPath)
+    assert (request.algorithm, request.options, request.background) == (algorithm, options, False)
 
 
 def test_what_changes_again_and_again_does_not_keep_the_rest_from_being_hashed() -> None:
