@@ -23,7 +23,7 @@ from benchmarks.machine import Machine, file_system, this_machine
 from benchmarks.memory_figures import ROLES, Peaks, contents, peaks, result_rows
 from benchmarks.output import show, targets_table, tell
 from benchmarks.peaks import memory_of, reset_peak
-from benchmarks.plot import check_plot_path, plot_memory
+from benchmarks.plot import bars, check_plot_path, figure, save
 from benchmarks.tracker_load.conversation import Conversation
 from benchmarks.work import work_directory
 from cluster.local import LocalCluster, LocalPeer
@@ -222,6 +222,17 @@ def command(
         write_report(path, report)
     if plot is not None:
         plot_memory(plot, report)
+
+
+def plot_memory(path: Path, result: Report) -> None:
+    """The peaks of each content beside each other, by role."""
+    drawn, panels = figure(len(result.sizes), len(result.sizes))
+    for panel, (name, size) in zip(panels, result.sizes.items(), strict=True):
+        heights = {role: getattr(result.medians[name], role) for role in ROLES}
+        dots = {role: [getattr(found[name], role) for found in result.rounds] for role in ROLES}
+        bars(panel, f"{format_bytes(size)} from {result.sources} sources: peak MiB", heights, dots)
+        panel.set_xlim(0, 1.18 * max(getattr(found, role) for found in result.medians.values() for role in ROLES))
+    save(drawn, path)
 
 
 if __name__ == "__main__":

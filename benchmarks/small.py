@@ -6,7 +6,10 @@ Owns the command line and the order of things. What is measured how is in a modu
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import click
 from msgspec import Struct
@@ -21,11 +24,12 @@ from benchmarks.contenders.rsync import Rsync
 from benchmarks.contenders.zswarm import Zswarm
 from benchmarks.machine import Machine, file_system, this_machine
 from benchmarks.output import show, targets_table, tell
-from benchmarks.plot import check_plot_path, plot_small
+from benchmarks.plot import DOT_COLOUR, OTHERS_COLOUR, OURS_COLOUR, bars, check_plot_path, draw_case, figure, save
 from benchmarks.rounds import CaseResult, contender_table, measure_case
 from benchmarks.small_cases import (
     HASHED_BYTES,
     ONE_FILE_BYTES,
+    ONE_FILE_MS_MAX,
     OURS,
     Hashing,
     OneFile,
@@ -44,6 +48,7 @@ from service.units import format_bytes
 CASES = ("one-file", "tree", "hashing", "restart")
 KINDS: tuple[Kind, ...] = (Zswarm(), Rsync(), Rsync("--fsync"), Libtorrent())
 DEFAULT_SPARSE = "100GiB"
+PICTURE_COLUMNS_COUNT = 3
 
 
 class Report(Struct, frozen=True):
@@ -154,6 +159,42 @@ def restart_table(found: Restarts) -> Table:
         ]
         table.add_row(f"sharing {name}", *(f"{percentile(values, 0.5):.2f}" for values in columns))
     return table
+
+
+def plot_small(path: Path, report: Report) -> None:
+    """One file: how many fetches took how long at most. The tree as other contents, hashing, restarts."""
+    trees, others = report.tree, list[tuple[str, Mapping[str, Sequence[float]]]]()
+    if report.hashing is not None:
+        rates = {"zswarm": report.hashing.ours, "BLAKE3, one thread": report.hashing.plain}
+        others.append(("Hashing: MiB/s", rates))
+    if report.restart is not None:
+        starts = {"large file": report.restart.large, "small file": report.restart.small}
+        listed = {name: [start.listed_s for start in found] for name, found in starts.items()}
+        others.append((f"Restart, {report.restart.size >> 30} GiB shared: s until listed", listed))
+    count = (report.one_file is not None) + 2 * (trees is not None) + len(others)
+    drawn, panels = figure(count, min(count, PICTURE_COLUMNS_COUNT))
+    if report.one_file is not None:
+        _draw_times(panels.pop(0), report.one_file)
+    if trees is not None:
+        draw_case(trees, (panels.pop(0), panels.pop(0)))
+    for panel, (title, values) in zip(panels, others, strict=True):
+        heights = {name: median(found) for name, found in values.items()}
+        bars(panel, title, heights, values, list(heights)[:1])
+    save(drawn, path)
+
+
+def _draw_times(panel: Any, found: OneFile) -> None:
+    colours = {"local API": OURS_COLOUR, "command": OTHERS_COLOUR}
+    for (name, colour), values in zip(colours.items(), (found.api_ms, found.command_ms), strict=True):
+        if values:
+            shares = [100 * (number + 1) / len(values) for number in range(len(values))]
+            panel.step(sorted(values), shares, where="post", color=colour, label=f"{name}, {len(values)}")
+    panel.axvline(ONE_FILE_MS_MAX, color=DOT_COLOUR, linestyle=":", linewidth=1, label=f"{ONE_FILE_MS_MAX} ms")
+    panel.set_xscale("log")
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.set_title(f"One file, {found.size >> 20} MiB: % of fetches within so many ms", fontsize=10)
+    panel.legend(fontsize=8, frameon=False, loc="lower right")
+    panel.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from benchmarks.command import run_command
 from benchmarks.comparison import Row, medians
 from benchmarks.machine import Machine, this_machine
 from benchmarks.output import show, targets_table, tell
-from benchmarks.plot import check_plot_path, plot_tracker
+from benchmarks.plot import bars, check_plot_path, figure, save
 from benchmarks.tracker_figures import CASES, MEMORY_FIGURES, REBUILD_FIGURES, Registered, Served, ratios, result_rows
 from benchmarks.tracker_load.registry import check_open_files, measure_registry
 from benchmarks.tracker_load.requests import measure_requests
@@ -133,6 +133,24 @@ def command(
         write_report(path, report)
     if plot is not None:
         plot_tracker(plot, report)
+
+
+def plot_tracker(path: Path, result: Report) -> None:
+    """Requests of each server beside its echo; memory and time of the registries."""
+    count = 2 * bool(result.rounds) + 2 * bool(result.registries)
+    drawn, panels = figure(count, count)
+    if result.rounds:
+        ours = [case.ours for case in CASES]
+        for name_of, title in (("requests_s", "requests a second"), ("cpu_us", "CPU of the server, us a request")):
+            heights = {name: getattr(found, name_of) for name, found in result.medians.items()}
+            dots = {name: [getattr(found[name], name_of) for found in result.rounds] for name in heights}
+            bars(panels.pop(0), title, heights, dots, ours)
+    if result.registries:
+        title = f"{result.peers:,} peers with {result.files:,} files"
+        for unit, figures in (("bytes an entry", MEMORY_FIGURES), ("s after a kill", REBUILD_FIGURES)):
+            dots = {text: [value_of(one) for one in result.registries] for text, value_of in figures.items()}
+            bars(panels.pop(0), f"{title}: {unit}", {text: median(found) for text, found in dots.items()}, dots)
+    save(drawn, path)
 
 
 if __name__ == "__main__":

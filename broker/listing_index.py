@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from broker.registry import Listing
 
 ListingKey = tuple[str, str, str, int]
 _INSORT_COUNT_MAX = 64
 """Up to so many additions are inserted one by one; more are merged in one go. Sorting everything would take 25 ms with
 100,000 listings, however few of them were new."""
+
+
+class Listing:
+    """One swarm under one name: ``peers`` members list it so. ``peers`` 0 means that it is gone."""
+
+    __slots__ = ("digest", "length", "manifest", "name", "peers")
+
+    def __init__(self, digest: str, manifest: str, name: str, length: int) -> None:
+        self.digest = digest
+        self.manifest = manifest
+        self.name = name
+        self.length = length
+        self.peers = 0
 
 
 def listing_key(listing: Listing) -> ListingKey:

@@ -12,8 +12,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
-from broker.listing_index import ListingIndex, ListingKey, listing_key
-from broker.registry import Listing, Registry
+from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
+from broker.registry import Registry
 from protocol.digest import is_digest_start
 from protocol.errors import ProtocolError
 from protocol.limits import LOOKUP_SCAN_COUNT_MAX, REPLY_PAGE_COUNT, SEEDERS_COUNT_MAX

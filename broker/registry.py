@@ -14,24 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
-from broker.listing_index import ListingIndex
+from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
 from protocol.messages import Alias, Holding, SeederEntry
 
 _ListingKey = tuple[str, str, int]
-
-
-class Listing:
-    """One swarm under one name: ``peers`` members list it so. ``peers`` 0 means that it is gone."""
-
-    __slots__ = ("digest", "length", "manifest", "name", "peers")
-
-    def __init__(self, digest: str, manifest: str, name: str, length: int) -> None:
-        self.digest = digest
-        self.manifest = manifest
-        self.name = name
-        self.length = length
-        self.peers = 0
 
 
 class Swarm:

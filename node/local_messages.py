@@ -47,21 +47,37 @@ class Hello(Message, frozen=True):
     port: int = 0
 
 
-# --- agent -> piece server -------------------------------------------------------------------------------
+# --- agent and downloader -> piece server ----------------------------------------------------------------
 
 
-class SharedItem(Struct, frozen=True):
-    """Whole content to serve. ``seed_path`` is a file with the canonical manifest, ``root`` the file or directory
-    of the content, ``stamps`` its `node.disk.stamps` when it was hashed: content that no longer has them is
-    not served. ``more`` are further manifests of the same bytes, shared elsewhere under other paths, each with its
-    file: they are handed out too."""
+class Serve(Message, frozen=True):
+    """Serve the content of ``digest``: all of it, said by the agent, or the pieces of ``bits`` of a download, said by
+    the downloader, who is answered with `ServeOk` and says it again after a restart. It takes the place of what was
+    said of the digest before.
+
+    ``seed_path`` is a file with the canonical manifest. ``root`` is where the bytes are now: the file or directory of
+    the content, for a download its hidden partial file or staging directory until the rename. ``stamps`` are its
+    `node.disk.stamps` when it was hashed: content that no longer has them is not served; a download has none until the
+    rename. ``more`` are further manifests of the same bytes, shared elsewhere under other paths, each with its file:
+    they are handed out too. ``spread``: those of ``bits`` that others relay."""
 
     digest: str
     manifest: str
     seed_path: str
     root: str
-    stamps: bytes
-    more: dict[str, str] = {}
+    bits: bytes = b""
+    stamps: bytes = b""
+    more: dict[str, str] = field(default_factory=dict)
+    spread: bytes = b""
+
+
+class Unserve(Message, frozen=True):
+    """What the sender said of ``digest`` holds no longer."""
+
+    digest: str
+
+
+# --- agent -> piece server -------------------------------------------------------------------------------
 
 
 class ShareState(Message, frozen=True):
@@ -69,16 +85,8 @@ class ShareState(Message, frozen=True):
 
     instance: int
     peer: str
-    items: list[SharedItem]
+    items: list[Serve]
     serving: bool
-
-
-class ShareAdd(Message, frozen=True):
-    item: SharedItem
-
-
-class ShareRemove(Message, frozen=True):
-    digest: str
 
 
 class Serving(Message, frozen=True):
@@ -120,7 +128,11 @@ class UploadReport(Message, frozen=True):
 
 class Fetch(Message, frozen=True):
     """Get content ``digest`` to ``dest`` (the final path, parent included). An empty ``seed_path`` means the
-    manifest has to be fetched and must have digest ``manifest``; ``length`` is then only a hint for a person."""
+    manifest has to be fetched and must have digest ``manifest``; ``length`` is then only a hint for a person.
+
+    So it is in the agent's library too until it is complete. ``force`` holds for the run of the peer that it was given
+    to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one is not ordered
+    before it is asked for again."""
 
     digest: str
     manifest: str
@@ -130,6 +142,7 @@ class Fetch(Message, frozen=True):
     seed_path: str
     force: bool
     sequential: bool
+    superseded: bool = False
 
 
 class StopFetch(Message, frozen=True):
@@ -236,7 +249,7 @@ class DownloadStarted(Message, frozen=True):
 
 
 class DownloadFinished(Message, frozen=True):
-    """Verified, synced and renamed to ``path``. ``stamps`` as `SharedItem` has them. ``finished_at`` is the moment
+    """Verified, synced and renamed to ``path``. ``stamps`` as `Serve` has them. ``finished_at`` is the moment
     after the rename, in monotonic seconds, which all processes of a machine share."""
 
     digest: str
@@ -265,20 +278,6 @@ class NeedSources(Message, frozen=True):
 # --- downloader -> piece server --------------------------------------------------------------------------
 
 
-class Serve(Message, frozen=True):
-    """Serve the pieces of ``bits`` of a download, of which others relay those of ``spread``. ``root`` is where the bytes are now: the hidden partial file, the
-    staging directory, or after the rename the final path; from then on ``stamps`` are those of the content, as
-    `SharedItem` has them. Answered with `ServeOk`; said again after a restart."""
-
-    digest: str
-    manifest: str
-    seed_path: str
-    root: str
-    bits: bytes
-    spread: bytes
-    stamps: bytes = b""
-
-
 class ServeOk(Message, frozen=True):
     digest: str
 
@@ -291,10 +290,6 @@ class Held(Message, frozen=True):
     relayed: list[int]
 
 
-class Unserve(Message, frozen=True):
-    digest: str
-
-
 # --- piece server -> downloader --------------------------------------------------------------------------
 
 
@@ -305,7 +300,7 @@ class Room(Message, frozen=True):
     count: int
 
 
-AgentToPieceServer = Hello | ShareState | ShareAdd | ShareRemove | Serving
+AgentToPieceServer = Hello | ShareState | Serve | Unserve | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = Hello | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
@@ -420,7 +415,7 @@ class ApiGetStatus(Message, frozen=True):
     paths: list[str] = field(default_factory=list)
 
 
-class JobStatus(Struct, frozen=True):
+class JobStatus(Struct):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
@@ -428,28 +423,33 @@ class JobStatus(Struct, frozen=True):
     out of it. get: the phases of `DownloadReport`, with its report in ``download``, the last one of a process that has
     said nothing for ``silent_seconds``.
 
-    ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people. What is computed is computed with
-    ``seconds``, how long it took or has taken so far; ``ended_monotonic`` is ``finished_at`` by the machine's monotonic
-    clock."""
+    ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people; ``started_monotonic`` and
+    ``ended_monotonic`` are these moments by the machine's monotonic clock. ``seconds`` is how long it took, and in a
+    report how long it has taken so far. It is the agent's own record of the job, of which a report has a copy."""
 
     job: int
     kind: Literal["share", "get"]
     phase: Phase
     name: str
-    digest: str
-    length: int
-    done_bytes: int
-    path: str
-    link: str
-    code: str
-    detail: str
-    started_at: float
-    finished_at: float
-    download: DownloadReport | None
+    digest: str = ""
+    length: int = 0
+    done_bytes: int = 0
+    path: str = ""
+    link: str = ""
+    code: str = ""
+    detail: str = ""
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    download: DownloadReport | None = None
     silent_seconds: float = 0.0
     seconds: float = 0.0
+    started_monotonic: float = 0.0
     ended_monotonic: float = 0.0
     skipped: Skipped = NOTHING
+
+    @property
+    def over(self) -> bool:
+        return self.phase in OVER
 
 
 class SharedStatus(Struct, frozen=True):

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from node.agent.core import AgentCore, AgentTerms
+from node.agent.core import AgentCore
 from node.agent.effects import ForgetDownload, ForgetItem, ReplyApi, ToDownloader
 from node.agent.library import LIBRARY_NAME, Library
+from node.agent.state import AgentTerms
 from node.agent.status import interrupted_status, item_status
 from node.disk.disk_store import DiskStore
 from node.disk.journal import Journal

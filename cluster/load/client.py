@@ -17,14 +17,13 @@ from typing import NamedTuple, TypeVar
 
 from cluster.load.content import common_entry, endpoint_of, own_entry, peer_of
 from cluster.load.mix import Operation
-from node.agent.announced import AnnouncedList, Changes
+from node.agent.announced import AnnouncedList
 from node.agent.lookups import BEHIND_COUNT_MAX
 from protocol.limits import SEEDERS_COUNT_MAX
 from protocol.messages import (
     Behind,
     Entry,
     Error,
-    FileList,
     GetSeederList,
     GetTorrentList,
     Goodbye,
@@ -103,7 +102,7 @@ class Client:
         self._run = 0
         self._last_id = 0
         self._extra = own_entry(number, files)
-        self._list = AnnouncedList()
+        self._list = AnnouncedList(self.peer, self._token)
         for file in range(files):
             self._list.set(own_entry(number, file))
         self._list.set(common_entry())
@@ -134,19 +133,8 @@ class Client:
         self._list.snapshot()
         number = offset = 0
         while True:
-            page, offset = self._list.page(number, offset)
-            listing = FileList(
-                id=self._new_id(),
-                peer=self.peer,
-                token=self._token,
-                list_id=wanted.list_id,
-                page=number,
-                last=page.last,
-                version=self._list.version,
-                entries=page.entries,
-                run=self._run,
-            )
-            reply = yield Request(Channel.REGISTRAR, listing)
+            page, offset = self._list.page(self._new_id(), self._run, wanted.list_id, number, offset)
+            reply = yield Request(Channel.REGISTRAR, page)
             if page.last:
                 break
             taken = _expect(reply, PageOk)
@@ -166,10 +154,8 @@ class Client:
         self.lose_track()
         if not self._list.remove(self._extra.digest):
             self._list.set(self._extra)
-        news = self._list.next_news()
-        assert isinstance(news, Changes)
-        whose = (self._new_id(), self.peer, self._token)
-        update = Update(*whose, news.base, news.version, news.added, news.removed, self._run)
+        update = self._list.next_news(self._new_id(), self._run)
+        assert isinstance(update, Update)
         self._reached(_expect((yield Request(Channel.REGISTRAR, update)), Ok))
         self._settle()
 

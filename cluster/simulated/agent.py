@@ -19,9 +19,10 @@ from cluster.simulated.store import seed_path, store_seed
 from node.agent import effects as fx
 from node.agent import lookups as lk
 from node.agent import membership as mb
-from node.agent.core import AgentCore, AgentTerms
+from node.agent.core import AgentCore
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
+from node.agent.state import AgentTerms
 from node.local_messages import ApiReply, ApiRequest, Sources
 from protocol.endpoints import host_of
 from protocol.errors import ZswarmError

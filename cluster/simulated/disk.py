@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from node.agent.library import DownloadJob, LibraryItem
+from node.agent.library import LibraryItem
 from node.disk.errors import NoSpaceError
 from node.disk.store import JournalEntry
+from node.local_messages import Fetch
 from protocol.errors import NotFoundError
 from protocol.manifest import Manifest, decode_manifest
 
@@ -70,7 +71,7 @@ class SimulatedDisk:
         self.seeds: dict[str, bytes] = {}
         self.journal: dict[str, JournalEntry] = {}
         self.items: dict[str, LibraryItem] = {}
-        self.downloads: dict[str, DownloadJob] = {}
+        self.downloads: dict[str, Fetch] = {}
         self.partials: dict[str, StoredPartial] = {}
         """By the path where the bytes are."""
         self.files: dict[str, StoredFile] = {}
@@ -119,7 +120,7 @@ class SimulatedDisk:
         self._note(self.items, path, now)
         self.items.pop(path, None)
 
-    def save_download(self, download: DownloadJob, now: float) -> None:
+    def save_download(self, download: Fetch, now: float) -> None:
         self._note(self.downloads, download.dest, now)
         self.downloads[download.dest] = download
 

@@ -5,10 +5,10 @@ Here stands what the shells `node.downloader.process` and `node.downloader.links
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cluster.simulated.content import SentPiece
 from cluster.simulated.network import Connection
@@ -16,7 +16,6 @@ from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedStore
 from node.downloader.core import DownloaderCore
 from node.downloader.job_context import JobContext, Listener
-from node.downloader.job_disk import JobDisk, Written
 from node.downloader.links import message_session
 from node.rate_limit import Budget
 from protocol.errors import ZswarmError
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 WORK_SECONDS = 1e-4
 """What handing work to a thread takes, besides what the disk takes."""
-T = TypeVar("T", bound=Hashable)
-R = TypeVar("R")
 
 
 class DownloaderProcess(Process):
@@ -45,8 +42,8 @@ class DownloaderProcess(Process):
             JobContext(
                 now=self._now,
                 links=self.links,
-                writers=SimulatedWorkers(self, self._written),
-                chores=SimulatedWorkers(self, self._chore_done),
+                writers=SimulatedWorkers(self),
+                chores=SimulatedWorkers(self),
                 store=SimulatedStore(peer.disk),
                 budget=self.budget,
                 sessions=count(1),
@@ -68,12 +65,6 @@ class DownloaderProcess(Process):
 
     def pieces_say(self, message: Any) -> None:
         self.core.pieces_say(message)
-
-    def _written(self, tag: tuple[JobDisk, tuple[int, ...]], results: Written | BaseException) -> None:
-        self.core.written(*tag, results)
-
-    def _chore_done(self, disk: JobDisk, result: object) -> None:
-        self.core.chore_done(disk, result)
 
     def _tell_agent(self, message: Message) -> None:
         self.peer.tell("downloader", "agent", message)
@@ -153,25 +144,25 @@ class _Session:
             self._listener.on_message(self._session, header)
 
 
-class SimulatedWorkers(Generic[T, R]):
+class SimulatedWorkers:
     """Threads: work takes as long as the disk needs for it, one after another."""
 
-    def __init__(self, process: DownloaderProcess, done: Callable[[T, R | BaseException], None]) -> None:
-        self._process, self._done = process, done
+    def __init__(self, process: DownloaderProcess) -> None:
+        self._process = process
         self._free_at = 0.0
 
-    def submit(self, tag: T, work: Callable[[], R]) -> None:
+    def submit(self, done: Callable[[Any], None], work: Callable[[], object]) -> None:
         clock = self._process.clock
-        clock.at(max(clock.now + WORK_SECONDS, self._free_at), self._work, tag, work)
+        clock.at(max(clock.now + WORK_SECONDS, self._free_at), self._work, done, work)
 
-    def _work(self, tag: T, work: Callable[[], R]) -> None:
+    def _work(self, done: Callable[[Any], None], work: Callable[[], object]) -> None:
         process = self._process
         if not process.alive:
             return
-        result: R | BaseException
+        result: object
         try:
             result = work()
         except ZswarmError as error:
             result = error
         self._free_at = process.clock.now + process.peer.disk.take_seconds()
-        process.clock.at(self._free_at, process.receive, self._done, tag, result)
+        process.clock.at(self._free_at, process.receive, done, result)

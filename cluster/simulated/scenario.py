@@ -336,7 +336,7 @@ class Scenario:
         jobs = wish.jobs()
         if not jobs:
             return "it knows of no such download"
-        view = view_of(jobs[-1].status(0.0, 0.0, wish.peer.network.clock.now))
+        view = view_of(jobs[-1])
         return view.note or view.verb
 
     def _state(self, wish: Wish) -> str:

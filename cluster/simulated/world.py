@@ -22,9 +22,8 @@ from cluster.simulated.store import seed_path
 from cluster.simulated.streams import Streams
 from cluster.simulated.trace import Trace
 from cluster.simulated.tracker import Tracker
-from node.agent.jobs import Job
 from node.agent.library import LibraryItem
-from node.local_messages import ApiGet, ApiJoin, ApiLeave, ApiList, ApiPeers, ApiRemove, ApiShare
+from node.local_messages import ApiGet, ApiJoin, ApiLeave, ApiList, ApiPeers, ApiRemove, ApiShare, JobStatus
 from protocol.manifest import Manifest
 
 PERSON_SECONDS = 1.0
@@ -58,7 +57,7 @@ class Wish:
     def path(self) -> str:
         return f"{GOT_DIR}/{self.content.name}"
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[JobStatus]:
         """What the peer's agent knows of it, the newest last."""
         jobs = self.peer.agent.core.jobs.all() if self.peer.agent is not None else []
         named = (job for job in jobs if job.kind == "get")

@@ -8,41 +8,22 @@ from __future__ import annotations
 
 from collections import deque
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol.limits import ALIAS_BYTES, CONTROL_BYTES_MAX, ENTRIES_ENVELOPE_BYTES, ENTRIES_PAGE_COUNT, ENTRY_BYTES
-from protocol.messages import Entry, TransferState
-
-
-class Page(Struct, frozen=True):
-    """One page of a whole list."""
-
-    number: int
-    entries: list[Entry]
-    last: bool
-
-
-class Changes(Struct, frozen=True):
-    """List version ``base`` becomes ``version``."""
-
-    base: int
-    version: int
-    added: list[Entry]
-    removed: list[str]
-
-
-class TransferNews(Struct, frozen=True):
-    digest: str
-    state: TransferState
+from protocol.messages import Entry, FileList, Transfer, TransferState, Update
 
 
 class AnnouncedList:
-    """Entries by digest. ``version`` is the last one the tracker was told or is being told."""
+    """Entries by digest of ``peer``. ``version`` is the last one the tracker was told or is being told.
 
-    def __init__(self) -> None:
+    Messages are made with the ``number`` of the request and of the peer's ``run`` that they get."""
+
+    def __init__(self, peer: str, token: bytes) -> None:
         self.version = 0
+        self._peer, self._token = peer, token
         self._entries: dict[str, Entry] = {}
-        self._news: deque[str | TransferNews] = deque()
+        self._news: deque[str | Transfer] = deque()
         self._snapshot: list[Entry] = []
 
     def entries(self) -> list[Entry]:
@@ -68,46 +49,46 @@ class AnnouncedList:
 
     def report(self, digest: str, state: TransferState) -> None:
         """Queue news of a transfer, behind the changes that came before it."""
-        self._news.append(TransferNews(digest, state))
+        self._news.append(Transfer(0, self._peer, self._token, digest, state))
 
     def snapshot(self) -> None:
         """Begin a whole list: what has changed so far is part of it, and needs no update of its own. News of a
         transfer whose entry has gone since would bring it back."""
         self._snapshot = list(self._entries.values())
-        owed = (news for news in self._news if isinstance(news, TransferNews))
+        owed = (news for news in self._news if isinstance(news, Transfer))
         self._news = deque(news for news in owed if news.state == "failed" or news.digest in self._entries)
         self.version += 1
 
     def snapshot_digests(self) -> tuple[str, ...]:
         return tuple(entry.digest for entry in self._snapshot)
 
-    def page(self, number: int, offset: int) -> tuple[Page, int]:
-        """The page of the whole list that begins at entry ``offset``, and where the next one begins."""
+    def page(self, number: int, run: int, list_id: int, page: int, offset: int) -> tuple[FileList, int]:
+        """Page ``page`` of the whole list, which begins at entry ``offset``, and where the next one begins."""
         end, room = offset, CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
         while end < len(self._snapshot) and end - offset < ENTRIES_PAGE_COUNT:
             room -= _weight(self._snapshot[end])
             if room < 0:
                 break
             end += 1
-        return Page(number, self._snapshot[offset:end], end >= len(self._snapshot)), end
+        entries, last = self._snapshot[offset:end], end >= len(self._snapshot)
+        return FileList(number, self._peer, self._token, list_id, page, last, self.version, entries, run), end
 
-    def next_news(self) -> Changes | TransferNews | None:
-        """Take what is to be said next; the caller repeats it until it is acknowledged."""
-        if not self._news:
-            return None
+    @property
+    def owes_news(self) -> bool:
+        return bool(self._news)
+
+    def next_news(self, number: int, run: int) -> Update | Transfer:
+        """Take what is to be said next, when there is something; the caller repeats it until it is acknowledged."""
         first = self._news[0]
-        if isinstance(first, TransferNews):
+        if isinstance(first, Transfer):
             self._news.popleft()
-            return first
-        return self._take_changes()
-
-    def _take_changes(self) -> Changes:
+            return replace(first, id=number, run=run)
         added: dict[str, Entry] = {}
         removed: dict[str, None] = {}
         room = CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
         while self._news and len(added) + len(removed) < ENTRIES_PAGE_COUNT:
             digest = self._news[0]
-            if isinstance(digest, TransferNews):
+            if isinstance(digest, Transfer):
                 break
             entry = self._entries.get(digest)
             room -= ENTRY_BYTES if entry is None else _weight(entry)
@@ -119,11 +100,12 @@ class AnnouncedList:
             else:
                 added[digest] = entry
         base, self.version = self.version, self.version + 1
-        return Changes(base, self.version, list(added.values()), list(removed))
+        changes = list(added.values()), list(removed)
+        return Update(number, self._peer, self._token, base, self.version, *changes, run)
 
-    def report_again(self, news: TransferNews) -> None:
+    def report_again(self, transfer: Transfer) -> None:
         """It was taken, and nobody acknowledged it."""
-        self._news.appendleft(news)
+        self._news.appendleft(transfer)
 
     def forget_news(self) -> None:
         """Nothing is owed to a tracker that will be told the whole list when it is joined again."""

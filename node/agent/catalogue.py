@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
-from node.agent.library import DownloadJob, ItemState, LibraryItem
-from node.local_messages import ShareAdd, SharedItem, ShareRemove, ShareState
+from node.agent.library import ItemState, LibraryItem
+from node.local_messages import Fetch, Serve, ShareState, Unserve
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.messages import Alias, Entry
@@ -93,7 +93,7 @@ class Catalogue:
             size += len(items[fit].stamps) + ITEM_BYTES
             fit += 1
         state = ToPieceServer(ShareState(instance, peer, items[:fit], serving))
-        return [state, *(ToPieceServer(ShareAdd(item)) for item in items[fit:])]
+        return [state, *(ToPieceServer(item) for item in items[fit:])]
 
     def add(self, item: LibraryItem, keep_earlier: bool = False) -> list[Wish]:
         """Share ``item``, in place of what was at its path; ``keep_earlier``: that goes on being served, if it was."""
@@ -177,23 +177,23 @@ class Catalogue:
             del self._served[item.digest]
         return self._changed(item, served)
 
-    def _changed(self, item: LibraryItem, before: SharedItem | None) -> list[Wish]:
+    def _changed(self, item: LibraryItem, before: Serve | None) -> list[Wish]:
         """Tell that ``item`` came or went; ``before`` is what was served of its content."""
         entry, served = self.entry(item.digest), self._shared(item.digest)
         if entry is None or served is None:
-            return [ToPieceServer(ShareRemove(item.digest)), Withdraw(item.digest)]
+            return [ToPieceServer(Unserve(item.digest)), Withdraw(item.digest)]
         told = served == before and served.root != item.path
-        return [*([] if told else [ToPieceServer(ShareAdd(served))]), Announce(entry)]
+        return [*([] if told else [ToPieceServer(served)]), Announce(entry)]
 
-    def _shared(self, digest: str) -> SharedItem | None:
+    def _shared(self, digest: str) -> Serve | None:
         """What the piece server is told of ``digest``."""
         first = self.with_digest(digest)
         if first is None:
             return None
         seeds = {item.manifest: item.seed_path for item in self._served[digest].values()}
         del seeds[first.manifest]
-        return SharedItem(digest, first.manifest, first.seed_path, first.path, first.stamps, seeds)
+        return Serve(digest, first.manifest, first.seed_path, first.path, stamps=first.stamps, more=seeds)
 
 
-def link_of(item: LibraryItem | DownloadJob) -> str:
+def link_of(item: LibraryItem | Fetch) -> str:
     return format_link(Link(item.digest, item.manifest, item.name, item.length))

@@ -1,6 +1,6 @@
 """The agent without its sockets: every event goes in here, what is to be done comes out. Pure.
 
-Joins the cores beside it: `membership`, `roster` and `lookups` towards the tracker, `catalogue`, `shares` and `gets`
+Joins the cores of `state`: `membership`, `roster` and `lookups` towards the tracker, `catalogue`, `shares` and `gets`
 for content. What one of them asks of another is carried out here; the rest is the shell's (`process`). The command
 line's requests are for `requests`.
 """
@@ -12,14 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent import roster as ro
-from node.agent.catalogue import Catalogue
-from node.agent.children import Children, UploadTotals
 from node.agent.effects import (
     Announce,
     FindTorrents,
@@ -34,13 +31,11 @@ from node.agent.effects import (
     Withdraw,
 )
 from node.agent.folders import Listing
-from node.agent.gets import Gets
-from node.agent.jobs import JobBook
-from node.agent.library import DownloadJob, LibraryItem
+from node.agent.library import LibraryItem
 from node.agent.requests import AgentApi
-from node.agent.shares import Shares
 from node.agent.shares_watch import SharesWatch
-from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
+from node.agent.state import AgentState, AgentTerms
+from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import (
     ApiRequest,
     ChildToAgent,
@@ -49,6 +44,7 @@ from node.local_messages import (
     DownloadFinished,
     DownloadReport,
     DownloadStarted,
+    Fetch,
     Hello,
     NeedSources,
     Pause,
@@ -68,54 +64,19 @@ Effect = Outer | mb.Send | lk.Dial | lk.Ask
 """What the shell has to do."""
 
 
-class AgentTerms(Struct, frozen=True):
-    """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent.
-
-    ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
-    besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again."""
-
-    peer: str
-    token: bytes
-    name: str
-    tracker: str
-    advertise: str
-    algorithm: str
-    share: tuple[str, ...]
-    scan_seconds: float
-    instance: int
-    pid: int
-    foreground: bool = False
-    asked: frozenset[str] = frozenset()
-    options: ShareOptions = AS_USUAL
-
-
-class AgentCore:
-    """``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to leave."""
+class AgentCore(AgentState):
+    """`AgentState` has what it is made from."""
 
     def __init__(
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
     ) -> None:
-        self.who = who
-        self.wall_offset = wall_offset
-        self.membership = mb.Membership(who.peer, who.token, who.name, who.tracker, rng, away)
-        self.follower = ro.RosterFollower(who.peer)
-        self.lookups = lk.Lookups(who.peer, rng)
-        self.jobs = JobBook()
-        parts: dict[bool, list[LibraryItem]] = {True: [], False: []}
-        for item in items:
-            parts[not who.foreground or item.path in who.asked].append(item)
-        self.catalogue = Catalogue(parts[True], parts[False])
-        self.uploads = UploadTotals()
-        self.shares = Shares(self.catalogue, self.jobs, wall_offset, self._is_fetched)
-        self.gets = Gets(self.catalogue, self.jobs)
-        self.children = Children()
-        self.serving = not away
+        super().__init__(who, items, wall_offset, rng, away)
         self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, who.options, self.catalogue, self.shares)
         self._api = AgentApi(self)
 
     # --- the start ---------------------------------------------------------------------------------------
 
-    def start(self, downloads: Iterable[DownloadJob], now: float) -> list[Effect]:
+    def start(self, downloads: Iterable[Fetch], now: float) -> list[Effect]:
         """Take up what the library knows."""
         resumed = self.gets.resume(downloads, self.who.asked, not self.who.foreground, now)
         return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed], now)
@@ -154,7 +115,7 @@ class AgentCore:
         if isinstance(message, UploadReport):
             self.uploads.report(message, self.membership.list.get)
             self.membership.load = self.uploads.sessions
-            wishes += self.catalogue.drop_earlier(lambda item: not self._is_fetched(item.digest))
+            wishes += self.catalogue.drop_earlier(lambda item: not self.is_fetched(item.digest))
         elif isinstance(message, ContentChanged):
             wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
         elif isinstance(message, DownloadReport):
@@ -224,10 +185,10 @@ class AgentCore:
     def item_not_saved(self, item: LibraryItem, code: str, detail: str, now: float) -> list[Effect]:
         return self.settle(self.shares.not_saved(item, code, detail, now), now)
 
-    def download_saved(self, download: DownloadJob, now: float) -> list[Effect]:
+    def download_saved(self, download: Fetch, now: float) -> list[Effect]:
         return self.settle(self.gets.saved(download), now)
 
-    def download_not_saved(self, download: DownloadJob, code: str, detail: str, now: float) -> list[Effect]:
+    def download_not_saved(self, download: Fetch, code: str, detail: str, now: float) -> list[Effect]:
         return self.settle(self.gets.not_saved(download, code, detail, now), now)
 
     # --- people and time ---------------------------------------------------------------------------------
@@ -251,9 +212,6 @@ class AgentCore:
         cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
-
-    def _is_fetched(self, digest: str) -> bool:
-        return self.uploads.of(digest)[1] > 0
 
     # --- from one core to another ------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from node.agent.library import DownloadJob, LibraryItem, Origin
+from node.agent.library import LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, ShareOptions
-from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply
+from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply, Fetch
 from protocol.messages import Entry, TransferState
 
 # --- inner: from one core to another ---------------------------------------------------------------------
@@ -85,7 +85,7 @@ class SaveDownload(Struct, frozen=True):
     """Put ``download`` into the library, in place of what has its destination; `AgentCore.download_saved` or
     `download_not_saved` follows."""
 
-    download: DownloadJob
+    download: Fetch
 
 
 class ForgetDownload(Struct, frozen=True):

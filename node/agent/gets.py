@@ -34,8 +34,8 @@ from node.agent.effects import (
     Wish,
     Withdraw,
 )
-from node.agent.jobs import Job, JobBook
-from node.agent.library import DownloadJob, LibraryItem
+from node.agent.jobs import JobBook
+from node.agent.library import LibraryItem
 from node.local_messages import (
     ApiGet,
     DeleteFetch,
@@ -44,8 +44,9 @@ from node.local_messages import (
     DownloadReport,
     DownloadStarted,
     Fetch,
-    ShareRemove,
+    JobStatus,
     StopFetch,
+    Unserve,
 )
 from protocol.digest import begins_digest, is_digest_start, short
 from protocol.errors import SeedError, VerificationError
@@ -77,26 +78,26 @@ class Gets:
         self._jobs = jobs
         self._asked: dict[int, _Asked] = {}
         self._ask_at: dict[int, float] = {}
-        self._downloads: dict[str, DownloadJob] = {}
+        self._downloads: dict[str, Fetch] = {}
         self._unsaved: dict[str, None] = {}
         """Digests of downloads that wait to be in the library."""
         self._begun: dict[str, None] = {}
         """Digests of downloads of which there may be something on disk."""
-        self._interrupted: dict[str, DownloadJob] = {}
+        self._interrupted: dict[str, Fetch] = {}
 
     @property
-    def digests(self) -> dict[str, DownloadJob]:
+    def digests(self) -> dict[str, Fetch]:
         """Downloads under way, by digest."""
         return self._downloads
 
     @property
-    def interrupted(self) -> dict[str, DownloadJob]:
+    def interrupted(self) -> dict[str, Fetch]:
         """Downloads that go on when they are asked for, by destination."""
         return self._interrupted
 
     # --- what is asked for -------------------------------------------------------------------------------
 
-    def resume(self, downloads: Iterable[DownloadJob], asked: Collection[str], all_: bool, now: float) -> list[Wish]:
+    def resume(self, downloads: Iterable[Fetch], asked: Collection[str], all_: bool, now: float) -> list[Wish]:
         """What the library has at the start of the agent. Those to a destination in ``asked`` were under way in this
         run of the peer, and go on; of those of earlier runs ``all_`` do, or none."""
         wishes: list[Wish] = []
@@ -107,28 +108,27 @@ class Gets:
                 self._interrupted[stored.dest] = download
                 continue
             job = self._jobs.new("get", download.name, download.dest, "waiting", now)
-            job.digest, job.manifest, job.length = download.digest, download.manifest, download.length
+            job.digest, job.length = download.digest, download.length
             self._downloads[download.digest] = download
             self._begun[download.digest] = None
             wishes += self._want(download)
         return wishes
 
-    def request(self, request: ApiGet, now: float, command: bytes) -> tuple[Job, list[Wish]]:
+    def request(self, request: ApiGet, now: float, command: bytes) -> tuple[JobStatus, list[Wish]]:
         """A person wants ``request.target``; ``command`` tells commands apart."""
         asked = _Asked(request)
-        job = self._jobs.new("get", request.target, request.directory, "resolving", now)
-        job.command = command
-        self._asked[job.number] = asked
+        job = self._jobs.new("get", request.target, request.directory, "resolving", now, command)
+        self._asked[job.job] = asked
         if request.seed:
-            return job, [StoreSeed(job.number, request.seed, request.name)]
+            return job, [StoreSeed(job.job, request.seed, request.name)]
         try:
             if request.target.startswith(SCHEME):
                 return job, self._resolved(job, parse_link(request.target), now)
         except SeedError as error:
             self._end(job)
-            job.fail(error.code, str(error), now)
+            self._jobs.fail(job, error.code, str(error), now)
             return job, []
-        self._ask_at[job.number] = now
+        self._ask_at[job.job] = now
         return job, self.tick(now)
 
     def seed_stored(self, number: int, link: Link, seed_path: str, now: float) -> list[Wish]:
@@ -140,11 +140,11 @@ class Gets:
         return self._resolved(job, link, now)
 
     def failed(self, number: int, code: str, detail: str, now: float) -> None:
-        """Job ``number`` cannot become a download."""
+        """JobStatus ``number`` cannot become a download."""
         job = self._jobs.get(number)
         if job is not None and self._asked.pop(number, None) is not None:
             self._ask_at.pop(number, None)
-            job.fail(code, detail, now)
+            self._jobs.fail(job, code, detail, now)
 
     def cancel(self, name: str, now: float) -> list[Wish] | None:
         """Give up what is called ``name`` or has that digest; None when there is none."""
@@ -157,7 +157,7 @@ class Gets:
             found = True
             digests[job.digest] = None
             self._end(job)
-            job.fail("cancelled", "removed before it was complete", now)
+            self._jobs.fail(job, "cancelled", "removed before it was complete", now)
             download = self._downloads.get(job.digest)
             if download is not None and download.dest == job.path:
                 wishes += [_delete(download), *self._drop(job.digest)]
@@ -179,18 +179,18 @@ class Gets:
 
     def fetches(self) -> list[Wish]:
         """All that a new downloader has to be told."""
-        return [ToDownloader(_fetch(download)) for download in self._downloads.values()]
+        return [ToDownloader(download) for download in self._downloads.values()]
 
     # --- the library -------------------------------------------------------------------------------------
 
-    def saved(self, download: DownloadJob) -> list[Wish]:
+    def saved(self, download: Fetch) -> list[Wish]:
         """``download`` is in the library: now it may begin. The same content to elsewhere does not go on by itself any
         more."""
         if download.digest not in self._unsaved:
             return []
         del self._unsaved[download.digest]
         self._interrupted.pop(download.dest, None)
-        wishes: list[Wish] = [ToDownloader(_fetch(download))]
+        wishes: list[Wish] = [ToDownloader(download)]
         for other in list(self._interrupted.values()):
             if other.digest == download.digest and not other.superseded:
                 superseded = self._interrupted[other.dest] = msgspec.structs.replace(other, superseded=True)
@@ -199,13 +199,13 @@ class Gets:
             wishes += self._catalogue.wake(download.digest, download.dest)
         return [*wishes, *self._want(download)]
 
-    def not_saved(self, download: DownloadJob, code: str, detail: str, now: float) -> list[Wish]:
+    def not_saved(self, download: Fetch, code: str, detail: str, now: float) -> list[Wish]:
         """The library cannot have ``download``: what cannot be remembered is not begun."""
         if download.digest not in self._unsaved:
             return [Note("error", detail)]
         del self._unsaved[download.digest]
         for job in self._following(download.digest):
-            job.fail(code, f"the download cannot be recorded, so it was not started: {detail}", now)
+            self._jobs.fail(job, code, f"the download cannot be recorded, so it was not started: {detail}", now)
         del self._downloads[download.digest]
         self._begun.pop(download.digest, None)
         return self._next(download.digest, now)
@@ -240,13 +240,13 @@ class Gets:
         """Whether what stands at the destination of a get is what the library says."""
         wishes: list[Wish] = []
         for job in self._jobs.active("get"):
-            asked = self._asked.get(job.number)
+            asked = self._asked.get(job.job)
             if asked is None or asked.link is None or job.path != item.path or job.digest != item.digest:
                 continue
             if intact:
                 self._end(job)
                 job.link = link_of(item)
-                job.done(now)
+                self._jobs.done(job, now)
                 if self._catalogue.at(item.path) is None:
                     wishes += self._catalogue.add(item)
             else:
@@ -304,7 +304,7 @@ class Gets:
         )
         for job in self._following(message.digest):
             job.length, job.path, job.link = message.length, message.path, link_of(item)
-            job.done(message.finished_at)
+            self._jobs.done(job, message.finished_at)
         del self._downloads[message.digest]
         self._begun.pop(message.digest, None)
         shared = self._catalogue.add(item)
@@ -322,7 +322,7 @@ class Gets:
         what = f"{message.path} was complete when it was removed: it stays there, and is not shared"
         wishes: list[Wish] = [Note("info", what)]
         if message.digest not in self._downloads and self._catalogue.with_digest(message.digest) is None:
-            wishes.append(ToPieceServer(ShareRemove(message.digest)))
+            wishes.append(ToPieceServer(Unserve(message.digest)))
         return wishes
 
     def download_failed(self, message: DownloadFailed, now: float) -> list[Wish]:
@@ -331,7 +331,7 @@ class Gets:
         if download is None:
             return []
         for job in self._following(message.digest):
-            job.fail(message.code, message.detail, now)
+            self._jobs.fail(job, message.code, message.detail, now)
         kept = message.digest in self._begun and message.code != VerificationError.code
         note = Note("warning", f"cannot get {download.name} ({short(message.digest)}): {message.detail}")
         wishes: list[Wish] = [note, *self._drop(message.digest)]
@@ -358,16 +358,16 @@ class Gets:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _resolved(self, job: Job, link: Link, now: float) -> list[Wish]:
+    def _resolved(self, job: JobStatus, link: Link, now: float) -> list[Wish]:
         """It is known which content is meant: take what is there already, join a download, or begin one."""
-        asked = self._asked[job.number]
+        asked = self._asked[job.job]
         try:
             name = check_name(link.name)
         except SeedError as error:
-            self.failed(job.number, error.code, str(error), now)
+            self.failed(job.job, error.code, str(error), now)
             return []
         asked.link, job.detail = link, ""
-        job.name, job.digest, job.manifest, job.length = name, link.digest, link.manifest, link.length
+        job.name, job.digest, job.length = name, link.digest, link.length
         job.path = posixpath.join(asked.directory, name)
         job.link = format_link(link)
         item = self._catalogue.known(job.path)
@@ -376,11 +376,11 @@ class Gets:
             return [CheckItem(item)]
         return self._begin(job, asked, link, now)
 
-    def _begin(self, job: Job, asked: _Asked, link: Link, now: float) -> list[Wish]:
+    def _begin(self, job: JobStatus, asked: _Asked, link: Link, now: float) -> list[Wish]:
         rival = self._rival(job, link)
         if rival:
             what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is being downloaded there"
-            self.failed(job.number, "usage", f"{what}; get one of them to another directory with -o", now)
+            self.failed(job.job, "usage", f"{what}; get one of them to another directory with -o", now)
             return []
         running = self._downloads.get(link.digest)
         if running is not None and running.dest != job.path:
@@ -393,7 +393,7 @@ class Gets:
             return []
         stored = self._interrupted.get(job.path)
         known_seed = stored.seed_path if stored is not None and stored.digest == link.digest else ""
-        download = DownloadJob(
+        download = Fetch(
             digest=link.digest,
             manifest=link.manifest,
             name=job.name,
@@ -413,18 +413,17 @@ class Gets:
         """A download of ``digest`` is over: begin what waited for that, unless another is under way."""
         wishes: list[Wish] = []
         for job in self._jobs.active("get"):
-            asked = self._asked.get(job.number)
+            asked = self._asked.get(job.job)
             if asked is not None and asked.link is not None and job.digest == digest and job.phase == "waiting":
                 wishes += self._begin(job, asked, asked.link, now)
         return wishes
 
-    def _rival(self, job: Job, link: Link) -> str:
+    def _rival(self, job: JobStatus, link: Link) -> str:
         """The digest of other content that is on its way to the path of ``job``, or that the same command gets, or has
         got, to there: its force is not meant for that. Empty when there is none."""
         rivals = [download.digest for download in self._downloads.values() if download.dest == job.path]
-        for other in self._jobs.all():
-            if other.kind == "get" and other.command == job.command and other.path == job.path:
-                rivals += [other.digest] if other.phase != "failed" else []
+        beside = self._jobs.of_same_command(job)
+        rivals += [other.digest for other in beside if other.path == job.path and other.phase != "failed"]
         return next((digest for digest in rivals if digest != link.digest), "")
 
     def _catch_up(self, digest: str) -> None:
@@ -433,7 +432,7 @@ class Gets:
         if reports:
             self.report(reports[0])
 
-    def _want(self, download: DownloadJob) -> list[Wish]:
+    def _want(self, download: Fetch) -> list[Wish]:
         """Say that ``download`` is wanted. Content this peer has elsewhere may come from its own piece server."""
         if self._catalogue.with_digest(download.digest) is not None:
             return [WantSources(download.digest, own_too=True)]
@@ -449,18 +448,14 @@ class Gets:
         entry = self._catalogue.entry(digest)
         return [*wishes, Withdraw(digest) if entry is None else Announce(entry)]
 
-    def _following(self, digest: str) -> list[Job]:
-        return [job for job in self._jobs.active("get") if job.digest == digest and job.number not in self._asked]
+    def _following(self, digest: str) -> list[JobStatus]:
+        return [job for job in self._jobs.active("get") if job.digest == digest and job.job not in self._asked]
 
-    def _end(self, job: Job) -> None:
+    def _end(self, job: JobStatus) -> None:
         """It is no question any more."""
-        self._asked.pop(job.number, None)
-        self._ask_at.pop(job.number, None)
+        self._asked.pop(job.job, None)
+        self._ask_at.pop(job.job, None)
 
 
-def _fetch(download: DownloadJob) -> Fetch:
-    return msgspec.convert(download, Fetch, from_attributes=True)
-
-
-def _delete(download: DownloadJob) -> Wish:
+def _delete(download: Fetch) -> Wish:
     return ToDownloader(DeleteFetch(download.digest, download.dest, download.seed_path))

@@ -6,95 +6,69 @@ Owns numbering, what is over and how much of that is remembered. What a job does
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
-from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import OVER, DownloadReport, JobStatus, Phase
+from msgspec.structs import replace
+
+from node.local_messages import JobStatus, Phase
 
 FINISHED_COUNT_MAX = 200
 """Finished jobs that status still shows."""
 
 
-@dataclass
-class Job:
-    """Times are monotonic seconds. ``command`` is the same for all that one command asks for."""
-
-    number: int
-    kind: Literal["share", "get"]
-    name: str
-    path: str
-    started: float
-    phase: Phase
-    command: bytes = b""
-    digest: str = ""
-    manifest: str = ""
-    length: int = 0
-    done_bytes: int = 0
-    link: str = ""
-    code: str = ""
-    detail: str = ""
-    skipped: Skipped = NOTHING
-    finished: float = 0.0
-    download: DownloadReport | None = field(default=None, repr=False)
-
-    @property
-    def over(self) -> bool:
-        return self.phase in OVER
-
-    def done(self, now: float) -> None:
-        self.phase, self.finished, self.done_bytes = "done", now, self.length
-        self.code = self.detail = ""
-
-    def fail(self, code: str, detail: str, now: float) -> None:
-        self.phase, self.code, self.detail, self.finished = "failed", code, detail, now
-
-    def status(self, wall_offset: float, silent_seconds: float, now: float) -> JobStatus:
-        """``wall_offset``: what turns a monotonic moment into `time.time`. ``silent_seconds``: of the downloader."""
-        return JobStatus(
-            job=self.number,
-            kind=self.kind,
-            phase=self.phase,
-            name=self.name,
-            digest=self.digest,
-            length=self.length,
-            done_bytes=self.done_bytes,
-            path=self.path,
-            link=self.link,
-            code=self.code,
-            detail=self.detail,
-            skipped=self.skipped,
-            started_at=self.started + wall_offset,
-            finished_at=self.finished + wall_offset if self.over else 0.0,
-            download=self.download,
-            silent_seconds=silent_seconds if self.kind == "get" and not self.over else 0.0,
-            seconds=max(0.0, (self.finished if self.over else now) - self.started),
-            ended_monotonic=self.finished,
-        )
-
-
 class JobBook:
-    def __init__(self) -> None:
-        self._jobs: dict[int, Job] = {}
+    """``wall_offset`` turns a monotonic moment into `time.time`."""
+
+    def __init__(self, wall_offset: float) -> None:
+        self._wall_offset = wall_offset
+        self._jobs: dict[int, JobStatus] = {}
+        self._commands: dict[int, bytes] = {}
         self._next = 1
 
-    def new(self, kind: Literal["share", "get"], name: str, path: str, phase: Phase, now: float) -> Job:
+    def new(
+        self, kind: Literal["share", "get"], name: str, path: str, phase: Phase, now: float, command: bytes = b""
+    ) -> JobStatus:
+        """``command`` is the same for all that one command asks for."""
         self._prune()
-        job = Job(self._next, kind, name, path, now, phase)
-        self._jobs[job.number] = job
+        started_at = now + self._wall_offset
+        job = JobStatus(self._next, kind, phase, name, path=path, started_at=started_at, started_monotonic=now)
+        self._jobs[job.job], self._commands[job.job] = job, command
         self._next += 1
         return job
 
-    def get(self, number: int) -> Job | None:
+    def get(self, number: int) -> JobStatus | None:
         return self._jobs.get(number)
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[JobStatus]:
         return list(self._jobs.values())
 
-    def active(self, kind: Literal["share", "get"]) -> list[Job]:
+    def active(self, kind: Literal["share", "get"]) -> list[JobStatus]:
         return [job for job in self._jobs.values() if job.kind == kind and not job.over]
 
+    def of_same_command(self, job: JobStatus) -> list[JobStatus]:
+        return [other for other in self._jobs.values() if self._commands[other.job] == self._commands[job.job]]
+
+    def done(self, job: JobStatus, now: float) -> None:
+        job.done_bytes = job.length
+        self.end(job, "done", "", "", now)
+
+    def fail(self, job: JobStatus, code: str, detail: str, now: float) -> None:
+        self.end(job, "failed", code, detail, now)
+
+    def end(self, job: JobStatus, phase: Phase, code: str, detail: str, now: float) -> None:
+        job.phase, job.code, job.detail = phase, code, detail
+        job.ended_monotonic, job.finished_at = now, now + self._wall_offset
+        job.seconds = max(0.0, now - job.started_monotonic)
+
     def _prune(self) -> None:
-        over = [job.number for job in self._jobs.values() if job.over]
+        over = [number for number, job in self._jobs.items() if job.over]
         for number in over[: max(0, len(over) - FINISHED_COUNT_MAX)]:
-            del self._jobs[number]
+            del self._jobs[number], self._commands[number]
+
+
+def reported(job: JobStatus, downloader_silent_seconds: float, now: float) -> JobStatus:
+    """``job`` as a report has it."""
+    if job.over:
+        return replace(job)
+    silent = downloader_silent_seconds if job.kind == "get" else 0.0
+    return replace(job, seconds=now - job.started_monotonic, silent_seconds=silent)

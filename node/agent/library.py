@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -19,6 +19,7 @@ from msgspec import Struct, ValidationError, convert, json
 
 from node.disk.databases import database_error
 from node.disk.share_options import AS_USUAL, ShareOptions
+from node.local_messages import Fetch
 from protocol.errors import DiskError
 
 Origin = Literal["shared", "folder", "downloaded"]
@@ -57,6 +58,11 @@ ALTER TABLE items ADD COLUMN detail TEXT NOT NULL DEFAULT '';
 ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
 """
 
+_FORGET_ASKED = """
+DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items.path = asked.path)
+    AND NOT EXISTS (SELECT 1 FROM downloads WHERE dest = asked.path)
+"""
+
 LIBRARY_NAME = "library.db"
 _SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 """How a database of each older version becomes one of this; 0 is an empty one. Stamps of older versions have no change
@@ -84,22 +90,6 @@ class LibraryItem(Struct, frozen=True):
     state: ItemState = ""
     detail: str = ""
     since: float = 0.0
-
-
-class DownloadJob(Struct, frozen=True):
-    """A download that is not complete, as `node.local_messages.Fetch` has it. ``force`` holds for the run of the peer
-    that it was given to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one
-    goes on only when it is asked for again."""
-
-    digest: str
-    manifest: str
-    name: str
-    length: int
-    dest: str
-    seed_path: str
-    force: bool
-    sequential: bool
-    superseded: bool = False
 
 
 class Library:
@@ -135,22 +125,22 @@ class Library:
 
     def remove_item(self, path: str) -> None:
         """Forget the item at ``path``, if there is one."""
-        self._execute("DELETE FROM items WHERE path = ?", (path,))
+        self._remove("items", "path", path)
 
-    def downloads(self) -> list[DownloadJob]:
+    def downloads(self) -> list[Fetch]:
         """All downloads, by destination."""
-        return self._rows("downloads", DownloadJob, "dest")
+        return self._rows("downloads", Fetch, "dest")
 
-    def put_download(self, job: DownloadJob) -> None:
-        """Keep ``job``, in place of what had its destination."""
-        self._put("downloads", job, job.dest)
+    def put_download(self, download: Fetch) -> None:
+        """Keep ``download``, in place of what had its destination."""
+        self._put("downloads", download, download.dest)
 
     def remove_download(self, dest: str) -> None:
         """Forget the download to ``dest``, if there is one."""
-        self._execute("DELETE FROM downloads WHERE dest = ?", (dest,))
+        self._remove("downloads", "dest", dest)
 
     def asked(self) -> frozenset[str]:
-        """Paths of the items and downloads that were put in this run."""
+        """Paths of the items and downloads that there are and that were put in this run."""
         return frozenset(path for (path,) in self._execute("SELECT path FROM asked WHERE run = ?", (self._run,)))
 
     def close(self) -> None:
@@ -169,6 +159,8 @@ class Library:
         if version in _SCRIPTS:
             self._db.executescript(f"BEGIN; {_SCRIPTS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         self._check_version()
+        with suppress(sqlite3.OperationalError):  # a full disk: another time
+            self._db.execute("DELETE FROM asked WHERE run != ?", (self._run,))
 
     def _check_version(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -194,6 +186,11 @@ class Library:
         with self._translated(), self._transaction():
             self._db.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(fields)}) VALUES ({marks})", values)
             self._db.execute("INSERT OR REPLACE INTO asked (path, run) VALUES (?, ?)", (path, self._run))
+
+    def _remove(self, table: str, key: str, path: str) -> None:
+        with self._translated(), self._transaction():
+            self._db.execute(f"DELETE FROM {table} WHERE {key} = ?", (path,))
+            self._db.execute(_FORGET_ASKED, (path,))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

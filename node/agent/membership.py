@@ -19,14 +19,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from node.agent.announced import AnnouncedList, Changes, TransferNews
+from node.agent.announced import AnnouncedList
 from node.agent.effects import Note
 from protocol.endpoints import host_of, is_loopback, with_host
 from protocol.limits import HEARTBEAT_SECONDS, REQUEST_TIMEOUT_SECONDS
 from protocol.messages import (
     Entry,
     Error,
-    FileList,
     Goodbye,
     Heartbeat,
     Join,
@@ -123,7 +122,7 @@ class Membership:
         self, peer: str, token: bytes, name: str, tracker: str, rng: random.Random, away: bool = False
     ) -> None:
         self.state = State.LEFT if away else State.OUT
-        self.list = AnnouncedList()
+        self.list = AnnouncedList(peer, token)
         self.load = 0
         self.epoch = 0
         self.seq = 0
@@ -367,7 +366,7 @@ class Membership:
         report = self._open.pop(Slot.REPORT, None)
         self._open.clear()
         if report is not None and isinstance(report.message, Transfer):
-            self.list.report_again(TransferNews(report.message.digest, report.message.state))
+            self.list.report_again(report.message)
         self._heartbeat_at = self._join_at = self._leave_by = None
         if state in (State.LEFT, State.OUT):
             self._silent_since = None
@@ -390,34 +389,15 @@ class Membership:
         return [] if told else [why]
 
     def _send_page(self, now: float) -> list[Effect]:
-        page, self._next_offset = self.list.page(self._page, self._next_offset)
-        listing = FileList(
-            id=self._new_id(),
-            peer=self._peer,
-            token=self._token,
-            list_id=self._list_id,
-            page=page.number,
-            last=page.last,
-            version=self.list.version,
-            entries=page.entries,
-            run=self._run,
-        )
-        return self._ask(Slot.CONVERSATION, listing, now)
+        place = self._list_id, self._page, self._next_offset
+        page, self._next_offset = self.list.page(self._new_id(), self._run, *place)
+        return self._ask(Slot.CONVERSATION, page, now)
 
     def _pump(self, now: float) -> list[Effect]:
         """Say the next piece of news, if it is time and none is under way."""
-        if self.state is not State.MEMBER or Slot.REPORT in self._open:
+        if self.state is not State.MEMBER or Slot.REPORT in self._open or not self.list.owes_news:
             return []
-        news = self.list.next_news()
-        if news is None:
-            return []
-        whose = (self._new_id(), self._peer, self._token)
-        message: Update | Transfer
-        if isinstance(news, Changes):
-            message = Update(*whose, news.base, news.version, news.added, news.removed, self._run)
-        else:
-            message = Transfer(*whose, news.digest, news.state, self._run)
-        return self._ask(Slot.REPORT, message, now)
+        return self._ask(Slot.REPORT, self.list.next_news(self._new_id(), self._run), now)
 
     def _ask(self, slot: Slot, message: RegistrarRequest, now: float) -> list[Effect]:
         self._open[slot] = _Open(message, now, now + self._patience(1))

@@ -25,10 +25,11 @@ from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent.api_server import ApiServer
 from node.agent.child_links import ChildLinks
-from node.agent.core import AgentCore, AgentTerms
+from node.agent.core import AgentCore
 from node.agent.dialled import Dialled, Told
 from node.agent.library import Library
 from node.agent.share_scan import look
+from node.agent.state import AgentTerms
 from node.config import AgentSettings
 from node.disk.errors import disk_error
 from node.identity import load_identity
@@ -63,10 +64,9 @@ class Agent:
         self._library = Library(self._data_dir, settings.run)
         self._away = Path(settings.runtime_dir) / AWAY_NAME
         self._core = self._make_core()
-        # What a person asked for does not wait behind what was found.
-        self._hashers: Workers[fx.HashPath, Any] = Workers(1)
-        self._background_hashers: Workers[fx.HashPath, Any] = Workers(1)
-        self._disk: Workers[fx.Outer, Any] = Workers(1)
+        # A thread each: what a person waits for is not behind what was found or looked at, nor a check behind hashing.
+        self._disk = [Workers[fx.Outer, Any](1) for _ in range(4)]
+        self._hashers, self._background_hashers, self._checks, self._looks = self._disk
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
         runtime_dir = Path(settings.runtime_dir)
@@ -90,9 +90,8 @@ class Agent:
         self._roster_problem = ""
         loop.add(self._children.socket, self._children.receive)
         loop.add(self._api.socket, self._api.receive)
-        for hashers in (self._hashers, self._background_hashers):
-            loop.add(hashers.fd, partial(self._on_hashed, hashers))
-        loop.add(self._disk.fd, self._on_disk)
+        for workers in self._disk:
+            loop.add(workers.fd, partial(self._on_disk, workers))
         loop.add(self._names.fd, self._on_names)
         self._registrar.attach(loop)
         self._perform(self._core.start(self._library.downloads(), loop.now()))
@@ -151,7 +150,7 @@ class Agent:
     def close(self) -> None:
         for cancelled in self._cancelled.values():
             cancelled.set()
-        for workers in (self._hashers, self._background_hashers, self._disk):
+        for workers in self._disk:
             workers.close(END_SECONDS)
         for dialled in self._dialled():
             dialled.close()
@@ -210,26 +209,21 @@ class Agent:
             self._core.hash_progress(path, done, total)
         self._perform(self._core.api_says(route, request, self._loop.now()))
 
-    def _on_hashed(self, hashers: Workers[fx.HashPath, Any]) -> None:
-        for request, result in hashers.results():
-            self._cancelled.pop(request.path, None)
-            self._progress.pop(request.path, None)
+    def _on_disk(self, workers: Workers[fx.Outer, Any]) -> None:
+        for request, result in workers.results():
             now = self._loop.now()
-            if isinstance(result, ZswarmError):
+            if isinstance(request, fx.HashPath):
+                del self._cancelled[request.path]
+                self._progress.pop(request.path, None)
+            if isinstance(result, ZswarmError) and isinstance(request, fx.HashPath):
                 self._perform(self._core.hash_failed(request.path, result.code, as_utf8(str(result)), now))
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                item, skipped = result
-                self._perform(self._core.hashed(request.path, item, now, skipped))
-
-    def _on_disk(self) -> None:
-        for request, result in self._disk.results():
-            now = self._loop.now()
-            if isinstance(result, ZswarmError) and isinstance(request, fx.StoreSeed):
+            elif isinstance(result, ZswarmError) and isinstance(request, fx.StoreSeed):
                 self._core.seed_refused(request.job, result.code, as_utf8(str(result)), now)
             elif isinstance(result, BaseException):
                 raise result
+            elif isinstance(request, fx.HashPath):
+                item, skipped = result
+                self._perform(self._core.hashed(request.path, item, now, skipped))
             elif isinstance(request, fx.StoreSeed):
                 self._perform(self._core.seed_stored(request.job, result.link, result.path, now))
             elif isinstance(request, fx.CheckItem):
@@ -343,10 +337,10 @@ class Agent:
         self._cancelled[effect.path].set()
 
     def _store_seed(self, request: fx.StoreSeed) -> None:
-        self._disk.submit(request, lambda: disk.keep_seed(request, self._data_dir))
+        self._checks.submit(request, lambda: disk.keep_seed(request, self._data_dir))
 
     def _check(self, request: fx.CheckItem) -> None:
-        self._disk.submit(request, lambda: disk.item_problem(request.item))
+        self._checks.submit(request, lambda: disk.item_problem(request.item))
 
     def _scan(self, request: fx.ScanShares) -> None:
         share = [Path(path) for path in self._settings.share]
@@ -354,7 +348,7 @@ class Agent:
         def link_roots(path: str) -> Sequence[str]:
             return request.options.get(path, self._settings.options).link_roots
 
-        self._disk.submit(request, lambda: look(share, request.paths, self._loop.now, link_roots))
+        self._looks.submit(request, lambda: look(share, request.paths, self._loop.now, link_roots))
 
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from node.agent.effects import KeepAway, ReplyApi, Stop, ToDownloader, ToPieceServer
 from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
+from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.local_messages import (
     ApiAccepted,
@@ -28,9 +29,6 @@ from node.local_messages import (
     Serving,
 )
 
-if TYPE_CHECKING:
-    from node.agent.core import AgentCore
-
 PATIENCE_SECONDS = 6.0
 """How long a list may take; a person's command waits somewhat longer."""
 UNREACHABLE_PATIENCE_SECONDS = 1.0
@@ -43,10 +41,10 @@ Effects = list[Any]
 
 
 class AgentApi:
-    """``core`` is whose cores are asked. Who waits for the end of a leave is remembered here."""
+    """``agent`` is whose cores are asked. Who waits for the end of a leave is remembered here."""
 
-    def __init__(self, core: AgentCore) -> None:
-        self._core = core
+    def __init__(self, agent: AgentState) -> None:
+        self._agent = agent
         self._leaving: list[tuple[bytes, ApiLeave | ApiStop]] = []
 
     def handle(self, route: bytes, request: ApiRequest, now: float) -> Effects:
@@ -64,7 +62,7 @@ class AgentApi:
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
         if effect.code == "network":
-            detail = self._core.membership.problem or f"{detail}; the peer keeps trying"
+            detail = self._agent.membership.problem or f"{detail}; the peer keeps trying"
         return [ReplyApi(route, ApiError(number, effect.code, detail))]
 
     def departed(self, acknowledged: bool) -> Effects:
@@ -80,17 +78,17 @@ class AgentApi:
     # --- requests ----------------------------------------------------------------------------------------
 
     def _share(self, route: bytes, request: ApiShare, now: float) -> Effects:
-        job, wishes = self._core.shares.request(request.path, request.algorithm, now, request.options)
-        return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
+        job, wishes = self._agent.shares.request(request.path, request.algorithm, now, request.options)
+        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
 
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
-        job, wishes = self._core.gets.request(request, now, route)
-        return [ReplyApi(route, ApiAccepted(request.id, job.number)), *wishes]
+        job, wishes = self._agent.gets.request(request, now, route)
+        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
 
     def _list(self, route: bytes, request: ApiList, now: float) -> Effects:
-        follower = self._core.follower
+        follower = self._agent.follower
         return list(
-            self._core.lookups.torrents(
+            self._agent.lookups.torrents(
                 ("list", route, request.id),
                 request.pattern,
                 now,
@@ -100,48 +98,48 @@ class AgentApi:
         )
 
     def _peers(self, route: bytes, request: ApiPeers, now: float) -> Effects:
-        return list(self._core.lookups.peers(("peers", route, request.id), now, patience=self._patience()))
+        return list(self._agent.lookups.peers(("peers", route, request.id), now, patience=self._patience()))
 
     def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
-        core = self._core
-        cancelled = core.gets.cancel(request.name, now)
+        agent = self._agent
+        cancelled = agent.gets.cancel(request.name, now)
         if cancelled is not None:
             return [*cancelled, ReplyApi(route, ApiDone(request.id, CANCELLED.format(name=request.name)))]
-        paths = core.shares.called(request.name, request.path)
+        paths = agent.shares.called(request.name, request.path)
         if not paths:
             what = f"this peer neither shares nor downloads {request.name}"
             return [ReplyApi(route, ApiError(request.id, "not_found", what))]
-        items = {path: core.catalogue.known(path) for path in paths}
+        items = {path: agent.catalogue.known(path) for path in paths}
         if len({path if item is None else item.digest for path, item in items.items()}) > 1:
             shown = "; ".join(path if item is None else f"{item.digest} {path}" for path, item in items.items())
             what = f"{len(paths)} items are called {request.name}; remove one by its digest or path: {shown}"
             return [ReplyApi(route, ApiError(request.id, "usage", what))]
-        wishes = [wish for path in paths for wish in core.shares.gone(path, "removed on request", now)]
+        wishes = [wish for path in paths for wish in agent.shares.gone(path, "removed on request", now)]
         watched = any(item is not None and item.origin == "folder" for item in items.values())
         detail = WATCHED.format(name=request.name) if watched else ""
         return [*wishes, ReplyApi(route, ApiDone(request.id, detail))]
 
     def _leave(self, route: bytes, request: ApiLeave | ApiStop, now: float) -> Effects:
         self._leaving.append((route, request))
-        self._core.serving = False
+        self._agent.serving = False
         quiet = [KeepAway(isinstance(request, ApiLeave)), ToPieceServer(Serving(False)), ToDownloader(Pause(True))]
-        return [*quiet, *self._core.membership.leave(now)]
+        return [*quiet, *self._agent.membership.leave(now)]
 
     def _join(self, route: bytes, request: ApiJoin, now: float) -> Effects:
         if any(isinstance(waiting, ApiStop) for _, waiting in self._leaving):
             return [ReplyApi(route, ApiError(request.id, "usage", "the peer is stopping"))]
         overtaken = [ReplyApi(waiter, ApiDone(waiting.id, OVERTAKEN)) for waiter, waiting in self._leaving]
         self._leaving.clear()
-        self._core.serving = True
+        self._agent.serving = True
         awake = [*overtaken, KeepAway(False), ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
-        return [*awake, *self._core.membership.join(now), ReplyApi(route, ApiDone(request.id))]
+        return [*awake, *self._agent.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
     def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
-        self._core.shares.say_who_waits()
-        return [ReplyApi(route, status_report(self._core, request, now))]
+        self._agent.shares.say_who_waits()
+        return [ReplyApi(route, status_report(self._agent, request, now))]
 
     def _patience(self) -> float:
-        silent = self._core.membership.network in ("unreachable", "refused")
+        silent = self._agent.membership.network in ("unreachable", "refused")
         return UNREACHABLE_PATIENCE_SECONDS if silent else PATIENCE_SECONDS
 
 

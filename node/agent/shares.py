@@ -15,9 +15,10 @@ import msgspec
 
 from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
-from node.agent.jobs import Job, JobBook
+from node.agent.jobs import JobBook
 from node.agent.library import ItemState, LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
+from node.local_messages import JobStatus
 from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import Alias, TorrentEntry
@@ -42,7 +43,9 @@ class Shares:
         self._wall_offset = wall_offset
         self._is_fetched = is_fetched
         self._hashing: dict[str, HashPath] = {}
-        """What was ordered and has not ended, the first first."""
+        """What was ordered and has not ended, the first first; in the background one at a time."""
+        self._found: dict[str, HashPath] = {}
+        """What is to be hashed in the background next. A person may ask for it before its turn."""
         self._cancelled: dict[str, None] = {}
         """Of these, what is not wanted any more."""
         self._stale: dict[str, HashPath] = {}
@@ -52,13 +55,13 @@ class Shares:
         self._ask_at: dict[int, float] = {}
 
     def is_hashing(self, path: str) -> bool:
-        return path in self._hashing
+        return path in self._hashing or path in self._found
 
     # --- what is asked for -------------------------------------------------------------------------------
 
     def request(
         self, path: str, algorithm: str, now: float, options: ShareOptions = AS_USUAL
-    ) -> tuple[Job, list[Wish]]:
+    ) -> tuple[JobStatus, list[Wish]]:
         """A person wants ``path`` shared; the same path again joins the job that is under way."""
         for job in self._jobs.active("share"):
             if job.path == path:
@@ -67,13 +70,16 @@ class Shares:
         known = self._catalogue.known(path)
         if known is not None and known.origin == "folder" and options == AS_USUAL:
             options = known.options
-        if path in self._hashing and path not in self._cancelled and self._hashing[path].options == options:
+        order = self._hashing.get(path)
+        if order is None or path in self._cancelled:
+            return job, self._hash(path, algorithm, "shared", options)
+        if (order.algorithm, order.options) == (algorithm, options):
             return job, []
-        return job, self._hash(path, algorithm, "shared", options)
+        return job, [CancelHash(path), *self._hash(path, algorithm, "shared", options)]
 
     def found(self, path: str, algorithm: str, origin: Origin, options: ShareOptions = AS_USUAL) -> list[Wish]:
         """``path`` is to be shared, or looks different from what was hashed."""
-        return self._hash(path, algorithm, origin, options, background=True)
+        return self._hash(path, algorithm, origin, options)
 
     def called(self, name: str, path: str) -> list[str]:
         """The paths of items and of shares under way that are called ``name`` or have that digest, or one that begins
@@ -88,9 +94,9 @@ class Shares:
         wishes: list[Wish] = []
         for job in self._jobs.active("share"):
             if job.path == path:
-                job.fail("cancelled", f"{why} before it was shared", now)
-        self._stale.pop(path, None)
-        self._complained.pop(path, None)
+                self._jobs.fail(job, "cancelled", f"{why} before it was shared", now)
+        for waiting in (self._found, self._stale, self._complained):
+            waiting.pop(path, None)
         if path in self._hashing and path not in self._cancelled:
             self._cancelled[path] = None
             wishes.append(CancelHash(path))
@@ -122,7 +128,7 @@ class Shares:
             self._describe(job, item, now)
             if job.over:
                 job.link = link_of(item)
-                job.done(job.finished)
+                self._jobs.done(job, job.ended_monotonic)
 
     def doubted(self, path: str, digest: str, why: str, now: float) -> list[Wish]:
         """A read found that ``path`` does not hold ``digest`` any more: it is not served until it was hashed again."""
@@ -131,7 +137,7 @@ class Shares:
             return self._catalogue.drop_earlier(lambda earlier: (earlier.path, earlier.digest) == (path, digest))
         wishes = self._suspend(path, "changed", why, now)
         algorithm = digest.partition(":")[0]
-        return [*wishes, *self._hash(path, algorithm, item.origin, item.options, background=True)]
+        return [*wishes, *self._hash(path, algorithm, item.origin, item.options)]
 
     # --- what happens ------------------------------------------------------------------------------------
 
@@ -149,8 +155,8 @@ class Shares:
         before = self._catalogue.at(path)
         spoilt = before is not None and before.digest != item.digest and before.stamps == item.stamps
         if spoilt and not asked:
-            return self._suspend(path, "damaged", DAMAGED, now)
-        wishes = self._accept(item, now)
+            return wishes + self._suspend(path, "damaged", DAMAGED, now)
+        wishes += self._accept(item, now)
         if not skipped:
             self._complained.pop(path, None)
         elif self._complained.get(path) != skipped.described():
@@ -168,9 +174,9 @@ class Shares:
             return wishes
         asked = self._asked(path)
         for job in asked:
-            job.fail(code, detail, now)
+            self._jobs.fail(job, code, detail, now)
         if code == "not_found" and self._catalogue.at(path) is not None:
-            return self.missing(path, detail, now)
+            return wishes + self.missing(path, detail, now)
         if not asked and self._complained.get(path) != detail:
             self._complained[path] = detail  # tried again and again, it is said once
             wishes.append(Note("warning", f"cannot share {path}: {detail}"))
@@ -181,7 +187,7 @@ class Shares:
         as long as the peer runs."""
         asked = [job for job in self._jobs.active("share") if job.path == item.path and job.digest == item.digest]
         for job in asked:
-            job.fail(code, f"it cannot be recorded, so it is not shared: {detail}", now)
+            self._jobs.fail(job, code, f"it cannot be recorded, so it is not shared: {detail}", now)
         if asked:
             return self.gone(item.path, detail, now)
         what = f"{item.path} cannot be recorded and will not be shared after a restart: {detail}"
@@ -202,7 +208,7 @@ class Shares:
                 self._announced[digest] = (epoch, seq)
         for job in self._jobs.active("share"):
             if job.phase == "waiting" and job.digest in self._announced:
-                self._ask_at[job.number] = now
+                self._ask_at[job.job] = now
 
     def torrents_found(self, number: int, entries: list[TorrentEntry], now: float) -> None:
         """What a lookup lists under the digest of job ``number``."""
@@ -218,7 +224,7 @@ class Shares:
         fits = name in announced.names()
         if listed and (name in listed or not fits):
             job.link = link_of(item)
-            job.done(now)
+            self._jobs.done(job, now)
             if not fits:
                 what = f"this peer lists at most {ALIASES_COUNT_MAX + 1} names for one content"
                 job.detail = f"{what}, and {item.name} is not among them: fetch it by its link"
@@ -243,41 +249,51 @@ class Shares:
 
     # --- hashing -----------------------------------------------------------------------------------------
 
-    def _hash(
-        self, path: str, algorithm: str, origin: Origin, options: ShareOptions, background: bool = False
-    ) -> list[Wish]:
+    def _hash(self, path: str, algorithm: str, origin: Origin, options: ShareOptions) -> list[Wish]:
         """Order ``path`` to be hashed, now or when what is under way for it has ended."""
         known = self._catalogue.known(path)
         if known is not None and not (known.digest.startswith(f"{algorithm}:") and known.state in ("", "missing")):
             origin, known = known.origin, None  # its stamps say nothing
-        order = HashPath(path, algorithm, origin, known, options, background)
+        order = HashPath(path, algorithm, origin, known, options)
         if path in self._hashing:
             self._stale[path] = order
             return []
-        self._hashing[path] = order
+        return self._order(order)
+
+    def _order(self, order: HashPath) -> list[Wish]:
+        """Have it hashed: at once if a person waits for it, else when nothing else is hashed in the background."""
+        order = msgspec.structs.replace(order, background=not self._asked(order.path))
+        if order.background and self._hashes_in_background():
+            self._found[order.path] = order
+            return []
+        self._found.pop(order.path, None)
+        self._hashing[order.path] = order
         return [order]
 
+    def _hashes_in_background(self) -> bool:
+        return any(order.background for order in self._hashing.values())
+
     def _hash_ended(self, path: str) -> tuple[bool, list[Wish]]:
-        """Whether the result is wanted; if it is not, what is to be hashed instead."""
+        """Whether the result is wanted; and what is to be hashed next."""
         self._hashing.pop(path, None)
         cancelled = self._cancelled.pop(path, 0) is None
         again = self._stale.pop(path, None)
+        wishes: list[Wish] = []
+        if self._found and not self._hashes_in_background():
+            wishes += self._order(next(iter(self._found.values())))
         if again is not None:
-            self._hashing[path] = again
-        return again is None and not cancelled, [] if again is None else [again]
+            wishes += self._order(again)
+        return again is None and not cancelled, wishes
 
     def say_who_waits(self) -> None:
         """One path is hashed at a time: the jobs of others are to say what they wait for."""
-        first: dict[bool, str] = {}
-        for path, order in self._hashing.items():
-            first.setdefault(order.background, path)
+        asked = [path for path, order in self._hashing.items() if not order.background]
         for job in self._jobs.active("share"):
-            own = self._hashing.get(job.path)
-            if own is not None and job.phase == "checking":
-                ahead = first[own.background]
-                job.detail = "" if ahead == job.path else f"waiting for {posixpath.basename(ahead)} to be hashed"
+            if job.phase == "checking":
+                waits = job.path in asked[1:]
+                job.detail = f"waiting for {posixpath.basename(asked[0])} to be hashed" if waits else ""
 
-    def _asked(self, path: str) -> list[Job]:
+    def _asked(self, path: str) -> list[JobStatus]:
         return [job for job in self._jobs.active("share") if job.path == path and job.phase == "checking"]
 
     # --- steps -------------------------------------------------------------------------------------------
@@ -308,18 +324,18 @@ class Shares:
         note = Note("warning", f"not serving {item.name} ({short(item.digest)}), {path}: {state}: {why}")
         return [note, *self._catalogue.suspend(path, state, why, since)]
 
-    def _describe(self, job: Job, item: LibraryItem, now: float) -> None:
+    def _describe(self, job: JobStatus, item: LibraryItem, now: float) -> None:
         """``job`` shares ``item``: asked for or not, its content may be another than before."""
-        job.name, job.digest, job.manifest = item.name, item.digest, item.manifest
+        job.name, job.digest = item.name, item.digest
         job.length = job.done_bytes = item.length
         if job.phase == "waiting" and item.digest in self._announced:
-            self._ask_at[job.number] = now
+            self._ask_at[job.job] = now
 
     def _withdraw_jobs(self, path: str, why: str, now: float) -> None:
         for job in self._shared_by(path):
-            job.phase, job.code, job.detail, job.finished = "withdrawn", "disk", why, job.finished or now
+            self._jobs.end(job, "withdrawn", "disk", why, job.ended_monotonic or now)
 
-    def _shared_by(self, path: str) -> list[Job]:
+    def _shared_by(self, path: str) -> list[JobStatus]:
         """The jobs by which what is at ``path`` is shared, or was until it was withdrawn."""
         phases = ("waiting", "done", "withdrawn")
         return [job for job in self._jobs.all() if job.kind == "share" and job.path == path and job.phase in phases]

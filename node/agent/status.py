@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from node.agent.catalogue import link_of
-from node.agent.jobs import Job
-from node.agent.library import DownloadJob, LibraryItem
-from node.local_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
-
-if TYPE_CHECKING:
-    from node.agent.core import AgentCore
-
+from node.agent.jobs import reported
+from node.agent.library import LibraryItem
+from node.agent.state import AgentState
+from node.local_messages import ApiGetStatus, Fetch, JobStatus, SharedStatus, StatusReport
 
 PAGE_COUNT = 1_000
 """Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
@@ -22,25 +18,26 @@ what the last job has beyond that is in the page too."""
 EARLIER = "this path has other content by now; served to those who are fetching this"
 
 
-def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusReport:
+def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> StatusReport:
     """The report that answers ``request``."""
-    silent = core.children.silent_seconds(now)
-    membership, uploads, who = core.membership, core.uploads, core.who
-    rows: list[DownloadJob | Job | LibraryItem]
+    silent = agent.children.silent_seconds(now)
+    membership, uploads, who = agent.membership, agent.uploads, agent.who
+    rows: list[Fetch | JobStatus | LibraryItem]
     if request.jobs is not None:
-        asked = [core.jobs.get(number) for number in request.jobs]
-        withdrawn = [job for job in core.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
-        items = [item for path in request.paths if (item := core.catalogue.at(path)) is not None]
+        asked = [agent.jobs.get(number) for number in request.jobs]
+        withdrawn = [job for job in agent.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
+        items = [item for path in request.paths if (item := agent.catalogue.at(path)) is not None]
         rows, more = [*(job for job in asked if job is not None), *withdrawn, *items], 0
     else:
-        contents = [*core.catalogue.items(), *core.catalogue.earlier()]
-        rows = [*core.gets.interrupted.values(), *core.jobs.all(), *contents]
+        contents = [*agent.catalogue.items(), *agent.catalogue.earlier()]
+        rows = [*agent.gets.interrupted.values(), *agent.jobs.all(), *contents]
         end, count = request.first, 0
         while end < len(rows) and count < PAGE_COUNT:
             count += _row_count(rows[end])
             end += 1
         rows, more = rows[request.first : end], end if end < len(rows) else 0
-    jobs = [row.status(core.wall_offset, silent.get("downloader", 0.0), now) for row in rows if isinstance(row, Job)]
+    silent_get = silent.get("downloader", 0.0)
+    jobs = [reported(row, silent_get, now) for row in rows if isinstance(row, JobStatus)]
     return StatusReport(
         id=request.id,
         peer=who.peer,
@@ -48,26 +45,26 @@ def status_report(core: AgentCore, request: ApiGetStatus, now: float) -> StatusR
         network=membership.network,
         tracker=who.tracker,
         endpoint=membership.endpoint,
-        epoch=max(core.follower.epoch, membership.epoch),
-        seq=core.follower.seq,
-        pids={"agent": who.pid, **core.children.pids()},
-        jobs=[*(interrupted_status(row) for row in rows if isinstance(row, DownloadJob)), *jobs],
-        shared=[_shared(core, row) for row in rows if isinstance(row, LibraryItem)],
+        epoch=max(agent.follower.epoch, membership.epoch),
+        seq=agent.follower.seq,
+        pids={"agent": who.pid, **agent.children.pids()},
+        jobs=[*(interrupted_status(row) for row in rows if isinstance(row, Fetch)), *jobs],
+        shared=[_shared(agent, row) for row in rows if isinstance(row, LibraryItem)],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
-        problem=membership.problem or core.lookups.problem(now),
+        problem=membership.problem or agent.lookups.problem(now),
         reach_problem=membership.reach_problem,
         silent_seconds=silent | membership.silent_seconds(now),
         foreground=who.foreground,
-        shared_count=len(core.catalogue),
+        shared_count=len(agent.catalogue),
         uploads=uploads.sessions,
         more=more,
     )
 
 
-def _row_count(row: DownloadJob | Job | LibraryItem) -> int:
-    return 1 + len(row.download.sources) if isinstance(row, Job) and row.download is not None else 1
+def _row_count(row: Fetch | JobStatus | LibraryItem) -> int:
+    return 1 + len(row.download.sources) if isinstance(row, JobStatus) and row.download is not None else 1
 
 
 def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> SharedStatus:
@@ -87,7 +84,7 @@ def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> Sh
     )
 
 
-def interrupted_status(download: DownloadJob) -> JobStatus:
+def interrupted_status(download: Fetch) -> JobStatus:
     """A download that nobody works on, as ``status`` has it."""
     other = "the same content was requested elsewhere since then" if download.superseded else "it is not running"
     detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what was fetched"
@@ -98,21 +95,16 @@ def interrupted_status(download: DownloadJob) -> JobStatus:
         name=download.name,
         digest=download.digest,
         length=download.length,
-        done_bytes=0,
         path=download.dest,
         link=link_of(download),
-        code="",
         detail=detail,
-        started_at=0.0,
-        finished_at=0.0,
-        download=None,
     )
 
 
-def _shared(core: AgentCore, item: LibraryItem) -> SharedStatus:
-    status = item_status(item, *core.uploads.of(item.digest))
-    if core.catalogue.at(item.path) is not item:
+def _shared(agent: AgentState, item: LibraryItem) -> SharedStatus:
+    status = item_status(item, *agent.uploads.of(item.digest))
+    if agent.catalogue.at(item.path) is not item:
         return replace(status, state="earlier", detail=EARLIER)
-    if core.shares.is_hashing(item.path):
+    if agent.shares.is_hashing(item.path):
         return replace(status, detail="; ".join(filter(None, (item.detail, "being hashed again"))))
     return status

@@ -12,7 +12,7 @@ from node.cli.progress import Display
 from node.cli.session import Session
 from node.cli.source_words import ban_notice, silence
 from node.cli.view import JobView, Outcome, outcome_of, trouble, view_of
-from node.local_messages import OVER, ApiAccepted, ApiRequest, JobStatus, StatusReport
+from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
 from service.text import printable
 
@@ -100,7 +100,7 @@ class JobTracker:
         before = slot.job.download if slot.job is not None else None  # asked again, it may be done at once
         found = msgspec.structs.replace(found, seconds=slot.earlier + found.seconds, download=found.download or before)
         slot.job = found
-        if found.phase in OVER:
+        if found.over:
             slot.outcome = outcome_of(found, slot.order.target)
 
     def views(self, silence: str = "") -> list[JobView]:

@@ -19,7 +19,7 @@ from node.cli.source_words import job_silence, silence, source_tables, tracker_s
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
 from node.cli.view import download_stats, trouble, view_of
 from node.disk.share_options import Skipped
-from node.local_messages import OVER, JobStatus, SharedStatus, StatusReport
+from node.local_messages import JobStatus, SharedStatus, StatusReport
 from protocol.digest import short
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, TorrentEntry
@@ -173,9 +173,9 @@ def status_text(report: StatusReport) -> StatusText:
 
 def in_order(jobs: Sequence[JobStatus]) -> list[JobStatus]:
     """What goes on first, then what has ended, the newest first."""
-    over = [job for job in jobs if job.phase in OVER]
+    over = [job for job in jobs if job.over]
     newest = sorted(over, key=lambda job: (job.finished_at, job.job), reverse=True)
-    return [*(job for job in jobs if job.phase not in OVER), *newest]
+    return [*(job for job in jobs if not job.over), *newest]
 
 
 def _job_rows(jobs: Sequence[JobStatus]) -> Table:
@@ -232,7 +232,7 @@ def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLi
     lines = [ScreenLine(line) for key, value in facts for line in _fact_lines(key, value, width)]
     tables = [fitting_blocks(*table, width) for table in text.tables]
     ranks = [
-        [0 if job.phase not in OVER else 5 if job.phase == "done" else 4 for job in in_order(report.jobs)],
+        [0 if not job.over else 5 if job.phase == "done" else 4 for job in in_order(report.jobs)],
         *([1] * len(rows) for _, rows in text.sources),
         [2 if item.state in ("missing", "damaged") else 3 if item.sessions else 6 for item in report.shared],
     ]

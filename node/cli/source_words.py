@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from node.local_messages import OVER, DownloadReport, JobStatus, SourceReport, SourceStanding, StatusReport
+from node.local_messages import DownloadReport, JobStatus, SourceReport, SourceStanding, StatusReport
 from service.units import counted, format_bytes, format_rate, format_seconds
 
 NAMED_COUNT = 3
@@ -93,7 +93,7 @@ def source_tables(jobs: Sequence[JobStatus]) -> list[tuple[list[str], list[list[
     found = {
         job.digest: source_rows(job.download, job.name, bool(job_silence(job)))
         for job in jobs
-        if job.download is not None and job.download.sources and job.phase not in OVER
+        if job.download is not None and job.download.sources and not job.over
     }
     return list(found.values())
 
@@ -119,7 +119,7 @@ def tracker_silence(report: StatusReport) -> str:
 
 def job_silence(job: JobStatus) -> str:
     """What makes the figures of ``job`` old; empty when they are not."""
-    if job.kind != "get" or job.phase in OVER:
+    if job.kind != "get" or job.over:
         return ""
     if job.phase == "resolving" and job.download is None:
         return ""  # it is the agent that looks up a name

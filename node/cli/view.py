@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from node.cli.source_words import ban_notice, job_silence, silence, why_no_source
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import OVER, DownloadReport, JobStatus, StatusReport
+from node.local_messages import DownloadReport, JobStatus, StatusReport
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
@@ -79,7 +79,7 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
         total=0 if unmeasured else job.length,
         stats=stats,
         note=printable(detail) if stopped else "",
-        final=job.phase in OVER,
+        final=job.over,
     )
 
 

@@ -6,12 +6,12 @@ its `JobContext`: it has no sockets, threads, files or clock. What is done for o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from node.downloader.job import FetchJob
 from node.downloader.job_context import JobContext
-from node.downloader.job_disk import JobDisk, Written
+from node.downloader.job_disk import JobDisk
 from node.downloader.job_work import Place
 from node.local_messages import (
     AgentToDownloader,
@@ -97,14 +97,6 @@ class DownloaderCore:
                 job.set_room(message.count)
             else:
                 job.serving()
-
-    def written(self, disk: JobDisk, pieces: Sequence[int], results: Written | BaseException) -> None:
-        """What ``writers`` were given for ``disk`` and ``pieces`` ended."""
-        disk.on_written(pieces, results)
-
-    def chore_done(self, disk: JobDisk, result: object) -> None:
-        """What ``chores`` were given for ``disk`` ended; an exception is its result too."""
-        disk.on_chore(result)
 
     def tick(self, now: float) -> float:
         """Do what is due, and forget downloads that are over; return when to be called at the latest."""

@@ -311,7 +311,7 @@ class FetchJob:
         bits, spread = download.have.to_bytes(), download.spread.to_bytes()
         self._gained.clear()
         download.restart_relaying()
-        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, spread, stamps))
+        self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, stamps, spread=spread))
 
     def _tell_gained(self) -> None:
         """Say which pieces have come: all of a turn in one message."""

@@ -1,7 +1,7 @@
 """What all downloads of a downloader process share: the ports through which they act.
 
 The process hands in its sockets, threads, disk and clock; whoever else does, a simulated world too, runs the same
-downloads. What the ports bring back reaches a download on one thread, through `core` and `Listener`.
+downloads. What the ports bring back reaches a download on one thread.
 """
 
 from __future__ import annotations
@@ -9,18 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Any, Protocol
 
 from node.disk.store import Buffer, Store
 from node.downloader.download import SourceMessage
 from node.rate_limit import Budget
 from protocol.messages import Message, Piece
-
-if TYPE_CHECKING:
-    from node.downloader.job_disk import JobDisk, Written
-
-T_contra = TypeVar("T_contra", contravariant=True)
-R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Listener(Protocol):
@@ -41,12 +35,12 @@ class Links(Protocol):
     def disconnect(self, session: int) -> None: ...
 
 
-class WorkQueue(Protocol[T_contra, R_contra]):
+class WorkQueue(Protocol):
     """Takes work to be done away from the caller, as `node.workers.Workers` does on threads."""
 
-    def submit(self, tag: T_contra, work: Callable[[], R_contra]) -> None:
-        """Have ``work`` done, not before this returns. ``tag`` and what it returned or raised go to
-        `core.DownloaderCore.written` or `core.DownloaderCore.chore_done`."""
+    def submit(self, done: Callable[[Any], None], work: Callable[[], object], /) -> None:
+        """Have ``work`` done, not before this returns; then call ``done`` with what it returned or raised, on the
+        thread of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +50,8 @@ class JobContext:
 
     now: Callable[[], float]
     links: Links
-    writers: WorkQueue[tuple[JobDisk, tuple[int, ...]], Written]
-    chores: WorkQueue[JobDisk, object]
+    writers: WorkQueue
+    chores: WorkQueue
     store: Store
     budget: Budget
     sessions: Iterator[int]

@@ -23,9 +23,6 @@ from protocol.limits import JOURNAL_GROUP_BYTES, JOURNAL_GROUP_SECONDS
 
 log = logging.getLogger(__name__)
 
-Written = list[bool | ZswarmError]
-"""What became of pieces: written, not what they should be, or not to be written."""
-
 
 class Owner(Protocol):
     """The download whose disk it is."""
@@ -87,7 +84,7 @@ class JobDisk:
         assert self.ready is not None
         self._writes += 1
         work = partial(verify_and_write_each, self.ready.partial, self.ready.manifest, pieces)
-        self._context.writers.submit((self, tuple(piece for piece, _ in pieces)), work)
+        self._context.writers.submit(partial(self._on_written, tuple(piece for piece, _ in pieces)), work)
 
     def sync_when_due(self, now: float) -> None:
         """Make written pieces durable in groups, so that a crash costs little and syncing little too."""
@@ -132,8 +129,8 @@ class JobDisk:
 
     # --- what threads bring back -------------------------------------------------------------------------
 
-    def on_written(self, pieces: Sequence[int], results: Written | BaseException) -> None:
-        """A `verify_and_write_each` of ``pieces`` ended."""
+    def _on_written(self, pieces: Sequence[int], results: list[bool | ZswarmError] | BaseException) -> None:
+        """A `verify_and_write_each` of ``pieces`` ended: each was written, is not what it should be, or failed."""
         each = [results] * len(pieces) if isinstance(results, BaseException) else results
         for piece, result in zip(pieces, each, strict=True):
             if isinstance(result, BaseException):
@@ -145,7 +142,7 @@ class JobDisk:
         self._writes -= 1
         self._settle()
 
-    def on_chore(self, result: object) -> None:
+    def _on_chore(self, result: object) -> None:
         """The chore under way ended; an exception is its result too."""
         done, self._chore = self._chore, None
         assert done is not None
@@ -170,7 +167,7 @@ class JobDisk:
             self._next.append((work, done))
             return
         self._chore = done
-        self._context.chores.submit(self, work)
+        self._context.chores.submit(self._on_chore, work)
 
     def _settle(self) -> None:
         if not self._letting_go or self._writes or self._chore is not None:

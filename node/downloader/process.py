@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import zmq
 
@@ -19,7 +22,6 @@ from node.disk.disk_store import DiskStore
 from node.disk.journal import Journal
 from node.downloader.core import DownloaderCore
 from node.downloader.job_context import JobContext
-from node.downloader.job_disk import JobDisk, Written
 from node.downloader.links import FetchLinks
 from node.local_messages import (
     AGENT_SOCKET,
@@ -45,8 +47,8 @@ class Downloader:
 
     def __init__(self, settings: DownloaderSettings, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._loop = loop
-        self._writers: Workers[tuple[JobDisk, tuple[int, ...]], Written] = Workers(settings.workers)
-        self._chores: Workers[JobDisk, object] = Workers(CHORE_THREADS)
+        self._writers: Workers[Callable[[Any], None], object] = Workers(settings.workers)
+        self._chores: Workers[Callable[[Any], None], object] = Workers(CHORE_THREADS)
         self._journal = Journal(Path(settings.data_dir))
         self._links = FetchLinks(loop, context)
         self._agent = _dial(context, settings.runtime_dir, AGENT_SOCKET)
@@ -68,8 +70,8 @@ class Downloader:
         self._core = DownloaderCore(shared, secrets.randbits(48), os.getpid())
         loop.add(self._agent, self._on_agent)
         loop.add(self._pieces, self._on_pieces)
-        loop.add(self._writers.fd, self._on_written)
-        loop.add(self._chores.fd, self._on_chores)
+        for workers in (self._writers, self._chores):
+            loop.add(workers.fd, partial(self._on_done, workers))
 
     def close(self) -> None:
         """Say goodbye, wait a moment for the threads, note in the journal what is on disk."""
@@ -102,13 +104,10 @@ class Downloader:
     def _tell_pieces(self, message: Message) -> None:
         send_or_drop(self._pieces, [encode(message, LOCAL_BYTES_MAX)])
 
-    def _on_written(self) -> None:
-        for (disk, pieces), results in self._writers.results():
-            self._core.written(disk, pieces, results)
-
-    def _on_chores(self) -> None:
-        for disk, result in self._chores.results():
-            self._core.chore_done(disk, result)
+    @staticmethod
+    def _on_done(workers: Workers[Callable[[Any], None], object]) -> None:
+        for done, result in workers.results():
+            done(result)
 
 
 def _dial(context: zmq.Context[zmq.Socket[bytes]], runtime_dir: str, name: str) -> zmq.Socket[bytes]:

@@ -23,8 +23,6 @@ from node.local_messages import (
     Serve,
     ServeOk,
     Serving,
-    ShareAdd,
-    ShareRemove,
     ShareState,
     SwarmUpload,
     Unserve,
@@ -231,10 +229,10 @@ class PieceServerCore:
         """What is shared, and whether to serve."""
         if isinstance(message, ShareState):
             self._share_state(message, now)
-        elif isinstance(message, ShareAdd):
-            if self._shelf.put_item(message.item):
-                self._open(message.item.digest, now)
-        elif isinstance(message, ShareRemove):
+        elif isinstance(message, Serve):
+            if self._shelf.put_item(message):
+                self._open(message.digest, now)
+        elif isinstance(message, Unserve):
             self._shelf.remove_item(message.digest)
             self._withdraw(message.digest, now)
         elif isinstance(message, Serving):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.local_messages import Serve, SharedItem
+from node.local_messages import Serve
 from protocol.bitfield import Bitfield
 from protocol.manifest import Manifest
 from protocol.messages import GetManifest, ManifestPage
@@ -67,13 +67,13 @@ class Shelf:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._items: dict[str, SharedItem] = {}
+        self._items: dict[str, Serve] = {}
         self._partial: dict[str, Serve] = {}
         self._gained: dict[str, list[int]] = {}
         """Pieces of a download besides those its `Serve` says."""
         self._books: dict[str, Book] = {}
 
-    def put_item(self, item: SharedItem) -> bool:
+    def put_item(self, item: Serve) -> bool:
         """Whole content; takes the place of a download of the same content. True when an open book changed."""
         if self._items.get(item.digest) == item:
             return False
@@ -101,6 +101,7 @@ class Shelf:
         if book is not None and known is not None and not serve.stamps:
             book.content.move(serve.root)
             book.bits = Bitfield.from_bytes(serve.bits, book.bits.size)
+            book.spread = Bitfield.from_bytes(serve.spread, book.bits.size)
         else:
             self._close(serve.digest)
         return True
@@ -142,7 +143,7 @@ class Shelf:
         elif serve is not None:
             manifest = self._files.load_seed(serve.seed_path)
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
-            spread = Bitfield.from_bytes(serve.spread, manifest.piece_count)
+            spread = Bitfield.from_bytes(serve.spread, manifest.piece_count) if serve.spread else Bitfield(bits.size)
             for piece in self._gained[digest]:
                 bits.set(piece)
                 spread.set(piece)

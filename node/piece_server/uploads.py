@@ -156,6 +156,8 @@ class Swarm:
     """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
     revision: int = 0
     """Of what its sessions are told in a `Status`."""
+    relayed_before: int = 0
+    """How many of these were relayed when this peer's downloader last said what there is to serve."""
     room: int = -1
     """As last said in a `Room`."""
     sent_bytes: int = 0
@@ -244,9 +246,12 @@ class Uploads:
             return
         if swarm.have is have:
             return
-        for piece in swarm.have.without(have).indices():
+        before, swarm.have = swarm.have, have
+        for piece in before.without(have).indices():
             self._note_lost(swarm, piece)
-        swarm.have = have
+        fresh = have.without(before)
+        swarm.put_in_stock((fresh if spread is None else fresh.without(spread)).indices(), self._rng)
+        swarm.relayed_before, swarm.room = len(swarm.relayed), -1
         swarm.revision += 1
 
     def held(self, digest: str, pieces: list[int], relayed: list[int], now: float) -> list[Effect]:
@@ -614,7 +619,7 @@ class Uploads:
         follower says nothing about this uplink."""
         count = len(swarm.relayed)
         left = [count - session.position for session in swarm.sessions.values() if session.follows]
-        return count + max(0, AHEAD_COUNT - (median_low(left) if left else count))
+        return count - swarm.relayed_before + max(0, AHEAD_COUNT - (median_low(left) if left else count))
 
     # --- time --------------------------------------------------------------------------------------------
 

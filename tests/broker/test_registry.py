@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from broker import listing_index
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
-from broker.listing_index import ListingIndex, ListingKey, listing_key
-from broker.registry import Listing, Registry
+from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
+from broker.registry import Registry
 from protocol.errors import LocalError
 from protocol.messages import Alias, Holding, SeederEntry
 from tests.broker.scenes import digest, picture

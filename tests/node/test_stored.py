@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from node.agent.library import DownloadJob, Library
-from node.local_messages import ApiDone
+from node.agent.library import Library
+from node.local_messages import ApiDone, Fetch
 from node.stored import read_stored, remove_stored
 
 DIGEST = "blake3:" + "1" * 64
@@ -15,7 +15,7 @@ DIGEST = "blake3:" + "1" * 64
 
 def test_what_cannot_be_deleted_is_not_called_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, seed_path in (("a", ""), ("b", str(tmp_path / "seeds" / f"{'1' * 64}.seed"))):
-        download = DownloadJob(DIGEST, DIGEST, name, 100, str(tmp_path / "o" / name), seed_path, False, False)
+        download = Fetch(DIGEST, DIGEST, name, 100, str(tmp_path / "o" / name), seed_path, False, False)
         with Library(tmp_path) as library:
             library.put_download(download)
         reply = remove_stored(tmp_path, name, "", print)

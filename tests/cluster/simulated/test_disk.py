@@ -7,7 +7,7 @@ from random import Random
 from cluster.simulated.content import make_content
 from cluster.simulated.disk import LIBRARY_LOST_SECONDS, TORN, SimulatedDisk
 from cluster.simulated.store import SimulatedPartial, SimulatedStore
-from node.agent.library import DownloadJob
+from node.local_messages import Fetch
 from protocol.limits import PIECE_BYTES_MIN
 
 PIECES = 300
@@ -56,7 +56,7 @@ def test_the_library_loses_its_last_changes_at_most() -> None:
     lost = 0
     for seed in range(20):
         disk = SimulatedDisk(Random(seed), {})
-        download = DownloadJob("d", "m", "n", 1, DEST, "", False, False)
+        download = Fetch("d", "m", "n", 1, DEST, "", False, False)
         disk.save_download(download, 1.0)
         disk.forget_download(DEST, 100.0)
         disk.power_cut(100.0 + LIBRARY_LOST_SECONDS / 2)

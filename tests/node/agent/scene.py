@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 from node.agent import lookups as lk
 from node.agent import membership as mb
-from node.agent.core import AgentCore, AgentTerms, Effect
+from node.agent.core import AgentCore, Effect
 from node.agent.effects import ReplyApi, SaveDownload, SaveItem, ToDownloader, ToPieceServer
-from node.agent.library import DownloadJob, LibraryItem
-from node.local_messages import ApiGetStatus, ApiRequest, Hello, JobStatus, StatusReport
+from node.agent.library import LibraryItem
+from node.agent.state import AgentTerms
+from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Hello, JobStatus, StatusReport
 from protocol.digest import begins_digest
 from protocol.messages import (
     Entry,
@@ -63,7 +64,7 @@ class Scene:
     def __init__(
         self,
         items: Iterable[LibraryItem] = (),
-        downloads: Iterable[DownloadJob] = (),
+        downloads: Iterable[Fetch] = (),
         away: bool = False,
         foreground: bool = False,
         asked: Iterable[str] = (),

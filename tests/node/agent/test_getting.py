@@ -18,7 +18,6 @@ from node.agent.effects import (
     ToPieceServer,
 )
 from node.agent.gets import UNSURE
-from node.agent.library import DownloadJob
 from node.local_messages import (
     AgentToDownloader,
     ApiAccepted,
@@ -42,10 +41,10 @@ from node.local_messages import (
     Fetch,
     NeedSources,
     Pause,
-    ShareRemove,
     SourceLost,
     Sources,
     StopFetch,
+    Unserve,
 )
 from protocol.codec import Decoder, encode
 from protocol.digest import short
@@ -69,7 +68,6 @@ LINK = Link(digest(1), digest(1_001), NAME, 100)
 THERE = TorrentEntry(NAME, 100, digest(1), digest(1_001), 1, 0, 0)
 SEEDER = SeederEntry("p", "other", "tcp://h:1", True)
 FETCH = Fetch(digest(1), digest(1_001), NAME, 100, f"/out/{NAME}", "", False, False)
-DOWNLOAD = DownloadJob(digest(1), digest(1_001), NAME, 100, f"/out/{NAME}", "", False, False)
 
 
 def get(target: str = NAME, directory: str = "/out", seed: bytes = b"") -> ApiGet:
@@ -98,7 +96,7 @@ def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
     assert scene.reply(ApiAccepted) == ApiAccepted(1, 1)
     assert scene.told(ToDownloader, Fetch) == [FETCH]
     assert scene.told(ToDownloader, Sources) == [Sources(digest(1), [SEEDER], listed=1)]
-    assert scene.took(SaveDownload) == [SaveDownload(DOWNLOAD)]
+    assert scene.took(SaveDownload) == [SaveDownload(FETCH)]
     assert scene.listed[digest(1)].holding == "requesting"
     assert scene.job().phase == "waiting"
 
@@ -256,7 +254,7 @@ def test_what_was_removed_while_it_became_complete_stays_on_disk_and_is_not_shar
     scene.play(scene.core.child_says(finished(), scene.now))
     assert (scene.listed, scene.job().code, scene.took(SaveItem)) == ({}, "cancelled", [])
     assert scene.transfers[-1] == (digest(1), "failed")
-    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    assert scene.told(ToPieceServer, Unserve) == [Unserve(digest(1))]
     (note,) = scene.took(Note)
     assert f"/out/{NAME}" in note.text
 
@@ -268,7 +266,7 @@ def test_content_shared_from_elsewhere_stays_shared_when_its_removed_download_be
     scene.done.clear()
     scene.play(scene.core.child_says(finished(), scene.now))
     assert scene.listed[digest(1)].holding == "whole"
-    assert scene.told(ToPieceServer, ShareRemove) == []
+    assert scene.told(ToPieceServer, Unserve) == []
 
 
 def test_a_removed_download_that_became_complete_is_not_the_one_asked_for_since() -> None:
@@ -291,7 +289,7 @@ def test_being_told_twice_that_a_download_is_complete_changes_nothing() -> None:
 
 
 def test_downloads_are_taken_up_again_at_the_start() -> None:
-    scene = Scene(downloads=[DOWNLOAD]).up()
+    scene = Scene(downloads=[FETCH]).up()
     scene.hello("downloader", 6)
     assert scene.told(ToDownloader, Fetch) == [FETCH]
     assert scene.listed[digest(1)].holding == "requesting"
@@ -299,7 +297,7 @@ def test_downloads_are_taken_up_again_at_the_start() -> None:
 
 
 ITEM_AT_DEST = item(1, f"/out/{NAME}")
-FORCED = msgspec.structs.replace(DOWNLOAD, force=True, seed_path="/seeds/1")
+FORCED = msgspec.structs.replace(FETCH, force=True, seed_path="/seeds/1")
 
 
 def test_a_foreground_peer_takes_up_no_download_but_that_which_is_asked_for() -> None:
@@ -314,7 +312,7 @@ def test_a_foreground_peer_takes_up_no_download_but_that_which_is_asked_for() ->
 
 
 def test_what_this_run_was_asked_for_goes_on_with_its_force_and_the_rest_without() -> None:
-    other = DownloadJob(digest(2), digest(1_002), "other", 100, "/out/other", "/seeds/2", True, False)
+    other = Fetch(digest(2), digest(1_002), "other", 100, "/out/other", "/seeds/2", True, False)
     scene = Scene(downloads=[FORCED, other], asked=[FORCED.dest]).up()
     scene.hello("downloader", 6)
     assert [(fetch.name, fetch.force) for fetch in scene.told(ToDownloader, Fetch)] == [(NAME, True), ("other", False)]
@@ -324,9 +322,9 @@ def test_what_this_run_was_asked_for_goes_on_with_its_force_and_the_rest_without
 
 
 def test_content_that_is_asked_for_elsewhere_does_not_go_on_where_it_was_interrupted() -> None:
-    scene = Scene(downloads=[DOWNLOAD], foreground=True).up()
+    scene = Scene(downloads=[FETCH], foreground=True).up()
     scene.ask(get(format_link(LINK), "/other"))
-    superseded = msgspec.structs.replace(DOWNLOAD, superseded=True)
+    superseded = msgspec.structs.replace(FETCH, superseded=True)
     assert [saved.download for saved in scene.took(SaveDownload)][1:] == [superseded]
     assert [fetch.dest for fetch in scene.told(ToDownloader, Fetch)] == [f"/other/{NAME}"]
     restarted = Scene(downloads=[superseded]).up()

@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.agent.library import SCHEMA_VERSION, DownloadJob, Library, LibraryItem
+from node.agent.library import SCHEMA_VERSION, Library, LibraryItem
 from node.disk.share_options import ShareOptions
+from node.local_messages import Fetch
 from protocol.errors import DiskError
 
 DIGEST = "blake3:" + "00" * 32
 ITEM = LibraryItem("/data/a b/ü", "folder", DIGEST, DIGEST, "ü", 2**42, "/seeds/0.seed", b"\0\xff" * 8, b"print")
-JOB = DownloadJob(DIGEST, DIGEST, "ü", 2**42, "/data/ü", "", force=True, sequential=False)
+JOB = Fetch(DIGEST, DIGEST, "ü", 2**42, "/data/ü", "", force=True, sequential=False)
 
 
 def test_what_is_put_survives_a_restart(tmp_path: Path) -> None:
@@ -89,6 +90,22 @@ def test_what_was_put_in_this_run_is_told_from_the_rest(tmp_path: Path) -> None:
         assert library.asked() == {ITEM.path, other.dest}
 
 
+def test_what_was_asked_for_is_kept_for_what_there_is_and_for_the_present_run_alone(tmp_path: Path) -> None:
+    download = msgspec.structs.replace(JOB, dest=ITEM.path)
+    with Library(tmp_path, "one") as library:
+        library.put_download(download)
+        library.put_item(ITEM)
+        library.put_download(JOB)
+        library.remove_download(download.dest)
+        assert library.asked() == {ITEM.path, JOB.dest}, "it was completed"
+        library.remove_item(ITEM.path)
+        assert library.asked() == {JOB.dest}
+    with Library(tmp_path, "two"):
+        pass
+    with Library(tmp_path, "one") as library:
+        assert library.asked() == frozenset()
+
+
 def test_downloads_of_the_first_format_are_taken_over_without_force(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "library.db")
     database.executescript(
@@ -102,7 +119,7 @@ def test_downloads_of_the_first_format_are_taken_over_without_force(tmp_path: Pa
     )
     database.close()
     with Library(tmp_path) as library:
-        assert library.downloads() == [DownloadJob("d", "m", "n", 1, "/n", "", force=False, sequential=False)]
+        assert library.downloads() == [Fetch("d", "m", "n", 1, "/n", "", force=False, sequential=False)]
         library.put_item(ITEM)
 
 

@@ -19,7 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
-from node.disk.share_options import ShareOptions, Skipped
+from node.disk.share_options import AS_USUAL, ShareOptions, Skipped
 from node.local_messages import (
     ApiAccepted,
     ApiDone,
@@ -30,11 +30,11 @@ from node.local_messages import (
     ApiShare,
     ContentChanged,
     DownloadReport,
-    ShareAdd,
-    ShareRemove,
+    Serve,
     ShareState,
     SourceReport,
     SwarmUpload,
+    Unserve,
     UploadReport,
 )
 from protocol.digest import short
@@ -75,7 +75,7 @@ def test_share_hashes_announces_reads_back_and_only_then_gives_the_link() -> Non
     scene.questions.clear()
     scene.play(scene.core.hashed(PATH, item(1), scene.now))
     assert scene.took(SaveItem) == [SaveItem(item(1))]
-    assert [message.item.digest for message in scene.told(ToPieceServer, ShareAdd)] == [digest(1)]
+    assert [message.digest for message in scene.told(ToPieceServer, Serve)] == [digest(1)]
     assert scene.listed[digest(1)].holding == "whole"
     assert [getattr(question, "min_seq", 0) for question in scene.questions] == [scene.seq]
     job = scene.job()
@@ -229,7 +229,7 @@ def test_what_is_not_there_is_kept_as_missing_and_served_again_when_it_is_back()
     scene = Scene([item(1)]).up()
     look(scene)
     assert scene.listed == {}
-    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    assert scene.told(ToPieceServer, Unserve) == [Unserve(digest(1))]
     (shown,) = scene.status().shared
     assert (shown.state, shown.since, shown.detail) == ("missing", WALL + 2.1, "it is not there")
     (kept,) = [saved.item for saved in scene.took(SaveItem)]
@@ -250,9 +250,9 @@ def test_what_was_touched_is_hashed_again_and_nobody_hears_of_it() -> None:
     assert scene.took(HashPath) == [HashPath(PATH, "blake3", "shared", item(1), background=True)]
     scene.took(Note)
     scene.play(scene.core.hashed(PATH, touched(1), scene.now))
-    assert [message.item.stamps for message in scene.told(ToPieceServer, ShareAdd)] == [b"new"]
+    assert [message.stamps for message in scene.told(ToPieceServer, Serve)] == [b"new"]
     assert scene.took(SaveItem) == [SaveItem(touched(1))]
-    assert scene.told(ToPieceServer, ShareRemove) == []
+    assert scene.told(ToPieceServer, Unserve) == []
     assert scene.took(Note) == []
     assert scene.core.membership.list.version == version, "the tracker was told nothing"
     look(scene, file_1=b"touched")
@@ -267,14 +267,14 @@ def test_new_content_takes_the_place_of_the_old_which_those_who_fetch_it_still_g
     assert list(scene.listed) == [digest(1)], "until it is known what it is now"
     scene.play(scene.core.hashed(PATH, item(2, PATH), scene.now))
     assert sorted(scene.listed) == [digest(1), digest(2)]
-    assert scene.told(ToPieceServer, ShareRemove) == []
+    assert scene.told(ToPieceServer, Unserve) == []
     assert [(one.digest, one.state) for one in scene.status().shared] == [(digest(2), ""), (digest(1), "earlier")]
     scene.hello("piece_server", 6, 9)
     (state,) = scene.told(ToPieceServer, ShareState)
     assert {one.digest for one in state.items} == {digest(1), digest(2)}
     scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(1), 9, 0)], 0, 0, 0), scene.now))
     assert list(scene.listed) == [digest(2)]
-    assert scene.told(ToPieceServer, ShareRemove) == [ShareRemove(digest(1))]
+    assert scene.told(ToPieceServer, Unserve) == [Unserve(digest(1))]
 
 
 def test_old_content_that_nobody_fetches_or_that_changed_is_served_no_longer() -> None:
@@ -387,8 +387,8 @@ def test_of_two_equal_contents_the_second_takes_over() -> None:
     assert scene.listed[digest(1)].name == "file 1"
     scene.ask(ApiRemove(1, "file 1"))
     assert scene.listed[digest(1)].name == "twin"
-    assert scene.told(ToPieceServer, ShareRemove) == []
-    assert [message.item.root for message in scene.told(ToPieceServer, ShareAdd)] == ["/data/twin"]
+    assert scene.told(ToPieceServer, Unserve) == []
+    assert [message.root for message in scene.told(ToPieceServer, Serve)] == ["/data/twin"]
     scene.ask(ApiRemove(2, "twin"))
     assert scene.listed == {}
 
@@ -474,6 +474,64 @@ def test_what_changes_while_it_is_hashed_is_hashed_again() -> None:
     assert scene.took(HashPath) == []
     scene.play(scene.core.hash_failed(path, "disk", "changed while it was hashed", scene.now))
     assert [request.path for request in scene.took(HashPath)] == [path]
+
+
+def test_what_was_found_is_hashed_one_after_another_and_what_a_person_shares_at_once() -> None:
+    scene = Scene().up()
+    for _ in range(2):
+        scan(scene, a=b"1", b=b"2", c=b"3", d=b"4")
+    paths = [f"{FOLDER}/{name}" for name in "abcd"]
+    assert [request.path for request in scene.took(HashPath)] == paths[:1]
+    scene.ask(ApiShare(1, paths[2], "blake3"))
+    scene.ask(ApiShare(2, paths[0], "blake3"))
+    scene.took(ReplyApi)
+    (request,) = scene.took(HashPath)
+    assert (request.path, request.background) == (paths[2], False), "the first is being hashed already"
+    assert [job.detail for job in scene.status().jobs] == ["", ""]
+    scan(scene, a=b"1", c=b"3", d=b"4")
+    scene.play(scene.core.hashed(paths[2], item(3, paths[2]), scene.now))
+    assert scene.took(HashPath) == []
+    scene.play(scene.core.hashed(paths[0], item(1, paths[0]), scene.now))
+    assert [job.phase for job in scene.status().jobs] == ["done", "done"]
+    assert [request.path for request in scene.took(HashPath)] == paths[3:]
+
+
+@pytest.mark.parametrize(("algorithm", "options"), [("sha256", AS_USUAL), ("blake3", ShareOptions(("/data",)))])
+def test_a_share_does_not_wait_until_what_was_found_is_hashed_in_another_way(
+    algorithm: str, options: ShareOptions
+) -> None:
+    scene = Scene().up()
+    for _ in range(2):
+        scan(scene, a=b"1")
+    scene.took(HashPath)
+    path = f"{FOLDER}/a"
+    scene.ask(ApiShare(1, path, algorithm, options))
+    assert scene.took(CancelHash) == [CancelHash(path)]
+    scene.play(scene.core.hash_failed(path, "cancelled", "hashing was stopped", scene.now))
+    (request,) = scene.took(HashPath)
+    assert (request.algorithm, request.options, request.background) == (algorithm, options, False)
+
+
+def test_what_changes_again_and_again_does_not_keep_the_rest_from_being_hashed() -> None:
+    scene = Scene().up()
+    for mark in (b"1", b"1", b"2", b"2"):
+        scan(scene, a=mark, b=b"1")
+    a, b = f"{FOLDER}/a", f"{FOLDER}/b"
+    assert [request.path for request in scene.took(HashPath)] == [a]
+    scene.play(scene.core.hashed(a, item(1, a), scene.now))
+    assert [request.path for request in scene.took(HashPath)] == [b]
+    scene.play(scene.core.hashed(b, item(2, b), scene.now))
+    assert [request.path for request in scene.took(HashPath)] == [a]
+
+
+def test_a_share_whose_file_changes_meanwhile_stays_ahead_of_what_was_found() -> None:
+    scene = Scene([item(1)]).up()
+    scene.ask(ApiShare(1, PATH, "blake3"))
+    for mark in (b"x", b"x"):
+        look(scene, file_1=mark)
+    scene.took(HashPath)
+    scene.play(scene.core.hash_failed(PATH, "disk", "changed while it was hashed", scene.now))
+    assert [request.background for request in scene.took(HashPath)] == [False]
 
 
 def test_what_is_left_out_is_told_to_whoever_asked_and_in_the_log() -> None:
@@ -616,7 +674,7 @@ def test_what_does_not_fit_one_message_to_the_piece_server_follows_it() -> None:
     scene.hello("piece_server", 5, 9)
     (state,) = scene.told(ToPieceServer, ShareState)
     assert len(state.items) == 2
-    assert [added.item.digest for added in scene.told(ToPieceServer, ShareAdd)] == [digest(2), digest(3)]
+    assert [added.digest for added in scene.told(ToPieceServer, Serve)] == [digest(2), digest(3)]
 
 
 @pytest.mark.parametrize("reachable", [True, False])
@@ -657,15 +715,15 @@ def test_the_same_content_under_a_second_name_is_listed_under_both() -> None:
     scene = Scene([item(1)]).up()
     scene.questions.clear()
     share_twin(scene, twin("/data/second"))
-    assert scene.told(ToPieceServer, ShareAdd) == []
+    assert scene.told(ToPieceServer, Serve) == []
     assert scene.listed[digest(1)].names() == [Alias("file 1", digest(1_001)), Alias("second", digest(1_001))]
     assert [getattr(question, "min_seq", 0) for question in scene.questions] == [scene.seq]
     assert (scene.job().phase, scene.job().detail) == ("done", "")
     scene.took(ReplyApi)
     scene.ask(ApiRemove(2, "file 1"))
     assert scene.listed[digest(1)].names() == [Alias("second", digest(1_001))]
-    assert [message.item.root for message in scene.told(ToPieceServer, ShareAdd)] == ["/data/second"]
-    assert scene.told(ToPieceServer, ShareRemove) == []
+    assert [message.root for message in scene.told(ToPieceServer, Serve)] == ["/data/second"]
+    assert scene.told(ToPieceServer, Unserve) == []
     scene.ask(ApiRemove(3, "second"))
     assert scene.listed == {}
 
@@ -675,13 +733,13 @@ def test_the_same_bytes_under_other_paths_have_both_manifests_handed_out() -> No
     second = twin("/data/tree", 2_000)
     share_twin(scene, second)
     assert scene.listed[digest(1)].names() == [Alias("file 1", digest(1_001)), Alias("tree", digest(2_000))]
-    (told,) = scene.told(ToPieceServer, ShareAdd)
-    assert (told.item.root, told.item.more) == (PATH, {digest(2_000): second.seed_path})
+    (told,) = scene.told(ToPieceServer, Serve)
+    assert (told.root, told.more) == (PATH, {digest(2_000): second.seed_path})
     scene.hello("piece_server", instance=6, port=9)
-    assert [state.items for state in scene.told(ToPieceServer, ShareState)] == [[told.item]]
+    assert [state.items for state in scene.told(ToPieceServer, ShareState)] == [[told]]
     scene.took(ReplyApi)
     scene.ask(ApiRemove(2, "tree"))
-    assert [message.item.more for message in scene.told(ToPieceServer, ShareAdd)] == [{}]
+    assert [message.more for message in scene.told(ToPieceServer, Serve)] == [{}]
 
 
 def test_names_beyond_the_bound_are_had_by_link() -> None:
@@ -698,5 +756,5 @@ def test_what_is_hashed_again_stays_the_one_that_is_served() -> None:
     scene = Scene([item(1), twin("/data/second")]).up()
     scene.ask(ApiShare(1, PATH, "blake3"))
     scene.play(scene.core.hashed(PATH, touched(1), scene.now))
-    assert [message.item.stamps for message in scene.told(ToPieceServer, ShareAdd)] == [b"new"]
+    assert [message.stamps for message in scene.told(ToPieceServer, Serve)] == [b"new"]
     assert scene.job().phase == "done"

@@ -159,8 +159,8 @@ def test_what_an_earlier_run_left_is_deleted_before_anything_new_goes_there(scen
     def until(condition: Callable[[], bool]) -> None:
         while not condition():
             select.select([scene.chores.fd], [], [], 10)
-            for disk, result in scene.chores.results():
-                core.chore_done(disk, result)
+            for done, result in scene.chores.results():
+                done(result)
 
     core.order(DeleteFetch(manifest.digest, str(tmp_path / "elsewhere"), fetch.seed_path))
     until(lambda: not scene.chores.pending)

@@ -10,11 +10,10 @@ import fcntl
 import itertools
 import os
 import select
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -27,7 +26,6 @@ from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, WRITING, FetchJob
 from node.downloader.job_context import JobContext, Listener
-from node.downloader.job_disk import JobDisk, Written
 from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, Serve, Unserve
 from node.rate_limit import Budget
 from node.workers import Workers
@@ -101,8 +99,8 @@ class Scene:
         self.bad: set[int] = set()
         self.manifest = encode_manifest(made.manifest) if manifest is None else manifest
         self.links = FakeLinks()
-        self.writers: CountedWorkers[tuple[JobDisk, tuple[int, ...]], Written] = CountedWorkers(2)
-        self.chores: CountedWorkers[JobDisk, object] = CountedWorkers(1)
+        self.writers: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(2)
+        self.chores: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(1)
         self.to_agent: list[Message] = []
         self.to_pieces: list[Message] = []
         self.journal = Journal(self.data_dir)
@@ -164,10 +162,8 @@ class Scene:
                 select.select([self.writers.fd, self.chores.fd], [], [], 10.0)
             else:
                 self.now += 0.05
-            for (disk, pieces), results in self.writers.results():
-                disk.on_written(pieces, results)
-            for disk, result in self.chores.results():
-                disk.on_chore(result)
+            for done, result in [*self.writers.results(), *self.chores.results()]:
+                done(result)
         pytest.fail(f"it did not come to that; last report: {self.reports()[-1:]}")
 
     def answer(self) -> None:
@@ -245,7 +241,7 @@ def test_a_download_from_seed_to_final_name(scene: Scene, dest: Path) -> None:
     (finished,) = scene.said(DownloadFinished)
     assert isinstance(finished, DownloadFinished)
     assert finished.path == str(dest)
-    assert 0 < finished.finished_at <= time.monotonic()
+    assert 0 < finished.finished_at <= scene.now
     phases = [phase for phase, _ in itertools.groupby(report.phase for report in scene.reports())]
     assert phases == ["checking", "downloading", "verifying", "done"]
     assert scene.reports()[-1].received_bytes == len(scene.made.data)

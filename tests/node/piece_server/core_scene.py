@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Serve, SharedItem, ShareState
+from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Serve, ShareState
 from node.piece_server.core import PieceServerCore
 from node.piece_server.shelf import Shelf
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
@@ -158,11 +158,11 @@ class Scene:
         return next(message.offer for _, message in said if isinstance(message, Offer))
 
 
-def item(digest: str = DIGEST, seed: str = "seed", root: str = "/shared") -> SharedItem:
-    return SharedItem(digest, FIRST, seed, root, b"stamps")
+def item(digest: str = DIGEST, seed: str = "seed", root: str = "/shared") -> Serve:
+    return Serve(digest, FIRST, seed, root, stamps=b"stamps")
 
 
-def share_state(*items: SharedItem, serving: bool = True) -> ShareState:
+def share_state(*items: Serve, serving: bool = True) -> ShareState:
     return ShareState(1, "me", list(items), serving)
 
 

@@ -10,10 +10,9 @@ from node.local_messages import (
     ContentChanged,
     Held,
     Hello,
+    Serve,
     ServeOk,
     Serving,
-    ShareAdd,
-    ShareRemove,
     ShareState,
     SwarmUpload,
     Unserve,
@@ -100,7 +99,7 @@ def downloading(scene: Scene) -> Scene:
 def test_nobody_is_served_before_the_agent_has_said_what_is_shared() -> None:
     """A "no" would send people away for good."""
     scene = Scene()
-    scene.agent(ShareAdd(item()))
+    scene.agent(item())
     assert scene.test("a") == [("a", LATER)]
     assert scene.test("a", OTHER) == [("a", LATER)]
     assert scene.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", LATER)]
@@ -176,7 +175,7 @@ def test_content_that_cannot_be_opened_is_withdrawn_when_its_manifest_is_asked_f
 
 def test_what_is_no_longer_shared_is_gone_for_its_sessions(sharing: Scene) -> None:
     sharing.test("a")
-    assert sharing.agent(ShareRemove(DIGEST)) == [("a", NO)]
+    assert sharing.agent(Unserve(DIGEST)) == [("a", NO)]
     assert sharing.disk.opened[0].closed
     assert sharing.test("a") == [("a", NO)]
 
@@ -196,7 +195,7 @@ def test_the_same_state_again_disturbs_nobody(sharing: Scene) -> None:
 
 def test_content_shared_from_another_place_is_read_there_without_its_sessions_noticing(sharing: Scene) -> None:
     offer = sharing.offered("a", 0)
-    assert sharing.agent(ShareAdd(item(root="/elsewhere"))) == []
+    assert sharing.agent(item(root="/elsewhere")) == []
     assert [(content.root, content.closed) for content in sharing.disk.opened] == [
         ("/shared", True),
         ("/elsewhere", False),
@@ -204,9 +203,9 @@ def test_content_shared_from_another_place_is_read_there_without_its_sessions_no
     assert sharing.peer("a", Accept(1, offer)) == [("a", Piece(1, offer, 0))]
 
 
-@pytest.mark.parametrize("message", [ShareAdd(item()), share_state(item())], ids=["added", "in a state"])
+@pytest.mark.parametrize("message", [item(), share_state(item())], ids=["added", "in a state"])
 def test_who_has_a_session_for_a_download_is_told_when_the_whole_is_shared(
-    scene: Scene, message: ShareAdd | ShareState
+    scene: Scene, message: Serve | ShareState
 ) -> None:
     scene.downloader(growing("*   "))
     scene.tick()
@@ -217,9 +216,9 @@ def test_who_has_a_session_for_a_download_is_told_when_the_whole_is_shared(
 
 def test_a_second_manifest_is_handed_out_and_nobody_with_a_session_notices(sharing: Scene) -> None:
     sharing.test("a")
-    assert sharing.agent(ShareAdd(msgspec.structs.replace(item(), more={SECOND: "seed"}))) == []
+    assert sharing.agent(msgspec.structs.replace(item(), more={SECOND: "seed"})) == []
     assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 3, b"abc"))]
-    assert sharing.agent(ShareAdd(item())) == []
+    assert sharing.agent(item()) == []
     assert sharing.peer("a", GetManifest(1, DIGEST, SECOND, 0)) == [("a", ManifestPage(1, 0, 0, b""))]
 
 
@@ -227,7 +226,7 @@ def test_content_nobody_has_a_session_for_is_closed_when_too_much_is_open(scene:
     made = [made_file(100, seed=number) for number in range(BOOKS_COUNT_MAX + 1)]
     for number, one in enumerate(made):
         scene.disk.seeds[str(number)] = one
-        scene.agent(ShareAdd(item(one.manifest.digest, str(number))))
+        scene.agent(item(one.manifest.digest, str(number)))
         scene.peer(f"p{number}", AskTest(1, one.manifest.digest))
         if number != 0:
             scene.peer(f"p{number}", Bye(1))
@@ -274,7 +273,7 @@ def test_of_content_that_changed_nothing_more_is_sent_though_it_was_decided_befo
 def test_shared_content_that_changed_leaves_a_download_of_it_to_be_served_from(downloading: Scene) -> None:
     downloading.test("a")
     downloading.disk.cannot_open = ContentChangedError("was replaced")
-    assert downloading.agent(ShareAdd(item())) == [
+    assert downloading.agent(item()) == [
         ("a", NO),
         ("agent", ContentChanged(DIGEST, "/shared", "was replaced")),
     ]
@@ -401,7 +400,7 @@ def test_all_that_was_to_be_said_to_many_is_said_though_some_are_gone(sharing: S
     for name in "abc":
         sharing.test(name)
     sharing.deaf.update("ab")
-    assert sharing.agent(ShareRemove(DIGEST)) == [("a", NO), ("b", NO), ("c", NO)]
+    assert sharing.agent(Unserve(DIGEST)) == [("a", NO), ("b", NO), ("c", NO)]
 
 
 # --- this peer's downloads --------------------------------------------------------------------------------
@@ -453,7 +452,7 @@ def test_what_a_download_gained_while_it_was_not_open_is_had(scene: Scene, monke
     scene.downloader(Held(DIGEST, [1]))
     other = made_file(100, seed=1)
     scene.disk.seeds["other"] = other
-    scene.agent(ShareAdd(item(other.manifest.digest, "other")))
+    scene.agent(item(other.manifest.digest, "other"))
     scene.test("a", other.manifest.digest)
     assert [content.closed for content in scene.disk.opened] == [True, False]
     scene.downloader(Held(DIGEST, [3]))
@@ -466,7 +465,7 @@ def test_what_a_download_gained_outlives_shared_content_of_the_same(scene: Scene
     scene.agent(share_state(item()))
     scene.downloader(growing("*   "))
     scene.downloader(Held(DIGEST, [2]))
-    scene.agent(ShareRemove(DIGEST))
+    scene.agent(Unserve(DIGEST))
     assert scene.test("a") == [("a", Status(1, "partial", bits("* * ").to_bytes(), 0))]
 
 
@@ -489,7 +488,7 @@ def test_a_new_downloader_has_to_say_again_what_the_last_one_served(downloading:
 
 
 def test_a_new_downloader_takes_nothing_from_what_is_shared(downloading: Scene) -> None:
-    downloading.agent(ShareAdd(item()))
+    downloading.agent(item())
     downloading.test("a")
     assert downloading.downloader(Hello("downloader", 6, 2)) == [("downloader", HELLO)]
     assert downloading.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0, spare=True))]
@@ -523,15 +522,15 @@ def test_a_report_says_what_changed_of_what_is_gone_too(sharing: Scene) -> None:
     sharing.peer("a", Accept(1, offer))
     sent, more = len(MADE.piece(0)), len(MADE.piece(1))
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 1)], 1, 0, sent)]
-    sharing.agent(ShareRemove(DIGEST))
+    sharing.agent(Unserve(DIGEST))
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, 0, 0)], 0, 0, sent)]
-    sharing.agent(ShareAdd(item()))
+    sharing.agent(item())
     again = sharing.offered("a", 1)
     sharing.peer("a", Accept(1, again))
-    sharing.agent(ShareRemove(DIGEST))
-    sharing.agent(ShareAdd(item()))
+    sharing.agent(Unserve(DIGEST))
+    sharing.agent(item())
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, more, 0)], 0, 0, sent + more)]
-    sharing.agent(ShareRemove(DIGEST))
+    sharing.agent(Unserve(DIGEST))
     assert reports(sharing.tick(REPORT_SECONDS)) == []
 
 

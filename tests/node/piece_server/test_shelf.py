@@ -9,7 +9,7 @@ import pytest
 from node.disk.content import ContentChangedError
 from node.disk.seed_store import store_seed
 from node.disk.stamps import take_stamps
-from node.local_messages import Serve, SharedItem
+from node.local_messages import Serve
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.shelf import BOOKS_COUNT_MAX, Shelf
 from protocol.bitfield import Bitfield
@@ -29,7 +29,7 @@ def shelf(tmp_path: Path) -> Shelf:
         (tmp_path / name).write_bytes(name.encode())
     shelf = Shelf(DiskFiles())
     more = {SECOND: str(tmp_path / "second")}
-    shelf.put_item(SharedItem(CONTENT, FIRST, str(tmp_path / "first"), "/content", b"", more))
+    shelf.put_item(Serve(CONTENT, FIRST, str(tmp_path / "first"), "/content", more=more))
     return shelf
 
 
@@ -46,7 +46,7 @@ def test_all_manifests_of_an_item_are_handed_out(shelf: Shelf) -> None:
 
 
 def test_another_item_in_place_takes_the_manifest_with_it(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.put_item(SharedItem(CONTENT, THIRD, str(tmp_path / "third"), "/content", b""))
+    shelf.put_item(Serve(CONTENT, THIRD, str(tmp_path / "third"), "/content"))
     assert [handed_out(shelf, manifest) for manifest in (FIRST, SECOND, THIRD)] == [b"", b"", b"third"]
 
 
@@ -74,7 +74,7 @@ def test_a_published_download_is_served_as_long_as_it_is_an_item(tmp_path: Path)
     shelf.remove_item(digest)
     assert shelf.open(digest) is None
     shelf.put_partial(Serve(digest, FIRST, str(seed), str(path), bits, stamps))
-    shelf.put_item(SharedItem(digest, FIRST, str(seed), str(path), stamps))
+    shelf.put_item(Serve(digest, FIRST, str(seed), str(path), stamps=stamps))
     shelf.remove_item(digest)
     assert shelf.open(digest) is None
 
@@ -86,7 +86,7 @@ def test_books_nobody_uses_are_closed(tmp_path: Path) -> None:
         made = made_file(100, seed=number)
         path, seed = made.put(tmp_path / str(number)), store_seed(tmp_path, encode_manifest(made.manifest))
         digests.append(made.manifest.digest)
-        shelf.put_item(SharedItem(digests[-1], FIRST, str(seed), str(path), take_stamps(path, made.manifest)))
+        shelf.put_item(Serve(digests[-1], FIRST, str(seed), str(path), stamps=take_stamps(path, made.manifest)))
         shelf.open(digests[-1])
     shelf.open(digests[1])
     assert shelf.idle(lambda digest: digest == digests[0]) == digests[2:5]

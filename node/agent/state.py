@@ -1,0 +1,70 @@
+"""All that an agent is and knows: who the peer is, and the cores that have a part of it each. Pure.
+
+What they ask of each other is carried out by `core`; `requests` and `status` ask them for the command line.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from node.agent.catalogue import Catalogue
+from node.agent.children import Children, UploadTotals
+from node.agent.gets import Gets
+from node.agent.jobs import JobBook
+from node.agent.library import LibraryItem
+from node.agent.lookups import Lookups
+from node.agent.membership import Membership
+from node.agent.roster import RosterFollower
+from node.agent.shares import Shares
+from node.disk.share_options import AS_USUAL, ShareOptions
+
+
+class AgentTerms(Struct, frozen=True):
+    """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent.
+
+    ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
+    besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again."""
+
+    peer: str
+    token: bytes
+    name: str
+    tracker: str
+    advertise: str
+    algorithm: str
+    share: tuple[str, ...]
+    scan_seconds: float
+    instance: int
+    pid: int
+    foreground: bool = False
+    asked: frozenset[str] = frozenset()
+    options: ShareOptions = AS_USUAL
+
+
+class AgentState:
+    """``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to leave."""
+
+    def __init__(
+        self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
+    ) -> None:
+        self.who = who
+        self.wall_offset = wall_offset
+        self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away)
+        self.follower = RosterFollower(who.peer)
+        self.lookups = Lookups(who.peer, rng)
+        self.jobs = JobBook(wall_offset)
+        parts: dict[bool, list[LibraryItem]] = {True: [], False: []}
+        for item in items:
+            parts[not who.foreground or item.path in who.asked].append(item)
+        self.catalogue = Catalogue(parts[True], parts[False])
+        self.uploads = UploadTotals()
+        self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
+        self.gets = Gets(self.catalogue, self.jobs)
+        self.children = Children()
+        self.serving = not away
+
+    def is_fetched(self, digest: str) -> bool:
+        """Somebody fetches it from this peer now."""
+        return self.uploads.of(digest)[1] > 0
