@@ -13,10 +13,10 @@ from cluster.simulated.content import SentPiece, SimulatedContent, StandIn, make
 from cluster.simulated.peer import Peer, PeerTerms
 from cluster.simulated.store import staged
 from cluster.simulated.world import Machine, Wish, World
-from protocol.limits import KIB, LEASE_SECONDS
+from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN
 from protocol.messages import Message, Piece
 
-PIECE_BYTES = 256 * KIB
+PIECE_BYTES = PIECE_BYTES_MIN
 PIECE_SECONDS = 0.25
 """What a piece takes on a link of the usual rate."""
 RATE = PIECE_BYTES / PIECE_SECONDS

@@ -16,19 +16,17 @@ PROTOCOL_VERSION = 1
 # --- content ---------------------------------------------------------------------------------------------
 DIGEST_BYTES = 32
 """BLAKE3 and SHA-256 both give 32 bytes."""
-PIECE_BYTES_MIN = 256 * KIB
+PIECE_BYTES_MIN = 64 * KIB
 """Below this the handshake of a piece costs more than its transfer."""
 PIECE_BYTES_USUAL_MAX = 4 * MIB
 """A piece is shared on only when it is whole, so large pieces delay the swarm."""
-PIECE_BYTES_MAX = 16 * MIB
-"""Pieces grow past the usual maximum only to keep their number down."""
-PIECES_WANTED_COUNT = 256
+PIECES_WANTED_COUNT = 1_024
 """With fewer pieces the last ones, sent to many receivers one after another, dominate the run."""
-PIECES_USUAL_COUNT_MAX = 65_536
-"""Up to 256 GiB; above it pieces grow, so that bitfields and piece tables stay small."""
+PIECES_COUNT_MAX = 65_536
+"""Up to 256 GiB; above it pieces grow instead, so that a bitfield has at most 8 KiB and a piece table 2 MiB."""
 CONTENT_BYTES_MAX = 4 * TIB
-"""262,144 pieces of 16 MiB: a bitfield of 32 KiB, a piece table of 8 MiB."""
-PIECES_COUNT_MAX = CONTENT_BYTES_MAX // PIECE_BYTES_MAX
+PIECE_BYTES_MAX = CONTENT_BYTES_MAX // PIECES_COUNT_MAX
+"""64 MiB, of content of more than 2 TiB."""
 
 # --- names -----------------------------------------------------------------------------------------------
 NAME_BYTES_MAX = 255
@@ -43,7 +41,7 @@ SEED_BYTES_MAX = MANIFEST_BYTES_MAX + KIB
 MANIFEST_PAGE_BYTES = 256 * KIB
 """One page of a manifest as ``ManifestPage`` carries it."""
 SEED_TEXT_BYTES_MAX = 64 * MIB
-"""The text format spells a digest with 64 hex digits; the largest piece table is 17 MiB of them."""
+"""The text format spells a digest with 64 hex digits; the largest piece table is 4 MiB of them."""
 
 # --- messages --------------------------------------------------------------------------------------------
 CONTROL_BYTES_MAX = 64 * KIB
@@ -147,7 +145,6 @@ IPC_PATH_BYTES_MAX = 107
 """``sockaddr_un.sun_path`` less its NUL."""
 
 assert PIECE_BYTES_MIN <= PIECE_BYTES_USUAL_MAX <= PIECE_BYTES_MAX
-assert PIECES_USUAL_COUNT_MAX <= PIECES_COUNT_MAX
 assert PIECES_COUNT_MAX // 8 < CONTROL_BYTES_MAX, "a bitfield fits one control message"
 assert PIECES_COUNT_MAX * DIGEST_BYTES < MANIFEST_BYTES_MAX, "the largest piece table fits a manifest"
 assert PIECES_COUNT_MAX * (2 * DIGEST_BYTES + 1) < SEED_TEXT_BYTES_MAX
@@ -158,7 +155,8 @@ assert (
     <= CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
 ), "an entry fits"
 assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
-assert 2 * PIECE_BYTES_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
+assert 2 * PIECE_BYTES_USUAL_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
+assert min(UNDER_WAY_BYTES_MAX, STALLED_BYTES_MAX) >= PIECE_BYTES_MAX, "the longest piece fits alone"
 assert LEASE_SECONDS >= 3 * HEARTBEAT_SECONDS
 assert SESSION_SILENT_SECONDS > 2 * TEST_IDLE_SECONDS, "two lost Tests end no session"
 assert LINK_PAGE_COUNT * LINK_EVENT_BYTES_MAX < LINK_BYTES_MAX, "a page of events fits a link message"

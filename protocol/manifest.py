@@ -73,14 +73,11 @@ class Manifest(Struct, frozen=True):
 
 
 def piece_length_for(length: int) -> int:
-    """The piece length, in bytes, of a content of ``length`` bytes. It depends on nothing else, so equal contents have
-    equal pieces: the largest usual power of two that leaves enough pieces, more where there would be too many."""
-    size = lim.PIECE_BYTES_MIN
-    while size < lim.PIECE_BYTES_USUAL_MAX and _pieces(length, 2 * size) >= lim.PIECES_WANTED_COUNT:
-        size *= 2
-    while size < lim.PIECE_BYTES_MAX and _pieces(length, size) > lim.PIECES_USUAL_COUNT_MAX:
-        size *= 2
-    return size
+    """The piece length, in bytes, of a content of ``length`` bytes (PROTOCOL.md, section 3.3). It depends on nothing
+    else, so equal contents have equal pieces."""
+    enough = 1 << max(0, (length // lim.PIECES_WANTED_COUNT).bit_length() - 1)
+    few = 1 << max(0, _pieces(length, lim.PIECES_COUNT_MAX) - 1).bit_length()
+    return max(lim.PIECE_BYTES_MIN, min(enough, lim.PIECE_BYTES_USUAL_MAX), few)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -27,6 +27,7 @@ from protocol.link import Link, parse_link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest, piece_length_for
 from protocol.messages import Message, Roster
 from protocol.seed_formats import Seed, format_seed, parse_seed
+from service.units import parse_bytes
 
 ROOT = Path(__file__).parents[1]
 PROTOCOL = ROOT / "docs" / "PROTOCOL.md"
@@ -262,7 +263,7 @@ def test_limits_that_are_named_are_in_the_table() -> None:
 
 def test_piece_lengths_are_those_of_the_code() -> None:
     table = text_of(PROTOCOL).partition("| length | piece length | pieces |\n")[2].partition("\n\n")[0]
-    rows = [[int(cell.replace(",", "")) for cell in line.split("|")[1:4]] for line in table.splitlines()[1:]]
+    rows = [[parse_bytes(cell.replace(",", "")) for cell in line.split("|")[1:4]] for line in table.splitlines()[1:]]
     assert rows
     for length, piece_length, pieces in rows:
         assert (piece_length_for(length), -(-length // piece_length)) == (piece_length, pieces)

@@ -50,6 +50,16 @@ class OpenFiles:
             self._users[index] = self._users.get(index, 0) + 1
             return fd
 
+    def acquire_open(self, index: int) -> int | None:
+        """As `acquire`, of a file that is open already; None, and nothing to release, when it is not. It waits only for
+        other threads that use these files."""
+        with self._lock:
+            fd = self._fds.get(index)
+            if fd is not None:
+                self._fds.move_to_end(index)
+                self._users[index] = self._users.get(index, 0) + 1
+            return fd
+
     def release(self, index: int) -> None:
         with self._lock:
             users = self._users[index] - 1

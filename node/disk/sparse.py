@@ -12,8 +12,8 @@ import os
 BLOCK_BYTES = 4_096
 """Of nearly all file systems; a hole is made of whole blocks."""
 PROBE_BYTES = 32_768
-"""One byte in each 32 KiB is read first. For content without zeros this costs up to 0.35 % of the time BLAKE3 takes
-with pieces of 1 MiB and more, and 1.3 % with pieces of 256 KiB. Shorter runs of zeros may be missed."""
+"""One byte in each 32 KiB is read first. For content without zeros this costs some 0.5 us a piece: 0.6 % of the time
+BLAKE3 takes with pieces of 1 MiB, 6 % with pieces of 64 KiB. Shorter runs of zeros may be missed."""
 _BLOCK = bytearray(BLOCK_BYTES)
 _ZEROS = bytearray(PROBE_BYTES)
 

@@ -27,6 +27,9 @@ class OpenContent(Protocol):
         """The bytes of ``piece``. Raises `ContentChangedError` when shared content is not what was hashed,
         `NotThereError` when a download does not have them, another `DiskError` when the disk fails."""
 
+    def read_cached(self, piece: int) -> bytes | bytearray | None:
+        """The same without waiting for a disk; None when that cannot be, or something is wrong."""
+
     def check(self, piece: int) -> None:
         """Read ``piece`` and compare its digest. Raises as `read` does, when it is wrong too."""
 

@@ -43,8 +43,8 @@ def test_the_large_content_is_compared_with_the_small_one() -> None:
 
 
 def test_pieces_of_another_length_are_told_apart_from_a_longer_content() -> None:
-    assert contents(256 * MIB, 8 * GIB) == {SMALL: 256 * MIB, LIKE: GIB, LARGE: 8 * GIB}
-    assert piece_length_for(GIB) == piece_length_for(8 * GIB) != piece_length_for(256 * MIB)
+    assert contents(256 * MIB, 8 * GIB) == {SMALL: 256 * MIB, LIKE: 4 * GIB, LARGE: 8 * GIB}
+    assert piece_length_for(4 * GIB) == piece_length_for(8 * GIB) != piece_length_for(256 * MIB)
     assert contents(MIB, 3 * MIB) == {SMALL: MIB, LARGE: 3 * MIB}
     assert contents(256 * MIB, GIB) == {SMALL: 256 * MIB, LARGE: GIB}
     rounds = [{SMALL: peaks(all_roles(50)), LIKE: peaks(all_roles(80)), LARGE: peaks(all_roles(84))}]

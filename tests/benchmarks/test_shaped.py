@@ -70,7 +70,7 @@ def test_sixteen_receivers_are_judged_and_so_are_mixed_links() -> None:
 
 
 def test_the_default_content_has_the_pieces_that_are_usual() -> None:
-    assert piece_length_for(64 * MIB) == 256 * 1024
+    assert piece_length_for(64 * MIB) == 64 * 1024
 
 
 def test_mixed_links_are_slow_for_those_who_receive_only() -> None:

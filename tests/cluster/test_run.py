@@ -26,7 +26,7 @@ def test_three_peers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture
     report = json.loads(path.read_text())
     assert code == 0, shown
     assert (report["ok"], report["verified"], report["peers"], report["size"]) == (True, 3, 3, 4 * 1024**2)
-    assert report["pieces"] == 16
+    assert report["pieces"] == 64
     assert report["last_s"] == report["wall_s"] > 0
     assert report["received_ratio"] == pytest.approx(1, abs=0.5)
     assert report["seeder_sent_ratio"] >= 0.5
@@ -42,7 +42,7 @@ def test_three_peers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture
     sent = sum(result["sent"] for result in report["results"])
     assert sent >= sum(result["received"] for result in report["results"]) >= 2 * report["size"]
     assert [result["sources"] > 0 for result in report["results"]] == [False, True, True]
-    assert shown.out.splitlines()[-1] == "3 of 3 verified: random.bin, 4.0 MiB in 16 pieces"
+    assert shown.out.splitlines()[-1] == "3 of 3 verified: random.bin, 4.0 MiB in 64 pieces"
     assert "peer-03: done" in shown.err
     assert "\x1b" not in shown.out + shown.err
     assert place.is_clean()

@@ -76,7 +76,7 @@ path_lists = st.lists(paths, unique=True, max_size=8).filter(lambda found: _acce
 posix_path_lists = st.lists(
     st.text(st.sampled_from("aA:?\n./\\"), min_size=1, max_size=5), unique=True, max_size=6
 ).filter(lambda found: not any(path_problems(found, posix_names=True)))
-lengths = st.one_of(st.sampled_from([0, 1, 262_143, 262_144, 262_145]), st.integers(0, 3_000_000))
+lengths = st.one_of(st.sampled_from([0, 1, 65_535, 65_536, 65_537]), st.integers(0, 750_000))
 
 
 @st.composite

@@ -28,7 +28,7 @@ from tests.protocol.strategies import manifests
 DIGEST = format_digest("blake3", bytes(32))
 
 
-def single(length: int = 600_000) -> Manifest:
+def single(length: int = 150_000) -> Manifest:
     piece_length = piece_length_for(length)
     return Manifest(length, piece_length, DIGEST, bytes(32) * -(-length // piece_length), None, ())
 
@@ -56,17 +56,19 @@ def pack(fields: dict[str, Any]) -> bytes:
 @pytest.mark.parametrize(
     ("length", "piece_length"),
     [
-        (0, 256 * lim.KIB),
-        (1, 256 * lim.KIB),
-        (64 * lim.MIB, 256 * lim.KIB),
-        (127 * lim.MIB, 256 * lim.KIB),
-        (128 * lim.MIB, 512 * lim.KIB),
-        (256 * lim.MIB, 1 * lim.MIB),
-        (1 * lim.GIB, 4 * lim.MIB),
+        (0, 64 * lim.KIB),
+        (1, 64 * lim.KIB),
+        (64 * lim.MIB, 64 * lim.KIB),
+        (128 * lim.MIB - 1, 64 * lim.KIB),
+        (128 * lim.MIB, 128 * lim.KIB),
+        (1 * lim.GIB, 1 * lim.MIB),
+        (4 * lim.GIB - 1, 2 * lim.MIB),
+        (4 * lim.GIB, 4 * lim.MIB),
         (256 * lim.GIB, 4 * lim.MIB),
         (256 * lim.GIB + 1, 8 * lim.MIB),
-        (1 * lim.TIB, 16 * lim.MIB),
-        (4 * lim.TIB, 16 * lim.MIB),
+        (512 * lim.GIB, 8 * lim.MIB),
+        (512 * lim.GIB + 1, 16 * lim.MIB),
+        (4 * lim.TIB, 64 * lim.MIB),
     ],
 )
 def test_piece_length(length: int, piece_length: int) -> None:
@@ -218,12 +220,12 @@ def test_unsafe_paths_are_refused(path: str) -> None:
         (msgspec.structs.replace(tree("a\0"), posix_names=True), "NUL"),
         (msgspec.structs.replace(tree("a", "a"), posix_names=True), "is there twice"),
         (msgspec.structs.replace(tree("a"), files=(FileEntry("a", 9, executable=False),)), "do not add up"),
-        (msgspec.structs.replace(single(), pieces=bytes(64)), "has 3 pieces of 262144 bytes, not 2"),
-        (msgspec.structs.replace(single(), pieces=bytes(128)), "has 3 pieces of 262144 bytes, not 4"),
+        (msgspec.structs.replace(single(), pieces=bytes(64)), "has 3 pieces of 65536 bytes, not 2"),
+        (msgspec.structs.replace(single(), pieces=bytes(128)), "has 3 pieces of 65536 bytes, not 4"),
         (msgspec.structs.replace(single(), pieces=bytes(95)), "no multiple of 32"),
         (msgspec.structs.replace(single(0), pieces=bytes(32)), "has 0 pieces"),
-        (msgspec.structs.replace(single(), piece_length=524_288), "has pieces of 262144 bytes, not 524288"),
-        (msgspec.structs.replace(single(), piece_length=0), "has pieces of 262144 bytes, not 0"),
+        (msgspec.structs.replace(single(), piece_length=131_072), "has pieces of 65536 bytes, not 131072"),
+        (msgspec.structs.replace(single(), piece_length=0), "has pieces of 65536 bytes, not 0"),
         (msgspec.structs.replace(single(), digest="md5:" + "0" * 64), "unknown hash algorithm"),
         (msgspec.structs.replace(single(), digest="0" * 64), "is not a digest"),
     ],

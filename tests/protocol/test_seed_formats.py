@@ -17,9 +17,9 @@ from protocol.seed_formats import FORMATS, Seed, format_seed, parse_seed, seed_f
 from tests.protocol.strategies import seeds
 
 SHA256 = "sha256:" + "ab" * 32
-MANIFEST = Manifest(300_000, 262_144, SHA256, bytes.fromhex("01" * 32 + "02" * 32), None, ())
+MANIFEST = Manifest(75_000, 65_536, SHA256, bytes.fromhex("01" * 32 + "02" * 32), None, ())
 SEED = Seed("data.bin", MANIFEST)
-TEXT = "\n".join(["data.bin", "300000", "ab" * 32, "01" * 32, "02" * 32])
+TEXT = "\n".join(["data.bin", "75000", "ab" * 32, "01" * 32, "02" * 32])
 
 
 @given(seeds())
@@ -47,9 +47,9 @@ def test_text_is_what_the_format_says() -> None:
 
 def test_other_algorithms_are_named_in_the_text() -> None:
     digest = format_digest("blake3", raw_digest("blake3", b""))
-    empty = Seed("empty", Manifest(0, 262_144, digest, b"", None, ()))
+    empty = Seed("empty", Manifest(0, 65_536, digest, b"", None, ()))
     assert format_seed(empty, "text").decode() == f"empty\n0\n{digest}"
-    assert parse_seed(f"data.bin\n300000\n{SHA256}\n{'01' * 32}\n{'02' * 32}".encode()) == SEED
+    assert parse_seed(f"data.bin\n75000\n{SHA256}\n{'01' * 32}\n{'02' * 32}".encode()) == SEED
 
 
 @pytest.mark.parametrize("name", ["日本.bin", "ߞ߬ߊ", "ހަލޯ", "é" * 127])
@@ -128,7 +128,7 @@ def line_changed(number: int, line: str) -> bytes:
     [
         (b"", "the seed is empty"),
         (b"\n\n", "text seed has 1 of the lines name, length, digest"),
-        (b"data.bin\n300000", "text seed has 2 of the lines"),
+        (b"data.bin\n75000", "text seed has 2 of the lines"),
         (b"\xff\xfe\x00", "not a seed in any known format"),
         (b"data.bin\n3\n\xff", "not UTF-8 at byte 11"),
         (b"\x89PNG\r\n", "seed"),
@@ -143,13 +143,13 @@ def line_changed(number: int, line: str) -> bytes:
         (line_changed(2, "٣"), "line 2 is not a length"),
         (line_changed(2, "9" * 16), "at most"),
         (line_changed(2, "9" * 5_000), "line 2 is not a length"),
-        (line_changed(2, "600000"), "has 3 pieces of 262144 bytes, not 2"),
-        (line_changed(2, "262144"), "has 1 pieces of 262144 bytes, not 2"),
+        (line_changed(2, "150000"), "has 3 pieces of 65536 bytes, not 2"),
+        (line_changed(2, "65536"), "has 1 pieces of 65536 bytes, not 2"),
         (line_changed(3, "ab" * 31), "is not a digest"),
         (line_changed(3, "md5:" + "ab" * 32), "unknown hash algorithm 'md5'"),
         (line_changed(4, "01" * 31), "line 4, piece 0, is not 64 hex digits"),
         (line_changed(5, "zz" * 32), "line 5, piece 1, is not 64 hex digits"),
-        (TEXT.encode() + b"\n" + b"03" * 32, "has 2 pieces of 262144 bytes, not 3"),
+        (TEXT.encode() + b"\n" + b"03" * 32, "has 2 pieces of 65536 bytes, not 3"),
     ],
 )
 def test_bad_text_says_what_is_wrong(data: bytes, why: str) -> None:

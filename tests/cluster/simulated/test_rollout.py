@@ -20,7 +20,7 @@ from cluster.simulated.rollout import RolloutPlan, run_rollout
 from protocol.errors import NetworkError
 from protocol.limits import MIB
 
-PLAN = RolloutPlan(peers=8, seeders=1, size=16 * MIB, links=Links(125e6), delay=2e-4)
+PLAN = RolloutPlan(peers=8, seeders=1, size=4 * MIB, links=Links(31.25e6), delay=2e-4)
 
 
 class QuietScreen:
@@ -57,8 +57,8 @@ def test_a_rollout_has_the_figures_of_a_run_and_a_bound() -> None:
     report = predicted()
     assert (report.ok, report.verified, report.peers, report.seeders) == (True, 8, 8, 1)
     assert (report.simulated, report.goodput_mib_s) == (True, None)
-    assert (report.size, report.pieces, report.real_pieces) == (16 * MIB, 64, 64)
-    assert report.bound_s == pytest.approx(16 * MIB / 125e6, abs=1e-4)
+    assert (report.size, report.pieces, report.real_pieces) == (4 * MIB, 64, 64)
+    assert report.bound_s == pytest.approx(4 * MIB / 31.25e6, abs=1e-4)
     assert report.last_s == report.wall_s
     assert figure(report.ratio) == pytest.approx(figure(report.last_s) / figure(report.bound_s), rel=1e-3)
     assert 1 < figure(report.ratio) < 2
@@ -77,14 +77,14 @@ def test_it_follows_from_the_seed() -> None:
 
 
 def test_a_slower_link_takes_longer_and_so_does_its_bound() -> None:
-    slow, quick = predicted(links=Links(12.5e6)), predicted()
+    slow, quick = predicted(links=Links(3.125e6)), predicted()
     assert figure(slow.bound_s) == pytest.approx(10 * figure(quick.bound_s), rel=1e-3)
     assert figure(slow.last_s) > figure(slow.bound_s)
 
 
 def test_receivers_with_slow_uplinks_take_longer_and_so_does_the_bound() -> None:
     report = predicted(links=Links(10e6, (2.5e6, 5e6)))
-    assert report.bound_s == pytest.approx(7 * 16 * MIB / (10e6 + 4 * 2.5e6 + 3 * 5e6), abs=1e-4)
+    assert report.bound_s == pytest.approx(7 * 4 * MIB / (10e6 + 4 * 2.5e6 + 3 * 5e6), abs=1e-4)
     assert 1 < figure(report.ratio) < 2
     assert "links of 80 Mbit/s both ways, but receivers' uplinks of 20 Mbit/s, 40 Mbit/s in turn" in report.notes[0]
     slow, quick = (sum(peer.sent for peer in report.results[first::2]) for first in (1, 2))
@@ -114,14 +114,14 @@ def test_several_seeders_and_faults() -> None:
 @pytest.mark.parametrize("seed", [4, 7, 8])
 def test_what_befalls_a_copy_after_the_end_is_not_held_against_it(seed: int) -> None:
     """People write over files and bits flip: nobody waits for that when all are done."""
-    report = predicted(size=8 * MIB, faults="heavy", seed=seed)
+    report = predicted(size=2 * MIB, faults="heavy", seed=seed)
     assert [result.error for result in report.results if not result.ok] == []
     assert any(note.startswith("faults a second: ") for note in report.notes)
 
 
 @pytest.mark.slow
 def test_links_that_are_slow_for_its_pieces_only_take_longer() -> None:
-    report = predicted(peers=3, size=MIB, links=Links(2500))
+    report = predicted(peers=3, size=MIB // 4, links=Links(625))
     assert report.ok
     assert figure(report.ratio) < 3
 
@@ -140,13 +140,13 @@ def test_peers_that_cannot_join_are_an_error(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_too_many_pieces_are_simulated_by_fewer_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = predicted(size=64 * MIB, links=Links(4e6))
+    fine = predicted(size=16 * MIB, links=Links(1e6))
     monkeypatch.setattr(rollout, "WORK_COUNT_MAX", 10_000)
-    coarse = predicted(size=64 * MIB, links=Links(4e6))
+    coarse = predicted(size=16 * MIB, links=Links(1e6))
     assert fine.pieces == fine.real_pieces == coarse.real_pieces == 256
     assert fine.estimate_s == fine.last_s
     assert 32 <= coarse.pieces < 128
-    assert (coarse.ok, coarse.size, coarse.bound_s) == (True, 64 * MIB, fine.bound_s)
+    assert (coarse.ok, coarse.size, coarse.bound_s) == (True, 16 * MIB, fine.bound_s)
     assert figure(fine.last_s) < figure(coarse.last_s) < 2 * figure(fine.last_s)
     assert figure(coarse.estimate_s) == pytest.approx(figure(fine.last_s), rel=0.15)
     assert coarse.received_ratio == pytest.approx(1, abs=0.05)
@@ -169,17 +169,17 @@ def test_a_model_may_hear_of_few_sources(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "report.json"
-    options = ["--simulate", "--peers", "4", "--size", "4MiB", "--link-rate", "100mbit", "--report", str(path)]
+    options = ["--simulate", "--peers", "4", "--size", "1MiB", "--link-rate", "25mbit", "--report", str(path)]
     assert run_cluster.main(options) == 0
     shown = capsys.readouterr()
     lines = [line.rstrip() for line in shown.out.splitlines()]
     assert lines[0].split() == ["PEER", "SECONDS", "RATE", "SENT", "RECEIVED", "SOURCES", "VERDICT"]
-    assert lines[-1] == "4 of 4 verified in the simulation: random.bin, 4.0 MiB in 16 pieces"
+    assert lines[-1] == "4 of 4 verified in the simulation: random.bin, 1.0 MiB in 16 pieces"
     assert any(
         line.startswith("bound     nobody could have all of it before 0.34 s; the last took 1.") for line in lines
     )
-    assert "links of 100 Mbit/s both ways, 0.2 ms there and back" in shown.out
-    assert "3 peers get random.bin, 4.0 MiB" in shown.err
+    assert "links of 25 Mbit/s both ways, 0.2 ms there and back" in shown.out
+    assert "3 peers get random.bin, 1.0 MiB" in shown.err
     report = json.loads(path.read_text())
     assert (report["ok"], report["bound_s"], report["pieces"]) == (True, 0.3355, 16)
     assert report["ratio"] > 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.simulated.scale import PIECE_SECONDS, PIECES_COUNT_MAX, PIECES_COUNT_MIN, SOURCES_COUNT, Scale, scale_of
-from protocol.limits import GIB, MIB
+from protocol.limits import GIB, MIB, PIECE_BYTES_MIN
 
 GBIT = 125e6
 
@@ -16,8 +16,8 @@ def large(peers: int = 1_000, work: int = 2_000_000, link_rate: float = GBIT, ti
 
 
 def test_what_can_be_afforded_is_simulated_as_it_is() -> None:
-    scale = scale_of(64 * MIB + 1, receivers=4, peers=5, link_rate=GBIT, work=1_000_000, timed=False)
-    assert scale == Scale(257, 256 * 1024, 64 * MIB + 1, 257)
+    scale = scale_of(16 * MIB + 1, receivers=4, peers=5, link_rate=GBIT, work=1_000_000, timed=False)
+    assert scale == Scale(257, PIECE_BYTES_MIN, 16 * MIB + 1, 257)
     assert not scale.is_coarse
 
 
@@ -31,7 +31,7 @@ def test_many_pieces_are_fewer_of_the_same_length() -> None:
 
 
 def test_fewer_sources_may_do() -> None:
-    scale = scale_of(64 * MIB, receivers=99, peers=100, link_rate=GBIT, work=1_500_000, timed=False)
+    scale = scale_of(16 * MIB, receivers=99, peers=100, link_rate=GBIT, work=1_500_000, timed=False)
     assert (scale.pieces, scale.sources, scale.is_coarse) == (256, SOURCES_COUNT, False)
 
 

@@ -28,7 +28,7 @@ def test_a_file_gets_a_text_seed_beside_where_one_stands(here: Path, capsys: pyt
     assert World().run("seed", "model.bin") == 0
     assert (here / "model.bin.seed").read_bytes() == make_seed(here / "model.bin")
     out = capsys.readouterr().out
-    assert out.startswith(f"{here}/model.bin.seed  model.bin, 500.0 KiB in 2 pieces, blake3:")
+    assert out.startswith(f"{here}/model.bin.seed  model.bin, 500.0 KiB in 8 pieces, blake3:")
 
 
 def test_a_directory_gets_a_msgpack_seed(here: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from node.local_messages import ApiError, ApiGet, ApiGetStatus, ApiShare, SharedStatus
 from protocol.digest import format_digest, raw_digest
 from protocol.errors import NetworkError
+from protocol.limits import PIECE_BYTES_MIN
 from protocol.manifest import Manifest, decode_manifest
 from protocol.seed_formats import Seed, format_seed
 from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeForeground, download, job, peer_with, report
@@ -19,7 +20,7 @@ from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeForeground, download, jo
 CONTENT = b"some content"
 MANIFEST = Manifest(
     length=len(CONTENT),
-    piece_length=256 * 1024,
+    piece_length=PIECE_BYTES_MIN,
     digest=format_digest("blake3", raw_digest("blake3", CONTENT)),
     pieces=raw_digest("blake3", CONTENT),
     files=None,

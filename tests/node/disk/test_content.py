@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.disk.content import Content, ContentChangedError, NotThereError
+from node.disk.file_systems import mount_of
 from node.disk.open_files import OPEN_FILES_COUNT_MAX
 from node.disk.stamps import take_stamps
 from node.disk.storage import Partial
@@ -183,6 +184,67 @@ def test_a_short_read_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     whole = os.pread
     monkeypatch.setattr(os, "pread", lambda fd, length, offset: whole(fd, min(length, 100_001), offset))
     assert content.read(1) == made.piece(1)
+    content.close()
+
+
+def in_page_cache(content: Content, made: Made, path: Path) -> None:
+    """Have all of ``content`` read once; skip where nobody can tell what is in the page cache."""
+    if not mount_of(str(path)).is_cached:
+        pytest.skip(f"{mount_of(str(path)).type} does not tell what is in memory")
+    for piece in range(made.manifest.piece_count):
+        content.read(piece)
+
+
+@pytest.mark.parametrize("made", MADE[:2])
+def test_what_is_in_memory_is_read_without_waiting(made: Made, tmp_path: Path) -> None:
+    content = shared(made, tmp_path / "root")
+    assert content.read_cached(0) is None  # no file is open yet
+    in_page_cache(content, made, tmp_path)
+    for piece in range(made.manifest.piece_count):
+        assert content.read_cached(piece) == made.piece(piece)
+    content.close()
+
+
+def test_files_that_are_not_kept_open_have_to_be_waited_for(tmp_path: Path) -> None:
+    made = MADE[2]
+    content = shared(made, tmp_path / "root")
+    in_page_cache(content, made, tmp_path)
+    before = open_fds()
+    assert content.read_cached(0) is None
+    assert open_fds() == before
+    content.close()
+
+
+@pytest.mark.parametrize("change", ["overwrite", "shorten", "delete"])
+def test_what_changed_is_not_read_without_waiting(change: str, tmp_path: Path) -> None:
+    made, root = MADE[0], tmp_path / "root"
+    content = shared(made, root)
+    in_page_cache(content, made, tmp_path)
+    if change == "overwrite":
+        overwrite(root)
+    elif change == "shorten":
+        os.truncate(root, 5)
+    else:
+        root.unlink()
+    assert content.read_cached(0) is None
+    content.close()
+
+
+def test_what_is_not_in_memory_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = MADE[0]
+    content = shared(made, tmp_path / "root")
+    in_page_cache(content, made, tmp_path)
+    whole = os.preadv
+
+    def half(fd: int, buffers: list[bytearray], offset: int, flags: int) -> int:
+        return whole(fd, [memoryview(buffers[0])[:4096]], offset, flags)
+
+    def nothing(*_call: object) -> int:
+        raise BlockingIOError
+
+    for found in (half, nothing):
+        monkeypatch.setattr(os, "preadv", found)
+        assert content.read_cached(0) is None
     content.close()
 
 

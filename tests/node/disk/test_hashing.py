@@ -19,11 +19,11 @@ from node.disk.share_options import ShareOptions
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import UnstableContentError, scan
 from protocol.errors import DiskError, NotFoundError, SeedError
-from protocol.limits import KIB, MIB
+from protocol.limits import MIB, PIECE_BYTES_MIN
 from protocol.manifest import FileEntry, check_manifest, decode_manifest, encode_manifest
 from protocol.seed_formats import Seed, parse_seed
 
-PIECE = 256 * KIB
+PIECE = PIECE_BYTES_MIN
 
 
 def pattern(length: int) -> bytes:
@@ -298,7 +298,7 @@ def test_bad_bytes_are_placed(tree: Path) -> None:
             file.seek(PIECE)
             file.write(b"spoiled")
 
-    assert problems_after(tree, spoil) == ["big differs in piece 2 (bytes 524288 to 786432)"]
+    assert problems_after(tree, spoil) == ["big differs in piece 2 (bytes 131072 to 196608)"]
 
 
 def test_missing_file_leaves_the_others_in_place(tree: Path) -> None:
@@ -307,7 +307,7 @@ def test_missing_file_leaves_the_others_in_place(tree: Path) -> None:
 
 
 def test_missing_file_and_its_pieces(tree: Path) -> None:
-    first = "a.txt differs in piece 0 (bytes 0 to 262144)"
+    first = "a.txt differs in piece 0 (bytes 0 to 65536)"
     assert problems_after(tree, (tree / "a.txt").unlink) == ["a.txt is missing", first]
 
 

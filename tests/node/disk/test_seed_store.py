@@ -13,7 +13,7 @@ from protocol.digest import format_digest
 from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.manifest import FileEntry, Manifest, encode_manifest, manifest_digest
 
-MANIFEST = Manifest(5, 262_144, format_digest("sha256", bytes(32)), bytes(32), None, ())
+MANIFEST = Manifest(5, 65_536, format_digest("sha256", bytes(32)), bytes(32), None, ())
 ENCODED = encode_manifest(MANIFEST)
 
 

@@ -31,7 +31,7 @@ from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
 from protocol.digest import format_digest, raw_digest
-from protocol.limits import UNDER_WAY_BYTES_MAX
+from protocol.limits import PIECE_BYTES_MIN, UNDER_WAY_BYTES_MAX
 from protocol.manifest import encode_manifest, manifest_digest
 from protocol.messages import (
     Accept,
@@ -213,7 +213,7 @@ class Scene:
 
 @pytest.fixture
 def made() -> Made:
-    return made_file(12 * 256 * 1024 + 77)
+    return made_file(12 * PIECE_BYTES_MIN + 77)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from node.downloader.job_work import Place, Ready
 from node.local_messages import DownloadFailed, DownloadFinished, Serve
 from protocol.bitfield import Bitfield
 from protocol.errors import DiskError
+from protocol.limits import PIECE_BYTES_MIN
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import Made, made_file
 from tests.node.downloader.test_job import SEEDER, FullDisk, Scene, staging_is_locked
@@ -29,7 +30,7 @@ OTHER = SeederEntry("p2", "other", "tcp://127.0.0.1:2", True)
 
 @pytest.fixture
 def made() -> Made:
-    return made_file(12 * 256 * 1024 + 77)
+    return made_file(12 * PIECE_BYTES_MIN + 77)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from node.disk.staging import staging_path
 from node.downloader.job import REPAIRS_COUNT_MAX, FetchJob
 from node.local_messages import DownloadFailed, Serve
 from protocol.bitfield import Bitfield
+from protocol.limits import PIECE_BYTES_MIN
 from tests.node.disk.made_content import made_file
 from tests.node.downloader.test_job import Scene
 
@@ -19,7 +20,7 @@ PIECES = 12
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(tmp_path, made_file(PIECES * 256 * 1024))
+    scene = Scene(tmp_path, made_file(PIECES * PIECE_BYTES_MIN))
     yield scene
     scene.close()
 
@@ -36,7 +37,7 @@ def spoil_at_the_end(scene: Scene, job: FetchJob, dest: Path) -> None:
     scene.run(job, lambda: scene.reports()[-1].done_pieces == PIECES - 1)
     (content,) = [path for path in staging_path(dest).iterdir() if path.name == "content"]
     with content.open("r+b") as file:
-        file.seek(scene.served[0] * 256 * 1024)
+        file.seek(scene.served[0] * PIECE_BYTES_MIN)
         byte = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte[0] ^ 1]))
@@ -56,7 +57,7 @@ def test_only_what_was_spoilt_is_fetched_again(scene: Scene, dest: Path) -> None
     assert scene.journal.get(scene.made.manifest.digest) is None
     assert scene.budget.under_way == 0
     last = scene.reports()[-1]
-    assert (last.resumed_bytes, last.received_bytes) == (0, len(scene.made.data) + 256 * 1024)
+    assert (last.resumed_bytes, last.received_bytes) == (0, len(scene.made.data) + PIECE_BYTES_MIN)
 
 
 def test_a_disk_that_keeps_nothing_is_given_up(scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

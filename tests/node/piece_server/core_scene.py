@@ -44,6 +44,9 @@ class FakeContent:
             raise self.disk.unreadable[piece]
         return self.made.piece(piece)
 
+    def read_cached(self, piece: int) -> bytes | None:
+        return None if piece in self.disk.unreadable else self.read(piece)
+
     def check(self, piece: int) -> None:
         self.disk.checked.append(piece)
         if piece in self.disk.wrong:
