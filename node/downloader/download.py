@@ -62,7 +62,8 @@ MAKE_ROOM_COUNT = 8
 CREDIT_COUNT, CREDIT_BYTES = 16, 16 * 2**20
 """Pieces that may be on their way, and their bytes, shared among the sources; one from each at least. One is enough
 where there are many; few must fill the link while messages are on their way."""
-ROOM_COUNT = 2
+import os
+ROOM_COUNT = int(os.environ.get("ROOM","1"))
 """Pieces to have assigned before this peer's piece server has said how many."""
 HAVE_SECONDS = 2.0
 """How often sources that assign pieces are told what has come."""
@@ -125,6 +126,7 @@ class Download:
         self._budget, self._share = budget, Share(budget)
         self._pool = SourcePool(have.size, sessions, rng)
         self._sequential = sequential
+        self._rng = rng
         self._writing: dict[int, tuple[SeederEntry, bool]] = {}
         """Who sent a piece, and whether it is to be relayed."""
         self._relays = 0
@@ -437,26 +439,21 @@ class Download:
         return piece if piece is not None else self._choose_promised(source, now)
 
     def _choose_promised(self, source: Source, now: float) -> int | None:
-        """The piece that comes last of all that ``source`` has and another one is to push, if it comes sooner so."""
-        usual = source.interval if source.interval is not None else self._usual_interval()
-        soon = (len(source.gets) + 1) * usual
-        best, found = 0.0, None
+        """A piece that ``source`` has and that another one is to push, where it comes sooner so. At random: else all
+        receivers would ask for the same one."""
+        usual = self._usual_interval()
+        soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
+        late: list[int] = []
         for other in self._pool:
-            count = len(other.promised)
-            if not count or other is source:
+            if not other.owes or other is source:
                 continue
-            interval = other.interval if other.interval is not None else self._usual_interval()
-            if count * interval <= best:
-                continue
-            for place, piece in enumerate(reversed(other.promised)):
-                if piece not in source.bits:
-                    continue
-                ahead = count - place
-                late = ahead * interval - (now - other.busy_since)
-                if late > best and late > (soon if ahead > 1 else 2 * soon):
-                    best, found = late, piece
-                break
-        return found
+            interval = usual if other.interval is None else other.interval
+            at = interval - (now - other.busy_since)
+            for place, piece in enumerate([*other.gets, *other.promised]):
+                if at > (soon if place else 2 * soon) and piece in source.bits:
+                    late.append(piece)
+                at += interval
+        return self._rng.choice(late) if late else None
 
     def _usual_interval(self) -> float:
         known = [source.interval for source in self._pool if source.interval is not None]

@@ -198,7 +198,7 @@ class Source:
 
     def silence_allowed(self) -> float:
         """Seconds without a word after which it is taken for gone."""
-        if not self.owes:
+        if not self.owes and not self.credit:
             return SILENT_SECONDS
         if self.interval is None:
             return SILENT_SENDING_SECONDS * self.patience

@@ -51,14 +51,17 @@ UploadRequest = Test | Follow | Received | Relay | Get | Cancel | Have | Bye
 SessionKey = tuple[bytes, int]
 """The receiver's route (its identity at our ROUTER) and its session number."""
 
-AHEAD_COUNT = 3
+import os
+AHEAD_COUNT = int(os.environ.get("AHEAD","2"))
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more the
 last ones come late."""
-RECENT_SECONDS = 0.02
-"""Pieces that arrived within so long, or two of the shortest round trips, may be on their way besides the slots: else
-what messages take would bound the rate of a fast link."""
-LATE_FACTOR, LATE_SECONDS_MIN = 3.0, 0.1
-"""A piece on its way for so many times as long as pieces usually are, and at least this long, holds no slot."""
+import os
+CAP = int(os.environ.get("CAP","1000"))
+FIRST_COUNT = int(os.environ.get("FIRST","1000"))
+"""Receivers that are sent their first piece at a time: the sooner the first of them have something to push the better."""
+LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
+"""A piece on its way for so many times as long as pieces usually are, and at least this long, holds no slot. The last is
+for when it is not known yet what is usual."""
 CHECK_SECONDS = 0.1
 IDLE_SECONDS = 0.1
 """A source that has had nothing to send for so long says so."""
@@ -125,10 +128,15 @@ class Session:
     """Pieces it asked for."""
     on_way: deque[tuple[int, float]] = field(default_factory=deque)
     """Size and moment of each piece it has not acknowledged."""
+    is_new: bool = True
+    """Nothing that was sent to it has arrived."""
     late: bool = False
-    """What is on its way holds no slot."""
+    """What is on its way takes so long that it does not count."""
     assigned: dict[int, float] = field(default_factory=dict)
     """Pieces it relays that no other receiver is known to have, and since when."""
+    assigned_at: float = 0.0
+    interval: float | None = None
+    """When a piece was last assigned to it, and seconds from one to the next: moving average."""
     has_at: float = float("-inf")
     """When it last said what it has."""
     hoards: bool = False
@@ -156,6 +164,9 @@ class Swarm:
     """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
     revision: int = 0
     """Of what its sessions are told in a `Status`."""
+    assigned_at: float = 0.0
+    interval: float | None = None
+    """When a piece was last assigned, and seconds from one to the next: moving average."""
     relayed_before: int = 0
     """How many of these were relayed when this peer's downloader last said what there is to serve."""
     room: int = -1
@@ -191,6 +202,18 @@ class Swarm:
         stock += reversed(passed)
         return found
 
+    def note_assigned(self, session: Session, now: float) -> None:
+        self.interval = averaged(self.interval, now - self.assigned_at) if self.assigned_at else None
+        session.interval = averaged(session.interval, now - session.assigned_at) if session.assigned_at else None
+        self.assigned_at = session.assigned_at = now
+
+    def in_time(self, session: Session) -> bool:
+        """Whether the session will have relayed one more piece when all are: a slow one would be waited for."""
+        if session.interval is None or self.interval is None:
+            return True
+        usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
+        return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * self.interval
+
     def status(self, number: int, idle: bool = False) -> Status:
         full = self.have.full
         bits = b"" if full else self.have.to_bytes()
@@ -202,6 +225,11 @@ class Swarm:
             alone=len(self.sessions) == 1,
             idle=idle,
         )
+
+
+def averaged(average: float | None, sample: float) -> float:
+    """The moving average with one more sample."""
+    return sample if average is None else average + 0.25 * (sample - average)
 
 
 class Uploads:
@@ -225,10 +253,12 @@ class Uploads:
         self._left: dict[bytes, tuple[int, int, float]] = {}
         """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
         and when to see whether the connection is still there."""
-        self._arrivals: deque[float] = deque()
-        self._shortest = float("inf")
+        self._first: dict[Session, None] = {}
+        """Sessions to which the first piece is on its way..."""
+        self._newcomers: dict[Session, None] = {}
+        """...and those that wait until it is their turn to get a first one."""
         self._usual: float | None = None
-        """Seconds a piece is on its way: the shortest, and a moving average."""
+        """Seconds a piece is on its way: moving average."""
         self._idle_since: float | None = None
         self._news_at = now
         self._check_at = now
@@ -433,6 +463,7 @@ class Uploads:
         except ProtocolError:
             return self._start_over(session)
         session.skip = skip
+        self._note_spread(swarm, skip)
         session.follows = message.push
         session.credit = message.credit
         session.position = session.promised = 0
@@ -451,16 +482,23 @@ class Uploads:
             self._measured(now - sent_at, now)
         if count:
             session.served_at = now
+            self._served_first(session)
             if session.late:
                 self._set_late(session, False)
         session.credit += message.credit
         if session.credit:
             self._ready[session] = None
 
+    def _served_first(self, session: Session) -> None:
+        """Its first piece has come, or never will: the next one gets its first."""
+        session.is_new = False
+        if self._first.pop(session, 0) is None:
+            for newcomer in list(self._newcomers)[: FIRST_COUNT - len(self._first)]:
+                del self._newcomers[newcomer]
+                self._ready[newcomer] = None
+
     def _measured(self, seconds: float, now: float) -> None:
         """A piece was acknowledged so long after it was sent."""
-        self._arrivals.append(now)
-        self._shortest = min(self._shortest, seconds)
         usual = self._usual
         if usual is None:
             self._usual = seconds
@@ -503,6 +541,7 @@ class Uploads:
         except ProtocolError:
             return self._start_over(session)
         session.has_at = now
+        self._note_spread(swarm, bits)
         for other in swarm.sessions.values():
             if other is not session and other.assigned:
                 other.assigned = {piece: at for piece, at in other.assigned.items() if piece not in bits}
@@ -510,31 +549,40 @@ class Uploads:
             swarm.orphans = {piece: at for piece, at in swarm.orphans.items() if piece not in bits}
         return []
 
+    def _note_spread(self, swarm: Swarm, bits: Bitfield) -> None:
+        """A receiver has, or is to get from others, the pieces ``bits``: somebody relays them."""
+        if swarm.in_stock.count_set and bits.count_set:
+            swarm.in_stock = swarm.in_stock.without(bits)
+
     # --- the uplink --------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> list[Effect]:
         """Send while there are slots: sessions take turns."""
         effects: list[Effect] = []
         ready = self._ready
-        while ready and self._has_slot(now) and self._bucket.ready_at(now) <= now:
+        while ready and self._on_way < CAP and self._on_way_bytes < UNDER_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
             session = next(iter(ready))
             del ready[session]
-            if session.credit and self._send_next(session, effects, now) and session.credit:
+            if session.is_new and len(self._first) >= FIRST_COUNT:
+                self._newcomers[session] = None
+            elif session.credit and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
+            if not ready and not self._on_way:
+                self._relay_some()
         if self._on_way or self._ready:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
         return effects
 
-    def _has_slot(self, now: float) -> bool:
-        arrivals = self._arrivals
-        recent = now - max(RECENT_SECONDS, 2 * self._shortest if arrivals else 0.0)
-        while arrivals and arrivals[0] < recent:
-            arrivals.popleft()
-        return self._on_way < self._slots + len(arrivals) and (
-            not self._on_way_bytes or self._on_way_bytes < UNDER_WAY_BYTES_MAX
-        )
+    def _relay_some(self) -> None:
+        """Nobody would relay more, or can, and nothing is to be sent: push a piece of the stock to all."""
+        for swarm in self._swarms.values():
+            followers = [session for session in swarm.sessions.values() if session.follows and session.credit]
+            piece = swarm.take_from_stock(followers[0]) if len(followers) > 1 and swarm.in_stock.count_set else None
+            if piece is not None:
+                swarm.relayed.append(piece)
+                self._ready.update(dict.fromkeys(followers))
 
     def _send_next(self, session: Session, effects: list[Effect], now: float) -> bool:
         """Send the next piece for ``session``; False when there is none."""
@@ -550,10 +598,11 @@ class Uploads:
                 self._send(session, piece, assigned, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
-        if session.asked and swarm.in_stock.count_set and not session.hoards:
+        if session.asked and swarm.in_stock.count_set and not session.hoards and swarm.in_time(session):
             found = swarm.take_from_stock(session)
             if found is not None:
                 session.asked -= 1
+                swarm.note_assigned(session, now)
                 self._send(session, found, True, effects, now)
                 if not swarm.in_stock.count_set:
                     swarm.revision += 1
@@ -587,6 +636,8 @@ class Uploads:
             promised = [one for one in swarm.relayed[told : session.promised] if one not in session.skip]
         session.credit -= 1
         session.on_way.append((size, now))
+        if session.is_new:
+            self._first[session] = None
         if session.late:
             self._late_bytes += size
         else:
@@ -625,7 +676,7 @@ class Uploads:
 
     def _check(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        late = max(LATE_SECONDS_MIN, LATE_FACTOR * (self._usual or 0.0))
+        late = LATE_SECONDS_FIRST if self._usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * self._usual)
         for session in list(self._sessions.values()):
             if now - session.heard_at > SESSION_SILENT_SECONDS:
                 effects += self._start_over(session)
@@ -692,6 +743,8 @@ class Uploads:
         del self._sessions[session.key]
         del swarm.sessions[session.key]
         self._ready.pop(session, None)
+        self._newcomers.pop(session, None)
+        self._served_first(session)
         if len(swarm.sessions) == 1:
             swarm.revision += 1
 
