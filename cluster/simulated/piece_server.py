@@ -31,7 +31,7 @@ class PieceServerProcess(Process):
         self.shelf = Shelf(SimulatedFiles(peer.disk))
         terms = peer.terms
         self.core = PieceServerCore(
-            terms.upload_slots, terms.upload_rate, self.shelf, self, instance, 1, peer.port_number, self.clock.now
+            terms.upload_rate, self.shelf, self, instance, 1, peer.port_number, self.clock.now
         )
         self.listener = peer.network.listen(peer.net, self, peer.endpoint, self._on_peer, PEERS_LIMIT)
         self.wake(self.clock.now)

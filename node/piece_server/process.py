@@ -51,7 +51,7 @@ class PieceServer:
         self._from_downloader: Decoder[DownloaderToPieceServer] = Decoder(DownloaderToPieceServer, LOCAL_BYTES_MAX)
         instance = secrets.randbits(48)
         self._core = PieceServerCore(
-            settings.slots, settings.upload_rate, self._shelf, self, instance, os.getpid(), self._port, loop.now()
+            settings.upload_rate, self._shelf, self, instance, os.getpid(), self._port, loop.now()
         )
         loop.add(self._peers, self._on_peers)
         loop.add(self._downloader, self._on_downloader)
