@@ -53,6 +53,22 @@ SessionKey = tuple[bytes, int]
 AHEAD_COUNT = 2
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more the
 last ones come late."""
+ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
+"""Of pieces on their way. Many of them are the same few, and in memory once."""
+LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
+"""A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
+what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
+CHECK_SECONDS = 0.1
+IDLE_SECONDS = 0.1
+"""A source that has had nothing to send for so long says so."""
+NEWS_SECONDS = 0.25
+"""How often a source that is idle tells what it has got since."""
+SPREAD_SECONDS, UNSPREAD_COUNT_MAX = 5.0, 8
+"""Who was assigned more pieces than this, so long ago, that no other receiver has, gets no more."""
+LEFT_SECONDS = 1.0
+"""How often a connection is tried whose session ended with something on its way: the bytes count until it is gone."""
+EVICTION_SECONDS = 5.0
+"""A session that has got nothing for so long gives way when there are too many."""
 
 
 @dataclass(frozen=True, slots=True)
