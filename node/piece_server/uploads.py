@@ -545,8 +545,6 @@ class Uploads:
             del ready[session]
             if session.credit and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
-            if not ready and not self._on_way:
-                self._relay_some()
         if self._on_way or self._ready:
             self._idle_since = None
         elif self._idle_since is None:
@@ -670,6 +668,8 @@ class Uploads:
         for swarm in self._swarms.values():
             effects += self._check_spread(swarm, now)
         is_idle = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
+        if is_idle:
+            self._relay_some()
         if now >= self._news_at:
             self._news_at = now + NEWS_SECONDS if is_idle else now
             for session in self._sessions.values():
