@@ -43,8 +43,8 @@ class TokenBucket:
 class Budget:
     """What one downloader may have under way, all its downloads together: bytes, and bytes a second.
 
-    ``bytes_max`` bounds what sources may send or have sent, and is not written yet; ``rate`` is the download limit in bytes a second. Each
-    download takes its part through a `Share`.
+    ``bytes_max`` bounds what sources may send or have sent, and is not written yet; ``rate`` is the download limit in
+    bytes a second. Each download takes its part through a `Share`.
     """
 
     def __init__(self, bytes_max: int, rate: float, now: float) -> None:
