@@ -672,11 +672,10 @@ class Uploads:
         is_idle = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
         if is_idle:
             self._relay_some()
-        if now >= self._news_at:
-            self._news_at = now + NEWS_SECONDS if is_idle else now
+        if is_idle and now >= self._news_at:
+            self._news_at = now + NEWS_SECONDS
             for session in self._sessions.values():
-                swarm = session.swarm
-                if (is_idle or not session.follows) and session.told != (swarm.revision, True):
+                if session.told != (session.swarm.revision, True):
                     effects.append(self._tell(session, True))
         return effects
 
