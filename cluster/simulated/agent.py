@@ -8,11 +8,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from cluster.simulated.content import described
+from cluster.simulated.host import PeerMachine, SimulatedHost
 from cluster.simulated.process import Process
 from cluster.simulated.redialler import Redialler
 from cluster.simulated.store import seed_path, store_seed
@@ -22,15 +23,12 @@ from node.agent import membership as mb
 from node.agent.core import AgentCore, AgentTerms
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
-from node.local_messages import ApiReply, ApiRequest, Sources
+from node.local_messages import AGENT_SOCKET, ApiReply, ApiRequest, Hello, Sources
 from protocol.endpoints import host_of
 from protocol.errors import ZswarmError
 from protocol.link import Link
 from protocol.manifest import manifest_digest
 from protocol.messages import SourceAdded, SourceRemoved
-
-if TYPE_CHECKING:
-    from cluster.simulated.peer import Peer
 
 LOOK_SECONDS = 1e-3
 """What a short look at the disk takes."""
@@ -41,11 +39,12 @@ LOST = "connection lost"
 class AgentProcess(Process):
     """``instance`` names this run; ``rng`` is its own. What it answers the command line goes to ``replies``."""
 
-    def __init__(self, peer: Peer, instance: int, rng: Random) -> None:
+    def __init__(self, peer: PeerMachine, instance: int, rng: Random) -> None:
         super().__init__(peer.network.clock, f"{peer.name} agent", peer.turn_seconds)
         self.peer = peer
         self.replies: list[ApiReply] = []
-        self._children: dict[str, Process] = {}
+        self._siblings = SimulatedHost(peer, self).listen_local(AGENT_SOCKET, None, self.child_says)
+        self._children: dict[str, bytes] = {}
         self._cancelled: dict[str, None] = {}
         terms = AgentTerms(
             peer=peer.identity,
@@ -73,9 +72,10 @@ class AgentProcess(Process):
         self._perform(self.core.tick(now))
         return self.core.next_deadline()
 
-    def child_says(self, role: str, child: Process, message: Any) -> None:
+    def child_says(self, route: bytes, message: Any) -> None:
         """A process of the peer says something; answers go to the run that said hello last."""
-        self._children[role] = child
+        if isinstance(message, Hello):
+            self._children[message.role] = route
         self._perform(self.core.child_says(message, self.clock.now))
 
     def asked(self, request: ApiRequest) -> None:
@@ -145,7 +145,7 @@ class AgentProcess(Process):
     def _to_piece_server(self, effect: fx.ToPieceServer) -> None:
         child = self._children.get("piece_server")
         if child is not None:
-            self.peer.deliver("agent", child, effect.message)
+            self._siblings.send(child, effect.message)
 
     def _to_downloader(self, effect: fx.ToDownloader) -> None:
         child, message = self._children.get("downloader"), effect.message
@@ -153,7 +153,7 @@ class AgentProcess(Process):
             return
         if isinstance(message, Sources):
             message = Sources(message.digest, [one for one in message.seeders if self.peer.hears_of(one.peer)])
-        self.peer.deliver("agent", child, message)
+        self._siblings.send(child, message)
 
     def _later(self, call: Callable[..., None], *args: object) -> None:
         """A thread does it, and what it found comes back a moment later."""
@@ -161,7 +161,7 @@ class AgentProcess(Process):
 
     def _hash(self, request: fx.HashPath) -> None:
         file = self.peer.disk.files.get(request.path)
-        if file is not None and (request.known is None or self.peer.item_problem(request.known)):
+        if file is not None and (request.known is None or self._item_problem(request.known)):
             self.peer.disk.busy(file.manifest.length)
         self.clock.after(LOOK_SECONDS + self.peer.disk.take_seconds(), self.receive, self._hashed, request)
 
@@ -172,7 +172,7 @@ class AgentProcess(Process):
             code = "not_found" if file is None else "cancelled"
             self._perform(self.core.hash_failed(path, code, f"{path}: {code}", now))
             return
-        if request.known is not None and self.peer.item_problem(request.known) == "":
+        if request.known is not None and self._item_problem(request.known) == "":
             known = msgspec.structs.replace(request.known, fingerprint=file.stamps)
             self._perform(self.core.hashed(path, known, now))
             return
@@ -212,7 +212,14 @@ class AgentProcess(Process):
         self._later(self._checked, request.item)
 
     def _checked(self, item: LibraryItem) -> None:
-        self._perform(self.core.item_checked(item, self.peer.item_problem(item), self.clock.now))
+        self._perform(self.core.item_checked(item, self._item_problem(item), self.clock.now))
+
+    def _item_problem(self, item: LibraryItem) -> str:
+        """As `node.agent.disk_work.item_problem`."""
+        file = self.peer.disk.files.get(item.path)
+        if file is None:
+            return "it was deleted"
+        return "" if file.stamps == item.stamps else "it changed"
 
     def _scan(self, request: fx.ScanShares) -> None:
         self._later(self._scanned, request, self.clock.now)

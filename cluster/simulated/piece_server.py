@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from cluster.simulated.content import SentPieces
+from cluster.simulated.host import PeerMachine, SimulatedHost, Tamper
 from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedFiles
+from node.local_messages import AGENT_SOCKET, PIECES_SOCKET
 from node.piece_server.core import PieceServerCore
 from node.piece_server.shelf import Shelf
 from protocol.messages import Message, Piece
 
-if TYPE_CHECKING:
-    from cluster.simulated.peer import Peer
-
 PEERS_LIMIT = 64
 """SNDHWM of the piece server's socket in `transport.sockets`."""
-Tamper = Callable[[Message, bytes], tuple[Message, bytes] | None]
-"""What a lying peer makes of a message, or of a piece and its data; None swallows it."""
 
 
 class PieceServerProcess(Process):
     """Everything goes out through ``tamper`` when there is one. ``instance`` names this run."""
 
-    def __init__(self, peer: Peer, instance: int) -> None:
+    def __init__(self, peer: PeerMachine, instance: int) -> None:
         super().__init__(peer.network.clock, f"{peer.name} piece server", peer.turn_seconds)
         self.peer = peer
         self.tamper: Tamper | None = None
@@ -33,6 +30,10 @@ class PieceServerProcess(Process):
         self.core = PieceServerCore(
             terms.upload_slots, terms.upload_rate, self.shelf, self, instance, 1, peer.port_number, self.clock.now
         )
+        host = SimulatedHost(peer, self)
+        self._agent = host.dial_local(AGENT_SOCKET, None)
+        self._agent.listen(self.agent_says)
+        self._downloader = host.listen_local(PIECES_SOCKET, None, self.downloader_says)
         self.listener = peer.network.listen(peer.net, self, peer.endpoint, self._on_peer, PEERS_LIMIT)
         self.wake(self.clock.now)
 
@@ -42,8 +43,8 @@ class PieceServerProcess(Process):
     def agent_says(self, message: Any) -> None:
         self.core.agent_says(message, self.clock.now)
 
-    def downloader_says(self, message: Any) -> None:
-        self.core.downloader_says(b"downloader", message, self.clock.now)
+    def downloader_says(self, route: bytes, message: Any) -> None:
+        self.core.downloader_says(route, message, self.clock.now)
 
     def _on_peer(self, route: bytes, message: Any) -> None:
         self.core.peer_says(route, message, self.clock.now)
@@ -72,11 +73,10 @@ class PieceServerProcess(Process):
         return self.listener.send(route, sent, sum(map(len, frames)))
 
     def to_agent(self, message: Message) -> None:
-        self.peer.tell("piece_server", "agent", message)
+        self._agent.send(message)
 
     def to_downloader(self, route: bytes, message: Message) -> None:
-        del route
-        self.peer.tell("piece_server", "downloader", message)
+        self._downloader.send(route, message)
 
     def note(self, level: Literal["info", "warning"], text: str) -> None:
         del level

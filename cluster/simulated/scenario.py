@@ -14,9 +14,10 @@ from cluster.simulated.agreement import Agreement
 from cluster.simulated.content import SimulatedContent, make_content
 from cluster.simulated.errors import LivenessError
 from cluster.simulated.faults import FaultPlan, Faults, Level, draw_plan
+from cluster.simulated.host import PeerTerms
 from cluster.simulated.invariants import Invariants
 from cluster.simulated.liars import KINDS, Flooder, Kind, fetch_lies, server_lies
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.settled import check_forgotten, check_settled
 from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World

@@ -32,7 +32,7 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "WANT_COUNT_MAX": (("node.downloader.wants",), (2, 4)),
     "BOOKS_COUNT_MAX": (("node.piece_server.shelf",), (1,)),
     "JOURNAL_GROUP_BYTES": (("node.downloader.job_disk",), (1, 4 * PIECE_BYTES_MIN)),
-    "UNDER_WAY_BYTES_MAX": (("cluster.simulated.downloader",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
+    "UNDER_WAY_BYTES_MAX": (("node.downloader.process",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
     "SOURCES_PER_DOWNLOAD_COUNT_MAX": (("node.downloader.source", "cluster.simulated.invariants"), (2, 3)),
     "BATCHES_COUNT_MIN": (("node.piece_server.latency",), (1, 4)),
     "BATCH_SECONDS": (("node.piece_server.latency",), (2.0,)),

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from cluster.simulated.clock import Clock
 from cluster.simulated.content import ALGORITHM, SimulatedContent
 from cluster.simulated.disk import SimulatedDisk
+from cluster.simulated.host import PeerTerms
 from cluster.simulated.links import Port
 from cluster.simulated.network import Network
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.process import TURN_SECONDS
 from cluster.simulated.store import seed_path
 from cluster.simulated.streams import Streams

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from node.disk.store import Buffer, Store
 from node.downloader.download import SourceMessage
 from node.rate_limit import Budget
+from node.work_queue import WorkQueue
 from protocol.messages import Message, Piece
 
 if TYPE_CHECKING:
     from node.downloader.job_disk import JobDisk, Written
-
-T_contra = TypeVar("T_contra", contravariant=True)
-R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Listener(Protocol):
@@ -39,14 +37,6 @@ class Links(Protocol):
     def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None: ...
     def send(self, session: int, message: Message) -> None: ...
     def disconnect(self, session: int) -> None: ...
-
-
-class WorkQueue(Protocol[T_contra, R_contra]):
-    """Takes work to be done away from the caller, as `node.workers.Workers` does on threads."""
-
-    def submit(self, tag: T_contra, work: Callable[[], R_contra]) -> None:
-        """Have ``work`` done, not before this returns. ``tag`` and what it returned or raised go to
-        `core.DownloaderCore.written` or `core.DownloaderCore.chore_done`."""
 
 
 @dataclass(frozen=True, slots=True)

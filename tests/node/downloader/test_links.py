@@ -19,6 +19,7 @@ from protocol.messages import Piece
 from protocol.messages import Test as AskTest
 from transport.loop import Loop
 from transport.sockets import Role, bind, drain_routed, open_context, open_socket, send_or_drop
+from transport.zmq_transport import ZmqTransport
 
 SESSION = 7
 
@@ -71,7 +72,7 @@ def loop() -> Loop:
 
 @pytest.fixture
 def links(loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[FetchLinks]:
-    made = FetchLinks(loop, context)
+    made = FetchLinks(ZmqTransport(loop, context))
     yield made
     made.close()
 
@@ -136,7 +137,10 @@ def test_each_piece_of_a_message_has_a_frame(
 
 @pytest.mark.parametrize(
     ("missing", "why"),
-    [("socket", "cannot open a fetch dealer socket"), ("monitor", "Too many open files")],
+    [
+        ("socket", "cannot open a fetch dealer socket"),
+        ("monitor", "it cannot be watched (Too many open files)"),
+    ],
 )
 def test_a_machine_out_of_descriptors_loses_the_source_alone(
     loop: Loop, links: FetchLinks, monkeypatch: pytest.MonkeyPatch, missing: str, why: str
@@ -151,9 +155,9 @@ def test_a_machine_out_of_descriptors_loses_the_source_alone(
         raise zmq.ZMQError(errno.EMFILE)
 
     if missing == "socket":
-        monkeypatch.setattr("node.downloader.links.open_socket", fail)
+        monkeypatch.setattr("transport.zmq_transport.open_socket", fail)
     else:
-        monkeypatch.setattr("node.downloader.links.ConnectionMonitor", fail_late)
+        monkeypatch.setattr("transport.zmq_transport.ConnectionMonitor", fail_late)
     assert Heard(links).of("tcp://127.0.0.1:9", loop) == [f"lost: {why}"]
     assert all(socket.closed for socket in made)
 

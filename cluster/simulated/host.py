@@ -1,0 +1,207 @@
+"""What the processes of a simulated peer run on: its machine, and the port `node.host.Host` over that. Pure.
+
+Owns how the three processes of a peer reach each other, and how long their threads take. Which processes there are is
+`peer`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from cluster.simulated.disk import SimulatedDisk
+from cluster.simulated.network import NetHost, Network
+from cluster.simulated.process import TURN_SECONDS, Process
+from cluster.simulated.transport import SimulatedTransport
+from protocol.errors import ZswarmError
+from protocol.messages import Message
+
+LOCAL_SECONDS = 2e-5
+"""From one process of a machine to another."""
+WORK_SECONDS = 1e-4
+"""What handing work to a thread takes, besides what the disk takes."""
+Tamper = Callable[[Message, bytes], tuple[Message, bytes] | None]
+"""What a lying peer makes of a message, or of a piece and its data; None swallows it."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class PeerTerms(NamedTuple):
+    """As in a peer's configuration; rates in bytes/s, 0 unlimited. ``hears_of``: the part of all sources that its
+    downloads ever hear of, for worlds so large that not all can matter."""
+
+    upload_slots: int = 4
+    upload_rate: float = 0
+    download_rate: float = 0
+    hears_of: float = 1
+
+
+class PeerMachine:
+    """``identity`` and ``token`` as in its data directory; ``tracker`` is the address it is configured with. ``note``
+    gets its log."""
+
+    port_number = 7_000
+
+    def __init__(
+        self,
+        network: Network,
+        net: NetHost,
+        disk: SimulatedDisk,
+        rng: Random,
+        tracker: str,
+        terms: PeerTerms,
+        note: Callable[[str, object], None],
+        turn_seconds: float = TURN_SECONDS,
+    ) -> None:
+        self.network, self.net, self.disk, self.tracker, self.terms = network, net, disk, tracker, terms
+        self.name = net.name
+        self.note = note
+        self.turn_seconds = turn_seconds
+        self.tamper: Tamper | None = None
+        """A liar's: what it makes of what its piece server says..."""
+        self.tamper_fetch: Callable[[Message], Message | None] | None = None
+        """...and of what its downloader says to sources; None swallows it."""
+        self.identity = f"{rng.getrandbits(128):032x}"
+        self.token = rng.randbytes(32)
+        self.away = False
+        self.siblings = Siblings()
+        self._rng = rng
+        self._heard: dict[str, bool] = {}
+
+    @property
+    def endpoint(self) -> str:
+        """Where its piece server listens."""
+        return f"tcp://{self.net.address}:{self.port_number}"
+
+    def served(self, piece: int, data: bytes) -> None:
+        """Its piece server sends this."""
+
+    def stopped(self) -> None:
+        """Its agent ends by itself."""
+
+    def hears_of(self, peer: str) -> bool:
+        """Whether hints about ``peer`` get here: drawn once for each."""
+        if self.terms.hears_of >= 1:
+            return True
+        heard = self._heard.get(peer)
+        if heard is None:
+            heard = self._heard[peer] = self._rng.random() < self.terms.hears_of
+        return heard
+
+
+class Siblings:
+    """The processes of one machine that listen to each other, by name of their socket."""
+
+    def __init__(self) -> None:
+        self._listening: dict[str, LocalRouter] = {}
+        self._waiting: list[tuple[str, LocalDealer, Any]] = []
+        """What was said to one that is being started again."""
+        self._routes = count(1)
+
+    def listen(self, name: str, process: Process, on_message: Callable[[bytes, Any], None]) -> LocalRouter:
+        """Hear what waits and what comes, from now on."""
+        router = self._listening[name] = LocalRouter(process, on_message)
+        waiting, self._waiting = self._waiting, []
+        for target, dealer, message in waiting:
+            self.tell(target, dealer, message)
+        return router
+
+    def dial(self, name: str, process: Process) -> LocalDealer:
+        return LocalDealer(self, name, process, b"%d" % next(self._routes))
+
+    def tell(self, name: str, dealer: LocalDealer, message: Any) -> None:
+        router = self._listening.get(name)
+        if not dealer.process.alive:
+            return
+        if router is None or not router.process.alive:
+            self._waiting.append((name, dealer, message))
+        else:
+            router.arriving(dealer, message)
+
+
+class LocalDealer:
+    """`node.host.LocalDealer`."""
+
+    def __init__(self, siblings: Siblings, name: str, process: Process, route: bytes) -> None:
+        self._siblings, self._name = siblings, name
+        self.process, self.route = process, route
+
+    def listen(self, on_message: Callable[[Any], None]) -> None:
+        self.on_message = on_message
+
+    def send(self, message: msgspec.Struct) -> None:
+        self._siblings.tell(self._name, self, message)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class LocalRouter:
+    """A listening end, of one run of a process."""
+
+    def __init__(self, process: Process, on_message: Callable[[bytes, Any], None]) -> None:
+        self.process, self._on_message = process, on_message
+        self._dealers: dict[bytes, LocalDealer] = {}
+
+    def arriving(self, dealer: LocalDealer, message: Any) -> None:
+        self._dealers[dealer.route] = dealer
+        self.process.clock.after(LOCAL_SECONDS, self.process.receive, self._on_message, dealer.route, message)
+
+    def send(self, route: bytes, message: msgspec.Struct) -> None:
+        dealer = self._dealers[route]
+        self.process.clock.after(LOCAL_SECONDS, dealer.process.receive, dealer.on_message, message)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class SimulatedHost(SimulatedTransport):
+    """Of ``process`` on ``machine``."""
+
+    def __init__(self, machine: PeerMachine, process: Process) -> None:
+        super().__init__(machine.network, machine.net, process)
+        self._siblings, self._disk = machine.siblings, machine.disk
+
+    def workers(self, count: int, done: Callable[[T, R | BaseException], None]) -> SimulatedWorkers[T, R]:
+        del count
+        return SimulatedWorkers(self.process, self._disk, done)
+
+    def listen_local(self, name: str, kinds: Any, on_message: Callable[[bytes, Any], None]) -> LocalRouter:
+        del kinds
+        return self._siblings.listen(name, self.process, on_message)
+
+    def dial_local(self, name: str, kinds: Any) -> LocalDealer:
+        del kinds
+        return self._siblings.dial(name, self.process)
+
+
+class SimulatedWorkers(Generic[T, R]):
+    """Threads: work takes as long as the disk needs for it, one after another."""
+
+    def __init__(self, process: Process, disk: SimulatedDisk, done: Callable[[T, R | BaseException], None]) -> None:
+        self._process, self._disk, self._done = process, disk, done
+        self._free_at = 0.0
+
+    def submit(self, tag: T, work: Callable[[], R]) -> None:
+        clock = self._process.clock
+        clock.at(max(clock.now + WORK_SECONDS, self._free_at), self._work, tag, work)
+
+    def close(self, patience: float) -> bool:
+        """Processes of a simulated world are killed, and close nothing."""
+        raise NotImplementedError(patience)
+
+    def _work(self, tag: T, work: Callable[[], R]) -> None:
+        process = self._process
+        if not process.alive:
+            return
+        result: R | BaseException
+        try:
+            result = work()
+        except ZswarmError as error:
+            result = error
+        self._free_at = process.clock.now + self._disk.take_seconds()
+        process.clock.at(self._free_at, process.receive, self._done, tag, result)

@@ -1,0 +1,80 @@
+"""`transport.ports.Transport` of a simulated process: messages go over the simulated network as they are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from cluster.simulated.content import SentPieces
+from cluster.simulated.network import Connection, NetHost, Network
+from cluster.simulated.process import Process
+from protocol.codec import Decoder
+from transport.monitor import ConnectionEvent
+from transport.ports import LineOwner
+from transport.sockets import Role
+
+
+class SimulatedTransport:
+    """Of ``process`` on ``net``."""
+
+    def __init__(self, network: Network, net: NetHost, process: Process) -> None:
+        self.network, self.net, self.process = network, net, process
+
+    def now(self) -> float:
+        return self.network.clock.now
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self.process.receive(call)
+
+    def dial(
+        self,
+        role: Role,
+        endpoint: str,
+        decoder: Decoder[Any],
+        owner: LineOwner[Any],
+        max_message_bytes: int | None = None,
+    ) -> SimulatedLine:
+        del decoder, max_message_bytes
+        return SimulatedLine(self, endpoint, owner, queues=role is Role.FETCH_DEALER)
+
+    def why_no_route(self, host: str) -> str:
+        del host
+        return ""
+
+
+class SimulatedLine:
+    """``queues``: what is said before it is connected waits for that, as without the socket option IMMEDIATE."""
+
+    def __init__(self, transport: SimulatedTransport, endpoint: str, owner: LineOwner[Any], queues: bool) -> None:
+        self.process = transport.process
+        self._owner, self._queues = owner, queues
+        self._connected = self._closed = False
+        self.connection: Connection = transport.network.dial(transport.net, self, endpoint)
+
+    def send(self, message: msgspec.Struct) -> None:
+        if self._queues or self.connection.state == "open":
+            self.connection.send(message)
+
+    def close(self, linger_ms: int | None = None) -> None:
+        del linger_ms
+        self._closed = True
+        self.connection.close()
+
+    def on_connected(self) -> None:
+        if not self._closed:
+            self._connected = True
+            self._owner.on_connected()
+
+    def on_lost(self) -> None:
+        if not self._closed:
+            self._owner.on_lost(ConnectionEvent.LOST if self._connected else ConnectionEvent.UNREACHED)
+
+    def on_message(self, message: object) -> None:
+        if self._closed:
+            return
+        data: Sequence[bytes] = ()
+        if isinstance(message, SentPieces):
+            message, data = message
+        self._owner.on_message(message, data)
