@@ -7,7 +7,7 @@ time. So messages go in and out as structs; what is made of them on the way is t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -53,10 +53,19 @@ class Transport(Protocol):
     def soon(self, call: Callable[[], None]) -> None:
         """Make the call in the next turn."""
 
+    def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        """A line for the log."""
+
     def dial(
         self, role: Role, endpoint: str, decoder: Decoder[M], owner: LineOwner[M], max_message_bytes: int | None = None
     ) -> Line:
         """Connect; see `transport.sockets.open_socket`. Raises `NetworkError` when this machine cannot dial."""
+
+    def look_up(self, host: str) -> list[str]:
+        """`transport.addresses.look_up`."""
+
+    def why_unreached(self, host: str, port: int, seconds: float) -> str:
+        """`transport.addresses.why_unreached`."""
 
     def why_no_route(self, host: str) -> str:
         """`transport.addresses.why_no_route`."""

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+import logging
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 import zmq
 
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError, ProtocolError
-from transport.addresses import why_no_route
+from transport.addresses import look_up, why_no_route, why_unreached
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.ports import LineOwner
 from transport.sockets import Role, connect, drain, open_socket, send_or_drop
 
 M = TypeVar("M")
+_logger = logging.getLogger(__name__)
 
 
 class ZmqTransport:
     """Whoever has it closes what it opened before ``context`` is terminated."""
 
+    look_up = staticmethod(look_up)
+    why_unreached = staticmethod(why_unreached)
     why_no_route = staticmethod(why_no_route)
 
     def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.loop, self.context = loop, context
         self.now, self.soon = loop.now, loop.soon
+
+    def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        getattr(_logger, level)("%s", text)
 
     def dial(
         self, role: Role, endpoint: str, decoder: Decoder[M], owner: LineOwner[M], max_message_bytes: int | None = None

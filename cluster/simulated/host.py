@@ -17,6 +17,7 @@ from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.network import NetHost, Network
 from cluster.simulated.process import TURN_SECONDS, Process
 from cluster.simulated.transport import SimulatedTransport
+from node.host import OnGarbage, log_garbage
 from protocol.errors import ZswarmError
 from protocol.messages import Message
 
@@ -152,7 +153,9 @@ class LocalRouter:
         self.process.clock.after(LOCAL_SECONDS, self.process.receive, self._on_message, dealer.route, message)
 
     def send(self, route: bytes, message: msgspec.Struct) -> None:
-        dealer = self._dealers[route]
+        dealer = self._dealers.get(route)
+        if dealer is None:
+            return  # the command line reads no answers here
         self.process.clock.after(LOCAL_SECONDS, dealer.process.receive, dealer.on_message, message)
 
     def close(self) -> None:
@@ -163,15 +166,17 @@ class SimulatedHost(SimulatedTransport):
     """Of ``process`` on ``machine``."""
 
     def __init__(self, machine: PeerMachine, process: Process) -> None:
-        super().__init__(machine.network, machine.net, process)
+        super().__init__(machine.network, machine.net, process, machine.note)
         self._siblings, self._disk = machine.siblings, machine.disk
 
     def workers(self, count: int, done: Callable[[T, R | BaseException], None]) -> SimulatedWorkers[T, R]:
         del count
         return SimulatedWorkers(self.process, self._disk, done)
 
-    def listen_local(self, name: str, kinds: Any, on_message: Callable[[bytes, Any], None]) -> LocalRouter:
-        del kinds
+    def listen_local(
+        self, name: str, kinds: Any, on_message: Callable[[bytes, Any], None], on_garbage: OnGarbage = log_garbage
+    ) -> LocalRouter:
+        del kinds, on_garbage
         return self._siblings.listen(name, self.process, on_message)
 
     def dial_local(self, name: str, kinds: Any) -> LocalDealer:

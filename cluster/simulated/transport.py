@@ -11,16 +11,17 @@ from cluster.simulated.content import SentPieces
 from cluster.simulated.network import Connection, NetHost, Network
 from cluster.simulated.process import Process
 from protocol.codec import Decoder
+from transport.addresses import REFUSED
 from transport.monitor import ConnectionEvent
 from transport.ports import LineOwner
 from transport.sockets import Role
 
 
 class SimulatedTransport:
-    """Of ``process`` on ``net``."""
+    """Of ``process`` on ``net``. ``note`` gets its name and what it says."""
 
-    def __init__(self, network: Network, net: NetHost, process: Process) -> None:
-        self.network, self.net, self.process = network, net, process
+    def __init__(self, network: Network, net: NetHost, process: Process, note: Callable[[str, str], None]) -> None:
+        self.network, self.net, self.process, self._note = network, net, process, note
 
     def now(self) -> float:
         return self.network.clock.now
@@ -38,6 +39,18 @@ class SimulatedTransport:
     ) -> SimulatedLine:
         del decoder, max_message_bytes
         return SimulatedLine(self, endpoint, owner, queues=role is Role.FETCH_DEALER)
+
+    def note(self, level: str, text: str) -> None:
+        del level
+        self._note(self.process.name, text)
+
+    def look_up(self, host: str) -> list[str]:
+        """There are no names in a simulated world."""
+        return [host]
+
+    def why_unreached(self, host: str, port: int, seconds: float) -> str:
+        del host, port, seconds
+        return REFUSED
 
     def why_no_route(self, host: str) -> str:
         del host

@@ -11,6 +11,7 @@ import pytest
 
 from node.agent.api_server import ApiServer
 from node.api_client import ApiClient
+from node.host import ProcessHost
 from node.local_messages import API_SOCKET, ApiDone, ApiJoin, ApiLeave, ApiRequest
 from protocol.errors import NetworkError
 from transport.loop import Loop
@@ -37,8 +38,7 @@ def serve_until_leave(data_dir: Path, ready: threading.Event) -> None:
             server.reply(route, ApiDone(request.id, "bye"))
             loop.stop()
 
-    server = ApiServer(context, make_runtime_dir(data_dir), answer)
-    loop.add(server.socket, server.receive)
+    server = ApiServer(ProcessHost(loop, context, make_runtime_dir(data_dir)), answer)
     ready.set()
     loop.run(lambda _now: None)
     server.close()
