@@ -63,6 +63,9 @@ class Loop:
             self._watch(source)
         self._handlers[source] = on_readable
 
+    def has(self, source: Source) -> bool:
+        return source in self._handlers
+
     def remove(self, source: Source) -> None:
         """Forget ``source``; its handler is not called again, not even in this turn. KeyError when unknown."""
         del self._handlers[source]

@@ -45,6 +45,35 @@ class Line(Protocol):
         """Hang up; what was sent goes out within ``linger_ms`` (None: what its role has)."""
 
 
+OnGarbage = Callable[[bytes, bytes, ProtocolError], None]
+"""Takes the route of what is no message, its bytes, and why it is none."""
+
+
+class Router(Protocol):
+    """A socket that listens. Whoever comes is answered by the route it came by, as long as it is there."""
+
+    def hear(self, decoder: Decoder[M], on_message: Callable[[bytes, M, float], None], on_garbage: OnGarbage) -> None:
+        """From now on; ``on_message`` takes the route, the message and the time."""
+
+    def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
+        """With the frames ``data``, which nobody changes afterwards. False when the route is gone or takes no more."""
+
+
+class PublicRouter(Router, Protocol):
+    """One that other machines reach at ``port``."""
+
+    port: int
+
+    def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
+        """Each by its route, or not at all."""
+
+    def publish(self, topic: bytes, message: msgspec.Struct) -> None:
+        """To all who are there; who is behind misses it."""
+
+    def address_of(self, route: bytes) -> str:
+        """The IP address behind ``route``, of whom a message is being heard."""
+
+
 class Transport(Protocol):
     """Time in monotonic seconds, and the network."""
 
@@ -60,6 +89,9 @@ class Transport(Protocol):
         self, role: Role, endpoint: str, decoder: Decoder[M], owner: LineOwner[M], max_message_bytes: int | None = None
     ) -> Line:
         """Connect; see `transport.sockets.open_socket`. Raises `NetworkError` when this machine cannot dial."""
+
+    def listen(self, role: Role, endpoint: str, limit: int) -> PublicRouter:
+        """Bind ``endpoint``; messages of at most ``limit`` bytes go out. Raises `NetworkError` when that cannot be."""
 
     def look_up(self, host: str) -> list[str]:
         """`transport.addresses.look_up`."""

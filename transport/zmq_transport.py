@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Generic, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 import zmq
@@ -11,17 +12,33 @@ import zmq
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError, ProtocolError
 from transport.addresses import look_up, why_no_route, why_unreached
+from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.ports import LineOwner
-from transport.sockets import Role, connect, drain, open_socket, send_or_drop
+from transport.ports import LineOwner, OnGarbage
+from transport.runtime_dir import IPC_SCHEME
+from transport.sockets import (
+    Role,
+    bind,
+    connect,
+    drain,
+    drain_routed,
+    open_socket,
+    peer_address,
+    send_each_or_drop,
+    send_or_drop,
+)
 
 M = TypeVar("M")
 _logger = logging.getLogger(__name__)
 
 
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
 class ZmqTransport:
-    """Whoever has it closes what it opened before ``context`` is terminated."""
+    """Whoever has it runs it, and closes it before ``context`` is terminated; lines are closed before that."""
 
     look_up = staticmethod(look_up)
     why_unreached = staticmethod(why_unreached)
@@ -30,6 +47,28 @@ class ZmqTransport:
     def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self.loop, self.context = loop, context
         self.now, self.soon = loop.now, loop.soon
+        self._limit: ConnectionLimit | None = None
+        self.opened: list[Closable] = []
+
+    def run(self, tick: Callable[[float], float | None]) -> None:
+        """`Loop.run`; connections are kept below their limit."""
+        limit = self._limit
+        if limit is None:
+            self.loop.run(tick)
+            return
+
+        def limited(now: float) -> float:
+            limit_at, due = limit.tick(now), tick(now)
+            return limit_at if due is None else min(due, limit_at)
+
+        self.loop.run(limited)
+
+    def close(self) -> None:
+        """Close what was opened, but for lines."""
+        if self._limit is not None:
+            self._limit.close()
+        for opened in self.opened:
+            opened.close()
 
     def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
         getattr(_logger, level)("%s", text)
@@ -44,6 +83,65 @@ class ZmqTransport:
             line.close(0)
             raise
         return line
+
+    def listen(self, role: Role, endpoint: str, limit: int) -> ZmqRouter:
+        router = ZmqRouter(self.loop, open_socket(self.context, role), limit)
+        self.opened.append(router)
+        if not endpoint.startswith(IPC_SCHEME):
+            if self._limit is None:
+                self._limit = ConnectionLimit(self.loop)
+            self._limit.watch(router.socket)
+        router.bind(endpoint)
+        return router
+
+
+class ZmqRouter:
+    port = 0
+
+    def __init__(self, loop: Loop, socket: zmq.Socket[bytes], limit: int) -> None:
+        self._loop, self.socket, self._limit = loop, socket, limit
+        self._frame: zmq.Frame | None = None
+        """What is being heard."""
+
+    def bind(self, endpoint: str) -> None:
+        port = bind(self.socket, endpoint).rpartition(":")[2]
+        self.port = int(port) if port.isdecimal() else 0
+
+    def hear(self, decoder: Decoder[M], on_message: Callable[[bytes, M, float], None], on_garbage: OnGarbage) -> None:
+        decode, now, socket = decoder.decode, self._loop.now, self.socket
+
+        def on_readable() -> None:
+            at = now()
+            for route, frames in drain_routed(socket):
+                try:
+                    if len(frames) != 1:
+                        raise ProtocolError(f"a message is one frame, not {len(frames)}")
+                    message = decode(frames[0].bytes)
+                except ProtocolError as error:
+                    on_garbage(route, frames[-1].bytes, error)
+                    continue
+                self._frame = frames[0]
+                on_message(route, message, at)
+
+        self._loop.add(socket, on_readable)
+
+    def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
+        return send_or_drop(self.socket, [route, encode(message, self._limit), *data], copy=not data)
+
+    def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
+        send_each_or_drop(self.socket, [(route, encode(message, self._limit)) for route, message in messages])
+
+    def publish(self, topic: bytes, message: msgspec.Struct) -> None:
+        send_or_drop(self.socket, [topic, encode(message, self._limit)])
+
+    def address_of(self, route: bytes) -> str:
+        del route
+        return "" if self._frame is None else peer_address(self._frame)
+
+    def close(self) -> None:
+        if self._loop.has(self.socket):
+            self._loop.remove(self.socket)
+        self.socket.close()
 
 
 class ZmqLine(Generic[M]):

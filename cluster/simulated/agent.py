@@ -57,7 +57,7 @@ class AgentProcess(Process):
 
     def asked(self, request: ApiRequest) -> None:
         """The command line asks."""
-        self._agent.asked(b"person", request)
+        self._agent.asked(b"person", request, self.clock.now)
 
 
 class _HardOfHearing(Agent):

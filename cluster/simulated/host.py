@@ -6,7 +6,7 @@ Owns how the three processes of a peer reach each other, and how long their thre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from random import Random
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,9 +17,10 @@ from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.network import NetHost, Network
 from cluster.simulated.process import TURN_SECONDS, Process
 from cluster.simulated.transport import SimulatedTransport
-from node.host import OnGarbage, log_garbage
+from protocol.codec import Decoder
 from protocol.errors import ZswarmError
 from protocol.messages import Message
+from transport.ports import OnGarbage
 
 LOCAL_SECONDS = 2e-5
 """From one process of a machine to another."""
@@ -103,9 +104,9 @@ class Siblings:
         """What was said to one that is being started again."""
         self._routes = count(1)
 
-    def listen(self, name: str, process: Process, on_message: Callable[[bytes, Any], None]) -> LocalRouter:
-        """Hear what waits and what comes, from now on."""
-        router = self._listening[name] = LocalRouter(process, on_message)
+    def listen(self, name: str, process: Process) -> LocalRouter:
+        """Take what waits and what comes, from now on."""
+        router = self._listening[name] = LocalRouter(process)
         waiting, self._waiting = self._waiting, []
         for target, dealer, message in waiting:
             self.tell(target, dealer, message)
@@ -131,35 +132,41 @@ class LocalDealer:
         self._siblings, self._name = siblings, name
         self.process, self.route = process, route
 
-    def listen(self, on_message: Callable[[Any], None]) -> None:
+    def listen(self, decoder: Decoder[Any], on_message: Callable[[Any], None]) -> None:
+        del decoder
         self.on_message = on_message
 
     def send(self, message: msgspec.Struct) -> None:
         self._siblings.tell(self._name, self, message)
 
-    def close(self) -> None:
-        """Nothing is held open."""
-
 
 class LocalRouter:
     """A listening end, of one run of a process."""
 
-    def __init__(self, process: Process, on_message: Callable[[bytes, Any], None]) -> None:
-        self.process, self._on_message = process, on_message
+    def __init__(self, process: Process) -> None:
+        self.process = process
         self._dealers: dict[bytes, LocalDealer] = {}
+
+    def hear(
+        self, decoder: Decoder[Any], on_message: Callable[[bytes, Any, float], None], on_garbage: OnGarbage
+    ) -> None:
+        del decoder, on_garbage
+        self._on_message = on_message
 
     def arriving(self, dealer: LocalDealer, message: Any) -> None:
         self._dealers[dealer.route] = dealer
-        self.process.clock.after(LOCAL_SECONDS, self.process.receive, self._on_message, dealer.route, message)
+        self.process.clock.after(LOCAL_SECONDS, self.process.receive, self._arrived, dealer.route, message)
 
-    def send(self, route: bytes, message: msgspec.Struct) -> None:
+    def _arrived(self, route: bytes, message: Any) -> None:
+        self._on_message(route, message, self.process.clock.now)
+
+    def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
+        del data
         dealer = self._dealers.get(route)
         if dealer is None:
-            return  # the command line reads no answers here
+            return False  # the command line reads no answers here
         self.process.clock.after(LOCAL_SECONDS, dealer.process.receive, dealer.on_message, message)
-
-    def close(self) -> None:
-        """Nothing is held open."""
+        return True
 
 
 class SimulatedHost(SimulatedTransport):
@@ -173,14 +180,10 @@ class SimulatedHost(SimulatedTransport):
         del count
         return SimulatedWorkers(self.process, self._disk, done)
 
-    def listen_local(
-        self, name: str, kinds: Any, on_message: Callable[[bytes, Any], None], on_garbage: OnGarbage = log_garbage
-    ) -> LocalRouter:
-        del kinds, on_garbage
-        return self._siblings.listen(name, self.process, on_message)
+    def listen_local(self, name: str) -> LocalRouter:
+        return self._siblings.listen(name, self.process)
 
-    def dial_local(self, name: str, kinds: Any) -> LocalDealer:
-        del kinds
+    def dial_local(self, name: str) -> LocalDealer:
         return self._siblings.dial(name, self.process)
 
 

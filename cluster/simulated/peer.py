@@ -119,7 +119,6 @@ class Peer(PeerMachine):
             process = self.agent = AgentProcess(self, instance, rng)
         elif role == "piece_server":
             process = self.piece_server = PieceServerProcess(self, instance)
-            self.piece_server.tamper = self.tamper
         else:
             process = self.downloader = DownloaderProcess(self, instance, rng)
         if self.after_turn is not None:

@@ -11,10 +11,11 @@ from cluster.simulated.content import SentPieces
 from cluster.simulated.network import Connection, NetHost, Network
 from cluster.simulated.process import Process
 from protocol.codec import Decoder
+from protocol.messages import Piece
 from transport.addresses import REFUSED
 from transport.monitor import ConnectionEvent
-from transport.ports import LineOwner
-from transport.sockets import Role
+from transport.ports import LineOwner, OnGarbage
+from transport.sockets import Role, send_queue_count
 
 
 class SimulatedTransport:
@@ -40,6 +41,10 @@ class SimulatedTransport:
         del decoder, max_message_bytes
         return SimulatedLine(self, endpoint, owner, queues=role is Role.FETCH_DEALER)
 
+    def listen(self, role: Role, endpoint: str, limit: int) -> SimulatedRouter:
+        del limit
+        return SimulatedRouter(self, endpoint, send_queue_count(role))
+
     def note(self, level: str, text: str) -> None:
         del level
         self._note(self.process.name, text)
@@ -55,6 +60,40 @@ class SimulatedTransport:
     def why_no_route(self, host: str) -> str:
         del host
         return ""
+
+
+class SimulatedRouter:
+    """``limit``: messages that wait for one receiver at most."""
+
+    def __init__(self, transport: SimulatedTransport, endpoint: str, limit: int) -> None:
+        self.port = int(endpoint.rpartition(":")[2])
+        net, process = transport.net, transport.process
+        self.listener = transport.network.listen(net, process, endpoint, nothing, limit)
+        self.address_of = self.listener.address_of
+
+    def hear(
+        self, decoder: Decoder[Any], on_message: Callable[[bytes, Any, float], None], on_garbage: OnGarbage
+    ) -> None:
+        del decoder, on_garbage
+        clock = self.listener.network.clock
+        self.listener.on_message = lambda route, message: on_message(route, message, clock.now)
+
+    def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
+        if isinstance(message, Piece):
+            return self.listener.send(route, SentPieces(message, list(data)), sum(map(len, data)))
+        return self.listener.send(route, message)
+
+    def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
+        for route, message in messages:
+            self.listener.send(route, message)
+
+    def publish(self, topic: bytes, message: msgspec.Struct) -> None:
+        del topic
+        self.listener.publish(message)
+
+
+def nothing(_route: bytes, _message: object) -> None:
+    """Subscribers say nothing."""
 
 
 class SimulatedLine:

@@ -29,10 +29,11 @@ def main(settings: AgentSettings, loop: Loop) -> int:
         core = _core(settings, files, loop)
         agent = Agent(host, core, files, settings.tracker, Random(), loop.stop)
         try:
-            loop.run(agent.tick)
+            host.run(agent.tick)
             agent.leave(loop)
         finally:
             agent.close()
+            host.close()
             files.close()
     finally:
         context.destroy(0)  # unlike term(), ends even if the agent could not open all it needs

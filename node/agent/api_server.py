@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from node.host import Host
 from node.local_messages import API_SOCKET, ApiError, ApiReply, ApiRequest
-from protocol.codec import request_id
+from protocol.codec import Decoder, request_id
 from protocol.errors import ProtocolError, TooLargeError
 from protocol.limits import LOCAL_BYTES_MAX
 
 
 class ApiServer:
-    """``on_request`` gets the route to answer to, and the request."""
+    """``on_request`` gets the route to answer to, the request, and the time."""
 
-    def __init__(self, host: Host, on_request: Callable[[bytes, ApiRequest], None]) -> None:
-        self._socket = host.listen_local(API_SOCKET, ApiRequest, on_request, self._refuse)
-        self.close = self._socket.close
+    def __init__(self, host: Host, on_request: Callable[[bytes, ApiRequest, float], None]) -> None:
+        self._socket = host.listen_local(API_SOCKET)
+        self._socket.hear(Decoder(ApiRequest, LOCAL_BYTES_MAX), on_request, self._refuse)
 
     def reply(self, route: bytes, reply: ApiReply) -> None:
         try:
@@ -24,5 +24,5 @@ class ApiServer:
         except TooLargeError as error:
             self._socket.send(route, ApiError(reply.id, error.code, str(error)))
 
-    def _refuse(self, route: bytes, data: bytes | memoryview, error: ProtocolError) -> None:
+    def _refuse(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self.reply(route, ApiError(request_id(data, LOCAL_BYTES_MAX), error.code, str(error)))

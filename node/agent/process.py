@@ -26,8 +26,8 @@ from node.local_messages import AGENT_SOCKET, ApiDone, ApiError, ApiRequest, Chi
 from node.work_queue import WorkQueue
 from node.workers import END_SECONDS
 from protocol.codec import ROSTER_DECODER, Decoder
-from protocol.errors import DiskError, NetworkError, ZswarmError
-from protocol.limits import REPLY_BYTES_MAX
+from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
+from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import LookupReply, Message, RegistrarReply, Roster
 from service.text import as_utf8
 from transport.loop import Loop
@@ -72,7 +72,8 @@ class Agent:
         self._names: WorkQueue[Told, Any] = host.workers(1, lambda told, result: told(result))
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
-        self._children = host.listen_local(AGENT_SOCKET, ChildToAgent, self._on_child)
+        self._children = host.listen_local(AGENT_SOCKET)
+        self._children.hear(Decoder(ChildToAgent, LOCAL_BYTES_MAX), self._on_child, self._on_garbage)
         self._routes: dict[str, bytes] = {}
         """Of the run of each child that said hello last."""
         self._api = ApiServer(host, self.asked)
@@ -119,8 +120,6 @@ class Agent:
         for dialled in self._dialled():
             dialled.close()
         self._names.close(0.0)
-        self._children.close()
-        self._api.close()
 
     def _dialled(self) -> list[Dialled[Any]]:
         """The connections to the tracker."""
@@ -160,16 +159,20 @@ class Agent:
             self._host.note("warning", f"roster {self._roster.endpoint}: {why}")
         self._roster_problem = why
 
-    def _on_child(self, route: bytes, message: ChildToAgent) -> None:
+    def _on_child(self, route: bytes, message: ChildToAgent, now: float) -> None:
         if isinstance(message, Hello):
             self._routes[message.role] = route
-        self._perform(self.core.child_says(message, self._host.now()))
+        self._perform(self.core.child_says(message, now))
 
-    def asked(self, route: bytes, request: ApiRequest) -> None:
+    def _on_garbage(self, _route: bytes, _data: bytes, error: ProtocolError) -> None:
+        what = "one of this peer's own processes sent a message that cannot be understood"
+        self._host.note("error", f"{what}: {error}")
+
+    def asked(self, route: bytes, request: ApiRequest, now: float) -> None:
         """The command line asks."""
         for path, (done, total) in list(self._progress.items()):
             self.core.hash_progress(path, done, total)
-        self._perform(self.core.api_says(route, request, self._host.now()))
+        self._perform(self.core.api_says(route, request, now))
 
     def _hashed(self, request: fx.HashPath, result: Any) -> None:
         self._cancelled.pop(request.path, None)

@@ -31,9 +31,10 @@ def main(settings: DownloaderSettings, loop: Loop) -> int:
         host, FetchLinks(host), store, settings.workers, settings.download_rate, rng, secrets.randbits(48), os.getpid()
     )
     try:
-        loop.run(downloader.tick)
+        host.run(downloader.tick)
     finally:
         downloader.close()
+        host.close()
         journal.close()
         context.term()
         mark.release()

@@ -19,7 +19,8 @@ from node.local_messages import AGENT_SOCKET, PIECES_SOCKET, AgentToDownloader, 
 from node.rate_limit import Budget
 from node.work_queue import WorkQueue
 from node.workers import END_SECONDS
-from protocol.limits import UNDER_WAY_BYTES_MAX
+from protocol.codec import Decoder
+from protocol.limits import LOCAL_BYTES_MAX, UNDER_WAY_BYTES_MAX
 
 CHORE_THREADS = 2
 """For checks, syncs and final digests: two, so that one large check does not hold up every journal."""
@@ -44,8 +45,8 @@ class Downloader:
         self.budget = Budget(UNDER_WAY_BYTES_MAX, rate, host.now())
         self._writers: WorkQueue[tuple[JobDisk, tuple[int, ...]], Written] = host.workers(writers, self._written)
         self._chores: WorkQueue[JobDisk, object] = host.workers(CHORE_THREADS, self._chore_done)
-        self._agent = host.dial_local(AGENT_SOCKET, AgentToDownloader)
-        self._pieces = host.dial_local(PIECES_SOCKET, PieceServerToDownloader)
+        agent = host.dial_local(AGENT_SOCKET)
+        pieces = host.dial_local(PIECES_SOCKET)
         context = JobContext(
             now=host.now,
             links=links,
@@ -55,12 +56,12 @@ class Downloader:
             budget=self.budget,
             sessions=count(1),
             rng=rng,
-            tell_agent=self._agent.send,
-            tell_pieces=self._pieces.send,
+            tell_agent=agent.send,
+            tell_pieces=pieces.send,
         )
         self.core = DownloaderCore(context, instance, pid)
-        self._agent.listen(self.core.order)
-        self._pieces.listen(self.core.pieces_say)
+        agent.listen(Decoder(AgentToDownloader, LOCAL_BYTES_MAX), self.core.order)
+        pieces.listen(Decoder(PieceServerToDownloader, LOCAL_BYTES_MAX), self.core.pieces_say)
 
     def close(self) -> None:
         """Say goodbye, wait a moment for the threads, note in the journal what is on disk."""
@@ -68,8 +69,6 @@ class Downloader:
         written = self._writers.close(END_SECONDS)
         self.core.save(self._chores.close(END_SECONDS) and written)
         self._links.close()
-        self._agent.close()
-        self._pieces.close()
 
     def tick(self, now: float) -> float:
         """Called after every turn; returns when to be called at the latest."""

@@ -30,7 +30,7 @@ def serve_until_leave(data_dir: Path, ready: threading.Event) -> None:
     """Answer `ApiJoin` with `ApiDone` and a stray reply before it; end with `ApiLeave`."""
     loop, context = Loop(), open_context()
 
-    def answer(route: bytes, request: ApiRequest) -> None:
+    def answer(route: bytes, request: ApiRequest, _now: float) -> None:
         if isinstance(request, ApiJoin):
             server.reply(route, ApiDone(request.id - 1, "stray"))
             server.reply(route, ApiDone(request.id, "joined"))
@@ -38,10 +38,11 @@ def serve_until_leave(data_dir: Path, ready: threading.Event) -> None:
             server.reply(route, ApiDone(request.id, "bye"))
             loop.stop()
 
-    server = ApiServer(ProcessHost(loop, context, make_runtime_dir(data_dir)), answer)
+    host = ProcessHost(loop, context, make_runtime_dir(data_dir))
+    server = ApiServer(host, answer)
     ready.set()
     loop.run(lambda _now: None)
-    server.close()
+    host.close()
     context.term()
 
 

@@ -67,10 +67,10 @@ class Scene:
         self.pieces = Other(self._bound(runtime_dir, PIECES_SOCKET), DownloaderToPieceServer, None)
         for other in (self.agent, self.pieces):
             self.loop.add(other.socket, other.listen)
-        host = ProcessHost(self.loop, self.context, runtime_dir)
+        self.host = ProcessHost(self.loop, self.context, runtime_dir)
         self.journal = Journal(data_dir)
         self.downloader = Downloader(
-            host, FetchLinks(host), DiskStore(data_dir, self.journal), 1, 0, Random(1), 1, os.getpid()
+            self.host, FetchLinks(self.host), DiskStore(data_dir, self.journal), 1, 0, Random(1), 1, os.getpid()
         )
 
     def _bound(self, runtime_dir: Path, name: str) -> zmq.Socket[bytes]:
@@ -88,6 +88,7 @@ class Scene:
 
     def close(self) -> None:
         self.downloader.close()
+        self.host.close()
         self.journal.close()
         for other in (self.agent, self.pieces):
             other.socket.close(0)
