@@ -145,6 +145,11 @@ def test_packages_import_only_what_is_below_them(package: str) -> None:
     assert wrong == [], "\n".join(wrong)
 
 
+def test_the_simulated_world_has_no_circles() -> None:
+    ours = [module for module in sources() if module.startswith("cluster.simulated.")]
+    assert [module for module in ours if module in reached_from(module)] == []
+
+
 def test_pure_modules_touch_nothing_outside() -> None:
     wrong = [f"{module}: {what}" for module in sources() if is_pure(module) for what in impurities(module)]
     assert wrong == [], "\n".join(wrong)

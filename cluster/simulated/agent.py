@@ -11,7 +11,7 @@ import msgspec
 from cluster.simulated.content import described
 from cluster.simulated.host import PeerMachine, SimulatedHost
 from cluster.simulated.process import Process
-from cluster.simulated.store import seed_path, store_seed
+from cluster.simulated.store import shared_item, store_seed
 from node.agent.core import AgentCore, AgentTerms
 from node.agent.disk_work import Cancelled, Progress, StoredSeed
 from node.agent.effects import HashPath, ScanShares, StoreSeed
@@ -123,19 +123,7 @@ class SimulatedAgentDisk:
         disk.busy(was.length)
         pieces = tuple(file.pieces[piece] for piece in range(was.piece_count))
         content = described(posixpath.basename(path), was.length, was.piece_length, pieces)
-        disk.seeds[seed_path(content.manifest_digest)] = content.seed
-        item = LibraryItem(
-            path=path,
-            origin=request.origin,
-            digest=content.digest,
-            manifest=content.manifest_digest,
-            name=content.name,
-            length=was.length,
-            seed_path=seed_path(content.manifest_digest),
-            stamps=file.stamps,
-            fingerprint=file.stamps,
-        )
-        return item, NOTHING
+        return shared_item(disk, path, request.origin, content), NOTHING
 
     def keep_seed(self, request: StoreSeed) -> StoredSeed:
         manifest = self._disk.decode(request.seed)

@@ -6,6 +6,7 @@ Owns how the three processes of a peer reach each other, and how long their thre
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import count
 from random import Random
@@ -70,7 +71,8 @@ class PeerMachine:
         self.identity = f"{rng.getrandbits(128):032x}"
         self.token = rng.randbytes(32)
         self.away = False
-        self.siblings = Siblings()
+        self.local: defaultdict[str, LocalRouter] = defaultdict(LocalRouter)
+        self.routes = count(1)
         self._rng = rng
         self._heard: dict[str, bool] = {}
 
@@ -95,57 +97,23 @@ class PeerMachine:
         return heard
 
 
-class Siblings:
-    """The processes of one machine that listen to each other, by name of their socket."""
+class LocalRouter:
+    """A socket of the machine that its processes reach by name, through the runs of whoever listens there."""
 
     def __init__(self) -> None:
-        self._listening: dict[str, LocalRouter] = {}
-        self._waiting: list[tuple[str, LocalDealer, Any]] = []
-        """What was said to one that is being started again."""
-        self._routes = count(1)
-
-    def listen(self, name: str, process: Process) -> LocalRouter:
-        """Take what waits and what comes, from now on."""
-        router = self._listening[name] = LocalRouter(process)
-        waiting, self._waiting = self._waiting, []
-        for target, dealer, message in waiting:
-            self.tell(target, dealer, message)
-        return router
-
-    def dial(self, name: str, process: Process) -> LocalDealer:
-        return LocalDealer(self, name, process, b"%d" % next(self._routes))
-
-    def tell(self, name: str, dealer: LocalDealer, message: Any) -> None:
-        router = self._listening.get(name)
-        if not dealer.process.alive:
-            return
-        if router is None or not router.process.alive:
-            self._waiting.append((name, dealer, message))
-        else:
-            router.arriving(dealer, message)
-
-
-class LocalDealer:
-    """`node.host.LocalDealer`."""
-
-    def __init__(self, siblings: Siblings, name: str, process: Process, route: bytes) -> None:
-        self._siblings, self._name = siblings, name
-        self.process, self.route = process, route
-
-    def listen(self, decoder: Decoder[Any], on_message: Callable[[Any], None]) -> None:
-        del decoder
-        self.on_message = on_message
-
-    def send(self, message: msgspec.Struct) -> None:
-        self._siblings.tell(self._name, self, message)
-
-
-class LocalRouter:
-    """A listening end, of one run of a process."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
+        self._process: Process | None = None
         self._dealers: dict[bytes, LocalDealer] = {}
+        self._waiting: list[tuple[LocalDealer, Any]] = []
+        """What was said while nobody listened."""
+
+    def listen(self, process: Process) -> LocalRouter:
+        """``process`` takes what waits and what comes, from now on."""
+        self._process = process
+        self._dealers.clear()
+        waiting, self._waiting = self._waiting, []
+        for dealer, message in waiting:
+            self.tell(dealer, message)
+        return self
 
     def hear(
         self, decoder: Decoder[Any], on_message: Callable[[bytes, Any, float], None], on_garbage: OnGarbage
@@ -153,20 +121,41 @@ class LocalRouter:
         del decoder, on_garbage
         self._on_message = on_message
 
-    def arriving(self, dealer: LocalDealer, message: Any) -> None:
+    def tell(self, dealer: LocalDealer, message: Any) -> None:
+        process = self._process
+        if not dealer.process.alive:
+            return
+        if process is None or not process.alive:
+            self._waiting.append((dealer, message))
+            return
         self._dealers[dealer.route] = dealer
-        self.process.clock.after(LOCAL_SECONDS, self.process.receive, self._arrived, dealer.route, message)
-
-    def _arrived(self, route: bytes, message: Any) -> None:
-        self._on_message(route, message, self.process.clock.now)
+        process.clock.after(LOCAL_SECONDS, process.receive, self._arrived, dealer.route, message)
 
     def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
         del data
         dealer = self._dealers.get(route)
         if dealer is None:
             return False  # the command line reads no answers here
-        self.process.clock.after(LOCAL_SECONDS, dealer.process.receive, dealer.on_message, message)
+        dealer.process.clock.after(LOCAL_SECONDS, dealer.process.receive, dealer.on_message, message)
         return True
+
+    def _arrived(self, route: bytes, message: Any) -> None:
+        assert self._process is not None
+        self._on_message(route, message, self._process.clock.now)
+
+
+class LocalDealer:
+    """`node.host.LocalDealer` of one run of ``process``."""
+
+    def __init__(self, router: LocalRouter, process: Process, route: bytes) -> None:
+        self._router, self.process, self.route = router, process, route
+
+    def listen(self, decoder: Decoder[Any], on_message: Callable[[Any], None]) -> None:
+        del decoder
+        self.on_message = on_message
+
+    def send(self, message: msgspec.Struct) -> None:
+        self._router.tell(self, message)
 
 
 class SimulatedHost(SimulatedTransport):
@@ -174,17 +163,17 @@ class SimulatedHost(SimulatedTransport):
 
     def __init__(self, machine: PeerMachine, process: Process) -> None:
         super().__init__(machine.network, machine.net, process, machine.note)
-        self._siblings, self._disk = machine.siblings, machine.disk
+        self._machine = machine
 
     def workers(self, count: int, done: Callable[[T, R | BaseException], None]) -> SimulatedWorkers[T, R]:
         del count
-        return SimulatedWorkers(self.process, self._disk, done)
+        return SimulatedWorkers(self.process, self._machine.disk, done)
 
     def listen_local(self, name: str) -> LocalRouter:
-        return self._siblings.listen(name, self.process)
+        return self._machine.local[name].listen(self.process)
 
     def dial_local(self, name: str) -> LocalDealer:
-        return self._siblings.dial(name, self.process)
+        return LocalDealer(self._machine.local[name], self.process, b"%d" % next(self._machine.routes))
 
 
 class SimulatedWorkers(Generic[T, R]):
