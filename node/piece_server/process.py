@@ -41,7 +41,7 @@ class PieceServer:
         requests: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         peers.hear(requests, self.core.peer_says, self._on_garbage)
         from_downloader: Decoder[DownloaderToPieceServer] = Decoder(DownloaderToPieceServer, LOCAL_BYTES_MAX)
-        self._downloader.hear(from_downloader, self.core.downloader_says, self._on_garbage)
+        self._downloader.hear(from_downloader, self.core.downloader_says, self._on_local_garbage)
         agent.listen(Decoder(AgentToPieceServer, LOCAL_BYTES_MAX), self._on_agent)
 
     def close(self) -> None:
@@ -55,6 +55,9 @@ class PieceServer:
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self.core.bad_message(route, request_id(data), error)
+
+    def _on_local_garbage(self, _route: bytes, _data: bytes, error: ProtocolError) -> None:
+        raise error  # a fault of ours
 
 
 def listen_kept(transport: Transport, listen: str, kept: Path) -> PublicRouter:
