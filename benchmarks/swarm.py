@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from cluster.simulated.content import SentPiece, SimulatedContent, StandIn, make_content
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.host import PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.store import staged
 from cluster.simulated.world import Machine, Wish, World
 from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN

@@ -1,8 +1,9 @@
 """What the processes of a simulated world must agree on, a moment after it changed. Pure.
 
 Between the three processes of a peer: what is shared and fetched is served, announced and worked on, and nothing else.
-Between a receiver and a source, where no message was lost: what is owed is promised, and what a source has is known. A
-difference is nothing, as it takes a message to settle it; one that stays, though nothing disturbs anybody, is a bug.
+Between a receiver and a source, where no message was lost: what one waits for the other is to send, and as many pieces
+may come as may be sent. A difference is nothing, as it takes a message to settle it; one that stays, though nothing
+disturbs anybody, is a bug.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from cluster.simulated.world import World
 from node.agent.core import AgentCore
 from node.downloader.download import Download
 from node.downloader.source import Source, SourceState
-from node.piece_server.session import SessionKey
 from node.piece_server.shelf import Shelf
+from node.piece_server.uploads import Session
 from protocol.messages import (
     GetPeerList,
     GetSeederList,
@@ -46,7 +47,9 @@ DISTANT_SECONDS = 0.75
 DISTANT_PIECES = 16
 """...but may queue behind so many pieces of each download of the receiver."""
 STALLED_SECONDS = 65.0
-"""How long a session may be stalled before it is started over."""
+"""How long what is owed may not come."""
+IDLE_SECONDS = 1.0
+"""Who has nothing to send for so long has told everybody what it has."""
 
 
 class Agreement:
@@ -88,12 +91,10 @@ class Agreement:
             for what in _unsynced(peer):
                 yield f"{name} {what}", SYNC_SECONDS
             pieces_ahead = DISTANT_PIECES * len(peer.downloader.core.jobs)
-            for what in self._with_sources(peer.downloader):
-                yield f"{name} {what}", DISTANT_SECONDS + pieces_ahead * self._piece_seconds
+            for what, least in self._with_sources(peer.downloader):
+                yield f"{name} {what}", least + pieces_ahead * self._piece_seconds
             assert peer.piece_server is not None
             self._check_unreachable(peer.piece_server)
-            for route, number in _stalled(peer.piece_server):
-                yield f"{name} offers nothing to session {number} of {route!r}", STALLED_SECONDS
 
     def _is_undisturbed(self, peer: Peer) -> bool:
         """Whether the same three processes are at work as at the last look, and nothing slows its links."""
@@ -105,7 +106,7 @@ class Agreement:
 
     # --- the two ends of a session -----------------------------------------------------------------------
 
-    def _with_sources(self, process: DownloaderProcess) -> Iterator[str]:
+    def _with_sources(self, process: DownloaderProcess) -> Iterator[tuple[str, float]]:
         for job in process.core.jobs.values():
             if job.download is None:
                 continue
@@ -128,7 +129,7 @@ class Agreement:
         return server, connection.route
 
     def _check_unreachable(self, server: PieceServerProcess) -> None:
-        """Who was promised or sent something when it was not to be reached any more has no session."""
+        """Who was sent something when it was not to be reached any more has no session."""
         now, routes = self._world.now, server.listener.routes
         sessions = server.core.uploads._sessions  # the books of a core are open to this alone
         for route in dict.fromkeys(route for route, _ in sessions):
@@ -136,24 +137,56 @@ class Agreement:
                 continue
             since = self._unreachable.setdefault((server, route), now)
             for (other, _), session in sessions.items():
-                for promise in session.promises.values() if other == route else ():
-                    if max(promise.offered_at, promise.sent_at or 0.0) > since:
-                        raise BrokenInvariantError(f"{server.name} promises piece {promise.piece} to nobody")
+                if other == route and session.on_way and session.on_way[-1][1] > since:
+                    raise BrokenInvariantError(f"{server.name} sends pieces to nobody")
 
 
-def _differences_with(server: PieceServerProcess, route: bytes, source: Source, download: Download) -> Iterator[str]:
-    """Between a receiver and the piece server at the other end of ``route``."""
+def _differences_with(
+    server: PieceServerProcess, route: bytes, source: Source, download: Download
+) -> Iterator[tuple[str, float]]:
+    """Between a receiver and the piece server at the other end of ``route``; for how long they may last at least."""
     session = server.core.uploads._sessions.get((route, source.session))
-    for offer, claim in source.claims.items():
-        if session is None or offer not in session.promises:
-            yield f"waits for piece {claim.piece} by offer {offer} of {server.name}, which does not promise it"
-    if session is not None:
+    where = f"{server.name} (session {source.session})"
+    if session is None:
+        yield f"takes {where} for a source, which does not know it", DISTANT_SECONDS
+        return
+    owed = _owed(session)
+    for piece in [*source.gets, *source.promised]:
+        if piece not in owed and not (piece in session.sent and session.on_way):
+            yield f"waits for piece {piece} of {where}, which is not to send it", DISTANT_SECONDS
+    credit = session.credit + len(session.on_way) - source.arrived - source.credit
+    if credit:
+        yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
+    if not source.credit:
+        yield f"gives {where} no credit", DISTANT_SECONDS
+    asked = session.asked - source.asked
+    if asked and len(session.on_way) == source.arrived:
+        yield f"has asked {where} to assign pieces, which counts {asked:+}", DISTANT_SECONDS
+    if session.credit and owed:
+        yield f"is owed piece {owed[0]} by {where}, which has credit", STALLED_SECONDS
+    yield from _of_status(server, session, source, download)
+
+
+def _of_status(
+    server: PieceServerProcess, session: Session, source: Source, download: Download
+) -> Iterator[tuple[str, float]]:
+    """Between what the source said last in a `Status` and what it would say."""
+    uploads, where = server.core.uploads, f"{server.name} (session {source.session})"
+    if source.alone and len(session.swarm.sessions) > 1:
+        yield f"takes itself for the only receiver of {where}", DISTANT_SECONDS
+    if session.swarm.in_stock.count_set and not source.stock and not session.hoards:
+        yield f"does not know that {where} has pieces to assign", STALLED_SECONDS
+    if uploads._idle_since is not None and server.clock.now - uploads._idle_since > IDLE_SECONDS:
+        if not source.idle:
+            yield f"does not know that {where} has nothing to send", DISTANT_SECONDS
         for piece in session.swarm.have.without(source.bits).without(download.have).indices():
-            yield f"does not know that {server.name} has piece {piece} (session {source.session})"
+            yield f"does not know that {where} has piece {piece}", DISTANT_SECONDS
 
 
-def _stalled(server: PieceServerProcess) -> list[SessionKey]:
-    return [key for key, session in server.core.uploads._sessions.items() if session.stalled]
+def _owed(session: Session) -> list[int]:
+    """Pieces that it is to be sent, in order."""
+    pushed = session.swarm.relayed[session.position :] if session.follows else []
+    return [*session.wanted, *(piece for piece in pushed if piece not in session.skip)]
 
 
 # --- the processes of a peer -----------------------------------------------------------------------------
@@ -179,6 +212,7 @@ def _within(peer: Peer) -> Iterator[str]:
     if agent.serving != peer.piece_server.core.uploads.serving:
         yield f"is to serve: {agent.serving}, and does: {not agent.serving}"
     yield from _of_shared(agent, shelf)
+    yield from _of_relayed(peer.downloader, peer.piece_server)
     yield from _of_fetched(agent, peer.downloader, shelf, peer.disk)
     jobs, partials, whole = peer.downloader.core.jobs, shelf.partials(), shelf.items()
     for entry in agent.membership.list.entries():
@@ -200,6 +234,20 @@ def _of_shared(agent: AgentCore, shelf: Shelf) -> Iterator[str]:
     for digest in served:
         if digest not in shared:
             yield f"serves {digest}, which it does not share"
+
+
+def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Iterator[str]:
+    """How many pieces the downloader may have assigned, and how many it was."""
+    for digest, job in process.core.jobs.items():
+        swarm, download = server.core.uploads._swarms.get(digest), job.download
+        if swarm is None or download is None or job.ended or digest in server.shelf.items():
+            continue
+        if swarm.room != download._room:
+            yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._room}"
+        told = len(swarm.relayed) - swarm.relayed_before
+        relays = download._relays - sum(relay for _, relay in download._writing.values())
+        if relays != told:
+            yield f"relays {told} pieces of {job.fetch.name}, and its downloader counts {relays}"
 
 
 def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk: SimulatedDisk) -> Iterator[str]:

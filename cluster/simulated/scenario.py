@@ -14,16 +14,17 @@ from cluster.simulated.agreement import Agreement
 from cluster.simulated.content import SimulatedContent, make_content
 from cluster.simulated.errors import LivenessError
 from cluster.simulated.faults import FaultPlan, Faults, Level, draw_plan
+from cluster.simulated.host import PeerTerms
 from cluster.simulated.invariants import Invariants
 from cluster.simulated.liars import KINDS, Flooder, Kind, fetch_lies, server_lies
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.settled import check_forgotten, check_settled
 from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
 from node.cli.view import view_of
 from node.downloader.download import Download
 from protocol.bitfield import Bitfield
-from protocol.limits import BATCH_COUNT_MAX, LEASE_SECONDS, PIECE_BYTES_MIN
+from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN
 from protocol.link import Link, format_link
 
 START_SECONDS = 10.0
@@ -96,8 +97,7 @@ class Scenario:
         spared = (self.seeders[0].name,) if self._rng.random() < 0.7 else ()
         self.faults = Faults(self.world, self.plan, spared)
         self.invariants = Invariants(self.world, self.liars)
-        together = BATCH_COUNT_MAX if "BATCH_SECONDS" in self.tight else 1
-        self.agreement = Agreement(self.world, self.liars, together * self._piece_seconds / SLOWEST_FACTOR)
+        self.agreement = Agreement(self.world, self.liars, self._piece_seconds / SLOWEST_FACTOR)
         self._spared = spared
         self._flooders: list[Flooder] = []
 

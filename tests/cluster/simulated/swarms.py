@@ -6,8 +6,9 @@ from collections.abc import Callable
 from math import floor, inf, log2
 
 from cluster.simulated.content import make_content
+from cluster.simulated.host import PeerTerms
 from cluster.simulated.invariants import Invariants
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.world import Machine, Wish, World
 from node.downloader.download import Download
 from node.local_messages import DownloadReport
