@@ -21,7 +21,6 @@ from rich.table import Table
 
 from benchmarks.output import PLAIN_COLUMNS, as_text, tell
 from benchmarks.scheduling_rows import NAMES, SWARMS, RowResult, Run, Swarms, results
-from benchmarks.swarm import UPLOAD_SLOTS
 from cluster.report_file import check_report_path, write_report
 from cluster.simulated import heap
 from cluster.table import plain_table
@@ -31,9 +30,8 @@ SEEDS_COUNT = 20
 
 
 class Report(Struct, frozen=True):
-    """``upload_slots`` of every peer. ``failed``: worlds that broke, and what was raised."""
+    """``failed``: worlds that broke, and what was raised."""
 
-    upload_slots: int
     rows: list[RowResult]
     runs: list[Run]
     failed: dict[str, str]
@@ -65,7 +63,7 @@ def measure(names: Sequence[str], seeds: int, jobs: int, tell: Callable[[str], N
                 failed[what] = repr(error)
             tell(f"{number}/{len(tasks)} {what}: {_shown(runs[-1]) if error is None else failed[what]}")
     runs.sort(key=lambda run: (NAMES.index(run.swarms), run.seed))
-    return Report(UPLOAD_SLOTS, list(results(chosen, runs)), runs, failed)
+    return Report(list(results(chosen, runs)), runs, failed)
 
 
 def render(rows: Sequence[RowResult]) -> Table:

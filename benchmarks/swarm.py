@@ -25,7 +25,6 @@ ROUND_TRIP_PART = 0.01
 """The round trip, in piece times."""
 DELAY = PIECE_SECONDS * ROUND_TRIP_PART / 4
 """Each host's part of one way."""
-UPLOAD_SLOTS = PeerTerms().upload_slots
 JOIN_SECONDS = LEASE_SECONDS + 5
 """The network has been up for so long when people ask: answers are not ``settling`` any more."""
 PATIENCE_FACTOR = 10
@@ -77,10 +76,9 @@ class Swarm:
         self.world = World(seed, traced=False)
         self.content = make_content("data.bin", pieces * PIECE_BYTES, PIECE_BYTES)
         self.world.add_content(self.content)
-        self.seeder = self.world.add_peer("seeder", seeder, PeerTerms(UPLOAD_SLOTS))
+        self.seeder = self.world.add_peer("seeder", seeder, PeerTerms())
         self.receivers = [
-            self.world.add_peer(f"peer-{number}", one, PeerTerms(UPLOAD_SLOTS))
-            for number, one in enumerate(receivers, 1)
+            self.world.add_peer(f"peer-{number}", one, PeerTerms()) for number, one in enumerate(receivers, 1)
         ]
         self.watch = Watch(self.world, self.seeder, self.content)
         self.began = 0.0

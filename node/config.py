@@ -52,7 +52,6 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     upload_rate: str | int | float = 0
     download_rate: str | int | float = 0
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
-    upload_slots: Annotated[int, Meta(ge=1, le=256)] = 4
     hash: Algorithm = "blake3"
     sequential: bool = False
     scan_seconds: str | int | float = 2
@@ -142,7 +141,6 @@ class PieceServerSettings(Struct, frozen=True, kw_only=True):
     runtime_dir: str
     listen: str
     upload_rate: float
-    slots: int
     log: LogSettings
 
 

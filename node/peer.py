@@ -68,7 +68,6 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         runtime_dir=runtime,
         listen=settings.listen,
         upload_rate=settings.upload_bytes_per_second,
-        slots=settings.upload_slots,
         log=settings.log,
     )
     return [

@@ -35,7 +35,6 @@ class PeerTerms(NamedTuple):
     """As in a peer's configuration; rates in bytes/s, 0 unlimited. ``hears_of``: the part of all sources that its
     downloads ever hear of, for worlds so large that not all can matter."""
 
-    upload_slots: int = 4
     upload_rate: float = 0
     download_rate: float = 0
     hears_of: float = 1

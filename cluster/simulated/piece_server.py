@@ -21,10 +21,10 @@ class PieceServerProcess(Process):
     def __init__(self, peer: PeerMachine, instance: int) -> None:
         super().__init__(peer.network.clock, f"{peer.name} piece server", peer.turn_seconds)
         self.peer = peer
-        host, terms = SimulatedHost(peer, self), peer.terms
+        host = SimulatedHost(peer, self)
         peers = TamperedRouter(host, peer)
         self.listener = peers.listener
-        shell = PieceServer(host, peers, SimulatedFiles(peer.disk), terms.upload_slots, terms.upload_rate, instance, 1)
+        shell = PieceServer(host, peers, SimulatedFiles(peer.disk), peer.terms.upload_rate, instance, 1)
         self.core, self.shelf = shell.core, shell.shelf
         self.wake(self.clock.now)
 

@@ -137,7 +137,7 @@ class Scenario:
 
     def _populate(self) -> str:
         rng = self._rng
-        seeders, receivers, slots = rng.randint(1, 2), rng.randint(1, 7), rng.randint(1, 4)
+        seeders, receivers = rng.randint(1, 2), rng.randint(1, 7)
         rate = PIECE_BYTES_MIN / self._piece_seconds
         delay = _log_uniform(rng, 2.5e-5, 1.25e-2)
         for number in range(seeders + receivers):
@@ -145,7 +145,7 @@ class Scenario:
             factor = rng.choice((1.0, 1.0, 1.0, SLOWEST_FACTOR, 4.0))
             machine = Machine(rate * factor, rate * factor, delay, disk_rate=_log_uniform(rng, 2e7, 2e9))
             name = f"seed-{number}" if whole else f"peer-{number - seeders}"
-            peer = self.world.add_peer(name, machine, PeerTerms(slots, *self._limits(machine)))
+            peer = self.world.add_peer(name, machine, PeerTerms(*self._limits(machine)))
             (self.seeders if whole else self.receivers).append(peer)
         for peer in self.receivers[: self.plan.liars]:
             kind = rng.choice(KINDS)
@@ -154,7 +154,7 @@ class Scenario:
         lies = ", ".join(f"{name} is {kind}" for name, kind in self.liars.items())
         pieces = " and ".join(str(content.manifest.piece_count) for content in self.contents)
         return (
-            f"{seeders} seeders, {receivers} receivers, {pieces} pieces, {slots} slots, "
+            f"{seeders} seeders, {receivers} receivers, {pieces} pieces, "
             f"{rate / 1e6:.2f} MB/s, {4e3 * delay:.2f} ms round trip{', ' + lies if lies else ''}"
         )
 

@@ -34,10 +34,8 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "UNSPREAD_COUNT_MAX": (("node.piece_server.uploads",), (0, 2)),
     "BOOKS_COUNT_MAX": (("node.piece_server.shelf",), (1,)),
     "JOURNAL_GROUP_BYTES": (("node.downloader.job_disk",), (1, 4 * PIECE_BYTES_MIN)),
-    "UNDER_WAY_BYTES_MAX": (
-        ("node.downloader.process", "node.piece_server.uploads"),
-        (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN),
-    ),
+    "UNDER_WAY_BYTES_MAX": (("node.downloader.process",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
+    "ON_WAY_BYTES_MAX": (("node.piece_server.uploads",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
     "SOURCES_PER_DOWNLOAD_COUNT_MAX": (("node.downloader.source", "cluster.simulated.invariants"), (2, 3)),
 }
 """By name, the modules that read it and the values it may have."""

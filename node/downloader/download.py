@@ -62,8 +62,7 @@ MAKE_ROOM_COUNT = 8
 CREDIT_COUNT, CREDIT_BYTES = 16, 16 * 2**20
 """Pieces that may be on their way, and their bytes, shared among the sources; one from each at least. One is enough
 where there are many; few must fill the link while messages are on their way."""
-import os
-ROOM_COUNT = int(os.environ.get("ROOM","1"))
+ROOM_COUNT = 1
 """Pieces to have assigned before this peer's piece server has said how many."""
 HAVE_SECONDS = 2.0
 """How often sources that assign pieces are told what has come."""
@@ -143,6 +142,8 @@ class Download:
         self._completed = False
         self._paused = False
         self._check_at = self._needed_at = self._have_at = float("-inf")
+        self._arrived = 0
+        """Pieces that have come, of whatever use."""
         self.received_bytes = 0
         self.duplicate_bytes = 0
         self.received_from: dict[str, int] = {}
@@ -227,7 +228,7 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
-        source.heard_at = now
+        source.heard_at, source.heard_count = now, self._arrived
         if isinstance(message, Status):
             return self._status(source, message, now)
         if isinstance(message, NotHeld):
@@ -248,7 +249,8 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
-        source.heard_at = now
+        source.heard_at, source.heard_count = now, self._arrived
+        self._arrived += 1
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         pieces, piece = self._pieces, message.piece
         if not source.credit:
@@ -567,7 +569,7 @@ class Download:
             if source.gets
             and now - source.busy_since > max(STUCK_SECONDS, 10 * (source.interval or 0.0)) * source.patience
         ]
-        for source in [*self._pool.unresponsive(now), *stuck]:
+        for source in [*self._pool.unresponsive(now, self._arrived), *stuck]:
             if self._pool.get(source.session) is source:
                 self._pool.be_patient(source)
                 effects += self._drop(source, now, NO_ANSWER)

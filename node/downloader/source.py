@@ -26,6 +26,7 @@ RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 5.0
 SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
 """An idle source that leaves three Tests unanswered is gone."""
+TURNS_COUNT = 4
 SILENT_SENDING_SECONDS = 30.0
 """A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times..."""
 PATIENCE_DOUBLINGS_MAX = 6
@@ -172,6 +173,8 @@ class Source:
     """Seconds from one piece of it to the next, while it owed any: moving average."""
     patience: int = 1
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
+    heard_count: int = 0
+    """Pieces of this download that had arrived when it was last heard."""
     status_tokens: float = 0.0
     """See `SourcePool.floods`."""
 
@@ -369,12 +372,15 @@ class SourcePool:
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def unresponsive(self, now: float) -> list[Source]:
-        """Sources that did not answer in time."""
+    def unresponsive(self, now: float, arrived: int) -> list[Source]:
+        """Sources that did not answer in time. ``arrived`` pieces of this download have: while others send as well, an
+        answer may wait behind a piece for as long as it takes to get one from each."""
         gone = []
+        turn = TURNS_COUNT * len(self._active)
         for source in self._active.values():
             if source.answered:
                 late = now - source.heard_at >= source.silence_allowed()
+                late = late and not 0 < arrived - source.heard_count < turn
             else:
                 late = now - source.since >= TEST_TIMEOUT_SECONDS
             if late:

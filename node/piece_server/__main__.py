@@ -27,7 +27,7 @@ def main(settings: PieceServerSettings, loop: Loop) -> int:
     host = ProcessHost(loop, context, Path(settings.runtime_dir))
     peers = listen_kept(host, settings.listen, data_dir / "port")
     instance = secrets.randbits(48)
-    server = PieceServer(host, peers, DiskFiles(), settings.slots, settings.upload_rate, instance, os.getpid())
+    server = PieceServer(host, peers, DiskFiles(), settings.upload_rate, instance, os.getpid())
     log.info("serving pieces on port %d", peers.port)
     try:
         host.run(server.tick)

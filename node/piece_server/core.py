@@ -58,12 +58,12 @@ class Outlet(Protocol):
 
 
 class PieceServerCore:
-    """Everything a piece server decides. ``slots`` and ``rate`` are those of `Uploads`; ``instance`` (a random number)
+    """Everything a piece server decides. ``rate`` is that of `Uploads`; ``instance`` (a random number)
     and ``pid`` of this run, and the ``port`` peers reach it at, are said in each `Hello`. ``shelf`` stays its owner's
     to close."""
 
     def __init__(
-        self, slots: int, rate: float, shelf: Shelf, out: Outlet, instance: int, pid: int, port: int, now: float
+        self, rate: float, shelf: Shelf, out: Outlet, instance: int, pid: int, port: int, now: float
     ) -> None:
         self._shelf = shelf
         self._out = out
@@ -72,7 +72,7 @@ class PieceServerCore:
         """Who this is, once the agent has said it."""
         self._downloader_instance = 0
         self._downloader_route = b""
-        self._uploads = Uploads(slots, rate, now, Random(instance))
+        self._uploads = Uploads(rate, now, Random(instance))
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
         self._agent_instance = 0
         self._bad_messages = 0

@@ -28,14 +28,12 @@ class PieceServer:
     """One run on ``host``, for those who come to ``peers``; the `core.Outlet` of its core. ``instance`` and ``pid``
     name the run."""
 
-    def __init__(
-        self, host: Host, peers: PublicRouter, files: Files, slots: int, rate: float, instance: int, pid: int
-    ) -> None:
+    def __init__(self, host: Host, peers: PublicRouter, files: Files, rate: float, instance: int, pid: int) -> None:
         self.shelf = Shelf(files)
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
         self._host, self._peers = host, peers
-        self.core = PieceServerCore(slots, rate, self.shelf, self, instance, pid, peers.port, host.now())
+        self.core = PieceServerCore(rate, self.shelf, self, instance, pid, peers.port, host.now())
         self.tick = self.core.tick
         requests: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         peers.hear(requests, self.core.peer_says, self._on_garbage)

@@ -7,9 +7,9 @@ shell.
 Content has a *stock*: pieces that nobody relays yet. A piece of it goes to a receiver that would relay one more, as in
 initial seeding (BEP 16), and that receiver's peer pushes it to all its followers: what this peer *relays* it sends to
 each follower in the order it came. What a receiver asks for by number it gets first. Sessions take turns, one piece
-each. The credit of the receiver bounds what is on its way to it; at most ``slots`` pieces are on their way in all, and
-as many more as arrived within the last moment. A piece that takes too long does not count: so who is slow or has
-stalled takes nothing from others but the credit it has.
+each. Nothing but the credit of the receivers says how many pieces are on their way: each connection then gets an equal
+part of the uplink, and of the downlink at its other end, and no receiver that is slow or has stalled takes anything
+from the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from protocol.limits import (
     SESSION_SILENT_SECONDS,
     SESSIONS_COUNT_MAX,
     STALLED_BYTES_MAX,
-    UNDER_WAY_BYTES_MAX,
 )
 from protocol.messages import (
     Bye,
@@ -51,17 +50,14 @@ UploadRequest = Test | Follow | Received | Relay | Get | Cancel | Have | Bye
 SessionKey = tuple[bytes, int]
 """The receiver's route (its identity at our ROUTER) and its session number."""
 
-import os
-AHEAD_COUNT = int(os.environ.get("AHEAD","2"))
+AHEAD_COUNT = 2
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more the
 last ones come late."""
-import os
-CAP = int(os.environ.get("CAP","1000"))
-FIRST_COUNT = int(os.environ.get("FIRST","1000"))
-"""Receivers that are sent their first piece at a time: the sooner the first of them have something to push the better."""
+ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
+"""Of pieces on their way. Many of them are the same few, and in memory once."""
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
-"""A piece on its way for so many times as long as pieces usually are, and at least this long, holds no slot. The last is
-for when it is not known yet what is usual."""
+"""A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
+what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
 CHECK_SECONDS = 0.1
 IDLE_SECONDS = 0.1
 """A source that has had nothing to send for so long says so."""
@@ -128,8 +124,6 @@ class Session:
     """Pieces it asked for."""
     on_way: deque[tuple[int, float]] = field(default_factory=deque)
     """Size and moment of each piece it has not acknowledged."""
-    is_new: bool = True
-    """Nothing that was sent to it has arrived."""
     late: bool = False
     """What is on its way takes so long that it does not count."""
     assigned: dict[int, float] = field(default_factory=dict)
@@ -233,12 +227,11 @@ def averaged(average: float | None, sample: float) -> float:
 
 
 class Uploads:
-    """All sessions of one piece server. ``slots`` as above; ``rate`` in bytes/s, 0 unlimited. ``rng`` draws the order in
-    which pieces are assigned."""
+    """All sessions of one piece server. ``rate`` in bytes/s, 0 unlimited. ``rng`` draws the order in which pieces are
+    assigned."""
 
-    def __init__(self, slots: int, rate: float, now: float, rng: Random) -> None:
+    def __init__(self, rate: float, now: float, rng: Random) -> None:
         self.serving = True
-        self._slots = slots
         self._bucket = TokenBucket(rate, now)
         self._rng = rng
         self._swarms: dict[str, Swarm] = {}
@@ -246,17 +239,13 @@ class Uploads:
         self._ready: dict[Session, None] = {}
         """Sessions with credit that there may be something to send to, in turn."""
         self._on_way = 0
-        """Pieces on their way that hold a slot..."""
+        """Pieces on their way that are not late..."""
         self._on_way_bytes = 0
         """...and their bytes."""
         self._late_bytes = 0
         self._left: dict[bytes, tuple[int, int, float]] = {}
         """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
         and when to see whether the connection is still there."""
-        self._first: dict[Session, None] = {}
-        """Sessions to which the first piece is on its way..."""
-        self._newcomers: dict[Session, None] = {}
-        """...and those that wait until it is their turn to get a first one."""
         self._usual: float | None = None
         """Seconds a piece is on its way: moving average."""
         self._idle_since: float | None = None
@@ -482,20 +471,11 @@ class Uploads:
             self._measured(now - sent_at, now)
         if count:
             session.served_at = now
-            self._served_first(session)
             if session.late:
                 self._set_late(session, False)
         session.credit += message.credit
         if session.credit:
             self._ready[session] = None
-
-    def _served_first(self, session: Session) -> None:
-        """Its first piece has come, or never will: the next one gets its first."""
-        session.is_new = False
-        if self._first.pop(session, 0) is None:
-            for newcomer in list(self._newcomers)[: FIRST_COUNT - len(self._first)]:
-                del self._newcomers[newcomer]
-                self._ready[newcomer] = None
 
     def _measured(self, seconds: float, now: float) -> None:
         """A piece was acknowledged so long after it was sent."""
@@ -560,12 +540,10 @@ class Uploads:
         """Send while there are slots: sessions take turns."""
         effects: list[Effect] = []
         ready = self._ready
-        while ready and self._on_way < CAP and self._on_way_bytes < UNDER_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
+        while ready and self._on_way_bytes < ON_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
             session = next(iter(ready))
             del ready[session]
-            if session.is_new and len(self._first) >= FIRST_COUNT:
-                self._newcomers[session] = None
-            elif session.credit and self._send_next(session, effects, now) and session.credit:
+            if session.credit and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
             if not ready and not self._on_way:
                 self._relay_some()
@@ -636,8 +614,6 @@ class Uploads:
             promised = [one for one in swarm.relayed[told : session.promised] if one not in session.skip]
         session.credit -= 1
         session.on_way.append((size, now))
-        if session.is_new:
-            self._first[session] = None
         if session.late:
             self._late_bytes += size
         else:
@@ -743,8 +719,6 @@ class Uploads:
         del self._sessions[session.key]
         del swarm.sessions[session.key]
         self._ready.pop(session, None)
-        self._newcomers.pop(session, None)
-        self._served_first(session)
         if len(swarm.sessions) == 1:
             swarm.revision += 1
 

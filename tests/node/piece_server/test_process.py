@@ -31,7 +31,7 @@ class Scene:
         self.context = open_context()
         self.host = ProcessHost(self.loop, self.context, make_runtime_dir(data_dir))
         peers = listen_kept(self.host, "tcp://127.0.0.1:0", data_dir / "port")
-        self.server = PieceServer(self.host, peers, DiskFiles(), 1, 0, 1, 1)
+        self.server = PieceServer(self.host, peers, DiskFiles(), 0, 1, 1)
         self.peer = open_socket(self.context, Role.FETCH_DEALER, 2 * MIB)
         self.peer.setsockopt(zmq.ROUTING_ID, ROUTE)
         connect(self.peer, f"tcp://127.0.0.1:{peers.port}")
