@@ -43,9 +43,9 @@ LOCAL_SECONDS = 1.25
 SYNC_SECONDS = 5.0
 """How long what was written may not be durable: a sync every 2 s, after what the disk is at."""
 DISTANT_SECONDS = 0.75
-"""How long the two ends of a session may differ: news are told at once..."""
-DISTANT_PIECES = 16
-"""...but may queue behind so many pieces of each download of the receiver."""
+"""How long the two ends of a session may differ while nothing is queued between them: news are told at once."""
+BUDGET_SECONDS = 15.0
+"""How long a source may have no credit where the rate is not limited: the disk may be behind."""
 STALLED_SECONDS = 65.0
 """How long what is owed may not come."""
 IDLE_SECONDS = 1.0
@@ -53,12 +53,10 @@ IDLE_SECONDS = 1.0
 
 
 class Agreement:
-    """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody. On the slowest link a piece,
-    or as many as may go together, takes ``piece_seconds``."""
+    """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody."""
 
-    def __init__(self, world: World, liars: Collection[str], piece_seconds: float) -> None:
+    def __init__(self, world: World, liars: Collection[str]) -> None:
         self._world, self._liars = world, liars
-        self._piece_seconds = piece_seconds
         self._since: dict[str, float] = {}
         self._runs: dict[str, tuple[int, ...]] = {}
         self._undisturbed: dict[str, None] = {}
@@ -90,9 +88,8 @@ class Agreement:
                 yield f"{name} {what}", LOCAL_SECONDS
             for what in _unsynced(peer):
                 yield f"{name} {what}", SYNC_SECONDS
-            pieces_ahead = DISTANT_PIECES * len(peer.downloader.core.jobs)
-            for what, least in self._with_sources(peer.downloader):
-                yield f"{name} {what}", least + pieces_ahead * self._piece_seconds
+            for what, seconds in self._with_sources(peer.downloader):
+                yield f"{name} {what}", seconds
             assert peer.piece_server is not None
             self._check_unreachable(peer.piece_server)
 
@@ -112,15 +109,19 @@ class Agreement:
                 continue
             for source in job.download.sources:
                 end = self._other_end(process, source)
-                if end is not None and source.state is SourceState.READY:
-                    yield from _differences_with(*end, source, job.download)
+                if end is None or source.state is not SourceState.READY:
+                    continue
+                yield from _differences_with(*end, source, job.download)
+                if not source.credit and not process.budget.bucket.rate:
+                    yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
 
     def _other_end(self, process: DownloaderProcess, source: Source) -> tuple[PieceServerProcess, bytes] | None:
-        """Who is at the other end, and the route there; None when that is nobody honest, or something was lost."""
+        """Who is at the other end, and the route there; None when that is nobody honest, something was lost, or there
+        is a queue of what is said and sent."""
         connection = process.links.connection(source.session)
         if connection is None or connection.listener is None or self._world.network.is_half_open(connection):
             return None
-        if any(lane.refused or lane.holds for lane in (connection.to_server, connection.to_client)):
+        if any(lane.refused or lane.holds or len(lane) for lane in (connection.to_server, connection.to_client)):
             return None
         server = connection.listener.process
         known = connection.listener.routes.get(connection.route) is connection
@@ -144,7 +145,7 @@ class Agreement:
 def _differences_with(
     server: PieceServerProcess, route: bytes, source: Source, download: Download
 ) -> Iterator[tuple[str, float]]:
-    """Between a receiver and the piece server at the other end of ``route``; for how long they may last at least."""
+    """Between a receiver and the piece server at the other end of ``route``, and for how long each may last."""
     session = server.core.uploads._sessions.get((route, source.session))
     where = f"{server.name} (session {source.session})"
     if session is None:
@@ -157,8 +158,6 @@ def _differences_with(
     credit = session.credit + len(session.on_way) - source.arrived - source.credit
     if credit:
         yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
-    if not source.credit:
-        yield f"gives {where} no credit", DISTANT_SECONDS
     asked = session.asked - source.asked
     if asked and len(session.on_way) == source.arrived:
         yield f"has asked {where} to assign pieces, which counts {asked:+}", DISTANT_SECONDS

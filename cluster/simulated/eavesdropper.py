@@ -36,8 +36,9 @@ CHANCES_COUNT = 3
 hashed."""
 COPIES_COUNT_MAX = 2
 """How often a piece that is there may come over one session: it was pushed, and it was asked for, when it was not."""
-TALK_COUNT_MAX, TALK_SECONDS = 60, 1.0
-"""How much may be said in a session in this time while no piece comes: a piece is asked for, taken back, promised."""
+TALK_COUNT_MAX, QUEUED_COUNT_MAX, TALK_SECONDS = 60, 600, 1.0
+"""How much a receiver may say to a source in this time while no piece comes, and a source to a receiver, where all that
+queued behind a piece may come at once."""
 
 
 class Eavesdropper:
@@ -94,7 +95,7 @@ class Eavesdropper:
         if now - since > TALK_SECONDS:
             since, count = now, 0
         self._talk[source, target] = since, count + 1
-        if count >= TALK_COUNT_MAX:
+        if count >= (QUEUED_COUNT_MAX if isinstance(message, NotHeld | Status) else TALK_COUNT_MAX):
             raise BrokenInvariantError(f"{source} goes on saying things like {message} to {target}")
 
     def _piece(self, source: str, target: str, message: SentPiece) -> None:

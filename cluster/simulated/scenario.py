@@ -97,7 +97,7 @@ class Scenario:
         spared = (self.seeders[0].name,) if self._rng.random() < 0.7 else ()
         self.faults = Faults(self.world, self.plan, spared)
         self.invariants = Invariants(self.world, self.liars)
-        self.agreement = Agreement(self.world, self.liars, self._piece_seconds / SLOWEST_FACTOR)
+        self.agreement = Agreement(self.world, self.liars)
         self._spared = spared
         self._flooders: list[Flooder] = []
 

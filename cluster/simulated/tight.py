@@ -28,7 +28,7 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (3, 4)),
     "ROUTE_SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (1,)),
     "STALLED_BYTES_MAX": (("node.piece_server.uploads",), (PIECE_BYTES_MIN, 3 * PIECE_BYTES_MIN)),
-    "PIECES_TOLD_COUNT_MAX": (("node.piece_server.uploads", "node.downloader.download"), (1, 2, 4)),
+    "PIECES_TOLD_COUNT_MAX": (("node.piece_server.uploads", "node.downloader.download"), (20,)),
     "CREDIT_COUNT": (("node.downloader.download",), (1, 3)),
     "AHEAD_COUNT": (("node.piece_server.uploads",), (1, 8)),
     "UNSPREAD_COUNT_MAX": (("node.piece_server.uploads",), (0, 2)),
