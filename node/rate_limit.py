@@ -43,8 +43,8 @@ class TokenBucket:
 class Budget:
     """What one downloader may have under way, all its downloads together: bytes, and bytes a second.
 
-    ``bytes_max`` bounds what is accepted but not yet written; ``rate`` is the download limit in bytes a second. Each
-    download takes its part through a `Share`.
+    ``bytes_max`` bounds what sources may send or have sent, and is not written yet; ``rate`` is the download limit in
+    bytes a second. Each download takes its part through a `Share`.
     """
 
     def __init__(self, bytes_max: int, rate: float, now: float) -> None:
@@ -56,7 +56,7 @@ class Budget:
         self._free_since: float | None = None
 
     def admits(self, count: int, now: float, whatever: bool = False) -> bool:
-        """Whether a piece of ``count`` bytes may be accepted now; ``whatever`` is under way, if that is said."""
+        """Whether a piece of ``count`` bytes may be let in now; ``whatever`` is under way, if that is said."""
         room = whatever or self.under_way == 0 or self.under_way + count <= self.bytes_max
         return room and self.bucket.ready_at(now) <= now
 
@@ -80,7 +80,7 @@ class Budget:
         return not self._waiting or self._next() is share
 
     def wait(self, share: Share) -> None:
-        """``share`` was offered a piece and could not take it."""
+        """``share`` had no room for a piece."""
         self._waiting.setdefault(share)
 
     def done_waiting(self, share: Share) -> None:
@@ -103,7 +103,7 @@ class Share:
         self.served = 0
 
     def admits(self, count: int, now: float, whatever: bool = False) -> bool:
-        """Whether this download may accept a piece of ``count`` bytes now; if not, it waits for its turn from now.
+        """Whether this download may let in a piece of ``count`` bytes now; if not, it waits for its turn from now.
         ``whatever`` as in `Budget.admits`."""
         if not self._budget.admits(count, now, whatever):
             self._budget.no_room()
@@ -113,7 +113,7 @@ class Share:
         return False
 
     def claim(self, count: int, now: float) -> None:
-        """A piece of ``count`` bytes was accepted, admitted or not."""
+        """A piece of ``count`` bytes is let in, admitted or not."""
         self._budget.claim(count, now)
         self.served = self._budget.claims
         self._budget.done_waiting(self)

@@ -17,7 +17,7 @@ PROTOCOL_VERSION = 1
 DIGEST_BYTES = 32
 """BLAKE3 and SHA-256 both give 32 bytes."""
 PIECE_BYTES_MIN = 64 * KIB
-"""Below this the handshake of a piece costs more than its transfer."""
+"""Below this the messages about a piece cost more than its transfer."""
 PIECE_BYTES_USUAL_MAX = 4 * MIB
 """A piece is shared on only when it is whole, so large pieces delay the swarm."""
 PIECES_WANTED_COUNT = 1_024
@@ -54,7 +54,7 @@ LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
 FRAMES_COUNT_MAX = 3
-"""route + header + data: MAXMSGSIZE limits a frame, not their number."""
+"""Route, header and data of a piece: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
 """Receives per socket and turn of a loop, so that no socket starves the others."""
 ENTRY_BYTES = 224
@@ -133,9 +133,9 @@ SESSIONS_COUNT_MAX = 1_024
 ROUTE_SESSIONS_COUNT_MAX = 8
 """Sessions over one connection: a downloader needs one, and nobody shall take all there are."""
 UNDER_WAY_BYTES_MAX = 64 * MIB
-"""Bytes claimed but not yet written, of one downloader."""
+"""Bytes that sources may send, or have sent, and that are not written yet, of one downloader."""
 STALLED_BYTES_MAX = 64 * MIB
-"""Bytes in the queues of receivers that stopped answering, of one piece server."""
+"""Bytes on their way to receivers that do not acknowledge them, of one piece server."""
 SOURCES_PER_DOWNLOAD_COUNT_MAX = 64
 JOURNAL_GROUP_BYTES = 64 * MIB
 JOURNAL_GROUP_SECONDS = 2.0

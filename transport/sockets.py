@@ -153,7 +153,7 @@ OPTIONS: Mapping[Role, Options] = {
         | _ACCEPTING
         | _ROUTING
         | {
-            # Pieces are bounded by offers, some batches a session; the rest of the room is for Have and Offer.
+            # Pieces are bounded by the receiver's credit; the rest of the room is for Status and NotHeld.
             _O.SNDHWM: 64,
             _O.TCP_MAXRT: 30_000,  # longer than the tracker's: a receiver with a slow disk is no dead one
             _O.BACKLOG: 1_024,

@@ -31,7 +31,7 @@ LOST_WORDS = {
 REFUSAL_SECONDS_MAX = 1.0
 """A machine refuses within a round trip; that there is none is known when it was looked for three times, in 3 s."""
 BYE_LINGER_MS = 300
-"""A goodbye frees a slot at the source: give it a moment to go out."""
+"""A goodbye frees the session at the source: give it a moment to go out."""
 
 
 class FetchLinks:

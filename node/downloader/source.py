@@ -175,8 +175,6 @@ class Source:
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
     heard_count: int = 0
     """Pieces of this download that had arrived when it was last heard."""
-    status_tokens: float = 0.0
-    """See `SourcePool.floods`."""
 
     @property
     def answered(self) -> bool:

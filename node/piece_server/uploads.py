@@ -333,7 +333,7 @@ class Uploads:
         elif isinstance(message, Get):
             return self._get(session, message)
         elif isinstance(message, Relay):
-            self._relay(session, message)
+            return self._relay(session, message)
         elif isinstance(message, Cancel):
             self._cancel(session, message.pieces)
         elif isinstance(message, Follow):
@@ -485,17 +485,19 @@ class Uploads:
         else:
             self._usual = usual + 0.05 * (min(seconds, LATE_FACTOR * usual + LATE_SECONDS_MIN) - usual)
 
-    def _relay(self, session: Session, message: Relay) -> None:
+    def _relay(self, session: Session, message: Relay) -> list[Effect]:
         swarm = session.swarm
         for piece in message.assigned:
             if piece in swarm.in_stock:
                 swarm.in_stock.clear(piece)
             elif piece >= swarm.have.size:
-                return
-        if swarm.in_stock.count_set:
-            session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
-            if session.credit:
-                self._ready[session] = None
+                return []
+        if not swarm.in_stock.count_set:
+            return [self._tell(session)]  # it would wait, and ask no other source meanwhile
+        session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
+        if session.credit:
+            self._ready[session] = None
+        return []
 
     def _get(self, session: Session, message: Get) -> list[Effect]:
         have = session.swarm.have
@@ -537,7 +539,7 @@ class Uploads:
     # --- the uplink --------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> list[Effect]:
-        """Send while there are slots: sessions take turns."""
+        """Send what there is credit for: sessions take turns."""
         effects: list[Effect] = []
         ready = self._ready
         while ready and self._on_way_bytes < ON_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
@@ -545,8 +547,6 @@ class Uploads:
             del ready[session]
             if session.credit and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
-            if not ready and not self._on_way:
-                self._relay_some()
         if self._on_way or self._ready:
             self._idle_since = None
         elif self._idle_since is None:
@@ -670,6 +670,8 @@ class Uploads:
         for swarm in self._swarms.values():
             effects += self._check_spread(swarm, now)
         is_idle = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
+        if is_idle:
+            self._relay_some()
         if now >= self._news_at:
             self._news_at = now + NEWS_SECONDS if is_idle else now
             for session in self._sessions.values():
