@@ -158,6 +158,8 @@ class Swarm:
     piece_length: int
     stock: list[int]
     in_stock: Bitfield
+    had_stock: bool = False
+    """Whether there was any when receivers were last told."""
     relayed: list[int] = field(default_factory=list)
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     orphans: dict[int, float] = field(default_factory=dict)
@@ -214,14 +216,14 @@ class Swarm:
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
         return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * self.interval
 
-    def status(self, number: int, idle: bool = False) -> Status:
+    def status(self, session: Session, idle: bool = False) -> Status:
         full = self.have.full
         bits = b"" if full else self.have.to_bytes()
         return Status(
-            number,
+            session.number,
             "complete" if full else "partial",
             bits,
-            stock=self.in_stock.count_set > 0,
+            stock=self.in_stock.count_set > 0 and not session.hoards,
             alone=len(self.sessions) == 1,
             idle=idle,
         )
@@ -273,6 +275,7 @@ class Uploads:
             swarm = self._swarms[digest] = Swarm(digest, have, length, piece_length, [], Bitfield(have.size))
             fresh = have if spread is None else have.without(spread)
             swarm.put_in_stock(fresh.indices(), self._rng)
+            swarm.had_stock = swarm.in_stock.count_set > 0
             return
         if swarm.have is have:
             return
@@ -280,7 +283,7 @@ class Uploads:
         for piece in before.without(have).indices():
             self._note_lost(swarm, piece)
         fresh = have.without(before)
-        swarm.put_in_stock((fresh if spread is None else fresh.without(spread)).indices(), self._rng)
+        self._restock(swarm, (fresh if spread is None else fresh.without(spread)).indices())
         swarm.relayed_before, swarm.room = len(swarm.relayed), -1
         swarm.revision += 1
 
@@ -344,7 +347,7 @@ class Uploads:
         elif isinstance(message, Get):
             return self._get(session, message)
         elif isinstance(message, Relay):
-            self._relay(session, message)
+            return self._relay(session, message)
         elif isinstance(message, Cancel):
             self._cancel(session, message.pieces)
         elif isinstance(message, Follow):
@@ -396,6 +399,7 @@ class Uploads:
             effects = self._check(now)
         effects += self._pump(now)
         for swarm in self._swarms.values():
+            effects += self._tell_stock(swarm)
             room = self._room(swarm)
             if room != swarm.room:
                 swarm.room = room
@@ -441,9 +445,25 @@ class Uploads:
 
     def _tell(self, session: Session, idle: bool = False) -> Effect:
         session.told = session.swarm.revision, idle
-        if not session.swarm.in_stock.count_set:
+        status = session.swarm.status(session, idle)
+        if not status.stock:
             session.asked = 0
-        return Reply(session.route, session.swarm.status(session.number, idle))
+        return Reply(session.route, status)
+
+    def _tell_stock(self, swarm: Swarm) -> list[Effect]:
+        """Tell all when there is stock again, and who waits to be assigned some when there is none."""
+        has_stock = swarm.in_stock.count_set > 0
+        if has_stock == swarm.had_stock:
+            return []
+        swarm.had_stock = has_stock
+        swarm.revision += 1
+        sessions = swarm.sessions.values()
+        return [self._tell(one) for one in sessions if (not one.hoards if has_stock else one.asked)]
+
+    def _restock(self, swarm: Swarm, pieces: Iterable[int]) -> None:
+        """Nobody relays ``pieces``: who waits to be assigned some may get them."""
+        swarm.put_in_stock(pieces, self._rng)
+        self._ready.update((one, None) for one in swarm.sessions.values() if one.asked and one.credit)
 
     def _make_room(self, now: float) -> bool:
         """Whether there is room for one more session, if need be in place of the one that has got nothing for the
@@ -505,17 +525,17 @@ class Uploads:
         else:
             self._usual = usual + 0.05 * (min(seconds, LATE_FACTOR * usual + LATE_SECONDS_MIN) - usual)
 
-    def _relay(self, session: Session, message: Relay) -> None:
+    def _relay(self, session: Session, message: Relay) -> list[Effect]:
         swarm = session.swarm
         for piece in message.assigned:
             if piece in swarm.in_stock:
                 swarm.in_stock.clear(piece)
-            elif piece >= swarm.have.size:
-                return
-        if swarm.in_stock.count_set:
-            session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
-            if session.credit:
-                self._ready[session] = None
+        if session.hoards or not swarm.in_stock.count_set:
+            return [self._tell(session)]
+        session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
+        if session.credit:
+            self._ready[session] = None
+        return []
 
     def _get(self, session: Session, message: Get) -> list[Effect]:
         have = session.swarm.have
@@ -592,21 +612,18 @@ class Uploads:
         while wanted:
             piece = wanted.popleft()
             if piece in have:
-                assigned = piece in swarm.in_stock
+                assigned = piece in swarm.in_stock and not session.hoards
                 if assigned:
                     swarm.in_stock.clear(piece)
                 self._send(session, piece, assigned, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
-        if session.asked and swarm.in_stock.count_set and not session.hoards and swarm.in_time(session):
+        if session.asked and swarm.in_stock.count_set and swarm.in_time(session):
             found = swarm.take_from_stock(session)
             if found is not None:
                 session.asked -= 1
                 swarm.note_assigned(session, now)
                 self._send(session, found, True, effects, now)
-                if not swarm.in_stock.count_set:
-                    swarm.revision += 1
-                    effects += [self._tell(one) for one in swarm.sessions.values() if one.asked]
                 return True
         if session.follows:
             relayed = swarm.relayed
@@ -704,6 +721,7 @@ class Uploads:
 
     def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
         """Put back into stock what was assigned and does not spread."""
+        effects: list[Effect] = []
         back = [piece for piece, since in swarm.orphans.items() if now - since > SPREAD_SECONDS]
         for piece in back:
             del swarm.orphans[piece]
@@ -713,17 +731,13 @@ class Uploads:
                 one is not session and now - one.has_at < SPREAD_SECONDS for one in swarm.sessions.values()
             ):
                 session.hoards = True
+                effects.append(self._tell(session))
                 back += old
                 for piece in old:
                     del session.assigned[piece]
-        if not back:
-            return []
-        before = swarm.in_stock.count_set
-        swarm.put_in_stock(back, self._rng)
-        if before or not swarm.in_stock.count_set:
-            return []
-        swarm.revision += 1
-        return [self._tell(session) for session in swarm.sessions.values() if not session.hoards]
+        if back:
+            self._restock(swarm, back)
+        return effects
 
     def _start_over(self, session: Session) -> list[Effect]:
         """Forget the session and say so: were its next `Test` to open a new one, it would wait for old promises."""
