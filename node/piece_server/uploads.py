@@ -715,8 +715,8 @@ class Uploads:
             self._news_at = now + NEWS_SECONDS if is_idle else now
             for session in self._sessions.values():
                 swarm = session.swarm
-                if (is_idle or not session.follows) and session.told != (swarm.revision, True):
-                    effects.append(self._tell(session, True))
+                if (is_idle or not session.follows) and session.told != (swarm.revision, is_idle):
+                    effects.append(self._tell(session, is_idle))
         return effects
 
     def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
