@@ -433,13 +433,17 @@ class Uploads:
         effects: list[Effect] = []
         if session is None:
             over = sum(1 for other, _ in self._sessions if other == route)
-            if over >= ROUTE_SESSIONS_COUNT_MAX or route in self._left or not self._make_room(now):
+            may_open = over < ROUTE_SESSIONS_COUNT_MAX and route not in self._left
+            if may_open and len(self._sessions) >= SESSIONS_COUNT_MAX:
+                effects = self._make_room(now)
+                may_open = bool(effects)
+            if not may_open:
                 return [Reply(route, Status(message.session, "later"))]
             size = swarm.have.size
             session = Session(route, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
             if len(swarm.sessions) == 2:
-                effects = [self._tell(one) for one in swarm.sessions.values() if one is not session]
+                effects += [self._tell(one) for one in swarm.sessions.values() if one is not session]
         session.heard_at = now
         return [*effects, self._tell(session)]
 
@@ -465,16 +469,10 @@ class Uploads:
         swarm.put_in_stock(pieces, self._rng)
         self._ready.update((one, None) for one in swarm.sessions.values() if one.asked and one.credit)
 
-    def _make_room(self, now: float) -> bool:
-        """Whether there is room for one more session, if need be in place of the one that has got nothing for the
-        longest."""
-        if len(self._sessions) < SESSIONS_COUNT_MAX:
-            return True
+    def _make_room(self, now: float) -> list[Effect]:
+        """End the session that has got nothing for the longest, if that is long enough."""
         idle = min(self._sessions.values(), key=lambda session: session.served_at)
-        if now - idle.served_at < EVICTION_SECONDS:
-            return False
-        self._drop(idle)
-        return True
+        return [] if now - idle.served_at < EVICTION_SECONDS else self._start_over(idle)
 
     def _follow(self, session: Session, message: Follow) -> list[Effect]:
         swarm = session.swarm
