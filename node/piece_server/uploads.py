@@ -366,12 +366,11 @@ class Uploads:
         session = self._sessions.get((route, number))
         if session is None:
             return []
-        swarm = session.swarm
+        self._unsent(session)
         if not gone:
             self._drop(session)
             return [Reply(route, Status(number, "later"))]
-        self._unsent(session)
-        self.lost(swarm.digest, piece)
+        self.lost(session.swarm.digest, piece)
         return [Reply(route, NotHeld(number, piece))]
 
     def lost(self, digest: str, piece: int) -> None:
@@ -663,9 +662,12 @@ class Uploads:
         effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised)))
 
     def _unsent(self, session: Session) -> None:
-        """The piece sent last was not."""
+        """The piece sent last was not; a receiver that acknowledged it before it was sent lied."""
+        if not session.on_way:
+            return
         size, _ = session.on_way.pop()
         session.credit += 1
+        self._ready[session] = None
         if session.late:
             self._late_bytes -= size
         else:
