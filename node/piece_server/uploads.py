@@ -252,6 +252,9 @@ class Uploads:
         self._on_way_bytes = 0
         """...and their bytes."""
         self._late_bytes = 0
+        """Bytes that are on their way to sessions that are late..."""
+        self._left_bytes = 0
+        """...and that were to sessions that ended, over connections that are still there."""
         self._left: dict[bytes, tuple[int, int, float]] = {}
         """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
         and when to see whether the connection is still there."""
@@ -388,7 +391,7 @@ class Uploads:
             self._drop(session)
         if route in self._left:
             size, _, _ = self._left.pop(route)
-            self._late_bytes -= size
+            self._left_bytes -= size
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due, and send what can be sent."""
@@ -582,7 +585,7 @@ class Uploads:
             del ready[session]
             if session.is_new and len(self._first) >= FIRST_COUNT:
                 self._newcomers[session] = None
-            elif session.credit and self._send_next(session, effects, now) and session.credit:
+            elif self._may_send(session) and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
             if not ready and not self._on_way:
                 self._relay_some()
@@ -591,6 +594,12 @@ class Uploads:
         elif self._idle_since is None:
             self._idle_since = now
         return effects
+
+    def _may_send(self, session: Session) -> bool:
+        """Where too much is stalled nobody has more than one piece on its way: who has stalled would be sent all that
+        it gives credit for, and each new connection as much again."""
+        stalled = self._late_bytes + self._left_bytes
+        return session.credit > 0 and (stalled <= STALLED_BYTES_MAX or not session.on_way)
 
     def _relay_some(self) -> None:
         """Nobody would relay more, or can, and nothing is to be sent: push a piece of the stock to all."""
@@ -746,10 +755,12 @@ class Uploads:
 
     def _drop(self, session: Session, now: float | None = None) -> None:
         swarm = session.swarm
-        size = sum(size for size, _ in session.on_way)
         if session.on_way:
             if not session.late:
                 self._set_late(session, True)
+            size = sum(size for size, _ in session.on_way)
+            self._late_bytes -= size
+            self._left_bytes += size
             before, _, _ = self._left.get(session.route, (0, 0, 0.0))
             self._left[session.route] = before + size, session.number, 0.0
         at = session.heard_at if now is None else now
@@ -775,7 +786,8 @@ class Uploads:
         assert self._on_way == sum(len(session.on_way) for session in fast)
         assert self._on_way_bytes == sum(size for session in fast for size, _ in session.on_way)
         late = sum(size for session in self._sessions.values() if session.late for size, _ in session.on_way)
-        assert self._late_bytes == late + sum(size for size, _, _ in self._left.values())
+        assert self._late_bytes == late
+        assert self._left_bytes == sum(size for size, _, _ in self._left.values())
         assert len(self._sessions) <= SESSIONS_COUNT_MAX
         for swarm in self._swarms.values():
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
