@@ -435,10 +435,13 @@ class Download:
 
     def _choose(self, source: Source, now: float) -> int | None:
         """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it."""
+        bits = source.bits
+        for other in self._pool.ready() if source.snubs else ():
+            bits = bits if other.snubs else bits.without(other.bits)
         if self._sequential:
-            return self._pieces.first(source.bits)
-        piece = self._pieces.rarest(source.bits, self._pool)
-        return piece if piece is not None else self._choose_promised(source, now)
+            return self._pieces.first(bits)
+        piece = self._pieces.rarest(bits, self._pool)
+        return piece if piece is not None or source.snubs else self._choose_promised(source, now)
 
     def _choose_promised(self, source: Source, now: float) -> int | None:
         """A piece that ``source`` has and that another one is to push, where it comes sooner so. At random: else all
@@ -501,11 +504,11 @@ class Download:
             allowed = max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * slowest) if slowest else OVERDUE_SECONDS_FIRST
             if now - source.busy_since < allowed:
                 continue
-            source.idle = False
             for piece in [*source.promised, *source.gets]:
                 if any(piece in other.bits for other in self._pool.ready() if other is not source):
                     self._pieces.expect_no_more(piece, None if piece in source.gets else source)
                     self._unsaid[source] = None
+                    source.snubs = True
 
     def _say_have(self, now: float) -> list[Effect]:
         """Tell sources that assign pieces what has come."""
