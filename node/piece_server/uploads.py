@@ -597,6 +597,7 @@ class Uploads:
                 assigned = piece in swarm.in_stock and not session.hoards
                 if assigned:
                     swarm.in_stock.clear(piece)
+                    session.asked -= session.asked > 0
                 self._send(session, piece, assigned, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
