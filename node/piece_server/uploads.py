@@ -617,7 +617,6 @@ class Uploads:
                     continue
                 if piece in have:
                     self._send(session, piece, False, effects, now)
-                    session.told = None
                     return True
                 effects.append(Reply(session.route, NotHeld(session.number, piece)))
         return False
@@ -627,6 +626,7 @@ class Uploads:
         size = swarm.piece_size(piece)
         session.skip.set(piece)
         session.sent.set(piece)
+        session.told = None
         if relay:
             session.assigned[piece] = now
         promised: list[int] = []
