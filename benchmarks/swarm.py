@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from cluster.simulated.content import SentPiece, SimulatedContent, StandIn, make_content
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.host import PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.store import staged
 from cluster.simulated.world import Machine, Wish, World
 from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN
@@ -77,8 +78,7 @@ class Swarm:
         self.world.add_content(self.content)
         self.seeder = self.world.add_peer("seeder", seeder, PeerTerms())
         self.receivers = [
-            self.world.add_peer(f"peer-{number}", one, PeerTerms())
-            for number, one in enumerate(receivers, 1)
+            self.world.add_peer(f"peer-{number}", one, PeerTerms()) for number, one in enumerate(receivers, 1)
         ]
         self.watch = Watch(self.world, self.seeder, self.content)
         self.began = 0.0

@@ -1,16 +1,12 @@
-"""A lookup process: sockets around `broker.lookup_core`. Run as a child of the tracker's supervisor.
+"""A lookup process: the shell around `broker.lookup_core`. Run as a child of the tracker's supervisor.
 
-ROUTER for peers' requests, DEALER for the link to the registrar. Receives, decodes, lets the core decide, performs
-what it says.
+Listens for peers' requests, and dials the registrar. Lets the core decide, performs what it says.
 """
 
 from __future__ import annotations
 
-import logging
-import random
 from collections.abc import Sequence
-
-import zmq
+from random import Random
 
 from broker.child_settings import LookupSettings
 from broker.effects import LookupEffect, Reply, SendRegistrar
@@ -19,68 +15,73 @@ from broker.intake import Intake
 from broker.link_messages import FromRegistrar
 from broker.lookup_core import Lookup
 from broker.outbox import Outbox
-from protocol.codec import Decoder, encode
-from protocol.limits import LINK_BYTES_MAX
-from protocol.messages import Error, LookupRequest
+from protocol.codec import Decoder
+from protocol.errors import ProtocolError
+from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX
+from protocol.messages import LookupRequest
 from service.child import run_child
-from service.logs import LEVELS
-from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
-from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import Role, bind, connect, drain, drain_routed, open_context, open_socket, send_or_drop
+from transport.monitor import ConnectionEvent
+from transport.ports import Line, Transport
+from transport.sockets import Role, open_context
+from transport.zmq_transport import ZmqTransport
 
-_logger = logging.getLogger(__name__)
+REDIAL_SECONDS = 0.2
+"""Between the end of a link and the next attempt; the registrar is on this machine."""
+_FROM_REGISTRAR: Decoder[FromRegistrar] = Decoder(FromRegistrar, LINK_BYTES_MAX)
 
 
 class LookupProcess:
-    """One run of a lookup on ``loop``."""
+    """One run of a lookup. Raises `NetworkError` when it cannot listen."""
 
-    def __init__(self, settings: LookupSettings, context: zmq.Context[zmq.Socket[bytes]], loop: Loop) -> None:
+    def __init__(self, settings: LookupSettings, transport: Transport, rng: Random) -> None:
         self._settings = settings
-        self._loop = loop
-        self._requests = open_socket(context, Role.TRACKER_ROUTER)
-        self._limit = ConnectionLimit(loop, [self._requests])
-        self._outbox = Outbox(self._requests, loop.now)
-        self._link = open_socket(context, Role.LINK_DEALER)
-        self._monitor = ConnectionMonitor(self._link)
-        self._intake: Intake[LookupRequest] = Intake("requests", Decoder(LookupRequest))
-        self._link_intake: Intake[FromRegistrar] = Intake("link messages", Decoder(FromRegistrar, LINK_BYTES_MAX))
-        self._core = Lookup(random.Random())
+        self._transport = transport
+        self._requests = transport.listen(Role.TRACKER_ROUTER, settings.listen, REPLY_BYTES_MAX)
+        self._outbox = Outbox(self._requests, transport.now)
+        self._link: Line | None = None
+        self._dial_at = 0.0
+        self._intake, self._link_intake = Intake("requests"), Intake("link messages")
+        self.core = Lookup(rng)
+        requests: Decoder[LookupRequest] = Decoder(LookupRequest)
+        self._requests.hear(requests, self._on_request, self._refuse)
 
-    def run(self) -> None:
-        """Serve until the loop is stopped. Raises `NetworkError` when it cannot listen."""
-        bind(self._requests, self._settings.listen)
-        self._loop.add(self._requests, self._on_request)
-        self._loop.add(self._link, self._on_link)
-        self._loop.add(self._monitor.socket, self._on_connection)
-        connect(self._link, self._settings.link)
-        self._loop.run(self._tick)
+    def _on_request(self, route: bytes, message: LookupRequest, now: float) -> None:
+        self._perform(self.core.handle(route, message, now))
 
-    def _on_request(self) -> None:
-        now = self._loop.now()
-        for route, frames in drain_routed(self._requests):
-            message = self._intake.read(frames[0].bytes, len(frames), now)
-            if isinstance(message, Error):
-                self._outbox.put(Reply(route, message))
-            else:
-                self._perform(self._core.handle(route, message, now))
-        self._outbox.send()
+    def _refuse(self, route: bytes, data: bytes, error: ProtocolError) -> None:
+        self._outbox.put(Reply(route, self._intake.refuse(data, error, self._transport.now())))
 
-    def _on_link(self) -> None:
-        now = self._loop.now()
-        for frames in drain(self._link):
-            message = self._link_intake.read(frames[0].bytes, len(frames), now)
-            if not isinstance(message, Error):  # otherwise its number is missing, and the core starts over
-                self._perform(self._core.handle_link(message, now))
+    # --- the link ----------------------------------------------------------------------------------------
 
-    def _on_connection(self) -> None:
-        for event in self._monitor.events():
-            if event is ConnectionEvent.CONNECTED:
-                self._perform(self._core.connected(self._loop.now()))
+    def on_connected(self) -> None:
+        self._perform(self.core.connected(self._transport.now()))
 
-    def _tick(self, now: float) -> float | None:
-        self._perform(self._core.tick(now))
-        deadlines: list[float | None] = [self._core.next_deadline(), self._limit.tick(now)]
+    def on_lost(self, _event: ConnectionEvent) -> None:
+        self.close()
+        self._dial_at = self._transport.now() + REDIAL_SECONDS
+
+    def on_message(self, message: FromRegistrar, _data: object) -> None:
+        self._perform(self.core.handle_link(message, self._transport.now()))
+
+    def on_garbage(self, error: ProtocolError) -> None:
+        """Its number is missing then, and the core starts over."""
+        self._link_intake.refuse(b"", error, self._transport.now())
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    # --- what is to be done ------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> float | None:
+        """Called after every turn; returns when to be called at the latest."""
+        if self._link is None and now >= self._dial_at:
+            self._link = self._transport.dial(Role.LINK_DEALER, self._settings.link, _FROM_REGISTRAR, self)
+        self._perform(self.core.tick(now))
+        deadlines = [self.core.next_deadline(), self._dial_at if self._link is None else None]
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadlines.append(intake.next_deadline())
@@ -91,28 +92,25 @@ class LookupProcess:
         for effect in effects:
             if isinstance(effect, Reply):
                 self._outbox.put(effect)
-            elif isinstance(effect, SendRegistrar):
-                send_or_drop(self._link, [encode(effect.message)])
-            else:
-                _logger.log(LEVELS[effect.level], "%s", effect.text)
-
-    def close(self) -> None:
-        """Close every socket."""
-        self._limit.close()
-        self._monitor.close()
-        for socket in (self._requests, self._link):
-            socket.close()
+            elif not isinstance(effect, SendRegistrar):
+                self._transport.note(effect.level, effect.text)
+            elif self._link is not None:
+                self._link.send(effect.message)
 
 
 def main(settings: LookupSettings, loop: Loop) -> int:
     """Run the lookup; 0 when it was told to end."""
     spare_the_registry()
     context = open_context()
-    process = LookupProcess(settings, context, loop)
+    transport = ZmqTransport(loop, context)
     try:
-        process.run()
+        process = LookupProcess(settings, transport, Random())
+        try:
+            transport.run(process.tick)
+        finally:
+            process.close()
     finally:
-        process.close()
+        transport.close()
         context.term()
     return 0
 

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import zmq
-
 from broker.effects import Reply
-from protocol.codec import encode
-from protocol.limits import REPLY_BYTES_MAX
-from transport.sockets import send_each_or_drop
+from protocol.messages import LookupReply, RegistrarReply
+from transport.ports import PublicRouter
 
 BATCH_COUNT = 16
 """So many at a time at most: whoever waits for the first works while the next are made. Below the high-water mark of
@@ -22,12 +19,12 @@ BATCH_SECONDS = 0.001
 
 
 class Outbox:
-    """The answers that go out over the ROUTER ``socket``. ``clock`` gives monotonic seconds."""
+    """The answers that go out over ``router``. ``clock`` gives monotonic seconds."""
 
-    def __init__(self, socket: zmq.Socket[bytes], clock: Callable[[], float]) -> None:
-        self._socket = socket
+    def __init__(self, router: PublicRouter, clock: Callable[[], float]) -> None:
+        self._router = router
         self._clock = clock
-        self._answers: list[tuple[bytes, bytes]] = []
+        self._answers: list[tuple[bytes, RegistrarReply | LookupReply]] = []
         self._since = 0.0
         """When the first of them was put in."""
 
@@ -36,11 +33,11 @@ class Outbox:
         now = self._clock()
         if not self._answers:
             self._since = now
-        self._answers.append((reply.route, encode(reply.message, REPLY_BYTES_MAX)))
+        self._answers.append((reply.route, reply.message))
         if len(self._answers) == BATCH_COUNT or now - self._since >= BATCH_SECONDS:
             self.send()
 
     def send(self) -> None:
         """Send all there is. Who is gone or takes no more is not waited for: they ask again."""
-        send_each_or_drop(self._socket, self._answers)
+        self._router.send_each(self._answers)
         self._answers.clear()

@@ -1,16 +1,13 @@
-"""The registrar process: sockets around `broker.registrar_core`. Run as a child of the tracker's supervisor.
+"""The registrar process: the shell around `broker.registrar_core`. Run as a child of the tracker's supervisor.
 
-ROUTER for peers' requests, PUB for the roster, ROUTER for the lookups' links. Receives, decodes, lets the core
-decide, performs what it says.
+Listens for peers' requests, for subscribers of the roster and for the lookups' links. Lets the core decide, performs
+what it says.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-
-import zmq
 
 from broker.child_settings import RegistrarSettings
 from broker.effects import Note, Publish, RegistrarEffect, Reply, SendLookup
@@ -20,34 +17,32 @@ from broker.link_messages import FromLookup
 from broker.outbox import Outbox
 from broker.ready_file import write_ready_file
 from broker.registrar_core import Registrar, Terms
-from protocol.codec import Decoder, encode
+from protocol.codec import Decoder
 from protocol.endpoints import EVERY, Address, parse_endpoint, reachable_here
-from protocol.limits import LINK_BYTES_MAX, ROSTER_BYTES_MAX
-from protocol.messages import Error, Join, RegistrarRequest
+from protocol.errors import ProtocolError
+from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
+from protocol.messages import Join, RegistrarRequest
 from service.child import run_child
-from service.logs import LEVELS
-from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
+from transport.ports import Transport
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
-from transport.sockets import Role, bind, drain_routed, open_context, open_socket, peer_address, send_or_drop
+from transport.sockets import Role, open_context
+from transport.zmq_transport import ZmqTransport
 
 TOPIC = b"roster"
-_logger = logging.getLogger(__name__)
 
 
 class RegistrarProcess:
-    """One run of the registrar on ``loop``."""
+    """One run of the registrar, which counts ``epoch``. Raises `NetworkError` when it cannot listen."""
 
-    def __init__(self, settings: RegistrarSettings, context: zmq.Context[zmq.Socket[bytes]], loop: Loop) -> None:
+    def __init__(self, settings: RegistrarSettings, epoch: int, transport: Transport) -> None:
         self._settings = settings
-        self._loop = loop
-        self._requests = open_socket(context, Role.TRACKER_ROUTER)
-        self._outbox = Outbox(self._requests, loop.now)
-        self._roster = open_socket(context, Role.TRACKER_PUB)
-        self._limit = ConnectionLimit(loop, [self._requests, self._roster])
-        self._link = open_socket(context, Role.LINK_ROUTER)
-        self._intake: Intake[RegistrarRequest] = Intake("requests", Decoder(RegistrarRequest))
-        self._link_intake: Intake[FromLookup] = Intake("link messages", Decoder(FromLookup))
+        self._transport = transport
+        self._roster = transport.listen(Role.TRACKER_PUB, settings.roster, ROSTER_BYTES_MAX)
+        self._link = transport.listen(Role.LINK_ROUTER, settings.link, LINK_BYTES_MAX)
+        self._requests = transport.listen(Role.TRACKER_ROUTER, settings.listen, REPLY_BYTES_MAX)
+        self._outbox = Outbox(self._requests, transport.now)
+        self._intake, self._link_intake = Intake("requests"), Intake("link messages")
         terms = Terms(
             settings.lease_seconds,
             settings.heartbeat_seconds,
@@ -55,38 +50,30 @@ class RegistrarProcess:
             _told(settings.roster, settings.advertise),
             tuple(_told(lookup, settings.advertise) for lookup in settings.lookups),
         )
-        self._core = Registrar(terms, settings.epoch(loop.now()), loop.now())
+        self.core = Registrar(terms, epoch, transport.now())
+        requests: Decoder[RegistrarRequest] = Decoder(RegistrarRequest)
+        self._requests.hear(requests, self._on_request, self._on_garbage)
+        from_lookups: Decoder[FromLookup] = Decoder(FromLookup)
+        self._link.hear(from_lookups, self._on_link, self._on_link_garbage)
 
-    def run(self) -> None:
-        """Serve until the loop is stopped. Raises `NetworkError` when it cannot listen."""
-        bind(self._roster, self._settings.roster)
-        bind(self._link, self._settings.link)
-        bind(self._requests, self._settings.listen)
-        self._loop.add(self._requests, self._on_request)
-        self._loop.add(self._link, self._on_link)
-        self._loop.run(self._tick)
+    def _on_request(self, route: bytes, message: RegistrarRequest, now: float) -> None:
+        # The address costs as much as decoding.
+        address = self._requests.address_of(route) if isinstance(message, Join) else ""
+        self._perform(self.core.handle(route, address, message, now))
 
-    def _on_request(self) -> None:
-        now = self._loop.now()
-        for route, frames in drain_routed(self._requests):
-            message = self._intake.read(frames[0].bytes, len(frames), now)
-            if isinstance(message, Error):
-                self._outbox.put(Reply(route, message))
-            else:
-                address = peer_address(frames[0]) if isinstance(message, Join) else ""  # costs as much as decoding
-                self._perform(self._core.handle(route, address, message, now))
-        self._outbox.send()
+    def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
+        self._outbox.put(Reply(route, self._intake.refuse(data, error, self._transport.now())))
 
-    def _on_link(self) -> None:
-        now = self._loop.now()
-        for route, frames in drain_routed(self._link):
-            message = self._link_intake.read(frames[0].bytes, len(frames), now)
-            if not isinstance(message, Error):
-                self._perform(self._core.handle_link(route, message, now))
+    def _on_link(self, route: bytes, message: FromLookup, now: float) -> None:
+        self._perform(self.core.handle_link(route, message, now))
 
-    def _tick(self, now: float) -> float:
-        self._perform(self._core.tick(now))
-        deadline = min(self._core.next_deadline(), self._limit.tick(now))
+    def _on_link_garbage(self, _route: bytes, data: bytes, error: ProtocolError) -> None:
+        self._link_intake.refuse(data, error, self._transport.now())
+
+    def tick(self, now: float) -> float:
+        """Called after every turn; returns when to be called at the latest."""
+        self._perform(self.core.tick(now))
+        deadline = self.core.next_deadline()
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadline = min(deadline, intake.next_deadline() or deadline)
@@ -98,12 +85,12 @@ class RegistrarProcess:
             if isinstance(effect, Reply):
                 self._outbox.put(effect)
             elif isinstance(effect, Publish):
-                send_or_drop(self._roster, [TOPIC, encode(effect.roster, ROSTER_BYTES_MAX)])
+                self._roster.publish(TOPIC, effect.roster)
             elif isinstance(effect, SendLookup):
-                if not send_or_drop(self._link, [effect.route, encode(effect.message, LINK_BYTES_MAX)]):
-                    self._perform(self._core.undeliverable(effect))
+                if not self._link.send(effect.route, effect.message):
+                    self._perform(self.core.undeliverable(effect))
             elif isinstance(effect, Note):
-                _logger.log(LEVELS[effect.level], "%s", effect.text)
+                self._transport.note(effect.level, effect.text)
             else:
                 self._announce()
 
@@ -118,13 +105,8 @@ class RegistrarProcess:
             }
             write_ready_file(Path(settings.ready_file), endpoints)
         lookups = ", ".join(settings.lookups)
-        _logger.info("tracker ready: registrar %s, roster %s, lookups %s", settings.listen, settings.roster, lookups)
-
-    def close(self) -> None:
-        """Close every socket."""
-        self._limit.close()
-        for socket in (self._requests, self._roster, self._link):
-            socket.close()
+        text = f"tracker ready: registrar {settings.listen}, roster {settings.roster}, lookups {lookups}"
+        self._transport.note("info", text)
 
 
 def _told(listen: str, advertise: str) -> str:
@@ -137,11 +119,11 @@ def main(settings: RegistrarSettings, loop: Loop) -> int:
     spare_the_registry()
     make_runtime_dir(settings.runtime_key)
     context = open_context()
-    process = RegistrarProcess(settings, context, loop)
+    transport = ZmqTransport(loop, context)
     try:
-        process.run()
+        transport.run(RegistrarProcess(settings, settings.epoch(loop.now()), transport).tick)
     finally:
-        process.close()
+        transport.close()
         context.term()
         remove_runtime_dir(settings.runtime_key)  # here, because the supervisor may have been killed
     return 0

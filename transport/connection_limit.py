@@ -14,7 +14,6 @@ import os
 import resource
 import socket as sockets
 import struct
-from collections.abc import Sequence
 
 import zmq
 
@@ -42,29 +41,33 @@ _logger = logging.getLogger(__name__)
 
 
 class ConnectionLimit:
-    """Watches the ``listening`` sockets on ``loop``; made before they are bound, closed before they are.
+    """Watches sockets that listen, on ``loop``; closed before they are.
 
     Beyond the mark the connection that was silent longest is closed for each that comes, or, where all have spoken
     lately, the one that came. ``descriptors`` is how many the process may have, its limit by default.
     """
 
-    def __init__(self, loop: Loop, listening: Sequence[zmq.Socket[bytes]], descriptors: int = 0) -> None:
+    def __init__(self, loop: Loop, descriptors: int = 0) -> None:
         self._loop = loop
         self._limit = descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._mark = self._limit - min(SPARE_COUNT_MAX, self._limit // SPARE_PART)
-        self._accepted = [_Accepted(socket) for socket in listening]
+        self._accepted: list[_Accepted] = []
         self._others = 0
         self._silent: list[_Connection] = []
         self._look_at = self._scan_at = self._log_at = loop.now()
         self._closed = 0
-        for accepted in self._accepted:
-            loop.add(accepted.monitor.socket, self._on_events)
         if self._limit < LOW_COUNT:
             _logger.warning(
                 "only %d open files are allowed, enough for some %d connections: raise the limit (ulimit -n)",
                 self._limit,
                 self._mark,
             )
+
+    def watch(self, listening: zmq.Socket[bytes]) -> None:
+        """Before it is bound."""
+        accepted = _Accepted(listening)
+        self._accepted.append(accepted)
+        self._loop.add(accepted.monitor.socket, self._on_events)
 
     def tick(self, now: float) -> float:
         """Called after every turn; returns when to be called at the latest."""

@@ -40,6 +40,7 @@ class Loop:
         self._used: set[zmq.Socket[bytes]] = set()
         """Sockets to be looked at before anything is waited for. Their descriptors tell only that something has
         changed, and whoever uses a socket may have taken that signal."""
+        self._soon: list[Callable[[], None]] = []
         self._stopped = False
         self._ran = False
 
@@ -62,6 +63,9 @@ class Loop:
             self._watch(source)
         self._handlers[source] = on_readable
 
+    def has(self, source: Source) -> bool:
+        return source in self._handlers
+
     def remove(self, source: Source) -> None:
         """Forget ``source``; its handler is not called again, not even in this turn. KeyError when unknown."""
         del self._handlers[source]
@@ -74,9 +78,17 @@ class Loop:
         else:
             self._epoll.unregister(fd)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Make the call in the next turn, without waiting for anything. For the loop's own thread."""
+        self._soon.append(call)
+
     def stop(self) -> None:
         """End `run` when its present turn is over, ``tick`` included. For the loop's own thread."""
         self._stopped = True
+
+    def resume(self) -> None:
+        """Let `run` go on after `stop`."""
+        self._stopped = False
 
     def run(self, tick: Callable[[float], float | None]) -> None:
         """Run until `stop`. ``tick(now)`` comes first, then after the handlers of each turn.
@@ -92,6 +104,9 @@ class Loop:
                 handler = handlers.get(source)
                 if handler is not None:
                     handler()
+            soon, self._soon = self._soon, []
+            for call in soon:
+                call()
             deadline = tick(self._clock())
 
     def _watch(self, source: Source) -> None:
@@ -120,7 +135,10 @@ class Loop:
         return ready
 
     def _wait_seconds(self, deadline: float | None) -> float | None:
-        """Until ``deadline``. What waits rounds up to milliseconds: rounding down would spin through the last one."""
+        """Until ``deadline``, or none when a call is to be made. What waits rounds up to milliseconds: rounding down
+        would spin through the last one."""
+        if self._soon:
+            return 0.0
         if deadline is None or deadline == math.inf:
             return None
         return min(max(0.0, deadline - self._clock()), _WAIT_SECONDS_MAX)

@@ -91,8 +91,6 @@ _ROUTING: _Values = {
 _DIALING: _Values = {
     _O.HANDSHAKE_IVL: 10_000,
     _O.CONNECT_TIMEOUT: CONNECT_MS_MAX,  # the kernel's own is over two minutes
-}
-_DIALING_ONCE: _Values = _DIALING | {
     # libzmq reconnects silently, with a new identity that the other side's pushes do not go to, and never again after a
     # failed handshake; it looks names up in its I/O thread. So a lost connection is an event (`transport.monitor`),
     # after which the owner opens a new socket.
@@ -128,7 +126,7 @@ OPTIONS: Mapping[Role, Options] = {
         REPLY_BYTES_MAX,
         _EVERY
         | _TCP
-        | _DIALING_ONCE
+        | _DIALING
         | _CONNECTED_ONLY
         | {
             _O.SNDHWM: 100,
@@ -141,7 +139,7 @@ OPTIONS: Mapping[Role, Options] = {
         CONTROL_BYTES_MAX,
         _EVERY
         | _TCP
-        | _DIALING_ONCE
+        | _DIALING
         | {
             _O.SNDHWM: 1_000,  # more than there are subscriptions
             _O.SUBSCRIBE: b"",  # one sequence counts all events: with a filter every other one is a gap
@@ -166,7 +164,7 @@ OPTIONS: Mapping[Role, Options] = {
         None,  # the piece and 64 KiB
         _EVERY
         | _TCP
-        | _DIALING_ONCE
+        | _DIALING
         # It needs no IMMEDIATE: the first Test waits for the connection.
         | {
             _O.SNDHWM: 256,  # Wants of a few KiB: under a MiB
@@ -188,11 +186,7 @@ OPTIONS: Mapping[Role, Options] = {
     Role.LINK_DEALER: Options(
         zmq.DEALER,
         LINK_BYTES_MAX,
-        _EVERY
-        | _TCP
-        | _DIALING
-        | _CONNECTED_ONLY
-        | {_O.SNDHWM: 100, _O.TCP_MAXRT: 10_000, _O.RECONNECT_IVL: 100, _O.RECONNECT_IVL_MAX: 1_000},
+        _EVERY | _TCP | _DIALING | _CONNECTED_ONLY | {_O.SNDHWM: 100, _O.TCP_MAXRT: 10_000},
     ),
     # Processes of one peer: trusted, restarted together, and told the whole state after a restart. Nothing may be
     # dropped while both run, so the queues have no bound.
@@ -208,6 +202,11 @@ OPTIONS: Mapping[Role, Options] = {
         _EVERY | {_O.SNDHWM: 0, _O.RECONNECT_IVL: 50, _O.RECONNECT_IVL_MAX: 500, _O.LINGER: 500},
     ),
 }
+
+
+def send_queue_count(role: Role) -> int:
+    """Messages that may wait for one receiver; 0: no bound."""
+    return int(OPTIONS[role].values[_O.SNDHWM])
 
 
 def open_context(io_threads: int = 1) -> zmq.Context[zmq.Socket[bytes]]:

@@ -10,15 +10,14 @@ import random
 import resource
 import time
 from collections.abc import Sequence
-from typing import Any
-
-import zmq
+from pathlib import Path
 
 from benchmarks.contenders.helper import Answer, serve
 from benchmarks.tracker_load import samples
-from node.agent.dialled import Dialled, Told
+from node.agent.dialled import Dialled
 from node.agent.membership import Effect, Membership, Send, Welcomed
-from node.workers import Workers
+from node.host import ProcessHost
+from node.work_queue import WorkQueue
 from protocol.codec import Decoder
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Entry, RegistrarReply
@@ -34,8 +33,8 @@ class LightPeer:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        names: Workers[Told, Any],
+        host: ProcessHost,
+        names: WorkQueue,
         tracker: str,
         number: int,
         entries: Sequence[Entry],
@@ -44,25 +43,15 @@ class LightPeer:
         self._membership = Membership(samples.peer_id(number), samples.token(number), f"light-{number}", tracker, rng)
         for entry in entries:
             self._membership.set_entry(entry, 0.0)
-        self._connection: Dialled[RegistrarReply] = Dialled(
-            context,
-            names,
-            Role.CONTROL_DEALER,
-            tracker,
-            _DECODER.decode,
-            self._receive,
-            self._connected,
-            self._lost,
-        )
+        told = (self._receive, self._connected, self._lost)
+        self._connection = Dialled(host, names, Role.CONTROL_DEALER, tracker, _DECODER, *told, rng)
         self._endpoint = f"tcp://*:{1 + number}"
         self.epoch = self.seq = 0
         self.due: float | None = None
 
-    def attach(self, loop: Loop) -> None:
-        """Be served by ``loop`` from now on; join, if it has not yet."""
-        self._connection.attach(loop)
-        now = time.monotonic()
-        self._perform(self._membership.set_endpoint(self._endpoint, now))
+    def join(self) -> None:
+        """Join, if it has not yet."""
+        self._perform(self._membership.set_endpoint(self._endpoint, time.monotonic()))
 
     def tick(self, now: float) -> None:
         self._connection.tick(now)
@@ -94,8 +83,9 @@ class LightPeers:
     """Those of this process."""
 
     def __init__(self) -> None:
-        self._context = open_context()
-        self._names: Workers[Told, Any] = Workers(1)
+        self._loop = Loop()
+        self._host = ProcessHost(self._loop, open_context(), Path())
+        self._names = self._host.workers(1)
         self._peers: list[LightPeer] = []
 
     def start(self, tracker: str, numbers: tuple[int, int, int], files: int) -> Answer:
@@ -103,17 +93,17 @@ class LightPeers:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         entries = samples.entries(files)
-        self._peers = [LightPeer(self._context, self._names, tracker, number, entries) for number in range(*numbers)]
+        self._peers = [LightPeer(self._host, self._names, tracker, number, entries) for number in range(*numbers)]
         return {}
 
     def members(self, after: int, within: float) -> Answer:
         """Run until all are members of a registrar whose epoch is above ``after``, ``within`` so many seconds: that
         epoch, the ``seq`` of the last welcome, the moment, and how much CPU time it took."""
-        loop = Loop()
-        loop.add(self._names.fd, self._on_names)
+        loop = self._loop
+        loop.resume()
         cpu = time.process_time()
         for peer in self._peers:
-            peer.attach(loop)
+            peer.join()
         deadline = time.monotonic() + within
 
         def tick(now: float) -> float:
@@ -134,10 +124,6 @@ class LightPeers:
             "epoch": max(peer.epoch for peer in self._peers),
             "seq": max(peer.seq for peer in self._peers),
         }
-
-    def _on_names(self) -> None:
-        for told, result in self._names.results():
-            told(result)
 
 
 if __name__ == "__main__":

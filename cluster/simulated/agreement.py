@@ -1,8 +1,9 @@
 """What the processes of a simulated world must agree on, a moment after it changed. Pure.
 
 Between the three processes of a peer: what is shared and fetched is served, announced and worked on, and nothing else.
-Between a receiver and a source, where no message was lost: what is owed is promised, and what a source has is known. A
-difference is nothing, as it takes a message to settle it; one that stays, though nothing disturbs anybody, is a bug.
+Between a receiver and a source, where no message was lost: what one waits for the other is to send, and as many pieces
+may come as may be sent. A difference is nothing, as it takes a message to settle it; one that stays, though nothing
+disturbs anybody, is a bug.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from cluster.simulated.world import World
 from node.agent.core import AgentCore
 from node.downloader.download import Download
 from node.downloader.source import Source, SourceState
-from node.piece_server.session import SessionKey
 from node.piece_server.shelf import Shelf
+from node.piece_server.uploads import Session
 from protocol.messages import (
     GetPeerList,
     GetSeederList,
@@ -42,20 +43,20 @@ LOCAL_SECONDS = 1.25
 SYNC_SECONDS = 5.0
 """How long what was written may not be durable: a sync every 2 s, after what the disk is at."""
 DISTANT_SECONDS = 0.75
-"""How long the two ends of a session may differ: news are told at once..."""
-DISTANT_PIECES = 16
-"""...but may queue behind so many pieces of each download of the receiver."""
+"""How long the two ends of a session may differ while nothing is queued between them: news are told at once."""
+BUDGET_SECONDS = 15.0
+"""How long a source may have no credit where the rate is not limited: the disk may be behind."""
 STALLED_SECONDS = 65.0
-"""How long a session may be stalled before it is started over."""
+"""How long what is owed may not come."""
+IDLE_SECONDS = 1.0
+"""Who has nothing to send for so long has told everybody what it has."""
 
 
 class Agreement:
-    """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody. On the slowest link a piece,
-    or as many as may go together, takes ``piece_seconds``."""
+    """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody."""
 
-    def __init__(self, world: World, liars: Collection[str], piece_seconds: float) -> None:
+    def __init__(self, world: World, liars: Collection[str]) -> None:
         self._world, self._liars = world, liars
-        self._piece_seconds = piece_seconds
         self._since: dict[str, float] = {}
         self._runs: dict[str, tuple[int, ...]] = {}
         self._undisturbed: dict[str, None] = {}
@@ -87,13 +88,10 @@ class Agreement:
                 yield f"{name} {what}", LOCAL_SECONDS
             for what in _unsynced(peer):
                 yield f"{name} {what}", SYNC_SECONDS
-            pieces_ahead = DISTANT_PIECES * len(peer.downloader.core.jobs)
-            for what in self._with_sources(peer.downloader):
-                yield f"{name} {what}", DISTANT_SECONDS + pieces_ahead * self._piece_seconds
+            for what, seconds in self._with_sources(peer.downloader):
+                yield f"{name} {what}", seconds
             assert peer.piece_server is not None
             self._check_unreachable(peer.piece_server)
-            for route, number in _stalled(peer.piece_server):
-                yield f"{name} offers nothing to session {number} of {route!r}", STALLED_SECONDS
 
     def _is_undisturbed(self, peer: Peer) -> bool:
         """Whether the same three processes are at work as at the last look, and nothing slows its links."""
@@ -105,21 +103,25 @@ class Agreement:
 
     # --- the two ends of a session -----------------------------------------------------------------------
 
-    def _with_sources(self, process: DownloaderProcess) -> Iterator[str]:
+    def _with_sources(self, process: DownloaderProcess) -> Iterator[tuple[str, float]]:
         for job in process.core.jobs.values():
             if job.download is None:
                 continue
             for source in job.download.sources:
                 end = self._other_end(process, source)
-                if end is not None and source.state is SourceState.READY:
-                    yield from _differences_with(*end, source, job.download)
+                if end is None or source.state is not SourceState.READY:
+                    continue
+                yield from _differences_with(*end, source, job.download)
+                if not source.credit and not process.budget.bucket.rate:
+                    yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
 
     def _other_end(self, process: DownloaderProcess, source: Source) -> tuple[PieceServerProcess, bytes] | None:
-        """Who is at the other end, and the route there; None when that is nobody honest, or something was lost."""
+        """Who is at the other end, and the route there; None when that is nobody honest, something was lost, or there
+        is a queue of what is said and sent."""
         connection = process.links.connection(source.session)
         if connection is None or connection.listener is None or self._world.network.is_half_open(connection):
             return None
-        if any(lane.refused or lane.holds for lane in (connection.to_server, connection.to_client)):
+        if any(lane.refused or lane.holds or len(lane) for lane in (connection.to_server, connection.to_client)):
             return None
         server = connection.listener.process
         known = connection.listener.routes.get(connection.route) is connection
@@ -128,7 +130,7 @@ class Agreement:
         return server, connection.route
 
     def _check_unreachable(self, server: PieceServerProcess) -> None:
-        """Who was promised or sent something when it was not to be reached any more has no session."""
+        """Who was sent something when it was not to be reached any more has no session."""
         now, routes = self._world.now, server.listener.routes
         sessions = server.core.uploads._sessions  # the books of a core are open to this alone
         for route in dict.fromkeys(route for route, _ in sessions):
@@ -136,24 +138,54 @@ class Agreement:
                 continue
             since = self._unreachable.setdefault((server, route), now)
             for (other, _), session in sessions.items():
-                for promise in session.promises.values() if other == route else ():
-                    if max(promise.offered_at, promise.sent_at or 0.0) > since:
-                        raise BrokenInvariantError(f"{server.name} promises piece {promise.piece} to nobody")
+                if other == route and session.on_way and session.on_way[-1][1] > since:
+                    raise BrokenInvariantError(f"{server.name} sends pieces to nobody")
 
 
-def _differences_with(server: PieceServerProcess, route: bytes, source: Source, download: Download) -> Iterator[str]:
-    """Between a receiver and the piece server at the other end of ``route``."""
+def _differences_with(
+    server: PieceServerProcess, route: bytes, source: Source, download: Download
+) -> Iterator[tuple[str, float]]:
+    """Between a receiver and the piece server at the other end of ``route``, and for how long each may last."""
     session = server.core.uploads._sessions.get((route, source.session))
-    for offer, claim in source.claims.items():
-        if session is None or offer not in session.promises:
-            yield f"waits for piece {claim.piece} by offer {offer} of {server.name}, which does not promise it"
-    if session is not None:
+    where = f"{server.name} (session {source.session})"
+    if session is None:
+        yield f"takes {where} for a source, which does not know it", DISTANT_SECONDS
+        return
+    owed = _owed(session)
+    for piece in [*source.gets, *source.promised]:
+        if piece not in owed and not (piece in session.sent and session.on_way):
+            yield f"waits for piece {piece} of {where}, which is not to send it", DISTANT_SECONDS
+    credit = session.credit + len(session.on_way) - source.arrived - source.credit
+    if credit:
+        yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
+    asked = session.asked - source.asked
+    if asked and len(session.on_way) == source.arrived:
+        yield f"has asked {where} to assign pieces, which counts {asked:+}", DISTANT_SECONDS
+    if session.credit and owed:
+        yield f"is owed piece {owed[0]} by {where}, which has credit", STALLED_SECONDS
+    yield from _of_status(server, session, source, download)
+
+
+def _of_status(
+    server: PieceServerProcess, session: Session, source: Source, download: Download
+) -> Iterator[tuple[str, float]]:
+    """Between what the source said last in a `Status` and what it would say."""
+    uploads, where = server.core.uploads, f"{server.name} (session {source.session})"
+    if source.alone and len(session.swarm.sessions) > 1:
+        yield f"takes itself for the only receiver of {where}", DISTANT_SECONDS
+    if session.swarm.in_stock.count_set and not source.stock and not session.hoards:
+        yield f"does not know that {where} has pieces to assign", STALLED_SECONDS
+    if uploads._idle_since is not None and server.clock.now - uploads._idle_since > IDLE_SECONDS:
+        if not source.idle:
+            yield f"does not know that {where} has nothing to send", DISTANT_SECONDS
         for piece in session.swarm.have.without(source.bits).without(download.have).indices():
-            yield f"does not know that {server.name} has piece {piece} (session {source.session})"
+            yield f"does not know that {where} has piece {piece}", DISTANT_SECONDS
 
 
-def _stalled(server: PieceServerProcess) -> list[SessionKey]:
-    return [key for key, session in server.core.uploads._sessions.items() if session.stalled]
+def _owed(session: Session) -> list[int]:
+    """Pieces that it is to be sent, in order."""
+    pushed = session.swarm.relayed[session.position :] if session.follows else []
+    return [*session.wanted, *(piece for piece in pushed if piece not in session.skip)]
 
 
 # --- the processes of a peer -----------------------------------------------------------------------------
@@ -179,6 +211,7 @@ def _within(peer: Peer) -> Iterator[str]:
     if agent.serving != peer.piece_server.core.uploads.serving:
         yield f"is to serve: {agent.serving}, and does: {not agent.serving}"
     yield from _of_shared(agent, shelf)
+    yield from _of_relayed(peer.downloader, peer.piece_server)
     yield from _of_fetched(agent, peer.downloader, shelf, peer.disk)
     jobs, partials, whole = peer.downloader.core.jobs, shelf.partials(), shelf.items()
     for entry in agent.membership.list.entries():
@@ -200,6 +233,20 @@ def _of_shared(agent: AgentCore, shelf: Shelf) -> Iterator[str]:
     for digest in served:
         if digest not in shared:
             yield f"serves {digest}, which it does not share"
+
+
+def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Iterator[str]:
+    """How many pieces the downloader may have assigned, and how many it was."""
+    for digest, job in process.core.jobs.items():
+        swarm, download = server.core.uploads._swarms.get(digest), job.download
+        if swarm is None or download is None or job.ended or digest in server.shelf.items():
+            continue
+        if swarm.room != download._room:
+            yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._room}"
+        told = len(swarm.relayed) - swarm.relayed_before
+        relays = download._relays - sum(relay for _, relay in download._writing.values())
+        if relays != told:
+            yield f"relays {told} pieces of {job.fetch.name}, and its downloader counts {relays}"
 
 
 def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk: SimulatedDisk) -> Iterator[str]:

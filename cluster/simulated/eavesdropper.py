@@ -1,7 +1,7 @@
 """What is said between the machines of a simulated world, and must not be. Pure.
 
 Listens to every message that arrives: answers of lookups are as new as was asked for, who sent a receiver wrong bytes
-once is not given another chance by it, and nobody asks for offers only to refuse them.
+once is not given another chance by it, no piece comes again and again, and nobody talks and talks while no piece comes.
 """
 
 from __future__ import annotations
@@ -10,30 +10,35 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
-from cluster.simulated.content import SentPieces
+from cluster.simulated.content import SentPiece
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.world import World
 from node.downloader.download import Download
 from protocol.messages import (
-    Accept,
+    Cancel,
+    Get,
     GetPeerList,
     GetSeederList,
     GetTorrentList,
     Join,
+    Message,
+    NotHeld,
     PeerList,
-    Refuse,
+    Received,
+    Relay,
     SeederList,
+    Status,
     TorrentList,
 )
 
 CHANCES_COUNT = 3
 """Sessions over which one source sends one download wrong bytes: a second one may begin before the first piece is
 hashed."""
-
-REFUSED_COUNT_MAX = 50
-REFUSED_SECONDS = 1.0
-"""So many offers of one source may a receiver refuse for want of room in this time, if it accepts nothing and nothing
-arrives."""
+COPIES_COUNT_MAX = 2
+"""How often a piece that is there may come over one session: it was pushed, and it was asked for, when it was not."""
+TALK_COUNT_MAX, QUEUED_COUNT_MAX, TALK_SECONDS = 60, 600, 1.0
+"""How much a receiver may say to a source in this time while no piece comes, and a source to a receiver, where all that
+queued behind a piece may come at once."""
 
 
 class Eavesdropper:
@@ -44,8 +49,10 @@ class Eavesdropper:
         self._runs: dict[str, dict[int, None]] = {}
         self._asked: dict[tuple[str, int], tuple[int, int]] = {}
         self._wrong: dict[tuple[Download, str], dict[int, None]] = {}
-        self._refused: dict[str, tuple[float, Counter[str]]] = {}
-        """By receiver: since when, and how many of each source."""
+        self._copies: dict[Download, Counter[tuple[int, int]]] = {}
+        """By session and piece, how often it came when it was there."""
+        self._talk: dict[tuple[str, str], tuple[float, int]] = {}
+        """By who says it and who hears it: since when, and how much."""
         self.seeders_asked_at: dict[str, float] = {}
         """When each peer last asked who has something."""
 
@@ -79,34 +86,39 @@ class Eavesdropper:
             what = f"as of {message.epoch}/{message.seq}, and asked for {asked[0]}/{asked[1]}"
             raise BrokenInvariantError(f"{target} was answered {what}")
 
-    def _accept(self, receiver: str, _source: str, _message: Accept) -> None:
-        self._refused.pop(receiver, None)
-
-    def _refuse(self, receiver: str, source: str, message: Refuse) -> None:
-        if message.reason != "full" or source in self._liars:
+    def _said(self, source: str, target: str, message: Message) -> None:
+        """Something about pieces that is none."""
+        if source in self._liars or target in self._liars:
             return
         now = self._world.now
-        since, refused = self._refused.get(receiver, (now, Counter[str]()))
-        if now - since > REFUSED_SECONDS:
-            since, refused = now, Counter()
-        self._refused[receiver] = since, refused
-        refused[source] += 1
-        if refused[source] > REFUSED_COUNT_MAX:
-            raise BrokenInvariantError(f"{receiver} goes on asking {source} for offers that it has no room for")
+        since, count = self._talk.get((source, target), (now, 0))
+        if now - since > TALK_SECONDS:
+            since, count = now, 0
+        self._talk[source, target] = since, count + 1
+        if count >= (QUEUED_COUNT_MAX if isinstance(message, NotHeld | Status) else TALK_COUNT_MAX):
+            raise BrokenInvariantError(f"{source} goes on saying things like {message} to {target}")
 
-    def _piece(self, source: str, target: str, message: SentPieces) -> None:
-        self._refused.pop(target, None)
-        true = self._world.true_pieces
-        if target in self._liars or all(true.get(bytes(memoryview(data))) == piece for piece, data in message.all()):
+    def _piece(self, source: str, target: str, message: SentPiece) -> None:
+        for ends in ((source, target), (target, source)):
+            self._talk.pop(ends, None)
+        if target in self._liars:
             return
+        session, piece = message.header.session, message.header.piece
         receiver = self._world.peers[target].downloader
         for job in receiver.core.jobs.values() if receiver is not None else ():
             download = job.download
-            if download is not None and any(one.session == message.header.session for one in download.sources):
+            if download is None or all(one.session != session for one in download.sources):
+                continue
+            if self._world.true_pieces.get(bytes(memoryview(message.data))) != piece:
                 sessions = self._wrong.setdefault((download, source), {})
-                sessions[message.header.session] = None
+                sessions[session] = None
                 if len(sessions) >= CHANCES_COUNT:
                     raise BrokenInvariantError(f"{target} gave {source} {len(sessions)} chances to send wrong bytes")
+            elif piece < download.have.size and piece in download.have and source not in self._liars:
+                copies = self._copies.setdefault(download, Counter())
+                copies[session, piece] += 1
+                if copies[session, piece] > COPIES_COUNT_MAX:
+                    raise BrokenInvariantError(f"{source} sends {target} piece {piece} again and again")
 
 
 _HEARD: dict[type, Callable[[Eavesdropper, str, str, Any], None]] = {
@@ -117,7 +129,6 @@ _HEARD: dict[type, Callable[[Eavesdropper, str, str, Any], None]] = {
     TorrentList: Eavesdropper._answer,
     SeederList: Eavesdropper._answer,
     PeerList: Eavesdropper._answer,
-    Accept: Eavesdropper._accept,
-    Refuse: Eavesdropper._refuse,
-    SentPieces: Eavesdropper._piece,
+    **dict.fromkeys((Cancel, Get, NotHeld, Received, Relay, Status), Eavesdropper._said),
+    SentPiece: Eavesdropper._piece,
 }

@@ -387,7 +387,7 @@ def _is_busy(peer: Peer) -> bool:
     if peer.downloader is None or not peer.downloader.alive:
         return False
     jobs = peer.downloader.core.jobs.values()
-    return any(job.download is not None and any(source.claims for source in job.download.sources) for job in jobs)
+    return any(job.download is not None and any(source.owes for source in job.download.sources) for job in jobs)
 
 
 _KINDS: dict[str, Callable[[Faults], object]] = {

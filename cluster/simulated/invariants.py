@@ -7,6 +7,7 @@ rest `settled`'s. Liars are not watched: what they do must hurt nobody else.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from broker.registry import Registry
@@ -22,9 +23,9 @@ from cluster.simulated.tracker import LookupProcess, RegistrarProcess
 from cluster.simulated.world import World
 from node.disk.store import JournalEntry
 from node.downloader.download import Download
-from node.downloader.piece_table import PieceState
 from protocol.bitfield import Bitfield
-from protocol.limits import PIECE_BYTES_MIN, SOURCES_PER_DOWNLOAD_COUNT_MAX, UNDER_WAY_BYTES_MAX
+from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX
+from protocol.messages import Piece
 
 
 class Invariants:
@@ -80,10 +81,16 @@ class Invariants:
 
         disk.published = published
 
-    def _on_served(self, peer: Peer, piece: int, data: bytes) -> None:
-        """No byte is served that was not verified, but by liars; a bit that was flipped since then is the receiver's to
-        notice. Whoever sends wrong bytes may be banned by the identity it goes by, be it another's."""
-        said = bytes(memoryview(data))
+    def _on_served(self, peer: Peer, route: bytes, header: Piece, data: bytes) -> None:
+        """Nothing is served that is not in the books, and no byte that was not verified, but by liars; a bit that was
+        flipped since then is the receiver's to notice. Whoever sends wrong bytes may be banned by the identity it goes
+        by, be it another's."""
+        said, piece = bytes(memoryview(data)), header.piece
+        if peer.name not in self._liars:
+            assert peer.piece_server is not None
+            session = peer.piece_server.core.uploads._sessions.get((route, header.session))  # books open to this alone
+            if session is not None and (piece not in session.swarm.have or not session.on_way):
+                raise BrokenInvariantError(f"{peer.name} sends piece {piece}, and does not hold or count it")
         if self._world.true_pieces.get(said) == piece:
             return
         if peer.name not in self._liars and said not in peer.disk.flipped.values():
@@ -148,18 +155,22 @@ class Invariants:
     def _check_uploads(self, process: PieceServerProcess) -> None:
         uploads = process.core.uploads
         uploads.check_invariants()
+        for swarm in uploads._swarms.values():
+            assigned = Counter(piece for session in swarm.sessions.values() for piece in session.assigned)
+            twice = [piece for piece, count in assigned.items() if count > 1 or piece in swarm.in_stock]
+            if twice:
+                raise BrokenInvariantError(f"{process.name} has pieces {twice} relayed by more than one, or to assign")
         if not uploads.serving and uploads.next_deadline(process.clock.now) is not None:
             raise BrokenInvariantError(f"{process.name} has sessions, though it is to serve nobody")
 
     def _check_bounds(self, process: DownloaderProcess) -> None:
         budget, jobs = process.budget, process.core.jobs
-        if budget.under_way > UNDER_WAY_BYTES_MAX:
-            raise BrokenInvariantError(f"{process.name} has {budget.under_way} bytes under way")
-        owed = sum(_owed_bytes(job.download) for job in jobs.values() if job.download is not None)
-        if owed > max(budget.bytes_max, PIECE_BYTES_MIN):  # one piece is always admitted, and what comes late is here
-            raise BrokenInvariantError(f"{process.name} is owed {owed} bytes, more than {budget.bytes_max}")
-        if budget.under_way and not jobs:
-            raise BrokenInvariantError(f"{process.name} has {budget.under_way} bytes under way, and no download")
+        downloads = [job.download for job in jobs.values() if job.download is not None]
+        under_way = sum(_under_way_bytes(download) for download in downloads)
+        if budget.under_way != under_way:
+            raise BrokenInvariantError(f"{process.name} counts {budget.under_way} bytes under way, not {under_way}")
+        if under_way > 2 * budget.bytes_max + sum(map(_allowed_bytes, downloads)):
+            raise BrokenInvariantError(f"{process.name} has {under_way} bytes under way, beside {budget.bytes_max}")
         for job in jobs.values():
             if job.download is not None and len(job.download.sources) > SOURCES_PER_DOWNLOAD_COUNT_MAX:
                 raise BrokenInvariantError(f"{process.name} has {len(job.download.sources)} sources")
@@ -236,10 +247,14 @@ class Invariants:
             )
 
 
-def _owed_bytes(download: Download) -> int:
-    """What sources are to send it; the books of a core are open to this alone."""
-    table = download._table
-    return sum(map(table.size, table.in_state(PieceState.CLAIMED)))
+def _under_way_bytes(download: Download) -> int:
+    """What sources may send it, and what is being written; the books of a core are open to this alone."""
+    return download._pieces.piece_length * (len(download._writing) + sum(source.credit for source in download.sources))
+
+
+def _allowed_bytes(download: Download) -> int:
+    """What it may have under way whatever others have: a piece of each source."""
+    return download._pieces.piece_length * len(download.sources)
 
 
 class _Journal(dict[str, JournalEntry]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -17,11 +17,12 @@ from cluster.simulated.network import Connection, NetHost, Network
 from cluster.simulated.process import Process
 from protocol import limits
 from protocol.bitfield import Bitfield
-from protocol.limits import WANT_COUNT_MAX
 from protocol.messages import (
-    Accept,
     Bye,
+    Cancel,
     Error,
+    Follow,
+    Get,
     GetManifest,
     Have,
     Heartbeat,
@@ -30,26 +31,39 @@ from protocol.messages import (
     Message,
     NoSession,
     NotHeld,
-    Offer,
     Piece,
     Received,
-    Refuse,
+    Relay,
     Status,
     Test,
-    Want,
-    Withdrawn,
 )
 
-Kind = Literal["corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "twin", "flooder"]
-KINDS: tuple[Kind, ...] = ("corrupt", "boastful", "forger", "silent", "deaf", "fickle", "impostor", "twin", "flooder")
-"""What they do: send wrong bytes; claim pieces they do not have; hand out another piece table; promise and never send;
-never say that a piece came; take back what they said; use somebody else's identity; run on a copy of somebody else's
-data directory; flood."""
+Kind = Literal[
+    "corrupt",
+    "boastful",
+    "forger",
+    "silent",
+    "hoarder",
+    "promiser",
+    "deaf",
+    "greedy",
+    "fickle",
+    "impostor",
+    "twin",
+    "flooder",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What they do: send wrong bytes; claim pieces they do not have; hand out another piece table; send nothing at all;
+take pieces to relay and send none; promise pieces and send few; never say that a piece came; give credit without end,
+and say that more came than was sent; take back what they said; use somebody else's identity; run on a copy of
+somebody else's data directory; flood."""
 
 
 Said = tuple[Message, bytes]
 LIE_PART = 0.5
 """Of a liar's messages that could be a lie."""
+SENT_PART = 0.2
+"""Of the pieces of a promiser."""
 FLOOD_SECONDS = 0.02
 """Between two messages of a flooder, on average."""
 
@@ -67,6 +81,10 @@ def server_lies(
         return lambda message, data: (_forge(_swindle(message, other_seed)), data)
     if kind == "silent":
         return lambda message, data: None if isinstance(message, Piece | ManifestPage) else (message, data)
+    if kind == "hoarder":
+        return lambda message, data: None if isinstance(message, Piece) else (message, data)
+    if kind == "promiser":
+        return lambda message, data: _promise(_swindle(message, other_seed), data, pieces, rng)
     if kind == "fickle":
         return lambda message, data: (_take_back(_swindle(message, other_seed), rng), data)
     return None
@@ -75,8 +93,28 @@ def server_lies(
 def fetch_lies(kind: Kind) -> Callable[[Message], Message | None] | None:
     """What becomes of what its downloader says to sources."""
     if kind == "deaf":
-        return lambda message: None if isinstance(message, Received) else message
+        return lambda message: msgspec.structs.replace(message, count=0) if isinstance(message, Received) else message
+    if kind == "greedy":
+        return _demand
+    if kind == "hoarder":
+        return lambda message: Relay(message.session, message.count + 4) if isinstance(message, Relay) else message
     return None
+
+
+def _demand(message: Message) -> Message:
+    if isinstance(message, Received):
+        return Received(message.session, 2 * message.count + 1, 1_000)
+    return msgspec.structs.replace(message, credit=1_000) if isinstance(message, Follow) else message
+
+
+def _promise(message: Message, data: bytes, pieces: int, rng: Random) -> Said | None:
+    """It will send anything, and sends little."""
+    if not isinstance(message, Piece):
+        return message, data
+    if rng.random() >= SENT_PART:
+        return None
+    more = [rng.randrange(pieces + (rng.random() < 0.01)) for _ in range(rng.randrange(2 * pieces))]
+    return msgspec.structs.replace(message, promised=[*message.promised, *more]), data
 
 
 def garbled(message: Message, data: bytes, rng: Random) -> bytes:
@@ -89,15 +127,18 @@ def garbled(message: Message, data: bytes, rng: Random) -> bytes:
 def _boast(message: Message, pieces: int, rng: Random) -> Message:
     if isinstance(message, Status) and message.state == "partial" and rng.random() < LIE_PART:
         if rng.random() < 0.5:
-            return Status(message.session, "complete", b"", 0)
+            return Status(message.session, "complete", b"", *_flags(rng))
         bits = Bitfield(pieces)
         for piece in range(pieces):
             if rng.random() < 0.5:
                 bits.set(piece)
-        return Status(message.session, "partial", bits.to_bytes(), 0)
-    if isinstance(message, Have):
-        return Have(message.session, [*message.pieces, rng.randrange(max(1, pieces + (rng.random() < 0.01)))])
+        return Status(message.session, "partial", bits.to_bytes(), *_flags(rng))
     return message
+
+
+def _flags(rng: Random) -> tuple[bool, bool, bool]:
+    """Whether it has a stock, is alone, is idle."""
+    return rng.random() < 0.5, rng.random() < 0.2, rng.random() < 0.5
 
 
 def _swindle(message: Message, other_seed: bytes) -> Message:
@@ -124,11 +165,10 @@ def _take_back(message: Message, rng: Random) -> Message:
     session = getattr(message, "session", 1)
     others: list[Message] = [
         NoSession(session),
-        Status(session, "later", b"", 0),
-        Status(session, "no", b"", 0),
+        Status(session, "later"),
+        Status(session, "no"),
+        Status(session, "complete", b"", *_flags(rng)),
         NotHeld(session, rng.randrange(8)),
-        Withdrawn(session, rng.randrange(64)),
-        Offer(session, rng.randrange(64), 0, rng.randrange(8), more=[rng.randrange(8)] * rng.randrange(2)),
         NoSession(session + 1),
     ]
     return rng.choice(others)
@@ -172,14 +212,17 @@ class Flooder(Process):
             ]
             return rng.choice(requests)
         digest = rng.choice([*self._digests, "blake3:" + "ab" * 32])
+        some, bits = [rng.randrange(200) for _ in range(rng.randrange(200))], rng.randbytes(rng.randrange(6))
         requests = [
             Test(small, digest),
-            Want(small, number, [rng.randrange(1_000) for _ in range(rng.randrange(WANT_COUNT_MAX))]),
-            Accept(small, rng.randrange(200)),
-            Refuse(small, rng.randrange(200), "full"),
-            Received(small, rng.randrange(200)),
+            Follow(small, bits, rng.randrange(200), rng.random() < 0.5),
+            Received(small, rng.randrange(200), rng.randrange(200)),
+            Relay(small, rng.randrange(200), some),
+            Get(small, some),
+            Cancel(small, some),
+            Have(small, bits),
             GetManifest(small, digest, digest, rng.randrange(3)),
-            Bye(small),
+            Bye(small, some[:1]),
         ]
         return rng.choice(requests)
 

@@ -1,88 +1,40 @@
 """A simulated peer: a machine with its disk, and the three processes of a peer under a supervisor. Pure.
 
-Owns which processes there are and how they reach each other on the machine. What they do is theirs (`agent`,
-`piece_server`, `downloader`); what befalls them is decided elsewhere.
+Owns which processes there are. What they do is theirs (`agent`, `piece_server`, `downloader`), how they reach each
+other `host`'s; what befalls them is decided elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from cluster.simulated.agent import AgentProcess
-from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.downloader import DownloaderProcess
-from cluster.simulated.network import NetHost, Network
-from cluster.simulated.piece_server import PieceServerProcess, Tamper
-from cluster.simulated.process import TURN_SECONDS, Process
-from node.agent.library import LibraryItem
+from cluster.simulated.host import PeerMachine
+from cluster.simulated.piece_server import PieceServerProcess
+from cluster.simulated.process import Process
 from node.local_messages import ApiRequest
-from protocol.messages import Message
+from protocol.messages import Piece
 
-LOCAL_SECONDS = 2e-5
-"""From one process of a machine to another."""
 RESTART_SECONDS = 0.1
 """The supervisor's first wait before it starts a dead child again."""
 Role = Literal["agent", "piece_server", "downloader"]
 ROLES: tuple[Role, ...] = ("agent", "piece_server", "downloader")
 
 
-class PeerTerms(NamedTuple):
-    """As in a peer's configuration; rates in bytes/s, 0 unlimited. ``hears_of``: the part of all sources that its
-    downloads ever hear of, for worlds so large that not all can matter."""
+class Peer(PeerMachine):
+    """``on_served`` gets every piece it sends: by which route, its header, its bytes."""
 
-    upload_slots: int = 4
-    upload_rate: float = 0
-    download_rate: float = 0
-    hears_of: float = 1
-
-
-class Peer:
-    """``identity`` and ``token`` as in its data directory; ``tracker`` is the address it is configured with. ``note``
-    gets its log, ``on_served`` every piece it sends."""
-
-    port_number = 7_000
-
-    def __init__(
-        self,
-        network: Network,
-        net: NetHost,
-        disk: SimulatedDisk,
-        rng: Random,
-        tracker: str,
-        terms: PeerTerms,
-        note: Callable[[str, object], None],
-        turn_seconds: float = TURN_SECONDS,
-    ) -> None:
-        self.network, self.net, self.disk, self.tracker, self.terms = network, net, disk, tracker, terms
-        self.name = net.name
-        self.note = note
-        self.turn_seconds = turn_seconds
-        self.on_served: Callable[[Peer, int, bytes], None] = _nothing
-        self.after_turn: Callable[[Process], None] = _nothing_either
-        self.tamper: Tamper | None = None
-        """A liar's: what it makes of what its piece server says..."""
-        self.tamper_fetch: Callable[[Message], Message | None] | None = None
-        """...and of what its downloader says to sources; None swallows it."""
-        self.machine_rates = (float("inf"), float("inf"))
-        """What its links can do, up and down, when nothing slows them."""
-        self.identity = f"{rng.getrandbits(128):032x}"
-        self.token = rng.randbytes(32)
-        self.away = False
-        self.powered = False
-        self.agent: AgentProcess | None = None
-        self.piece_server: PieceServerProcess | None = None
-        self.downloader: DownloaderProcess | None = None
-        self._rng = rng
-        self._heard: dict[str, bool] = {}
-        self._backlog: list[tuple[Process, Role, Role, Any]] = []
-        """What was said to a process that is being started again."""
-
-    @property
-    def endpoint(self) -> str:
-        """Where its piece server listens."""
-        return f"tcp://{self.net.address}:{self.port_number}"
+    on_served: Callable[[Peer, bytes, Piece, bytes], None] | None = None
+    after_turn: Callable[[Process], None] | None = None
+    machine_rates = (float("inf"), float("inf"))
+    """What its links can do, up and down, when nothing slows them."""
+    powered = False
+    agent: AgentProcess | None = None
+    piece_server: PieceServerProcess | None = None
+    downloader: DownloaderProcess | None = None
 
     def process(self, role: Role) -> Process | None:
         """The one that lives, if there is one."""
@@ -137,31 +89,6 @@ class Peer:
         for process in self.processes():
             process.go_on()
 
-    # --- between its processes ---------------------------------------------------------------------------
-
-    def tell(self, source: Role, target: Role, message: Any) -> None:
-        """One process speaks to another, as over a DEALER: what is said to one that is away waits for its next run."""
-        sender, receiver = self.process(source), self.process(target)
-        if sender is None:
-            return
-        if receiver is None:
-            self._backlog.append((sender, source, target, message))
-        else:
-            self.deliver(source, receiver, message)
-
-    def deliver(self, source: Role, receiver: Process, message: Any) -> None:
-        """``message`` for this very run of a process; lost when that has ended."""
-        clock = self.network.clock
-        if isinstance(receiver, AgentProcess):
-            sender = self.process(source)
-            clock.after(LOCAL_SECONDS, receiver.receive, receiver.child_says, source, sender, message)
-        elif isinstance(receiver, PieceServerProcess):
-            heard = receiver.agent_says if source == "agent" else receiver.downloader_says
-            clock.after(LOCAL_SECONDS, receiver.receive, heard, message)
-        elif isinstance(receiver, DownloaderProcess):
-            heard = receiver.order if source == "agent" else receiver.pieces_say
-            clock.after(LOCAL_SECONDS, receiver.receive, heard, message)
-
     # --- what its processes ask --------------------------------------------------------------------------
 
     def ask(self, request: ApiRequest) -> bool:
@@ -171,24 +98,9 @@ class Peer:
         self.agent.receive(self.agent.asked, request)
         return True
 
-    def served(self, piece: int, data: bytes) -> None:
-        self.on_served(self, piece, data)
-
-    def hears_of(self, peer: str) -> bool:
-        """Whether hints about ``peer`` get here: drawn once for each."""
-        if self.terms.hears_of >= 1:
-            return True
-        heard = self._heard.get(peer)
-        if heard is None:
-            heard = self._heard[peer] = self._rng.random() < self.terms.hears_of
-        return heard
-
-    def item_problem(self, item: LibraryItem) -> str:
-        """As `node.agent.disk_work.item_problem`."""
-        file = self.disk.files.get(item.path)
-        if file is None:
-            return "it was deleted"
-        return "" if file.stamps == item.stamps else "it changed"
+    def served(self, route: bytes, header: Piece, data: bytes) -> None:
+        if self.on_served is not None:
+            self.on_served(self, route, header, data)
 
     # --- the supervisor ----------------------------------------------------------------------------------
 
@@ -208,22 +120,7 @@ class Peer:
             process = self.agent = AgentProcess(self, instance, rng)
         elif role == "piece_server":
             process = self.piece_server = PieceServerProcess(self, instance)
-            self.piece_server.tamper = self.tamper
         else:
             process = self.downloader = DownloaderProcess(self, instance, rng)
-        process.after_turn = self.after_turn
-        waiting, self._backlog = self._backlog, []
-        for entry in waiting:
-            sender, source, target, message = entry
-            if target != role:
-                self._backlog.append(entry)
-            elif sender.alive:
-                self.deliver(source, process, message)
-
-
-def _nothing(_peer: Peer, _piece: int, _data: bytes) -> None:
-    """Nobody looks at what is served."""
-
-
-def _nothing_either(_process: Process) -> None:
-    """Nobody looks at what a turn has done."""
+        if self.after_turn is not None:
+            process.after_turn = self.after_turn

@@ -19,7 +19,8 @@ from cluster.report import Outcome, PeerResult, Prediction, Report, build_report
 from cluster.simulated import heap
 from cluster.simulated.content import make_content
 from cluster.simulated.faults import Faults, Level, draw_plan
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.host import PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.process import TURN_SECONDS
 from cluster.simulated.scale import scale_of
 from cluster.simulated.traffic import Traffic

@@ -14,16 +14,17 @@ from cluster.simulated.agreement import Agreement
 from cluster.simulated.content import SimulatedContent, make_content
 from cluster.simulated.errors import LivenessError
 from cluster.simulated.faults import FaultPlan, Faults, Level, draw_plan
+from cluster.simulated.host import PeerTerms
 from cluster.simulated.invariants import Invariants
 from cluster.simulated.liars import KINDS, Flooder, Kind, fetch_lies, server_lies
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.settled import check_forgotten, check_settled
 from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
 from node.cli.view import view_of
 from node.downloader.download import Download
 from protocol.bitfield import Bitfield
-from protocol.limits import BATCH_COUNT_MAX, LEASE_SECONDS, PIECE_BYTES_MIN
+from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN
 from protocol.link import Link, format_link
 
 START_SECONDS = 10.0
@@ -96,8 +97,7 @@ class Scenario:
         spared = (self.seeders[0].name,) if self._rng.random() < 0.7 else ()
         self.faults = Faults(self.world, self.plan, spared)
         self.invariants = Invariants(self.world, self.liars)
-        together = BATCH_COUNT_MAX if "BATCH_SECONDS" in self.tight else 1
-        self.agreement = Agreement(self.world, self.liars, together * self._piece_seconds / SLOWEST_FACTOR)
+        self.agreement = Agreement(self.world, self.liars)
         self._spared = spared
         self._flooders: list[Flooder] = []
 
@@ -137,7 +137,7 @@ class Scenario:
 
     def _populate(self) -> str:
         rng = self._rng
-        seeders, receivers, slots = rng.randint(1, 2), rng.randint(1, 7), rng.randint(1, 4)
+        seeders, receivers = rng.randint(1, 2), rng.randint(1, 7)
         rate = PIECE_BYTES_MIN / self._piece_seconds
         delay = _log_uniform(rng, 2.5e-5, 1.25e-2)
         for number in range(seeders + receivers):
@@ -145,7 +145,7 @@ class Scenario:
             factor = rng.choice((1.0, 1.0, 1.0, SLOWEST_FACTOR, 4.0))
             machine = Machine(rate * factor, rate * factor, delay, disk_rate=_log_uniform(rng, 2e7, 2e9))
             name = f"seed-{number}" if whole else f"peer-{number - seeders}"
-            peer = self.world.add_peer(name, machine, PeerTerms(slots, *self._limits(machine)))
+            peer = self.world.add_peer(name, machine, PeerTerms(*self._limits(machine)))
             (self.seeders if whole else self.receivers).append(peer)
         for peer in self.receivers[: self.plan.liars]:
             kind = rng.choice(KINDS)
@@ -154,7 +154,7 @@ class Scenario:
         lies = ", ".join(f"{name} is {kind}" for name, kind in self.liars.items())
         pieces = " and ".join(str(content.manifest.piece_count) for content in self.contents)
         return (
-            f"{seeders} seeders, {receivers} receivers, {pieces} pieces, {slots} slots, "
+            f"{seeders} seeders, {receivers} receivers, {pieces} pieces, "
             f"{rate / 1e6:.2f} MB/s, {4e3 * delay:.2f} ms round trip{', ' + lies if lies else ''}"
         )
 

@@ -89,3 +89,8 @@ def _check_idle(peer: Peer, busy: bool) -> None:
         raise BrokenInvariantError(f"{peer.name} has all it wants, and is downloading")
     if not busy and peer.piece_server.core.uploads.next_deadline(peer.network.clock.now) is not None:
         raise BrokenInvariantError(f"{peer.name} has sessions, and nobody is downloading")
+    if peer.downloader.budget.under_way:
+        raise BrokenInvariantError(f"{peer.name} has {peer.downloader.budget.under_way} bytes under way, of nothing")
+    left = peer.piece_server.core.uploads._late_bytes  # the books of a core are open to this alone
+    if not busy and left:
+        raise BrokenInvariantError(f"{peer.name} counts {left} bytes on their way to receivers that are gone")

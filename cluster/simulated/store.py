@@ -8,8 +8,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Generator, Iterable
 
-from cluster.simulated.content import StandIn
+from cluster.simulated.content import SimulatedContent, StandIn
 from cluster.simulated.disk import SimulatedDisk, StoredPartial
+from node.agent.library import LibraryItem, Origin
 from node.disk.errors import ContentChangedError, NotThereError
 from node.disk.layout import Layout, Span
 from node.disk.piece_work import digest_of
@@ -237,6 +238,22 @@ def store_seed(disk: SimulatedDisk, data: bytes) -> str:
     path = seed_path(manifest_digest(data, disk.decode(data).algorithm))
     disk.seeds[path] = data
     return path
+
+
+def shared_item(disk: SimulatedDisk, path: str, origin: Origin, content: SimulatedContent) -> LibraryItem:
+    """``content`` is at ``path``: what the library has of it. Its seed is kept."""
+    stamps = disk.files[path].stamps
+    return LibraryItem(
+        path=path,
+        origin=origin,
+        digest=content.digest,
+        manifest=content.manifest_digest,
+        name=content.name,
+        length=content.manifest.length,
+        seed_path=store_seed(disk, content.seed),
+        stamps=stamps,
+        fingerprint=stamps,
+    )
 
 
 def seed_path(digest: str) -> str:

@@ -28,20 +28,17 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (3, 4)),
     "ROUTE_SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (1,)),
     "STALLED_BYTES_MAX": (("node.piece_server.uploads",), (PIECE_BYTES_MIN, 3 * PIECE_BYTES_MIN)),
-    "HAVE_COUNT_MAX": (("node.piece_server.uploads",), (1, 2)),
-    "WANT_COUNT_MAX": (("node.downloader.wants",), (2, 4)),
+    "PIECES_TOLD_COUNT_MAX": (("node.piece_server.uploads", "node.downloader.download"), (20,)),
+    "CREDIT_COUNT": (("node.downloader.download",), (1, 3)),
+    "AHEAD_COUNT": (("node.piece_server.uploads",), (1, 8)),
+    "UNSPREAD_COUNT_MAX": (("node.piece_server.uploads",), (0, 2)),
     "BOOKS_COUNT_MAX": (("node.piece_server.shelf",), (1,)),
     "JOURNAL_GROUP_BYTES": (("node.downloader.job_disk",), (1, 4 * PIECE_BYTES_MIN)),
-    "UNDER_WAY_BYTES_MAX": (("cluster.simulated.downloader",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
+    "UNDER_WAY_BYTES_MAX": (("node.downloader.process",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
+    "ON_WAY_BYTES_MAX": (("node.piece_server.uploads",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
     "SOURCES_PER_DOWNLOAD_COUNT_MAX": (("node.downloader.source", "cluster.simulated.invariants"), (2, 3)),
-    "BATCHES_COUNT_MIN": (("node.piece_server.latency",), (1, 4)),
-    "BATCH_SECONDS": (("node.piece_server.latency",), (2.0,)),
-    "BATCH_LATENCY": (("node.piece_server.latency",), (1000.0,)),
-    "INTERVALS_COUNT": (("node.piece_server.latency",), (2,)),
 }
 """By name, the modules that read it and the values it may have."""
-_ALIKE = dict.fromkeys(("BATCH_SECONDS", "BATCH_LATENCY", "INTERVALS_COUNT"), "BATCHES_COUNT_MIN")
-"""Drawn or not as another is: alone they would change nothing."""
 TIGHT_PART = 0.15
 """How many of them are."""
 
@@ -49,7 +46,7 @@ TIGHT_PART = 0.15
 def draw_tight(rng: Random) -> dict[str, float]:
     """Limits by name, for `limited`."""
     drawn = {name: (rng.random(), rng.choice(values)) for name, (_, values) in _TIGHT.items()}
-    return {name: value for name, (_, value) in drawn.items() if drawn[_ALIKE.get(name, name)][0] < TIGHT_PART}
+    return {name: value for name, (part, value) in drawn.items() if part < TIGHT_PART}
 
 
 @contextmanager

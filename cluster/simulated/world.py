@@ -14,15 +14,15 @@ from typing import NamedTuple
 from cluster.simulated.clock import Clock
 from cluster.simulated.content import ALGORITHM, SimulatedContent
 from cluster.simulated.disk import SimulatedDisk
+from cluster.simulated.host import PeerTerms
 from cluster.simulated.links import Port
 from cluster.simulated.network import Network
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.process import TURN_SECONDS
-from cluster.simulated.store import seed_path
+from cluster.simulated.store import shared_item
 from cluster.simulated.streams import Streams
 from cluster.simulated.trace import Trace
 from cluster.simulated.tracker import Tracker
-from node.agent.library import LibraryItem
 from node.local_messages import ApiGet, ApiJoin, ApiLeave, ApiList, ApiPeers, ApiRemove, ApiShare, JobStatus
 from protocol.manifest import Manifest
 
@@ -116,22 +116,9 @@ class World:
 
     def give(self, peer: Peer, content: SimulatedContent) -> None:
         """Have ``peer`` share ``content`` from its start on."""
-        manifest = content.manifest
         path = f"{SHARED_DIR}/{content.name}"
-        file = peer.disk.put_file(path, manifest, dict(enumerate(content.stand_ins)))
-        kept = seed_path(content.manifest_digest)
-        peer.disk.seeds[kept] = content.seed
-        peer.disk.items[path] = LibraryItem(
-            path=path,
-            origin="shared",
-            digest=content.digest,
-            manifest=content.manifest_digest,
-            name=content.name,
-            length=manifest.length,
-            seed_path=kept,
-            stamps=file.stamps,
-            fingerprint=file.stamps,
-        )
+        peer.disk.put_file(path, content.manifest, dict(enumerate(content.stand_ins)))
+        peer.disk.items[path] = shared_item(peer.disk, path, "shared", content)
 
     def want(self, peer: Peer, content: SimulatedContent, by_link: bool = True, by_name: bool = False) -> Wish:
         """Somebody at ``peer`` types `get` and its link, or its name, or has its seed; and again when it failed."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import time
 from pathlib import Path
+from random import Random
 
+from node.agent.core import AgentCore
+from node.agent.disk_work import AgentFiles
 from node.agent.process import Agent
+from node.agent.state import AgentTerms
 from node.config import AgentSettings
-from node.identity import RunningMark
+from node.host import ProcessHost
+from node.identity import RunningMark, load_identity
 from service.child import run_child
 from transport.loop import Loop
 from transport.sockets import open_context
@@ -17,16 +25,41 @@ def main(settings: AgentSettings, loop: Loop) -> int:
     mark = RunningMark(Path(settings.data_dir))
     context = open_context()
     try:
-        agent = Agent(settings, loop, context)
+        host = ProcessHost(loop, context, Path(settings.runtime_dir))
+        files = AgentFiles(settings)
+        core = _core(settings, files, loop)
+        agent = Agent(host, core, files, settings.tracker, Random(), loop.stop)
         try:
-            loop.run(agent.tick)
-            agent.leave()
+            host.run(agent.tick)
+            agent.leave(loop)
         finally:
             agent.close()
+            host.close()
+            files.close()
     finally:
         context.destroy(0)  # unlike term(), ends even if the agent could not open all it needs
         mark.release()
     return 0
+
+
+def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
+    identity = load_identity(Path(settings.data_dir))
+    terms = AgentTerms(
+        peer=identity.peer,
+        token=identity.token,
+        name=settings.name,
+        tracker=settings.tracker,
+        advertise=settings.advertise,
+        algorithm=settings.algorithm,
+        share=tuple(settings.share),
+        scan_seconds=settings.scan_seconds,
+        instance=secrets.randbits(48),
+        pid=os.getpid(),
+        foreground=settings.foreground,
+        asked=files.asked(),
+        options=settings.options,
+    )
+    return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 
 
 if __name__ == "__main__":

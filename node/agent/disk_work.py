@@ -6,14 +6,17 @@ Each function runs on a worker thread, touches only what it is given and returns
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from node.agent.effects import HashPath, StoreSeed
-from node.agent.library import LibraryItem
+from node.agent.effects import HashPath, ScanShares, StoreSeed
+from node.agent.library import Library, LibraryItem
+from node.agent.share_scan import Scanned, look
+from node.config import AgentSettings
+from node.disk.errors import disk_error
 from node.disk.hashing import hash_content
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.share_options import Skipped
@@ -27,6 +30,49 @@ from service.text import as_utf8
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all, from the worker's thread."""
 Cancelled = Callable[[], bool]
+
+
+AWAY_NAME = "away"
+"""In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
+
+
+class AgentFiles(Library):
+    """`node.agent.process.AgentDisk` on this machine, of an agent with ``settings``."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self._data_dir = Path(settings.data_dir)
+        self._away = Path(settings.runtime_dir) / AWAY_NAME
+        super().__init__(self._data_dir, settings.run)
+
+    @property
+    def away(self) -> bool:
+        """Whether an earlier run was told to leave."""
+        return self._away.exists()
+
+    def keep_away(self, away: bool) -> None:
+        try:
+            if away:
+                self._away.touch()
+            else:
+                self._away.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, "write", self._away) from error
+
+    def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> tuple[LibraryItem, Skipped]:
+        return hash_item(request, self._data_dir, progress, cancelled)
+
+    def keep_seed(self, request: StoreSeed) -> StoredSeed:
+        return keep_seed(request, self._data_dir)
+
+    def item_problem(self, item: LibraryItem) -> str:
+        return item_problem(item)
+
+    def look(self, request: ScanShares) -> Scanned:
+        def link_roots(path: str) -> Sequence[str]:
+            return request.options.get(path, self._settings.options).link_roots
+
+        return look(map(Path, self._settings.share), request.paths, link_roots=link_roots)
 
 
 class StoredSeed(Struct, frozen=True):

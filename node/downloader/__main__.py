@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
+from random import Random
 
 from node.config import DownloaderSettings
+from node.disk.disk_store import DiskStore
+from node.disk.journal import Journal
+from node.downloader.links import FetchLinks
 from node.downloader.process import Downloader
+from node.host import ProcessHost
 from node.identity import RunningMark
 from service.child import run_child
 from transport.loop import Loop
@@ -14,13 +21,21 @@ from transport.sockets import open_context
 
 def main(settings: DownloaderSettings, loop: Loop) -> int:
     """Run until the loop is stopped."""
-    mark = RunningMark(Path(settings.data_dir))
+    data_dir = Path(settings.data_dir)
+    mark = RunningMark(data_dir)
     context = open_context()
-    downloader = Downloader(settings, loop, context)
+    host = ProcessHost(loop, context, Path(settings.runtime_dir))
+    journal = Journal(data_dir)
+    store, rng = DiskStore(data_dir, journal), Random(secrets.randbits(64))
+    downloader = Downloader(
+        host, FetchLinks(host), store, settings.workers, settings.download_rate, rng, secrets.randbits(48), os.getpid()
+    )
     try:
-        loop.run(downloader.tick)
+        host.run(downloader.tick)
     finally:
         downloader.close()
+        host.close()
+        journal.close()
         context.term()
         mark.release()
     return 0

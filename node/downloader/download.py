@@ -450,10 +450,13 @@ class Download:
 
     def _choose(self, source: Source, now: float) -> int | None:
         """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it."""
+        bits = source.bits
+        for other in self._pool.ready() if source.snubs else ():
+            bits = bits if other.snubs else bits.without(other.bits)
         if self._sequential:
-            return self._pieces.first(source.bits)
-        piece = self._pieces.rarest(source.bits, self._pool)
-        if piece is None and source.idle:
+            return self._pieces.first(bits)
+        piece = self._pieces.rarest(bits, self._pool)
+        if piece is None and source.idle and not source.snubs:
             piece = self._choose_promised(source, now)
         return piece
 
@@ -518,11 +521,11 @@ class Download:
             allowed = max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * slowest) if slowest else OVERDUE_SECONDS_FIRST
             if now - source.busy_since < allowed:
                 continue
-            source.idle = False
             for piece in [*source.promised, *source.gets]:
                 if any(piece in other.bits for other in self._pool.ready() if other is not source):
                     self._pieces.expect_no_more(piece, None if piece in source.gets else source)
                     self._unsaid[source] = None
+                    source.snubs = True
 
     def _say_have(self, now: float) -> list[Effect]:
         """Tell sources that assign pieces what has come."""

@@ -6,14 +6,15 @@ downloads. What the ports bring back reaches a download on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from node.disk.store import Buffer, Store
 from node.downloader.download import SourceMessage
 from node.rate_limit import Budget
+from node.work_queue import WorkQueue
 from protocol.messages import Message, Piece
 
 
@@ -33,14 +34,6 @@ class Links(Protocol):
     def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None: ...
     def send(self, session: int, message: Message) -> None: ...
     def disconnect(self, session: int) -> None: ...
-
-
-class WorkQueue(Protocol):
-    """Takes work to be done away from the caller, as `node.workers.Workers` does on threads."""
-
-    def submit(self, done: Callable[[Any], None], work: Callable[[], object], /) -> None:
-        """Have ``work`` done, not before this returns; then call ``done`` with what it returned or raised, on the
-        thread of the loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,24 @@
-"""The downloader's connections to sources: one DEALER and one connection monitor per session.
+"""The downloader's connections to sources: one line per session.
 
-Owns the sockets. They do not reconnect by themselves: a lost connection is an event, so that nobody waits for
-pushes that go to an identity libzmq has forgotten. What is said over them is decided elsewhere.
+A lost connection is an event, so that nobody waits for pushes that go to an identity libzmq has forgotten. What is
+said over them is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 
-import zmq
-
+from node.disk.store import Buffer
 from node.downloader.job_context import Listener
-from protocol.codec import Decoder, encode
+from protocol.codec import Decoder
 from protocol.endpoints import host_of, ip_of, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import Message, Piece, PieceServerReply
-from transport.addresses import why_no_route
-from transport.loop import Loop
-from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import Role, connect, drain, open_socket, send_or_drop
+from transport.monitor import ConnectionEvent
+from transport.ports import Line, Transport
+from transport.sockets import Role
 
 log = logging.getLogger(__name__)
 
@@ -39,25 +34,12 @@ BYE_LINGER_MS = 300
 """A goodbye frees the session at the source: give it a moment to go out."""
 
 
-@dataclass(slots=True)
-class _Link:
-    socket: zmq.Socket[bytes]
-    monitor: ConnectionMonitor
-    listener: Listener
-    endpoint: str
-    dialled_at: float
-
-
 class FetchLinks:
     """All connections of the downloader, by session number."""
 
-    def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        self._loop = loop
-        self._context = context
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._links: dict[int, _Link] = {}
-        self._failed: dict[int, Callable[[int], None]] = {}
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        loop.add(self._wakeup, self._on_failed)
         self._decoder: Decoder[PieceServerReply] = Decoder(PieceServerReply, REPLY_BYTES_MAX)
 
     def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None:
@@ -67,115 +49,85 @@ class FetchLinks:
 
         ``piece_bytes`` is the largest data frame to be accepted.
         """
+        link = self._links[session] = _Link(session, endpoint, listener, self._transport)
         if not _is_numeric(endpoint):
-            self._fail(session, partial(listener.on_lost, reason="this machine cannot dial that address"))
+            self._fail(link, "this machine cannot dial that address")
             return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
         try:
-            link = self._open(limit, listener, endpoint)
-        except (NetworkError, zmq.ZMQError) as error:
-            log.warning("a source cannot be dialled now: %s", error)
-            self._fail(session, partial(listener.on_lost, reason=str(error)))
-            return
-        self._links[session] = link
-        self._loop.add(link.monitor.socket, partial(self._on_monitor, session))
-        self._loop.add(link.socket, partial(self._on_readable, session))
-        try:
-            connect(link.socket, endpoint)
+            link.line = self._transport.dial(Role.FETCH_DEALER, endpoint, self._decoder, link, limit)
         except NetworkError as error:
-            self._fail(session, partial(listener.on_lost, reason=str(error)))
+            log.warning("a source cannot be dialled now: %s", error)
+            self._fail(link, str(error))
 
     def send(self, session: int, message: Message) -> None:
         """Send, unless the connection is gone or full: then nothing arrives, and the lost-connection event or the
         silence of the source ends the session."""
+        line = self.line(session)
+        if line is not None:
+            line.send(message)
+
+    def line(self, session: int) -> Line | None:
+        """What the session goes over."""
         link = self._links.get(session)
-        if link is not None:
-            send_or_drop(link.socket, [encode(message)])
+        return None if link is None else link.line
 
     def disconnect(self, session: int) -> None:
-        self._failed.pop(session, None)
         link = self._links.pop(session, None)
-        if link is None:
-            return
-        self._loop.remove(link.monitor.socket)
-        self._loop.remove(link.socket)
-        link.monitor.close()
-        link.socket.close(linger=BYE_LINGER_MS)
+        if link is not None and link.line is not None:
+            link.line.close(BYE_LINGER_MS)
 
     def close(self) -> None:
         for session in list(self._links):
             self.disconnect(session)
-        self._loop.remove(self._wakeup)
-        os.close(self._wakeup)
 
-    def _open(self, limit: int, listener: Listener, endpoint: str) -> _Link:
-        socket = open_socket(self._context, Role.FETCH_DEALER, max_message_bytes=limit)
-        try:
-            return _Link(socket, ConnectionMonitor(socket), listener, endpoint, self._loop.now())
-        except zmq.ZMQError:
-            socket.close(0)
-            raise
+    def _fail(self, link: _Link, reason: str) -> None:
+        """Tell it later: the listener may dial the next source at once, and there may be thousands."""
 
-    def _fail(self, session: int, tell: Callable[[int], None]) -> None:
-        """Have the loop tell it: the listener may dial the next source at once, and there may be thousands."""
-        self._failed[session] = tell
-        os.eventfd_write(self._wakeup, 1)
+        def tell() -> None:
+            if self._links.get(link.session) is link:
+                link.listener.on_lost(link.session, reason)
 
-    def _on_failed(self) -> None:
-        os.eventfd_read(self._wakeup)
-        for session in list(self._failed):
-            tell = self._failed.pop(session, None)
-            if tell is not None:
-                tell(session)
+        self._transport.soon(tell)
 
-    def _on_monitor(self, session: int) -> None:
-        link = self._links[session]
-        for event in link.monitor.events():
-            if event is ConnectionEvent.CONNECTED:
-                link.listener.on_connected(session)
-            else:
-                self._drain(session)
-                self._tell_lost(session, link, event)
-            if session not in self._links:
-                return
 
-    def _tell_lost(self, session: int, link: _Link, event: ConnectionEvent) -> None:
+class _Link:
+    """A session; the owner of its line, which there is none of where it could not be dialled."""
+
+    def __init__(self, session: int, endpoint: str, listener: Listener, transport: Transport) -> None:
+        self.session, self.listener = session, listener
+        self.line: Line | None = None
+        self._endpoint, self._transport = endpoint, transport
+        self._dialled_at = transport.now()
+
+    def on_connected(self) -> None:
+        self.listener.on_connected(self.session)
+
+    def on_lost(self, event: ConnectionEvent) -> None:
         if event is ConnectionEvent.STRANGER:
-            link.listener.on_misbehaved(session, "it does not speak this protocol")
+            self.listener.on_misbehaved(self.session, "it does not speak this protocol")
         elif event is ConnectionEvent.UNREACHED:
-            late = self._loop.now() - link.dialled_at >= REFUSAL_SECONDS_MAX
+            late = self._transport.now() - self._dialled_at >= REFUSAL_SECONDS_MAX
             answer = NO_ANSWER if late else "refused"
-            link.listener.on_lost(session, why_no_route(host_of(link.endpoint)) or answer)
+            self.listener.on_lost(self.session, self._transport.why_no_route(host_of(self._endpoint)) or answer)
         else:
-            link.listener.on_lost(session, LOST_WORDS[event])
+            self.listener.on_lost(self.session, LOST_WORDS[event])
 
-    def _on_readable(self, session: int) -> None:
-        self._drain(session)
+    def on_garbage(self, error: ProtocolError) -> None:
+        self.listener.on_misbehaved(self.session, str(error))
 
-    def _drain(self, session: int) -> None:
-        link = self._links.get(session)
-        if link is None:
-            return
-        for frames in drain(link.socket):
-            try:
-                self._dispatch(session, link.listener, frames)
-            except ProtocolError as error:
-                link.listener.on_misbehaved(session, str(error))
-            if session not in self._links:
-                return
-
-    def _dispatch(self, session: int, listener: Listener, frames: list[zmq.Frame]) -> None:
-        message = self._decoder.decode(frames[0].buffer)
-        if message_session(message) not in (session, None):
-            raise ProtocolError(f"a message for session {message_session(message)} came over session {session}")
-        if isinstance(message, Piece):
-            if len(frames) != 2:
-                raise ProtocolError(f"{len(frames)} frames where a piece has 2")
-            listener.on_piece(session, message, frames[1].buffer)
-        elif len(frames) != 1:
-            raise ProtocolError(f"{len(frames)} frames where a message has 1")
+    def on_message(self, message: PieceServerReply, data: Sequence[Buffer]) -> None:
+        session, named = self.session, message_session(message)
+        frames = 2 if isinstance(message, Piece) else 1
+        if named not in (session, None):
+            what = f"a message for session {named} came over session {session}"
+            self.listener.on_misbehaved(session, what)
+        elif 1 + len(data) != frames:
+            self.listener.on_misbehaved(session, f"{1 + len(data)} frames where such a message has {frames}")
+        elif isinstance(message, Piece):
+            self.listener.on_piece(session, message, data[0])
         else:
-            listener.on_message(session, message)
+            self.listener.on_message(session, message)
 
 
 def _is_numeric(endpoint: str) -> bool:

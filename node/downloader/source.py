@@ -153,6 +153,8 @@ class Source:
     alone: bool = False
     idle: bool = False
     """As in its last `Status`; one that pushes is idle no more."""
+    snubs: bool = False
+    """What it owed was given to others, and nothing of it has come since: it is asked for what only it has (BEP 3)."""
     assigns: bool = False
     """It has had a stock."""
     credit: int = 0
@@ -198,6 +200,7 @@ class Source:
             seconds = now - self.busy_since
             self.interval = seconds if self.interval is None else self.interval + 0.25 * (seconds - self.interval)
         self.busy_since = now
+        self.snubs = False
 
     def silence_allowed(self) -> float:
         """Seconds without a word after which it is taken for gone."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 from pathlib import Path
 
 from node.config import PieceServerSettings
+from node.host import ProcessHost
 from node.identity import RunningMark
-from node.piece_server.process import PieceServer
+from node.piece_server.disk_files import DiskFiles
+from node.piece_server.process import PieceServer, listen_kept
 from service.child import run_child
 from transport.loop import Loop
 from transport.sockets import open_context
@@ -17,13 +21,18 @@ log = logging.getLogger(__name__)
 
 def main(settings: PieceServerSettings, loop: Loop) -> int:
     """Run until the loop is stopped."""
-    mark = RunningMark(Path(settings.data_dir))
+    data_dir = Path(settings.data_dir)
+    mark = RunningMark(data_dir)
     context = open_context()
-    server = PieceServer(settings, loop, context)
-    log.info("serving pieces on port %d", server.port)
+    host = ProcessHost(loop, context, Path(settings.runtime_dir))
+    peers = listen_kept(host, settings.listen, data_dir / "port")
+    instance = secrets.randbits(48)
+    server = PieceServer(host, peers, DiskFiles(), settings.upload_rate, instance, os.getpid())
+    log.info("serving pieces on port %d", peers.port)
     try:
-        loop.run(server.tick)
+        host.run(server.tick)
     finally:
+        host.close()
         server.close()
         context.term()
         mark.release()

@@ -104,7 +104,7 @@ class Shelf:
         if book is not None and known is not None and not serve.stamps:
             book.content.move(serve.root)
             book.bits = Bitfield.from_bytes(serve.bits, book.bits.size)
-            book.spread = Bitfield.from_bytes(serve.spread, book.bits.size)
+            book.spread = _spread(serve, book.bits.size)
         else:
             self._close(serve.digest)
         return True
@@ -146,7 +146,7 @@ class Shelf:
         elif serve is not None:
             manifest = self._files.load_seed(serve.seed_path)
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
-            spread = Bitfield.from_bytes(serve.spread, manifest.piece_count) if serve.spread else Bitfield(bits.size)
+            spread = _spread(serve, bits.size)
             for piece in self._gained[digest]:
                 bits.set(piece)
                 spread.set(piece)
@@ -203,3 +203,8 @@ class Shelf:
             return False
         book.content.close()
         return True
+
+
+def _spread(serve: Serve, size: int) -> Bitfield:
+    """The pieces that others relay; none, if it is not said."""
+    return Bitfield.from_bytes(serve.spread, size) if serve.spread else Bitfield(size)

@@ -152,6 +152,8 @@ class Swarm:
     piece_length: int
     stock: list[int]
     in_stock: Bitfield
+    had_stock: bool = False
+    """Whether there was any when receivers were last told."""
     relayed: list[int] = field(default_factory=list)
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     orphans: dict[int, float] = field(default_factory=dict)
@@ -208,14 +210,14 @@ class Swarm:
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
         return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * self.interval
 
-    def status(self, number: int, idle: bool = False) -> Status:
+    def status(self, session: Session, idle: bool = False) -> Status:
         full = self.have.full
         bits = b"" if full else self.have.to_bytes()
         return Status(
-            number,
+            session.number,
             "complete" if full else "partial",
             bits,
-            stock=self.in_stock.count_set > 0,
+            stock=self.in_stock.count_set > 0 and not session.hoards,
             alone=len(self.sessions) == 1,
             idle=idle,
         )
@@ -243,6 +245,9 @@ class Uploads:
         self._on_way_bytes = 0
         """...and their bytes."""
         self._late_bytes = 0
+        """Bytes that are on their way to sessions that are late..."""
+        self._left_bytes = 0
+        """...and that were to sessions that ended, over connections that are still there."""
         self._left: dict[bytes, tuple[int, int, float]] = {}
         """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
         and when to see whether the connection is still there."""
@@ -262,6 +267,7 @@ class Uploads:
             swarm = self._swarms[digest] = Swarm(digest, have, length, piece_length, [], Bitfield(have.size))
             fresh = have if spread is None else have.without(spread)
             swarm.put_in_stock(fresh.indices(), self._rng)
+            swarm.had_stock = swarm.in_stock.count_set > 0
             return
         if swarm.have is have:
             return
@@ -269,7 +275,7 @@ class Uploads:
         for piece in before.without(have).indices():
             self._note_lost(swarm, piece)
         fresh = have.without(before)
-        swarm.put_in_stock((fresh if spread is None else fresh.without(spread)).indices(), self._rng)
+        self._restock(swarm, (fresh if spread is None else fresh.without(spread)).indices())
         swarm.relayed_before, swarm.room = len(swarm.relayed), -1
         swarm.revision += 1
 
@@ -352,12 +358,11 @@ class Uploads:
         session = self._sessions.get((route, number))
         if session is None:
             return []
-        swarm = session.swarm
+        self._unsent(session)
         if not gone:
             self._drop(session)
             return [Reply(route, Status(number, "later"))]
-        self._unsent(session)
-        self.lost(swarm.digest, piece)
+        self.lost(session.swarm.digest, piece)
         return [Reply(route, NotHeld(number, piece))]
 
     def lost(self, digest: str, piece: int) -> None:
@@ -375,7 +380,7 @@ class Uploads:
             self._drop(session)
         if route in self._left:
             size, _, _ = self._left.pop(route)
-            self._late_bytes -= size
+            self._left_bytes -= size
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due, and send what can be sent."""
@@ -385,6 +390,7 @@ class Uploads:
             effects = self._check(now)
         effects += self._pump(now)
         for swarm in self._swarms.values():
+            effects += self._tell_stock(swarm)
             room = self._room(swarm)
             if room != swarm.room:
                 swarm.room = room
@@ -418,32 +424,46 @@ class Uploads:
         effects: list[Effect] = []
         if session is None:
             over = sum(1 for other, _ in self._sessions if other == route)
-            if over >= ROUTE_SESSIONS_COUNT_MAX or route in self._left or not self._make_room(now):
+            may_open = over < ROUTE_SESSIONS_COUNT_MAX and route not in self._left
+            if may_open and len(self._sessions) >= SESSIONS_COUNT_MAX:
+                effects = self._make_room(now)
+                may_open = bool(effects)
+            if not may_open:
                 return [Reply(route, Status(message.session, "later"))]
             size = swarm.have.size
             session = Session(route, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
             if len(swarm.sessions) == 2:
-                effects = [self._tell(one) for one in swarm.sessions.values() if one is not session]
+                effects += [self._tell(one) for one in swarm.sessions.values() if one is not session]
         session.heard_at = now
         return [*effects, self._tell(session)]
 
     def _tell(self, session: Session, idle: bool = False) -> Effect:
         session.told = session.swarm.revision, idle
-        if not session.swarm.in_stock.count_set:
+        status = session.swarm.status(session, idle)
+        if not status.stock:
             session.asked = 0
-        return Reply(session.route, session.swarm.status(session.number, idle))
+        return Reply(session.route, status)
 
-    def _make_room(self, now: float) -> bool:
-        """Whether there is room for one more session, if need be in place of the one that has got nothing for the
-        longest."""
-        if len(self._sessions) < SESSIONS_COUNT_MAX:
-            return True
+    def _tell_stock(self, swarm: Swarm) -> list[Effect]:
+        """Tell all when there is stock again, and who waits to be assigned some when there is none."""
+        has_stock = swarm.in_stock.count_set > 0
+        if has_stock == swarm.had_stock:
+            return []
+        swarm.had_stock = has_stock
+        swarm.revision += 1
+        sessions = swarm.sessions.values()
+        return [self._tell(one) for one in sessions if (not one.hoards if has_stock else one.asked)]
+
+    def _restock(self, swarm: Swarm, pieces: Iterable[int]) -> None:
+        """Nobody relays ``pieces``: who waits to be assigned some may get them."""
+        swarm.put_in_stock(pieces, self._rng)
+        self._ready.update((one, None) for one in swarm.sessions.values() if one.asked and one.credit)
+
+    def _make_room(self, now: float) -> list[Effect]:
+        """End the session that has got nothing for the longest, if that is long enough."""
         idle = min(self._sessions.values(), key=lambda session: session.served_at)
-        if now - idle.served_at < EVICTION_SECONDS:
-            return False
-        self._drop(idle)
-        return True
+        return [] if now - idle.served_at < EVICTION_SECONDS else self._start_over(idle)
 
     def _follow(self, session: Session, message: Follow) -> list[Effect]:
         swarm = session.swarm
@@ -490,9 +510,7 @@ class Uploads:
         for piece in message.assigned:
             if piece in swarm.in_stock:
                 swarm.in_stock.clear(piece)
-            elif piece >= swarm.have.size:
-                return []
-        if not swarm.in_stock.count_set:
+        if session.hoards or not swarm.in_stock.count_set:
             return [self._tell(session)]  # it would wait, and ask no other source meanwhile
         session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
         if session.credit:
@@ -545,13 +563,19 @@ class Uploads:
         while ready and self._on_way_bytes < ON_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
             session = next(iter(ready))
             del ready[session]
-            if session.credit and self._send_next(session, effects, now) and session.credit:
+            if self._may_send(session) and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
         if self._on_way or self._ready:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
         return effects
+
+    def _may_send(self, session: Session) -> bool:
+        """Where too much is stalled nobody has more than one piece on its way: who has stalled would be sent all that
+        it gives credit for, and each new connection as much again."""
+        stalled = self._late_bytes + self._left_bytes
+        return session.credit > 0 and (stalled <= STALLED_BYTES_MAX or not session.on_way)
 
     def _relay_some(self) -> None:
         """Nobody would relay more, or can, and nothing is to be sent: push a piece of the stock to all."""
@@ -570,21 +594,19 @@ class Uploads:
         while wanted:
             piece = wanted.popleft()
             if piece in have:
-                assigned = piece in swarm.in_stock
+                assigned = piece in swarm.in_stock and not session.hoards
                 if assigned:
                     swarm.in_stock.clear(piece)
+                    session.asked -= session.asked > 0
                 self._send(session, piece, assigned, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
-        if session.asked and swarm.in_stock.count_set and not session.hoards and swarm.in_time(session):
+        if session.asked and swarm.in_stock.count_set and swarm.in_time(session):
             found = swarm.take_from_stock(session)
             if found is not None:
                 session.asked -= 1
                 swarm.note_assigned(session, now)
                 self._send(session, found, True, effects, now)
-                if not swarm.in_stock.count_set:
-                    swarm.revision += 1
-                    effects += [self._tell(one) for one in swarm.sessions.values() if one.asked]
                 return True
         if session.follows:
             relayed = swarm.relayed
@@ -595,7 +617,6 @@ class Uploads:
                     continue
                 if piece in have:
                     self._send(session, piece, False, effects, now)
-                    session.told = None
                     return True
                 effects.append(Reply(session.route, NotHeld(session.number, piece)))
         return False
@@ -605,6 +626,7 @@ class Uploads:
         size = swarm.piece_size(piece)
         session.skip.set(piece)
         session.sent.set(piece)
+        session.told = None
         if relay:
             session.assigned[piece] = now
         promised: list[int] = []
@@ -624,9 +646,12 @@ class Uploads:
         effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised)))
 
     def _unsent(self, session: Session) -> None:
-        """The piece sent last was not."""
+        """The piece sent last was not; a receiver that acknowledged it before it was sent lied."""
+        if not session.on_way:
+            return
         size, _ = session.on_way.pop()
         session.credit += 1
+        self._ready[session] = None
         if session.late:
             self._late_bytes -= size
         else:
@@ -681,6 +706,7 @@ class Uploads:
 
     def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
         """Put back into stock what was assigned and does not spread."""
+        effects: list[Effect] = []
         back = [piece for piece, since in swarm.orphans.items() if now - since > SPREAD_SECONDS]
         for piece in back:
             del swarm.orphans[piece]
@@ -690,17 +716,13 @@ class Uploads:
                 one is not session and now - one.has_at < SPREAD_SECONDS for one in swarm.sessions.values()
             ):
                 session.hoards = True
+                effects.append(self._tell(session))
                 back += old
                 for piece in old:
                     del session.assigned[piece]
-        if not back:
-            return []
-        before = swarm.in_stock.count_set
-        swarm.put_in_stock(back, self._rng)
-        if before or not swarm.in_stock.count_set:
-            return []
-        swarm.revision += 1
-        return [self._tell(session) for session in swarm.sessions.values() if not session.hoards]
+        if back:
+            self._restock(swarm, back)
+        return effects
 
     def _start_over(self, session: Session) -> list[Effect]:
         """Forget the session and say so: were its next `Test` to open a new one, it would wait for old promises."""
@@ -709,10 +731,12 @@ class Uploads:
 
     def _drop(self, session: Session, now: float | None = None) -> None:
         swarm = session.swarm
-        size = sum(size for size, _ in session.on_way)
         if session.on_way:
             if not session.late:
                 self._set_late(session, True)
+            size = sum(size for size, _ in session.on_way)
+            self._late_bytes -= size
+            self._left_bytes += size
             before, _, _ = self._left.get(session.route, (0, 0, 0.0))
             self._left[session.route] = before + size, session.number, 0.0
         at = session.heard_at if now is None else now
@@ -736,7 +760,8 @@ class Uploads:
         assert self._on_way == sum(len(session.on_way) for session in fast)
         assert self._on_way_bytes == sum(size for session in fast for size, _ in session.on_way)
         late = sum(size for session in self._sessions.values() if session.late for size, _ in session.on_way)
-        assert self._late_bytes == late + sum(size for size, _, _ in self._left.values())
+        assert self._late_bytes == late
+        assert self._left_bytes == sum(size for size, _, _ in self._left.values())
         assert len(self._sessions) <= SESSIONS_COUNT_MAX
         for swarm in self._swarms.values():
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())

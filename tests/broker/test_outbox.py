@@ -10,8 +10,11 @@ import zmq
 from broker.effects import Reply
 from broker.outbox import BATCH_COUNT, BATCH_SECONDS, Outbox
 from protocol.codec import Decoder
+from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Goodbye, Ok, RegistrarReply
-from transport.sockets import OPTIONS, Role, bind, connect, drain_routed, open_context, open_socket, send_or_drop
+from transport.loop import Loop
+from transport.sockets import OPTIONS, Role, connect, drain_routed, open_context, open_socket, send_or_drop
+from transport.zmq_transport import ZmqRouter, ZmqTransport
 
 WAIT_MS = 10_000
 
@@ -19,17 +22,17 @@ WAIT_MS = 10_000
 class Scene:
     """A tracker's socket that answers, and who asked. Time stands still unless ``now`` is set."""
 
-    def __init__(self, router: zmq.Socket[bytes], asker: zmq.Socket[bytes]) -> None:
+    def __init__(self, router: ZmqRouter, asker: zmq.Socket[bytes]) -> None:
         self.now = 100.0
-        self.router, self.asker = router, asker
+        self.router, self.asker = router.socket, asker
         self.outbox = Outbox(router, lambda: self.now)
         self._decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply)
         asker.rcvtimeo = WAIT_MS
-        connect(asker, bind(router, "tcp://127.0.0.1:0"))
+        connect(asker, f"tcp://127.0.0.1:{router.port}")
         assert asker.poll(WAIT_MS, zmq.POLLOUT)
         send_or_drop(asker, [b"hello"])
-        assert router.poll(WAIT_MS)
-        ((self.route, _),) = drain_routed(router)
+        assert self.router.poll(WAIT_MS)
+        ((self.route, _),) = drain_routed(self.router)
 
     def put(self, *numbers: int) -> None:
         for number in numbers:
@@ -47,11 +50,11 @@ class Scene:
 @pytest.fixture
 def scene() -> Iterator[Scene]:
     context = open_context()
-    router, asker = open_socket(context, Role.TRACKER_ROUTER), open_socket(context, Role.CONTROL_DEALER)
+    transport, asker = ZmqTransport(Loop(), context), open_socket(context, Role.CONTROL_DEALER)
     try:
-        yield Scene(router, asker)
+        yield Scene(transport.listen(Role.TRACKER_ROUTER, "tcp://127.0.0.1:0", REPLY_BYTES_MAX), asker)
     finally:
-        router.close(0)
+        transport.close()
         asker.close(0)
         context.term()
 

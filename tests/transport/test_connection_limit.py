@@ -44,6 +44,8 @@ def honest() -> Iterator[list[Dealer]]:
     """Two who want an answer and dial again when they are refused, not connected yet either."""
     context = open_context()
     made = [open_socket(context, Role.LINK_DEALER) for _ in range(2)]
+    for dealer in made:
+        dealer.set(zmq.RECONNECT_IVL, 100)
     yield made
     for dealer in made:
         dealer.close(0)
@@ -56,7 +58,8 @@ def serving() -> Iterator[str]:
     context, loop, ended = open_context(), Loop(), threading.Event()
     router = open_socket(context, Role.PIECE_ROUTER)
     in_use = sum(1 for _ in Path("/proc/self/fd").iterdir())
-    limit = ConnectionLimit(loop, [router], (in_use + ROOM) * 4 // 3)
+    limit = ConnectionLimit(loop, (in_use + ROOM) * 4 // 3)
+    limit.watch(router)
     endpoint = bind(router, "tcp://127.0.0.1:0")
 
     def answer() -> None:
@@ -153,7 +156,8 @@ def test_who_comes_while_descriptors_are_counted_is_counted_once(
     context, loop, count, coming = open_context(), Loop(), os.listdir, strangers[: ROOM * 2 // 3]
     router = open_socket(context, Role.PIECE_ROUTER)
     in_use = len(count("/proc/self/fd"))
-    limit = ConnectionLimit(loop, [router], (in_use + ROOM) * 4 // 3)
+    limit = ConnectionLimit(loop, (in_use + ROOM) * 4 // 3)
+    limit.watch(router)
     endpoint = bind(router, "tcp://127.0.0.1:0")
     before = len(count("/proc/self/fd"))
 

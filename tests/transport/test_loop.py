@@ -366,3 +366,34 @@ def test_a_signal_does_not_end_a_wait(pipe: Callable[[], Pipe]) -> None:
         signal.signal(signal.SIGALRM, before)
     assert hits == [signal.SIGALRM]
     assert loop.now() >= end
+
+
+def test_what_is_asked_for_is_called_in_the_next_turn_without_waiting(pipe: Callable[[], Pipe]) -> None:
+    loop = Loop()
+    loop.add(pipe().fd, lambda: pytest.fail("called"))
+    called: list[str] = []
+
+    def first() -> None:
+        called.append("first")
+        loop.soon(second)
+
+    def second() -> None:
+        called.append("second")
+        loop.stop()
+
+    loop.soon(first)
+    turns: list[float] = []
+    loop.run(turns.append)
+    assert called == ["first", "second"]
+    assert len(turns) == 3
+
+
+def test_a_loop_that_was_stopped_runs_again_when_it_is_told_to() -> None:
+    loop = Loop()
+    loop.stop()
+    loop.run(once)
+    loop.resume()
+    loop.soon(loop.stop)
+    turns: list[float] = []
+    loop.run(turns.append)
+    assert len(turns) == 2

@@ -60,8 +60,8 @@ DISK = (
         "manifest_of_other_content",
         "to compare the content a manifest describes with the content that was asked for",
         (Edit("node.downloader.job_work:keep_seed", "if manifest.digest != digest:", "if False:"),),
-        found_after=119,
-        first=118,
+        found_after=None,
+        first=316,
     ),
     Bug(
         "never_synced",

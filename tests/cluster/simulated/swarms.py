@@ -6,8 +6,9 @@ from collections.abc import Callable
 from math import floor, inf, log2
 
 from cluster.simulated.content import make_content
+from cluster.simulated.host import PeerTerms
 from cluster.simulated.invariants import Invariants
-from cluster.simulated.peer import Peer, PeerTerms
+from cluster.simulated.peer import Peer
 from cluster.simulated.world import Machine, Wish, World
 from node.downloader.download import Download
 from node.local_messages import DownloadReport
@@ -26,7 +27,6 @@ class Swarm:
         pieces: int,
         *,
         seed: int = 1,
-        slots: int = 4,
         piece_seconds: float = 1.0,
         down_seconds: float = 0.0,
         delay: float = 0.005,
@@ -34,7 +34,7 @@ class Swarm:
         watched: bool = True,
     ) -> None:
         self.world = World(seed)
-        self.slots, self.delay = slots, delay
+        self.delay = delay
         self.piece_seconds, self.down_seconds = piece_seconds, down_seconds
         self.content = make_content("data.bin", max(0, pieces * PIECE_BYTES_MIN - (100_000 if pieces else 0)))
         self.world.add_content(self.content)
@@ -51,7 +51,7 @@ class Swarm:
         """One more machine; its peer does not run yet."""
         up = PIECE_BYTES_MIN / (self.piece_seconds if piece_seconds is None else piece_seconds)
         down = PIECE_BYTES_MIN / self.down_seconds if self.down_seconds else inf
-        return self.world.add_peer(name, Machine(up, down, self.delay / 2), PeerTerms(upload_slots=self.slots))
+        return self.world.add_peer(name, Machine(up, down, self.delay / 2), PeerTerms())
 
     def peer(self, name: str) -> Peer:
         return self.world.peers[name]

@@ -1,4 +1,4 @@
-"""`cluster.simulated.network` and `redialler`: connections behave as ZeroMQ's do over TCP."""
+"""`cluster.simulated.network`: connections behave as ZeroMQ's do over TCP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from cluster.simulated.clock import Clock
 from cluster.simulated.links import Port
 from cluster.simulated.network import CONNECT_SECONDS, RETRANSMIT_SECONDS, Connection, Listener, NetHost, Network
 from cluster.simulated.process import Process
-from cluster.simulated.redialler import Redialler
 
 DELAY = 0.01
 """Of each host: a message takes twice as long."""
@@ -239,28 +238,6 @@ def test_who_publishes_does_not_wait_for_anybody(net: Net) -> None:
     net.listener.publish("news")
     net.run(0.1)
     assert (slow.heard, other.heard) == ([], ["news"])
-
-
-def test_a_redialler_tells_changes_only_and_comes_back(net: Net) -> None:
-    told: list[bool] = []
-    process = Loop(net.clock, "client")
-    line = Redialler(net.network, net.host("client"), process, SERVER, nothing, told.append)
-    net.run(1.0)
-    assert told == [True]
-    net.process.kill()
-    net.network.process_died(net.server, net.process)
-    net.run(10.0)
-    assert told == [True, False]
-    line.send("nobody queues this")
-    net.listen()
-    net.run(3.0)
-    assert told == [True, False, True]
-    line.send("this")
-    net.run(1.0)
-    assert [message for _, message in net.heard] == ["this"]
-    line.close()
-    net.run(1.0)
-    assert net.listener.routes == {}
 
 
 def test_a_process_that_is_paused_takes_in_what_came_when_it_goes_on(net: Net) -> None:

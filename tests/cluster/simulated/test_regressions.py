@@ -36,7 +36,7 @@ BROKE = (
     ),
     Broke(
         "a piece server that was restarted was not told of a download that waits for space",
-        1001,
+        110,
         Edit(
             "node.downloader.job:FetchJob.serve",
             "if self._download is not None",
@@ -61,7 +61,7 @@ BROKE = (
     ),
     Broke(
         "peers that joined at once pushed each other out of the registrar's memory for ever",
-        61309,
+        136,
         Edit(
             "node.agent.membership:Membership._on_join_lost",
             "self._rng.uniform(0.5, 1.0) * self._join_lost_seconds",

@@ -20,9 +20,9 @@ some_seeds = pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.ma
 
 
 @some_seeds
-@pytest.mark.parametrize(("receivers", "pieces", "slots"), [(1, 40, 4), (2, 40, 4), (7, 40, 2), (12, 20, 4)])
-def test_everybody_completes(receivers: int, pieces: int, slots: int, seed: int) -> None:
-    swarm = Swarm(1, receivers, pieces, seed=seed, slots=slots)
+@pytest.mark.parametrize(("receivers", "pieces"), [(1, 40), (2, 40), (7, 40), (12, 20)])
+def test_everybody_completes(receivers: int, pieces: int, seed: int) -> None:
+    swarm = Swarm(1, receivers, pieces, seed=seed)
     swarm.start()
     swarm.run_until_done(10 * swarm.bound)
     assert swarm.received_ratio() <= 1.02
@@ -130,7 +130,7 @@ def all_out(swarm: Swarm) -> bool:
 
 
 def test_the_seeder_may_die_once_one_copy_is_out() -> None:
-    swarm = Swarm(1, 6, 40, slots=2)
+    swarm = Swarm(1, 6, 40)
     swarm.start()
     assert swarm.run(1_000.0, lambda: all_out(swarm))
     assert not swarm.done()
@@ -140,7 +140,7 @@ def test_the_seeder_may_die_once_one_copy_is_out() -> None:
 
 
 def test_without_a_seeder_each_says_what_is_missing_and_goes_on_when_it_is_back() -> None:
-    swarm = Swarm(1, 3, 40, slots=2)
+    swarm = Swarm(1, 3, 40)
     swarm.start()
     swarm.run(10.0)
     swarm.peer("seed0").power_off()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cluster.simulated.clock import Clock
-from cluster.simulated.content import SentPieces, StandIn
+from cluster.simulated.content import SentPiece, StandIn
 from cluster.simulated.traffic import Traffic
-from protocol.messages import Have, Piece
+from protocol.messages import Get, Piece
 
 SIZE = 100
 
@@ -23,7 +23,7 @@ class Counted:
 
     def piece(self, now: float, source: str, target: str, piece: int) -> None:
         self.clock.now = now
-        self.traffic.seen(source, target, SentPieces(Piece(1, 1, piece), [StandIn.of(b"x", SIZE)]))
+        self.traffic.seen(source, target, SentPiece(Piece(1, piece), StandIn.of(b"x", SIZE)))
 
 
 def test_who_got_how_much_from_whom() -> None:
@@ -31,7 +31,7 @@ def test_who_got_how_much_from_whom() -> None:
     counted.piece(1.0, "s", "a", 0)
     counted.piece(2.0, "a", "b", 0)
     counted.piece(3.0, "s", "b", 1)
-    counted.traffic.seen("s", "a", Have(1, [3]))
+    counted.traffic.seen("s", "a", Get(1, [3]))
     traffic = counted.traffic
     assert traffic.received == {"a": SIZE, "b": 2 * SIZE}
     assert {name: list(sources) for name, sources in traffic.sources.items()} == {"a": ["s"], "b": ["a", "s"]}

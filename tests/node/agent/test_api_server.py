@@ -11,6 +11,7 @@ import pytest
 
 from node.agent.api_server import ApiServer
 from node.api_client import ApiClient
+from node.host import ProcessHost
 from node.local_messages import API_SOCKET, ApiDone, ApiJoin, ApiLeave, ApiRequest
 from protocol.errors import NetworkError
 from transport.loop import Loop
@@ -29,7 +30,7 @@ def serve_until_leave(data_dir: Path, ready: threading.Event) -> None:
     """Answer `ApiJoin` with `ApiDone` and a stray reply before it; end with `ApiLeave`."""
     loop, context = Loop(), open_context()
 
-    def answer(route: bytes, request: ApiRequest) -> None:
+    def answer(route: bytes, request: ApiRequest, _now: float) -> None:
         if isinstance(request, ApiJoin):
             server.reply(route, ApiDone(request.id - 1, "stray"))
             server.reply(route, ApiDone(request.id, "joined"))
@@ -37,11 +38,11 @@ def serve_until_leave(data_dir: Path, ready: threading.Event) -> None:
             server.reply(route, ApiDone(request.id, "bye"))
             loop.stop()
 
-    server = ApiServer(context, make_runtime_dir(data_dir), answer)
-    loop.add(server.socket, server.receive)
+    host = ProcessHost(loop, context, make_runtime_dir(data_dir))
+    server = ApiServer(host, answer)
     ready.set()
     loop.run(lambda _now: None)
-    server.close()
+    host.close()
     context.term()
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import socket as plain
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import zmq
 
 from node.agent import dialled
-from node.agent.dialled import Dialled, Told
-from node.workers import Workers
+from node.agent.dialled import Dialled
+from node.host import ProcessHost
 from protocol.codec import Decoder, encode
 from protocol.messages import Ok, RegistrarReply
+from transport import zmq_transport
 from transport.loop import Loop
 from transport.sockets import Role, bind, open_context, open_socket
 
@@ -28,7 +31,9 @@ class Scene:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(dialled, "REDIAL_SECONDS", 0.001)
         self.context = open_context()
-        self.names: Workers[Told, Any] = Workers(1)
+        self.loop = Loop()
+        self.host = ProcessHost(self.loop, self.context, Path())
+        self.names = self.host.workers(1)
         self.heard: list[Any] = []
         self.opened: list[zmq.Socket[bytes]] = []
         self.connection: Dialled[RegistrarReply] | None = None
@@ -37,7 +42,7 @@ class Scene:
         decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply)
         hear = self.heard.append
         self.connection = Dialled(
-            self.context, self.names, Role.CONTROL_DEALER, endpoint, decoder.decode, hear, hear, hear
+            self.host, self.names, Role.CONTROL_DEALER, endpoint, decoder, hear, hear, hear, Random(1)
         )
 
     def serve(self, role: Role, endpoint: str = "tcp://127.0.0.1:0") -> tuple[zmq.Socket[bytes], str]:
@@ -48,9 +53,8 @@ class Scene:
     def until(self, what: Callable[[Any], bool]) -> Any:
         """Run until something is heard of which ``what`` is true; that is returned, and what came before is dropped."""
         assert self.connection is not None
-        loop, connection = Loop(), self.connection
-        connection.attach(loop)
-        loop.add(self.names.fd, self._looked_up)
+        loop, connection = self.loop, self.connection
+        loop.resume()
         deadline = time.monotonic() + PATIENCE_SECONDS
 
         def tick(now: float) -> float:
@@ -62,21 +66,16 @@ class Scene:
             return deadline if due is None else min(due, deadline)
 
         loop.run(tick)
-        connection.detach()
         while not what(found := self.heard.pop(0)):
             pass
         return found
-
-    def _looked_up(self) -> None:
-        for told, result in self.names.results():
-            told(result)
 
     def close(self) -> None:
         if self.connection is not None:
             self.connection.close()
         for server in self.opened:
             server.close()
-        self.names.close()
+        self.names.close(PATIENCE_SECONDS)
         self.context.term()
 
 
@@ -114,12 +113,12 @@ def test_after_a_socket_of_another_kind_the_tracker_is_reached(scene: Scene) -> 
 def test_who_takes_the_connection_and_never_speaks_is_no_stranger(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hurried(context: zmq.Context[zmq.Socket[bytes]], role: Role) -> zmq.Socket[bytes]:
-        socket = open_socket(context, role)
+    def hurried(context: zmq.Context[zmq.Socket[bytes]], role: Role, size: int | None) -> zmq.Socket[bytes]:
+        socket = open_socket(context, role, size)
         socket.set(zmq.HANDSHAKE_IVL, 50)
         return socket
 
-    monkeypatch.setattr(dialled, "open_socket", hurried)
+    monkeypatch.setattr(zmq_transport, "open_socket", hurried)
     with plain.create_server(("127.0.0.1", 0)) as server:
         scene.dial(f"tcp://127.0.0.1:{server.getsockname()[1]}")
         scene.until(says("does not answer"))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from node.agent import process
-from node.agent.disk_work import hash_item
+from node.agent import disk_work
+from node.agent.core import AgentCore
+from node.agent.disk_work import AgentFiles, hash_item
 from node.agent.effects import HashPath
 from node.agent.library import Library
 from node.agent.process import Agent
 from node.agent.share_scan import look
+from node.agent.state import AgentTerms
 from node.api_client import ApiClient
 from node.config import AgentSettings
+from node.host import ProcessHost
 from node.local_messages import ApiAccepted, ApiGet, ApiGetStatus, StatusReport
 from service.logs import LogSettings
 from transport.loop import Loop
@@ -43,7 +47,21 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
         log=LogSettings(),
     )
     loop, context = Loop(), open_context()
-    agent = Agent(settings, loop, context)
+    host, files = ProcessHost(loop, context, Path(settings.runtime_dir)), AgentFiles(settings)
+    terms = AgentTerms(
+        peer="0" * 32,
+        token=b"t" * 32,
+        name="one",
+        tracker=settings.tracker,
+        advertise=settings.advertise,
+        algorithm="blake3",
+        share=(),
+        scan_seconds=settings.scan_seconds,
+        instance=1,
+        pid=1,
+    )
+    core = AgentCore(terms, files.items(), 0.0, Random(1), False)
+    agent = Agent(host, core, files, settings.tracker, Random(1), loop.stop)
 
     def tick(now: float) -> float:
         agent.tick(now)
@@ -53,6 +71,8 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
 
     loop.run(tick)
     agent.close()
+    host.close()
+    files.close()
     context.destroy(0)
     remove_runtime_dir(data_dir)
 
@@ -60,12 +80,12 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
 def test_a_get_does_not_wait_for_a_look_at_what_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looking, looked, stop = threading.Event(), threading.Event(), threading.Event()
 
-    def slow_look(*arguments: Any) -> Any:
+    def slow_look(*arguments: Any, **options: Any) -> Any:
         looking.set()
         looked.wait(PATIENCE_SECONDS)
-        return look(*arguments)
+        return look(*arguments, **options)
 
-    monkeypatch.setattr(process, "look", slow_look)
+    monkeypatch.setattr(disk_work, "look", slow_look)
     data_dir, content = tmp_path / "data", tmp_path / "file"
     data_dir.mkdir()
     content.write_bytes(b"content")

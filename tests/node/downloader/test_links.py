@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as plain
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from protocol.messages import Piece
 from protocol.messages import Test as AskTest
 from transport.loop import Loop
 from transport.sockets import Role, bind, drain_routed, open_context, open_socket, send_or_drop
+from transport.zmq_transport import ZmqTransport
 
 SESSION = 7
 
@@ -52,9 +53,9 @@ class Heard:
     def on_message(self, session: int, message: SourceMessage) -> None:
         raise AssertionError(session, message)
 
-    def on_pieces(self, session: int, header: Piece, data: Sequence[Buffer]) -> None:
+    def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
         assert session == header.session == SESSION
-        self.what.append(" ".join(bytes(one).decode() for one in data))
+        self.what.append(bytes(data).decode())
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def loop() -> Loop:
 
 @pytest.fixture
 def links(loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[FetchLinks]:
-    made = FetchLinks(loop, context)
+    made = FetchLinks(ZmqTransport(loop, context))
     yield made
     made.close()
 
@@ -101,12 +102,12 @@ def test_a_source_is_never_dialled_on_this_machines_own_sockets(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ([b"one", b"two"], "one two"),
-        ([b"one"], "2 frames where pieces have 3"),
-        ([b"one", b"two", b"more"], "4 frames where pieces have 3"),
+        ([b"one"], "one"),
+        ([], "1 frames where such a message has 2"),
+        ([b"one", b"more"], "3 frames where such a message has 2"),
     ],
 )
-def test_each_piece_of_a_message_has_a_frame(
+def test_a_piece_has_a_frame_for_its_bytes(
     context: zmq.Context[zmq.Socket[bytes]], loop: Loop, links: FetchLinks, data: list[bytes], said: str
 ) -> None:
     source = open_socket(context, Role.PIECE_ROUTER)
@@ -123,7 +124,7 @@ def test_each_piece_of_a_message_has_a_frame(
 
     def answer() -> None:
         for route, _ in drain_routed(source):
-            send_or_drop(source, [route, encode(Piece(SESSION, 1, 5, [(2, 7)])), *data])
+            send_or_drop(source, [route, encode(Piece(SESSION, 5)), *data])
 
     asked: list[bool] = []
     loop.add(source, answer)
@@ -136,7 +137,10 @@ def test_each_piece_of_a_message_has_a_frame(
 
 @pytest.mark.parametrize(
     ("missing", "why"),
-    [("socket", "cannot open a fetch dealer socket"), ("monitor", "Too many open files")],
+    [
+        ("socket", "cannot open a fetch dealer socket"),
+        ("monitor", "it cannot be watched (Too many open files)"),
+    ],
 )
 def test_a_machine_out_of_descriptors_loses_the_source_alone(
     loop: Loop, links: FetchLinks, monkeypatch: pytest.MonkeyPatch, missing: str, why: str
@@ -151,9 +155,9 @@ def test_a_machine_out_of_descriptors_loses_the_source_alone(
         raise zmq.ZMQError(errno.EMFILE)
 
     if missing == "socket":
-        monkeypatch.setattr("node.downloader.links.open_socket", fail)
+        monkeypatch.setattr("transport.zmq_transport.open_socket", fail)
     else:
-        monkeypatch.setattr("node.downloader.links.ConnectionMonitor", fail_late)
+        monkeypatch.setattr("transport.zmq_transport.ConnectionMonitor", fail_late)
     assert Heard(links).of("tcp://127.0.0.1:9", loop) == [f"lost: {why}"]
     assert all(socket.closed for socket in made)
 

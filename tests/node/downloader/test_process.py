@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 import zmq
 
-from node.config import DownloaderSettings
+from node.disk.disk_store import DiskStore
+from node.disk.journal import Journal
 from node.disk.seed_store import store_seed
+from node.downloader.links import FetchLinks
 from node.downloader.process import Downloader
+from node.host import ProcessHost
 from node.local_messages import (
     AGENT_SOCKET,
     PIECES_SOCKET,
@@ -27,7 +31,6 @@ from protocol.codec import Decoder, encode
 from protocol.limits import LOCAL_BYTES_MAX
 from protocol.manifest import encode_manifest
 from protocol.messages import Message
-from service.logs import LogSettings
 from tests.node.disk.made_content import made_file
 from transport.loop import Loop
 from transport.runtime_dir import ipc_endpoint, make_runtime_dir, remove_runtime_dir
@@ -64,10 +67,11 @@ class Scene:
         self.pieces = Other(self._bound(runtime_dir, PIECES_SOCKET), DownloaderToPieceServer, None)
         for other in (self.agent, self.pieces):
             self.loop.add(other.socket, other.listen)
-        settings = DownloaderSettings(
-            data_dir=str(data_dir), runtime_dir=str(runtime_dir), download_rate=0, workers=1, log=LogSettings()
+        self.host = ProcessHost(self.loop, self.context, runtime_dir)
+        self.journal = Journal(data_dir)
+        self.downloader = Downloader(
+            self.host, FetchLinks(self.host), DiskStore(data_dir, self.journal), 1, 0, Random(1), 1, os.getpid()
         )
-        self.downloader = Downloader(settings, self.loop, self.context)
 
     def _bound(self, runtime_dir: Path, name: str) -> zmq.Socket[bytes]:
         socket = open_socket(self.context, Role.LOCAL_ROUTER)
@@ -84,6 +88,8 @@ class Scene:
 
     def close(self) -> None:
         self.downloader.close()
+        self.host.close()
+        self.journal.close()
         for other in (self.agent, self.pieces):
             other.socket.close(0)
         self.context.term()

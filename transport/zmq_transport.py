@@ -1,0 +1,194 @@
+"""`transport.ports.Transport` with ZeroMQ's sockets, on one poll loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Generic, Literal, Protocol, TypeVar
+
+import msgspec
+import zmq
+
+from protocol.codec import Decoder, encode
+from protocol.errors import NetworkError, ProtocolError
+from transport.addresses import look_up, why_no_route, why_unreached
+from transport.connection_limit import ConnectionLimit
+from transport.loop import Loop
+from transport.monitor import ConnectionEvent, ConnectionMonitor
+from transport.ports import LineOwner, OnGarbage
+from transport.runtime_dir import IPC_SCHEME
+from transport.sockets import (
+    Role,
+    bind,
+    connect,
+    drain,
+    drain_routed,
+    open_socket,
+    peer_address,
+    send_each_or_drop,
+    send_or_drop,
+)
+
+M = TypeVar("M")
+_logger = logging.getLogger(__name__)
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class ZmqTransport:
+    """Whoever has it runs it, and closes it before ``context`` is terminated; lines are closed before that."""
+
+    look_up = staticmethod(look_up)
+    why_unreached = staticmethod(why_unreached)
+    why_no_route = staticmethod(why_no_route)
+
+    def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self.loop, self.context = loop, context
+        self.now, self.soon = loop.now, loop.soon
+        self._limit: ConnectionLimit | None = None
+        self.opened: list[Closable] = []
+
+    def run(self, tick: Callable[[float], float | None]) -> None:
+        """`Loop.run`; connections are kept below their limit."""
+        limit = self._limit
+        if limit is None:
+            self.loop.run(tick)
+            return
+
+        def limited(now: float) -> float:
+            limit_at, due = limit.tick(now), tick(now)
+            return limit_at if due is None else min(due, limit_at)
+
+        self.loop.run(limited)
+
+    def close(self) -> None:
+        """Close what was opened, but for lines."""
+        if self._limit is not None:
+            self._limit.close()
+        for opened in self.opened:
+            opened.close()
+
+    def note(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        getattr(_logger, level)("%s", text)
+
+    def dial(
+        self, role: Role, endpoint: str, decoder: Decoder[M], owner: LineOwner[M], max_message_bytes: int | None = None
+    ) -> ZmqLine[M]:
+        line = ZmqLine(self.loop, open_socket(self.context, role, max_message_bytes), role, decoder, owner)
+        try:
+            connect(line.socket, endpoint)
+        except NetworkError:
+            line.close(0)
+            raise
+        return line
+
+    def listen(self, role: Role, endpoint: str, limit: int) -> ZmqRouter:
+        router = ZmqRouter(self.loop, open_socket(self.context, role), limit)
+        self.opened.append(router)
+        if not endpoint.startswith(IPC_SCHEME):
+            if self._limit is None:
+                self._limit = ConnectionLimit(self.loop)
+            self._limit.watch(router.socket)
+        router.bind(endpoint)
+        return router
+
+
+class ZmqRouter:
+    port = 0
+
+    def __init__(self, loop: Loop, socket: zmq.Socket[bytes], limit: int) -> None:
+        self._loop, self.socket, self._limit = loop, socket, limit
+        self._frame: zmq.Frame | None = None
+        """What is being heard."""
+
+    def bind(self, endpoint: str) -> None:
+        port = bind(self.socket, endpoint).rpartition(":")[2]
+        self.port = int(port) if port.isdecimal() else 0
+
+    def hear(self, decoder: Decoder[M], on_message: Callable[[bytes, M, float], None], on_garbage: OnGarbage) -> None:
+        decode, now, socket = decoder.decode, self._loop.now, self.socket
+
+        def on_readable() -> None:
+            at = now()
+            for route, frames in drain_routed(socket):
+                try:
+                    if len(frames) != 1:
+                        raise ProtocolError(f"a message is one frame, not {len(frames)}")
+                    message = decode(frames[0].bytes)
+                except ProtocolError as error:
+                    on_garbage(route, frames[-1].bytes, error)
+                    continue
+                self._frame = frames[0]
+                on_message(route, message, at)
+
+        self._loop.add(socket, on_readable)
+
+    def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
+        return send_or_drop(self.socket, [route, encode(message, self._limit), *data], copy=not data)
+
+    def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
+        send_each_or_drop(self.socket, [(route, encode(message, self._limit)) for route, message in messages])
+
+    def publish(self, topic: bytes, message: msgspec.Struct) -> None:
+        send_or_drop(self.socket, [topic, encode(message, self._limit)])
+
+    def address_of(self, route: bytes) -> str:
+        del route
+        return "" if self._frame is None else peer_address(self._frame)
+
+    def close(self) -> None:
+        if self._loop.has(self.socket):
+            self._loop.remove(self.socket)
+        self.socket.close()
+
+
+class ZmqLine(Generic[M]):
+    """A socket and its monitor. libzmq does not reconnect it: then pushes would go to an identity it has forgotten."""
+
+    def __init__(
+        self, loop: Loop, socket: zmq.Socket[bytes], role: Role, decoder: Decoder[M], owner: LineOwner[M]
+    ) -> None:
+        self._loop, self._decode, self._owner = loop, decoder.decode, owner
+        self._first = -1 if role is Role.ROSTER_SUB else 0  # there it is behind its topic
+        self.socket = socket
+        try:
+            self._monitor = ConnectionMonitor(socket)
+        except zmq.ZMQError as error:
+            socket.close(0)
+            raise NetworkError(f"it cannot be watched ({error.strerror})") from None
+        loop.add(self._monitor.socket, self._on_events)
+        loop.add(socket, self._on_readable)
+
+    def send(self, message: msgspec.Struct) -> None:
+        send_or_drop(self.socket, [encode(message)])
+
+    def close(self, linger_ms: int | None = None) -> None:
+        self._loop.remove(self._monitor.socket)
+        self._loop.remove(self.socket)
+        self._monitor.close()
+        self.socket.close(linger_ms)
+
+    def _on_readable(self) -> None:
+        socket, owner = self.socket, self._owner
+        for frames in drain(socket):
+            try:
+                message = self._decode(frames[self._first].buffer)
+            except ProtocolError as error:
+                owner.on_garbage(error)
+            else:
+                owner.on_message(message, [frame.buffer for frame in frames[1:]])
+            if socket.closed:
+                return
+
+    def _on_events(self) -> None:
+        for event in self._monitor.events():
+            if event is ConnectionEvent.CONNECTED:
+                self._owner.on_connected()
+            else:
+                self._on_readable()  # what was said last
+                if not self.socket.closed:
+                    self._owner.on_lost(event)
+            if self.socket.closed:
+                return
