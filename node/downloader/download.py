@@ -432,10 +432,10 @@ class Download:
     def _ask_idle(self, now: float) -> dict[Source, list[int]]:
         """Choose pieces to ask for by number."""
         asked: dict[Source, list[int]] = {}
-        window = 1 + self._credit_for_each()
+        window, usual = 1 + self._credit_for_each(), self._usual_interval()
         for source in list(self._able):
             while self._may_be_asked(source) and len(source.gets) < window:
-                piece = self._choose(source, now)
+                piece = self._choose(source, usual, now)
                 if piece is None:
                     del self._able[source]
                     break
@@ -448,8 +448,9 @@ class Download:
                 self._able.pop(source, None)
         return asked
 
-    def _choose(self, source: Source, now: float) -> int | None:
-        """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it."""
+    def _choose(self, source: Source, usual: float, now: float) -> int | None:
+        """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it. ``usual``:
+        seconds that a source takes for a piece."""
         bits = source.bits
         for other in self._pool.ready() if source.snubs else ():
             bits = bits if other.snubs else bits.without(other.bits)
@@ -457,13 +458,12 @@ class Download:
             return self._pieces.first(bits)
         piece = self._pieces.rarest(bits, self._pool)
         if piece is None and source.idle and not source.snubs:
-            piece = self._choose_promised(source, now)
+            piece = self._choose_promised(source, usual, now)
         return piece
 
-    def _choose_promised(self, source: Source, now: float) -> int | None:
+    def _choose_promised(self, source: Source, usual: float, now: float) -> int | None:
         """A piece that ``source`` has and that another one is to push, where it comes sooner so. At random: else all
         receivers would ask for the same one."""
-        usual = self._usual_interval()
         soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
         late: list[int] = []
         for other in self._pool:
