@@ -164,7 +164,7 @@ class Swarm:
     interval: float | None = None
     """When a piece was last assigned, and seconds from one to the next: moving average."""
     relayed_before: int = 0
-    """How many of these were relayed when this peer's downloader last said what there is to serve."""
+    """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
     room: int = -1
     """As last said in a `Room`."""
     sent_bytes: int = 0
@@ -259,15 +259,24 @@ class Uploads:
 
     # --- what is served ----------------------------------------------------------------------------------
 
-    def serve(self, digest: str, have: Bitfield, length: int, piece_length: int, spread: Bitfield | None = None) -> None:
+    def serve(
+        self,
+        digest: str,
+        have: Bitfield,
+        length: int,
+        piece_length: int,
+        spread: Bitfield | None = None,
+        relayed: Iterable[int] = (),
+    ) -> None:
         """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay.
-        ``spread``: those that others relay."""
+        ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             swarm = self._swarms[digest] = Swarm(digest, have, length, piece_length, [], Bitfield(have.size))
             fresh = have if spread is None else have.without(spread)
             swarm.put_in_stock(fresh.indices(), self._rng)
             swarm.had_stock = swarm.in_stock.count_set > 0
+            swarm.relayed += relayed
             return
         if swarm.have is have:
             return
@@ -584,6 +593,7 @@ class Uploads:
             piece = swarm.take_from_stock(followers[0]) if len(followers) > 1 and swarm.in_stock.count_set else None
             if piece is not None:
                 swarm.relayed.append(piece)
+                swarm.relayed_before += 1
                 self._ready.update(dict.fromkeys(followers))
 
     def _send_next(self, session: Session, effects: list[Effect], now: float) -> bool:
