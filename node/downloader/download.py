@@ -354,6 +354,7 @@ class Download:
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
             self._give_up_overdue(now)
             self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
+            effects += self._poll(now)
             effects += self._say_have(now)
             effects += self._need_sources(now)
             effects += self._connect(now)
@@ -412,7 +413,21 @@ class Download:
         return given
 
     def _may_be_asked(self, source: Source) -> bool:
-        return source.idle or self._sequential or (source.alone and source.stock)
+        if source.stock and not self._sequential:
+            return source.alone
+        return source.idle or self._asks_all()
+
+    def _asks_all(self) -> bool:
+        """Whether pieces are asked for by number of sources that are busy too: where there are more than one can be
+        connected to, most of what is relayed is pushed by others."""
+        return self._sequential or self._pool.crowded
+
+    def _poll(self, now: float) -> list[Effect]:
+        """Ask sources what they have by now that have nothing open, as far as is known."""
+        if not self._asks_all():
+            return []
+        sources = [one for one in self._pool.ready() if one.polled_at <= now - CHECK_SECONDS and not one.gets]
+        return [self._test(one, now) for one in sources if not self._pieces.open.both(one.bits).count_set]
 
     def _ask_idle(self, now: float) -> dict[Source, list[int]]:
         """Choose pieces to ask for by number."""
@@ -441,7 +456,9 @@ class Download:
         if self._sequential:
             return self._pieces.first(bits)
         piece = self._pieces.rarest(bits, self._pool)
-        return piece if piece is not None or source.snubs else self._choose_promised(source, now)
+        if piece is None and source.idle and not source.snubs:
+            piece = self._choose_promised(source, now)
+        return piece
 
     def _choose_promised(self, source: Source, now: float) -> int | None:
         """A piece that ``source`` has and that another one is to push, where it comes sooner so. At random: else all
@@ -543,7 +560,7 @@ class Download:
         return effects
 
     def _test(self, source: Source, now: float) -> Effect:
-        source.said_at = now
+        source.said_at = source.polled_at = now
         return Send(source.session, Test(source.session, self._digest, source.entry.peer))
 
     def _drop(self, source: Source, now: float, why: Trouble | Farewell) -> list[Effect]:

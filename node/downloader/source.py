@@ -147,6 +147,8 @@ class Source:
     state: SourceState = SourceState.CONNECTING
     heard_at: float = 0.0
     said_at: float = 0.0
+    polled_at: float = 0.0
+    """When it was last tested."""
     stock: bool = False
     alone: bool = False
     idle: bool = False
@@ -329,6 +331,11 @@ class SourcePool:
     def _order(self, peer: str) -> tuple[int, float]:
         candidate = self._candidates[peer]
         return candidate.failures, candidate.rank
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more are known than there may be."""
+        return len(self._active) >= self.limit and len(self._candidates) > len(self._active)
 
     def leaves_out(self, now: float) -> bool:
         """Whether somebody could be connected to, were there not ``limit`` others."""

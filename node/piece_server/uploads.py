@@ -58,7 +58,7 @@ ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
-CHECK_SECONDS = 0.1
+CHECK_SECONDS = 0.25
 IDLE_SECONDS = 0.1
 """A source that has had nothing to send for so long says so."""
 NEWS_SECONDS = 0.25
@@ -707,12 +707,11 @@ class Uploads:
         is_idle = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
         if is_idle:
             self._relay_some()
-        if now >= self._news_at:
-            self._news_at = now + NEWS_SECONDS if is_idle else now
+        if is_idle and now >= self._news_at:
+            self._news_at = now + NEWS_SECONDS
             for session in self._sessions.values():
-                swarm = session.swarm
-                if (is_idle or not session.follows) and session.told != (swarm.revision, is_idle):
-                    effects.append(self._tell(session, is_idle))
+                if session.told != (session.swarm.revision, True):
+                    effects.append(self._tell(session, True))
         return effects
 
     def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
