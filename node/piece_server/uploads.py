@@ -431,6 +431,7 @@ class Uploads:
         if swarm is None:
             return [Reply(route, Status(message.session, "no"))]
         effects: list[Effect] = []
+        is_idle = session is not None and self._is_idle(now)
         if session is None:
             over = sum(1 for other, _ in self._sessions if other == route)
             may_open = over < ROUTE_SESSIONS_COUNT_MAX and route not in self._left
@@ -445,7 +446,10 @@ class Uploads:
             if len(swarm.sessions) == 2:
                 effects += [self._tell(one) for one in swarm.sessions.values() if one is not session]
         session.heard_at = now
-        return [*effects, self._tell(session)]
+        return [*effects, self._tell(session, is_idle)]
+
+    def _is_idle(self, now: float) -> bool:
+        return self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
 
     def _tell(self, session: Session, idle: bool = False) -> Effect:
         session.told = session.swarm.revision, idle
@@ -704,7 +708,7 @@ class Uploads:
                 effects.append(Reply(route, NoSession(number)))
         for swarm in self._swarms.values():
             effects += self._check_spread(swarm, now)
-        is_idle = self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
+        is_idle = self._is_idle(now)
         if is_idle:
             self._relay_some()
         if is_idle and now >= self._news_at:
