@@ -158,9 +158,9 @@ def _differences_with(
     credit = session.credit + len(session.on_way) - source.arrived - source.credit
     if credit:
         yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
-    asked = session.asked - source.asked
-    if asked and len(session.on_way) == source.arrived:
-        yield f"has asked {where} to assign pieces, which counts {asked:+}", DISTANT_SECONDS
+    asked = source.asked - session.asked
+    if asked > 0 and len(session.on_way) == source.arrived:
+        yield f"waits for {where} to assign pieces, which counts {asked} less", DISTANT_SECONDS
     if session.credit and owed:
         yield f"is owed piece {owed[0]} by {where}, which has credit", STALLED_SECONDS
     yield from _of_status(server, session, source, download)

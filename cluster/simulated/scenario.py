@@ -299,7 +299,7 @@ class Scenario:
         if self._is_lied_to(wish):
             return
         detail, missing = self._detail(wish), list(had.missing())
-        if not detail.startswith(("nobody has", "no source", "asking", "nobody in")) and " known, " not in detail:
+        if not detail.startswith(("nobody has", "no source", "nobody in", "no peer has it", "asking")) and " known, " not in detail:
             raise LivenessError(f"{wish.peer.name} lacks {missing}, which nobody has, and says {detail!r}")
         download = self._download_of(wish)
         if download is not None and detail.startswith("nobody has"):

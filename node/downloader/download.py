@@ -402,11 +402,12 @@ class Download:
         return effects
 
     def _grant(self, source: Source, target: int, now: float) -> int:
-        """Give the source credit for more pieces, up to ``target``, as the budget allows; how many. What one source
-        could send is always admitted, or a budget that is used up by idle ones would block the others."""
+        """Give the source credit for more pieces, up to ``target``, as the budget allows; how many. One is admitted
+        whatever other sources may send, or idle ones would block it, unless what has come waits for the disk."""
         given = 0
         length = self._pieces.piece_length
-        while source.credit < target and self._share.admits(length, now, whatever=not source.credit):
+        waits = 2 * len(self._writing) * length > self._budget.bytes_max
+        while source.credit < target and self._share.admits(length, now, whatever=not source.credit and not waits):
             self._share.claim(length, now)
             source.credit += 1
             given += 1

@@ -151,7 +151,8 @@ class PieceServerCore:
             return False
         if book is not None:
             manifest = book.manifest
-            self._uploads.serve(digest, book.bits, manifest.length, manifest.piece_length, book.spread)
+            size = manifest.length, manifest.piece_length
+            self._uploads.serve(digest, book.bits, *size, book.spread, book.relayed)
             for idle in self._shelf.idle(lambda other: other == digest or self._uploads.sessions_of(other) > 0):
                 self._forget(idle)
         return True
@@ -281,7 +282,7 @@ class PieceServerCore:
                 self._open(message.digest, now)
             self._out.to_downloader(route, ServeOk(message.digest))
         elif isinstance(message, Held):
-            self._shelf.gained(message.digest, message.pieces)
+            self._shelf.gained(message.digest, message.pieces, message.relayed)
             self._perform(self._uploads.held(message.digest, message.pieces, message.relayed, now), now)
         elif isinstance(message, Unserve) and self._shelf.remove_partial(message.digest):
             self._withdraw(message.digest, now)

@@ -62,6 +62,7 @@ class Book:
     content: OpenContent
     bits: Bitfield
     spread: Bitfield | None
+    relayed: list[int]
     whole: bool
 
 
@@ -73,7 +74,9 @@ class Shelf:
         self._items: dict[str, Serve] = {}
         self._partial: dict[str, Serve] = {}
         self._gained: dict[str, list[int]] = {}
-        """Pieces of a download besides those its `Serve` says."""
+        """Pieces of a download besides those its `Serve` says..."""
+        self._relayed: dict[str, list[int]] = {}
+        """...and those of them that this peer relays."""
         self._books: dict[str, Book] = {}
 
     def put_item(self, item: Serve) -> bool:
@@ -97,7 +100,7 @@ class Shelf:
         """A growing download, or the same one at its new place. True when it is served: not when the whole is."""
         known = self._partial.get(serve.digest)
         self._partial[serve.digest] = serve
-        self._gained[serve.digest] = []
+        self._gained[serve.digest], self._relayed[serve.digest] = [], []
         if serve.digest in self._items:
             return False
         book = self._books.get(serve.digest)
@@ -109,14 +112,17 @@ class Shelf:
             self._close(serve.digest)
         return True
 
-    def gained(self, digest: str, pieces: list[int]) -> None:
-        """A download has these too: to be known when it is opened again, closed meanwhile as it may be."""
+    def gained(self, digest: str, pieces: list[int], relayed: list[int]) -> None:
+        """A download has ``pieces`` too, of which this peer relays ``relayed``: to be known when it is opened again,
+        closed meanwhile as it may be."""
         if digest in self._gained:
             self._gained[digest] += pieces
+            self._relayed[digest] += relayed
 
     def remove_partial(self, digest: str) -> bool:
         """The download ended without the whole. True when nothing of it is left to serve."""
         self._gained.pop(digest, None)
+        self._relayed.pop(digest, None)
         if self._partial.pop(digest, None) is None or digest in self._items:
             return False
         self._close(digest)
@@ -142,7 +148,7 @@ class Shelf:
         if item is not None:
             manifest = self._files.load_seed(item.seed_path)
             content = self._files.open_content(manifest, item.root, item.stamps)
-            book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), None, whole=True)
+            book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), None, [], whole=True)
         elif serve is not None:
             manifest = self._files.load_seed(serve.seed_path)
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
@@ -151,7 +157,7 @@ class Shelf:
                 bits.set(piece)
                 spread.set(piece)
             content = self._files.open_content(manifest, serve.root, serve.stamps or None)
-            book = Book(manifest, content, bits, spread, whole=bool(serve.stamps))
+            book = Book(manifest, content, bits, spread, [*self._relayed[digest]], whole=bool(serve.stamps))
         else:
             return None
         self._books[digest] = book
@@ -195,7 +201,7 @@ class Shelf:
         """A download that has its final name is an item, or nothing: not something that still grows."""
         serve = self._partial.get(digest)
         if serve is not None and serve.stamps:
-            del self._partial[digest], self._gained[digest]
+            del self._partial[digest], self._gained[digest], self._relayed[digest]
 
     def _close(self, digest: str) -> bool:
         book = self._books.pop(digest, None)

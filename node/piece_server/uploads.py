@@ -163,7 +163,7 @@ class Swarm:
     interval: float | None = None
     """When a piece was last assigned, and seconds from one to the next: moving average."""
     relayed_before: int = 0
-    """How many of these were relayed when this peer's downloader last said what there is to serve."""
+    """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
     room: int = -1
     """As last said in a `Room`."""
     sent_bytes: int = 0
@@ -259,9 +259,17 @@ class Uploads:
 
     # --- what is served ----------------------------------------------------------------------------------
 
-    def serve(self, digest: str, have: Bitfield, length: int, piece_length: int, spread: Bitfield | None = None) -> None:
+    def serve(
+        self,
+        digest: str,
+        have: Bitfield,
+        length: int,
+        piece_length: int,
+        spread: Bitfield | None = None,
+        relayed: Iterable[int] = (),
+    ) -> None:
         """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay.
-        ``spread``: those that others relay."""
+        ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             swarm = self._swarms[digest] = Swarm(digest, have, length, piece_length, [], Bitfield(have.size))
@@ -269,6 +277,7 @@ class Uploads:
             swarm.put_in_stock(fresh.indices(), self._rng)
             swarm.had_stock = swarm.in_stock.count_set > 0
             self._changed[digest] = None
+            swarm.relayed += relayed
             return
         if swarm.have is have:
             return
@@ -426,6 +435,7 @@ class Uploads:
         if swarm is None:
             return [Reply(route, Status(message.session, "no"))]
         effects: list[Effect] = []
+        is_idle = session is not None and self._is_idle(now)
         if session is None:
             over = sum(1 for other, _ in self._sessions if other == route)
             may_open = over < ROUTE_SESSIONS_COUNT_MAX and route not in self._left
@@ -440,7 +450,10 @@ class Uploads:
             if len(swarm.sessions) == 2:
                 effects += [self._tell(one) for one in swarm.sessions.values() if one is not session]
         session.heard_at = now
-        return [*effects, self._tell(session)]
+        return [*effects, self._tell(session, is_idle)]
+
+    def _is_idle(self, now: float) -> bool:
+        return self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS
 
     def _tell(self, session: Session, idle: bool = False) -> Effect:
         session.told = session.swarm.revision, idle
@@ -589,6 +602,7 @@ class Uploads:
             piece = swarm.take_from_stock(followers[0]) if len(followers) > 1 and swarm.in_stock.count_set else None
             if piece is not None:
                 swarm.relayed.append(piece)
+                swarm.relayed_before += 1
                 self._ready.update(dict.fromkeys(followers))
 
     def _send_next(self, session: Session, effects: list[Effect], now: float) -> bool:
@@ -694,7 +708,7 @@ class Uploads:
         for swarm in self._swarms.values():
             if swarm.sessions or swarm.orphans:
                 effects += self._check_spread(swarm, now)
-        if self._idle_since is not None and now - self._idle_since >= IDLE_SECONDS:
+        if self._is_idle(now):
             self._relay_some()
             told = [session for session in self._sessions.values() if session.told != (session.swarm.revision, True)]
             effects += [self._tell(session, True) for session in told]

@@ -96,6 +96,18 @@ def test_books_nobody_uses_are_closed(tmp_path: Path) -> None:
     shelf.close()
 
 
+def test_what_a_download_gained_while_it_was_closed_is_known_when_it_is_opened(tmp_path: Path) -> None:
+    made = made_file(1000)
+    seed, digest = store_seed(tmp_path, encode_manifest(made.manifest)), made.manifest.digest
+    shelf = Shelf(DiskFiles())
+    shelf.put_partial(Serve(digest, FIRST, str(seed), "/growing", bytes(1)))
+    shelf.gained(digest, [0], [0])
+    book = shelf.open(digest)
+    assert book is not None
+    assert (book.bits, book.spread, book.relayed) == (Bitfield.full_of(1), Bitfield.full_of(1), [0])
+    shelf.close()
+
+
 def test_a_manifest_is_handed_out_for_its_own_content_only(shelf: Shelf) -> None:
     assert shelf.manifest_page(GetManifest(1, SECOND, FIRST, 0)) is None
 
