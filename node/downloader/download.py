@@ -283,7 +283,7 @@ class Download:
             if promised in pieces.open:
                 pieces.promise(promised, source, now)
             elif pieces.asked.get(promised) is not source:
-                source.cancelled.append(promised)
+                pieces.cancel(promised, source)
         return effects
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
@@ -359,6 +359,8 @@ class Download:
         asked = self._ask_idle(now) if self._able else {}
         if self._unsaid:
             effects += self._say(now)
+        if self._pieces.cancelled:
+            effects += self._cancel()
         for source, some in asked.items():
             source.said_at = now
             effects.append(Send(source.session, Get(source.session, some)))
@@ -381,7 +383,7 @@ class Download:
         return max(1, min(CREDIT_COUNT // count, CREDIT_BYTES // (count * self._pieces.piece_length)))
 
     def _say(self, now: float) -> list[Effect]:
-        """Acknowledge what has come, give credit back, take back what is not needed."""
+        """Acknowledge what has come and give credit back."""
         effects: list[Effect] = []
         target = self._credit_for_each()
         for source in list(self._unsaid):
@@ -390,12 +392,18 @@ class Download:
                 effects.append(Send(session, Received(session, source.arrived, given)))
                 source.arrived = 0
                 source.said_at = now
-            for start in range(0, len(source.cancelled), PIECES_TOLD_COUNT_MAX):
-                some = source.cancelled[start : start + PIECES_TOLD_COUNT_MAX]
-                effects.append(Send(session, Cancel(session, some)))
-            source.cancelled.clear()
             if source.credit >= target:
                 del self._unsaid[source]
+        return effects
+
+    def _cancel(self) -> list[Effect]:
+        """Take back what is not needed."""
+        effects: list[Effect] = []
+        for source, pieces in self._pieces.cancelled.items():
+            for start in range(0, len(pieces), PIECES_TOLD_COUNT_MAX):
+                some = pieces[start : start + PIECES_TOLD_COUNT_MAX]
+                effects.append(Send(source.session, Cancel(source.session, some)))
+        self._pieces.cancelled.clear()
         return effects
 
     def _grant(self, source: Source, target: int, now: float) -> int:
@@ -422,10 +430,7 @@ class Download:
                 if piece is None:
                     del self._able[source]
                     break
-                owing = self._pieces.promised.get(piece)
                 self._pieces.ask(piece, source, now)
-                if owing is not None:
-                    self._unsaid[owing] = None
                 asked.setdefault(source, []).append(piece)
             else:
                 self._able.pop(source, None)
@@ -503,7 +508,6 @@ class Download:
             for piece in [*source.promised, *source.gets]:
                 if any(piece in other.bits for other in self._pool.ready() if other is not source):
                     self._pieces.expect_no_more(piece, None if piece in source.gets else source)
-                    self._unsaid[source] = None
 
     def _say_have(self, now: float) -> list[Effect]:
         """Tell sources that assign pieces what has come."""
@@ -548,11 +552,9 @@ class Download:
 
     def _end_session(self, source: Source) -> None:
         """Nothing more comes of what was said in it."""
-        if source.owes:
-            self._pieces.release(source)
+        self._pieces.release(source)
         self._share.release(source.credit * self._pieces.piece_length)
         source.credit = source.arrived = source.asked = 0
-        source.cancelled.clear()
         source.assigned_elsewhere.clear()
         source.idle = source.stock = False
         for some in (self._unsaid, self._able, self._stocked):

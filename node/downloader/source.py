@@ -162,8 +162,6 @@ class Source:
     """Missing pieces that it is to push, in order."""
     gets: dict[int, float] = field(default_factory=dict)
     """Missing pieces that it was asked for, and when, in order."""
-    cancelled: list[int] = field(default_factory=list)
-    """Pieces it does not know yet that it need not send."""
     assigned_elsewhere: list[int] = field(default_factory=list)
     """Pieces it does not know yet that others have assigned."""
     busy_since: float = 0.0
