@@ -100,6 +100,7 @@ class Share:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self.under_way = 0
         self.served = 0
 
     def admits(self, count: int, now: float, whatever: bool = False) -> bool:
@@ -114,9 +115,11 @@ class Share:
 
     def claim(self, count: int, now: float) -> None:
         """A piece of ``count`` bytes was accepted, admitted or not."""
+        self.under_way += count
         self._budget.claim(count, now)
         self.served = self._budget.claims
         self._budget.done_waiting(self)
 
     def release(self, count: int) -> None:
+        self.under_way -= count
         self._budget.release(count)

@@ -32,7 +32,7 @@ OURS = {*MAY_IMPORT, "tests", "run_cluster"}
 PURE = (
     *("broker.events", "broker.registry", "broker.registrar_core", "broker.replica", "broker.queries"),
     *(
-        "node.downloader.picker",
+        "node.downloader.pieces",
         "node.downloader.source",
         "node.downloader.download",
         "node.piece_server.uploads",

@@ -6,7 +6,7 @@ downloads. What the ports bring back reaches a download on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
