@@ -37,6 +37,21 @@ def test_one_piece_is_always_admitted() -> None:
     assert share.admits(100, 0.0)
 
 
+def test_what_is_admitted_whatever_is_under_way_waits_for_the_rate_and_its_turn_all_the_same() -> None:
+    budget = Budget(10, 100, 0.0)
+    share, other = Share(budget), Share(budget)
+    share.claim(20, 0.0)
+    assert share.admits(20, 0.0, whatever=True)
+    assert not share.admits(20, 0.0)
+    share.claim(20, 0.0)
+    assert not other.admits(20, 0.1, whatever=True), "the bucket is in debt"
+    assert not share.admits(20, 0.2, whatever=True), "the other one waits"
+    assert other.admits(20, 0.2, whatever=True)
+    assert (share.under_way, other.under_way, budget.under_way) == (40, 0, 40)
+    share.release(20)
+    assert (share.under_way, budget.under_way) == (20, 20)
+
+
 def test_downloads_take_turns_under_a_rate() -> None:
     budget = Budget(10**9, 1_000, 0.0)
     greedy, modest = Share(budget), Share(budget)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket as plain
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,9 +52,9 @@ class Heard:
     def on_message(self, session: int, message: SourceMessage) -> None:
         raise AssertionError(session, message)
 
-    def on_pieces(self, session: int, header: Piece, data: Sequence[Buffer]) -> None:
+    def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
         assert session == header.session == SESSION
-        self.what.append(" ".join(bytes(one).decode() for one in data))
+        self.what.append(f"piece {header.piece}: {bytes(data).decode()}")
 
 
 @pytest.fixture
@@ -101,12 +101,13 @@ def test_a_source_is_never_dialled_on_this_machines_own_sockets(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ([b"one", b"two"], "one two"),
-        ([b"one"], "2 frames where pieces have 3"),
-        ([b"one", b"two", b"more"], "4 frames where pieces have 3"),
+        ([b"one"], "piece 5: one"),
+        ([b""], "piece 5: "),
+        ([], "1 frames where a piece has 2"),
+        ([b"one", b"more"], "3 frames where a piece has 2"),
     ],
 )
-def test_each_piece_of_a_message_has_a_frame(
+def test_a_piece_has_one_frame(
     context: zmq.Context[zmq.Socket[bytes]], loop: Loop, links: FetchLinks, data: list[bytes], said: str
 ) -> None:
     source = open_socket(context, Role.PIECE_ROUTER)
@@ -123,7 +124,7 @@ def test_each_piece_of_a_message_has_a_frame(
 
     def answer() -> None:
         for route, _ in drain_routed(source):
-            send_or_drop(source, [route, encode(Piece(SESSION, 1, 5, [(2, 7)])), *data])
+            send_or_drop(source, [route, encode(Piece(SESSION, 5)), *data])
 
     asked: list[bool] = []
     loop.add(source, answer)
