@@ -80,6 +80,32 @@ def test_a_turn_that_is_not_taken_passes_on() -> None:
     assert third.admits(50, 1.0 + TURN_SECONDS)
 
 
+def test_whoever_waits_for_room_keeps_back_nobody_who_needs_none() -> None:
+    budget = Budget(100, 0, 0.0)
+    share, needs = Share(budget), Share(budget)
+    budget.claim(100, 0.0)
+    needs.claim(0, 0.0)
+    for now in (0.0, 0.05, 1.0, 2.0):
+        assert not share.admits(50, now)
+        assert needs.admits(50, now, whatever=True)
+    budget.release(100)
+    assert not needs.admits(50, 2.0), "it is the turn of the other"
+    assert share.admits(50, 2.0)
+
+
+def test_of_those_who_need_no_room_each_has_its_turn_too() -> None:
+    budget = Budget(100, 1_000, 0.0)
+    first, second = Share(budget), Share(budget)
+    budget.claim(400, 0.0)
+    assert not first.admits(100, 0.1, whatever=True), "the rate"
+    assert not second.admits(100, 0.1, whatever=True)
+    first.claim(0, 0.2)
+    assert not first.admits(100, 0.2, whatever=True)
+    assert second.admits(100, 0.2, whatever=True)
+    second.claim(0, 0.2)
+    assert first.admits(100, 0.2, whatever=True)
+
+
 def test_debt_is_paid_before_more_is_allowed() -> None:
     bucket = TokenBucket(100.0, 0.0)
     bucket.spend(425, 0.0)
@@ -118,14 +144,14 @@ def test_ready_means_ready_whatever_the_numbers(rate: float, started: float, siz
 
 def test_a_budget_bounds_what_is_under_way() -> None:
     budget = Budget(250, 0, 0.0)
-    assert budget.admits(1_000, 0.0), "one piece always"
+    assert budget.has_room(1_000), "one piece always"
     budget.claim(100, 0.0)
-    assert budget.admits(150, 0.0)
-    assert not budget.admits(151, 0.0)
+    assert budget.has_room(150)
+    assert not budget.has_room(151)
     budget.claim(150, 0.0)
-    assert not budget.admits(1, 0.0)
+    assert not budget.has_room(1)
     budget.release(100)
-    assert budget.admits(100, 0.0)
+    assert budget.has_room(100)
     budget.release(150)
     assert budget.under_way == 0
     with pytest.raises(AssertionError):

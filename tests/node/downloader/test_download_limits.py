@@ -58,10 +58,9 @@ def test_the_budget_is_shared_by_all_downloads() -> None:
     assert credit(scene.tick()) == {1: 2}
 
 
-@pytest.mark.parametrize("rate", [0.0, 2_000.0])
-def test_downloads_take_turns(rate: float) -> None:
+def test_downloads_take_turns() -> None:
     """Or one with many sources would leave little, or nothing, to one with a single source."""
-    budget = Budget(8 * PIECE_BYTES, rate, 100.0)
+    budget = Budget(8 * PIECE_BYTES, 2_000.0, 100.0)
     greedy, modest = (Scene(" " * 100, budget=budget, checked=False) for _ in range(2))
     greedy.ready(*"abcdefg")
     modest.ready("x")
@@ -74,6 +73,20 @@ def test_downloads_take_turns(rate: float) -> None:
                     scene.gets(source.entry.peer, came[scene])
                     came[scene] += 1
     assert came[greedy] <= 80
+
+
+def test_a_download_whose_sources_are_idle_keeps_none_from_another() -> None:
+    """It holds all of the budget, would take more, and is never in need of it."""
+    budget = Budget(4 * PIECE_BYTES, 0, 100.0)
+    holds, needs = (Scene(" " * 100, budget=budget) for _ in range(2))
+    holds.ready("a")
+    holds.ready("b")
+    needs.ready("x")
+    for piece in range(20):
+        holds.tick(0.05)
+        needs.tick(0.05)
+        assert needs.credit("x") == 1
+        needs.gets("x", piece)
 
 
 def test_the_download_rate_is_kept() -> None:
