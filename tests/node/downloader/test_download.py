@@ -20,7 +20,20 @@ from node.downloader.source import (
 )
 from protocol.bitfield import Bitfield
 from protocol.limits import PIECES_COUNT_MAX
-from protocol.messages import Bye, Error, Follow, Have, ManifestPage, NotHeld, Piece, Received, SeederEntry, Status
+from protocol.messages import (
+    Bye,
+    Error,
+    Follow,
+    Have,
+    ManifestPage,
+    NoSession,
+    NotHeld,
+    Piece,
+    Received,
+    Relay,
+    SeederEntry,
+    Status,
+)
 from protocol.messages import Test as AskTest  # a class named Test* would be collected
 from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, asked, credit, entry, sent
 from tests.node.scene_pictures import bits, picture
@@ -151,12 +164,13 @@ def test_who_cannot_serve_makes_room_and_is_dialled_again_in_a_while(state: Any)
 
 
 def test_a_forgotten_session_is_opened_again_and_nothing_of_it_counts() -> None:
-    scene = Scene("     ", sequential=False)
-    scene.ready("a", stock=True)
-    scene.ready("b")
+    scene = Scene("     ")
+    scene.ready("a", "b", stock=True)
     scene.piece("a", 0, promised=[1, 2])
-    scene.idle("a", "  *  ")
-    assert scene.no_session("a") == [Send(1, AskTest(1, DIGEST, "a"))]
+    scene.status("a", "  ** ", idle=True, stock=True)
+    assert scene.owed("a") == [3, 1, 2]
+    elsewhere = Send(2, Relay(2, 1))
+    assert scene.no_session("a") == [Send(1, AskTest(1, DIGEST, "a")), elsewhere]
     assert scene.open() == " ****"
     source = scene.source("a")
     assert source is not None
@@ -164,6 +178,25 @@ def test_a_forgotten_session_is_opened_again_and_nothing_of_it_counts() -> None:
     assert scene.budget.under_way == (1 + CREDIT_COUNT // 2) * PIECE_BYTES
     follow = Follow(1, bits("*    ").to_bytes(), CREDIT_COUNT // 2)
     assert scene.status("a") == [Send(1, follow)]
+
+
+def test_what_came_in_a_forgotten_session_is_not_acknowledged_in_the_next() -> None:
+    scene = Scene("     ")
+    scene.ready("a")
+    scene.download.piece(1, Piece(1, 0), PIECE_BYTES, scene.now)
+    scene.download.handle(1, NoSession(1), scene.now)
+    assert sent(scene.tick()) == []
+    scene.status("a")
+    assert sent(scene.piece("a", 1)) == [Received(1, 1, 1)]
+
+
+def test_what_others_assigned_before_is_not_said_in_a_new_session() -> None:
+    scene = Scene("          ")
+    scene.ready("a", "b", stock=True)
+    scene.piece("b", 0, relay=True)
+    scene.no_session("a")
+    scene.download.set_room(3)
+    assert sent(scene.status("a", stock=True))[-1] == Relay(1, 1)
 
 
 def test_a_piece_that_is_not_held_is_open_again_and_not_asked_of_that_source() -> None:
