@@ -186,7 +186,7 @@ def test_what_came_in_a_forgotten_session_is_not_acknowledged_in_the_next() -> N
     scene.download.piece(1, Piece(1, 0), PIECE_BYTES, scene.now)
     scene.download.handle(1, NoSession(1), scene.now)
     assert sent(scene.tick()) == []
-    scene.status("a")
+    assert [type(message) for message in sent(scene.status("a"))] == [Follow]
     assert sent(scene.piece("a", 1)) == [Received(1, 1, 1)]
 
 

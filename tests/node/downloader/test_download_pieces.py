@@ -345,6 +345,8 @@ def test_a_source_without_stock_is_asked_for_none_and_what_it_was_asked_for_is_a
     assert relays(scene.status("b", stock=True)) == {}
     scene.piece("a", 0, relay=True)
     assert relays(scene.status("a")) == {1: 2}
+    scene.status("b")
+    assert relays(scene.status("a", stock=True)) == {2: 2}, "what it was asked for before it has forgotten"
 
 
 def test_a_piece_server_that_starts_again_counts_from_nothing() -> None:
