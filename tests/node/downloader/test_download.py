@@ -207,6 +207,7 @@ def test_a_piece_that_is_not_held_is_open_again_and_not_asked_of_that_source() -
     assert scene.owed("a") == [2, 1]
     assert sent(scene.not_held("a", 1)) == []
     assert sent(scene.not_held("a", 2)) == []
+    assert asked(scene.wait(1.0)) == {}
     assert scene.open() == " ***"
     assert asked(scene.idle("b", " *  ")) == {2: [1]}
     assert sent(scene.not_held("a", 1)) == [], "another one is to send it"

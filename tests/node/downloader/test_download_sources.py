@@ -176,7 +176,7 @@ def test_a_resumed_download_goes_back_to_its_sources_at_once() -> None:
     assert scene.download.next_deadline(scene.now) is None
     assert scene.open() == " **"
     assert scene.budget.under_way == 0
-    assert scene.tick() == []
+    assert scene.tick(5.0) == []
     assert scene.found("b") == []
     resumed = scene._then(scene.download.resume(scene.now))
     assert [e for e in resumed if isinstance(e, Connect)] == [Connect(2, "tcp://a:1"), Connect(3, "tcp://b:1")]
@@ -391,3 +391,18 @@ def test_who_lies_is_banned_with_all_that_are_at_its_address() -> None:
     assert connected_to(crowd(scene, 200)) == []
     assert connected_to(scene.wait(30.0)) == []
     assert list(scene.download.banned) == [liar.entry.peer]
+
+
+def test_a_ban_holds_though_another_of_its_address_was_in_use_when_it_came() -> None:
+    scene = Scene("   ")
+    crowd(scene, 3)
+    (liar,) = scene.download.sources
+    scene._then(scene.download.connected(liar.session, scene.now))
+    scene._then(scene.download.handle(liar.session, Status(liar.session, "complete"), scene.now))
+    scene.arrives(Piece(liar.session, 0))
+    scene._then(scene.download.disconnected(liar.session, "connection lost", scene.now))
+    assert connected_to(scene.wait(2 * RETRY_SECONDS_FIRST)) == ["crowd"]
+    scene.written(0, good=False)
+    (other,) = scene.download.sources
+    scene._then(scene.download.disconnected(other.session, "connection lost", scene.now))
+    assert connected_to(scene.wait(30.0)) == []
