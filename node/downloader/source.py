@@ -262,7 +262,7 @@ class SourcePool:
     def fetch_pieces(self, count: int, length: int) -> None:
         """Sources, those there are too, are for ``count`` pieces of ``length`` bytes from now on."""
         self._piece_count = count
-        self.limit = max(SOURCES_COUNT_MIN, min(SOURCES_PER_DOWNLOAD_COUNT_MAX, SOURCES_BYTES_MAX // length))
+        self.limit = min(SOURCES_PER_DOWNLOAD_COUNT_MAX, max(SOURCES_COUNT_MIN, SOURCES_BYTES_MAX // length))
         for source in self._active.values():
             source.bits = Bitfield(count)
 
