@@ -92,10 +92,6 @@ class Budget:
     def done_waiting(self, share: Share) -> None:
         self._waiting.pop(share, None)
 
-    def nobody_may(self) -> None:
-        """Turns begin anew when the rate allows a piece again."""
-        self._first = None
-
     def _next(self, room: bool) -> Share | None:
         able = (share for share, whatever in self._waiting.items() if room or whatever)
         return min(able, key=lambda share: share.served, default=None)
@@ -115,9 +111,7 @@ class Share:
         If not, it waits for its turn from now."""
         budget = self._budget
         room = budget.has_room(count)
-        if budget.bucket.ready_at(now) > now:
-            budget.nobody_may()
-        elif (room or whatever) and budget.is_turn_of(self, room, now):
+        if budget.bucket.ready_at(now) <= now and (room or whatever) and budget.is_turn_of(self, room, now):
             return True
         budget.wait(self, whatever)
         return False

@@ -98,7 +98,10 @@ def test_of_those_who_need_no_room_each_has_its_turn_too() -> None:
     first, second = Share(budget), Share(budget)
     budget.claim(400, 0.0)
     assert not first.admits(100, 0.1, whatever=True), "the rate"
+    assert not first.admits(100, 0.1), "nor for another source of the same download"
     assert not second.admits(100, 0.1, whatever=True)
+    assert not second.admits(100, 0.2, whatever=True), "the first one waits"
+    assert first.admits(100, 0.2, whatever=True)
     first.claim(0, 0.2)
     assert not first.admits(100, 0.2, whatever=True)
     assert second.admits(100, 0.2, whatever=True)

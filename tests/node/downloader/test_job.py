@@ -330,6 +330,7 @@ def test_a_manifest_that_is_lost_before_it_is_used_is_fetched_again_over_another
     scene.run(job, lambda: job.over)
     assert dest.read_bytes() == scene.made.data
     assert [session for session, _ in scene.links.dialled] == [1, 2]
+    assert scene.links.open == {}
 
 
 def test_the_connection_is_closed_when_the_content_is_there_already(scene: Scene, dest: Path) -> None:
