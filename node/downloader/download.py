@@ -11,10 +11,11 @@ ones, or some that another source has promised and would bring later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import median
+from typing import NamedTuple
 
 from node.downloader.pieces import Pieces
 from node.downloader.source import (
@@ -102,6 +103,19 @@ Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | C
 SourceMessage = Status | NotHeld | NoSession | ManifestPage | Error
 
 
+class _Owed(NamedTuple):
+    """``source`` is to send ``piece`` in so many ``seconds``."""
+
+    seconds: float
+    piece: int
+    source: Source
+
+    @property
+    def is_owed(self) -> bool:
+        """Still."""
+        return self.piece in self.source.gets or self.piece in self.source.promised
+
+
 class Download:
     """The download of ``digest``: ``length`` bytes in pieces of ``piece_length``, of which ``have`` is there already.
 
@@ -132,6 +146,8 @@ class Download:
         self._relays = 0
         """Pieces assigned to this peer since `restart_relaying`."""
         self._room = ROOM_COUNT
+        self._ready = 0
+        """Sources that have answered."""
         self._stocked: dict[Source, None] = {}
         """Sources that would assign pieces, and are asked to."""
         self._unsaid: dict[Source, None] = {}
@@ -243,7 +259,6 @@ class Download:
             return self._not_held(source, message, now)
         if isinstance(message, NoSession):
             self._end_session(source)
-            source.state = SourceState.TESTING
             source.since = now
             return [self._test(source, now)]
         if not isinstance(message, Error):
@@ -393,7 +408,7 @@ class Download:
 
     def _credit_for_each(self) -> int:
         """How many pieces may be on their way from one source."""
-        count = max(1, sum(1 for _ in self._pool.ready()))
+        count = max(1, self._ready)
         return max(1, min(CREDIT_COUNT // count, CREDIT_BYTES // (count * self._pieces.piece_length)))
 
     def _say(self, now: float) -> list[Effect]:
@@ -454,46 +469,46 @@ class Download:
         """Choose pieces to ask for by number."""
         asked: dict[Source, list[int]] = {}
         window, usual = 1 + self._credit_for_each(), self._usual_interval()
-        for source in list(self._able):
+        owed: list[_Owed] = []
+        able, self._able = self._able, {}
+        for source in able:
             while self._may_be_asked(source) and len(source.gets) < window:
-                piece = self._choose(source, usual, now)
+                piece = self._choose(source)
+                if piece is None and source.idle and not source.snubs and not self._sequential:
+                    owed = owed or list(self._owed(usual, now))
+                    piece = self._choose_owed(source, owed, usual)
                 if piece is None:
-                    del self._able[source]
                     break
                 self._pieces.ask(piece, source, now)
                 asked.setdefault(source, []).append(piece)
-            else:
-                self._able.pop(source, None)
         return asked
 
-    def _choose(self, source: Source, usual: float, now: float) -> int | None:
-        """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it. ``usual``:
-        seconds that a source takes for a piece."""
+    def _choose(self, source: Source) -> int | None:
+        """A piece to ask ``source`` for that nobody is to send."""
         bits = source.bits
         for other in self._pool.ready() if source.snubs else ():
             bits = bits if other.snubs else bits.without(other.bits)
-        if self._sequential:
-            return self._pieces.first(bits)
-        piece = self._pieces.rarest(bits, self._pool)
-        if piece is None and source.idle and not source.snubs:
-            piece = self._choose_promised(source, usual, now)
-        return piece
+        return self._pieces.first(bits) if self._sequential else self._pieces.rarest(bits, self._pool)
 
-    def _choose_promised(self, source: Source, usual: float, now: float) -> int | None:
-        """A piece that ``source`` has and that another one is to push, where it comes sooner so. At random: else all
-        receivers would ask for the same one."""
+    def _choose_owed(self, source: Source, owed: list[_Owed], usual: float) -> int | None:
+        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all receivers
+        would ask for the same one. ``usual``: seconds that a source takes for a piece."""
         soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
-        late: list[int] = []
-        for other in self._pool:
-            if not other.owes or other is source:
-                continue
-            interval = usual if other.interval is None else other.interval
-            at = interval - (now - other.busy_since)
-            for place, piece in enumerate([*other.gets, *other.promised]):
-                if at > (soon if place else 2 * soon) and piece in source.bits:
-                    late.append(piece)
-                at += interval
+        late = [
+            one.piece
+            for one in owed
+            if one.seconds > soon and one.piece in source.bits and one.source is not source and one.is_owed
+        ]
         return self._rng.choice(late) if late else None
+
+    def _owed(self, usual: float, now: float) -> Iterator[_Owed]:
+        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in half
+        the time."""
+        for source in self._pool:
+            interval = usual if source.interval is None else source.interval
+            seconds = interval - (now - source.busy_since)
+            for place, piece in enumerate([*source.gets, *source.promised]):
+                yield _Owed(seconds + place * interval if place else seconds / 2, piece, source)
 
     def _usual_interval(self) -> float:
         known = [source.interval for source in self._pool if source.interval is not None]
@@ -588,6 +603,8 @@ class Download:
 
     def _end_session(self, source: Source) -> None:
         """Nothing more comes of what was said in it."""
+        self._ready -= source.answered
+        source.state = SourceState.TESTING
         self._pieces.release(source)
         self._share.release(source.credit * self._pieces.piece_length)
         source.credit = source.arrived = source.asked = 0
@@ -644,6 +661,7 @@ class Download:
         if source.state is SourceState.READY:
             return []
         source.state = SourceState.READY
+        self._ready += 1
         self._pool.answered(source)
         source.busy_since = now
         credit = self._grant(source, self._credit_for_each(), now)
@@ -703,6 +721,7 @@ class Download:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         self._pieces.check_invariants(self._pool)
+        assert self._ready == sum(1 for _ in self._pool.ready())
         assert all(source.credit >= 0 and source.asked >= 0 for source in self._pool)
         may_come = sum(source.credit for source in self._pool)
         assert self._share.under_way == (may_come + len(self._writing)) * self._pieces.piece_length

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 from node.piece_server.effects import Effect, Reply, SendPieces
+
 from node.piece_server.uploads import UploadRequest, Uploads
 from protocol.bitfield import Bitfield
 from protocol.messages import Accept, Bye, Offer, Received, Refuse, Want

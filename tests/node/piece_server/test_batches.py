@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-
 from node.piece_server.effects import Reply, SendPieces
 from node.piece_server.latency import (
     BATCH_BYTES_MAX,
@@ -18,6 +17,7 @@ from node.piece_server.latency import (
 from node.piece_server.pace import Pace
 from node.piece_server.session import Session, Swarm
 from node.piece_server.slots import LATENCY_FACTOR_MAX, Slots
+
 from node.piece_server.uploads import CHECK_SECONDS, UploadRequest
 from protocol.bitfield import Bitfield
 from protocol.limits import BATCH_COUNT_MAX, KIB, MIB

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
 
 from node.disk.errors import ContentChangedError, NotThereError
 from node.local_messages import (
@@ -19,7 +20,6 @@ from node.local_messages import (
     UploadReport,
 )
 from node.piece_server.core import ERROR_TEXT_MAX, HELLO_SECONDS, REPORT_SECONDS
-from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
 from node.piece_server.shelf import BOOKS_COUNT_MAX
 from node.piece_server.uploads import CHECK_SECONDS
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError, VersionError

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-
 from node.piece_server.effects import Reply
 from node.piece_server.latency import INTERVALS_COUNT, Latency
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, Swarm
 from node.piece_server.slots import LATENCY_BYTES_MAX, Slots
+
 from protocol.bitfield import Bitfield
 from protocol.limits import MIB
 from protocol.messages import Offer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
 from node.piece_server.pace import Pace
 from node.piece_server.session import Promise, Session, Swarm
+
 from protocol.bitfield import Bitfield
 from tests.node.piece_server.scene import DIGEST, Scene, offers_to, sends
 

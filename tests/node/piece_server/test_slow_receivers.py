@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from node.piece_server.pace import SLOW_FACTOR_SLOTS, STALL_SECONDS_FIRST
+
 from node.piece_server.uploads import CHECK_SECONDS
 from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, offers_to, sends
 from tests.node.scene_pictures import bits

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
 from node.piece_server.effects import Reply, SendPieces
 from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
+
 from node.piece_server.uploads import CHECK_SECONDS
 from protocol.limits import (
     HAVE_COUNT_MAX,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-
 from node.piece_server.effects import Effect, Reply, SendPieces
 from node.piece_server.pace import STALL_SECONDS_FIRST, STALL_SECONDS_MIN
+
 from node.piece_server.uploads import CHECK_SECONDS, STALLED_SECONDS_MAX, UploadRequest, Uploads
 from protocol.limits import (
     PIECE_BYTES_MAX,
