@@ -402,11 +402,12 @@ class Download:
         return effects
 
     def _grant(self, source: Source, target: int, now: float) -> int:
-        """Give the source credit for more pieces, up to ``target``, as the budget allows; how many. What one source
-        could send is always admitted, or a budget that is used up by idle ones would block the others."""
+        """Give the source credit for more pieces, up to ``target``, as the budget allows; how many. One is admitted
+        whatever other sources may send, or idle ones would block it, unless what has come waits for the disk."""
         given = 0
         length = self._pieces.piece_length
-        while source.credit < target and self._share.admits(length, now, whatever=not source.credit):
+        waits = 2 * len(self._writing) * length > self._budget.bytes_max
+        while source.credit < target and self._share.admits(length, now, whatever=not source.credit and not waits):
             self._share.claim(length, now)
             source.credit += 1
             given += 1
@@ -432,10 +433,10 @@ class Download:
     def _ask_idle(self, now: float) -> dict[Source, list[int]]:
         """Choose pieces to ask for by number."""
         asked: dict[Source, list[int]] = {}
-        window = 1 + self._credit_for_each()
+        window, usual = 1 + self._credit_for_each(), self._usual_interval()
         for source in list(self._able):
             while self._may_be_asked(source) and len(source.gets) < window:
-                piece = self._choose(source, now)
+                piece = self._choose(source, usual, now)
                 if piece is None:
                     del self._able[source]
                     break
@@ -448,8 +449,9 @@ class Download:
                 self._able.pop(source, None)
         return asked
 
-    def _choose(self, source: Source, now: float) -> int | None:
-        """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it."""
+    def _choose(self, source: Source, usual: float, now: float) -> int | None:
+        """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it. ``usual``:
+        seconds that a source takes for a piece."""
         bits = source.bits
         for other in self._pool.ready() if source.snubs else ():
             bits = bits if other.snubs else bits.without(other.bits)
@@ -457,13 +459,12 @@ class Download:
             return self._pieces.first(bits)
         piece = self._pieces.rarest(bits, self._pool)
         if piece is None and source.idle and not source.snubs:
-            piece = self._choose_promised(source, now)
+            piece = self._choose_promised(source, usual, now)
         return piece
 
-    def _choose_promised(self, source: Source, now: float) -> int | None:
+    def _choose_promised(self, source: Source, usual: float, now: float) -> int | None:
         """A piece that ``source`` has and that another one is to push, where it comes sooner so. At random: else all
         receivers would ask for the same one."""
-        usual = self._usual_interval()
         soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
         late: list[int] = []
         for other in self._pool:

@@ -59,10 +59,9 @@ LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
 CHECK_SECONDS = 0.25
+"""How often sessions are looked over, and a source that is idle tells what it has got since."""
 IDLE_SECONDS = 0.1
 """A source that has had nothing to send for so long says so."""
-NEWS_SECONDS = 0.25
-"""How often a source that is idle tells what it has got since."""
 SPREAD_SECONDS, UNSPREAD_COUNT_MAX = 5.0, 8
 """Who was assigned more pieces than this, so long ago, that no other receiver has, gets no more."""
 LEFT_SECONDS = 1.0
@@ -240,6 +239,8 @@ class Uploads:
         self._sessions: dict[SessionKey, Session] = {}
         self._ready: dict[Session, None] = {}
         """Sessions with credit that there may be something to send to, in turn."""
+        self._changed: dict[str, None] = {}
+        """Swarms whose stock or room may not be as was told."""
         self._on_way = 0
         """Pieces on their way that are not late..."""
         self._on_way_bytes = 0
@@ -254,7 +255,6 @@ class Uploads:
         self._usual: float | None = None
         """Seconds a piece is on its way: moving average."""
         self._idle_since: float | None = None
-        self._news_at = now
         self._check_at = now
 
     # --- what is served ----------------------------------------------------------------------------------
@@ -276,6 +276,7 @@ class Uploads:
             fresh = have if spread is None else have.without(spread)
             swarm.put_in_stock(fresh.indices(), self._rng)
             swarm.had_stock = swarm.in_stock.count_set > 0
+            self._changed[digest] = None
             swarm.relayed += relayed
             return
         if swarm.have is have:
@@ -284,6 +285,7 @@ class Uploads:
         for piece in before.without(have).indices():
             self._note_lost(swarm, piece)
         fresh = have.without(before)
+        self._changed[digest] = None
         self._restock(swarm, (fresh if spread is None else fresh.without(spread)).indices())
         swarm.relayed_before, swarm.room = len(swarm.relayed), -1
         swarm.revision += 1
@@ -298,6 +300,7 @@ class Uploads:
             swarm.have.set(piece)
         swarm.revision += 1
         if relayed:
+            self._changed[digest] = None
             swarm.relayed += relayed
             for session in swarm.sessions.values():
                 if session.follows and session.credit:
@@ -343,6 +346,7 @@ class Uploads:
         if session is None:
             return [] if isinstance(message, Bye) else [Reply(route, NoSession(message.session))]
         session.heard_at = now
+        self._changed[session.swarm.digest] = None
         if isinstance(message, Received):
             self._received(session, message, now)
         elif isinstance(message, Get):
@@ -398,12 +402,12 @@ class Uploads:
             self._check_at = now + CHECK_SECONDS
             effects = self._check(now)
         effects += self._pump(now)
-        for swarm in self._swarms.values():
-            effects += self._tell_stock(swarm)
-            room = self._room(swarm)
-            if room != swarm.room:
-                swarm.room = room
-                effects.append(Room(swarm.digest, room))
+        changed, self._changed = self._changed, {}
+        for digest in changed:
+            swarm = self._swarms.get(digest)
+            if swarm is not None:
+                effects += self._tell_stock(swarm)
+                effects += self._tell_room(swarm)
         return effects
 
     def next_deadline(self, now: float) -> float | None:
@@ -470,6 +474,7 @@ class Uploads:
 
     def _restock(self, swarm: Swarm, pieces: Iterable[int]) -> None:
         """Nobody relays ``pieces``: who waits to be assigned some may get them."""
+        self._changed[swarm.digest] = None
         swarm.put_in_stock(pieces, self._rng)
         self._ready.update((one, None) for one in swarm.sessions.values() if one.asked and one.credit)
 
@@ -501,7 +506,7 @@ class Uploads:
             else:
                 self._on_way -= 1
                 self._on_way_bytes -= size
-            self._measured(now - sent_at, now)
+            self._measured(now - sent_at)
         if count:
             session.served_at = now
             if session.late:
@@ -510,7 +515,7 @@ class Uploads:
         if session.credit:
             self._ready[session] = None
 
-    def _measured(self, seconds: float, now: float) -> None:
+    def _measured(self, seconds: float) -> None:
         """A piece was acknowledged so long after it was sent."""
         usual = self._usual
         if usual is None:
@@ -655,6 +660,7 @@ class Uploads:
         else:
             self._on_way += 1
             self._on_way_bytes += size
+        self._changed[swarm.digest] = None
         self._bucket.spend(size, now)
         swarm.sent_bytes += size
         effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised)))
@@ -680,16 +686,36 @@ class Uploads:
         self._on_way -= count if late else -count
         self._on_way_bytes -= size if late else -size
 
-    def _room(self, swarm: Swarm) -> int:
+    def _tell_room(self, swarm: Swarm) -> list[Effect]:
         """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
         follower says nothing about this uplink."""
         count = len(swarm.relayed)
         left = [count - session.position for session in swarm.sessions.values() if session.follows]
-        return count - swarm.relayed_before + max(0, AHEAD_COUNT - (median_low(left) if left else count))
+        room = count - swarm.relayed_before + max(0, AHEAD_COUNT - (median_low(left) if left else count))
+        if room == swarm.room:
+            return []
+        swarm.room = room
+        return [Room(swarm.digest, room)]
 
     # --- time --------------------------------------------------------------------------------------------
 
     def _check(self, now: float) -> list[Effect]:
+        effects = self._check_sessions(now)
+        for route, (size, number, look_at) in self._left.items():
+            if now >= look_at:
+                self._left[route] = size, number, now + LEFT_SECONDS
+                effects.append(Reply(route, NoSession(number)))
+        for swarm in self._swarms.values():
+            if swarm.sessions or swarm.orphans:
+                effects += self._check_spread(swarm, now)
+        if self._is_idle(now):
+            self._relay_some()
+            told = [session for session in self._sessions.values() if session.told != (session.swarm.revision, True)]
+            effects += [self._tell(session, True) for session in told]
+        return effects
+
+    def _check_sessions(self, now: float) -> list[Effect]:
+        """End those that are silent, see which are late, and end the latest when too much is on its way to these."""
         effects: list[Effect] = []
         late = LATE_SECONDS_FIRST if self._usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * self._usual)
         for session in list(self._sessions.values()):
@@ -698,24 +724,8 @@ class Uploads:
             elif not session.late and session.on_way and now - session.on_way[0][1] > late:
                 self._set_late(session, True)
         while self._late_bytes > STALLED_BYTES_MAX:
-            slowest = min((one for one in self._sessions.values() if one.late), key=lambda one: one.on_way[0][1], default=None)
-            if slowest is None:
-                break
-            effects += self._start_over(slowest)
-        for route, (size, number, look_at) in self._left.items():
-            if now >= look_at:
-                self._left[route] = size, number, now + LEFT_SECONDS
-                effects.append(Reply(route, NoSession(number)))
-        for swarm in self._swarms.values():
-            effects += self._check_spread(swarm, now)
-        is_idle = self._is_idle(now)
-        if is_idle:
-            self._relay_some()
-        if is_idle and now >= self._news_at:
-            self._news_at = now + NEWS_SECONDS
-            for session in self._sessions.values():
-                if session.told != (session.swarm.revision, True):
-                    effects.append(self._tell(session, True))
+            stalled = [session for session in self._sessions.values() if session.late]
+            effects += self._start_over(min(stalled, key=lambda session: session.on_way[0][1]))
         return effects
 
     def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
@@ -757,11 +767,13 @@ class Uploads:
         swarm.orphans.update((piece, at) for piece in session.assigned)
         del self._sessions[session.key]
         del swarm.sessions[session.key]
+        self._changed[swarm.digest] = None
         self._ready.pop(session, None)
         if len(swarm.sessions) == 1:
             swarm.revision += 1
 
     def _note_lost(self, swarm: Swarm, piece: int) -> None:
+        self._changed[swarm.digest] = None
         if piece in swarm.in_stock:
             swarm.in_stock.clear(piece)
         swarm.revision += 1
