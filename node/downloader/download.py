@@ -68,8 +68,9 @@ ROOM_COUNT = 1
 HAVE_SECONDS = 2.0
 """How often sources that assign pieces are told what has come."""
 OVERDUE_FACTOR, OVERDUE_SECONDS_MIN, OVERDUE_SECONDS_FIRST = 4.0, 2.0, 10.0
-"""A source that takes so many times as long for a piece as it or others usually do, and at least this long, is snubbing
-us (BEP 3): others may send what it owes. The last is for when no piece has arrived yet."""
+"""A source that takes so many times as long for a piece as it or others usually do, at least this long, and as long as
+all that may come from anybody takes on this link, is snubbing us (BEP 3): others may send what it owes. The last is for
+when no piece has arrived yet."""
 STUCK_SECONDS = 60.0
 """A source that owes a piece this long is closed and opened anew, even when there is no other."""
 
@@ -160,7 +161,10 @@ class Download:
         self._paused = False
         self._check_at = self._needed_at = self._have_at = float("-inf")
         self._arrived = 0
-        """Pieces that have come, of whatever use."""
+        """Pieces that have come, of whatever use..."""
+        self._arrived_at = 0.0
+        self._pace: float | None = None
+        """...when the last one did, and seconds from one to the next: moving average."""
         self.received_bytes = 0
         self.duplicate_bytes = 0
         self.received_from: dict[str, int] = {}
@@ -273,6 +277,10 @@ class Download:
         if source is None:
             return []
         source.heard_at, source.heard_count = now, self._arrived
+        if self._arrived:
+            seconds = now - self._arrived_at
+            self._pace = seconds if self._pace is None else self._pace + 0.25 * (seconds - self._pace)
+        self._arrived_at = now
         self._arrived += 1
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         pieces, piece = self._pieces, message.piece
@@ -547,11 +555,13 @@ class Download:
     def _give_up_overdue(self, now: float) -> None:
         """Let others send what sources owe that take far too long."""
         usual = self._usual_interval()
+        all_that_may_come = sum(source.credit for source in self._pool) * (self._pace or 0.0)
+        least = max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
         for source in self._pool.ready():
             if not source.owes:
                 continue
             slowest = max(usual, source.interval or 0.0)
-            allowed = max(OVERDUE_SECONDS_MIN, OVERDUE_FACTOR * slowest) if slowest else OVERDUE_SECONDS_FIRST
+            allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
             if now - source.busy_since < allowed:
                 continue
             for piece in [*source.promised, *source.gets]:

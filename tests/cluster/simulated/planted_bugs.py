@@ -6,10 +6,10 @@ the simulator itself.
 
 from __future__ import annotations
 
-from tests.cluster.simulated.planted_in_downloads import CONVERSATION, DISK, JOBS
+from tests.cluster.simulated.planted_in_downloads import CONVERSATION, CREDIT, DISK, JOBS, PIECES
 from tests.cluster.simulated.planted_in_membership import AGENT, TRACKER
 from tests.cluster.simulated.planted_in_uploads import UPLOADS
 from tests.cluster.simulated.planting import Bug
 
-BUGS: tuple[Bug, ...] = (*DISK, *JOBS, *CONVERSATION, *UPLOADS, *AGENT, *TRACKER)
+BUGS: tuple[Bug, ...] = (*DISK, *JOBS, *PIECES, *CREDIT, *CONVERSATION, *UPLOADS, *AGENT, *TRACKER)
 FOUND = tuple(bug for bug in BUGS if bug.found_after is not None)

@@ -110,7 +110,7 @@ JOBS = (
         (
             Edit(
                 "node.downloader.job:FetchJob._tell_gained",
-                "self._context.tell_pieces(Held(self.fetch.digest, self._gained))",
+                "self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed))",
                 "pass",
             ),
         ),
@@ -146,58 +146,133 @@ JOBS = (
     ),
 )
 
-CONVERSATION = (
+PIECES = (
     Bug(
-        "batch_written_in_part",
-        "to write what comes behind the first piece of a batch",
-        (Edit("node.downloader.download:Download.pieces", "Write(tuple(useful))", "Write(tuple(useful[:1]))"),),
-        found_after=32,
-        first=31,
-    ),
-    Bug(
-        "batch_acknowledged_in_part",
-        "to acknowledge what comes behind the first piece of a batch",
-        (Edit("node.downloader.download:Download.pieces", "[offer for offer, _ in message.more]", "[]"),),
-        found_after=None,
-    ),
-    Bug(
-        "claim_left_in_flight",
-        "to note that a piece which does not come is missing again",
-        (Edit("node.downloader.claims:Claims.release", "self._table.release(claim.piece)", "pass"),),
-        found_after=3,
-    ),
-    Bug(
-        "late_piece_counted_twice",
-        "that somebody else owes the piece by now which arrives after all",
-        (Edit("node.downloader.claims:Claims._take_over", "for other in self._pool:", "for other in ():"),),
-        found_after=5,
-    ),
-    Bug(
-        "late_piece_unexpected",
-        "that a piece which was given up may still arrive",
-        (Edit("node.downloader.claims:Claims.give_up_overdue", "source.late[offer] = claim", "pass"),),
-        found_after=3,
-    ),
-    Bug(
-        "nothing_is_overdue",
-        "to give pieces of slow sources to others",
+        "promised_by_a_dead_source",
+        "that what a source has promised that is gone is open again",
         (
             Edit(
-                "node.downloader.download:Download.tick",
-                "self._claims.give_up_overdue(now)",
-                "pass",
+                "node.downloader.pieces:Pieces.release",
+                "del self.promised[piece]\n            self.open.set(piece)",
+                "del self.promised[piece]",
             ),
-            Edit("node.downloader.download:Download.tick", "effects += self._give_up_silent(now)", "pass"),
         ),
-        found_after=31,
-        first=30,
+        found_after=0,
     ),
     Bug(
-        "withdrawn_ignored",
-        "that a source may take back an offer that was accepted",
-        (Edit("node.downloader.download:Download.handle", "self._claims.release(source, message.offer)", "pass"),),
+        "asked_of_a_dead_source",
+        "that what a source was asked for that is gone is open again",
+        (
+            Edit(
+                "node.downloader.pieces:Pieces.release",
+                "del self.asked[piece]\n            self.open.set(piece)",
+                "del self.asked[piece]",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "unwritten_piece_is_closed",
+        "that a piece which could not be written is open again",
+        (Edit("node.downloader.pieces:Pieces.lose", "self.open.set(piece)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "owed_after_it_came",
+        "that nobody owes a piece any more that has come from somebody else",
+        (Edit("node.downloader.pieces:Pieces.arrive", "self.expect_no_more(piece, sender)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "wrong_pieces_said",
+        "one of the pieces that nobody has, where a person is told of them",
+        (
+            Edit(
+                "node.downloader.download:Download.nobody_has",
+                "list(left.indices())",
+                "list(left.indices())[1:]",
+            ),
+        ),
         found_after=16,
         first=15,
+    ),
+)
+
+CREDIT = (
+    Bug(
+        "credit_kept_by_a_dead_session",
+        "that credit for what does not come takes no part of the budget",
+        (Edit("node.downloader.download:Download._end_session", "self._share.release(", "abs("),),
+        found_after=0,
+    ),
+    Bug(
+        "credit_of_the_last_session",
+        "that a session begins without credit",
+        (
+            Edit(
+                "node.downloader.download:Download._end_session",
+                "source.credit = source.arrived = source.asked = 0",
+                "source.arrived = source.asked = 0",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "acknowledged_twice",
+        "that what was acknowledged once is not acknowledged again",
+        (Edit("node.downloader.download:Download._say", "source.arrived = 0", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "acknowledged_with_credit_alone",
+        "to acknowledge pieces when there is no room for more",
+        (Edit("node.downloader.download:Download._say", "if source.arrived or given:", "if given:"),),
+        found_after=0,
+    ),
+    Bug(
+        "credit_unsaid",
+        "to say that a source has more credit",
+        (
+            Edit(
+                "node.downloader.download:Download._say",
+                "Received(session, source.arrived, given)",
+                "Received(session, source.arrived, min(given, 1))",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "budget_kept_by_duplicates",
+        "that a piece which is there already takes no part of the budget",
+        (Edit("node.downloader.download:Download.piece", "self._share.release(pieces.piece_length)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "budget_kept_by_written",
+        "that a piece which is on disk is not under way any more",
+        (
+            Edit(
+                "node.downloader.download:Download.written",
+                "self._share.release(self._pieces.piece_length)",
+                "pass",
+            ),
+        ),
+        found_after=0,
+    ),
+)
+
+CONVERSATION = (
+    Bug(
+        "relayed_before_it_is_written",
+        "that a piece is passed on only once it is verified",
+        (
+            Edit(
+                "node.downloader.download:Download.piece",
+                "effects.append(Write(piece))",
+                "effects += [Write(piece), Gained(piece, message.relay)]",
+            ),
+        ),
+        found_after=0,
     ),
     Bug(
         "no_session_ignored",
@@ -205,23 +280,56 @@ CONVERSATION = (
         (
             Edit(
                 "node.downloader.download:Download.handle",
-                "self._claims.release_all(source)\n            return [self._test(source, now)]",
-                "return []",
+                "self._end_session(source)\n            source.state",
+                "return []\n            source.state",
             ),
         ),
-        found_after=None,
+        found_after=0,
     ),
     Bug(
         "not_held_ignored",
         "that a source may lose a piece it said it had",
+        (Edit("node.downloader.download:Download._not_held", "self._pieces.expect_no_more(piece, source)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "nothing_is_overdue",
+        "to have others send what slow sources owe",
+        (
+            Edit("node.downloader.download:Download.tick", "self._give_up_overdue(now)", "pass"),
+            Edit("node.downloader.download:Download.tick", "effects += self._give_up_silent(now)", "pass"),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "snubbed_again",
+        "that a source which let a piece wait is not asked for it again",
+        (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "waits_for_stock_that_is_gone",
+        "that a source whose stock is gone assigns nothing any more",
         (
             Edit(
-                "node.downloader.download:Download._not_held",
-                "self._claims.release_piece(source, message.piece)",
-                "pass",
+                "node.downloader.download:Download._status",
+                "source.asked = 0\n            self._stocked.pop(source, None)",
+                "self._stocked.pop(source, None)",
             ),
         ),
-        found_after=None,
+        found_after=0,
+    ),
+    Bug(
+        "relays_for_a_dead_piece_server",
+        "that a new piece server has room for pieces again",
+        (Edit("node.downloader.job:FetchJob._serve", "download.restart_relaying()", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "room_ignored",
+        "to have as many pieces assigned as there is room for",
+        (Edit("node.downloader.download:Download.set_room", "self._room = count", "pass"),),
+        found_after=0,
     ),
     Bug(
         "ban_not_kept",
@@ -247,25 +355,6 @@ CONVERSATION = (
         "budget_not_asked",
         "to ask the budget of all downloads before a piece is accepted",
         (Edit("node.rate_limit:Budget.admits", "return room and", "return"),),
-        found_after=3,
-    ),
-    Bug(
-        "wrong_pieces_said",
-        "one of the pieces that nobody has, where a person is told of them",
-        (
-            Edit(
-                "node.downloader.download:Download.nobody_has",
-                "self._picker.nobody_has()",
-                "self._picker.nobody_has()[1:]",
-            ),
-        ),
-        found_after=16,
-        first=15,
-    ),
-    Bug(
-        "budget_kept_by_released",
-        "that a piece which is missing again takes no part of the budget",
-        (Edit("node.downloader.piece_table:PieceTable.release", "self._share.release(self.size(piece))", "pass"),),
         found_after=3,
     ),
     Bug(

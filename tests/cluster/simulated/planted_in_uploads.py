@@ -4,97 +4,231 @@ from __future__ import annotations
 
 from tests.cluster.simulated.planting import Bug, Edit
 
-UPLOADS = (
+SESSIONS = (
     Bug(
-        "slot_of_a_lost_receiver",
-        "that a receiver whose connection is lost takes no slot any more",
-        (Edit("node.piece_server.uploads:Uploads.unreachable", "self._drop(found)", "pass"),),
-        found_after=5,
-    ),
-    Bug(
-        "promises_outlive_a_session",
-        "to give back the slots of a session that is dropped",
-        (
-            Edit(
-                "node.piece_server.uploads:Uploads._drop",
-                "self._take_back(session, offer)",
-                "pass",
-            ),
-        ),
+        "session_of_a_lost_receiver",
+        "that a receiver whose connection is lost gets nothing any more",
+        (Edit("node.piece_server.uploads:Uploads.unreachable", "self._drop(session)", "pass"),),
         found_after=0,
-    ),
-    Bug(
-        "stalled_keeps_its_slot",
-        "to take the slots from a receiver that never says it has received anything",
-        (
-            Edit(
-                "node.piece_server.uploads:Uploads._check_session",
-                "effects += self._stall(session, now)",
-                "pass",
-            ),
-        ),
-        found_after=167,
-        first=166,
-    ),
-    Bug(
-        "stalled_for_good",
-        "that an acknowledgement may be lost, and a session stalled for ever",
-        (
-            Edit(
-                "node.piece_server.uploads:Uploads._check_session",
-                "if silent or (session.stalled and now - session.stalled_at > STALLED_SECONDS_MAX):",
-                "if silent:",
-            ),
-        ),
-        found_after=162,
-        first=161,
-    ),
-    Bug(
-        "expired_offer_is_kept",
-        "to take back an offer that nobody answered in time",
-        (
-            Edit(
-                "node.piece_server.uploads:Uploads._check_session",
-                "self._take_back(session, offer)",
-                "pass",
-            ),
-        ),
-        found_after=9,
-        first=8,
     ),
     Bug(
         "silent_session_is_kept",
         "to forget a receiver that is not heard of any more",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._check_session",
-                "silent = now - session.heard_at > SESSION_SILENT_SECONDS",
-                "silent = False",
+                "node.piece_server.uploads:Uploads._check",
+                "if now - session.heard_at > SESSION_SILENT_SECONDS:",
+                "if False:",
             ),
         ),
-        found_after=13,
-        first=12,
+        found_after=0,
     ),
     Bug(
-        "last_news_dropped",
-        "the last piece of a batch of news",
-        (Edit("node.piece_server.uploads:Uploads._tell_news", "start + HAVE_COUNT_MAX]", "len(session.news) - 1]"),),
-        found_after=9,
-        first=8,
+        "credit_not_taken",
+        "that an acknowledgement gives credit for more pieces",
+        (Edit("node.piece_server.uploads:Uploads._received", "session.credit += message.credit", "pass"),),
+        found_after=0,
     ),
     Bug(
-        "batch_under_one_number",
-        "that each piece of a batch is an offer of its own",
+        "piece_costs_no_credit",
+        "that a piece that is sent uses up credit",
+        (Edit("node.piece_server.uploads:Uploads._send", "session.credit -= 1", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "unread_piece_costs_credit",
+        "to give back the credit for a piece that could not be read",
+        (Edit("node.piece_server.uploads:Uploads._unsent", "session.credit += 1", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "acknowledged_at_once",
+        "that several pieces may be acknowledged in one message",
+        (Edit("node.piece_server.uploads:Uploads._received", "for _ in range(count):", "for _ in range(min(count, 1)):"),),
+        found_after=0,
+    ),
+    Bug(
+        "bytes_of_a_lost_connection",
+        "that what was on its way to a connection that is gone does not count any more",
+        (Edit("node.piece_server.uploads:Uploads.unreachable", "self._left_bytes -= size", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "cancel_ignored",
+        "that a receiver may have got a piece from somebody else",
+        (Edit("node.piece_server.uploads:Uploads.handle", "self._cancel(session, message.pieces)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "serves_while_away",
+        "that nothing is served by a peer that has left the network",
+        (Edit("node.piece_server.uploads:Uploads._test", "if not self.serving:", "if False:"),),
+        found_after=17,
+        first=16,
+    ),
+)
+
+PUSHING = (
+    Bug(
+        "pushes_what_it_lost",
+        "that a piece which is to be pushed may have been lost meanwhile",
         (
             Edit(
                 "node.piece_server.uploads:Uploads._send_next",
-                "sent = tuple((offer, promises[offer].piece) for offer in offers)",
-                "sent = tuple((offers[0], promises[offer].piece) for offer in offers)",
+                "continue\n                if piece in have:",
+                "continue\n                if True:",
             ),
         ),
-        found_after=32,
-        first=31,
+        found_after=0,
     ),
+    Bug(
+        "sends_what_it_lost",
+        "that a piece which is asked for may have been lost meanwhile",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads._send_next",
+                "if piece in have:\n                assigned",
+                "if True:\n                assigned",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "lost_piece_is_said_to_be_had",
+        "to take what is lost off the bitfield",
+        (Edit("node.piece_server.uploads:Uploads.lost", "swarm.have.clear(piece)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "pushes_what_is_there",
+        "to push no pieces that the receiver has",
+        (Edit("node.piece_server.uploads:Uploads._follow", "session.skip = skip", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "pushes_what_was_sent",
+        "to push no pieces that were sent already",
+        (Edit("node.piece_server.uploads:Uploads._send", "session.skip.set(piece)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "pushes_nothing_of_late",
+        "that followers who wait are sent what has come to be relayed",
+        (Edit("node.piece_server.uploads:Uploads.held", "self._ready[session] = None", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "credit_wakes_nobody",
+        "that who had no credit is sent something when it has some",
+        (Edit("node.piece_server.uploads:Uploads._received", "self._ready[session] = None", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "promises_what_it_does_not_push",
+        "that pieces a receiver has from elsewhere are promised to it in vain",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads._send",
+                "for one in swarm.relayed[told : session.promised] if one not in session.skip",
+                "for one in swarm.relayed[: session.promised]",
+            ),
+        ),
+        found_after=0,
+    ),
+)
+
+STOCK = (
+    Bug(
+        "relayed_by_two",
+        "that a piece somebody relays is not in stock",
+        (Edit("node.piece_server.uploads:Swarm.take_from_stock", "in_stock.clear(piece)\n                break", "break"),),
+        found_after=0,
+    ),
+    Bug(
+        "asked_for_and_in_stock",
+        "that a piece which was asked for by number is relayed by whoever gets it",
+        (Edit("node.piece_server.uploads:Uploads._send_next", "swarm.in_stock.clear(piece)", "pass"),),
+        found_after=0,
+    ),
+    Bug(
+        "orphans_forgotten",
+        "to put back into stock what a receiver was to relay that is gone",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads._drop",
+                "swarm.orphans.update((piece, at) for piece in session.assigned)",
+                "pass",
+            ),
+        ),
+        found_after=None,
+    ),
+    Bug(
+        "hoarded_for_good",
+        "to put back into stock what a receiver was to relay and does not",
+        (Edit("node.piece_server.uploads:Uploads._check_spread", "back += old", "pass"),),
+        found_after=None,
+    ),
+    Bug(
+        "end_of_stock_untold",
+        "to tell those that wait for pieces of the stock that there are none",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads._relay",
+                "return [self._tell(session)]",
+                "return []",
+            ),
+            Edit("node.piece_server.uploads:Uploads._tell_stock", "swarm.had_stock = has_stock", "return []"),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "alone_for_good",
+        "to tell a receiver that it is not the only one any more",
+        (Edit("node.piece_server.uploads:Uploads._test", "if len(swarm.sessions) == 2:", "if False:"),),
+        found_after=0,
+    ),
+    Bug(
+        "idle_untold",
+        "to say that there is nothing to send",
+        (
+            Edit("node.piece_server.uploads:Uploads._check", "if is_idle and now >= self._news_at:", "if False:"),
+            Edit("node.piece_server.uploads:Uploads._test", "self._tell(session, is_idle)", "self._tell(session)"),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "room_untold_to_a_new_downloader",
+        "that a downloader which says anew what there is knows of no room",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads.serve",
+                "swarm.relayed_before, swarm.room = len(swarm.relayed), -1",
+                "swarm.relayed_before = len(swarm.relayed)",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "room_of_the_last_downloader",
+        "that a downloader which says anew what there is counts from nothing",
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads.serve",
+                "swarm.relayed_before, swarm.room = len(swarm.relayed), -1",
+                "swarm.room = -1",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "own_stock_takes_room",
+        "that the downloader knows nothing of pieces that are relayed for want of others",
+        (Edit("node.piece_server.uploads:Uploads._relay_some", "swarm.relayed_before += 1", "pass"),),
+        found_after=0,
+    ),
+)
+
+SERVING = (
     Bug(
         "gained_in_part",
         "that a download may gain several pieces at once",
@@ -109,14 +243,10 @@ UPLOADS = (
         first=8,
     ),
     Bug(
-        "old_want_wins",
-        "that a Want may come twice, and that the later one counts",
-        (
-            Edit(
-                "node.piece_server.uploads:Uploads._want", "session.wanted = {", "session.wanted = session.wanted or {"
-            ),
-        ),
-        found_after=None,
+        "relayed_while_closed",
+        "that a download may be assigned pieces while its book is closed",
+        (Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),),
+        found_after=0,
     ),
     Bug(
         "stamps_unchecked",
@@ -151,11 +281,6 @@ UPLOADS = (
         found_after=70,
         first=69,
     ),
-    Bug(
-        "serves_while_away",
-        "that nothing is served by a peer that has left the network",
-        (Edit("node.piece_server.uploads:Uploads._test", "if not self.serving:", "if False:"),),
-        found_after=17,
-        first=16,
-    ),
 )
+
+UPLOADS = (*SESSIONS, *PUSHING, *STOCK, *SERVING)
