@@ -300,6 +300,17 @@ def test_who_acknowledges_a_piece_before_it_could_be_read_harms_nobody() -> None
     assert scene.fails("a", 0, gone=True) == ["a: not held 0"]
 
 
+def test_who_is_late_because_of_a_piece_that_could_not_be_read_is_late_no_more() -> None:
+    scene = spread("*" * 9, LONG)
+    scene.follows("a", 1)
+    scene.gets("a", 0)
+    scene.wait(1.0, "a")
+    assert scene.uploads.queued_pieces == 0
+    scene.fails("a", 0, gone=True)
+    scene.gets("a", 1)
+    assert scene.uploads.queued_pieces == 1
+
+
 def test_a_lost_piece_is_sent_to_nobody() -> None:
     scene = spread("****")
     scene.follows("a", 2)
