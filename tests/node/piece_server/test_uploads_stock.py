@@ -39,13 +39,11 @@ def test_assigned_pieces_need_credit() -> None:
 
 
 def test_those_who_would_relay_take_turns() -> None:
-    scene = stock("****", "a", "b", credit=0)
-    scene.relays("a", 2)
-    scene.relays("b", 2)
-    scene.uploads._bucket.rate = 100.0
-    scene.uploads._bucket._balance = -1.0
-    scene.received("a", 0, credit=2)
-    scene.received("b", 0, credit=2)
+    scene = Scene("*****", rate=100.0)
+    for name in "xab":
+        scene.gets_only(name, 2)
+    scene.gets("x", 4)
+    assert scene.relays("a", 2) + scene.relays("b", 2) == [], "until the rate allows more"
     assert sent(scene.wait(9.0, "a", "b")) == "a0 b1 a2 b3"
 
 
