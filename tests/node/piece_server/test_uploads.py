@@ -261,6 +261,7 @@ def test_receivers_know_whether_they_are_alone() -> None:
     assert scene.test("b") == ["a: complete", "b: complete"]
     assert scene.test("c") == ["c: complete"]
     scene.follows("a", 1)
+    assert "a: complete idle" in scene.wait(1.0)
     scene.bye("b")
     scene.bye("c")
     assert scene.wait(1.0) == ["a: complete alone idle"]
