@@ -89,9 +89,9 @@ def test_who_does_not_answer_in_time() -> None:
     a, b, c = connected(made, "a", "b", "c")
     a.state = SourceState.READY
     b.state = SourceState.TESTING
-    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1) == []
-    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS)) == ["b", "c"]
-    assert names(made.unresponsive(SILENT_SECONDS)) == ["a", "b", "c"]
+    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1, 0) == []
+    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS, 0)) == ["b", "c"]
+    assert names(made.unresponsive(SILENT_SECONDS, 0)) == ["a", "b", "c"]
     assert c.state is SourceState.CONNECTING
 
 

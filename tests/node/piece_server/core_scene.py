@@ -103,7 +103,7 @@ class Scene:
         self.notes: list[str] = []
         self._said: list[Said] = []
         self.core = PieceServerCore(
-            slots=1, rate=0, shelf=Shelf(self.disk), out=self, instance=77, pid=4242, port=5560, now=self.now
+            rate=0, shelf=Shelf(self.disk), out=self, instance=77, pid=4242, port=5560, now=self.now
         )
 
     # --- the outlet --------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Scene:
     def __init__(self, have: str, spread: str = "", rate: float = 0.0, piece_length: int = PIECE_BYTES) -> None:
         self.now = 100.0
         self.piece_length = piece_length
-        self.uploads = Uploads(4, rate, self.now, InOrder(0))
+        self.uploads = Uploads(rate, self.now, InOrder(0))
         self.rooms: list[int] = []
         """What the downloader is told of room for pieces to relay."""
         self.effects: list[Effect] = []

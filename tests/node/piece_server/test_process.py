@@ -34,7 +34,6 @@ class Scene:
             runtime_dir=str(make_runtime_dir(data_dir)),
             listen="tcp://127.0.0.1:0",
             upload_rate=0,
-            slots=1,
             log=LogSettings(),
         )
         self.server = PieceServer(settings, self.loop, self.context)
