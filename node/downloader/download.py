@@ -276,12 +276,12 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
-        source.heard_at, source.heard_count = now, self._arrived
         if self._arrived:
             seconds = now - self._arrived_at
             self._pace = seconds if self._pace is None else self._pace + 0.25 * (seconds - self._pace)
         self._arrived_at = now
         self._arrived += 1
+        source.heard_at, source.heard_count = now, self._arrived
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         pieces, piece = self._pieces, message.piece
         if not source.credit:
@@ -632,7 +632,7 @@ class Download:
             if source.gets
             and now - source.busy_since > max(STUCK_SECONDS, 10 * (source.interval or 0.0)) * source.patience
         ]
-        for source in [*self._pool.unresponsive(now, self._arrived), *stuck]:
+        for source in [*self._pool.unresponsive(now, self._arrived, self._arrived_at), *stuck]:
             if self._pool.get(source.session) is source:
                 self._pool.be_patient(source)
                 effects += self._drop(source, now, NO_ANSWER)
