@@ -52,17 +52,20 @@ class Budget:
         self.under_way = 0
         self.bucket = TokenBucket(rate, now)
         self.claims = 0
-        self._waiting: dict[Share, None] = {}
-        self._free_since: float | None = None
+        self._waiting: dict[Share, bool] = {}
+        """Whether it would take a piece whatever is under way."""
+        self._first: Share | None = None
+        """Who was first in line when that was last looked at..."""
+        self._first_since = now
+        """...and since when, while it could have taken something."""
 
-    def admits(self, count: int, now: float, whatever: bool = False) -> bool:
-        """Whether a piece of ``count`` bytes may be let in now; ``whatever`` is under way, if that is said."""
-        room = whatever or self.under_way == 0 or self.under_way + count <= self.bytes_max
-        return room and self.bucket.ready_at(now) <= now
+    def has_room(self, count: int) -> bool:
+        """Whether ``count`` more bytes may be under way."""
+        return self.under_way == 0 or self.under_way + count <= self.bytes_max
 
     def claim(self, count: int, now: float) -> None:
         self.claims += 1
-        self._free_since = None
+        self._first = None
         self.under_way += count
         self.bucket.spend(count, now)
 
@@ -70,28 +73,28 @@ class Budget:
         self.under_way -= count
         assert self.under_way >= 0, "more released than was claimed"
 
-    def is_turn_of(self, share: Share, now: float) -> bool:
-        """Whether nobody who waits for room was served longer ago than ``share``. Call when there is room."""
-        if self._free_since is None:
-            self._free_since = now
-        if self._waiting and now - self._free_since >= TURN_SECONDS:
-            del self._waiting[self._next()]
-            self._free_since = now
-        return not self._waiting or self._next() is share
+    def is_turn_of(self, share: Share, room: bool, now: float) -> bool:
+        """Whether of those that wait, and could take a piece, nobody was served longer ago than ``share``. Without
+        ``room`` that is who takes one whatever is under way. Call when the rate allows a piece."""
+        first = self._next(room)
+        if first is not self._first:
+            self._first, self._first_since = first, now
+        elif first is not None and now - self._first_since >= TURN_SECONDS:
+            del self._waiting[first]
+            first = self._first = self._next(room)
+            self._first_since = now
+        return first is None or first is share
 
-    def wait(self, share: Share) -> None:
-        """``share`` had no room for a piece."""
-        self._waiting.setdefault(share)
+    def wait(self, share: Share, whatever: bool) -> None:
+        """``share`` could not take a piece."""
+        self._waiting[share] = whatever or self._waiting.get(share, False)
 
     def done_waiting(self, share: Share) -> None:
         self._waiting.pop(share, None)
 
-    def no_room(self) -> None:
-        """Turns begin anew when there is room again."""
-        self._free_since = None
-
-    def _next(self) -> Share:
-        return min(self._waiting, key=lambda waiting: waiting.served)
+    def _next(self, room: bool) -> Share | None:
+        able = (share for share, whatever in self._waiting.items() if room or whatever)
+        return min(able, key=lambda share: share.served, default=None)
 
 
 class Share:
@@ -100,23 +103,26 @@ class Share:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self.under_way = 0
         self.served = 0
 
     def admits(self, count: int, now: float, whatever: bool = False) -> bool:
-        """Whether this download may let in a piece of ``count`` bytes now; if not, it waits for its turn from now.
-        ``whatever`` as in `Budget.admits`."""
-        if not self._budget.admits(count, now, whatever):
-            self._budget.no_room()
-        elif self._budget.is_turn_of(self, now):
+        """Whether this download may accept a piece of ``count`` bytes now, ``whatever`` is under way if that is said.
+        If not, it waits for its turn from now."""
+        budget = self._budget
+        room = budget.has_room(count)
+        if budget.bucket.ready_at(now) <= now and (room or whatever) and budget.is_turn_of(self, room, now):
             return True
-        self._budget.wait(self)
+        budget.wait(self, whatever)
         return False
 
     def claim(self, count: int, now: float) -> None:
-        """A piece of ``count`` bytes is let in, admitted or not."""
+        """A piece of ``count`` bytes was accepted, admitted or not."""
+        self.under_way += count
         self._budget.claim(count, now)
         self.served = self._budget.claims
         self._budget.done_waiting(self)
 
     def release(self, count: int) -> None:
+        self.under_way -= count
         self._budget.release(count)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import median
+from typing import NamedTuple
 
 from node.downloader.pieces import Pieces
 from node.downloader.source import (
@@ -103,11 +104,24 @@ Effect = Connect | Disconnect | Send | Write | Gained | Banned | NeedSources | C
 SourceMessage = Status | NotHeld | NoSession | ManifestPage | Error
 
 
+class _Owed(NamedTuple):
+    """``source`` is to send ``piece`` in so many ``seconds``."""
+
+    seconds: float
+    piece: int
+    source: Source
+
+    @property
+    def is_owed(self) -> bool:
+        """Still."""
+        return self.piece in self.source.gets or self.piece in self.source.promised
+
+
 class Download:
     """The download of ``digest``: ``length`` bytes in pieces of ``piece_length``, of which ``have`` is there already.
 
-    ``budget`` and ``sessions`` are shared by all downloads of the process. After every call the shell calls `tick`
-    once (a batch of calls is fine) and again at `next_deadline`.
+    ``budget`` is shared by all downloads of the process; ``pool`` may have the source that gave the manifest. After
+    every call the shell calls `tick` once (a batch of calls is fine) and again at `next_deadline`.
     """
 
     def __init__(
@@ -117,14 +131,15 @@ class Download:
         piece_length: int,
         have: Bitfield,
         budget: Budget,
-        sessions: Iterator[int],
+        pool: SourcePool,
         rng: Random,
         sequential: bool = False,
     ) -> None:
         self._digest = digest
         self._pieces = Pieces(length, piece_length, have, rng)
         self._budget, self._share = budget, Share(budget)
-        self._pool = SourcePool(have.size, sessions, rng)
+        self._pool = pool
+        pool.fetch_pieces(have.size, piece_length)
         self._sequential = sequential
         self._rng = rng
         self._writing: dict[int, tuple[SeederEntry, bool]] = {}
@@ -132,6 +147,8 @@ class Download:
         self._relays = 0
         """Pieces assigned to this peer since `restart_relaying`."""
         self._room = ROOM_COUNT
+        self._ready = 0
+        """Sources that have answered."""
         self._stocked: dict[Source, None] = {}
         """Sources that would assign pieces, and are asked to."""
         self._unsaid: dict[Source, None] = {}
@@ -188,7 +205,12 @@ class Download:
 
     def start(self, now: float) -> list[Effect]:
         """Call once before anything else: content that is complete already completes here."""
-        return [*self._complete_if_done(), *self.tick(now)]
+        effects = self._complete_if_done()
+        if not self._completed:
+            for source in self._pool:
+                source.since = now
+                effects.append(self._test(source, now))
+        return [*effects, *self.tick(now)]
 
     def found(self, entries: Sequence[SeederEntry], now: float, listed: int | None = None) -> list[Effect]:
         """A lookup or the roster names sources; ``listed`` as `SourcePool.learn` has it."""
@@ -233,13 +255,14 @@ class Download:
         if source is None:
             return []
         source.heard_at, source.heard_count = now, self._arrived
+        if not isinstance(message, NotHeld) and source.floods(now):
+            return self._ban(source, "floods us with messages", now)
         if isinstance(message, Status):
             return self._status(source, message, now)
         if isinstance(message, NotHeld):
             return self._not_held(source, message, now)
         if isinstance(message, NoSession):
             self._end_session(source)
-            source.state = SourceState.TESTING
             source.since = now
             return [self._test(source, now)]
         if not isinstance(message, Error):
@@ -279,8 +302,6 @@ class Download:
             effects.append(Write(piece))
             if message.relay:
                 self._was_assigned(piece, source)
-            else:
-                self.spread.set(piece)
         else:
             self.duplicate_bytes += size
             self._share.release(pieces.piece_length)
@@ -289,7 +310,7 @@ class Download:
             if promised in pieces.open:
                 pieces.promise(promised, source, now)
             elif pieces.asked.get(promised) is not source:
-                source.cancelled.append(promised)
+                pieces.cancel(promised, source)
         return effects
 
     def _note_arrival(self, now: float) -> None:
@@ -305,16 +326,20 @@ class Download:
         self._share.release(self._pieces.piece_length)
         if good:
             self._pieces.finish(piece)
+            if not relay:
+                self.spread.set(piece)
             return [Gained(piece, relay), *self._complete_if_done()]
         self._lose(piece, relay)
-        source = self._pool.of_peer(entry.peer)
-        reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
-        if source is not None:  # told, it looks at its disk
-            return [Send(source.session, Bye(source.session, [piece])), *self._ban(source, reason, now)]
         if self._pool.is_banned(entry.peer):
             return []
-        self._pool.ban(entry.peer, reason)
-        return [Banned(entry.peer, entry.name, reason)]
+        reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
+        self._pool.ban(entry, reason)
+        effects: list[Effect] = []
+        source = self._pool.of_peer(entry.peer)
+        if source is not None:  # told, it looks at its disk
+            effects.append(Send(source.session, Bye(source.session, [piece])))
+            effects += self._drop(source, now, Farewell.FRIENDLY)
+        return [*effects, Banned(entry.peer, entry.name, reason)]
 
     def write_failed(self, piece: int) -> None:
         """A `Write` could not be done for a reason of our own (disk): the piece is missing again."""
@@ -368,11 +393,14 @@ class Download:
             effects += self._poll(now)
             effects += self._say_have(now)
             effects += self._need_sources(now)
+            effects += self._part_with_mute(now)
             effects += self._connect(now)
             effects += self._prefer(None, now)
         asked = self._ask_idle(now) if self._able else {}
         if self._unsaid:
             effects += self._say(now)
+        if self._pieces.cancelled:
+            effects += self._cancel()
         for source, some in asked.items():
             source.said_at = now
             effects.append(Send(source.session, Get(source.session, some)))
@@ -391,11 +419,11 @@ class Download:
 
     def _credit_for_each(self) -> int:
         """How many pieces may be on their way from one source."""
-        count = max(1, sum(1 for _ in self._pool.ready()))
+        count = max(1, self._ready)
         return max(1, min(CREDIT_COUNT // count, CREDIT_BYTES // (count * self._pieces.piece_length)))
 
     def _say(self, now: float) -> list[Effect]:
-        """Acknowledge what has come, give credit back, take back what is not needed."""
+        """Acknowledge what has come and give credit back."""
         effects: list[Effect] = []
         target = self._credit_for_each()
         for source in list(self._unsaid):
@@ -404,21 +432,28 @@ class Download:
                 effects.append(Send(session, Received(session, source.arrived, given)))
                 source.arrived = 0
                 source.said_at = now
-            for start in range(0, len(source.cancelled), PIECES_TOLD_COUNT_MAX):
-                some = source.cancelled[start : start + PIECES_TOLD_COUNT_MAX]
-                effects.append(Send(session, Cancel(session, some)))
-            source.cancelled.clear()
             if source.credit >= target:
                 del self._unsaid[source]
         return effects
 
+    def _cancel(self) -> list[Effect]:
+        """Take back what is not needed."""
+        effects: list[Effect] = []
+        for source, pieces in self._pieces.cancelled.items():
+            for start in range(0, len(pieces), PIECES_TOLD_COUNT_MAX):
+                some = pieces[start : start + PIECES_TOLD_COUNT_MAX]
+                effects.append(Send(source.session, Cancel(source.session, some)))
+        self._pieces.cancelled.clear()
+        return effects
+
     def _grant(self, source: Source, target: int, now: float) -> int:
-        """Give the source credit for more pieces, up to ``target``, as the budget allows; how many. One is admitted
-        whatever other sources may send, or idle ones would block it, unless what has come waits for the disk."""
+        """Give the source credit for more pieces, up to ``target``, as the budget allows; how many. One piece of each
+        source is always admitted while the disk keeps up, or a budget that is used up by idle ones would block the
+        others."""
         given = 0
         length = self._pieces.piece_length
-        waits = 2 * len(self._writing) * length > self._budget.bytes_max
-        while source.credit < target and self._share.admits(length, now, whatever=not source.credit and not waits):
+        keeps_up = len(self._writing) * length < self._budget.bytes_max
+        while source.credit < target and self._share.admits(length, now, whatever=keeps_up and not source.credit):
             self._share.claim(length, now)
             source.credit += 1
             given += 1
@@ -445,49 +480,46 @@ class Download:
         """Choose pieces to ask for by number."""
         asked: dict[Source, list[int]] = {}
         window, usual = 1 + self._credit_for_each(), self._usual_interval()
-        for source in list(self._able):
+        owed: list[_Owed] = []
+        able, self._able = self._able, {}
+        for source in able:
             while self._may_be_asked(source) and len(source.gets) < window:
-                piece = self._choose(source, usual, now)
+                piece = self._choose(source)
+                if piece is None and source.idle and not source.snubs and not self._sequential:
+                    owed = owed or list(self._owed(usual, now))
+                    piece = self._choose_owed(source, owed, usual)
                 if piece is None:
-                    del self._able[source]
                     break
-                owing = self._pieces.promised.get(piece)
                 self._pieces.ask(piece, source, now)
-                if owing is not None:
-                    self._unsaid[owing] = None
                 asked.setdefault(source, []).append(piece)
-            else:
-                self._able.pop(source, None)
         return asked
 
-    def _choose(self, source: Source, usual: float, now: float) -> int | None:
-        """What to ask ``source`` for: a piece that nobody is to send, or one that comes sooner from it. ``usual``:
-        seconds that a source takes for a piece."""
+    def _choose(self, source: Source) -> int | None:
+        """A piece to ask ``source`` for that nobody is to send."""
         bits = source.bits
         for other in self._pool.ready() if source.snubs else ():
             bits = bits if other.snubs else bits.without(other.bits)
-        if self._sequential:
-            return self._pieces.first(bits)
-        piece = self._pieces.rarest(bits, self._pool)
-        if piece is None and source.idle and not source.snubs:
-            piece = self._choose_promised(source, usual, now)
-        return piece
+        return self._pieces.first(bits) if self._sequential else self._pieces.rarest(bits, self._pool)
 
-    def _choose_promised(self, source: Source, usual: float, now: float) -> int | None:
-        """A piece that ``source`` has and that another one is to push, where it comes sooner so. At random: else all
-        receivers would ask for the same one."""
+    def _choose_owed(self, source: Source, owed: list[_Owed], usual: float) -> int | None:
+        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all receivers
+        would ask for the same one. ``usual``: seconds that a source takes for a piece."""
         soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
-        late: list[int] = []
-        for other in self._pool:
-            if not other.owes or other is source:
-                continue
-            interval = usual if other.interval is None else other.interval
-            at = interval - (now - other.busy_since)
-            for place, piece in enumerate([*other.gets, *other.promised]):
-                if at > (soon if place else 2 * soon) and piece in source.bits:
-                    late.append(piece)
-                at += interval
+        late = [
+            one.piece
+            for one in owed
+            if one.seconds > soon and one.piece in source.bits and one.source is not source and one.is_owed
+        ]
         return self._rng.choice(late) if late else None
+
+    def _owed(self, usual: float, now: float) -> Iterator[_Owed]:
+        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in half
+        the time."""
+        for source in self._pool:
+            interval = usual if source.interval is None else source.interval
+            seconds = interval - (now - source.busy_since)
+            for place, piece in enumerate([*source.gets, *source.promised]):
+                yield _Owed(seconds + place * interval if place else seconds / 2, piece, source)
 
     def _usual_interval(self) -> float:
         known = [source.interval for source in self._pool if source.interval is not None]
@@ -584,11 +616,11 @@ class Download:
 
     def _end_session(self, source: Source) -> None:
         """Nothing more comes of what was said in it."""
-        if source.owes:
-            self._pieces.release(source)
+        self._ready -= source.answered
+        source.state = SourceState.TESTING
+        self._pieces.release(source)
         self._share.release(source.credit * self._pieces.piece_length)
         source.credit = source.arrived = source.asked = 0
-        source.cancelled.clear()
         source.assigned_elsewhere.clear()
         source.idle = source.stock = False
         for some in (self._unsaid, self._able, self._stocked):
@@ -618,7 +650,7 @@ class Download:
         return effects
 
     def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:
-        self._pool.ban(source.entry.peer, reason)
+        self._pool.ban(source.entry, reason)
         return [*self._drop(source, now, Farewell.FRIENDLY), Banned(source.entry.peer, source.entry.name, reason)]
 
     def _status(self, source: Source, message: Status, now: float) -> list[Effect]:
@@ -642,6 +674,7 @@ class Download:
         if source.state is SourceState.READY:
             return []
         source.state = SourceState.READY
+        self._ready += 1
         self._pool.answered(source)
         source.busy_since = now
         credit = self._grant(source, self._credit_for_each(), now)
@@ -683,12 +716,28 @@ class Download:
                 effects += self._drop(source, now, Farewell.USELESS)
         return effects
 
+    def _part_with_mute(self, now: float) -> list[Effect]:
+        """Who has sent nothing for long, and owes nothing, gives way where others wait for a place: names cost nothing,
+        and those of one liar may take all places."""
+        effects: list[Effect] = []
+        if not self._pool.leaves_out(now):
+            return effects
+        allowed = max(STUCK_SECONDS, 10 * self._usual_interval())
+        mute = [source for source in self._pool.ready() if not source.owes and now - source.busy_since > allowed]
+        for source in mute[:MAKE_ROOM_COUNT]:
+            effects.append(Send(source.session, Bye(source.session)))
+            effects += self._drop(source, now, Farewell.USELESS)
+        return effects
+
     # --- for tests and the simulator ---------------------------------------------------------------------
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         self._pieces.check_invariants(self._pool)
+        assert self._ready == sum(1 for _ in self._pool.ready())
         assert all(source.credit >= 0 and source.asked >= 0 for source in self._pool)
+        may_come = sum(source.credit for source in self._pool)
+        assert self._share.under_way == (may_come + len(self._writing)) * self._pieces.piece_length
         writing = sorted(self._writing)
         assert writing == [
             piece for piece in range(len(self._pieces)) if piece not in self.have and piece not in self._pieces.missing

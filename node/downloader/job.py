@@ -24,7 +24,7 @@ from node.downloader.job_report import SourceReports, waiting_for
 from node.downloader.job_work import BegunError, Place, Published, Ready
 from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifest
 from node.downloader.rate_meter import RateMeter
-from node.downloader.source import Banned, Connect, Disconnect, Send
+from node.downloader.source import Banned, Connect, Disconnect, Send, SourcePool
 from node.local_messages import (
     DownloadFailed,
     DownloadFinished,
@@ -39,8 +39,7 @@ from node.local_messages import (
 from node.local_messages import NeedSources as NeedSourcesMessage
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError, ZswarmError
-from protocol.limits import REPLY_BYTES_MAX
-from protocol.manifest import Manifest
+from protocol.manifest import Manifest, piece_length_for
 from protocol.messages import Piece, SeederEntry
 
 log = logging.getLogger(__name__)
@@ -74,6 +73,8 @@ class FetchJob:
         self._download: Download | None = None
         self._noted = (0, 0)
         """Pieces and bytes that are on disk of a download, while nothing else is known of it."""
+        self._frame_bytes = piece_length_for(fetch.length)
+        """The longest piece that connections take; a link may be wrong about the length."""
         self._root = ""
         """Where the pieces are that ``_download`` has."""
         self._sources: dict[str, SeederEntry] = {}
@@ -132,8 +133,9 @@ class FetchJob:
             self._perform(self._core.pause(self._now()) if away else self._core.resume(self._now()))
             self._enter("paused" if away else "downloading", AWAY if away else "")
         elif self._resolving:
-            self._stop_core()
             self._resolve()
+        elif away:
+            self._stop_core()
         if not away:
             self.found(list(self._sources.values()))
 
@@ -234,6 +236,7 @@ class FetchJob:
         """Do what is due; return when to be called at the latest."""
         if self.over:
             return None
+        self._disk.begin_writing()
         self._tell_gained()
         due = now + REPORT_SECONDS
         if self._core is not None:
@@ -261,6 +264,7 @@ class FetchJob:
 
     def _resolve(self) -> None:
         """Ask peers for the manifest, from the start; nobody while this one is away."""
+        self._stop_core()
         if self._away:
             self._enter("resolving", AWAY)
             return
@@ -276,24 +280,29 @@ class FetchJob:
         self._manifest = manifest = result.manifest
         if isinstance(result, Published):
             self._resumed_bytes = manifest.length
+            self._stop_core()
             self._published(result)
             return
         before = self._download
         if before is not None:
             self._received_before += before.received_bytes
+        if manifest.piece_length > self._frame_bytes:  # the connection it came over takes none so long
+            self._stop_core()
         context = self._context
+        pool = SourcePool(context.sessions, context.rng) if self._core is None else self._core.pool
         self._core = self._download = download = Download(
             manifest.digest,
             manifest.length,
             manifest.piece_length,
             result.have,
             context.budget,
-            context.sessions,
+            pool,
             context.rng,
             self.fetch.sequential,
         )
         if before is None:  # what is on disk after a pause or a repair came in this run
             self._resumed_bytes = download.done_bytes
+        self._frame_bytes = manifest.piece_length
         self._root = result.partial.root
         self._enter("downloading")
         self.serve()
@@ -399,12 +408,11 @@ class FetchJob:
             if isinstance(effect, Send):
                 self._context.links.send(effect.session, effect.message)
             elif isinstance(effect, Write):
-                self._disk.write([(effect.piece, self._arrived)])
+                self._disk.write(effect.piece, self._arrived)
             elif isinstance(effect, Gained):
                 self._gained.append(effect)
             elif isinstance(effect, Connect):
-                frame_bytes = REPLY_BYTES_MAX if self._manifest is None else self._manifest.piece_length
-                self._context.links.connect(effect.session, effect.endpoint, frame_bytes, self)
+                self._context.links.connect(effect.session, effect.endpoint, self._frame_bytes, self)
             elif isinstance(effect, Disconnect):
                 self._context.links.disconnect(effect.session)
             else:
@@ -420,7 +428,6 @@ class FetchJob:
             self._perform(self._core.close(self._now()) if self._core is not None else [])
             self._disk.finish(self._finished)
         elif isinstance(effect, GotManifest):
-            self._core = None
             self._resolving = False
             self._disk.keep_seed(effect.data, self.fetch.digest, self._prepare)
         elif isinstance(effect, NoManifest):
@@ -453,7 +460,8 @@ class FetchJob:
         received_from = download.received_from if download is not None else {}
         rate = self._rate.rate(received, now)
         waiting = ""
-        if self._core is not None and now - self._entered_at >= COMPLAIN_SECONDS:
+        asking = self._phase in ("resolving", "downloading")
+        if self._core is not None and asking and now - self._entered_at >= COMPLAIN_SECONDS:
             waiting = waiting_for(self._core.pool, download) or (WRITING if self._disk.writing and not rate else "")
         sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
         return DownloadReport(

@@ -69,12 +69,13 @@ class _Got:
 
 
 class ManifestFetch:
-    """Fetches the manifest with digest ``manifest`` of content ``digest``; ``rng`` chooses whom to ask."""
+    """Fetches the manifest with digest ``manifest`` of content ``digest``; ``rng`` chooses whom to ask. The connection
+    over which it came is kept, and looked after, until `close` or until a `Download` takes the ``pool``."""
 
     def __init__(self, digest: str, manifest: str, sessions: Iterator[int], rng: Random) -> None:
         self._digest = digest
         self._manifest = manifest
-        self._pool = SourcePool(0, sessions, rng, limit=1)
+        self._pool = SourcePool(sessions, rng)
         self._got: dict[int, _Got] = {}
         self._heard_at: float | None = None
         self._listed = 0
@@ -119,7 +120,7 @@ class ManifestFetch:
     def handle(self, session: int, message: object, now: float) -> list[Effect]:
         """A message of a source; all but a page of the manifest means that it cannot help now."""
         source = self._pool.get(session)
-        if source is None:
+        if source is None or self._over:
             return []
         if isinstance(message, ManifestPage):
             return self._page(source, message, now)
@@ -150,7 +151,7 @@ class ManifestFetch:
         data = b"".join(got.pages)
         if manifest_digest(data, split_digest(self._manifest)[0]) != self._manifest:
             return self._ban(source, "sent another manifest than it was asked for", now)
-        return [*self.close(now), GotManifest(data)]
+        return [*self._end(now, source), GotManifest(data)]
 
     def tick(self, now: float) -> list[Effect]:
         if self._over or now < self._check_at:
@@ -168,12 +169,16 @@ class ManifestFetch:
         return None if self._over else self._check_at
 
     def close(self, now: float) -> list[Effect]:
-        """Stop asking."""
+        """Stop asking, and part with the source that is kept."""
+        return self._end(now, None)
+
+    def _end(self, now: float, kept: Source | None) -> list[Effect]:
         self._over = True
         effects: list[Effect] = []
         for source in self._pool:
-            self._pool.drop(source, now, Farewell.FRIENDLY)
-            effects.append(Disconnect(source.session))
+            if source is not kept:
+                self._pool.drop(source, now, Farewell.FRIENDLY)
+                effects.append(Disconnect(source.session))
         return effects
 
     def _connect(self, now: float) -> list[Effect]:
@@ -193,7 +198,7 @@ class ManifestFetch:
         return Send(source.session, wanted)
 
     def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:
-        self._pool.ban(source.entry.peer, reason)
+        self._pool.ban(source.entry, reason)
         banned = Banned(source.entry.peer, source.entry.name, reason)
         return [banned, *self._next(source, now, Farewell.FRIENDLY), *self._end_in_vain(now)]
 

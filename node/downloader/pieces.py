@@ -30,6 +30,8 @@ class Pieces:
         """Those of them that are neither promised nor asked for."""
         self.promised: dict[int, Source] = {}
         self.asked: dict[int, Source] = {}
+        self.cancelled: dict[Source, list[int]] = {}
+        """Pieces that sources need not send and have not been told so."""
         self.done_bytes = sum(self.size(piece) for piece in have.indices())
 
     def __len__(self) -> int:
@@ -63,12 +65,17 @@ class Pieces:
                 owing.promised.pop(piece, None)
                 owing.gets.pop(piece, None)
                 if owing is not sender:
-                    owing.cancelled.append(piece)
+                    self.cancel(piece, owing)
                 if piece in self.missing:
                     self.open.set(piece)
 
+    def cancel(self, piece: int, source: Source) -> None:
+        """``source`` need not send ``piece``."""
+        self.cancelled.setdefault(source, []).append(piece)
+
     def release(self, source: Source) -> None:
         """``source`` sends nothing more."""
+        self.cancelled.pop(source, None)
         for piece in source.promised:
             del self.promised[piece]
             self.open.set(piece)

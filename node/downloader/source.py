@@ -14,14 +14,23 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import inf
 from random import Random
 from typing import NamedTuple
 
 from node.local_messages import SourceStanding
 from protocol.bitfield import Bitfield
-from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
+from protocol.endpoints import parse_endpoint
+from protocol.errors import ProtocolError
+from protocol.limits import MIB, SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
 from protocol.messages import PieceServerRequest, SeederEntry
 
+SOURCES_COUNT_MIN, SOURCES_BYTES_MAX = 4, 256 * MIB
+"""A piece may be on its way from each source, whatever its length: where pieces are long there are fewer sources, but
+still a few."""
+STATUS_COUNT_MAX, STATUS_RATE_MAX = 200, 20.0
+"""Messages other than pieces that a source may send at once, and a second on average. An honest one says what is new a
+few times a second."""
 RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 5.0
 SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
@@ -110,6 +119,10 @@ class Candidate:
     patience: int = 1
     trouble: Trouble | None = None
     """What was wrong with it the last time; it answers first before that is forgotten, so nothing flickers."""
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        self.address = address_of(self.entry)
 
     @property
     def usable(self) -> bool:
@@ -127,7 +140,7 @@ class Candidate:
             self.failures, self.retry_at = 0, float("-inf")
             if not self.banned:
                 self.trouble = None
-        self.entry, self.named = entry, True
+        self.entry, self.named, self.address = entry, True, address_of(entry)
         return fresh
 
     def failed(self, now: float) -> None:
@@ -167,8 +180,6 @@ class Source:
     """Missing pieces that it is to push, in order."""
     gets: dict[int, float] = field(default_factory=dict)
     """Missing pieces that it was asked for, and when, in order."""
-    cancelled: list[int] = field(default_factory=list)
-    """Pieces it does not know yet that it need not send."""
     assigned_elsewhere: list[int] = field(default_factory=list)
     """Pieces it does not know yet that others have assigned."""
     busy_since: float = 0.0
@@ -179,6 +190,9 @@ class Source:
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
     heard_count: int = 0
     """Pieces of this download that had arrived when it was last heard."""
+    status_tokens: float = STATUS_COUNT_MAX
+    status_at: float = 0.0
+    """How many messages it might send at this moment: see `floods`."""
 
     @property
     def answered(self) -> bool:
@@ -202,6 +216,12 @@ class Source:
         self.busy_since = now
         self.snubs = False
 
+    def floods(self, now: float) -> bool:
+        """A message that is no piece has come: whether those are too many."""
+        saved = self.status_tokens + STATUS_RATE_MAX * (now - self.status_at)
+        self.status_tokens, self.status_at = min(STATUS_COUNT_MAX, saved) - 1, now
+        return self.status_tokens < 0
+
     def silence_allowed(self) -> float:
         """Seconds without a word after which it is taken for gone."""
         if not self.owes and not self.credit:
@@ -211,18 +231,40 @@ class Source:
         return max(SILENT_SECONDS, 4 * self.interval) * self.patience
 
 
+def address_of(entry: SeederEntry) -> str:
+    """Where it is to be found, in one spelling."""
+    try:
+        return str(parse_endpoint(entry.endpoint))
+    except ProtocolError:
+        return entry.endpoint
+
+
 class SourcePool:
     """The sources of one download. ``sessions`` yields numbers unique within the process, ``rng`` draws ranks,
-    ``limit`` bounds how many there are at a time; None: as `protocol.limits` has it."""
+    ``limit`` bounds how many there are at a time.
 
-    def __init__(self, piece_count: int, sessions: Iterator[int], rng: Random, limit: int | None = None) -> None:
-        self._piece_count = piece_count
-        self.limit = SOURCES_PER_DOWNLOAD_COUNT_MAX if limit is None else limit
+    Whoever joins may take any number of names, but not of addresses: candidates at one address are one source, in use
+    once at a time, dialled again only after a moment when that failed, and banned together."""
+
+    def __init__(self, sessions: Iterator[int], rng: Random, limit: int = 1) -> None:
+        self._piece_count = 0
+        self.limit = limit
         self._sessions = sessions
         self._rank = rng.random
         self._candidates: dict[str, Candidate] = {}
         self._active: dict[int, Source] = {}
         self._peers: dict[str, int] = {}
+        self._busy: set[str] = set()
+        """Addresses of sources."""
+        self._closed: dict[str, float] = {}
+        """Addresses that are not to be dialled, and until when."""
+
+    def fetch_pieces(self, count: int, length: int) -> None:
+        """Sources, those there are too, are for ``count`` pieces of ``length`` bytes from now on."""
+        self._piece_count = count
+        self.limit = min(SOURCES_PER_DOWNLOAD_COUNT_MAX, max(SOURCES_COUNT_MIN, SOURCES_BYTES_MAX // length))
+        for source in self._active.values():
+            source.bits = Bitfield(count)
 
     # --- who there is ------------------------------------------------------------------------------------
 
@@ -303,10 +345,12 @@ class SourcePool:
     def open(self, peer: str, now: float) -> Source:
         """Open a session with the known ``peer``, which has none."""
         candidate = self._candidates[peer]
-        source = Source(candidate.entry, next(self._sessions), now, Bitfield(self._piece_count), heard_at=now)
+        bits = Bitfield(self._piece_count)
+        source = Source(candidate.entry, next(self._sessions), now, bits, heard_at=now, status_at=now)
         source.patience = candidate.patience
         self._active[source.session] = source
         self._peers[peer] = source.session
+        self._busy.add(candidate.address)
         return source
 
     def outranked(self, now: float, newcomers: Iterable[str] | None = None) -> tuple[Source, str] | None:
@@ -318,7 +362,7 @@ class SourcePool:
         if not free:
             return None
         worst = max(free, key=lambda source: self._candidates[source.entry.peer].rank)
-        peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if peer not in self._peers]
+        peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if self._may_dial(peer, now)]
         best = min((peer for peer in peers if self._may_replace(peer)), key=self._order, default=None)
         if best is None or self._candidates[best].rank >= self._candidates[worst.entry.peer].rank:
             return None
@@ -342,12 +386,18 @@ class SourcePool:
         return len(self._active) >= self.limit and bool(self._waiting(now))
 
     def _waiting(self, now: float) -> list[str]:
-        """Peers that are known, idle and due, in the order in which they became known."""
-        return [
-            peer
-            for peer, candidate in self._candidates.items()
-            if candidate.usable and peer not in self._peers and candidate.retry_at <= now
-        ]
+        """Peers that are known, idle and due, one at each address, in the order in which they became known."""
+        found: dict[str, str] = {}
+        for peer, candidate in self._candidates.items():
+            if self._may_dial(peer, now):
+                found[candidate.address] = min(peer, found.get(candidate.address, peer), key=self._order)
+        return list(found.values())
+
+    def _may_dial(self, peer: str, now: float) -> bool:
+        candidate = self._candidates[peer]
+        address = candidate.address
+        rests = max(candidate.retry_at, self._closed.get(address, now)) > now
+        return candidate.usable and not rests and peer not in self._peers and address not in self._busy
 
     def answered(self, source: Source) -> None:
         """It told us what it has: earlier failures are forgiven."""
@@ -361,6 +411,10 @@ class SourcePool:
         candidate = self._candidates[source.entry.peer]
         del self._active[source.session]
         del self._peers[source.entry.peer]
+        address = address_of(source.entry)
+        self._busy.discard(address)
+        if isinstance(why, Trouble):
+            self._closed[address] = max(self._closed.get(address, now), now + RETRY_SECONDS_FIRST)
         if why is Farewell.FOREVER:
             candidate.named = False
         elif why is not Farewell.FRIENDLY:
@@ -374,9 +428,10 @@ class SourcePool:
             candidate = self._candidates[source.entry.peer]
             candidate.patience = min(2 * source.patience, 2**PATIENCE_DOUBLINGS_MAX)
 
-    def ban(self, peer: str, reason: str) -> None:
-        """Never connect to the known ``peer`` again in this download."""
-        self._candidates[peer].trouble = Trouble("banned", reason)
+    def ban(self, entry: SeederEntry, reason: str) -> None:
+        """Never connect to this known peer, nor to where it was found, again in this download."""
+        self._candidates[entry.peer].trouble = Trouble("banned", reason)
+        self._closed[address_of(entry)] = inf
 
     # --- time --------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ def test_a_target_may_be_reached() -> None:
 def test_what_never_happened_is_shown_so() -> None:
     rows = list(results(SWARMS, runs_of("mixed-uplinks", [{"last / bound": inf}])))
     assert as_text(render(rows), 200).split()[-5:] == ["1.150", "never", "never", "1", "MISSED"]
-    assert json.loads(report_bytes(Report(4, rows, [], {})))["rows"][0]["worst"] is None
+    assert json.loads(report_bytes(Report(rows, [], {})))["rows"][0]["worst"] is None
 
 
 IN_WORKERS = """
@@ -147,7 +147,7 @@ def test_command_prints_the_table_and_writes_the_report(tmp_path: Path, monkeypa
     def measure(names: object, seeds: int, jobs: int, _tell: object) -> Report:
         assert (names, seeds, jobs) == (("seeder-dies",), 2, 1)
         runs = runs_of("seeder-dies", [{"complete": 1.0}, {"complete": 0.5}])
-        return Report(4, list(results(SWARMS, runs)), runs, {})
+        return Report(list(results(SWARMS, runs)), runs, {})
 
     monkeypatch.setattr(scheduling, "measure", measure)
     path = tmp_path / "report.json"
@@ -159,7 +159,7 @@ def test_command_prints_the_table_and_writes_the_report(tmp_path: Path, monkeypa
 
 
 def test_worlds_that_break_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Report(4, [], [], {"liars, seed 3": "KeyError(1)"})
+    broken = Report([], [], {"liars, seed 3": "KeyError(1)"})
     monkeypatch.setattr(scheduling, "measure", lambda *_: broken)
     outcome = CliRunner().invoke(scheduling.main, [])
     assert outcome.exit_code == 1

@@ -21,18 +21,16 @@ from protocol.limits import MIB
 from protocol.link import Link, format_link
 from protocol.manifest import FileEntry, Manifest, encode_manifest, manifest_digest
 from protocol.messages import (
-    Accept,
     Entry,
+    Follow,
+    Get,
     GetManifest,
-    Have,
     ManifestPage,
     Message,
     NotHeld,
-    Offer,
     Piece,
     PieceServerRequest,
     Status,
-    Want,
 )
 from tests.broker.running import Client, RunningTracker
 from tests.node.test_peer_process import Peer, running, until
@@ -48,59 +46,69 @@ def _one(message: Message) -> list[Frames]:
 
 
 def _tempting(manifest: Manifest, message: Message) -> list[Frames]:
-    """Everything an honest source does, up to the piece: has all, and offers whatever is wanted."""
+    """Everything an honest source does, up to the pieces: has all, and nothing to do but to send it."""
     if isinstance(message, GetManifest):
         data = encode_manifest(manifest)
         return _one(ManifestPage(message.session, message.page, len(data), data))
     if isinstance(message, messages.Test):
-        return _one(Status(message.session, "complete", b"", 0))
-    if isinstance(message, Want):
-        return [
-            [encode(Offer(message.session, 1_000 * message.revision + p, message.revision, p))] for p in message.pieces
-        ]
+        return _one(Status(message.session, "complete", stock=True, idle=True))
     return []
 
 
+def _zeros(manifest: Manifest, header: Piece) -> Frames:
+    return [encode(header), bytes(manifest.piece_size(header.piece))]
+
+
 def corrupt(manifest: Manifest, message: Message) -> list[Frames]:
-    if isinstance(message, Accept):
-        piece = message.offer % 1_000
-        header = encode(Piece(message.session, message.offer, piece))
-        return [[header, bytes(manifest.piece_size(piece))]]
+    if isinstance(message, Get):
+        return [_zeros(manifest, Piece(message.session, piece)) for piece in message.pieces[:1]]
+    return _tempting(manifest, message)
+
+
+def pushed(manifest: Manifest, message: Message) -> list[Frames]:
+    """Sends a piece nobody asked for, to be relayed, and promises all others."""
+    if isinstance(message, Follow):
+        others = list(range(1, manifest.piece_count))
+        return [_zeros(manifest, Piece(message.session, 0, relay=True, promised=others))]
     return _tempting(manifest, message)
 
 
 def short(manifest: Manifest, message: Message) -> list[Frames]:
-    if isinstance(message, Accept):
-        return [[encode(Piece(message.session, message.offer, message.offer % 1_000)), b"short"]]
+    if isinstance(message, Follow):
+        return [[encode(Piece(message.session, 0)), b"short"]]
     return _tempting(manifest, message)
 
 
 def oversize(manifest: Manifest, message: Message) -> list[Frames]:
-    if isinstance(message, Accept):
-        return [[encode(Piece(message.session, message.offer, message.offer % 1_000)), bytes(20 * MIB)]]
+    if isinstance(message, Follow):
+        return [[encode(Piece(message.session, 0)), bytes(20 * MIB)]]
     return _tempting(manifest, message)
 
 
 def incomplete(manifest: Manifest, message: Message) -> list[Frames]:
-    """Names two pieces and sends one."""
-    if isinstance(message, Accept):
-        piece = message.offer % 1_000
-        header = encode(Piece(message.session, message.offer, piece, [(message.offer, piece)]))
-        return [[header, bytes(manifest.piece_size(piece))]]
+    """Names a piece and sends none."""
+    if isinstance(message, Follow):
+        return _one(Piece(message.session, 0))
     return _tempting(manifest, message)
 
 
 def unasked(manifest: Manifest, message: Message) -> list[Frames]:
+    """Sends a piece before there is credit."""
     if isinstance(message, messages.Test):
-        header = encode(Piece(message.session, 7, 1))
-        return [*_tempting(manifest, message), [header, bytes(manifest.piece_size(1))]]
+        return [_zeros(manifest, Piece(message.session, 1)), *_tempting(manifest, message)]
     return _tempting(manifest, message)
 
 
 def empty_promises(manifest: Manifest, message: Message) -> list[Frames]:
     """Says it has everything, and takes every piece back."""
-    if isinstance(message, Accept):
-        return _one(NotHeld(message.session, message.offer % 1_000))
+    if isinstance(message, Get):
+        return [[encode(NotHeld(message.session, piece))] for piece in message.pieces]
+    return _tempting(manifest, message)
+
+
+def flood(manifest: Manifest, message: Message) -> list[Frames]:
+    if isinstance(message, Follow):
+        return 1_000 * _one(Status(message.session, "complete"))
     return _tempting(manifest, message)
 
 
@@ -110,19 +118,19 @@ def garbage(_manifest: Manifest, _message: Message) -> list[Frames]:
 
 def false_bits(manifest: Manifest, message: Message) -> list[Frames]:
     if isinstance(message, messages.Test):
-        return _one(Status(message.session, "partial", b"\xff" * 100, 0))
+        return _one(Status(message.session, "partial", b"\xff" * 100))
     return _tempting(manifest, message)
 
 
 def out_of_range(manifest: Manifest, message: Message) -> list[Frames]:
-    if isinstance(message, messages.Test):
-        return [*_tempting(manifest, message), *_one(Have(message.session, [manifest.piece_count, 65_535]))]
+    if isinstance(message, Follow):
+        return _one(NotHeld(message.session, manifest.piece_count))
     return _tempting(manifest, message)
 
 
 def another_session(manifest: Manifest, message: Message) -> list[Frames]:
     if isinstance(message, messages.Test):
-        return _one(Status(message.session + 1, "complete", b"", 0))
+        return _one(Status(message.session + 1, "complete"))
     return _tempting(manifest, message)
 
 
@@ -148,11 +156,13 @@ def endless_manifest(manifest: Manifest, message: Message) -> list[Frames]:
 
 BEHAVIOURS: list[Behaviour] = [
     corrupt,
+    pushed,
     short,
     oversize,
     incomplete,
     unasked,
     empty_promises,
+    flood,
     garbage,
     false_bits,
     out_of_range,
@@ -247,7 +257,7 @@ def test_among_strangers_that_lie_the_content_still_arrives_whole(tracker: Runni
         before = until("all its processes are in", by_seed.complete)
         accepted = by_seed.ask(ApiGet, "content.bin", str(by_seed.directory), seed, False, False, "content.bin")
         until("each stranger was asked", lambda: all(lying.heard.values()))
-        until("those that lie are banned", lambda: len(_banned(by_seed)) >= 7)
+        until("those that lie are banned", lambda: len(_banned(by_seed)) >= 8)
         honest.finished(honest.ask(ApiShare, str(content), "blake3"))
         with_link = by_link.ask(ApiGet, link, str(by_link.directory), b"", False, False)
         for peer, job in ((by_seed, by_seed.finished(accepted)), (by_link, by_link.finished(with_link))):

@@ -37,6 +37,21 @@ def test_one_piece_is_always_admitted() -> None:
     assert share.admits(100, 0.0)
 
 
+def test_what_is_admitted_whatever_is_under_way_waits_for_the_rate_and_its_turn_all_the_same() -> None:
+    budget = Budget(10, 100, 0.0)
+    share, other = Share(budget), Share(budget)
+    share.claim(20, 0.0)
+    assert share.admits(20, 0.0, whatever=True)
+    assert not share.admits(20, 0.0)
+    share.claim(20, 0.0)
+    assert not other.admits(20, 0.1, whatever=True), "the bucket is in debt"
+    assert not share.admits(20, 0.2, whatever=True), "the other one waits"
+    assert other.admits(20, 0.2, whatever=True)
+    assert (share.under_way, other.under_way, budget.under_way) == (40, 0, 40)
+    share.release(20)
+    assert (share.under_way, budget.under_way) == (20, 20)
+
+
 def test_downloads_take_turns_under_a_rate() -> None:
     budget = Budget(10**9, 1_000, 0.0)
     greedy, modest = Share(budget), Share(budget)
@@ -63,6 +78,35 @@ def test_a_turn_that_is_not_taken_passes_on() -> None:
     assert other.admits(50, 1.0 + TURN_SECONDS)
     other.claim(50, 1.0 + TURN_SECONDS)
     assert third.admits(50, 1.0 + TURN_SECONDS)
+
+
+def test_whoever_waits_for_room_keeps_back_nobody_who_needs_none() -> None:
+    budget = Budget(100, 0, 0.0)
+    share, needs = Share(budget), Share(budget)
+    budget.claim(100, 0.0)
+    needs.claim(0, 0.0)
+    for now in (0.0, 0.05, 1.0, 2.0):
+        assert not share.admits(50, now)
+        assert needs.admits(50, now, whatever=True)
+    budget.release(100)
+    assert not needs.admits(50, 2.0), "it is the turn of the other"
+    assert share.admits(50, 2.0)
+
+
+def test_of_those_who_need_no_room_each_has_its_turn_too() -> None:
+    budget = Budget(100, 1_000, 0.0)
+    first, second = Share(budget), Share(budget)
+    budget.claim(400, 0.0)
+    assert not first.admits(100, 0.1, whatever=True), "the rate"
+    assert not first.admits(100, 0.1), "nor for another source of the same download"
+    assert not second.admits(100, 0.1, whatever=True)
+    assert not second.admits(100, 0.2, whatever=True), "the first one waits"
+    assert first.admits(100, 0.2, whatever=True)
+    first.claim(0, 0.2)
+    assert not first.admits(100, 0.2, whatever=True)
+    assert second.admits(100, 0.2, whatever=True)
+    second.claim(0, 0.2)
+    assert first.admits(100, 0.2, whatever=True)
 
 
 def test_debt_is_paid_before_more_is_allowed() -> None:
@@ -103,14 +147,14 @@ def test_ready_means_ready_whatever_the_numbers(rate: float, started: float, siz
 
 def test_a_budget_bounds_what_is_under_way() -> None:
     budget = Budget(250, 0, 0.0)
-    assert budget.admits(1_000, 0.0), "one piece always"
+    assert budget.has_room(1_000), "one piece always"
     budget.claim(100, 0.0)
-    assert budget.admits(150, 0.0)
-    assert not budget.admits(151, 0.0)
+    assert budget.has_room(150)
+    assert not budget.has_room(151)
     budget.claim(150, 0.0)
-    assert not budget.admits(1, 0.0)
+    assert not budget.has_room(1)
     budget.release(100)
-    assert budget.admits(100, 0.0)
+    assert budget.has_room(100)
     budget.release(150)
     assert budget.under_way == 0
     with pytest.raises(AssertionError):

@@ -11,7 +11,7 @@ import pytest
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.core import HELLO_SECONDS, DownloaderCore
-from node.local_messages import DeleteFetch, Fetch, Hello, Pause, Serve, ServeOk, SourceLost, Sources, StopFetch
+from node.local_messages import DeleteFetch, Fetch, Hello, Pause, Room, Serve, ServeOk, SourceLost, Sources, StopFetch
 from protocol.bitfield import Bitfield
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import made_file
@@ -50,6 +50,9 @@ class FakeJob:
 
     def report_again(self) -> None:
         self.told.append("report")
+
+    def set_room(self, count: int) -> None:
+        self.told.append(("room", count))
 
     def serve(self) -> None:
         self.told.append("serve")
@@ -183,7 +186,9 @@ def test_each_is_told_what_is_for_it(core: DownloaderCore) -> None:
     core.order(SourceLost("p1", B))
     core.order(SourceLost("p2", ""))
     core.pieces_say(ServeOk(B))
-    assert told() == [[("found", SEEDER), ("lost", "p2")], [("lost", "p1"), ("lost", "p2"), "serving"]]
+    core.pieces_say(Room(A, 3))
+    core.pieces_say(Room("blake3:" + 64 * "c", 4))
+    assert told() == [[("found", SEEDER), ("lost", "p2"), ("room", 3)], [("lost", "p1"), ("lost", "p2"), "serving"]]
 
 
 def test_what_is_for_no_download_is_nothing(core: DownloaderCore) -> None:

@@ -4,39 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from node.downloader.claims import (
-    OVERDUE_SECONDS_MIN,
+from node.downloader.download import (
+    CHECK_SECONDS,
+    MAKE_ROOM_COUNT,
+    NEED_SOURCES_SECONDS,
+    STUCK_SECONDS,
+    Completed,
+    Effect,
+    Gained,
+    NeedSources,
+    Write,
 )
-from node.downloader.download import CHECK_SECONDS, NEED_SOURCES_SECONDS, Completed, Effect, Gained, NeedSources, Write
 from node.downloader.source import (
     RETRY_SECONDS_FIRST,
     RETRY_SECONDS_MAX,
-    SILENT_SECONDS,
     SILENT_SENDING_SECONDS,
     Connect,
     Disconnect,
     Send,
 )
 from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
-from protocol.messages import Bye, Status, Want
+from protocol.messages import Bye, Piece, SeederEntry, Status
 from protocol.messages import Test as AskTest  # a class named Test* would be collected
-from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, entry, sent, wants
+from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, asked, entry, sent
 
 # --- sources that go --------------------------------------------------------------------------------------
 
 
-def test_a_piece_of_a_lost_source_is_asked_of_others_at_once() -> None:
-    scene = Scene("  ", sequential=True)
+def test_a_piece_of_a_lost_source_is_asked_of_others() -> None:
+    scene = Scene(" " * 40, sequential=True)
     scene.ready("a", "b")
-    scene.accepts("a", 0)
-    scene.wait(0.1)
-    assert scene.lost("a") == [Disconnect(1), Send(2, Want(2, 2, [0, 1], batches=True))]
-    assert scene.budget.under_way == 0
-    scene.accepts("b", 0)
+    first = scene.owed("a")
+    assert scene.lost("a") == [Disconnect(1)]
+    assert asked(scene.wait(CHECK_SECONDS))[2][0] == first[0]
+    assert scene.budget.under_way == scene.credit("b") * PIECE_BYTES
 
 
 def test_a_peer_that_left_is_dropped_and_not_tried_again() -> None:
@@ -49,13 +54,13 @@ def test_a_peer_that_left_is_dropped_and_not_tried_again() -> None:
 
 
 def test_a_peer_the_tracker_lost_that_goes_on_sending_is_kept_until_it_owes_nothing() -> None:
-    scene = Scene("   ", sequential=True)
+    scene = Scene("    ")
     scene.ready("a")
-    first, second = scene.accepts("a", 0), scene.accepts("a", 1)
+    scene.piece("a", 0, promised=[1, 2])
     assert not [e for e in scene.peer_lost("a") if isinstance(e, Disconnect)]
-    assert Write((0,)) in scene.piece("a", first, 0)
+    assert Write(1) in scene.piece("a", 1)
     assert not [e for e in scene.wait(1.0) if isinstance(e, Disconnect)]
-    assert Write((1,)) in scene.piece("a", second, 1)
+    assert Write(2) in scene.piece("a", 2)
     assert [e for e in scene.wait(1.0) if isinstance(e, Disconnect)] == [Disconnect(1)]
     assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
 
@@ -63,27 +68,27 @@ def test_a_peer_the_tracker_lost_that_goes_on_sending_is_kept_until_it_owes_noth
 def test_a_peer_the_tracker_lost_is_dropped_when_it_takes_back_what_it_owes() -> None:
     scene = Scene("  ")
     scene.ready("a")
-    scene.accepts("a", 0)
+    scene.piece("a", 0, promised=[1])
     scene.peer_lost("a")
-    assert scene.later("a")[0] == Disconnect(1)
+    assert scene.says("a", Status(1, "later"))[0] == Disconnect(1)
     assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
 
 
 def test_a_peer_the_tracker_lost_and_that_is_silent_is_dropped_though_it_owes_a_piece() -> None:
     scene = Scene("  ")
     scene.ready("a")
-    scene.accepts("a", 0)
+    scene.piece("a", 0, promised=[1])
     scene.peer_lost("a")
     assert [e for e in scene.wait(40.0) if isinstance(e, Disconnect | Connect)] == [Disconnect(1)]
 
 
 def test_a_peer_the_tracker_lost_and_names_again_stays() -> None:
-    scene = Scene("  ", sequential=True)
+    scene = Scene("   ")
     scene.ready("a")
-    offer = scene.accepts("a", 0)
+    scene.piece("a", 0, promised=[1])
     scene.peer_lost("a")
     scene.found("a")
-    scene.piece("a", offer, 0)
+    scene.piece("a", 1)
     assert not [e for e in scene.wait(1.0) if isinstance(e, Disconnect)]
 
 
@@ -137,14 +142,13 @@ def test_idle_sources_are_tested_and_those_that_fall_silent_dropped() -> None:
     effects = scene.wait(TEST_IDLE_SECONDS + CHECK_SECONDS)
     assert sent(effects) == [AskTest(1, DIGEST, "a")]
     assert scene.status("a", "  ") == []
-    effects = scene.wait(SILENT_SECONDS + CHECK_SECONDS)
+    effects = scene.wait(SILENT_SENDING_SECONDS + CHECK_SECONDS)
     assert Disconnect(1) in effects
 
 
 def test_a_source_with_a_large_piece_on_a_slow_link_may_be_silent_for_longer() -> None:
-    scene = Scene("  ")
+    scene = Scene("   ")
     scene.ready("a")
-    scene.accepts("a", 0)
     assert Disconnect(1) not in scene.wait(SILENT_SENDING_SECONDS - 1)
     assert Disconnect(1) in scene.wait(2.0)
 
@@ -152,60 +156,46 @@ def test_a_source_with_a_large_piece_on_a_slow_link_may_be_silent_for_longer() -
 def test_each_time_a_source_was_given_up_too_soon_it_gets_twice_as_long() -> None:
     """Else nothing would ever come over a link on which a piece takes longer than we wait."""
     scene = Scene("  ")
-    scene.ready("a")
+    scene.ready("a", idle=True)
     for doublings in range(3):
-        scene.accepts("a", 0)
         session = scene.sessions["a"]
         allowed = SILENT_SENDING_SECONDS * 2**doublings
         assert Disconnect(session) not in scene.wait(allowed - 1)
         assert Disconnect(session) in scene.wait(1 + CHECK_SECONDS)
         scene.wait(RETRY_SECONDS_MAX)
         scene.connected("a")
-        scene.status("a")
-
-
-def test_a_slow_source_whose_piece_was_given_up_may_finish_sending_it() -> None:
-    """What it says waits behind the piece: to drop it for its silence would throw the piece away."""
-    scene = Scene(" " * 30)
-    scene.ready("a", "b")
-    scene.gets("b", 10, 0.5)
-    offer = scene.accepts("a", 0)
-    scene.wait(OVERDUE_SECONDS_MIN + 1.0)
-    assert scene.download.sources[0].late
-    assert Disconnect(1) not in scene.wait(8.0, answering="b")
-    assert Write((0,)) in scene.piece("a", offer, 0)
+        scene.idle("a")
 
 
 def test_a_resumed_download_goes_back_to_its_sources_at_once() -> None:
-    scene = Scene("  ")
+    scene = Scene("   ")
     scene.ready("a")
-    scene.accepts("a", 0)
+    scene.piece("a", 0, promised=[1])
+    scene.written(0)
     assert scene.download.pause(scene.now) == [Send(1, Bye(1)), Disconnect(1)]
     assert scene.download.next_deadline(scene.now) is None
-    assert scene.tick() == []
+    assert scene.open() == " **"
+    assert scene.budget.under_way == 0
+    assert scene.tick(5.0) == []
     assert scene.found("b") == []
     resumed = scene._then(scene.download.resume(scene.now))
     assert [e for e in resumed if isinstance(e, Connect)] == [Connect(2, "tcp://a:1"), Connect(3, "tcp://b:1")]
-    assert scene.budget.under_way == 0
 
 
 def test_a_write_that_ends_while_paused_counts() -> None:
     scene = Scene("  ")
     scene.ready("a")
-    offers = [scene.accepts("a", 0), scene.accepts("a", 1)]
-    for piece, offer in enumerate(offers):
-        scene.piece("a", offer, piece)
+    scene.piece("a", 0)
+    scene.piece("a", 1)
     scene.download.pause(scene.now)
-    assert scene.written(0) == [Gained(0)]
-    assert scene.written(1) == [Gained(1), Completed()]
+    assert scene.written(0) == [Gained(0, relay=False)]
+    assert scene.written(1) == [Gained(1, relay=False), Completed()]
 
 
 def test_closing_gives_back_the_budget() -> None:
     scene = Scene("    ")
     scene.ready("a")
-    offer = scene.accepts("a", 0)
-    scene.accepts("a", 1)
-    scene.piece("a", offer, 0)
+    scene.piece("a", 0, promised=[1])
     scene.download.close(scene.now)
     assert scene.budget.under_way == PIECE_BYTES, "what is being written is still in memory"
     scene.download.write_failed(0)
@@ -215,20 +205,8 @@ def test_closing_gives_back_the_budget() -> None:
 def test_a_piece_that_arrives_after_closing_is_nothing() -> None:
     scene = Scene("  ")
     scene.ready("a")
-    offer = scene.accepts("a", 0)
     scene.download.close(scene.now)
-    assert [e for e in scene.piece("a", offer, 0) if not isinstance(e, NeedSources | Connect)] == []
-
-
-def test_a_write_that_failed_for_our_own_reasons_makes_the_piece_missing_again() -> None:
-    scene = Scene("  ", sequential=True)
-    scene.ready("a")
-    offer = scene.accepts("a", 0)
-    scene.piece("a", offer, 0)
-    scene.wait(0.1)
-    scene.download.write_failed(0)
-    assert wants(scene.tick()) == {1: [0, 1]}
-    assert scene.download.banned == {}
+    assert [e for e in scene.arrives(Piece(1, 0)) if not isinstance(e, NeedSources | Connect)] == []
 
 
 # --- when there are none, or too many ---------------------------------------------------------------------
@@ -273,9 +251,9 @@ def test_of_a_large_swarm_each_has_other_sources_whoever_it_hears_of_first() -> 
 
 def test_who_owes_a_piece_keeps_its_place_until_it_came() -> None:
     first = [f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX)]
-    scene = Scene("  ", seed=3)
+    scene = Scene("  ", seed=3, checked=False)
     scene.ready(*first)
-    scene.accepts("p0", 0)
+    scene.piece("p0", 0, promised=[1])
     scene.found(*(f"q{number}" for number in range(50 * SOURCES_PER_DOWNLOAD_COUNT_MAX)))
     assert scene.source("p0") is not None
 
@@ -303,6 +281,24 @@ def test_sources_that_have_nothing_make_room_for_others_when_nobody_can_help() -
     assert "seeder" in connected_to([*effects, *scene.wait(2.0)])
 
 
+def test_who_sends_nothing_makes_room_for_others_however_much_it_says_it_has() -> None:
+    scene = Scene(" " * 200, checked=False)
+    names = [f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX)]
+    scene.ready(*names, having="*" * 199 + " ")
+    scene.piece("p0", 0, promised=[199])
+    (preferred,) = sorted(scene.pool.candidates(), key=lambda candidate: candidate.rank)[:1]
+    useful = ["p0", preferred.entry.peer]
+    for piece in range(1, int(STUCK_SECONDS)):
+        scene.gets(useful[1], piece)
+        assert not [e for e in scene.wait(1.0, answering=names) if isinstance(e, Disconnect)], "there is nobody else"
+    scene.found(*(f"q{number}" for number in range(MAKE_ROOM_COUNT)))
+    effects = scene.wait(2.0, answering=names)
+    gone = [effect.session for effect in effects if isinstance(effect, Disconnect)]
+    assert len(gone) >= MAKE_ROOM_COUNT
+    assert not {scene.sessions[name] for name in useful} & set(gone), "one owes a piece, one sends"
+    assert [message.session for message in sent(effects) if isinstance(message, Bye)] == gone
+
+
 @pytest.mark.parametrize("how", ["refused", "no answer", "no", "later", "other_peer", "no peer"])
 def test_however_many_cannot_serve_the_one_that_can_gets_its_turn(how: Any) -> None:
     scene = Scene("  ", checked=False)
@@ -320,6 +316,93 @@ def test_however_many_cannot_serve_the_one_that_can_gets_its_turn(how: Any) -> N
                 if how == "no peer":
                     scene.download.misbehaved(source.session, "speaks HTTP", scene.now)
                 else:
-                    scene.says(name, Status(source.session, how, b"", 0))
+                    scene.says(name, Status(source.session, how))
         scene.wait(CHECK_SECONDS)
     assert scene.source("good") is not None
+
+
+# --- many names at one address ----------------------------------------------------------------------------
+
+
+def crowd(scene: Scene, count: int, endpoint: str = "tcp://crowd:1") -> list[Effect]:
+    """So many peers are named that are all at one address."""
+    names = [SeederEntry(f"{endpoint}-{number}", "", endpoint, True) for number in range(count)]
+    return scene._then(scene.download.found(names, scene.now))
+
+
+def test_those_at_one_address_are_one_source() -> None:
+    scene = Scene("   ")
+    assert connected_to(crowd(scene, 100)) == ["crowd"]
+    assert connected_to(scene.found("a")) == ["a"]
+    assert connected_to(scene.wait(CHECK_SECONDS)) == []
+
+
+@pytest.mark.parametrize("spelling", ["tcp://127.0.0.1:05550", "tcp://[::ffff:127.0.0.1]:5550"])
+def test_however_the_address_is_spelt(spelling: str) -> None:
+    scene = Scene("   ")
+    assert len(connected_to(crowd(scene, 2, "tcp://127.0.0.1:5550"))) == 1
+    assert connected_to(crowd(scene, 2, spelling)) == []
+    assert len(connected_to(crowd(scene, 2, "tcp://127.0.0.1:5551"))) == 1
+
+
+def test_an_address_where_nobody_serves_is_dialled_now_and_then_and_others_at_once() -> None:
+    """Whoever is there, and has nothing to do with it, is not flooded with connections in the name of many."""
+    scene = Scene("   ", checked=False)
+    crowd(scene, 500)
+    started, dialled = scene.now, 1
+    while scene.now - started < 10.0:
+        for source in scene.download.sources:
+            effects = scene._then(scene.download.disconnected(source.session, "refused", scene.now))
+            dialled += len(connected_to(effects))
+        dialled += len(connected_to(scene.wait(CHECK_SECONDS)))
+    assert dialled <= 1 + 10.0 / RETRY_SECONDS_FIRST
+    assert connected_to(scene.found("a")) == ["a"]
+
+
+def test_the_one_among_many_at_its_address_that_is_there_gets_its_turn() -> None:
+    scene = Scene("   ", checked=False)
+    crowd(scene, 20)
+    until = scene.now + 60.0
+    while scene.now < until:
+        for source in scene.download.sources:
+            scene._then(scene.download.connected(source.session, scene.now))
+            state: Literal["complete", "other_peer"] = "complete" if source.entry.peer.endswith("-7") else "other_peer"
+            scene._then(scene.download.handle(source.session, Status(source.session, state), scene.now))
+            if source.answered:
+                return
+        scene.wait(CHECK_SECONDS)
+    raise AssertionError("it was never asked")
+
+
+def test_those_at_one_address_do_not_take_places_from_each_other() -> None:
+    scene = Scene("   ", checked=False)
+    scene.ready(*(f"p{number}" for number in range(SOURCES_PER_DOWNLOAD_COUNT_MAX)), having="   ")
+    assert connected_to([*crowd(scene, 1_000), *scene.wait(2.0)]).count("crowd") == 1
+
+
+def test_who_lies_is_banned_with_all_that_are_at_its_address() -> None:
+    scene = Scene("   ")
+    crowd(scene, 100)
+    (liar,) = scene.download.sources
+    scene._then(scene.download.connected(liar.session, scene.now))
+    scene._then(scene.download.handle(liar.session, Status(liar.session, "complete"), scene.now))
+    scene.arrives(Piece(liar.session, 0))
+    scene.written(0, good=False)
+    assert connected_to(crowd(scene, 200)) == []
+    assert connected_to(scene.wait(30.0)) == []
+    assert list(scene.download.banned) == [liar.entry.peer]
+
+
+def test_a_ban_holds_though_another_of_its_address_was_in_use_when_it_came() -> None:
+    scene = Scene("   ")
+    crowd(scene, 3)
+    (liar,) = scene.download.sources
+    scene._then(scene.download.connected(liar.session, scene.now))
+    scene._then(scene.download.handle(liar.session, Status(liar.session, "complete"), scene.now))
+    scene.arrives(Piece(liar.session, 0))
+    scene._then(scene.download.disconnected(liar.session, "connection lost", scene.now))
+    assert connected_to(scene.wait(2 * RETRY_SECONDS_FIRST)) == ["crowd"]
+    scene.written(0, good=False)
+    (other,) = scene.download.sources
+    scene._then(scene.download.disconnected(other.session, "connection lost", scene.now))
+    assert connected_to(scene.wait(30.0)) == []

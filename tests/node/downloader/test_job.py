@@ -31,19 +31,20 @@ from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
 from protocol.digest import format_digest, raw_digest
-from protocol.limits import PIECE_BYTES_MIN, UNDER_WAY_BYTES_MAX
+from protocol.errors import SeedError
+from protocol.limits import PIECE_BYTES_MIN, PIECES_WANTED_COUNT, UNDER_WAY_BYTES_MAX
 from protocol.manifest import encode_manifest, manifest_digest
 from protocol.messages import (
-    Accept,
+    Follow,
+    Get,
     GetManifest,
     ManifestPage,
     Message,
-    Offer,
     Piece,
+    Received,
+    Relay,
     SeederEntry,
     Status,
-    Want,
-    offers_of,
 )
 from protocol.messages import Test as AskTest
 from tests.node.disk.made_content import Made, made_file
@@ -74,10 +75,13 @@ class FakeLinks:
 
     def __init__(self) -> None:
         self.open: dict[int, Listener] = {}
+        self.dialled: list[tuple[int, int]] = []
+        """Session, and the longest piece that its connection takes."""
         self.sent: list[tuple[int, Message]] = []
 
     def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None:
-        del endpoint, piece_bytes
+        del endpoint
+        self.dialled.append((session, piece_bytes))
         self.open[session] = listener
 
     def send(self, session: int, message: Message) -> None:
@@ -105,13 +109,13 @@ class Scene:
         self.to_pieces: list[Message] = []
         self.journal = Journal(self.data_dir)
         self.budget = Budget(UNDER_WAY_BYTES_MAX, 0, self.now)
-        self.offers = itertools.count(1)
-        self.offered: dict[int, int] = {}
-        self.batch = 1
-        """So many pieces the source offers and sends at a time."""
+        self.relay = False
+        """Whether the pieces it sends are to be relayed."""
         self.served: list[int] = []
         self.connected: set[int] = set()
         self.tested: set[int] = set()
+        self.wanted: dict[int, tuple[list[int], list[int]]] = {}
+        """By session, the pieces it was asked for and its credit."""
         self.limit = made.manifest.piece_count
         self.context = JobContext(
             now=lambda: self.now,
@@ -167,7 +171,7 @@ class Scene:
         pytest.fail(f"it did not come to that; last report: {self.reports()[-1:]}")
 
     def answer(self) -> None:
-        """The played source: connects, says what it has, offers what is wanted, sends what is accepted."""
+        """The played source: connects, has all and nobody else to send to, and sends what is asked for."""
         for session, listener in list(self.links.open.items()):
             if session not in self.connected:
                 self.connected.add(session)
@@ -181,25 +185,18 @@ class Scene:
     def reply(self, session: int, listener: Listener, message: Message) -> None:
         if isinstance(message, AskTest) and session not in self.tested:
             self.tested.add(session)
-            listener.on_message(session, Status(session, "complete", b"", 0))
+            listener.on_message(session, Status(session, "complete", stock=True, alone=True))
         elif isinstance(message, GetManifest):
             listener.on_message(session, ManifestPage(session, 0, len(self.manifest), self.manifest))
-        elif isinstance(message, Want):
-            wanted = message.pieces[: max(0, self.limit - len(self.served))]
-            for start in range(0, len(wanted), self.batch):
-                self.make_offer(session, listener, message.revision, wanted[start : start + self.batch])
-        elif isinstance(message, Accept) and len(self.served) < self.limit:
-            promised = [(offer, self.offered[offer]) for offer in offers_of(message)]
-            self.served += [piece for _, piece in promised]
-            data = [
-                bytes(self.made.manifest.piece_size(p)) if p in self.bad else self.made.piece(p) for _, p in promised
-            ]
-            listener.on_pieces(session, Piece(session, *promised[0], promised[1:]), data)
-
-    def make_offer(self, session: int, listener: Listener, revision: int, pieces: list[int]) -> None:
-        numbers = [next(self.offers) for _ in pieces]
-        self.offered.update(zip(numbers, pieces, strict=True))
-        listener.on_message(session, Offer(session, numbers[0], revision, pieces[0], more=pieces[1:]))
+        elif isinstance(message, Get | Follow | Received):
+            wanted, credit = self.wanted.setdefault(session, ([], [0]))
+            wanted += message.pieces if isinstance(message, Get) else []
+            credit[0] += 0 if isinstance(message, Get) else message.credit
+            while wanted and credit[0] and len(self.served) < self.limit:
+                credit[0] -= 1
+                self.served.append(piece := wanted.pop(0))
+                data = bytes(self.made.manifest.piece_size(piece)) if piece in self.bad else self.made.piece(piece)
+                listener.on_piece(session, Piece(session, piece, self.relay), data)
 
     def reports(self) -> list[DownloadReport]:
         return [message for message in self.to_agent if isinstance(message, DownloadReport)]
@@ -265,30 +262,97 @@ def test_a_download_that_waits_for_the_disk_says_so(scene: Scene, dest: Path) ->
     assert scene.reports()[-1].detail == ""
 
 
-def test_what_comes_together_is_written_and_told_together(scene: Scene, dest: Path) -> None:
-    scene.batch = 4
+@pytest.mark.parametrize("relay", [True, False])
+def test_what_comes_in_a_turn_is_told_together_and_which_of_it_is_to_be_relayed(
+    scene: Scene, dest: Path, relay: bool
+) -> None:
+    scene.relay = relay
     job = scene.fetch(dest)
     scene.run(job, lambda: job.over)
-    assert dest.read_bytes() == b"".join(map(scene.made.piece, range(scene.made.manifest.piece_count)))
-    told = [message.pieces for message in scene.to_pieces if isinstance(message, Held)]
-    assert sorted(piece for pieces in told for piece in pieces) == list(range(scene.made.manifest.piece_count))
-    assert len(told) <= scene.made.manifest.piece_count // 2
+    told = [message for message in scene.to_pieces if isinstance(message, Held)]
+    pieces = [piece for message in told for piece in message.pieces]
+    relayed = [piece for message in told for piece in message.relayed]
+    assert len(set(pieces)) == len(pieces)
+    assert set(pieces) <= set(range(scene.made.manifest.piece_count))
+    assert len(pieces) >= scene.made.manifest.piece_count - 4, "the last turn is told with the end"
+    assert relayed == (pieces if relay else [])
 
 
-def test_of_pieces_that_come_together_one_may_be_bad(scene: Scene, dest: Path) -> None:
-    scene.batch = 4
-    scene.bad = {3}
-    job = scene.fetch(dest)
-    scene.run(job, lambda: bool(banned(scene)))
-    assert 3 not in [piece for message in scene.to_pieces if isinstance(message, Held) for piece in message.pieces]
-    assert scene.reports()[-1].done_pieces >= scene.batch - 1
-
-
-def test_the_manifest_of_a_link_is_fetched_first(scene: Scene, dest: Path) -> None:
+def test_the_manifest_of_a_link_is_fetched_first_and_the_connection_used_on(scene: Scene, dest: Path) -> None:
     job = scene.fetch(dest, with_seed=False)
     scene.run(job, lambda: job.over)
     assert dest.read_bytes() == scene.made.data
     assert scene.reports()[0].phase == "resolving"
+    assert scene.links.dialled == [(1, scene.made.manifest.piece_length)]
+    assert scene.links.open == {}
+
+
+def test_a_connection_that_takes_no_piece_so_long_is_made_anew(tmp_path: Path, dest: Path) -> None:
+    """A link may be wrong about the length."""
+    scene = Scene(tmp_path, made_file(2 * PIECES_WANTED_COUNT * PIECE_BYTES_MIN))
+    order = msgspec.structs.replace(scene.order(dest, with_seed=False), length=5)
+    job = FetchJob(order, scene.context)
+    job.start(away=False)
+    job.found([SEEDER])
+    scene.run(job, lambda: bool(scene.served))
+    assert scene.links.dialled == [(1, PIECE_BYTES_MIN), (2, 2 * PIECE_BYTES_MIN)]
+    assert list(scene.links.open) == [2]
+    scene.close()
+
+
+@pytest.mark.parametrize("how", ["lost", "away", "cancelled"])
+def test_the_connection_is_looked_after_while_the_disk_is_made_ready(scene: Scene, dest: Path, how: str) -> None:
+    job = scene.fetch(dest, with_seed=False)
+    scene.run(job, lambda: scene.phase() == "checking")
+    assert list(scene.links.open) == [1]
+    if how == "lost":
+        job.on_lost(1, "connection lost")
+    elif how == "away":
+        job.set_away(True)
+    else:
+        job.cancel()
+    assert 1 not in scene.links.open
+    if how == "away":
+        job.set_away(False)
+    scene.run(job, lambda: job.over)
+    assert (how == "cancelled") or dest.read_bytes() == scene.made.data
+
+
+def test_a_manifest_that_is_lost_before_it_is_used_is_fetched_again_over_another_connection(
+    scene: Scene, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(*_: object) -> None:
+        monkeypatch.undo()
+        raise SeedError("the seed is damaged")
+
+    monkeypatch.setattr("node.downloader.job_work.prepare", spoilt)
+    job = scene.fetch(dest, with_seed=False)
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
+    assert [session for session, _ in scene.links.dialled] == [1, 2]
+    assert scene.links.open == {}
+
+
+def test_the_connection_is_closed_when_the_content_is_there_already(scene: Scene, dest: Path) -> None:
+    dest.write_bytes(scene.made.data)
+    job = scene.fetch(dest, with_seed=False)
+    scene.run(job, lambda: job.over)
+    assert scene.said(DownloadFinished)
+    assert scene.links.open == {}
+
+
+def test_the_room_the_piece_server_has_reaches_the_download(scene: Scene, dest: Path) -> None:
+    job = scene.fetch(dest)
+    job.set_room(3)
+    scene.run(job, lambda: bool(scene.links.open))
+    (session,) = scene.links.open
+    job.set_room(7)
+    job.on_connected(session)
+    job.on_message(session, Status(session, "complete", stock=True))
+    job.tick(scene.now)
+    assert [message.count for _, message in scene.links.sent if isinstance(message, Relay)] == [7]
+    job.cancel()
+    scene.run(job, lambda: job.over)
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda seed: seed.write_bytes(b"spoilt")])

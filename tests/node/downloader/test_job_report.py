@@ -50,13 +50,13 @@ def test_each_source_says_how_it_is_with_it() -> None:
     scene.lost("refused")
     for name, state in (("moved", "other_peer"), ("without", "no"), ("away", "later")):
         scene.connected(name)
-        scene.says(name, Status(scene.sessions[name], state, b"", 0))  # type: ignore[arg-type]
+        scene.says(name, Status(scene.sessions[name], state))  # type: ignore[arg-type]
     scene.connected("other")
     scene.says("other", Error(0, "bad_message", "Test is no message for a registrar"))
-    scene.have("liar", 99)
+    scene.not_held("liar", 99)
     assert standings(scene) == {
         "good": ("connected", ""),
-        "liar": ("banned", "announced a piece that does not exist"),
+        "liar": ("banned", "took back a piece that does not exist"),
         "refused": ("unreachable", "refused"),
         "moved": ("other_peer", ""),
         "without": ("no_content", ""),
@@ -102,7 +102,7 @@ def test_who_is_no_longer_listed_and_of_no_use_is_not_spoken_of() -> None:
 def test_those_that_a_person_asks_about_come_first_and_many_others_are_left_out() -> None:
     scene = Scene("   ", checked=False)
     scene.ready("a")
-    scene.accepts("a", 0)
+    scene.piece("a", 0)
     scene.found(*[f"s{number}" for number in range(REPORTED_COUNT_MAX + 9)])
     lost, sent = [name for name in scene.sessions if name != "a"][:2]
     scene.lost(lost)

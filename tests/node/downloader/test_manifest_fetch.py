@@ -74,10 +74,39 @@ def test_page_by_page() -> None:
     assert scene.page(1, 0) == [], "said twice"
     assert scene.page(1, 2) == [], "not asked for yet"
     assert scene.page(1, 1) == [ask(1, 2)]
-    assert scene.page(1, 2) == [Disconnect(1), GotManifest(DATA)]
+    assert scene.page(1, 2) == [GotManifest(DATA)]
     assert scene.fetch.next_deadline(scene.now) is None
     assert scene.found("c") == []
     assert scene.wait(10.0) == []
+
+
+def test_the_connection_it_came_over_is_kept_until_it_is_closed() -> None:
+    scene = Scene()
+    scene.found(*"abcd")
+    scene.wait(IMPATIENT_SECONDS + CHECK_SECONDS)
+    effects = scene.whole(2)
+    assert effects == [Disconnect(1), GotManifest(DATA)]
+    assert [source.session for source in scene.fetch.pool] == [2]
+    assert scene.page(2, 0) == [], "asked for nothing any more"
+    assert scene.fetch.handle(2, Status(2, "no"), scene.now) == []
+    assert scene.wait(60.0) == []
+    assert scene.fetch.close(scene.now) == [Disconnect(2)]
+
+
+@pytest.mark.parametrize("how", ["lost", "left", "misbehaved"])
+def test_a_kept_connection_that_ends_is_not_dialled_again(how: str) -> None:
+    scene = Scene()
+    scene.found("a", "b")
+    scene.whole(1)
+    if how == "lost":
+        effects = scene.fetch.disconnected(1, "connection lost", scene.now)
+    elif how == "left":
+        effects = scene.fetch.peer_lost("a", scene.now)
+    else:
+        effects = scene.fetch.misbehaved(1, "sends nonsense", scene.now)
+    assert [effect for effect in effects if not isinstance(effect, Banned)] == [Disconnect(1)]
+    assert scene.wait(10.0) == []
+    assert len(scene.fetch.pool) == 0
 
 
 @pytest.mark.parametrize("size", [1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE])
@@ -155,7 +184,7 @@ def test_who_cannot_serve_is_asked_again_later(state: Any) -> None:
     scene = Scene()
     scene.found("a", listed=1)
     scene.connected(1)
-    assert scene.fetch.handle(1, Status(1, state, b"", 0), scene.now) == [Disconnect(1)]
+    assert scene.fetch.handle(1, Status(1, state), scene.now) == [Disconnect(1)]
     assert scene.wait(RETRY_SECONDS_FIRST + CHECK_SECONDS) == [Connect(2, "tcp://a:1")]
     assert scene.whole(2)[-1] == GotManifest(DATA)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from itertools import count
 from random import Random
 
+import pytest
+
 from node.downloader.source import (
     LOST,
     SILENT_SECONDS,
     SILENT_SENDING_SECONDS,
-    Claim,
+    SOURCES_COUNT_MIN,
+    STATUS_COUNT_MAX,
     Farewell,
     Source,
     SourcePool,
@@ -20,7 +23,7 @@ from tests.node.downloader.scene import entry
 
 
 def pool(limit: int = 64) -> SourcePool:
-    return SourcePool(4, count(1), Random(1), limit)
+    return SourcePool(count(1), Random(1), limit)
 
 
 def connected(made: SourcePool, *names: str, now: float = 0.0) -> list[Source]:
@@ -66,7 +69,7 @@ def test_nobody_is_left_out_whose_time_has_not_come() -> None:
 def test_a_banned_peer_is_known_to_nobody() -> None:
     made = pool()
     (source,) = connected(made, "a")
-    made.ban("a", "lies")
+    made.ban(entry("a"), "lies")
     made.drop(source, 0.0, LOST)
     made.learn([entry("a", port=2)])
     assert made.connect(100.0) == []
@@ -86,9 +89,9 @@ def test_who_does_not_answer_in_time() -> None:
     a, b, c = connected(made, "a", "b", "c")
     a.state = SourceState.READY
     b.state = SourceState.TESTING
-    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1) == []
-    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS)) == ["b", "c"]
-    assert names(made.unresponsive(SILENT_SECONDS)) == ["a", "b", "c"]
+    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1, 0) == []
+    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS, 0)) == ["b", "c"]
+    assert names(made.unresponsive(SILENT_SECONDS, 0)) == ["a", "b", "c"]
     assert c.state is SourceState.CONNECTING
 
 
@@ -96,16 +99,56 @@ def test_who_owes_a_piece_may_be_silent_for_longer() -> None:
     made = pool()
     (source,) = connected(made, "a")
     assert source.silence_allowed() == SILENT_SECONDS
-    source.claims[1] = Claim(0, 100, 0.0)
+    source.credit = 1
     assert source.silence_allowed() == SILENT_SENDING_SECONDS
-    source.measured(20.0)
+    source.owed_from(100.0)
+    source.gets[1] = 100.0
+    source.delivered(120.0)
     assert source.silence_allowed() == 80.0
-    source.measured(10.0)
-    assert source.piece_seconds == 18.0
-    source.late[1] = source.claims.pop(1)
-    assert source.silence_allowed() == 72.0
-    source.late.clear()
+    source.delivered(130.0)
+    assert source.interval == 17.5
+    source.gets.clear()
+    assert source.silence_allowed() == 70.0
+    source.credit = 0
     assert source.silence_allowed() == SILENT_SECONDS
+
+
+def test_the_time_for_a_piece_is_measured_only_while_one_is_owed() -> None:
+    (source,) = connected(pool(), "a")
+    source.owed_from(5.0)
+    source.promised[0] = source.promised[1] = None
+    source.owed_from(6.0)
+    source.delivered(8.0)
+    assert source.interval == 3.0
+    source.promised.clear()
+    source.delivered(100.0)
+    assert source.interval == 3.0
+
+
+@pytest.mark.parametrize(
+    ("length", "count"), [(2**16, 64), (2**22, 64), (2**23, 32), (2**24, 16), (2**26, SOURCES_COUNT_MIN)]
+)
+def test_of_long_pieces_there_are_fewer_sources(length: int, count: int) -> None:
+    made = pool()
+    made.fetch_pieces(9, length)
+    sources = connected(made, *(f"p{number}" for number in range(100)))
+    assert len(sources) == count
+    assert sources[0].bits.size == 9
+
+
+def test_a_source_may_come_over_from_the_fetch_of_the_manifest() -> None:
+    made = pool(limit=1)
+    (source,) = connected(made, "a")
+    made.fetch_pieces(9, 100)
+    assert source.bits.size == 9
+    assert len(connected(made, "b")) == 1
+
+
+def test_words_beyond_the_rate_are_a_flood() -> None:
+    (source,) = connected(pool(), "a", now=50.0)
+    assert [source.floods(50.0) for _ in range(STATUS_COUNT_MAX + 1)] == STATUS_COUNT_MAX * [False] + [True]
+    assert not source.floods(50.1)
+    assert [source.floods(1_000.0) for _ in range(STATUS_COUNT_MAX + 1)] == STATUS_COUNT_MAX * [False] + [True]
 
 
 def test_who_is_to_be_tested() -> None:
