@@ -276,12 +276,8 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
-        if self._arrived:
-            seconds = now - self._arrived_at
-            self._pace = seconds if self._pace is None else self._pace + 0.25 * (seconds - self._pace)
-        self._arrived_at = now
-        self._arrived += 1
         source.heard_at, source.heard_count = now, self._arrived
+        self._note_arrival(now)
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         pieces, piece = self._pieces, message.piece
         if not source.credit:
@@ -316,6 +312,13 @@ class Download:
             elif pieces.asked.get(promised) is not source:
                 pieces.cancel(promised, source)
         return effects
+
+    def _note_arrival(self, now: float) -> None:
+        if self._arrived:
+            seconds = now - self._arrived_at
+            self._pace = seconds if self._pace is None else self._pace + 0.25 * (seconds - self._pace)
+        self._arrived_at = now
+        self._arrived += 1
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import zmq
 
-from node.config import PieceServerSettings
-from node.piece_server.process import PieceServer
+from node.host import ProcessHost
+from node.piece_server.disk_files import DiskFiles
+from node.piece_server.process import PieceServer, listen_kept
 from protocol.codec import Decoder, encode
 from protocol.limits import MIB
 from protocol.messages import Message, Piece, Status
 from protocol.messages import Test as AskTest
-from service.logs import LogSettings
 from transport.loop import Loop
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
 from transport.sockets import Role, connect, drain, open_context, open_socket, send_or_drop
@@ -29,17 +29,12 @@ class Scene:
     def __init__(self, data_dir: Path) -> None:
         self.loop = Loop()
         self.context = open_context()
-        settings = PieceServerSettings(
-            data_dir=str(data_dir),
-            runtime_dir=str(make_runtime_dir(data_dir)),
-            listen="tcp://127.0.0.1:0",
-            upload_rate=0,
-            log=LogSettings(),
-        )
-        self.server = PieceServer(settings, self.loop, self.context)
+        self.host = ProcessHost(self.loop, self.context, make_runtime_dir(data_dir))
+        peers = listen_kept(self.host, "tcp://127.0.0.1:0", data_dir / "port")
+        self.server = PieceServer(self.host, peers, DiskFiles(), 0, 1, 1)
         self.peer = open_socket(self.context, Role.FETCH_DEALER, 2 * MIB)
         self.peer.setsockopt(zmq.ROUTING_ID, ROUTE)
-        connect(self.peer, f"tcp://127.0.0.1:{self.server.port}")
+        connect(self.peer, f"tcp://127.0.0.1:{peers.port}")
         self.heard: list[list[bytes]] = []
         self.loop.add(self.peer, self._listen)
 
@@ -55,6 +50,7 @@ class Scene:
         self.loop.run(tick)
 
     def close(self) -> None:
+        self.host.close()
         self.server.close()
         self.peer.close(0)
         self.context.term()
@@ -68,9 +64,10 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     remove_runtime_dir(tmp_path)
 
 
-@pytest.mark.parametrize("data", [b"short", MIB * b"3"], ids=["copied into a message", "sent from where it is"])
+@pytest.mark.parametrize("data", [b"five", MIB * b"5"], ids=["short", "long"])
 def test_a_piece_follows_its_header(scene: Scene, data: bytes) -> None:
-    header = Piece(7, 1, relay=True, promised=[2, 3])
+    """A short one is copied into a message of ZeroMQ, a long one is sent from where it is."""
+    header = Piece(7, 5, promised=[3, 9])
     sent: list[bool] = []
 
     def heard_all() -> bool:
@@ -80,11 +77,11 @@ def test_a_piece_follows_its_header(scene: Scene, data: bytes) -> None:
 
     assert send_or_drop(scene.peer, [encode(AskTest(7, DIGEST))])
     scene.run(heard_all)
-    (status,), (piece, frame) = scene.heard
+    (status,), (piece, *frames) = scene.heard
     assert _decoded(status) == Status(7, "later")
     assert sent == [True]
     assert _decoded(piece) == header
-    assert frame == data
+    assert frames == [data]
 
 
 def _decoded(frame: bytes) -> Message:
