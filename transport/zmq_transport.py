@@ -30,6 +30,8 @@ from transport.sockets import (
 )
 
 M = TypeVar("M")
+COPIED_BYTES_MAX = 262_144
+"""Data up to this is copied when it is sent: pyzmq frees what is not from a thread of its own, which costs more."""
 _logger = logging.getLogger(__name__)
 
 
@@ -126,7 +128,7 @@ class ZmqRouter:
         self._loop.add(socket, on_readable)
 
     def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
-        return send_or_drop(self.socket, [route, encode(message, self._limit), *data], copy=not data)
+        return send_or_drop(self.socket, [route, encode(message, self._limit), *data], copy=sum(map(len, data)) <= COPIED_BYTES_MAX)
 
     def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
         send_each_or_drop(self.socket, [(route, encode(message, self._limit)) for route, message in messages])

@@ -236,6 +236,7 @@ class FetchJob:
         """Do what is due; return when to be called at the latest."""
         if self.over:
             return None
+        self._disk.begin_writing()
         self._tell_gained()
         due = now + REPORT_SECONDS
         if self._core is not None:
@@ -407,7 +408,7 @@ class FetchJob:
             if isinstance(effect, Send):
                 self._context.links.send(effect.session, effect.message)
             elif isinstance(effect, Write):
-                self._disk.write([(effect.piece, self._arrived)])
+                self._disk.write(effect.piece, self._arrived)
             elif isinstance(effect, Gained):
                 self._gained.append(effect)
             elif isinstance(effect, Connect):

@@ -49,6 +49,7 @@ class JobDisk:
         self.checked_bytes = 0
         self._context = context
         self._owner = owner
+        self._arrived: list[tuple[int, Buffer]] = []
         self._writes = 0
         self._chore: Callable[[Any], None] | None = None
         self._next: list[tuple[Callable[[], object], Callable[[Any], None]]] = []
@@ -79,9 +80,16 @@ class JobDisk:
         self._synced_at = self._context.now()
         self._do(partial(job_work.prepare, place, self._context.store, self._progress, self._stopped), done)
 
-    def write(self, pieces: Sequence[tuple[int, Buffer]]) -> None:
-        """Verify the data of each of ``pieces`` and write it; the owner hears of each."""
+    def write(self, piece: int, data: Buffer) -> None:
+        """Verify the data of ``piece`` and write it, once `begin_writing` is called; the owner hears of it."""
+        self._arrived.append((piece, data))
+
+    def begin_writing(self) -> None:
+        """Give a thread all that `write` was called with since: what comes in one turn costs one hand-over."""
+        if not self._arrived:
+            return
         assert self.ready is not None
+        pieces, self._arrived = self._arrived, []
         self._writes += 1
         work = partial(verify_and_write_each, self.ready.partial, self.ready.manifest, pieces)
         self._context.writers.submit(partial(self._on_written, tuple(piece for piece, _ in pieces)), work)
@@ -108,6 +116,7 @@ class JobDisk:
     def let_go(self, discard: bool) -> None:
         """Close the files, or with ``discard`` delete what there is, as soon as no thread uses them. That takes long
         too, so it is the last chore; the owner hears of its end."""
+        self.begin_writing()
         self._letting_go = True
         self._discard = self._discard or discard
         self._next.clear()
@@ -115,6 +124,7 @@ class JobDisk:
 
     def stop(self) -> None:
         """The process ends: threads that check something give up, and those that write do after the file at hand."""
+        self.begin_writing()
         self._letting_go = True
         if self.ready is not None:
             self.ready.partial.interrupt()

@@ -98,7 +98,7 @@ def test_a_download_says_which_of_its_pieces_others_relay(tmp_path: Path) -> Non
         return picture(book.spread)
 
     shelf.put_partial(said("*** ", bits(" *  ").to_bytes()))
-    shelf.gained(made.manifest.digest, [3])
+    shelf.gained(made.manifest.digest, [3], [])
     assert spread() == " * *"
     shelf.put_partial(said("****", bits("  * ").to_bytes()))
     assert spread() == "  * "
