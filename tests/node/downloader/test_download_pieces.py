@@ -276,6 +276,18 @@ def test_an_overdue_source_is_asked_for_what_only_it_has_until_it_sends_somethin
     assert asked(scene.piece("a", 1)) == {1: [0]}
 
 
+def test_who_has_a_stock_and_assigns_nothing_does_not_keep_others_from_assigning() -> None:
+    scene = Scene("      ")
+    assert relays(scene.ready("a", stock=True)) == {1: 1}
+    assert relays(scene.ready("b", stock=True)) == {}
+    assert relays(scene.wait(OVERDUE_SECONDS_FIRST - CHECK_SECONDS)) == {}
+    assert relays(scene.wait(2 * CHECK_SECONDS)) == {2: 1}
+    assert relays(scene.status("a", stock=True)) == {}
+    scene.piece("b", 0, relay=True)
+    scene.download.set_room(2)
+    assert relays(scene.tick()) == {2: 1}
+
+
 def test_a_source_that_owes_what_it_was_asked_for_too_long_is_started_over_with_even_when_it_is_the_only_one() -> None:
     scene = Scene("  ")
     scene.ready("a", idle=True)
