@@ -535,6 +535,8 @@ class Download:
             return []
         for _ in range(count):
             source = min(able, key=lambda one: one.asked)
+            if not source.asked:
+                source.owed_from(now)
             source.asked += 1
             more[source] = more.get(source, 0) + 1
         effects: list[Effect] = []
@@ -556,17 +558,20 @@ class Download:
         self._relays -= relay
 
     def _give_up_overdue(self, now: float) -> None:
-        """Let others send what sources owe that take far too long."""
+        """Let others send what sources owe that take far too long, and assign what these were asked to. They come last
+        when they say again that they have a stock."""
         usual = self._usual_interval()
         all_that_may_come = sum(source.credit for source in self._pool) * (self._pace or 0.0)
         least = max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
         for source in self._pool.ready():
-            if not source.owes:
+            if not source.owes and not source.asked:
                 continue
             slowest = max(usual, source.interval or 0.0)
             allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
             if now - source.busy_since < allowed:
                 continue
+            source.asked = 0
+            self._stocked.pop(source, None)
             for piece in [*source.promised, *source.gets]:
                 if any(piece in other.bits for other in self._pool.ready() if other is not source):
                     self._pieces.expect_no_more(piece, None if piece in source.gets else source)
