@@ -657,6 +657,7 @@ class Uploads:
         else:
             self._on_way -= 1
             self._on_way_bytes -= size
+        session.late &= bool(session.on_way)
 
     def _set_late(self, session: Session, late: bool) -> None:
         size = sum(size for size, _ in session.on_way)
@@ -768,4 +769,5 @@ class Uploads:
             assert not swarm.in_stock.without(swarm.have).count_set
         for session in self._sessions.values():
             assert session.credit >= 0
+            assert session.on_way or not session.late
             assert session.position <= len(session.swarm.relayed)

@@ -5,15 +5,14 @@ Everything it says is one list, in order: (to whom, message). A peer is a letter
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Serve, ShareState
+from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Serve, ShareState, UploadReport
 from node.piece_server.core import PieceServerCore
 from node.piece_server.shelf import Shelf
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
 from protocol.manifest import Manifest
-from protocol.messages import Message, Offer, Piece, PieceServerRequest, Status, Want
+from protocol.messages import Follow, Get, Message, Piece, PieceServerRequest, Status
 from protocol.messages import Test as AskTest
 from tests.node.disk.made_content import Made, made_file
 from tests.node.scene_pictures import bits
@@ -23,7 +22,10 @@ DIGEST, PIECES = MADE.manifest.digest, MADE.manifest.piece_count
 OTHER = "blake3:" + "cd" * 32
 FIRST, SECOND = ("blake3:" + 64 * letter for letter in "12")
 HELLO = Hello("piece_server", 77, 4242, 5560)
-NO, LATER, COMPLETE = (Status(1, state, b"", 0) for state in ("no", "later", "complete"))
+NO, LATER = Status(1, "no"), Status(1, "later")
+COMPLETE = Status(1, "complete", stock=True, alone=True)
+CROWDED = Status(1, "complete", stock=True)
+"""The same to one of several receivers."""
 Failure = DiskError | NotFoundError | ProtocolError | SeedError | OSError
 
 Said = tuple[str, object]
@@ -94,14 +96,14 @@ class Scene:
     """The core and what it says; ``deaf`` peers cannot be reached. Each call checks the invariants and returns what
     was said meanwhile."""
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self) -> None:
         self.now = 100.0
         self.disk = FakeDisk()
         self.deaf: set[str] = set()
         self.notes: list[str] = []
         self._said: list[Said] = []
         self.core = PieceServerCore(
-            slots=slots, rate=0, shelf=Shelf(self.disk), out=self, instance=77, pid=4242, port=5560, now=self.now
+            rate=0, shelf=Shelf(self.disk), out=self, instance=77, pid=4242, port=5560, now=self.now
         )
 
     # --- the outlet --------------------------------------------------------------------------------------
@@ -110,8 +112,8 @@ class Scene:
         self._said.append((route.decode(), message))
         return route.decode() not in self.deaf
 
-    def pieces_to_peer(self, route: bytes, header: Piece, data: Sequence[bytes]) -> bool:
-        assert data == [MADE.piece(piece) for _, piece in header.all()]
+    def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
+        assert data == MADE.piece(header.piece)
         return self.to_peer(route, header)
 
     def to_agent(self, message: Message) -> None:
@@ -154,11 +156,12 @@ class Scene:
     def test(self, name: str, digest: str = DIGEST) -> list[Said]:
         return self.peer(name, AskTest(1, digest))
 
-    def offered(self, name: str, *pieces: int) -> int:
-        """Open a session that wants ``pieces``; returns the number of the offer that comes first."""
+    def gets(self, name: str, *pieces: int) -> list[Said]:
+        """Open a session and ask for ``pieces``; what comes of that, but for what the agent is told by the clock."""
         self.test(name)
-        said = self.peer(name, Want(1, 1, list(pieces)))
-        return next(message.offer for _, message in said if isinstance(message, Offer))
+        self.peer(name, Follow(1, bytes(1), 9, push=False))
+        self.peer(name, Get(1, list(pieces)))
+        return [(to, said) for to, said in self.tick() if not isinstance(said, Hello | UploadReport)]
 
 
 def item(digest: str = DIGEST, seed: str = "seed", root: str = "/shared") -> Serve:

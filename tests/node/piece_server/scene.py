@@ -1,140 +1,173 @@
-"""One `Uploads` with scripted receivers, named by a letter: each call goes to the real core.
+"""One `Uploads` with scripted receivers, named by a letter: each call goes to the real core and returns what it does.
 
-A receiver's route is its name, its session is 1. Every call checks the invariants.
+A receiver's route is its name, its session is 1. Every call is followed by a tick, as in the shell, and checks the
+invariants. What the core does comes as words:
+
+    a<2          piece 2 goes to a
+    a<2 relay    ...which is to relay it
+    a<2 +3+5     ...and is promised pieces 3 and 5
+    a: partial stock alone idle, a: not held 2, a: no session      what a is told
+    recheck 2    piece 2 is to be read again
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from random import Random
+from typing import Any
 
-from node.piece_server.effects import Effect, Reply, SendPieces
-from node.piece_server.uploads import UploadRequest, Uploads
-from protocol.bitfield import Bitfield
-from protocol.messages import Accept, Bye, Offer, Received, Refuse, Want
+from node.local_messages import Room
+from node.piece_server.uploads import CHECK_SECONDS, Effect, Recheck, SendPiece, UploadRequest, Uploads
+from protocol.messages import Bye, Cancel, Follow, Get, Have, NoSession, NotHeld, Received, Relay
 from protocol.messages import Test as AskTest
 from tests.node.scene_pictures import bits
 
 DIGEST = "blake3:" + "ab" * 32
 OTHER = "blake3:" + "cd" * 32
 PIECE_BYTES = 100
+PATIENT_SECONDS = 0.5
+"""Longer than a piece may be on its way where pieces arrive at once."""
 
 
-def offered(effects: Sequence[Effect]) -> dict[int, int]:
-    """Offer number to piece, of the offers among ``effects``."""
-    return dict(each for offer in made(effects) for each in offer.all())
+class InOrder(Random):
+    """Draws pieces of a stock in the order of their numbers."""
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        x.reverse()
 
 
-def made(effects: Sequence[Effect]) -> list[Offer]:
-    """The offers among ``effects``."""
-    return [e.message for e in effects if isinstance(e, Reply) and isinstance(e.message, Offer)]
+def word(effect: Effect) -> str:
+    if isinstance(effect, SendPiece):
+        header = effect.header
+        promised = " " + "".join(f"+{piece}" for piece in header.promised) if header.promised else ""
+        return f"{effect.route.decode()}<{header.piece}{' relay' if header.relay else ''}{promised}"
+    if isinstance(effect, Recheck):
+        return f"recheck {effect.piece}"
+    assert not isinstance(effect, Room)
+    message = effect.message
+    if isinstance(message, NoSession):
+        said = "no session"
+    elif isinstance(message, NotHeld):
+        said = f"not held {message.piece}"
+    else:
+        said = " ".join([message.state, *(flag for flag in ("stock", "alone", "idle") if getattr(message, flag))])
+    return f"{effect.route.decode()}: {said}"
 
 
-def offers_to(effects: Sequence[Effect]) -> list[tuple[str, int]]:
-    """(receiver, piece) of the offers among ``effects``."""
-    return [
-        (e.route.decode(), piece)
-        for e in effects
-        if isinstance(e, Reply) and isinstance(e.message, Offer)
-        for _, piece in e.message.all()
-    ]
-
-
-def sends(effects: Sequence[Effect]) -> list[tuple[str, int]]:
-    """(receiver, piece) of what is sent among ``effects``."""
-    return [(e.route.decode(), piece) for e in effects if isinstance(e, SendPieces) for _, piece in e.promised]
-
-
-class Drawn(Random):
-    """Draws ``number`` every time. Uploads that draw 1 let receivers take turns in the order in which they ask."""
-
-    def __init__(self, number: float) -> None:
-        super().__init__(0)
-        self._number = number
-
-    def random(self) -> float:
-        return self._number
+def sent(words: Sequence[str]) -> str:
+    """Who is sent which piece, of ``words``: ``a0 b1``."""
+    return " ".join(one.split()[0].replace("<", "") for one in words if "<" in one)
 
 
 class Scene:
-    """Serves the pieces in ``have`` of one content; the last piece is 40 bytes short."""
+    """Serves the pieces in ``have`` of one content, of which others relay those in ``spread``; the last piece is 40
+    bytes short."""
 
-    def __init__(
-        self, have: str, slots: int = 2, rate: float = 0.0, drawn: float = 1.0, piece_length: int = PIECE_BYTES
-    ) -> None:
+    def __init__(self, have: str, spread: str = "", rate: float = 0.0, piece_length: int = PIECE_BYTES) -> None:
         self.now = 100.0
-        self.uploads = Uploads(slots, rate, self.now, Drawn(drawn))
-        self.have: Bitfield = bits(have)
-        self.length = len(have) * piece_length - 40
-        self.uploads.serve(DIGEST, self.have, self.length, piece_length)
-        self.batches = False
-        """Whether receivers take several offers in one message."""
-        self.revisions: dict[str, int] = {}
-        self.offers: dict[tuple[str, int], int] = {}
+        self.piece_length = piece_length
+        self.uploads = Uploads(rate, self.now, InOrder(0))
+        self.rooms: list[int] = []
+        """What the downloader is told of room for pieces to relay."""
+        self.effects: list[Effect] = []
+        """What came of the last call."""
+        self.serve(have, spread)
 
-    def _then(self, effects: list[Effect]) -> list[Effect]:
-        for effect in effects:
-            if isinstance(effect, Reply) and isinstance(effect.message, Offer):
-                for offer, piece in effect.message.all():
-                    self.offers[effect.route.decode(), piece] = offer
+    def serve(self, have: str, spread: str = "", digest: str = DIGEST) -> list[str]:
+        self.have = bits(have)
+        spread_bits = bits(spread) if spread else None
+        self.uploads.serve(
+            digest, self.have, max(0, len(have) * self.piece_length - 40), self.piece_length, spread_bits
+        )
+        return self.then([])
+
+    def then(self, effects: list[Effect]) -> list[str]:
+        effects += self.uploads.tick(self.now)
         self.uploads.check_invariants()
-        return effects
+        self.rooms += [effect.count for effect in effects if isinstance(effect, Room)]
+        self.effects = [effect for effect in effects if not isinstance(effect, Room)]
+        return [word(effect) for effect in self.effects]
 
-    def says(self, name: str, message: UploadRequest) -> list[Effect]:
-        return self._then(self.uploads.handle(name.encode(), message, self.now))
+    # --- what receivers say ------------------------------------------------------------------------------
 
-    def test(self, name: str, digest: str = DIGEST, session: int = 1) -> list[Effect]:
+    def says(self, name: str, message: UploadRequest) -> list[str]:
+        return self.then(self.uploads.handle(name.encode(), message, self.now))
+
+    def test(self, name: str, digest: str = DIGEST, session: int = 1) -> list[str]:
         return self.says(name, AskTest(session, digest))
 
     def opened(self, *names: str) -> None:
         for name in names:
             self.test(name)
 
-    def wants(self, name: str, *pieces: int, session: int = 1) -> list[Effect]:
-        self.revisions[name] = self.revisions.get(name, 0) + 1
-        return self.says(name, Want(session, self.revisions[name], list(pieces), self.batches))
+    def follows(self, name: str, credit: int, skip: str = "", push: bool = True) -> list[str]:
+        """Has the pieces ``skip`` or gets them elsewhere. Its session is opened first, if need be."""
+        if self.key(name) not in self.uploads._sessions:
+            self.test(name)
+        needless = bits(skip.ljust(self.have.size)).to_bytes()
+        return self.says(name, Follow(1, needless, credit, push))
 
-    def gets(self, name: str, piece: int, seconds: float = 1.0) -> list[Effect]:
-        """It wants ``piece``, and receives it after so long."""
-        self.wants(name, piece)
-        self.accepts(name, piece)
+    def gets_only(self, name: str, credit: int) -> list[str]:
+        return self.follows(name, credit, push=False)
+
+    def received(self, name: str, count: int = 1, credit: int | None = None) -> list[str]:
+        """Gives as much credit back, if nothing else is said."""
+        return self.says(name, Received(1, count, count if credit is None else credit))
+
+    def relays(self, name: str, count: int, *assigned: int) -> list[str]:
+        """Would relay ``count`` more, and others have assigned it the pieces ``assigned``."""
+        return self.says(name, Relay(1, count, list(assigned)))
+
+    def gets(self, name: str, *pieces: int) -> list[str]:
+        return self.says(name, Get(1, list(pieces)))
+
+    def cancels(self, name: str, *pieces: int) -> list[str]:
+        return self.says(name, Cancel(1, list(pieces)))
+
+    def has(self, name: str, have: str) -> list[str]:
+        return self.says(name, Have(1, bits(have).to_bytes()))
+
+    def bye(self, name: str, *bad: int) -> list[str]:
+        return self.says(name, Bye(1, list(bad)))
+
+    # --- what else happens -------------------------------------------------------------------------------
+
+    def held(self, *pieces: int, relayed: Sequence[int] | None = None) -> list[str]:
+        """The download has ``pieces`` now; it is to relay all of them, if nothing else is said."""
+        relays = list(pieces if relayed is None else relayed)
+        return self.then(self.uploads.held(DIGEST, list(pieces), relays, self.now))
+
+    def fails(self, name: str, piece: int, gone: bool) -> list[str]:
+        return self.then(self.uploads.piece_failed(name.encode(), 1, piece, gone))
+
+    def unreachable(self, name: str) -> list[str]:
+        self.uploads.unreachable(name.encode(), 1)
+        return self.then([])
+
+    def tick(self, seconds: float = 0.0) -> list[str]:
         self.now += seconds
-        return self.received(name, piece)
+        return self.then([])
 
-    def accepts(self, name: str, piece: int) -> list[Effect]:
-        return self.says(name, Accept(1, self.offers[name, piece]))
-
-    def refuses(self, name: str, piece: int, reason: str = "claimed") -> list[Effect]:
-        assert reason in ("claimed", "full", "unknown")
-        return self.says(name, Refuse(1, self.offers[name, piece], reason))  # type: ignore[arg-type]
-
-    def received(self, name: str, piece: int) -> list[Effect]:
-        return self.says(name, Received(1, self.offers[name, piece]))
-
-    def bye(self, name: str) -> list[Effect]:
-        return self.says(name, Bye(1))
-
-    def held(self, *pieces: int) -> list[Effect]:
-        return self._then(self.uploads.held(DIGEST, list(pieces), self.now))
-
-    def unreadable(self, name: str, piece: int) -> list[Effect]:
-        return self._then(self.uploads.piece_failed(name.encode(), 1, self.offers[name, piece], True, self.now))
-
-    def tick(self, seconds: float = 0.0) -> list[Effect]:
-        self.now += seconds
-        return self._then(self.uploads.tick(self.now))
-
-    def wait(self, seconds: float, *alive: str) -> list[Effect]:
-        """Let ``seconds`` pass, ticking at every deadline as the shell does; who is ``alive`` sends a Test each
-        second, the answers to which are left out."""
+    def wait(self, seconds: float, *alive: str) -> list[str]:
+        """Let ``seconds`` pass, with a tick whenever one is due; who is ``alive`` says so each second."""
         until = self.now + seconds
-        effects: list[Effect] = []
-        spoken_at = self.now
+        words: list[str] = []
+        said_at = self.now
         while (due := self.uploads.next_deadline(self.now)) is not None and due <= until:
-            effects += self.tick(max(0.0, due - self.now))
-            if alive and self.now - spoken_at >= 1.0:
-                spoken_at = self.now
+            words += self.tick(max(CHECK_SECONDS / 100, due - self.now))
+            if self.now - said_at >= 1.0:
+                said_at = self.now
                 for name in alive:
-                    effects += self.test(name)[1:]
-        self.now = until
-        return effects
+                    words += self.cancels(name)
+        self.now = max(self.now, until)
+        return words
+
+    # --- as it is ----------------------------------------------------------------------------------------
+
+    def key(self, name: str) -> tuple[bytes, int]:
+        return name.encode(), 1
+
+    @property
+    def sessions(self) -> str:
+        """Who has a session."""
+        return "".join(route.decode() for route, _ in self.uploads._sessions)

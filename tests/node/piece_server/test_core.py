@@ -10,6 +10,7 @@ from node.local_messages import (
     ContentChanged,
     Held,
     Hello,
+    Room,
     Serve,
     ServeOk,
     Serving,
@@ -19,29 +20,27 @@ from node.local_messages import (
     UploadReport,
 )
 from node.piece_server.core import ERROR_TEXT_MAX, HELLO_SECONDS, REPORT_SECONDS
-from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
 from node.piece_server.shelf import BOOKS_COUNT_MAX
 from node.piece_server.uploads import CHECK_SECONDS
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError, VersionError
 from protocol.messages import (
-    Accept,
     Bye,
     Error,
+    Follow,
+    Get,
     GetManifest,
-    Have,
     ManifestPage,
     NoSession,
     NotHeld,
-    Offer,
     Piece,
     Received,
     Status,
-    Want,
 )
 from protocol.messages import Test as AskTest
 from tests.node.disk.made_content import made_file
 from tests.node.piece_server.core_scene import (
     COMPLETE,
+    CROWDED,
     DIGEST,
     FIRST,
     HELLO,
@@ -141,7 +140,7 @@ def test_who_wants_another_peer_is_told_so(scene: Scene, serving: bool) -> None:
     """Addresses change hands: whoever answers must not be taken for the one that was there before."""
     scene.agent(share_state(item(), serving=serving))
     for message in (AskTest(1, DIGEST, "other"), GetManifest(1, DIGEST, FIRST, 0, "other")):
-        assert scene.peer("a", message) == [("a", Status(1, "other_peer", b"", 0))]
+        assert scene.peer("a", message) == [("a", Status(1, "other_peer"))]
     (_, answer) = scene.peer("a", AskTest(1, DIGEST, "me"))[0]
     assert answer == (COMPLETE if serving else LATER)
 
@@ -149,14 +148,13 @@ def test_who_wants_another_peer_is_told_so(scene: Scene, serving: bool) -> None:
 def test_content_is_opened_when_somebody_first_asks(sharing: Scene) -> None:
     assert sharing.disk.opened == []
     assert sharing.test("a") == [("a", COMPLETE)]
-    assert sharing.test("b") == [("b", COMPLETE)]
+    assert sharing.test("b") == [("a", CROWDED), ("b", CROWDED)]
     assert [content.root for content in sharing.disk.opened] == ["/shared"]
 
 
-def test_a_piece_goes_out_when_it_is_accepted(sharing: Scene) -> None:
-    offer = sharing.offered("a", 2)
-    assert sharing.peer("a", Accept(1, offer)) == [("a", Piece(1, offer, 2))]
-    assert sharing.peer("a", Received(1, offer)) == []
+def test_a_piece_goes_out_when_it_is_asked_for(sharing: Scene) -> None:
+    assert sharing.gets("a", 2) == [("a", Piece(1, 2, relay=True))]
+    assert sharing.peer("a", Received(1, 1, 1)) == []
     assert sharing.peer("a", Bye(1)) == []
 
 
@@ -190,17 +188,18 @@ def test_the_same_state_again_disturbs_nobody(sharing: Scene) -> None:
     sharing.test("a")
     assert sharing.agent(share_state(item())) == []
     assert not sharing.disk.opened[0].closed
-    assert sharing.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0, spare=True))]
+    assert sharing.gets("a", 0) == [("a", Piece(1, 0, relay=True))]
 
 
 def test_content_shared_from_another_place_is_read_there_without_its_sessions_noticing(sharing: Scene) -> None:
-    offer = sharing.offered("a", 0)
+    sharing.gets("a", 0)
     assert sharing.agent(item(root="/elsewhere")) == []
     assert [(content.root, content.closed) for content in sharing.disk.opened] == [
         ("/shared", True),
         ("/elsewhere", False),
     ]
-    assert sharing.peer("a", Accept(1, offer)) == [("a", Piece(1, offer, 0))]
+    assert sharing.peer("a", Get(1, [1])) == []
+    assert sharing.tick() == [("a", Piece(1, 1, relay=True))]
 
 
 @pytest.mark.parametrize("message", [item(), share_state(item())], ids=["added", "in a state"])
@@ -211,7 +210,7 @@ def test_who_has_a_session_for_a_download_is_told_when_the_whole_is_shared(
     scene.tick()
     scene.test("a")
     assert scene.agent(message) == []
-    assert ("a", Have(1, [1, 2, 3])) in scene.tick(CHECK_SECONDS)
+    assert ("a", COMPLETE) in scene.tick(CHECK_SECONDS)
 
 
 def test_a_second_manifest_is_handed_out_and_nobody_with_a_session_notices(sharing: Scene) -> None:
@@ -250,24 +249,21 @@ def test_content_that_is_not_what_it_was_is_withdrawn_and_the_agent_told(sharing
 
 @pytest.mark.parametrize("error", WITHDRAWING, ids=lambda error: type(error).__name__)
 def test_content_that_is_seen_to_have_changed_at_a_read_is_withdrawn_for_all(sharing: Scene, error: Failure) -> None:
-    offer = sharing.offered("a", 0)
     sharing.test("b")
     sharing.disk.unreadable[0] = error
-    said = sharing.peer("a", Accept(1, offer))
-    assert said == [("a", NO), ("b", NO), ("agent", ContentChanged(DIGEST, "/shared", str(error)))]
+    said = sharing.gets("a", 0)
+    assert said == [("b", NO), ("a", NO), ("agent", ContentChanged(DIGEST, "/shared", str(error)))]
     assert sharing.disk.opened[0].closed
-    assert sharing.peer("a", Accept(1, offer)) == [("a", NoSession(1))]
+    assert sharing.peer("a", Get(1, [0])) == [("a", NoSession(1))]
 
 
-def test_of_content_that_changed_nothing_more_is_sent_though_it_was_decided_before() -> None:
-    scene = Scene(slots=2)
-    scene.agent(share_state(item()))
-    for name in "ab":
-        scene.offered(name, 0, 1)
-        for offer in (1, 2) if name == "a" else (3, 4):
-            scene.peer(name, Accept(1, offer))
-    scene.disk.unreadable[0] = ContentChangedError("was replaced")
-    assert scene.peer("a", Bye(1)) == [("b", NO), ("agent", ContentChanged(DIGEST, "/shared", "was replaced"))]
+def test_of_content_that_changed_nothing_more_is_sent_though_it_was_decided_before(sharing: Scene) -> None:
+    sharing.disk.unreadable[1] = ContentChangedError("was replaced")
+    assert sharing.gets("a", 0, 1, 2) == [
+        ("a", Piece(1, 0, relay=True)),
+        ("a", NO),
+        ("agent", ContentChanged(DIGEST, "/shared", "was replaced")),
+    ]
 
 
 def test_shared_content_that_changed_leaves_a_download_of_it_to_be_served_from(downloading: Scene) -> None:
@@ -287,9 +283,8 @@ def test_shared_content_that_changed_leaves_a_download_of_it_to_be_served_from(d
 
 def sent_to(scene: Scene, name: str, piece: int) -> None:
     """``name`` gets ``piece``, and says so."""
-    offer = scene.offered(name, piece)
-    scene.peer(name, Accept(1, offer))
-    scene.peer(name, Received(1, offer))
+    scene.gets(name, piece)
+    scene.peer(name, Received(1, 1, 1))
 
 
 def test_a_piece_that_a_receiver_finds_wrong_is_read_again_and_the_content_withdrawn(sharing: Scene) -> None:
@@ -311,12 +306,12 @@ def test_a_complaint_costs_its_session_and_no_more_than_a_read_of_what_was_sent(
     assert sharing.test("b") == [("b", COMPLETE)]
 
 
-def test_a_piece_of_a_download_that_is_wrong_on_disk_is_offered_no_more(downloading: Scene) -> None:
+def test_a_piece_of_a_download_that_is_wrong_on_disk_is_had_no_more(downloading: Scene) -> None:
     sent_to(downloading, "a", 0)
     downloading.disk.wrong[0] = NotThereError("piece 0 is not what was verified")
     assert downloading.peer("a", Bye(1, [0])) == []
     (said,) = downloading.test("b")
-    assert said == ("b", Status(1, "partial", bits(" " + "*" * (PIECES - 1)).to_bytes(), 0))
+    assert said == ("b", partial(" " + "*" * (PIECES - 1)))
 
 
 @pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
@@ -329,51 +324,20 @@ def test_content_that_cannot_be_opened_just_now_may_be_asked_for_later(sharing: 
 
 
 def test_a_piece_a_download_has_not_after_all_is_taken_back(downloading: Scene) -> None:
-    offer = downloading.offered("a", 1, 2)
     downloading.disk.unreadable[1] = NotThereError("ends at byte 7")
-    assert downloading.peer("a", Accept(1, offer)) == [
-        ("a", Offer(1, offer + 1, 1, 2, spare=True)),
-        ("a", NotHeld(1, 1)),
-    ]
+    downloading.tick()
+    assert downloading.gets("a", 1, 2) == [("a", Piece(1, 2, relay=True)), ("a", NotHeld(1, 1))]
     assert downloading.notes == [f"warning: cannot read piece 1 of {DIGEST.partition(':')[2][:12]}: ends at byte 7"]
-    assert downloading.peer("a", Accept(1, offer + 1)) == [("a", Piece(1, offer + 1, 2))]
-    assert downloading.test("b") == [("b", Status(1, "partial", bits("* **").to_bytes(), 1))]
-
-
-def test_the_others_of_a_batch_are_sent_though_one_has_to_be_taken_back() -> None:
-    scene = Scene(slots=3)
-    scene.agent(share_state())
-    scene.downloader(growing())
-    first = scene.offered("a", 0, 1, 2)
-    scene.disk.unreadable[1] = NotThereError("ends at byte 7")
-    assert scene.peer("a", Accept(1, first, [first + 1, first + 2])) == [
-        ("a", Piece(1, first, 0, [(first + 2, 2)])),
-        ("a", NotHeld(1, 1)),
-    ]
-    scene.disk.unreadable[3] = NotThereError("ends at byte 7")
-    (_, offer), *_ = scene.peer("a", Want(1, 2, [3]))
-    assert isinstance(offer, Offer)
-    assert scene.peer("a", Accept(1, offer.offer)) == [("a", NotHeld(1, 3))]
+    assert downloading.test("a") == [("a", partial("* **"))]
 
 
 @pytest.mark.parametrize("error", BROKEN[:2], ids=lambda error: type(error).__name__)
 def test_a_disk_that_fails_at_a_read_sends_the_receiver_away_for_a_while(sharing: Scene, error: Failure) -> None:
-    offer = sharing.offered("a", 1)
     sharing.disk.unreadable[1] = error
-    assert sharing.peer("a", Accept(1, offer)) == [("a", LATER)]
+    assert sharing.gets("a", 1) == [("a", LATER)]
     assert sharing.notes == [f"warning: cannot read piece 1 of {DIGEST.partition(':')[2][:12]}: {error}"]
-    assert sharing.peer("a", Want(1, 2, [1])) == [("a", NoSession(1))]
+    assert sharing.peer("a", Get(1, [1])) == [("a", NoSession(1))]
     assert sharing.test("a") == [("a", COMPLETE)]
-
-
-def test_of_a_batch_nothing_is_sent_when_the_disk_fails_at_one() -> None:
-    """Its receiver is sent away, and would not know what to do with the others."""
-    scene = Scene(slots=3)
-    scene.agent(share_state(item()))
-    first = scene.offered("a", 0, 1, 2)
-    scene.disk.unreadable[1] = DiskError("device gone")
-    assert scene.peer("a", Accept(1, first, [first + 1, first + 2])) == [("a", LATER)]
-    assert scene.core.uploads.queued_pieces == 0
 
 
 # --- peers that cannot be reached -------------------------------------------------------------------------
@@ -385,15 +349,15 @@ def test_who_cannot_be_answered_has_no_session(sharing: Scene) -> None:
     assert sharing.core.uploads.sessions_of(DIGEST) == 0
 
 
-def test_a_piece_that_cannot_be_sent_gives_its_slot_to_the_next(sharing: Scene) -> None:
-    sharing.peer("a", Accept(1, sharing.offered("a", 0)))
-    sharing.peer("b", Accept(1, sharing.offered("b", 1)))  # waits for the slot
-    sharing.test("c")
-    assert sharing.peer("c", Want(1, 1, [2])) == []
-    sharing.deaf.add("b")
-    assert sharing.peer("a", Received(1, 1)) == [("b", Piece(1, 2, 1)), ("c", Offer(1, 3, 1, 2, spare=True))]
-    assert sharing.core.uploads.sessions_of(DIGEST) == 2
-    assert sharing.peer("c", Accept(1, 3)) == [("c", Piece(1, 3, 2))]
+def test_who_cannot_be_sent_a_piece_has_no_session(sharing: Scene) -> None:
+    sharing.test("b")
+    sharing.test("a")
+    sharing.peer("a", Follow(1, bytes(1), 2))
+    sharing.deaf.add("a")
+    assert sharing.gets("b", 2)[-1] == ("b", Piece(1, 2, relay=True))
+    sharing.peer("a", Get(1, [0, 1]))
+    assert [to for to, _ in sharing.tick()] == ["a", "a"]
+    assert (sharing.core.uploads.sessions_of(DIGEST), sharing.core.uploads.queued_pieces) == (1, 1)
 
 
 def test_all_that_was_to_be_said_to_many_is_said_though_some_are_gone(sharing: Scene) -> None:
@@ -406,22 +370,26 @@ def test_all_that_was_to_be_said_to_many_is_said_though_some_are_gone(sharing: S
 # --- this peer's downloads --------------------------------------------------------------------------------
 
 
-def test_a_download_is_served_and_its_news_told(scene: Scene) -> None:
+def test_a_download_is_served_and_what_it_relays_is_pushed(scene: Scene) -> None:
     assert scene.downloader(growing("*   ")) == [("downloader", ServeOk(DIGEST))]
-    assert scene.test("a") == [("a", Status(1, "partial", bits("*   ").to_bytes(), 0))]
-    assert scene.downloader(Held(DIGEST, [2])) == [("a", Have(1, [2]))], "nobody has received anything: at once"
-    assert scene.downloader(Held(OTHER, [2])) == []
+    assert scene.test("a") == [("a", partial("*   "))]
+    scene.peer("a", Follow(1, bits("*   ").to_bytes(), 9))
+    assert scene.downloader(Held(DIGEST, [2, 3], [2])) == [("a", Piece(1, 2))]
+    assert scene.test("a") == [("a", partial("* **", stock=False))]
+    assert scene.downloader(Held(OTHER, [2], [])) == []
 
 
-def test_news_wait_a_moment_for_more_of_them(scene: Scene) -> None:
+def test_a_download_is_told_how_many_pieces_it_may_have_to_relay(scene: Scene) -> None:
     scene.downloader(growing("*   "))
-    offer = scene.offered("a", 0)
-    scene.peer("a", Accept(1, offer))
-    scene.now += 10.0
-    scene.peer("a", Received(1, offer))
-    assert scene.downloader(Held(DIGEST, [1])) == []
-    assert scene.downloader(Held(DIGEST, [3])) == []
-    assert ("a", Have(1, [1, 3])) in scene.tick(HAVE_DELAY_SECONDS_MAX)
+    assert rooms(scene.tick()) == [], "nobody is there"
+    scene.downloader(Hello("downloader", 5, 1))
+    scene.downloader(growing("*   "))
+    (room,) = rooms(scene.tick())
+    scene.downloader(Held(DIGEST, [1], [1]))
+    assert rooms(scene.tick()) == []
+    scene.test("a")
+    scene.peer("a", Follow(1, bytes(1), 9))
+    assert rooms(scene.tick()) == [room + 1]
 
 
 def test_a_download_that_moved_is_read_at_its_new_place(downloading: Scene) -> None:
@@ -449,24 +417,39 @@ def test_a_download_of_what_is_shared_changes_nothing(sharing: Scene) -> None:
 def test_what_a_download_gained_while_it_was_not_open_is_had(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("node.piece_server.shelf.BOOKS_COUNT_MAX", 1)
     scene.downloader(growing("*   "))
-    scene.downloader(Held(DIGEST, [1]))
+    scene.downloader(Held(DIGEST, [1], []))
     other = made_file(100, seed=1)
     scene.disk.seeds["other"] = other
     scene.agent(item(other.manifest.digest, "other"))
     scene.test("a", other.manifest.digest)
     assert [content.closed for content in scene.disk.opened] == [True, False]
-    scene.downloader(Held(DIGEST, [3]))
-    assert scene.test("b") == [("b", Status(1, "partial", bits("** *").to_bytes(), 0))]
+    scene.downloader(Held(DIGEST, [3], []))
+    assert scene.test("b") == [("b", partial("** *"))]
     scene.downloader(growing("  * "))
-    assert scene.test("c") == [("c", Status(1, "partial", bits("  * ").to_bytes(), 0))], "as it says itself"
+    assert scene.test("b") == [("b", partial("  * "))], "as it says itself"
+
+
+def test_what_a_download_gained_while_it_was_not_open_is_relayed_by_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or by this peer, which then does not: whoever assigned it will see that it does not spread."""
+    scene.downloader(growing("    "))
+    scene.core.tick(scene.now)
+    scene.core.uploads.withdraw(DIGEST)
+    monkeypatch.setattr("node.piece_server.shelf.BOOKS_COUNT_MAX", 0)
+    scene.disk.seeds["other"] = made_file(100, seed=1)
+    scene.agent(item(scene.disk.seeds["other"].manifest.digest, "other"))
+    scene.test("x", scene.disk.seeds["other"].manifest.digest)
+    scene.downloader(Held(DIGEST, [1], [1]))
+    assert scene.test("a") == [("a", partial(" *  ", stock=False))]
 
 
 def test_what_a_download_gained_outlives_shared_content_of_the_same(scene: Scene) -> None:
     scene.agent(share_state(item()))
     scene.downloader(growing("*   "))
-    scene.downloader(Held(DIGEST, [2]))
+    scene.downloader(Held(DIGEST, [2], []))
     scene.agent(Unserve(DIGEST))
-    assert scene.test("a") == [("a", Status(1, "partial", bits("* * ").to_bytes(), 0))]
+    assert scene.test("a") == [("a", partial("* * "))]
 
 
 def test_a_download_that_cannot_be_opened_is_acknowledged_and_tried_again_when_asked_for(scene: Scene) -> None:
@@ -484,14 +467,23 @@ def test_a_new_downloader_has_to_say_again_what_the_last_one_served(downloading:
     assert downloading.disk.opened[0].closed
     assert downloading.test("a") == [("a", NO)]
     assert downloading.downloader(growing("*   "), "next") == [("next", ServeOk(DIGEST))]
-    assert downloading.test("a") == [("a", Status(1, "partial", bits("*   ").to_bytes(), 0))]
+    assert downloading.test("a") == [("a", partial("*   "))]
 
 
 def test_a_new_downloader_takes_nothing_from_what_is_shared(downloading: Scene) -> None:
     downloading.agent(item())
     downloading.test("a")
     assert downloading.downloader(Hello("downloader", 6, 2)) == [("downloader", HELLO)]
-    assert downloading.peer("a", Want(1, 1, [0])) == [("a", Offer(1, 1, 1, 0, spare=True))]
+    assert ("a", Piece(1, 0, relay=True)) in downloading.gets("a", 0)
+
+
+def partial(picture: str, stock: bool = True) -> Status:
+    """As said to one receiver that is alone."""
+    return Status(1, "partial", bits(picture).to_bytes(), stock, alone=True)
+
+
+def rooms(said: list[Said]) -> list[int]:
+    return [message.count for _, message in said if isinstance(message, Room)]
 
 
 # --- greetings and reports --------------------------------------------------------------------------------
@@ -517,16 +509,14 @@ def test_with_a_session_it_wants_to_be_called_for_reports_and_sessions_too(shari
 
 def test_a_report_says_what_changed_of_what_is_gone_too(sharing: Scene) -> None:
     sharing.tick()
-    offer = sharing.offered("a", 0)
+    sharing.gets("a", 0)
     assert reports(sharing.tick()) == [], "not twice within a quarter of a second"
-    sharing.peer("a", Accept(1, offer))
     sent, more = len(MADE.piece(0)), len(MADE.piece(1))
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, sent, 1)], 1, 0, sent)]
     sharing.agent(Unserve(DIGEST))
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, 0, 0)], 0, 0, sent)]
     sharing.agent(item())
-    again = sharing.offered("a", 1)
-    sharing.peer("a", Accept(1, again))
+    sharing.gets("b", 1)
     sharing.agent(Unserve(DIGEST))
     sharing.agent(item())
     assert reports(sharing.tick(REPORT_SECONDS)) == [UploadReport([SwarmUpload(DIGEST, more, 0)], 0, 0, sent + more)]

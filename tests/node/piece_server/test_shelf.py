@@ -18,6 +18,7 @@ from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import encode_manifest
 from protocol.messages import GetManifest, ManifestPage
 from tests.node.disk.made_content import made_file
+from tests.node.scene_pictures import bits, picture
 
 CONTENT = "blake3:" + 64 * "c"
 FIRST, SECOND, THIRD = ("blake3:" + 64 * letter for letter in "123")
@@ -77,6 +78,34 @@ def test_a_published_download_is_served_as_long_as_it_is_an_item(tmp_path: Path)
     shelf.put_item(Serve(digest, FIRST, str(seed), str(path), stamps=stamps))
     shelf.remove_item(digest)
     assert shelf.open(digest) is None
+
+
+def test_a_download_says_which_of_its_pieces_others_relay(tmp_path: Path) -> None:
+    made = made_file()
+    seed = str(store_seed(tmp_path, encode_manifest(made.manifest)))
+
+    def said(have: str, spread: bytes) -> Serve:
+        return Serve(
+            made.manifest.digest, FIRST, seed, str(made.put(tmp_path / "f")), bits(have).to_bytes(), spread=spread
+        )
+
+    shelf = Shelf(DiskFiles())
+
+    def spread() -> str:
+        book = shelf.open(made.manifest.digest)
+        assert book is not None
+        assert book.spread is not None
+        return picture(book.spread)
+
+    shelf.put_partial(said("*** ", bits(" *  ").to_bytes()))
+    shelf.gained(made.manifest.digest, [3])
+    assert spread() == " * *"
+    shelf.put_partial(said("****", bits("  * ").to_bytes()))
+    assert spread() == "  * "
+    shelf.put_partial(said("****", b""))
+    assert spread() == "    "
+    shelf.close()
+    assert spread() == "    "
 
 
 def test_books_nobody_uses_are_closed(tmp_path: Path) -> None:

@@ -1,446 +1,354 @@
-"""What a piece server sends to whom: one `Uploads` against scripted receivers."""
+"""What a piece server sends to whom: one `Uploads` against scripted receivers. What there is to relay comes in by
+`Scene.held`; stock has tests of its own."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from node.piece_server.effects import Reply, SendPieces
-from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
-from node.piece_server.uploads import CHECK_SECONDS
-from protocol.limits import (
-    HAVE_COUNT_MAX,
-    OFFER_EXPIRY_SECONDS,
-)
-from protocol.messages import Accept, Have, NoSession, NotHeld, Offer, Received, Refuse, Status, Want, Withdrawn
-from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, made, offered, offers_to, sends
-from tests.node.scene_pictures import bits, picture
+from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, NEWS_SECONDS, Reply, SendPiece
+from protocol.limits import PIECES_TOLD_COUNT_MAX
+from protocol.messages import Cancel, Follow, Get, Have, Received, Relay, Status
+from tests.node.piece_server.scene import OTHER, PIECE_BYTES, Scene, sent
+from tests.node.scene_pictures import picture
+
+
+def spread(have: str, rate: float = 0.0) -> Scene:
+    """Content of which others relay every piece: it goes to who asks for it by number."""
+    return Scene(have, "*" * len(have), rate)
+
 
 # --- the conversation when all goes well ------------------------------------------------------------------
 
 
-def test_the_main_conversation() -> None:
-    scene = Scene("** *", slots=1)
-    assert scene.test("a") == [Reply(b"a", Status(1, "partial", b"\xd0", 0))]
-    assert scene.wants("a", 3, 2, 0) == [Reply(b"a", Offer(1, 1, 1, 3, spare=True))]
-    assert scene.accepts("a", 3) == [
-        SendPieces(b"a", 1, DIGEST, ((1, 3),)),
-        Reply(b"a", Offer(1, 2, 1, 0, spare=True)),
-    ]
-    assert scene.accepts("a", 0) == []
-    assert scene.received("a", 3) == [SendPieces(b"a", 1, DIGEST, ((2, 0),))]
-    assert scene.uploads.queued_pieces == 1
-    assert scene.received("a", 0) == []
+def test_pieces_go_to_who_asks_for_them() -> None:
+    scene = spread("** *")
+    assert scene.test("a") == ["a: partial alone"]
+    assert scene.effects == [Reply(b"a", Status(1, "partial", b"\xd0", alone=True))]
+    assert scene.follows("a", 2) == []
+    assert scene.gets("a", 3, 2, 0) == ["a: not held 2", "a<3", "a<0"]
+    assert scene.uploads.queued_pieces == 2
+    assert scene.uploads.sent_bytes() == {scene.effects[1].digest: 160}  # type: ignore[union-attr]
+    assert scene.received("a", 2) == []
     assert scene.uploads.queued_pieces == 0
-    assert scene.uploads.sent_bytes() == {DIGEST: 160}
     assert scene.bye("a") == []
-    assert scene.uploads.sessions_of(DIGEST) == 0
+    assert scene.sessions == ""
 
 
-def test_what_it_says_of_itself() -> None:
-    scene = Scene("***")
-    assert scene.test("a") == [Reply(b"a", Status(1, "complete", b"", 0))]
-    assert scene.test("a", OTHER, session=2) == [Reply(b"a", Status(2, "no", b"", 0))]
-    scene.wants("a", 0, 1)
-    scene.accepts("a", 0)
-    assert scene.test("b") == [Reply(b"b", Status(1, "complete", b"", 1))]
+def test_what_is_relayed_goes_to_all_followers_in_its_order() -> None:
+    scene = Scene("    ")
+    scene.follows("a", 4)
+    scene.follows("b", 4)
+    assert scene.held(2, 0, 3) == ["a<2 +0+3", "b<2 +0+3", "a<0", "b<0", "a<3", "b<3"]
+
+
+def test_what_was_relayed_before_it_came_goes_to_a_new_follower_too() -> None:
+    scene = Scene("    ")
+    scene.held(2, 0)
+    assert scene.follows("a", 4) == ["a<2 +0", "a<0"]
+
+
+def test_what_others_relay_is_not_pushed() -> None:
+    scene = Scene("    ")
+    scene.follows("a", 4)
+    assert scene.held(0, 1, relayed=[1]) == ["a<1"]
+
+
+def test_who_takes_only_what_it_asks_for_is_not_pushed_anything() -> None:
+    scene = Scene("    ")
+    scene.gets_only("a", 4)
+    assert sent(scene.held(0, 1)) == ""
+    assert scene.gets("a", 1) == ["a<1"]
+
+
+# --- credit -----------------------------------------------------------------------------------------------
+
+
+def test_no_more_is_on_its_way_than_there_is_credit_for() -> None:
+    scene = spread("*****")
+    scene.test("a")
+    assert scene.gets("a", 0, 1, 2, 3, 4) == []
+    assert sent(scene.follows("a", 2)) == "a0 a1"
+    assert sent(scene.received("a", 1)) == "a2"
+    assert sent(scene.received("a", 1, credit=0)) == ""
+    assert sent(scene.received("a", 0, credit=2)) == "a3 a4"
+    assert scene.uploads.queued_pieces == 3
+
+
+def test_what_was_not_sent_cannot_be_acknowledged() -> None:
+    scene = spread("***")
+    scene.follows("a", 1)
+    scene.gets("a", 0)
+    scene.received("a", 5, credit=0)
+    assert scene.uploads.queued_pieces == 0
+    assert scene.gets("a", 1) == []
+
+
+def test_one_without_credit_does_not_hold_up_others() -> None:
+    scene = Scene("    ")
+    scene.follows("a", 1)
+    scene.follows("b", 4)
+    assert sent(scene.held(0, 1, 2)) == "a0 b0 b1 b2"
+    assert sent(scene.received("a")) == "a1"
+
+
+def test_what_is_asked_for_without_credit_is_kept_up_to_a_bound() -> None:
+    scene = spread("*")
+    scene.follows("a", 0)
+    for _ in range(3):
+        scene.gets("a", *[0] * PIECES_TOLD_COUNT_MAX)
+    pieces = len(scene.received("a", 0, credit=9 * PIECES_TOLD_COUNT_MAX))
+    while more := len(scene.received("a", pieces, credit=0)):
+        pieces += more
+    assert pieces == PIECES_TOLD_COUNT_MAX
+
+
+# --- order ------------------------------------------------------------------------------------------------
+
+
+def test_receivers_take_turns_one_piece_each() -> None:
+    scene = spread("********", rate=PIECE_BYTES)
+    scene.follows("x", 8)
+    scene.gets("x", 0)
+    for name, pieces in (("a", (1, 2, 3)), ("b", (4, 5)), ("c", (6, 7))):
+        scene.follows(name, 8)
+        assert scene.gets(name, *pieces) == [], "until the rate allows more"
+    assert sent(scene.wait(8.0, *"abc")) == "a1 b4 c6 a2 b5 c7 a3"
+
+
+def test_what_was_asked_for_goes_before_what_is_relayed() -> None:
+    scene = spread("   *")
+    scene.follows("a", 1)
+    assert scene.held(0, 1) == ["a<0 +1"]
+    assert scene.gets("a", 3) == []
+    assert scene.received("a") == ["a<3"]
+    assert scene.received("a") == ["a<1"]
+
+
+def test_pieces_are_promised_once_and_before_they_are_pushed() -> None:
+    scene = Scene("      ")
+    scene.follows("a", 1)
+    assert scene.held(0, 1) == ["a<0 +1"]
+    assert scene.held(2, 3) == []
+    assert scene.received("a") == ["a<1 +2+3"]
+    assert scene.held(4) == []
+    assert scene.received("a") == ["a<2 +4"]
+    assert scene.received("a") == ["a<3"]
+    assert scene.received("a") == ["a<4"]
+
+
+def test_a_message_promises_no_more_pieces_than_it_has_room_for() -> None:
+    scene = Scene(" " * (PIECES_TOLD_COUNT_MAX + 3))
+    scene.follows("a", 2)
+    scene.held(*range(PIECES_TOLD_COUNT_MAX + 3))
+    promised = [effect.header.promised for effect in scene.effects if isinstance(effect, SendPiece)]
+    assert promised[0] == list(range(1, PIECES_TOLD_COUNT_MAX + 1))
+    assert promised[1] == list(range(PIECES_TOLD_COUNT_MAX + 1, PIECES_TOLD_COUNT_MAX + 3))
+
+
+# --- what is not sent -------------------------------------------------------------------------------------
+
+
+def test_cancelled_pieces_are_not_sent_asked_for_or_not() -> None:
+    scene = spread("    **")
+    scene.follows("a", 1)
+    assert scene.held(0, 1, 2) == ["a<0 +1+2"]
+    scene.gets("a", 4, 5)
+    scene.cancels("a", 1, 4, 999)
+    assert [scene.received("a") for _ in range(3)] == [["a<5"], ["a<2"], []]
+
+
+def test_a_cancelled_piece_may_be_asked_for_again() -> None:
+    scene = spread("*")
+    scene.follows("a", 1)
+    scene.cancels("a", 0)
+    assert scene.gets("a", 0) == ["a<0"]
+
+
+def test_followers_are_not_pushed_what_they_have_or_get_elsewhere() -> None:
+    scene = Scene("   ")
+    scene.follows("a", 4, skip=" *")
+    assert scene.held(0, 1, 2) == ["a<0 +2", "a<2"]
+
+
+def test_a_piece_that_was_sent_is_not_pushed_as_well() -> None:
+    scene = spread("*  ")
+    scene.follows("a", 4)
+    assert scene.gets("a", 0) == ["a<0"]
+    assert scene.held(0, 1) == ["a<1"]
+
+
+def test_who_follows_anew_is_pushed_what_it_lacks_by_then() -> None:
+    scene = Scene("   ")
+    scene.follows("a", 1)
+    assert scene.held(0, 1, 2) == ["a<0 +1+2"]
+    assert scene.follows("a", 1, skip=" *") == ["a<0 +2"]
+
+
+def test_a_get_of_what_is_not_there_is_answered_so() -> None:
+    scene = spread("* ")
+    scene.follows("a", 4)
+    assert scene.gets("a", 1, 77) == ["a: not held 1", "a: not held 77"]
+
+
+def test_pieces_lost_after_they_were_promised_or_asked_for_are_taken_back() -> None:
+    scene = spread("  **")
+    scene.follows("a", 1)
+    scene.held(0, 1)
+    scene.gets("a", 2, 3)
+    assert picture(scene.have) == "****"
+    scene.serve("*  *", "****")
+    assert scene.received("a") == ["a: not held 2", "a<3"]
+    assert scene.received("a") == ["a: not held 1"]
+
+
+# --- sessions ---------------------------------------------------------------------------------------------
 
 
 def test_content_without_pieces_is_complete() -> None:
     scene = Scene("***")
-    scene.uploads.serve(OTHER, bits(""), 0, PIECE_BYTES)
-    assert scene.test("a", OTHER) == [Reply(b"a", Status(1, "complete", b"", 0))]
-    assert scene.wants("a", 0) == []
-
-
-def test_one_receiver_gets_a_plain_window() -> None:
-    """Twice as many pieces are promised as are sent at a time, so that none of the slots ever waits for an answer."""
-    scene = Scene("*" * 20, slots=2)
-    scene.test("a")
-    offers = offered(scene.wants("a", *range(20)))
-    assert list(offers.values()) == [0, 1]
-    effects = scene.accepts("a", 0) + scene.accepts("a", 1)
-    assert sends(effects) == [("a", 0), ("a", 1)]
-    assert offers_to(effects) == [("a", 2), ("a", 3)]
-    assert sends(scene.accepts("a", 2) + scene.accepts("a", 3)) == []
-    for piece in range(16):
-        effects = scene.received("a", piece)
-        assert sends(effects) == [("a", piece + 2)]
-        assert offers_to(effects) == [("a", piece + 4)]
-        assert scene.accepts("a", piece + 4) == []
-
-
-def test_the_piece_sent_least_often_goes_first_then_the_one_the_receiver_prefers() -> None:
-    scene = Scene("****", slots=2)
-    scene.opened("a", "b")
-    assert offers_to(scene.wants("a", 2, 1)) == [("a", 2), ("a", 1)]
-    assert scene.wants("b", 2, 3, 1, 0) == []
-    assert offers_to(scene.accepts("a", 2) + scene.accepts("a", 1)) == [("b", 3), ("b", 0)]
-    effects = scene.accepts("b", 3) + scene.accepts("b", 0)
-    for name, piece in (("a", 2), ("a", 1), ("b", 3)):
-        effects += scene.received(name, piece)
-    assert offers_to(effects) == [("b", 2), ("b", 1)]
-
-
-def test_receivers_take_turns() -> None:
-    scene = Scene("*" * 40, slots=1)
-    scene.opened("a", "b", "c")
-    todo = []
-    for name in "abc":
-        todo += offers_to(scene.wants(name, *range(40)))
-    order = ""
-    while len(order) < 14:
-        name, piece = todo.pop(0)
-        order += name
-        todo += offers_to(scene.accepts(name, piece) + scene.received(name, piece))
-    assert order == "ab" + "acb" * 4, "who asked first, and was alone, comes once more than the others"
-
-
-def order_of_turns(scene: Scene, todo: list[tuple[str, int]], count: int) -> list[str]:
-    """Who is offered something, when each refuses."""
-    seen: list[str] = []
-    while len(seen) < count:
-        name, piece = todo.pop(0)
-        seen.append(name)
-        todo += offers_to(scene.refuses(name, piece, "full"))
-    return seen
-
-
-@pytest.mark.parametrize(("drawn", "order"), [(0.9, [*"abc"]), (0.1, [*"cba"])])
-def test_the_first_turn_is_drawn_so_that_not_all_sources_begin_with_the_same_receivers(
-    drawn: float, order: list[str]
-) -> None:
-    scene = Scene("*" * 8, slots=1, drawn=drawn)
-    scene.opened("x", "a", "b", "c")
-    scene.wants("x", 0, 1)
-    scene.accepts("x", 0)
-    scene.accepts("x", 1)
-    scene.now += 1.0
-    scene.received("x", 0)
-    for name in "abc":
-        assert scene.wants(name, *range(8)) == []
-    assert order_of_turns(scene, offers_to(scene.received("x", 1)), 3) == order
-
-
-def test_who_begins_anew_does_not_get_before_those_who_wait() -> None:
-    scene = Scene("*" * 8, slots=1, drawn=0.1)
-    scene.opened("x", "a")
-    scene.wants("x", 0, 1)
-    scene.accepts("x", 0)
-    scene.accepts("x", 1)
-    scene.now += 1.0
-    scene.received("x", 0)
-    scene.wants("a", *range(8))
-    scene.test("x", session=2)
-    scene.says("x", Want(2, 1, [2, 3]))
-    assert order_of_turns(scene, offers_to(scene.received("x", 1)), 1) == ["a"]
-
-
-def test_an_offer_does_not_keep_a_slot_behind_a_piece_while_others_may_want_it() -> None:
-    scene = Scene("*" * 8, slots=2)
-    scene.opened("a", "b")
-    scene.wants("a", 0, 1)
-    for piece in (0, 1):
-        scene.accepts("a", piece)
-    scene.now += 1.0  # an offer is answered at once, a piece takes its time: none need be offered ahead
-    for piece in (0, 1):
-        scene.received("a", piece)
-    assert offers_to(scene.wants("b", 7)) == [("b", 7)]
-    assert offers_to(scene.wants("a", 2, 3)) == [("a", 2)]
-    assert scene.accepts("a", 2) == [SendPieces(b"a", 1, DIGEST, ((scene.offers["a", 2], 2),))]
-    assert scene.refuses("b", 7, "full") == [], "b will say when it has room: that may be any moment"
-    assert offers_to(scene.wants("b", 7)) == [("b", 7)]
-    assert offers_to(scene.refuses("b", 7)) == [("a", 3)], "nobody else wants anything"
+    scene.serve("", digest=OTHER)
+    assert scene.test("a", OTHER) == ["a: complete alone"]
+    assert scene.says("a", Follow(1, b"", 1)) == []
 
 
 @pytest.mark.parametrize(
-    ("have", "receivers", "slots", "sent"),
-    [("*" * 8, 5, 4, 5), ("*" * 8, 4, 4, 4), ("*" * 7 + " ", 5, 4, 4), ("*" * 8, 5, 3, 3), ("*" * 20, 20, 8, 10)],
-    ids=["complete", "few receivers", "partial", "few slots", "many slots"],
+    "message",
+    [Follow(1, b"", 1), Received(1, 1, 1), Relay(1, 1), Get(1, [0]), Cancel(1, [0]), Have(1, b"")],
+    ids=lambda message: type(message).__name__,
 )
-def test_more_pieces_of_complete_content_are_sent_at_a_time(have: str, receivers: int, slots: int, sent: int) -> None:
-    scene = Scene(have, slots)
-    names = [chr(ord("a") + number) for number in range(receivers)]
-    scene.opened(*names)
-    scene.wants(names[0], 0)
-    scene.accepts(names[0], 0)
-    scene.now += 1.0
-    scene.received(names[0], 0)
-    under_way = []
-    for number, name in enumerate(names):
-        for who, piece in offers_to(scene.wants(name, number % 7)):
-            under_way += sends(scene.accepts(who, piece))
-    assert len(under_way) == scene.uploads.queued_pieces == sent
-    effects = scene.received(*under_way[0])
-    assert len(offers_to(effects)) == (sent < receivers)
-
-
-def test_opening_sessions_again_and_again_gives_no_more_turns() -> None:
-    scene = Scene("*" * 40, slots=1)
-    scene.test("a")
-    todo = offers_to(scene.wants("a", *range(20)))
-    served = []
-    for number in range(20):
-        name = f"greedy{number}"
-        scene.test(name)
-        todo += offers_to(scene.wants(name, *range(20, 40)))
-        receiver, piece = todo.pop(0)
-        served.append(receiver)
-        todo += offers_to(scene.accepts(receiver, piece) + scene.received(receiver, piece))
-    assert served.count("a") >= 2
-
-
-def test_a_receiver_that_wants_nothing_takes_no_turn() -> None:
-    scene = Scene("****", slots=1)
-    scene.opened("a", "b")
-    scene.wants("b", 0, 1)
-    assert offers_to(scene.accepts("b", 0)) == [("b", 1)]
-
-
-def test_a_new_want_replaces_the_last_and_an_old_one_is_ignored() -> None:
-    scene = Scene("****", slots=1)
-    scene.test("a")
-    scene.wants("a", 0, 1)
-    assert scene.wants("a", 3) == []
-    assert offers_to(scene.accepts("a", 0)) == [("a", 3)]
-    scene.says("a", Want(1, 2, [1, 2]))
-    assert offers_to(scene.accepts("a", 3) + scene.received("a", 0)) == []
-    scene.wants("a")
-    assert offers_to(scene.received("a", 3)) == []
-
-
-def test_what_is_promised_already_is_not_offered_again() -> None:
-    scene = Scene("**", slots=2)
-    scene.test("a")
-    assert offers_to(scene.wants("a", 0)) == [("a", 0)]
-    assert offers_to(scene.wants("a", 0)) == []
-    scene.accepts("a", 0)
-    assert offers_to(scene.wants("a", 0, 1)) == [("a", 1)]
-
-
-def test_pieces_that_are_not_here_or_do_not_exist_are_ignored() -> None:
-    scene = Scene("* *")
-    scene.test("a")
-    assert offers_to(scene.wants("a", 1, 3, 200_000)) == []
-    assert offers_to(scene.wants("a", 1, 2)) == [("a", 2)]
-
-
-# --- refused, void, unknown -------------------------------------------------------------------------------
-
-
-def test_a_claimed_piece_gives_way_to_the_next_and_counts_as_not_sent() -> None:
-    scene = Scene("***", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0, 1)
-    assert offers_to(scene.refuses("a", 0)) == [("a", 1)]
-    scene.wants("b", 1, 0)
-    assert offers_to(scene.accepts("a", 1)) == [("b", 0)]
-
-
-def test_a_full_receiver_is_offered_nothing_before_its_next_want() -> None:
-    scene = Scene("***", slots=1)
-    scene.test("a")
-    scene.wants("a", 0, 1)
-    assert scene.refuses("a", 0, "full") == []
-    assert offers_to(scene.wait(5.0, "a")) == []
-    assert offers_to(scene.wants("a", 0, 1)) == [("a", 0)]
-
-
-def test_an_offer_nobody_answers_is_void_and_said_to_be() -> None:
-    """The answer may have been lost: were the receiver not told, it would wait for the piece for ever."""
-    scene = Scene("***", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0)
-    scene.wants("b", 1)
-    effects = scene.wait(OFFER_EXPIRY_SECONDS + 2 * CHECK_SECONDS, "a", "b")
-    assert Reply(b"a", Withdrawn(1, 1)) in effects
-    assert offers_to(effects) == [("b", 1)]
-    assert scene.accepts("a", 0)[0] == Reply(b"a", Withdrawn(1, 1))
-
-
-def test_words_about_void_offers_are_nothing() -> None:
-    scene = Scene("***", slots=1)
-    scene.test("a")
-    assert scene.says("a", Accept(1, 77)) == [Reply(b"a", Withdrawn(1, 77))]
-    assert scene.says("a", Refuse(1, 77, "claimed")) == []
-    assert scene.says("a", Received(1, 77)) == []
-    scene.wants("a", 0, 1)
-    assert scene.received("a", 0) == [], "not sent yet"
-    scene.accepts("a", 0)
-    assert scene.accepts("a", 0) == []
-    assert scene.refuses("a", 0) == []
-    assert sends(scene.received("a", 0)) == []
-
-
-def test_words_of_nobody_open_no_session() -> None:
+def test_words_of_nobody_open_no_session(message: Follow | Received | Relay | Get | Cancel | Have) -> None:
     scene = Scene("***")
-    assert scene.wants("a", 0) == [Reply(b"a", NoSession(1))]
-    assert scene.says("a", Accept(1, 1)) == [Reply(b"a", NoSession(1))]
-    assert scene.says("a", Received(1, 1)) == [Reply(b"a", NoSession(1))]
+    assert scene.says("a", message) == ["a: no session"]
     assert scene.bye("a") == []
     assert scene.uploads.next_deadline(scene.now) is None
 
 
-def test_a_test_for_other_content_starts_the_session_over() -> None:
+def test_content_that_is_not_here_is_answered_no() -> None:
     scene = Scene("***")
-    scene.uploads.serve(OTHER, bits("*"), 60, PIECE_BYTES)
-    scene.test("a")
-    scene.wants("a", 0, 1)
-    assert scene.test("a", OTHER) == [Reply(b"a", Status(1, "complete", b"", 0))]
-    assert (scene.uploads.sessions_of(DIGEST), scene.uploads.sessions_of(OTHER)) == (0, 1)
-    assert scene.says("a", Accept(1, 1)) == [Reply(b"a", Withdrawn(1, 1))]
+    assert scene.test("a", OTHER) == ["a: no"]
+    assert scene.uploads.held(OTHER, [0], [], scene.now) == []
+    assert scene.sessions == ""
+
+
+def test_a_test_for_other_content_starts_the_session_over() -> None:
+    scene = spread("***")
+    scene.serve("*", "*", OTHER)
+    scene.follows("a", 1)
+    assert scene.test("a", OTHER) == ["a: complete alone"]
+    assert scene.gets("a", 0) == [], "no credit"
+    assert scene.uploads.sessions_of(OTHER) == 1
 
 
 def test_sessions_of_one_route_are_apart() -> None:
-    scene = Scene("****", slots=4)
+    scene = spread("***")
     scene.test("a", session=1)
     scene.test("a", session=2)
-    assert len(offers_to(scene.says("a", Want(1, 1, [0])) + scene.says("a", Want(2, 1, [1])))) == 2
-    assert scene.uploads.sessions_of(DIGEST) == 2
+    scene.follows("a", 1)
+    assert scene.says("a", Get(2, [0])) == []
+    assert scene.gets("a", 1) == ["a<1"]
     scene.bye("a")
-    assert scene.uploads.sessions_of(DIGEST) == 1
+    assert scene.sessions == "a"
+
+
+# --- what it says of itself -------------------------------------------------------------------------------
+
+
+def test_receivers_know_whether_they_are_alone() -> None:
+    scene = Scene("***", "***")
+    assert scene.test("a") == ["a: complete alone"]
+    assert scene.test("b") == ["a: complete", "b: complete"]
+    assert scene.test("c") == ["c: complete"]
+    scene.follows("a", 1)
+    scene.bye("b")
+    scene.bye("c")
+    assert scene.wait(1.0) == ["a: complete alone idle"]
+
+
+def test_who_has_nothing_to_send_says_so_once() -> None:
+    scene = spread("***")
+    scene.follows("a", 1)
+    scene.follows("b", 1)
+    scene.tick(0.9 * IDLE_SECONDS)
+    assert sorted(scene.wait(IDLE_SECONDS + NEWS_SECONDS)) == ["a: complete idle", "b: complete idle"]
+    assert scene.wait(2.0) == []
+
+
+def test_who_is_sending_is_not_idle() -> None:
+    scene = spread("***")
+    scene.follows("a", 1)
+    scene.follows("b", 1)
+    scene.gets("a", 0)
+    assert scene.wait(2.0) == []
+    scene.tick(CHECK_SECONDS)
+    scene.now += 0.9 * CHECK_SECONDS
+    assert scene.received("a") == []
+    assert scene.tick(0.2 * CHECK_SECONDS) == [], "not for long enough"
+    assert sorted(scene.wait(IDLE_SECONDS + NEWS_SECONDS)) == ["a: complete idle", "b: complete idle"]
+
+
+def test_an_idle_source_says_so_again_to_whom_it_pushed_something() -> None:
+    """A receiver takes who pushes for busy."""
+    scene = Scene("   ")
+    scene.follows("a", 0)
+    scene.held(0)
+    assert scene.wait(1.0) == ["a: partial alone idle"]
+    scene.received("a", 0, credit=1)
+    scene.received("a")
+    assert scene.wait(1.0) == ["a: partial alone idle"]
+
+
+def test_an_idle_source_tells_its_news_now_and_then() -> None:
+    scene = Scene(" " * 8)
+    scene.follows("a", 1)
+    scene.wait(1.0)
+    told_at = []
+    for piece in range(8):
+        scene.held(piece, relayed=[])
+        told_at += [scene.now] if scene.tick(CHECK_SECONDS) else []
+    assert min(later - earlier for earlier, later in pairwise(told_at)) >= NEWS_SECONDS
+    scene.tick(NEWS_SECONDS)
+    assert scene.effects == [Reply(b"a", Status(1, "complete", alone=True, idle=True))]
+
+
+def test_who_is_pushed_nothing_gets_the_news_of_a_busy_source_too_which_is_not_idle() -> None:
+    scene = Scene("    ")
+    scene.gets_only("a", 1)
+    scene.follows("b", 1)
+    scene.held(1)
+    assert scene.wait(1.0) == ["a: partial"]
+
+
+def test_content_served_again_with_more_is_told_and_sent() -> None:
+    scene = spread("*   ")
+    scene.follows("a", 1)
+    scene.serve("** *", "****")
+    assert scene.wait(1.0) == ["a: partial alone idle"]
+    assert scene.gets("a", 3) == ["a<3"]
 
 
 # --- the rate limit ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("receivers", [1, 3])
-def test_the_upload_rate_is_kept(receivers: int) -> None:
-    rate = 200.0
-    scene = Scene("*" * 60, slots=2, rate=rate)
-    names = "abc"[:receivers]
-    scene.opened(*names)
-    todo = [effect for name in names for effect in scene.wants(name, *range(60))]
-    started, total = scene.now, 0
-    while total < 40:
-        while todo:
-            effects, todo = todo, []
-            for name, piece in offers_to(effects):
-                todo += scene.accepts(name, piece)
-            for name, piece in sends(effects):
-                total += 1
-                todo += scene.received(name, piece)
+@pytest.mark.parametrize("names", ["a", "abc"])
+def test_the_upload_rate_is_kept_and_shared_fairly(names: str) -> None:
+    rate, seconds = 500.0, 10.0
+    scene = spread("*" * 60, rate)
+    for name in names:
+        scene.follows(name, 4)
+        scene.gets(name, *range(60))
+    got = dict.fromkeys(names, 0)
+    until = scene.now + seconds
+    while scene.now < until:
         due = scene.uploads.next_deadline(scene.now)
         assert due is not None
-        assert due >= scene.now
-        todo = scene.tick(due - scene.now)
-    assert total * PIECE_BYTES / (scene.now - started) == pytest.approx(rate, rel=0.1)
-
-
-# --- content that grows and shrinks -----------------------------------------------------------------------
-
-
-def test_news_go_to_all_but_those_who_got_the_piece_from_here() -> None:
-    scene = Scene("*  ", slots=1)
-    scene.opened("a", "b")
-    assert scene.held(1) == [Reply(b"a", Have(1, [1])), Reply(b"b", Have(1, [1]))]
-    scene.wants("a", 1)
-    scene.accepts("a", 1)
-    scene.received("a", 1)
-    assert scene.held(1) == [Reply(b"b", Have(1, [1]))]
-    assert picture(scene.have) == "** "
-
-
-def test_news_are_batched_for_a_moment_once_pieces_take_time() -> None:
-    scene = Scene("*   ", slots=1)
-    scene.test("a")
-    scene.wants("a", 0)
-    scene.accepts("a", 0)
-    scene.wait(1.0, "a")
-    scene.received("a", 0)
-    assert scene.held(1) == []
-    assert scene.held(2) == []
-    due = scene.uploads.next_deadline(scene.now)
-    assert due is not None
-    assert scene.now < due <= scene.now + HAVE_DELAY_SECONDS_MAX
-    assert scene.tick(due - scene.now) == [Reply(b"a", Have(1, [1, 2]))]
-    assert scene.tick(1.0) == []
-
-
-def test_a_status_says_all_news() -> None:
-    scene = Scene("*   ", slots=1)
-    scene.test("a")
-    scene.wants("a", 0)
-    scene.accepts("a", 0)
-    scene.wait(1.0, "a")
-    scene.received("a", 0)
-    scene.held(1)
-    assert scene.test("a") == [Reply(b"a", Status(1, "partial", b"\xc0", 0))]
-    assert scene.tick(1.0) == []
-
-
-def test_many_news_are_cut_into_messages() -> None:
-    scene = Scene(" " * (HAVE_COUNT_MAX + 10))
-    scene.test("a")
-    effects = scene.held(*range(HAVE_COUNT_MAX + 10))
-    assert [len(e.message.pieces) for e in effects if isinstance(e, Reply) and isinstance(e.message, Have)] == [
-        HAVE_COUNT_MAX,
-        10,
-    ]
-
-
-def test_news_of_nothing_we_know_are_nothing() -> None:
-    scene = Scene("*")
-    assert scene.uploads.held(OTHER, [0], scene.now) == []
-
-
-def test_content_served_again_with_more_is_told_to_its_sessions() -> None:
-    scene = Scene("*   ")
-    scene.test("a")
-    scene.uploads.serve(DIGEST, bits("** *"), scene.length, PIECE_BYTES)
-    assert scene.wait(2 * CHECK_SECONDS, "a") == [Reply(b"a", Have(1, [1, 3]))]
-    assert offers_to(scene.wants("a", 3)) == [("a", 3)]
-
-
-def test_content_served_again_with_less_is_not_sent() -> None:
-    """After a restart a download may have less than it said: what is not verified must not go out."""
-    scene = Scene("****", slots=1)
-    scene.test("a")
-    scene.wants("a", 0, 1, 2)
-    scene.accepts("a", 0)
-    scene.accepts("a", 1)
-    scene.uploads.serve(DIGEST, bits("*  *"), scene.length, PIECE_BYTES)
-    effects = scene.received("a", 0)
-    assert sends(effects) == []
-    assert offers_to(effects) == []
-    assert Reply(b"a", NotHeld(1, 1)) in effects
-    assert offers_to(scene.wants("a", 2, 3)) == [("a", 3)]
-
-
-def test_a_piece_that_cannot_be_read_is_taken_off_and_its_slot_is_free() -> None:
-    scene = Scene("***", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0, 1)
-    scene.wants("b", 0)
-    scene.accepts("a", 0)
-    effects = scene.unreadable("a", 0)
-    assert effects[0] == Reply(b"a", NotHeld(1, 0))
-    assert ("b", 0) not in offers_to(effects)
-    assert picture(scene.have) == " **"
-    assert scene.uploads.piece_failed(b"a", 1, 99, True, scene.now) == []
-    assert scene.uploads.piece_failed(b"x", 1, 1, True, scene.now) == []
-
-
-def test_an_offer_says_whether_the_source_has_nothing_else_to_send() -> None:
-    scene = Scene("******", slots=2)
-    scene.opened("a", "b")
-    scene.wants("a", 0)
-    scene.accepts("a", 0)
-    scene.now += 1.0
-    scene.received("a", 0)
-    spare = {}
-    for name, piece in (("a", 1), ("b", 2)):
-        (effect,) = scene.wants(name, piece)
-        assert isinstance(effect, Reply)
-        assert isinstance(effect.message, Offer)
-        spare[name] = effect.message.spare
-        scene.accepts(name, piece)
-    assert spare == {"a": True, "b": False}
-
-
-def test_what_is_offered_ahead_is_to_spare_though_a_piece_is_being_sent() -> None:
-    scene = Scene("******", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0)
-    scene.accepts("a", 0)
-    (offer,) = made(scene.wants("b", 1))
-    assert offer.spare
+        words = scene.tick(max(0.001, due - scene.now))
+        while words:
+            more = []
+            for name in [one[0] for one in words if "<" in one]:
+                got[name] += 1
+                more += scene.received(name)
+            words = more
+    assert sum(got.values()) * PIECE_BYTES / seconds == pytest.approx(rate, rel=0.1)
+    assert max(got.values()) - min(got.values()) <= 1

@@ -1,24 +1,274 @@
-"""node.piece_server.uploads: what receivers that would relay are told of the stock."""
+"""Pieces that nobody relays yet: to whom a piece server assigns them, and what becomes of those that do not spread."""
 
 from __future__ import annotations
 
-from random import Random
+from collections.abc import Callable
 
-from node.piece_server.uploads import Reply, Uploads
-from protocol import messages
-from protocol.bitfield import Bitfield
-from protocol.messages import Follow, Relay, Status
+import pytest
 
-DIGEST = "blake3:" + "0" * 64
+from node.piece_server.uploads import SPREAD_SECONDS, UNSPREAD_COUNT_MAX
+from tests.node.piece_server.scene import DIGEST, Scene, sent
+
+UNSPREAD = UNSPREAD_COUNT_MAX + 1
+"""Pieces that somebody has to sit on to be seen as one who passes nothing on."""
 
 
-def test_who_asks_for_stock_that_is_gone_is_told_so() -> None:
-    """It would wait for it, and ask no other source meanwhile."""
-    uploads = Uploads(0.0, 0.0, Random(1))
-    uploads.serve(DIGEST, Bitfield.full_of(8), 8 * 65_536, 65_536)
-    for route in (b"a", b"b"):
-        uploads.handle(route, messages.Test(1, DIGEST), 0.0)
-        uploads.handle(route, Follow(1, bytes(1), 8), 0.0)
-    uploads.handle(b"a", Relay(1, 8), 0.0)
-    uploads.tick(0.0)
-    assert uploads.handle(b"b", Relay(1, 1), 0.0) == [Reply(b"b", Status(1, "complete"))]
+def stock(have: str, *names: str, credit: int = 9) -> Scene:
+    """``names`` have sessions and are pushed nothing, so that stock goes only to who asks for it."""
+    scene = Scene(have)
+    for name in names:
+        scene.gets_only(name, credit)
+    return scene
+
+
+# --- who gets what ----------------------------------------------------------------------------------------
+
+
+def test_who_would_relay_is_assigned_as_many_as_it_asked_for() -> None:
+    scene = stock("*****", "a", "b")
+    assert scene.relays("a", 2) == ["a<0 relay", "a<1 relay"]
+    assert scene.relays("b", 1) == ["b<2 relay"]
+    assert scene.received("a", 2) == []
+    assert scene.relays("a", 1) == ["a<3 relay"]
+
+
+def test_assigned_pieces_need_credit() -> None:
+    scene = stock("****", "a", credit=1)
+    assert scene.relays("a", 3) == ["a<0 relay"]
+    assert scene.received("a", 1) == ["a<1 relay"]
+
+
+def test_those_who_would_relay_take_turns() -> None:
+    scene = stock("****", "a", "b", credit=0)
+    scene.relays("a", 2)
+    scene.relays("b", 2)
+    scene.uploads._bucket.rate = 100.0
+    scene.uploads._bucket._balance = -1.0
+    scene.received("a", 0, credit=2)
+    scene.received("b", 0, credit=2)
+    assert sent(scene.wait(9.0, "a", "b")) == "a0 b1 a2 b3"
+
+
+def test_what_was_asked_for_by_number_goes_before_what_is_assigned() -> None:
+    scene = stock("****", "a", credit=0)
+    scene.relays("a", 1)
+    scene.gets("a", 3)
+    assert scene.received("a", 0, credit=2) == ["a<3 relay", "a<0 relay"]
+
+
+def test_a_piece_of_the_stock_that_is_asked_for_by_number_is_assigned() -> None:
+    scene = stock("***", "a", "b")
+    assert scene.gets("a", 0) == ["a<0 relay"]
+    assert scene.gets("b", 0) == ["b<0"]
+    assert scene.relays("b", 1) == ["b<1 relay"]
+
+
+def test_who_has_a_piece_or_gets_it_elsewhere_is_not_assigned_it() -> None:
+    scene = stock("****", "a", "b")
+    scene.cancels("a", 0, 2)
+    assert sent(scene.relays("a", 2)) == "a1 a3"
+    assert sent(scene.relays("b", 2)) == "b0 b2"
+
+
+def test_pieces_that_others_relay_are_not_in_stock() -> None:
+    scene = Scene("****", spread=" ** ")
+    scene.gets_only("a", 9)
+    assert sent(scene.relays("a", 9)) == "a0 a3"
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda scene: scene.relays("b", 0, 0, 2, 999),
+        lambda scene: scene.has("b", "* * "),
+        lambda scene: scene.follows("b", 0, skip="* * "),
+    ],
+    ids=["other sources assigned them", "a receiver has them", "a follower does not need them"],
+)
+def test_what_is_known_to_be_relayed_by_somebody_is_not_assigned(tell: Callable[[Scene], object]) -> None:
+    scene = stock("****", "a", "b")
+    tell(scene)
+    assert sent(scene.relays("a", 9)) == "a1 a3"
+
+
+def test_two_seeders_that_are_told_assign_every_piece_once() -> None:
+    first, second = stock("******", "a", "b"), stock("******", "a", "b")
+    assigned: list[int] = []
+    for name, seeder, other in 3 * [("a", first, second), ("b", second, first)]:
+        assigned.append(int(sent(seeder.relays(name, 1))[1:]))
+        other.relays(name, 0, assigned[-1])
+    assert sorted(assigned) == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_nobody_would_relay_is_pushed_to_all() -> None:
+    scene = Scene("***")
+    scene.follows("a", 1)
+    assert sent(scene.follows("b", 1)) == "a0 b0"
+    assert sent(scene.received("a")) == "", "b is still being sent something"
+    assert sent(scene.received("b")) == "a1 b1"
+
+
+def test_one_that_is_alone_is_left_to_ask_for_what_it_needs() -> None:
+    scene = Scene("***")
+    assert scene.follows("a", 1) == []
+    assert scene.gets("a", 2) == ["a<2 relay"]
+
+
+# --- what is said of it -----------------------------------------------------------------------------------
+
+
+def test_a_status_says_whether_there_is_stock() -> None:
+    scene = Scene("**", spread=" *")
+    assert scene.test("a") == ["a: complete stock alone"]
+    scene.gets_only("a", 1)
+    scene.relays("a", 1)
+    assert scene.test("a") == ["a: complete alone"]
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda scene: scene.relays("a", 1),
+        lambda scene: scene.gets("a", 0),
+        lambda scene: scene.relays("a", 0, 0),
+        lambda scene: scene.has("a", "*"),
+        lambda scene: scene.follows("a", 0, skip="*"),
+        lambda scene: scene.serve(" "),
+        lambda scene: (scene.uploads.lost(DIGEST, 0), scene.tick())[1],
+    ],
+    ids=["assigned", "asked for", "assigned by others", "had", "not needed", "gone", "lost"],
+)
+def test_who_waits_to_be_assigned_something_is_told_when_the_stock_ends(take: Callable[[Scene], list[str]]) -> None:
+    """Its room would be taken up by a source that has nothing to assign."""
+    scene = stock("*", "a")
+    scene.gets_only("b", 0)
+    scene.gets_only("c", 1)
+    scene.relays("b", 2)
+    assert [word for word in take(scene) if word[0] in "bc"] in (["b: complete"], ["b: partial"])
+
+
+def test_who_asks_for_stock_that_has_ended_is_told_so() -> None:
+    scene = stock("*", "a", "b")
+    scene.relays("a", 1)
+    assert scene.relays("b", 1) == ["b: complete"]
+    assert scene.tick() == []
+
+
+# --- pieces that do not spread ----------------------------------------------------------------------------
+
+
+def test_pieces_of_one_that_is_gone_are_assigned_anew_and_all_are_told() -> None:
+    scene = stock("**", "a", "b", "c")
+    scene.relays("a", 2)
+    scene.bye("a")
+    assert not [word for word in scene.wait(SPREAD_SECONDS - 0.2, "b", "c") if "stock" in word]
+    words = scene.wait(0.5, "b", "c")
+    assert sorted(word for word in words if not word.endswith("idle")) == ["b: complete stock", "c: complete stock"]
+    assert scene.relays("b", 9)[:2] == ["b<0 relay", "b<1 relay"]
+
+
+def test_pieces_of_one_that_is_gone_stay_assigned_if_another_receiver_has_them() -> None:
+    scene = stock("**", "a", "b")
+    scene.relays("a", 2)
+    scene.bye("a")
+    scene.has("b", "* ")
+    scene.wait(SPREAD_SECONDS + 0.5, "b")
+    assert sent(scene.relays("b", 9)) == "b1"
+
+
+def test_who_waits_to_be_assigned_something_gets_what_comes_back() -> None:
+    scene = stock("**", "a", "b")
+    scene.relays("a", 1)
+    scene.cancels("b", 1)
+    assert scene.relays("b", 1) == [], "it lacks nothing that is in stock"
+    scene.bye("a")
+    assert sent(scene.wait(SPREAD_SECONDS + 0.5, "b")) == "b0"
+
+
+def hoarding() -> Scene:
+    """``a`` was assigned pieces, and long enough ago."""
+    scene = stock("*" * (2 * UNSPREAD), "a", "b", credit=2 * UNSPREAD)
+    scene.relays("a", UNSPREAD)
+    scene.received("a", UNSPREAD)
+    scene.wait(SPREAD_SECONDS - 0.2, "a", "b")
+    return scene
+
+
+def test_who_passes_nothing_on_gets_no_more_and_its_pieces_go_to_others() -> None:
+    scene = hoarding()
+    scene.has("a", "*" * UNSPREAD + " " * UNSPREAD)
+    scene.has("b", " " * 2 * UNSPREAD)
+    scene.wait(0.5, "a", "b")
+    assert sent(scene.relays("a", 1)) == ""
+    pieces = {int(one[1:]) for one in sent(scene.relays("b", 2 * UNSPREAD)).split()}
+    assert pieces == set(range(2 * UNSPREAD))
+
+
+def test_who_passes_nothing_on_is_told_that_there_is_nothing_to_be_assigned() -> None:
+    """It might ask others, and would wait here for ever."""
+    scene = hoarding()
+    scene.has("b", " " * 2 * UNSPREAD)
+    assert "a: complete" in scene.wait(0.5, "a", "b")
+    assert scene.relays("a", 1) == ["a: complete"]
+    assert scene.test("a") == ["a: complete"]
+    assert scene.test("b") == ["b: complete stock"]
+
+
+def test_who_passes_nothing_on_may_ask_for_pieces_which_stay_in_stock() -> None:
+    scene = hoarding()
+    scene.has("b", " " * 2 * UNSPREAD)
+    scene.wait(0.5, "a", "b")
+    scene.has("a", " " * 2 * UNSPREAD)
+    assert scene.gets("a", UNSPREAD) == [f"a<{UNSPREAD}"]
+    assert scene.gets("b", UNSPREAD) == [f"b<{UNSPREAD} relay"]
+
+
+@pytest.mark.parametrize("have", ["*" * UNSPREAD, "*"], ids=["all", "enough"])
+def test_who_passes_pieces_on_gets_more(have: str) -> None:
+    scene = hoarding()
+    scene.has("b", have.ljust(2 * UNSPREAD))
+    scene.wait(0.5, "a", "b")
+    assert sent(scene.relays("a", 1)) == f"a{UNSPREAD}"
+
+
+def test_where_nobody_says_what_it_has_nobody_is_seen_to_pass_nothing_on() -> None:
+    scene = hoarding()
+    scene.has("a", "*" * UNSPREAD + " " * UNSPREAD)
+    scene.wait(0.5, "a", "b")
+    assert sent(scene.relays("a", 1)) == f"a{UNSPREAD}"
+
+
+# --- room for pieces to relay -----------------------------------------------------------------------------
+
+
+def test_room_grows_with_what_is_relayed_and_counts_from_when_the_download_was_last_served() -> None:
+    scene = Scene("    ")
+    scene.follows("a", 9)
+    (room,) = scene.rooms
+    assert room > 0
+    scene.held(0, 1)
+    assert scene.rooms == [room, room + 2]
+    scene.held(2, relayed=[])
+    assert scene.rooms == [room, room + 2]
+    scene.serve("*** ", "****")
+    assert scene.rooms == [room, room + 2, room]
+    scene.serve("*** ", "****")
+    assert scene.rooms[3:] == [room], "said again, though it is the same"
+
+
+def test_there_is_no_room_for_more_than_followers_take() -> None:
+    scene = Scene(" " * 90)
+    scene.follows("a", 0)
+    scene.held(*range(90))
+    assert scene.rooms[-1] == 90
+    scene.received("a", 0, credit=89)
+    assert scene.rooms[-1] > 90
+
+
+def test_one_slow_follower_takes_no_room() -> None:
+    scene = Scene(" " * 90)
+    for name, credit in (("a", 99), ("b", 0), ("c", 99)):
+        scene.follows(name, credit)
+    room = scene.rooms[-1]
+    scene.held(*range(90))
+    assert scene.rooms[-1] == room + 90

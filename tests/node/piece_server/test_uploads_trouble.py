@@ -2,302 +2,488 @@
 
 from __future__ import annotations
 
-from random import Random
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from node.piece_server.effects import Effect, Reply, SendPieces
-from node.piece_server.pace import STALL_SECONDS_FIRST, STALL_SECONDS_MIN
-from node.piece_server.uploads import CHECK_SECONDS, STALLED_SECONDS_MAX, UploadRequest, Uploads
+from node.piece_server.uploads import EVICTION_SECONDS, LATE_SECONDS_FIRST, LEFT_SECONDS, Reply, SendPiece
 from protocol.limits import (
-    PIECE_BYTES_MAX,
+    MIB,
     ROUTE_SESSIONS_COUNT_MAX,
     SESSION_SILENT_SECONDS,
-    SESSIONS_COUNT_MAX,
     STALLED_BYTES_MAX,
+    UNDER_WAY_BYTES_MAX,
 )
-from protocol.messages import Accept, NoSession, Offer, Received, Refuse, Status, Want, Withdrawn
+from protocol.messages import Cancel, Follow, Get, Have, NoSession, Received, Relay
 from protocol.messages import Test as AskTest
-from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Drawn, Scene, offered, offers_to, sends
-from tests.node.scene_pictures import bits
+from tests.node.piece_server.scene import DIGEST, OTHER, PATIENT_SECONDS, Scene, sent
+from tests.node.scene_pictures import bits, picture
 
-# --- sessions that end ------------------------------------------------------------------------------------
-
-
-def test_a_silent_session_is_forgotten_and_said_to_be() -> None:
-    """It may only have been asleep: a Test from it would open a new session, and it would wait for old promises."""
-    scene = Scene("***", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0, 1)
-    scene.accepts("a", 0)
-    effects = scene.wait(SESSION_SILENT_SECONDS + 2 * CHECK_SECONDS, "b")
-    assert Reply(b"a", NoSession(1)) in effects
-    assert scene.uploads.sessions_of(DIGEST) == 1
+LONG = 16 * MIB
+FULL_COUNT = UNDER_WAY_BYTES_MAX // LONG
+"""Long pieces that may be on their way in all..."""
+STALLED_COUNT = STALLED_BYTES_MAX // LONG
+"""...and to those that stalled."""
 
 
-def test_no_more_sessions_than_allowed() -> None:
-    scene = Scene("***")
-    for number in range(SESSIONS_COUNT_MAX):
-        scene.uploads.handle(f"r{number}".encode(), AskTest(1, DIGEST), scene.now)
-        scene.uploads.handle(f"r{number}".encode(), Want(1, 1, []), scene.now)
-    assert scene.test("late") == [Reply(b"late", Status(1, "later", b"", 0))]
-    assert scene.test("r0") == [Reply(b"r0", Status(1, "complete", b"", 0))]
-    scene.bye("r0")
-    assert scene.test("late") == [Reply(b"late", Status(1, "complete", b"", 0))]
+def spread(have: str, piece_length: int = 100) -> Scene:
+    """Content of which others relay every piece, and pieces that arrive at once."""
+    scene = Scene(have, "*" * len(have), piece_length=piece_length)
+    scene.follows("x", 1)
+    scene.gets("x", 0)
+    scene.received("x")
+    scene.bye("x")
+    return scene
 
 
-def test_sessions_that_never_wanted_anything_give_way() -> None:
-    scene = Scene("***")
-    for number in range(SESSIONS_COUNT_MAX):
-        scene.uploads.handle(f"r{number}".encode(), AskTest(1, DIGEST), scene.now)
-    assert scene.test("late") == [Reply(b"late", Status(1, "complete", b"", 0))]
-    assert scene.uploads.sessions_of(DIGEST) == SESSIONS_COUNT_MAX
-    assert scene.uploads.handle(b"r0", Want(1, 1, [0]), scene.now) == [Reply(b"r0", NoSession(1))]
+# --- receivers that are slow or have stalled --------------------------------------------------------------
 
 
-def test_a_disk_that_does_not_answer_sends_receivers_away_for_a_while() -> None:
-    scene = Scene("***", slots=1)
-    scene.opened("a")
-    scene.wants("a", 0)
-    scene.accepts("a", 0)
-    effects = scene.uploads.piece_failed(b"a", 1, scene.offers["a", 0], False, scene.now)
-    assert effects == [Reply(b"a", Status(1, "later", b"", 0))]
-    assert scene.test("a") == [Reply(b"a", Status(1, "complete", b"", 0))]
+def test_no_more_bytes_are_on_their_way_than_allowed() -> None:
+    scene = spread("*" * 9, LONG)
+    scene.follows("a", 9)
+    assert len(sent(scene.gets("a", *range(9))).split()) == FULL_COUNT
+    assert len(sent(scene.received("a")).split()) == 1
+
+
+def test_what_is_late_does_not_hold_up_others() -> None:
+    scene = spread("*" * 9, LONG)
+    scene.follows("a", FULL_COUNT)
+    scene.gets("a", *range(FULL_COUNT))
+    scene.follows("b", 1)
+    assert scene.gets("b", 0) == []
+    assert sent(scene.wait(PATIENT_SECONDS, "b")) == "b0"
+
+
+def test_while_it_is_not_known_how_long_pieces_take_nothing_is_late_so_soon() -> None:
+    scene = Scene("*" * 9, "*" * 9, piece_length=LONG)
+    scene.follows("a", FULL_COUNT)
+    scene.gets("a", *range(FULL_COUNT))
+    scene.follows("b", 1)
+    scene.gets("b", 0)
+    assert sent(scene.wait(LATE_SECONDS_FIRST - 0.5, "a", "b")) == ""
+    assert sent(scene.wait(1.0, "a", "b")) == "b0"
+
+
+def test_where_pieces_take_long_they_are_not_late_so_soon() -> None:
+    scene = Scene("*" * 9, "*" * 9, piece_length=LONG)
+    scene.follows("a", FULL_COUNT)
+    scene.gets("a", 0)
+    scene.wait(4.0, "a")
+    scene.received("a")
+    scene.gets("a", *range(FULL_COUNT))
+    scene.follows("b", 1)
+    scene.gets("b", 0)
+    assert sent(scene.wait(11.0, "a", "b")) == ""
+    assert sent(scene.wait(2.0, "a", "b")) == "b0"
+
+
+def test_what_is_late_does_not_make_the_source_look_busy() -> None:
+    scene = spread("***")
+    scene.follows("a", 1)
+    scene.follows("b", 1)
+    scene.gets("a", 0)
+    assert scene.tick(0.05) == []
+    assert "b: complete idle" in scene.wait(2 * PATIENT_SECONDS)
+
+
+def test_who_is_late_gets_more_when_it_has_received_something() -> None:
+    scene = spread("***")
+    scene.follows("a", 1)
+    scene.gets("a", 0, 1)
+    assert sent(scene.wait(3.0, "a")) == ""
+    assert scene.uploads.queued_pieces == 0
+    assert scene.received("a") == ["a<1"]
+    assert scene.uploads.queued_pieces == 1
+
+
+def test_the_slowest_is_started_over_when_too_much_is_late() -> None:
+    scene = spread("*" * 9, LONG)
+    for name, pieces in (("a", 1), ("b", STALLED_COUNT - 1), ("c", 1)):
+        assert scene.sessions == "ab"[: "abc".index(name)]
+        scene.follows(name, pieces)
+        scene.gets(name, *range(pieces))
+        scene.wait(1.0, "a", "b")
+    assert scene.sessions == "bc"
+    assert scene.gets("a", 0) == ["a: no session"]
+
+
+def test_bytes_for_those_who_stalled_are_bounded_however_much_credit_they_give() -> None:
+    """Anybody may still get one piece after the other."""
+    scene = spread("*" * 20, LONG)
+    stalled = [chr(ord("A") + number) for number in range(20)]
+    pieces = 0
+    for name in stalled:
+        scene.follows(name, 1_000_000)
+        pieces += len(sent(scene.gets(name, *range(20))).split())
+        pieces += len(sent(scene.wait(PATIENT_SECONDS, *stalled)).split())
+    assert pieces <= FULL_COUNT + STALLED_COUNT + len(stalled)
+    scene.follows("a", 2)
+    assert scene.gets("a", 1, 2) == ["a<1"]
+    assert scene.received("a") == ["a<2"]
+
+
+def test_those_who_stalled_in_sessions_that_are_over_cost_no_others_theirs() -> None:
+    scene = spread("*" * 9, LONG)
+    for name in "AB":
+        scene.follows(name, FULL_COUNT)
+        scene.gets(name, *range(FULL_COUNT))
+        scene.bye(name)
+    scene.follows("a", 1)
+    scene.gets("a", 0)
+    assert "a: no session" not in scene.wait(3.0, "a")
+    assert scene.received("a", 1, credit=0) == []
+
+
+def test_receivers_that_never_give_credit_back_leave_the_others_their_part() -> None:
+    scene = spread("*" * 64, MIB)
+    stalled = [chr(ord("A") + number) for number in range(20)]
+    for name in stalled:
+        scene.follows(name, 1_000_000)
+        scene.gets(name, *range(64))
+    scene.follows("a", 4)
+    words = scene.gets("a", *range(64))
+    got = 0
+    until = scene.now + 2.0
+    while scene.now < until:
+        mine = sum(word.startswith("a<") for word in words)
+        got += mine
+        words = [*scene.received("a", mine), *scene.wait(0.01, *stalled)]
+    assert got == 64
+
+
+# --- sessions that end with something on its way ----------------------------------------------------------
+
+
+def test_what_is_on_its_way_after_a_bye_counts_until_the_connection_is_gone() -> None:
+    scene = spread("***")
+    scene.follows("a", 2)
+    scene.gets("a", 0, 1)
+    scene.bye("a")
+    assert scene.test("a") == ["a: later"]
+    scene.opened("b")
+    asked_at = [round(scene.now, 1) for _ in range(31) if "a: no session" in scene.tick(0.1)]
+    assert len(asked_at) == pytest.approx(3.0 / LEFT_SECONDS, abs=1), "whether the connection is still there"
+    scene.unreachable("a")
+    assert scene.test("a")[-1] == "a: complete"
+    assert "a: no session" not in scene.wait(3.0, "a", "b")
+
+
+def test_connections_that_never_read_get_little_however_often_they_say_bye() -> None:
+    scene = spread("*" * 9, LONG)
+    pieces = 0
+    routes = [chr(ord("A") + number) for number in range(20)]
+    for _ in range(3):
+        for name in routes:
+            if scene.test(name) != [f"{name}: later"]:
+                scene.follows(name, 9)
+                pieces += len(sent(scene.gets(name, *range(9))).split())
+                scene.bye(name)
+    assert pieces <= FULL_COUNT + STALLED_COUNT + len(routes)
+
+
+def test_a_bye_when_all_has_arrived_leaves_nothing() -> None:
+    scene = spread("***")
+    scene.follows("a", 1)
+    scene.gets("a", 0)
+    scene.received("a")
+    scene.bye("a")
+    assert scene.test("a") == ["a: complete alone"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda scene: scene.bye("a"),
+        lambda scene: scene.unreachable("a"),
+        lambda scene: scene.fails("a", 0, gone=False),
+        lambda scene: scene.says("a", Follow(1, b"\0\0\0\0\0", 1)),
+    ],
+    ids=["bye", "unreachable", "disk", "garbled"],
+)
+def test_a_session_that_ends_frees_what_it_held(end: Callable[[Scene], object]) -> None:
+    scene = spread("*" * 9, LONG)
+    scene.follows("a", FULL_COUNT)
+    scene.gets("a", *range(FULL_COUNT))
+    scene.follows("b", 1)
+    assert scene.gets("b", 0) == []
+    end(scene)
+    assert scene.gets("b") == [] or sent(scene.tick()) == ""
+    assert scene.uploads.queued_pieces == 1
+    assert scene.sessions == "b"
+
+
+# --- sessions that want nothing ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """All sessions there may be are open, and want nothing."""
+    monkeypatch.setattr("node.piece_server.uploads.SESSIONS_COUNT_MAX", 4)
+    scene = spread("***")
+    scene.opened(*"abcd")
+    return scene
+
+
+def test_no_more_sessions_than_allowed(full: Scene) -> None:
+    assert full.test("e") == ["e: later"]
+    assert full.test("a") == ["a: complete"]
+    full.bye("a")
+    assert full.test("e") == ["e: complete"]
+
+
+def test_sessions_that_get_nothing_give_way_and_are_told(full: Scene) -> None:
+    """A Test of theirs would open a session anew, and they would wait for what was promised in the old one."""
+    full.follows("a", 1)
+    full.wait(EVICTION_SECONDS - 0.2, *"abcd")
+    full.gets("a", 0)
+    full.received("a")
+    assert full.test("e") == ["e: later"]
+    full.wait(0.4, *"abcd")
+    assert full.test("e") == ["b: no session", "e: complete"]
+    assert full.sessions == "acde"
 
 
 def test_one_connection_cannot_have_all_sessions() -> None:
-    scene = Scene("***")
+    scene = spread("***")
     for number in range(ROUTE_SESSIONS_COUNT_MAX):
-        scene.uploads.handle(b"greedy", AskTest(number, DIGEST), scene.now)
-    answer = scene.uploads.handle(b"greedy", AskTest(999, DIGEST), scene.now)
-    assert answer == [Reply(b"greedy", Status(999, "later", b"", 0))]
-    assert scene.test("other") == [Reply(b"other", Status(1, "complete", b"", 0))]
+        scene.test("a", session=number)
+    assert scene.test("a", session=999) == ["a: later"]
+    assert scene.test("b") == ["b: complete"]
 
 
-def test_an_unreachable_receiver_gives_its_slot_to_others() -> None:
-    scene = Scene("****", slots=1)
+def test_a_silent_session_is_forgotten_and_told() -> None:
+    scene = spread("***")
     scene.opened("a", "b")
-    scene.wants("a", 0)
-    scene.accepts("a", 0)
-    scene.wants("b", 2, 3)
-    scene.accepts("b", 2)
-    assert sends(scene._then(scene.uploads.unreachable(b"a", 1, scene.now))) == [("b", 2)]
-    assert scene.uploads.unreachable(b"a", 1, scene.now) == []
+    assert "a: no session" in scene.wait(SESSION_SILENT_SECONDS + 0.5, "b")
+    assert scene.sessions == "b"
 
 
-def test_what_a_receiver_that_is_gone_did_not_get_counts_as_not_sent() -> None:
-    """Else the seeder would think a piece is out there that nobody has."""
-    scene = Scene("***", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0, 1)
-    scene.accepts("a", 0)
+# --- content that cannot be read, or is served no more ----------------------------------------------------
+
+
+def test_a_piece_that_is_gone_is_taken_off_and_leaves_the_credit_for_the_next() -> None:
+    scene = spread("****")
+    scene.follows("a", 1)
+    assert scene.gets("a", 0, 1) == ["a<0"]
+    assert scene.fails("a", 0, gone=True) == ["a: not held 0", "a<1"]
+    assert picture(scene.have) == " ***"
+    assert scene.uploads.queued_pieces == 1
+    assert scene.gets("a", 0) == ["a: not held 0"]
+
+
+def test_a_disk_that_does_not_answer_sends_the_receiver_away_for_a_while() -> None:
+    scene = spread("****")
+    scene.follows("a", 2)
+    scene.gets("a", 0)
+    assert scene.fails("a", 0, gone=False) == ["a: later"]
+    assert picture(scene.have) == "****"
+    assert scene.test("a") == ["a: complete alone"], "nothing of it is on its way"
+
+
+def test_a_failure_of_a_session_that_is_over_is_nothing() -> None:
+    scene = spread("****")
+    scene.follows("a", 2)
+    scene.gets("a", 0)
     scene.bye("a")
-    assert offers_to(scene.wants("b", 2)) == [("b", 2)]
-    assert offers_to(scene.accepts("b", 2) + scene.wants("b", 2, 0)) == [("b", 0)]
+    assert scene.fails("a", 0, gone=True) == []
+    assert picture(scene.have) == "****"
+
+
+def test_who_acknowledges_a_piece_before_it_could_be_read_harms_nobody() -> None:
+    scene = spread("****")
+    scene.follows("a", 1)
+    scene.gets("a", 0)
+    scene.received("a", 1, credit=0)
+    assert scene.fails("a", 0, gone=True) == ["a: not held 0"]
+
+
+def test_who_is_late_because_of_a_piece_that_could_not_be_read_is_late_no_more() -> None:
+    scene = spread("*" * 9, LONG)
+    scene.follows("a", 1)
+    scene.gets("a", 0)
+    scene.wait(1.0, "a")
+    assert scene.uploads.queued_pieces == 0
+    scene.fails("a", 0, gone=True)
+    scene.gets("a", 1)
+    assert scene.uploads.queued_pieces == 1
+
+
+def test_a_lost_piece_is_sent_to_nobody() -> None:
+    scene = spread("****")
+    scene.follows("a", 2)
+    scene.uploads.lost(DIGEST, 1)
+    scene.uploads.lost(OTHER, 1)
+    assert scene.gets("a", 1) == ["a: not held 1"]
+
+
+def test_a_complaint_about_a_piece_that_was_sent_has_it_read_again() -> None:
+    scene = spread("****")
+    scene.follows("a", 2)
+    scene.gets("a", 1)
+    scene.received("a")
+    assert scene.bye("a", 1) == ["recheck 1"]
+    assert scene.bye("a", 1) == []
+    scene.test("a")
+    assert scene.bye("a", 1) == [], "in this session nothing was sent"
+    scene.test("a")
+    assert scene.bye("a", 77) == []
 
 
 def test_withdrawn_content_is_gone_for_all_its_sessions() -> None:
-    scene = Scene("***", slots=1)
-    scene.uploads.serve(OTHER, bits("*"), 60, PIECE_BYTES)
-    scene.opened("a", "b")
+    scene = spread("***")
+    scene.uploads.serve(OTHER, bits("*"), 60, 100)
+    scene.follows("a", 1)
+    scene.test("b")
     scene.test("c", OTHER)
-    scene.wants("a", 0, 1)
-    assert scene._then(scene.uploads.withdraw(DIGEST)) == [
-        Reply(b"a", Status(1, "no", b"", 0)),
-        Reply(b"b", Status(1, "no", b"", 0)),
-    ]
+    scene.gets("a", 0)
+    assert scene.then(scene.uploads.withdraw(DIGEST)) == ["a: no", "b: no"]
     assert scene.uploads.withdraw(DIGEST) == []
-    assert scene.says("a", Accept(1, 1)) == [Reply(b"a", NoSession(1))]
-    assert scene.test("a") == [Reply(b"a", Status(1, "no", b"", 0))]
-    assert scene.uploads.sessions_of(OTHER) == 1
-    assert scene.uploads.sent_bytes() == {OTHER: 0}
+    assert scene.uploads.queued_pieces == 0
+    assert scene.gets("b", 0) == ["b: no session"]
+    assert scene.test("b") == ["b: no"]
+    assert (scene.uploads.sessions_of(OTHER), scene.uploads.sent_bytes()) == (1, {OTHER: 0})
+
+
+def test_content_that_is_served_again_begins_anew() -> None:
+    scene = spread("***")
+    scene.held(0)
+    scene.uploads.withdraw(DIGEST)
+    scene.serve("***", "***")
+    assert scene.follows("b", 1) == [], "nothing is relayed"
+    assert scene.gets("b", 1) == ["b<1"]
 
 
 def test_out_of_the_network_nothing_is_served() -> None:
-    scene = Scene("***", slots=1)
+    scene = spread("***")
     scene.test("a")
-    scene.wants("a", 0, 1)
-    scene.accepts("a", 0)
-    assert scene._then(scene.uploads.set_serving(False)) == [Reply(b"a", Status(1, "later", b"", 0))]
-    assert scene.test("a") == [Reply(b"a", Status(1, "later", b"", 0))]
-    assert scene.wants("a", 0) == [Reply(b"a", NoSession(1))]
-    assert scene._then(scene.uploads.set_serving(True)) == []
-    assert scene.test("a") == [Reply(b"a", Status(1, "complete", b"", 0))]
+    assert scene.then(scene.uploads.set_serving(False)) == ["a: later"]
+    assert scene.test("a") == ["a: later"]
+    assert scene.gets("a", 0) == ["a: no session"]
+    assert scene.then(scene.uploads.set_serving(True)) == []
+    assert scene.test("a") == ["a: complete alone"]
 
 
-# --- receivers that stall ---------------------------------------------------------------------------------
+# --- whatever comes ---------------------------------------------------------------------------------------
 
 
-def stalled(scene: Scene, *alive: str) -> list[object]:
-    """``a`` is sent piece 0 and promised piece 1, and says nothing of either until it counts as stalled."""
-    scene.opened("a", *alive)
-    scene.wants("a", 0, 1, 2)
-    scene.accepts("a", 0)
-    scene.accepts("a", 1)
-    return list(scene.wait(STALL_SECONDS_FIRST + 2 * CHECK_SECONDS, "a", *alive))
-
-
-def test_a_stalled_receiver_gives_back_its_slot_and_what_it_was_promised() -> None:
-    scene = Scene("****", slots=1)
-    effects = stalled(scene, "b")
-    assert effects == [Reply(b"a", Withdrawn(1, 2))]
-    assert offers_to(scene.wants("b", 3)) == [("b", 3)]
-    assert sends(scene.accepts("b", 3)) == [("b", 3)]
-    assert offers_to(scene.wants("a", 0, 1, 2)) == []
-
-
-def test_a_receiver_that_answers_at_last_is_served_again() -> None:
-    scene = Scene("****", slots=1)
-    stalled(scene)
-    assert offers_to(scene.received("a", 0)) == [("a", 2)]
-
-
-def test_who_took_some_time_before_has_not_stalled_so_soon() -> None:
-    scene = Scene("****", slots=1)
+@pytest.mark.parametrize("bits_said", [b"", b"\0\0", b"\x01"], ids=["short", "long", "beyond the last piece"])
+@pytest.mark.parametrize("message", [Follow(1, b"", 1), Have(1, b"")], ids=lambda message: type(message).__name__)
+def test_a_bitfield_of_another_content_ends_the_session(message: Follow | Have, bits_said: bytes) -> None:
+    scene = spread("***")
     scene.test("a")
-    scene.wants("a", 0, 1)
-    scene.accepts("a", 0)
-    scene.wait(4.0, "a")
-    scene.received("a", 0)
-    scene.accepts("a", 1)
-    assert scene.wait(11.0, "a") == []
-    assert scene.received("a", 1) == []
+    garbled = Follow(1, bits_said, 1) if isinstance(message, Follow) else Have(1, bits_said)
+    assert scene.says("a", garbled) == ["a: no session"]
+    assert scene.sessions == ""
 
 
-def test_who_was_quick_before_has_stalled_sooner() -> None:
-    scene = Scene("****", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0, 1)
-    scene.accepts("a", 0)
-    scene.wait(0.1, "a")
-    scene.received("a", 0)
-    scene.accepts("a", 1)
-    scene.wants("b", 2)
-    scene.accepts("b", 2)
-    assert sends(scene.wait(STALL_SECONDS_MIN + 2 * CHECK_SECONDS, "a", "b")) == [("b", 2)]
+PIECES = st.lists(st.integers(0, 14), max_size=6)
+FIELDS = st.one_of(
+    st.text("* ", min_size=12, max_size=12).map(lambda text: bits(text).to_bytes()), st.binary(max_size=3)
+)
+FEW = st.integers(0, 6)
+SAID = st.one_of(
+    st.just(AskTest(1, DIGEST)),
+    st.builds(Follow, st.just(1), FIELDS, FEW, st.booleans()),
+    st.builds(Received, st.just(1), FEW, FEW),
+    st.builds(Relay, st.just(1), FEW, PIECES),
+    st.builds(Get, st.just(1), PIECES),
+    st.builds(Cancel, st.just(1), PIECES),
+    st.builds(Have, st.just(1), FIELDS),
+)
+STEP = st.one_of(
+    st.tuples(st.just("says"), SAID),
+    st.tuples(st.just("says"), SAID),
+    st.tuples(st.just("bye"), st.integers(0, 14)),
+    st.tuples(st.just("tick"), st.sampled_from([0.05, 0.5, 6.0])),
+    st.tuples(st.just("held"), PIECES),
+    st.tuples(st.just("fails"), st.integers(0, 11), st.booleans()),
+    st.tuples(st.just("unreachable")),
+    st.tuples(st.just("withdraw")),
+    st.tuples(st.just("serving"), st.booleans()),
+    st.tuples(st.just("serve"), st.text("* ", min_size=12, max_size=12)),
+)
 
 
-def test_on_a_slow_uplink_a_first_piece_may_take_as_long_as_those_of_others() -> None:
-    scene = Scene("****", slots=1)
-    scene.opened("a", "b")
-    scene.wants("a", 0)
-    scene.accepts("a", 0)
-    scene.wait(9.0, "a", "b")
-    scene.received("a", 0)
-    scene.wants("b", 1, 2)
-    scene.accepts("b", 1)
-    assert scene.wait(STALL_SECONDS_FIRST + 5.0, "a", "b") == []
+class Watched(Scene):
+    """Checks that what is sent was allowed, besides the books."""
 
+    def __init__(self, have: str, rate: float) -> None:
+        super().__init__(have, rate=rate)
+        self.credit: dict[bytes, int] = {}
+        self.relays_asked: dict[bytes, int] = {}
+        self.promised: dict[bytes, set[int]] = {}
 
-def test_bytes_queued_for_stalled_receivers_are_bounded() -> None:
-    """One receiver after the other stalls, while one goes on receiving."""
-    uploads = Uploads(2, 0, 0.0, Drawn(1.0))
-    pieces = 8
-    uploads.serve(DIGEST, bits("*" * pieces), pieces * PIECE_BYTES_MAX, PIECE_BYTES_MAX)
-    lost: list[bytes] = []
-    now = 0.0
-
-    def sent_one(route: bytes, revision: int) -> int:
-        (offer,) = offered(uploads.handle(route, Want(1, revision, [revision % pieces]), now))
-        uploads.handle(route, Accept(1, offer), now)
-        return offer
-
-    routes = [f"r{number}".encode() for number in range(STALLED_BYTES_MAX // PIECE_BYTES_MAX + 2)]
-    for number, route in enumerate(routes):
-        for each in (route, b"good"):
-            uploads.handle(each, AskTest(1, DIGEST), now)
-        sent_one(route, 1)
-        uploads.handle(b"good", Received(1, sent_one(b"good", number + 1)), now)
-        for _ in range(6):
-            now += 2.0
-            for each in [*routes[: number + 1], b"good"]:
-                if each not in lost:
-                    uploads.handle(each, AskTest(1, DIGEST), now)
-            effects = uploads.tick(now)
-            lost += [e.route for e in effects if isinstance(e, Reply) and isinstance(e.message, NoSession)]
-            uploads.check_invariants()
-    assert lost == routes[STALLED_BYTES_MAX // PIECE_BYTES_MAX :][:2]
-
-
-def test_when_nobody_receives_anything_it_may_be_the_uplink_that_is_slow() -> None:
-    """To give the slots to others would make it slower still."""
-    scene = Scene("*" * 8, slots=2)
-    scene.opened("a", "b", "c", "d")
-    for name, piece in (("a", 0), ("b", 1), ("c", 2), ("d", 3)):
-        scene.wants(name, piece)
-        scene.accepts(name, piece)
-    assert sends(scene.wait(STALL_SECONDS_FIRST + 2 * CHECK_SECONDS, *"abcd")) == [("c", 2)]
-    assert sends(scene.wait(STALL_SECONDS_FIRST - 4 * CHECK_SECONDS, *"abcd")) == []
-    assert sends(scene.received("b", 1)) == [("d", 3)]
-
-
-def test_a_session_that_stays_stalled_is_started_over() -> None:
-    """Its acknowledgement may have been lost: it would be offered nothing for ever."""
-    scene = Scene("****", slots=1)
-    stalled(scene)
-    effects = scene.wait(STALLED_SECONDS_MAX + 2 * CHECK_SECONDS, "a")
-    assert Reply(b"a", NoSession(1)) in effects
-
-
-# --- whatever happens -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_any_history_keeps_the_books_right(seed: int) -> None:
-    rng = Random(seed)
-    scene = Scene("".join(rng.choice("* ") for _ in range(12)), slots=rng.randint(1, 3), rate=rng.choice([0.0, 500.0]))
-    open_offers: list[tuple[str, int]] = []
-
-    def some_offer() -> tuple[str, int]:
-        return rng.choice(open_offers) if open_offers else ("a", 99)
-
-    for _ in range(400):
-        name = rng.choice("abcd")
-        effects: list[Effect] = []
-        step = rng.randrange(12)
-        if step < 2:
-            effects = scene.test(name)
-        elif step < 5:
-            effects = scene.wants(name, *rng.sample(range(14), 6))
-        elif step < 10:
-            who, offer = some_offer()
-            answers: list[UploadRequest] = [Accept(1, offer), Received(1, offer), Refuse(1, offer, "claimed")]
-            effects = scene.says(who, rng.choice([*answers, *answers[:2], Refuse(1, offer, "full")]))
-        elif step == 10:
-            effects = scene.held(rng.randrange(12)) + scene.tick(rng.choice([0.0, 0.1, 1.0, 5.0]))
+    def step(self, name: str, kind: str, *arguments: object) -> None:
+        route = name.encode()
+        if kind == "says":
+            (message,) = arguments
+            assert not isinstance(message, str)
+            self.note(route, message)
+            self.says(name, message)  # type: ignore[arg-type]
+        elif kind == "held":
+            fresh = [piece for piece in arguments[0] if piece < 12 and piece not in self.have]  # type: ignore[attr-defined]
+            self.held(*dict.fromkeys(fresh))
+        elif kind == "withdraw":
+            self.then(self.uploads.withdraw(DIGEST))
+            self.serve(picture(self.have))
+        elif kind == "serving":
+            self.then(self.uploads.set_serving(bool(arguments[0])))
+        elif kind == "fails":
+            if route in self.credit:
+                self.credit[route] += 1
+            self.fails(name, *arguments)  # type: ignore[arg-type]
         else:
-            effects = rare_step(scene, rng, name)
-        open_offers += offer_numbers(effects)
-        for effect in effects:
-            if isinstance(effect, SendPieces):
-                assert all(piece in scene.have for _, piece in effect.promised)
+            getattr(self, kind)(*([name] if kind in ("bye", "unreachable") else []), *arguments)
+        self.check()
+
+    def note(self, route: bytes, message: object) -> None:
+        if isinstance(message, Follow):
+            self.credit[route] = message.credit
+            self.promised[route] = set()
+        elif isinstance(message, Received):
+            self.credit[route] = self.credit.get(route, 0) + message.credit
+        elif isinstance(message, Relay):
+            self.relays_asked[route] = self.relays_asked.get(route, 0) + message.count
+        elif isinstance(message, Get):
+            self.relays_asked[route] = self.relays_asked.get(route, 0) + len(message.pieces)
+
+    def check(self) -> None:
+        for effect in self.effects:
+            if isinstance(effect, SendPiece):
+                header, route = effect.header, effect.route
+                assert header.piece in self.have
+                self.credit[route] -= 1
+                assert self.credit[route] >= 0
+                self.relays_asked[route] = self.relays_asked.get(route, 0) - header.relay
+                assert self.relays_asked[route] >= 0
+                assert not self.promised[route].intersection(header.promised)
+                assert header.piece not in header.promised
+                self.promised[route].update(header.promised)
+            elif isinstance(effect, Reply) and isinstance(effect.message, NoSession):
+                self.promised[effect.route] = set()
 
 
-def offer_numbers(effects: list[Effect]) -> list[tuple[str, int]]:
-    return [
-        (effect.route.decode(), effect.message.offer)
-        for effect in effects
-        if isinstance(effect, Reply) and isinstance(effect.message, Offer)
-    ]
-
-
-def rare_step(scene: Scene, rng: Random, name: str) -> list[Effect]:
-    """Something that seldom happens."""
-    step = rng.randrange(6)
-    if step == 0:
-        return scene.bye(name)
-    if step == 1:
-        return scene._then(scene.uploads.unreachable(name.encode(), 1, scene.now))
-    if step == 2:
-        return scene._then(
-            scene.uploads.piece_failed(name.encode(), 1, rng.randrange(40), rng.random() < 0.5, scene.now)
-        )
-    if step == 3:
-        return scene._then(scene.uploads.set_serving(not scene.uploads.serving))
-    if step == 4:
-        scene.have = bits("".join(rng.choice("* ") for _ in range(12)))
-        scene.uploads.serve(DIGEST, scene.have, scene.length, PIECE_BYTES)
-        return scene.tick()
-    effects = scene._then(scene.uploads.withdraw(DIGEST))
-    scene.uploads.serve(DIGEST, scene.have, scene.length, PIECE_BYTES)
-    return effects
+@given(
+    st.text("* ", min_size=12, max_size=12),
+    st.sampled_from([0.0, 500.0]),
+    st.lists(st.tuples(st.sampled_from("abc"), STEP), max_size=60),
+)
+def test_any_history_keeps_the_books_right(have: str, rate: float, steps: list[tuple[str, tuple[str, object]]]) -> None:
+    scene = Watched(have, rate)
+    for name in "abc":
+        scene.step(name, "says", AskTest(1, DIGEST))
+        scene.step(name, "says", Follow(1, b"\0\0", 3))
+    for name, step in steps:
+        scene.step(name, *step)
+    scene.then(scene.uploads.set_serving(True))
+    scene.test("z")
+    words = scene.follows("z", 2) + scene.gets("z", *range(12))
+    got: set[str] = set()
+    for _ in range(60):
+        mine = [word for word in words if word.startswith("z<")]
+        got.update(sent(mine).split())
+        words = scene.received("z", len(mine)) + scene.tick(0.1)
+    assert got == {f"z{piece}" for piece in scene.have.indices()}, "it gets what it asks for, whatever was before"
