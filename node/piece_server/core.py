@@ -97,7 +97,7 @@ class PieceServerCore:
         self._opening: dict[str, list[Held]] = {}
         """Contents whose seed is being loaded, and what their downloads have got since."""
         self._loaded: list[tuple[_Load, object]] = []
-        """Seeds that are loaded since the last `tick`, or cannot be."""
+        """Seeds that were loaded since the last `work`, or cannot be."""
         self._asked: dict[tuple[bytes, int], Test | GetManifest] = {}
         """Requests that wait for a seed, by route and session."""
         self._reads: dict[str, deque[SendPiece | Recheck]] = {}

@@ -233,20 +233,3 @@ def test_what_a_download_got_that_ended_while_it_was_opened_is_not_had(seedless:
     seedless.let_go_on()
     (said,) = seedless.test("a")
     assert said == ("a", Status(1, "partial", bits("*   ").to_bytes(), stock=True, alone=True))
-
-
-def test_a_page_that_is_read_twice_is_answered_once(scene: SlowScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The content was closed meanwhile, since too much was open, and is opened again."""
-    monkeypatch.setattr("node.piece_server.shelf.BOOKS_COUNT_MAX", 0)
-    scene.agent(item(seed="/away/seeds/a"))
-    scene.disk.pages["/away/seeds/a", 1] = (3, b"d")
-    scene.peer("a", GetManifest(1, DIGEST, FIRST, 0))
-    scene.let_go_on()  # it is open, and the page is being read
-    scene.agent(item(OTHER.manifest.digest, "other"))
-    scene.test("x", OTHER.manifest.digest)
-    scene.test("b")
-    assert scene.let_go_on() == [("a", ManifestPage(1, 0, 3, b"abc"))]
-    scene.peer("a", GetManifest(1, DIGEST, FIRST, 1))
-    said = [message for _ in range(4) for to, message in scene.let_go_on() if to == "a"]
-    assert ManifestPage(1, 1, 3, b"d") in said
-    assert ManifestPage(1, 0, 3, b"abc") not in said
