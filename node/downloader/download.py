@@ -502,8 +502,8 @@ class Download:
         return self._pieces.first(bits) if self._sequential else self._pieces.rarest(bits, self._pool)
 
     def _choose_owed(self, source: Source, owed: list[_Owed], usual: float) -> int | None:
-        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all receivers
-        would ask for the same one. ``usual``: seconds that a source takes for a piece."""
+        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all
+        receivers would ask for the same one. ``usual``: seconds that a source takes for a piece."""
         soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
         late = [
             one.piece
@@ -513,8 +513,8 @@ class Download:
         return self._rng.choice(late) if late else None
 
     def _owed(self, usual: float, now: float) -> Iterator[_Owed]:
-        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in half
-        the time."""
+        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in
+        half the time."""
         for source in self._pool:
             interval = usual if source.interval is None else source.interval
             seconds = interval - (now - source.busy_since)
