@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from node.piece_server.pace import HAVE_DELAY_SECONDS_MAX
 
 from node.disk.errors import ContentChangedError, NotThereError
 from node.local_messages import (
