@@ -44,7 +44,7 @@ def test_a_seed_is_the_same_world_in_every_run_and_process() -> None:
 
 
 def test_what_broke_says_how_to_see_it_again(capsys: pytest.CaptureFixture[str]) -> None:
-    bug = next(bug for bug in BUGS if bug.name == "promised_by_a_dead_source")
+    bug = next(bug for bug in BUGS if bug.name == "finished_untold")
     with bug.planted():
         assert main(["--seed", "1"]) == 1
     told = capsys.readouterr().out
