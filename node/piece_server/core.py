@@ -21,6 +21,7 @@ from node.local_messages import (
     DownloaderToPieceServer,
     Held,
     Hello,
+    Room,
     Serve,
     ServeOk,
     Serving,
@@ -101,7 +102,7 @@ class PieceServerCore:
         self._asked: dict[tuple[bytes, int], Test | GetManifest] = {}
         """Requests that wait for a seed, by route and session."""
         self._reads: dict[str, deque[SendPiece | Recheck]] = {}
-        """What is to be read of each content, in order. The first is being read when the content is open."""
+        """What is to be read of each content, in order. The first is being read, or the content is being opened."""
         self._stirred = False
         """Something has happened that `Uploads.tick` should see."""
         self._agent_instance = 0
@@ -262,15 +263,17 @@ class PieceServerCore:
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, SendPiece | Recheck):
-                self._reads.setdefault(effect.digest, deque()).append(effect)
-                if self._open(effect.digest):
-                    self._read_on(effect.digest)
-            elif isinstance(effect, Reply):
+            if isinstance(effect, Reply):
                 if not self._out.to_peer(effect.route, effect.message):
                     self._uploads.unreachable(effect.route, effect.message.session)
-            elif self._downloader_route:
-                self._out.to_downloader(self._downloader_route, effect)
+            elif isinstance(effect, Room):
+                if self._downloader_route:
+                    self._out.to_downloader(self._downloader_route, effect)
+            else:
+                reads = self._reads.setdefault(effect.digest, deque())
+                reads.append(effect)
+                if len(reads) == 1 and self._open(effect.digest):
+                    self._read_on(effect.digest)
 
     def _read_on(self, digest: str) -> None:
         """Read what is next of open content, if nothing is being read of it."""
