@@ -138,7 +138,7 @@ class Swarm:
             session.number,
             "complete" if full else "partial",
             bits,
-            stock=self.in_stock.count_set > 0 and not session.hoards,
+            stock=not session.hoards and self.in_stock.without(session.skip).count_set > 0,
             alone=len(self.sessions) == 1,
             idle=idle,
         )

@@ -495,6 +495,7 @@ class Uploads:
                 swarm.note_assigned(session, now)
                 self._send(session, found, True, effects, now)
                 return True
+            effects.append(self._tell(session))
         if session.follows:
             relayed = swarm.relayed
             while session.position < len(relayed):
