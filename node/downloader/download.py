@@ -502,8 +502,8 @@ class Download:
         return self._pieces.first(bits) if self._sequential else self._pieces.rarest(bits, self._pool)
 
     def _choose_owed(self, source: Source, owed: list[_Owed], usual: float) -> int | None:
-        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all receivers
-        would ask for the same one. ``usual``: seconds that a source takes for a piece."""
+        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all
+        receivers would ask for the same one. ``usual``: seconds that a source takes for a piece."""
         soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
         late = [
             one.piece
@@ -513,8 +513,8 @@ class Download:
         return self._rng.choice(late) if late else None
 
     def _owed(self, usual: float, now: float) -> Iterator[_Owed]:
-        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in half
-        the time."""
+        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in
+        half the time."""
         for source in self._pool:
             interval = usual if source.interval is None else source.interval
             seconds = interval - (now - source.busy_since)
@@ -535,6 +535,8 @@ class Download:
             return []
         for _ in range(count):
             source = min(able, key=lambda one: one.asked)
+            if not source.asked:
+                source.owed_from(now)
             source.asked += 1
             more[source] = more.get(source, 0) + 1
         effects: list[Effect] = []
@@ -556,17 +558,20 @@ class Download:
         self._relays -= relay
 
     def _give_up_overdue(self, now: float) -> None:
-        """Let others send what sources owe that take far too long."""
+        """Let others send what sources owe that take far too long, and assign what these were asked to. They come last
+        when they say again that they have a stock."""
         usual = self._usual_interval()
         all_that_may_come = sum(source.credit for source in self._pool) * (self._pace or 0.0)
         least = max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
         for source in self._pool.ready():
-            if not source.owes:
+            if not source.owes and not source.asked:
                 continue
             slowest = max(usual, source.interval or 0.0)
             allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
             if now - source.busy_since < allowed:
                 continue
+            source.asked = 0
+            self._stocked.pop(source, None)
             for piece in [*source.promised, *source.gets]:
                 if any(piece in other.bits for other in self._pool.ready() if other is not source):
                     self._pieces.expect_no_more(piece, None if piece in source.gets else source)
@@ -635,7 +640,7 @@ class Download:
             if source.gets
             and now - source.busy_since > max(STUCK_SECONDS, 10 * (source.interval or 0.0)) * source.patience
         ]
-        for source in [*self._pool.unresponsive(now, self._arrived), *stuck]:
+        for source in [*self._pool.unresponsive(now, self._arrived, self._arrived_at), *stuck]:
             if self._pool.get(source.session) is source:
                 self._pool.be_patient(source)
                 effects += self._drop(source, now, NO_ANSWER)

@@ -158,7 +158,7 @@ class ManifestFetch:
             return []
         self._check_at = now + CHECK_SECONDS
         effects: list[Effect] = []
-        for source in self._pool.unresponsive(now, 0):
+        for source in self._pool.unresponsive(now, 0, 0.0):
             effects += self._next(source, now, NO_ANSWER)
         if self._heard_at is not None and now - self._heard_at >= IMPATIENT_SECONDS:
             self._heard_at = now

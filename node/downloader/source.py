@@ -435,15 +435,16 @@ class SourcePool:
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def unresponsive(self, now: float, arrived: int) -> list[Source]:
-        """Sources that did not answer in time. ``arrived`` pieces of this download have: while others send as well, an
-        answer may wait behind a piece for as long as it takes to get one from each."""
+    def unresponsive(self, now: float, arrived: int, arrived_at: float) -> list[Source]:
+        """Sources that did not answer in time. ``arrived`` pieces of this download have, the last at ``arrived_at``:
+        while others send as well, an answer may wait behind a piece for as long as it takes to get one from each."""
         gone = []
         turn = TURNS_COUNT * len(self._active)
         for source in self._active.values():
             if source.answered:
-                late = now - source.heard_at >= source.silence_allowed()
-                late = late and not 0 < arrived - source.heard_count < turn
+                behind_pieces = arrived < source.heard_count + turn
+                since = max(source.heard_at, arrived_at) if behind_pieces else source.heard_at
+                late = now - since >= source.silence_allowed()
             else:
                 late = now - source.since >= TEST_TIMEOUT_SECONDS
             if late:

@@ -51,7 +51,7 @@ def _tempting(manifest: Manifest, message: Message) -> list[Frames]:
         data = encode_manifest(manifest)
         return _one(ManifestPage(message.session, message.page, len(data), data))
     if isinstance(message, messages.Test):
-        return _one(Status(message.session, "complete", stock=True, idle=True))
+        return _one(Status(message.session, "complete", idle=True))
     return []
 
 

@@ -35,7 +35,7 @@ from protocol.messages import (
     Status,
 )
 from protocol.messages import Test as AskTest  # a class named Test* would be collected
-from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, asked, credit, entry, sent
+from tests.node.downloader.scene import DIGEST, PIECE_BYTES, Scene, asked, credit, entry, relays, sent
 from tests.node.scene_pictures import bits, picture
 
 DAMAGED = "sent a damaged piece 0; run 'verify' there to check its copy"
@@ -164,19 +164,22 @@ def test_who_cannot_serve_makes_room_and_is_dialled_again_in_a_while(state: Any)
 
 
 def test_a_forgotten_session_is_opened_again_and_nothing_of_it_counts() -> None:
-    scene = Scene("     ")
+    scene = Scene("      ")
     scene.ready("a", "b", stock=True)
     scene.piece("a", 0, promised=[1, 2])
-    scene.status("a", "  ** ", idle=True, stock=True)
+    scene.idle("a", "   *  ")
+    scene.status("a", stock=True)
+    scene.download.set_room(2)
+    assert relays(scene.tick()) == {1: 1}
     assert scene.owed("a") == [3, 1, 2]
     elsewhere = Send(2, Relay(2, 1))
     assert scene.no_session("a") == [Send(1, AskTest(1, DIGEST, "a")), elsewhere]
-    assert scene.open() == " ****"
+    assert scene.open() == " *****"
     source = scene.source("a")
     assert source is not None
     assert (source.credit, source.owes, source.asked) == (0, False, 0)
     assert scene.budget.under_way == (1 + CREDIT_COUNT // 2) * PIECE_BYTES
-    follow = Follow(1, bits("*    ").to_bytes(), CREDIT_COUNT // 2)
+    follow = Follow(1, bits("*     ").to_bytes(), CREDIT_COUNT // 2)
     assert scene.status("a") == [Send(1, follow)]
 
 

@@ -205,7 +205,7 @@ def test_an_overdue_piece_is_open_to_others() -> None:
     scene = Scene("      ")
     scene.ready("a", "b")
     scene.piece("b", 3, promised=[0])
-    scene.gets("b", 0, seconds=0.2)
+    scene.gets("b", 0, seconds=0.1)
     scene.piece("a", 1, promised=[2])
     scene.wait(OVERDUE_SECONDS_MIN - CHECK_SECONDS)
     assert scene.owed("a") == [2]
@@ -231,10 +231,11 @@ def test_a_push_that_is_overdue_may_still_come_and_one_that_was_asked_for_is_tak
 
 
 def test_the_time_allowed_is_measured_by_what_is_usual() -> None:
-    scene = Scene("      ")
+    scene = Scene(" " * 10)
     scene.ready("a", "b")
     scene.piece("a", 0, promised=[2, 3])
     scene.gets("a", 2, seconds=3.0)
+    scene.gets("b", *range(4, 10))
     scene.wait(OVERDUE_FACTOR * 3.0 - CHECK_SECONDS, answering="ab")
     assert scene.owed("a") == [3]
     scene.wait(3 * CHECK_SECONDS, answering="ab")
@@ -251,15 +252,40 @@ def test_a_piece_that_nobody_else_has_is_waited_for() -> None:
     assert scene.owed("a") == [2]
 
 
-def test_an_overdue_source_is_asked_for_nothing_until_it_says_that_it_is_idle() -> None:
-    scene = Scene("      ")
+def test_no_source_is_overdue_before_all_that_may_come_could_have_come() -> None:
+    """On a slow link what it owes waits behind what others send."""
+    scene = Scene(" " * 10)
     scene.ready("a", "b")
-    scene.idle("a", "**    ")
-    late = scene.owed("a")
-    scene.wait(OVERDUE_SECONDS_FIRST + CHECK_SECONDS, answering="b")
+    scene.gets("b", 0, 1, seconds=1.0)
+    scene.piece("a", 2, promised=[3])
+    may_come, pace = scene.credit("a") + scene.credit("b"), 0.75
+    scene.wait(may_come * pace - CHECK_SECONDS, answering="ab")
+    assert scene.owed("a") == [3]
+    scene.wait(3 * CHECK_SECONDS, answering="ab")
     assert scene.owed("a") == []
-    assert asked(scene.wait(2.0, answering="b")) == {}
-    assert sorted(asked(scene.idle("a", "**    "))[1]) == sorted(late)
+
+
+def test_an_overdue_source_is_asked_for_what_only_it_has_until_it_sends_something() -> None:
+    scene = Scene("      ")
+    scene.ready("a")
+    scene.ready("b", having="* ****")
+    scene.idle("a", "**    ")
+    scene.wait(OVERDUE_SECONDS_FIRST + CHECK_SECONDS, answering="b")
+    assert scene.owed("a") == [1], "nobody else has it"
+    assert asked(scene.idle("a", "**    ")) == {}
+    assert asked(scene.piece("a", 1)) == {1: [0]}
+
+
+def test_who_has_a_stock_and_assigns_nothing_does_not_keep_others_from_assigning() -> None:
+    scene = Scene("      ")
+    assert relays(scene.ready("a", stock=True)) == {1: 1}
+    assert relays(scene.ready("b", stock=True)) == {}
+    assert relays(scene.wait(OVERDUE_SECONDS_FIRST - CHECK_SECONDS)) == {}
+    assert relays(scene.wait(2 * CHECK_SECONDS)) == {2: 1}
+    assert relays(scene.status("a", stock=True)) == {}
+    scene.piece("b", 0, relay=True)
+    scene.download.set_room(2)
+    assert relays(scene.tick()) == {2: 1}
 
 
 def test_a_source_that_owes_what_it_was_asked_for_too_long_is_started_over_with_even_when_it_is_the_only_one() -> None:

@@ -165,7 +165,8 @@ def test_a_process_that_ends_does_not_wait_for_a_thread_that_writes(
     monkeypatch.setattr(Partial, "_write_span", slow)
     assert job.download is not None
     (piece,) = [piece for piece in range(made.manifest.piece_count) if piece not in job.download.have][:1]
-    job._disk.write([(piece, made.piece(piece))])
+    job._disk.write(piece, made.piece(piece))
+    job._disk.begin_writing()
     assert held.wait(10)
     before = scene.journal.get(made.manifest.digest)
     job.stop()

@@ -13,6 +13,7 @@ from node.downloader.source import (
     SILENT_SENDING_SECONDS,
     SOURCES_COUNT_MIN,
     STATUS_COUNT_MAX,
+    TURNS_COUNT,
     Farewell,
     Source,
     SourcePool,
@@ -89,10 +90,21 @@ def test_who_does_not_answer_in_time() -> None:
     a, b, c = connected(made, "a", "b", "c")
     a.state = SourceState.READY
     b.state = SourceState.TESTING
-    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1, 0) == []
-    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS, 0)) == ["b", "c"]
-    assert names(made.unresponsive(SILENT_SECONDS, 0)) == ["a", "b", "c"]
+    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1, 0, 0.0) == []
+    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS, 0, 0.0)) == ["b", "c"]
+    assert names(made.unresponsive(SILENT_SECONDS, 0, 0.0)) == ["a", "b", "c"]
     assert c.state is SourceState.CONNECTING
+
+
+def test_an_answer_may_wait_behind_pieces_of_others_but_not_longer_than_they_come() -> None:
+    made = pool()
+    (source,) = connected(made, "a")
+    source.state = SourceState.READY
+    source.heard_count = 5
+    assert made.unresponsive(SILENT_SECONDS, 5 + 1, 1.0) == []
+    assert names(made.unresponsive(SILENT_SECONDS + 1.0, 5 + 1, 1.0)) == ["a"]
+    assert made.unresponsive(SILENT_SECONDS, 5 + TURNS_COUNT - 1, 1.0) == []
+    assert names(made.unresponsive(SILENT_SECONDS, 5 + TURNS_COUNT, 1.0)) == ["a"]
 
 
 def test_who_owes_a_piece_may_be_silent_for_longer() -> None:

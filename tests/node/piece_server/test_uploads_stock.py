@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from node.piece_server.uploads import SPREAD_SECONDS, UNSPREAD_COUNT_MAX
+from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, SPREAD_SECONDS, UNSPREAD_COUNT_MAX
 from tests.node.piece_server.scene import DIGEST, Scene, sent
 
 UNSPREAD = UNSPREAD_COUNT_MAX + 1
@@ -49,9 +49,9 @@ def test_those_who_would_relay_take_turns() -> None:
 
 def test_what_was_asked_for_by_number_goes_before_what_is_assigned() -> None:
     scene = stock("****", "a", credit=0)
-    scene.relays("a", 1)
+    scene.relays("a", 2)
     scene.gets("a", 3)
-    assert scene.received("a", 0, credit=2) == ["a<3 relay", "a<0 relay"]
+    assert scene.received("a", 0, credit=3) == ["a<3 relay", "a<0 relay"]
 
 
 def test_a_piece_of_the_stock_that_is_asked_for_by_number_is_assigned() -> None:
@@ -98,17 +98,35 @@ def test_two_seeders_that_are_told_assign_every_piece_once() -> None:
     assert sorted(assigned) == [0, 1, 2, 3, 4, 5]
 
 
-def test_what_nobody_would_relay_is_pushed_to_all() -> None:
+def test_a_source_without_anything_to_send_pushes_a_piece_of_its_stock_to_all() -> None:
     scene = Scene("***")
     scene.follows("a", 1)
-    assert sent(scene.follows("b", 1)) == "a0 b0"
-    assert sent(scene.received("a")) == "", "b is still being sent something"
-    assert sent(scene.received("b")) == "a1 b1"
+    assert sent(scene.follows("b", 1)) == ""
+    assert sent(scene.tick(0.9 * IDLE_SECONDS)) == "", "somebody may still ask for it"
+    assert sent(scene.wait(IDLE_SECONDS + CHECK_SECONDS)) == "a0 b0"
+    assert sent(scene.wait(1.0)) == ""
+    scene.received("a")
+    assert sent(scene.wait(1.0)) == "", "b is still being sent something"
+    scene.received("b")
+    assert sent(scene.wait(IDLE_SECONDS + CHECK_SECONDS)) == "a1 b1"
+
+
+def test_near_the_end_of_the_stock_one_that_relays_slowly_is_assigned_nothing() -> None:
+    """The others would wait for it."""
+    scene = stock("*" * 40, "a", "b", credit=40)
+    for second in range(30):
+        scene.now += 1.0
+        words = scene.relays("a", 1) + (scene.relays("b", 1) if second % 10 == 0 else [])
+        for name in ("a", "b"):
+            scene.received(name, len([word for word in words if word.startswith(name + "<")]), credit=0)
+    assert sent(scene.relays("b", 1)) == ""
+    assert sent(scene.relays("a", 9)) == "a32 a33 a34 a35 a36 a37 a38 a39"
 
 
 def test_one_that_is_alone_is_left_to_ask_for_what_it_needs() -> None:
     scene = Scene("***")
     assert scene.follows("a", 1) == []
+    assert sent(scene.wait(1.0)) == ""
     assert scene.gets("a", 2) == ["a<2 relay"]
 
 
@@ -158,6 +176,7 @@ def test_who_asks_for_stock_that_has_ended_is_told_so() -> None:
 def test_pieces_of_one_that_is_gone_are_assigned_anew_and_all_are_told() -> None:
     scene = stock("**", "a", "b", "c")
     scene.relays("a", 2)
+    scene.received("a", 2)
     scene.bye("a")
     assert not [word for word in scene.wait(SPREAD_SECONDS - 0.2, "b", "c") if "stock" in word]
     words = scene.wait(0.5, "b", "c")
@@ -208,8 +227,8 @@ def test_who_passes_nothing_on_is_told_that_there_is_nothing_to_be_assigned() ->
     scene.has("b", " " * 2 * UNSPREAD)
     assert "a: complete" in scene.wait(0.5, "a", "b")
     assert scene.relays("a", 1) == ["a: complete"]
-    assert scene.test("a") == ["a: complete"]
-    assert scene.test("b") == ["b: complete stock"]
+    assert scene.test("a") == ["a: complete idle"]
+    assert scene.test("b") == ["b: complete stock idle"]
 
 
 def test_who_passes_nothing_on_may_ask_for_pieces_which_stay_in_stock() -> None:
@@ -270,3 +289,12 @@ def test_one_slow_follower_takes_no_room() -> None:
     room = scene.rooms[-1]
     scene.held(*range(90))
     assert scene.rooms[-1] == room + 90
+
+
+def test_pieces_of_its_own_stock_that_a_source_pushes_take_no_room_and_make_none() -> None:
+    scene = Scene("** ")
+    scene.follows("a", 9)
+    scene.follows("b", 9)
+    room = scene.rooms[-1]
+    assert sent(scene.wait(IDLE_SECONDS + CHECK_SECONDS)) == "a0 b0"
+    assert scene.rooms[-1] == room

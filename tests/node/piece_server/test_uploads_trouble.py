@@ -8,13 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.piece_server.uploads import EVICTION_SECONDS, LATE_SECONDS_FIRST, LEFT_SECONDS, Reply, SendPiece
+from node.piece_server.uploads import (
+    EVICTION_SECONDS,
+    LATE_SECONDS_FIRST,
+    LEFT_SECONDS,
+    ON_WAY_BYTES_MAX,
+    Reply,
+    SendPiece,
+)
 from protocol.limits import (
     MIB,
     ROUTE_SESSIONS_COUNT_MAX,
     SESSION_SILENT_SECONDS,
     STALLED_BYTES_MAX,
-    UNDER_WAY_BYTES_MAX,
 )
 from protocol.messages import Cancel, Follow, Get, Have, NoSession, Received, Relay
 from protocol.messages import Test as AskTest
@@ -22,7 +28,7 @@ from tests.node.piece_server.scene import DIGEST, OTHER, PATIENT_SECONDS, Scene,
 from tests.node.scene_pictures import bits, picture
 
 LONG = 16 * MIB
-FULL_COUNT = UNDER_WAY_BYTES_MAX // LONG
+FULL_COUNT = ON_WAY_BYTES_MAX // LONG
 """Long pieces that may be on their way in all..."""
 STALLED_COUNT = STALLED_BYTES_MAX // LONG
 """...and to those that stalled."""
@@ -42,14 +48,14 @@ def spread(have: str, piece_length: int = 100) -> Scene:
 
 
 def test_no_more_bytes_are_on_their_way_than_allowed() -> None:
-    scene = spread("*" * 9, LONG)
-    scene.follows("a", 9)
-    assert len(sent(scene.gets("a", *range(9))).split()) == FULL_COUNT
+    scene = spread("*" * 20, LONG)
+    scene.follows("a", 20)
+    assert len(sent(scene.gets("a", *range(20))).split()) == FULL_COUNT
     assert len(sent(scene.received("a")).split()) == 1
 
 
 def test_what_is_late_does_not_hold_up_others() -> None:
-    scene = spread("*" * 9, LONG)
+    scene = spread("*" * 20, LONG)
     scene.follows("a", FULL_COUNT)
     scene.gets("a", *range(FULL_COUNT))
     scene.follows("b", 1)
@@ -58,7 +64,7 @@ def test_what_is_late_does_not_hold_up_others() -> None:
 
 
 def test_while_it_is_not_known_how_long_pieces_take_nothing_is_late_so_soon() -> None:
-    scene = Scene("*" * 9, "*" * 9, piece_length=LONG)
+    scene = Scene("*" * 20, "*" * 20, piece_length=LONG)
     scene.follows("a", FULL_COUNT)
     scene.gets("a", *range(FULL_COUNT))
     scene.follows("b", 1)
@@ -68,7 +74,7 @@ def test_while_it_is_not_known_how_long_pieces_take_nothing_is_late_so_soon() ->
 
 
 def test_where_pieces_take_long_they_are_not_late_so_soon() -> None:
-    scene = Scene("*" * 9, "*" * 9, piece_length=LONG)
+    scene = Scene("*" * 20, "*" * 20, piece_length=LONG)
     scene.follows("a", FULL_COUNT)
     scene.gets("a", 0)
     scene.wait(4.0, "a")
@@ -100,7 +106,7 @@ def test_who_is_late_gets_more_when_it_has_received_something() -> None:
 
 
 def test_the_slowest_is_started_over_when_too_much_is_late() -> None:
-    scene = spread("*" * 9, LONG)
+    scene = spread("*" * 20, LONG)
     for name, pieces in (("a", 1), ("b", STALLED_COUNT - 1), ("c", 1)):
         assert scene.sessions == "ab"[: "abc".index(name)]
         scene.follows(name, pieces)
@@ -126,7 +132,7 @@ def test_bytes_for_those_who_stalled_are_bounded_however_much_credit_they_give()
 
 
 def test_those_who_stalled_in_sessions_that_are_over_cost_no_others_theirs() -> None:
-    scene = spread("*" * 9, LONG)
+    scene = spread("*" * 20, LONG)
     for name in "AB":
         scene.follows(name, FULL_COUNT)
         scene.gets(name, *range(FULL_COUNT))
@@ -172,14 +178,14 @@ def test_what_is_on_its_way_after_a_bye_counts_until_the_connection_is_gone() ->
 
 
 def test_connections_that_never_read_get_little_however_often_they_say_bye() -> None:
-    scene = spread("*" * 9, LONG)
+    scene = spread("*" * 20, LONG)
     pieces = 0
     routes = [chr(ord("A") + number) for number in range(20)]
     for _ in range(3):
         for name in routes:
             if scene.test(name) != [f"{name}: later"]:
-                scene.follows(name, 9)
-                pieces += len(sent(scene.gets(name, *range(9))).split())
+                scene.follows(name, 20)
+                pieces += len(sent(scene.gets(name, *range(20))).split())
                 scene.bye(name)
     assert pieces <= FULL_COUNT + STALLED_COUNT + len(routes)
 
@@ -204,7 +210,7 @@ def test_a_bye_when_all_has_arrived_leaves_nothing() -> None:
     ids=["bye", "unreachable", "disk", "garbled"],
 )
 def test_a_session_that_ends_frees_what_it_held(end: Callable[[Scene], object]) -> None:
-    scene = spread("*" * 9, LONG)
+    scene = spread("*" * 20, LONG)
     scene.follows("a", FULL_COUNT)
     scene.gets("a", *range(FULL_COUNT))
     scene.follows("b", 1)
@@ -301,7 +307,7 @@ def test_who_acknowledges_a_piece_before_it_could_be_read_harms_nobody() -> None
 
 
 def test_who_is_late_because_of_a_piece_that_could_not_be_read_is_late_no_more() -> None:
-    scene = spread("*" * 9, LONG)
+    scene = spread("*" * 20, LONG)
     scene.follows("a", 1)
     scene.gets("a", 0)
     scene.wait(1.0, "a")
@@ -344,7 +350,7 @@ def test_withdrawn_content_is_gone_for_all_its_sessions() -> None:
     assert scene.uploads.queued_pieces == 0
     assert scene.gets("b", 0) == ["b: no session"]
     assert scene.test("b") == ["b: no"]
-    assert (scene.uploads.sessions_of(OTHER), scene.uploads.sent_bytes()) == (1, {OTHER: 0})
+    assert scene.uploads.sessions() == {OTHER: 1}
 
 
 def test_content_that_is_served_again_begins_anew() -> None:
