@@ -253,8 +253,10 @@ def _under_way_bytes(download: Download) -> int:
 
 
 def _allowed_bytes(download: Download) -> int:
-    """What it may have under way whatever others have: a piece of each source."""
-    return download._pieces.piece_length * len(download.sources)
+    """What it may have under way whatever others have: a piece of each source, and of each whose is being written."""
+    peers = [source.entry.peer for source in download.sources]
+    peers += [sender.peer for sender, _ in download._writing.values()]
+    return download._pieces.piece_length * len(dict.fromkeys(peers))
 
 
 class _Journal(dict[str, JournalEntry]):
