@@ -81,12 +81,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class SendPiece:
-    """Read the piece of ``digest`` that ``header`` names and send both to ``route``; if it cannot be read call
-    `Uploads.piece_failed`."""
+    """Read the piece of ``digest`` that ``header`` names and send both to ``route``, after those before it and if
+    ``session`` is still open by then; if it cannot be read call `Uploads.piece_failed`."""
 
     route: bytes
     digest: str
     header: Piece
+    session: Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,6 @@ class Swarm:
     """How many of these were relayed when this peer's downloader last said what there is to serve."""
     room: int = -1
     """As last said in a `Room`."""
-    sent_bytes: int = 0
 
     def piece_size(self, piece: int) -> int:
         return min(self.piece_length, self.length - piece * self.piece_length)
@@ -313,12 +313,12 @@ class Uploads:
 
     # --- figures for reports -----------------------------------------------------------------------------
 
-    def sent_bytes(self) -> dict[str, int]:
-        return {swarm.digest: swarm.sent_bytes for swarm in self._swarms.values()}
+    def sessions(self) -> dict[str, int]:
+        """How many there are of each content that has any."""
+        return {swarm.digest: len(swarm.sessions) for swarm in self._swarms.values() if swarm.sessions}
 
-    def sessions_of(self, digest: str) -> int:
-        swarm = self._swarms.get(digest)
-        return len(swarm.sessions) if swarm else 0
+    def is_open(self, session: Session) -> bool:
+        return self._sessions.get(session.key) is session
 
     @property
     def queued_pieces(self) -> int:
@@ -642,8 +642,7 @@ class Uploads:
             self._on_way += 1
             self._on_way_bytes += size
         self._bucket.spend(size, now)
-        swarm.sent_bytes += size
-        effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised)))
+        effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised), session))
 
     def _unsent(self, session: Session) -> None:
         """The piece sent last was not; a receiver that acknowledged it before it was sent lied."""

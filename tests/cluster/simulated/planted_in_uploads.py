@@ -121,7 +121,7 @@ UPLOADS = (
     Bug(
         "stamps_unchecked",
         "that shared content is served only as long as it is what was hashed",
-        (Edit("node.piece_server.shelf:Shelf.open", "item.root, item.stamps)", "item.root, None)"),),
+        (Edit("node.piece_server.shelf:Shelf.open", "root, item.stamps)", "root, None)"),),
         found_after=35,
         first=34,
     ),
@@ -144,7 +144,7 @@ UPLOADS = (
         (
             Edit(
                 "node.piece_server.core:PieceServerCore._downloader_hello",
-                "for digest in self._shelf.partials():",
+                "for digest in self.shelf.partials():",
                 "for digest in ():",
             ),
         ),

@@ -30,7 +30,7 @@ BROKE = (
         246,
         Edit(
             "node.piece_server.core:PieceServerCore.downloader_says",
-            "self._shelf.gained(message.digest, message.pieces)",
+            "self.shelf.gained(message.digest, message.pieces)",
             "pass",
         ),
     ),
