@@ -128,7 +128,8 @@ class ZmqRouter:
         self._loop.add(socket, on_readable)
 
     def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
-        return send_or_drop(self.socket, [route, encode(message, self._limit), *data], copy=sum(map(len, data)) <= COPIED_BYTES_MAX)
+        copy = sum(map(len, data)) <= COPIED_BYTES_MAX
+        return send_or_drop(self.socket, [route, encode(message, self._limit), *data], copy)
 
     def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
         send_each_or_drop(self.socket, [(route, encode(message, self._limit)) for route, message in messages])

@@ -26,7 +26,7 @@ from node.agent.core import AgentCore
 from node.downloader.download import Download
 from node.downloader.source import Source, SourceState
 from node.piece_server.shelf import Shelf
-from node.piece_server.uploads import Session
+from node.piece_server.swarm import Session
 from protocol.messages import (
     GetPeerList,
     GetSeederList,

@@ -11,6 +11,7 @@ from cluster.simulated.process import Process
 from cluster.simulated.store import SimulatedFiles
 from cluster.simulated.transport import SimulatedRouter
 from node.piece_server.process import PieceServer
+from node.piece_server.reading import InLoop
 from protocol.messages import Message, Piece
 from transport.sockets import Role, send_queue_count
 
@@ -24,8 +25,8 @@ class PieceServerProcess(Process):
         host = SimulatedHost(peer, self)
         peers = TamperedRouter(host, peer)
         self.listener = peers.listener
-        shell = PieceServer(host, peers, SimulatedFiles(peer.disk), peer.terms.upload_rate, instance, 1)
-        self.core, self.shelf = shell.core, shell.shelf
+        shell = PieceServer(host, peers, SimulatedFiles(peer.disk), InLoop(), peer.terms.upload_rate, instance, 1)
+        self.core, self.shelf = shell.core, shell.core.shelf
         self.wake(self.clock.now)
 
     def tick(self, now: float) -> float | None:

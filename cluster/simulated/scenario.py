@@ -46,6 +46,8 @@ CURIOUS_SECONDS = 2.0
 LATE_PART, DEPARTURE_PART, BY_NAME_PART, MISLED_PART = 0.25, 0.25, 0.2, 0.3
 """Who wants it only later; worlds in which one machine does not come back; who knows no more than a name; who was given
 a bad link."""
+EXCUSES = ("nobody has", "no source", "nobody in", "no peer has it", "asking")
+"""How what a person is told of a download begins that lacks what nobody has."""
 SETTLE_SECONDS = 60.0
 """A connection that died without a word, then a lease and a heartbeat, and what follows from them."""
 
@@ -299,7 +301,7 @@ class Scenario:
         if self._is_lied_to(wish):
             return
         detail, missing = self._detail(wish), list(had.missing())
-        if not detail.startswith(("nobody has", "no source", "nobody in", "no peer has it", "asking")) and " known, " not in detail:
+        if not detail.startswith(EXCUSES) and " known, " not in detail:
             raise LivenessError(f"{wish.peer.name} lacks {missing}, which nobody has, and says {detail!r}")
         download = self._download_of(wish)
         if download is not None and detail.startswith("nobody has"):

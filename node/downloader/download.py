@@ -276,12 +276,8 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
-        if self._arrived:
-            seconds = now - self._arrived_at
-            self._pace = seconds if self._pace is None else self._pace + 0.25 * (seconds - self._pace)
-        self._arrived_at = now
-        self._arrived += 1
         source.heard_at, source.heard_count = now, self._arrived
+        self._note_arrival(now)
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         pieces, piece = self._pieces, message.piece
         if not source.credit:
@@ -316,6 +312,13 @@ class Download:
             elif pieces.asked.get(promised) is not source:
                 pieces.cancel(promised, source)
         return effects
+
+    def _note_arrival(self, now: float) -> None:
+        if self._arrived:
+            seconds = now - self._arrived_at
+            self._pace = seconds if self._pace is None else self._pace + 0.25 * (seconds - self._pace)
+        self._arrived_at = now
+        self._arrived += 1
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""
@@ -499,8 +502,8 @@ class Download:
         return self._pieces.first(bits) if self._sequential else self._pieces.rarest(bits, self._pool)
 
     def _choose_owed(self, source: Source, owed: list[_Owed], usual: float) -> int | None:
-        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all receivers
-        would ask for the same one. ``usual``: seconds that a source takes for a piece."""
+        """A piece that ``source`` has and that comes sooner from it than from who owes it. At random: else all
+        receivers would ask for the same one. ``usual``: seconds that a source takes for a piece."""
         soon = (len(source.gets) + 1) * (usual if source.interval is None else source.interval)
         late = [
             one.piece
@@ -510,8 +513,8 @@ class Download:
         return self._rng.choice(late) if late else None
 
     def _owed(self, usual: float, now: float) -> Iterator[_Owed]:
-        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in half
-        the time."""
+        """All that sources owe, and when it should come; the first piece of each, which may be on its way, as if in
+        half the time."""
         for source in self._pool:
             interval = usual if source.interval is None else source.interval
             seconds = interval - (now - source.busy_since)

@@ -12,6 +12,7 @@ from node.host import ProcessHost
 from node.identity import RunningMark
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.process import PieceServer, listen_kept
+from node.piece_server.reading_threads import ReadingThreads
 from service.child import run_child
 from transport.loop import Loop
 from transport.sockets import open_context
@@ -26,14 +27,15 @@ def main(settings: PieceServerSettings, loop: Loop) -> int:
     context = open_context()
     host = ProcessHost(loop, context, Path(settings.runtime_dir))
     peers = listen_kept(host, settings.listen, data_dir / "port")
+    threads = ReadingThreads(loop)
     instance = secrets.randbits(48)
-    server = PieceServer(host, peers, DiskFiles(), settings.upload_rate, instance, os.getpid())
+    server = PieceServer(host, peers, DiskFiles(), threads, settings.upload_rate, instance, os.getpid())
     log.info("serving pieces on port %d", peers.port)
     try:
         host.run(server.tick)
     finally:
         host.close()
-        server.close()
+        threads.close()
         context.term()
         mark.release()
     return 0

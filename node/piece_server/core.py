@@ -1,16 +1,18 @@
 """The piece server without its sockets and files: what is opened, served, withdrawn, told and reported.
 
 Pure but for its ports: it acts through an `Outlet` rather than by a list of effects, since whether a peer could be
-sent a message, or a piece could be read, decides what comes next. Joins `uploads` (who gets what) and `shelf` (what
-there is). Decoding, encoding and their bounds are for the shell (`process`), and so is the order of calls: one at a
-time, `tick` after each turn.
+sent a message, or a piece could be read, decides what comes next. Joins `uploads` (who gets what), `shelf` (what
+there is) and `reading` (which reads it, without waiting). Decoding, encoding and their bounds are for the shell
+(`process`), and so is the order of calls: one at a time, `tick` after each turn.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from random import Random
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 from node.disk.errors import ContentChangedError, NotThereError
 from node.local_messages import (
@@ -28,16 +30,21 @@ from node.local_messages import (
     Unserve,
     UploadReport,
 )
-from node.piece_server.shelf import Shelf
+from node.piece_server.reading import Reading, Threads
+from node.piece_server.shelf import Book, Files, Shelf
 from node.piece_server.uploads import Effect, Recheck, Reply, SendPiece, Uploads
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
-from protocol.messages import Error, GetManifest, Message, Piece, PieceServerRequest, Status, Test
+from protocol.limits import ROUTE_SESSIONS_COUNT_MAX, SESSIONS_COUNT_MAX
+from protocol.manifest import Manifest
+from protocol.messages import Error, GetManifest, ManifestPage, Message, Piece, PieceServerRequest, Status, Test
 
 HELLO_SECONDS = 1.0
 REPORT_SECONDS = 0.25
 ERROR_TEXT_MAX = 500
 """Of what was wrong with garbage, as its sender is told; in characters."""
+_WITHDRAWN = ContentChangedError, SeedError, NotFoundError, ProtocolError
+"""Nothing of the content can be served any more."""
 
 
 class Outlet(Protocol):
@@ -57,15 +64,27 @@ class Outlet(Protocol):
         """A line for the log."""
 
 
+class _Load(NamedTuple):
+    """The seed at ``path``, to open the content."""
+
+    digest: str
+    path: str
+
+
+class _Page(NamedTuple):
+    """A page of a manifest, for whoever asks."""
+
+    route: bytes
+    request: GetManifest
+
+
 class PieceServerCore:
     """Everything a piece server decides. ``rate`` is that of `Uploads`; ``instance`` (a random number)
-    and ``pid`` of this run, and the ``port`` peers reach it at, are said in each `Hello`. ``shelf`` stays its owner's
-    to close."""
+    and ``pid`` of this run, and the ``port`` peers reach it at, are said in each `Hello`."""
 
     def __init__(
-        self, rate: float, shelf: Shelf, out: Outlet, instance: int, pid: int, port: int, now: float
+        self, rate: float, files: Files, threads: Threads, out: Outlet, instance: int, pid: int, port: int, now: float
     ) -> None:
-        self._shelf = shelf
         self._out = out
         self._hello = Hello("piece_server", instance, pid, port)
         self._peer = ""
@@ -74,15 +93,27 @@ class PieceServerCore:
         self._downloader_route = b""
         self._uploads = Uploads(rate, now, Random(instance))
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
+        self._reading: Reading[_Load | _Page | SendPiece | Recheck] = Reading(threads, self._done)
+        self.shelf = Shelf(files, self._reading)
+        self._opening: dict[str, list[Held]] = {}
+        """Contents whose seed is being loaded, and what their downloads have got since."""
+        self._loaded: list[tuple[_Load, object]] = []
+        """Seeds that were loaded since the last `work`, or cannot be."""
+        self._asked: dict[tuple[bytes, int], Test | GetManifest] = {}
+        """Requests that wait for a seed, by route and session."""
+        self._reads: dict[str, deque[SendPiece | Recheck]] = {}
+        """What is to be read of each content, in order. The first is being read, or the content is being opened."""
+        self._stirred = False
+        """Something has happened that `Uploads.tick` should see."""
         self._agent_instance = 0
         self._bad_messages = 0
         self._hello_at = self._report_at = 0.0
-        self._reported: dict[str, tuple[int, int]] = {}
-        """Bytes sent and sessions of each swarm that is open, as the agent knows them."""
-        self._closed: dict[str, int] = {}
-        """Swarms that were closed since the last report, and what was sent of them since."""
-        self._closed_bytes = 0
-        """What was sent of all that were ever closed."""
+        self._sent: dict[str, int] = {}
+        """Bytes sent of each content since the last report..."""
+        self._sent_bytes = 0
+        """...and of all in this run."""
+        self._told: dict[str, int] = {}
+        """Sessions of each content that has any, as the agent knows them."""
         self._reported_totals: tuple[int, int] | None = None
 
     @property
@@ -92,7 +123,7 @@ class PieceServerCore:
 
     def tick(self, now: float) -> float | None:
         """Do what is due; called after every turn. Returns when to be called at the latest."""
-        self._perform(self._uploads.tick(now), now)
+        self.work(now)
         if now >= self._hello_at:
             self._hello_at = now + HELLO_SECONDS
             self._out.to_agent(self._hello)
@@ -102,197 +133,283 @@ class PieceServerCore:
         due = self._uploads.next_deadline(now)
         return self._hello_at if due is None else min(due, self._hello_at, self._report_at)
 
+    def work(self, now: float) -> None:
+        """Send what can be sent, and go on with all that need not wait for a disk."""
+        self._stirred = True
+        while self._stirred:
+            self._stirred = False
+            loaded, self._loaded = self._loaded, []
+            for load, result in loaded:
+                self._load_done(load, result, now)
+            self._perform(self._uploads.tick(now))
+            self._reading.deliver()
+
     # --- peers -------------------------------------------------------------------------------------------
 
     def peer_says(self, route: bytes, message: PieceServerRequest, now: float) -> None:
         """One message of another peer's downloader, which ``route`` leads back to."""
-        if isinstance(message, Test | GetManifest) and self._peer and message.peer not in ("", self._peer):
+        if not isinstance(message, Test | GetManifest):
+            self._perform(self._uploads.handle(route, message, now))
+        elif self._peer and message.peer not in ("", self._peer):
             self._out.to_peer(route, Status(message.session, "other_peer"))
-            return
-        if isinstance(message, GetManifest):
-            self._out.to_peer(route, self._manifest_page(message, now))
-            return
-        if isinstance(message, Test) and not self._open(message.digest, now):
+        elif not self._uploads.serving:
             self._out.to_peer(route, Status(message.session, "later"))
-            return
-        self._perform(self._uploads.handle(route, message, now), now)
+        elif isinstance(message, Test) and self._open(message.digest):
+            self._perform(self._uploads.handle(route, message, now))
+        else:
+            self._wait_for_seed(route, message)
 
     def bad_message(self, route: bytes, request: int, error: ProtocolError) -> None:
         """A stranger sent what is no message, for the reason ``error``; ``request`` is the id it had, or 0."""
         self._bad_messages += 1
         self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))
 
-    def _manifest_page(self, request: GetManifest, now: float) -> Message:
+    def _wait_for_seed(self, route: bytes, message: Test | GetManifest) -> None:
+        """Answer when its seed is read. Whoever asks for the first page of a manifest asks for pieces next, so the
+        content is opened then, and withdrawn if it cannot be."""
+        key = route, message.session
+        if self._asked.get(key) == message:
+            return
+        of_route = sum(1 for other, _ in self._asked if other == route)
+        if key in self._asked or of_route >= ROUTE_SESSIONS_COUNT_MAX or len(self._asked) >= SESSIONS_COUNT_MAX:
+            self._out.to_peer(route, Status(message.session, "later"))
+            return
+        self._asked[key] = message
+        if isinstance(message, GetManifest) and (message.page or self._open(message.digest)):
+            self._read_page(route, message)
+
+    def _read_page(self, route: bytes, request: GetManifest) -> None:
+        if not self.shelf.read_page(request, _Page(route, request)):
+            here = self.shelf.seed(request.digest) != ""
+            other = ManifestPage(request.session, request.page, 0, b"")
+            self._answer(route, request, other if here else Status(request.session, "no"))
+
+    def _page_done(self, route: bytes, request: GetManifest, result: object) -> None:
         """The answer to ``request``; content whose seed is gone or damaged is withdrawn, since nobody could begin to
-        fetch it. Whoever asks for the first page asks for pieces next, so it is opened then."""
-        later = Status(request.session, "later")
-        if not self._uploads.serving or (request.page == 0 and not self._open(request.digest, now)):
-            return later
-        try:
-            page = self._shelf.manifest_page(request)
-        except (SeedError, NotFoundError, ProtocolError) as error:
-            self._content_changed(request.digest, str(error), now)
-            page = None
-        except DiskError as error:
-            self._out.note("warning", f"cannot read the seed of {short(request.digest)}: {error}")
-            return later
-        return page or Status(request.session, "no")
+        fetch it."""
+        answer: Message = Status(request.session, "no")
+        if isinstance(result, _WITHDRAWN):
+            self._content_changed(request.digest, str(result))
+        elif isinstance(result, Exception):
+            self._out.note("warning", f"cannot read the seed of {short(request.digest)}: {result}")
+            answer = Status(request.session, "later")
+        elif isinstance(result, tuple):
+            answer = ManifestPage(request.session, request.page, *result)
+        self._answer(route, request, answer)
 
-    def _open(self, digest: str, now: float) -> bool:
-        """Have the content ready for `Uploads`, if there is any; content that is gone or changed is withdrawn. False
-        when it cannot be opened just now."""
-        try:
-            book = self._shelf.open(digest)
-        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
-            self._content_changed(digest, str(error), now)
-            return True
-        except (DiskError, OSError) as error:
-            self._out.note("warning", f"cannot open {short(digest)}: {error}")
+    def _answer(self, route: bytes, request: Test | GetManifest, answer: Message) -> None:
+        if self._asked.get((route, request.session)) is request:
+            del self._asked[route, request.session]
+            self._out.to_peer(route, answer)
+
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def _open(self, digest: str) -> bool:
+        """Whether the content is open, or there is none. False when it is being opened: `_load_done` comes next."""
+        if digest in self._opening:
             return False
-        if book is not None:
-            manifest = book.manifest
-            size = manifest.length, manifest.piece_length
-            self._uploads.serve(digest, book.bits, *size, book.spread, book.relayed)
-            for idle in self._shelf.idle(lambda other: other == digest or self._uploads.sessions_of(other) > 0):
-                self._forget(idle)
-        return True
+        path = self.shelf.seed(digest)
+        if not path or self.shelf.book(digest) is not None:
+            return True
+        self._opening[digest] = []
+        self.shelf.load(path, _Load(digest, path))
+        return False
 
-    def _perform(self, effects: Sequence[Effect], now: float) -> None:
-        """Carry out effects; a failure may give rise to further ones."""
-        todo = list(effects)
-        for effect in todo:
-            if isinstance(effect, SendPiece):
-                self._send_piece(effect, todo, now)
-            elif isinstance(effect, Reply):
+    def _load_done(self, load: _Load, result: object, now: float) -> None:
+        """Open the content, and do what waits for it. Content that is gone or changed is withdrawn."""
+        digest = load.digest
+        path = self.shelf.seed(digest)
+        if path not in ("", load.path):  # it is served from elsewhere by now
+            self.shelf.load(path, _Load(digest, path))
+            return
+        held = self._opening.pop(digest)
+        failure = result if path and isinstance(result, Exception) else None
+        try:
+            book = self.shelf.open(digest, result) if isinstance(result, Manifest) else None
+        except (*_WITHDRAWN, DiskError, OSError) as error:
+            book, failure = None, error
+        if book is not None:
+            self._serve(digest, book)
+            for message in held:
+                self._perform(self._uploads.held(digest, message.pieces, message.relayed, now))
+            self._read_on(digest)
+        elif isinstance(failure, _WITHDRAWN):
+            self._content_changed(digest, str(failure))
+            failure = None
+        elif failure is not None:
+            self._out.note("warning", f"cannot open {short(digest)}: {failure}")
+            for effect in self._reads.pop(digest, ()):
+                self._read_failed(effect, failure)
+        for (route, _), request in list(self._asked.items()):
+            if request.digest == digest:
+                self._go_on(route, request, failure is None, now)
+
+    def _go_on(self, route: bytes, request: Test | GetManifest, opened: bool, now: float) -> None:
+        """The content that ``request`` asks for is open, or not to be had, or cannot be opened just now."""
+        if not opened:
+            self._answer(route, request, Status(request.session, "later"))
+        elif isinstance(request, Test):
+            del self._asked[route, request.session]
+            self._perform(self._uploads.handle(route, request, now))
+        elif request.page == 0:
+            self._read_page(route, request)
+
+    def _serve(self, digest: str, book: Book) -> None:
+        manifest = book.manifest
+        size = manifest.length, manifest.piece_length
+        self._uploads.serve(digest, book.bits, *size, book.spread, book.relayed)
+        for idle in self.shelf.idle({digest, *self._uploads.sessions()}):
+            self._withdraw(idle)
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Reply):
                 if not self._out.to_peer(effect.route, effect.message):
                     self._uploads.unreachable(effect.route, effect.message.session)
             elif isinstance(effect, Room):
                 if self._downloader_route:
                     self._out.to_downloader(self._downloader_route, effect)
             else:
-                self._recheck(effect, now)
+                reads = self._reads.setdefault(effect.digest, deque())
+                reads.append(effect)
+                if len(reads) == 1 and self._open(effect.digest):
+                    self._read_on(effect.digest)
 
-    def _send_piece(self, effect: SendPiece, todo: list[Effect], now: float) -> None:
-        """Read a piece and send it; one that cannot be read adds to ``todo``."""
-        route, digest, header = effect.route, effect.digest, effect.header
-        try:
-            book = self._shelf.open(digest)
-            if book is None:
-                todo += self._uploads.withdraw(digest)
-                return
-            data = book.content.read(header.piece)
-        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
-            self._content_changed(digest, str(error), now)
-        except (DiskError, OSError) as error:
-            self._out.note("warning", f"cannot read piece {header.piece} of {short(digest)}: {error}")
-            gone = isinstance(error, NotThereError)
-            todo += self._uploads.piece_failed(route, header.session, header.piece, gone)
+    def _read_on(self, digest: str) -> None:
+        """Read what is next of open content, if nothing is being read of it."""
+        reads, book = self._reads.get(digest), self.shelf.book(digest)
+        while reads and book is not None and not self._reading.pending(digest):
+            effect = reads[0]
+            if isinstance(effect, Recheck):
+                self._reading.run(digest, partial(book.content.check, effect.piece), effect)
+            elif not self._uploads.is_open(effect.session):
+                reads.popleft()
+            else:
+                self._reading.read(digest, book.content, effect.header.piece, effect)
+
+    def _done(self, tag: _Load | _Page | SendPiece | Recheck, result: object) -> None:
+        """Something was read, or cannot be."""
+        if isinstance(tag, _Load):
+            self._loaded.append((tag, result))
+            self._stirred = True
+        elif isinstance(tag, _Page):
+            self._page_done(tag.route, tag.request, result)
         else:
-            if not self._out.piece_to_peer(route, header, data):
-                self._uploads.unreachable(route, header.session)
+            self._reads[tag.digest].popleft()
+            if isinstance(result, Exception):
+                self._read_failed(tag, result)
+            elif isinstance(tag, SendPiece) and self._uploads.is_open(tag.session):
+                self._send(tag, cast("bytes", result))  # or a bytearray that nobody changes
+            self._read_on(tag.digest)
 
-    def _recheck(self, effect: Recheck, now: float) -> None:
-        """Somebody was sent a piece that does not have its digest, or says so: whoever does costs one read."""
-        digest, piece = effect.digest, effect.piece
-        try:
-            book = self._shelf.open(digest)
-            if book is not None:
-                book.content.check(piece)
-        except NotThereError as error:
-            self._out.note("warning", f"piece {piece} of {short(digest)}: {error}")
+    def _send(self, effect: SendPiece, data: bytes) -> None:
+        route, header = effect.route, effect.header
+        if self._out.piece_to_peer(route, header, data):
+            self._sent[effect.digest] = self._sent.get(effect.digest, 0) + len(data)
+            self._sent_bytes += len(data)
+        else:
+            self._uploads.unreachable(route, header.session)
+            self._stirred = True
+
+    def _read_failed(self, effect: SendPiece | Recheck, error: Exception) -> None:
+        """A piece cannot be read, or is not what it should be."""
+        digest = effect.digest
+        self._stirred = True
+        if isinstance(error, _WITHDRAWN):
+            self._content_changed(digest, str(error))
+            return
+        gone = isinstance(error, NotThereError)
+        piece = effect.piece if isinstance(effect, Recheck) else effect.header.piece
+        self._out.note("warning", f"cannot read piece {piece} of {short(digest)}: {error}")
+        if isinstance(effect, SendPiece):
+            if self._uploads.is_open(effect.session):
+                self._perform(self._uploads.piece_failed(effect.route, effect.header.session, piece, gone))
+        elif gone:
             self._uploads.lost(digest, piece)
-        except (ContentChangedError, SeedError, NotFoundError, ProtocolError) as error:
-            self._content_changed(digest, str(error), now)
-        except (DiskError, OSError) as error:
-            self._out.note("warning", f"cannot read piece {piece} of {short(digest)}: {error}")
 
-    def _content_changed(self, digest: str, detail: str, now: float) -> None:
+    def _content_changed(self, digest: str, detail: str) -> None:
         self._out.note("warning", f"withdrawing {short(digest)}: {detail}")
-        root = self._shelf.remove_item(digest)
-        self._withdraw(digest, now)
+        root = self.shelf.remove_item(digest)
+        self._withdraw(digest)
         self._out.to_agent(ContentChanged(digest, root, detail))
 
-    def _withdraw(self, digest: str, now: float) -> None:
-        self._perform(self._forget(digest), now)
-
-    def _forget(self, digest: str) -> list[Effect]:
-        """Have `Uploads` forget the swarm, but not what was sent of it."""
-        sent = self._uploads.sent_bytes().get(digest, 0)
-        reported, sessions = self._reported.pop(digest, (0, 0))
-        if sent > reported or sessions:
-            self._closed[digest] = self._closed.get(digest, 0) + sent - reported
-        self._closed_bytes += sent
-        return self._uploads.withdraw(digest)
+    def _withdraw(self, digest: str) -> None:
+        """What is not open any more is served no more."""
+        self._reads.pop(digest, None)
+        if digest in self._opening:
+            self._opening[digest].clear()
+        self._perform(self._uploads.withdraw(digest))
 
     # --- agent -------------------------------------------------------------------------------------------
 
-    def agent_says(self, message: AgentToPieceServer, now: float) -> None:
+    def agent_says(self, message: AgentToPieceServer) -> None:
         """What is shared, and whether to serve."""
         if isinstance(message, ShareState):
-            self._share_state(message, now)
+            self._share_state(message)
         elif isinstance(message, Serve):
-            if self._shelf.put_item(message):
-                self._open(message.digest, now)
+            if self.shelf.put_item(message):
+                self._open(message.digest)
         elif isinstance(message, Unserve):
-            self._shelf.remove_item(message.digest)
-            self._withdraw(message.digest, now)
+            self.shelf.remove_item(message.digest)
+            self._withdraw(message.digest)
         elif isinstance(message, Serving):
-            self._perform(self._uploads.set_serving(message.serving), now)
+            self._perform(self._uploads.set_serving(message.serving))
 
-    def _share_state(self, message: ShareState, now: float) -> None:
+    def _share_state(self, message: ShareState) -> None:
         self._peer = message.peer
         if message.instance != self._agent_instance:
             self._agent_instance = message.instance
-            self._reported = {digest: (sent, 0) for digest, (sent, _) in self._reported.items()}
+            self._told = {}
             self._reported_totals = None
         wanted = {item.digest for item in message.items}
-        for digest in self._shelf.items():
+        for digest in self.shelf.items():
             if digest not in wanted:
-                self._shelf.remove_item(digest)
-                self._withdraw(digest, now)
+                self.shelf.remove_item(digest)
+                self._withdraw(digest)
         for item in message.items:
-            if self._shelf.put_item(item):
-                self._open(item.digest, now)
-        self._perform(self._uploads.set_serving(message.serving), now)
+            if self.shelf.put_item(item):
+                self._open(item.digest)
+        self._perform(self._uploads.set_serving(message.serving))
 
     def _report(self) -> None:
-        swarms = []
-        sent_bytes = self._uploads.sent_bytes()
-        for digest, sent in sent_bytes.items():
-            now = (sent, self._uploads.sessions_of(digest))
-            before = self._reported.get(digest, (0, 0))
-            if now != before or digest in self._closed:  # closed, and opened again
-                self._reported[digest] = now
-                swarms.append(SwarmUpload(digest, sent - before[0] + self._closed.pop(digest, 0), now[1]))
-        swarms += [SwarmUpload(digest, sent, 0) for digest, sent in self._closed.items()]
-        self._closed.clear()
+        sessions = self._uploads.sessions()
+        swarms = [
+            SwarmUpload(digest, self._sent.get(digest, 0), sessions.get(digest, 0))
+            for digest in {**self._sent, **self._told, **sessions}
+            if digest in self._sent or sessions.get(digest) != self._told.get(digest)
+        ]
         totals = (self._uploads.queued_pieces, self._bad_messages)
         if swarms or totals != self._reported_totals:
-            self._reported_totals = totals
-            self._out.to_agent(UploadReport(swarms, *totals, self._closed_bytes + sum(sent_bytes.values())))
+            self._sent, self._told, self._reported_totals = {}, sessions, totals
+            self._out.to_agent(UploadReport(swarms, *totals, self._sent_bytes))
 
     # --- downloader --------------------------------------------------------------------------------------
 
     def downloader_says(self, route: bytes, message: DownloaderToPieceServer, now: float) -> None:
         """What this peer's own downloads have; ``route`` leads back to its downloader."""
         if isinstance(message, Hello):
-            self._downloader_hello(route, message, now)
+            self._downloader_hello(route, message)
         elif isinstance(message, Serve):
-            if self._shelf.put_partial(message):
-                self._open(message.digest, now)
+            if self.shelf.put_partial(message) and self._open(message.digest):
+                book = self.shelf.book(message.digest)
+                if book is not None:
+                    self._serve(message.digest, book)
             self._out.to_downloader(route, ServeOk(message.digest))
         elif isinstance(message, Held):
-            self._shelf.gained(message.digest, message.pieces, message.relayed)
-            self._perform(self._uploads.held(message.digest, message.pieces, message.relayed, now), now)
-        elif isinstance(message, Unserve) and self._shelf.remove_partial(message.digest):
-            self._withdraw(message.digest, now)
+            self.shelf.gained(message.digest, message.pieces, message.relayed)
+            if message.digest in self._opening:
+                self._opening[message.digest].append(message)
+            else:
+                self._perform(self._uploads.held(message.digest, message.pieces, message.relayed, now))
+        elif isinstance(message, Unserve) and self.shelf.remove_partial(message.digest):
+            self._withdraw(message.digest)
 
-    def _downloader_hello(self, route: bytes, message: Hello, now: float) -> None:
+    def _downloader_hello(self, route: bytes, message: Hello) -> None:
         """A new downloader says its `Serve` again; what the last one served is withdrawn until then."""
         self._downloader_route = route
         if message.instance != self._downloader_instance:
             self._downloader_instance = message.instance
-            for digest in self._shelf.partials():
-                if self._shelf.remove_partial(digest):
-                    self._withdraw(digest, now)
+            for digest in self.shelf.partials():
+                if self.shelf.remove_partial(digest):
+                    self._withdraw(digest)
         self._out.to_downloader(route, self._hello)

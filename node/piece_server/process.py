@@ -13,7 +13,8 @@ from node.disk.errors import disk_error
 from node.host import Host
 from node.local_messages import AGENT_SOCKET, PIECES_SOCKET, AgentToPieceServer, DownloaderToPieceServer
 from node.piece_server.core import PieceServerCore
-from node.piece_server.shelf import Files, Shelf
+from node.piece_server.reading import Threads
+from node.piece_server.shelf import Files
 from protocol.codec import Decoder, request_id
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
@@ -26,32 +27,27 @@ log = logging.getLogger(__name__)
 
 class PieceServer:
     """One run on ``host``, for those who come to ``peers``; the `core.Outlet` of its core. ``instance`` and ``pid``
-    name the run."""
+    name the run. ``threads`` stay their owner's to close."""
 
-    def __init__(self, host: Host, peers: PublicRouter, files: Files, rate: float, instance: int, pid: int) -> None:
-        self.shelf = Shelf(files)
+    def __init__(
+        self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rate: float, instance: int, pid: int
+    ) -> None:
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
-        self._host, self._peers = host, peers
-        self.core = PieceServerCore(rate, self.shelf, self, instance, pid, peers.port, host.now())
+        self._peers = peers
+        self.core = PieceServerCore(rate, files, threads, self, instance, pid, peers.port, host.now())
         self.tick = self.core.tick
         requests: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         peers.hear(requests, self.core.peer_says, self._on_garbage)
         from_downloader: Decoder[DownloaderToPieceServer] = Decoder(DownloaderToPieceServer, LOCAL_BYTES_MAX)
         self._downloader.hear(from_downloader, self.core.downloader_says, self._on_local_garbage)
-        agent.listen(Decoder(AgentToPieceServer, LOCAL_BYTES_MAX), self._on_agent)
-
-    def close(self) -> None:
-        self.shelf.close()
+        agent.listen(Decoder(AgentToPieceServer, LOCAL_BYTES_MAX), self.core.agent_says)
 
     def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
         return self._peers.send(route, header, [data])
 
     def to_downloader(self, route: bytes, message: Message) -> None:
         self._downloader.send(route, message)
-
-    def _on_agent(self, message: AgentToPieceServer) -> None:
-        self.core.agent_says(message, self._host.now())
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self.core.bad_message(route, request_id(data), error)

@@ -17,13 +17,31 @@ from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from node.disk.file_systems import Mount
-from node.piece_server.shelf import OpenContent
 from protocol.errors import ZswarmError
 
 T = TypeVar("T")
 Work = Callable[[], object]
 Then = Callable[[object], None]
 """Told what the work returned, or the `ZswarmError` or ``OSError`` that it raised."""
+
+
+class OpenContent(Protocol):
+    """Content open for reading, as `node.disk.content.Content` is."""
+
+    def read(self, piece: int) -> bytes:
+        """The bytes of ``piece``. Raises `ContentChangedError` when shared content is not what was hashed,
+        `NotThereError` when a download does not have them, another `DiskError` when the disk fails."""
+
+    def read_cached(self, piece: int) -> bytes | bytearray | None:
+        """The same without waiting for a disk; None when that cannot be, or something is wrong."""
+
+    def check(self, piece: int) -> None:
+        """Read ``piece`` and compare its digest. Raises as `read` does, when it is wrong too."""
+
+    def move(self, root: str) -> None:
+        """The content was renamed to ``root``."""
+
+    def close(self) -> None: ...
 
 
 class Threads(Protocol):
@@ -70,17 +88,8 @@ class Reading(Generic[T]):
     """Work on files by key, one for each content or seed; ``done`` is told its results by tag: those of a key in the
     order the work was given, and none before the call that gave it has returned. A result is what `Then` is told.
 
-    How a piece server uses it:
-
-    - A seed is loaded by `run` under a key with the path of the seed: it may lie on another file system than its
-      content, and pages of the manifest are read under it too.
-    - When the manifest is there, the key of the content is opened with its root, its pieces are read by `read`, and
-      checked by `run` of `OpenContent.check`.
-    - An open content is closed as ``last`` of `close`, and never directly: it may wait for the thread that reads it.
-    - The shell calls `deliver` after each turn, when the core has had its tick. If that told something, the tick is due
-      again at once. At the end of the process nothing is closed but `ReadingThreads`.
-    - Uploads give up promises of a content that has been pending for long, as they do for a receiver that stalls: they
-      would hold slots for as long as it hangs.
+    An open content is closed as ``last`` of `close`, and never directly: it may wait for the thread that reads it. At
+    the end of the process nothing is closed but the threads.
 
     The simulated world has `InLoop` in place of threads, and the rest as it is.
     """

@@ -1,42 +1,26 @@
 """What a piece server has to give: shared items, growing downloads, and the seeds of both.
 
-Owns what is open behind swarms and answers for their manifests. Items are opened when somebody first asks for them,
-so a peer that shares thousands of things starts at once. Leaves who gets what to `uploads`. Pure but for its port:
-the files themselves are behind `Files`.
+Owns what is open behind swarms, and where it and the manifests are read. Items are opened when somebody first asks for
+them, so a peer that shares thousands of things starts at once. Leaves who gets what to `uploads`. Pure but for its
+port: the files are behind `Files`, and all that touches them is work for `Reading`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import posixpath
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from node.local_messages import Serve
+from node.piece_server.reading import OpenContent, Reading, Work
 from protocol.bitfield import Bitfield
 from protocol.manifest import Manifest
-from protocol.messages import GetManifest, ManifestPage
+from protocol.messages import GetManifest
 
 BOOKS_COUNT_MAX = 64
 """Contents open at a time, besides those that somebody has a session for: each holds a manifest and descriptors."""
-
-
-class OpenContent(Protocol):
-    """Content open for reading, as `node.disk.content.Content` is."""
-
-    def read(self, piece: int) -> bytes:
-        """The bytes of ``piece``. Raises `ContentChangedError` when shared content is not what was hashed,
-        `NotThereError` when a download does not have them, another `DiskError` when the disk fails."""
-
-    def read_cached(self, piece: int) -> bytes | bytearray | None:
-        """The same without waiting for a disk; None when that cannot be, or something is wrong."""
-
-    def check(self, piece: int) -> None:
-        """Read ``piece`` and compare its digest. Raises as `read` does, when it is wrong too."""
-
-    def move(self, root: str) -> None:
-        """The content was renamed to ``root``."""
-
-    def close(self) -> None: ...
 
 
 class Files(Protocol):
@@ -47,7 +31,8 @@ class Files(Protocol):
         `DiskError` when it cannot be read."""
 
     def open_content(self, manifest: Manifest, root: str, stamps: bytes | None) -> OpenContent:
-        """``stamps`` None: a download under way. `ContentChangedError` when they are not those of ``manifest``."""
+        """Touches no disk. ``stamps`` None: a download under way. `ContentChangedError` when they are not those of
+        ``manifest``."""
 
     def seed_page(self, path: str, page: int) -> tuple[int, bytes] | None:
         """Length of the seed file in bytes, and page ``page`` (from 0) of `MANIFEST_PAGE_BYTES`; empty past its end.
@@ -56,21 +41,23 @@ class Files(Protocol):
 
 @dataclass(slots=True)
 class Book:
-    """Content that is open for reading. ``whole`` content is checked against its stamps at every read."""
+    """Content that is open for reading."""
 
     manifest: Manifest
     content: OpenContent
     bits: Bitfield
     spread: Bitfield | None
     relayed: list[int]
-    whole: bool
 
 
 class Shelf:
-    """Everything this process may serve, by content digest."""
+    """Everything this process may serve, by content digest, which is the key in ``reading`` of what is open."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, reading: Reading[Any]) -> None:
         self._files = files
+        self._reading = reading
+        self._seed_folders: set[str] = set()
+        """Open in ``reading``."""
         self._items: dict[str, Serve] = {}
         self._partial: dict[str, Serve] = {}
         self._gained: dict[str, list[int]] = {}
@@ -134,61 +121,72 @@ class Shelf:
     def partials(self) -> list[str]:
         return list(self._partial)
 
-    def open(self, digest: str) -> Book | None:
-        """The book of ``digest``, opened if need be; None when nothing of it is served.
-
-        Raises `SeedError` or `NotFoundError` when its seed is gone or damaged, `ContentChangedError` when its content
-        is, `DiskError` or `OSError` when either cannot be opened just now.
-        """
+    def book(self, digest: str) -> Book | None:
+        """The book of ``digest`` if it is open."""
         book = self._books.pop(digest, None)
         if book is not None:
             self._books[digest] = book  # the last used is the last to be closed
-            return book
+        return book
+
+    def seed(self, digest: str) -> str:
+        """The path of the seed that ``digest`` is opened with, empty when nothing of it is served."""
+        served = self._items.get(digest) or self._partial.get(digest)
+        return served.seed_path if served is not None else ""
+
+    def load(self, path: str, tag: object) -> None:
+        """Load the seed at ``path``: the result is its `Manifest`, or as `Files.load_seed` has it."""
+        self._run(path, partial(self._files.load_seed, path), tag)
+
+    def open(self, digest: str, manifest: Manifest) -> Book | None:
+        """Open ``digest``, which is not open, with the ``manifest`` from its seed; None when nothing of it is served.
+
+        Raises `ContentChangedError` when its content is not that of ``manifest``.
+        """
         item, serve = self._items.get(digest), self._partial.get(digest)
         if item is not None:
-            manifest = self._files.load_seed(item.seed_path)
-            content = self._files.open_content(manifest, item.root, item.stamps)
-            book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), None, [], whole=True)
+            root = item.root
+            content = self._files.open_content(manifest, root, item.stamps)
+            book = Book(manifest, content, Bitfield.full_of(manifest.piece_count), None, [])
         elif serve is not None:
-            manifest = self._files.load_seed(serve.seed_path)
             bits = Bitfield.from_bytes(serve.bits, manifest.piece_count)
             spread = _spread(serve, bits.size)
             for piece in self._gained[digest]:
                 bits.set(piece)
                 spread.set(piece)
-            content = self._files.open_content(manifest, serve.root, serve.stamps or None)
-            book = Book(manifest, content, bits, spread, [*self._relayed[digest]], whole=bool(serve.stamps))
+            root = serve.root
+            content = self._files.open_content(manifest, root, serve.stamps or None)
+            book = Book(manifest, content, bits, spread, [*self._relayed[digest]])
         else:
             return None
         self._books[digest] = book
+        self._reading.open(digest, root)
         return book
 
-    def idle(self, in_use: Callable[[str], bool]) -> list[str]:
+    def idle(self, in_use: Container[str]) -> list[str]:
         """Close books beyond `BOOKS_COUNT_MAX` that nobody uses, the longest unused first; returns their digests."""
         spare = len(self._books) - BOOKS_COUNT_MAX
         if spare <= 0:
             return []
-        closed = [digest for digest in self._books if not in_use(digest)][:spare]
+        closed = [digest for digest in self._books if digest not in in_use][:spare]
         for digest in closed:
             self._close(digest)
         return closed
 
-    def manifest_page(self, request: GetManifest) -> ManifestPage | None:
-        """The page asked for, straight from the seed file; ``total`` 0 when the content is here under another manifest.
-        None when it is not here. Raises `SeedError`, `NotFoundError` or `DiskError` when its seed cannot be read."""
+    def read_page(self, request: GetManifest, tag: object) -> bool:
+        """Read the page asked for, straight from the seed file: the result is as `Files.seed_page` has it, or why it
+        cannot be read, as `Files.load_seed` says. False when this manifest is not here."""
         path = self._seed_path(request)
-        if not path:
-            here = request.digest in self._items or request.digest in self._partial
-            return ManifestPage(request.session, request.page, 0, b"") if here else None
-        found = self._files.seed_page(path, request.page)
-        if found is None:
-            self._files.load_seed(path)  # says why
-            return None
-        return ManifestPage(request.session, request.page, *found)
+        if path:
+            self._run(path, partial(_page, self._files, path, request.page), tag)
+        return bool(path)
 
-    def close(self) -> None:
-        for digest in list(self._books):
-            self._close(digest)
+    def _run(self, seed_path: str, work: Work, tag: object) -> None:
+        """Seeds may lie on another file system than content. Those of a peer are in one folder."""
+        folder = posixpath.dirname(seed_path)
+        if folder not in self._seed_folders:
+            self._seed_folders.add(folder)
+            self._reading.open(folder, folder)
+        self._reading.run(folder, work, tag)
 
     def _seed_path(self, request: GetManifest) -> str:
         item, serve = self._items.get(request.digest), self._partial.get(request.digest)
@@ -207,8 +205,15 @@ class Shelf:
         book = self._books.pop(digest, None)
         if book is None:
             return False
-        book.content.close()
+        self._reading.close(digest, book.content.close)
         return True
+
+
+def _page(files: Files, path: str, page: int) -> tuple[int, bytes] | None:
+    found = files.seed_page(path, page)
+    if found is None:
+        files.load_seed(path)  # says why
+    return found
 
 
 def _spread(serve: Serve, size: int) -> Bitfield:

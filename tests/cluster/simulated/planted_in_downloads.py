@@ -280,8 +280,8 @@ CONVERSATION = (
         (
             Edit(
                 "node.downloader.download:Download.handle",
-                "self._end_session(source)\n            source.state",
-                "return []\n            source.state",
+                "self._end_session(source)\n            source.since",
+                "return []\n            source.since",
             ),
         ),
         found_after=0,
@@ -337,9 +337,10 @@ CONVERSATION = (
         (
             Edit(
                 "node.downloader.source:SourcePool.ban",
-                'self._candidates[peer].trouble = Trouble("banned", reason)',
+                'self._candidates[entry.peer].trouble = Trouble("banned", reason)',
                 "pass",
             ),
+            Edit("node.downloader.source:SourcePool.ban", "self._closed[address_of(entry)] = inf", "pass"),
         ),
         found_after=16,
         first=15,
@@ -347,14 +348,17 @@ CONVERSATION = (
     Bug(
         "banned_dialled_again",
         "that one does not dial who is banned",
-        (Edit("node.downloader.source:SourcePool._waiting", "candidate.usable", "candidate.named"),),
+        (
+            Edit("node.downloader.source:SourcePool._may_dial", "candidate.usable", "candidate.named"),
+            Edit("node.downloader.source:SourcePool.ban", "self._closed[address_of(entry)] = inf", "pass"),
+        ),
         found_after=9,
         first=8,
     ),
     Bug(
         "budget_not_asked",
         "to ask the budget of all downloads before a piece is accepted",
-        (Edit("node.rate_limit:Budget.admits", "return room and", "return"),),
+        (Edit("node.rate_limit:Budget.has_room", "return self.under_way == 0 or", "return True or"),),
         found_after=3,
     ),
     Bug(

@@ -16,7 +16,7 @@ SESSIONS = (
         "to forget a receiver that is not heard of any more",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._check",
+                "node.piece_server.uploads:Uploads._check_sessions",
                 "if now - session.heard_at > SESSION_SILENT_SECONDS:",
                 "if False:",
             ),
@@ -44,7 +44,13 @@ SESSIONS = (
     Bug(
         "acknowledged_at_once",
         "that several pieces may be acknowledged in one message",
-        (Edit("node.piece_server.uploads:Uploads._received", "for _ in range(count):", "for _ in range(min(count, 1)):"),),
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads._received",
+                "for _ in range(count):",
+                "for _ in range(min(count, 1)):",
+            ),
+        ),
         found_after=0,
     ),
     Bug(
@@ -141,7 +147,13 @@ STOCK = (
     Bug(
         "relayed_by_two",
         "that a piece somebody relays is not in stock",
-        (Edit("node.piece_server.uploads:Swarm.take_from_stock", "in_stock.clear(piece)\n                break", "break"),),
+        (
+            Edit(
+                "node.piece_server.uploads:Swarm.take_from_stock",
+                "in_stock.clear(piece)\n                break",
+                "break",
+            ),
+        ),
         found_after=0,
     ),
     Bug(
@@ -191,7 +203,7 @@ STOCK = (
         "idle_untold",
         "to say that there is nothing to send",
         (
-            Edit("node.piece_server.uploads:Uploads._check", "if is_idle and now >= self._news_at:", "if False:"),
+            Edit("node.piece_server.uploads:Uploads._check", "if self._is_idle(now):", "if False:"),
             Edit("node.piece_server.uploads:Uploads._test", "self._tell(session, is_idle)", "self._tell(session)"),
         ),
         found_after=0,
@@ -251,7 +263,7 @@ SERVING = (
     Bug(
         "stamps_unchecked",
         "that shared content is served only as long as it is what was hashed",
-        (Edit("node.piece_server.shelf:Shelf.open", "item.root, item.stamps)", "item.root, None)"),),
+        (Edit("node.piece_server.shelf:Shelf.open", "root, item.stamps)", "root, None)"),),
         found_after=35,
         first=34,
     ),
@@ -274,7 +286,7 @@ SERVING = (
         (
             Edit(
                 "node.piece_server.core:PieceServerCore._downloader_hello",
-                "for digest in self._shelf.partials():",
+                "for digest in self.shelf.partials():",
                 "for digest in ():",
             ),
         ),

@@ -30,7 +30,7 @@ BROKE = (
         246,
         Edit(
             "node.piece_server.core:PieceServerCore.downloader_says",
-            "self._shelf.gained(message.digest, message.pieces)",
+            "self.shelf.gained(message.digest, message.pieces)",
             "pass",
         ),
     ),
@@ -44,13 +44,14 @@ BROKE = (
         ),
     ),
     Broke(
-        "a source with something to spare, whose offer is not needed, was asked again as fast as the line carries it",
-        14,
-        Edit(
-            "node.downloader.wants:Wants.held",
-            "(refused_for != why or now >= at + REFUSED_SECONDS)",
-            "True",
-        ),
+        "a source that let a piece wait, and says that it is idle, was asked for the same piece again and again",
+        15,
+        Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),
+    ),
+    Broke(
+        "what a peer relays was forgotten when the book of its download was closed",
+        98,
+        Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),
     ),
     Broke(
         "an order that crossed the end of its download began another that nobody waited for",

@@ -72,7 +72,9 @@ def test_a_rollout_has_the_figures_of_a_run_and_a_bound() -> None:
 
 
 def test_it_follows_from_the_seed() -> None:
-    first, again, other = (msgspec.structs.replace(predicted(seed=seed), phases={}) for seed in (3, 3, 4))
+    first, again, other = (
+        msgspec.structs.replace(predicted(seed=seed, faults="light"), phases={}) for seed in (3, 3, 4)
+    )
     assert first == again != other
 
 
@@ -102,7 +104,8 @@ def test_a_seeder_that_dies_too_early_is_said_and_does_not_take_for_ever() -> No
     report = predicted(peers=4, seeder_dies_at=0.5)
     assert (report.ok, report.verified, report.last_s, report.ratio) == (False, 1, None, None)
     assert report.wall_s < 1_000
-    assert all("nobody has 32 of 64 pieces" in peer.error for peer in report.results if not peer.seeder)
+    errors = [peer.error for peer in report.results if not peer.seeder]
+    assert all("nobody has" in error and "of 64 pieces" in error for error in errors)
 
 
 def test_several_seeders_and_faults() -> None:

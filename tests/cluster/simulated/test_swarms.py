@@ -25,7 +25,7 @@ def test_everybody_completes(receivers: int, pieces: int, seed: int) -> None:
     swarm = Swarm(1, receivers, pieces, seed=seed)
     swarm.start()
     swarm.run_until_done(10 * swarm.bound)
-    assert swarm.received_ratio() <= 1.02
+    assert swarm.received_ratio() <= 1.05
     assert swarm.banned() == {}
 
 

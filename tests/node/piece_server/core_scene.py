@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Serve, ShareState, UploadReport
+from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Room, Serve, ShareState
 from node.piece_server.core import PieceServerCore
-from node.piece_server.shelf import Shelf
+from node.piece_server.reading import InLoop, Threads
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
 from protocol.manifest import Manifest
 from protocol.messages import Follow, Get, Message, Piece, PieceServerRequest, Status
@@ -94,16 +94,17 @@ class FakeDisk:
 
 class Scene:
     """The core and what it says; ``deaf`` peers cannot be reached. Each call checks the invariants and returns what
-    was said meanwhile."""
+    was said meanwhile, but for the ``rooms`` that the downloader was told of."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: Threads | None = None) -> None:
         self.now = 100.0
         self.disk = FakeDisk()
         self.deaf: set[str] = set()
         self.notes: list[str] = []
+        self.rooms: list[int] = []
         self._said: list[Said] = []
         self.core = PieceServerCore(
-            rate=0, shelf=Shelf(self.disk), out=self, instance=77, pid=4242, port=5560, now=self.now
+            0, self.disk, threads or InLoop(), out=self, instance=77, pid=4242, port=5560, now=self.now
         )
 
     # --- the outlet --------------------------------------------------------------------------------------
@@ -113,13 +114,17 @@ class Scene:
         return route.decode() not in self.deaf
 
     def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
-        assert data == MADE.piece(header.piece)
+        made = self.disk.seeds.values()
+        assert data in [one.piece(header.piece) for one in made if header.piece < one.manifest.piece_count]
         return self.to_peer(route, header)
 
     def to_agent(self, message: Message) -> None:
         self._said.append(("agent", message))
 
     def to_downloader(self, route: bytes, message: Message) -> None:
+        if isinstance(message, Room):
+            self.rooms.append(message.count)
+            return
         self._said.append((route.decode(), message))
 
     def note(self, level: Literal["info", "warning"], text: str) -> None:
@@ -128,6 +133,7 @@ class Scene:
     # --- what happens ------------------------------------------------------------------------------------
 
     def _then(self) -> list[Said]:
+        self.core.work(self.now)
         self.core.uploads.check_invariants()
         said, self._said = self._said, []
         return said
@@ -137,7 +143,7 @@ class Scene:
         return self._then()
 
     def agent(self, message: AgentToPieceServer) -> list[Said]:
-        self.core.agent_says(message, self.now)
+        self.core.agent_says(message)
         return self._then()
 
     def downloader(self, message: DownloaderToPieceServer, name: str = "downloader") -> list[Said]:
@@ -157,11 +163,10 @@ class Scene:
         return self.peer(name, AskTest(1, digest))
 
     def gets(self, name: str, *pieces: int) -> list[Said]:
-        """Open a session and ask for ``pieces``; what comes of that, but for what the agent is told by the clock."""
+        """Open a session and ask for ``pieces``; what comes of that."""
         self.test(name)
         self.peer(name, Follow(1, bytes(1), 9, push=False))
-        self.peer(name, Get(1, list(pieces)))
-        return [(to, said) for to, said in self.tick() if not isinstance(said, Hello | UploadReport)]
+        return self.peer(name, Get(1, list(pieces)))
 
 
 def item(digest: str = DIGEST, seed: str = "seed", root: str = "/shared") -> Serve:

@@ -1,0 +1,149 @@
+"""The records that `uploads` keeps: content and its stock, and the sessions of those who fetch it. Pure.
+
+Owns which pieces of a content nobody relays yet, and who may be assigned one. Leaves what is sent to `uploads`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median_low
+
+from protocol.bitfield import Bitfield
+from protocol.messages import Status
+
+SessionKey = tuple[bytes, int]
+"""The receiver's route (its identity at our ROUTER) and its session number."""
+
+AHEAD_COUNT = 2
+"""Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more
+the last ones come late."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One receiver of one content. ``skip``: pieces it is not pushed, since it has them, gets them elsewhere, or was
+    sent them."""
+
+    route: bytes
+    number: int
+    swarm: Swarm
+    heard_at: float
+    served_at: float
+    skip: Bitfield
+    sent: Bitfield
+    follows: bool = False
+    credit: int = 0
+    position: int = 0
+    """How much of what the swarm relays it was pushed..."""
+    promised: int = 0
+    """...and was told of."""
+    asked: int = 0
+    """Pieces that it would relay."""
+    wanted: deque[int] = field(default_factory=deque)
+    """Pieces it asked for."""
+    on_way: deque[tuple[int, float]] = field(default_factory=deque)
+    """Size and moment of each piece it has not acknowledged."""
+    late: bool = False
+    """What is on its way takes so long that it does not count."""
+    assigned: dict[int, float] = field(default_factory=dict)
+    """Pieces it relays that no other receiver is known to have, and since when."""
+    assigned_at: float = 0.0
+    interval: float | None = None
+    """When a piece was last assigned to it, and seconds from one to the next: moving average."""
+    has_at: float = float("-inf")
+    """When it last said what it has."""
+    hoards: bool = False
+    told: tuple[int, bool] | None = None
+    """Revision of the swarm in the last `Status`, and whether that said that this source is idle."""
+
+    @property
+    def key(self) -> SessionKey:
+        return self.route, self.number
+
+
+@dataclass(slots=True)
+class Swarm:
+    """Content this process serves. ``relayed``: the pieces it pushes to all followers, in order."""
+
+    digest: str
+    have: Bitfield
+    length: int
+    piece_length: int
+    stock: list[int]
+    in_stock: Bitfield
+    had_stock: bool = False
+    """Whether there was any when receivers were last told."""
+    relayed: list[int] = field(default_factory=list)
+    sessions: dict[SessionKey, Session] = field(default_factory=dict)
+    orphans: dict[int, float] = field(default_factory=dict)
+    """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
+    revision: int = 0
+    """Of what its sessions are told in a `Status`."""
+    assigned_at: float = 0.0
+    interval: float | None = None
+    """When a piece was last assigned, and seconds from one to the next: moving average."""
+    relayed_before: int = 0
+    """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
+    room: int = -1
+    """As last said in a `Room`."""
+
+    def piece_size(self, piece: int) -> int:
+        return min(self.piece_length, self.length - piece * self.piece_length)
+
+    def put_in_stock(self, pieces: Iterable[int], rng: Random) -> None:
+        fresh = [piece for piece in pieces if piece in self.have and piece not in self.in_stock]
+        rng.shuffle(fresh)
+        self.stock[:0] = fresh
+        for piece in fresh:
+            self.in_stock.set(piece)
+
+    def take_from_stock(self, session: Session) -> int | None:
+        """A piece that ``session`` lacks."""
+        stock, in_stock, skip = self.stock, self.in_stock, session.skip
+        passed: list[int] = []
+        found = None
+        while stock:
+            piece = stock.pop()
+            if piece not in in_stock:
+                continue
+            if piece not in skip:
+                found = piece
+                in_stock.clear(piece)
+                break
+            passed.append(piece)
+            if len(passed) == 8 and not in_stock.without(skip).count_set:
+                break
+        stock += reversed(passed)
+        return found
+
+    def note_assigned(self, session: Session, now: float) -> None:
+        self.interval = averaged(self.interval, now - self.assigned_at) if self.assigned_at else None
+        session.interval = averaged(session.interval, now - session.assigned_at) if session.assigned_at else None
+        self.assigned_at = session.assigned_at = now
+
+    def in_time(self, session: Session) -> bool:
+        """Whether the session will have relayed one more piece when all are: a slow one would be waited for."""
+        if session.interval is None or self.interval is None:
+            return True
+        usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
+        return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * self.interval
+
+    def status(self, session: Session, idle: bool = False) -> Status:
+        full = self.have.full
+        bits = b"" if full else self.have.to_bytes()
+        return Status(
+            session.number,
+            "complete" if full else "partial",
+            bits,
+            stock=self.in_stock.count_set > 0 and not session.hoards,
+            alone=len(self.sessions) == 1,
+            idle=idle,
+        )
+
+
+def averaged(average: float | None, sample: float) -> float:
+    """The moving average with one more sample."""
+    return sample if average is None else average + 0.25 * (sample - average)
