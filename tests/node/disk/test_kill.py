@@ -34,10 +34,11 @@ journal.start(made.manifest.digest, "seed", str(dest), durable.to_bytes())
 workers = Workers(2)
 print("started", flush=True)
 missing = list(durable.missing())
-for piece in missing:
-    workers.submit(piece, bind(verify_and_write, partial, made.manifest, piece, made.piece(piece)))
-written = 0
+written = submitted = 0
 while written < len(missing):
+    for piece in missing[submitted : written + 3]:
+        workers.submit(piece, bind(verify_and_write, partial, made.manifest, piece, made.piece(piece)))
+        submitted += 1
     select.select([workers.fd], [], [])
     written += len(workers.results())
     for piece in partial.sync():

@@ -288,7 +288,7 @@ def test_who_sends_nothing_makes_room_for_others_however_much_it_says_it_has() -
     scene.piece("p0", 0, promised=[199])
     for candidate in scene.pool.candidates():
         candidate.rank = 0.0  # nobody outranks them
-    effects = []
+    effects: list[Effect] = []
     for piece in range(1, 2 * int(STUCK_SECONDS)):
         if piece == STUCK_SECONDS:
             assert not [e for e in effects if isinstance(e, Disconnect)], "there is nobody else"
