@@ -29,9 +29,8 @@ from protocol.errors import NetworkError
 from protocol.limits import LEASE_SECONDS
 from service.units import format_bytes, format_seconds
 
-WORK_COUNT_MAX = 3_200_000
-"""Messages about pieces that a rollout may take: less than a minute and a half of one core. The estimate for 1,000
-peers needs that many: it was 1.16 of the bound with 45 or 56 pieces, and 1.08 with 91."""
+WORK_COUNT_MAX = 200_000
+"""Pieces that arrive at receivers: about two minutes of one core."""
 LARGE_COUNT = 100
 """Peers of a world that is not tidied away, see `heap.left_alone`."""
 TURN_PART = 0.02

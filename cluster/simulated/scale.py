@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX
 from protocol.manifest import piece_length_for
 
-PIECE_WORK_COUNT = 20
-"""What one piece costs to simulate, besides telling its receiver's sources of it: as much as so many more messages."""
 PIECES_COUNT_MIN, PIECES_COUNT_MAX = 32, 256
 """Of a model. With fewer a swarm is hardly ever in full swing; more tell nothing new."""
 SOURCES_COUNT = 24
@@ -41,18 +38,15 @@ class Scale(Struct, frozen=True):
 
 
 def scale_of(size: int, receivers: int, peers: int, link_rate: float, work: int, timed: bool) -> Scale:
-    """The model of ``size`` bytes for so many, which costs no more than ``work`` messages; the thing itself when that
-    does not. ``timed``: things happen at times that are given in seconds, so one second has to stand for one."""
+    """The model of ``size`` bytes for so many, in which at most ``work`` pieces arrive at receivers; the thing itself
+    when that is enough. ``timed``: things happen at times that are given in seconds, so one second has to stand for
+    one."""
     piece_length = piece_length_for(size)
     real_pieces = -(-size // piece_length)
-    sources = min(peers - 1, SOURCES_PER_DOWNLOAD_COUNT_MAX)
-    if receivers * real_pieces * (sources + PIECE_WORK_COUNT) <= work:
+    if receivers * real_pieces <= work:
         return Scale(real_pieces, piece_length, size, real_pieces)
+    pieces = min(real_pieces, max(PIECES_COUNT_MIN, min(work // receivers, PIECES_COUNT_MAX)))
     heard = SOURCES_COUNT if peers - 1 > SOURCES_COUNT else 0
-    affordable = work // (receivers * ((heard or sources) + PIECE_WORK_COUNT))
-    pieces = min(real_pieces, max(PIECES_COUNT_MIN, min(affordable, PIECES_COUNT_MAX)))
-    if pieces == real_pieces:
-        return Scale(real_pieces, piece_length, size, real_pieces, heard)
     length = pieces * piece_length
     factor = size / length
     lapse = 1.0 if timed else max(1.0, factor * piece_length / link_rate / PIECE_SECONDS)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median_low
+from typing import NamedTuple
 
 from protocol.bitfield import Bitfield
 from protocol.messages import Status
@@ -20,6 +21,14 @@ SessionKey = tuple[bytes, int]
 AHEAD_COUNT = 2
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more
 the last ones come late."""
+
+
+class OnWay(NamedTuple):
+    """A piece of ``size`` bytes that was sent ``at`` a moment."""
+
+    size: int
+    at: float
+    assigned: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +53,8 @@ class Session:
     """Pieces that it would relay."""
     wanted: deque[int] = field(default_factory=deque)
     """Pieces it asked for."""
-    on_way: deque[tuple[int, float]] = field(default_factory=deque)
-    """Size and moment of each piece it has not acknowledged."""
+    on_way: deque[OnWay] = field(default_factory=deque)
+    """Pieces it has not acknowledged."""
     late: bool = False
     """What is on its way takes so long that it does not count."""
     assigned: dict[int, float] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.swarm import AHEAD_COUNT, Session, SessionKey, Swarm
+from node.piece_server.swarm import AHEAD_COUNT, OnWay, Session, SessionKey, Swarm
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
@@ -30,6 +30,7 @@ from protocol.limits import (
     ROUTE_SESSIONS_COUNT_MAX,
     SESSION_SILENT_SECONDS,
     SESSIONS_COUNT_MAX,
+    SOURCES_PER_DOWNLOAD_COUNT_MAX,
     STALLED_BYTES_MAX,
 )
 from protocol.messages import (
@@ -50,6 +51,9 @@ from protocol.messages import (
 UploadRequest = Test | Follow | Received | Relay | Get | Cancel | Have | Bye
 ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
 """Of pieces on their way. Many of them are the same few, and in memory once."""
+ASSIGNING_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
+"""Assigned pieces on their way at a time. A receiver's downlink is shared by as many sources, so this many fill the
+uplink; with more the first ones of a large swarm would all come late."""
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
@@ -109,6 +113,10 @@ class Uploads:
         """Sessions with credit that there may be something to send to, in turn."""
         self._changed: dict[str, None] = {}
         """Swarms whose stock or room may not be as was told."""
+        self._waiting: dict[Session, None] = {}
+        """Those that are assigned something when it is their turn."""
+        self._assigning = 0
+        """Assigned pieces on their way that are not late."""
         self._on_way = 0
         """Pieces on their way that are not late..."""
         self._on_way_bytes = 0
@@ -372,13 +380,9 @@ class Uploads:
     def _received(self, session: Session, message: Received, now: float) -> None:
         count = min(message.count, len(session.on_way))
         for _ in range(count):
-            size, sent_at = session.on_way.popleft()
-            if session.late:
-                self._late_bytes -= size
-            else:
-                self._on_way -= 1
-                self._on_way_bytes -= size
-            self._measured(now - sent_at)
+            sent = session.on_way.popleft()
+            self._count(session, sent, -1)
+            self._measured(now - sent.at)
         if count:
             session.served_at = now
             if session.late:
@@ -492,7 +496,9 @@ class Uploads:
                 self._send(session, piece, assigned, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
-        if session.asked and swarm.in_stock.count_set and swarm.in_time(session):
+        if session.asked and self._assigning >= ASSIGNING_COUNT_MAX:
+            self._waiting[session] = None
+        elif session.asked and swarm.in_stock.count_set and swarm.in_time(session):
             found = swarm.take_from_stock(session)
             if found is not None:
                 session.asked -= 1
@@ -527,12 +533,8 @@ class Uploads:
             session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
             promised = [one for one in swarm.relayed[told : session.promised] if one not in session.skip]
         session.credit -= 1
-        session.on_way.append((size, now))
-        if session.late:
-            self._late_bytes += size
-        else:
-            self._on_way += 1
-            self._on_way_bytes += size
+        session.on_way.append(OnWay(size, now, relay))
+        self._count(session, session.on_way[-1], 1)
         self._changed[swarm.digest] = None
         self._bucket.spend(size, now)
         effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised), session))
@@ -541,23 +543,30 @@ class Uploads:
         """The piece sent last was not; a receiver that acknowledged it before it was sent lied."""
         if not session.on_way:
             return
-        size, _ = session.on_way.pop()
+        self._count(session, session.on_way.pop(), -1)
         session.credit += 1
         self._ready[session] = None
-        if session.late:
-            self._late_bytes -= size
-        else:
-            self._on_way -= 1
-            self._on_way_bytes -= size
         session.late &= bool(session.on_way)
 
     def _set_late(self, session: Session, late: bool) -> None:
-        size = sum(size for size, _ in session.on_way)
-        count = len(session.on_way)
+        for sent in session.on_way:
+            self._count(session, sent, -1)
         session.late = late
-        self._late_bytes += size if late else -size
-        self._on_way -= count if late else -count
-        self._on_way_bytes -= size if late else -size
+        for sent in session.on_way:
+            self._count(session, sent, 1)
+
+    def _count(self, session: Session, sent: OnWay, by: int) -> None:
+        """One piece more (``by`` 1) or less (-1) is on its way."""
+        if session.late:
+            self._late_bytes += by * sent.size
+            return
+        self._on_way += by
+        self._on_way_bytes += by * sent.size
+        self._assigning += by * sent.assigned
+        if by < 0 and sent.assigned and self._waiting:
+            waiting = next(iter(self._waiting))
+            del self._waiting[waiting]
+            self._ready[waiting] = None
 
     def _tell_room(self, swarm: Swarm) -> list[Effect]:
         """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
@@ -594,11 +603,11 @@ class Uploads:
         for session in list(self._sessions.values()):
             if now - session.heard_at > SESSION_SILENT_SECONDS:
                 effects += self._start_over(session)
-            elif not session.late and session.on_way and now - session.on_way[0][1] > late:
+            elif not session.late and session.on_way and now - session.on_way[0].at > late:
                 self._set_late(session, True)
         while self._late_bytes > STALLED_BYTES_MAX:
             stalled = [session for session in self._sessions.values() if session.late]
-            effects += self._start_over(min(stalled, key=lambda session: session.on_way[0][1]))
+            effects += self._start_over(min(stalled, key=lambda session: session.on_way[0].at))
         return effects
 
     def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
@@ -631,7 +640,7 @@ class Uploads:
         if session.on_way:
             if not session.late:
                 self._set_late(session, True)
-            size = sum(size for size, _ in session.on_way)
+            size = sum(sent.size for sent in session.on_way)
             self._late_bytes -= size
             self._left_bytes += size
             before, _, _ = self._left.get(session.route, (0, 0, 0.0))
@@ -642,6 +651,7 @@ class Uploads:
         del swarm.sessions[session.key]
         self._changed[swarm.digest] = None
         self._ready.pop(session, None)
+        self._waiting.pop(session, None)
         if len(swarm.sessions) == 1:
             swarm.revision += 1
 
@@ -657,8 +667,9 @@ class Uploads:
         """Raise AssertionError when the books do not agree with each other."""
         fast = [session for session in self._sessions.values() if not session.late]
         assert self._on_way == sum(len(session.on_way) for session in fast)
-        assert self._on_way_bytes == sum(size for session in fast for size, _ in session.on_way)
-        late = sum(size for session in self._sessions.values() if session.late for size, _ in session.on_way)
+        assert self._on_way_bytes == sum(sent.size for session in fast for sent in session.on_way)
+        assert self._assigning == sum(sent.assigned for session in fast for sent in session.on_way)
+        late = sum(sent.size for session in self._sessions.values() if session.late for sent in session.on_way)
         assert self._late_bytes == late
         assert self._left_bytes == sum(size for size, _, _ in self._left.values())
         assert len(self._sessions) <= SESSIONS_COUNT_MAX
