@@ -56,6 +56,8 @@ class Session:
     has_at: float = float("-inf")
     """When it last said what it has."""
     hoards: bool = False
+    stocked: bool = False
+    """Whether it was told that there is stock for it."""
     told: tuple[int, bool] | None = None
     """Revision of the swarm in the last `Status`, and whether that said that this source is idle."""
 
@@ -74,6 +76,8 @@ class Swarm:
     piece_length: int
     stock: list[int]
     in_stock: Bitfield
+    restocked: bool = False
+    """Whether some has come back since they were told."""
     had_stock: bool = False
     """Whether there was any when receivers were last told."""
     relayed: list[int] = field(default_factory=list)
@@ -131,6 +135,9 @@ class Swarm:
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
         return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * self.interval
 
+    def has_stock_for(self, session: Session) -> bool:
+        return not session.hoards and self.in_stock.without(session.skip).count_set > 0
+
     def status(self, session: Session, idle: bool = False) -> Status:
         full = self.have.full
         bits = b"" if full else self.have.to_bytes()
@@ -138,7 +145,7 @@ class Swarm:
             session.number,
             "complete" if full else "partial",
             bits,
-            stock=not session.hoards and self.in_stock.without(session.skip).count_set > 0,
+            stock=self.has_stock_for(session),
             alone=len(self.sessions) == 1,
             idle=idle,
         )

@@ -326,24 +326,28 @@ class Uploads:
     def _tell(self, session: Session, idle: bool = False) -> Effect:
         session.told = session.swarm.revision, idle
         status = session.swarm.status(session, idle)
+        session.stocked = status.stock
         if not status.stock:
             session.asked = 0
         return Reply(session.route, status)
 
     def _tell_stock(self, swarm: Swarm) -> list[Effect]:
-        """Tell all when there is stock again, and who waits to be assigned some when there is none."""
-        has_stock = swarm.in_stock.count_set > 0
-        if has_stock == swarm.had_stock:
-            return []
-        swarm.had_stock = has_stock
-        swarm.revision += 1
+        """Tell those for whom there is stock again, and who waits to be assigned some when there is none."""
         sessions = swarm.sessions.values()
-        return [self._tell(one) for one in sessions if (not one.hoards if has_stock else one.asked)]
+        has_stock = swarm.in_stock.count_set > 0
+        if has_stock != swarm.had_stock or swarm.restocked:
+            swarm.had_stock = has_stock
+            swarm.restocked = False
+            swarm.revision += 1
+            if has_stock:
+                return [self._tell(one) for one in sessions if not one.stocked and swarm.has_stock_for(one)]
+        return [] if has_stock else [self._tell(one) for one in sessions if one.asked]
 
     def _restock(self, swarm: Swarm, pieces: Iterable[int]) -> None:
         """Nobody relays ``pieces``: who waits to be assigned some may get them."""
         self._changed[swarm.digest] = None
         swarm.put_in_stock(pieces, self._rng)
+        swarm.restocked = True
         self._ready.update((one, None) for one in swarm.sessions.values() if one.asked and one.credit)
 
     def _make_room(self, now: float) -> list[Effect]:
