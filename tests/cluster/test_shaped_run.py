@@ -55,7 +55,7 @@ def test_three_peers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture
     assert min(report["max_rss_mib"].values()) > 5
     assert "links of 100 Mbit/s both ways, made of network namespaces of this machine" in shown.out
     assert "MiB/s between two alone; the bound is of such links" in shown.out
-    assert shown.out.splitlines()[-1] == "3 of 3 verified: random.bin, 8.0 MiB in 32 pieces"
+    assert shown.out.splitlines()[-1] == "3 of 3 verified: random.bin, 8.0 MiB in 128 pieces"
     assert namespaces_of(os.getpid()) == []
     assert place.is_clean()
 

@@ -116,7 +116,7 @@ def test_a_sparse_file_stays_sparse(network: Machine) -> None:
         file.truncate(16 << 20)
         for place in (0, 3 << 20, 12 << 20):
             file.seek(place)
-            file.write(os.urandom(100_000))
+            file.write(os.urandom(3 * 32_768))
     share = network.start("share", "sparse.img", "--data-dir", "s")
     got = network.z("get", linked(share), "-o", "o", "--data-dir", "g")
     assert got.code == 0, got.err
