@@ -21,11 +21,11 @@ SPREAD_RECEIVERS = (4, 32)
 """More receivers are not to take much longer: the many against the few."""
 SPREAD_TARGET = Target("32 receivers: last finisher over that of 4", "", "last_s", 1.05, at_least=False)
 EQUAL_TARGETS = (
-    Target("last finisher over the bound", "", "of_bound", 1.10, at_least=False),
-    Target("the seeder's bytes over the size", "", "seeder_copies", 1.06, at_least=False),
-    Target("bytes received over those needed", "", "received_part", 1.02, at_least=False),
+    Target("last finisher over the bound", "", "of_bound", 1.08, at_least=False),
+    Target("the seeder's bytes over the size", "", "seeder_copies", 1.03, at_least=False),
+    Target("bytes received over those needed", "", "received_part", 1.01, at_least=False),
 )
-MIXED_TARGETS = (Target("last finisher over the bound", "", "of_bound", 1.20, at_least=False),)
+MIXED_TARGETS = (Target("last finisher over the bound", "", "of_bound", 1.12, at_least=False),)
 
 
 class Figures(Struct, frozen=True):
