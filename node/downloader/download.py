@@ -11,6 +11,7 @@ ones, or some that another source has promised and would bring later.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -63,6 +64,9 @@ MAKE_ROOM_COUNT = 8
 CREDIT_COUNT, CREDIT_BYTES = 16, 16 * 2**20
 """Pieces that may be on their way, and their bytes, shared among the sources; one from each at least. One is enough
 where there are many; few must fill the link while messages are on their way."""
+QUICK_SECONDS = 0.05
+"""As many pieces as came within so long may be on their way, if that is more: where all are quick it is not the links
+that take the time, but processes that wait for their turn."""
 ROOM_COUNT = 1
 """Pieces to have assigned before this peer's piece server has said how many."""
 HAVE_SECONDS = 2.0
@@ -163,6 +167,8 @@ class Download:
         self._arrived = 0
         """Pieces that have come, of whatever use..."""
         self._arrived_at = 0.0
+        self._recent: deque[float] = deque()
+        """When the last pieces came."""
         self._pace: float | None = None
         """...when the last one did, and seconds from one to the next: moving average."""
         self.received_bytes = 0
@@ -318,6 +324,7 @@ class Download:
             seconds = now - self._arrived_at
             self._pace = seconds if self._pace is None else self._pace + 0.25 * (seconds - self._pace)
         self._arrived_at = now
+        self._recent.append(now)
         self._arrived += 1
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
@@ -419,8 +426,11 @@ class Download:
 
     def _credit_for_each(self) -> int:
         """How many pieces may be on their way from one source."""
+        recent = self._recent
+        while recent and recent[0] < self._arrived_at - QUICK_SECONDS:
+            recent.popleft()
         count = max(1, self._ready)
-        return max(1, min(CREDIT_COUNT // count, CREDIT_BYTES // (count * self._pieces.piece_length)))
+        return max(1, min(max(CREDIT_COUNT, len(recent)), CREDIT_BYTES // self._pieces.piece_length) // count)
 
     def _say(self, now: float) -> list[Effect]:
         """Acknowledge what has come and give credit back."""

@@ -20,7 +20,10 @@ SessionKey = tuple[bytes, int]
 
 AHEAD_COUNT = 2
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more
-the last ones come late."""
+the last ones come late..."""
+QUICK_SECONDS = 0.1
+"""...but as many as came within so long, if that is more: where all are quick it is not the links that take the time,
+but processes that wait for their turn."""
 
 
 class OnWay(NamedTuple):
@@ -90,6 +93,8 @@ class Swarm:
     had_stock: bool = False
     """Whether there was any when receivers were last told."""
     relayed: list[int] = field(default_factory=list)
+    recent: deque[float] = field(default_factory=deque)
+    """When the last of these came."""
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     orphans: dict[int, float] = field(default_factory=dict)
     """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
@@ -102,6 +107,18 @@ class Swarm:
     """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
     room: int = -1
     """As last said in a `Room`."""
+
+    @property
+    def ahead(self) -> int:
+        """How many pieces to relay the median follower may still have to get."""
+        return max(AHEAD_COUNT, len(self.recent))
+
+    def relay(self, pieces: list[int], now: float) -> None:
+        """This peer relays ``pieces`` too."""
+        self.relayed += pieces
+        self.recent.extend([now] * len(pieces))
+        while self.recent[0] < now - QUICK_SECONDS:
+            self.recent.popleft()
 
     def piece_size(self, piece: int) -> int:
         return min(self.piece_length, self.length - piece * self.piece_length)

@@ -21,7 +21,7 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.swarm import AHEAD_COUNT, OnWay, Session, SessionKey, Swarm
+from node.piece_server.swarm import OnWay, Session, SessionKey, Swarm
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
@@ -177,7 +177,7 @@ class Uploads:
         swarm.revision += 1
         if relayed:
             self._changed[digest] = None
-            swarm.relayed += relayed
+            swarm.relay(relayed, now)
             for session in swarm.sessions.values():
                 if session.follows and session.credit:
                     self._ready[session] = None
@@ -573,7 +573,7 @@ class Uploads:
         follower says nothing about this uplink."""
         count = len(swarm.relayed)
         left = [count - session.position for session in swarm.sessions.values() if session.follows]
-        room = count - swarm.relayed_before + max(0, AHEAD_COUNT - (median_low(left) if left else count))
+        room = count - swarm.relayed_before + max(0, swarm.ahead - (median_low(left) if left else count))
         if room == swarm.room:
             return []
         swarm.room = room
