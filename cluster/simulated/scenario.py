@@ -386,7 +386,7 @@ def _good_pieces(peer: Peer, content: SimulatedContent) -> list[int]:
     disk, true = peer.disk, content.stand_ins
     held: dict[int, bytes] = {}
     for item in disk.items.values():
-        if item.digest == content.digest and item.path in disk.files:
+        if item.digest == content.digest and item.path in disk.files and not item.state:
             held |= disk.files[item.path].pieces
     for partial in disk.partials.values():
         if partial.claim == content.digest:

@@ -88,6 +88,7 @@ class Swarm:
     piece_length: int
     stock: list[int]
     in_stock: Bitfield
+    ever_in_stock: Bitfield
     restocked: bool = False
     """Whether some has come back since they were told."""
     had_stock: bool = False
@@ -108,20 +109,24 @@ class Swarm:
     room: int = -1
     """As last said in a `Room`."""
 
-    @property
-    def ahead(self) -> int:
-        """How many pieces to relay the median follower may still have to get."""
-        return max(AHEAD_COUNT, len(self.recent))
-
     def relay(self, pieces: list[int], now: float) -> None:
         """This peer relays ``pieces`` too."""
         self.relayed += pieces
         self.recent.extend([now] * len(pieces))
-        while self.recent[0] < now - QUICK_SECONDS:
+
+    def ahead(self, now: float) -> int:
+        """How many pieces to relay the median follower may still have to get."""
+        while self.recent and self.recent[0] < now - QUICK_SECONDS:
             self.recent.popleft()
+        return max(AHEAD_COUNT, len(self.recent))
 
     def piece_size(self, piece: int) -> int:
         return min(self.piece_length, self.length - piece * self.piece_length)
+
+    def taken(self) -> list[int]:
+        """Pieces that were in stock, and that others relay by now."""
+        relayed = set(self.relayed)
+        return [piece for piece in self.ever_in_stock.without(self.in_stock).indices() if piece not in relayed]
 
     def put_in_stock(self, pieces: Iterable[int], rng: Random) -> None:
         fresh = [piece for piece in pieces if piece in self.have and piece not in self.in_stock]
@@ -129,6 +134,7 @@ class Swarm:
         self.stock[:0] = fresh
         for piece in fresh:
             self.in_stock.set(piece)
+            self.ever_in_stock.set(piece)
 
     def take_from_stock(self, session: Session) -> int | None:
         """A piece that ``session`` lacks."""

@@ -148,7 +148,9 @@ class Uploads:
         ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned."""
         swarm = self._swarms.get(digest)
         if swarm is None:
-            swarm = self._swarms[digest] = Swarm(digest, have, length, piece_length, [], Bitfield(have.size))
+            swarm = self._swarms[digest] = Swarm(
+                digest, have, length, piece_length, [], Bitfield(have.size), Bitfield(have.size)
+            )
             fresh = have if spread is None else have.without(spread)
             swarm.put_in_stock(fresh.indices(), self._rng)
             swarm.had_stock = swarm.in_stock.count_set > 0
@@ -283,7 +285,7 @@ class Uploads:
             swarm = self._swarms.get(digest)
             if swarm is not None:
                 effects += self._tell_stock(swarm)
-                effects += self._tell_room(swarm)
+                effects += self._tell_room(swarm, now)
         return effects
 
     def next_deadline(self, now: float) -> float | None:
@@ -568,12 +570,12 @@ class Uploads:
             del self._waiting[waiting]
             self._ready[waiting] = None
 
-    def _tell_room(self, swarm: Swarm) -> list[Effect]:
+    def _tell_room(self, swarm: Swarm, now: float) -> list[Effect]:
         """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
         follower says nothing about this uplink."""
         count = len(swarm.relayed)
         left = [count - session.position for session in swarm.sessions.values() if session.follows]
-        room = count - swarm.relayed_before + max(0, swarm.ahead - (median_low(left) if left else count))
+        room = count - swarm.relayed_before + max(0, swarm.ahead(now) - (median_low(left) if left else count))
         if room == swarm.room:
             return []
         swarm.room = room
@@ -654,6 +656,9 @@ class Uploads:
         self._waiting.pop(session, None)
         if len(swarm.sessions) == 1:
             swarm.revision += 1
+        elif not swarm.sessions:
+            swarm.orphans.clear()
+            self._restock(swarm, swarm.taken())
 
     def _note_lost(self, swarm: Swarm, piece: int) -> None:
         self._changed[swarm.digest] = None

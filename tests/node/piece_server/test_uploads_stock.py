@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from node.piece_server.swarm import QUICK_SECONDS
 from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, SPREAD_SECONDS, UNSPREAD_COUNT_MAX
 from tests.node.piece_server.scene import DIGEST, Scene, sent
 
@@ -289,6 +290,8 @@ def test_one_slow_follower_takes_no_room() -> None:
         scene.follows(name, credit)
     room = scene.rooms[-1]
     scene.held(*range(90))
+    scene.wait(QUICK_SECONDS + CHECK_SECONDS, "a", "b", "c")
+    scene.received("a", 1)
     assert scene.rooms[-1] == room + 90
 
 
