@@ -45,6 +45,8 @@ from protocol.messages import Piece, SeederEntry
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.25
+GAINED_SECONDS = 0.1
+"""How often the piece server is told of pieces that others relay: it needs them when it has nothing else to send."""
 DISK_RETRY_SECONDS = 5.0
 AWAY = "the peer has left the network"
 WRITING = "writing what has come to disk"
@@ -80,6 +82,7 @@ class FetchJob:
         self._sources: dict[str, SeederEntry] = {}
         self._arrived: Buffer = b""
         """The data of the piece that is being handled."""
+        self._told_at = 0.0
         self._gained: list[Gained] = []
         """What the piece server has to be told of."""
         self._away = False
@@ -237,8 +240,8 @@ class FetchJob:
         if self.over:
             return None
         self._disk.begin_writing()
-        self._tell_gained()
-        due = now + REPORT_SECONDS
+        self._tell_gained(now)
+        due = now + (GAINED_SECONDS if self._gained else REPORT_SECONDS)
         if self._core is not None:
             self._perform(self._core.tick(now))
         if self._core is not None:
@@ -322,9 +325,10 @@ class FetchJob:
         download.restart_relaying()
         self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, stamps, spread=spread))
 
-    def _tell_gained(self) -> None:
-        """Say which pieces have come: all of a turn in one message."""
-        if self._gained:
+    def _tell_gained(self, now: float) -> None:
+        """Say which pieces have come: at once what is to be relayed, the rest with that or after a moment."""
+        if self._gained and (now >= self._told_at + GAINED_SECONDS or any(one.relay for one in self._gained)):
+            self._told_at = now
             pieces = [one.piece for one in self._gained]
             relayed = [one.piece for one in self._gained if one.relay]
             self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed))
