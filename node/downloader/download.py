@@ -315,7 +315,7 @@ class Download:
             source.bits.set(promised)
             if promised in pieces.open:
                 pieces.promise(promised, source, now)
-            elif pieces.asked.get(promised) is not source:
+            elif promised not in source.promised and promised not in source.gets:
                 pieces.cancel(promised, source)
         return effects
 

@@ -229,8 +229,7 @@ class PieceServerCore:
         except (*_WITHDRAWN, DiskError, OSError) as error:
             book, failure = None, error
         if book is not None:
-            self._serve(digest, book)
-            for message in held:
+            for message in held if self._serve(digest, book) else []:
                 self._perform(self._uploads.held(digest, message.pieces, message.relayed, now))
             self._read_on(digest)
         elif isinstance(failure, _WITHDRAWN):
@@ -254,12 +253,14 @@ class PieceServerCore:
         elif request.page == 0:
             self._read_page(route, request)
 
-    def _serve(self, digest: str, book: Book) -> None:
+    def _serve(self, digest: str, book: Book) -> bool:
+        """Whether it was served before."""
         manifest = book.manifest
         size = manifest.length, manifest.piece_length
-        self._uploads.serve(digest, book.bits, *size, book.spread, book.relayed)
+        is_known = self._uploads.serve(digest, book.bits, *size, book.spread, book.relayed)
         for idle in self.shelf.idle({digest, *self._uploads.sessions()}):
             self._withdraw(idle)
+        return is_known
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

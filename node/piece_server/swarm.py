@@ -94,6 +94,8 @@ class Swarm:
     had_stock: bool = False
     """Whether there was any when receivers were last told."""
     relayed: list[int] = field(default_factory=list)
+    relays: dict[int, None] = field(default_factory=dict)
+    """The same."""
     recent: deque[float] = field(default_factory=deque)
     """When the last of these came."""
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
@@ -109,10 +111,12 @@ class Swarm:
     room: int = -1
     """As last said in a `Room`."""
 
-    def relay(self, pieces: list[int], now: float) -> None:
-        """This peer relays ``pieces`` too."""
-        self.relayed += pieces
-        self.recent.extend([now] * len(pieces))
+    def relay(self, pieces: Iterable[int]) -> int:
+        """This peer relays ``pieces`` too; how many of them it did not yet."""
+        fresh = [piece for piece in pieces if piece not in self.relays]
+        self.relays.update(dict.fromkeys(fresh))
+        self.relayed += fresh
+        return len(fresh)
 
     def ahead(self, now: float) -> int:
         """How many pieces to relay the median follower may still have to get."""
@@ -125,8 +129,7 @@ class Swarm:
 
     def taken(self) -> list[int]:
         """Pieces that were in stock, and that others relay by now."""
-        relayed = set(self.relayed)
-        return [piece for piece in self.ever_in_stock.without(self.in_stock).indices() if piece not in relayed]
+        return [piece for piece in self.ever_in_stock.without(self.in_stock).indices() if piece not in self.relays]
 
     def put_in_stock(self, pieces: Iterable[int], rng: Random) -> None:
         fresh = [piece for piece in pieces if piece in self.have and piece not in self.in_stock]

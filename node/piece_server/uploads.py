@@ -143,9 +143,9 @@ class Uploads:
         piece_length: int,
         spread: Bitfield | None = None,
         relayed: Iterable[int] = (),
-    ) -> None:
+    ) -> bool:
         """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay.
-        ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned."""
+        ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned. Whether it was known."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             swarm = self._swarms[digest] = Swarm(
@@ -155,10 +155,10 @@ class Uploads:
             swarm.put_in_stock(fresh.indices(), self._rng)
             swarm.had_stock = swarm.in_stock.count_set > 0
             self._changed[digest] = None
-            swarm.relayed += relayed
-            return
+            swarm.relay(relayed)
+            return False
         if swarm.have is have:
-            return
+            return True
         before, swarm.have = swarm.have, have
         for piece in before.without(have).indices():
             self._note_lost(swarm, piece)
@@ -167,6 +167,7 @@ class Uploads:
         self._restock(swarm, (fresh if spread is None else fresh.without(spread)).indices())
         swarm.relayed_before, swarm.room = len(swarm.relayed), -1
         swarm.revision += 1
+        return True
 
     def held(self, digest: str, pieces: list[int], relayed: list[int], now: float) -> list[Effect]:
         """``pieces`` of a partial download are verified and on disk now, of which ``relayed`` were assigned to this
@@ -179,7 +180,8 @@ class Uploads:
         swarm.revision += 1
         if relayed:
             self._changed[digest] = None
-            swarm.relay(relayed, now)
+            swarm.relayed_before -= len(relayed) - swarm.relay(relayed)  # the downloader counts each
+            swarm.recent.extend([now] * len(relayed))
             for session in swarm.sessions.values():
                 if session.follows and session.credit:
                     self._ready[session] = None
@@ -479,7 +481,7 @@ class Uploads:
             followers = [session for session in swarm.sessions.values() if session.follows and session.credit]
             piece = swarm.take_from_stock(followers[0]) if len(followers) > 1 and swarm.in_stock.count_set else None
             if piece is not None:
-                swarm.relayed.append(piece)
+                swarm.relay([piece])
                 swarm.relayed_before += 1
                 self._ready.update(dict.fromkeys(followers))
 
@@ -681,6 +683,7 @@ class Uploads:
         for swarm in self._swarms.values():
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
             assert not swarm.in_stock.without(swarm.have).count_set
+            assert swarm.relayed == list(swarm.relays)
         for session in self._sessions.values():
             assert session.credit >= 0
             assert session.on_way or not session.late

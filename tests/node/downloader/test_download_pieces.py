@@ -33,6 +33,15 @@ def test_promised_pieces_are_open_no_more() -> None:
     assert asked(scene.idle("b", "** *  ")) == {2: [3]}
 
 
+def test_what_a_source_promises_again_is_not_cancelled() -> None:
+    scene = Scene("    ")
+    scene.ready("a")
+    scene.piece("a", 0, promised=[1, 2])
+    effects = scene.piece("a", 1, promised=[2, 2, 3])
+    assert not [effect for effect in effects if isinstance(getattr(effect, "message", None), Cancel)]
+    assert scene.owed("a") == [2, 3]
+
+
 def test_who_promises_a_piece_has_it() -> None:
     scene = Scene("   ")
     scene.ready("a", having="*  ")

@@ -233,3 +233,14 @@ def test_what_a_download_got_that_ended_while_it_was_opened_is_not_had(seedless:
     seedless.let_go_on()
     (said,) = seedless.test("a")
     assert said == ("a", Status(1, "partial", bits("*   ").to_bytes(), stock=True, alone=True))
+
+
+def test_what_a_new_download_gets_while_it_is_opened_is_relayed_once(seedless: SlowScene) -> None:
+    seedless.agent(Unserve(DIGEST))
+    away = msgspec.structs.replace(growing("    "), seed_path="/away/seeds/a")
+    assert seedless.downloader(away) == [("downloader", ServeOk(DIGEST))]
+    seedless.downloader(Held(DIGEST, [2], [2]))
+    seedless.let_go_on()
+    seedless.test("a")
+    assert seedless.peer("a", Follow(1, bytes(1), 9)) == [("a", Piece(1, 2))]
+    seedless.core.uploads.check_invariants()
