@@ -62,7 +62,7 @@ AGENT = (
         "seeders_asked_for_once",
         "to ask again who has the content",
         (Edit("node.agent.lookups:Lookups._release", "wanted.question = 0", "pass"),),
-        found_after=27,
+        found_after=24,
         first=26,
     ),
     Bug(
@@ -130,7 +130,7 @@ TRACKER = (
         "replaced_run_accepted",
         "that a run after which another one joined is a member no more",
         (Edit("broker.registrar_core:Registrar.handle", "if message.run in session.replaced:", "if False:"),),
-        found_after=19,
+        found_after=7,
         first=18,
     ),
     Bug(
@@ -160,8 +160,7 @@ TRACKER = (
                 "if link.queue and not link.loading:",
             ),
         ),
-        found_after=61,
-        first=60,
+        found_after=None,
     ),
     Bug(
         "lookup_ignores_the_epoch",

@@ -66,14 +66,13 @@ SESSIONS = (
         "cancel_ignored",
         "that a receiver may have got a piece from somebody else",
         (Edit("node.piece_server.uploads:Uploads.handle", "self._cancel(session, message.pieces)", "pass"),),
-        found_after=0,
+        found_after=None,
     ),
     Bug(
         "serves_while_away",
         "that nothing is served by a peer that has left the network",
         (Edit("node.piece_server.uploads:Uploads._test", "if not self.serving:", "if False:"),),
-        found_after=17,
-        first=16,
+        found_after=None,
     ),
 )
 
@@ -88,7 +87,7 @@ PUSHING = (
                 "continue\n                if True:",
             ),
         ),
-        found_after=0,
+        found_after=None,
     ),
     Bug(
         "sends_what_it_lost",
@@ -100,19 +99,19 @@ PUSHING = (
                 "if True:\n                assigned",
             ),
         ),
-        found_after=0,
+        found_after=None,
     ),
     Bug(
         "lost_piece_is_said_to_be_had",
         "to take what is lost off the bitfield",
         (Edit("node.piece_server.uploads:Uploads.lost", "swarm.have.clear(piece)", "pass"),),
-        found_after=0,
+        found_after=None,
     ),
     Bug(
         "pushes_what_is_there",
         "to push no pieces that the receiver has",
         (Edit("node.piece_server.uploads:Uploads._follow", "session.skip = skip", "pass"),),
-        found_after=0,
+        found_after=None,
     ),
     Bug(
         "pushes_what_was_sent",
@@ -239,7 +238,7 @@ STOCK = (
         "own_stock_takes_room",
         "that the downloader knows nothing of pieces that are relayed for want of others",
         (Edit("node.piece_server.uploads:Uploads._relay_some", "swarm.relayed_before += 1", "pass"),),
-        found_after=0,
+        found_after=None,
     ),
 )
 
@@ -261,7 +260,7 @@ SERVING = (
         "relayed_while_closed",
         "that a download may be assigned pieces while its book is closed",
         (Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),),
-        found_after=0,
+        found_after=None,
     ),
     Bug(
         "stamps_unchecked",
@@ -293,8 +292,7 @@ SERVING = (
                 "for digest in ():",
             ),
         ),
-        found_after=70,
-        first=69,
+        found_after=None,
     ),
 )
 
