@@ -269,8 +269,11 @@ def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk
             continue
         root, have = staged(running.fetch.dest), running.download.have
         unserved = have.without(book.bits).indices()  # a bit that was flipped may have been found by a receiver
-        if book.bits.without(have).count_set or any((root, piece) not in disk.flipped for piece in unserved):
-            yield f"does not serve what it has of {known.name}"
+        if book.bits.without(have).count_set:
+            yield f"serves what it has not of {known.name}"
+        for piece in unserved:
+            if (root, piece) not in disk.flipped:
+                yield f"does not serve piece {piece} of {known.name}"
 
 
 # --- what lookups say ------------------------------------------------------------------------------------

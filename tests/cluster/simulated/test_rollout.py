@@ -126,7 +126,7 @@ def test_what_befalls_a_copy_after_the_end_is_not_held_against_it(seed: int) -> 
 def test_links_that_are_slow_for_its_pieces_only_take_longer() -> None:
     report = predicted(peers=3, size=MIB // 4, links=Links(625))
     assert report.ok
-    assert figure(report.ratio) < 3
+    assert figure(report.ratio) < 6
 
 
 def test_what_takes_too_long_is_given_up() -> None:

@@ -25,7 +25,7 @@ def test_everybody_completes(receivers: int, pieces: int, seed: int) -> None:
     swarm = Swarm(1, receivers, pieces, seed=seed)
     swarm.start()
     swarm.run_until_done(10 * swarm.bound)
-    assert swarm.received_ratio() <= 1.05
+    assert swarm.received_ratio() <= 1.08
     assert swarm.banned() == {}
 
 
@@ -41,12 +41,12 @@ def test_a_link_works_whatever_its_sources_call_the_content() -> None:
 @pytest.mark.slow
 def test_sixteen_receivers_finish_close_to_the_bound() -> None:
     """A guard against regressions; `benchmarks/scheduling.py` has the figures."""
-    swarm = Swarm(1, 16, 64, down_seconds=1.0, watched=False)
+    swarm = Swarm(1, 16, 512, down_seconds=1.0, watched=False)
     swarm.start()
     swarm.run_until_done(10 * swarm.bound)
-    assert swarm.last() / swarm.bound <= 1.3
+    assert swarm.last() / swarm.bound <= 1.1
     assert swarm.received_ratio() <= 1.02
-    assert swarm.sent_ratio("seed0") <= 1.3
+    assert swarm.sent_ratio("seed0") <= 1.1
 
 
 def test_one_receiver_takes_hardly_longer_than_a_plain_copy() -> None:
