@@ -260,6 +260,12 @@ def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk
     for digest in shelf.partials():
         if digest not in jobs and digest not in whole:
             yield f"serves some of {digest}, and gets it no more"
+    yield from _of_growing(agent, process, shelf, disk)
+
+
+def _of_growing(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk: SimulatedDisk) -> Iterator[str]:
+    """Between what downloads have and what of it is served."""
+    jobs, whole = process.core.jobs, shelf.items()
     for known in agent.jobs.active("get"):
         running = jobs.get(known.digest)
         if running is None or running.download is None or known.digest in whole or known.phase != "downloading":
