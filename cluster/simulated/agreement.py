@@ -173,7 +173,7 @@ def _of_status(
     uploads, where = server.core.uploads, f"{server.name} (session {source.session})"
     if source.alone and len(session.swarm.sessions) > 1:
         yield f"takes itself for the only receiver of {where}", DISTANT_SECONDS
-    if session.swarm.in_stock.count_set and not source.stock and not session.hoards:
+    if session.swarm.has_stock_for(session) and not source.stock:
         yield f"does not know that {where} has pieces to assign", STALLED_SECONDS
     if uploads._idle_since is not None and server.clock.now - uploads._idle_since > IDLE_SECONDS:
         if not source.idle:

@@ -113,7 +113,7 @@ def _promise(message: Message, data: bytes, pieces: int, rng: Random) -> Said | 
         return message, data
     if rng.random() >= SENT_PART:
         return None
-    more = [rng.randrange(pieces + (rng.random() < 0.01)) for _ in range(rng.randrange(2 * pieces))]
+    more = [rng.randrange(pieces + (rng.random() < 0.01)) for _ in range(rng.randrange(2 * pieces))] if pieces else []
     return msgspec.structs.replace(message, promised=[*message.promised, *more]), data
 
 
