@@ -311,13 +311,19 @@ class Download:
         else:
             self.duplicate_bytes += size
             self._share.release(pieces.piece_length)
-        for promised in message.promised:
-            source.bits.set(promised)
-            if promised in pieces.open:
-                pieces.promise(promised, source, now)
-            elif promised not in source.promised and promised not in source.gets:
-                pieces.cancel(promised, source)
+        self._promised(message.promised, source, now)
         return effects
+
+    def _promised(self, promised: list[int], source: Source, now: float) -> None:
+        """``source`` has ``promised`` on their way. One that we cancelled there since does not come."""
+        for piece in promised:
+            source.bits.set(piece)
+            if piece in source.taken_back:
+                continue
+            if piece in self._pieces.open:
+                self._pieces.promise(piece, source, now)
+            elif piece not in source.promised and piece not in source.gets:
+                self._pieces.cancel(piece, source)
 
     def _note_arrival(self, now: float) -> None:
         if self._arrived:

@@ -53,6 +53,7 @@ class Pieces:
     def ask(self, piece: int, source: Source, now: float) -> None:
         """``source`` is asked for the missing ``piece``; whoever promised it need not push it."""
         self.expect_no_more(piece)
+        source.taken_back.pop(piece, None)
         source.owed_from(now)
         self.open.clear(piece)
         self.asked[piece] = source
@@ -71,11 +72,13 @@ class Pieces:
 
     def cancel(self, piece: int, source: Source) -> None:
         """``source`` need not send ``piece``."""
+        source.taken_back[piece] = None
         self.cancelled.setdefault(source, []).append(piece)
 
     def release(self, source: Source) -> None:
         """``source`` sends nothing more."""
         self.cancelled.pop(source, None)
+        source.taken_back.clear()
         for piece in source.promised:
             del self.promised[piece]
             self.open.set(piece)

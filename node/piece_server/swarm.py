@@ -46,6 +46,8 @@ class Session:
     served_at: float
     skip: Bitfield
     sent: Bitfield
+    begun: bool = False
+    """It has said `Follow`."""
     follows: bool = False
     credit: int = 0
     position: int = 0

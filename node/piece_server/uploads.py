@@ -227,6 +227,8 @@ class Uploads:
             return [] if isinstance(message, Bye) else [Reply(route, NoSession(message.session))]
         session.heard_at = now
         self._changed[session.swarm.digest] = None
+        if not (session.begun or isinstance(message, Follow | Bye)):
+            return []  # it is of the session that had this number before
         if isinstance(message, Received):
             self._received(session, message, now)
         elif isinstance(message, Get):
@@ -375,6 +377,7 @@ class Uploads:
             return self._start_over(session)
         session.skip = skip
         self._note_spread(swarm, skip)
+        session.begun = True
         session.follows = message.push
         session.credit = message.credit
         session.position = session.promised = 0

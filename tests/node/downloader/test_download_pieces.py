@@ -42,6 +42,18 @@ def test_what_a_source_promises_again_is_not_cancelled() -> None:
     assert scene.owed("a") == [2, 3]
 
 
+def test_a_promise_that_crossed_its_cancelling_is_none() -> None:
+    scene = Scene("     ")
+    scene.ready("a", "b")
+    scene.piece("a", 0, promised=[1])
+    assert asked(scene.idle("b", "**   ")) == {}
+    scene.piece("b", 1)
+    scene.download.write_failed(1)
+    scene.piece("a", 2, promised=[1, 3])
+    assert scene.owed("a") == [3]
+    assert scene.open() == " *  *"
+
+
 def test_who_promises_a_piece_has_it() -> None:
     scene = Scene("   ")
     scene.ready("a", having="*  ")

@@ -66,9 +66,9 @@ def test_who_takes_only_what_it_asks_for_is_not_pushed_anything() -> None:
 
 def test_no_more_is_on_its_way_than_there_is_credit_for() -> None:
     scene = spread("*****")
-    scene.test("a")
+    scene.follows("a", 0)
     assert scene.gets("a", 0, 1, 2, 3, 4) == []
-    assert sent(scene.follows("a", 2)) == "a0 a1"
+    assert sent(scene.received("a", 0, credit=2)) == "a0 a1"
     assert sent(scene.received("a", 1)) == "a2"
     assert sent(scene.received("a", 1, credit=0)) == ""
     assert sent(scene.received("a", 0, credit=2)) == "a3 a4"

@@ -379,10 +379,20 @@ def test_out_of_the_network_nothing_is_served() -> None:
 @pytest.mark.parametrize("message", [Follow(1, b"", 1), Have(1, b"")], ids=lambda message: type(message).__name__)
 def test_a_bitfield_of_another_content_ends_the_session(message: Follow | Have, bits_said: bytes) -> None:
     scene = spread("***")
-    scene.test("a")
+    scene.follows("a", 1)
     garbled = Follow(1, bits_said, 1) if isinstance(message, Follow) else Have(1, bits_said)
     assert scene.says("a", garbled) == ["a: no session"]
     assert scene.sessions == ""
+
+
+def test_what_was_said_in_the_session_before_counts_for_nothing() -> None:
+    """It was on its way when the source forgot that one, behind the Test that opens this."""
+    scene = spread("***")
+    scene.test("a")
+    assert scene.gets("a", 0) == []
+    assert scene.received("a", 0, credit=3) == []
+    assert scene.follows("a", 1) == []
+    assert sent(scene.gets("a", 1)) == "a1"
 
 
 PIECES = st.lists(st.integers(0, 14), max_size=6)
