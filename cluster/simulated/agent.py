@@ -124,6 +124,7 @@ class SimulatedAgentDisk:
         disk.busy(was.length)
         pieces = tuple(file.pieces[piece] for piece in range(was.piece_count))
         content = described(posixpath.basename(path), was.length, was.piece_length, pieces)
+        disk.on_hashed(content)
         return shared_item(disk, path, request.origin, content), NOTHING
 
     def keep_seed(self, request: StoreSeed) -> StoredSeed:

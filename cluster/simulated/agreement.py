@@ -112,6 +112,10 @@ class Agreement:
                 if end is None or source.state is not SourceState.READY:
                     continue
                 yield from _differences_with(*end, source, job.download)
+                credit = _credit_difference(*end, source)
+                if credit and not self._is_in_flight(process, source):
+                    where = f"{end[0].name} (session {source.session})"
+                    yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
                 if not source.credit and not process.budget.bucket.rate:
                     yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
 
@@ -128,6 +132,12 @@ class Agreement:
         if not known or not isinstance(server, PieceServerProcess) or server.peer.name not in self._undisturbed:
             return None
         return server, connection.route
+
+    def _is_in_flight(self, process: DownloaderProcess, source: Source) -> bool:
+        """Whether something is on its way to the source: credit that is given back a little after its piece was
+        acknowledged may be so at each look."""
+        connection = process.links.connection(source.session)
+        return connection is not None and connection.to_server.arrives_at >= self._world.now
 
     def _check_unreachable(self, server: PieceServerProcess) -> None:
         """Who was sent something when it was not to be reached any more has no session."""
@@ -155,15 +165,20 @@ def _differences_with(
     for piece in [*source.gets, *source.promised]:
         if piece not in owed and not (piece in session.sent and session.on_way):
             yield f"waits for piece {piece} of {where}, which is not to send it", DISTANT_SECONDS
-    credit = session.credit + len(session.on_way) - source.arrived - source.credit
-    if credit:
-        yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
     asked = source.asked - session.asked
     if asked > 0 and len(session.on_way) == source.arrived:
         yield f"waits for {where} to assign pieces, which counts {asked} less", DISTANT_SECONDS
     if session.credit and owed:
         yield f"is owed piece {owed[0]} by {where}, which has credit", STALLED_SECONDS
     yield from _of_status(server, session, source, download)
+
+
+def _credit_difference(server: PieceServerProcess, route: bytes, source: Source) -> int:
+    """How many pieces more the source counts that it may send, or has sent, than the receiver expects."""
+    session = server.core.uploads._sessions.get((route, source.session))
+    if session is None:
+        return 0
+    return session.credit + len(session.on_way) - source.arrived - source.credit
 
 
 def _of_status(

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
+from cluster.simulated.content import SimulatedContent
 from node.agent.library import LibraryItem
 from node.disk.errors import NoSpaceError
 from node.disk.store import JournalEntry
@@ -81,6 +82,8 @@ class SimulatedDisk:
         """Told of each path that content has just got as its final name."""
         self.on_write: Callable[[str, int, bytes], None] = _nothing_either
         """Told of each piece that is about to be written: where, its number, its bytes."""
+        self.on_hashed: Callable[[SimulatedContent], None] = _not_that
+        """Told what a file that is shared turned out to be."""
         self._decoded = decoded
         self._changes: deque[tuple[float, dict[str, object], str, object]] = deque()
         self._rng = rng
@@ -216,6 +219,10 @@ class SimulatedDisk:
 
 
 def _nothing(_path: str) -> None:
+    """Nobody wants to know."""
+
+
+def _not_that(_content: SimulatedContent) -> None:
     """Nobody wants to know."""
 
 

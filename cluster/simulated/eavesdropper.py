@@ -109,7 +109,7 @@ class Eavesdropper:
             download = job.download
             if download is None or all(one.session != session for one in download.sources):
                 continue
-            if self._world.true_pieces.get(bytes(memoryview(message.data))) != piece:
+            if not self._world.is_right(job.fetch.digest, piece, bytes(memoryview(message.data))):
                 sessions = self._wrong.setdefault((download, source), {})
                 sessions[session] = None
                 if len(sessions) >= CHANCES_COUNT:

@@ -85,23 +85,22 @@ class Invariants:
         """Nothing is served that is not in the books, and no byte that was not verified, but by liars; a bit that was
         flipped since then is the receiver's to notice. Whoever sends wrong bytes may be banned by the identity it goes
         by, be it another's."""
-        said, piece = bytes(memoryview(data)), header.piece
-        if peer.name not in self._liars:
-            assert peer.piece_server is not None
-            session = peer.piece_server.core.uploads._sessions.get((route, header.session))  # books open to this alone
-            if session is not None and (piece not in session.swarm.have or not session.on_way):
-                raise BrokenInvariantError(f"{peer.name} sends piece {piece}, and does not hold or count it")
-        if self._world.true_pieces.get(said) == piece:
+        said, piece, honest = bytes(memoryview(data)), header.piece, peer.name not in self._liars
+        assert peer.piece_server is not None
+        session = peer.piece_server.core.uploads._sessions.get((route, header.session))  # books open to this alone
+        if session is not None and honest and (piece not in session.swarm.have or not session.on_way):
+            raise BrokenInvariantError(f"{peer.name} sends piece {piece}, and does not hold or count it")
+        if session is not None and self._world.is_right(session.swarm.digest, piece, said):
             return
-        if peer.name not in self._liars and said not in peer.disk.flipped.values():
+        if honest and said not in peer.disk.flipped.values():
             raise BrokenInvariantError(f"{peer.name} served piece {piece} unverified: {said!r}")
         self._bannable[peer.identity] = None
 
     def _on_write(self, peer: Peer, root: str, piece: int, data: bytes) -> None:
         """What is written was verified, and is not there already, noted as durable and good."""
-        if self._world.true_pieces.get(data) != piece:
-            raise BrokenInvariantError(f"{peer.name} wrote piece {piece} unverified: {data!r}")
         partial = peer.disk.partials.get(root)
+        if partial is not None and not self._world.is_right(partial.claim, piece, data):
+            raise BrokenInvariantError(f"{peer.name} wrote piece {piece} unverified: {data!r}")
         if partial is None or partial.durable.get(piece) != data:
             return
         entry = peer.disk.journal.get(partial.claim)

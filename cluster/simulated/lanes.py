@@ -39,6 +39,7 @@ class Lane:
         "_ports",
         "_queue",
         "_route",
+        "arrives_at",
         "full_until",
         "limit",
         "open",
@@ -59,6 +60,8 @@ class Lane:
         """Messages wait until the connection is there."""
         self.full_until = 0.0
         """As if at its high-water mark."""
+        self.arrives_at = 0.0
+        """When what left it last is at its end."""
         self.refused = 0
         """Messages that found it at its high-water mark."""
         self.limit = limit
@@ -88,7 +91,7 @@ class Lane:
             self.refused += 1
             return False
         if not size and not queue and self._flow is None and self.open:
-            clock.at(clock.now + self._delay, self.arrive, message)
+            self._leave(message)
             return True
         if queue is None:
             queue = self._queue = deque()
@@ -110,7 +113,7 @@ class Lane:
             if size:
                 self._flow = self._path.links.send(*self._ports, size, partial(self._sent, message))
             else:
-                self._path.clock.after(self._delay, self.arrive, message)
+                self._leave(message)
 
     def kill(self) -> None:
         """What is on the lane, or is sent from now on, does not arrive."""
@@ -134,8 +137,12 @@ class Lane:
 
     def _sent(self, message: object) -> None:
         self._flow = None
-        self._path.clock.after(self._delay, self.arrive, message)
+        self._leave(message)
         self.go_on()
+
+    def _leave(self, message: object) -> None:
+        self.arrives_at = self._path.clock.now + self._delay
+        self._path.clock.at(self.arrives_at, self.arrive, message)
 
     def arrive(self, message: object) -> None:
         """``message`` has come to the end of the lane."""

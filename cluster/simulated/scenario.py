@@ -338,7 +338,7 @@ class Scenario:
         jobs = wish.jobs()
         if not jobs:
             return "it knows of no such download"
-        view = view_of(jobs[-1])
+        view = view_of(next((job for job in jobs if not job.over), jobs[-1]))
         return view.note or view.verb
 
     def _state(self, wish: Wish) -> str:

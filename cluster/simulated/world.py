@@ -77,8 +77,6 @@ class World:
         self.tracker = Tracker(self.network, host, lookups, self.streams.of("tracker"), self.note)
         self.peers: dict[str, Peer] = {}
         self.contents: dict[str, SimulatedContent] = {}
-        self.true_pieces: dict[bytes, int] = {}
-        """The number of each piece there is, by what stands for it."""
         self.wishes: list[Wish] = []
         self.open_wishes = 0
         """How many are not done."""
@@ -97,9 +95,15 @@ class World:
     # --- who and what there is ---------------------------------------------------------------------------
 
     def add_content(self, content: SimulatedContent) -> None:
+        if content.digest in self.contents:
+            return
         self.contents[content.digest] = content
-        self.true_pieces.update({data: piece for piece, data in enumerate(content.stand_ins)})
         self._decoded[content.seed] = content.manifest
+
+    def is_right(self, digest: str, piece: int, data: bytes) -> bool:
+        """Whether ``data`` is what stands for this piece."""
+        true = self.contents[digest].stand_ins
+        return piece < len(true) and true[piece] == data
 
     def add_peer(self, name: str, machine: Machine, terms: PeerTerms) -> Peer:
         """A machine whose peer does not run yet."""
@@ -111,6 +115,7 @@ class World:
         peer = Peer(self.network, net, disk, rng, self.tracker.address, terms, self.note, self.turn_seconds)
         peer.machine_rates = (machine.up, machine.down)
         disk.published = lambda path: self._published(peer, path)
+        disk.on_hashed = self.add_content
         self.peers[name] = peer
         return peer
 

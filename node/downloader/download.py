@@ -733,7 +733,7 @@ class Download:
         self._needed_at = now
         effects: list[Effect] = [NeedSources()]
         if self._pool.leaves_out(now):
-            for source in ready[:MAKE_ROOM_COUNT]:
+            for source in ready[: min(MAKE_ROOM_COUNT, len(ready) // 2)]:  # the others say what nobody has
                 effects += self._drop(source, now, Farewell.USELESS)
         return effects
 
