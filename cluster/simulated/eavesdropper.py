@@ -1,7 +1,8 @@
 """What is said between the machines of a simulated world, and must not be. Pure.
 
 Listens to every message that arrives: answers of lookups are as new as was asked for, who sent a receiver wrong bytes
-once is not given another chance by it, no piece comes again and again, and nobody talks and talks while no piece comes.
+once is not given another chance by it, no piece is pushed that is there or was sent, none comes again and again, and
+nobody talks and talks while no piece comes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from cluster.simulated.content import SentPiece
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.world import World
 from node.downloader.download import Download
+from protocol.bitfield import Bitfield
 from protocol.messages import (
     Cancel,
+    Follow,
     Get,
     GetPeerList,
     GetSeederList,
@@ -51,6 +54,8 @@ class Eavesdropper:
         self._wrong: dict[tuple[Download, str], dict[int, None]] = {}
         self._copies: dict[Download, Counter[tuple[int, int]]] = {}
         """By session and piece, how often it came when it was there."""
+        self._allowed: dict[tuple[str, str, int], Counter[int]] = {}
+        """By receiver, source and session: how often each piece was asked for, less how often it came or was there."""
         self._talk: dict[tuple[str, str], tuple[float, int]] = {}
         """By who says it and who hears it: since when, and how much."""
         self.seeders_asked_at: dict[str, float] = {}
@@ -86,6 +91,16 @@ class Eavesdropper:
             what = f"as of {message.epoch}/{message.seq}, and asked for {asked[0]}/{asked[1]}"
             raise BrokenInvariantError(f"{target} was answered {what}")
 
+    def _follow(self, source: str, target: str, message: Follow) -> None:
+        have = Bitfield.from_bytes(message.bits, 8 * len(message.bits))
+        self._allowed[source, target, message.session] = Counter(dict.fromkeys(have.indices(), -1))
+
+    def _get(self, source: str, target: str, message: Get) -> None:
+        self._said(source, target, message)
+        allowed = self._allowed.get((source, target, message.session))
+        if allowed is not None:
+            allowed.update(message.pieces)
+
     def _said(self, source: str, target: str, message: Message) -> None:
         """Something about pieces that is none."""
         if source in self._liars or target in self._liars:
@@ -104,6 +119,11 @@ class Eavesdropper:
         if target in self._liars:
             return
         session, piece = message.header.session, message.header.piece
+        allowed = self._allowed.get((target, source, session))
+        if allowed is not None and source not in self._liars:
+            allowed[piece] -= 1
+            if allowed[piece] < -1:
+                raise BrokenInvariantError(f"{source} pushes {target} piece {piece}, which it has or was sent")
         receiver = self._world.peers[target].downloader
         for job in receiver.core.jobs.values() if receiver is not None else ():
             download = job.download
@@ -129,6 +149,8 @@ _HEARD: dict[type, Callable[[Eavesdropper, str, str, Any], None]] = {
     TorrentList: Eavesdropper._answer,
     SeederList: Eavesdropper._answer,
     PeerList: Eavesdropper._answer,
-    **dict.fromkeys((Cancel, Get, NotHeld, Received, Relay, Status), Eavesdropper._said),
+    Follow: Eavesdropper._follow,
+    Get: Eavesdropper._get,
+    **dict.fromkeys((Cancel, NotHeld, Received, Relay, Status), Eavesdropper._said),
     SentPiece: Eavesdropper._piece,
 }

@@ -111,13 +111,13 @@ PUSHING = (
         "pushes_what_is_there",
         "to push no pieces that the receiver has",
         (Edit("node.piece_server.uploads:Uploads._follow", "session.skip = skip", "pass"),),
-        found_after=None,
+        found_after=1,
     ),
     Bug(
         "pushes_what_was_sent",
         "to push no pieces that were sent already",
         (Edit("node.piece_server.uploads:Uploads._send", "session.skip.set(piece)", "pass"),),
-        found_after=0,
+        found_after=None,
     ),
     Bug(
         "pushes_nothing_of_late",
@@ -292,7 +292,8 @@ SERVING = (
                 "for digest in ():",
             ),
         ),
-        found_after=None,
+        found_after=50,
+        first=49,
     ),
 )
 

@@ -15,13 +15,11 @@ from tests.cluster.simulated.planting import Edit, edited
 
 
 class Broke(NamedTuple):
-    """``seed`` broke (heavy faults) as ``what`` says, and would again with ``undone``; ``hidden`` undoes what keeps
-    that from being seen since."""
+    """``seed`` broke (heavy faults) as ``what`` says, and would again with ``undone``."""
 
     what: str
     seed: int
     undone: Edit
-    hidden: tuple[Edit, ...] = ()
 
 
 BROKE = (
@@ -44,13 +42,6 @@ BROKE = (
         98,
         Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),
     ),
-    Broke(
-        "an order that crossed the end of its download began another that nobody waited for",
-        164,
-        Edit("node.agent.gets:Gets.report", "report.digest not in self._downloads and not over", "False"),
-        # An order that has the seed finds the content at its place, and is done at once.
-        (Edit("node.agent.gets:Gets.started", "if download.seed_path != message.seed_path:", "if False:"),),
-    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 
@@ -63,5 +54,5 @@ def test_a_world_that_broke_holds(broke: Broke) -> None:
 @pytest.mark.slow
 @each_of_them
 def test_it_breaks_with_the_bug(broke: Broke) -> None:
-    with edited((broke.undone, *broke.hidden)):
+    with edited((broke.undone,)):
         assert run_quietly(broke.seed, "heavy").error != "", "find a seed that breaks, and put it here"
