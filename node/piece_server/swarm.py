@@ -21,17 +21,41 @@ SessionKey = tuple[bytes, int]
 AHEAD_COUNT = 2
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more
 the last ones come late..."""
+PACE_COUNT = 64
+"""Assignments that say how fast pieces are assigned: many may come in one moment."""
 QUICK_SECONDS = 0.1
 """...but as many as came within so long, if that is more: where all are quick it is not the links that take the time,
 but processes that wait for their turn."""
 
 
+@dataclass(slots=True, eq=False)
+class Ration:
+    """Of pieces that are not pushed, ``limit`` may be on their way at a time; those that count are ``taken``."""
+
+    limit: int
+    taken: int = 0
+    waiting: dict[Session, None] = field(default_factory=dict)
+    """Sessions that are sent one when it is their turn."""
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.taken >= self.limit
+
+    def next(self) -> Session | None:
+        """Who may be sent one now, and waits no more."""
+        if self.is_used_up or not self.waiting:
+            return None
+        session = next(iter(self.waiting))
+        del self.waiting[session]
+        return session
+
+
 class OnWay(NamedTuple):
-    """A piece of ``size`` bytes that was sent ``at`` a moment."""
+    """A piece of ``size`` bytes that was sent ``at`` a moment; of a ``ration``, unless it was pushed."""
 
     size: int
     at: float
-    assigned: bool
+    ration: Ration | None
 
 
 @dataclass(slots=True, eq=False)
@@ -105,9 +129,8 @@ class Swarm:
     """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
     revision: int = 0
     """Of what its sessions are told in a `Status`."""
-    assigned_at: float = 0.0
-    interval: float | None = None
-    """When a piece was last assigned, and seconds from one to the next: moving average."""
+    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT))
+    """When the last pieces were assigned."""
     relayed_before: int = 0
     """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
     room: int = -1
@@ -161,16 +184,18 @@ class Swarm:
         return found
 
     def note_assigned(self, session: Session, now: float) -> None:
-        self.interval = averaged(self.interval, now - self.assigned_at) if self.assigned_at else None
         session.interval = averaged(session.interval, now - session.assigned_at) if session.assigned_at else None
-        self.assigned_at = session.assigned_at = now
+        session.assigned_at = now
+        self.assigned_at.append(now)
 
     def in_time(self, session: Session) -> bool:
         """Whether the session will have relayed one more piece when all are: a slow one would be waited for."""
-        if session.interval is None or self.interval is None:
+        if session.interval is None:
             return True
+        last = self.assigned_at
+        pace = (last[-1] - last[0]) / (len(last) - 1)
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
-        return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * self.interval
+        return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * pace
 
     def has_stock_for(self, session: Session) -> bool:
         return not session.hoards and self.in_stock.without(session.skip).count_set > 0

@@ -21,7 +21,7 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.swarm import OnWay, Session, SessionKey, Swarm
+from node.piece_server.swarm import OnWay, Ration, Session, SessionKey, Swarm
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
@@ -51,9 +51,13 @@ from protocol.messages import (
 UploadRequest = Test | Follow | Received | Relay | Get | Cancel | Have | Bye
 ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
 """Of pieces on their way. Many of them are the same few, and in memory once."""
-ASSIGNING_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
+ASSIGNED_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
 """Assigned pieces on their way at a time. A receiver's downlink is shared by as many sources, so this many fill the
 uplink; with more the first ones of a large swarm would all come late."""
+ANSWERED_COUNT_MIN = 16
+"""Of pieces that were asked for by number at least so many are on their way at a time, and as many as were acknowledged
+from one `CHECK_SECONDS` to the next. Those that wait can still be cancelled: near the end all receivers ask whoever is
+idle, and get most of it elsewhere."""
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
@@ -113,10 +117,10 @@ class Uploads:
         """Sessions with credit that there may be something to send to, in turn."""
         self._changed: dict[str, None] = {}
         """Swarms whose stock or room may not be as was told."""
-        self._waiting: dict[Session, None] = {}
-        """Those that are assigned something when it is their turn."""
-        self._assigning = 0
-        """Assigned pieces on their way that are not late."""
+        self._assignments = Ration(ASSIGNED_COUNT_MAX)
+        self._answers = Ration(ANSWERED_COUNT_MIN)
+        self._acknowledged = 0
+        """Pieces since `_check`."""
         self._on_way = 0
         """Pieces on their way that are not late..."""
         self._on_way_bytes = 0
@@ -282,6 +286,7 @@ class Uploads:
         effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
+            self._answers.limit, self._acknowledged = max(ANSWERED_COUNT_MIN, self._acknowledged), 0
             effects = self._check(now)
         effects += self._pump(now)
         changed, self._changed = self._changed, {}
@@ -297,7 +302,7 @@ class Uploads:
         if not self._sessions:
             return None
         due = self._check_at
-        if self._ready:
+        if self._has_turns:
             ready = self._bucket.ready_at(now)
             if ready > now:
                 due = min(due, ready)
@@ -390,6 +395,7 @@ class Uploads:
             sent = session.on_way.popleft()
             self._count(session, sent, -1)
             self._measured(now - sent.at)
+        self._acknowledged += count
         if count:
             session.served_at = now
             if session.late:
@@ -461,16 +467,31 @@ class Uploads:
         """Send what there is credit for: sessions take turns."""
         effects: list[Effect] = []
         ready = self._ready
-        while ready and self._on_way_bytes < ON_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
-            session = next(iter(ready))
-            del ready[session]
+        while self._on_way_bytes < ON_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
+            session = self._next()
+            if session is None:
+                break
             if self._may_send(session) and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
-        if self._on_way or self._ready:
+        if self._on_way or self._has_turns:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
         return effects
+
+    @property
+    def _has_turns(self) -> bool:
+        """Whether there may be something to send."""
+        return bool(self._ready or self._answers.waiting or self._assignments.waiting)
+
+    def _next(self) -> Session | None:
+        """Whose turn it is."""
+        session = self._answers.next() or self._assignments.next()
+        if session is None and self._ready:
+            session = next(iter(self._ready))
+        if session is not None:
+            self._ready.pop(session, None)
+        return session
 
     def _may_send(self, session: Session) -> bool:
         """Where too much is stalled nobody has more than one piece on its way: who has stalled would be sent all that
@@ -493,24 +514,26 @@ class Uploads:
         swarm = session.swarm
         have, skip = swarm.have, session.skip
         wanted = session.wanted
-        while wanted:
+        if wanted and self._answers.is_used_up:
+            self._answers.waiting[session] = None
+        while wanted and not self._answers.is_used_up:
             piece = wanted.popleft()
             if piece in have:
-                assigned = piece in swarm.in_stock and not session.hoards
-                if assigned:
+                relay = piece in swarm.in_stock and not session.hoards
+                if relay:
                     swarm.in_stock.clear(piece)
                     session.asked -= session.asked > 0
-                self._send(session, piece, assigned, effects, now)
+                self._send(session, piece, relay, self._answers, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
-        if session.asked and self._assigning >= ASSIGNING_COUNT_MAX:
-            self._waiting[session] = None
+        if session.asked and self._assignments.is_used_up:
+            self._assignments.waiting[session] = None
         elif session.asked and swarm.in_stock.count_set and swarm.in_time(session):
             found = swarm.take_from_stock(session)
             if found is not None:
                 session.asked -= 1
                 swarm.note_assigned(session, now)
-                self._send(session, found, True, effects, now)
+                self._send(session, found, True, self._assignments, effects, now)
                 return True
             effects.append(self._tell(session))
         if session.follows:
@@ -521,12 +544,14 @@ class Uploads:
                 if piece in skip:
                     continue
                 if piece in have:
-                    self._send(session, piece, False, effects, now)
+                    self._send(session, piece, False, None, effects, now)
                     return True
                 effects.append(Reply(session.route, NotHeld(session.number, piece)))
         return False
 
-    def _send(self, session: Session, piece: int, relay: bool, effects: list[Effect], now: float) -> None:
+    def _send(
+        self, session: Session, piece: int, relay: bool, ration: Ration | None, effects: list[Effect], now: float
+    ) -> None:
         swarm = session.swarm
         size = swarm.piece_size(piece)
         session.skip.set(piece)
@@ -540,7 +565,7 @@ class Uploads:
             session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
             promised = [one for one in swarm.relayed[told : session.promised] if one not in session.skip]
         session.credit -= 1
-        session.on_way.append(OnWay(size, now, relay))
+        session.on_way.append(OnWay(size, now, ration))
         self._count(session, session.on_way[-1], 1)
         self._changed[swarm.digest] = None
         self._bucket.spend(size, now)
@@ -569,11 +594,8 @@ class Uploads:
             return
         self._on_way += by
         self._on_way_bytes += by * sent.size
-        self._assigning += by * sent.assigned
-        if by < 0 and sent.assigned and self._waiting:
-            waiting = next(iter(self._waiting))
-            del self._waiting[waiting]
-            self._ready[waiting] = None
+        if sent.ration is not None:
+            sent.ration.taken += by
 
     def _tell_room(self, swarm: Swarm, now: float) -> list[Effect]:
         """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
@@ -658,7 +680,8 @@ class Uploads:
         del swarm.sessions[session.key]
         self._changed[swarm.digest] = None
         self._ready.pop(session, None)
-        self._waiting.pop(session, None)
+        self._answers.waiting.pop(session, None)
+        self._assignments.waiting.pop(session, None)
         if len(swarm.sessions) == 1:
             swarm.revision += 1
         elif not swarm.sessions:
@@ -678,7 +701,8 @@ class Uploads:
         fast = [session for session in self._sessions.values() if not session.late]
         assert self._on_way == sum(len(session.on_way) for session in fast)
         assert self._on_way_bytes == sum(sent.size for session in fast for sent in session.on_way)
-        assert self._assigning == sum(sent.assigned for session in fast for sent in session.on_way)
+        for ration in (self._answers, self._assignments):
+            assert ration.taken == sum(sent.ration is ration for session in fast for sent in session.on_way)
         late = sum(sent.size for session in self._sessions.values() if session.late for sent in session.on_way)
         assert self._late_bytes == late
         assert self._left_bytes == sum(size for size, _, _ in self._left.values())

@@ -124,6 +124,18 @@ def test_near_the_end_of_the_stock_one_that_relays_slowly_is_assigned_nothing() 
     assert sent(scene.relays("a", 9)) == "a32 a33 a34 a35 a36 a37 a38 a39"
 
 
+def test_pieces_that_are_assigned_all_at_once_leave_nobody_out() -> None:
+    """Where all links are alike receivers ask for the next piece in the same moment."""
+    names = "abcdefghijklmnopqrst"
+    scene = stock("*" * 10 * len(names), *names, credit=10)
+    for turn in range(8):
+        scene.now = 101.0 + turn
+        for name in names:
+            scene.now += (name == "t") * 0.05 * turn
+            assert sent(scene.relays(name, 1)).startswith(name)
+            scene.received(name, credit=0)
+
+
 def test_one_that_is_alone_is_left_to_ask_for_what_it_needs() -> None:
     scene = Scene("***")
     assert scene.follows("a", 1) == []
