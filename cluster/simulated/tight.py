@@ -27,15 +27,16 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "LOOKUP_PARKED_COUNT_MAX": (("broker.lookup_core",), (0, 1)),
     "SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (3, 4)),
     "ROUTE_SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (1,)),
-    "STALLED_BYTES_MAX": (("node.piece_server.uploads",), (PIECE_BYTES_MIN, 3 * PIECE_BYTES_MIN)),
+    "STALLED_BYTES_MAX": (("node.piece_server.uplink",), (PIECE_BYTES_MIN, 3 * PIECE_BYTES_MIN)),
     "PIECES_TOLD_COUNT_MAX": (("node.piece_server.uploads", "node.downloader.download"), (20,)),
     "CREDIT_COUNT": (("node.downloader.download",), (1, 3)),
+    "ANSWERED_COUNT_MIN": (("node.piece_server.uplink",), (1, 3)),
     "AHEAD_COUNT": (("node.piece_server.swarm",), (1, 8)),
     "UNSPREAD_COUNT_MAX": (("node.piece_server.uploads",), (0, 2)),
     "BOOKS_COUNT_MAX": (("node.piece_server.shelf",), (1,)),
     "JOURNAL_GROUP_BYTES": (("node.downloader.job_disk",), (1, 4 * PIECE_BYTES_MIN)),
     "UNDER_WAY_BYTES_MAX": (("node.downloader.process",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
-    "ON_WAY_BYTES_MAX": (("node.piece_server.uploads",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
+    "ON_WAY_BYTES_MAX": (("node.piece_server.uplink",), (PIECE_BYTES_MIN, 4 * PIECE_BYTES_MIN)),
     "SOURCES_PER_DOWNLOAD_COUNT_MAX": (("node.downloader.source", "cluster.simulated.invariants"), (2, 3)),
 }
 """By name, the modules that read it and the values it may have."""

@@ -1,8 +1,8 @@
 """What a piece server sends to whom: sessions, what is assigned, pushed and asked for. PROTOCOL.md, section 6.
 
 Pure: `Uploads.handle` takes a message and the time and returns effects; the shell sends, reads the disk and calls
-back. Owns the sessions of all swarms and the uplink they share. Leaves manifests and the bytes of pieces to the
-shell.
+back. Owns the sessions of all swarms. Leaves what is on its way to `uplink`, manifests and the bytes of pieces to
+the shell.
 
 Content has a *stock*: pieces that nobody relays yet. A piece of it goes to a receiver that would relay one more, as in
 initial seeding (BEP 16), and that receiver's peer pushes it to all its followers: what this peer *relays* it sends to
@@ -21,8 +21,8 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.swarm import OnWay, Ration, Session, SessionKey, Swarm
-from node.rate_limit import TokenBucket
+from node.piece_server.swarm import Ration, Session, SessionKey, Swarm
+from node.piece_server.uplink import Uplink
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
 from protocol.limits import (
@@ -30,8 +30,6 @@ from protocol.limits import (
     ROUTE_SESSIONS_COUNT_MAX,
     SESSION_SILENT_SECONDS,
     SESSIONS_COUNT_MAX,
-    SOURCES_PER_DOWNLOAD_COUNT_MAX,
-    STALLED_BYTES_MAX,
 )
 from protocol.messages import (
     Bye,
@@ -49,26 +47,12 @@ from protocol.messages import (
 )
 
 UploadRequest = Test | Follow | Received | Relay | Get | Cancel | Have | Bye
-ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
-"""Of pieces on their way. Many of them are the same few, and in memory once."""
-ASSIGNED_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
-"""Assigned pieces on their way at a time. A receiver's downlink is shared by as many sources, so this many fill the
-uplink; with more the first ones of a large swarm would all come late."""
-ANSWERED_COUNT_MIN = 16
-"""Of pieces that were asked for by number at least so many are on their way at a time, and as many as were acknowledged
-from one `CHECK_SECONDS` to the next. Those that wait can still be cancelled: near the end all receivers ask whoever is
-idle, and get most of it elsewhere."""
-LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
-"""A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
-what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
 CHECK_SECONDS = 0.25
 """How often sessions are looked over, and a source that is idle tells what it has got since."""
 IDLE_SECONDS = 0.1
 """A source that has had nothing to send for so long says so."""
 SPREAD_SECONDS, UNSPREAD_COUNT_MAX = 5.0, 8
 """Who was assigned more pieces than this, so long ago, that no other receiver has, gets no more."""
-LEFT_SECONDS = 1.0
-"""How often a connection is tried whose session ended with something on its way: the bytes count until it is gone."""
 EVICTION_SECONDS = 5.0
 """A session that has got nothing for so long gives way when there are too many."""
 
@@ -109,7 +93,7 @@ class Uploads:
 
     def __init__(self, rate: float, now: float, rng: Random) -> None:
         self.serving = True
-        self._bucket = TokenBucket(rate, now)
+        self._uplink = Uplink(rate, now)
         self._rng = rng
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
@@ -117,23 +101,6 @@ class Uploads:
         """Sessions with credit that there may be something to send to, in turn."""
         self._changed: dict[str, None] = {}
         """Swarms whose stock or room may not be as was told."""
-        self._assignments = Ration(ASSIGNED_COUNT_MAX)
-        self._answers = Ration(ANSWERED_COUNT_MIN)
-        self._acknowledged = 0
-        """Pieces since `_check`."""
-        self._on_way = 0
-        """Pieces on their way that are not late..."""
-        self._on_way_bytes = 0
-        """...and their bytes."""
-        self._late_bytes = 0
-        """Bytes that are on their way to sessions that are late..."""
-        self._left_bytes = 0
-        """...and that were to sessions that ended, over connections that are still there."""
-        self._left: dict[bytes, tuple[int, int, float]] = {}
-        """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
-        and when to see whether the connection is still there."""
-        self._usual: float | None = None
-        """Seconds a piece is on its way: moving average."""
         self._idle_since: float | None = None
         self._check_at = now
 
@@ -218,7 +185,7 @@ class Uploads:
 
     @property
     def queued_pieces(self) -> int:
-        return self._on_way
+        return self._uplink.pieces
 
     # --- events ------------------------------------------------------------------------------------------
 
@@ -257,7 +224,8 @@ class Uploads:
         session = self._sessions.get((route, number))
         if session is None:
             return []
-        self._unsent(session)
+        self._uplink.take_back(session)
+        self._ready[session] = None
         if not gone:
             self._drop(session)
             return [Reply(route, Status(number, "later"))]
@@ -277,16 +245,13 @@ class Uploads:
         session = self._sessions.get((route, number))
         if session is not None:
             self._drop(session)
-        if route in self._left:
-            size, _, _ = self._left.pop(route)
-            self._left_bytes -= size
+        self._uplink.lost(route)
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due, and send what can be sent."""
         effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
-            self._answers.limit, self._acknowledged = max(ANSWERED_COUNT_MIN, self._acknowledged), 0
             effects = self._check(now)
         effects += self._pump(now)
         changed, self._changed = self._changed, {}
@@ -303,7 +268,7 @@ class Uploads:
             return None
         due = self._check_at
         if self._has_turns:
-            ready = self._bucket.ready_at(now)
+            ready = self._uplink.bucket.ready_at(now)
             if ready > now:
                 due = min(due, ready)
         return due
@@ -325,7 +290,7 @@ class Uploads:
         is_idle = session is not None and self._is_idle(now)
         if session is None:
             over = sum(1 for other, _ in self._sessions if other == route)
-            may_open = over < ROUTE_SESSIONS_COUNT_MAX and route not in self._left
+            may_open = over < ROUTE_SESSIONS_COUNT_MAX and not self._uplink.is_left(route)
             if may_open and len(self._sessions) >= SESSIONS_COUNT_MAX:
                 effects = self._make_room(now)
                 may_open = bool(effects)
@@ -391,26 +356,12 @@ class Uploads:
 
     def _received(self, session: Session, message: Received, now: float) -> None:
         count = min(message.count, len(session.on_way))
-        for _ in range(count):
-            sent = session.on_way.popleft()
-            self._count(session, sent, -1)
-            self._measured(now - sent.at)
-        self._acknowledged += count
         if count:
             session.served_at = now
-            if session.late:
-                self._set_late(session, False)
+            self._uplink.acknowledge(session, count, now)
         session.credit += message.credit
         if session.credit:
             self._ready[session] = None
-
-    def _measured(self, seconds: float) -> None:
-        """A piece was acknowledged so long after it was sent."""
-        usual = self._usual
-        if usual is None:
-            self._usual = seconds
-        else:
-            self._usual = usual + 0.05 * (min(seconds, LATE_FACTOR * usual + LATE_SECONDS_MIN) - usual)
 
     def _relay(self, session: Session, message: Relay) -> list[Effect]:
         swarm = session.swarm
@@ -467,13 +418,14 @@ class Uploads:
         """Send what there is credit for: sessions take turns."""
         effects: list[Effect] = []
         ready = self._ready
-        while self._on_way_bytes < ON_WAY_BYTES_MAX and self._bucket.ready_at(now) <= now:
+        uplink = self._uplink
+        while uplink.has_room(now):
             session = self._next()
             if session is None:
                 break
-            if self._may_send(session) and self._send_next(session, effects, now) and session.credit:
+            if uplink.may_send(session) and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
-        if self._on_way or self._has_turns:
+        if uplink.pieces or self._has_turns:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
@@ -482,22 +434,16 @@ class Uploads:
     @property
     def _has_turns(self) -> bool:
         """Whether there may be something to send."""
-        return bool(self._ready or self._answers.waiting or self._assignments.waiting)
+        return bool(self._ready or self._uplink.answers.waiting or self._uplink.assignments.waiting)
 
     def _next(self) -> Session | None:
         """Whose turn it is."""
-        session = self._answers.next() or self._assignments.next()
+        session = self._uplink.answers.next() or self._uplink.assignments.next()
         if session is None and self._ready:
             session = next(iter(self._ready))
         if session is not None:
             self._ready.pop(session, None)
         return session
-
-    def _may_send(self, session: Session) -> bool:
-        """Where too much is stalled nobody has more than one piece on its way: who has stalled would be sent all that
-        it gives credit for, and each new connection as much again."""
-        stalled = self._late_bytes + self._left_bytes
-        return session.credit > 0 and (stalled <= STALLED_BYTES_MAX or not session.on_way)
 
     def _relay_some(self) -> None:
         """Nobody would relay more, or can, and nothing is to be sent: push a piece of the stock to all."""
@@ -514,26 +460,26 @@ class Uploads:
         swarm = session.swarm
         have, skip = swarm.have, session.skip
         wanted = session.wanted
-        if wanted and self._answers.is_used_up:
-            self._answers.waiting[session] = None
-        while wanted and not self._answers.is_used_up:
+        if wanted and self._uplink.answers.is_used_up:
+            self._uplink.answers.waiting[session] = None
+        while wanted and not self._uplink.answers.is_used_up:
             piece = wanted.popleft()
             if piece in have:
                 relay = piece in swarm.in_stock and not session.hoards
                 if relay:
                     swarm.in_stock.clear(piece)
                     session.asked -= session.asked > 0
-                self._send(session, piece, relay, self._answers, effects, now)
+                self._send(session, piece, relay, self._uplink.answers, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
-        if session.asked and self._assignments.is_used_up:
-            self._assignments.waiting[session] = None
+        if session.asked and self._uplink.assignments.is_used_up:
+            self._uplink.assignments.waiting[session] = None
         elif session.asked and swarm.in_stock.count_set and swarm.in_time(session):
             found = swarm.take_from_stock(session)
             if found is not None:
                 session.asked -= 1
                 swarm.note_assigned(session, now)
-                self._send(session, found, True, self._assignments, effects, now)
+                self._send(session, found, True, self._uplink.assignments, effects, now)
                 return True
             effects.append(self._tell(session))
         if session.follows:
@@ -553,7 +499,6 @@ class Uploads:
         self, session: Session, piece: int, relay: bool, ration: Ration | None, effects: list[Effect], now: float
     ) -> None:
         swarm = session.swarm
-        size = swarm.piece_size(piece)
         session.skip.set(piece)
         session.sent.set(piece)
         session.told = None
@@ -564,38 +509,9 @@ class Uploads:
             told = max(session.promised, session.position)
             session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
             promised = [one for one in swarm.relayed[told : session.promised] if one not in session.skip]
-        session.credit -= 1
-        session.on_way.append(OnWay(size, now, ration))
-        self._count(session, session.on_way[-1], 1)
+        self._uplink.send(session, swarm.piece_size(piece), ration, now)
         self._changed[swarm.digest] = None
-        self._bucket.spend(size, now)
         effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised), session))
-
-    def _unsent(self, session: Session) -> None:
-        """The piece sent last was not; a receiver that acknowledged it before it was sent lied."""
-        if not session.on_way:
-            return
-        self._count(session, session.on_way.pop(), -1)
-        session.credit += 1
-        self._ready[session] = None
-        session.late &= bool(session.on_way)
-
-    def _set_late(self, session: Session, late: bool) -> None:
-        for sent in session.on_way:
-            self._count(session, sent, -1)
-        session.late = late
-        for sent in session.on_way:
-            self._count(session, sent, 1)
-
-    def _count(self, session: Session, sent: OnWay, by: int) -> None:
-        """One piece more (``by`` 1) or less (-1) is on its way."""
-        if session.late:
-            self._late_bytes += by * sent.size
-            return
-        self._on_way += by
-        self._on_way_bytes += by * sent.size
-        if sent.ration is not None:
-            sent.ration.taken += by
 
     def _tell_room(self, swarm: Swarm, now: float) -> list[Effect]:
         """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
@@ -612,10 +528,7 @@ class Uploads:
 
     def _check(self, now: float) -> list[Effect]:
         effects = self._check_sessions(now)
-        for route, (size, number, look_at) in self._left.items():
-            if now >= look_at:
-                self._left[route] = size, number, now + LEFT_SECONDS
-                effects.append(Reply(route, NoSession(number)))
+        effects += [Reply(route, NoSession(number)) for route, number in self._uplink.to_try(now)]
         for swarm in self._swarms.values():
             if swarm.sessions or swarm.orphans:
                 effects += self._check_spread(swarm, now)
@@ -626,17 +539,13 @@ class Uploads:
         return effects
 
     def _check_sessions(self, now: float) -> list[Effect]:
-        """End those that are silent, see which are late, and end the latest when too much is on its way to these."""
+        """End those that are silent, and the latest when too much is on its way to these."""
         effects: list[Effect] = []
-        late = LATE_SECONDS_FIRST if self._usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * self._usual)
         for session in list(self._sessions.values()):
             if now - session.heard_at > SESSION_SILENT_SECONDS:
                 effects += self._start_over(session)
-            elif not session.late and session.on_way and now - session.on_way[0].at > late:
-                self._set_late(session, True)
-        while self._late_bytes > STALLED_BYTES_MAX:
-            stalled = [session for session in self._sessions.values() if session.late]
-            effects += self._start_over(min(stalled, key=lambda session: session.on_way[0].at))
+        for session in self._uplink.look(self._sessions.values(), now):
+            effects += self._start_over(session)
         return effects
 
     def _check_spread(self, swarm: Swarm, now: float) -> list[Effect]:
@@ -666,22 +575,13 @@ class Uploads:
 
     def _drop(self, session: Session, now: float | None = None) -> None:
         swarm = session.swarm
-        if session.on_way:
-            if not session.late:
-                self._set_late(session, True)
-            size = sum(sent.size for sent in session.on_way)
-            self._late_bytes -= size
-            self._left_bytes += size
-            before, _, _ = self._left.get(session.route, (0, 0, 0.0))
-            self._left[session.route] = before + size, session.number, 0.0
+        self._uplink.part_with(session)
         at = session.heard_at if now is None else now
         swarm.orphans.update((piece, at) for piece in session.assigned)
         del self._sessions[session.key]
         del swarm.sessions[session.key]
         self._changed[swarm.digest] = None
         self._ready.pop(session, None)
-        self._answers.waiting.pop(session, None)
-        self._assignments.waiting.pop(session, None)
         if len(swarm.sessions) == 1:
             swarm.revision += 1
         elif not swarm.sessions:
@@ -698,14 +598,7 @@ class Uploads:
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
-        fast = [session for session in self._sessions.values() if not session.late]
-        assert self._on_way == sum(len(session.on_way) for session in fast)
-        assert self._on_way_bytes == sum(sent.size for session in fast for sent in session.on_way)
-        for ration in (self._answers, self._assignments):
-            assert ration.taken == sum(sent.ration is ration for session in fast for sent in session.on_way)
-        late = sum(sent.size for session in self._sessions.values() if session.late for sent in session.on_way)
-        assert self._late_bytes == late
-        assert self._left_bytes == sum(size for size, _, _ in self._left.values())
+        self._uplink.check_invariants(self._sessions.values())
         assert len(self._sessions) <= SESSIONS_COUNT_MAX
         for swarm in self._swarms.values():
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
@@ -713,5 +606,4 @@ class Uploads:
             assert swarm.relayed == list(swarm.relays)
         for session in self._sessions.values():
             assert session.credit >= 0
-            assert session.on_way or not session.late
             assert session.position <= len(session.swarm.relayed)

@@ -34,13 +34,13 @@ SESSIONS = (
     Bug(
         "piece_costs_no_credit",
         "that a piece that is sent uses up credit",
-        (Edit("node.piece_server.uploads:Uploads._send", "session.credit -= 1", "pass"),),
+        (Edit("node.piece_server.uplink:Uplink.send", "session.credit -= 1", "pass"),),
         found_after=3,
     ),
     Bug(
         "unread_piece_costs_credit",
         "to give back the credit for a piece that could not be read",
-        (Edit("node.piece_server.uploads:Uploads._unsent", "session.credit += 1", "pass"),),
+        (Edit("node.piece_server.uplink:Uplink.take_back", "session.credit += 1", "pass"),),
         found_after=None,
     ),
     Bug(
@@ -48,7 +48,7 @@ SESSIONS = (
         "that several pieces may be acknowledged in one message",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._received",
+                "node.piece_server.uplink:Uplink.acknowledge",
                 "for _ in range(count):",
                 "for _ in range(min(count, 1)):",
             ),
@@ -59,7 +59,7 @@ SESSIONS = (
     Bug(
         "bytes_of_a_lost_connection",
         "that what was on its way to a connection that is gone does not count any more",
-        (Edit("node.piece_server.uploads:Uploads.unreachable", "self._left_bytes -= size", "pass"),),
+        (Edit("node.piece_server.uplink:Uplink.lost", "self._left_bytes -= size", "pass"),),
         found_after=0,
     ),
     Bug(

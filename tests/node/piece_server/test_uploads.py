@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from node.piece_server.uploads import ANSWERED_COUNT_MIN, CHECK_SECONDS, IDLE_SECONDS, Reply, SendPiece
+from node.piece_server.uplink import ANSWERED_COUNT_MIN
+from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, Reply, SendPiece
 from protocol.limits import PIECES_TOLD_COUNT_MAX
 from protocol.messages import Cancel, Follow, Get, Have, Received, Relay, Status
 from tests.node.piece_server.scene import OTHER, PIECE_BYTES, Scene, sent

@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.piece_server.uploads import (
-    EVICTION_SECONDS,
-    LATE_SECONDS_FIRST,
-    LEFT_SECONDS,
-    ON_WAY_BYTES_MAX,
-    Reply,
-    SendPiece,
-)
+from node.piece_server.uplink import LATE_SECONDS_FIRST, LEFT_SECONDS, ON_WAY_BYTES_MAX
+from node.piece_server.uploads import EVICTION_SECONDS, Reply, SendPiece
 from protocol.limits import (
     MIB,
     ROUTE_SESSIONS_COUNT_MAX,

@@ -1,0 +1,178 @@
+"""What is on its way from a piece server to its receivers, and how much may be. PROTOCOL.md, section 6.
+
+Pure. Owns what was sent and is not acknowledged, and which receivers are late. Leaves who is sent what to `uploads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from node.piece_server.swarm import OnWay, Ration, Session
+from node.rate_limit import TokenBucket
+from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, STALLED_BYTES_MAX
+
+ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
+"""Of pieces on their way. Many of them are the same few, and in memory once."""
+ASSIGNED_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
+"""Assigned pieces on their way at a time. A receiver's downlink is shared by as many sources, so this many fill the
+uplink; with more the first ones of a large swarm would all come late."""
+ANSWERED_COUNT_MIN = 16
+"""Of pieces that were asked for by number at least so many are on their way at a time, and as many as were acknowledged
+from one `Uplink.look` to the next. Those that wait can still be cancelled: near the end all receivers ask whoever is
+idle, and get most of it elsewhere."""
+LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
+"""A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
+what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
+LEFT_SECONDS = 1.0
+"""How often a connection is tried whose session ended with something on its way: the bytes count until it is gone."""
+
+
+class Uplink:
+    """That of one piece server. ``rate`` in bytes/s, 0 unlimited."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self.bucket = TokenBucket(rate, now)
+        self.assignments = Ration(ASSIGNED_COUNT_MAX)
+        self.answers = Ration(ANSWERED_COUNT_MIN)
+        self.pieces = 0
+        """On their way to receivers that are not late..."""
+        self._bytes = 0
+        """...and their bytes."""
+        self._late_bytes = 0
+        """Bytes that are on their way to sessions that are late..."""
+        self._left_bytes = 0
+        """...and that were to sessions that ended, over connections that are still there."""
+        self._left: dict[bytes, tuple[int, int, float]] = {}
+        """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
+        and when to see whether the connection is still there."""
+        self._usual: float | None = None
+        """Seconds a piece is on its way: moving average."""
+        self._acknowledged = 0
+        """Pieces since the last `look`."""
+
+    def has_room(self, now: float) -> bool:
+        """Whether another piece may go on its way."""
+        return self._bytes < ON_WAY_BYTES_MAX and self.bucket.ready_at(now) <= now
+
+    def may_send(self, session: Session) -> bool:
+        """Where too much is stalled nobody has more than one piece on its way: who has stalled would be sent all that
+        it gives credit for, and each new connection as much again."""
+        stalled = self._late_bytes + self._left_bytes
+        return session.credit > 0 and (stalled <= STALLED_BYTES_MAX or not session.on_way)
+
+    def send(self, session: Session, size: int, ration: Ration | None, now: float) -> None:
+        """A piece of ``size`` bytes goes on its way."""
+        session.credit -= 1
+        session.on_way.append(OnWay(size, now, ration))
+        self._count(session, session.on_way[-1], 1)
+        self.bucket.spend(size, now)
+
+    def take_back(self, session: Session) -> None:
+        """The piece sent last was not; a receiver that acknowledged it before it was sent lied."""
+        if session.on_way:
+            self._count(session, session.on_way.pop(), -1)
+            session.credit += 1
+            session.late &= bool(session.on_way)
+
+    def acknowledge(self, session: Session, count: int, now: float) -> None:
+        """``count`` of the pieces that are on their way have arrived."""
+        for _ in range(count):
+            sent = session.on_way.popleft()
+            self._count(session, sent, -1)
+            self._measured(now - sent.at)
+        self._acknowledged += count
+        if session.late:
+            self._set_late(session, False)
+
+    def part_with(self, session: Session) -> None:
+        """The session is over. What is on its way counts as long as its connection is there."""
+        if session.on_way:
+            if not session.late:
+                self._set_late(session, True)
+            size = sum(sent.size for sent in session.on_way)
+            self._late_bytes -= size
+            self._left_bytes += size
+            before, _, _ = self._left.get(session.route, (0, 0, 0.0))
+            self._left[session.route] = before + size, session.number, 0.0
+        self.answers.waiting.pop(session, None)
+        self.assignments.waiting.pop(session, None)
+
+    def is_left(self, route: bytes) -> bool:
+        """Whether something may still be on its way over ``route`` to sessions that are over."""
+        return route in self._left
+
+    def lost(self, route: bytes) -> None:
+        """The connection is gone."""
+        if route in self._left:
+            size, _, _ = self._left.pop(route)
+            self._left_bytes -= size
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def look(self, sessions: Iterable[Session], now: float) -> list[Session]:
+        """See which of ``sessions`` are late. Returns those that are to end, as too much is on its way to late ones."""
+        self.answers.limit, self._acknowledged = max(ANSWERED_COUNT_MIN, self._acknowledged), 0
+        allowed = LATE_SECONDS_FIRST if self._usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * self._usual)
+        late = []
+        for session in sessions:
+            if not session.late and session.on_way and now - session.on_way[0].at > allowed:
+                self._set_late(session, True)
+            if session.late:
+                late.append(session)
+        late.sort(key=lambda session: session.on_way[0].at)
+        excess, ended = self._late_bytes - STALLED_BYTES_MAX, []
+        for session in late:
+            if excess <= 0:
+                break
+            excess -= sum(sent.size for sent in session.on_way)
+            ended.append(session)
+        return ended
+
+    def to_try(self, now: float) -> list[tuple[bytes, int]]:
+        """Routes, and their last sessions, of which it is time to see whether the connection is still there."""
+        due = [(route, number) for route, (_, number, look_at) in self._left.items() if now >= look_at]
+        for route, number in due:
+            self._left[route] = self._left[route][0], number, now + LEFT_SECONDS
+        return due
+
+    # --- the counts --------------------------------------------------------------------------------------
+
+    def _measured(self, seconds: float) -> None:
+        """A piece was acknowledged so long after it was sent."""
+        usual = self._usual
+        if usual is None:
+            self._usual = seconds
+        else:
+            self._usual = usual + 0.05 * (min(seconds, LATE_FACTOR * usual + LATE_SECONDS_MIN) - usual)
+
+    def _set_late(self, session: Session, late: bool) -> None:
+        for sent in session.on_way:
+            self._count(session, sent, -1)
+        session.late = late
+        for sent in session.on_way:
+            self._count(session, sent, 1)
+
+    def _count(self, session: Session, sent: OnWay, by: int) -> None:
+        """One piece more (``by`` 1) or less (-1) is on its way."""
+        if session.late:
+            self._late_bytes += by * sent.size
+            return
+        self.pieces += by
+        self._bytes += by * sent.size
+        if sent.ration is not None:
+            sent.ration.taken += by
+
+    # --- for tests and the simulator ---------------------------------------------------------------------
+
+    def check_invariants(self, sessions: Iterable[Session]) -> None:
+        """Raise AssertionError when the counts are not those of ``sessions``, which are all there are."""
+        all_ = list(sessions)
+        fast = [sent for session in all_ if not session.late for sent in session.on_way]
+        assert self.pieces == len(fast)
+        assert self._bytes == sum(sent.size for sent in fast)
+        for ration in (self.answers, self.assignments):
+            assert ration.taken == sum(sent.ration is ration for sent in fast)
+            assert all(session in all_ for session in ration.waiting)
+        assert self._late_bytes == sum(sent.size for session in all_ if session.late for sent in session.on_way)
+        assert self._left_bytes == sum(size for size, _, _ in self._left.values())
+        assert all(session.on_way or not session.late for session in all_)
