@@ -53,8 +53,8 @@ SESSIONS = (
                 "for _ in range(min(count, 1)):",
             ),
         ),
-        found_after=20,
-        first=19,
+        found_after=116,
+        first=115,
     ),
     Bug(
         "bytes_of_a_lost_connection",
@@ -95,8 +95,8 @@ PUSHING = (
         (
             Edit(
                 "node.piece_server.uploads:Uploads._send_next",
-                "if piece in have:\n                assigned",
-                "if True:\n                assigned",
+                "if piece in have:\n                relay",
+                "if True:\n                relay",
             ),
         ),
         found_after=None,
@@ -292,8 +292,7 @@ SERVING = (
                 "for digest in ():",
             ),
         ),
-        found_after=50,
-        first=49,
+        found_after=None,
     ),
 )
 

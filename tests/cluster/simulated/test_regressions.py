@@ -25,7 +25,7 @@ class Broke(NamedTuple):
 BROKE = (
     Broke(
         "what a download gained while its book was closed was served to nobody",
-        98,
+        88,
         Edit(
             "node.piece_server.core:PieceServerCore.downloader_says",
             "self.shelf.gained(message.digest, message.pieces, message.relayed)",
@@ -39,7 +39,7 @@ BROKE = (
     ),
     Broke(
         "what a peer relays was forgotten when the book of its download was closed",
-        98,
+        88,
         Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),
     ),
 )
