@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import ceil, floor, inf
+from random import Random
 from statistics import median
 
 from benchmarks.swarm import DELAY, PIECE_SECONDS, RATE, Swarm, corrupt, machine
@@ -19,6 +20,8 @@ Case = Callable[[int, int, int], Figures]
 """Takes the seed, how many receivers and how many pieces."""
 
 SLOW_PART, SLOW_FACTOR = 1 / 16, 4
+UNEVEN_PART, UNEVEN_START_COUNT = 0.1, 40
+"""By how much uplinks may differ from the usual, and within how many piece times receivers begin."""
 UPLINKS = (1, 2, 4, 8)
 """Of as many receivers each; the seeder's is the last of them, and so are all downlinks."""
 KILLED_PART = 0.3
@@ -32,6 +35,17 @@ REMEMBERED_COUNT = 8
 def equal_links(seed: int, receivers: int, pieces: int) -> Figures:
     """Everybody has the same link."""
     return dict(_equal_links(seed, receivers, pieces))
+
+
+def uneven_links(seed: int, receivers: int, pieces: int) -> Figures:
+    """Uplinks differ a little, and receivers begin one after the other, so nothing happens everywhere at once."""
+    rng = Random(seed)
+    ups = [RATE * rng.uniform(1 - UNEVEN_PART, 1 + UNEVEN_PART) for _ in range(receivers)]
+    swarm = Swarm(seed, machine(), [machine(up=up) for up in ups], pieces)
+    best = optimum(receivers, pieces)
+    swarm.get(sorted(rng.uniform(0, UNEVEN_START_COUNT * PIECE_SECONDS) for _ in ups))
+    swarm.run(swarm.receivers, best)
+    return {"last / optimum": swarm.seconds(swarm.receivers)[-1] / best, **_traffic(swarm)}
 
 
 def far_away(seed: int, receivers: int, pieces: int) -> Figures:

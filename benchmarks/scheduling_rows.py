@@ -79,6 +79,20 @@ SWARMS = (
             _RECEIVED,
         ),
     ),
+    *(
+        Swarms(
+            f"uneven-{receivers}",
+            cases.uneven_links,
+            receivers,
+            PIECES_COUNT,
+            (
+                Row("uplinks differ by 10 %, begun within 40 piece times: last / optimum", "last / optimum", 1.1),
+                Row("bytes the seeder sent in all / size", "seeder in all / size", 1.08),
+                _RECEIVED,
+            ),
+        )
+        for receivers in (16, 64)
+    ),
     Swarms(
         "far-away",
         cases.far_away,

@@ -89,8 +89,9 @@ class Swarm:
         """Bytes of the content."""
         return self.content.manifest.length
 
-    def get(self) -> None:
-        """All join, and when the network has settled all receivers ask at one moment."""
+    def get(self, moments: Sequence[float] = ()) -> None:
+        """All join, and when the network has settled all receivers ask at one moment; or each at one of ``moments``, in
+        seconds from then and in order."""
         self.world.give(self.seeder, self.content)
         everybody = [self.seeder, *self.receivers]
         for peer in everybody:
@@ -98,7 +99,9 @@ class Swarm:
         self.world.run(JOIN_SECONDS)
         assert self.world.joined() == len(everybody), "peers join in time"
         self.began = self.world.now
-        self._wishes = {peer.name: self.world.want(peer, self.content) for peer in self.receivers}
+        for peer, moment in zip(self.receivers, moments or [0.0] * len(self.receivers), strict=True):
+            self.world.run(self.began + moment)
+            self._wishes[peer.name] = self.world.want(peer, self.content)
 
     def run(self, waited_for: Sequence[Peer], optimum: float) -> None:
         """Until they all have it, or much longer than ``optimum`` seconds."""
