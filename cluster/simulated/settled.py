@@ -91,7 +91,6 @@ def _check_idle(peer: Peer, busy: bool) -> None:
         raise BrokenInvariantError(f"{peer.name} has sessions, and nobody is downloading")
     if peer.downloader.budget.under_way:
         raise BrokenInvariantError(f"{peer.name} has {peer.downloader.budget.under_way} bytes under way, of nothing")
-    uplink = peer.piece_server.core.uploads._uplink  # the books of a core are open to this alone
-    left = uplink._late_bytes + uplink._left_bytes
+    left = peer.piece_server.core.uploads._uplink._late_bytes  # the books of a core are open to this alone
     if not busy and left:
         raise BrokenInvariantError(f"{peer.name} counts {left} bytes on their way to receivers that are gone")

@@ -713,6 +713,7 @@ class Download:
         if piece >= len(self._pieces):
             return self._ban(source, "took back a piece that does not exist", now)
         source.bits.clear(piece)
+        source.taken_back[piece] = None
         if piece in source.promised or piece in source.gets:
             self._pieces.expect_no_more(piece, source)
         return []

@@ -508,7 +508,8 @@ class Uploads:
         if session.follows and session.promised < len(swarm.relayed):
             told = max(session.promised, session.position)
             session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
-            promised = [one for one in swarm.relayed[told : session.promised] if one not in session.skip]
+            some = swarm.relayed[told : session.promised]
+            promised = [one for one in some if one not in session.skip and one in swarm.have]
         self._uplink.send(session, swarm.piece_size(piece), ration, now)
         self._changed[swarm.digest] = None
         effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised), session))

@@ -33,6 +33,15 @@ def test_promised_pieces_are_open_no_more() -> None:
     assert asked(scene.idle("b", "** *  ")) == {2: [3]}
 
 
+def test_what_a_source_took_back_is_not_waited_for_though_it_is_promised_in_a_piece_that_comes_later() -> None:
+    """A word goes at once, a piece when it is read."""
+    scene = Scene("    ")
+    scene.ready("a")
+    scene.not_held("a", 2)
+    scene.piece("a", 0, promised=[1, 2])
+    assert scene.owed("a") == [1]
+
+
 def test_what_a_source_promises_again_is_not_cancelled() -> None:
     scene = Scene("    ")
     scene.ready("a")

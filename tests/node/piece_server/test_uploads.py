@@ -11,7 +11,7 @@ from node.piece_server.uplink import ANSWERED_COUNT_MIN
 from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, Reply, SendPiece
 from protocol.limits import PIECES_TOLD_COUNT_MAX
 from protocol.messages import Cancel, Follow, Get, Have, Received, Relay, Status
-from tests.node.piece_server.scene import OTHER, PIECE_BYTES, Scene, sent
+from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, sent
 from tests.node.scene_pictures import bits, picture
 
 
@@ -136,6 +136,13 @@ def test_pieces_are_promised_once_and_before_they_are_pushed() -> None:
     assert scene.received("a") == ["a<2 +4"]
     assert scene.received("a") == ["a<3"]
     assert scene.received("a") == ["a<4"]
+
+
+def test_what_was_lost_is_not_promised() -> None:
+    scene = Scene("   ")
+    scene.held(0, 1, 2)
+    scene.uploads.lost(DIGEST, 1)
+    assert sorted(scene.follows("a", 2)) == ["a: not held 1", "a<0 +2", "a<2"]
 
 
 def test_a_message_promises_no_more_pieces_than_it_has_room_for() -> None:
