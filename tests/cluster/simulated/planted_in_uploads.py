@@ -137,8 +137,13 @@ PUSHING = (
         (
             Edit(
                 "node.piece_server.uploads:Uploads._send",
-                "for one in swarm.relayed[told : session.promised] if one not in session.skip",
-                "for one in swarm.relayed[: session.promised]",
+                "if one not in session.skip and one in swarm.have",
+                "if one in swarm.have",
+            ),
+            Edit(
+                "node.piece_server.uploads:Uploads._send",
+                "swarm.relayed[told : session.promised]",
+                "swarm.relayed[: session.promised]",
             ),
         ),
         found_after=0,
