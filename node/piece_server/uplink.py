@@ -16,10 +16,9 @@ ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
 ASSIGNED_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
 """Assigned pieces on their way at a time. A receiver's downlink is shared by as many sources, so this many fill the
 uplink; with more the first ones of a large swarm would all come late."""
-ANSWERED_COUNT_MIN = 16
-"""Of pieces that were asked for by number at least so many are on their way at a time, and as many as were acknowledged
-from one `Uplink.look` to the next. Those that wait can still be cancelled: near the end all receivers ask whoever is
-idle, and get most of it elsewhere."""
+ANSWERED_COUNT_MAX = 16
+"""Pieces that were asked for by number and are on their way at a time. Those that wait can still be cancelled: near the
+end all receivers ask whoever is idle, and get most of it elsewhere."""
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
@@ -33,7 +32,7 @@ class Uplink:
     def __init__(self, rate: float, now: float) -> None:
         self.bucket = TokenBucket(rate, now)
         self.assignments = Ration(ASSIGNED_COUNT_MAX)
-        self.answers = Ration(ANSWERED_COUNT_MIN)
+        self.answers = Ration(ANSWERED_COUNT_MAX)
         self.pieces = 0
         """On their way to receivers that are not late..."""
         self._bytes = 0
@@ -47,8 +46,6 @@ class Uplink:
         and when to see whether the connection is still there."""
         self._usual: float | None = None
         """Seconds a piece is on its way: moving average."""
-        self._acknowledged = 0
-        """Pieces since the last `look`."""
 
     def has_room(self, now: float) -> bool:
         """Whether another piece may go on its way."""
@@ -80,7 +77,6 @@ class Uplink:
             sent = session.on_way.popleft()
             self._count(session, sent, -1)
             self._measured(now - sent.at)
-        self._acknowledged += count
         if session.late:
             self._set_late(session, False)
 
@@ -111,7 +107,6 @@ class Uplink:
 
     def look(self, sessions: Iterable[Session], now: float) -> list[Session]:
         """See which of ``sessions`` are late. Returns those that are to end, as too much is on its way to late ones."""
-        self.answers.limit, self._acknowledged = max(ANSWERED_COUNT_MIN, self._acknowledged), 0
         allowed = LATE_SECONDS_FIRST if self._usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * self._usual)
         late = []
         for session in sessions:

@@ -6,10 +6,10 @@ the shell.
 
 Content has a *stock*: pieces that nobody relays yet. A piece of it goes to a receiver that would relay one more, as in
 initial seeding (BEP 16), and that receiver's peer pushes it to all its followers: what this peer *relays* it sends to
-each follower in the order it came. What a receiver asks for by number it gets first. Sessions take turns, one piece
-each. Nothing but the credit of the receivers says how many pieces are on their way: each connection then gets an equal
-part of the uplink, and of the downlink at its other end, and no receiver that is slow or has stalled takes anything
-from the others.
+each follower in the order it came. What a receiver asks for by number it gets before what is pushed. Sessions take
+turns, one piece each. Of what is pushed only the receivers' credit says how much is on its way: each connection then
+gets an equal part of the uplink, and of the downlink at its other end, and no receiver that is slow or has stalled
+takes anything from the others.
 """
 
 from __future__ import annotations
