@@ -165,9 +165,15 @@ class DownloaderCore:
                 self._fetch(self._next.pop(digest))
 
     def _fetch(self, message: Fetch) -> None:
-        """A new order; one that is being carried out already is an agent's that was restarted, and one for what was
-        just cancelled, or for a place where something is being deleted, waits until nothing of that is left."""
+        """A new order. One that is being carried out already comes from an agent that was restarted. When it is for
+        another manifest or place, the end of what is being carried out got lost on its way. An order for what has just
+        ended, or for a place where something is being deleted, waits until nothing of that is left."""
         job = self._jobs.get(message.digest)
+        if job is not None and not job.ended:
+            if job.fetch.dest != message.dest:
+                job.halt()
+            elif job.fetch.manifest != message.manifest:
+                job.cancel()
         if message.dest in self._deletions or (job is not None and job.ended):
             self._next[message.digest] = message
         elif job is None:

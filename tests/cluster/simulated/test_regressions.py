@@ -42,6 +42,11 @@ BROKE = (
         88,
         Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),
     ),
+    Broke(
+        "a removal that got lost left the download of a wrong link running in place of the right one",
+        2392,
+        Edit("node.downloader.core:DownloaderCore._fetch", "job.cancel()", "pass"),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 

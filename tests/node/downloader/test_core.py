@@ -6,6 +6,7 @@ import select
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.disk.staging import staging_path
@@ -133,6 +134,26 @@ def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(core: Downlo
     core.tick(0.0)
     assert dests() == ["/a", "/b"]
     assert [job.fetch.dest for job in core.jobs.values()] == ["/b"]
+
+
+def test_an_order_for_another_manifest_ends_one_whose_removal_got_lost(core: DownloaderCore) -> None:
+    core.order(order("/one"))
+    old = FakeJob.made[0]
+    new = msgspec.structs.replace(order("/one"), manifest=B)
+    core.order(new)
+    assert old.told[-1] == "cancel"
+    old.over = True
+    core.tick(1.0)
+    assert FakeJob.made[-1].fetch == new
+
+
+def test_an_order_for_another_place_leaves_what_is_at_the_old_one(core: DownloaderCore) -> None:
+    core.order(order("/one"))
+    core.order(order("/two"))
+    assert FakeJob.made[0].told[-1] == "halt"
+    FakeJob.made[0].over = True
+    core.tick(1.0)
+    assert dests() == ["/one", "/two"]
 
 
 def test_an_order_that_waits_can_be_cancelled(core: DownloaderCore) -> None:
