@@ -1,4 +1,4 @@
-"""Token buckets: how the configured upload and download rates are kept.
+"""How much may come or go: rates in bytes a second, bytes on their way, and whose turn it is.
 
 Pure. A bucket may go into debt by one piece, or a few short ones, because they are sent whole: what is allowed next
 waits until the debt is paid, so the average is the configured rate whatever the piece length.
@@ -12,6 +12,11 @@ BURST_SECONDS = 0.25
 
 TURN_SECONDS = 0.1
 """Whoever is first in line and takes nothing for this long, though there is room, loses its turn."""
+
+
+TRIPS_COUNT = 3
+"""With as many pieces on their way as came in so many round trips the rate grows until the link is full, also where
+messages wait for a turn at either end."""
 
 
 class TokenBucket:

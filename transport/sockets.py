@@ -29,6 +29,7 @@ from protocol.limits import (
     LOCAL_BYTES_MAX,
     REPLY_BYTES_MAX,
     ROSTER_BYTES_MAX,
+    SESSION_PIECES_COUNT_MAX,
 )
 from transport.addresses import listen_on
 from transport.runtime_dir import IPC_SCHEME
@@ -153,8 +154,7 @@ OPTIONS: Mapping[Role, Options] = {
         | _ACCEPTING
         | _ROUTING
         | {
-            # Pieces are bounded by the receiver's credit; the rest of the room is for Status and NotHeld.
-            _O.SNDHWM: 64,
+            _O.SNDHWM: SESSION_PIECES_COUNT_MAX + 64,  # the rest of the room is for Status and NotHeld
             _O.TCP_MAXRT: 30_000,  # longer than the tracker's: a receiver with a slow disk is no dead one
             _O.BACKLOG: 1_024,
         },

@@ -148,7 +148,7 @@ class Agreement:
                 continue
             since = self._unreachable.setdefault((server, route), now)
             for (other, _), session in sessions.items():
-                if other == route and session.on_way and session.on_way[-1][1] > since:
+                if other == route and session.on_way and session.on_way[-1].at > since:
                     raise BrokenInvariantError(f"{server.name} sends pieces to nobody")
 
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from math import inf
 from random import Random
 from statistics import median
 from typing import NamedTuple
@@ -32,7 +34,7 @@ from node.downloader.source import (
     SourceState,
     Trouble,
 )
-from node.rate_limit import Budget, Share
+from node.rate_limit import TRIPS_COUNT, Budget, Share
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
 from protocol.limits import PIECES_TOLD_COUNT_MAX
@@ -58,7 +60,7 @@ CHECK_SECONDS = 0.25
 """How often silence and overdue pieces are looked for."""
 NEED_SOURCES_SECONDS = 1.0
 PREFERRED_COUNT = 4
-"""So many sources give way at a time to such as were passed over while everybody owed something."""
+"""So many sources at a time make way for candidates that were passed over while every source owed something."""
 MAKE_ROOM_COUNT = 8
 """So many useless sources give way at a time, when all places are taken by useless ones and others are known."""
 CREDIT_COUNT, CREDIT_BYTES = 16, 16 * 2**20
@@ -68,12 +70,12 @@ QUICK_SECONDS = 0.05
 """As many pieces as came within so long may be on their way, if that is more: where all are quick it is not the links
 that take the time, but processes that wait for their turn."""
 ROOM_COUNT = 1
-"""Pieces to have assigned before this peer's piece server has said how many."""
+"""Pieces to ask to be assigned until this peer's piece server has said how many."""
 HAVE_SECONDS = 2.0
 """How often sources that assign pieces are told what has come."""
 OVERDUE_FACTOR, OVERDUE_SECONDS_MIN, OVERDUE_SECONDS_FIRST = 4.0, 2.0, 10.0
 """A source that takes so many times as long for a piece as it or others usually do, at least this long, and as long as
-all that may come from anybody takes on this link, is snubbing us (BEP 3): others may send what it owes. The last is for
+this link needs for all that there is credit for, is snubbing us (BEP 3): others may send what it owes. The last is for
 when no piece has arrived yet."""
 STUCK_SECONDS = 60.0
 """A source that owes a piece this long is closed and opened anew, even when there is no other."""
@@ -171,6 +173,8 @@ class Download:
         """When the last pieces came."""
         self._pace: float | None = None
         """...when the last one did, and seconds from one to the next: moving average."""
+        self._round_trip = inf
+        """Seconds that the source which answered the soonest took for it: a message may wait behind pieces."""
         self.received_bytes = 0
         self.duplicate_bytes = 0
         self.received_from: dict[str, int] = {}
@@ -261,13 +265,16 @@ class Download:
         if source is None:
             return []
         source.heard_at, source.heard_count = now, self._arrived
-        if not isinstance(message, NotHeld) and source.floods(now):
+        news = isinstance(message, NotHeld) and message.piece in source.bits
+        if not news and source.floods(now):
             return self._ban(source, "floods us with messages", now)
         if isinstance(message, Status):
             return self._status(source, message, now)
         if isinstance(message, NotHeld):
             return self._not_held(source, message, now)
         if isinstance(message, NoSession):
+            if not source.answered:
+                return []  # it answers what was said before the Test
             self._end_session(source)
             source.since = now
             return [self._test(source, now)]
@@ -287,12 +294,12 @@ class Download:
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         pieces, piece = self._pieces, message.piece
         if not source.credit:
-            return self._ban(source, f"sent piece {piece} without leave", now)
+            return self._ban(source, f"sent piece {piece} without credit", now)
         if piece >= len(pieces) or size != pieces.size(piece) or max(message.promised, default=0) >= len(pieces):
             return self._ban(source, f"sent or promised pieces that do not exist, with piece {piece}", now)
         source.credit -= 1
         source.arrived += 1
-        source.delivered(now)
+        source.delivered(now, max(QUICK_SECONDS, self._far_seconds))
         if message.relay and source.asked:
             source.asked -= 1
         if piece in source.gets:
@@ -401,7 +408,7 @@ class Download:
             effects += self._give_up_silent(now)
             effects += self._drop_forgotten(now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
-            self._give_up_overdue(now)
+            effects += self._give_up_overdue(now)
             self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
             effects += self._poll(now)
             effects += self._say_have(now)
@@ -430,19 +437,30 @@ class Download:
 
     # --- what is asked for -------------------------------------------------------------------------------
 
-    def _credit_for_each(self) -> int:
-        """How many pieces may be on their way from one source."""
+    def _credit_for(self, source: Source) -> int:
+        """How many pieces may be on their way from ``source``: an equal part of all or, from one that
+        is far away, as many as its link takes."""
         recent = self._recent
         while recent and recent[0] < self._arrived_at - QUICK_SECONDS:
             recent.popleft()
-        count = max(1, self._ready)
-        return max(1, min(max(CREDIT_COUNT, len(recent)), CREDIT_BYTES // self._pieces.piece_length) // count)
+        most = CREDIT_BYTES // self._pieces.piece_length
+        part = min(max(CREDIT_COUNT, len(recent)), most) // max(1, self._ready)
+        return max(1, part, self._usually_on_way(source))
+
+    @property
+    def _far_seconds(self) -> float:
+        return TRIPS_COUNT * self._round_trip if self._round_trip < inf else 0.0
+
+    def _usually_on_way(self, source: Source) -> int:
+        """How many pieces come from ``source`` in `TRIPS_COUNT` round trips: with fewer on their way its link would be
+        idle at times. None where a message takes no time to speak of."""
+        return int(len(source.recent) * self._far_seconds / max(QUICK_SECONDS, self._far_seconds))
 
     def _say(self, now: float) -> list[Effect]:
         """Acknowledge what has come and give credit back."""
         effects: list[Effect] = []
-        target = self._credit_for_each()
         for source in list(self._unsaid):
+            target = self._credit_for(source)
             session, given = source.session, self._grant(source, target, now)
             if source.arrived or given:
                 effects.append(Send(session, Received(session, source.arrived, given)))
@@ -495,10 +513,11 @@ class Download:
     def _ask_idle(self, now: float) -> dict[Source, list[int]]:
         """Choose pieces to ask for by number."""
         asked: dict[Source, list[int]] = {}
-        window, usual = 1 + self._credit_for_each(), self._usual_interval()
+        usual = self._usual_interval()
         owed: list[_Owed] = []
         able, self._able = self._able, {}
         for source in able:
+            window = 1 + self._credit_for(source)
             while self._may_be_asked(source) and len(source.gets) < window:
                 piece = self._choose(source)
                 if piece is None and source.idle and not source.snubs and not self._sequential:
@@ -542,13 +561,17 @@ class Download:
         return median(known) if known else 0.0
 
     def _ask_stock(self, now: float) -> list[Effect]:
-        """Have more pieces assigned, as many as this peer has room for."""
-        asked = sum(source.asked for source in self._stocked)
-        count = min(self._room - self._relays, self._pieces.open.count_set) - asked
-        more: dict[Source, int] = {}
+        """Have more pieces assigned, as many as this peer has room for and as will have been pushed on when they come
+        from far away."""
         able = [source for source in self._stocked if not source.alone and not self._sequential]
         if not able:
             return []
+        room = self._room - self._relays + sum(self._usually_on_way(source) for source in able)
+        asked = sum(source.asked for source in self._stocked)
+        if not asked and not any(source.owes for source in self._pool):
+            room = max(1, room)  # nothing comes, since followers take less than this peer: it need not wait for them
+        count = min(room, self._pieces.open.count_set) - asked
+        more: dict[Source, int] = {}
         for _ in range(count):
             source = min(able, key=lambda one: one.asked)
             if not source.asked:
@@ -573,26 +596,32 @@ class Download:
         self._pieces.lose(piece)
         self._relays -= relay
 
-    def _give_up_overdue(self, now: float) -> None:
-        """Let others send what sources owe that take far too long, and assign what these were asked to. They come last
-        when they say again that they have a stock."""
+    def _give_up_overdue(self, now: float) -> list[Effect]:
+        """Let others send what sources owe that take far too long, and ask others to assign what these were asked to
+        until they say again that they have a stock."""
+        effects: list[Effect] = []
         usual = self._usual_interval()
         all_that_may_come = sum(source.credit for source in self._pool) * (self._pace or 0.0)
         least = max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
-        for source in self._pool.ready():
+        ready = list(self._pool.ready())
+        for source in ready:
             if not source.owes and not source.asked:
                 continue
             slowest = max(usual, source.interval or 0.0)
             allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
             if now - source.busy_since < allowed:
                 continue
-            source.asked = 0
-            self._stocked.pop(source, None)
+            if source.asked and len(self._stocked) > 1:
+                source.asked = 0
+                effects.append(Send(source.session, Relay(source.session, 0)))
+                del self._stocked[source]
+            source.snubs = source.owes
+            others = (one.bits for one in ready if one is not source)
+            elsewhere = reduce(Bitfield.either, others, Bitfield(len(self._pieces)))
             for piece in [*source.promised, *source.gets]:
-                if any(piece in other.bits for other in self._pool.ready() if other is not source):
+                if piece in elsewhere:
                     self._pieces.expect_no_more(piece, None if piece in source.gets else source)
-                    self._unsaid[source] = None
-                    source.snubs = True
+        return effects
 
     def _say_have(self, now: float) -> list[Effect]:
         """Tell sources that assign pieces what has come."""
@@ -698,7 +727,8 @@ class Download:
         self._ready += 1
         self._pool.answered(source)
         source.busy_since = now
-        credit = self._grant(source, self._credit_for_each(), now)
+        self._round_trip = min(self._round_trip, now - source.polled_at)
+        credit = self._grant(source, self._credit_for(source), now)
         self._unsaid[source] = None
         needless = Bitfield.full_of(len(self._pieces)).without(self._pieces.open)
         return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, not self._sequential))]
@@ -729,7 +759,7 @@ class Download:
         if now - self._needed_at < NEED_SOURCES_SECONDS or not self._pieces.open.count_set:
             return []
         ready = list(self._pool.ready())
-        if any(source.owes or self._pieces.open.both(source.bits).count_set for source in ready):
+        if any((source.owes and not source.snubs) or self._pieces.open.both(source.bits).count_set for source in ready):
             return []
         self._needed_at = now
         effects: list[Effect] = [NeedSources()]
@@ -739,13 +769,13 @@ class Download:
         return effects
 
     def _part_with_mute(self, now: float) -> list[Effect]:
-        """Who has sent nothing for long, and owes nothing, gives way where others wait for a place: names cost nothing,
-        and those of one liar may take all places."""
+        """Who has sent nothing for long gives way where others wait for a place, whatever it has promised: names cost
+        nothing, and those of one liar may take all places."""
         effects: list[Effect] = []
-        if not self._pool.leaves_out(now):
-            return effects
         allowed = max(STUCK_SECONDS, 10 * self._usual_interval())
-        mute = [source for source in self._pool.ready() if not source.owes and now - source.busy_since > allowed]
+        mute = [source for source in self._pool.ready() if not source.gets and now - source.busy_since > allowed]
+        if not mute or not self._pool.leaves_out(now):
+            return effects
         for source in mute[:MAKE_ROOM_COUNT]:
             effects.append(Send(source.session, Bye(source.session)))
             effects += self._drop(source, now, Farewell.USELESS)

@@ -11,6 +11,7 @@ same few for everybody.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -188,6 +189,8 @@ class Source:
     """Since when it has been at the piece that it sends next."""
     interval: float | None = None
     """Seconds from one piece of it to the next, while it owed any: moving average."""
+    recent: deque[float] = field(default_factory=deque)
+    """When the last pieces of it came."""
     patience: int = 1
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
     heard_count: int = 0
@@ -210,13 +213,16 @@ class Source:
         if not self.owes:
             self.busy_since = now
 
-    def delivered(self, now: float) -> None:
-        """A piece of it has come."""
+    def delivered(self, now: float, recently: float) -> None:
+        """A piece of it has come. Those that came in the last ``recently`` seconds are remembered."""
         if self.owes:
             seconds = now - self.busy_since
             self.interval = seconds if self.interval is None else self.interval + 0.25 * (seconds - self.interval)
         self.busy_since = now
         self.snubs = False
+        self.recent.append(now)
+        while self.recent[0] < now - recently:
+            self.recent.popleft()
 
     def floods(self, now: float) -> bool:
         """A message that is no piece has come: whether those are too many."""

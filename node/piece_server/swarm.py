@@ -22,7 +22,9 @@ AHEAD_COUNT = 2
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more
 the last ones come late..."""
 PACE_COUNT = 64
-"""Assignments that say how fast pieces are assigned: many may come in one moment."""
+"""Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them."""
+SPREAD_SECONDS = 5.0
+"""A piece that was assigned so long ago should have spread."""
 QUICK_SECONDS = 0.1
 """...but as many as came within so long, if that is more: where all are quick it is not the links that take the time,
 but processes that wait for their turn."""
@@ -30,16 +32,25 @@ but processes that wait for their turn."""
 
 @dataclass(slots=True, eq=False)
 class Ration:
-    """Of pieces that are not pushed, ``limit`` may be on their way at a time; those that count are ``taken``."""
+    """Of pieces that are not pushed, ``least`` may be on their way at a time or, where receivers are far away, as
+    many as their links take; those that count are ``taken``."""
 
-    limit: int
+    least: int
     taken: int = 0
     waiting: dict[Session, None] = field(default_factory=dict)
     """Sessions that are sent one when it is their turn."""
+    arrived: deque[float] = field(default_factory=deque)
+    """When the last ones arrived."""
+
+    def note_arrived(self, now: float, recently: float) -> None:
+        """One has; as many may be on their way as have in the last ``recently`` seconds."""
+        self.arrived.append(now)
+        while self.arrived[0] < now - recently:
+            self.arrived.popleft()
 
     @property
     def is_used_up(self) -> bool:
-        return self.taken >= self.limit
+        return self.taken >= max(self.least, len(self.arrived))
 
     def next(self) -> Session | None:
         """Who may be sent one now, and waits no more."""
@@ -51,11 +62,28 @@ class Ration:
 
 
 class OnWay(NamedTuple):
-    """A piece of ``size`` bytes that was sent ``at`` a moment; of a ``ration``, unless it was pushed."""
+    """A ``piece`` of ``size`` bytes that was sent ``at`` a moment; of a ``ration``, unless it was pushed."""
 
+    piece: int
     size: int
     at: float
     ration: Ration | None
+
+
+class Lately:
+    """How many there were not long ago: what is ``seconds`` old counts half."""
+
+    __slots__ = ("_at", "_count", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._count, self._at = 0.0, 0.0
+
+    def count(self, now: float, more: int = 0) -> float:
+        """With ``more`` at this moment."""
+        self._count = self._count * 0.5 ** ((now - self._at) / self._seconds) + more
+        self._at = now
+        return self._count
 
 
 @dataclass(slots=True, eq=False)
@@ -91,8 +119,13 @@ class Session:
     assigned_at: float = 0.0
     interval: float | None = None
     """When a piece was last assigned to it, and seconds from one to the next: moving average."""
-    has_at: float = float("-inf")
-    """When it last said what it has."""
+    had_elsewhere: int = 0
+    """How many pieces it last said it has, less those assigned to it here..."""
+    gained: Lately = field(default_factory=lambda: Lately(SPREAD_SECONDS))
+    """...and how these grow."""
+    spread: Lately = field(default_factory=lambda: Lately(SPREAD_SECONDS))
+    """Pieces it was assigned that others have got."""
+    assigned_count: int = 0
     hoards: bool = False
     stocked: bool = False
     """Whether it was told that there is stock for it."""
@@ -159,7 +192,7 @@ class Swarm:
     def put_in_stock(self, pieces: Iterable[int], rng: Random) -> None:
         fresh = [piece for piece in pieces if piece in self.have and piece not in self.in_stock]
         rng.shuffle(fresh)
-        self.stock[:0] = fresh
+        self.stock = fresh + [piece for piece in self.stock if piece in self.in_stock]
         for piece in fresh:
             self.in_stock.set(piece)
             self.ever_in_stock.set(piece)
@@ -186,6 +219,7 @@ class Swarm:
     def note_assigned(self, session: Session, now: float) -> None:
         session.interval = averaged(session.interval, now - session.assigned_at) if session.assigned_at else None
         session.assigned_at = now
+        session.assigned_count += 1
         self.assigned_at.append(now)
 
     def in_time(self, session: Session) -> bool:

@@ -6,10 +6,11 @@ Pure. Owns what was sent and is not acknowledged, and which receivers are late. 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from node.piece_server.swarm import OnWay, Ration, Session
-from node.rate_limit import TokenBucket
-from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX, STALLED_BYTES_MAX
+from node.rate_limit import TRIPS_COUNT, TokenBucket
+from protocol.limits import SESSION_PIECES_COUNT_MAX, SOURCES_PER_DOWNLOAD_COUNT_MAX, STALLED_BYTES_MAX
 
 ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
 """Of pieces on their way. Many of them are the same few, and in memory once."""
@@ -20,7 +21,7 @@ ANSWERED_COUNT_MAX = 16
 """Pieces that were asked for by number and are on their way at a time. Those that wait can still be cancelled: near the
 end all receivers ask whoever is idle, and get most of it elsewhere."""
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
-"""A receiver to which a piece takes so many times as long as is usual, and at least this long, has stalled, or nearly:
+"""A receiver that takes so many times as long as is usual for a piece, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
 LEFT_SECONDS = 1.0
 """How often a connection is tried whose session ended with something on its way: the bytes count until it is gone."""
@@ -46,30 +47,38 @@ class Uplink:
         and when to see whether the connection is still there."""
         self._usual: float | None = None
         """Seconds a piece is on its way: moving average."""
-
-    def has_room(self, now: float) -> bool:
-        """Whether another piece may go on its way."""
-        return self._bytes < ON_WAY_BYTES_MAX and self.bucket.ready_at(now) <= now
+        self._round_trip = inf
+        """Seconds that the receiver which answered the soonest took for it: a message may wait behind pieces."""
 
     def may_send(self, session: Session) -> bool:
-        """Where too much is stalled nobody has more than one piece on its way: who has stalled would be sent all that
-        it gives credit for, and each new connection as much again."""
-        stalled = self._late_bytes + self._left_bytes
-        return session.credit > 0 and (stalled <= STALLED_BYTES_MAX or not session.on_way)
+        """Where too much is on its way, or stalled, nobody has more than one piece on its way: else one receiver that
+        gives credit and acknowledges nothing would stop all others."""
+        if not session.credit or len(session.on_way) >= SESSION_PIECES_COUNT_MAX:
+            return False
+        too_much = self._bytes >= ON_WAY_BYTES_MAX or self._late_bytes + self._left_bytes > STALLED_BYTES_MAX
+        return not (too_much and session.on_way)
 
-    def send(self, session: Session, size: int, ration: Ration | None, now: float) -> None:
-        """A piece of ``size`` bytes goes on its way."""
+    def send(self, session: Session, piece: int, size: int, ration: Ration | None, now: float) -> None:
+        """A ``piece`` of ``size`` bytes goes on its way."""
         session.credit -= 1
-        session.on_way.append(OnWay(size, now, ration))
+        session.on_way.append(OnWay(piece, size, now, ration))
         self._count(session, session.on_way[-1], 1)
         self.bucket.spend(size, now)
 
-    def take_back(self, session: Session) -> None:
-        """The piece sent last was not; a receiver that acknowledged it before it was sent lied."""
-        if session.on_way:
-            self._count(session, session.on_way.pop(), -1)
-            session.credit += 1
-            session.late &= bool(session.on_way)
+    def take_back(self, session: Session, piece: int) -> bool:
+        """``piece`` was not sent; whether it was to be assigned. A receiver that acknowledged it before that lied."""
+        sent = next((one for one in reversed(session.on_way) if one.piece == piece), None)
+        if sent is None:
+            return False
+        session.on_way.remove(sent)
+        self._count(session, sent, -1)
+        session.credit += 1
+        session.late &= bool(session.on_way)
+        return sent.ration is self.assignments
+
+    def answered(self, seconds: float) -> None:
+        """A receiver took ``seconds`` to answer."""
+        self._round_trip = min(self._round_trip, seconds)
 
     def acknowledge(self, session: Session, count: int, now: float) -> None:
         """``count`` of the pieces that are on their way have arrived."""
@@ -77,6 +86,8 @@ class Uplink:
             sent = session.on_way.popleft()
             self._count(session, sent, -1)
             self._measured(now - sent.at)
+            if sent.ration is not None:
+                sent.ration.note_arrived(now, TRIPS_COUNT * self._round_trip)
         if session.late:
             self._set_late(session, False)
 

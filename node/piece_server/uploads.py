@@ -21,7 +21,7 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.swarm import Ration, Session, SessionKey, Swarm
+from node.piece_server.swarm import SPREAD_SECONDS, Ration, Session, SessionKey, Swarm
 from node.piece_server.uplink import Uplink
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
@@ -51,8 +51,9 @@ CHECK_SECONDS = 0.25
 """How often sessions are looked over, and a source that is idle tells what it has got since."""
 IDLE_SECONDS = 0.1
 """A source that has had nothing to send for so long says so."""
-SPREAD_SECONDS, UNSPREAD_COUNT_MAX = 5.0, 8
-"""Who was assigned more pieces than this, so long ago, that no other receiver has, gets no more."""
+UNSPREAD_COUNT_MAX = 8
+"""A receiver with more pieces than this that should have spread and have not is assigned no more, when another one has
+got as many pieces from others meanwhile."""
 EVICTION_SECONDS = 5.0
 """A session that has got nothing for so long gives way when there are too many."""
 
@@ -128,8 +129,6 @@ class Uploads:
             self._changed[digest] = None
             swarm.relay(relayed)
             return False
-        if swarm.have is have:
-            return True
         before, swarm.have = swarm.have, have
         for piece in before.without(have).indices():
             self._note_lost(swarm, piece)
@@ -209,7 +208,7 @@ class Uploads:
         elif isinstance(message, Cancel):
             self._cancel(session, message.pieces)
         elif isinstance(message, Follow):
-            return self._follow(session, message)
+            return self._follow(session, message, now)
         elif isinstance(message, Have):
             return self._have(session, message, now)
         else:
@@ -224,7 +223,8 @@ class Uploads:
         session = self._sessions.get((route, number))
         if session is None:
             return []
-        self._uplink.take_back(session)
+        session.asked += self._uplink.take_back(session, piece)
+        session.assigned.pop(piece, None)
         self._ready[session] = None
         if not gone:
             self._drop(session)
@@ -339,7 +339,7 @@ class Uploads:
         idle = min(self._sessions.values(), key=lambda session: session.served_at)
         return [] if now - idle.served_at < EVICTION_SECONDS else self._start_over(idle)
 
-    def _follow(self, session: Session, message: Follow) -> list[Effect]:
+    def _follow(self, session: Session, message: Follow, now: float) -> list[Effect]:
         swarm = session.swarm
         try:
             skip = Bitfield.from_bytes(message.bits, swarm.have.size)
@@ -347,6 +347,8 @@ class Uploads:
             return self._start_over(session)
         session.skip = skip
         self._note_spread(swarm, skip)
+        if not session.begun:
+            self._uplink.answered(now - session.served_at)
         session.begun = True
         session.follows = message.push
         session.credit = message.credit
@@ -370,7 +372,7 @@ class Uploads:
                 swarm.in_stock.clear(piece)
         if session.hoards or not swarm.in_stock.count_set:
             return [self._tell(session)]  # it would wait, and ask no other source meanwhile
-        session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
+        session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX) if message.count else 0
         if session.credit:
             self._ready[session] = None
         return []
@@ -398,11 +400,15 @@ class Uploads:
             bits = Bitfield.from_bytes(message.bits, swarm.have.size)
         except ProtocolError:
             return self._start_over(session)
-        session.has_at = now
         self._note_spread(swarm, bits)
+        elsewhere = bits.count_set - session.assigned_count
+        session.gained.count(now, max(0, elsewhere - session.had_elsewhere))
+        session.had_elsewhere = elsewhere
         for other in swarm.sessions.values():
             if other is not session and other.assigned:
+                before = len(other.assigned)
                 other.assigned = {piece: at for piece, at in other.assigned.items() if piece not in bits}
+                other.spread.count(now, before - len(other.assigned))
         if swarm.orphans:
             swarm.orphans = {piece: at for piece, at in swarm.orphans.items() if piece not in bits}
         return []
@@ -419,7 +425,7 @@ class Uploads:
         effects: list[Effect] = []
         ready = self._ready
         uplink = self._uplink
-        while uplink.has_room(now):
+        while uplink.bucket.ready_at(now) <= now:
             session = self._next()
             if session is None:
                 break
@@ -510,7 +516,7 @@ class Uploads:
             session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
             some = swarm.relayed[told : session.promised]
             promised = [one for one in some if one not in session.skip and one in swarm.have]
-        self._uplink.send(session, swarm.piece_size(piece), ration, now)
+        self._uplink.send(session, piece, swarm.piece_size(piece), ration, now)
         self._changed[swarm.digest] = None
         effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised), session))
 
@@ -540,7 +546,7 @@ class Uploads:
         return effects
 
     def _check_sessions(self, now: float) -> list[Effect]:
-        """End those that are silent, and the latest when too much is on its way to these."""
+        """End those that are silent and, when too much is on its way to late ones, the latest of these."""
         effects: list[Effect] = []
         for session in list(self._sessions.values()):
             if now - session.heard_at > SESSION_SILENT_SECONDS:
@@ -557,9 +563,7 @@ class Uploads:
             del swarm.orphans[piece]
         for session in swarm.sessions.values():
             old = [piece for piece, since in session.assigned.items() if now - since > SPREAD_SECONDS]
-            if len(old) > UNSPREAD_COUNT_MAX and any(
-                one is not session and now - one.has_at < SPREAD_SECONDS for one in swarm.sessions.values()
-            ):
+            if len(old) > UNSPREAD_COUNT_MAX and self._could_have_spread(session, len(old), now):
                 session.hoards = True
                 effects.append(self._tell(session))
                 back += old
@@ -568,6 +572,13 @@ class Uploads:
         if back:
             self._restock(swarm, back)
         return effects
+
+    def _could_have_spread(self, session: Session, count: int, now: float) -> bool:
+        """Whether another receiver got ``count`` pieces from others than ``session`` lately: else the receivers may be
+        slow."""
+        of_session = session.spread.count(now)
+        others = (one for one in session.swarm.sessions.values() if one is not session)
+        return any(one.gained.count(now) - of_session >= count for one in others)
 
     def _start_over(self, session: Session) -> list[Effect]:
         """Forget the session and say so: were its next `Test` to open a new one, it would wait for old promises."""

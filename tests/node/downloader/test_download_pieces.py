@@ -311,11 +311,9 @@ def test_who_has_a_stock_and_assigns_nothing_does_not_keep_others_from_assigning
     assert relays(scene.ready("a", stock=True)) == {1: 1}
     assert relays(scene.ready("b", stock=True)) == {}
     assert relays(scene.wait(OVERDUE_SECONDS_FIRST - CHECK_SECONDS)) == {}
-    assert relays(scene.wait(2 * CHECK_SECONDS)) == {2: 1}
+    assert relays(scene.wait(2 * CHECK_SECONDS)) == {1: 0, 2: 1}, "and not by both, should it ever answer"
     assert relays(scene.status("a", stock=True)) == {}
-    scene.piece("b", 0, relay=True)
-    scene.download.set_room(2)
-    assert relays(scene.tick()) == {2: 1}
+    assert relays(scene.piece("b", 0, relay=True)) == {2: 1}
 
 
 def test_a_source_that_owes_what_it_was_asked_for_too_long_is_started_over_with_even_when_it_is_the_only_one() -> None:
@@ -337,6 +335,7 @@ def test_a_source_that_owes_what_it_was_asked_for_too_long_is_started_over_with_
 def test_a_piece_to_relay_is_gained_as_one_and_counts_against_the_room() -> None:
     scene = Scene("      ")
     scene.ready("b")
+    scene.piece("b", 5, promised=[4])
     scene.download.set_room(2)
     assert relays(scene.ready("a", stock=True)) == {2: 2}
     effects = scene.piece("a", 0, relay=True)
@@ -347,6 +346,23 @@ def test_a_piece_to_relay_is_gained_as_one_and_counts_against_the_room() -> None
     assert relays(scene.wait(1.0)) == {}
     scene.download.set_room(3)
     assert relays(scene.tick()) == {2: 1}
+
+
+def test_who_is_owed_nothing_asks_for_one_more_although_its_room_is_used_up() -> None:
+    """Its followers take less than it could: else it would get no more than they do."""
+    scene = Scene("      ")
+    scene.download.set_room(1)
+    assert relays(scene.ready("a", stock=True)) == {1: 1}
+    assert relays(scene.piece("a", 0, relay=True)) == {1: 1}
+    assert relays(scene.piece("a", 1, relay=True, promised=[2])) == {}
+    assert relays(scene.piece("a", 2)) == {1: 1}
+
+
+def test_a_piece_that_cannot_be_sent_after_all_does_not_hold_its_place_in_the_room() -> None:
+    scene = Scene("      ")
+    assert relays(scene.ready("a", stock=True)) == {1: 1}
+    scene.not_held("a", 3)
+    assert relays(scene.piece("a", 4, relay=True)) == {1: 1}
 
 
 def test_no_more_is_assigned_than_there_are_open_pieces() -> None:
@@ -360,6 +376,8 @@ def test_no_more_is_assigned_than_there_are_open_pieces() -> None:
 @pytest.mark.parametrize("damaged", [True, False])
 def test_a_piece_to_relay_that_could_not_be_used_counts_no_more(damaged: bool) -> None:
     scene = Scene("      ")
+    scene.ready("c")
+    scene.piece("c", 5, promised=[4])
     scene.ready("a", "b", stock=True)
     scene.download.set_room(1)
     scene.tick()
@@ -385,7 +403,7 @@ def test_sources_are_asked_to_assign_as_many_each_and_told_what_others_assigned(
     scene.piece("a", 3, relay=True)
     scene.piece("a", 5, relay=True)
     scene.piece("b", 4, relay=True)
-    scene.piece("idle", 6)
+    scene.piece("idle", 6, promised=[9])
     scene.piece("b", 7, relay=True)
     scene.download.set_room(6)
     assert sent(scene.tick()) == [Relay(1, 1, [4, 7]), Relay(2, 1, [3, 5])]
@@ -409,6 +427,7 @@ def test_a_piece_server_that_starts_again_counts_from_nothing() -> None:
     """What it relays from now on are the pieces that are still being written."""
     scene = Scene("          ")
     scene.ready("b")
+    scene.piece("b", 9, promised=[8])
     scene.ready("a", stock=True)
     scene.download.set_room(3)
     scene.tick()

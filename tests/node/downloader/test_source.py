@@ -115,9 +115,9 @@ def test_who_owes_a_piece_may_be_silent_for_longer() -> None:
     assert source.silence_allowed() == SILENT_SENDING_SECONDS
     source.owed_from(100.0)
     source.gets[1] = 100.0
-    source.delivered(120.0)
+    source.delivered(120.0, 0.0)
     assert source.silence_allowed() == 80.0
-    source.delivered(130.0)
+    source.delivered(130.0, 0.0)
     assert source.interval == 17.5
     source.gets.clear()
     assert source.silence_allowed() == 70.0
@@ -130,10 +130,10 @@ def test_the_time_for_a_piece_is_measured_only_while_one_is_owed() -> None:
     source.owed_from(5.0)
     source.promised[0] = source.promised[1] = None
     source.owed_from(6.0)
-    source.delivered(8.0)
+    source.delivered(8.0, 0.0)
     assert source.interval == 3.0
     source.promised.clear()
-    source.delivered(100.0)
+    source.delivered(100.0, 0.0)
     assert source.interval == 3.0
 
 

@@ -216,19 +216,23 @@ def test_who_waits_to_be_assigned_something_gets_what_comes_back() -> None:
     assert sent(scene.relays("b", 1)) == "b0"
 
 
-def hoarding() -> Scene:
-    """``a`` was assigned pieces, and long enough ago."""
-    scene = stock("*" * (2 * UNSPREAD), "a", "b", credit=2 * UNSPREAD)
+ELSEWHERE = 2 * UNSPREAD
+"""More than enough."""
+
+
+def hoarding(elsewhere: int = ELSEWHERE) -> Scene:
+    """``a`` was assigned pieces, and long enough ago; ``b`` got ``elsewhere`` meanwhile, from others."""
+    scene = stock("*" * (2 * UNSPREAD) + " " * ELSEWHERE, "a", "b", credit=2 * UNSPREAD)
     scene.relays("a", UNSPREAD)
     scene.received("a", UNSPREAD)
     scene.wait(SPREAD_SECONDS - 0.2, "a", "b")
+    scene.has("b", " " * 2 * UNSPREAD + ("*" * elsewhere).ljust(ELSEWHERE))
     return scene
 
 
 def test_who_passes_nothing_on_gets_no_more_and_its_pieces_go_to_others() -> None:
     scene = hoarding()
-    scene.has("a", "*" * UNSPREAD + " " * UNSPREAD)
-    scene.has("b", " " * 2 * UNSPREAD)
+    scene.has("a", ("*" * UNSPREAD).ljust(scene.have.size))
     scene.wait(0.5, "a", "b")
     assert sent(scene.relays("a", 1)) == ""
     pieces = {int(one[1:]) for one in sent(scene.relays("b", 2 * UNSPREAD)).split()}
@@ -238,18 +242,15 @@ def test_who_passes_nothing_on_gets_no_more_and_its_pieces_go_to_others() -> Non
 def test_who_passes_nothing_on_is_told_that_there_is_nothing_to_be_assigned() -> None:
     """It might ask others, and would wait here for ever."""
     scene = hoarding()
-    scene.has("b", " " * 2 * UNSPREAD)
-    assert "a: complete" in scene.wait(0.5, "a", "b")
-    assert scene.relays("a", 1) == ["a: complete"]
-    assert scene.test("a") == ["a: complete idle"]
-    assert scene.test("b") == ["b: complete stock idle"]
+    assert "a: partial" in scene.wait(0.5, "a", "b")
+    assert scene.relays("a", 1) == ["a: partial"]
+    assert scene.test("a") == ["a: partial idle"]
+    assert scene.test("b") == ["b: partial stock idle"]
 
 
 def test_who_passes_nothing_on_may_ask_for_pieces_which_stay_in_stock() -> None:
     scene = hoarding()
-    scene.has("b", " " * 2 * UNSPREAD)
     scene.wait(0.5, "a", "b")
-    scene.has("a", " " * 2 * UNSPREAD)
     assert scene.gets("a", UNSPREAD) == [f"a<{UNSPREAD}"]
     assert scene.gets("b", UNSPREAD) == [f"b<{UNSPREAD} relay"]
 
@@ -257,16 +258,25 @@ def test_who_passes_nothing_on_may_ask_for_pieces_which_stay_in_stock() -> None:
 @pytest.mark.parametrize("have", ["*" * UNSPREAD, "*"], ids=["all", "enough"])
 def test_who_passes_pieces_on_gets_more(have: str) -> None:
     scene = hoarding()
-    scene.has("b", have.ljust(2 * UNSPREAD))
+    scene.has("b", have.ljust(2 * UNSPREAD) + "*" * ELSEWHERE)
     scene.wait(0.5, "a", "b")
     assert sent(scene.relays("a", 1)) == f"a{UNSPREAD}"
 
 
-def test_where_nobody_says_what_it_has_nobody_is_seen_to_pass_nothing_on() -> None:
-    scene = hoarding()
-    scene.has("a", "*" * UNSPREAD + " " * UNSPREAD)
+@pytest.mark.parametrize("elsewhere", [0, UNSPREAD - 1])
+def test_who_passes_on_as_much_as_others_can_take_gets_more(elsewhere: int) -> None:
+    scene = hoarding(elsewhere)
     scene.wait(0.5, "a", "b")
     assert sent(scene.relays("a", 1)) == f"a{UNSPREAD}"
+
+
+def test_what_it_was_assigned_itself_says_nothing_of_what_another_could_take() -> None:
+    scene = hoarding(0)
+    scene.relays("b", UNSPREAD)
+    scene.has("b", " " * UNSPREAD + "*" * UNSPREAD + " " * ELSEWHERE)
+    scene.wait(0.5, "a", "b")
+    assert scene.test("a") == ["a: partial idle"]
+    scene.cancels("b", *range(UNSPREAD))
 
 
 # --- room for pieces to relay -----------------------------------------------------------------------------
