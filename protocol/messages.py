@@ -411,12 +411,14 @@ class Follow(Message, frozen=True, omit_defaults=True):
     push: bool = True
 
 
-class Received(Message, frozen=True):
-    """The oldest ``count`` pieces on their way have arrived; ``credit`` more may come."""
+class Received(Message, frozen=True, omit_defaults=True):
+    """The oldest ``count`` pieces on their way have arrived, the last of them with this ``receipt``; ``credit`` more
+    may come."""
 
     session: Count
     count: Count
     credit: Count
+    receipt: Count = 0
 
 
 class Relay(Message, frozen=True, omit_defaults=True):
@@ -451,12 +453,14 @@ class Have(Message, frozen=True):
 
 class Piece(Message, frozen=True, omit_defaults=True):
     """Header of a piece; its bytes are the next frame, whole. ``relay``: the receiver is to relay it. ``promised``:
-    pieces that this source will push in this session, in this order, besides those it has named before."""
+    pieces that this source will push in this session, in this order, besides those it has named before. Who has not
+    got it cannot know its ``receipt``."""
 
     session: Count
     piece: PieceIndex
     relay: bool = False
     promised: Annotated[list[PieceIndex], Meta(max_length=lim.PIECES_TOLD_COUNT_MAX)] = []
+    receipt: Count = 0
 
 
 class NotHeld(Message, frozen=True):

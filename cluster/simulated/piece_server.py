@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import msgspec
 
@@ -25,7 +26,8 @@ class PieceServerProcess(Process):
         host = SimulatedHost(peer, self)
         peers = TamperedRouter(host, peer)
         self.listener = peers.listener
-        shell = PieceServer(host, peers, SimulatedFiles(peer.disk), InLoop(), peer.terms.upload_rate, instance, 1)
+        files, rate = SimulatedFiles(peer.disk), peer.terms.upload_rate
+        shell = PieceServer(host, peers, files, InLoop(), rate, Random(instance), 1)
         self.core, self.shelf = shell.core, shell.core.shelf
         self.wake(self.clock.now)
 

@@ -299,6 +299,7 @@ class Download:
             return self._ban(source, f"sent or promised pieces that do not exist, with piece {piece}", now)
         source.credit -= 1
         source.arrived += 1
+        source.receipt = message.receipt
         source.delivered(now, max(QUICK_SECONDS, self._far_seconds))
         if message.relay and source.asked:
             source.asked -= 1
@@ -463,7 +464,7 @@ class Download:
             target = self._credit_for(source)
             session, given = source.session, self._grant(source, target, now)
             if source.arrived or given:
-                effects.append(Send(session, Received(session, source.arrived, given)))
+                effects.append(Send(session, Received(session, source.arrived, given, source.receipt)))
                 source.arrived = 0
                 source.said_at = now
             if source.credit >= target:

@@ -174,7 +174,9 @@ class Source:
     credit: int = 0
     """Pieces that may come and have not."""
     arrived: int = 0
-    """Pieces that have come and that it has not been told of."""
+    """Pieces that have come and that it has not been told of..."""
+    receipt: int = 0
+    """...and what came with the last of them."""
     asked: int = 0
     """Pieces that it was asked to assign and has not."""
     promised: dict[int, None] = field(default_factory=dict)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from pathlib import Path
+from random import SystemRandom
 
 from node.config import PieceServerSettings
 from node.host import ProcessHost
@@ -28,8 +28,7 @@ def main(settings: PieceServerSettings, loop: Loop) -> int:
     host = ProcessHost(loop, context, Path(settings.runtime_dir))
     peers = listen_kept(host, settings.listen, data_dir / "port")
     threads = ReadingThreads(loop)
-    instance = secrets.randbits(48)
-    server = PieceServer(host, peers, DiskFiles(), threads, settings.upload_rate, instance, os.getpid())
+    server = PieceServer(host, peers, DiskFiles(), threads, settings.upload_rate, SystemRandom(), os.getpid())
     log.info("serving pieces on port %d", peers.port)
     try:
         host.run(server.tick)

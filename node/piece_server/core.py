@@ -79,19 +79,20 @@ class _Page(NamedTuple):
 
 
 class PieceServerCore:
-    """Everything a piece server decides. ``rate`` is that of `Uploads`; ``instance`` (a random number)
-    and ``pid`` of this run, and the ``port`` peers reach it at, are said in each `Hello`."""
+    """Everything a piece server decides. ``rate`` is that of `Uploads`; ``rng`` is that of
+    `Uploads`; an instance drawn from it, the ``pid`` of this run, and the ``port`` peers reach it at are said in each
+    `Hello`."""
 
     def __init__(
-        self, rate: float, files: Files, threads: Threads, out: Outlet, instance: int, pid: int, port: int, now: float
+        self, rate: float, files: Files, threads: Threads, out: Outlet, rng: Random, pid: int, port: int, now: float
     ) -> None:
         self._out = out
-        self._hello = Hello("piece_server", instance, pid, port)
+        self._hello = Hello("piece_server", rng.getrandbits(48), pid, port)
         self._peer = ""
         """Who this is, once the agent has said it."""
         self._downloader_instance = 0
         self._downloader_route = b""
-        self._uploads = Uploads(rate, now, Random(instance))
+        self._uploads = Uploads(rate, now, rng)
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
         self._reading: Reading[_Load | _Page | SendPiece | Recheck] = Reading(threads, self._done)
         self.shelf = Shelf(files, self._reading)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from random import Random
 
 from node.disk.errors import disk_error
 from node.host import Host
@@ -26,16 +27,16 @@ log = logging.getLogger(__name__)
 
 
 class PieceServer:
-    """One run on ``host``, for those who come to ``peers``; the `core.Outlet` of its core. ``instance`` and ``pid``
-    name the run. ``threads`` stay their owner's to close."""
+    """One run on ``host``, for those who come to ``peers``; the `core.Outlet` of its core. ``rng`` and ``pid``
+    are those of `PieceServerCore`. ``threads`` stay their owner's to close."""
 
     def __init__(
-        self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rate: float, instance: int, pid: int
+        self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rate: float, rng: Random, pid: int
     ) -> None:
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
         self._peers = peers
-        self.core = PieceServerCore(rate, files, threads, self, instance, pid, peers.port, host.now())
+        self.core = PieceServerCore(rate, files, threads, self, rng, pid, peers.port, host.now())
         self.tick = self.core.tick
         requests: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         peers.hear(requests, self.core.peer_says, self._on_garbage)

@@ -62,9 +62,11 @@ class Ration:
 
 
 class OnWay(NamedTuple):
-    """A ``piece`` of ``size`` bytes that was sent ``at`` a moment; of a ``ration``, unless it was pushed."""
+    """A ``piece`` of ``size`` bytes that was sent ``at`` a moment, with a ``receipt``; of a ``ration``, unless it was
+    pushed."""
 
     piece: int
+    receipt: int
     size: int
     at: float
     ration: Ration | None
@@ -128,7 +130,9 @@ class Session:
     assigned_count: int = 0
     hoards: bool = False
     stocked: bool = False
-    """Whether it was told that there is stock for it."""
+    """Whether it was told that there is stock for it..."""
+    told_alone: bool = False
+    """...and that it is the only receiver."""
     told: tuple[int, bool] | None = None
     """Revision of the swarm in the last `Status`, and whether that said that this source is idle."""
 
@@ -162,6 +166,8 @@ class Swarm:
     """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
     revision: int = 0
     """Of what its sessions are told in a `Status`."""
+    company_told_at: float = float("-inf")
+    """When one was last told that it is not alone any more."""
     assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT))
     """When the last pieces were assigned."""
     relayed_before: int = 0

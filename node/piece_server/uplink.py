@@ -58,12 +58,12 @@ class Uplink:
         too_much = self._bytes >= ON_WAY_BYTES_MAX or self._late_bytes + self._left_bytes > STALLED_BYTES_MAX
         return not (too_much and session.on_way)
 
-    def send(self, session: Session, piece: int, size: int, ration: Ration | None, now: float) -> None:
-        """A ``piece`` of ``size`` bytes goes on its way."""
+    def send(self, session: Session, sent: OnWay) -> None:
+        """A piece goes on its way."""
         session.credit -= 1
-        session.on_way.append(OnWay(piece, size, now, ration))
-        self._count(session, session.on_way[-1], 1)
-        self.bucket.spend(size, now)
+        session.on_way.append(sent)
+        self._count(session, sent, 1)
+        self.bucket.spend(sent.size, sent.at)
 
     def take_back(self, session: Session, piece: int) -> bool:
         """``piece`` was not sent; whether it was to be assigned. A receiver that acknowledged it before that lied."""

@@ -21,7 +21,7 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.swarm import SPREAD_SECONDS, Ration, Session, SessionKey, Swarm
+from node.piece_server.swarm import SPREAD_SECONDS, OnWay, Ration, Session, SessionKey, Swarm
 from node.piece_server.uplink import Uplink
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
@@ -90,7 +90,7 @@ Effect = Reply | SendPiece | Recheck | Room
 
 class Uploads:
     """All sessions of one piece server. ``rate`` in bytes/s, 0 unlimited. ``rng`` draws the order in which pieces are
-    assigned."""
+    assigned, and receipts, which nobody may foresee."""
 
     def __init__(self, rate: float, now: float, rng: Random) -> None:
         self.serving = True
@@ -200,7 +200,7 @@ class Uploads:
         if not (session.begun or isinstance(message, Follow | Bye)):
             return []  # it is of the session that had this number before
         if isinstance(message, Received):
-            self._received(session, message, now)
+            return self._received(session, message, now)
         elif isinstance(message, Get):
             return self._get(session, message)
         elif isinstance(message, Relay):
@@ -299,8 +299,7 @@ class Uploads:
             size = swarm.have.size
             session = Session(route, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
-            if len(swarm.sessions) == 2:
-                effects += [self._tell(one) for one in swarm.sessions.values() if one is not session]
+            effects += self._tell_company(swarm, now)
         session.heard_at = now
         return [*effects, self._tell(session, is_idle)]
 
@@ -310,10 +309,19 @@ class Uploads:
     def _tell(self, session: Session, idle: bool = False) -> Effect:
         session.told = session.swarm.revision, idle
         status = session.swarm.status(session, idle)
+        session.told_alone = status.alone
         session.stocked = status.stock
         if not status.stock:
             session.asked = 0
         return Reply(session.route, status)
+
+    def _tell_company(self, swarm: Swarm, now: float) -> list[Effect]:
+        """Tell a receiver that was alone that it is not; now and then, since anybody may come and go."""
+        told = [one for one in swarm.sessions.values() if one.told_alone]
+        if len(swarm.sessions) == 1 or not told or now < swarm.company_told_at + CHECK_SECONDS:
+            return []
+        swarm.company_told_at = now
+        return [self._tell(one) for one in told]
 
     def _tell_stock(self, swarm: Swarm) -> list[Effect]:
         """Tell those for whom there is stock again, and who waits to be assigned some when there is none."""
@@ -356,14 +364,17 @@ class Uploads:
         self._ready[session] = None
         return []
 
-    def _received(self, session: Session, message: Received, now: float) -> None:
-        count = min(message.count, len(session.on_way))
+    def _received(self, session: Session, message: Received, now: float) -> list[Effect]:
+        count = message.count
         if count:
+            if count > len(session.on_way) or session.on_way[count - 1].receipt != message.receipt:
+                return self._start_over(session)  # it would have us keep ever more in memory that it never reads
             session.served_at = now
             self._uplink.acknowledge(session, count, now)
         session.credit += message.credit
         if session.credit:
             self._ready[session] = None
+        return []
 
     def _relay(self, session: Session, message: Relay) -> list[Effect]:
         swarm = session.swarm
@@ -516,9 +527,11 @@ class Uploads:
             session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
             some = swarm.relayed[told : session.promised]
             promised = [one for one in some if one not in session.skip and one in swarm.have]
-        self._uplink.send(session, piece, swarm.piece_size(piece), ration, now)
+        receipt = self._rng.getrandbits(32)
+        self._uplink.send(session, OnWay(piece, receipt, swarm.piece_size(piece), now, ration))
         self._changed[swarm.digest] = None
-        effects.append(SendPiece(session.route, swarm.digest, Piece(session.number, piece, relay, promised), session))
+        header = Piece(session.number, piece, relay, promised, receipt)
+        effects.append(SendPiece(session.route, swarm.digest, header, session))
 
     def _tell_room(self, swarm: Swarm, now: float) -> list[Effect]:
         """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
@@ -538,6 +551,7 @@ class Uploads:
         effects += [Reply(route, NoSession(number)) for route, number in self._uplink.to_try(now)]
         for swarm in self._swarms.values():
             if swarm.sessions or swarm.orphans:
+                effects += self._tell_company(swarm, now)
                 effects += self._check_spread(swarm, now)
         if self._is_idle(now):
             self._relay_some()

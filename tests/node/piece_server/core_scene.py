@@ -5,6 +5,7 @@ Everything it says is one list, in order: (to whom, message). A peer is a letter
 
 from __future__ import annotations
 
+from random import Random
 from typing import Literal
 
 from node.local_messages import AgentToPieceServer, DownloaderToPieceServer, Hello, Room, Serve, ShareState
@@ -29,6 +30,13 @@ CROWDED = Status(1, "complete", stock=True)
 Failure = DiskError | NotFoundError | ProtocolError | SeedError | OSError
 
 Said = tuple[str, object]
+
+
+class SameReceipts(Random):
+    """Draws the instance that `HELLO` has, and receipts that are all the same."""
+
+    def getrandbits(self, bits: int, /) -> int:
+        return HELLO.instance if bits == 48 else 0
 
 
 class FakeContent:
@@ -104,7 +112,7 @@ class Scene:
         self.rooms: list[int] = []
         self._said: list[Said] = []
         self.core = PieceServerCore(
-            0, self.disk, threads or InLoop(), out=self, instance=77, pid=4242, port=5560, now=self.now
+            0, self.disk, threads or InLoop(), out=self, rng=SameReceipts(), pid=4242, port=5560, now=self.now
         )
 
     # --- the outlet --------------------------------------------------------------------------------------

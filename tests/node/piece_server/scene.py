@@ -30,10 +30,15 @@ PATIENT_SECONDS = 0.5
 
 
 class InOrder(Random):
-    """Draws pieces of a stock in the order of their numbers."""
+    """Draws pieces of a stock in the order of their numbers, and receipts that are all the same."""
+
+    receipt = 0
 
     def shuffle(self, x: MutableSequence[Any]) -> None:
         x.reverse()
+
+    def getrandbits(self, _bits: int, /) -> int:
+        return self.receipt
 
 
 def word(effect: Effect) -> str:
@@ -66,7 +71,8 @@ class Scene:
     def __init__(self, have: str, spread: str = "", rate: float = 0.0, piece_length: int = PIECE_BYTES) -> None:
         self.now = 100.0
         self.piece_length = piece_length
-        self.uploads = Uploads(rate, self.now, InOrder(0))
+        self.rng = InOrder(0)
+        self.uploads = Uploads(rate, self.now, self.rng)
         self.rooms: list[int] = []
         """What the downloader is told of room for pieces to relay."""
         self.effects: list[Effect] = []

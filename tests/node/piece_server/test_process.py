@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 import zmq
@@ -39,7 +40,7 @@ class Scene:
         self.host = ProcessHost(self.loop, self.context, make_runtime_dir(data_dir))
         self.threads = ReadingThreads(self.loop)
         peers = listen_kept(self.host, "tcp://127.0.0.1:0", data_dir / "port")
-        self.server = PieceServer(self.host, peers, DiskFiles(), self.threads, 0, 1, 1)
+        self.server = PieceServer(self.host, peers, DiskFiles(), self.threads, 0, Random(1), 1)
         self.peer = open_socket(self.context, Role.FETCH_DEALER, 2 * MIB)
         self.peer.setsockopt(zmq.ROUTING_ID, ROUTE)
         connect(self.peer, f"tcp://127.0.0.1:{peers.port}")

@@ -9,7 +9,7 @@ import pytest
 
 from node.piece_server.uplink import ANSWERED_COUNT_MAX
 from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, Reply, SendPiece
-from protocol.limits import PIECES_TOLD_COUNT_MAX
+from protocol.limits import PIECES_TOLD_COUNT_MAX, SESSION_PIECES_COUNT_MAX
 from protocol.messages import Cancel, Follow, Get, Have, Received, Relay, Status
 from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, sent
 from tests.node.scene_pictures import bits, picture
@@ -76,13 +76,27 @@ def test_no_more_is_on_its_way_than_there_is_credit_for() -> None:
     assert scene.uploads.queued_pieces == 3
 
 
-def test_what_was_not_sent_cannot_be_acknowledged() -> None:
+@pytest.mark.parametrize(("count", "receipt"), [(5, 0), (1, 1)], ids=["too many", "none that it got"])
+def test_who_acknowledges_what_it_has_not_got_is_sent_nothing_more(count: int, receipt: int) -> None:
+    """It would have ever more of it kept in memory."""
     scene = spread("***")
-    scene.follows("a", 1)
+    scene.follows("a", 9)
     scene.gets("a", 0)
-    scene.received("a", 5, credit=0)
+    assert scene.says("a", Received(1, count, 9, receipt)) == ["a: no session"]
+    assert scene.test("a") == ["a: later"], "until its connection is gone"
+    assert scene.gets("a", 1) == ["a: no session"]
+
+
+def test_a_receipt_is_of_one_piece() -> None:
+    scene = spread("***")
+    scene.rng.receipt = 7
+    scene.follows("a", 9)
+    scene.gets("a", 0)
+    scene.rng.receipt = 8
+    scene.gets("a", 1)
+    scene.says("a", Received(1, 2, 0, 8))
     assert scene.uploads.queued_pieces == 0
-    assert scene.gets("a", 1) == []
+    assert sent(scene.gets("a", 2)) == "a2"
 
 
 def test_one_without_credit_does_not_hold_up_others() -> None:
@@ -98,10 +112,19 @@ def test_what_is_asked_for_without_credit_is_kept_up_to_a_bound() -> None:
     scene.follows("a", 0)
     for _ in range(3):
         scene.gets("a", *[0] * PIECES_TOLD_COUNT_MAX)
-    pieces = len(scene.received("a", 0, credit=9 * PIECES_TOLD_COUNT_MAX))
-    while more := len(scene.received("a", pieces, credit=0)):
-        pieces += more
+    pieces = last = len(scene.received("a", 0, credit=9 * PIECES_TOLD_COUNT_MAX))
+    while last:
+        last = len(scene.received("a", last, credit=0))
+        pieces += last
     assert pieces == PIECES_TOLD_COUNT_MAX
+
+
+def test_no_more_pieces_are_on_their_way_in_one_session_than_its_connection_takes() -> None:
+    scene = spread("*" * 300)
+    scene.uploads._uplink.answers.least = 300
+    scene.follows("a", 300)
+    assert len(scene.gets("a", *range(300))) == SESSION_PIECES_COUNT_MAX
+    assert sent(scene.received("a", 1)) == f"a{SESSION_PIECES_COUNT_MAX}"
 
 
 # --- order ------------------------------------------------------------------------------------------------
@@ -287,6 +310,20 @@ def test_receivers_know_whether_they_are_alone() -> None:
     scene.bye("b")
     scene.bye("c")
     assert scene.wait(1.0) == ["a: complete alone idle"]
+
+
+def test_who_was_alone_is_not_told_each_time_somebody_comes_and_goes() -> None:
+    """Its download would take that for a flood."""
+    scene = spread("***")
+    words: list[str] = []
+    for _ in range(200):
+        words += scene.test("a")
+        words += scene.test("b")
+        scene.bye("b")
+        words += scene.tick(0.01)
+    assert words.count("a: complete") < 2.0 / CHECK_SECONDS + 2
+    scene.test("b")
+    assert "a: complete idle" in scene.wait(1.0), "but in the end"
 
 
 def test_who_has_nothing_to_send_says_so_once() -> None:

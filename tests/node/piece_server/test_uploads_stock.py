@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from node.piece_server.swarm import QUICK_SECONDS
-from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, SPREAD_SECONDS, UNSPREAD_COUNT_MAX
+from node.piece_server.swarm import QUICK_SECONDS, SPREAD_SECONDS
+from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, UNSPREAD_COUNT_MAX
 from tests.node.piece_server.scene import DIGEST, Scene, sent
 
 UNSPREAD = UNSPREAD_COUNT_MAX + 1
