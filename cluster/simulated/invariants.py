@@ -177,7 +177,7 @@ class Invariants:
     def _check_bans(self, process: DownloaderProcess) -> None:
         """Who sent nothing wrong is banned by nobody, and who is banned is not asked again."""
         for job in process.core.jobs.values():
-            banned = job.download.banned if job.download is not None else None
+            banned = job.download.pool.banned if job.download is not None else None
             if job.download is None or not banned:
                 continue
             for peer, reason in banned.items():

@@ -326,7 +326,7 @@ class Scenario:
 
     def _banned_by(self, wish: Wish) -> list[str]:
         download = self._download_of(wish)
-        return [] if download is None else list(download.banned)
+        return [] if download is None else list(download.pool.banned)
 
     def _download_of(self, wish: Wish) -> Download | None:
         """What is under way of it just now, if it has begun."""

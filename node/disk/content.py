@@ -77,7 +77,7 @@ class Content:
         if not self._is_right(piece, data):
             raise self._missing(self._doubt or self._damage(piece))
 
-    def move(self, root: Path) -> None:
+    def move(self, root: Path | str) -> None:
         """The content was renamed to ``root``; files that are open stay so."""
         self._root = os.fspath(root)
 

@@ -146,7 +146,9 @@ class Download:
         self._budget, self._share = budget, Share(budget)
         self._pool = pool
         pool.fetch_pieces(have.size, piece_length)
-        self._sequential = sequential
+        self._sequential = self._asks_all = sequential
+        """Whether pieces are asked for by number of sources that are busy too: where there are more than one can be
+        connected to, most of what is relayed is pushed by others."""
         self._rng = rng
         self._writing: dict[int, tuple[SeederEntry, bool]] = {}
         """Who sent a piece, and whether it is to be relayed."""
@@ -199,10 +201,6 @@ class Download:
     @property
     def sources(self) -> list[Source]:
         return list(self._pool)
-
-    @property
-    def banned(self) -> dict[str, str]:
-        return self._pool.banned
 
     def nobody_has(self) -> list[int]:
         """Missing pieces that no connected source has."""
@@ -410,6 +408,7 @@ class Download:
             effects += self._drop_forgotten(now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
             effects += self._give_up_overdue(now)
+            self._asks_all = self._sequential or self._pool.is_crowded
             self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
             effects += self._poll(now)
             effects += self._say_have(now)
@@ -497,16 +496,11 @@ class Download:
     def _may_be_asked(self, source: Source) -> bool:
         if source.stock and not self._sequential:
             return source.alone
-        return source.idle or self._asks_all()
-
-    def _asks_all(self) -> bool:
-        """Whether pieces are asked for by number of sources that are busy too: where there are more than one can be
-        connected to, most of what is relayed is pushed by others."""
-        return self._sequential or self._pool.crowded
+        return source.idle or self._asks_all
 
     def _poll(self, now: float) -> list[Effect]:
         """Ask sources what they have by now that have nothing open, as far as is known."""
-        if not self._asks_all():
+        if not self._asks_all:
             return []
         sources = [one for one in self._pool.ready() if one.polled_at <= now - CHECK_SECONDS and not one.gets]
         return [self._test(one, now) for one in sources if not self._pieces.open.both(one.bits).count_set]

@@ -73,6 +73,8 @@ class FetchJob:
         """The seed that was at hand turned out to be gone or damaged."""
         self._core: ManifestFetch | Download | None = None
         self._download: Download | None = None
+        self._room_is_old = False
+        """The piece server has not acknowledged what it was last told to serve."""
         self._noted = (0, 0)
         """Pieces and bytes that are on disk of a download, while nothing else is known of it."""
         self._frame_bytes = piece_length_for(fetch.length)
@@ -322,6 +324,7 @@ class FetchJob:
         fetch, seed_path = self.fetch, self._disk.place.seed_path
         bits, spread = download.have.to_bytes(), download.spread.to_bytes()
         self._gained.clear()
+        self._room_is_old = True
         download.restart_relaying()
         self._context.tell_pieces(Serve(fetch.digest, fetch.manifest, seed_path, root, bits, stamps, spread=spread))
 
@@ -335,12 +338,13 @@ class FetchJob:
             self._gained = []
 
     def set_room(self, count: int) -> None:
-        """The piece server has room for so many pieces to relay."""
-        if self._download is not None:
+        """The piece server has room for so many pieces to relay, counted from when it was last told what to serve."""
+        if self._download is not None and not self._room_is_old:
             self._download.set_room(count)
 
     def serving(self) -> None:
         """The piece server acknowledged `serve`: from now on this peer is a source."""
+        self._room_is_old = False
         if self._disk.place is None or self._manifest is None or self._ended:
             return
         fetch, seed_path = self.fetch, self._disk.place.seed_path

@@ -99,7 +99,6 @@ class Trouble(NamedTuple):
 
 
 NO_ANSWER = Trouble("unreachable", "no answer")
-LOST = Trouble("unreachable", "connection lost")
 OTHER_PEER = Trouble("other_peer")
 NO_CONTENT = Trouble("no_content")
 OTHER_MANIFEST = Trouble("other_manifest")
@@ -373,23 +372,20 @@ class SourcePool:
             return None
         worst = max(free, key=lambda source: self._candidates[source.entry.peer].rank)
         peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if self._may_dial(peer, now)]
-        best = min((peer for peer in peers if self._may_replace(peer)), key=self._order, default=None)
+        best = min((peer for peer in peers if not self._candidates[peer].failures), key=self._order, default=None)
         if best is None or self._candidates[best].rank >= self._candidates[worst.entry.peer].rank:
             return None
         return worst, best
-
-    def _may_replace(self, peer: str) -> bool:
-        candidate = self._candidates[peer]
-        return candidate.usable and not candidate.failures
 
     def _order(self, peer: str) -> tuple[int, float]:
         candidate = self._candidates[peer]
         return candidate.failures, candidate.rank
 
     @property
-    def crowded(self) -> bool:
-        """Whether more are known than there may be."""
-        return len(self._active) >= self.limit and len(self._candidates) > len(self._active)
+    def is_crowded(self) -> bool:
+        """Whether more are known, and might be used, than there may be."""
+        usable = sum(candidate.usable for candidate in self._candidates.values())
+        return len(self._active) >= self.limit and usable > len(self._active)
 
     def leaves_out(self, now: float) -> bool:
         """Whether somebody could be connected to, were there not ``limit`` others."""

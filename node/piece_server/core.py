@@ -273,6 +273,8 @@ class PieceServerCore:
                     self._out.to_downloader(self._downloader_route, effect)
             else:
                 reads = self._reads.setdefault(effect.digest, deque())
+                if isinstance(effect, Recheck) and any(isinstance(one, Recheck) for one in reads):
+                    continue  # one at a time, or complaints would keep the disk from what is asked for
                 reads.append(effect)
                 if len(reads) == 1 and self._open(effect.digest):
                     self._read_on(effect.digest)

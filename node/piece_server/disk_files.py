@@ -11,21 +11,14 @@ from protocol.limits import MANIFEST_PAGE_BYTES
 from protocol.manifest import Manifest
 
 
-class DiskContent(Content):
-    """`Content` for whoever has paths as text."""
-
-    def move(self, root: Path | str) -> None:
-        super().move(Path(root))
-
-
 class DiskFiles:
     """`shelf.Files` on the disk."""
 
     def load_seed(self, path: str) -> Manifest:
         return load_seed(Path(path))
 
-    def open_content(self, manifest: Manifest, root: str, stamps: bytes | None) -> DiskContent:
-        return DiskContent(manifest, Path(root), stamps)
+    def open_content(self, manifest: Manifest, root: str, stamps: bytes | None) -> Content:
+        return Content(manifest, Path(root), stamps)
 
     def seed_page(self, path: str, page: int) -> tuple[int, bytes] | None:
         """A page straight from the file: nobody needs the whole manifest for it."""

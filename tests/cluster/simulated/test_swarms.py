@@ -76,6 +76,31 @@ def test_far_away_receivers_are_kept_supplied(receivers: int, round_trip: float,
     assert swarm.received_ratio() <= 1.02
 
 
+@pytest.mark.parametrize(("receivers", "allowed"), [(1, 1.3), pytest.param(4, 1.5, marks=pytest.mark.slow)])
+def test_a_fast_link_to_far_away_is_used(receivers: int, allowed: float) -> None:
+    """50 pieces are on their way when it is in use; until it is, and to be introduced, takes some ten round trips."""
+    swarm = Swarm(1, receivers, 2_000, piece_seconds=0.002, down_seconds=0.002, delay=0.05, watched=False)
+    swarm.start()
+    swarm.run_until_done(10 * swarm.bound)
+    assert swarm.last() / swarm.bound <= allowed
+    assert swarm.received_ratio() <= 1.02
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "times"),
+    [(1, 1, 1.5), (1, 1, 4.0), (2, 3, 4.0), pytest.param(4, 5, 4.0, marks=pytest.mark.slow), (1, 1, 100.0)],
+)
+def test_fast_receivers_do_not_take_the_pace_of_slow_ones(fast: int, slow: int, times: float) -> None:
+    """Even where most are slow, and whoever is fast has hardly anybody to push to."""
+    swarm = Swarm(1, fast + slow, 128, piece_seconds=0.1, down_seconds=0.1, watched=False)
+    rate = PIECE_BYTES_MIN / (0.1 * times)
+    for number in range(fast, fast + slow):
+        swarm.world.network.links.set_rates(swarm.peer(f"peer{number}").net.port, rate, rate)
+    swarm.start()
+    names = [f"peer{number}" for number in range(fast)]
+    assert swarm.run(1.3 * 12.8, lambda: all(swarm.has(name) for name in names))
+
+
 @pytest.mark.parametrize(
     ("seconds", "allowed"),
     [

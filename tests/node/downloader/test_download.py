@@ -156,7 +156,7 @@ def test_who_cannot_serve_makes_room_and_is_dialled_again_in_a_while(state: Any)
     assert scene.says("a", Status(1, state)) == [Disconnect(1)]
     assert scene.download.sources == []
     assert scene.budget.under_way == PIECE_BYTES, "of the piece that is being written"
-    assert scene.download.banned == {}
+    assert scene.download.pool.banned == {}
     assert scene.open() == "* "
     assert Connect(2, "tcp://a:1") in scene.wait(RETRY_SECONDS_FIRST + CHECK_SECONDS)
     assert sent(scene.connected("a")) == [AskTest(2, DIGEST, "a")]
@@ -246,7 +246,7 @@ def test_pieces_out_of_range_ban() -> None:
         ("c", scene.not_held("c", 3)),
     ):
         assert [effect.peer for effect in effects if isinstance(effect, Banned)] == [name]
-    assert sorted(scene.download.banned) == ["a", "b", "c"]
+    assert sorted(scene.download.pool.banned) == ["a", "b", "c"]
     assert scene.budget.under_way == 0
     assert scene.open() == "***"
 
@@ -257,7 +257,7 @@ def test_a_message_that_is_none_bans_and_an_error_ends_the_session() -> None:
     effects = scene.download.misbehaved(scene.sessions["a"], "sends nonsense", scene.now)
     assert effects == [Disconnect(1), Banned("a", "name-a", "sends nonsense")]
     assert scene.says("b", Error(0, "bad", "no"))[0] == Disconnect(2)
-    assert list(scene.download.banned) == ["a"]
+    assert list(scene.download.pool.banned) == ["a"]
 
 
 @pytest.mark.parametrize("connected", [True, False])
@@ -267,7 +267,7 @@ def test_what_is_no_peer_is_not_banned_for_it(connected: bool) -> None:
     if connected:
         scene.connected("a")
     assert scene.download.misbehaved(1, "speaks HTTP", scene.now) == [Disconnect(1)]
-    assert scene.download.banned == {}
+    assert scene.download.pool.banned == {}
     assert Connect(2, "tcp://a:1") in scene.wait(RETRY_SECONDS_FIRST + CHECK_SECONDS)
 
 
@@ -292,9 +292,9 @@ def test_a_source_that_floods_is_banned() -> None:
     scene.ready("a", having="*  ")
     for _ in range(STATUS_COUNT_MAX - 1):
         assert scene.status("a", "*  ") == []
-    assert scene.download.banned == {}
+    assert scene.download.pool.banned == {}
     scene.status("a", "*  ")
-    assert scene.download.banned == {"a": "floods us with messages"}
+    assert scene.download.pool.banned == {"a": "floods us with messages"}
 
 
 def test_what_an_honest_source_says_is_no_flood() -> None:
@@ -303,7 +303,7 @@ def test_what_an_honest_source_says_is_no_flood() -> None:
     for _ in range(5 * STATUS_COUNT_MAX):
         scene.now += 1 / STATUS_RATE_MAX
         scene.status("a")
-    assert scene.download.banned == {}
+    assert scene.download.pool.banned == {}
 
 
 def test_a_source_that_lost_its_disk_takes_back_all_its_pieces_at_once_but_each_only_once() -> None:
@@ -311,10 +311,10 @@ def test_a_source_that_lost_its_disk_takes_back_all_its_pieces_at_once_but_each_
     scene.ready("a")
     for piece in range(5 * STATUS_COUNT_MAX):
         scene.not_held("a", piece)
-    assert scene.download.banned == {}
+    assert scene.download.pool.banned == {}
     for _ in range(STATUS_COUNT_MAX + 1):
         scene.not_held("a", 2)
-    assert scene.download.banned == {"a": "floods us with messages"}
+    assert scene.download.pool.banned == {"a": "floods us with messages"}
 
 
 def test_a_status_of_the_largest_content_costs_little() -> None:
@@ -340,7 +340,7 @@ def test_a_damaged_piece_costs_the_source_its_place_and_is_open_again() -> None:
     assert effects[2] == Banned("a", "name-a", DAMAGED)
     assert scene.open() == "***"
     assert scene.arrives(Piece(1, 1)) == [], "it was on its way"
-    assert scene.download.banned == {"a": DAMAGED}
+    assert scene.download.pool.banned == {"a": DAMAGED}
     assert Connect not in [type(effect) for effect in scene.found("a") + scene.wait(20.0, answering="b")]
 
 
@@ -350,7 +350,7 @@ def test_a_damaged_piece_bans_who_sent_it_and_not_who_promised_it() -> None:
     scene.piece("a", 0, promised=[1])
     scene.piece("b", 1)
     assert scene.written(1, good=False)[2] == Banned("b", "name-b", DAMAGED.replace("0", "1"))
-    assert list(scene.download.banned) == ["b"]
+    assert list(scene.download.pool.banned) == ["b"]
 
 
 def test_a_damaged_piece_of_a_source_that_is_gone_bans_it_too() -> None:
@@ -407,7 +407,7 @@ def test_nothing_is_written_twice() -> None:
     assert Write(0) not in scene.piece("b", 0)
     assert scene.download.duplicate_bytes == 2 * PIECE_BYTES
     assert scene.download.received_bytes == 3 * PIECE_BYTES
-    assert scene.download.banned == {}
+    assert scene.download.pool.banned == {}
 
 
 def test_a_write_that_failed_for_our_own_reasons_makes_the_piece_missing_again() -> None:
@@ -420,5 +420,5 @@ def test_a_write_that_failed_for_our_own_reasons_makes_the_piece_missing_again()
     assert scene.open() == "**"
     assert scene.download.nobody_has() == [1], "who sent it has it"
     assert scene.budget.under_way == 16 * PIECE_BYTES
-    assert scene.download.banned == {}
+    assert scene.download.pool.banned == {}
     assert scene.piece("a", 0)[0] == Write(0)

@@ -393,7 +393,7 @@ def test_who_lies_is_banned_with_all_that_are_at_its_address() -> None:
     scene.written(0, good=False)
     assert connected_to(crowd(scene, 200)) == []
     assert connected_to(scene.wait(30.0)) == []
-    assert list(scene.download.banned) == [liar.entry.peer]
+    assert list(scene.download.pool.banned) == [liar.entry.peer]
 
 
 def test_a_ban_holds_though_another_of_its_address_was_in_use_when_it_came() -> None:

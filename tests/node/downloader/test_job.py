@@ -341,11 +341,13 @@ def test_the_connection_is_closed_when_the_content_is_there_already(scene: Scene
     assert scene.links.open == {}
 
 
-def test_the_room_the_piece_server_has_reaches_the_download(scene: Scene, dest: Path) -> None:
+def test_the_room_of_the_piece_server_reaches_the_download_if_it_counts_from_now(scene: Scene, dest: Path) -> None:
     job = scene.fetch(dest)
     job.set_room(3)
     scene.run(job, lambda: bool(scene.links.open))
     (session,) = scene.links.open
+    job.set_room(9)
+    job.serving()
     job.set_room(7)
     job.on_connected(session)
     job.on_message(session, Status(session, "complete", stock=True))

@@ -117,6 +117,20 @@ def test_any_size(size: int) -> None:
     assert scene.whole(1, data)[-1] == GotManifest(data)
 
 
+def test_one_that_hands_out_pages_slowly_does_not_keep_others_from_being_asked() -> None:
+    """All of it may take minutes, and have another digest in the end."""
+    scene = Scene()
+    scene.found("a", "b")
+    scene.connected(1)
+    total, effects, page = 128 * PAGE, list[Effect](), 0
+    while not any(isinstance(effect, Connect) for effect in effects) and page < 64:
+        scene.now += IMPATIENT_SECONDS - 0.01
+        effects += scene.page(1, page, bytes(total), total)
+        effects += scene.wait(0.0)
+        page += 1
+    assert page < 15
+
+
 def test_who_has_another_manifest_is_passed_over() -> None:
     scene = Scene()
     scene.found("a", "b")

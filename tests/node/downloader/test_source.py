@@ -8,7 +8,6 @@ from random import Random
 import pytest
 
 from node.downloader.source import (
-    LOST,
     SILENT_SECONDS,
     SILENT_SENDING_SECONDS,
     SOURCES_COUNT_MIN,
@@ -18,6 +17,7 @@ from node.downloader.source import (
     Source,
     SourcePool,
     SourceState,
+    Trouble,
 )
 from protocol.limits import TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
 from tests.node.downloader.scene import entry
@@ -50,7 +50,7 @@ def test_each_peer_has_one_session() -> None:
 def test_whoever_failed_least_is_tried_first() -> None:
     made = pool(limit=2)
     first = connected(made, "a", "b")
-    made.drop(first[0], 0.0, LOST)
+    made.drop(first[0], 0.0, Trouble("unreachable"))
     assert names(connected(made, "c", now=10.0)) == ["c"]
     made.drop(first[1], 10.0, Farewell.FRIENDLY)
     assert made.leaves_out(10.0) is False, "there is room"
@@ -61,7 +61,7 @@ def test_whoever_failed_least_is_tried_first() -> None:
 def test_nobody_is_left_out_whose_time_has_not_come() -> None:
     made = pool(limit=1)
     (source,) = connected(made, "a")
-    made.drop(source, 0.0, LOST)
+    made.drop(source, 0.0, Trouble("unreachable"))
     connected(made, "b")
     assert not made.leaves_out(0.4)
     assert made.leaves_out(0.6)
@@ -71,7 +71,7 @@ def test_a_banned_peer_is_known_to_nobody() -> None:
     made = pool()
     (source,) = connected(made, "a")
     made.ban(entry("a"), "lies")
-    made.drop(source, 0.0, LOST)
+    made.drop(source, 0.0, Trouble("unreachable"))
     made.learn([entry("a", port=2)])
     assert made.connect(100.0) == []
     assert made.banned == {"a": "lies"}

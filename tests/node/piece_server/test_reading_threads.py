@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from node.disk.content import Content
 from node.disk.file_systems import Mount, mount_of
 from node.disk.stamps import take_stamps
 from node.piece_server import reading_threads
-from node.piece_server.disk_files import DiskContent, DiskFiles
+from node.piece_server.disk_files import DiskFiles
 from node.piece_server.reading import Reading
 from node.piece_server.reading_threads import THREADS_COUNT, ReadingThreads
 from tests.node.disk.made_content import made_file
@@ -66,7 +67,7 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scene]]:
 
 def test_pieces_of_a_file_are_read(tmp_path: Path, scenes: Callable[..., Scene]) -> None:
     root, scene = MADE.put(tmp_path / "data.bin"), scenes()
-    content = DiskContent(MADE.manifest, root, take_stamps(root, MADE.manifest))
+    content = Content(MADE.manifest, root, take_stamps(root, MADE.manifest))
     scene.reading.open("a", str(root))
     for piece in range(PIECES):
         scene.reading.read("a", content, piece, f"a{piece}")
@@ -145,8 +146,8 @@ def test_a_dead_server_holds_up_its_own_contents_and_seeds(
         (tmp_path / "other").symlink_to(dead)
     scene = scenes()
     root = MADE.put(tmp_path / "here.bin")
-    here = DiskContent(MADE.manifest, root, take_stamps(root, MADE.manifest))
-    contents = {f"dead {number}": DiskContent(MADE.manifest, away / str(number), b"") for number in range(20)}
+    here = Content(MADE.manifest, root, take_stamps(root, MADE.manifest))
+    contents = {f"dead {number}": Content(MADE.manifest, away / str(number), b"") for number in range(20)}
     for key, content in contents.items():
         scene.reading.open(key, str(away / key[5:]))
         scene.reading.read(key, content, 0, key)
