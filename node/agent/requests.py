@@ -35,7 +35,7 @@ UNREACHABLE_PATIENCE_SECONDS = 1.0
 """The same while it is known that the tracker does not answer; a lookup of its may."""
 UNACKNOWLEDGED = "left the network; the tracker did not acknowledge it and will forget this peer when the lease ends"
 OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
-CANCELLED = "cancelled the download of {name}; what was fetched is deleted"
+CANCELLED = "cancelled the download of {name}; what was fetched is being deleted"
 WATCHED = "removed {name}; it is in a shared folder and will be shared again when it changes or the peer restarts"
 Effects = list[Any]
 

@@ -131,7 +131,7 @@ class Content:
         except OSError as error:
             raise disk_error(error, "read", self._path(span.file_index)) from error
         if len(data) != span.length:
-            raise self._missing(f"{self._path(span.file_index)} ends at byte {span.offset + len(data)}")
+            raise self._missing(f"{self._path(span.file_index)} ends at byte {os.fstat(fd).st_size}")
         return data
 
     def _check(self, fd: int, index: int) -> None:

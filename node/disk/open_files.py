@@ -161,7 +161,7 @@ def read_chunks(
             while position < end:
                 count = os.preadv(fd, [view[filled : filled + end - position]], position)
                 if count == 0:
-                    raise NotThereError(f"file {index} of the content ends at byte {position}")
+                    raise NotThereError(f"file {index} of the content ends at byte {os.fstat(fd).st_size}")
                 position += count
                 filled += count
                 if filled == half:

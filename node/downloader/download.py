@@ -413,7 +413,7 @@ class Download:
             effects += self._poll(now)
             effects += self._say_have(now)
             effects += self._need_sources(now)
-            effects += self._part_with_mute(now)
+            effects += self._drop_mute(now)
             effects += self._connect(now)
             effects += self._prefer(None, now)
         asked = self._ask_idle(now) if self._able else {}
@@ -763,7 +763,7 @@ class Download:
                 effects += self._drop(source, now, Farewell.USELESS)
         return effects
 
-    def _part_with_mute(self, now: float) -> list[Effect]:
+    def _drop_mute(self, now: float) -> list[Effect]:
         """Who has sent nothing for long gives way where others wait for a place, whatever it has promised: names cost
         nothing, and those of one liar may take all places."""
         effects: list[Effect] = []

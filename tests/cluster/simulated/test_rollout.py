@@ -85,8 +85,8 @@ def test_a_slower_link_takes_longer_and_so_does_its_bound() -> None:
 
 
 def test_receivers_with_slow_uplinks_take_longer_and_so_does_the_bound() -> None:
-    report = predicted(links=Links(10e6, (2.5e6, 5e6)))
-    assert report.bound_s == pytest.approx(7 * 4 * MIB / (10e6 + 4 * 2.5e6 + 3 * 5e6), abs=1e-4)
+    report = predicted(size=16 * MIB, links=Links(10e6, (2.5e6, 5e6)))
+    assert report.bound_s == pytest.approx(7 * 16 * MIB / (10e6 + 4 * 2.5e6 + 3 * 5e6), abs=1e-4)
     assert 1 < figure(report.ratio) < 2
     assert "links of 80 Mbit/s both ways, but receivers' uplinks of 20 Mbit/s, 40 Mbit/s in turn" in report.notes[0]
     slow, quick = (sum(peer.sent for peer in report.results[first::2]) for first in (1, 2))

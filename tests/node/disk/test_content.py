@@ -271,6 +271,9 @@ def test_a_growing_file_that_is_too_short(tmp_path: Path) -> None:
     assert content.read(0) == made.piece(0)
     with pytest.raises(NotThereError, match="ends at byte"):
         content.read(1)
+    root.write_bytes(b"x" * 10)
+    with pytest.raises(NotThereError, match=r"ends at byte 10$"):
+        content.read(1)
     root.write_bytes(made.data)
     assert content.read(1) == made.piece(1)
     content.close()
