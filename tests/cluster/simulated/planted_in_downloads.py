@@ -237,8 +237,8 @@ CREDIT = (
         (
             Edit(
                 "node.downloader.download:Download._say",
-                "Received(session, source.arrived, given)",
-                "Received(session, source.arrived, min(given, 1))",
+                "Received(session, source.arrived, given, source.receipt)",
+                "Received(session, source.arrived, min(given, 1), source.receipt)",
             ),
         ),
         found_after=3,
@@ -299,7 +299,7 @@ CONVERSATION = (
         "nothing_is_overdue",
         "to have others send what slow sources owe",
         (
-            Edit("node.downloader.download:Download.tick", "self._give_up_overdue(now)", "pass"),
+            Edit("node.downloader.download:Download.tick", "effects += self._give_up_overdue(now)", "pass"),
             Edit("node.downloader.download:Download.tick", "effects += self._give_up_silent(now)", "pass"),
         ),
         found_after=9,
@@ -307,7 +307,7 @@ CONVERSATION = (
     Bug(
         "snubbed_again",
         "that a source which let a piece wait is not asked for it again",
-        (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),),
+        (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = source.owes", "pass"),),
         found_after=None,
     ),
     Bug(

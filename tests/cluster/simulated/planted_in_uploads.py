@@ -53,8 +53,8 @@ SESSIONS = (
                 "for _ in range(min(count, 1)):",
             ),
         ),
-        found_after=116,
-        first=115,
+        found_after=300,
+        first=299,
     ),
     Bug(
         "bytes_of_a_lost_connection",
@@ -203,8 +203,8 @@ STOCK = (
     Bug(
         "alone_for_good",
         "to tell a receiver that it is not the only one any more",
-        (Edit("node.piece_server.uploads:Uploads._test", "if len(swarm.sessions) == 2:", "if False:"),),
-        found_after=0,
+        (Edit("node.piece_server.uploads:Uploads._tell_company", "[self._tell(one) for one in told]", "[]"),),
+        found_after=3,
     ),
     Bug(
         "idle_untold",

@@ -34,12 +34,12 @@ BROKE = (
     ),
     Broke(
         "a source that let a piece wait, and says that it is idle, was asked for the same piece again and again",
-        136,
-        Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),
+        41,
+        Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = source.owes", "pass"),
     ),
     Broke(
         "what a peer relays was forgotten when the book of its download was closed",
-        88,
+        137,
         Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),
     ),
     Broke(
