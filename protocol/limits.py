@@ -133,7 +133,8 @@ SESSIONS_COUNT_MAX = 1_024
 ROUTE_SESSIONS_COUNT_MAX = 8
 """Sessions over one connection: a downloader needs one, and nobody shall take all there are."""
 SESSION_PIECES_COUNT_MAX = 192
-"""Pieces on their way in one session, whatever credit there is: they fit the queue of its connection."""
+"""Pieces on their way in one session, whatever credit there is: they fit the queue of a connection, which a
+receiver has for each session."""
 UNDER_WAY_BYTES_MAX = 64 * MIB
 """Bytes that sources may send, or have sent, and that are not written yet, of one downloader."""
 STALLED_BYTES_MAX = 64 * MIB

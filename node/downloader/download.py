@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import inf
 from random import Random
 from statistics import median
 from typing import NamedTuple
@@ -34,7 +33,7 @@ from node.downloader.source import (
     SourceState,
     Trouble,
 )
-from node.rate_limit import TRIPS_COUNT, Budget, Share
+from node.rate_limit import ROUND_TRIP_SECONDS_MAX, TRIPS_COUNT, Budget, Share
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
 from protocol.limits import PIECES_TOLD_COUNT_MAX
@@ -175,7 +174,7 @@ class Download:
         """When the last pieces came."""
         self._pace: float | None = None
         """...when the last one did, and seconds from one to the next: moving average."""
-        self._round_trip = inf
+        self._round_trip = ROUND_TRIP_SECONDS_MAX
         """Seconds that the source which answered the soonest took for it: a message may wait behind pieces."""
         self.received_bytes = 0
         self.duplicate_bytes = 0
@@ -263,7 +262,8 @@ class Download:
         if source is None:
             return []
         source.heard_at, source.heard_count = now, self._arrived
-        news = isinstance(message, NotHeld) and message.piece in source.bits
+        piece = message.piece if isinstance(message, NotHeld) else -1
+        news = piece in source.bits or piece in source.promised or piece in source.gets
         if not news and source.floods(now):
             return self._ban(source, "floods us with messages", now)
         if isinstance(message, Status):
@@ -298,7 +298,7 @@ class Download:
         source.credit -= 1
         source.arrived += 1
         source.receipt = message.receipt
-        source.delivered(now, max(QUICK_SECONDS, self._far_seconds))
+        source.delivered(now, max(QUICK_SECONDS, TRIPS_COUNT * self._round_trip))
         if message.relay and source.asked:
             source.asked -= 1
         if piece in source.gets:
@@ -447,14 +447,11 @@ class Download:
         part = min(max(CREDIT_COUNT, len(recent)), most) // max(1, self._ready)
         return max(1, part, self._usually_on_way(source))
 
-    @property
-    def _far_seconds(self) -> float:
-        return TRIPS_COUNT * self._round_trip if self._round_trip < inf else 0.0
-
     def _usually_on_way(self, source: Source) -> int:
         """How many pieces come from ``source`` in `TRIPS_COUNT` round trips: with fewer on their way its link would be
-        idle at times. None where a message takes no time to speak of."""
-        return int(len(source.recent) * self._far_seconds / max(QUICK_SECONDS, self._far_seconds))
+        idle at times. 0 where a message takes no time to speak of."""
+        seconds = TRIPS_COUNT * self._round_trip
+        return int(len(source.recent) * seconds / max(QUICK_SECONDS, seconds))
 
     def _say(self, now: float) -> list[Effect]:
         """Acknowledge what has come and give credit back."""
@@ -563,7 +560,7 @@ class Download:
             return []
         room = self._room - self._relays + sum(self._usually_on_way(source) for source in able)
         asked = sum(source.asked for source in self._stocked)
-        if not asked and not any(source.owes for source in self._pool):
+        if not asked and not any(source.owes and not source.snubs for source in self._pool):
             room = max(1, room)  # nothing comes, since followers take less than this peer: it need not wait for them
         count = min(room, self._pieces.open.count_set) - asked
         more: dict[Source, int] = {}
@@ -610,7 +607,9 @@ class Download:
                 source.asked = 0
                 effects.append(Send(source.session, Relay(source.session, 0)))
                 del self._stocked[source]
-            source.snubs = source.owes
+            if not source.owes:
+                continue
+            source.snubs = True
             others = (one.bits for one in ready if one is not source)
             elsewhere = reduce(Bitfield.either, others, Bitfield(len(self._pieces)))
             for piece in [*source.promised, *source.gets]:

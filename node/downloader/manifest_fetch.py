@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 from node.downloader.source import (
@@ -33,8 +34,8 @@ from protocol.messages import Error, GetManifest, ManifestPage, SeederEntry, Sta
 
 CHECK_SECONDS = 0.25
 IMPATIENT_SECONDS = 0.5
-"""After this long without a page, or ten times as long with pages, twice as many sources are asked at the same time, as
-many as a download has..."""
+"""After this long without a page twice as many sources are asked at the same time, as many as a download has, and after
+ten times as long in any case..."""
 GIVING_COUNT_MAX = 4
 """...but no more than this may give more than a page each, because what they have sent is kept in memory."""
 
@@ -79,7 +80,7 @@ class ManifestFetch:
         self._pool = SourcePool(sessions, rng)
         self._got: dict[int, _Got] = {}
         self._heard_at: float | None = None
-        self._asked_more_at = float("-inf")
+        self._asked_more_at = inf
         """When more sources were last asked than before, or the first."""
         self._listed = 0
         self._check_at = float("-inf")
@@ -164,7 +165,8 @@ class ManifestFetch:
         for source in self._pool.unresponsive(now, 0, 0.0):
             effects += self._next(source, now, NO_ANSWER)
         quiet = self._heard_at is not None and now - self._heard_at >= IMPATIENT_SECONDS
-        if quiet or (self._got and now - self._asked_more_at >= 10 * IMPATIENT_SECONDS):
+        slow = now - self._asked_more_at >= 10 * IMPATIENT_SECONDS and self._pool.limit < GIVING_COUNT_MAX
+        if quiet or slow:
             self._heard_at = self._asked_more_at = now
             self._pool.limit = min(SOURCES_PER_DOWNLOAD_COUNT_MAX, 2 * self._pool.limit)
         return effects + self._connect(now)

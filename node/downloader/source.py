@@ -167,7 +167,7 @@ class Source:
     idle: bool = False
     """As in its last `Status`; one that pushes is idle no more."""
     snubs: bool = False
-    """What it owed was given to others, and nothing of it has come since: it is asked for what only it has (BEP 3)."""
+    """It was overdue, and nothing of it has come since: it is asked for what only it has (BEP 3)."""
     assigns: bool = False
     """It has had a stock."""
     credit: int = 0

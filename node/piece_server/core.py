@@ -79,9 +79,8 @@ class _Page(NamedTuple):
 
 
 class PieceServerCore:
-    """Everything a piece server decides. ``rate`` is that of `Uploads`; ``rng`` is that of
-    `Uploads`; an instance drawn from it, the ``pid`` of this run, and the ``port`` peers reach it at are said in each
-    `Hello`."""
+    """Everything a piece server decides. ``rate`` and ``rng`` are those of `Uploads`; an instance drawn from it, the
+    ``pid`` of this run, and the ``port`` peers reach it at are said in each `Hello`."""
 
     def __init__(
         self, rate: float, files: Files, threads: Threads, out: Outlet, rng: Random, pid: int, port: int, now: float
@@ -327,7 +326,7 @@ class PieceServerCore:
         self._out.note("warning", f"cannot read piece {piece} of {short(digest)}: {error}")
         if isinstance(effect, SendPiece):
             if self._uploads.is_open(effect.session):
-                self._perform(self._uploads.piece_failed(effect.route, effect.header.session, piece, gone))
+                self._perform(self._uploads.piece_failed(effect.session, effect.header, gone))
         elif gone:
             self._uploads.lost(digest, piece)
 

@@ -21,13 +21,13 @@ SessionKey = tuple[bytes, int]
 AHEAD_COUNT = 2
 """Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more
 the last ones come late..."""
+QUICK_SECONDS = 0.1
+"""...but as many as came within so long, if that is more: where all are quick it is not the links that take the time,
+but processes that wait for their turn."""
 PACE_COUNT = 64
 """Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them."""
 SPREAD_SECONDS = 5.0
 """A piece that was assigned so long ago should have spread."""
-QUICK_SECONDS = 0.1
-"""...but as many as came within so long, if that is more: where all are quick it is not the links that take the time,
-but processes that wait for their turn."""
 
 
 @dataclass(slots=True, eq=False)
@@ -122,12 +122,11 @@ class Session:
     interval: float | None = None
     """When a piece was last assigned to it, and seconds from one to the next: moving average."""
     had_elsewhere: int = 0
-    """How many pieces it last said it has, less those assigned to it here..."""
+    """How many pieces it has said it has, besides those it was sent here..."""
     gained: Lately = field(default_factory=lambda: Lately(SPREAD_SECONDS))
     """...and how these grow."""
     spread: Lately = field(default_factory=lambda: Lately(SPREAD_SECONDS))
     """Pieces it was assigned that others have got."""
-    assigned_count: int = 0
     hoards: bool = False
     stocked: bool = False
     """Whether it was told that there is stock for it..."""
@@ -225,7 +224,6 @@ class Swarm:
     def note_assigned(self, session: Session, now: float) -> None:
         session.interval = averaged(session.interval, now - session.assigned_at) if session.assigned_at else None
         session.assigned_at = now
-        session.assigned_count += 1
         self.assigned_at.append(now)
 
     def in_time(self, session: Session) -> bool:

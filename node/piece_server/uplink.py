@@ -6,14 +6,14 @@ Pure. Owns what was sent and is not acknowledged, and which receivers are late. 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
 
 from node.piece_server.swarm import OnWay, Ration, Session
-from node.rate_limit import TRIPS_COUNT, TokenBucket
+from node.rate_limit import ROUND_TRIP_SECONDS_MAX, TRIPS_COUNT, TokenBucket
 from protocol.limits import SESSION_PIECES_COUNT_MAX, SOURCES_PER_DOWNLOAD_COUNT_MAX, STALLED_BYTES_MAX
+from protocol.messages import Piece
 
 ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
-"""Of pieces on their way. Many of them are the same few, and in memory once."""
+"""Of pieces on their way, besides one to each receiver. Many of them are the same few, and in memory once."""
 ASSIGNED_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
 """Assigned pieces on their way at a time. A receiver's downlink is shared by as many sources, so this many fill the
 uplink; with more the first ones of a large swarm would all come late."""
@@ -47,7 +47,7 @@ class Uplink:
         and when to see whether the connection is still there."""
         self._usual: float | None = None
         """Seconds a piece is on its way: moving average."""
-        self._round_trip = inf
+        self._round_trip = ROUND_TRIP_SECONDS_MAX
         """Seconds that the receiver which answered the soonest took for it: a message may wait behind pieces."""
 
     def may_send(self, session: Session) -> bool:
@@ -65,9 +65,10 @@ class Uplink:
         self._count(session, sent, 1)
         self.bucket.spend(sent.size, sent.at)
 
-    def take_back(self, session: Session, piece: int) -> bool:
-        """``piece`` was not sent; whether it was to be assigned. A receiver that acknowledged it before that lied."""
-        sent = next((one for one in reversed(session.on_way) if one.piece == piece), None)
+    def take_back(self, session: Session, header: Piece) -> bool:
+        """The piece of ``header`` was not sent. Whether it was to be assigned."""
+        it = header.piece, header.receipt
+        sent = next((one for one in session.on_way if (one.piece, one.receipt) == it), None)
         if sent is None:
             return False
         session.on_way.remove(sent)

@@ -7,8 +7,7 @@ the shell.
 Content has a *stock*: pieces that nobody relays yet. A piece of it goes to a receiver that would relay one more, as in
 initial seeding (BEP 16), and that receiver's peer pushes it to all its followers: what this peer *relays* it sends to
 each follower in the order it came. What a receiver asks for by number it gets before what is pushed. Sessions take
-turns, one piece each. Of what is pushed only the receivers' credit says how much is on its way: each connection then
-gets an equal part of the uplink, and of the downlink at its other end, and no receiver that is slow or has stalled
+turns, one piece each. Of what is pushed the receivers' credit says how much is on its way: each connection then gets an equal part of the uplink, and of the downlink at its other end, and no receiver that is slow or has stalled
 takes anything from the others.
 """
 
@@ -53,7 +52,7 @@ IDLE_SECONDS = 0.1
 """A source that has had nothing to send for so long says so."""
 UNSPREAD_COUNT_MAX = 8
 """A receiver with more pieces than this that should have spread and have not is assigned no more, when another one has
-got as many pieces from others meanwhile."""
+got as many pieces from other peers meanwhile."""
 EVICTION_SECONDS = 5.0
 """A session that has got nothing for so long gives way when there are too many."""
 
@@ -118,7 +117,7 @@ class Uploads:
     ) -> bool:
         """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay.
         ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned, of
-        content that is not known. Whether it was."""
+        content that is not known. Returns whether it was known."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             swarm = self._swarms[digest] = Swarm(
@@ -218,20 +217,18 @@ class Uploads:
             return [*bad]
         return []
 
-    def piece_failed(self, route: bytes, number: int, piece: int, gone: bool) -> list[Effect]:
-        """The piece of a `SendPiece` could not be read. One that is ``gone`` is taken off the bitfield and the receiver
-        told; a disk that does not answer just now sends the receiver away for a while."""
-        session = self._sessions.get((route, number))
-        if session is None:
-            return []
-        session.asked += self._uplink.take_back(session, piece)
-        session.assigned.pop(piece, None)
-        self._ready[session] = None
+    def piece_failed(self, session: Session, header: Piece, gone: bool) -> list[Effect]:
+        """The piece of a `SendPiece` in the open ``session`` could not be read. One that is ``gone`` is taken off the
+        bitfield and the receiver told; a disk that does not answer just now sends the receiver away for a while."""
+        was_to_be_assigned = self._uplink.take_back(session, header)
         if not gone:
             self._drop(session)
-            return [Reply(route, Status(number, "later"))]
-        self.lost(session.swarm.digest, piece)
-        return [Reply(route, NotHeld(number, piece))]
+            return [Reply(session.route, Status(session.number, "later"))]
+        session.asked += was_to_be_assigned
+        session.assigned.pop(header.piece, None)
+        self._ready[session] = None
+        self.lost(session.swarm.digest, header.piece)
+        return [Reply(session.route, NotHeld(session.number, header.piece))]
 
     def lost(self, digest: str, piece: int) -> None:
         """``piece`` of a download is not what was verified any more: it is sent to nobody."""
@@ -355,6 +352,7 @@ class Uploads:
         except ProtocolError:
             return self._start_over(session)
         session.skip = skip
+        session.had_elsewhere = skip.count_set
         self._note_spread(swarm, skip)
         if not session.begun:
             self._uplink.answered(now - session.served_at)
@@ -413,9 +411,9 @@ class Uploads:
         except ProtocolError:
             return self._start_over(session)
         self._note_spread(swarm, bits)
-        elsewhere = bits.count_set - session.assigned_count
+        elsewhere = bits.without(session.sent).count_set
         session.gained.count(now, max(0, elsewhere - session.had_elsewhere))
-        session.had_elsewhere = elsewhere
+        session.had_elsewhere = max(elsewhere, session.had_elsewhere)
         for other in swarm.sessions.values():
             if other is not session and other.assigned:
                 before = len(other.assigned)
@@ -476,8 +474,7 @@ class Uploads:
     def _send_next(self, session: Session, effects: list[Effect], now: float) -> bool:
         """Send the next piece for ``session``; False when there is none."""
         swarm = session.swarm
-        have, skip = swarm.have, session.skip
-        wanted = session.wanted
+        have, wanted = swarm.have, session.wanted
         if wanted and self._uplink.answers.is_used_up:
             self._uplink.answers.waiting[session] = None
         while wanted and not self._uplink.answers.is_used_up:
@@ -500,16 +497,21 @@ class Uploads:
                 self._send(session, found, True, self._uplink.assignments, effects, now)
                 return True
             effects.append(self._tell(session))
-        if session.follows:
-            relayed = swarm.relayed
-            while session.position < len(relayed):
-                piece = relayed[session.position]
-                session.position += 1
-                if piece in skip:
-                    continue
-                if piece in have:
-                    self._send(session, piece, False, None, effects, now)
-                    return True
+        return session.follows and self._push_next(session, effects, now)
+
+    def _push_next(self, session: Session, effects: list[Effect], now: float) -> bool:
+        """Send the next relayed piece that ``session`` lacks; False when there is none."""
+        swarm = session.swarm
+        have, skip, relayed = swarm.have, session.skip, swarm.relayed
+        while session.position < len(relayed):
+            piece = relayed[session.position]
+            session.position += 1
+            if piece in skip:
+                continue
+            if piece in have:
+                self._send(session, piece, False, None, effects, now)
+                return True
+            if session.position <= session.promised:
                 effects.append(Reply(session.route, NotHeld(session.number, piece)))
         return False
 

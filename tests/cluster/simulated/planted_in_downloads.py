@@ -307,7 +307,7 @@ CONVERSATION = (
     Bug(
         "snubbed_again",
         "that a source which let a piece wait is not asked for it again",
-        (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = source.owes", "pass"),),
+        (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),),
         found_after=None,
     ),
     Bug(

@@ -35,7 +35,7 @@ BROKE = (
     Broke(
         "a source that let a piece wait, and says that it is idle, was asked for the same piece again and again",
         41,
-        Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = source.owes", "pass"),
+        Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),
     ),
     Broke(
         "what a peer relays was forgotten when the book of its download was closed",

@@ -18,7 +18,7 @@ from typing import Any
 
 from node.local_messages import Room
 from node.piece_server.uploads import CHECK_SECONDS, Effect, Recheck, SendPiece, UploadRequest, Uploads
-from protocol.messages import Bye, Cancel, Follow, Get, Have, NoSession, NotHeld, Received, Relay
+from protocol.messages import Bye, Cancel, Follow, Get, Have, NoSession, NotHeld, Piece, Received, Relay
 from protocol.messages import Test as AskTest
 from tests.node.scene_pictures import bits
 
@@ -144,7 +144,10 @@ class Scene:
         return self.then(self.uploads.held(DIGEST, list(pieces), relays, self.now))
 
     def fails(self, name: str, piece: int, gone: bool) -> list[str]:
-        return self.then(self.uploads.piece_failed(name.encode(), 1, piece, gone))
+        session = self.uploads._sessions.get(self.key(name))
+        if session is None:  # the shell asks first
+            return []
+        return self.then(self.uploads.piece_failed(session, Piece(1, piece, receipt=self.rng.receipt), gone))
 
     def unreachable(self, name: str) -> list[str]:
         self.uploads.unreachable(name.encode(), 1)

@@ -270,13 +270,21 @@ def test_who_passes_on_as_much_as_others_can_take_gets_more(elsewhere: int) -> N
     assert sent(scene.relays("a", 1)) == f"a{UNSPREAD}"
 
 
-def test_what_it_was_assigned_itself_says_nothing_of_what_another_could_take() -> None:
-    scene = hoarding(0)
-    scene.relays("b", UNSPREAD)
-    scene.has("b", " " * UNSPREAD + "*" * UNSPREAD + " " * ELSEWHERE)
+@pytest.mark.parametrize("how", ["assigned", "asked for", "had before", "from others"])
+def test_only_what_a_receiver_got_from_others_says_that_it_could_take_more(how: str) -> None:
+    scene = stock("*" * 3 * UNSPREAD, "a", credit=UNSPREAD)
+    scene.relays("a", UNSPREAD)
+    scene.received("a", UNSPREAD)
+    mine = " " * UNSPREAD + "*" * 2 * UNSPREAD
+    scene.follows("b", 2 * UNSPREAD, mine if how == "had before" else "")
+    if how == "assigned":
+        scene.relays("b", 2 * UNSPREAD)
+    elif how == "asked for":
+        scene.gets("b", *range(UNSPREAD, 3 * UNSPREAD))
+    scene.wait(SPREAD_SECONDS - 0.2, "a", "b")
+    scene.has("b", mine)
     scene.wait(0.5, "a", "b")
-    assert scene.test("a") == ["a: partial idle"]
-    scene.cancels("b", *range(UNSPREAD))
+    assert scene.uploads._sessions[scene.key("a")].hoards == (how == "from others")
 
 
 # --- room for pieces to relay -----------------------------------------------------------------------------

@@ -283,15 +283,6 @@ def test_a_disk_that_does_not_answer_sends_the_receiver_away_for_a_while() -> No
     assert scene.test("a") == ["a: complete alone"], "nothing of it is on its way"
 
 
-def test_a_failure_of_a_session_that_is_over_is_nothing() -> None:
-    scene = spread("****")
-    scene.follows("a", 2)
-    scene.gets("a", 0)
-    scene.bye("a")
-    assert scene.fails("a", 0, gone=True) == []
-    assert picture(scene.have) == "****"
-
-
 def test_who_acknowledges_a_piece_before_it_could_be_read_harms_nobody() -> None:
     scene = spread("****")
     scene.follows("a", 1)
