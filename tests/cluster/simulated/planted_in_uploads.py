@@ -53,8 +53,7 @@ SESSIONS = (
                 "for _ in range(min(count, 1)):",
             ),
         ),
-        found_after=300,
-        first=299,
+        found_after=None,
     ),
     Bug(
         "bytes_of_a_lost_connection",
@@ -82,9 +81,9 @@ PUSHING = (
         "that a piece which is to be pushed may have been lost meanwhile",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._send_next",
-                "continue\n                if piece in have:",
-                "continue\n                if True:",
+                "node.piece_server.uploads:Uploads._push_next",
+                "continue\n            if piece in have:",
+                "continue\n            if True:",
             ),
         ),
         found_after=None,
