@@ -360,12 +360,13 @@ class Roster(Struct, frozen=True):
 
 
 class Test(Message, frozen=True, omit_defaults=True):
-    """Do you still have this? Opens session ``session`` of this connection, or keeps it alive. ``peer`` is who is
-    asked; empty: whoever is there."""
+    """Do you still have this? Opens session ``session`` of this connection or, if it has ``begun`` with `Follow`, keeps
+    it alive. ``peer`` is who is asked; empty: whoever is there."""
 
     session: Count
     digest: DigestText
     peer: OptionalPeerId = ""
+    begun: bool = False
 
 
 class Status(Message, frozen=True, omit_defaults=True):

@@ -651,7 +651,7 @@ class Download:
 
     def _test(self, source: Source, now: float) -> Effect:
         source.said_at = source.polled_at = now
-        return Send(source.session, Test(source.session, self._digest, source.entry.peer))
+        return Send(source.session, Test(source.session, self._digest, source.entry.peer, source.answered))
 
     def _drop(self, source: Source, now: float, why: Trouble | Farewell) -> list[Effect]:
         self._end_session(source)

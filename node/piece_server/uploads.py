@@ -7,8 +7,9 @@ the shell.
 Content has a *stock*: pieces that nobody relays yet. A piece of it goes to a receiver that would relay one more, as in
 initial seeding (BEP 16), and that receiver's peer pushes it to all its followers: what this peer *relays* it sends to
 each follower in the order it came. What a receiver asks for by number it gets before what is pushed. Sessions take
-turns, one piece each. Of what is pushed the receivers' credit says how much is on its way: each connection then gets an equal part of the uplink, and of the downlink at its other end, and no receiver that is slow or has stalled
-takes anything from the others.
+turns, one piece each. Of what is pushed the receivers' credit says how much is on its way: each connection then gets
+an equal part of the uplink and of the downlink at its other end, and a receiver that is slow or has stalled takes
+hardly anything from the others.
 """
 
 from __future__ import annotations
@@ -284,6 +285,8 @@ class Uploads:
             return [Reply(route, Status(message.session, "later"))]
         if swarm is None:
             return [Reply(route, Status(message.session, "no"))]
+        if message.begun and (session is None or not session.begun):
+            return [Reply(route, NoSession(message.session))]  # it waits for what was promised in one that is over
         effects: list[Effect] = []
         is_idle = session is not None and self._is_idle(now)
         if session is None:

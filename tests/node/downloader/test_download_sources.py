@@ -140,7 +140,7 @@ def test_idle_sources_are_tested_and_those_that_fall_silent_dropped() -> None:
     scene = Scene("  ")
     scene.ready("a", having="  ")
     effects = scene.wait(TEST_IDLE_SECONDS + CHECK_SECONDS)
-    assert sent(effects) == [AskTest(1, DIGEST, "a")]
+    assert sent(effects) == [AskTest(1, DIGEST, "a", begun=True)]
     assert scene.status("a", "  ") == []
     effects = scene.wait(SILENT_SENDING_SECONDS + CHECK_SECONDS)
     assert Disconnect(1) in effects

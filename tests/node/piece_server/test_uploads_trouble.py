@@ -283,6 +283,18 @@ def test_a_disk_that_does_not_answer_sends_the_receiver_away_for_a_while() -> No
     assert scene.test("a") == ["a: complete alone"], "nothing of it is on its way"
 
 
+def test_who_tests_a_session_that_it_takes_for_begun_and_that_is_over_is_told_so() -> None:
+    """It could not be told when it ended, since its connection was full; a new one would wait for its `Follow`."""
+    scene = spread("****")
+    scene.follows("a", 2)
+    begun = AskTest(1, DIGEST, begun=True)
+    assert scene.says("a", begun) == ["a: complete alone"]
+    scene.unreachable("a")
+    assert scene.says("a", begun) == ["a: no session"]
+    assert scene.test("a") == ["a: complete alone"]
+    assert scene.says("a", begun) == ["a: no session"]
+
+
 def test_who_acknowledges_a_piece_before_it_could_be_read_harms_nobody() -> None:
     scene = spread("****")
     scene.follows("a", 1)
