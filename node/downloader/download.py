@@ -407,7 +407,7 @@ class Download:
             effects += self._give_up_silent(now)
             effects += self._drop_forgotten(now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
-            effects += self._give_up_overdue(now)
+            self._give_up_overdue(now)
             self._asks_all = self._sequential or self._pool.is_crowded
             self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
             effects += self._poll(now)
@@ -588,10 +588,9 @@ class Download:
         self._pieces.lose(piece)
         self._relays -= relay
 
-    def _give_up_overdue(self, now: float) -> list[Effect]:
+    def _give_up_overdue(self, now: float) -> None:
         """Let others send what sources owe that take far too long, and ask others to assign what these were asked to
         until they say again that they have a stock."""
-        effects: list[Effect] = []
         usual = self._usual_interval()
         all_that_may_come = sum(source.credit for source in self._pool) * (self._pace or 0.0)
         least = max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
@@ -603,10 +602,8 @@ class Download:
             allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
             if now - source.busy_since < allowed:
                 continue
-            if source.asked and len(self._stocked) > 1:
-                source.asked = 0
-                effects.append(Send(source.session, Relay(source.session, 0)))
-                del self._stocked[source]
+            source.asked = 0
+            self._stocked.pop(source, None)
             if not source.owes:
                 continue
             source.snubs = True
@@ -615,7 +612,6 @@ class Download:
             for piece in [*source.promised, *source.gets]:
                 if piece in elsewhere:
                     self._pieces.expect_no_more(piece, None if piece in source.gets else source)
-        return effects
 
     def _say_have(self, now: float) -> list[Effect]:
         """Tell sources that assign pieces what has come."""

@@ -385,7 +385,7 @@ class Uploads:
                 swarm.in_stock.clear(piece)
         if session.hoards or not swarm.in_stock.count_set:
             return [self._tell(session)]  # it would wait, and ask no other source meanwhile
-        session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX) if message.count else 0
+        session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
         if session.credit:
             self._ready[session] = None
         return []

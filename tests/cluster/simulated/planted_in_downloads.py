@@ -299,7 +299,7 @@ CONVERSATION = (
         "nothing_is_overdue",
         "to have others send what slow sources owe",
         (
-            Edit("node.downloader.download:Download.tick", "effects += self._give_up_overdue(now)", "pass"),
+            Edit("node.downloader.download:Download.tick", "self._give_up_overdue(now)", "pass"),
             Edit("node.downloader.download:Download.tick", "effects += self._give_up_silent(now)", "pass"),
         ),
         found_after=9,
