@@ -145,7 +145,8 @@ class Download:
         self._budget, self._share = budget, Share(budget)
         self._pool = pool
         pool.fetch_pieces(have.size, piece_length)
-        self._sequential = self._asks_all = sequential
+        self._sequential = sequential
+        self._asks_all = sequential
         """Whether pieces are asked for by number of sources that are busy too: where there are more than one can be
         connected to, most of what is relayed is pushed by others."""
         self._rng = rng
@@ -438,8 +439,8 @@ class Download:
     # --- what is asked for -------------------------------------------------------------------------------
 
     def _credit_for(self, source: Source) -> int:
-        """How many pieces may be on their way from ``source``: an equal part of all or, from one that
-        is far away, as many as its link takes."""
+        """How many pieces may be on their way from ``source``: an equal part of all or, from one that is far away, as
+        many as its link takes."""
         recent = self._recent
         while recent and recent[0] < self._arrived_at - QUICK_SECONDS:
             recent.popleft()

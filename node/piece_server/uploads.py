@@ -117,8 +117,8 @@ class Uploads:
         relayed: Iterable[int] = (),
     ) -> bool:
         """Serve the pieces ``have`` of content ``digest``; known content gets the new bitfield, its sessions stay.
-        ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned, of
-        content that is not known. Returns whether it was known."""
+        ``spread``: those that somebody relays; ``relayed``: those that this peer was assigned, of content
+        that is not known. Returns whether it was known."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             swarm = self._swarms[digest] = Swarm(
