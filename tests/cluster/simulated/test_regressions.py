@@ -47,6 +47,11 @@ BROKE = (
         2392,
         Edit("node.downloader.core:DownloaderCore._fetch", "job.cancel()", "pass"),
     ),
+    Broke(
+        "a session that ended without a word, its queue being full, was opened anew by a Test and followed by nobody",
+        4714,
+        Edit("node.downloader.download:Download._test", "source.answered", "False"),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 
