@@ -262,6 +262,8 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
+        if isinstance(message, NoSession) and not source.answered:
+            return []  # it answers what was said before the Test: as many times as something was
         source.heard_at, source.heard_count = now, self._arrived
         piece = message.piece if isinstance(message, NotHeld) else -1
         news = piece in source.bits or piece in source.promised or piece in source.gets
@@ -272,8 +274,6 @@ class Download:
         if isinstance(message, NotHeld):
             return self._not_held(source, message, now)
         if isinstance(message, NoSession):
-            if not source.answered:
-                return []  # it answers what was said before the Test
             self._end_session(source)
             source.since = now
             return [self._test(source, now)]

@@ -52,6 +52,11 @@ BROKE = (
         4714,
         Edit("node.downloader.download:Download._test", "source.answered", "False"),
     ),
+    Broke(
+        "an honest source was banned for its answers to each message of a session that was over",
+        93,
+        Edit("node.downloader.download:Download.handle", "return []  # it answers", "pass  # it answers"),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 
