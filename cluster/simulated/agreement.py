@@ -27,6 +27,7 @@ from node.downloader.download import Download
 from node.downloader.source import Source, SourceState
 from node.piece_server.shelf import Shelf
 from node.piece_server.swarm import Session
+from node.piece_server.uploads import Uploads
 from protocol.messages import (
     GetPeerList,
     GetSeederList,
@@ -47,7 +48,7 @@ DISTANT_SECONDS = 0.75
 BUDGET_SECONDS = 15.0
 """How long a source may have no credit where the rate is not limited: the disk may be behind."""
 STALLED_SECONDS = 65.0
-"""How long what is owed may not come."""
+"""How long what is owed may not come, where the rate is not limited."""
 IDLE_SECONDS = 1.0
 """Who has nothing to send for so long has told everybody what it has."""
 
@@ -169,8 +170,15 @@ def _differences_with(
     if asked > 0 and len(session.on_way) == source.arrived:
         yield f"waits for {where} to assign pieces, which counts {asked} less", DISTANT_SECONDS
     if session.credit and owed:
-        yield f"is owed piece {owed[0]} by {where}, which has credit", STALLED_SECONDS
+        turn = _turn_seconds(server.core.uploads, session.swarm.piece_length)
+        yield f"is owed piece {owed[0]} by {where}, which has credit", STALLED_SECONDS + turn
     yield from _of_status(server, session, source, download)
+
+
+def _turn_seconds(uploads: Uploads, piece_length: int) -> float:
+    """How long a limited rate takes for a piece to each session."""
+    rate = uploads._uplink.bucket.rate
+    return len(uploads._sessions) * piece_length / rate if rate else 0.0
 
 
 def _credit_difference(server: PieceServerProcess, route: bytes, source: Source) -> int:
