@@ -423,8 +423,8 @@ class Received(Message, frozen=True, omit_defaults=True):
 
 
 class Relay(Message, frozen=True, omit_defaults=True):
-    """The receiver would relay ``count`` more pieces, of the source's choice. ``assigned``: pieces that other sources
-    have given it to relay since it last said so."""
+    """The receiver would relay ``count`` pieces, of the source's choice, in all since its `Follow`. ``assigned``:
+    pieces that other sources have assigned or push themselves, since it last said so."""
 
     session: Count
     count: Count

@@ -171,6 +171,8 @@ class Download:
         self._arrived = 0
         """Pieces that have come, of whatever use..."""
         self._arrived_at = 0.0
+        self._assigned_lately: deque[bool] = deque(maxlen=CREDIT_COUNT)
+        """Whether the last pieces that came were assigned to this peer, or pushed by others."""
         self._recent: deque[float] = deque()
         """When the last pieces came."""
         self._pace: float | None = None
@@ -267,6 +269,9 @@ class Download:
         source.heard_at, source.heard_count = now, self._arrived
         piece = message.piece if isinstance(message, NotHeld) else -1
         news = piece in source.bits or piece in source.promised or piece in source.gets
+        if isinstance(message, Status) and source.tests:
+            source.tests -= 1
+            news = True
         if not news and source.floods(now):
             return self._ban(source, "floods us with messages", now)
         if isinstance(message, Status):
@@ -300,8 +305,9 @@ class Download:
         source.arrived += 1
         source.receipt = message.receipt
         source.delivered(now, max(QUICK_SECONDS, TRIPS_COUNT * self._round_trip))
-        if message.relay and source.asked:
-            source.asked -= 1
+        if message.relay:
+            source.relays += 1
+            source.asked = max(0, source.asked - 1)
         if piece in source.gets:
             self._able[source] = None
         elif not message.relay:
@@ -309,12 +315,14 @@ class Download:
         source.bits.set(piece)
         self._unsaid[source] = None
         effects: list[Effect] = []
+        if source in self._stocked:
+            self._tell_others([piece, *message.promised], source)
         if piece in pieces.missing:
             pieces.arrive(piece, source)
             self._writing[piece] = source.entry, message.relay
             effects.append(Write(piece))
-            if message.relay:
-                self._was_assigned(piece, source)
+            self._relays += message.relay
+            self._assigned_lately.append(message.relay)
         else:
             self.duplicate_bytes += size
             self._share.release(pieces.piece_length)
@@ -549,6 +557,10 @@ class Download:
             for place, piece in enumerate([*source.gets, *source.promised]):
                 yield _Owed(seconds + place * interval if place else seconds / 2, piece, source)
 
+    @property
+    def _is_owed(self) -> bool:
+        return any(source.owes and not source.snubs for source in self._pool)
+
     def _usual_interval(self) -> float:
         known = [source.interval for source in self._pool if source.interval is not None]
         return median(known) if known else 0.0
@@ -561,29 +573,30 @@ class Download:
             return []
         room = self._room - self._relays + sum(self._usually_on_way(source) for source in able)
         asked = sum(source.asked for source in self._stocked)
-        if not asked and not any(source.owes and not source.snubs for source in self._pool):
-            room = max(1, room)  # nothing comes, since followers take less than this peer: it need not wait for them
+        lately = self._assigned_lately
+        if not asked and 2 * sum(lately) >= len(lately) and not self._is_owed:
+            room = max(1, room)  # others send less than is assigned, since they are slower: it need not wait for them
         count = min(room, self._pieces.open.count_set) - asked
-        more: dict[Source, int] = {}
+        more: dict[Source, None] = {}
         for _ in range(count):
             source = min(able, key=lambda one: one.asked)
             if not source.asked:
                 source.owed_from(now)
             source.asked += 1
-            more[source] = more.get(source, 0) + 1
+            more[source] = None
         effects: list[Effect] = []
-        for source, some in more.items():
+        for source in more:
             source.said_at = now
             known = source.assigned_elsewhere[-PIECES_TOLD_COUNT_MAX:]
             source.assigned_elsewhere.clear()
-            effects.append(Send(source.session, Relay(source.session, some, known)))
+            effects.append(Send(source.session, Relay(source.session, source.relays + source.asked, known)))
         return effects
 
-    def _was_assigned(self, piece: int, source: Source) -> None:
-        self._relays += 1
+    def _tell_others(self, pieces: list[int], source: Source) -> None:
+        """The other sources that assign pieces are to know that these of ``source`` are relayed."""
         for other in self._stocked:
             if other is not source:
-                other.assigned_elsewhere.append(piece)
+                other.assigned_elsewhere += pieces
 
     def _lose(self, piece: int, relay: bool) -> None:
         self._pieces.lose(piece)
@@ -648,6 +661,7 @@ class Download:
 
     def _test(self, source: Source, now: float) -> Effect:
         source.said_at = source.polled_at = now
+        source.tests += 1
         return Send(source.session, Test(source.session, self._digest, source.entry.peer, source.answered))
 
     def _drop(self, source: Source, now: float, why: Trouble | Farewell) -> list[Effect]:
@@ -661,7 +675,7 @@ class Download:
         source.state = SourceState.TESTING
         self._pieces.release(source)
         self._share.release(source.credit * self._pieces.piece_length)
-        source.credit = source.arrived = source.asked = 0
+        source.credit = source.arrived = source.asked = source.relays = 0
         source.assigned_elsewhere.clear()
         source.idle = source.stock = False
         for some in (self._unsaid, self._able, self._stocked):

@@ -177,7 +177,9 @@ class Source:
     receipt: int = 0
     """...and what came with the last of them."""
     asked: int = 0
-    """Pieces that it was asked to assign and has not."""
+    """Pieces that it was asked to assign and has not, besides..."""
+    relays: int = 0
+    """...those it has in this session."""
     promised: dict[int, None] = field(default_factory=dict)
     """Missing pieces that it is to push, in order."""
     gets: dict[int, float] = field(default_factory=dict)
@@ -194,6 +196,8 @@ class Source:
     """When the last pieces of it came."""
     patience: int = 1
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
+    tests: int = 0
+    """`Test`s that it has not answered: the answers may all come at once, after a piece that took its time."""
     heard_count: int = 0
     """Pieces of this download that had arrived when it was last heard."""
     status_tokens: float = STATUS_COUNT_MAX

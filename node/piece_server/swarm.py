@@ -19,11 +19,14 @@ SessionKey = tuple[bytes, int]
 """The receiver's route (its identity at our ROUTER) and its session number."""
 
 AHEAD_COUNT = 2
-"""Pieces to relay that the median follower still has to get: with fewer the uplink waits for the next one, with more
-the last ones come late..."""
+"""Pieces to relay that a quick follower still has to get: with fewer the uplink waits for the next one, with more the
+last ones come late..."""
 QUICK_SECONDS = 0.1
-"""...but as many as came within so long, if that is more: where all are quick it is not the links that take the time,
+"""...but as many as it got within so long, if that is more: where all are quick it is not the links that take the time,
 but processes that wait for their turn."""
+QUICK_PART = 4
+"""One of so many followers is quicker than the quick one. A slow uplink makes all of them wait; slow followers, even
+where they are most, say nothing of it."""
 PACE_COUNT = 64
 """Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them."""
 SPREAD_SECONDS = 5.0
@@ -109,7 +112,9 @@ class Session:
     promised: int = 0
     """...and was told of."""
     asked: int = 0
-    """Pieces that it would relay."""
+    """Pieces that it would relay, besides..."""
+    relays: int = 0
+    """...those it was sent to relay since its `Follow`."""
     wanted: deque[int] = field(default_factory=deque)
     """Pieces it asked for."""
     on_way: deque[OnWay] = field(default_factory=deque)
@@ -120,7 +125,7 @@ class Session:
     """Pieces it relays that no other receiver is known to have, and since when."""
     assigned_at: float = 0.0
     interval: float | None = None
-    """When a piece was last assigned to it, and seconds from one to the next: moving average."""
+    """When a piece was last assigned to it, and seconds from the one before."""
     had_elsewhere: int = 0
     """How many pieces it has said it has, besides those it was sent here..."""
     gained: Lately = field(default_factory=lambda: Lately(SPREAD_SECONDS))
@@ -158,8 +163,10 @@ class Swarm:
     relayed: list[int] = field(default_factory=list)
     relays: dict[int, None] = field(default_factory=dict)
     """The same."""
+    pushed: int = 0
+    """How many of these a quick follower was sent..."""
     recent: deque[float] = field(default_factory=deque)
-    """When the last of these came."""
+    """...and when the last ones."""
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     orphans: dict[int, float] = field(default_factory=dict)
     """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
@@ -181,8 +188,16 @@ class Swarm:
         self.relayed += fresh
         return len(fresh)
 
-    def ahead(self, now: float) -> int:
-        """How many pieces to relay the median follower may still have to get."""
+    def left_to_push(self) -> int:
+        """How many pieces a quick follower still has to get; all where nobody follows."""
+        count = len(self.relayed)
+        left = sorted(count - session.position for session in self.sessions.values() if session.follows)
+        return left[(len(left) - 1) // QUICK_PART] if left else count
+
+    def ahead(self, pushed: int, now: float) -> int:
+        """How many pieces to relay a quick follower, which was ``pushed`` so many, may still have to get."""
+        self.recent.extend([now] * (pushed - self.pushed))
+        self.pushed = pushed
         while self.recent and self.recent[0] < now - QUICK_SECONDS:
             self.recent.popleft()
         return max(AHEAD_COUNT, len(self.recent))
@@ -222,7 +237,7 @@ class Swarm:
         return found
 
     def note_assigned(self, session: Session, now: float) -> None:
-        session.interval = averaged(session.interval, now - session.assigned_at) if session.assigned_at else None
+        session.interval = now - session.assigned_at if session.assigned_at else None
         session.assigned_at = now
         self.assigned_at.append(now)
 
@@ -233,7 +248,7 @@ class Swarm:
         last = self.assigned_at
         pace = (last[-1] - last[0]) / (len(last) - 1)
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
-        return AHEAD_COUNT * (session.interval - usual) <= self.in_stock.count_set * pace
+        return (AHEAD_COUNT + 1) * (session.interval - usual) <= self.in_stock.count_set * pace
 
     def has_stock_for(self, session: Session) -> bool:
         return not session.hoards and self.in_stock.without(session.skip).count_set > 0
@@ -249,8 +264,3 @@ class Swarm:
             alone=len(self.sessions) == 1,
             idle=idle,
         )
-
-
-def averaged(average: float | None, sample: float) -> float:
-    """The moving average with one more sample."""
-    return sample if average is None else average + 0.25 * (sample - average)

@@ -20,6 +20,9 @@ uplink; with more the first ones of a large swarm would all come late."""
 ANSWERED_COUNT_MAX = 16
 """Pieces that were asked for by number and are on their way at a time. Those that wait can still be cancelled: near the
 end all receivers ask whoever is idle, and get most of it elsewhere."""
+SPARE_COUNT = 4
+"""On their way, of any kind, where a source may push pieces of its own stock: more would be in the way of who asks to
+be assigned some."""
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver that takes so many times as long as is usual for a piece, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
@@ -34,6 +37,8 @@ class Uplink:
         self.bucket = TokenBucket(rate, now)
         self.assignments = Ration(ASSIGNED_COUNT_MAX)
         self.answers = Ration(ANSWERED_COUNT_MAX)
+        self.spare = Ration(SPARE_COUNT)
+        """Of all pieces: while it is not used up there is room for what a source pushes of its own stock."""
         self.pieces = 0
         """On their way to receivers that are not late..."""
         self._bytes = 0
@@ -87,6 +92,7 @@ class Uplink:
             sent = session.on_way.popleft()
             self._count(session, sent, -1)
             self._measured(now - sent.at)
+            self.spare.note_arrived(now, TRIPS_COUNT * self._round_trip)
             if sent.ration is not None:
                 sent.ration.note_arrived(now, TRIPS_COUNT * self._round_trip)
         if session.late:
@@ -104,6 +110,7 @@ class Uplink:
             self._left[session.route] = before + size, session.number, 0.0
         self.answers.waiting.pop(session, None)
         self.assignments.waiting.pop(session, None)
+        self.spare.waiting.pop(session, None)
 
     def is_left(self, route: bytes) -> bool:
         """Whether something may still be on its way over ``route`` to sessions that are over."""
@@ -165,6 +172,7 @@ class Uplink:
             self._late_bytes += by * sent.size
             return
         self.pieces += by
+        self.spare.taken += by
         self._bytes += by * sent.size
         if sent.ration is not None:
             sent.ration.taken += by

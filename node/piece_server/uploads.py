@@ -18,10 +18,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
-from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.swarm import SPREAD_SECONDS, OnWay, Ration, Session, SessionKey, Swarm
+from node.piece_server.swarm import AHEAD_COUNT, SPREAD_SECONDS, OnWay, Ration, Session, SessionKey, Swarm
 from node.piece_server.uplink import Uplink
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
@@ -152,7 +151,6 @@ class Uploads:
         if relayed:
             self._changed[digest] = None
             swarm.relayed_before -= len(relayed) - swarm.relay(relayed)  # the downloader counts each
-            swarm.recent.extend([now] * len(relayed))
             for session in swarm.sessions.values():
                 if session.follows and session.credit:
                     self._ready[session] = None
@@ -226,6 +224,7 @@ class Uploads:
             self._drop(session)
             return [Reply(session.route, Status(session.number, "later"))]
         session.asked += was_to_be_assigned
+        session.relays -= header.relay
         session.assigned.pop(header.piece, None)
         self._ready[session] = None
         self.lost(session.swarm.digest, header.piece)
@@ -334,6 +333,8 @@ class Uploads:
             swarm.revision += 1
             if has_stock:
                 return [self._tell(one) for one in sessions if not one.stocked and swarm.has_stock_for(one)]
+            self._ready.update(self._uplink.spare.waiting)  # nobody asks any more for whom there is to be room
+            self._uplink.spare.waiting.clear()
         return [] if has_stock else [self._tell(one) for one in sessions if one.asked]
 
     def _restock(self, swarm: Swarm, pieces: Iterable[int]) -> None:
@@ -362,7 +363,7 @@ class Uploads:
         session.begun = True
         session.follows = message.push
         session.credit = message.credit
-        session.position = session.promised = 0
+        session.position = session.promised = session.relays = session.asked = 0
         self._ready[session] = None
         return []
 
@@ -385,7 +386,7 @@ class Uploads:
                 swarm.in_stock.clear(piece)
         if session.hoards or not swarm.in_stock.count_set:
             return [self._tell(session)]  # it would wait, and ask no other source meanwhile
-        session.asked = min(session.asked + message.count, PIECES_TOLD_COUNT_MAX)
+        session.asked = min(max(0, message.count - session.relays), PIECES_TOLD_COUNT_MAX)
         if session.credit:
             self._ready[session] = None
         return []
@@ -441,6 +442,8 @@ class Uploads:
         while uplink.bucket.ready_at(now) <= now:
             session = self._next()
             if session is None:
+                if self._relay_some():
+                    continue
                 break
             if uplink.may_send(session) and self._send_next(session, effects, now) and session.credit:
                 ready[session] = None
@@ -453,26 +456,34 @@ class Uploads:
     @property
     def _has_turns(self) -> bool:
         """Whether there may be something to send."""
-        return bool(self._ready or self._uplink.answers.waiting or self._uplink.assignments.waiting)
+        uplink = self._uplink
+        return bool(self._ready or any(ration.waiting for ration in (uplink.answers, uplink.assignments, uplink.spare)))
 
     def _next(self) -> Session | None:
         """Whose turn it is."""
-        session = self._uplink.answers.next() or self._uplink.assignments.next()
-        if session is None and self._ready:
-            session = next(iter(self._ready))
-        if session is not None:
-            self._ready.pop(session, None)
+        uplink = self._uplink
+        session = uplink.answers.next() or uplink.assignments.next() or next(iter(self._ready), None)
+        if session is None:
+            return uplink.spare.next()
+        self._ready.pop(session, None)
         return session
 
-    def _relay_some(self) -> None:
-        """Nobody would relay more, or can, and nothing is to be sent: push a piece of the stock to all."""
-        for swarm in self._swarms.values():
-            followers = [session for session in swarm.sessions.values() if session.follows and session.credit]
-            piece = swarm.take_from_stock(followers[0]) if len(followers) > 1 and swarm.in_stock.count_set else None
+    def _relay_some(self) -> bool:
+        """Nothing is to be sent, or can be: push a piece of the stock to all. Whether there is one."""
+        if self._uplink.spare.is_used_up:
+            return False
+        for swarm in {session.swarm.digest: session.swarm for session in self._sessions.values()}.values():
+            followers = [session for session in swarm.sessions.values() if session.follows]
+            if len(followers) < 2 or not swarm.in_stock.count_set or swarm.left_to_push() >= AHEAD_COUNT:
+                continue
+            pieces = (swarm.take_from_stock(session) for session in followers)
+            piece = next((piece for piece in pieces if piece is not None), None)
             if piece is not None:
                 swarm.relay([piece])
                 swarm.relayed_before += 1
-                self._ready.update(dict.fromkeys(followers))
+                self._ready.update((session, None) for session in followers if session.credit)
+                return True
+        return False
 
     def _send_next(self, session: Session, effects: list[Effect], now: float) -> bool:
         """Send the next piece for ``session``; False when there is none."""
@@ -500,7 +511,12 @@ class Uploads:
                 self._send(session, found, True, self._uplink.assignments, effects, now)
                 return True
             effects.append(self._tell(session))
-        return session.follows and self._push_next(session, effects, now)
+        if not session.follows:
+            return False
+        if swarm.in_stock.count_set and self._uplink.spare.is_used_up:
+            self._uplink.spare.waiting[session] = None
+            return False
+        return self._push_next(session, effects, now)
 
     def _push_next(self, session: Session, effects: list[Effect], now: float) -> bool:
         """Send the next relayed piece that ``session`` lacks; False when there is none."""
@@ -526,6 +542,7 @@ class Uploads:
         session.sent.set(piece)
         session.told = None
         if relay:
+            session.relays += 1
             session.assigned[piece] = now
         promised: list[int] = []
         if session.follows and session.promised < len(swarm.relayed):
@@ -543,8 +560,9 @@ class Uploads:
         """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
         follower says nothing about this uplink."""
         count = len(swarm.relayed)
-        left = [count - session.position for session in swarm.sessions.values() if session.follows]
-        room = count - swarm.relayed_before + max(0, swarm.ahead(now) - (median_low(left) if left else count))
+        left = swarm.left_to_push()
+        ahead = swarm.ahead(count - left, now)
+        room = max(0, count - swarm.relayed_before + ahead - left)
         if room == swarm.room:
             return []
         swarm.room = room
@@ -560,7 +578,6 @@ class Uploads:
                 effects += self._tell_company(swarm, now)
                 effects += self._check_spread(swarm, now)
         if self._is_idle(now):
-            self._relay_some()
             told = [session for session in self._sessions.values() if session.told != (session.swarm.revision, True)]
             effects += [self._tell(session, True) for session in told]
         return effects

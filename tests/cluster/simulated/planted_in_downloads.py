@@ -212,8 +212,8 @@ CREDIT = (
         (
             Edit(
                 "node.downloader.download:Download._end_session",
-                "source.credit = source.arrived = source.asked = 0",
-                "source.arrived = source.asked = 0",
+                "source.credit = source.arrived",
+                "source.arrived",
             ),
         ),
         found_after=12,

@@ -122,7 +122,8 @@ PUSHING = (
         "pushes_nothing_of_late",
         "that followers who wait are sent what has come to be relayed",
         (Edit("node.piece_server.uploads:Uploads.held", "self._ready[session] = None", "pass"),),
-        found_after=0,
+        found_after=67,
+        first=60,
     ),
     Bug(
         "credit_wakes_nobody",

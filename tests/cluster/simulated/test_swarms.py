@@ -98,7 +98,7 @@ def test_fast_receivers_do_not_take_the_pace_of_slow_ones(fast: int, slow: int, 
         swarm.world.network.links.set_rates(swarm.peer(f"peer{number}").net.port, rate, rate)
     swarm.start()
     names = [f"peer{number}" for number in range(fast)]
-    assert swarm.run(1.3 * 12.8, lambda: all(swarm.has(name) for name in names))
+    assert swarm.run(1.4 * 12.8, lambda: all(swarm.has(name) for name in names))
 
 
 @pytest.mark.parametrize(

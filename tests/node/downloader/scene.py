@@ -59,7 +59,7 @@ def cancelled(effects: Sequence[Effect]) -> dict[int, list[int]]:
 
 
 def relays(effects: Sequence[Effect]) -> dict[int, int]:
-    """Session to how many pieces it is to assign, as said among ``effects``."""
+    """Session to how many pieces it is to assign in all, as said among ``effects``."""
     return {m.session: m.count for m in sent(effects) if isinstance(m, Relay)}
 
 

@@ -171,7 +171,7 @@ def test_a_forgotten_session_is_opened_again_and_nothing_of_it_counts() -> None:
     scene.download.set_room(2)
     assert relays(scene.tick()) == {1: 1}
     assert scene.owed("a") == [3, 1, 2]
-    elsewhere = Send(2, Relay(2, 1))
+    elsewhere = Send(2, Relay(2, 2))
     assert scene.no_session("a") == [Send(1, AskTest(1, DIGEST, "a")), elsewhere]
     assert scene.open() == " *****"
     source = scene.source("a")
@@ -290,7 +290,7 @@ def test_words_of_nobody_are_nothing() -> None:
 def test_a_source_that_floods_is_banned() -> None:
     scene = Scene("   ")
     scene.ready("a", having="*  ")
-    for _ in range(STATUS_COUNT_MAX - 1):
+    for _ in range(STATUS_COUNT_MAX):
         assert scene.status("a", "*  ") == []
     assert scene.download.pool.banned == {}
     scene.status("a", "*  ")
@@ -304,6 +304,21 @@ def test_what_an_honest_source_says_is_no_flood() -> None:
         scene.now += 1 / STATUS_RATE_MAX
         scene.status("a")
     assert scene.download.pool.banned == {}
+
+
+def test_answers_that_come_all_at_once_are_no_flood() -> None:
+    """A piece that takes long holds up what is said after it."""
+    scene = Scene("   ", checked=False)
+    scene.ready("a", having="*  ")
+    source = scene.source("a")
+    assert source is not None
+    for _ in range(2 * STATUS_COUNT_MAX):
+        scene.download._test(source, scene.now)
+    for _ in range(3 * STATUS_COUNT_MAX):
+        scene.status("a", "*  ")
+    assert scene.download.pool.banned == {}
+    scene.status("a", "*  ")
+    assert scene.download.pool.banned == {"a": "floods us with messages"}
 
 
 def test_each_message_to_a_session_that_is_over_may_be_answered_so() -> None:

@@ -122,7 +122,9 @@ class Scene:
 
     def relays(self, name: str, count: int, *assigned: int) -> list[str]:
         """Would relay ``count`` more, and others have assigned it the pieces ``assigned``."""
-        return self.says(name, Relay(1, count, list(assigned)))
+        session = self.uploads._sessions.get(self.key(name))
+        before = session.relays + session.asked if session is not None else 0
+        return self.says(name, Relay(1, before + count, list(assigned)))
 
     def gets(self, name: str, *pieces: int) -> list[str]:
         return self.says(name, Get(1, list(pieces)))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from node.piece_server.swarm import QUICK_SECONDS, SPREAD_SECONDS
-from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, UNSPREAD_COUNT_MAX
+from node.piece_server.uploads import CHECK_SECONDS, UNSPREAD_COUNT_MAX
+from protocol.messages import Relay
 from tests.node.piece_server.scene import DIGEST, Scene, sent
 
 UNSPREAD = UNSPREAD_COUNT_MAX + 1
@@ -31,6 +32,14 @@ def test_who_would_relay_is_assigned_as_many_as_it_asked_for() -> None:
     assert scene.relays("b", 1) == ["b<2 relay"]
     assert scene.received("a", 2) == []
     assert scene.relays("a", 1) == ["a<3 relay"]
+
+
+def test_who_asks_again_for_what_it_was_not_assigned_in_time_is_not_assigned_more() -> None:
+    scene = stock("*********", "a", credit=1)
+    assert scene.says("a", Relay(1, 3)) == ["a<0 relay"]
+    assert scene.says("a", Relay(1, 3)) == scene.says("a", Relay(1, 2)) == []
+    assert scene.received("a", 1) == ["a<1 relay"]
+    assert scene.received("a", 1) == []
 
 
 def test_assigned_pieces_need_credit() -> None:
@@ -99,17 +108,23 @@ def test_two_seeders_that_are_told_assign_every_piece_once() -> None:
     assert sorted(assigned) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_source_without_anything_to_send_pushes_a_piece_of_its_stock_to_all() -> None:
-    scene = Scene("***")
-    scene.follows("a", 1)
-    assert sent(scene.follows("b", 1)) == ""
-    assert sent(scene.tick(0.9 * IDLE_SECONDS)) == "", "somebody may still ask for it"
-    assert sent(scene.wait(IDLE_SECONDS + CHECK_SECONDS)) == "a0 b0"
-    assert sent(scene.wait(1.0)) == ""
-    scene.received("a")
-    assert sent(scene.wait(1.0)) == "", "b is still being sent something"
-    scene.received("b")
-    assert sent(scene.wait(IDLE_SECONDS + CHECK_SECONDS)) == "a1 b1"
+def test_a_source_that_has_nothing_else_to_send_pushes_pieces_of_its_stock_to_all() -> None:
+    scene = Scene("****")
+    assert sent(scene.follows("a", 1)) == "", "a single receiver relays all"
+    assert sent(scene.follows("b", 1)) == "a0 b0"
+    assert sent(scene.received("a")) == "a1", "one is on its way to b, which does not fill the uplink"
+    assert sent(scene.received("a")) == "a2"
+    assert sent(scene.received("a")) == "a3"
+    assert sent(scene.received("b")) == "b1"
+
+
+def test_who_asks_to_relay_comes_before_what_a_source_pushes_itself() -> None:
+    scene = Scene("*" * 9)
+    scene.opened(*"abcdef")
+    for name in "abcde":
+        scene.follows(name, 9)
+    assert sent(scene.relays("a", 2)) == "a2 a3"
+    assert sent(scene.received("a")) == ""
 
 
 def test_near_the_end_of_the_stock_one_that_relays_slowly_is_assigned_nothing() -> None:
@@ -309,7 +324,7 @@ def test_there_is_no_room_for_more_than_followers_take() -> None:
     scene = Scene(" " * 90)
     scene.follows("a", 0)
     scene.held(*range(90))
-    assert scene.rooms[-1] == 90
+    assert scene.rooms[-1] == 2
     scene.received("a", 0, credit=89)
     assert scene.rooms[-1] > 90
 
@@ -326,9 +341,8 @@ def test_one_slow_follower_takes_no_room() -> None:
 
 
 def test_pieces_of_its_own_stock_that_a_source_pushes_take_no_room_and_make_none() -> None:
-    scene = Scene("** ")
+    scene = Scene("* ")
     scene.follows("a", 9)
-    scene.follows("b", 9)
     room = scene.rooms[-1]
-    assert sent(scene.wait(IDLE_SECONDS + CHECK_SECONDS)) == "a0 b0"
+    assert sent(scene.follows("b", 9)) == "a0 b0"
     assert scene.rooms[-1] == room

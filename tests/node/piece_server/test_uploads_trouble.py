@@ -431,6 +431,7 @@ class Watched(Scene):
 
     def step(self, name: str, kind: str, *arguments: object) -> None:
         route = name.encode()
+        self.effects = []
         if kind == "says":
             (message,) = arguments
             assert not isinstance(message, str)
