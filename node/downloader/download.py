@@ -55,6 +55,8 @@ from protocol.messages import (
     Test,
 )
 
+STARVED_SECONDS = 2.0
+"""Who was pushed nothing for so long depends on what it is assigned."""
 CHECK_SECONDS = 0.25
 """How often silence and overdue pieces are looked for."""
 NEED_SOURCES_SECONDS = 1.0
@@ -172,7 +174,9 @@ class Download:
         """Pieces that have come, of whatever use..."""
         self._arrived_at = 0.0
         self._assigned_lately: deque[bool] = deque(maxlen=CREDIT_COUNT)
-        """Whether the last pieces that came were assigned to this peer, or pushed by others."""
+        """Whether the last pieces that came were assigned to this peer, or pushed by others..."""
+        self._pushed_at = 0.0
+        """...and when one last was pushed."""
         self._recent: deque[float] = deque()
         """When the last pieces came."""
         self._pace: float | None = None
@@ -264,8 +268,6 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
-        if isinstance(message, NoSession) and not source.answered:
-            return []  # it answers what was said before the Test: as many times as something was
         source.heard_at, source.heard_count = now, self._arrived
         piece = message.piece if isinstance(message, NotHeld) else -1
         news = piece in source.bits or piece in source.promised or piece in source.gets
@@ -279,6 +281,8 @@ class Download:
         if isinstance(message, NotHeld):
             return self._not_held(source, message, now)
         if isinstance(message, NoSession):
+            if not source.answered:
+                return []  # it answers what was said before the Test
             self._end_session(source)
             source.since = now
             return [self._test(source, now)]
@@ -323,6 +327,8 @@ class Download:
             effects.append(Write(piece))
             self._relays += message.relay
             self._assigned_lately.append(message.relay)
+            if not message.relay:
+                self._pushed_at = now
         else:
             self.duplicate_bytes += size
             self._share.release(pieces.piece_length)
@@ -557,6 +563,11 @@ class Download:
             for place, piece in enumerate([*source.gets, *source.promised]):
                 yield _Owed(seconds + place * interval if place else seconds / 2, piece, source)
 
+    def _starves(self, now: float) -> bool:
+        """Whether others have pushed less lately than was assigned to this peer, or nothing."""
+        lately = self._assigned_lately
+        return 2 * sum(lately) >= len(lately) or now >= self._pushed_at + STARVED_SECONDS
+
     @property
     def _is_owed(self) -> bool:
         return any(source.owes and not source.snubs for source in self._pool)
@@ -573,9 +584,8 @@ class Download:
             return []
         room = self._room - self._relays + sum(self._usually_on_way(source) for source in able)
         asked = sum(source.asked for source in self._stocked)
-        lately = self._assigned_lately
-        if not asked and 2 * sum(lately) >= len(lately) and not self._is_owed:
-            room = max(1, room)  # others send less than is assigned, since they are slower: it need not wait for them
+        if not asked and not self._is_owed and self._starves(now):
+            room = max(1, room)  # it need not wait for followers that are slower than itself
         count = min(room, self._pieces.open.count_set) - asked
         more: dict[Source, None] = {}
         for _ in range(count):
@@ -587,7 +597,7 @@ class Download:
         effects: list[Effect] = []
         for source in more:
             source.said_at = now
-            known = source.assigned_elsewhere[-PIECES_TOLD_COUNT_MAX:]
+            known = [*source.assigned_elsewhere][-PIECES_TOLD_COUNT_MAX:]
             source.assigned_elsewhere.clear()
             effects.append(Send(source.session, Relay(source.session, source.relays + source.asked, known)))
         return effects
@@ -596,7 +606,7 @@ class Download:
         """The other sources that assign pieces are to know that these of ``source`` are relayed."""
         for other in self._stocked:
             if other is not source:
-                other.assigned_elsewhere += pieces
+                other.assigned_elsewhere.update(dict.fromkeys(pieces))
 
     def _lose(self, piece: int, relay: bool) -> None:
         self._pieces.lose(piece)

@@ -186,7 +186,7 @@ class Source:
     """Missing pieces that it was asked for, and when, in order."""
     taken_back: dict[int, None] = field(default_factory=dict)
     """Pieces that it was told it need not send, or took back itself: a promise of one was made before that."""
-    assigned_elsewhere: list[int] = field(default_factory=list)
+    assigned_elsewhere: dict[int, None] = field(default_factory=dict)
     """Pieces it does not know yet that others have assigned."""
     busy_since: float = 0.0
     """Since when it has been at the piece that it sends next."""

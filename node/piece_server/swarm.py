@@ -22,8 +22,8 @@ AHEAD_COUNT = 2
 """Pieces to relay that a quick follower still has to get: with fewer the uplink waits for the next one, with more the
 last ones come late..."""
 QUICK_SECONDS = 0.1
-"""...but as many as it got within so long, if that is more: where all are quick it is not the links that take the time,
-but processes that wait for their turn."""
+"""...but as many as followers got within so long, if that is more: where all are quick it is not the links that take
+the time, but processes that wait for their turn."""
 QUICK_PART = 4
 """One of so many followers is quicker than the quick one. A slow uplink makes all of them wait; slow followers, even
 where they are most, say nothing of it."""
@@ -35,29 +35,31 @@ SPREAD_SECONDS = 5.0
 
 @dataclass(slots=True, eq=False)
 class Ration:
-    """Of pieces that are not pushed, ``least`` may be on their way at a time or, where receivers are far away, as
-    many as their links take; those that count are ``taken``."""
+    """Of some kind of pieces, ``least`` may be on their way at a time or, where receivers are far away, as many as
+    their links take: what has arrived within ``recently`` seconds. Those that count are ``taken``."""
 
     least: int
     taken: int = 0
     waiting: dict[Session, None] = field(default_factory=dict)
     """Sessions that are sent one when it is their turn."""
+    recently: float = 0.0
     arrived: deque[float] = field(default_factory=deque)
     """When the last ones arrived."""
 
     def note_arrived(self, now: float, recently: float) -> None:
-        """One has; as many may be on their way as have in the last ``recently`` seconds."""
+        """One has; round trips have come to take another time, perhaps."""
+        self.recently = recently
         self.arrived.append(now)
-        while self.arrived[0] < now - recently:
+
+    def is_used_up(self, now: float, least: int | None = None) -> bool:
+        """``least``: another one, this time."""
+        while self.arrived and self.arrived[0] < now - self.recently:
             self.arrived.popleft()
+        return self.taken >= max(self.least if least is None else least, len(self.arrived))
 
-    @property
-    def is_used_up(self) -> bool:
-        return self.taken >= max(self.least, len(self.arrived))
-
-    def next(self) -> Session | None:
+    def next(self, now: float) -> Session | None:
         """Who may be sent one now, and waits no more."""
-        if self.is_used_up or not self.waiting:
+        if not self.waiting or self.is_used_up(now):
             return None
         session = next(iter(self.waiting))
         del self.waiting[session]
@@ -111,10 +113,10 @@ class Session:
     """How much of what the swarm relays it was pushed..."""
     promised: int = 0
     """...and was told of."""
-    asked: int = 0
-    """Pieces that it would relay, besides..."""
+    would_relay: int = 0
+    """How many pieces it would relay since its `Follow`, in all..."""
     relays: int = 0
-    """...those it was sent to relay since its `Follow`."""
+    """...and how many it was sent to relay."""
     wanted: deque[int] = field(default_factory=deque)
     """Pieces it asked for."""
     on_way: deque[OnWay] = field(default_factory=deque)
@@ -125,7 +127,7 @@ class Session:
     """Pieces it relays that no other receiver is known to have, and since when."""
     assigned_at: float = 0.0
     interval: float | None = None
-    """When a piece was last assigned to it, and seconds from the one before."""
+    """When a piece was last assigned to it, and seconds from one to the next: moving average."""
     had_elsewhere: int = 0
     """How many pieces it has said it has, besides those it was sent here..."""
     gained: Lately = field(default_factory=lambda: Lately(SPREAD_SECONDS))
@@ -143,6 +145,11 @@ class Session:
     @property
     def key(self) -> SessionKey:
         return self.route, self.number
+
+    @property
+    def asked(self) -> int:
+        """Pieces that it would relay besides."""
+        return max(0, self.would_relay - self.relays)
 
 
 @dataclass(slots=True)
@@ -163,10 +170,10 @@ class Swarm:
     relayed: list[int] = field(default_factory=list)
     relays: dict[int, None] = field(default_factory=dict)
     """The same."""
-    pushed: int = 0
-    """How many of these a quick follower was sent..."""
-    recent: deque[float] = field(default_factory=deque)
-    """...and when the last ones."""
+    own: dict[int, None] = field(default_factory=dict)
+    """Those of them that it was not assigned, but took from its own stock."""
+    pushes: deque[float] = field(default_factory=deque)
+    """When followers were sent the last of them."""
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     orphans: dict[int, float] = field(default_factory=dict)
     """Pieces that were assigned to receivers which have gone, not known to have spread, and since when."""
@@ -188,19 +195,15 @@ class Swarm:
         self.relayed += fresh
         return len(fresh)
 
-    def left_to_push(self) -> int:
-        """How many pieces a quick follower still has to get; all where nobody follows."""
-        count = len(self.relayed)
-        left = sorted(count - session.position for session in self.sessions.values() if session.follows)
-        return left[(len(left) - 1) // QUICK_PART] if left else count
-
-    def ahead(self, pushed: int, now: float) -> int:
-        """How many pieces to relay a quick follower, which was ``pushed`` so many, may still have to get."""
-        self.recent.extend([now] * (pushed - self.pushed))
-        self.pushed = pushed
-        while self.recent and self.recent[0] < now - QUICK_SECONDS:
-            self.recent.popleft()
-        return max(AHEAD_COUNT, len(self.recent))
+    def may_have_assigned(self, now: float) -> int:
+        """How many pieces this peer may have been assigned in all, since its downloader last said what there is."""
+        left = sorted(len(self.relayed) - one.position for one in self.sessions.values() if one.follows)
+        if not left:
+            return max(0, AHEAD_COUNT - self.relayed_before)
+        while self.pushes and self.pushes[0] < now - QUICK_SECONDS:
+            self.pushes.popleft()
+        ahead = max(AHEAD_COUNT, len(self.pushes) // len(left))
+        return max(0, len(self.relayed) - self.relayed_before + ahead - left[(len(left) - 1) // QUICK_PART])
 
     def piece_size(self, piece: int) -> int:
         return min(self.piece_length, self.length - piece * self.piece_length)
@@ -237,7 +240,9 @@ class Swarm:
         return found
 
     def note_assigned(self, session: Session, now: float) -> None:
-        session.interval = now - session.assigned_at if session.assigned_at else None
+        if session.assigned_at:
+            last = now - session.assigned_at
+            session.interval = last if session.interval is None else (session.interval + last) / 2
         session.assigned_at = now
         self.assigned_at.append(now)
 

@@ -38,11 +38,10 @@ class Uplink:
         self.assignments = Ration(ASSIGNED_COUNT_MAX)
         self.answers = Ration(ANSWERED_COUNT_MAX)
         self.spare = Ration(SPARE_COUNT)
-        """Of all pieces: while it is not used up there is room for what a source pushes of its own stock."""
-        self.pieces = 0
-        """On their way to receivers that are not late..."""
+        """Of all pieces, unless their receivers are late: while it is not used up a source may push pieces of its own
+        stock."""
         self._bytes = 0
-        """...and their bytes."""
+        """Of these pieces."""
         self._late_bytes = 0
         """Bytes that are on their way to sessions that are late..."""
         self._left_bytes = 0
@@ -54,6 +53,16 @@ class Uplink:
         """Seconds a piece is on its way: moving average."""
         self._round_trip = ROUND_TRIP_SECONDS_MAX
         """Seconds that the receiver which answered the soonest took for it: a message may wait behind pieces."""
+
+    @property
+    def pieces(self) -> int:
+        """On their way to receivers that are not late."""
+        return self.spare.taken
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a session waits for its turn."""
+        return bool(self.answers.waiting or self.assignments.waiting or self.spare.waiting)
 
     def may_send(self, session: Session) -> bool:
         """Where too much is on its way, or stalled, nobody has more than one piece on its way: else one receiver that
@@ -70,17 +79,17 @@ class Uplink:
         self._count(session, sent, 1)
         self.bucket.spend(sent.size, sent.at)
 
-    def take_back(self, session: Session, header: Piece) -> bool:
-        """The piece of ``header`` was not sent. Whether it was to be assigned."""
+    def take_back(self, session: Session, header: Piece) -> None:
+        """The piece of ``header`` was not sent."""
         it = header.piece, header.receipt
         sent = next((one for one in session.on_way if (one.piece, one.receipt) == it), None)
         if sent is None:
-            return False
+            return
         session.on_way.remove(sent)
         self._count(session, sent, -1)
         session.credit += 1
         session.late &= bool(session.on_way)
-        return sent.ration is self.assignments
+        session.relays -= header.relay
 
     def answered(self, seconds: float) -> None:
         """A receiver took ``seconds`` to answer."""
@@ -108,9 +117,8 @@ class Uplink:
             self._left_bytes += size
             before, _, _ = self._left.get(session.route, (0, 0, 0.0))
             self._left[session.route] = before + size, session.number, 0.0
-        self.answers.waiting.pop(session, None)
-        self.assignments.waiting.pop(session, None)
-        self.spare.waiting.pop(session, None)
+        for ration in (self.answers, self.assignments, self.spare):
+            ration.waiting.pop(session, None)
 
     def is_left(self, route: bytes) -> bool:
         """Whether something may still be on its way over ``route`` to sessions that are over."""
@@ -171,7 +179,6 @@ class Uplink:
         if session.late:
             self._late_bytes += by * sent.size
             return
-        self.pieces += by
         self.spare.taken += by
         self._bytes += by * sent.size
         if sent.ration is not None:
@@ -183,10 +190,11 @@ class Uplink:
         """Raise AssertionError when the counts are not those of ``sessions``, which are all there are."""
         all_ = list(sessions)
         fast = [sent for session in all_ if not session.late for sent in session.on_way]
-        assert self.pieces == len(fast)
+        assert self.spare.taken == len(fast)
         assert self._bytes == sum(sent.size for sent in fast)
         for ration in (self.answers, self.assignments):
             assert ration.taken == sum(sent.ration is ration for sent in fast)
+        for ration in (self.answers, self.assignments, self.spare):
             assert all(session in all_ for session in ration.waiting)
         assert self._late_bytes == sum(sent.size for session in all_ if session.late for sent in session.on_way)
         assert self._left_bytes == sum(size for size, _, _ in self._left.values())

@@ -18,10 +18,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
+from statistics import median_low
 
 from node.local_messages import Room
 from node.piece_server.swarm import AHEAD_COUNT, SPREAD_SECONDS, OnWay, Ration, Session, SessionKey, Swarm
-from node.piece_server.uplink import Uplink
+from node.piece_server.uplink import SPARE_COUNT, Uplink
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
 from protocol.limits import (
@@ -99,6 +100,8 @@ class Uploads:
         self._sessions: dict[SessionKey, Session] = {}
         self._ready: dict[Session, None] = {}
         """Sessions with credit that there may be something to send to, in turn."""
+        self._told_over: dict[SessionKey, None] = {}
+        """Who was told since the last check that it has no session: many messages to it may come at once."""
         self._changed: dict[str, None] = {}
         """Swarms whose stock or room may not be as was told."""
         self._idle_since: float | None = None
@@ -193,7 +196,11 @@ class Uploads:
             return self._test(route, message, now)
         session = self._sessions.get((route, message.session))
         if session is None:
-            return [] if isinstance(message, Bye) else [Reply(route, NoSession(message.session))]
+            key = route, message.session
+            if isinstance(message, Bye) or key in self._told_over:
+                return []
+            self._told_over[key] = None
+            return [Reply(route, NoSession(message.session))]
         session.heard_at = now
         self._changed[session.swarm.digest] = None
         if not (session.begun or isinstance(message, Follow | Bye)):
@@ -219,12 +226,10 @@ class Uploads:
     def piece_failed(self, session: Session, header: Piece, gone: bool) -> list[Effect]:
         """The piece of a `SendPiece` in the open ``session`` could not be read. One that is ``gone`` is taken off the
         bitfield and the receiver told; a disk that does not answer just now sends the receiver away for a while."""
-        was_to_be_assigned = self._uplink.take_back(session, header)
+        self._uplink.take_back(session, header)
         if not gone:
             self._drop(session)
             return [Reply(session.route, Status(session.number, "later"))]
-        session.asked += was_to_be_assigned
-        session.relays -= header.relay
         session.assigned.pop(header.piece, None)
         self._ready[session] = None
         self.lost(session.swarm.digest, header.piece)
@@ -250,6 +255,7 @@ class Uploads:
         effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
+            self._told_over.clear()
             effects = self._check(now)
         effects += self._pump(now)
         changed, self._changed = self._changed, {}
@@ -258,6 +264,8 @@ class Uploads:
             if swarm is not None:
                 effects += self._tell_stock(swarm)
                 effects += self._tell_room(swarm, now)
+        if self._ready:
+            effects += self._pump(now)  # they waited while there was stock
         return effects
 
     def next_deadline(self, now: float) -> float | None:
@@ -299,6 +307,7 @@ class Uploads:
             size = swarm.have.size
             session = Session(route, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
+            self._told_over.pop(key, None)
             effects += self._tell_company(swarm, now)
         session.heard_at = now
         return [*effects, self._tell(session, is_idle)]
@@ -312,7 +321,7 @@ class Uploads:
         session.told_alone = status.alone
         session.stocked = status.stock
         if not status.stock:
-            session.asked = 0
+            session.would_relay = session.relays
         return Reply(session.route, status)
 
     def _tell_company(self, swarm: Swarm, now: float) -> list[Effect]:
@@ -363,7 +372,7 @@ class Uploads:
         session.begun = True
         session.follows = message.push
         session.credit = message.credit
-        session.position = session.promised = session.relays = session.asked = 0
+        session.position = session.promised = session.relays = session.would_relay = 0
         self._ready[session] = None
         return []
 
@@ -386,7 +395,7 @@ class Uploads:
                 swarm.in_stock.clear(piece)
         if session.hoards or not swarm.in_stock.count_set:
             return [self._tell(session)]  # it would wait, and ask no other source meanwhile
-        session.asked = min(max(0, message.count - session.relays), PIECES_TOLD_COUNT_MAX)
+        session.would_relay = min(message.count, session.relays + PIECES_TOLD_COUNT_MAX)
         if session.credit:
             self._ready[session] = None
         return []
@@ -440,9 +449,9 @@ class Uploads:
         ready = self._ready
         uplink = self._uplink
         while uplink.bucket.ready_at(now) <= now:
-            session = self._next()
+            session = self._next(now)
             if session is None:
-                if self._relay_some():
+                if self._relay_some(now):
                     continue
                 break
             if uplink.may_send(session) and self._send_next(session, effects, now) and session.credit:
@@ -456,31 +465,31 @@ class Uploads:
     @property
     def _has_turns(self) -> bool:
         """Whether there may be something to send."""
-        uplink = self._uplink
-        return bool(self._ready or any(ration.waiting for ration in (uplink.answers, uplink.assignments, uplink.spare)))
+        return bool(self._ready) or self._uplink.has_waiting
 
-    def _next(self) -> Session | None:
+    def _next(self, now: float) -> Session | None:
         """Whose turn it is."""
         uplink = self._uplink
-        session = uplink.answers.next() or uplink.assignments.next() or next(iter(self._ready), None)
+        session = uplink.answers.next(now) or uplink.assignments.next(now) or next(iter(self._ready), None)
         if session is None:
-            return uplink.spare.next()
+            return uplink.spare.next(now)
         self._ready.pop(session, None)
         return session
 
-    def _relay_some(self) -> bool:
-        """Nothing is to be sent, or can be: push a piece of the stock to all. Whether there is one."""
-        if self._uplink.spare.is_used_up:
-            return False
+    def _relay_some(self, now: float) -> bool:
+        """Nobody is in turn: where there is room on the uplink for it, relay a piece of the stock. Whether there is
+        one."""
         for swarm in {session.swarm.digest: session.swarm for session in self._sessions.values()}.values():
             followers = [session for session in swarm.sessions.values() if session.follows]
-            if len(followers) < 2 or not swarm.in_stock.count_set or swarm.left_to_push() >= AHEAD_COUNT:
+            if len(followers) < 2 or not swarm.in_stock.count_set:
                 continue
-            pieces = (swarm.take_from_stock(session) for session in followers)
-            piece = next((piece for piece in pieces if piece is not None), None)
+            left = median_low([len(swarm.relayed) - session.position for session in followers])
+            if left >= AHEAD_COUNT or self._uplink.spare.is_used_up(now, min(SPARE_COUNT, len(followers))):
+                continue
+            piece = swarm.take_from_stock(self._rng.choice(followers))
             if piece is not None:
-                swarm.relay([piece])
-                swarm.relayed_before += 1
+                swarm.relayed_before += swarm.relay([piece])
+                swarm.own[piece] = None
                 self._ready.update((session, None) for session in followers if session.credit)
                 return True
         return False
@@ -489,45 +498,42 @@ class Uploads:
         """Send the next piece for ``session``; False when there is none."""
         swarm = session.swarm
         have, wanted = swarm.have, session.wanted
-        if wanted and self._uplink.answers.is_used_up:
+        if wanted and self._uplink.answers.is_used_up(now):
             self._uplink.answers.waiting[session] = None
-        while wanted and not self._uplink.answers.is_used_up:
+        while wanted and not self._uplink.answers.is_used_up(now):
             piece = wanted.popleft()
             if piece in have:
                 relay = piece in swarm.in_stock and not session.hoards
                 if relay:
                     swarm.in_stock.clear(piece)
-                    session.asked -= session.asked > 0
                 self._send(session, piece, relay, self._uplink.answers, effects, now)
                 return True
             effects.append(Reply(session.route, NotHeld(session.number, piece)))
-        if session.asked and self._uplink.assignments.is_used_up:
+        if session.asked and self._uplink.assignments.is_used_up(now):
             self._uplink.assignments.waiting[session] = None
         elif session.asked and swarm.in_stock.count_set and swarm.in_time(session):
             found = swarm.take_from_stock(session)
             if found is not None:
-                session.asked -= 1
                 swarm.note_assigned(session, now)
                 self._send(session, found, True, self._uplink.assignments, effects, now)
                 return True
             effects.append(self._tell(session))
-        if not session.follows:
-            return False
-        if swarm.in_stock.count_set and self._uplink.spare.is_used_up:
-            self._uplink.spare.waiting[session] = None
-            return False
-        return self._push_next(session, effects, now)
+        return session.follows and self._push_next(session, effects, now)
 
     def _push_next(self, session: Session, effects: list[Effect], now: float) -> bool:
         """Send the next relayed piece that ``session`` lacks; False when there is none."""
         swarm = session.swarm
-        have, skip, relayed = swarm.have, session.skip, swarm.relayed
+        have, skip, relayed, spare = swarm.have, session.skip, swarm.relayed, self._uplink.spare
         while session.position < len(relayed):
             piece = relayed[session.position]
+            if piece in swarm.own and piece not in skip and swarm.in_stock.count_set and spare.is_used_up(now):
+                spare.waiting[session] = None
+                return False
             session.position += 1
             if piece in skip:
                 continue
             if piece in have:
+                swarm.pushes.append(now)
                 self._send(session, piece, False, None, effects, now)
                 return True
             if session.position <= session.promised:
@@ -557,12 +563,8 @@ class Uploads:
         effects.append(SendPiece(session.route, swarm.digest, header, session))
 
     def _tell_room(self, swarm: Swarm, now: float) -> list[Effect]:
-        """How many pieces this peer may have been assigned: few are to be left for the median follower. One slow
-        follower says nothing about this uplink."""
-        count = len(swarm.relayed)
-        left = swarm.left_to_push()
-        ahead = swarm.ahead(count - left, now)
-        room = max(0, count - swarm.relayed_before + ahead - left)
+        """How many pieces this peer may have been assigned: few are to be left for a quick follower."""
+        room = swarm.may_have_assigned(now)
         if room == swarm.room:
             return []
         swarm.room = room

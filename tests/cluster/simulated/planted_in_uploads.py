@@ -242,7 +242,13 @@ STOCK = (
     Bug(
         "own_stock_takes_room",
         "that the downloader knows nothing of pieces that are relayed for want of others",
-        (Edit("node.piece_server.uploads:Uploads._relay_some", "swarm.relayed_before += 1", "pass"),),
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads._relay_some",
+                "swarm.relayed_before += swarm.relay([piece])",
+                "swarm.relay([piece])",
+            ),
+        ),
         found_after=None,
     ),
 )

@@ -321,15 +321,6 @@ def test_answers_that_come_all_at_once_are_no_flood() -> None:
     assert scene.download.pool.banned == {"a": "floods us with messages"}
 
 
-def test_each_message_to_a_session_that_is_over_may_be_answered_so() -> None:
-    scene = Scene("   ", checked=False)
-    scene.ready("a")
-    for _ in range(2 * STATUS_COUNT_MAX):
-        scene.no_session("a")
-    assert [type(message) for message in sent(scene.status("a"))] == [Follow]
-    assert scene.download.pool.banned == {}
-
-
 def test_a_source_that_lost_its_disk_takes_back_all_its_pieces_at_once_but_each_only_once() -> None:
     scene = Scene(" " * 5 * STATUS_COUNT_MAX, checked=False)
     scene.ready("a")

@@ -9,6 +9,7 @@ from node.downloader.download import (
     OVERDUE_FACTOR,
     OVERDUE_SECONDS_FIRST,
     OVERDUE_SECONDS_MIN,
+    STARVED_SECONDS,
     STUCK_SECONDS,
     Gained,
     NeedSources,
@@ -368,6 +369,15 @@ def test_who_is_pushed_more_than_it_is_assigned_waits_for_room() -> None:
     assert relays(scene.piece("b", 3)) == {}
     assert relays(scene.piece("b", 4)) == {}
     assert relays(scene.piece("a", 5, relay=True)) == {}
+    assert relays(scene.wait(STARVED_SECONDS + CHECK_SECONDS)) == {2: 3}, "b pushes nothing any more"
+
+
+def test_pieces_to_relay_are_counted_anew_in_a_new_session() -> None:
+    scene = Scene("      ")
+    assert relays(scene.ready("a", stock=True)) == {1: 1}
+    assert relays(scene.piece("a", 0, relay=True)) == {1: 2}
+    scene.no_session("a")
+    assert relays(scene.status("a", stock=True)) == {1: 1}
 
 
 def test_a_piece_that_cannot_be_sent_after_all_does_not_hold_its_place_in_the_room() -> None:
@@ -404,7 +414,7 @@ def test_a_piece_to_relay_that_could_not_be_used_counts_no_more(damaged: bool) -
 
 
 def test_sources_are_asked_to_assign_as_many_each_and_told_what_others_assigned() -> None:
-    scene = Scene("          ")
+    scene = Scene(" " * 20)
     scene.download.set_room(4)
     scene.found("a", "b", "idle")
     for name in ("a", "b", "idle"):
@@ -421,6 +431,9 @@ def test_sources_are_asked_to_assign_as_many_each_and_told_what_others_assigned(
     assert sent(scene.tick()) == [Relay(1, 3, [4, 7]), Relay(2, 3, [3, 5])]
     scene.download.set_room(8)
     assert sent(scene.tick()) == [Relay(1, 4, []), Relay(2, 4, [])], "said once"
+    scene.piece("b", 0, promised=[1])
+    scene.download.set_room(9)
+    assert Relay(1, 5, [0, 1]) in sent(scene.tick()), "what b pushes of its own"
 
 
 def test_a_source_without_stock_is_asked_for_none_and_what_it_was_asked_for_is_asked_elsewhere() -> None:

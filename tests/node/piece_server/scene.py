@@ -145,11 +145,11 @@ class Scene:
         relays = list(pieces if relayed is None else relayed)
         return self.then(self.uploads.held(DIGEST, list(pieces), relays, self.now))
 
-    def fails(self, name: str, piece: int, gone: bool) -> list[str]:
+    def fails(self, name: str, piece: int, gone: bool, relay: bool = False) -> list[str]:
         session = self.uploads._sessions.get(self.key(name))
         if session is None:  # the shell asks first
             return []
-        return self.then(self.uploads.piece_failed(session, Piece(1, piece, receipt=self.rng.receipt), gone))
+        return self.then(self.uploads.piece_failed(session, Piece(1, piece, relay, receipt=self.rng.receipt), gone))
 
     def unreachable(self, name: str) -> list[str]:
         self.uploads.unreachable(name.encode(), 1)

@@ -118,12 +118,60 @@ def test_a_source_that_has_nothing_else_to_send_pushes_pieces_of_its_stock_to_al
     assert sent(scene.received("b")) == "b1"
 
 
+def test_two_receivers_keep_an_uplink_busy_with_two_pieces_on_their_way() -> None:
+    """It has nothing to spare then, although those are few."""
+    scene = stock("*" * 9, "a", "b")
+    scene.relays("a", 1)
+    scene.relays("b", 1)
+    assert sent(scene.follows("a", 9) + scene.follows("b", 9)) == ""
+    assert sent(scene.received("b")) == "a2 b2"
+
+
+def test_a_follower_that_takes_nothing_does_not_have_all_of_the_stock_relayed() -> None:
+    scene = Scene("*" * 100)
+    for name in "abc":
+        scene.follows(name, 0)
+    scene.follows("d", 0)
+    scene.cancels("d", *range(100))
+    scene.received("d", 0, credit=1)
+    assert len(scene.uploads._swarms[DIGEST].relayed) <= 2
+
+
+def test_a_follower_that_had_all_already_makes_no_room() -> None:
+    scene = Scene(" " * 90)
+    scene.follows("a", 0)
+    scene.held(*range(90))
+    scene.bye("a")
+    scene.follows("a", 1, skip="*" * 90)
+    assert scene.rooms[-1] == 92
+
+
+def test_pushes_of_its_own_stock_wait_for_answers_and_go_out_when_the_stock_is_used_up() -> None:
+    scene = Scene("*" * 9)
+    scene.follows("a", 9)
+    assert sent(scene.follows("b", 0)) == "a0 a1"
+    scene.gets_only("x", 9)
+    scene.gets("x", 2, 3, 4, 5)
+    assert sent(scene.received("b", 0, credit=9)) == "", "four and more are on their way"
+    assert sent(scene.gets("x", 6, 7)) == "x6 x7"
+    assert sent(scene.gets("x", 8)) == "x8 b0 b1"
+
+
+def test_a_failed_read_gives_an_ask_back_however_the_piece_was_asked_for() -> None:
+    scene = stock("****", "a", credit=9)
+    scene.gets("a", 2)
+    scene.fails("a", 2, True, relay=True)
+    assert sent(scene.relays("a", 1)) == "a0"
+    session = scene.uploads._sessions[scene.key("a")]
+    assert (session.asked, session.relays) == (0, 1)
+
+
 def test_who_asks_to_relay_comes_before_what_a_source_pushes_itself() -> None:
     scene = Scene("*" * 9)
     scene.opened(*"abcdef")
     for name in "abcde":
         scene.follows(name, 9)
-    assert sent(scene.relays("a", 2)) == "a2 a3"
+    assert sent(scene.relays("a", 2)) == "a1 a2"
     assert sent(scene.received("a")) == ""
 
 

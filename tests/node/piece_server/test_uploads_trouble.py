@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.piece_server.uplink import LATE_SECONDS_FIRST, LEFT_SECONDS, ON_WAY_BYTES_MAX
-from node.piece_server.uploads import EVICTION_SECONDS, Reply, SendPiece
+from node.piece_server.uploads import CHECK_SECONDS, EVICTION_SECONDS, Reply, SendPiece
 from protocol.limits import (
     MIB,
     ROUTE_SESSIONS_COUNT_MAX,
@@ -107,7 +107,17 @@ def test_the_slowest_is_started_over_when_too_much_is_late() -> None:
         scene.gets(name, *range(pieces))
         scene.wait(1.0, "a", "b")
     assert scene.sessions == "bc"
+
+
+def test_messages_to_a_session_that_is_over_are_answered_so_once_in_a_while() -> None:
+    scene = Scene("***")
     assert scene.gets("a", 0) == ["a: no session"]
+    assert scene.gets("a", 1) == scene.gets("a", 2) == []
+    scene.test("a")
+    scene.bye("a")
+    assert scene.gets("a", 1) == ["a: no session"], "another one"
+    scene.tick(CHECK_SECONDS)
+    assert scene.gets("a", 1) == ["a: no session"]
 
 
 def test_bytes_for_those_who_stalled_are_bounded_however_much_credit_they_give() -> None:
