@@ -1,5 +1,6 @@
-"""A program's command line: whatever goes wrong is one line on standard error and an exit code. For programs and not
-for their children, which are told their settings by the supervisor: click is slow to import.
+"""A program's command line: whatever goes wrong is one line on standard error and an exit code. Owns the version of the
+product, and the examples of a help text, which name the program as it was started. For programs and not for their
+children, which are told their settings by the supervisor: click is slow to import.
 """
 
 from __future__ import annotations
@@ -11,13 +12,47 @@ from typing import Any, TypeVar
 import click
 
 from protocol.errors import DiskError, UsageError, ZswarmError
+from protocol.limits import PROTOCOL_VERSION
 from service.streams import error as tell_error
 from service.streams import warn
 from service.text import check_utf8
 
+VERSION = "0.1.0"
+"""Of the product. What is built of it takes the number from here."""
 EXIT_BROKEN_PIPE = 1
 EXIT_INTERRUPTED = 130
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ExampleCommand(click.Command):
+    """A command whose help ends in examples: ``examples`` is one command line without the program per line."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        write_examples(ctx, formatter, self._examples)
+
+
+def write_examples(ctx: click.Context, formatter: click.HelpFormatter, examples: str) -> None:
+    """The examples section of a help text, one for each line of ``examples``."""
+    with formatter.section("Examples"):
+        for line in examples.strip().splitlines():
+            formatter.write(f"{'':{formatter.current_indent}}{program_of(ctx)} {line.strip()}\n")
+
+
+def program_of(ctx: click.Context) -> str:
+    """The program as the user started it, such as ``zswarm`` or ``python -m node``."""
+    return ctx.find_root().info_name or ""
+
+
+def version_option(product: str) -> Callable[[F], F]:
+    """``--version`` of ``product``; `VERSION`, and the version of the protocol, which must be that of the others."""
+    message = f"{product} {VERSION} (protocol {PROTOCOL_VERSION})"
+    return click.version_option(VERSION, "--version", message=message, help="Show the version and exit.")
 
 
 def run_command(

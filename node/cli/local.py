@@ -11,7 +11,6 @@ import click
 
 from node.cli import output
 from node.cli.options import (
-    ExampleCommand,
     State,
     chosen_options,
     hash_option,
@@ -22,6 +21,7 @@ from node.cli.options import (
 from node.cli.progress import LocalProgress, open_display
 from node.cli.targets import SEED_SUFFIX, existing_path, read_seed_file
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
+from service.command_line import ExampleCommand
 from service.paths import absolute_path
 from service.text import printable
 from service.units import counted, format_bytes

@@ -1,4 +1,4 @@
-"""What the commands share towards click: their common options, help with examples, values in human units."""
+"""What the commands share towards click: their common options."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from msgspec import Struct
 from node.cli.session import Options, Services
 from node.cli.targets import existing_path
 from node.disk.share_options import ShareOptions
+from service.command_line import version_option
 
 F = TypeVar("F", bound=Callable[..., Any])
-PROGRAM = "python -m node"
 
 
 class State(Struct):
@@ -22,25 +22,6 @@ class State(Struct):
 
     options: Options
     services: Services
-
-
-class ExampleCommand(click.Command):
-    """A command whose help ends in examples: ``examples`` is one command line without the program per line."""
-
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._examples = examples
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_epilog(ctx, formatter)
-        write_examples(formatter, self._examples)
-
-
-def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
-    """The examples section of a help text."""
-    with formatter.section("Examples"):
-        for line in examples.strip().splitlines():
-            formatter.write(f"{'':{formatter.current_indent}}{PROGRAM} {line.strip()}\n")
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -70,8 +51,8 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
 
 
 def group_options(command: F) -> F:
-    """The options of ``python -m node`` itself."""
-    return _config(_data_dir(_peer_values(hidden=False)(_quiet(command))))
+    """The options of the program itself."""
+    return _config(_data_dir(_peer_values(hidden=False)(_quiet(version_option("zswarm")(command)))))
 
 
 def peer_options(command: F) -> F:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from node.cli import output
 from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
-from node.cli.options import ExampleCommand, State, chosen_options, foreground_options, hash_option, share_options
+from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
 from node.cli.session import Session, any_peer
 from node.cli.source_words import silence
@@ -30,7 +30,7 @@ from node.cli.view import Outcome, got_line, not_served, outcome_fields, serving
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
 from protocol.errors import EXIT_CODES, NotFoundError
-from service.command_line import EXIT_INTERRUPTED, parsed_by
+from service.command_line import EXIT_INTERRUPTED, ExampleCommand, parsed_by
 from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
