@@ -41,7 +41,12 @@ given the first one only. Ctrl-C or SIGTERM ends the tracker; peers rejoin by th
     epilog=_PORTS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file (YAML).")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration file (YAML); else tracker.yaml in ~/.config/zswarm or /etc/zswarm.",
+)
 @click.option(
     "--listen", metavar="ENDPOINT", help="Address to listen on, instead of the one in the file; port 0: any free port."
 )

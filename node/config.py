@@ -28,6 +28,9 @@ from service.units import parse_rate, parse_seconds
 
 Algorithm = Literal["blake3", "sha256"]
 
+CONFIG_FILE = "peer.yaml"
+ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR"}
+"""By key, the environment variable that overrides it, unless it is empty."""
 DATA_NAME = "zswarm"
 PROGRAM = "python -m node"
 """What runs a peer where nothing is installed."""

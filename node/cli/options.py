@@ -37,14 +37,25 @@ def _common(*names: str, help: str, **more: Any) -> Callable[[F], F]:
     return click.option(*names, help=help, callback=_keep, expose_value=False, **more)
 
 
-_config = _common("--config", metavar="FILE", help="The peer's configuration file (YAML).")
-_data_dir = _common("--data-dir", metavar="DIR", help="The peer's data directory; it selects the peer.")
+_config = _common(
+    "--config",
+    metavar="FILE",
+    help="The peer's configuration file (YAML); else peer.yaml in ~/.config/zswarm or /etc/zswarm.",
+)
+_data_dir = _common(
+    "--data-dir", metavar="DIR", help="The peer's data directory; it selects the peer; else $ZSWARM_DATA_DIR."
+)
 _quiet = _common("-q", "--quiet", is_flag=True, help="No progress and no messages, only results and errors.")
 _json = _common("--json", is_flag=True, help="Print the result as one line of JSON.")
 
 
 def _peer_values(hidden: bool) -> Callable[[F], F]:
-    tracker = _common("--tracker", metavar="ENDPOINT", hidden=hidden, help="The tracker, e.g. tcp://10.0.0.1:5550.")
+    tracker = _common(
+        "--tracker",
+        metavar="ENDPOINT",
+        hidden=hidden,
+        help="The tracker, e.g. tcp://10.0.0.1:5550; else $ZSWARM_TRACKER.",
+    )
     listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
     name = _common("--name", metavar="NAME", hidden=hidden, help="The name that others see.")
     return lambda command: tracker(listen(name(command)))
