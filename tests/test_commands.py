@@ -71,3 +71,40 @@ def test_the_version_is_that_of_the_changelog(command: str, package: str, tmp_pa
 def test_the_version_has_one_home() -> None:
     assert "version" not in PROJECT["project"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "service.command_line.VERSION"}
+
+
+def completed(words: str, cwd: Path, shell: str = "bash") -> list[str]:
+    """What the shell is told when Tab is pressed after ``words``: kind and text of each completion."""
+    command = words.split()[0]
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    env = asked | {f"_{command}_COMPLETE".upper().replace("-", "_"): f"{shell}_complete"}
+    done = run(*installed(command), cwd=cwd, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_are_told_how_to_complete_it(command: str, shell: str, tmp_path: Path) -> None:
+    variable = f"_{command}_COMPLETE".upper().replace("-", "_")
+    done = run(*installed(command), cwd=tmp_path, env={variable: f"{shell}_source"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{variable}={shell}_complete" in done.stdout
+    line = f"{variable}={shell}_source"
+    assert command == "zswarm-tracker" or line in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_commands_options_and_files_are_completed(tmp_path: Path) -> None:
+    assert completed("zswarm st", tmp_path) == ["plain,status", "plain,stop"]
+    assert completed("zswarm share --link", tmp_path) == ["plain,--link-root"]
+    assert completed("zswarm seed x --hash ", tmp_path) == ["plain,blake3", "plain,sha256"]
+    for words in ("zswarm share mo", "zswarm get mo", "zswarm verify a mo", "zswarm remove mo", "zswarm --config mo"):
+        assert completed(words, tmp_path) == ["file,mo"], words
+    for words in ("zswarm get x -o mo", "zswarm --data-dir mo", "zswarm share --link-root mo"):
+        assert completed(words, tmp_path) == ["dir,mo"], words
+    assert completed("zswarm-tracker --config mo", tmp_path) == ["file,mo"]
+
+
+def test_an_unknown_shell_is_refused(tmp_path: Path) -> None:
+    done = run(*installed("zswarm"), cwd=tmp_path, env={"_ZSWARM_COMPLETE": "csh_source"})
+    assert (done.returncode, "_ZSWARM_COMPLETE" in done.stderr, done.stdout) == (2, True, "")

@@ -12,7 +12,7 @@ from msgspec import Struct
 from node.cli.session import Options, Services
 from node.cli.targets import existing_path
 from node.disk.share_options import ShareOptions
-from service.command_line import version_option
+from service.command_line import complete_directory, complete_path, version_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,9 +41,13 @@ _config = _common(
     "--config",
     metavar="FILE",
     help="The peer's configuration file (YAML); else peer.yaml in ~/.config/zswarm or /etc/zswarm.",
+    shell_complete=complete_path,
 )
 _data_dir = _common(
-    "--data-dir", metavar="DIR", help="The peer's data directory; it selects the peer; else $ZSWARM_DATA_DIR."
+    "--data-dir",
+    metavar="DIR",
+    help="The peer's data directory; it selects the peer; else $ZSWARM_DATA_DIR.",
+    shell_complete=complete_directory,
 )
 _quiet = _common("-q", "--quiet", is_flag=True, help="No progress and no messages, only results and errors.")
 _json = _common("--json", is_flag=True, help="Print the result as one line of JSON.")
@@ -92,7 +96,12 @@ def share_options(command: F) -> F:
         "--follow-links", is_flag=True, help="Share symbolic links as what they point to, if that is inside PATH..."
     )
     roots = click.option(
-        "--link-root", "link_roots", multiple=True, metavar="DIR", help="...or inside DIR; may be repeated."
+        "--link-root",
+        "link_roots",
+        multiple=True,
+        metavar="DIR",
+        help="...or inside DIR; may be repeated.",
+        shell_complete=complete_directory,
     )
     posix = click.option(
         "--posix-names", is_flag=True, help="Allow names that Windows cannot store, for Linux receivers only."

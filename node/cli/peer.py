@@ -29,7 +29,7 @@ from node.local_messages import (
     StatusReport,
 )
 from protocol.errors import NetworkError
-from service.command_line import ExampleCommand, program_of
+from service.command_line import ExampleCommand, complete_path, program_of
 from service.paths import absolute_path
 from service.text import check_utf8, printable
 
@@ -151,7 +151,7 @@ def _watch(state: State, session: Session) -> None:
 
 
 @click.command(cls=ExampleCommand, examples="remove model.bin\nremove /data/set1\nremove blake3:4f1c...")
-@click.argument("target", metavar="NAME")
+@click.argument("target", metavar="NAME", shell_complete=complete_path)
 @peer_options
 @json_option
 @click.pass_obj
