@@ -1,4 +1,4 @@
-"""The commands that an installation makes: what pyproject.toml says of them, started as an installation starts them."""
+"""What pyproject.toml says of an installation: its commands, started as it starts them; its version; what it needs."""
 
 from __future__ import annotations
 
@@ -71,6 +71,14 @@ def test_the_version_is_that_of_the_changelog(command: str, package: str, tmp_pa
 def test_the_version_has_one_home() -> None:
     assert "version" not in PROJECT["project"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "service.command_line.VERSION"}
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"])
+def test_no_dependency_can_become_one_of_a_later_major_version(name: str) -> None:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in lines if not line.startswith(("#", "-r "))]
+    assert [line for line in wanted if not re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line)] == []
+    assert all(re.search(r",<\d+$", one) for one in PROJECT["build-system"]["requires"])
 
 
 def completed(words: str, cwd: Path, shell: str = "bash") -> list[str]:
