@@ -124,7 +124,7 @@ def _read(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path}: {error.strerror}; name a configuration file that can be read with --config")
+    return ConfigError(f"{path}: {error.strerror}; give a readable configuration file with --config")
 
 
 class _Loader(yaml.SafeLoader):
