@@ -1,4 +1,5 @@
-"""``python -m broker``: the tracker. Reads its configuration and supervises a registrar and the lookups.
+"""The tracker: ``zswarm-tracker``, or ``python -m broker``. Reads its configuration and supervises a registrar and the
+lookups.
 
 Has no ZeroMQ socket of its own. It holds the ports, so that a process that died is back where it was.
 """
@@ -18,24 +19,34 @@ from broker.config import TrackerConfig, addresses, load_config
 from broker.ports import HeldPorts
 from broker.ready_file import check_ready_file
 from protocol.endpoints import Address
-from service.command_line import run_command
+from service.command_line import ExampleCommand, run_command, version_option
 from service.logs import set_up_logging
 from service.streams import prepare_streams
 from service.supervisor import ChildSpec, Supervisor
 from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
-_EXAMPLE = """\b
-Example:
-  python -m broker --config configs/tracker.yaml
-  python -m broker --listen tcp://10.0.0.1:6000
-
+_EXAMPLES = """
+--config tracker.yaml
+--listen tcp://10.0.0.1:6000
+"""
+_PORTS = """
 The registrar listens on the port of `listen`, the roster on the next one, the lookups on those after it. Peers are
 given the first one only. Ctrl-C or SIGTERM ends the tracker; peers rejoin by themselves when it is back.
 """
 
 
-@click.command(epilog=_EXAMPLE, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Configuration file (YAML).")
+@click.command(
+    cls=ExampleCommand,
+    examples=_EXAMPLES,
+    epilog=_PORTS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration file (YAML); else tracker.yaml in ~/.config/zswarm or /etc/zswarm.",
+)
 @click.option(
     "--listen", metavar="ENDPOINT", help="Address to listen on, instead of the one in the file; port 0: any free port."
 )
@@ -45,6 +56,7 @@ given the first one only. Ctrl-C or SIGTERM ends the tracker; peers rejoin by th
     metavar="FILE",
     help="Write the endpoints to FILE as JSON once all are serving.",
 )
+@version_option("zswarm-tracker")
 def command(config: Path | None, listen: str | None, ready_file: Path | None) -> int:
     """Run the tracker: it knows who is in the network and who has what."""
     return run_tracker(load_config(config, listen), ready_file)
@@ -95,6 +107,16 @@ def child_specs(
     return specs
 
 
-if __name__ == "__main__":
+def run(program: str) -> int:
+    """The command line of this process, which was started as ``program``; the exit code."""
     prepare_streams()
-    sys.exit(run_command(command, "python -m broker", sys.argv[1:]))
+    return run_command(command, program, sys.argv[1:])
+
+
+def zswarm_tracker() -> int:
+    """The command ``zswarm-tracker``."""
+    return run("zswarm-tracker")
+
+
+if __name__ == "__main__":
+    sys.exit(run("python -m broker"))

@@ -11,10 +11,11 @@ from msgspec import Meta, Struct
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import ConfigError, ProtocolError, UsageError
 from protocol.limits import HEARTBEAT_SECONDS, LEASE_SECONDS, PEERS_COUNT_MAX
-from service.config import load_settings
+from service.config import settings_of
 from service.logs import LogSettings
 from service.units import parse_seconds
 
+CONFIG_FILE = "tracker.yaml"
 LOOKUPS_COUNT_MAX = 32
 LEASE_HEARTBEATS_MIN = 3
 """Two heartbeats in a row may be lost."""
@@ -69,8 +70,9 @@ def _check_advertise(host: str) -> None:
 
 
 def load_config(path: Path | None, listen: str | None) -> TrackerConfig:
-    """The configuration in ``path`` (None: all defaults), with ``listen`` in place of its own. Raises `ConfigError`."""
-    config = TrackerConfig() if path is None else load_settings(path, TrackerConfig)
+    """The configuration in ``path`` (None: the default file, if there is one), with ``listen`` in place of its own.
+    Raises `ConfigError`."""
+    config = settings_of(path, CONFIG_FILE, TrackerConfig)
     if listen is None:
         return config
     try:

@@ -19,6 +19,7 @@ import psutil
 from msgspec import Struct
 
 from cluster.interrupts import shielded
+from node.config import ENVIRONMENT
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 LOG_TAIL_LINES = 5
@@ -142,9 +143,11 @@ def python_command(module: str, arguments: Sequence[str]) -> list[str]:
 
 
 def python_environment() -> dict[str, str]:
-    """This process's own, and the project's modules are found in it."""
+    """This process's own, and the project's modules are found in it. What a person has set for a peer of their own is
+    left out."""
     search = os.pathsep.join([str(PROJECT_ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])])
-    return {**os.environ, "PYTHONPATH": search}
+    own = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT.values()}
+    return {**own, "PYTHONPATH": search}
 
 
 def children_of(pids: Iterable[int]) -> list[psutil.Process]:

@@ -1,12 +1,24 @@
-"""``python -m node``: the command line; without a command, a peer."""
+"""``zswarm``, or ``python -m node``: the command line; without a command, a peer."""
 
 from __future__ import annotations
 
 import sys
 
 from node.cli.app import main
+from node.config import PROGRAM
 from service.streams import prepare_streams
 
-if __name__ == "__main__":
+
+def run(program: str) -> int:
+    """The command line of this process, which was started as ``program``; the exit code."""
     prepare_streams()
-    sys.exit(main(sys.argv[1:]))
+    return main(sys.argv[1:], program=program)
+
+
+def zswarm() -> int:
+    """The command ``zswarm``."""
+    return run("zswarm")
+
+
+if __name__ == "__main__":
+    sys.exit(run(PROGRAM))

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import zmq
 
+from node.config import PROGRAM, no_peer
 from node.local_messages import API_SOCKET, ApiReply, ApiRequest
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
@@ -28,19 +29,20 @@ def _nothing(_text: str) -> None:
 
 
 class ApiClient:
-    """A connection to the peer that runs on ``data_dir``; `NetworkError` at once when there is none. ``tell`` is told
-    of a reply that takes long."""
+    """A connection to the peer that runs on ``data_dir``; `NetworkError` at once when there is none, which says that
+    ``program`` would run one. ``tell`` is told of a reply that takes long."""
 
-    def __init__(self, data_dir: Path, tell: Callable[[str], None] = _nothing) -> None:
+    def __init__(self, data_dir: Path, tell: Callable[[str], None] = _nothing, program: str = PROGRAM) -> None:
         self._data_dir = data_dir
         self._tell = tell
+        self._program = program
         self._unanswered_since: float | None = None
         try:
             directory = find_runtime_dir(data_dir)
         except OSError:
-            raise _nobody(data_dir) from None
+            raise no_peer(data_dir, program) from None
         self._path = directory / API_SOCKET
-        _check_listening(self._path, data_dir)
+        self._check_listening()
         self._decoder: Decoder[ApiReply] = Decoder(ApiReply, LOCAL_BYTES_MAX)
         self._context = open_context()
         self._socket = open_socket(self._context, Role.LOCAL_DEALER)
@@ -55,7 +57,7 @@ class ApiClient:
             self._unanswered_since = started
         while (left := deadline - time.monotonic()) > 0:
             if not self._socket.poll(int(min(left, LOOK_SECONDS) * 1_000) + 1, zmq.POLLIN):
-                _check_listening(self._path, self._data_dir)
+                self._check_listening()
                 if time.monotonic() >= tell_at:
                     tell_at = deadline
                     self._tell(f"waiting for the peer on {self._data_dir} to answer, up to {timeout:.0f} s")
@@ -68,6 +70,14 @@ class ApiClient:
         what = f"the peer on {self._data_dir} has not answered for {seconds:.0f} s"
         raise NetworkError(f"{what}: its agent is stopped, hangs or has too much to do; its log may say why")
 
+    def _check_listening(self) -> None:
+        """libzmq would dial a socket that nobody listens on for ever; a killed peer leaves such a file behind."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(self._path))
+            except OSError:
+                raise no_peer(self._data_dir, self._program) from None
+
     def close(self) -> None:
         self._socket.close(0)
         self._context.term()
@@ -79,16 +89,3 @@ class ApiClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _check_listening(path: Path, data_dir: Path) -> None:
-    """libzmq would dial a socket that nobody listens on for ever; a killed peer leaves such a file behind."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            raise _nobody(data_dir) from None
-
-
-def _nobody(data_dir: Path) -> NetworkError:
-    return NetworkError(f"no peer runs on {data_dir}; start one with: python -m node --data-dir {data_dir}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import stat
 from pathlib import Path
@@ -18,7 +19,7 @@ from msgspec import Meta, Struct, field
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
-from protocol.errors import ProtocolError, UsageError
+from protocol.errors import NetworkError, ProtocolError, UsageError
 from protocol.limits import PEER_ID_BYTES_MAX
 from service.logs import LogSettings
 from service.paths import absolute_path, expanded
@@ -27,7 +28,12 @@ from service.units import parse_rate, parse_seconds
 
 Algorithm = Literal["blake3", "sha256"]
 
+CONFIG_FILE = "peer.yaml"
+ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR"}
+"""By key, the environment variable that overrides it, unless it is empty."""
 DATA_NAME = "zswarm"
+PROGRAM = "python -m node"
+"""What runs a peer where nothing is installed."""
 WAY_OUT = "give another with --data-dir"
 _FOREIGN = re.compile(r"[^0-9A-Za-z._-]")
 
@@ -173,6 +179,12 @@ def default_data_dir() -> Path:
         if (home / DATA_NAME / IDENTITY_NAME).exists():
             return home / DATA_NAME
     return homes[0] / DATA_NAME / (_FOREIGN.sub("_", socket.gethostname()).strip(".") or "localhost")
+
+
+def no_peer(data_dir: Path, program: str) -> NetworkError:
+    """The error of whoever looked for a peer on ``data_dir``. ``program`` is what would run one."""
+    command = f"{program} --data-dir {shlex.quote(str(data_dir))}"
+    return NetworkError(f"no peer runs on {data_dir}; start one with: {command}")
 
 
 def check_data_dir(path: Path) -> None:

@@ -1,7 +1,8 @@
 """YAML configuration files into typed structs, with errors that say file, key and what was expected.
 
-Owns reading and complaining. What the keys are is said by the struct a caller passes; a struct checks what types
-cannot say in ``__post_init__``, by raising `ValueError` or `UsageError`, whose text then follows the file's name.
+Owns where they are looked for, reading and complaining. What the keys are is said by the struct a caller passes; a
+struct checks what types cannot say in ``__post_init__``, by raising `ValueError` or `UsageError`, whose text then
+follows the file's name.
 Sizes, rates and durations are fields of type ``str | int | float`` that go through the parsers of `service.units`.
 Not for child processes: they get their settings as JSON, and PyYAML is slow to import.
 """
@@ -9,6 +10,7 @@ Not for child processes: they get their settings as JSON, and PyYAML is slow to 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import typing
 from pathlib import Path
@@ -18,10 +20,13 @@ import msgspec
 import yaml
 
 from protocol.errors import ConfigError, UsageError
+from service.paths import expanded
 
 S = TypeVar("S")
 
 CONFIG_BYTES_MAX = 1024 * 1024
+CONFIG_NAME = "zswarm"
+SYSTEM_DIR = Path("/etc") / CONFIG_NAME
 
 _AT = re.compile(r"(?P<problem>.*?)(?: - at (?P<in_key>`key` in )?`(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
@@ -42,6 +47,47 @@ _GOT = {
 }
 _EXPECTED = _GOT | {"int": "a whole number"}
 _MISSING = re.compile(r"Object missing required field `(?P<key>.*)`", re.DOTALL)
+
+
+def settings_of(path: Path | None, name: str, kind: type[S]) -> S:
+    """The settings in ``path`` or, where that is None, in the default file called ``name``; where there is none of that
+    name either, the defaults of ``kind``. Raises `ConfigError` as `load_settings` does."""
+    found = find_default(name) if path is None else path
+    return kind() if found is None else load_settings(found, kind)
+
+
+def find_default(name: str) -> Path | None:
+    """The configuration file ``name`` of this user or else of this machine; None when there is neither.
+
+    The user's is below ``$XDG_CONFIG_HOME`` (XDG Base Directory Specification) or ``~/.config``. A home that cannot be
+    entered is another user's, after ``sudo`` for example, and nothing is expected of it.
+    """
+    own = _own_dir()
+    for directory in (own, SYSTEM_DIR) if own is not None else (SYSTEM_DIR,):
+        path = directory / name
+        try:
+            path.lstat()  # a link that leads nowhere is an error, which the reader tells
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            if directory is own:
+                continue
+            raise _unreadable(path, error) from None
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        return path
+    return None
+
+
+def _own_dir() -> Path | None:
+    """This user's directory of configuration files; None when the home directory is not known."""
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    if given.startswith("/"):
+        return Path(given) / CONFIG_NAME
+    try:
+        return expanded("~/.config") / CONFIG_NAME
+    except UsageError:
+        return None
 
 
 def load_settings(path: Path, kind: type[S]) -> S:
@@ -70,11 +116,15 @@ def _read(path: Path) -> Any:
             raise ConfigError(f"{path}: larger than 1 MiB, so it is hardly a configuration file")
         return yaml.load(text, _Loader)  # which is a SafeLoader
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise _unreadable(path, error) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {_yaml_problem(error)}") from None
     except (ValueError, RecursionError) as error:  # a date such as 2026-13-45, a nest of brackets
         raise ConfigError(f"{path}: is not valid YAML: {error}") from None
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: {error.strerror}; give a readable configuration file with --config")
 
 
 class _Loader(yaml.SafeLoader):

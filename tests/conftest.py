@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from cluster.namespaces import shaped_network
+from node.config import ENVIRONMENT
 from protocol.errors import ZswarmError
+from tests.outside.commands import write_defaults
 
 # The same examples in every run, and no verdict that depends on how busy the machine is.
 settings.register_profile("zswarm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +29,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if item.get_closest_marker("process") is not None or "can_make_namespaces" in fixtures:
             item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _default_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What this machine and its user have set for a peer and a tracker of their own does not matter to the tests."""
+    home = tmp_path_factory.mktemp("config")
+    write_defaults(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(home))
+        for variable in ENVIRONMENT.values():
+            patch.delenv(variable, raising=False)
+        yield
 
 
 @pytest.fixture

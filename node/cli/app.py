@@ -1,4 +1,4 @@
-"""The command line: ``python -m node [OPTIONS] [COMMAND ...]``. Owns dispatch, errors and exit codes.
+"""The command line: ``zswarm [OPTIONS] [COMMAND ...]``, or ``python -m node``. Owns dispatch, errors and exit codes.
 
 The commands are in `node.cli.transfers` (share, get), `node.cli.peer` (list, peers, status, remove, leave, join,
 stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network,
@@ -17,19 +17,19 @@ from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
 from node.cli import transfers as cli_transfers
-from node.cli.options import PROGRAM, State, group_options, write_examples
+from node.cli.options import State, group_options
 from node.cli.session import Client, Foreground, Options, Services
-from node.config import PeerSettings
+from node.config import PROGRAM, PeerSettings
 from node.identity import is_free
 from node.local_messages import ApiReply
 from protocol.errors import ZswarmError
-from service.command_line import run_command
+from service.command_line import run_command, write_examples
 
 if TYPE_CHECKING:
     from node.stored import Stored
 
 EXAMPLES = """
---config configs/peer.yaml
+--config peer.yaml
 share model.bin
 get model.bin -o /data
 status --watch
@@ -44,8 +44,7 @@ class Commands(click.Group):
         return list(self.commands)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
-        write_examples(formatter, EXAMPLES)
+        write_examples(ctx, formatter, EXAMPLES)
 
 
 @click.group(
@@ -84,19 +83,20 @@ for _command in (
     commands.add_command(_command)
 
 
-def main(argv: Sequence[str], services: Services | None = None) -> int:
-    """Run the command line ``argv`` (without the program) and return its exit code."""
+def main(argv: Sequence[str], services: Services | None = None, program: str = PROGRAM) -> int:
+    """Run the command line ``argv`` (without the program, which was started as ``program``) and return its exit
+    code."""
     options = Options()
-    state = State(options, services or real_services(options))
+    state = State(options, services or real_services(options, program))
 
     def failed(error: ZswarmError) -> None:
         if state.options.json:
             output.print_json(output.error_fields(error))
 
-    return run_command(commands, PROGRAM, argv, obj=state, failed=failed)
+    return run_command(commands, program, argv, obj=state, failed=failed)
 
 
-def real_services(options: Options) -> Services:
+def real_services(options: Options, program: str = PROGRAM) -> Services:
     """The running peer's socket, and peers of this project; imported when a command first needs them."""
 
     def tell(text: str) -> None:
@@ -106,7 +106,7 @@ def real_services(options: Options) -> Services:
     def client(data_dir: Path) -> Client:
         from node.api_client import ApiClient
 
-        return ApiClient(data_dir, tell)
+        return ApiClient(data_dir, tell, program)
 
     def foreground(settings: PeerSettings) -> Foreground:
         from node.peer import Peer

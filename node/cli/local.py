@@ -11,7 +11,6 @@ import click
 
 from node.cli import output
 from node.cli.options import (
-    ExampleCommand,
     State,
     chosen_options,
     hash_option,
@@ -22,6 +21,7 @@ from node.cli.options import (
 from node.cli.progress import LocalProgress, open_display
 from node.cli.targets import SEED_SUFFIX, existing_path, read_seed_file
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
+from service.command_line import ExampleCommand, complete_path
 from service.paths import absolute_path
 from service.text import printable
 from service.units import counted, format_bytes
@@ -39,8 +39,15 @@ SeedFormat = Literal["text", "msgpack"]
     cls=ExampleCommand,
     examples="seed model.bin\nseed dataset/ -o dataset.seed\nseed model.bin --format text --hash sha256 -o -",
 )
-@click.argument("path")
-@click.option("-o", "--output", "out", metavar="FILE", help="Where to write it; - is standard output. [NAME.seed]")
+@click.argument("path", shell_complete=complete_path)
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    metavar="FILE",
+    help="Where to write it; - is standard output. [NAME.seed]",
+    shell_complete=complete_path,
+)
 @click.option(
     "--format",
     "seed_format",
@@ -115,8 +122,8 @@ def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped
 
 
 @click.command(cls=ExampleCommand, examples="verify /data/model.bin model.seed\nverify dataset/ dataset.seed --json")
-@click.argument("path")
-@click.argument("seedfile")
+@click.argument("path", shell_complete=complete_path)
+@click.argument("seedfile", shell_complete=complete_path)
 @quiet_option
 @json_option
 @click.pass_obj

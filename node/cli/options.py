@@ -1,4 +1,4 @@
-"""What the commands share towards click: their common options, help with examples, values in human units."""
+"""What the commands share towards click: their common options."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from msgspec import Struct
 from node.cli.session import Options, Services
 from node.cli.targets import existing_path
 from node.disk.share_options import ShareOptions
+from service.command_line import complete_directory, complete_path, version_option
 
 F = TypeVar("F", bound=Callable[..., Any])
-PROGRAM = "python -m node"
 
 
 class State(Struct):
@@ -22,25 +22,6 @@ class State(Struct):
 
     options: Options
     services: Services
-
-
-class ExampleCommand(click.Command):
-    """A command whose help ends in examples: ``examples`` is one command line without the program per line."""
-
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._examples = examples
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_epilog(ctx, formatter)
-        write_examples(formatter, self._examples)
-
-
-def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
-    """The examples section of a help text."""
-    with formatter.section("Examples"):
-        for line in examples.strip().splitlines():
-            formatter.write(f"{'':{formatter.current_indent}}{PROGRAM} {line.strip()}\n")
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -56,22 +37,37 @@ def _common(*names: str, help: str, **more: Any) -> Callable[[F], F]:
     return click.option(*names, help=help, callback=_keep, expose_value=False, **more)
 
 
-_config = _common("--config", metavar="FILE", help="The peer's configuration file (YAML).")
-_data_dir = _common("--data-dir", metavar="DIR", help="The peer's data directory; it selects the peer.")
+_config = _common(
+    "--config",
+    metavar="FILE",
+    help="The peer's configuration file (YAML); else peer.yaml in ~/.config/zswarm or /etc/zswarm.",
+    shell_complete=complete_path,
+)
+_data_dir = _common(
+    "--data-dir",
+    metavar="DIR",
+    help="The peer's data directory; it selects the peer; else $ZSWARM_DATA_DIR.",
+    shell_complete=complete_directory,
+)
 _quiet = _common("-q", "--quiet", is_flag=True, help="No progress and no messages, only results and errors.")
 _json = _common("--json", is_flag=True, help="Print the result as one line of JSON.")
 
 
 def _peer_values(hidden: bool) -> Callable[[F], F]:
-    tracker = _common("--tracker", metavar="ENDPOINT", hidden=hidden, help="The tracker, e.g. tcp://10.0.0.1:5550.")
+    tracker = _common(
+        "--tracker",
+        metavar="ENDPOINT",
+        hidden=hidden,
+        help="The tracker, e.g. tcp://10.0.0.1:5550; else $ZSWARM_TRACKER.",
+    )
     listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
     name = _common("--name", metavar="NAME", hidden=hidden, help="The name that others see.")
     return lambda command: tracker(listen(name(command)))
 
 
 def group_options(command: F) -> F:
-    """The options of ``python -m node`` itself."""
-    return _config(_data_dir(_peer_values(hidden=False)(_quiet(command))))
+    """The options of the program itself."""
+    return _config(_data_dir(_peer_values(hidden=False)(_quiet(version_option("zswarm")(command)))))
 
 
 def peer_options(command: F) -> F:
@@ -100,7 +96,12 @@ def share_options(command: F) -> F:
         "--follow-links", is_flag=True, help="Share symbolic links as what they point to, if that is inside PATH..."
     )
     roots = click.option(
-        "--link-root", "link_roots", multiple=True, metavar="DIR", help="...or inside DIR; may be repeated."
+        "--link-root",
+        "link_roots",
+        multiple=True,
+        metavar="DIR",
+        help="...or inside DIR; may be repeated.",
+        shell_complete=complete_directory,
     )
     posix = click.option(
         "--posix-names", is_flag=True, help="Allow names that Windows cannot store, for Linux receivers only."

@@ -9,12 +9,13 @@ import click
 
 from node.cli import output
 from node.cli.follow import Patience
-from node.cli.options import ExampleCommand, State, json_option, peer_options
+from node.cli.options import State, json_option, peer_options
 from node.cli.progress import is_terminal
 from node.cli.session import Session, expected, maybe_peer, running_peer
 from node.cli.source_words import aged
 from node.cli.targets import check_pattern
 from node.cli.view import trouble
+from node.config import no_peer
 from node.local_messages import (
     ApiDone,
     ApiJoin,
@@ -28,6 +29,7 @@ from node.local_messages import (
     StatusReport,
 )
 from protocol.errors import NetworkError
+from service.command_line import ExampleCommand, complete_path, program_of
 from service.paths import absolute_path
 from service.text import check_utf8, printable
 
@@ -108,13 +110,14 @@ def status(state: State, watch: bool) -> None:
 def _tell_stored(state: State) -> None:
     data_dir = state.options.settings().data_path
     stored = state.services.stored(data_dir)
-    error = NetworkError(f"no peer runs on {data_dir}; start one with: python -m node --data-dir {data_dir}")
+    context = click.get_current_context()
+    error = no_peer(data_dir, program_of(context))
     if state.options.json:
         output.print_json(output.error_fields(error) | {"jobs": stored.jobs, "shared": stored.shared})
     else:
         output.print_stored(stored.jobs, stored.shared)
     output.error(str(error))
-    click.get_current_context().exit(error.exit_code)
+    context.exit(error.exit_code)
 
 
 def _print_report(state: State, report: StatusReport) -> None:
@@ -148,7 +151,7 @@ def _watch(state: State, session: Session) -> None:
 
 
 @click.command(cls=ExampleCommand, examples="remove model.bin\nremove /data/set1\nremove blake3:4f1c...")
-@click.argument("target", metavar="NAME")
+@click.argument("target", metavar="NAME", shell_complete=complete_path)
 @peer_options
 @json_option
 @click.pass_obj

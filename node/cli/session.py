@@ -8,6 +8,7 @@ Knows no click and prints nothing, so that commands can be tested with a `Servic
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import msgspec
 
-from node.config import PeerSettings
+from node.config import CONFIG_FILE, ENVIRONMENT, PeerSettings
 from node.identity import DataDirInUseError
 from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
-from protocol.errors import EXIT_CODES, NetworkError, RefusedError, ZswarmError
+from protocol.errors import EXIT_CODES, ConfigError, NetworkError, RefusedError, UsageError, ZswarmError
 from service.text import check_utf8
 
 REQUEST_SECONDS = 10.0
@@ -66,25 +67,30 @@ class Options(msgspec.Struct):
     json: bool = False
 
     def settings(self) -> PeerSettings:
-        """The configuration file with the command line's values on top; raises `UsageError`."""
-        from service.config import load_settings
+        """The configuration file, the environment's values on top of it, and the command line's on top of both; raises
+        `UsageError`."""
+        from service.config import settings_of
 
-        settings = load_settings(Path(self.config), PeerSettings) if self.config else PeerSettings()
+        settings = settings_of(Path(self.config) if self.config else None, CONFIG_FILE, PeerSettings)
         given = {key: getattr(self, key) for key in ("data_dir", "tracker", "listen", "name") if getattr(self, key)}
+        for key, variable in ENVIRONMENT.items():
+            if key not in given and (value := os.environ.get(variable, "")):
+                settings = with_values(settings, {key: value}, f"environment variable {variable}")
         if given:
-            settings = with_values(settings, given)
+            settings = with_values(settings, given, "command line")
         check_utf8(str(settings.data_path))
         return settings
 
 
-def with_values(settings: PeerSettings, given: dict[str, str]) -> PeerSettings:
-    """``settings`` with the options ``given``, checked as the file's keys are; raises `ConfigError`."""
-    from protocol.errors import ConfigError
-
+def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> PeerSettings:
+    """``settings`` with the values ``given`` by ``source``, checked as the file's are; raises `ConfigError`."""
     try:
-        return msgspec.structs.replace(settings, **given)
-    except ValueError as error:
-        raise ConfigError(f"command line: {error}") from None
+        changed = msgspec.structs.replace(settings, **given)
+        if "data_dir" in given:
+            check_utf8(str(changed.data_path))
+    except (ValueError, UsageError) as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return changed
 
 
 class Services(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import Struct
 from node.cli import output
 from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
-from node.cli.options import ExampleCommand, State, chosen_options, foreground_options, hash_option, share_options
+from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
 from node.cli.session import Session, any_peer
 from node.cli.source_words import silence
@@ -30,7 +30,7 @@ from node.cli.view import Outcome, got_line, not_served, outcome_fields, serving
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
 from protocol.errors import EXIT_CODES, NotFoundError
-from service.command_line import EXIT_INTERRUPTED, parsed_by
+from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_directory, complete_path, parsed_by
 from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
@@ -57,7 +57,7 @@ class Plan(Struct, frozen=True):
     cls=ExampleCommand,
     examples="share model.bin\nshare /data/set1 /data/set2 --json\nshare models/snapshots/main --link-root models",
 )
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, shell_complete=complete_path)
 @share_options
 @hash_option
 @foreground_options
@@ -93,8 +93,15 @@ def _share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
     cls=ExampleCommand,
     examples="get model.bin\nget model.bin -o /data --timeout 10m\nget zswarm://blake3:4f1c.../model.bin other.seed",
 )
-@click.argument("targets", metavar="NAME|LINK|SEEDFILE...", nargs=-1, required=True)
-@click.option("-o", "--output", "directory", metavar="DIR", help="Directory to download to; created if missing.")
+@click.argument("targets", metavar="NAME|LINK|SEEDFILE...", nargs=-1, required=True, shell_complete=complete_path)
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    metavar="DIR",
+    help="Directory to download to; created if missing.",
+    shell_complete=complete_directory,
+)
 @click.option("--force", is_flag=True, help="Replace other content of the same name.")
 @click.option("--sequential", is_flag=True, help="Fetch pieces in order rather than rarest first.")
 @click.option("--keep-serving", is_flag=True, help="Keep serving what was fetched until Ctrl-C.")

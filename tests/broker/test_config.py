@@ -63,6 +63,15 @@ def test_listen_can_be_given_instead(tmp_path: Path) -> None:
     assert [address.port for address in addresses(TrackerConfig(listen="tcp://*:0"))] == [0, 0, 0]
 
 
+def test_without_a_name_the_default_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "zswarm").mkdir()
+    (tmp_path / "zswarm" / "tracker.yaml").write_text("listen: tcp://*:7000\nlookups: 2")
+    assert (load_config(None, None).listen, load_config(None, None).lookups) == ("tcp://*:7000", 2)
+    assert (load_config(None, "tcp://*:8000").listen, load_config(None, "tcp://*:8000").lookups) == ("tcp://*:8000", 2)
+    assert load_config(ROOT / "configs" / "tracker.yaml", None).lookups == 1
+
+
 def test_a_wrong_address_on_the_command_line_is_said_to_be_there() -> None:
     with pytest.raises(ConfigError, match=r"^command line: key `listen`: 'here' is not an endpoint"):
         load_config(None, "here")

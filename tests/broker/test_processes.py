@@ -172,4 +172,4 @@ def test_a_ready_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> 
 
 def test_help_shows_an_example() -> None:
     ended = run_to_the_end("--help")
-    assert (ended.returncode, "python -m broker --config configs/tracker.yaml" in ended.stdout) == (0, True)
+    assert (ended.returncode, "python -m broker --config tracker.yaml" in ended.stdout) == (0, True)

@@ -11,7 +11,7 @@ import pytest
 
 from cluster import local
 from cluster.local import LocalCluster, free_ports
-from cluster.processes import Program, end_all
+from cluster.processes import Program, end_all, python_environment
 from protocol.errors import NetworkError
 from tests.cluster.conftest import Place
 
@@ -69,3 +69,12 @@ def test_who_does_not_end_in_time_is_killed(place: Place, tmp_path: Path) -> Non
 
 def test_free_ports_are_free() -> None:
     assert 1 <= free_ports(3) <= 65_533
+
+
+def test_what_a_person_set_for_a_peer_of_their_own_does_not_reach_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSWARM_TRACKER", "tcp://elsewhere:1")
+    monkeypatch.setenv("ZSWARM_DATA_DIR", "/elsewhere")
+    monkeypatch.setenv("KEPT", "yes")
+    environment = python_environment()
+    assert [name for name in environment if name.startswith("ZSWARM_")] == []
+    assert environment["KEPT"] == "yes"

@@ -87,10 +87,20 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
     return value
 
 
+def write_defaults(home: Path) -> None:
+    """Default configuration files below the ``XDG_CONFIG_HOME`` ``home`` that set nothing: those of the machine that
+    the tests run on are not read then."""
+    directory = home / "zswarm"
+    directory.mkdir(parents=True)
+    for name in ("peer.yaml", "tracker.yaml"):
+        (directory / name).write_text("{}\n")
+
+
 class Machine:
     """One user on one host. ``prefix`` is put before each command, e.g. ``ip netns exec NAME``.
 
-    Relative paths of a command are below ``place``. ``tracker`` is added to each command of a peer once it is set.
+    Relative paths of a command are below ``place``. ``tracker`` is added to each command of a peer once it is set. The
+    user's default configuration files are in ``config``.
     """
 
     def __init__(self, place: Path, prefix: Sequence[str] = ()) -> None:
@@ -102,6 +112,9 @@ class Machine:
         self._runtime = Path(tempfile.mkdtemp(prefix="zs-"))  # a socket's path is short
         home = place / "home"
         home.mkdir(exist_ok=True)
+        self.config = home / ".config" / "zswarm"
+        if not self.config.exists():
+            write_defaults(self.config.parent)
         self.env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),

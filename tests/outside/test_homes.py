@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 
@@ -21,6 +22,19 @@ def test_directories_that_are_none_are_refused_in_one_line(machine: Machine) -> 
     for place in ("file", "file/below", "loop", "~nobody-of-this-name/x"):
         assert refused(machine.z("--data-dir", place, "list"), place, ""), place
     assert refused(machine.z("--data-dir", "", "list"), "--data-dir", "empty")
+
+
+def test_settings_come_from_the_option_the_environment_or_the_user_s_file(machine: Machine) -> None:
+    (machine.config / "peer.yaml").write_text(f"data_dir: {machine.place}/by-file\n")
+    by_environment = {"ZSWARM_DATA_DIR": f"{machine.place}/by-environment"}
+    assert "by-file;" in machine.z("list").err
+    assert "by-environment;" in machine.z("list", env=by_environment).err
+    assert "by-option;" in machine.z("list", "--data-dir", "by-option", env=by_environment).err
+    assert refused(machine.z("list", env={"ZSWARM_TRACKER": "here"}), "ZSWARM_TRACKER", "'here'")
+    (machine.config / "peer.yaml").write_text("data_dri: x\n")
+    assert refused(machine.z("list"), f"{machine.config}/peer.yaml", "`data_dir`")
+    (machine.config / "tracker.yaml").write_text("lookups: 0\n")
+    assert refused(machine.run([sys.executable, "-m", "broker"]), f"{machine.config}/tracker.yaml", "`lookups`")
 
 
 def test_a_user_without_a_home_is_told_the_way_out(machine: Machine) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct, field
 
 from protocol.errors import ConfigError
-from service.config import load_settings
+from service import config
+from service.config import load_settings, settings_of
 from service.logs import LogSettings
 from service.units import parse_rate
 
@@ -114,6 +115,77 @@ def test_no_file_a_directory_and_a_huge_file(file: Path, tmp_path: Path) -> None
     file.write_text("#" * 2_000_000)
     with pytest.raises(ConfigError, match="larger than"):
         load_settings(file, Sample)
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The directories of the user's and the machine's default files; neither is there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr(config, "SYSTEM_DIR", tmp_path / "etc" / "zswarm")
+    return tmp_path / ".config" / "zswarm", tmp_path / "etc" / "zswarm"
+
+
+def write(directory: Path, text: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "sample.yaml").write_text(text)
+
+
+def default() -> Sample:
+    return settings_of(None, "sample.yaml", Sample)
+
+
+def test_the_user_s_file_comes_before_the_machine_s_and_a_named_one_before_both(
+    places: tuple[Path, Path], file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own, system = places
+    assert default() == Sample()
+    write(system, "workers: 3")
+    assert default().workers == 3
+    write(own, "workers: 4")
+    assert default().workers == 4
+    write(tmp_path / "xdg" / "zswarm", "workers: 5")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    assert default().workers == 5
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    assert default().workers == 4
+    file.write_text("workers: 6")
+    assert settings_of(file, "sample.yaml", Sample).workers == 6
+
+
+def test_a_user_without_a_home_has_the_machine_s_file(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(places[1], "workers: 3")
+    monkeypatch.setenv("HOME", "")
+    assert default().workers == 3
+
+
+def test_a_default_file_that_is_wrong_is_named_and_no_other_is_read(places: tuple[Path, Path]) -> None:
+    own, system = places
+    write(system, "workers: 3")
+    write(own, "workers: many")
+    with pytest.raises(ConfigError, match=f"^{own}/sample.yaml: key `workers`"):
+        default()
+    (own / "sample.yaml").unlink()
+    (own / "sample.yaml").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=f"^{own}/sample.yaml: No such file.*--config"):
+        default()
+
+
+def test_a_place_that_cannot_be_looked_at(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home may be another user's; what the machine's administrator wrote is for everybody."""
+    own, system = places
+
+    def lstat(path: Path) -> None:
+        raise PermissionError(13, "Permission denied") if path.parent in closed else FileNotFoundError
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    closed = [own]
+    assert default() == Sample()
+    closed = [own, system]
+    with pytest.raises(ConfigError, match=f"^{system}/sample.yaml: Permission denied; .*--config"):
+        default()
 
 
 def test_bytes_that_are_no_text(file: Path) -> None:

@@ -61,6 +61,8 @@ def test_requests_are_answered_by_id_and_the_last_reply_arrives(data_dir: Path) 
 def test_no_peer_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match=r"start one with: python -m node --data-dir"):
         ApiClient(tmp_path)
+    with pytest.raises(NetworkError, match=f"start one with: zswarm --data-dir {tmp_path}"):
+        ApiClient(tmp_path, program="zswarm")
 
 
 def test_the_socket_of_a_killed_peer_is_no_peer(data_dir: Path) -> None:

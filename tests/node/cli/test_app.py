@@ -33,6 +33,67 @@ def test_without_a_command_a_peer_runs_with_the_options_on_top_of_the_file(tmp_p
     assert (settings.tracker, settings.name, settings.data_path) == ("tcp://10.0.0.1:5550", "lab7", tmp_path)
 
 
+@pytest.fixture
+def default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's default configuration, not written yet."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "zswarm").mkdir()
+    return tmp_path / "zswarm" / "peer.yaml"
+
+
+def test_options_override_the_environment_which_overrides_the_file(
+    default_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*argv: str) -> tuple[str, str, Path]:
+        world = World()
+        assert world.run(*argv) == 0
+        (settings,) = world.ran
+        return settings.name, settings.tracker, settings.data_path
+
+    default_file.write_text(f"name: lab7\ntracker: tcp://file:1\ndata_dir: {tmp_path}/file\n")
+    assert run() == ("lab7", "tcp://file:1", tmp_path / "file")
+    monkeypatch.setenv("ZSWARM_TRACKER", "")
+    assert run() == ("lab7", "tcp://file:1", tmp_path / "file")
+    monkeypatch.setenv("ZSWARM_TRACKER", "tcp://environment:1")
+    monkeypatch.setenv("ZSWARM_DATA_DIR", str(tmp_path / "environment"))
+    assert run() == ("lab7", "tcp://environment:1", tmp_path / "environment")
+    assert run("--tracker", "tcp://option:1") == ("lab7", "tcp://option:1", tmp_path / "environment")
+    assert run("--data-dir", str(tmp_path)) == ("lab7", "tcp://environment:1", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("ZSWARM_TRACKER", "nowhere", "'nowhere' is not an endpoint"),
+        ("ZSWARM_TRACKER", "tcp://*:5550", "names no host to dial"),
+        ("ZSWARM_TRACKER", "tcp://caf\udce9:5550", "caf"),
+        ("ZSWARM_DATA_DIR", "/dev/null", "is a file"),
+        ("ZSWARM_DATA_DIR", "/dev/null/below", "Not a directory"),
+        ("ZSWARM_DATA_DIR", "/tmp/caf\udce9", "is not valid UTF-8"),
+        ("ZSWARM_DATA_DIR", "~nobody-of-this-name/x", "there is no user"),
+    ],
+)
+def test_a_wrong_value_in_the_environment_names_the_variable(
+    variable: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert World().run("list") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: environment variable {variable}: ")
+    assert why in said
+
+
+def test_a_wrong_value_that_an_option_overrides_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSWARM_TRACKER", "nowhere")
+    assert World().run("--data-dir", str(tmp_path), "--tracker", "tcp://10.0.0.1:1") == 0
+
+
+def test_a_wrong_default_file_is_named(default_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    default_file.write_text("trakcer: tcp://10.0.0.1:1\n")
+    assert World().run("list") == 2
+    assert capsys.readouterr().err == f"error: {default_file}: unknown key `trakcer`; did you mean `tracker`?\n"
+
+
 def test_the_exit_code_of_the_peer_is_that_of_the_command(tmp_path: Path) -> None:
     world = World()
     world.exit_code = 78
