@@ -31,10 +31,10 @@ LEFT_SECONDS = 1.0
 
 
 class Uplink:
-    """That of one piece server. ``rate`` in bytes/s, 0 unlimited."""
+    """That of one piece server."""
 
-    def __init__(self, rate: float, now: float) -> None:
-        self.bucket = TokenBucket(rate, now)
+    def __init__(self, now: float) -> None:
+        self.bucket = TokenBucket(0.0, now)
         self.assignments = Ration(ASSIGNED_COUNT_MAX)
         self.answers = Ration(ANSWERED_COUNT_MAX)
         self.spare = Ration(SPARE_COUNT)
