@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, field
 
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
+from node.rate_limit import UNLIMITED, RateLimits
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, UsageError
 from protocol.limits import PEER_ID_BYTES_MAX
@@ -69,8 +70,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
             _endpoint("advertise", self.advertise, port_zero=True)
-        for key, rate in (("upload_rate", self.upload_rate), ("download_rate", self.download_rate)):
-            _rate(key, rate)
+        _ = self.limits  # which checks them
         if _seconds("scan_seconds", self.scan_seconds) <= 0:
             raise ValueError("scan_seconds: must be more than 0")
         if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
@@ -107,14 +107,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return ShareOptions(tuple(str(absolute_path(path)) for path in self.link_roots), self.posix_names)
 
     @property
-    def upload_bytes_per_second(self) -> float:
-        """0 means unlimited."""
-        return _rate("upload_rate", self.upload_rate)
-
-    @property
-    def download_bytes_per_second(self) -> float:
-        """0 means unlimited."""
-        return _rate("download_rate", self.download_rate)
+    def limits(self) -> RateLimits:
+        return RateLimits(_rate("upload_rate", self.upload_rate), _rate("download_rate", self.download_rate))
 
     @property
     def scan_period_seconds(self) -> float:
@@ -124,7 +118,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class AgentSettings(Struct, frozen=True, kw_only=True):
     """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
     piece server's; ``share`` are absolute paths. ``run`` names the run of the peer, through restarts of this process;
-    ``foreground``: it is run for the sake of one command."""
+    ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two until
+    a person wants others."""
 
     data_dir: str
     runtime_dir: str
@@ -138,24 +133,23 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     foreground: bool
     log: LogSettings
     options: ShareOptions = AS_USUAL
+    limits: RateLimits = UNLIMITED
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):
-    """What the piece server process is told. ``upload_rate`` in bytes/s, 0 unlimited."""
+    """What the piece server process is told."""
 
     data_dir: str
     runtime_dir: str
     listen: str
-    upload_rate: float
     log: LogSettings
 
 
 class DownloaderSettings(Struct, frozen=True, kw_only=True):
-    """What the downloader process is told. ``download_rate`` in bytes/s, 0 unlimited."""
+    """What the downloader process is told."""
 
     data_dir: str
     runtime_dir: str
-    download_rate: float
     workers: int
     log: LogSettings
 
@@ -216,12 +210,9 @@ def _check_paths(key: str, paths: list[str]) -> None:
 
 def _rate(key: str, value: str | float) -> float:
     try:
-        rate = parse_rate(value)
+        return parse_rate(value)
     except UsageError as error:
         raise ValueError(f"{key}: {error}") from None
-    if not 0 <= rate < float("inf"):
-        raise ValueError(f"{key}: must be 0 (unlimited) or more")
-    return rate
 
 
 def _seconds(key: str, value: str | float) -> float:

@@ -15,6 +15,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
+from node.rate_limit import UNLIMITED, RateLimits
 from protocol.messages import Message, PeerEntry, SeederEntry, TorrentEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
@@ -45,6 +46,16 @@ class Hello(Message, frozen=True):
     instance: int
     pid: int
     port: int = 0
+
+
+# --- agent -> piece server and downloader ----------------------------------------------------------------
+
+
+class Limit(Message, frozen=True):
+    """Send, or receive, no more than ``rate`` bytes a second from now on, 0: as much as possible. Said to a new
+    instance, for which nothing is limited, before there is anything to do."""
+
+    rate: float
 
 
 # --- agent and downloader -> piece server ----------------------------------------------------------------
@@ -300,9 +311,9 @@ class Room(Message, frozen=True):
     count: int
 
 
-AgentToPieceServer = Hello | ShareState | Serve | Unserve | Serving
+AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
-AgentToDownloader = Hello | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
+AgentToDownloader = Hello | Limit | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk | Room
@@ -386,6 +397,20 @@ class ApiLeave(Message, frozen=True):
 
 class ApiJoin(Message, frozen=True):
     id: int
+
+
+class ApiLimit(Message, frozen=True):
+    """Change the rate limits that are given, in bytes a second (0: unlimited), until the peer stops. Answered with
+    `ApiLimits`: what holds then."""
+
+    id: int
+    upload_rate: float | None = None
+    download_rate: float | None = None
+
+
+class ApiLimits(Message, frozen=True):
+    id: int
+    limits: RateLimits
 
 
 class ApiStop(Message, frozen=True):
@@ -477,7 +502,7 @@ class StatusReport(Message, frozen=True):
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
-    ``uploads`` (sessions) are of all."""
+    ``uploads`` (sessions) are of all. ``limits`` are those that hold now."""
 
     id: int
     peer: str
@@ -500,7 +525,8 @@ class StatusReport(Message, frozen=True):
     shared_count: int = 0
     uploads: int = 0
     more: int = 0
+    limits: RateLimits = UNLIMITED
 
 
-ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLeave | ApiJoin | ApiStop | ApiGetStatus
-ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiDone | ApiError | StatusReport
+ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLimit | ApiLeave | ApiJoin | ApiStop | ApiGetStatus
+ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiLimits | ApiDone | ApiError | StatusReport

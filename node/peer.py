@@ -54,12 +54,12 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         run=secrets.token_hex(RUN_BYTES),
         foreground=foreground,
         options=settings.share_options,
+        limits=settings.limits,
         log=settings.log,
     )
     downloader = DownloaderSettings(
         data_dir=data,
         runtime_dir=runtime,
-        download_rate=settings.download_bytes_per_second,
         workers=settings.workers,
         log=settings.log,
     )
@@ -67,7 +67,6 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         data_dir=data,
         runtime_dir=runtime,
         listen=settings.listen,
-        upload_rate=settings.upload_bytes_per_second,
         log=settings.log,
     )
     return [

@@ -6,6 +6,8 @@ waits until the debt is paid, so the average is the configured rate whatever the
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 BURST_SECONDS = 0.25
 """What an idle bucket saves up: enough to hide timer granularity, too little to be seen as a burst."""
 
@@ -19,13 +21,33 @@ TRIPS_COUNT, ROUND_TRIP_SECONDS_MAX = 3, 0.5
 messages wait for a turn at either end. A round trip that seems to take longer is one in which somebody was busy."""
 
 
+class RateLimits(Struct, frozen=True):
+    """Those of a peer, over all its uploads and over all its downloads: bytes a second, 0 unlimited."""
+
+    upload_rate: float = 0.0
+    download_rate: float = 0.0
+
+
+UNLIMITED = RateLimits()
+
+
 class TokenBucket:
-    """Allows ``rate`` bytes a second on average; a rate of 0 allows everything."""
+    """Allows ``rate`` bytes a second on average; a rate of 0 allows everything. `set_rate` changes it."""
 
     def __init__(self, rate: float, now: float) -> None:
         self.rate = rate
         self._balance = rate * BURST_SECONDS
         self._at = now
+
+    def set_rate(self, rate: float, now: float) -> None:
+        """Allow ``rate`` bytes a second from now on. Debt is paid at the higher of both rates: at a higher one it is
+        paid sooner, and at a lower one no later than it would have been. Without a rate nothing is owed."""
+        if self.rate:
+            self._refill(now)
+            self._balance *= min(1.0, rate / self.rate)
+        else:
+            self._balance, self._at = rate * BURST_SECONDS, now
+        self.rate = rate
 
     def ready_at(self, now: float) -> float:
         """The moment from which `spend` is allowed; ``now`` or earlier means at once."""

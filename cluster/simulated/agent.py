@@ -23,6 +23,7 @@ from node.agent.state import AgentTerms
 from node.disk.errors import StoppedError
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import ApiRequest, Fetch, Sources
+from node.rate_limit import RateLimits
 from protocol.errors import NotFoundError
 from protocol.link import Link
 from protocol.manifest import manifest_digest
@@ -48,6 +49,7 @@ class AgentProcess(Process):
             scan_seconds=SCAN_SECONDS,
             instance=instance,
             pid=1,
+            limits=peer.limits,
         )
         self.core = AgentCore(terms, list(peer.disk.items.values()), 0.0, rng, peer.away)
         self._agent = _HardOfHearing(peer, self, rng)
@@ -109,6 +111,9 @@ class SimulatedAgentDisk:
 
     def keep_away(self, away: bool) -> None:
         self._peer.away = away
+
+    def keep_limits(self, limits: RateLimits) -> None:
+        self._peer.limits = limits
 
     def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> tuple[LibraryItem, Skipped]:
         del progress

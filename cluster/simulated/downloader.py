@@ -23,7 +23,7 @@ class DownloaderProcess(Process):
         self.peer = peer
         host, store = SimulatedHost(peer, self), SimulatedStore(peer.disk)
         self.links = TamperedLinks(host, peer)
-        self._shell = Downloader(host, self.links, store, 1, peer.terms.download_rate, rng, instance, 1)
+        self._shell = Downloader(host, self.links, store, 1, rng, instance, 1)
         self.core, self.budget = self._shell.core, self._shell.budget
         self.wake(self.clock.now)
 

@@ -18,6 +18,7 @@ from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.network import NetHost, Network
 from cluster.simulated.process import TURN_SECONDS, Process
 from cluster.simulated.transport import SimulatedTransport
+from node.rate_limit import RateLimits
 from protocol.codec import Decoder
 from protocol.errors import ZswarmError
 from protocol.messages import Message, Piece
@@ -38,6 +39,10 @@ class PeerTerms(NamedTuple):
     upload_rate: float = 0
     download_rate: float = 0
     hears_of: float = 1
+
+    @property
+    def limits(self) -> RateLimits:
+        return RateLimits(self.upload_rate, self.download_rate)
 
 
 class PeerMachine:
@@ -68,6 +73,7 @@ class PeerMachine:
         self.identity = f"{rng.getrandbits(128):032x}"
         self.token = rng.randbytes(32)
         self.away = False
+        self.limits = terms.limits
         self.local: defaultdict[str, LocalRouter] = defaultdict(LocalRouter)
         self.routes = count(1)
         self._rng = rng

@@ -47,9 +47,10 @@ class Peer(PeerMachine):
     # --- what befalls it ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """The machine is on, and the peer runs; that it was to stay out of the network is forgotten."""
+        """The machine is on, and the peer runs; that it was to stay out of the network, or to keep to other limits
+        than those of its configuration, is forgotten."""
         self.powered = True
-        self.away = False
+        self.away, self.limits = False, self.terms.limits
         for role in ROLES:
             self._start(role)
 

@@ -26,8 +26,7 @@ class PieceServerProcess(Process):
         host = SimulatedHost(peer, self)
         peers = TamperedRouter(host, peer)
         self.listener = peers.listener
-        files, rate = SimulatedFiles(peer.disk), peer.terms.upload_rate
-        shell = PieceServer(host, peers, files, InLoop(), rate, Random(instance), 1)
+        shell = PieceServer(host, peers, SimulatedFiles(peer.disk), InLoop(), Random(instance), 1)
         self.core, self.shelf = shell.core, shell.core.shelf
         self.wake(self.clock.now)
 

@@ -58,6 +58,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         foreground=settings.foreground,
         asked=files.asked(),
         options=settings.options,
+        limits=files.limits,
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 

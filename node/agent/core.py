@@ -46,6 +46,7 @@ from node.local_messages import (
     DownloadStarted,
     Fetch,
     Hello,
+    Limit,
     NeedSources,
     Pause,
     SourceLost,
@@ -141,12 +142,14 @@ class AgentCore(AgentState):
             wishes.append(ToPieceServer(answer))
             if fresh:
                 self.uploads.new_run()
+                wishes.append(ToPieceServer(Limit(self.limits.upload_rate)))
                 wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)
             if message.port:
                 wishes += self.membership.set_endpoint(with_port(self.who.advertise, message.port), now)
         elif message.role == "downloader":
             wishes.append(ToDownloader(answer))
             if fresh:
+                wishes.append(ToDownloader(Limit(self.limits.download_rate)))
                 wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches()]
                 for digest in self.gets.digests:
                     wishes += self.lookups.refresh(digest, now)

@@ -22,6 +22,7 @@ from node.disk.seed_store import load_seed, store_seed
 from node.disk.share_options import Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, scan
+from node.rate_limit import RateLimits
 from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
@@ -36,6 +37,10 @@ AWAY_NAME = "away"
 """In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
 
 
+LIMITS_NAME = "limits"
+"""In the runtime directory once a person changed the rate limits: a restarted agent keeps to them."""
+
+
 class AgentFiles(Library):
     """`node.agent.process.AgentDisk` on this machine, of an agent with ``settings``."""
 
@@ -43,6 +48,7 @@ class AgentFiles(Library):
         self._settings = settings
         self._data_dir = Path(settings.data_dir)
         self._away = Path(settings.runtime_dir) / AWAY_NAME
+        self._limits = Path(settings.runtime_dir) / LIMITS_NAME
         super().__init__(self._data_dir, settings.run)
 
     @property
@@ -58,6 +64,22 @@ class AgentFiles(Library):
                 self._away.unlink(missing_ok=True)
         except OSError as error:
             raise disk_error(error, "write", self._away) from error
+
+    @property
+    def limits(self) -> RateLimits:
+        """Those that a person set in this run of the peer, or else those of the configuration."""
+        try:
+            return msgspec.json.decode(self._limits.read_bytes(), type=RateLimits)
+        except FileNotFoundError:
+            return self._settings.limits
+
+    def keep_limits(self, limits: RateLimits) -> None:
+        fresh = self._limits.with_suffix(".new")
+        try:
+            fresh.write_bytes(msgspec.json.encode(limits))
+            fresh.replace(self._limits)
+        except OSError as error:
+            raise disk_error(error, "write", self._limits) from error
 
     def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> tuple[LibraryItem, Skipped]:
         return hash_item(request, self._data_dir, progress, cancelled)

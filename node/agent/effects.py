@@ -10,6 +10,7 @@ from msgspec import Struct
 from node.agent.library import LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply, Fetch
+from node.rate_limit import RateLimits
 from protocol.messages import Entry, TransferState
 
 # --- inner: from one core to another ---------------------------------------------------------------------
@@ -144,6 +145,12 @@ class KeepAway(Struct, frozen=True):
     away: bool
 
 
+class KeepLimits(Struct, frozen=True):
+    """Remember ``limits``, for another run of the agent in this run of the peer."""
+
+    limits: RateLimits
+
+
 class Subscribe(Struct, frozen=True):
     """Follow the roster published at ``endpoint``, and no other."""
 
@@ -170,6 +177,7 @@ Outer = (
     | ScanShares
     | ReplyApi
     | KeepAway
+    | KeepLimits
     | Subscribe
     | Stop
 )

@@ -23,7 +23,8 @@ from node.agent.library import LibraryItem
 from node.agent.share_scan import Scanned
 from node.disk.share_options import Skipped
 from node.host import Host
-from node.local_messages import AGENT_SOCKET, ApiDone, ApiError, ApiRequest, ChildToAgent, Fetch, Hello
+from node.local_messages import AGENT_SOCKET, ApiDone, ApiError, ApiLimits, ApiRequest, ChildToAgent, Fetch, Hello
+from node.rate_limit import RateLimits
 from node.workers import END_SECONDS
 from protocol.codec import ROSTER_DECODER, Decoder
 from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
@@ -49,6 +50,7 @@ class AgentDisk(Protocol):
     def put_download(self, download: Fetch) -> None: ...
     def remove_download(self, dest: str) -> None: ...
     def keep_away(self, away: bool) -> None: ...
+    def keep_limits(self, limits: RateLimits) -> None: ...
     def hash_item(
         self, request: fx.HashPath, progress: Progress, cancelled: Cancelled
     ) -> tuple[LibraryItem, Skipped]: ...
@@ -210,7 +212,7 @@ class Agent:
         refusal: DiskError | None = None
         for effect in effects:
             try:
-                if refusal is not None and isinstance(effect, fx.ReplyApi) and isinstance(effect.reply, ApiDone):
+                if refusal is not None and isinstance(effect, fx.ReplyApi) and isinstance(effect.reply, _DONE):
                     # It was done, and a restart would not know.
                     self._api.reply(effect.route, ApiError(effect.reply.id, refusal.code, as_utf8(str(refusal))))
                 else:
@@ -292,6 +294,9 @@ class Agent:
         self._looks.submit(self._looked, lambda: self._kept.look(request))
 
 
+_DONE = ApiDone, ApiLimits
+"""Replies that say that something holds from now on."""
+
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.Note: lambda agent, effect: agent._host.note(effect.level, effect.text),
     mb.Send: lambda agent, effect: agent._registrar.send(effect.message),
@@ -310,6 +315,7 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.CheckItem: Agent._check,
     fx.ScanShares: Agent._scan,
     fx.KeepAway: lambda agent, effect: agent._kept.keep_away(effect.away),
+    fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.limits),
     fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),
     fx.Stop: lambda agent, _: agent._stop(),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from node.agent.effects import KeepAway, ReplyApi, Stop, ToDownloader, ToPieceServer
+from msgspec.structs import replace
+
+from node.agent.effects import KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
 from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
@@ -17,6 +19,8 @@ from node.local_messages import (
     ApiGetStatus,
     ApiJoin,
     ApiLeave,
+    ApiLimit,
+    ApiLimits,
     ApiList,
     ApiListReply,
     ApiPeers,
@@ -25,6 +29,7 @@ from node.local_messages import (
     ApiRequest,
     ApiShare,
     ApiStop,
+    Limit,
     Pause,
     Serving,
 )
@@ -134,6 +139,14 @@ class AgentApi:
         awake = [*overtaken, KeepAway(False), ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
         return [*awake, *self._agent.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
+    def _limit(self, route: bytes, request: ApiLimit, _now: float) -> Effects:
+        agent = self._agent
+        rates = {"upload_rate": request.upload_rate, "download_rate": request.download_rate}
+        given = {key: rate for key, rate in rates.items() if rate is not None}
+        limits = agent.limits = replace(agent.limits, **given)
+        told = [ToPieceServer(Limit(limits.upload_rate)), ToDownloader(Limit(limits.download_rate))]
+        return [*([KeepLimits(limits), *told] if given else []), ReplyApi(route, ApiLimits(request.id, limits))]
+
     def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
         self._agent.shares.say_who_waits()
         return [ReplyApi(route, status_report(self._agent, request, now))]
@@ -152,5 +165,6 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,
     ApiJoin: AgentApi._join,
+    ApiLimit: AgentApi._limit,
     ApiGetStatus: AgentApi._status,
 }

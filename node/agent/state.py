@@ -20,13 +20,15 @@ from node.agent.membership import Membership
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.disk.share_options import AS_USUAL, ShareOptions
+from node.rate_limit import UNLIMITED, RateLimits
 
 
 class AgentTerms(Struct, frozen=True):
     """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent.
 
     ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
-    besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again."""
+    besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
+    hold when this run begins."""
 
     peer: str
     token: bytes
@@ -41,6 +43,7 @@ class AgentTerms(Struct, frozen=True):
     foreground: bool = False
     asked: frozenset[str] = frozenset()
     options: ShareOptions = AS_USUAL
+    limits: RateLimits = UNLIMITED
 
 
 class AgentState:
@@ -64,6 +67,7 @@ class AgentState:
         self.gets = Gets(self.catalogue, self.jobs)
         self.children = Children()
         self.serving = not away
+        self.limits = who.limits
 
     def is_fetched(self, digest: str) -> bool:
         """Somebody fetches it from this peer now."""

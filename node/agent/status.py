@@ -60,6 +60,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         shared_count=len(agent.catalogue),
         uploads=uploads.sessions,
         more=more,
+        limits=agent.limits,
     )
 
 

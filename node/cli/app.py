@@ -1,7 +1,7 @@
 """The command line: ``zswarm [OPTIONS] [COMMAND ...]``, or ``python -m node``. Owns dispatch, errors and exit codes.
 
-The commands are in `node.cli.transfers` (share, get), `node.cli.peer` (list, peers, status, remove, leave, join,
-stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network,
+The commands are in `node.cli.transfers` (share, get), `node.cli.peer` (list, peers, status, remove, limit, leave,
+join, stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network,
 5 verification, 6 disk, 130 Ctrl-C, 1 anything else.
 """
 
@@ -74,6 +74,7 @@ for _command in (
     cli_peer.peers,
     cli_peer.status,
     cli_peer.remove,
+    cli_peer.limit,
     cli_peer.leave,
     cli_peer.join,
     cli_peer.stop,

@@ -17,9 +17,10 @@ import msgspec
 from node.cli.progress import is_terminal
 from node.cli.source_words import job_silence, silence, source_tables, tracker_silence
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
-from node.cli.view import download_stats, trouble, view_of
+from node.cli.view import download_stats, limits_text, trouble, view_of
 from node.disk.share_options import Skipped
 from node.local_messages import JobStatus, SharedStatus, StatusReport
+from node.rate_limit import UNLIMITED
 from protocol.digest import short
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, TorrentEntry
@@ -155,6 +156,7 @@ def status_text(report: StatusReport) -> StatusText:
         ),
         ("sent", f"{sent} ({old})" if old else sent),
         ("received", format_bytes(received)),
+        *([("limits", limits_text(report.limits))] if report.limits != UNLIMITED else []),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
     hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")

@@ -1,4 +1,7 @@
-"""Commands that ask the running peer something or tell it something: list, peers, status, remove, leave, join, stop."""
+"""Commands that ask the running peer something or tell it something.
+
+They are list, peers, status, remove, limit, leave, join and stop.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ from node.cli.progress import is_terminal
 from node.cli.session import Session, expected, maybe_peer, running_peer
 from node.cli.source_words import aged
 from node.cli.targets import check_pattern
-from node.cli.view import trouble
+from node.cli.view import limits_text, trouble
 from node.config import no_peer
 from node.local_messages import (
     ApiDone,
     ApiJoin,
     ApiLeave,
+    ApiLimit,
+    ApiLimits,
     ApiList,
     ApiListReply,
     ApiPeers,
@@ -29,9 +34,10 @@ from node.local_messages import (
     StatusReport,
 )
 from protocol.errors import NetworkError
-from service.command_line import ExampleCommand, complete_path, program_of
+from service.command_line import ExampleCommand, complete_path, parsed_by, program_of
 from service.paths import absolute_path
 from service.text import check_utf8, printable
+from service.units import parse_rate
 
 LIVE_SECONDS = 0.5
 PLAIN_SECONDS = 5.0
@@ -39,6 +45,7 @@ JOIN_SECONDS = 10.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 20.0
 """The running peer leaves the network, and gives its children time to end."""
+UNTIL_STOP = "this holds until the peer stops; then the limits of its configuration hold again"
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
 
 
@@ -171,6 +178,28 @@ def remove(state: State, target: str) -> None:
             data_dir = state.options.settings().data_path
             reply = expected(state.services.remove_stored(data_dir, target, path), ApiDone)
     _tell(state, reply.detail or done)
+
+
+@click.command(cls=ExampleCommand, examples="limit\nlimit --up 10MiB/s --down 0\nlimit --up 40mbit")
+@click.option("--up", callback=parsed_by(parse_rate), metavar="RATE", help="Of all uploads together; 0: unlimited.")
+@click.option("--down", callback=parsed_by(parse_rate), metavar="RATE", help="Of all downloads together; 0: unlimited.")
+@peer_options
+@json_option
+@click.pass_obj
+def limit(state: State, up: float | None, down: float | None) -> None:
+    """Show or change the rate limits of the running peer.
+
+    A change holds at once, without a restart, and until the peer stops: then the upload_rate and download_rate of its
+    configuration hold again. A limit that is not given stays as it is. What is on its way already still arrives.
+    """
+    with running_peer(state.options, state.services) as session:
+        limits = session.request(ApiLimit(session.next_id(), up, down), ApiLimits).limits
+    if state.options.json:
+        output.print_json(limits)
+        return
+    print(limits_text(limits), flush=True)
+    if (up, down) != (None, None) and not state.options.quiet:
+        output.warn(UNTIL_STOP)
 
 
 @click.command(cls=ExampleCommand, examples="leave")

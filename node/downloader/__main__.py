@@ -27,9 +27,8 @@ def main(settings: DownloaderSettings, loop: Loop) -> int:
     host = ProcessHost(loop, context, Path(settings.runtime_dir))
     journal = Journal(data_dir)
     store, rng = DiskStore(data_dir, journal), Random(secrets.randbits(64))
-    downloader = Downloader(
-        host, FetchLinks(host), store, settings.workers, settings.download_rate, rng, secrets.randbits(48), os.getpid()
-    )
+    links, instance = FetchLinks(host), secrets.randbits(48)
+    downloader = Downloader(host, links, store, settings.workers, rng, instance, os.getpid())
     try:
         host.run(downloader.tick)
     finally:

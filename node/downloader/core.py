@@ -18,6 +18,7 @@ from node.local_messages import (
     DeleteFetch,
     Fetch,
     Hello,
+    Limit,
     Pause,
     PieceServerToDownloader,
     Room,
@@ -79,6 +80,8 @@ class DownloaderCore:
             self._to_job(message)
         elif isinstance(message, DeleteFetch):
             self._delete(message)
+        elif isinstance(message, Limit):
+            self._context.budget.bucket.set_rate(message.rate, self._context.now())
         elif message.instance != self._agent_instance:
             self._agent_instance = message.instance
             for job in self._jobs.values():

@@ -25,22 +25,13 @@ CHORE_THREADS = 2
 
 
 class Downloader:
-    """One run on ``host``. ``writers`` is how many threads verify and write, ``rate`` the download limit in bytes/s;
-    ``instance`` and ``pid`` name the run."""
+    """One run on ``host``. ``writers`` is how many threads verify and write; ``instance`` and ``pid`` name the run."""
 
     def __init__(
-        self,
-        host: Host,
-        links: FetchLinks,
-        store: Store,
-        writers: int,
-        rate: float,
-        rng: Random,
-        instance: int,
-        pid: int,
+        self, host: Host, links: FetchLinks, store: Store, writers: int, rng: Random, instance: int, pid: int
     ) -> None:
         self._links = links
-        self.budget = Budget(UNDER_WAY_BYTES_MAX, rate, host.now())
+        self.budget = Budget(UNDER_WAY_BYTES_MAX, 0.0, host.now())
         self._writers, self._chores = host.workers(writers), host.workers(CHORE_THREADS)
         agent = host.dial_local(AGENT_SOCKET)
         pieces = host.dial_local(PIECES_SOCKET)

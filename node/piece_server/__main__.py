@@ -28,7 +28,7 @@ def main(settings: PieceServerSettings, loop: Loop) -> int:
     host = ProcessHost(loop, context, Path(settings.runtime_dir))
     peers = listen_kept(host, settings.listen, data_dir / "port")
     threads = ReadingThreads(loop)
-    server = PieceServer(host, peers, DiskFiles(), threads, settings.upload_rate, SystemRandom(), os.getpid())
+    server = PieceServer(host, peers, DiskFiles(), threads, SystemRandom(), os.getpid())
     log.info("serving pieces on port %d", peers.port)
     try:
         host.run(server.tick)

@@ -21,6 +21,7 @@ from node.local_messages import (
     DownloaderToPieceServer,
     Held,
     Hello,
+    Limit,
     Room,
     Serve,
     ServeOk,
@@ -79,11 +80,11 @@ class _Page(NamedTuple):
 
 
 class PieceServerCore:
-    """Everything a piece server decides. ``rate`` and ``rng`` are those of `Uploads`; an instance drawn from it, the
-    ``pid`` of this run, and the ``port`` peers reach it at are said in each `Hello`."""
+    """Everything a piece server decides. ``rng`` is that of `Uploads`; an instance drawn from it, the ``pid`` of this
+    run, and the ``port`` peers reach it at are said in each `Hello`."""
 
     def __init__(
-        self, rate: float, files: Files, threads: Threads, out: Outlet, rng: Random, pid: int, port: int, now: float
+        self, files: Files, threads: Threads, out: Outlet, rng: Random, pid: int, port: int, now: float
     ) -> None:
         self._out = out
         self._hello = Hello("piece_server", rng.getrandbits(48), pid, port)
@@ -91,7 +92,7 @@ class PieceServerCore:
         """Who this is, once the agent has said it."""
         self._downloader_instance = 0
         self._downloader_route = b""
-        self._uploads = Uploads(rate, now, rng)
+        self._uploads = Uploads(now, rng)
         self._uploads.set_serving(False)  # until the agent says what there is: "no" would send people away for good
         self._reading: Reading[_Load | _Page | SendPiece | Recheck] = Reading(threads, self._done)
         self.shelf = Shelf(files, self._reading)
@@ -345,8 +346,8 @@ class PieceServerCore:
 
     # --- agent -------------------------------------------------------------------------------------------
 
-    def agent_says(self, message: AgentToPieceServer) -> None:
-        """What is shared, and whether to serve."""
+    def agent_says(self, message: AgentToPieceServer, now: float) -> None:
+        """What is shared, whether to serve, and how fast."""
         if isinstance(message, ShareState):
             self._share_state(message)
         elif isinstance(message, Serve):
@@ -357,6 +358,8 @@ class PieceServerCore:
             self._withdraw(message.digest)
         elif isinstance(message, Serving):
             self._perform(self._uploads.set_serving(message.serving))
+        elif isinstance(message, Limit):
+            self._uploads.set_rate(message.rate, now)
 
     def _share_state(self, message: ShareState) -> None:
         self._peer = message.peer

@@ -30,25 +30,26 @@ class PieceServer:
     """One run on ``host``, for those who come to ``peers``; the `core.Outlet` of its core. ``rng`` and ``pid``
     are those of `PieceServerCore`. ``threads`` stay their owner's to close."""
 
-    def __init__(
-        self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rate: float, rng: Random, pid: int
-    ) -> None:
+    def __init__(self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rng: Random, pid: int) -> None:
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
-        self._peers = peers
-        self.core = PieceServerCore(rate, files, threads, self, rng, pid, peers.port, host.now())
+        self._peers, self._now = peers, host.now
+        self.core = PieceServerCore(files, threads, self, rng, pid, peers.port, host.now())
         self.tick = self.core.tick
         requests: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         peers.hear(requests, self.core.peer_says, self._on_garbage)
         from_downloader: Decoder[DownloaderToPieceServer] = Decoder(DownloaderToPieceServer, LOCAL_BYTES_MAX)
         self._downloader.hear(from_downloader, self.core.downloader_says, self._on_local_garbage)
-        agent.listen(Decoder(AgentToPieceServer, LOCAL_BYTES_MAX), self.core.agent_says)
+        agent.listen(Decoder(AgentToPieceServer, LOCAL_BYTES_MAX), self._on_agent)
 
     def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
         return self._peers.send(route, header, [data])
 
     def to_downloader(self, route: bytes, message: Message) -> None:
         self._downloader.send(route, message)
+
+    def _on_agent(self, message: AgentToPieceServer) -> None:
+        self.core.agent_says(message, self._now())
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self.core.bad_message(route, request_id(data), error)

@@ -6,6 +6,7 @@ Pure. Owns what was sent and is not acknowledged, and which receivers are late. 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from node.piece_server.swarm import OnWay, Ration, Session
 from node.rate_limit import ROUND_TRIP_SECONDS_MAX, TRIPS_COUNT, TokenBucket
@@ -27,14 +28,25 @@ LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver that takes so many times as long as is usual for a piece, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
 LEFT_SECONDS = 1.0
-"""How often a connection is tried whose session ended with something on its way: the bytes count until it is gone."""
+"""When a connection is first tried whose session ended with something on its way, and then each time twice as long
+after: the bytes count until it is gone, and where it only hangs all tries arrive at once."""
+
+
+@dataclass(slots=True)
+class Left:
+    """``size`` bytes were on their way when sessions ended, the last of them ``number``; to be tried at ``try_at``."""
+
+    size: int
+    number: int
+    try_at: float = 0.0
+    wait: float = LEFT_SECONDS
 
 
 class Uplink:
-    """That of one piece server. ``rate`` in bytes/s, 0 unlimited."""
+    """That of one piece server."""
 
-    def __init__(self, rate: float, now: float) -> None:
-        self.bucket = TokenBucket(rate, now)
+    def __init__(self, now: float) -> None:
+        self.bucket = TokenBucket(0.0, now)
         self.assignments = Ration(ASSIGNED_COUNT_MAX)
         self.answers = Ration(ANSWERED_COUNT_MAX)
         self.spare = Ration(SPARE_COUNT)
@@ -46,9 +58,8 @@ class Uplink:
         """Bytes that are on their way to sessions that are late..."""
         self._left_bytes = 0
         """...and that were to sessions that ended, over connections that are still there."""
-        self._left: dict[bytes, tuple[int, int, float]] = {}
-        """By route, the last session that ended before all was acknowledged, the bytes that were on their way to such,
-        and when to see whether the connection is still there."""
+        self._left: dict[bytes, Left] = {}
+        """By route, what was on its way to sessions that ended before all was acknowledged."""
         self._usual: float | None = None
         """Seconds a piece is on its way: moving average."""
         self._round_trip = ROUND_TRIP_SECONDS_MAX
@@ -115,8 +126,8 @@ class Uplink:
             size = sum(sent.size for sent in session.on_way)
             self._late_bytes -= size
             self._left_bytes += size
-            before, _, _ = self._left.get(session.route, (0, 0, 0.0))
-            self._left[session.route] = before + size, session.number, 0.0
+            before = self._left.get(session.route)
+            self._left[session.route] = Left(size + (before.size if before else 0), session.number)
         for ration in (self.answers, self.assignments, self.spare):
             ration.waiting.pop(session, None)
 
@@ -127,8 +138,7 @@ class Uplink:
     def lost(self, route: bytes) -> None:
         """The connection is gone."""
         if route in self._left:
-            size, _, _ = self._left.pop(route)
-            self._left_bytes -= size
+            self._left_bytes -= self._left.pop(route).size
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -152,10 +162,11 @@ class Uplink:
 
     def to_try(self, now: float) -> list[tuple[bytes, int]]:
         """Routes, and their last sessions, of which it is time to see whether the connection is still there."""
-        due = [(route, number) for route, (_, number, look_at) in self._left.items() if now >= look_at]
-        for route, number in due:
-            self._left[route] = self._left[route][0], number, now + LEFT_SECONDS
-        return due
+        due = {route: left for route, left in self._left.items() if now >= left.try_at}
+        for left in due.values():
+            left.try_at = now + left.wait
+            left.wait *= 2
+        return [(route, left.number) for route, left in due.items()]
 
     # --- the counts --------------------------------------------------------------------------------------
 
@@ -197,5 +208,5 @@ class Uplink:
         for ration in (self.answers, self.assignments, self.spare):
             assert all(session in all_ for session in ration.waiting)
         assert self._late_bytes == sum(sent.size for session in all_ if session.late for sent in session.on_way)
-        assert self._left_bytes == sum(size for size, _, _ in self._left.values())
+        assert self._left_bytes == sum(left.size for left in self._left.values())
         assert all(session.on_way or not session.late for session in all_)

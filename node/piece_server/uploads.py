@@ -89,12 +89,12 @@ Effect = Reply | SendPiece | Recheck | Room
 
 
 class Uploads:
-    """All sessions of one piece server. ``rate`` in bytes/s, 0 unlimited. ``rng`` draws the order in which pieces are
-    assigned, and receipts, which nobody may foresee."""
+    """All sessions of one piece server. ``rng`` draws the order in which pieces are assigned, and receipts, which
+    nobody may foresee."""
 
-    def __init__(self, rate: float, now: float, rng: Random) -> None:
+    def __init__(self, now: float, rng: Random) -> None:
         self.serving = True
-        self._uplink = Uplink(rate, now)
+        self._uplink = Uplink(now)
         self._rng = rng
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
@@ -168,6 +168,10 @@ class Uploads:
         """Pause or resume everything: while paused every `Test` is answered with ``later``."""
         self.serving = serving
         return [] if serving else self._end_all(self._sessions.values(), "later")
+
+    def set_rate(self, rate: float, now: float) -> None:
+        """Send no more than ``rate`` bytes a second from now on; 0: as much as possible."""
+        self._uplink.bucket.set_rate(rate, now)
 
     def _end_all(self, sessions: Iterable[Session], state: str) -> list[Effect]:
         ended = list(sessions)

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 import yaml
 
-from node.config import AgentSettings, PeerSettings, PieceServerSettings, default_data_dir
+from node.config import AgentSettings, PeerSettings, default_data_dir
 from node.identity import load_identity
 from node.peer import child_specs, numeric_endpoint
+from node.rate_limit import RateLimits
 from protocol.errors import ConfigError, NetworkError, UsageError
 from service.config import load_settings
 from service.logs import LogSettings
@@ -35,8 +36,7 @@ def test_the_sample_has_every_key_with_its_default() -> None:
 
 def test_units_are_understood(tmp_path: Path) -> None:
     settings = load(tmp_path, "upload_rate: 8mbit\ndownload_rate: 2 MiB/s\nscan_seconds: 500ms\n")
-    assert settings.upload_bytes_per_second == 1_000_000
-    assert settings.download_bytes_per_second == 2 * 1024 * 1024
+    assert settings.limits == RateLimits(1_000_000, 2 * 1024 * 1024)
     assert settings.scan_period_seconds == 0.5
 
 
@@ -125,7 +125,7 @@ def test_the_processes_are_told_what_they_need_agent_first(tmp_path: Path) -> No
     ]
     told = msgspec.json.decode(agent.settings, type=AgentSettings)
     assert (told.name, told.share) == ("n", [str(Path.cwd() / "x")])
-    assert msgspec.json.decode(piece_server.settings, type=PieceServerSettings).upload_rate == 1_000
+    assert told.limits == RateLimits(1_000, 0)
     assert b"\n" not in agent.settings
 
 

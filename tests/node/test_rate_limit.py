@@ -67,6 +67,24 @@ def test_downloads_take_turns_under_a_rate() -> None:
     assert 9 <= taken.count(modest) <= 11
 
 
+def test_downloads_take_turns_when_the_rate_changes_too() -> None:
+    budget = Budget(10**9, 1_000, 0.0)
+    greedy, modest = Share(budget), Share(budget)
+    now = 0.0
+    for rate in (1_000, 10, 100_000, 0, 5_000, 1):
+        budget.bucket.set_rate(rate, now)
+        taken: list[Share] = []
+        while len(taken) < 20:
+            now = max(now, budget.bucket.ready_at(now))
+            for share in (greedy, greedy, greedy, modest):
+                if share.admits(1_000, now):
+                    share.claim(1_000, now)
+                    share.release(1_000)
+                    taken.append(share)
+        if rate:  # else there is enough for all, and nobody has to wait
+            assert 9 <= taken.count(modest) <= 11
+
+
 def test_a_turn_that_is_not_taken_passes_on() -> None:
     budget = Budget(100, 0, 0.0)
     owner, gone, other, third = (Share(budget) for _ in range(4))
@@ -116,6 +134,57 @@ def test_debt_is_paid_before_more_is_allowed() -> None:
     assert bucket.ready_at(1.0) == 4.0
     assert bucket.ready_at(4.0) == 4.0
     assert bucket.ready_at(9.0) == 9.0
+
+
+def test_debt_is_paid_sooner_at_a_higher_rate_and_no_later_at_a_lower_one() -> None:
+    bucket = TokenBucket(1_000.0, 0.0)
+    bucket.spend(250 + 4_000, 0.0)
+    bucket.set_rate(10.0, 1.0)
+    assert bucket.ready_at(1.0) == pytest.approx(4.0)
+    bucket.set_rate(1_000.0, 1.0)
+    assert bucket.ready_at(1.0) == pytest.approx(1.03)
+    bucket.spend(10, 2.0)
+    assert bucket.ready_at(2.0) == 2.0, "and from then on as at any other rate"
+
+
+def test_without_a_rate_nothing_is_owed() -> None:
+    bucket = TokenBucket(1_024.0, 0.0)
+    bucket.spend(4 * 2**20, 0.0)
+    assert bucket.ready_at(0.0) > 3_600.0
+    bucket.set_rate(0.0, 1.0)
+    assert bucket.ready_at(1.0) == 1.0
+    bucket.spend(10**12, 1.0)
+    bucket.set_rate(1_000.0, 2.0)
+    assert bucket.ready_at(2.0) == 2.0, "what was sent without a limit is not held against it"
+    bucket.spend(250 + 1_000, 2.0)
+    assert bucket.ready_at(2.0) == pytest.approx(3.0)
+
+
+def test_the_same_rate_again_changes_nothing() -> None:
+    bucket = TokenBucket(100.0, 0.0)
+    bucket.spend(425, 0.0)
+    bucket.set_rate(100.0, 1.0)
+    assert bucket.ready_at(1.0) == 4.0
+
+
+rates = st.one_of(st.just(0.0), st.floats(1.0, 1e10))
+
+
+@given(st.lists(st.tuples(rates, st.integers(1, 2**24), st.floats(0.0, 100.0), rates), min_size=1, max_size=30))
+def test_nobody_waits_longer_for_a_piece_than_the_rate_said_when_it_was_sent(
+    history: list[tuple[float, int, float, float]],
+) -> None:
+    """Whatever the rate is changed to while the piece is paid for."""
+    bucket, now = TokenBucket(0.0, 0.0), 0.0
+    for rate, size, pause, other in history:
+        bucket.set_rate(rate, now)
+        bucket.spend(size, now)
+        promised = bucket.ready_at(now)
+        assert promised <= (now + size / rate if rate else now) * (1 + 1e-6) + 1e-6
+        now += pause
+        bucket.set_rate(other, now)
+        assert bucket.ready_at(now) <= max(now, promised) * (1 + 1e-6) + 1e-6
+        now = bucket.ready_at(now)
 
 
 def test_an_idle_bucket_saves_up_little() -> None:

@@ -53,9 +53,9 @@ BROKE = (
         Edit("node.downloader.download:Download._test", "source.answered", "False"),
     ),
     Broke(
-        "an honest source was banned for its answers to each message of a session that was over",
+        "an honest source was banned when a connection that had hung brought all its tries to see whether it is there",
         93,
-        Edit("node.piece_server.uploads:Uploads.handle", "self._told_over[key] = None", "pass"),
+        Edit("node.piece_server.uplink:Uplink.to_try", "left.wait *= 2", "pass"),
     ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])

@@ -13,6 +13,7 @@ from node.agent.effects import ReplyApi, SaveDownload, SaveItem, ToDownloader, T
 from node.agent.library import LibraryItem
 from node.agent.state import AgentTerms
 from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Hello, JobStatus, StatusReport
+from node.rate_limit import UNLIMITED, RateLimits
 from protocol.digest import begins_digest
 from protocol.messages import (
     Entry,
@@ -68,6 +69,7 @@ class Scene:
         away: bool = False,
         foreground: bool = False,
         asked: Iterable[str] = (),
+        limits: RateLimits = UNLIMITED,
     ) -> None:
         terms = AgentTerms(
             peer="me",
@@ -82,6 +84,7 @@ class Scene:
             pid=10,
             foreground=foreground,
             asked=frozenset(asked),
+            limits=limits,
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0

@@ -12,7 +12,7 @@ import pytest
 
 from node.agent import disk_work
 from node.agent.core import AgentCore
-from node.agent.disk_work import AgentFiles, hash_item
+from node.agent.disk_work import LIMITS_NAME, AgentFiles, hash_item
 from node.agent.effects import HashPath
 from node.agent.library import Library
 from node.agent.process import Agent
@@ -21,10 +21,12 @@ from node.agent.state import AgentTerms
 from node.api_client import ApiClient
 from node.config import AgentSettings
 from node.host import ProcessHost
-from node.local_messages import ApiAccepted, ApiGet, ApiGetStatus, StatusReport
+from node.local_messages import ApiAccepted, ApiError, ApiGet, ApiGetStatus, ApiLimit, ApiLimits, StatusReport
+from node.rate_limit import RateLimits
+from protocol.errors import NetworkError
 from service.logs import LogSettings
 from transport.loop import Loop
-from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
+from transport.runtime_dir import make_runtime_dir, remove_runtime_dir, runtime_dir
 from transport.sockets import open_context
 
 PATIENCE_SECONDS = 10.0
@@ -110,3 +112,33 @@ def test_a_get_does_not_wait_for_a_look_at_what_is_shared(tmp_path: Path, monkey
         looked.set()
         stop.set()
         thread.join()
+
+
+def test_limits_that_a_restart_would_forget_are_an_error(tmp_path: Path) -> None:
+    stop, data_dir = threading.Event(), tmp_path / "data"
+    data_dir.mkdir()
+    thread = threading.Thread(target=run_agent, args=(data_dir, stop))
+    thread.start()
+    try:
+        with eventual_client(data_dir) as client:
+            assert client.request(ApiLimit(1, 5.0)) == ApiLimits(1, RateLimits(5.0, 0.0))
+            (runtime_dir(data_dir) / f"{LIMITS_NAME}.new").mkdir()
+            refused = client.request(ApiLimit(2, 6.0))
+            assert isinstance(refused, ApiError)
+            assert refused.code == "disk"
+            assert client.request(ApiLimit(3)) == ApiLimits(3, RateLimits(6.0, 0.0))
+            (runtime_dir(data_dir) / f"{LIMITS_NAME}.new").rmdir()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def eventual_client(data_dir: Path) -> ApiClient:
+    """Of an agent that is starting."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ApiClient(data_dir)
+        except NetworkError:
+            assert time.monotonic() < deadline
+            threading.Event().wait(TURN_SECONDS)

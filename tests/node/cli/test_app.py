@@ -21,7 +21,7 @@ from protocol.errors import (
 )
 from tests.node.cli.fakes import FakeClient, World, peer_with, report
 
-COMMANDS = ["share", "get", "list", "peers", "status", "remove", "leave", "join", "stop", "seed", "verify"]
+COMMANDS = ["share", "get", "list", "peers", "status", "remove", "limit", "leave", "join", "stop", "seed", "verify"]
 
 
 def test_without_a_command_a_peer_runs_with_the_options_on_top_of_the_file(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_help_of_every_command_shows_an_example(command: str, capsys: pytest.Cap
 def test_help_lists_the_commands_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert World().run("--help") == 0
     out = capsys.readouterr().out
-    assert [line.split()[0] for line in out[out.index("Commands:") :].splitlines()[1:12]] == COMMANDS
+    assert [line.split()[0] for line in out[out.index("Commands:") :].splitlines()[1 : 1 + len(COMMANDS)]] == COMMANDS
     assert "Examples:" in out
 
 

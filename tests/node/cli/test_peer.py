@@ -1,4 +1,4 @@
-"""list, peers, status, remove, leave, join, stop against a fake peer."""
+"""list, peers, status, remove, limit, leave, join, stop against a fake peer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from node.local_messages import (
     ApiGetStatus,
     ApiJoin,
     ApiLeave,
+    ApiLimit,
+    ApiLimits,
     ApiList,
     ApiListReply,
     ApiPeersReply,
@@ -24,6 +26,7 @@ from node.local_messages import (
     SharedStatus,
     StatusReport,
 )
+from node.rate_limit import RateLimits
 from node.stored import Stored
 from protocol.messages import PeerEntry, TorrentEntry
 from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeClient, World, download, job, peer_with, report
@@ -137,6 +140,66 @@ def test_commands_that_only_tell(argv: list[str], message: object, capsys: pytes
     assert world.client.requests[0] == message
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "done so\n")
+
+
+HOLDS = RateLimits(10 * MIB, 0)
+
+
+def limited() -> World:
+    return World(FakeClient({ApiLimit: ApiLimits(1, HOLDS)}))
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--up", "10MiB/s", "--down", "0"], ApiLimit(1, 10 * MIB, 0)),
+        (["--up", "8mbit"], ApiLimit(1, 1_000_000, None)),
+        (["--down", "512"], ApiLimit(1, None, 512)),
+        ([], ApiLimit(1)),
+    ],
+)
+def test_limit_tells_what_holds_then(options: list[str], asked: ApiLimit, capsys: pytest.CaptureFixture[str]) -> None:
+    world = limited()
+    assert world.run("limit", *options) == 0
+    assert world.client is not None
+    assert world.client.requests == [asked]
+    captured = capsys.readouterr()
+    assert captured.out == "up 10.0 MiB/s, down unlimited\n"
+    assert ("until the peer stops; then the limits of its configuration" in captured.err) == bool(options)
+
+
+def test_limit_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert limited().run("limit", "--up", "10MiB/s", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"upload_rate": 10 * MIB, "download_rate": 0}
+    assert captured.err == ""
+    assert limited().run("limit", "--up", "10MiB/s", "--quiet") == 0
+    assert capsys.readouterr() == ("up 10.0 MiB/s, down unlimited\n", "")
+
+
+@pytest.mark.parametrize("rate", ["fast", "-1", "40mb", "", "nan"])
+def test_a_limit_that_is_no_rate_is_refused_before_anything_is_asked(
+    rate: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = limited()
+    assert world.run("limit", "--up", "1", "--down", rate) == 2
+    assert "'--down'" in capsys.readouterr().err
+    assert world.client is not None
+    assert world.client.requests == []
+
+
+def test_a_limit_without_a_peer_is_a_network_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("limit", "--up", "1") == 4
+    assert "no peer runs on" in capsys.readouterr().err
+
+
+def test_status_tells_of_limits_that_are_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert peer_with(report()).run("status") == 0
+    assert "limits" not in capsys.readouterr().out
+    assert peer_with(report(limits=HOLDS)).run("status") == 0
+    assert "limits     up 10.0 MiB/s, down unlimited\n" in capsys.readouterr().out
+    assert peer_with(report(limits=HOLDS)).run("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["limits"] == {"upload_rate": 10 * MIB, "download_rate": 0}
 
 
 def test_join_returns_when_the_peer_is_a_member(capsys: pytest.CaptureFixture[str]) -> None:

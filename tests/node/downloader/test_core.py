@@ -12,7 +12,19 @@ import pytest
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.core import HELLO_SECONDS, DownloaderCore
-from node.local_messages import DeleteFetch, Fetch, Hello, Pause, Room, Serve, ServeOk, SourceLost, Sources, StopFetch
+from node.local_messages import (
+    DeleteFetch,
+    Fetch,
+    Hello,
+    Limit,
+    Pause,
+    Room,
+    Serve,
+    ServeOk,
+    SourceLost,
+    Sources,
+    StopFetch,
+)
 from protocol.bitfield import Bitfield
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import made_file
@@ -228,6 +240,16 @@ def test_a_pause_is_for_all_and_for_those_that_come(core: DownloaderCore) -> Non
     assert [job.told for job in FakeJob.made] == [[("start", False), ("away", True)], [("start", True)]]
     core.order(Pause(False))
     assert told() == [[("away", True), ("away", False)], [("away", False)]]
+
+
+def test_the_limit_is_that_of_all_downloads_from_now_on(core: DownloaderCore, scene: Scene) -> None:
+    bucket, now = scene.context.budget.bucket, scene.context.now()
+    core.order(order("/a", A))
+    for rate in (0.001, 0.0):
+        core.order(Limit(rate))
+        bucket.spend(1_000_000, now)
+        assert (bucket.rate, bucket.ready_at(now) > now) == (rate, rate > 0)
+    assert told() == [[]], "downloads go on"
 
 
 def test_hello_once_a_second_to_both(core: DownloaderCore, scene: Scene) -> None:

@@ -121,6 +121,37 @@ def test_a_rate_below_one_piece_a_check_is_kept_too() -> None:
     assert scene.now - started == pytest.approx(19 - BURST_SECONDS, abs=1.0)
 
 
+def test_credit_comes_at_once_when_the_limit_is_lifted() -> None:
+    scene = Scene(" " * 60, rate=0.01)
+    scene.ready("a")
+    scene.gets("a", 0)
+    scene.wait(30.0, "a")
+    assert not scene.credit("a"), "a piece takes hours"
+    scene.budget.bucket.set_rate(0.0, scene.now)
+    assert credit(scene.tick()) == {1: CREDIT_COUNT}
+
+
+def test_two_downloads_have_half_of_the_limit_each_when_it_changes_too() -> None:
+    budget = Budget(100 * PIECE_BYTES, 1_000.0, 100.0)
+    greedy, modest = (Scene(" " * 400, budget=budget, checked=False) for _ in range(2))
+    greedy.ready(*"abcdefg")
+    modest.ready("x")
+    pieces = {greedy: 0, modest: 0}
+    for rate in (1_000.0, 4_000.0, 500.0, 8_000.0):
+        budget.bucket.set_rate(rate, greedy.now)
+        before, began = dict(pieces), greedy.now
+        while sum(pieces.values()) - sum(before.values()) < 60:
+            for scene in pieces:
+                scene.tick(0.005)
+                for source in scene.download.sources:
+                    if source.credit:
+                        scene.gets(source.entry.peer, pieces[scene])
+                        pieces[scene] += 1
+        got = [pieces[scene] - before[scene] for scene in pieces]
+        assert got == [pytest.approx(30, abs=4)] * 2
+        assert 60 * PIECE_BYTES / (greedy.now - began) == pytest.approx(rate, rel=0.2)
+
+
 @pytest.mark.parametrize("piece_bytes", [PIECE_BYTES, 2**20, 2**24, 2**26])
 def test_what_may_come_and_waits_for_the_disk_is_bounded_however_long_pieces_are(piece_bytes: int) -> None:
     scene = Scene(" " * 400, piece_bytes=piece_bytes, checked=False)

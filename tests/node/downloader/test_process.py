@@ -70,7 +70,7 @@ class Scene:
         self.host = ProcessHost(self.loop, self.context, runtime_dir)
         self.journal = Journal(data_dir)
         self.downloader = Downloader(
-            self.host, FetchLinks(self.host), DiskStore(data_dir, self.journal), 1, 0, Random(1), 1, os.getpid()
+            self.host, FetchLinks(self.host), DiskStore(data_dir, self.journal), 1, Random(1), 1, os.getpid()
         )
 
     def _bound(self, runtime_dir: Path, name: str) -> zmq.Socket[bytes]:

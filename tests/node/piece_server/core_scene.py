@@ -112,7 +112,7 @@ class Scene:
         self.rooms: list[int] = []
         self._said: list[Said] = []
         self.core = PieceServerCore(
-            0, self.disk, threads or InLoop(), out=self, rng=SameReceipts(), pid=4242, port=5560, now=self.now
+            self.disk, threads or InLoop(), out=self, rng=SameReceipts(), pid=4242, port=5560, now=self.now
         )
 
     # --- the outlet --------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class Scene:
         return self._then()
 
     def agent(self, message: AgentToPieceServer) -> list[Said]:
-        self.core.agent_says(message)
+        self.core.agent_says(message, self.now)
         return self._then()
 
     def downloader(self, message: DownloaderToPieceServer, name: str = "downloader") -> list[Said]:

@@ -72,7 +72,8 @@ class Scene:
         self.now = 100.0
         self.piece_length = piece_length
         self.rng = InOrder(0)
-        self.uploads = Uploads(rate, self.now, self.rng)
+        self.uploads = Uploads(self.now, self.rng)
+        self.uploads.set_rate(rate, self.now)
         self.rooms: list[int] = []
         """What the downloader is told of room for pieces to relay."""
         self.effects: list[Effect] = []

@@ -10,6 +10,7 @@ from node.local_messages import (
     ContentChanged,
     Held,
     Hello,
+    Limit,
     Serve,
     ServeOk,
     Serving,
@@ -119,6 +120,17 @@ def test_out_of_the_network_sessions_are_sent_away_for_a_while(sharing: Scene) -
     assert sharing.peer("a", GetManifest(1, DIGEST, FIRST, 0)) == [("a", LATER)]
     assert sharing.agent(Serving(True)) == []
     assert sharing.test("a") == [("a", COMPLETE)]
+
+
+def test_a_limit_is_kept_to_and_ends_no_session(sharing: Scene) -> None:
+    sharing.test("a")
+    bucket = sharing.core.uploads._uplink.bucket
+    assert sharing.agent(Limit(5.0)) == []
+    assert bucket.rate == 5.0
+    sharing.agent(share_state(item()))
+    assert bucket.rate == 5.0
+    assert sharing.agent(Limit(0.0)) == []
+    assert (bucket.rate, sharing.core.uploads.sessions()) == (0.0, {DIGEST: 1})
 
 
 # --- what is shared ---------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Scene:
         self.host = ProcessHost(self.loop, self.context, make_runtime_dir(data_dir))
         self.threads = ReadingThreads(self.loop)
         peers = listen_kept(self.host, "tcp://127.0.0.1:0", data_dir / "port")
-        self.server = PieceServer(self.host, peers, DiskFiles(), self.threads, 0, Random(1), 1)
+        self.server = PieceServer(self.host, peers, DiskFiles(), self.threads, Random(1), 1)
         self.peer = open_socket(self.context, Role.FETCH_DEALER, 2 * MIB)
         self.peer.setsockopt(zmq.ROUTING_ID, ROUTE)
         connect(self.peer, f"tcp://127.0.0.1:{peers.port}")
@@ -114,7 +114,7 @@ def test_content_on_a_dead_file_system_leaves_other_content_served(scene: Scene,
         )
         for one, path in ((lost, str(dead / "data")), (made, str(root)))
     ]
-    scene.server.core.agent_says(ShareState(1, "me", items, serving=True))
+    scene.server.core.agent_says(ShareState(1, "me", items, serving=True), scene.host.now())
     pieces = range(made.manifest.piece_count)
     for session, item in enumerate(items):
         assert send_or_drop(scene.peer, [encode(AskTest(session, item.digest))])

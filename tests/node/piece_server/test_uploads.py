@@ -140,6 +140,20 @@ def test_receivers_take_turns_one_piece_each() -> None:
     assert sent(scene.wait(8.0, *"abc")) == "a1 b4 c6 a2 b5 c7 a3"
 
 
+def test_a_limit_holds_at_once_and_what_it_held_back_is_sent_when_it_is_lifted() -> None:
+    scene = spread("*****")
+    scene.follows("a", 8)
+    assert sent(scene.gets("a", 0)) == "a0"
+    scene.uploads.set_rate(1.0, scene.now)
+    assert sent(scene.gets("a", 1, 2, 3)) == "a1", "a piece takes minutes"
+    assert scene.wait(5.0, "a") == []
+    scene.uploads.set_rate(PIECE_BYTES, scene.now)
+    assert sent(scene.wait(1.0, "a")) == "a2"
+    scene.uploads.set_rate(0.0, scene.now)
+    assert sent(scene.then([])) == "a3"
+    assert scene.uploads.sessions() == {DIGEST: 1}
+
+
 def test_what_was_asked_for_goes_before_what_is_relayed() -> None:
     scene = spread("   *")
     scene.follows("a", 1)
