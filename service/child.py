@@ -93,8 +93,9 @@ class _Lifeline:
         os.set_blocking(wakeup_end, False)
         signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_term)
-        # The supervisor starts its children with both blocked, so that neither ends one before it is this far.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal sends it to all; the supervisor ends them
+        # The supervisor starts its children with all three blocked, so that none ends one before it is this far.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
     def watch(self) -> None:
         self._loop.add(self._wakeup, self._on_wakeup)

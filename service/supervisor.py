@@ -38,7 +38,7 @@ MALLOC_SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
 }
 
-_HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _logger = logging.getLogger(__name__)
 
@@ -124,13 +124,15 @@ class Supervisor:
     def run(self) -> int:
         """Start, supervise and stop, in the main thread. Returns the exit code of the program.
 
-        After SIGTERM or SIGINT the children shut down cleanly, and the result is 0. A second Ctrl-C kills them.
+        After SIGTERM, SIGINT or SIGHUP (a terminal that was closed; not under `nohup`) the children shut down cleanly,
+        and the result is 0. A second Ctrl-C kills them.
         """
         self._wakeup, wakeup_end = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(wakeup_end, False)
         wakeup_before = signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
-        handlers = {number: signal.signal(number, self._on_signal) for number in _HELD_SIGNALS}
+        held = [number for number in _HELD_SIGNALS if number != signal.SIGHUP or not _under_nohup()]
+        handlers = {number: signal.signal(number, self._on_signal) for number in held}
         handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _wake_up)
         try:
             self.start()
@@ -188,6 +190,10 @@ class Supervisor:
         ready = poller.poll(timeout * 1_000)
         if any(fd == self._wakeup for fd, _ in ready) and self._wakeup is not None:
             os.read(self._wakeup, 4_096)
+
+
+def _under_nohup() -> bool:
+    return signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 class _Child:

@@ -58,6 +58,15 @@ class PieceServer:
         raise error  # a fault of ours
 
 
+def _kept_port(kept: Path) -> str:
+    """What the file says; empty where it does not exist, cannot be read, or holds no port."""
+    try:
+        text = kept.read_bytes()[:8].strip()
+    except OSError:
+        return ""
+    return text.decode() if text.isdigit() and 0 < int(text) < 1 << 16 else ""
+
+
 def listen_kept(transport: Transport, listen: str, kept: Path) -> PublicRouter:
     """Listen for peers on ``listen``; with port 0 on the port used last time, if it is still free.
 
@@ -66,9 +75,10 @@ def listen_kept(transport: Transport, listen: str, kept: Path) -> PublicRouter:
     """
     host, _, port = listen.rpartition(":")
     router: PublicRouter | None = None
-    if port in ("0", "*") and kept.exists() and kept.read_text().strip().isdecimal():
+    before = _kept_port(kept) if port in ("0", "*") else ""
+    if before:
         try:
-            router = transport.listen(Role.PIECE_ROUTER, f"{host}:{kept.read_text().strip()}", REPLY_BYTES_MAX)
+            router = transport.listen(Role.PIECE_ROUTER, f"{host}:{before}", REPLY_BYTES_MAX)
         except NetworkError as error:
             log.info("%s; choosing another port", error)
     router = router or transport.listen(Role.PIECE_ROUTER, listen, REPLY_BYTES_MAX)

@@ -127,7 +127,7 @@ def test_garbage_at_every_router_is_answered_and_harms_nobody(tmp_path: Path) ->
         assert " bad requests (" in tracker.wait_for("refused")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
     with RunningTracker(tmp_path) as tracker:
         assert tracker.end(number) == 0

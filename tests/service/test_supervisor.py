@@ -209,7 +209,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=PATIENCE_SECONDS)[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_run_ends_in_order_on_a_signal(
     events: Events, program: Callable[..., subprocess.Popen[str]], number: signal.Signals
 ) -> None:

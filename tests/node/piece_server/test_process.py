@@ -67,6 +67,17 @@ class Scene:
         self.context.term()
 
 
+@pytest.mark.parametrize("kept", [bytes(range(128, 256)), b"", b"99999999\n", "\u0663".encode()])
+def test_a_damaged_file_of_the_last_port_is_written_anew(tmp_path: Path, kept: bytes) -> None:
+    (tmp_path / "port").write_bytes(kept)
+    scene = Scene(tmp_path)
+    try:
+        assert (tmp_path / "port").read_text().strip().isdecimal()
+    finally:
+        scene.close()
+        remove_runtime_dir(tmp_path)
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     scene = Scene(tmp_path)
