@@ -105,6 +105,7 @@ class Scene:
         self.links = FakeLinks()
         self.writers: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(2)
         self.chores: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(1)
+        self.readers: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(1)
         self.to_agent: list[Message] = []
         self.to_pieces: list[Message] = []
         self.journal = Journal(self.data_dir)
@@ -122,6 +123,7 @@ class Scene:
             links=self.links,
             writers=self.writers,
             chores=self.chores,
+            readers=self.readers,
             store=DiskStore(self.data_dir, self.journal),
             budget=self.budget,
             sessions=itertools.count(1),
@@ -133,6 +135,7 @@ class Scene:
     def close(self) -> None:
         self.writers.close()
         self.chores.close()
+        self.readers.close()
         self.journal.close()
 
     def end(self, job: FetchJob) -> None:
@@ -162,11 +165,11 @@ class Scene:
                 return
             self.answer()
             job.tick(self.now)
-            if self.writers.pending or self.chores.pending:
-                select.select([self.writers.fd, self.chores.fd], [], [], 10.0)
+            if self.writers.pending or self.chores.pending or self.readers.pending:
+                select.select([self.writers.fd, self.chores.fd, self.readers.fd], [], [], 10.0)
             else:
                 self.now += 0.05
-            for done, result in [*self.writers.results(), *self.chores.results()]:
+            for done, result in [*self.writers.results(), *self.chores.results(), *self.readers.results()]:
                 done(result)
         pytest.fail(f"it did not come to that; last report: {self.reports()[-1:]}")
 
