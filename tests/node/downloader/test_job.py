@@ -10,7 +10,7 @@ import fcntl
 import itertools
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -26,7 +26,16 @@ from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, WRITING, FetchJob
 from node.downloader.job_context import JobContext, Listener
-from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, Serve, Unserve
+from node.local_messages import (
+    DownloadFailed,
+    DownloadFinished,
+    DownloadReport,
+    Fetch,
+    Held,
+    LocalCopy,
+    Serve,
+    Unserve,
+)
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
@@ -143,6 +152,7 @@ class Scene:
         job.stop()
         self.writers.close()
         self.chores.close()
+        self.readers.close()
         job.save(ended=True)
         self.journal.close()
 
@@ -152,8 +162,10 @@ class Scene:
         digest = manifest_digest(encode_manifest(manifest), manifest.algorithm)
         return Fetch(manifest.digest, digest, dest.name, manifest.length, str(dest), seed_path, force, False)
 
-    def fetch(self, dest: Path, with_seed: bool = True, force: bool = False) -> FetchJob:
-        job = FetchJob(self.order(dest, with_seed, force), self.context)
+    def fetch(
+        self, dest: Path, with_seed: bool = True, force: bool = False, copies: Sequence[LocalCopy] = ()
+    ) -> FetchJob:
+        job = FetchJob(self.order(dest, with_seed, force), self.context, copies)
         job.start(away=False)
         job.found([SEEDER])
         return job
