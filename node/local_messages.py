@@ -247,8 +247,8 @@ class DownloadReport(Message, frozen=True):
     bytes, resumed ones included; ``checked_bytes`` how far a check or the final digest has read; ``received_bytes``
     what came over the wire in this run, bad and duplicate pieces included; ``resumed_bytes`` what was found on disk;
     ``reused_bytes`` what was taken in this run from other content of this machine, at the paths ``reused_from``, those
-    that gave most first. ``sources`` are all that were ever named, less ``more_sources``, of which there is nothing to
-    say. ``detail`` is what the download waits for, besides sources.
+    that gave most first; ``rate`` is that of both. ``sources`` are all that were ever named, less ``more_sources``, of
+    which there is nothing to say. ``detail`` is what the download waits for, besides sources.
     """
 
     digest: str

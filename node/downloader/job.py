@@ -480,7 +480,7 @@ class FetchJob:
         if pool is None and download is not None:
             pool = download.pool
         received_from = download.received_from if download is not None else {}
-        rate = self._rate.rate(received, now)
+        rate = self._rate.rate(received + reused, now)
         waiting = ""
         asking = self._phase in ("resolving", "downloading")
         if self._core is not None and asking and now - self._entered_at >= COMPLAIN_SECONDS:

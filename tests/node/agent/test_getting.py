@@ -133,9 +133,9 @@ def test_the_downloader_is_told_first_what_may_have_pieces_of_it_the_likeliest_f
     missing = msgspec.structs.replace(item(7), state="missing")
     scene = Scene([missing, other, longer, namesake, sha256, there]).up()
     scene.ask(get(format_link(LINK)))
-    assert scene.told(ToDownloader, Copies) == copies(there, namesake, other)
     orders = [effect.message for effect in scene.done if isinstance(effect, ToDownloader)]
     assert [type(order) for order in orders if isinstance(order, Copies | Fetch)] == [Copies, Fetch]
+    assert scene.told(ToDownloader, Copies) == copies(there, namesake, other)
     scene.done.clear()
     scene.hello("downloader", instance=6)
     assert scene.told(ToDownloader, Copies) == copies(there, namesake, other), "a new one has to hear it too"
