@@ -156,6 +156,21 @@ class Fetch(Message, frozen=True):
     superseded: bool = False
 
 
+class LocalCopy(Struct, frozen=True):
+    """Other content that should be at ``root`` on this machine, with its manifest at ``seed_path``."""
+
+    seed_path: str
+    root: str
+
+
+class Copies(Message, frozen=True):
+    """Said before the `Fetch` of ``digest``, if there are any: content that may have pieces in common with it, the
+    likeliest first."""
+
+    digest: str
+    copies: list[LocalCopy]
+
+
 class StopFetch(Message, frozen=True):
     """Stop the download; its partial content and journal stay."""
 
@@ -230,9 +245,10 @@ class SourceReport(Struct, frozen=True):
 class DownloadReport(Message, frozen=True):
     """Progress, on a change of phase at once and otherwise every quarter of a second. ``done_bytes`` counts verified
     bytes, resumed ones included; ``checked_bytes`` how far a check or the final digest has read; ``received_bytes``
-    what came over the wire in this run, bad and duplicate pieces included; ``resumed_bytes`` what was found on disk.
-    ``sources`` are all that were ever named, less ``more_sources``, of which there is nothing to say. ``detail`` is
-    what the download waits for, besides sources.
+    what came over the wire in this run, bad and duplicate pieces included; ``resumed_bytes`` what was found on disk;
+    ``reused_bytes`` what was taken in this run from other content of this machine, at the paths ``reused_from``, those
+    that gave most first; ``rate`` is that of both. ``sources`` are all that were ever named, less ``more_sources``, of
+    which there is nothing to say. ``detail`` is what the download waits for, besides sources.
     """
 
     digest: str
@@ -248,6 +264,8 @@ class DownloadReport(Message, frozen=True):
     sources: list[SourceReport]
     detail: str
     more_sources: int = 0
+    reused_bytes: int = 0
+    reused_from: list[str] = field(default_factory=list)
 
 
 class DownloadStarted(Message, frozen=True):
@@ -313,7 +331,7 @@ class Room(Message, frozen=True):
 
 AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
-AgentToDownloader = Hello | Limit | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
+AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk | Room

@@ -6,7 +6,7 @@ Paths mean what they do on a real disk: partial content lies beside its destinat
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 
 from cluster.simulated.content import SimulatedContent, StandIn
 from cluster.simulated.disk import SimulatedDisk, StoredPartial
@@ -62,6 +62,14 @@ class SimulatedStore:
         if file.manifest.length != manifest.length:
             raise ContentChangedError(f"{path} has {file.manifest.length} bytes instead of {manifest.length}")
         return file.stamps
+
+    def read_pieces(self, manifest: Manifest, layout: Layout, root: str, pieces: Sequence[int]) -> list[Buffer | None]:
+        del layout
+        file = self._disk.files.get(root)
+        if file is None:
+            return [None] * len(pieces)
+        self._disk.busy(sum(map(manifest.piece_size, pieces)))
+        return [file.pieces.get(piece) for piece in pieces]
 
     def remove_leftovers(self, manifest: Manifest, dest: str) -> None:
         there = self._disk.partials.get(staged(dest))

@@ -14,15 +14,18 @@ import msgspec
 
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
 from node.agent.library import ItemState, LibraryItem
-from node.local_messages import Fetch, Serve, ShareState, Unserve
+from node.local_messages import Fetch, LocalCopy, Serve, ShareState, Unserve
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
+from protocol.manifest import piece_length_for
 from protocol.messages import Alias, Entry
 
 STATE_BYTES_MAX = LOCAL_BYTES_MAX // 4
 """Of the items in one `ShareState`: the last may be a tree of a million files, 24 MB of stamps."""
 ITEM_BYTES = 1_024
 """About what an item takes besides its stamps."""
+COPIES_COUNT_MAX = 256
+"""That the downloader is told of: it has to read the manifest of each before it begins."""
 EARLIER_COUNT_MAX = 4
 """Earlier contents of one path that are still served: it may change again and again while somebody fetches."""
 
@@ -76,6 +79,20 @@ class Catalogue:
             if len(names) > ALIASES_COUNT_MAX:
                 break
         return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(names)[1:])
+
+    def copies_for(self, download: Fetch) -> list[LocalCopy]:
+        """Content on this machine that may have pieces in common with ``download``, the likeliest first: what is at its
+        destination, what has its name, then the rest."""
+        piece_length, algorithm = piece_length_for(download.length), download.digest.partition(":")[0]
+        found = [
+            item
+            for item in self.known_items()
+            if item.state != "missing"
+            and piece_length_for(item.length) == piece_length
+            and item.digest.partition(":")[0] == algorithm
+        ]
+        found.sort(key=lambda item: (item.path != download.dest, item.name != download.name))
+        return [LocalCopy(item.seed_path, item.path) for item in found[:COPIES_COUNT_MAX]]
 
     def known_items(self) -> list[LibraryItem]:
         """All that the library has, dormant or not."""

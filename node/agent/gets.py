@@ -38,6 +38,7 @@ from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.local_messages import (
     ApiGet,
+    Copies,
     DeleteFetch,
     DownloadFailed,
     DownloadFinished,
@@ -179,7 +180,7 @@ class Gets:
 
     def fetches(self) -> list[Wish]:
         """All that a new downloader has to be told."""
-        return [ToDownloader(download) for download in self._downloads.values()]
+        return [wish for download in self._downloads.values() for wish in self._order(download)]
 
     # --- the library -------------------------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class Gets:
             return []
         del self._unsaved[download.digest]
         self._interrupted.pop(download.dest, None)
-        wishes: list[Wish] = [ToDownloader(download)]
+        wishes = self._order(download)
         for other in list(self._interrupted.values()):
             if other.digest == download.digest and not other.superseded:
                 superseded = self._interrupted[other.dest] = msgspec.structs.replace(other, superseded=True)
@@ -431,6 +432,12 @@ class Gets:
         reports = [job.download for job in self._following(digest) if job.download is not None]
         if reports:
             self.report(reports[0])
+
+    def _order(self, download: Fetch) -> list[Wish]:
+        """Have the downloader carry it out, and know where pieces of it may be on this machine."""
+        copies = self._catalogue.copies_for(download)
+        said = [ToDownloader(Copies(download.digest, copies))] if copies else []
+        return [*said, ToDownloader(download)]
 
     def _want(self, download: Fetch) -> list[Wish]:
         """Say that ``download`` is wanted. Content this peer has elsewhere may come from its own piece server."""

@@ -144,6 +144,7 @@ def status_text(report: StatusReport) -> StatusText:
     # Several jobs may follow one download: it counts once.
     reports = [job.download for job in report.jobs if job.download is not None]
     received = sum(bytes_ for _digest, bytes_ in {(found.digest, found.received_bytes) for found in reports})
+    reused = sum(bytes_ for _digest, bytes_ in {(found.digest, found.reused_bytes) for found in reports})
     network = ", ".join(filter(None, (report.network, trouble(report) or report.tracker, tracker_silence(report))))
     sent = f"{format_bytes(report.sent_bytes)}, {counted(report.uploads, 'upload')} now"
     old = silence(report.silent_seconds.get("piece_server", 0.0), "piece server")
@@ -156,6 +157,7 @@ def status_text(report: StatusReport) -> StatusText:
         ),
         ("sent", f"{sent} ({old})" if old else sent),
         ("received", format_bytes(received)),
+        *([("reused", f"{format_bytes(reused)} from other content on this machine")] if reused else []),
         *([("limits", limits_text(report.limits))] if report.limits != UNLIMITED else []),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]

@@ -117,6 +117,8 @@ def download_stats(report: DownloadReport) -> str:
     parts.append(counted(sum(source.state == "connected" for source in report.sources), "source"))
     if report.pieces:
         parts.append(f"{report.done_pieces}/{report.pieces} pieces")
+    if report.reused_bytes:
+        parts.append(f"{format_bytes(report.reused_bytes)} reused")
     if banned := sum(source.state == "banned" for source in report.sources):
         parts.append(f"{banned} banned")
     return ", ".join(parts)
@@ -124,8 +126,8 @@ def download_stats(report: DownloadReport) -> str:
 
 class Outcome(Struct, frozen=True):
     """How one target ended, as ``--json`` prints it. ``rate`` is bytes per second over the whole download, resumed
-    bytes left out; ``sources`` are the peers that sent anything; ``banned`` says who sent what was wrong; ``code`` is a
-    `protocol.errors` word."""
+    and reused bytes left out; ``reused_from`` are paths, the one that gave most first; ``sources`` are the peers that
+    sent anything; ``banned`` says who sent what was wrong; ``code`` is a `protocol.errors` word."""
 
     target: str
     ok: bool
@@ -138,6 +140,8 @@ class Outcome(Struct, frozen=True):
     rate: float = 0.0
     received_bytes: int = 0
     resumed_bytes: int = 0
+    reused_bytes: int = 0
+    reused_from: list[str] = []
     sources: int = 0
     banned: list[str] = []
     verified: bool = False
@@ -152,7 +156,8 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
     report = job.download
     received = report.received_bytes if report else 0
     resumed = report.resumed_bytes if report else 0
-    fetched = max(0, job.length - resumed) if report else 0
+    reused = report.reused_bytes if report else 0
+    fetched = max(0, job.length - resumed - reused) if report else 0
     return Outcome(
         target=target,
         ok=ok,
@@ -165,6 +170,8 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
         rate=round(fetched / job.seconds, 1) if ok and job.seconds > 0 else 0.0,
         received_bytes=received,
         resumed_bytes=resumed,
+        reused_bytes=reused,
+        reused_from=report.reused_from if report else [],
         sources=sum(1 for source in report.sources if source.received_bytes) if report else 0,
         banned=[ban_notice(source) for source in report.sources if source.state == "banned"] if report else [],
         verified=ok and report is not None,
@@ -202,6 +209,11 @@ def got_line(outcome: Outcome) -> str:
         facts += ", nothing to fetch"
     if outcome.resumed_bytes:
         facts += f", {format_bytes(outcome.resumed_bytes)} of it resumed"
+    if outcome.reused_bytes:
+        facts += f", reused {format_bytes(outcome.reused_bytes)} of {format_bytes(outcome.length)}"
+        facts += f" from {printable(outcome.reused_from[0])}" if outcome.reused_from else ""
+        if len(outcome.reused_from) > 1:
+            facts += f" and {counted(len(outcome.reused_from) - 1, 'other place')}"
     return f"{printable(outcome.path)}  {facts}, verified"
 
 
@@ -211,7 +223,8 @@ def outcome_fields(outcome: Outcome, kind: str) -> dict[str, Any]:
     if kind == "share":
         names += ["link", "skipped"]
     else:
-        names += ["path", "rate", "received_bytes", "resumed_bytes", "sources", "banned", "verified"]
+        names += ["path", "rate", "received_bytes", "resumed_bytes", "reused_bytes", "reused_from"]
+        names += ["sources", "banned", "verified"]
     if not outcome.ok:
         names += ["code", "detail"]
     return {name: getattr(outcome, name) for name in names}

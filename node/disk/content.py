@@ -31,12 +31,13 @@ class Content:
     """The content of ``manifest`` at ``root``.
 
     ``stamps`` are `node.disk.stamps` of content that was hashed. None means a download under way: files may not exist
-    yet or be short, and the caller asks only for pieces it knows to be there.
+    yet or be short, and the caller asks only for pieces it knows to be there. ``layout`` is that of the manifest, where
+    there is one already: to make it takes a while for a large tree.
     """
 
-    def __init__(self, manifest: Manifest, root: Path, stamps: bytes | None) -> None:
+    def __init__(self, manifest: Manifest, root: Path, stamps: bytes | None, layout: Layout | None = None) -> None:
         self.manifest = manifest
-        self._layout = Layout(manifest)
+        self._layout = Layout(manifest) if layout is None else layout
         self._root = os.fspath(root)
         self._stamps = stamps
         self._files = OpenFiles(self._open)

@@ -6,7 +6,7 @@ nothing here knows files: paths are plain text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from node.disk.layout import Layout, Span
@@ -79,6 +79,10 @@ class Store(Protocol):
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """What tells later whether the content at ``path`` changed."""
+
+    def read_pieces(self, manifest: Manifest, layout: Layout, root: str, pieces: Sequence[int]) -> list[Buffer | None]:
+        """What is at ``root`` in the places of ``pieces`` of the content of ``manifest``, right or not; None for a
+        piece that cannot be read. ``layout`` is that of the manifest."""
 
     def remove_leftovers(self, manifest: Manifest, dest: str) -> None:
         """Delete the partial content of ``manifest`` for ``dest``, if it is that; it needs no room on the disk."""

@@ -15,10 +15,12 @@ from node.downloader.job_disk import JobDisk
 from node.downloader.job_work import Place
 from node.local_messages import (
     AgentToDownloader,
+    Copies,
     DeleteFetch,
     Fetch,
     Hello,
     Limit,
+    LocalCopy,
     Pause,
     PieceServerToDownloader,
     Room,
@@ -42,6 +44,9 @@ class _Deletion:
     def on_unwritten(self, piece: int, error: BaseException) -> None:
         raise AssertionError(f"piece {piece} of a deletion could not be written") from error
 
+    def on_missed(self, pieces: list[int]) -> None:
+        raise AssertionError(f"pieces {pieces} of a deletion were to be reused")
+
     def on_disk_error(self, error: BaseException) -> None:
         raise AssertionError("a deletion has no chore but its last") from error
 
@@ -57,6 +62,8 @@ class DownloaderCore:
         self._piece_server_instance = 0
         self._jobs: dict[str, FetchJob] = {}
         self._next: dict[str, Fetch] = {}
+        self._copies: dict[str, list[LocalCopy]] = {}
+        """Of downloads that are to begin."""
         self._deletions: dict[str, JobDisk] = {}
         """Of what earlier runs left, by destination."""
         self._away = False
@@ -70,6 +77,8 @@ class DownloaderCore:
         """Do what the agent says."""
         if isinstance(message, Fetch):
             self._fetch(message)
+        elif isinstance(message, Copies):
+            self._copies[message.digest] = message.copies
         elif isinstance(message, Pause):
             self._pause(message.paused)
         elif isinstance(message, SourceLost):
@@ -180,9 +189,11 @@ class DownloaderCore:
         if message.dest in self._deletions or (job is not None and job.ended):
             self._next[message.digest] = message
         elif job is None:
-            self._jobs[message.digest] = job = FetchJob(message, self._context)
+            copies = self._copies.pop(message.digest, [])
+            self._jobs[message.digest] = job = FetchJob(message, self._context, copies)
             job.start(self._away)
         else:
+            self._copies.pop(message.digest, None)
             job.report_again()
 
     def _pause(self, paused: bool) -> None:

@@ -12,7 +12,7 @@ ones, or some that another source has promised and would bring later.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from random import Random
@@ -154,6 +154,8 @@ class Download:
         self._rng = rng
         self._writing: dict[int, tuple[SeederEntry, bool]] = {}
         """Who sent a piece, and whether it is to be relayed."""
+        self._aside: dict[int, None] = {}
+        """Pieces that nobody is asked for, since they are read from other content of this machine."""
         self._relays = 0
         """Pieces assigned to this peer since `restart_relaying`."""
         self._room = ROOM_COUNT
@@ -185,6 +187,7 @@ class Download:
         """Seconds that the source which answered the soonest took for it: a message may wait behind pieces."""
         self.received_bytes = 0
         self.duplicate_bytes = 0
+        self.reused_bytes = 0
         self.received_from: dict[str, int] = {}
         """Bytes by peer id, of sources that are gone too."""
 
@@ -214,6 +217,13 @@ class Download:
         for source in self._pool.ready():
             left = left.without(source.bits)
         return list(left.indices())
+
+    def set_aside(self, pieces: Iterable[int]) -> None:
+        """Have nobody send the missing ``pieces``, which are read from this machine's disk; `written` or `write_failed`
+        says what became of each. Call before `start`."""
+        for piece in pieces:
+            self._aside[piece] = None
+            self._pieces.set_aside(piece)
 
     # --- what happened -----------------------------------------------------------------------------------
 
@@ -355,7 +365,10 @@ class Download:
         self._arrived += 1
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
-        """A `Write` ended: ``good`` when the digest matched and the bytes are on disk."""
+        """A `Write` ended: ``good`` when the digest matched and the bytes are on disk. Or that of a piece that was set
+        aside."""
+        if piece in self._aside:
+            return self._reused(piece, good)
         entry, relay = self._writing.pop(piece)
         self._share.release(self._pieces.piece_length)
         if good:
@@ -376,10 +389,24 @@ class Download:
         return [*effects, Banned(entry.peer, entry.name, reason)]
 
     def write_failed(self, piece: int) -> None:
-        """A `Write` could not be done for a reason of our own (disk): the piece is missing again."""
+        """A `Write` could not be done for a reason of our own (disk), or what was set aside cannot be read: the piece
+        is missing again."""
+        if piece in self._aside:
+            self._reused(piece, good=False)
+            return
         _, relay = self._writing.pop(piece)
         self._share.release(self._pieces.piece_length)
         self._lose(piece, relay)
+
+    def _reused(self, piece: int, good: bool) -> list[Effect]:
+        del self._aside[piece]
+        if not good:
+            self._pieces.lose(piece)
+            return []
+        self._pieces.finish(piece)
+        self.spread.set(piece)  # others have the old content too, as far as one can tell
+        self.reused_bytes += self._pieces.size(piece)
+        return [Gained(piece, relay=False), *self._complete_if_done()]
 
     def set_room(self, count: int) -> None:
         """This peer's piece server has room for ``count`` pieces to relay, in all since `restart_relaying`."""
@@ -805,7 +832,7 @@ class Download:
         assert all(source.credit >= 0 and source.asked >= 0 for source in self._pool)
         may_come = sum(source.credit for source in self._pool)
         assert self._share.under_way == (may_come + len(self._writing)) * self._pieces.piece_length
-        writing = sorted(self._writing)
+        writing = sorted([*self._writing, *self._aside])
         assert writing == [
             piece for piece in range(len(self._pieces)) if piece not in self.have and piece not in self._pieces.missing
         ]

@@ -32,6 +32,7 @@ from node.local_messages import (
     DownloadStarted,
     Fetch,
     Held,
+    LocalCopy,
     Phase,
     Serve,
     Unserve,
@@ -50,6 +51,7 @@ GAINED_SECONDS = 0.1
 DISK_RETRY_SECONDS = 5.0
 AWAY = "the peer has left the network"
 WRITING = "writing what has come to disk"
+REUSING = "taking over what other content on this machine has of it"
 REPAIRS_COUNT_MAX = 3
 """How often what changed on the disk after it was verified is fetched again, before the disk is given up."""
 COMPLAIN_SECONDS = 1.0
@@ -59,8 +61,10 @@ COMPLAIN_SECONDS = 1.0
 class FetchJob:
     """One download. ``over`` once it ended and nothing of it runs any more."""
 
-    def __init__(self, fetch: Fetch, context: JobContext) -> None:
+    def __init__(self, fetch: Fetch, context: JobContext, copies: Sequence[LocalCopy] = ()) -> None:
+        """``copies``: other content of this machine that may have pieces of it."""
         self.fetch = fetch
+        self._copies = tuple(copies)
         self.over = False
         self._context = context
         self._disk = JobDisk(context, self)
@@ -91,7 +95,7 @@ class FetchJob:
         self._ended = False
         self._retry_at: float | None = None
         self._repairs = 0
-        self._received_before = 0
+        self._received_before = self._reused_before = 0
         self._resumed_bytes = 0
         self._rate = RateMeter()
         self._source_reports = SourceReports()
@@ -207,6 +211,11 @@ class FetchJob:
         self._download.write_failed(piece)
         self.on_disk_error(error)
 
+    def on_missed(self, pieces: list[int]) -> None:
+        assert self._download is not None
+        for piece in pieces:
+            self._download.write_failed(piece)
+
     def on_disk_error(self, error: BaseException) -> None:
         """What may pass pauses the download; a full disk only one that had begun, in this run or before. Anything else
         ends it."""
@@ -241,6 +250,7 @@ class FetchJob:
         """Do what is due; return when to be called at the latest."""
         if self.over:
             return None
+        self._disk.reuse.tick(now)
         self._disk.begin_writing()
         self._tell_gained(now)
         due = now + (GAINED_SECONDS if self._gained else REPORT_SECONDS)
@@ -278,7 +288,7 @@ class FetchJob:
 
     def _prepare(self, seed_path: str) -> None:
         self._enter("checking")
-        place = Place(self.fetch.digest, seed_path, self.fetch.dest, self.fetch.force)
+        place = Place(self.fetch.digest, seed_path, self.fetch.dest, self.fetch.force, self._copies)
         self._disk.prepare(place, self._prepared)
 
     def _prepared(self, result: Ready | Published) -> None:
@@ -291,6 +301,7 @@ class FetchJob:
         before = self._download
         if before is not None:
             self._received_before += before.received_bytes
+            self._reused_before += before.reused_bytes
         if manifest.piece_length > self._frame_bytes:  # the connection it came over takes none so long
             self._stop_core()
         context = self._context
@@ -309,6 +320,8 @@ class FetchJob:
             self._resumed_bytes = download.done_bytes
         self._frame_bytes = manifest.piece_length
         self._root = result.partial.root
+        download.set_aside(piece for batch in result.reusable for piece, _ in batch.pieces)
+        self._disk.reuse.begin(result.reusable)
         self._enter("downloading")
         self.serve()
         self._perform(download.start(self._now()))
@@ -462,15 +475,17 @@ class FetchJob:
         download, manifest = self._download, self._manifest
         done = (download.have.count_set, download.done_bytes) if download is not None else self._noted
         received = self._received_before + (download.received_bytes if download is not None else 0)
+        reused = self._reused_before + (download.reused_bytes if download is not None else 0)
         pool = None if self._core is None else self._core.pool
         if pool is None and download is not None:
             pool = download.pool
         received_from = download.received_from if download is not None else {}
-        rate = self._rate.rate(received, now)
+        rate = self._rate.rate(received + reused, now)
         waiting = ""
         asking = self._phase in ("resolving", "downloading")
         if self._core is not None and asking and now - self._entered_at >= COMPLAIN_SECONDS:
-            waiting = waiting_for(self._core.pool, download) or (WRITING if self._disk.writing and not rate else "")
+            busy = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
+            waiting = waiting_for(self._core.pool, download) or ("" if rate else busy)
         sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
         return DownloadReport(
             digest=self.fetch.digest,
@@ -486,6 +501,8 @@ class FetchJob:
             sources=sources,
             more_sources=more,
             detail=self._detail or waiting,
+            reused_bytes=reused,
+            reused_from=[root for root, _ in self._disk.reuse.good.most_common()],
         )
 
     def _now(self) -> float:

@@ -39,12 +39,13 @@ class Links(Protocol):
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """``now`` is monotonic, in seconds. ``writers`` verify and write pieces, ``chores``
-    do what takes long; both use ``store``."""
+    do what takes long, ``readers`` read other content of this machine; all use ``store``."""
 
     now: Callable[[], float]
     links: Links
     writers: WorkQueue
     chores: WorkQueue
+    readers: WorkQueue
     store: Store
     budget: Budget
     sessions: Iterator[int]

@@ -17,6 +17,7 @@ from node.disk.store import Buffer
 from node.downloader import job_work
 from node.downloader.job_context import JobContext
 from node.downloader.job_work import Place, Published, Ready
+from node.downloader.reuse import Reuse
 from protocol.digest import short
 from protocol.errors import ZswarmError
 from protocol.limits import JOURNAL_GROUP_BYTES, JOURNAL_GROUP_SECONDS
@@ -32,6 +33,9 @@ class Owner(Protocol):
 
     def on_unwritten(self, piece: int, error: BaseException) -> None:
         """A piece could not be written."""
+
+    def on_missed(self, pieces: list[int]) -> None:
+        """Pieces that were to be reused cannot be read."""
 
     def on_disk_error(self, error: BaseException) -> None:
         """A chore failed."""
@@ -49,6 +53,7 @@ class JobDisk:
         self.checked_bytes = 0
         self._context = context
         self._owner = owner
+        self.reuse = Reuse(context.readers, context.store, self.write, owner.on_missed)
         self._arrived: list[tuple[int, Buffer]] = []
         self._writes = 0
         self._chore: Callable[[Any], None] | None = None
@@ -116,6 +121,7 @@ class JobDisk:
     def let_go(self, discard: bool) -> None:
         """Close the files, or with ``discard`` delete what there is, as soon as no thread uses them. That takes long
         too, so it is the last chore; the owner hears of its end."""
+        self.reuse.stop()
         self.begin_writing()
         self._letting_go = True
         self._discard = self._discard or discard
@@ -124,6 +130,7 @@ class JobDisk:
 
     def stop(self) -> None:
         """The process ends: threads that check something give up, and those that write do after the file at hand."""
+        self.reuse.stop()
         self.begin_writing()
         self._letting_go = True
         if self.ready is not None:
@@ -143,6 +150,7 @@ class JobDisk:
         """A `verify_and_write_each` of ``pieces`` ended: each was written, is not what it should be, or failed."""
         each = [results] * len(pieces) if isinstance(results, BaseException) else results
         for piece, result in zip(pieces, each, strict=True):
+            self.reuse.written(piece, result is True)
             if isinstance(result, BaseException):
                 self._owner.on_unwritten(piece, result)
             else:

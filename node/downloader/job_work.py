@@ -7,12 +7,14 @@ its result. Progress is reported in bytes through a callback that must be safe t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from node.disk.errors import NoSpaceError, NotThereError
 from node.disk.piece_work import check_pieces, whole_digest
 from node.disk.store import Cancelled, PartialContent, Progress, Store
+from node.downloader.reuse import Batch, find
+from node.local_messages import LocalCopy
 from protocol.bitfield import Bitfield
 from protocol.digest import short
 from protocol.errors import DiskError, VerificationError, ZswarmError
@@ -29,17 +31,21 @@ class Place:
     seed_path: str
     dest: str
     force: bool
+    copies: tuple[LocalCopy, ...] = ()
+    """Other content of this machine that may have some of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """The destination is prepared. ``have`` are the pieces on disk that were found good, ``durable`` those that the
-    journal names: the one grows with each piece, the other with each `sync`."""
+    journal names: the one grows with each piece, the other with each `sync`. ``reusable``: where else on this machine
+    some of the others may be."""
 
     manifest: Manifest
     partial: PartialContent
     have: Bitfield
     durable: Bitfield
+    reusable: Sequence[Batch] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,8 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     except BaseException:
         partial.close()
         raise
-    return Ready(manifest, partial, have, have.copy())
+    reusable = find(manifest, have, place.copies, place.dest, place.force, store)
+    return Ready(manifest, partial, have, have.copy(), reusable)
 
 
 def _begun(place: Place, store: Store) -> bool:

@@ -88,6 +88,11 @@ class Pieces:
         source.promised.clear()
         source.gets.clear()
 
+    def set_aside(self, piece: int) -> None:
+        """The missing ``piece``, which nobody owes, is to come from this machine."""
+        self.missing.clear(piece)
+        self.open.clear(piece)
+
     # --- what becomes of it ------------------------------------------------------------------------------
 
     def arrive(self, piece: int, sender: Source) -> None:

@@ -22,6 +22,8 @@ from protocol.limits import LOCAL_BYTES_MAX, UNDER_WAY_BYTES_MAX
 
 CHORE_THREADS = 2
 """For checks, syncs and final digests: two, so that one large check does not hold up every journal."""
+READER_THREADS = 2
+"""For content that pieces are reused from: two, so that a disk that hangs leaves one to the others."""
 
 
 class Downloader:
@@ -33,6 +35,7 @@ class Downloader:
         self._links = links
         self.budget = Budget(UNDER_WAY_BYTES_MAX, 0.0, host.now())
         self._writers, self._chores = host.workers(writers), host.workers(CHORE_THREADS)
+        self._readers = host.workers(READER_THREADS)
         agent = host.dial_local(AGENT_SOCKET)
         pieces = host.dial_local(PIECES_SOCKET)
         context = JobContext(
@@ -40,6 +43,7 @@ class Downloader:
             links=links,
             writers=self._writers,
             chores=self._chores,
+            readers=self._readers,
             store=store,
             budget=self.budget,
             sessions=count(1),
@@ -54,6 +58,7 @@ class Downloader:
     def close(self) -> None:
         """Say goodbye, wait a moment for the threads, note in the journal what is on disk."""
         self.core.stop()
+        self._readers.close(END_SECONDS)
         written = self._writers.close(END_SECONDS)
         self.core.save(self._chores.close(END_SECONDS) and written)
         self._links.close()

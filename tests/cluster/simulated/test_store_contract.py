@@ -15,6 +15,7 @@ from cluster.simulated.store import SimulatedFiles, SimulatedStore
 from node.disk.disk_store import DiskStore
 from node.disk.errors import ContentChangedError, NotThereError
 from node.disk.journal import Journal
+from node.disk.layout import Layout
 from node.disk.store import PartialContent, Store
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.shelf import Files
@@ -144,6 +145,20 @@ def test_a_sync_tells_each_piece_once(machine: Machine) -> None:
     write(machine, partial, 1)
     assert partial.sync() == [1]
     partial.discard()
+
+
+def test_pieces_of_other_content_are_read_as_far_as_they_are_there(machine: Machine) -> None:
+    def found(pieces: list[int]) -> list[bytes | None]:
+        read = machine.store.read_pieces(machine.manifest, Layout(machine.manifest), machine.dest, pieces)
+        return [None if data is None else bytes(data) for data in read]
+
+    assert found([0, 1]) == [None, None]
+    partial = opened(machine)
+    write(machine, partial, *range(PIECES))
+    partial.publish()
+    assert found([2, 0, 3]) == [machine.piece(piece) for piece in (2, 0, 3)]
+    machine.touch()
+    assert sum(data == machine.piece(piece) for piece, data in enumerate(found([*range(PIECES)]))) == PIECES - 1
 
 
 def test_published_content_stands_at_its_place_and_nothing_else_gets_there(machine: Machine) -> None:

@@ -18,6 +18,7 @@ from node.agent.effects import (
     ToPieceServer,
 )
 from node.agent.gets import UNSURE
+from node.agent.library import LibraryItem
 from node.local_messages import (
     AgentToDownloader,
     ApiAccepted,
@@ -33,12 +34,14 @@ from node.local_messages import (
     ApiRemove,
     ApiStop,
     ContentChanged,
+    Copies,
     DeleteFetch,
     DownloadFailed,
     DownloadFinished,
     DownloadReport,
     DownloadStarted,
     Fetch,
+    LocalCopy,
     NeedSources,
     Pause,
     SourceLost,
@@ -116,6 +119,42 @@ def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
     scene.questions.clear()
     scene.pass_time(30)
     assert [question for question in scene.questions if isinstance(question, GetSeederList)] == []
+
+
+def copies(*items: LibraryItem) -> list[Copies]:
+    """What the downloader is told before it is to get `FETCH`."""
+    return [Copies(FETCH.digest, [LocalCopy(one.seed_path, one.path) for one in items])]
+
+
+def test_the_downloader_is_told_first_what_may_have_pieces_of_it_the_likeliest_first() -> None:
+    there, namesake, other = item(2, f"/out/{NAME}"), item(3, f"/elsewhere/{NAME}"), item(4)
+    longer = msgspec.structs.replace(item(5), length=2**40)
+    sha256 = msgspec.structs.replace(item(6), digest=f"sha256:{6:064x}")
+    missing = msgspec.structs.replace(item(7), state="missing")
+    scene = Scene([missing, other, longer, namesake, sha256, there]).up()
+    scene.ask(get(format_link(LINK)))
+    orders = [effect.message for effect in scene.done if isinstance(effect, ToDownloader)]
+    assert [type(order) for order in orders if isinstance(order, Copies | Fetch)] == [Copies, Fetch]
+    assert scene.told(ToDownloader, Copies) == copies(there, namesake, other)
+    scene.done.clear()
+    scene.hello("downloader", instance=6)
+    assert scene.told(ToDownloader, Copies) == copies(there, namesake, other), "a new one has to hear it too"
+
+
+def test_what_earlier_commands_left_is_reused_and_still_not_shared() -> None:
+    scene = Scene([item(2)], foreground=True).up()
+    scene.others.append(THERE)
+    scene.ask(get())
+    assert scene.told(ToDownloader, Copies) == copies(item(2))
+    assert digest(2) not in scene.listed
+
+
+def test_the_downloader_is_told_of_a_limited_number_of_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.agent.catalogue.COPIES_COUNT_MAX", 3)
+    scene = Scene([item(number) for number in range(2, 9)]).up()
+    scene.others.append(THERE)
+    scene.ask(get())
+    assert scene.told(ToDownloader, Copies) == copies(item(2), item(3), item(4))
 
 
 def test_a_seed_is_checked_and_kept_before_anything_else() -> None:

@@ -56,6 +56,28 @@ def test_get_ends_with_one_line_on_standard_output(capsys: pytest.CaptureFixture
     assert "\x1b" not in captured.out + captured.err
 
 
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (["/old/model.bin"], "/old/model.bin"),
+        (["/old/model.bin", "/a", "/b"], "/old/model.bin and 2 other places"),
+    ],
+)
+def test_get_says_how_much_was_reused_and_its_rate_is_of_the_rest(
+    places: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = job(download=download("done", 100, received_bytes=20 * MIB, reused_bytes=80 * MIB, reused_from=places))
+    assert peer_with(report([done])).run("get", "model.bin") == 0
+    line = capsys.readouterr().out
+    assert "5.0 MiB/s from 1 source" in line
+    assert line.endswith(f", reused 80.0 MiB of 100.0 MiB from {said}, verified\n")
+    assert peer_with(report([done])).run("get", "model.bin", "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (result["reused_bytes"], result["reused_from"]) == (80 * MIB, places)
+    assert peer_with(report([done])).run("status") == 0
+    assert "80.0 MiB from other content on this machine" in capsys.readouterr().out
+
+
 def test_get_json_is_one_object_and_messages_are_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(report([job()])).run("get", "model.bin", "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -13,10 +13,12 @@ from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.core import HELLO_SECONDS, DownloaderCore
 from node.local_messages import (
+    Copies,
     DeleteFetch,
     Fetch,
     Hello,
     Limit,
+    LocalCopy,
     Pause,
     Room,
     Serve,
@@ -41,8 +43,9 @@ class FakeJob:
 
     made: list[FakeJob]
 
-    def __init__(self, fetch: Fetch, _context: object) -> None:
+    def __init__(self, fetch: Fetch, _context: object, copies: list[LocalCopy]) -> None:
         self.fetch = fetch
+        self.copies = copies
         self.ended = self.over = False
         self.told: list[object] = []
         self.due: float | None = None
@@ -146,6 +149,18 @@ def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(core: Downlo
     core.tick(0.0)
     assert dests() == ["/a", "/b"]
     assert [job.fetch.dest for job in core.jobs.values()] == ["/b"]
+
+
+def test_copies_are_for_the_next_order_of_that_content_also_when_it_has_to_wait(core: DownloaderCore) -> None:
+    core.order(Copies(A, [LocalCopy("/seeds/1", "/old")]))
+    core.order(Copies(B, [LocalCopy("/seeds/2", "/other")]))
+    core.order(order("/a"))
+    core.order(DeleteFetch(A, "/a", ""))
+    core.order(Copies(A, [LocalCopy("/seeds/3", "/newer")]))
+    core.order(order("/b"))
+    FakeJob.made[0].over = True
+    core.tick(0.0)
+    assert [job.copies for job in FakeJob.made] == [[LocalCopy("/seeds/1", "/old")], [LocalCopy("/seeds/3", "/newer")]]
 
 
 def test_an_order_for_another_manifest_ends_one_whose_removal_got_lost(core: DownloaderCore) -> None:

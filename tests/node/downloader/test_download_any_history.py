@@ -57,6 +57,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.unacknowledged: dict[int, int] = {}
         self.asked: dict[int, list[int]] = {}
         self.writing: list[int] = []
+        self.aside: list[int] = []
         self.banned: set[str] = set()
         self.completed = 0
 
@@ -69,6 +70,8 @@ class AnyHistory(RuleBasedStateMachine):
         sequential = data.draw(st.booleans())
         pool = SourcePool(count(1), rng)
         self.download = Download(DIGEST, LENGTH, PIECE_BYTES, of(have), self.budget, pool, rng, sequential)
+        self.aside = [piece for piece in data.draw(some) if piece not in have]
+        self.download.set_aside(self.aside)
         self.perform(self.download.start(self.now))
 
     def perform(self, effects: Sequence[Effect]) -> None:
@@ -84,7 +87,7 @@ class AnyHistory(RuleBasedStateMachine):
             elif isinstance(effect, Disconnect):
                 del self.sessions[effect.session]
             elif isinstance(effect, Write):
-                assert effect.piece not in self.writing
+                assert effect.piece not in [*self.writing, *self.aside]
                 assert effect.piece not in self.download.have
                 self.writing.append(effect.piece)
             elif isinstance(effect, Banned):
@@ -107,7 +110,8 @@ class AnyHistory(RuleBasedStateMachine):
             assert self.unacknowledged[session] >= 0, "what has not come is not acknowledged"
         elif isinstance(message, Get):
             assert len(message.pieces) == len(set(message.pieces))
-            assert not [piece for piece in message.pieces if piece in self.download.have or piece in self.writing]
+            assert not [piece for piece in message.pieces if piece in [*self.writing, *self.aside]]
+            assert not [piece for piece in message.pieces if piece in self.download.have]
             self.asked[session] = [*self.asked[session], *message.pieces]
         elif isinstance(message, Cancel):
             self.asked[session] = [piece for piece in self.asked[session] if piece not in message.pieces]
@@ -225,6 +229,17 @@ class AnyHistory(RuleBasedStateMachine):
         else:
             self.then(self.download.written(piece, result == "good", self.now))
 
+    @precondition(lambda self: self.aside)
+    @rule(number=which, result=st.sampled_from(["good", "good", "wrong", "missing"]))
+    def read(self, number: int, result: str) -> None:
+        """What was to be read from other content of this machine."""
+        piece = self.aside.pop(number % len(self.aside))
+        if result == "missing":
+            self.download.write_failed(piece)
+            self.then([])
+        else:
+            self.then(self.download.written(piece, result == "good", self.now))
+
     @rule(room=st.integers(0, 5), restart=st.booleans())
     def room(self, room: int, restart: bool) -> None:
         if restart:
@@ -248,8 +263,8 @@ class AnyHistory(RuleBasedStateMachine):
             self.perform(self.download.peer_lost(peer, self.now))
         self.then(self.download.found([SeederEntry("good", "", "tcp://good:1", True)], self.now))
         for _ in range(1_000):
-            while self.writing:
-                self.then(self.download.written(self.writing.pop(), True, self.now))
+            while self.aside or self.writing:
+                self.then(self.download.written((self.aside or self.writing).pop(), True, self.now))
             if self.completed:
                 break
             good = next((session for session, name in self.sessions.items() if name == "good"), None)

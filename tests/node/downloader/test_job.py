@@ -10,7 +10,7 @@ import fcntl
 import itertools
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -26,7 +26,16 @@ from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, WRITING, FetchJob
 from node.downloader.job_context import JobContext, Listener
-from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, Serve, Unserve
+from node.local_messages import (
+    DownloadFailed,
+    DownloadFinished,
+    DownloadReport,
+    Fetch,
+    Held,
+    LocalCopy,
+    Serve,
+    Unserve,
+)
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
@@ -105,6 +114,7 @@ class Scene:
         self.links = FakeLinks()
         self.writers: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(2)
         self.chores: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(1)
+        self.readers: CountedWorkers[Callable[[Any], None], object] = CountedWorkers(1)
         self.to_agent: list[Message] = []
         self.to_pieces: list[Message] = []
         self.journal = Journal(self.data_dir)
@@ -122,6 +132,7 @@ class Scene:
             links=self.links,
             writers=self.writers,
             chores=self.chores,
+            readers=self.readers,
             store=DiskStore(self.data_dir, self.journal),
             budget=self.budget,
             sessions=itertools.count(1),
@@ -133,6 +144,7 @@ class Scene:
     def close(self) -> None:
         self.writers.close()
         self.chores.close()
+        self.readers.close()
         self.journal.close()
 
     def end(self, job: FetchJob) -> None:
@@ -140,6 +152,7 @@ class Scene:
         job.stop()
         self.writers.close()
         self.chores.close()
+        self.readers.close()
         job.save(ended=True)
         self.journal.close()
 
@@ -149,8 +162,10 @@ class Scene:
         digest = manifest_digest(encode_manifest(manifest), manifest.algorithm)
         return Fetch(manifest.digest, digest, dest.name, manifest.length, str(dest), seed_path, force, False)
 
-    def fetch(self, dest: Path, with_seed: bool = True, force: bool = False) -> FetchJob:
-        job = FetchJob(self.order(dest, with_seed, force), self.context)
+    def fetch(
+        self, dest: Path, with_seed: bool = True, force: bool = False, copies: Sequence[LocalCopy] = ()
+    ) -> FetchJob:
+        job = FetchJob(self.order(dest, with_seed, force), self.context, copies)
         job.start(away=False)
         job.found([SEEDER])
         return job
@@ -162,11 +177,11 @@ class Scene:
                 return
             self.answer()
             job.tick(self.now)
-            if self.writers.pending or self.chores.pending:
-                select.select([self.writers.fd, self.chores.fd], [], [], 10.0)
+            if self.writers.pending or self.chores.pending or self.readers.pending:
+                select.select([self.writers.fd, self.chores.fd, self.readers.fd], [], [], 10.0)
             else:
                 self.now += 0.05
-            for done, result in [*self.writers.results(), *self.chores.results()]:
+            for done, result in [*self.writers.results(), *self.chores.results(), *self.readers.results()]:
                 done(result)
         pytest.fail(f"it did not come to that; last report: {self.reports()[-1:]}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 
 import pytest
 
@@ -96,6 +96,10 @@ class NotedDisk:
         assert (path, manifest) == (PLACE.dest, self.manifest)
         self._do("stamp")
         return b"stamps"
+
+    def read_pieces(self, manifest: Manifest, layout: Layout, root: str, pieces: Sequence[int]) -> list[Buffer | None]:
+        assert (manifest, layout.files) == (self.manifest, self.layout.files)
+        raise AssertionError(f"pieces {pieces} of {root} are read, though nothing is to be replaced there")
 
     def remove_leftovers(self, manifest: Manifest, dest: str) -> None:
         assert (dest, manifest) == (PLACE.dest, self.manifest)
