@@ -58,7 +58,13 @@ SESSIONS = (
     Bug(
         "bytes_of_a_lost_connection",
         "that what was on its way to a connection that is gone does not count any more",
-        (Edit("node.piece_server.uplink:Uplink.lost", "self._left_bytes -= size", "pass"),),
+        (
+            Edit(
+                "node.piece_server.uplink:Uplink.lost",
+                "self._left_bytes -= self._left.pop(route).size",
+                "self._left.pop(route)",
+            ),
+        ),
         found_after=0,
     ),
     Bug(
