@@ -127,7 +127,7 @@ class Session:
     """Pieces it relays that no other receiver is known to have, and since when."""
     assigned_at: float = 0.0
     interval: float | None = None
-    """When a piece was last assigned to it, and seconds from one to the next: moving average."""
+    """When a piece was last assigned to it, and seconds from the one before."""
     had_elsewhere: int = 0
     """How many pieces it has said it has, besides those it was sent here..."""
     gained: Lately = field(default_factory=lambda: Lately(SPREAD_SECONDS))
@@ -241,8 +241,7 @@ class Swarm:
 
     def note_assigned(self, session: Session, now: float) -> None:
         if session.assigned_at:
-            last = now - session.assigned_at
-            session.interval = last if session.interval is None else (session.interval + last) / 2
+            session.interval = now - session.assigned_at
         session.assigned_at = now
         self.assigned_at.append(now)
 

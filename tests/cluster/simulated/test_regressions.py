@@ -52,11 +52,6 @@ BROKE = (
         4714,
         Edit("node.downloader.download:Download._test", "source.answered", "False"),
     ),
-    Broke(
-        "an honest source was banned when a connection that had hung brought all its tries to see whether it is there",
-        93,
-        Edit("node.piece_server.uplink:Uplink.to_try", "left.wait *= 2", "pass"),
-    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 
