@@ -304,17 +304,20 @@ def _await_client(data_dir: Path, peer: Foreground, services: Services) -> Clien
 
 @contextlib.contextmanager
 def _orderly_end(peer: Foreground) -> Iterator[None]:
-    """However the block ends, SIGTERM included, the peer leaves the network in order."""
+    """However the block ends, SIGTERM and a closed terminal (SIGHUP) included, the peer leaves the network in order."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    caught = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in caught:
+            signal.signal(number, signal.SIG_IGN)
         try:
             peer.stop()  # a second Ctrl-C kills it
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)

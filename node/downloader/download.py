@@ -56,7 +56,7 @@ from protocol.messages import (
 )
 
 STARVED_SECONDS = 2.0
-"""Who was pushed nothing for so long depends on what it is assigned."""
+"""A receiver that has been pushed nothing for so long depends on what it is assigned."""
 CHECK_SECONDS = 0.25
 """How often silence and overdue pieces are looked for."""
 NEED_SOURCES_SECONDS = 1.0
@@ -630,7 +630,7 @@ class Download:
         return effects
 
     def _tell_others(self, pieces: list[int], source: Source) -> None:
-        """The other sources that assign pieces are to know that these of ``source`` are relayed."""
+        """Other sources that assign pieces will be told that somebody relays these ``pieces`` of ``source``."""
         for other in self._stocked:
             if other is not source:
                 other.assigned_elsewhere.update(dict.fromkeys(pieces))

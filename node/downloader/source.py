@@ -187,7 +187,7 @@ class Source:
     taken_back: dict[int, None] = field(default_factory=dict)
     """Pieces that it was told it need not send, or took back itself: a promise of one was made before that."""
     assigned_elsewhere: dict[int, None] = field(default_factory=dict)
-    """Pieces it does not know yet that others have assigned."""
+    """Pieces that others have assigned, or push themselves, and that it has not been told of."""
     busy_since: float = 0.0
     """Since when it has been at the piece that it sends next."""
     interval: float | None = None

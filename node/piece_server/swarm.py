@@ -25,8 +25,8 @@ QUICK_SECONDS = 0.1
 """...but as many as followers got within so long, if that is more: where all are quick it is not the links that take
 the time, but processes that wait for their turn."""
 QUICK_PART = 4
-"""One of so many followers is quicker than the quick one. A slow uplink makes all of them wait; slow followers, even
-where they are most, say nothing of it."""
+"""The quick follower is the slowest of the quickest fourth. A slow uplink makes all of them wait; slow followers say
+nothing about the uplink, even where most are slow."""
 PACE_COUNT = 64
 """Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them."""
 SPREAD_SECONDS = 5.0
@@ -47,12 +47,12 @@ class Ration:
     """When the last ones arrived."""
 
     def note_arrived(self, now: float, recently: float) -> None:
-        """One has; round trips have come to take another time, perhaps."""
+        """One has arrived. ``recently`` follows from the round trip, and may have changed."""
         self.recently = recently
         self.arrived.append(now)
 
     def is_used_up(self, now: float, least: int | None = None) -> bool:
-        """``least``: another one, this time."""
+        """``least``: instead of that of the ration."""
         while self.arrived and self.arrived[0] < now - self.recently:
             self.arrived.popleft()
         return self.taken >= max(self.least if least is None else least, len(self.arrived))

@@ -22,14 +22,14 @@ ANSWERED_COUNT_MAX = 16
 """Pieces that were asked for by number and are on their way at a time. Those that wait can still be cancelled: near the
 end all receivers ask whoever is idle, and get most of it elsewhere."""
 SPARE_COUNT = 4
-"""On their way, of any kind, where a source may push pieces of its own stock: more would be in the way of who asks to
-be assigned some."""
+"""A source pushes pieces of its own stock only while fewer pieces than this, of any kind, are on their way: more would
+delay receivers that ask to be assigned some."""
 LATE_FACTOR, LATE_SECONDS_MIN, LATE_SECONDS_FIRST = 3.0, 0.1, 30.0
 """A receiver that takes so many times as long as is usual for a piece, and at least this long, has stalled, or nearly:
 what is on its way there says nothing of the uplink. The last is for when it is not known yet what is usual."""
 LEFT_SECONDS = 1.0
-"""When a connection is first tried whose session ended with something on its way, and then each time twice as long
-after: the bytes count until it is gone, and where it only hangs all tries arrive at once."""
+"""A connection whose session ended with something on its way is tried again after this time, then after twice as long,
+and so on: the bytes count until it is gone, and if it only hangs, all tries arrive at once."""
 
 
 @dataclass(slots=True)

@@ -481,8 +481,8 @@ class Uploads:
         return session
 
     def _relay_some(self, now: float) -> bool:
-        """Nobody is in turn: where there is room on the uplink for it, relay a piece of the stock. Whether there is
-        one."""
+        """It is nobody's turn: relay a piece of the stock, if there is one and the uplink has time to spare. Whether
+        it did."""
         for swarm in {session.swarm.digest: session.swarm for session in self._sessions.values()}.values():
             followers = [session for session in swarm.sessions.values() if session.follows]
             if len(followers) < 2 or not swarm.in_stock.count_set:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import sys
 
 import pytest
@@ -50,6 +52,17 @@ def test_results_and_messages_have_streams_of_their_own(network: Machine) -> Non
     assert one_line(shell(network, "status --data-dir s", ">/dev/full"), 6)
     assert one_line(shell(network, "list --json --data-dir s", ">/dev/full"), 6)
     assert shell(network, "list --data-dir s", "| true").code == 0
+
+
+def test_a_command_whose_terminal_is_closed_ends_its_peer_in_order(network: Machine) -> None:
+    (network.place / "m.bin").write_bytes(b"x" * 100_000)
+    share = network.start("share", "m.bin", "--data-dir", "s")
+    eventually(lambda: "zswarm://" in share.out, "a link")
+    sockets = (network.place / "s" / "sockets").readlink()
+    assert sockets.exists()
+    os.killpg(share.process.pid, signal.SIGHUP)  # all processes get it
+    assert share.wait().code == 0, share.err
+    assert not sockets.exists()
 
 
 @pytest.mark.parametrize("program", ["node", "broker"])
