@@ -577,7 +577,11 @@ class Download:
         late = [
             one.piece
             for one in owed
-            if one.seconds > soon and one.piece in source.bits and one.source is not source and one.is_owed
+            if one.seconds > soon
+            and one.piece in source.bits
+            and one.piece not in source.taken_back  # it may be on its way all the same
+            and one.source is not source
+            and one.is_owed
         ]
         return self._rng.choice(late) if late else None
 

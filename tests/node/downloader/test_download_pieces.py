@@ -201,6 +201,19 @@ def test_an_idle_source_is_asked_for_promised_pieces_that_would_come_later() -> 
     assert kinds.index(Cancel) < kinds.index(Get)
 
 
+def test_a_source_is_not_asked_for_what_was_taken_back_there_as_long_as_another_owes_it() -> None:
+    scene = slow_and_quick()
+    (taken,) = asked(scene.idle("b")).values()
+    for piece in scene.owed("a"):
+        scene.not_held("a", piece)
+    scene.source("b").interval = 100.0
+    asked_of_a = {piece for some in asked(scene.idle("a", "*" * 10)).values() for piece in some}
+    assert asked_of_a, "or it was not able to send anything"
+    assert not asked_of_a & set(taken)
+    effects = [effect for piece in taken for effect in scene.not_held("b", piece)]
+    assert set(asked([*effects, *scene.idle("a", "*" * 10)])[1]) <= set(taken), "nobody owes it any more"
+
+
 def test_open_pieces_come_before_promised_ones() -> None:
     scene = slow_and_quick()
     scene.not_held("a", 5)
