@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from cluster.content import RANDOM_NAME, Original, check_space, copy_content, existing, make_random
 from cluster.follow import Followed
-from cluster.lines import gather, latest_statuses
 from cluster.links import Links, notes_of
 from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.measure import Meter
@@ -25,7 +24,8 @@ from cluster.report import Outcome, PeerResult, Report, Usage, build_report, pee
 from cluster.stopwatch import Stopwatch
 from cluster.verify import Reference
 from cluster.workplace import workplace
-from node.cli.session import refused
+from node.client.lines import gather, latest_statuses
+from node.client.session import refused
 from node.config import Algorithm
 from node.local_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
 from protocol.errors import NetworkError

@@ -19,10 +19,10 @@ from benchmarks.contenders.contender import (
     settled_traffic,
 )
 from cluster.follow import Followed
-from cluster.lines import gather, latest_statuses
 from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.processes import children_of
 from cluster.report import peer_names
+from node.client.lines import gather, latest_statuses
 from node.local_messages import ApiAccepted, ApiDone, ApiGet, ApiRemove, ApiRequest, ApiShare, JobStatus
 from protocol.link import parse_link
 

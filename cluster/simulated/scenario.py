@@ -21,7 +21,7 @@ from cluster.simulated.peer import Peer
 from cluster.simulated.settled import check_forgotten, check_settled
 from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
-from node.cli.view import view_of
+from node.client.view import view_of
 from node.downloader.download import Download
 from protocol.bitfield import Bitfield
 from protocol.limits import LEASE_SECONDS, PIECE_BYTES_MIN

@@ -8,8 +8,6 @@ join, stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,15 +16,11 @@ from node.cli import output
 from node.cli import peer as cli_peer
 from node.cli import transfers as cli_transfers
 from node.cli.options import State, group_options
-from node.cli.session import Client, Foreground, Options, Services
-from node.config import PROGRAM, PeerSettings
-from node.identity import is_free
-from node.local_messages import ApiReply
+from node.client.services import real_services
+from node.client.session import Options, Services
+from node.config import PROGRAM
 from protocol.errors import ZswarmError
 from service.command_line import run_command, write_examples
-
-if TYPE_CHECKING:
-    from node.stored import Stored
 
 EXAMPLES = """
 --config peer.yaml
@@ -88,53 +82,15 @@ def main(argv: Sequence[str], services: Services | None = None, program: str = P
     """Run the command line ``argv`` (without the program, which was started as ``program``) and return its exit
     code."""
     options = Options()
-    state = State(options, services or real_services(options, program))
+
+    def tell(text: str) -> None:
+        if not options.quiet:
+            output.warn(text)
+
+    state = State(options, services or real_services(tell, program))
 
     def failed(error: ZswarmError) -> None:
         if state.options.json:
             output.print_json(output.error_fields(error))
 
     return run_command(commands, program, argv, obj=state, failed=failed)
-
-
-def real_services(options: Options, program: str = PROGRAM) -> Services:
-    """The running peer's socket, and peers of this project; imported when a command first needs them."""
-
-    def tell(text: str) -> None:
-        if not options.quiet:
-            output.warn(text)
-
-    def client(data_dir: Path) -> Client:
-        from node.api_client import ApiClient
-
-        return ApiClient(data_dir, tell, program)
-
-    def foreground(settings: PeerSettings) -> Foreground:
-        from node.peer import Peer
-
-        return Peer(settings, tell, foreground=True)
-
-    def run_peer(settings: PeerSettings) -> int:
-        from node.peer import run_peer as run
-
-        return run(settings)
-
-    def stored(data_dir: Path) -> Stored:
-        from node.stored import read_stored
-
-        return read_stored(data_dir)
-
-    def remove(data_dir: Path, name: str, path: str) -> ApiReply:
-        from node.stored import remove_stored
-
-        return remove_stored(data_dir, name, path, tell)
-
-    return Services(
-        client=client,
-        foreground=foreground,
-        run_peer=run_peer,
-        is_free=is_free,
-        stored=stored,
-        remove_stored=remove,
-        tell=tell,
-    )

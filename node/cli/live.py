@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from node.cli.output import screen_lines, warn
 from node.cli.progress import is_terminal, live_console
-from node.cli.source_words import silence
-from node.cli.view import trouble
+from node.client.source_words import silence
+from node.client.view import trouble
 from node.local_messages import StatusReport
 from service.units import counted, format_bytes, format_rate
 

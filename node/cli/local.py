@@ -19,7 +19,7 @@ from node.cli.options import (
     share_options,
 )
 from node.cli.progress import LocalProgress, open_display
-from node.cli.targets import SEED_SUFFIX, existing_path, read_seed_file
+from node.client.targets import SEED_SUFFIX, existing_path, read_seed_file
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
 from service.command_line import ExampleCommand, complete_path
 from service.paths import absolute_path

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from msgspec import Struct
 
-from node.cli.session import Options, Services
-from node.cli.targets import existing_path
+from node.client.session import Options, Services
+from node.client.targets import existing_path
 from node.disk.share_options import ShareOptions
 from service.command_line import complete_directory, complete_path, version_option
 

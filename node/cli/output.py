@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from node.cli.progress import is_terminal
-from node.cli.source_words import job_silence, silence, source_tables, tracker_silence
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
-from node.cli.view import download_stats, limits_text, trouble, view_of
+from node.client.source_words import job_silence, silence, source_tables, tracker_silence
+from node.client.view import download_stats, limits_text, trouble, view_of
 from node.disk.share_options import Skipped
 from node.local_messages import JobStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED

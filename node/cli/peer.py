@@ -11,13 +11,13 @@ import sys
 import click
 
 from node.cli import output
-from node.cli.follow import Patience
 from node.cli.options import State, json_option, peer_options
 from node.cli.progress import is_terminal
-from node.cli.session import Session, expected, maybe_peer, running_peer
-from node.cli.source_words import aged
-from node.cli.targets import check_pattern
-from node.cli.view import limits_text, trouble
+from node.client.orders import Patience
+from node.client.session import Session, expected, maybe_peer, running_peer
+from node.client.source_words import aged
+from node.client.targets import check_pattern
+from node.client.view import limits_text, trouble
 from node.config import no_peer
 from node.local_messages import (
     ApiDone,

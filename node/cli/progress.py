@@ -1,7 +1,7 @@
 """Progress on standard error: live bars on a terminal, plain lines elsewhere, nothing with ``--quiet``.
 
 Results go to standard output, so progress never mixes with what a script reads. What a line says is decided in
-`node.cli.view`; here is only where and how often it is drawn.
+`node.client.view`; here is only where and how often it is drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TextIO
 
 import msgspec
 
-from node.cli.view import JobView
+from node.client.view import JobView
 from service.streams import warn, writable
 from service.text import printable
 from service.units import format_bytes

@@ -12,13 +12,13 @@ import msgspec
 from msgspec import Struct
 
 from node.cli import output
-from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
-from node.cli.session import Session, any_peer
-from node.cli.source_words import silence
-from node.cli.targets import (
+from node.client.orders import JobTracker, Order, Patience, follow
+from node.client.session import Session, any_peer
+from node.client.source_words import silence
+from node.client.targets import (
     LINK_SCHEME,
     GetTarget,
     check_places,
@@ -26,7 +26,7 @@ from node.cli.targets import (
     prepare_directory,
     read_target,
 )
-from node.cli.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
+from node.client.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
 from protocol.errors import EXIT_CODES, NotFoundError

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from node.api_client import ApiClient
+from node.client.api_client import ApiClient
 from node.local_messages import (
     ApiAccepted,
     ApiDone,

@@ -1,4 +1,4 @@
-"""`node.agent.api_server` and `node.api_client` over a real socket, without a peer."""
+"""`node.agent.api_server` and `node.client.api_client` over a real socket, without a peer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node.agent.api_server import ApiServer
-from node.api_client import ApiClient
+from node.client.api_client import ApiClient
 from node.host import ProcessHost
 from node.local_messages import API_SOCKET, ApiDone, ApiJoin, ApiLeave, ApiRequest
 from protocol.errors import NetworkError

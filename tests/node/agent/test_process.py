@@ -18,7 +18,7 @@ from node.agent.library import Library
 from node.agent.process import Agent
 from node.agent.share_scan import look
 from node.agent.state import AgentTerms
-from node.api_client import ApiClient
+from node.client.api_client import ApiClient
 from node.config import AgentSettings
 from node.host import ProcessHost
 from node.local_messages import ApiAccepted, ApiError, ApiGet, ApiGetStatus, ApiLimit, ApiLimits, StatusReport

@@ -10,7 +10,7 @@ import msgspec
 
 import node.local_messages as messages
 from node.cli.app import main
-from node.cli.session import Client, Foreground, Services
+from node.client.session import Client, Foreground, Services
 from node.config import PeerSettings
 from node.identity import DataDirInUseError
 from node.local_messages import (

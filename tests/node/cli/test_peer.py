@@ -8,8 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.cli.app import real_services
-from node.cli.session import Options
+from node.client.services import real_services
 from node.identity import DataDirLock
 from node.local_messages import (
     ApiDone,
@@ -265,11 +264,11 @@ def test_a_peer_that_was_only_ending_is_not_waited_for_when_it_has_ended(capsys:
 
 def test_looking_for_a_peer_leaves_no_trace_of_a_data_directory(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    assert real_services(Options()).is_free(data_dir)
+    assert real_services(print).is_free(data_dir)
     assert not data_dir.exists()
     with DataDirLock(data_dir):
-        assert not real_services(Options()).is_free(data_dir)
-    assert real_services(Options()).is_free(data_dir)
+        assert not real_services(print).is_free(data_dir)
+    assert real_services(print).is_free(data_dir)
 
 
 def test_stop_returns_when_the_peer_has_ended(capsys: pytest.CaptureFixture[str]) -> None:

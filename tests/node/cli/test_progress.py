@@ -10,7 +10,7 @@ import pytest
 
 from node.cli.live import UploadMeter, upload_line
 from node.cli.progress import LiveDisplay, PlainDisplay, PlainLines, SilentDisplay, open_display
-from node.cli.view import JobView, view_of
+from node.client.view import JobView, view_of
 from tests.node.cli.fakes import MIB, download, job, report, source
 
 

@@ -2,7 +2,7 @@
 
 Owns the options every command shares, the connection to the running peer, and the life of a foreground peer. When that
 is another command's, it ends with that command: whoever else uses it goes on with one of its own.
-Knows no click and prints nothing, so that commands can be tested with a `Services` of fakes.
+Prints nothing; commands can be tested with a `Services` of fakes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ R = TypeVar("R")
 
 
 class Client(Protocol):
-    """What `node.api_client.ApiClient` is to the commands."""
+    """What `node.client.api_client.ApiClient` is to the commands."""
 
     def request(self, message: ApiRequest, timeout: float) -> ApiReply: ...
     def close(self) -> None: ...
@@ -96,7 +96,8 @@ def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> P
 class Services(msgspec.Struct, frozen=True):
     """What the commands need from outside; tests give their own. ``is_free`` tells whether no peer, not even one that
     is ending, uses a data directory; ``stored`` is what one holds without a peer, and ``remove_stored`` does there what
-    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds."""
+    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds. ``catches_signals``: SIGTERM
+    and SIGHUP end the program in order while it has a peer of its own."""
 
     client: Callable[[Path], Client]
     foreground: Callable[[PeerSettings], Foreground]
@@ -107,6 +108,7 @@ class Services(msgspec.Struct, frozen=True):
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
+    catches_signals: bool = True
 
 
 Attached = tuple[Client, Foreground | None]
@@ -254,7 +256,7 @@ def _attach(settings: PeerSettings, services: Services, resources: contextlib.Ex
             return client, None
         with contextlib.ExitStack() as trial:
             peer = services.foreground(quieter)
-            trial.enter_context(_orderly_end(peer))
+            trial.enter_context(_orderly_end(peer, services.catches_signals))
             try:
                 peer.start()
             except DataDirInUseError:
@@ -303,13 +305,15 @@ def _await_client(data_dir: Path, peer: Foreground, services: Services) -> Clien
 
 
 @contextlib.contextmanager
-def _orderly_end(peer: Foreground) -> Iterator[None]:
-    """However the block ends, SIGTERM and a closed terminal (SIGHUP) included, the peer leaves the network in order."""
+def _orderly_end(peer: Foreground, catches_signals: bool) -> Iterator[None]:
+    """However the block ends, the peer leaves the network in order, also on SIGTERM and when the terminal is closed
+    (SIGHUP) if ``catches_signals``."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    caught = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    ends = (signal.SIGTERM, signal.SIGHUP) if catches_signals else ()
+    caught = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield

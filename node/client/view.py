@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from node.cli.source_words import ban_notice, job_silence, silence, why_no_source
+from node.client.source_words import ban_notice, job_silence, silence, why_no_source
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import DownloadReport, JobStatus, StatusReport
 from node.rate_limit import RateLimits

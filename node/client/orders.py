@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from node.cli.progress import Display
-from node.cli.session import Session
-from node.cli.source_words import ban_notice, silence
-from node.cli.view import JobView, Outcome, outcome_of, trouble, view_of
+from node.client.session import Session
+from node.client.source_words import ban_notice, silence
+from node.client.view import JobView, Outcome, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
 from service.text import printable
