@@ -15,7 +15,7 @@ from node.cli import output
 from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
-from node.client.orders import JobTracker, Order, Patience, follow
+from node.client.orders import Follower, JobTracker, Order, Patience
 from node.client.session import Session, any_peer
 from node.client.source_words import silence
 from node.client.targets import (
@@ -179,8 +179,17 @@ def _interrupted(plan: Plan, session: Session | None) -> str:
 
 def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list[Outcome]:
     """Follow every order until it ends; one outcome per order, in order."""
+    follower, started = Follower(session, tracker), session.now()
     with open_display(quiet) as display:
-        follow(session, tracker, display, plan.timeout)
+        while True:
+            old = follower.look()
+            for text in tracker.news():
+                display.say(printable(text))
+            now = session.now()
+            display.show(tracker.views(old), now)
+            if tracker.finished() or (plan.timeout and now - started >= plan.timeout):
+                break
+            session.pause(display.interval)
     late = f"not finished after {format_seconds(plan.timeout)}"
     return tracker.outcomes(late, GOES_ON if session.lasting else "")
 

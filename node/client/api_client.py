@@ -1,4 +1,4 @@
-"""The command line's side of ``api.sock``: ask the peer that runs on a data directory. Synchronous."""
+"""Ask the peer that runs on a data directory, and notice when none does. Synchronous."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
-import zmq
-
+from node.client.lines import Lines
 from node.config import PROGRAM, no_peer
 from node.local_messages import API_SOCKET, ApiReply, ApiRequest
-from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
-from protocol.limits import LOCAL_BYTES_MAX
-from transport.runtime_dir import find_runtime_dir, ipc_endpoint
-from transport.sockets import Role, connect, open_context, open_socket
+from transport.runtime_dir import find_runtime_dir
 
 REQUEST_SECONDS = 10.0
 TELL_SECONDS = 2.0
@@ -43,29 +38,25 @@ class ApiClient:
             raise no_peer(data_dir, program) from None
         self._path = directory / API_SOCKET
         self._check_listening()
-        self._decoder: Decoder[ApiReply] = Decoder(ApiReply, LOCAL_BYTES_MAX)
-        self._context = open_context()
-        self._socket = open_socket(self._context, Role.LOCAL_DEALER)
-        connect(self._socket, ipc_endpoint(directory, API_SOCKET))
+        self._lines = Lines()
+        self._line = self._lines.open(str(data_dir), directory)
 
     def request(self, message: ApiRequest, timeout: float = REQUEST_SECONDS) -> ApiReply:
         """The reply to ``message``, whatever it is, `ApiError` included. `NetworkError` after ``timeout`` seconds."""
-        self._socket.send(encode(message, LOCAL_BYTES_MAX))
+        self._line.send(message)
         started = time.monotonic()
         deadline, tell_at = started + timeout, started + TELL_SECONDS
         if self._unanswered_since is None:
             self._unanswered_since = started
         while (left := deadline - time.monotonic()) > 0:
-            if not self._socket.poll(int(min(left, LOOK_SECONDS) * 1_000) + 1, zmq.POLLIN):
-                self._check_listening()
-                if time.monotonic() >= tell_at:
-                    tell_at = deadline
-                    self._tell(f"waiting for the peer on {self._data_dir} to answer, up to {timeout:.0f} s")
-                continue
-            reply = self._decoder.decode(self._socket.recv())
-            if reply.id == message.id:
+            reply = self._line.reply_to(message, min(left, LOOK_SECONDS))
+            if reply is not None:
                 self._unanswered_since = None
                 return reply
+            self._check_listening()
+            if time.monotonic() >= tell_at:
+                tell_at = deadline
+                self._tell(f"waiting for the peer on {self._data_dir} to answer, up to {timeout:.0f} s")
         seconds = time.monotonic() - self._unanswered_since
         what = f"the peer on {self._data_dir} has not answered for {seconds:.0f} s"
         raise NetworkError(f"{what}: its agent is stopped, hangs or has too much to do; its log may say why")
@@ -79,13 +70,4 @@ class ApiClient:
                 raise no_peer(self._data_dir, self._program) from None
 
     def close(self) -> None:
-        self._socket.close(0)
-        self._context.term()
-
-    def __enter__(self) -> ApiClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self._lines.close()

@@ -79,13 +79,20 @@ class Line:
     def request(self, message: ApiRequest, timeout: float) -> ApiReply:
         """The reply to ``message``. `NetworkError` after ``timeout`` seconds."""
         self.send(message)
+        reply = self.reply_to(message, timeout)
+        if reply is None:
+            raise NetworkError(f"{self._name} did not answer within {timeout:g} s")
+        return reply
+
+    def reply_to(self, message: ApiRequest, timeout: float) -> ApiReply | None:
+        """The reply to ``message``, which was sent, if it comes within ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             self.socket.poll(int(left * 1_000) + 1)
             for reply in self.replies():
                 if reply.id == message.id:
                     return reply
-        raise NetworkError(f"{self._name} did not answer within {timeout:g} s")
+        return None
 
     def ask_status(self, now: float) -> None:
         """Ask for a status, once at a time."""

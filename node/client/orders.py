@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from node.cli.progress import Display
 from node.client.session import Session
 from node.client.source_words import ban_notice, silence
 from node.client.view import JobView, Outcome, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
-from service.text import printable
 
 LOST_SECONDS = 15.0
 """How long the peer may be silent: its agent is back within a second or two when it is restarted."""
@@ -172,33 +170,28 @@ class Patience:
         return report
 
 
-def follow(session: Session, tracker: JobTracker, display: Display, timeout: float) -> bool:
-    """Ask for the orders of ``tracker`` and show them on ``display`` until all have ended; False when ``timeout``
-    seconds (0: for ever) passed first."""
-    patience = Patience(session)
-    started = session.now()
-    while True:
-        report = patience.status(tracker.jobs())
-        now = session.now()
+class Follower:
+    """Asks the peer of ``session`` for the orders of ``tracker``, and looks what has become of them."""
+
+    def __init__(self, session: Session, tracker: JobTracker) -> None:
+        self._session, self._tracker = session, tracker
+        self._patience = Patience(session)
+
+    def look(self) -> str:
+        """Look once, and ask for what has to be asked for; returns what makes the news old, in words, or nothing.
+        `NetworkError` when the peer has been silent for `LOST_SECONDS`."""
+        report = self._patience.status(self._tracker.jobs())
         if report is not None:
-            tracker.update(report)
-            _ask(session, tracker)
-        for text in tracker.news():
-            display.say(printable(text))
-        display.show(tracker.views(silence(patience.silent_seconds, "agent")), now)
-        if tracker.finished():
-            return True
-        if timeout and now - started >= timeout:
-            return False
-        session.pause(display.interval)
+            self._tracker.update(report)
+            self._ask()
+        return silence(self._patience.silent_seconds, "agent")
 
-
-def _ask(session: Session, tracker: JobTracker) -> None:
-    for place, order in tracker.to_ask():
-        try:
-            number = session.request(order.message(session.next_id()), ApiAccepted).job
-            tracker.accepted(place, number, session.now())
-        except RefusedError as error:
-            tracker.refused(place, error.code, str(error))
-        except NetworkError:
-            return
+    def _ask(self) -> None:
+        for place, order in self._tracker.to_ask():
+            try:
+                number = self._session.request(order.message(self._session.next_id()), ApiAccepted).job
+                self._tracker.accepted(place, number, self._session.now())
+            except RefusedError as error:
+                self._tracker.refused(place, error.code, str(error))
+            except NetworkError:
+                return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -84,7 +85,7 @@ class Peer:
         self._ids = itertools.count(1)
 
     def ask(self, message: Any, *fields: Any) -> Any:
-        with ApiClient(self.data_dir) as client:
+        with contextlib.closing(ApiClient(self.data_dir)) as client:
             return client.request(message(next(self._ids), *fields))
 
     def status(self) -> StatusReport | None:

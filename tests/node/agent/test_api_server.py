@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def test_requests_are_answered_by_id_and_the_last_reply_arrives(data_dir: Path) 
     thread = threading.Thread(target=serve_until_leave, args=(data_dir, ready))
     thread.start()
     assert ready.wait(10)
-    with ApiClient(data_dir) as client:
+    with contextlib.closing(ApiClient(data_dir)) as client:
         assert client.request(ApiJoin(7)) == ApiDone(7, "joined")
         assert client.request(ApiLeave(8)) == ApiDone(8, "bye")
     thread.join(10)
@@ -77,5 +78,8 @@ def test_a_peer_that_says_nothing_is_a_network_error(data_dir: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(make_runtime_dir(data_dir) / API_SOCKET))
         silent.listen()
-        with ApiClient(data_dir) as client, pytest.raises(NetworkError, match="has not answered for 0 s"):
+        with (
+            contextlib.closing(ApiClient(data_dir)) as client,
+            pytest.raises(NetworkError, match="has not answered for 0 s"),
+        ):
             client.request(ApiJoin(1), timeout=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_a_get_does_not_wait_for_a_look_at_what_is_shared(tmp_path: Path, monkey
     thread.start()
     try:
         assert looking.wait(PATIENCE_SECONDS)
-        with ApiClient(data_dir) as client:
+        with contextlib.closing(ApiClient(data_dir)) as client:
             seed = Path(known.seed_path).read_bytes()
             accepted = client.request(ApiGet(1, "file.seed", str(tmp_path), seed, False, False, "file"))
             assert isinstance(accepted, ApiAccepted)
@@ -120,7 +121,7 @@ def test_limits_that_a_restart_would_forget_are_an_error(tmp_path: Path) -> None
     thread = threading.Thread(target=run_agent, args=(data_dir, stop))
     thread.start()
     try:
-        with eventual_client(data_dir) as client:
+        with contextlib.closing(eventual_client(data_dir)) as client:
             assert client.request(ApiLimit(1, 5.0)) == ApiLimits(1, RateLimits(5.0, 0.0))
             (runtime_dir(data_dir) / f"{LIMITS_NAME}.new").mkdir()
             refused = client.request(ApiLimit(2, 6.0))
