@@ -96,7 +96,6 @@ class Peer:
 
     def start(self) -> None:
         """Start the processes. `UsageError` when another peer uses the data directory."""
-        set_up_logging("peer", self._settings.log)
         self.prepare()
         self.supervisor.start()
 

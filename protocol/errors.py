@@ -115,8 +115,15 @@ class DiskError(ZswarmError):
     exit_code = 6
 
 
-EXIT_CODES: dict[str, int] = {
-    kind.code: kind.exit_code
+_KINDS: dict[str, type[ZswarmError]] = {
+    kind.code: kind
     for kind in (UsageError, ConfigError, SeedError, NotFoundError, NetworkError, VerificationError, DiskError)
 }
+EXIT_CODES: dict[str, int] = {code: kind.exit_code for code, kind in _KINDS.items()}
 """Exit code by error code, for an error that came over a local socket as a word."""
+
+
+def error_of(code: str, detail: str) -> ZswarmError:
+    """The error that came over a local socket as ``code`` and ``detail``."""
+    kind = _KINDS.get(code)
+    return RefusedError(code, detail) if kind is None else kind(detail)

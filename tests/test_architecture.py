@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "service": {"service", "transport", "protocol"},
     "broker": {"broker", "service", "transport", "protocol"},
     "node": {"node", "service", "transport", "protocol"},
+    "zswarm": {"zswarm", "node", "service", "transport", "protocol"},
     "cluster": {"cluster", "node", "broker", "service", "transport", "protocol"},
     "benchmarks": {"benchmarks", "cluster", "node", "broker", "service", "transport", "protocol"},
 }
@@ -171,10 +172,11 @@ def test_children_start_lean(child: str) -> None:
 def test_what_is_installed_has_all_it_imports() -> None:
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packages = {pattern.removesuffix("*") for pattern in setup["packages"]["find"]["include"]}
-    assert packages == MAY_IMPORT["node"] | MAY_IMPORT["broker"]
+    assert packages == MAY_IMPORT["zswarm"] | MAY_IMPORT["broker"]
     assert all((path.parent / "__init__.py").exists() for path in sources().values())
     files = [path for package in packages for path in (ROOT / package).rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".py", ".pyc"}, "other files would have to be named as package data"
+    data = {ROOT / package / name for package, names in setup["package-data"].items() for name in names}
+    assert {path for path in files if path.suffix not in (".py", ".pyc")} == data
     assert setup["dynamic"]["dependencies"]["file"] == ["requirements.txt"]
 
 

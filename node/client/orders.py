@@ -101,6 +101,10 @@ class JobTracker:
         if found.over:
             slot.outcome = outcome_of(found, slot.order.target)
 
+    def statuses(self) -> list[JobStatus | None]:
+        """What the peer said last of each order, in order; None: nothing yet."""
+        return [slot.job for slot in self._slots]
+
     def views(self, silence: str = "") -> list[JobView]:
         """A line of progress for every order the peer has said anything about; ``silence`` is what makes that old."""
         views = [view_of(slot.job, slot.order.target, self._problem) for slot in self._slots if slot.job is not None]

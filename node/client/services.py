@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from node.stored import Stored
 
 
-def real_services(tell: Callable[[str], None], program: str = PROGRAM, catches_signals: bool = True) -> Services:
+def real_services(tell: Callable[[str], None], program: str = PROGRAM, owns_process: bool = True) -> Services:
     """``program`` is what errors call the command that runs a peer; the rest as in `Services`."""
 
     def client(data_dir: Path) -> Client:
@@ -26,7 +26,10 @@ def real_services(tell: Callable[[str], None], program: str = PROGRAM, catches_s
 
     def foreground(settings: PeerSettings) -> Foreground:
         from node.peer import Peer
+        from service.logs import set_up_logging
 
+        if owns_process:
+            set_up_logging("peer", settings.log)
         return Peer(settings, tell, foreground=True)
 
     def run_peer(settings: PeerSettings) -> int:
@@ -52,5 +55,5 @@ def real_services(tell: Callable[[str], None], program: str = PROGRAM, catches_s
         stored=stored,
         remove_stored=remove,
         tell=tell,
-        catches_signals=catches_signals,
+        owns_process=owns_process,
     )

@@ -96,8 +96,8 @@ def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> P
 class Services(msgspec.Struct, frozen=True):
     """What the commands need from outside; tests give their own. ``is_free`` tells whether no peer, not even one that
     is ending, uses a data directory; ``stored`` is what one holds without a peer, and ``remove_stored`` does there what
-    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds. ``catches_signals``: SIGTERM
-    and SIGHUP end the program in order while it has a peer of its own."""
+    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds. ``owns_process``: the
+    program is this project's, so that SIGTERM and SIGHUP are handled while it runs a peer."""
 
     client: Callable[[Path], Client]
     foreground: Callable[[PeerSettings], Foreground]
@@ -108,7 +108,7 @@ class Services(msgspec.Struct, frozen=True):
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
-    catches_signals: bool = True
+    owns_process: bool = True
 
 
 Attached = tuple[Client, Foreground | None]
@@ -256,7 +256,7 @@ def _attach(settings: PeerSettings, services: Services, resources: contextlib.Ex
             return client, None
         with contextlib.ExitStack() as trial:
             peer = services.foreground(quieter)
-            trial.enter_context(_orderly_end(peer, services.catches_signals))
+            trial.enter_context(_orderly_end(peer, services.owns_process))
             try:
                 peer.start()
             except DataDirInUseError:
@@ -305,14 +305,14 @@ def _await_client(data_dir: Path, peer: Foreground, services: Services) -> Clien
 
 
 @contextlib.contextmanager
-def _orderly_end(peer: Foreground, catches_signals: bool) -> Iterator[None]:
+def _orderly_end(peer: Foreground, handles_signals: bool) -> Iterator[None]:
     """However the block ends, the peer leaves the network in order, also on SIGTERM and when the terminal is closed
-    (SIGHUP) if ``catches_signals``."""
+    (SIGHUP) if ``handles_signals``."""
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    ends = (signal.SIGTERM, signal.SIGHUP) if catches_signals else ()
+    ends = (signal.SIGTERM, signal.SIGHUP) if handles_signals else ()
     caught = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in caught}
     try:

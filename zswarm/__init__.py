@@ -1,0 +1,79 @@
+"""zswarm from Python: share, get and look through a peer of this machine, as the command line does.
+
+`Peer` is the peer that runs on the data directory. Where none runs, it is one of the program's own, which ends with
+it. ``share`` and ``get`` return a `Job` at once:
+
+>>> import zswarm
+>>> with zswarm.Peer() as peer:
+...     shared = peer.share("model.bin").wait()
+...     print(shared.name, shared.length, shared.link == peer.status().shared[0].link)
+...     print([(content.name, content.have) for content in peer.list("*.bin")])
+model.bin 1000000 True
+[('model.bin', 1)]
+
+`Job.wait` returns the `Outcome`, or raises what went wrong. A job is also an iterator of its `Progress`, and ``get``
+calls ``progress`` with each:
+
+>>> import threading
+>>> there, done = threading.Event(), threading.Event()
+>>> def another_machine():
+...     with zswarm.Peer("other-data") as peer:
+...         peer.share("model.bin").wait()
+...         there.set()
+...         done.wait()
+>>> thread = threading.Thread(target=another_machine)
+>>> thread.start()
+>>> there.wait()
+True
+>>> with zswarm.Peer() as peer:
+...     for progress in peer.get("model.bin", to="copies"):
+...         percent = 100 * progress.done_bytes // progress.length if progress.length else 0
+...     print(progress.phase, percent)
+...     copy = peer.get("model.bin", to="more-copies", progress=lambda progress: None).wait(timeout=60)
+...     print(copy.verified, copy.path.endswith("/more-copies/model.bin"))
+...     try:
+...         peer.get("no-such.bin").wait()
+...     except zswarm.NotFoundError as error:
+...         print(error)
+done 100
+True True
+nobody in the network has no-such.bin
+>>> done.set()
+>>> thread.join()
+
+Errors are `Error` and its kinds; ``str`` of one says what happened and what to do. All sizes are bytes, rates bytes a
+second, times seconds.
+"""
+
+from node.client.view import Outcome
+from node.local_messages import StatusReport
+from protocol.errors import (
+    ConfigError,
+    DiskError,
+    NetworkError,
+    NotFoundError,
+    SeedError,
+    UsageError,
+    VerificationError,
+)
+from protocol.errors import ZswarmError as Error
+from protocol.messages import PeerEntry, TorrentEntry
+from zswarm.peer import Job, Peer, Progress
+
+__all__ = [
+    "ConfigError",
+    "DiskError",
+    "Error",
+    "Job",
+    "NetworkError",
+    "NotFoundError",
+    "Outcome",
+    "Peer",
+    "PeerEntry",
+    "Progress",
+    "SeedError",
+    "StatusReport",
+    "TorrentEntry",
+    "UsageError",
+    "VerificationError",
+]

@@ -1,0 +1,211 @@
+"""A peer of this machine, and what it was asked for. See `zswarm`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Self, TypeVar
+
+from msgspec import Struct
+
+from node.client.orders import Follower, JobTracker, Order
+from node.client.services import real_services
+from node.client.session import Options, Session, any_peer
+from node.client.targets import check_pattern, existing_path, prepare_directory, read_target
+from node.client.view import Outcome
+from node.disk.share_options import ShareOptions
+from node.local_messages import (
+    ApiDone,
+    ApiGet,
+    ApiList,
+    ApiListReply,
+    ApiPeers,
+    ApiPeersReply,
+    ApiRemove,
+    ApiRequest,
+    ApiShare,
+    JobStatus,
+    Phase,
+    StatusReport,
+)
+from protocol.errors import RefusedError, error_of
+from protocol.messages import PeerEntry, TorrentEntry
+from service.paths import absolute_path
+from service.text import check_utf8
+from service.units import format_seconds
+
+LOOK_SECONDS = 0.1
+"""How often a job that is waited for is looked at."""
+
+_logger = logging.getLogger("zswarm")
+
+R = TypeVar("R")
+StrPath = str | os.PathLike[str]
+
+
+class Progress(Struct, frozen=True):
+    """How far a `Job` is: ``done_bytes`` of ``length``, which is 0 until it is known. A share is ``checking`` (hashing)
+    and ``waiting`` (for the tracker to list it), a get ``resolving``, ``downloading`` and ``verifying``; ``detail``
+    says what it waits for. ``rate`` is of now; ``sources`` is how many are connected."""
+
+    phase: Phase
+    done_bytes: int
+    length: int
+    rate: float
+    sources: int
+    detail: str
+
+
+class Job:
+    """A share or a get that the peer works on, whether or not anybody waits for it. Iterating yields a `Progress` now
+    and then, the last one when it is done, and raises what `wait` raises."""
+
+    def __init__(self, session: Session, order: Order, progress: Callable[[Progress], None] | None = None) -> None:
+        self._session = session
+        self._target = order.target
+        self._tracker = JobTracker([order])
+        self._follower = Follower(session, self._tracker)
+        self._progress = progress
+        self._follower.look()
+
+    def __iter__(self) -> Iterator[Progress]:
+        while True:
+            yield self._look()
+            if self._tracker.finished():
+                self._outcome()
+                return
+            self._session.pause(LOOK_SECONDS)
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """What has become of it when it is done; an `Error` when it failed. `TimeoutError` when it is not done within
+        ``timeout`` seconds: then it goes on, and may be waited for again."""
+        deadline = None if timeout is None else self._session.now() + timeout
+        for _ in self:
+            if not self._tracker.finished() and deadline is not None and self._session.now() >= deadline:
+                (late,) = self._tracker.outcomes(f"not finished after {format_seconds(timeout or 0.0)}")
+                raise TimeoutError(f"{self._target}: {late.detail}")
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        (outcome,) = self._tracker.ended()
+        if not outcome.ok:
+            raise error_of(outcome.code, outcome.detail or outcome.code)
+        return outcome
+
+    def _look(self) -> Progress:
+        self._follower.look()
+        (status,) = self._tracker.statuses()
+        (view,) = self._tracker.views() or (None,)
+        progress = _progress_of(status, "" if view is None else view.note)
+        if self._progress is not None:
+            self._progress(progress)
+        return progress
+
+
+def _progress_of(job: JobStatus | None, detail: str) -> Progress:
+    if job is None:
+        return Progress("resolving", 0, 0, 0.0, 0, detail)
+    report = job.download
+    if report is None:
+        return Progress(job.phase, job.done_bytes, job.length, 0.0, 0, detail)
+    sources = sum(source.state == "connected" for source in report.sources)
+    done = job.length if job.phase == "done" else report.done_bytes
+    return Progress(job.phase, done, job.length, report.rate, sources, detail)
+
+
+class Peer:
+    """The peer that runs on ``data_dir``, or one of the program's own until `close`. What is not given is as the
+    environment and the configuration (``config``: its file) say, as on the command line: ``tracker`` and ``listen`` are
+    endpoints (``tcp://HOST:PORT``), ``name`` is what others see.
+
+    A context manager, and for one thread. `NetworkError` when a peer is there and does not answer."""
+
+    def __init__(
+        self, data_dir: StrPath = "", *, tracker: str = "", config: StrPath = "", listen: str = "", name: str = ""
+    ) -> None:
+        self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name)
+        services = real_services(_logger.info, owns_process=False)
+        self._resources = contextlib.ExitStack()
+        self._session = self._resources.enter_context(any_peer(self._options, services))
+
+    def share(
+        self,
+        path: StrPath,
+        *,
+        algorithm: Literal["", "blake3", "sha256"] = "",
+        link_roots: Sequence[StrPath] = (),
+        posix_names: bool = False,
+    ) -> Job:
+        """Share the file or directory ``path``; the outcome has its ``link``. ``algorithm``: of its digests, if not as
+        the configuration says. Symbolic links in a directory are shared as what they point to if that is below one of
+        ``link_roots``; ``posix_names``: names that Windows cannot store are allowed."""
+        place = str(existing_path(os.fspath(path)))
+        roots = tuple(str(existing_path(os.fspath(root))) for root in link_roots)
+        for text in (place, *roots):
+            check_utf8(text)
+        chosen = algorithm or self._options.settings().hash
+        options = ShareOptions(roots, posix_names)
+        return Job(self._session, Order(place, lambda number: ApiShare(number, place, chosen, options)))
+
+    def get(
+        self,
+        target: str,
+        to: StrPath = "",
+        *,
+        force: bool = False,
+        sequential: bool | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Job:
+        """Fetch and verify ``target``: a name, digest, link or seed file. ``to`` is the directory to put it in, made if
+        missing; the configuration's ``download_dir`` if not given. ``force``: replace other content of that name
+        there. ``sequential``: fetch pieces in order. ``progress`` is called now and then while the job is waited
+        for."""
+        found = read_target(target)
+        settings = self._options.settings()
+        place = absolute_path(os.fspath(to)) if to else settings.download_path
+        check_utf8(str(place))
+        directory = str(prepare_directory(place))
+        in_order = settings.sequential if sequential is None else sequential
+
+        def message(number: int) -> ApiRequest:
+            return ApiGet(number, found.text, directory, found.seed, force, in_order, found.name)
+
+        return Job(self._session, Order(target, message, found.hint), progress)
+
+    def peers(self) -> list[PeerEntry]:
+        """Who is in the network."""
+        return self._request(ApiPeers(self._session.next_id()), ApiPeersReply).peers
+
+    def list(self, pattern: str = "") -> list[TorrentEntry]:
+        """What the network has under names that match ``pattern``, as ``zswarm list`` takes it."""
+        check_pattern(pattern)
+        return self._request(ApiList(self._session.next_id(), pattern), ApiListReply).entries
+
+    def status(self) -> StatusReport:
+        """What the peer does: all its jobs, and all it shares."""
+        return self._session.whole_status()
+
+    def remove(self, target: StrPath) -> None:
+        """Stop sharing ``target``, a name, digest or path, or cancel its hashing or its download. Shared files stay."""
+        name = os.fspath(target)
+        path = str(absolute_path(name))
+        check_utf8(path)
+        self._request(ApiRemove(self._session.next_id(), name, path), ApiDone)
+
+    def _request(self, message: ApiRequest, kind: type[R]) -> R:
+        try:
+            return self._session.request(message, kind)
+        except RefusedError as error:
+            raise error_of(error.code, str(error)) from None
+
+    def close(self) -> None:
+        """End the program's own peer; the one that runs for others goes on. Twice is once."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
