@@ -190,8 +190,9 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
         detail = view.tail
         if job.phase == "done":
             detail = printable(job.path)
-        elif job.download is not None and not detail and not job_silence(job):
-            detail = download_stats(job.download)
+        elif job.download is not None and not job_silence(job) and not view.note:
+            slow = job.download.bottleneck
+            detail = "; ".join([download_stats(job.download), *([printable(slow.text)] if slow is not None else [])])
         done = f"{view.percent} %" if view.total else ""
         size = format_bytes(job.length) if job.length else ""
         rows.append([job.kind, view.label, view.verb, done, size, detail])

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from node.disk.errors import NoSpaceError, PassingError
 from node.disk.store import Buffer
+from node.downloader.bottleneck import Gauge, bottleneck
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
@@ -99,6 +100,7 @@ class FetchJob:
         self._resumed_bytes = 0
         self._rate = RateMeter()
         self._source_reports = SourceReports()
+        self._gauge = Gauge()
         self._report_at = 0.0
         self._reported: DownloadReport | None = None
 
@@ -318,6 +320,7 @@ class FetchJob:
         )
         if before is None:  # what is on disk after a pause or a repair came in this run
             self._resumed_bytes = download.done_bytes
+        self._gauge = Gauge()
         self._frame_bytes = manifest.piece_length
         self._root = result.partial.root
         download.set_aside(piece for batch in result.reusable for piece, _ in batch.pieces)
@@ -481,12 +484,18 @@ class FetchJob:
             pool = download.pool
         received_from = download.received_from if download is not None else {}
         rate = self._rate.rate(received + reused, now)
-        waiting = ""
-        asking = self._phase in ("resolving", "downloading")
-        if self._core is not None and asking and now - self._entered_at >= COMPLAIN_SECONDS:
-            busy = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
-            waiting = waiting_for(self._core.pool, download) or ("" if rate else busy)
+        waiting, slow = "", None
         sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
+        asking = self._core is not None and self._phase in ("resolving", "downloading")
+        settled = now - self._entered_at >= COMPLAIN_SECONDS
+        nobody = waiting_for(self._core.pool, download) if self._core is not None and asking and settled else ""
+        if self._core is not None and self._core is download:
+            limit = self._context.budget.bucket.rate
+            measured = self._gauge.read(download.waits, self._disk.work_seconds, limit, sources, nobody, now)
+            slow = bottleneck(measured) if settled and self._phase == "downloading" else None
+        if asking and settled and not rate:
+            waiting = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
+        waiting = nobody or waiting
         return DownloadReport(
             digest=self.fetch.digest,
             phase=self._phase,
@@ -503,6 +512,7 @@ class FetchJob:
             detail=self._detail or waiting,
             reused_bytes=reused,
             reused_from=[root for root, _ in self._disk.reuse.good.most_common()],
+            bottleneck=slow,
         )
 
     def _now(self) -> float:
