@@ -289,7 +289,8 @@ class DownloadStarted(Message, frozen=True):
 
 class DownloadFinished(Message, frozen=True):
     """Verified, synced and renamed to ``path``. ``stamps`` as `Serve` has them. ``finished_at`` is the moment
-    after the rename, in monotonic seconds, which all processes of a machine share."""
+    after the rename, in monotonic seconds, which all processes of a machine share. ``left_behind``: why all of the
+    directory that was replaced could not be deleted, and where the rest is."""
 
     digest: str
     manifest: str
@@ -298,6 +299,7 @@ class DownloadFinished(Message, frozen=True):
     seed_path: str
     stamps: bytes
     finished_at: float
+    left_behind: str = ""
 
 
 class DownloadFailed(Message, frozen=True):

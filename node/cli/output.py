@@ -189,7 +189,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
         view = view_of(job, job.path)
         detail = view.tail
         if job.phase == "done":
-            detail = printable(job.path)
+            detail = printable("; ".join(filter(None, (job.path, job.detail))))
         elif job.download is not None and not job_silence(job) and not view.note:
             slow = job.download.bottleneck
             detail = "; ".join([download_stats(job.download), *([printable(slow.text)] if slow is not None else [])])

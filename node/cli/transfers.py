@@ -102,7 +102,11 @@ def _share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
     help="Directory to download to; created if missing.",
     shell_complete=complete_directory,
 )
-@click.option("--force", is_flag=True, help="Replace other content of the same name.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace other content of the same name; of a directory, files that the new one does not have are deleted.",
+)
 @click.option("--sequential", is_flag=True, help="Fetch pieces in order rather than rarest first.")
 @click.option("--keep-serving", is_flag=True, help="Keep serving what was fetched until Ctrl-C.")
 @click.option(
@@ -200,6 +204,8 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], complete: bool, l
                 output.print_path(outcome.path)
             else:
                 print(got_line(outcome), flush=True)
+        if outcome.ok and outcome.detail and plan.kind == "get" and not options.quiet:
+            output.warn(f"{printable(outcome.path)} is complete, but {printable(outcome.detail)}; delete that by hand")
     if plan.serve and lasting and plan.kind == "get" and not options.quiet:
         output.warn("the running peer keeps serving it")
     return _report_failures(plan, outcomes)

@@ -395,6 +395,7 @@ class FetchJob:
                 seed_path=place.seed_path,
                 stamps=result.stamps,
                 finished_at=self._context.now(),
+                left_behind=result.left_behind,
             )
         )
         log.info("%s is complete and verified at %s", short(fetch.digest), result.path)

@@ -87,6 +87,18 @@ def test_get_json_is_one_object_and_messages_are_elsewhere(capsys: pytest.Captur
     assert (result["target"], result["verified"], result["sources"], result["seconds"]) == ("model.bin", True, 1, 4.0)
 
 
+def test_get_tells_what_of_the_old_directory_could_not_be_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    detail = "not all of the old directory could be deleted: Permission denied: /data/.model.bin.part"
+    done = report([job(detail=detail)])
+    assert peer_with(done).run("get", "model.bin", "--force") == 0
+    assert capsys.readouterr().err.endswith(f"/data/model.bin is complete, but {detail}; delete that by hand\n")
+    assert peer_with(done).run("get", "model.bin", "--force", "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (result["ok"], result["detail"]) == (True, detail)
+    assert peer_with(done).run("status") == 0
+    assert f"/data/model.bin; {detail}" in capsys.readouterr().out
+
+
 def test_get_quiet_says_only_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(report([job()])).run("get", "-q", "model.bin") == 0
     captured = capsys.readouterr()

@@ -206,7 +206,9 @@ def test_a_source_is_not_asked_for_what_was_taken_back_there_as_long_as_another_
     (taken,) = asked(scene.idle("b")).values()
     for piece in scene.owed("a"):
         scene.not_held("a", piece)
-    scene.source("b").interval = 100.0
+    quick = scene.source("b")
+    assert quick is not None
+    quick.interval = 100.0
     asked_of_a = {piece for some in asked(scene.idle("a", "*" * 10)).values() for piece in some}
     assert asked_of_a, "or it was not able to send anything"
     assert not asked_of_a & set(taken)
