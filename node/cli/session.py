@@ -113,12 +113,20 @@ Attached = tuple[Client, Foreground | None]
 """A connection to a peer, and the peer itself if it is this command's own."""
 
 
-class Session:
-    """An open conversation with a peer. ``attach`` finds or makes one that can take the place of another command's."""
+class PeerStoppedError(NetworkError):
+    """The peer that a command talked to has ended."""
 
-    def __init__(self, attached: Attached, services: Services, attach: Callable[[], Attached] | None = None) -> None:
+
+class Session:
+    """An open conversation with the peer on ``data_dir``. ``attach`` finds or makes one that can take the place of
+    another command's."""
+
+    def __init__(
+        self, attached: Attached, services: Services, data_dir: Path, attach: Callable[[], Attached] | None = None
+    ) -> None:
         self._client, self._peer = attached
         self._services = services
+        self._data_dir = data_dir
         self._attach = attach
         self._ids = 0
         self._borrowed = False
@@ -169,8 +177,10 @@ class Session:
     def recover(self) -> bool:
         """The peer does not answer. If it was another command's, talk to the one that is there now; True when that is
         this command's own. A peer that is run for its own sake is never replaced: it may have been stopped to be
-        started again."""
+        started again. `PeerStoppedError` when that has ended."""
         if not self._borrowed or self._attach is None:
+            if self._peer is None and self._services.is_free(self._data_dir):
+                raise PeerStoppedError(f"the peer on {self._data_dir} has stopped")
             return False
         self._client.close()
         self._client, self._peer = self._attach()
@@ -217,18 +227,19 @@ def running_peer(options: Options, services: Services) -> Iterator[Session]:
     """A session with the peer that runs on the data directory; `NetworkError` when there is none."""
     data_dir = options.settings().data_path
     client = find_client(data_dir, services) or services.client(data_dir)
-    with contextlib.closing(Session((client, None), services)) as session:
+    with contextlib.closing(Session((client, None), services, data_dir)) as session:
         yield session
 
 
 @contextlib.contextmanager
 def maybe_peer(options: Options, services: Services) -> Iterator[Session | None]:
     """A session with the peer that runs on the data directory, None when there is none."""
-    client = find_client(options.settings().data_path, services)
+    data_dir = options.settings().data_path
+    client = find_client(data_dir, services)
     if client is None:
         yield None
         return
-    with contextlib.closing(Session((client, None), services)) as session:
+    with contextlib.closing(Session((client, None), services, data_dir)) as session:
         yield session
 
 
@@ -241,7 +252,7 @@ def any_peer(options: Options, services: Services) -> Iterator[Session]:
         def attach() -> Attached:
             return _attach(settings, services, resources)
 
-        with contextlib.closing(Session(attach(), services, attach)) as session:
+        with contextlib.closing(Session(attach(), services, settings.data_path, attach)) as session:
             yield session
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
-from node.cli.session import Session, any_peer
+from node.cli.session import PeerStoppedError, Session, any_peer
 from node.cli.source_words import silence
 from node.cli.targets import (
     LINK_SCHEME,
@@ -35,11 +35,15 @@ from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
 
+Kind = Literal["share", "get"]
+
 SHARE_GOES_ON = "the running peer continues: 'status' shows it, 'remove PATH' cancels it"
+STOPPED: Mapping[Kind, str] = {
+    "share": "it goes on when a peer runs there again; the same command runs one until Ctrl-C",
+    "get": "the download continues when a peer runs there again; the same command continues it too",
+}
 GOES_ON = "the download continues in the running peer: 'status' shows it, 'remove NAME' cancels it"
 SERVE_SECONDS = 0.5
-
-Kind = Literal["share", "get"]
 
 
 class Plan(Struct, frozen=True):
@@ -183,8 +187,11 @@ def _interrupted(plan: Plan, session: Session | None) -> str:
 
 def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list[Outcome]:
     """Follow every order until it ends; one outcome per order, in order."""
-    with open_display(quiet) as display:
-        follow(session, tracker, display, plan.timeout)
+    try:
+        with open_display(quiet) as display:
+            follow(session, tracker, display, plan.timeout)
+    except PeerStoppedError as error:
+        return tracker.outcomes(str(error), STOPPED[plan.kind])
     late = f"not finished after {format_seconds(plan.timeout)}"
     return tracker.outcomes(late, GOES_ON if session.lasting else "")
 

@@ -235,6 +235,7 @@ def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureF
         report([other, again], pids=pids),
         report([other, msgspec.structs.replace(again, phase="done", download=None)], pids=pids),
     )
+    world.free_after = 10_000
     assert world.run("get", "model.bin", "--json") == 0
     assert world.client is not None
     assert [asked.target for asked in world.client.asked(ApiGet)] == ["model.bin", "model.bin"]
@@ -248,8 +249,25 @@ def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureF
 def test_a_peer_that_stays_silent_or_forgets_is_a_network_error(
     last: NetworkError, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert peer_with(report(), report([job(phase="downloading")]), last).run("get", "model.bin") == 4
+    world = peer_with(report(), report([job(phase="downloading")]), last)
+    world.free_after = 10_000
+    assert world.run("get", "model.bin") == 4
     assert capsys.readouterr().err.count("error: ") == 1
+
+
+@pytest.mark.parametrize(("command", "then"), [(["get"], "same command continues it too"), (["share"], "runs one")])
+def test_a_peer_that_has_stopped_is_said_at_once_and_how_to_go_on(
+    command: list[str], then: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    kind = command[0]
+    world = peer_with(report(), report([job(kind, phase="checking")]), NetworkError("nobody listens"))
+    world.free_after = 3
+    assert world.run(*command, "model.bin") == 4
+    assert world.now < 5
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert " has stopped; " in said
+    assert then in said
 
 
 def test_share_prints_the_link_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
