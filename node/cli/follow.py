@@ -147,8 +147,8 @@ class Patience:
         self._answered = session.now()
 
     def status(self, jobs: list[int] | None = None, paths: Sequence[str] = ()) -> StatusReport | None:
-        """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it, `PeerStoppedError`
-        at once when it has ended."""
+        """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it, and at once when
+        it has ended."""
         return self._ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
 
     @property
