@@ -21,6 +21,7 @@ from node.config import CONFIG_FILE, ENVIRONMENT, PeerSettings
 from node.identity import DataDirInUseError
 from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import EXIT_CODES, ConfigError, NetworkError, RefusedError, UsageError, ZswarmError
+from service.paths import absolute_path
 from service.text import check_utf8
 
 REQUEST_SECONDS = 10.0
@@ -69,9 +70,12 @@ class Options(msgspec.Struct):
     def settings(self) -> PeerSettings:
         """The configuration file, the environment's values on top of it, and the command line's on top of both; raises
         `UsageError`."""
-        from service.config import settings_of
+        from service.config import find_default, load_settings
 
-        settings = settings_of(Path(self.config) if self.config else None, CONFIG_FILE, PeerSettings)
+        path = Path(self.config) if self.config else find_default(CONFIG_FILE)
+        settings = PeerSettings() if path is None else load_settings(path, PeerSettings)
+        if path is not None and path.is_file():  # not what a shell made of <(...)
+            settings = settings.placed(absolute_path(str(path.parent)))
         given = {key: getattr(self, key) for key in ("data_dir", "tracker", "listen", "name") if getattr(self, key)}
         for key, variable in ENVIRONMENT.items():
             if key not in given and (value := os.environ.get(variable, "")):

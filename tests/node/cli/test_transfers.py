@@ -149,6 +149,15 @@ def test_an_output_that_is_a_file_is_refused(here: Path, capsys: pytest.CaptureF
     assert "is a file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["away", "away/below"])
+def test_an_output_that_leads_nowhere_is_refused_as_that(
+    given: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "away").symlink_to("/mnt/gone")
+    assert peer_with(report()).run("get", "model.bin", "-o", given) == 6
+    assert f"{here}/away is a symbolic link to /mnt/gone, which is not there; create that" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("code", "exit_code"), [("not_found", 3), ("network", 4), ("verification", 5), ("disk", 6), ("bad_seed", 2)]
 )
