@@ -78,7 +78,7 @@ def source_rows(report: DownloadReport, label: str, old: bool) -> tuple[list[str
             str(source.pieces) if source.state == "connected" else "",
             format_bytes(source.received_bytes),
             format_rate(source.rate) if source.rate and not old else "",
-            WORDS[source.state] + (f": {source.reason}" if source.reason else ""),
+            _state_of(source, report.phase == "paused") + (f": {source.reason}" if source.reason else ""),
         ]
         for source in report.sources[:ROWS_COUNT]
     ]
@@ -86,6 +86,11 @@ def source_rows(report: DownloadReport, label: str, old: bool) -> tuple[list[str
     if more:
         rows.append([f"+{more} more", "", "", "", "", ""])
     return headers, rows
+
+
+def _state_of(source: SourceReport, paused: bool) -> str:
+    """One of which it is only known that it is there may have been connected before."""
+    return "not connected now" if source.state == "known" and (paused or source.received_bytes) else WORDS[source.state]
 
 
 def source_tables(jobs: Sequence[JobStatus]) -> list[tuple[list[str], list[list[str]]]]:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from node.cli.live import upload_line
 from node.cli.output import status_text
-from node.cli.source_words import ROWS_COUNT, aged, source_tables, why_no_source
+from node.cli.source_words import ROWS_COUNT, aged, source_rows, source_tables, why_no_source
 from node.cli.view import view_of
 from protocol.errors import NetworkError
 from tests.node.cli.fakes import MIB, download, job, peer_with, report, source
@@ -66,6 +66,16 @@ def test_old_figures_lose_rate_and_time_left_and_say_how_old_they_are() -> None:
     old = view_of(job(phase="downloading", download=download(), silent_seconds=17.0))
     assert (old.tail, old.done) == ("no news from the downloader for over 10 s", 40 * MIB)
     assert view_of(job(phase="resolving", download=None, silent_seconds=17.0)).tail == "asking the tracker"
+
+
+def test_a_source_that_is_not_connected_now_is_not_called_new() -> None:
+    def words(paused: bool, received: int) -> str:
+        phase = "paused" if paused else "downloading"
+        (row,) = source_rows(download(phase, sources=[source("a", "known", received=received)]), "x", old=False)[1]
+        return row[-1]
+
+    assert words(paused=False, received=0) == "not asked yet"
+    assert words(paused=True, received=0) == words(paused=False, received=5) == "not connected now"
 
 
 def test_what_an_agent_that_hangs_said_last_is_called_old(capsys: pytest.CaptureFixture[str]) -> None:
