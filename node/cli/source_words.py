@@ -68,8 +68,8 @@ def _called(source: SourceReport) -> str:
 
 
 def source_rows(report: DownloadReport, label: str, old: bool) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows of the sources of a download that is called ``label``, the useful ones first. What is ``old``
-    has no rates."""
+    """Headers and rows of the sources of a download that is called ``label``, those that send most now first. What is
+    ``old`` has no rates."""
     headers = [f"SOURCES OF {label}", "=ADDRESS", ">PIECES", ">RECEIVED", ">RATE", "~STATE"]
     rows = [
         [
@@ -80,7 +80,7 @@ def source_rows(report: DownloadReport, label: str, old: bool) -> tuple[list[str
             format_rate(source.rate) if source.rate and not old else "",
             _state_of(source, report.phase == "paused") + (f": {source.reason}" if source.reason else ""),
         ]
-        for source in report.sources[:ROWS_COUNT]
+        for source in sorted(report.sources, key=lambda source: -source.rate)[:ROWS_COUNT]
     ]
     more = len(report.sources) - len(rows) + report.more_sources
     if more:

@@ -68,6 +68,12 @@ def test_old_figures_lose_rate_and_time_left_and_say_how_old_they_are() -> None:
     assert view_of(job(phase="resolving", download=None, silent_seconds=17.0)).tail == "asking the tracker"
 
 
+def test_the_sources_that_send_most_are_shown() -> None:
+    some = [replace(source(f"s{number}"), rate=float(number)) for number in range(20)]
+    (_, rows), *_ = source_tables([job(phase="downloading", download=download(sources=some))])
+    assert [row[0] for row in rows] == ["s19", "s18", "s17", "s16", "s15", "s14", "+14 more"]
+
+
 def test_a_source_that_is_not_connected_now_is_not_called_new() -> None:
     def words(paused: bool, received: int) -> str:
         phase = "paused" if paused else "downloading"
