@@ -53,9 +53,11 @@ def bottleneck(measured: Measured) -> Bottleneck:
     """What holds the download back most."""
     shares, sources = measured.shares, measured.sources
     cause = max(shares, key=shares.__getitem__)
-    time = f"{min(1.0, shares[cause]):.0%} of the time"
+    time = f"{_percent(shares[cause])} of the time"
     if cause == "rate_limit":
-        return Bottleneck("rate_limit", f"the rate limit of {format_rate(measured.rate_limit)} held it back {time}")
+        return Bottleneck(
+            "rate_limit", f"this peer's download limit of {format_rate(measured.rate_limit)} held it back {time}"
+        )
     if cause == "disk":
         return _disk(time, measured.hashing, measured.writing)
     at_work = [source for source in sources if source.on_way]
@@ -63,7 +65,7 @@ def bottleneck(measured: Measured) -> Bottleneck:
         return Bottleneck("missing_pieces" if sources else "no_sources", measured.nobody)
     if len(sources) == 1:
         only = sources[0]
-        on_way = f"it had pieces on their way {min(1.0, measured.busy):.0%} of the time"
+        on_way = f"it had pieces on their way {_percent(measured.busy)} of the time"
         return Bottleneck("one_source", f"waits for its only source, {_called(only)}: {on_way}")
     if not at_work:
         what = f"nothing was on its way from any of its {len(sources)} sources" if sources else "no source has answered"
@@ -76,12 +78,16 @@ def bottleneck(measured: Measured) -> Bottleneck:
     return Bottleneck("sources", f"waits for its {len(sources)} sources: {on_way}, the fastest was {_called(fastest)}")
 
 
-def _disk(time: float | str, hashing: float, writing: float) -> Bottleneck:
+def _percent(share: float) -> str:
+    return f"{100 * min(1.0, share):.0f} %"
+
+
+def _disk(time: str, hashing: float, writing: float) -> Bottleneck:
     kind: Literal["disk", "hashing"] = "hashing" if hashing > writing else "disk"
     text = f"pieces waited to be verified and written {time}"
     if hashing + writing > 0:
         part = hashing / (hashing + writing)
-        text += f"; {part:.0%} of the work was hashing, {1 - part:.0%} writing"
+        text += f"; {_percent(part)} of the work was hashing, {_percent(1 - part)} writing"
     return Bottleneck(kind, text)
 
 

@@ -32,8 +32,10 @@ def eventual_bottleneck(network: Machine, kind: str) -> str:
 
 def test_a_download_with_a_limit_says_that_the_limit_holds_it_back(network: Machine) -> None:
     slow_download(network, {}, {"download_rate": SLOW})
-    assert eventual_bottleneck(network, "rate_limit").startswith("the rate limit of 1.0 MiB/s held it back ")
-    assert "; the rate limit of 1.0 MiB/s held it back " in network.z("status", "--data-dir", "b").out
+    assert eventual_bottleneck(network, "rate_limit").startswith(
+        "this peer's download limit of 1.0 MiB/s held it back "
+    )
+    assert "; this peer's download limit of 1.0 MiB/s held it back " in network.z("status", "--data-dir", "b").out
 
 
 def test_a_download_whose_source_has_a_limit_says_that_it_waits_for_the_source(network: Machine) -> None:

@@ -22,7 +22,7 @@ def begun(swarm: Swarm, seconds: float = 15.0) -> Swarm:
 
 def test_a_slow_uplink_of_the_only_source() -> None:
     assert found(begun(Swarm(1, 1, 200, piece_seconds=0.5))) == Bottleneck(
-        "one_source", "waits for its only source, seed0 (128.0 KiB/s): it had pieces on their way 100% of the time"
+        "one_source", "waits for its only source, seed0 (128.0 KiB/s): it had pieces on their way 100 % of the time"
     )
 
 
@@ -37,7 +37,7 @@ def test_the_download_limit_of_the_peer_itself() -> None:
     assert swarm.peer("peer0").ask(ApiLimit(1, download_rate=2.0 * PIECE_BYTES_MIN))
     swarm.run(30.0)
     assert found(swarm).kind == "rate_limit"
-    assert found(swarm).text.startswith("the rate limit of 128.0 KiB/s held it back ")
+    assert found(swarm).text.startswith("this peer's download limit of 128.0 KiB/s held it back ")
 
 
 def test_the_upload_limit_of_a_source_looks_like_its_uplink() -> None:
@@ -45,7 +45,7 @@ def test_the_upload_limit_of_a_source_looks_like_its_uplink() -> None:
     assert swarm.peer("seed0").ask(ApiLimit(1, upload_rate=2.0 * PIECE_BYTES_MIN))
     swarm.run(30.0)
     assert found(swarm).kind == "one_source"
-    assert "it had pieces on their way 100% of the time" in found(swarm).text
+    assert "it had pieces on their way 100 % of the time" in found(swarm).text
 
 
 def receiver_with_slow_disk(swarm: Swarm) -> Peer:
@@ -58,14 +58,14 @@ def receiver_with_slow_disk(swarm: Swarm) -> Peer:
 def test_a_slow_disk_when_all_has_come() -> None:
     swarm = Swarm(1, 0, 400, piece_seconds=0.005)
     receiver_with_slow_disk(swarm)
-    assert found(swarm, "slow") == Bottleneck("disk", "pieces waited to be verified and written 100% of the time")
+    assert found(swarm, "slow") == Bottleneck("disk", "pieces waited to be verified and written 100 % of the time")
 
 
 def test_a_slow_disk_while_more_may_not_come() -> None:
     swarm = Swarm(1, 0, 2000, piece_seconds=0.005, watched=False)
     receiver_with_slow_disk(swarm)
     assert swarm.report("slow").received_bytes < swarm.content.manifest.length, "not all has come"
-    assert found(swarm, "slow") == Bottleneck("disk", "pieces waited to be verified and written 100% of the time")
+    assert found(swarm, "slow") == Bottleneck("disk", "pieces waited to be verified and written 100 % of the time")
 
 
 def test_pieces_that_nobody_has() -> None:

@@ -37,23 +37,23 @@ THREE = [source("a", 2, 3), source("b", 4, 1), source("c", 0)]
         (
             measured(shares={"rate_limit": 0.97, "disk": 0.0, "sources": 0.03}, rate_limit=5.0 * MIB, sources=ONE),
             "rate_limit",
-            "the rate limit of 5.0 MiB/s held it back 97% of the time",
+            "this peer's download limit of 5.0 MiB/s held it back 97 % of the time",
         ),
         (
             measured(shares=DISK, hashing=0.1, writing=1.9),
             "disk",
-            "pieces waited to be verified and written 90% of the time; 5% of the work was hashing, 95% writing",
+            "pieces waited to be verified and written 90 % of the time; 5 % of the work was hashing, 95 % writing",
         ),
         (
             measured(shares=DISK, hashing=1.5, writing=0.5),
             "hashing",
-            "pieces waited to be verified and written 90% of the time; 75% of the work was hashing, 25% writing",
+            "pieces waited to be verified and written 90 % of the time; 75 % of the work was hashing, 25 % writing",
         ),
-        (measured(shares=DISK), "disk", "pieces waited to be verified and written 90% of the time"),
+        (measured(shares=DISK), "disk", "pieces waited to be verified and written 90 % of the time"),
         (
             measured(sources=ONE, busy=0.98),
             "one_source",
-            "waits for its only source, a (2.0 MiB/s): it had pieces on their way 98% of the time",
+            "waits for its only source, a (2.0 MiB/s): it had pieces on their way 98 % of the time",
         ),
         (
             measured(sources=THREE, busy=2.04),
@@ -76,7 +76,7 @@ THREE = [source("a", 2, 3), source("b", 4, 1), source("c", 0)]
         (
             measured(nobody="nobody has 2 pieces", sources=ONE, busy=1.0),
             "one_source",
-            "waits for its only source, a (2.0 MiB/s): it had pieces on their way 100% of the time",
+            "waits for its only source, a (2.0 MiB/s): it had pieces on their way 100 % of the time",
         ),
     ],
 )
