@@ -132,6 +132,12 @@ class JobTracker:
         for; ``then`` says what becomes of it."""
         return [slot.outcome or self._late(slot, late, then) for slot in self._slots]
 
+    def cut_off(self, why: str) -> list[Outcome]:
+        """The same when they cannot be followed any longer, for the reason ``why``."""
+        return [
+            slot.outcome or Outcome(slot.order.target, ok=False, code="network", detail=why) for slot in self._slots
+        ]
+
     def _late(self, slot: _Slot, late: str, then: str) -> Outcome:
         target = slot.order.target
         why = self._problem if slot.job is None else view_of(slot.job, target, self._problem).note

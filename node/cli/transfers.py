@@ -191,7 +191,7 @@ def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list
         with open_display(quiet) as display:
             follow(session, tracker, display, plan.timeout)
     except PeerStoppedError as error:
-        return tracker.outcomes(str(error), STOPPED[plan.kind])
+        return tracker.cut_off(f"{error}; {STOPPED[plan.kind]}")
     late = f"not finished after {format_seconds(plan.timeout)}"
     return tracker.outcomes(late, GOES_ON if session.lasting else "")
 

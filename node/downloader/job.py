@@ -27,6 +27,7 @@ from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifes
 from node.downloader.rate_meter import RateMeter
 from node.downloader.source import Banned, Connect, Disconnect, Send, SourcePool
 from node.local_messages import (
+    Bottleneck,
     DownloadFailed,
     DownloadFinished,
     DownloadReport,
@@ -36,6 +37,7 @@ from node.local_messages import (
     LocalCopy,
     Phase,
     Serve,
+    SourceReport,
     Unserve,
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
@@ -485,18 +487,14 @@ class FetchJob:
             pool = download.pool
         received_from = download.received_from if download is not None else {}
         rate = self._rate.rate(received + reused, now)
-        waiting, slow = "", None
+        waiting = nobody = ""
         sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
-        asking = self._core is not None and self._phase in ("resolving", "downloading")
-        settled = now - self._entered_at >= COMPLAIN_SECONDS
-        nobody = waiting_for(self._core.pool, download) if self._core is not None and asking and settled else ""
-        if self._core is not None and self._core is download:
-            limit = self._context.budget.bucket.rate
-            measured = self._gauge.read(download.waits, self._disk.work_seconds, limit, sources, nobody, now)
-            slow = bottleneck(measured) if settled and self._phase == "downloading" else None
-        if asking and settled and not rate:
-            waiting = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
-        waiting = nobody or waiting
+        settled = self._phase in ("resolving", "downloading") and now - self._entered_at >= COMPLAIN_SECONDS
+        if self._core is not None and settled:
+            busy = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
+            nobody = waiting_for(self._core.pool, download)
+            waiting = nobody or ("" if rate else busy)
+        slow = self._held_back(download, sources, nobody, now) if download is not None else None
         return DownloadReport(
             digest=self.fetch.digest,
             phase=self._phase,
@@ -513,8 +511,17 @@ class FetchJob:
             detail=self._detail or waiting,
             reused_bytes=reused,
             reused_from=[root for root, _ in self._disk.reuse.good.most_common()],
-            bottleneck=slow,
+            bottleneck=slow if settled else None,
         )
+
+    def _held_back(
+        self, download: Download, sources: Sequence[SourceReport], nobody: str, now: float
+    ) -> Bottleneck | None:
+        """What holds ``download`` back while it runs; asked in time for each report, since rates are taken of that."""
+        limit, work = self._context.budget.bucket.rate, self._disk.work_seconds
+        measured = self._gauge.read(download.waits, work, limit, sources, nobody, now)
+        running = self._phase == "downloading" and not self._disk.reuse.under_way
+        return bottleneck(measured) if running else None
 
     def _now(self) -> float:
         return self._context.now()
