@@ -57,7 +57,8 @@ class Foreground(Protocol):
 
 
 class Options(msgspec.Struct):
-    """The options every command shares, as given on the command line; empty means not given."""
+    """The options every command shares, as given on the command line; empty means not given. ``in_file`` is what the
+    configuration file says, once it was read: a pipe can be read only once."""
 
     config: str = ""
     data_dir: str = ""
@@ -66,16 +67,14 @@ class Options(msgspec.Struct):
     name: str = ""
     quiet: bool = False
     json: bool = False
+    in_file: PeerSettings | None = None
 
     def settings(self) -> PeerSettings:
         """The configuration file, the environment's values on top of it, and the command line's on top of both; raises
         `UsageError`."""
-        from service.config import find_default, load_settings
-
-        path = Path(self.config) if self.config else find_default(CONFIG_FILE)
-        settings = PeerSettings() if path is None else load_settings(path, PeerSettings)
-        if path is not None and path.is_file():  # not what a shell made of <(...)
-            settings = settings.placed(absolute_path(str(path.parent)))
+        if self.in_file is None:
+            self.in_file = self._read_file()
+        settings = self.in_file
         given = {key: getattr(self, key) for key in ("data_dir", "tracker", "listen", "name") if getattr(self, key)}
         for key, variable in ENVIRONMENT.items():
             if key not in given and (value := os.environ.get(variable, "")):
@@ -84,6 +83,16 @@ class Options(msgspec.Struct):
             settings = with_values(settings, given, "command line")
         check_utf8(str(settings.data_path))
         return settings
+
+    def _read_file(self) -> PeerSettings:
+        from service.config import find_default, load_settings
+
+        path = Path(self.config) if self.config else find_default(CONFIG_FILE)
+        if path is None:
+            return PeerSettings()
+        settings = load_settings(path, PeerSettings)
+        # What a shell makes of <(...) has no directory to speak of.
+        return settings.placed(absolute_path(str(path.parent))) if path.is_file() else settings
 
 
 def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> PeerSettings:

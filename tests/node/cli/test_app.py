@@ -51,6 +51,16 @@ def test_relative_paths_of_a_file_start_from_its_directory(tmp_path: Path, monke
         assert world.ran[-1].data_path == place / "mine"
 
 
+def test_a_configuration_may_come_through_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of ``--config <(...)``, which can be read once."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, f"data_dir: {tmp_path}/none".encode())
+    os.close(write_end)
+    assert World().run("--config", f"/dev/fd/{read_end}", "status") == 4
+    os.close(read_end)
+    assert f"no peer runs on {tmp_path}/none" in capsys.readouterr().err
+
+
 @pytest.fixture
 def default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's default configuration, not written yet."""
