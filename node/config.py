@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from node.disk.share_options import AS_USUAL, ShareOptions
@@ -81,6 +82,17 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check_paths("download_dir", [self.download_dir])
         _check_paths("share", self.share)
         _check_paths("link_roots", self.link_roots)
+
+    def placed(self, directory: Path) -> PeerSettings:
+        """These settings as the file in ``directory`` means them: relative paths are from there on. `download_dir` is
+        for whoever gives a command, and relative to where that is."""
+
+        def place(path: str) -> str:
+            return str(directory / expanded(path))
+
+        data_dir = self.data_dir and place(self.data_dir)
+        shared, roots = [place(path) for path in self.share], [place(path) for path in self.link_roots]
+        return msgspec.structs.replace(self, data_dir=data_dir, share=shared, link_roots=roots)
 
     @property
     def peer_name(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import pwd
 import secrets
 import socket
 import time
@@ -184,10 +185,11 @@ def await_last_run(data_dir: Path, tell: Callable[[str], None], patience: float 
 
 def is_free(data_dir: Path) -> bool:
     """Whether no peer, not even one that starts or ends, has ``data_dir``; looking makes nothing. `DataDirInUseError`
-    when one has it that cannot be reached from here."""
+    when one has it that cannot be reached from here, `UsageError` when it is another user's."""
     path = data_dir / LOCK_NAME
     if not os.access(path, os.R_OK | os.W_OK):
-        return True  # nobody ever ran there, or not this user
+        _check_owner(data_dir, path)
+        return True  # nobody ever ran there
     with _open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -200,6 +202,26 @@ def is_free(data_dir: Path) -> bool:
     if holder.pid and not ((holder.boot, holder.pids) == (here.boot, here.pids) and same_files):
         raise DataDirInUseError(holder.why_not(data_dir))
     return False
+
+
+def _check_owner(data_dir: Path, path: Path) -> None:
+    """`UsageError` when ``path`` in ``data_dir`` is another user's, or closed to this one."""
+    try:
+        owner = path.stat().st_uid
+    except PermissionError:
+        owner = data_dir.stat().st_uid
+    except OSError:
+        return
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        what = "and so does the peer that runs there, if any"
+        raise UsageError(
+            f"data directory {data_dir} belongs to user {name}, {what}; use it as that user (sudo -u {name}), or "
+            f"{ELSEWHERE}"
+        )
 
 
 def _try_to_lock(file: FileIO, patience: float) -> bool:

@@ -230,7 +230,7 @@ another one, or something else; ``not_serving``: it says to come again later; ``
 
 class SourceReport(Struct, frozen=True):
     """``reason`` adds to ``state`` what is wrong with a source that cannot be used; ``rate`` in bytes/s; ``pieces`` is
-    how many it has, as far as it is connected."""
+    how many it has, as far as it is connected, ``on_way`` how many of them it is to send."""
 
     peer: str
     name: str
@@ -240,6 +240,14 @@ class SourceReport(Struct, frozen=True):
     received_bytes: int
     rate: float
     pieces: int
+    on_way: int = 0
+
+
+class Bottleneck(Struct, frozen=True):
+    """What holds a running download back, as measured over the last seconds: ``text`` says it and how it is known."""
+
+    kind: Literal["rate_limit", "disk", "hashing", "sources", "one_source", "missing_pieces", "no_sources"]
+    text: str
 
 
 class DownloadReport(Message, frozen=True):
@@ -248,7 +256,8 @@ class DownloadReport(Message, frozen=True):
     what came over the wire in this run, bad and duplicate pieces included; ``resumed_bytes`` what was found on disk;
     ``reused_bytes`` what was taken in this run from other content of this machine, at the paths ``reused_from``, those
     that gave most first; ``rate`` is that of both. ``sources`` are all that were ever named, less ``more_sources``, of
-    which there is nothing to say. ``detail`` is what the download waits for, besides sources.
+    which there is nothing to say. ``detail`` is what the download waits for, besides sources. ``bottleneck`` is there
+    while it is downloading, but for the first moment.
     """
 
     digest: str
@@ -266,6 +275,7 @@ class DownloadReport(Message, frozen=True):
     more_sources: int = 0
     reused_bytes: int = 0
     reused_from: list[str] = field(default_factory=list)
+    bottleneck: Bottleneck | None = None
 
 
 class DownloadStarted(Message, frozen=True):
@@ -279,7 +289,8 @@ class DownloadStarted(Message, frozen=True):
 
 class DownloadFinished(Message, frozen=True):
     """Verified, synced and renamed to ``path``. ``stamps`` as `Serve` has them. ``finished_at`` is the moment
-    after the rename, in monotonic seconds, which all processes of a machine share."""
+    after the rename, in monotonic seconds, which all processes of a machine share. ``left_behind``: why all of the
+    directory that was replaced could not be deleted, and where the rest is."""
 
     digest: str
     manifest: str
@@ -288,6 +299,7 @@ class DownloadFinished(Message, frozen=True):
     seed_path: str
     stamps: bytes
     finished_at: float
+    left_behind: str = ""
 
 
 class DownloadFailed(Message, frozen=True):

@@ -6,7 +6,9 @@ waits until the debt is paid, so the average is the configured rate whatever the
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 BURST_SECONDS = 0.25
 """What an idle bucket saves up: enough to hide timer granularity, too little to be seen as a burst."""
@@ -21,11 +23,14 @@ TRIPS_COUNT, ROUND_TRIP_SECONDS_MAX = 3, 0.5
 messages wait for a turn at either end. A round trip that seems to take longer is one in which somebody was busy."""
 
 
+Rate = Annotated[float, Meta(ge=0)]
+
+
 class RateLimits(Struct, frozen=True):
     """Those of a peer, over all its uploads and over all its downloads: bytes a second, 0 unlimited."""
 
-    upload_rate: float = 0.0
-    download_rate: float = 0.0
+    upload_rate: Rate = 0.0
+    download_rate: Rate = 0.0
 
 
 UNLIMITED = RateLimits()

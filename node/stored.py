@@ -23,6 +23,7 @@ from node.downloader.job_work import Place, sweep
 from node.identity import DataDirLock, await_last_run
 from node.local_messages import ApiDone, ApiRemove, ApiReply, DeleteFetch, JobStatus, SharedStatus
 
+DELETED = "cancelled the download of {name}; what was fetched of it is deleted"
 LEFT = "cancelled the download of {name}; what was fetched of it is left where it is"
 NOBODY = AgentTerms("", b"", "", "", "", "blake3", (), 1.0, instance=0, pid=0, foreground=True)
 
@@ -51,17 +52,17 @@ def remove_stored(data_dir: Path, name: str, path: str, tell: Callable[[str], No
             core = AgentCore(NOBODY, library.items(), 0.0, random.Random(0))
             core.start(library.downloads(), 0.0)
             reply: ApiReply = ApiDone(0)
-            deleted = True
+            deleted: list[bool] = []
             for effect in core.api_says(b"", ApiRemove(0, name, path), 0.0):
                 if isinstance(effect, ToDownloader) and isinstance(effect.message, DeleteFetch):
-                    deleted = _delete(data_dir, effect.message) and deleted
+                    deleted.append(_delete(data_dir, effect.message))
                 elif isinstance(effect, ForgetDownload):
                     library.remove_download(effect.dest)
                 elif isinstance(effect, ForgetItem):
                     library.remove_item(effect.path)
                 elif isinstance(effect, ReplyApi):
                     reply = effect.reply
-            return reply if deleted else ApiDone(0, LEFT.format(name=name))
+            return ApiDone(0, (DELETED if all(deleted) else LEFT).format(name=name)) if deleted else reply
 
 
 def _delete(data_dir: Path, message: DeleteFetch) -> bool:

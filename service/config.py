@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,8 +76,17 @@ def find_default(name: str) -> Path | None:
             raise _unreadable(path, error) from None
         except OSError as error:
             raise _unreadable(path, error) from None
+        if _is_fifo(path):  # of which a read may never end, and nobody has asked for it
+            raise ConfigError(f"{path}: is a named pipe; remove it, or give a configuration file with --config")
         return path
     return None
+
+
+def _is_fifo(path: Path) -> bool:
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except OSError:
+        return False  # the reader tells
 
 
 def _own_dir() -> Path | None:

@@ -109,8 +109,9 @@ class Supervisor:
             deadline = time.monotonic() + STOP_SECONDS
             while (running := self._running()) and not self._in_a_hurry and (left := deadline - time.monotonic()) > 0:
                 self._wait(running, left)
+            why = "was not given time to end" if self._in_a_hurry else "did not end in time"
             for child in running:
-                _logger.warning("%s (pid %d) did not end in time; killing it", child.spec.role, child.pid)
+                _logger.warning("%s (pid %d) %s; killing it", child.spec.role, child.pid, why)
         finally:
             self.kill()
 

@@ -96,9 +96,14 @@ def parse_bytes(value: str | float) -> int:
 
 def parse_rate(value: str | float) -> float:
     """Bytes per second: ``10 MiB/s``, ``10MB``, ``512``, or bits: ``40mbit`` (a million each), ``40 Mb/s``, ``40Mbps``.
-    `UsageError` for others, and for those that leave open which is meant: ``40mb``."""
-    if not isinstance(value, str):
-        return _number(value, "rate")
+    `UsageError` for others, for those that leave open which is meant: ``40mb``, and for less than 1 that is not 0."""
+    rate = _rate(value) if isinstance(value, str) else _number(value, "rate")
+    if 0 < rate < 1:
+        raise UsageError(f"{value!r} is less than 1 byte a second; expected 0 or at least 1, such as {_RATES}")
+    return rate
+
+
+def _rate(value: str) -> float:
     amount, unit = _split(value, "rate", _RATES)
     found = _unit(value, unit, _RATES)
     base = _base(found)

@@ -88,6 +88,7 @@ class SimulatedPartial:
         self.resumed = resumed
         self.root = staged(dest)
         self.failed = False
+        self.left_behind = ""
         self._disk, self._dest, self._stored = disk, dest, stored
         if resumed:
             # Written by a run that may have been killed before its sync.

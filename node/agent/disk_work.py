@@ -6,6 +6,7 @@ Each function runs on a worker thread, touches only what it is given and returns
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
 from service.text import as_utf8
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all, from the worker's thread."""
@@ -71,6 +74,9 @@ class AgentFiles(Library):
         try:
             return msgspec.json.decode(self._limits.read_bytes(), type=RateLimits)
         except FileNotFoundError:
+            return self._settings.limits
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("the limits that were set last cannot be read, those of the configuration hold: %s", error)
             return self._settings.limits
 
     def keep_limits(self, limits: RateLimits) -> None:

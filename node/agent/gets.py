@@ -306,6 +306,7 @@ class Gets:
         for job in self._following(message.digest):
             job.length, job.path, job.link = message.length, message.path, link_of(item)
             self._jobs.done(job, message.finished_at)
+            job.detail = message.left_behind and f"not all of the old directory could be deleted: {message.left_behind}"
         del self._downloads[message.digest]
         self._begun.pop(message.digest, None)
         shared = self._catalogue.add(item)

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from node.agent.effects import Note
+from node.agent.outage import Outage
 from protocol.limits import REFRESH_SECONDS, REQUEST_TIMEOUT_SECONDS
 from protocol.messages import (
     Behind,
@@ -122,8 +123,7 @@ class Lookups:
         self._connected = False
         self._silent_since: float | None = None
         self._problem = ""
-        self._told: dict[str, str] = {}
-        """What was wrong with which lookup, by endpoint, since one was heard: it is logged once."""
+        self._outage = Outage()
         self._switch_at: float | None = None
         self._next_id = 1
         self._questions: dict[int, _Question] = {}
@@ -197,7 +197,7 @@ class Lookups:
         go there: at once at first."""
         self._connected = False
         first = self._silent_since is None
-        effects = self._silent(f"lookup {self.endpoint}: {why}", now)
+        effects = self._silent(f"lookup {self.endpoint}: {why}", now, now)
         if len(self._endpoints) > 1 and first:
             return effects + self._dial(self._following(), now)
         if len(self._endpoints) > 1 and self._switch_at is None:
@@ -244,7 +244,7 @@ class Lookups:
                 else:
                     late = True
         if late and self._endpoints:
-            effects += self._silent(f"lookup {self.endpoint} does not answer", now - REQUEST_TIMEOUT_SECONDS)
+            effects += self._silent(f"lookup {self.endpoint} does not answer", now - REQUEST_TIMEOUT_SECONDS, now)
         if self._endpoints and (late or (self._switch_at is not None and now >= self._switch_at)):
             effects += self._dial(self._following(), now)
         for digest, wanted in self._wanted.items():
@@ -314,16 +314,13 @@ class Lookups:
             return self._endpoints[0]
         return self._endpoints[(self._endpoints.index(self.endpoint) + 1) % len(self._endpoints)]
 
-    def _silent(self, why: str, since: float) -> list[Effect]:
+    def _silent(self, why: str, since: float, now: float) -> list[Effect]:
         """The present lookup does not answer, since then."""
         if self._silent_since is None:
             self._silent_since = since
         following = self._following()
         self._problem = f"{why}; {'still trying' if following == self.endpoint else f'asking {following}'}"
-        if self._told.get(self.endpoint) == why:
-            return []
-        self._told[self.endpoint] = why
-        return [Note("warning", self._problem)]
+        return [Note("warning", self._problem)] if self._outage.is_news(why, now) else []
 
     def _dial(self, endpoint: str, now: float) -> list[Effect]:
         self.endpoint = endpoint
@@ -337,7 +334,7 @@ class Lookups:
         if self._silent_since is None:
             return []
         seconds, self._silent_since = now - self._silent_since, None
-        self._told.clear()
+        self._outage.end()
         return [Note("info", f"lookup {self.endpoint} answers, after {seconds:.0f} s")]
 
     def _new_id(self) -> int:

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from node.agent.announced import AnnouncedList
 from node.agent.effects import Note
+from node.agent.outage import Outage
 from protocol.endpoints import host_of, is_loopback, with_host
 from protocol.limits import HEARTBEAT_SECONDS, REQUEST_TIMEOUT_SECONDS
 from protocol.messages import (
@@ -132,7 +133,8 @@ class Membership:
         self.reach_problem = ""
         """Why other machines cannot fetch from this peer though it is a member; empty when nothing is known of it."""
         self._refusal = ""
-        self._unreachable = self._unreachable_told = ""
+        self._unreachable = ""
+        self._outage = Outage()
         self._peer, self._token, self._name, self._tracker, self._rng = peer, token, name, tracker, rng
         self._own_endpoint = ""
         self._run = self._draw_run()
@@ -241,7 +243,7 @@ class Membership:
         """The connection was lost, or an attempt to make one failed. There will be another."""
         if not self._wanted_in:
             return []
-        return self._silent(f"tracker {self._tracker}: {why}", now)
+        return self._silent(f"tracker {self._tracker}: {why}", now, now)
 
     def receive(self, reply: RegistrarReply, now: float) -> list[Effect]:
         """A message from the registrar."""
@@ -370,7 +372,8 @@ class Membership:
         self._heartbeat_at = self._join_at = self._leave_by = None
         if state in (State.LEFT, State.OUT):
             self._silent_since = None
-            self._unreachable = self._unreachable_told = self._refusal = ""
+            self._unreachable = self._refusal = ""
+            self._outage.end()
             self._been_member = False
             self.endpoint = self.reach_problem = ""
         self.state = state
@@ -417,20 +420,20 @@ class Membership:
     def _unanswered(self, since: float, now: float) -> list[Effect]:
         if self._silent_since is not None or self.state is State.LEAVING or now < since:
             return []
-        return self._silent(f"tracker {self._tracker} does not answer; still trying", since)
+        return self._silent(f"tracker {self._tracker} does not answer; still trying", since, now)
 
-    def _silent(self, problem: str, since: float) -> list[Effect]:
-        """Nothing is heard of the tracker since then; the same ``problem`` is told of once."""
-        told = problem == self._unreachable_told
+    def _silent(self, problem: str, since: float, now: float) -> list[Effect]:
+        """Nothing is heard of the tracker since then."""
         self._silent_since = since if self._silent_since is None else self._silent_since
-        self._unreachable = self._unreachable_told = problem
-        return [] if told else [Note("warning", problem)]
+        self._unreachable = problem
+        return [Note("warning", problem)] if self._outage.is_news(problem, now) else []
 
     def _answered(self, now: float) -> list[Effect]:
         if self._silent_since is None:
             return []
         seconds, self._silent_since = now - self._silent_since, None
-        self._unreachable = self._unreachable_told = ""
+        self._unreachable = ""
+        self._outage.end()
         return [Note("info", f"tracker {self._tracker} is back after {seconds:.0f} s")]
 
     def _draw_run(self) -> int:

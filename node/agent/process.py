@@ -20,6 +20,7 @@ from node.agent.core import AgentCore
 from node.agent.dialled import Dialled
 from node.agent.disk_work import Cancelled, Progress, StoredSeed
 from node.agent.library import LibraryItem
+from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
 from node.disk.share_options import Skipped
 from node.host import Host
@@ -82,7 +83,8 @@ class Agent:
         self._registrar = Dialled(host, self._names, Role.CONTROL_DEALER, tracker, REGISTRAR_DECODER, *told, rng)
         self._lookup: Dialled[LookupReply] | None = None
         self._roster: Dialled[Roster] | None = None
-        self._roster_problem = ""
+        self._roster_lost = False
+        self._roster_outage = Outage()
         self._perform(core.start(disk.downloads(), host.now()))
 
     def tick(self, now: float) -> float | None:
@@ -150,15 +152,16 @@ class Agent:
         self._perform(self.core.roster_says(event, self._host.now()))
 
     def _on_roster_connected(self, _host: str) -> None:
-        if self._roster_problem:
+        if self._roster_lost:
             self._host.note("info", f"roster {self._roster.endpoint if self._roster is not None else ''} is back")
-        self._roster_problem = ""
+        self._roster_lost = False
+        self._roster_outage.end()
 
     def _on_roster_lost(self, why: str) -> None:
         assert self._roster is not None
-        if why != self._roster_problem:
+        self._roster_lost = True
+        if self._roster_outage.is_news(why, self._host.now()):
             self._host.note("warning", f"roster {self._roster.endpoint}: {why}")
-        self._roster_problem = why
 
     def _on_child(self, route: bytes, message: ChildToAgent, now: float) -> None:
         if isinstance(message, Hello):

@@ -26,10 +26,8 @@ from protocol.messages import Alias, TorrentEntry
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
 WAITING = "waiting for the tracker to list it"
-DAMAGED = (
-    "not the bytes that were hashed, although nothing has written to it since: is the disk failing? "
-    "'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
-)
+DAMAGED = "not the bytes that were hashed, although nothing has written to it since"
+REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
 
 
 class Shares:
@@ -155,7 +153,8 @@ class Shares:
         before = self._catalogue.at(path)
         spoilt = before is not None and before.digest != item.digest and before.stamps == item.stamps
         if spoilt and not asked:
-            return wishes + self._suspend(path, "damaged", DAMAGED, now)
+            where = before.detail if before is not None and before.state == "changed" else DAMAGED
+            return wishes + self._suspend(path, "damaged", f"{where}: {REPAIR}", now)
         wishes += self._accept(item, now)
         if not skipped:
             self._complained.pop(path, None)
@@ -317,8 +316,6 @@ class Shares:
         item = self._catalogue.at(path)
         if item is None or (item.state, item.detail) == (state, why):
             return []
-        if item.state == "changed" and state == "damaged":
-            why = f"{item.detail}; {why}"
         since = item.since if item.state else now + self._wall_offset
         self._withdraw_jobs(path, f"{state}: {why}", now)
         note = Note("warning", f"not serving {item.name} ({short(item.digest)}), {path}: {state}: {why}")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 PROBLEMS_SHOWN = 20
+EXTRA_SHOWN = 3
 SeedFormat = Literal["text", "msgpack"]
 
 
@@ -130,8 +131,10 @@ def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped
 def verify(state: State, path: str, seedfile: str) -> None:
     """Check a file or directory against a seed.
 
-    Every byte of it is read. Needs no peer. Exit code 5 when anything differs.
+    Every byte of it is read. Needs no peer. Exit code 5 when anything differs. Files of a directory that the seed does
+    not name are no difference; they are told of.
     """
+    from node.disk.existing import extra_paths
     from node.disk.hashing import verify_path
     from protocol.seed_formats import parse_seed
 
@@ -144,15 +147,25 @@ def verify(state: State, path: str, seedfile: str) -> None:
     with open_display(state.options.quiet) as display:
         progress = LocalProgress(display, place.name, "verifying", manifest.length, state.services.clock)
         problems = [str(problem) for problem in verify_path(place, manifest, progress)]
+    extra = extra_paths(place, manifest) if place.is_dir() else []
     if state.options.json:
         facts = {"path": str(place), "name": described.name, "length": manifest.length, "digest": manifest.digest}
-        output.print_json({"ok": not problems} | facts | {"problems": problems})
+        output.print_json({"ok": not problems} | facts | {"problems": problems, "extra": extra})
     if not problems:
         if not (state.options.json or state.options.quiet):
             size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
             print(f"{printable(str(place))}  {size}, matches the seed")
+        if extra and not state.options.quiet:
+            _tell_extra(place, extra)
         return
     _tell_problems(state, place, described.name, seedfile, problems)
+
+
+def _tell_extra(place: Path, extra: list[str]) -> None:
+    named = ", ".join(extra[:EXTRA_SHOWN]) + (", ..." if len(extra) > EXTRA_SHOWN else "")
+    found = "1 entry" if len(extra) == 1 else f"{len(extra)} entries"
+    what = "'get' takes that for other content, and 'get --force' deletes them"
+    output.warn(f"note: {place} also has {found} not in the seed: {named}; {what}")
 
 
 def _tell_problems(state: State, place: Path, name: str, seedfile: str, problems: list[str]) -> None:

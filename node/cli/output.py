@@ -35,6 +35,7 @@ FACT_COLUMNS = 11
 FEW_LINES = 16
 """Of a terminal in which most facts have to make room for what goes on."""
 FEW_FACTS = 2
+_TROUBLE = ("missing", "damaged")
 Table = tuple[list[str], list[list[str]]]
 """Headers and rows."""
 PLAIN_ELLIPSIS = "~"
@@ -172,7 +173,12 @@ def status_text(report: StatusReport) -> StatusText:
         ([printable(header) for header in headers], [[printable(cell) for cell in row] for row in rows])
         for headers, rows in source_tables(report.jobs)
     ]
-    return StatusText(facts, _job_rows(in_order(report.jobs)), sources, _shared_rows(report.shared))
+    return StatusText(facts, _job_rows(in_order(report.jobs)), sources, _shared_rows(busy_first(report.shared)))
+
+
+def busy_first(shared: Sequence[SharedStatus]) -> list[SharedStatus]:
+    """What somebody fetches now comes first, then what is in trouble."""
+    return sorted(shared, key=lambda item: 0 if item.sessions else 1 if item.state in _TROUBLE else 2)
 
 
 def in_order(jobs: Sequence[JobStatus]) -> list[JobStatus]:
@@ -189,9 +195,10 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
         view = view_of(job, job.path)
         detail = view.tail
         if job.phase == "done":
-            detail = printable(job.path)
-        elif job.download is not None and not detail and not job_silence(job):
-            detail = download_stats(job.download)
+            detail = printable("; ".join(filter(None, (job.path, job.detail))))
+        elif job.download is not None and not job_silence(job) and not view.note:
+            slow = job.download.bottleneck
+            detail = "; ".join([download_stats(job.download), *([printable(slow.text)] if slow is not None else [])])
         done = f"{view.percent} %" if view.total else ""
         size = format_bytes(job.length) if job.length else ""
         rows.append([job.kind, view.label, view.verb, done, size, detail])
@@ -238,7 +245,7 @@ def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLi
     ranks = [
         [0 if not job.over else 5 if job.phase == "done" else 4 for job in in_order(report.jobs)],
         *([1] * len(rows) for _, rows in text.sources),
-        [2 if item.state in ("missing", "damaged") else 3 if item.sessions else 6 for item in report.shared],
+        [2 if item.state in _TROUBLE else 3 if item.sessions else 6 for item in busy_first(report.shared)],
     ]
     chosen = _chosen(tables, ranks, height - len(lines))
     bare = [n for n, blocks in enumerate(tables) if n and len(blocks) > 1 and not chosen[n]]

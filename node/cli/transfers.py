@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
 from node.client.orders import Follower, JobTracker, Order, Patience
-from node.client.session import Session, any_peer
+from node.client.session import PeerStoppedError, Session, any_peer
 from node.client.source_words import silence
 from node.client.targets import (
     LINK_SCHEME,
@@ -35,11 +35,15 @@ from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
 
+Kind = Literal["share", "get"]
+
 SHARE_GOES_ON = "the running peer continues: 'status' shows it, 'remove PATH' cancels it"
+STOPPED: Mapping[Kind, str] = {
+    "share": "it goes on when a peer runs there again; the same command runs one until Ctrl-C",
+    "get": "the download continues when a peer runs there again; the same command continues it too",
+}
 GOES_ON = "the download continues in the running peer: 'status' shows it, 'remove NAME' cancels it"
 SERVE_SECONDS = 0.5
-
-Kind = Literal["share", "get"]
 
 
 class Plan(Struct, frozen=True):
@@ -102,7 +106,11 @@ def _share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
     help="Directory to download to; created if missing.",
     shell_complete=complete_directory,
 )
-@click.option("--force", is_flag=True, help="Replace other content of the same name.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace other content of the same name; of a directory, files that the new one does not have are deleted.",
+)
 @click.option("--sequential", is_flag=True, help="Fetch pieces in order rather than rarest first.")
 @click.option("--keep-serving", is_flag=True, help="Keep serving what was fetched until Ctrl-C.")
 @click.option(
@@ -180,16 +188,19 @@ def _interrupted(plan: Plan, session: Session | None) -> str:
 def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list[Outcome]:
     """Follow every order until it ends; one outcome per order, in order."""
     follower, started = Follower(session, tracker), session.now()
-    with open_display(quiet) as display:
-        while True:
-            old = follower.look()
-            for text in tracker.news():
-                display.say(printable(text))
-            now = session.now()
-            display.show(tracker.views(old), now)
-            if tracker.finished() or (plan.timeout and now - started >= plan.timeout):
-                break
-            session.pause(display.interval)
+    try:
+        with open_display(quiet) as display:
+            while True:
+                old = follower.look()
+                for text in tracker.news():
+                    display.say(printable(text))
+                now = session.now()
+                display.show(tracker.views(old), now)
+                if tracker.finished() or (plan.timeout and now - started >= plan.timeout):
+                    break
+                session.pause(display.interval)
+    except PeerStoppedError as error:
+        return tracker.cut_off(f"{error}; {STOPPED[plan.kind]}")
     late = f"not finished after {format_seconds(plan.timeout)}"
     return tracker.outcomes(late, GOES_ON if session.lasting else "")
 
@@ -209,6 +220,8 @@ def _report(state: State, plan: Plan, outcomes: list[Outcome], complete: bool, l
                 output.print_path(outcome.path)
             else:
                 print(got_line(outcome), flush=True)
+        if outcome.ok and outcome.detail and plan.kind == "get" and not options.quiet:
+            output.warn(f"{printable(outcome.path)} is complete, but {printable(outcome.detail)}; delete that by hand")
     if plan.serve and lasting and plan.kind == "get" and not options.quiet:
         output.warn("the running peer keeps serving it")
     return _report_failures(plan, outcomes)

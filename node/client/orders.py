@@ -134,6 +134,12 @@ class JobTracker:
         for; ``then`` says what becomes of it."""
         return [slot.outcome or self._late(slot, late, then) for slot in self._slots]
 
+    def cut_off(self, why: str) -> list[Outcome]:
+        """The same when they cannot be followed any longer, for the reason ``why``."""
+        return [
+            slot.outcome or Outcome(slot.order.target, ok=False, code="network", detail=why) for slot in self._slots
+        ]
+
     def _late(self, slot: _Slot, late: str, then: str) -> Outcome:
         target = slot.order.target
         why = self._problem if slot.job is None else view_of(slot.job, target, self._problem).note
@@ -149,7 +155,8 @@ class Patience:
         self._answered = session.now()
 
     def status(self, jobs: list[int] | None = None, paths: Sequence[str] = ()) -> StatusReport | None:
-        """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
+        """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it, and at once when
+        it has ended."""
         return self._ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
 
     @property

@@ -21,6 +21,7 @@ from node.config import CONFIG_FILE, ENVIRONMENT, PeerSettings
 from node.identity import DataDirInUseError
 from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import EXIT_CODES, ConfigError, NetworkError, RefusedError, UsageError, ZswarmError
+from service.paths import absolute_path
 from service.text import check_utf8
 
 REQUEST_SECONDS = 10.0
@@ -56,7 +57,8 @@ class Foreground(Protocol):
 
 
 class Options(msgspec.Struct):
-    """The options every command shares, as given on the command line; empty means not given."""
+    """The options every command shares, as given on the command line; empty means not given. ``in_file`` is what the
+    configuration file says, once it was read: a pipe can be read only once."""
 
     config: str = ""
     data_dir: str = ""
@@ -65,13 +67,14 @@ class Options(msgspec.Struct):
     name: str = ""
     quiet: bool = False
     json: bool = False
+    in_file: PeerSettings | None = None
 
     def settings(self) -> PeerSettings:
         """The configuration file, the environment's values on top of it, and the command line's on top of both; raises
         `UsageError`."""
-        from service.config import settings_of
-
-        settings = settings_of(Path(self.config) if self.config else None, CONFIG_FILE, PeerSettings)
+        if self.in_file is None:
+            self.in_file = self._read_file()
+        settings = self.in_file
         given = {key: getattr(self, key) for key in ("data_dir", "tracker", "listen", "name") if getattr(self, key)}
         for key, variable in ENVIRONMENT.items():
             if key not in given and (value := os.environ.get(variable, "")):
@@ -80,6 +83,16 @@ class Options(msgspec.Struct):
             settings = with_values(settings, given, "command line")
         check_utf8(str(settings.data_path))
         return settings
+
+    def _read_file(self) -> PeerSettings:
+        from service.config import find_default, load_settings
+
+        path = Path(self.config) if self.config else find_default(CONFIG_FILE)
+        if path is None:
+            return PeerSettings()
+        settings = load_settings(path, PeerSettings)
+        # What a shell makes of <(...) has no directory to speak of.
+        return settings.placed(absolute_path(str(path.parent))) if path.is_file() else settings
 
 
 def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> PeerSettings:
@@ -115,12 +128,20 @@ Attached = tuple[Client, Foreground | None]
 """A connection to a peer, and the peer itself if it is this command's own."""
 
 
-class Session:
-    """An open conversation with a peer. ``attach`` finds or makes one that can take the place of another command's."""
+class PeerStoppedError(NetworkError):
+    """The peer that a command talked to has ended."""
 
-    def __init__(self, attached: Attached, services: Services, attach: Callable[[], Attached] | None = None) -> None:
+
+class Session:
+    """An open conversation with the peer on ``data_dir``. ``attach`` finds or makes one that can take the place of
+    another command's."""
+
+    def __init__(
+        self, attached: Attached, services: Services, data_dir: Path, attach: Callable[[], Attached] | None = None
+    ) -> None:
         self._client, self._peer = attached
         self._services = services
+        self._data_dir = data_dir
         self._attach = attach
         self._ids = 0
         self._borrowed = False
@@ -171,8 +192,10 @@ class Session:
     def recover(self) -> bool:
         """The peer does not answer. If it was another command's, talk to the one that is there now; True when that is
         this command's own. A peer that is run for its own sake is never replaced: it may have been stopped to be
-        started again."""
+        started again. `PeerStoppedError` when that has ended."""
         if not self._borrowed or self._attach is None:
+            if self._peer is None and self._services.is_free(self._data_dir):
+                raise PeerStoppedError(f"the peer on {self._data_dir} has stopped")
             return False
         self._client.close()
         self._client, self._peer = self._attach()
@@ -219,18 +242,19 @@ def running_peer(options: Options, services: Services) -> Iterator[Session]:
     """A session with the peer that runs on the data directory; `NetworkError` when there is none."""
     data_dir = options.settings().data_path
     client = find_client(data_dir, services) or services.client(data_dir)
-    with contextlib.closing(Session((client, None), services)) as session:
+    with contextlib.closing(Session((client, None), services, data_dir)) as session:
         yield session
 
 
 @contextlib.contextmanager
 def maybe_peer(options: Options, services: Services) -> Iterator[Session | None]:
     """A session with the peer that runs on the data directory, None when there is none."""
-    client = find_client(options.settings().data_path, services)
+    data_dir = options.settings().data_path
+    client = find_client(data_dir, services)
     if client is None:
         yield None
         return
-    with contextlib.closing(Session((client, None), services)) as session:
+    with contextlib.closing(Session((client, None), services, data_dir)) as session:
         yield session
 
 
@@ -243,7 +267,7 @@ def any_peer(options: Options, services: Services) -> Iterator[Session]:
         def attach() -> Attached:
             return _attach(settings, services, resources)
 
-        with contextlib.closing(Session(attach(), services, attach)) as session:
+        with contextlib.closing(Session(attach(), services, settings.data_path, attach)) as session:
             yield session
 
 

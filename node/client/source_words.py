@@ -68,8 +68,8 @@ def _called(source: SourceReport) -> str:
 
 
 def source_rows(report: DownloadReport, label: str, old: bool) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows of the sources of a download that is called ``label``, the useful ones first. What is ``old``
-    has no rates."""
+    """Headers and rows of the sources of a download that is called ``label``, those that send most now first. What is
+    ``old`` has no rates."""
     headers = [f"SOURCES OF {label}", "=ADDRESS", ">PIECES", ">RECEIVED", ">RATE", "~STATE"]
     rows = [
         [
@@ -78,14 +78,19 @@ def source_rows(report: DownloadReport, label: str, old: bool) -> tuple[list[str
             str(source.pieces) if source.state == "connected" else "",
             format_bytes(source.received_bytes),
             format_rate(source.rate) if source.rate and not old else "",
-            WORDS[source.state] + (f": {source.reason}" if source.reason else ""),
+            _state_of(source, report.phase == "paused") + (f": {source.reason}" if source.reason else ""),
         ]
-        for source in report.sources[:ROWS_COUNT]
+        for source in sorted(report.sources, key=lambda source: -source.rate)[:ROWS_COUNT]
     ]
     more = len(report.sources) - len(rows) + report.more_sources
     if more:
         rows.append([f"+{more} more", "", "", "", "", ""])
     return headers, rows
+
+
+def _state_of(source: SourceReport, paused: bool) -> str:
+    """One of which it is only known that it is there may have been connected before."""
+    return "not connected now" if source.state == "known" and (paused or source.received_bytes) else WORDS[source.state]
 
 
 def source_tables(jobs: Sequence[JobStatus]) -> list[tuple[list[str], list[list[str]]]]:

@@ -40,12 +40,22 @@ def prepare_directory(place: Path) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise DiskError(f"{place} is a file; -o takes the directory to put the download in") from None
+        raise DiskError(_no_directory(place)) from None
     except OSError as error:
         raise DiskError(f"cannot make directory {place}: {error.strerror}") from error
     if not os.access(place, os.W_OK | os.X_OK):
         raise DiskError(f"cannot write to {place}; choose another directory with -o")
     return place
+
+
+def _no_directory(place: Path) -> str:
+    """What is in the way of the directory ``place``."""
+    found = next(path for path in (place, *place.parents) if os.path.lexists(path))
+    if found.is_symlink() and not found.exists():
+        return (
+            f"{found} is a symbolic link to {found.readlink()}, which is not there; create that, or choose another -o"
+        )
+    return f"{found} is a file; -o takes the directory to put the download in"
 
 
 def read_target(text: str) -> GetTarget:

@@ -226,5 +226,7 @@ def outcome_fields(outcome: Outcome, kind: str) -> dict[str, Any]:
         names += ["path", "rate", "received_bytes", "resumed_bytes", "reused_bytes", "reused_from"]
         names += ["sources", "banned", "verified"]
     if not outcome.ok:
-        names += ["code", "detail"]
+        names.append("code")
+    if outcome.detail or not outcome.ok:
+        names.append("detail")
     return {name: getattr(outcome, name) for name in names}

@@ -99,7 +99,7 @@ class Content:
     def _damage(self, piece: int) -> str:
         span = self._layout.spans(piece)[0]
         where = f"piece {piece}, from byte {span.offset} of {self._path(span.file_index)}"
-        return f"{where}, is not what was hashed, though the file looks unchanged: is the disk failing?"
+        return f"{where}, is not what was hashed, though the file looks unchanged"
 
     def _read(self, span: Span) -> bytes:
         index = span.file_index

@@ -10,7 +10,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from node.disk.errors import NotThereError, disk_error
 from node.disk.layout import Layout
@@ -41,6 +41,20 @@ def existing_matches(
         raise disk_error(error, "read", dest) from error
     _clear_leftovers(dest, manifest)
     return True
+
+
+def extra_paths(dest: Path, manifest: Manifest) -> list[str]:
+    """Files and empty directories below ``dest`` that the content of ``manifest`` does not have, sorted: with them it
+    is other content. None for a single file. Raises `DiskError` when a directory cannot be read."""
+    if manifest.files is None:
+        return []
+    named = {*manifest.empty_dirs, *(file.path for file in manifest.files)}
+    for path in list(named):  # a directory may be a symbolic link
+        named.update(str(parent) for parent in PurePosixPath(path).parents)
+    try:
+        return sorted(path for path, _ in _walk(os.fspath(dest)) if path not in named)
+    except OSError as error:
+        raise disk_error(error, "read", dest) from error
 
 
 def _same_structure(dest: Path, layout: Layout, empty_dirs: tuple[str, ...]) -> bool:

@@ -6,9 +6,10 @@ working thread; ``cancelled`` is asked about once a megabyte.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 
 from node.disk.errors import NotThereError, StoppedError
 from node.disk.store import Buffer, Cancelled, PartialContent, Progress
@@ -23,24 +24,41 @@ BEHIND_BYTES_MIN = 256 * KIB
 """Less is hashed sooner than it is handed to another thread."""
 
 
-def verify_and_write(partial: PartialContent, manifest: Manifest, piece: int, data: Buffer) -> bool:
+@dataclass(slots=True)
+class WorkTimes:
+    """Seconds of ``clock`` that one thread has spent hashing and writing."""
+
+    clock: Callable[[], float]
+    hashing: float = 0.0
+    writing: float = 0.0
+
+
+def verify_and_write(
+    partial: PartialContent, manifest: Manifest, piece: int, data: Buffer, times: WorkTimes | None = None
+) -> bool:
     """Write ``data`` as ``piece`` if that is what it is; False, and nothing written, if not. Errors of
-    `Partial.write`. Bytes of another length have another digest, so the length is not looked at."""
+    `Partial.write`. Bytes of another length have another digest, so the length is not looked at. Adds to ``times``."""
     view = memoryview(data).cast("B")
-    if raw_digest(manifest.algorithm, view) != manifest.piece_digest(piece):
+    times = WorkTimes(lambda: 0.0) if times is None else times
+    began = times.clock()
+    good = raw_digest(manifest.algorithm, view) == manifest.piece_digest(piece)
+    hashed = times.clock()
+    times.hashing += hashed - began
+    if not good:
         return False
     partial.write(piece, view)
+    times.writing += times.clock() - hashed
     return True
 
 
 def verify_and_write_each(
-    partial: PartialContent, manifest: Manifest, pieces: Sequence[tuple[int, Buffer]]
+    partial: PartialContent, manifest: Manifest, pieces: Sequence[tuple[int, Buffer]], times: WorkTimes | None = None
 ) -> list[bool | ZswarmError]:
     """`verify_and_write` for each of ``pieces``; an error of one is its result, and the others are tried."""
     results: list[bool | ZswarmError] = []
     for piece, data in pieces:
         try:
-            results.append(verify_and_write(partial, manifest, piece, data))
+            results.append(verify_and_write(partial, manifest, piece, data, times))
         except ZswarmError as error:
             results.append(error)
     return results

@@ -7,6 +7,7 @@
                   /content     the file or directory that becomes DIR/NAME
                   /replacing   only while a directory is being replaced: the inode of the new one
                   /replaced    only then: the old one, until it is deleted
+                  /left-1      what of an old one could not be deleted, and is tried again by the next download
 
 It is a directory for a single file too, so that lock and claim have a place and the bytes can have their final
 modes at once: it is itself closed to everybody else. What it holds is ours: a claim of other content is given up
@@ -23,6 +24,7 @@ import hashlib
 import logging
 import os
 import stat
+from itertools import count
 from pathlib import Path
 
 from node.disk import durable
@@ -33,6 +35,7 @@ from protocol.limits import NAME_BYTES_MAX
 CONTENT = "content"
 _REPLACING = "replacing"
 _REPLACED = "replaced"
+_LEFT = "left-"
 _PROBE = 'probe \x01\\:<>"|?*. '
 _ATTEMPTS = 5
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -65,7 +68,8 @@ def open_directory(path: Path) -> int:
 class Staging:
     """A locked staging directory; ``fd`` is its descriptor, ``parent_fd`` that of the directory it lies in.
 
-    ``fresh``: there was none before.
+    ``fresh``: there was none before. ``left_behind``: why `remove` could not delete all of an old directory, and where
+    the rest of it is.
     """
 
     def __init__(self, dest: Path) -> None:
@@ -74,6 +78,7 @@ class Staging:
         Raises `DiskError` when another download has it, when it is not ours, or when nothing can be written there.
         """
         self.dest = dest
+        self.left_behind = ""
         self.path = staging_path(dest)
         self.parent_fd = open_directory(dest.parent)
         self.fd = self._lock_fd = -1
@@ -129,13 +134,33 @@ class Staging:
     def remove(self) -> None:
         """Delete the directory and close. What cannot be deleted is left with a line in the log."""
         try:
-            for name in (CONTENT, _REPLACED, _REPLACING, "claim.new", "claim", "replacing.new", _PROBE, "lock"):
+            remove_at(CONTENT, self.fd)
+            for name in (*self._left(), _REPLACED):
+                self._delete_old(name)
+            for name in (_REPLACING, "claim.new", "claim", "replacing.new", _PROBE):
                 remove_at(name, self.fd)
-            os.rmdir(self.path.name, dir_fd=self.parent_fd)
+            if not self._left():
+                remove_at("lock", self.fd)
+                os.rmdir(self.path.name, dir_fd=self.parent_fd)
             os.fsync(self.parent_fd)
         except OSError as error:
             log.warning("cannot delete all of %s: %s", self.path, error.strerror)
         self.close()
+
+    def _left(self) -> list[str]:
+        return sorted(name for name in os.listdir(self.fd) if name.startswith(_LEFT))  # noqa: PTH208 - of a descriptor
+
+    def _delete_old(self, name: str) -> None:
+        """Delete an old directory, or get what cannot be deleted out of the way of the next download."""
+        try:
+            remove_at(name, self.fd)
+        except OSError as error:
+            self.left_behind = f"{error.strerror}: {self.path}"
+            log.warning("an old directory cannot be deleted: %s", self.left_behind)
+            if not name.startswith(_LEFT):
+                taken = self._left()
+                free = next(left for number in count(1) if (left := f"{_LEFT}{number}") not in taken)
+                os.rename(name, free, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def close(self) -> None:
         """Unlock; what is in the directory stays."""
@@ -222,7 +247,7 @@ class Staging:
         if inode:
             if durable.exists_at(CONTENT, self.fd) and str(self._stat(CONTENT, self.fd).st_ino) != inode:
                 # The exchange was done: what is called content here is the old one.
-                remove_at(CONTENT, self.fd)
+                self._delete_old(CONTENT)
             self._recover_replaced()
             remove_at(_REPLACING, self.fd)
 
@@ -230,7 +255,7 @@ class Staging:
         if not durable.exists_at(_REPLACED, self.fd):
             return
         if not durable.exists_at(CONTENT, self.fd):
-            remove_at(_REPLACED, self.fd)
+            self._delete_old(_REPLACED)
             return
         try:
             durable.rename_new(_REPLACED, self.fd, self.dest.name, self.parent_fd)

@@ -101,6 +101,11 @@ class Partial:
         return str(self._root)
 
     @property
+    def left_behind(self) -> str:
+        """After `publish`: why all of the directory that was replaced could not be deleted, and where the rest is."""
+        return self._staging.left_behind
+
+    @property
     def failed(self) -> bool:
         """A sync failed: this object takes no more, and has to be closed and opened anew."""
         return bool(self._failed)

@@ -19,6 +19,7 @@ from random import Random
 from statistics import median
 from typing import NamedTuple
 
+from node.downloader.bottleneck import Cause, Waits
 from node.downloader.pieces import Pieces
 from node.downloader.source import (
     NO_ANSWER,
@@ -190,6 +191,8 @@ class Download:
         self.reused_bytes = 0
         self.received_from: dict[str, int] = {}
         """Bytes by peer id, of sources that are gone too."""
+        self.waits = Waits()
+        """What has held it back; do not change."""
 
     # --- for reports -------------------------------------------------------------------------------------
 
@@ -442,6 +445,7 @@ class Download:
     def tick(self, now: float) -> list[Effect]:
         """Do what is due, and tell sources what there is to say."""
         if self._completed or self._paused:
+            self.waits.note(None, now)
             return []
         effects: list[Effect] = []
         if now >= self._check_at:
@@ -468,6 +472,7 @@ class Download:
             effects.append(Send(source.session, Get(source.session, some)))
         if self._stocked:
             effects += self._ask_stock(now)
+        self.waits.note(self._held_back_by(now), now)
         return effects
 
     def next_deadline(self, now: float) -> float | None:
@@ -476,6 +481,15 @@ class Download:
             return None
         ready = self._budget.bucket.ready_at(now)
         return min(self._check_at, ready) if self._unsaid and ready > now else self._check_at
+
+    def _held_back_by(self, now: float) -> Cause:
+        """What keeps pieces from coming sooner at this moment."""
+        length, writing = self._pieces.piece_length, len(self._writing)
+        full = not self._budget.has_room(length) and 2 * writing * length >= self._share.under_way
+        if writing and (full or not self._pieces.missing.count_set):
+            return "disk"
+        late = self._budget.bucket.ready_at(now) > now
+        return "rate_limit" if late and any(not source.credit for source in self._unsaid) else "sources"
 
     # --- what is asked for -------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from node.disk.errors import NoSpaceError, PassingError
 from node.disk.store import Buffer
+from node.downloader.bottleneck import Gauge, bottleneck
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
@@ -26,6 +27,7 @@ from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifes
 from node.downloader.rate_meter import RateMeter
 from node.downloader.source import Banned, Connect, Disconnect, Send, SourcePool
 from node.local_messages import (
+    Bottleneck,
     DownloadFailed,
     DownloadFinished,
     DownloadReport,
@@ -35,6 +37,7 @@ from node.local_messages import (
     LocalCopy,
     Phase,
     Serve,
+    SourceReport,
     Unserve,
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
@@ -99,6 +102,7 @@ class FetchJob:
         self._resumed_bytes = 0
         self._rate = RateMeter()
         self._source_reports = SourceReports()
+        self._gauge = Gauge()
         self._report_at = 0.0
         self._reported: DownloadReport | None = None
 
@@ -318,6 +322,7 @@ class FetchJob:
         )
         if before is None:  # what is on disk after a pause or a repair came in this run
             self._resumed_bytes = download.done_bytes
+        self._gauge = Gauge()
         self._frame_bytes = manifest.piece_length
         self._root = result.partial.root
         download.set_aside(piece for batch in result.reusable for piece, _ in batch.pieces)
@@ -392,6 +397,7 @@ class FetchJob:
                 seed_path=place.seed_path,
                 stamps=result.stamps,
                 finished_at=self._context.now(),
+                left_behind=result.left_behind,
             )
         )
         log.info("%s is complete and verified at %s", short(fetch.digest), result.path)
@@ -481,12 +487,14 @@ class FetchJob:
             pool = download.pool
         received_from = download.received_from if download is not None else {}
         rate = self._rate.rate(received + reused, now)
-        waiting = ""
-        asking = self._phase in ("resolving", "downloading")
-        if self._core is not None and asking and now - self._entered_at >= COMPLAIN_SECONDS:
-            busy = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
-            waiting = waiting_for(self._core.pool, download) or ("" if rate else busy)
+        waiting = nobody = ""
         sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
+        settled = self._phase in ("resolving", "downloading") and now - self._entered_at >= COMPLAIN_SECONDS
+        if self._core is not None and settled:
+            busy = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
+            nobody = waiting_for(self._core.pool, download)
+            waiting = nobody or ("" if rate else busy)
+        slow = self._held_back(download, sources, nobody, now) if download is not None else None
         return DownloadReport(
             digest=self.fetch.digest,
             phase=self._phase,
@@ -503,7 +511,17 @@ class FetchJob:
             detail=self._detail or waiting,
             reused_bytes=reused,
             reused_from=[root for root, _ in self._disk.reuse.good.most_common()],
+            bottleneck=slow if settled else None,
         )
+
+    def _held_back(
+        self, download: Download, sources: Sequence[SourceReport], nobody: str, now: float
+    ) -> Bottleneck | None:
+        """What holds ``download`` back while it runs; asked in time for each report, since rates are taken of that."""
+        limit, work = self._context.budget.bucket.rate, self._disk.work_seconds
+        measured = self._gauge.read(download.waits, work, limit, sources, nobody, now)
+        running = self._phase == "downloading" and not self._disk.reuse.under_way
+        return bottleneck(measured) if running else None
 
     def _now(self) -> float:
         return self._context.now()

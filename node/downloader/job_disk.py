@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from node.disk.piece_work import verify_and_write_each
+from node.disk.piece_work import WorkTimes, verify_and_write_each
 from node.disk.store import Buffer
 from node.downloader import job_work
 from node.downloader.job_context import JobContext
@@ -51,6 +51,8 @@ class JobDisk:
         self.place: Place | None = None
         self.ready: Ready | None = None
         self.checked_bytes = 0
+        self.work_seconds = 0.0, 0.0
+        """Of threads: what hashing and writing of pieces took so far."""
         self._context = context
         self._owner = owner
         self.reuse = Reuse(context.readers, context.store, self.write, owner.on_missed)
@@ -96,8 +98,9 @@ class JobDisk:
         assert self.ready is not None
         pieces, self._arrived = self._arrived, []
         self._writes += 1
-        work = partial(verify_and_write_each, self.ready.partial, self.ready.manifest, pieces)
-        self._context.writers.submit(partial(self._on_written, tuple(piece for piece, _ in pieces)), work)
+        times = WorkTimes(self._context.now)
+        work = partial(verify_and_write_each, self.ready.partial, self.ready.manifest, pieces, times)
+        self._context.writers.submit(partial(self._on_written, tuple(piece for piece, _ in pieces), times), work)
 
     def sync_when_due(self, now: float) -> None:
         """Make written pieces durable in groups, so that a crash costs little and syncing little too."""
@@ -146,8 +149,12 @@ class JobDisk:
 
     # --- what threads bring back -------------------------------------------------------------------------
 
-    def _on_written(self, pieces: Sequence[int], results: list[bool | ZswarmError] | BaseException) -> None:
+    def _on_written(
+        self, pieces: Sequence[int], times: WorkTimes, results: list[bool | ZswarmError] | BaseException
+    ) -> None:
         """A `verify_and_write_each` of ``pieces`` ended: each was written, is not what it should be, or failed."""
+        hashing, writing = self.work_seconds
+        self.work_seconds = hashing + times.hashing, writing + times.writing
         each = [results] * len(pieces) if isinstance(results, BaseException) else results
         for piece, result in zip(pieces, each, strict=True):
             self.reuse.written(piece, result is True)

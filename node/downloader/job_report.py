@@ -38,7 +38,9 @@ class SourceReports:
             reason = candidate.trouble.reason if candidate.trouble is not None and state != "gone" else ""
             pieces = source.bits.count_set if source is not None else 0
             rate = self._rates.setdefault(peer, RateMeter()).rate(received, now) if received else 0.0
-            reports.append(SourceReport(peer, entry.name, entry.endpoint, state, reason, received, rate, pieces))
+            on_way = 0 if source is None else len(source.promised) + len(source.gets) + source.asked
+            where = entry.name, entry.endpoint
+            reports.append(SourceReport(peer, *where, state, reason, received, rate, pieces, on_way))
         return reports, max(0, len(found) - REPORTED_COUNT_MAX)
 
 

@@ -50,11 +50,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The whole verified content stands at ``path``."""
+    """The whole verified content stands at ``path``; ``left_behind`` as `node.disk.storage.Partial` has it."""
 
     manifest: Manifest
     path: str
     stamps: bytes
+    left_behind: str = ""
 
 
 class BegunError(NoSpaceError):
@@ -168,7 +169,7 @@ def finish(place: Place, ready: Ready, store: Store, progress: Progress, cancell
         raise VerificationError(f"the content is not {place.digest}, though every piece is what its seed says")
     path = ready.partial.publish()
     _forget(place, store)
-    return Published(manifest, path, store.take_stamps(path, manifest))
+    return Published(manifest, path, store.take_stamps(path, manifest), ready.partial.left_behind)
 
 
 def release(place: Place, ready: Ready | None, store: Store, discard: bool) -> None:

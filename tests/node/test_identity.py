@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import threading
 from pathlib import Path
@@ -60,6 +61,25 @@ def holder_elsewhere(data_dir: Path, **changes: str) -> DataDirLock:
     lock = DataDirLock(data_dir)
     (data_dir / LOCK_NAME).write_bytes(msgspec.json.encode(msgspec.structs.replace(this_process(), **changes)))
     return lock
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["to be looked at", "closed"])
+def test_another_user_s_directory_is_called_that(closed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    DataDirLock(tmp_path).release()
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    stat_ = Path.stat
+
+    def stat_of(path: Path, **kwargs: bool) -> os.stat_result:
+        if closed and path.parent == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return stat_(path, **kwargs)
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    monkeypatch.setattr(Path, "stat", stat_of)
+    with pytest.raises(UsageError, match=rf"belongs to user {owner}, .* use it as that user \(sudo -u {owner}\), or"):
+        is_free(tmp_path)
+    assert closed or is_free(tmp_path / "none")
 
 
 def test_looking_whether_a_directory_is_free_makes_and_changes_nothing(tmp_path: Path) -> None:

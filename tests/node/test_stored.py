@@ -20,6 +20,6 @@ def test_what_cannot_be_deleted_is_not_called_deleted(tmp_path: Path, caplog: py
             library.put_download(download)
         reply = remove_stored(tmp_path, name, "", print)
         assert isinstance(reply, ApiDone)
-        assert ("is being deleted" in reply.detail, "is left" in reply.detail) == (not seed_path, bool(seed_path))
+        assert ("of it is deleted" in reply.detail, "is left" in reply.detail) == (not seed_path, bool(seed_path))
         assert read_stored(tmp_path).jobs == []
     assert "is gone" in caplog.text

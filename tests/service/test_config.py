@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -170,6 +171,14 @@ def test_a_default_file_that_is_wrong_is_named_and_no_other_is_read(places: tupl
     (own / "sample.yaml").unlink()
     (own / "sample.yaml").symlink_to("nowhere")
     with pytest.raises(ConfigError, match=f"^{own}/sample.yaml: No such file.*--config"):
+        default()
+
+
+def test_a_named_pipe_as_default_file_is_refused_and_not_waited_for(places: tuple[Path, Path]) -> None:
+    own, _ = places
+    own.mkdir(parents=True)
+    os.mkfifo(own / "sample.yaml")
+    with pytest.raises(ConfigError, match=f"^{own}/sample.yaml: is a named pipe; .*--config"):
         default()
 
 

@@ -242,7 +242,9 @@ def test_a_second_interrupt_kills(
     process.send_signal(first)
     assert events.next().what == "stopped"
     process.send_signal(signal.SIGINT)
-    finish(process)
+    errors = finish(process)
+    assert "was not given time to end; killing it" in errors
+    assert "in time" not in errors
     assert process.returncode == 0
     assert time.monotonic() - began < module.STOP_SECONDS
     assert all(gone(pid) for pid in pids)

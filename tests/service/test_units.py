@@ -104,6 +104,14 @@ def test_what_may_be_either_is_refused_with_both(text: str, bits: str, bytes_: s
     assert parse_rate(bits) != parse_rate(bytes_)
 
 
+@pytest.mark.parametrize("value", ["0.1", "4 bit/s", 0.5, "0.0001 KiB/s"])
+def test_a_rate_that_would_be_shown_as_none_is_refused(value: str | float) -> None:
+    with pytest.raises(UsageError, match="less than 1 byte a second; expected 0 or at least 1"):
+        parse_rate(value)
+    assert parse_rate("8 bit/s") == parse_rate(1) == 1
+    assert parse_rate("0.0") == 0
+
+
 @pytest.mark.parametrize("text", ["64 Mb", "64Mbit", "64 MB/s", "64Mbps", "64 iB", "64 Mibit"])
 def test_a_size_is_no_rate_and_has_no_bits(text: str) -> None:
     with pytest.raises(UsageError, match="64MiB, 10GB or 512"):

@@ -11,7 +11,7 @@ DISK = (
         (
             Edit(
                 "node.disk.piece_work:verify_and_write",
-                "if raw_digest(manifest.algorithm, view) != manifest.piece_digest(piece):",
+                "if not good:",
                 "if False:",
             ),
         ),

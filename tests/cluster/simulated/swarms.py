@@ -47,11 +47,11 @@ class Swarm:
         if watched:
             Invariants(self.world, liars).watch()
 
-    def add(self, name: str, piece_seconds: float | None = None) -> Peer:
+    def add(self, name: str, piece_seconds: float | None = None, disk_rate: float = inf) -> Peer:
         """One more machine; its peer does not run yet."""
         up = PIECE_BYTES_MIN / (self.piece_seconds if piece_seconds is None else piece_seconds)
         down = PIECE_BYTES_MIN / self.down_seconds if self.down_seconds else inf
-        return self.world.add_peer(name, Machine(up, down, self.delay / 2), PeerTerms())
+        return self.world.add_peer(name, Machine(up, down, self.delay / 2, disk_rate=disk_rate), PeerTerms())
 
     def peer(self, name: str) -> Peer:
         return self.world.peers[name]

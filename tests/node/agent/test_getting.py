@@ -92,6 +92,15 @@ def report(phase: str = "downloading") -> DownloadReport:
     return DownloadReport(digest(1), phase, 100, 4, 2, 50, 0, 60, 0, 9.0, [], "")  # type: ignore[arg-type]
 
 
+def test_a_download_that_could_not_delete_what_it_replaced_says_so() -> None:
+    scene = with_source()
+    scene.ask(get())
+    left = "Permission denied: /out/.model.bin.part"
+    scene.play(scene.core.child_says(msgspec.structs.replace(finished(), left_behind=left), scene.now))
+    assert scene.job().phase == "done"
+    assert scene.job().detail == f"not all of the old directory could be deleted: {left}"
+
+
 @pytest.mark.parametrize("target", [NAME, digest(1), BEGINNING, format_link(LINK)])
 def test_get_resolves_asks_who_has_it_and_ends_as_an_item(target: str) -> None:
     scene = with_source()

@@ -20,6 +20,7 @@ from node.agent.lookups import (
     SeedersFound,
     TorrentsFound,
 )
+from node.agent.outage import REMIND_SECONDS
 from protocol.limits import (
     ENDPOINT_BYTES_MAX,
     LOCAL_BYTES_MAX,
@@ -242,6 +243,26 @@ def test_what_is_wanted_no_longer_is_not_asked_for() -> None:
 def test_a_peer_may_want_to_be_named_itself() -> None:
     lookups = connected()
     assert asked(lookups.want(DIGEST, 0.0, own_too=True)).peer == ""
+
+
+def test_a_lookup_that_fails_in_two_ways_in_turn_is_told_of_once_and_now_and_then_again() -> None:
+    lookups = connected(A)
+    request = asked(lookups.want(DIGEST, 0.0))
+    said: list[tuple[float, str]] = []
+    now = 0.0
+    while now < 2.2 * REMIND_SECONDS:
+        now = lookups.next_deadline() or 0.0
+        for effects in (lookups.tick(now), lookups.disconnected("connection refused", now)):
+            said += [(now, effect.text) for effect in effects if isinstance(effect, Note)]
+    assert [text for _, text in said[:2]] == [
+        f"lookup {A} does not answer; still trying",
+        f"lookup {A}: connection refused; still trying",
+    ]
+    assert len(said) == 4
+    assert said[3][0] - said[2][0] >= REMIND_SECONDS
+    lookups.connected(now)
+    effects = lookups.receive(seeders(request), now)
+    assert [effect.text for effect in effects if isinstance(effect, Note)] == [f"lookup {A} answers, after {now:.0f} s"]
 
 
 def test_why_there_is_no_answer_can_be_asked_for() -> None:

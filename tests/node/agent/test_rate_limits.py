@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from node.agent.disk_work import AgentFiles
+import pytest
+
+from node.agent.disk_work import LIMITS_NAME, AgentFiles
 from node.agent.effects import KeepLimits, ToDownloader, ToPieceServer
 from node.config import AgentSettings
 from node.local_messages import ApiLimit, ApiLimits, Limit, Pause, ShareState
@@ -66,29 +68,41 @@ def test_a_restart_of_another_process_changes_no_limit() -> None:
     assert told(scene) == ([7.0], [0.0])
 
 
-def test_limits_hold_for_the_run_of_the_peer_and_its_configuration_for_the_next(tmp_path: Path) -> None:
-    def files(run: str) -> AgentFiles:
-        (tmp_path / run).mkdir(exist_ok=True)
-        settings = AgentSettings(
-            data_dir=str(tmp_path),
-            runtime_dir=str(tmp_path / run),
-            name="one",
-            tracker="tcp://127.0.0.1:1",
-            advertise="tcp://127.0.0.1:0",
-            share=[],
-            algorithm="blake3",
-            scan_seconds=1.0,
-            run=run,
-            foreground=False,
-            log=LogSettings(),
-            limits=CONFIGURED,
-        )
-        return AgentFiles(settings)
+def files(place: Path, run: str) -> AgentFiles:
+    (place / run).mkdir(exist_ok=True)
+    settings = AgentSettings(
+        data_dir=str(place),
+        runtime_dir=str(place / run),
+        name="one",
+        tracker="tcp://127.0.0.1:1",
+        advertise="tcp://127.0.0.1:0",
+        share=[],
+        algorithm="blake3",
+        scan_seconds=1.0,
+        run=run,
+        foreground=False,
+        log=LogSettings(),
+        limits=CONFIGURED,
+    )
+    return AgentFiles(settings)
 
+
+def test_limits_hold_for_the_run_of_the_peer_and_its_configuration_for_the_next(tmp_path: Path) -> None:
     for limits in (RateLimits(1.5, 0.0), RateLimits(0.0, 0.0)):
-        with closing(files("first")) as kept:
+        with closing(files(tmp_path, "first")) as kept:
             kept.keep_limits(limits)
-        with closing(files("first")) as again:
+        with closing(files(tmp_path, "first")) as again:
             assert again.limits == limits
-    with closing(files("second")) as next_run:
+    with closing(files(tmp_path, "second")) as next_run:
         assert next_run.limits == CONFIGURED
+
+
+@pytest.mark.parametrize("data", [b"", b'{"upload_rate":', b"[]", b'{"upload_rate": -5}', b'{"download_rate": "fast"}'])
+def test_damaged_limits_are_told_of_and_those_of_the_configuration_hold(
+    data: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(files(tmp_path, "run")) as kept:
+        kept.keep_limits(RateLimits(1.5, 0.0))
+        (tmp_path / "run" / LIMITS_NAME).write_bytes(data)
+        assert kept.limits == CONFIGURED
+    assert "those of the configuration hold" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,33 @@ def test_without_a_command_a_peer_runs_with_the_options_on_top_of_the_file(tmp_p
     assert world.run("--config", str(config), "--data-dir", str(tmp_path), "--name", "lab7") == 0
     (settings,) = world.ran
     assert (settings.tracker, settings.name, settings.data_path) == ("tcp://10.0.0.1:5550", "lab7", tmp_path)
+
+
+def test_relative_paths_of_a_file_start_from_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    config = tmp_path / "etc" / "peer.yaml"
+    config.write_text("data_dir: ../data\nshare: [models, /abs]\nlink_roots: [blobs]\ndownload_dir: got\n")
+    for place in (tmp_path, tmp_path / "etc"):
+        monkeypatch.chdir(place)
+        world = World()
+        assert world.run("--config", os.path.relpath(config)) == 0
+        (settings,) = world.ran
+        assert settings.data_path == tmp_path / "data"
+        assert settings.share_paths == [tmp_path / "etc/models", Path("/abs")]
+        assert settings.share_options.link_roots == (str(tmp_path / "etc/blobs"),)
+        assert settings.download_path == place / "got"
+        assert world.run("--config", str(config), "--data-dir", "mine") == 0
+        assert world.ran[-1].data_path == place / "mine"
+
+
+def test_a_configuration_may_come_through_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of ``--config <(...)``, which can be read once."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, f"data_dir: {tmp_path}/none".encode())
+    os.close(write_end)
+    assert World().run("--config", f"/dev/fd/{read_end}", "status") == 4
+    os.close(read_end)
+    assert f"no peer runs on {tmp_path}/none" in capsys.readouterr().err
 
 
 @pytest.fixture

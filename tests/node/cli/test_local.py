@@ -103,6 +103,24 @@ def test_verify_names_what_differs(here: Path, capsys: pytest.CaptureFixture[str
     assert last.endswith(f"fetch it again with: get x.seed -o {here} --force"), "to where it is"
 
 
+def test_verify_tells_what_the_seed_does_not_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "tree/hollow").mkdir()
+    assert World().run("seed", "tree", "-o", "x.seed", "-q") == 0
+    assert World().run("verify", "tree", "x.seed") == 0
+    assert capsys.readouterr().err.count("note") == 0
+    (here / "tree/below").rename(here / "elsewhere")
+    (here / "tree/below").symlink_to(here / "elsewhere")
+    for name in ("d", "c", "below/x", "e"):
+        (here / "tree" / name).write_text("more")
+    (here / "tree/empty").mkdir()
+    assert World().run("verify", "tree", "x.seed") == 0
+    captured = capsys.readouterr()
+    assert "matches the seed" in captured.out
+    assert f"note: {here}/tree also has 4 entries not in the seed: c, d, e, ...; 'get' takes" in captured.err
+    assert World().run("verify", "tree", "x.seed", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["extra"] == ["c", "d", "e", "empty"]
+
+
 def test_verify_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert World().run("seed", "model.bin", "-o", "x.seed", "-q") == 0
     assert capsys.readouterr().out == f"{here / 'x.seed'}\n"

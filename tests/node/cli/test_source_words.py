@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from node.cli.live import upload_line
 from node.cli.output import status_text
-from node.client.source_words import ROWS_COUNT, aged, source_tables, why_no_source
+from node.client.source_words import ROWS_COUNT, aged, source_rows, source_tables, why_no_source
 from node.client.view import view_of
 from protocol.errors import NetworkError
 from tests.node.cli.fakes import MIB, download, job, peer_with, report, source
@@ -68,6 +68,22 @@ def test_old_figures_lose_rate_and_time_left_and_say_how_old_they_are() -> None:
     assert view_of(job(phase="resolving", download=None, silent_seconds=17.0)).tail == "asking the tracker"
 
 
+def test_the_sources_that_send_most_are_shown() -> None:
+    some = [replace(source(f"s{number}"), rate=float(number)) for number in range(20)]
+    (_, rows), *_ = source_tables([job(phase="downloading", download=download(sources=some))])
+    assert [row[0] for row in rows] == ["s19", "s18", "s17", "s16", "s15", "s14", "+14 more"]
+
+
+def test_a_source_that_is_not_connected_now_is_not_called_new() -> None:
+    def words(paused: bool, received: int) -> str:
+        phase = "paused" if paused else "downloading"
+        (row,) = source_rows(download(phase, sources=[source("a", "known", received=received)]), "x", old=False)[1]
+        return row[-1]
+
+    assert words(paused=False, received=0) == "not asked yet"
+    assert words(paused=True, received=0) == words(paused=False, received=5) == "not connected now"
+
+
 def test_what_an_agent_that_hangs_said_last_is_called_old(capsys: pytest.CaptureFixture[str]) -> None:
     going = report([job(phase="downloading", download=download())])
     old = status_text(aged(going, 12.0))
@@ -78,7 +94,9 @@ def test_what_an_agent_that_hangs_said_last_is_called_old(capsys: pytest.Capture
     assert "5.0 MiB/s" in str(source_tables([fast]))
     assert "5.0 MiB/s" not in str(source_tables([replace(fast, silent_seconds=12.0)]))
     hangs = NetworkError("no answer")
-    assert peer_with(going, going, *[hangs] * 60).run("get", "model.bin") == 4
+    world = peer_with(going, going, *[hangs] * 60)
+    world.free_after = 10_000
+    assert world.run("get", "model.bin") == 4
     assert "no news from the agent for over 10 s" in capsys.readouterr().err
 
 

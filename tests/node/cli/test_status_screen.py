@@ -53,6 +53,11 @@ def test_the_least_important_is_left_out_and_counted() -> None:
     assert shared == 20
 
 
+def test_what_is_fetched_now_comes_before_what_is_not() -> None:
+    shown = [line.split()[0] for line in texts(200, 100) if line.startswith(("idle", "fetched"))]
+    assert shown[:2] == ["fetched.bin", "idle-0.bin"]
+
+
 def test_trouble_is_shown_before_what_is_done() -> None:
     failed = job(phase="failed", number=20, name="failed.bin", detail="it is full", finished_at=500.0)
     away = SharedStatus(

@@ -87,6 +87,18 @@ def test_get_json_is_one_object_and_messages_are_elsewhere(capsys: pytest.Captur
     assert (result["target"], result["verified"], result["sources"], result["seconds"]) == ("model.bin", True, 1, 4.0)
 
 
+def test_get_tells_what_of_the_old_directory_could_not_be_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    detail = "not all of the old directory could be deleted: Permission denied: /data/.model.bin.part"
+    done = report([job(detail=detail)])
+    assert peer_with(done).run("get", "model.bin", "--force") == 0
+    assert capsys.readouterr().err.endswith(f"/data/model.bin is complete, but {detail}; delete that by hand\n")
+    assert peer_with(done).run("get", "model.bin", "--force", "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (result["ok"], result["detail"]) == (True, detail)
+    assert peer_with(done).run("status") == 0
+    assert f"/data/model.bin; {detail}" in capsys.readouterr().out
+
+
 def test_get_quiet_says_only_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert peer_with(report([job()])).run("get", "-q", "model.bin") == 0
     captured = capsys.readouterr()
@@ -135,6 +147,15 @@ def test_an_output_that_is_a_file_is_refused(here: Path, capsys: pytest.CaptureF
     (here / "taken").write_text("")
     assert peer_with(report()).run("get", "model.bin", "-o", "taken") == 6
     assert "is a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["away", "away/below"])
+def test_an_output_that_leads_nowhere_is_refused_as_that(
+    given: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "away").symlink_to("/mnt/gone")
+    assert peer_with(report()).run("get", "model.bin", "-o", given) == 6
+    assert f"{here}/away is a symbolic link to /mnt/gone, which is not there; create that" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -223,6 +244,7 @@ def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureF
         report([other, again], pids=pids),
         report([other, msgspec.structs.replace(again, phase="done", download=None)], pids=pids),
     )
+    world.free_after = 10_000
     assert world.run("get", "model.bin", "--json") == 0
     assert world.client is not None
     assert [asked.target for asked in world.client.asked(ApiGet)] == ["model.bin", "model.bin"]
@@ -236,8 +258,25 @@ def test_a_restarted_agent_is_waited_for_and_asked_again(capsys: pytest.CaptureF
 def test_a_peer_that_stays_silent_or_forgets_is_a_network_error(
     last: NetworkError, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert peer_with(report(), report([job(phase="downloading")]), last).run("get", "model.bin") == 4
+    world = peer_with(report(), report([job(phase="downloading")]), last)
+    world.free_after = 10_000
+    assert world.run("get", "model.bin") == 4
     assert capsys.readouterr().err.count("error: ") == 1
+
+
+@pytest.mark.parametrize(("command", "then"), [(["get"], "same command continues it too"), (["share"], "runs one")])
+def test_a_peer_that_has_stopped_is_said_at_once_and_how_to_go_on(
+    command: list[str], then: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    kind = command[0]
+    world = peer_with(report(), report([job(kind, phase="checking")]), NetworkError("nobody listens"))
+    world.free_after = 3
+    assert world.run(*command, "model.bin") == 4
+    assert world.now < 5
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert " has stopped; " in said
+    assert then in said
 
 
 def test_share_prints_the_link_and_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,6 +164,51 @@ def test_a_rename_that_fails_gives_the_old_content_its_name_back(
     assert names(tmp_path) == ["dest"]
 
 
+def refuse_to_delete_y(patches: pytest.MonkeyPatch, error: BaseException) -> None:
+    """``sub/y`` of `OLD_TREE` stays, as when ``sub`` belongs to another user."""
+    unlink = os.unlink
+
+    def refuse(name: str, **kwargs: Any) -> None:
+        if name == "y":
+            raise error
+        unlink(name, **kwargs)
+
+    patches.setattr(os, "unlink", refuse)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_old_directory_that_cannot_be_deleted_is_said_and_in_nobody_s_way(
+    killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "dest"
+    OLD_TREE.put(dest)
+    partial = Partial.open(NEW_TREE.manifest, dest, force=True)
+    NEW_TREE.write(partial)
+    before = open_fds() - {partial._staging.fd, partial._staging.parent_fd, partial._staging._lock_fd}
+    if killed:
+        with pytest.MonkeyPatch.context() as patches:
+            refuse_to_delete_y(patches, Killed())
+            with pytest.raises(Killed):
+                partial.publish()
+        close_what_a_kill_would(before)
+        refuse_to_delete_y(monkeypatch, PermissionError(13, "Permission denied"))
+    else:
+        refuse_to_delete_y(monkeypatch, PermissionError(13, "Permission denied"))
+        partial.publish()
+        assert partial.left_behind == f"Permission denied: {staging_path(dest)}"
+    assert shown(dest) == seen(NEW_TREE)
+    third = made_tree({"third": 3})
+    partial = Partial.open(third.manifest, dest, force=True)
+    third.write(partial)
+    partial.publish()
+    assert shown(dest) == seen(third)
+    assert names(staging_path(dest)) == ["left-1", "lock"]
+    assert names(staging_path(dest) / "left-1" / "sub") == ["y"]
+    monkeypatch.undo()
+    download(OLD_TREE, dest)
+    assert names(tmp_path) == ["dest"], "what can be deleted by now is deleted"
+
+
 def test_a_file_system_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,6 +38,7 @@ class NotedDisk:
         self.resumed = False
         self.root = "/out/.data.bin.part/content"
         self.failed = False
+        self.left_behind = ""
         self.lost = -1
         """A piece that is not on the disk any more."""
 
