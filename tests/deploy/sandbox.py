@@ -1,5 +1,6 @@
 """A machine as a service manager or a container gives it to a program: a root of its own in which nothing is writable
-but what is said, a network of its own, and a user who owns nothing else. There is no /tmp and no home.
+but what is said, a network of its own, and a user who owns nothing else. No directory is for temporary files, and there
+is no home.
 
 Python and the source are where they are on this machine; /opt/zswarm has the two commands, as an installation would.
 Only root can make it.

@@ -46,12 +46,12 @@ def test_it_is_not_root_and_runs_the_commands_of_the_project() -> None:
 @pytest.mark.process
 @needs_sandbox
 def test_both_commands_work_as_process_1_of_a_container(tmp_path: Path) -> None:
-    with contextlib.closing(Sandbox(tmp_path, [VOLUME, "/tmp"], {})) as sandbox:
+    with contextlib.closing(Sandbox(tmp_path, [VOLUME, "/var/tmp"], {})) as sandbox:
         in_container = [sandbox.process_1([command], ENVIRONMENT) for command in COMMANDS]
         with in_container[0] as peer, in_container[1] as tracker:
             sandbox.joined(ENVIRONMENT)
         assert (tracker.wait().code, peer.wait().code) == (0, 0), peer.err
-        assert sandbox.run(["ls", "/tmp"], {}).out == ""
+        assert sandbox.run(["ls", "/var/tmp"], {}).out == ""
 
 
 @pytest.mark.process

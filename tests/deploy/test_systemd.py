@@ -30,7 +30,7 @@ def values(service: str, key: str) -> list[str]:
 
 def analyze(*arguments: str | Path) -> None:
     done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}{done.stderr}"
 
 
 @needs_systemd
