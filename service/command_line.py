@@ -6,6 +6,7 @@ and not for their children, which are told their settings by the supervisor: cli
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -67,6 +68,7 @@ def run_command(
     """Run ``command``, that of ``program``, with ``arguments``; the exit code, which is what it returns if it is a
     number. ``obj`` is click's; ``failed`` is called with an error after it was told to the person. A shell that asks
     for completions (`completion_variable`) is answered instead."""
+    _heed_signals_as_process_1()
     question = os.environ.get(completion_variable(program), "")
     try:
         try:
@@ -91,6 +93,14 @@ def run_command(
         return EXIT_BROKEN_PIPE
     except DiskError as error:  # standard output failed while something else was told
         return _fail(error, None)
+
+
+def _heed_signals_as_process_1() -> None:
+    """The kernel withholds from process 1, that of a container, each signal that it has no handler for."""
+    if os.getpid() == 1:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, signal.default_int_handler)
 
 
 def completion_variable(program: str) -> str:

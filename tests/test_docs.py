@@ -37,7 +37,8 @@ README = ROOT / "README.md"
 BENCHMARKS = ROOT / "benchmarks" / "README.md"
 HACKING = ROOT / "docs" / "HACKING.md"
 OPERATING = ROOT / "docs" / "OPERATING.md"
-DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, HACKING, OPERATING, PERFORMANCE, BENCHMARKS)
+DEPLOY = ROOT / "deploy" / "README.md"
+DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, HACKING, OPERATING, PERFORMANCE, BENCHMARKS, DEPLOY)
 PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster", "benchmarks")
 
 SAMPLE = b"hello, swarm\n"
@@ -378,7 +379,8 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_are_named_exist(document: Path) -> None:
-    named = re.findall(rf"`((?:{'|'.join((*PACKAGES, 'tests', 'configs', 'docs'))})/[\w./-]+)`", text_of(document))
+    folders = "|".join((*PACKAGES, "tests", "configs", "deploy", "docs"))
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", text_of(document))
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 

@@ -7,6 +7,7 @@ is another. The directory is its user's alone (0700) and made anew at each start
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -25,7 +26,8 @@ Owner = Path | str
 
 
 def runtime_dir(owner: Owner) -> Path:
-    """Where the sockets of ``owner`` lie; nothing is created. `OSError` when its data directory does not exist."""
+    """Where the sockets of ``owner`` lie; nothing is created. `OSError` when its data directory does not exist,
+    `ConfigError` when no directory can hold sockets."""
     return _base() / f"zswarm-{os.getuid()}-{_mark(owner)}"
 
 
@@ -70,12 +72,12 @@ def point_to_runtime_dir(data_dir: Path, path: Path) -> None:
 def find_runtime_dir(data_dir: Path) -> Path:
     """The runtime directory of the peer that runs on ``data_dir``, or of the last that did. `OSError` when there is no
     such data directory."""
-    own = runtime_dir(data_dir)
-    try:
+    mark = _mark(data_dir)
+    with contextlib.suppress(OSError):
         pointed = (data_dir / POINTER_NAME).readlink()
-    except OSError:
-        return own
-    return pointed if pointed.name.endswith(f"-{_mark(data_dir)}") else own  # a copy has the link of its original
+        if pointed.name.endswith(f"-{mark}"):  # a copy has the link of its original
+            return pointed
+    return runtime_dir(data_dir)
 
 
 def ipc_endpoint(directory: Path, name: str) -> str:
@@ -97,11 +99,17 @@ def _mark(owner: Owner) -> str:
 
 
 def _base() -> Path:
-    """The user's own runtime directory where there is one, else the temporary directory."""
+    """The user's own runtime directory where there is one, else the temporary directory; `ConfigError` without both."""
     own = os.environ.get("XDG_RUNTIME_DIR", "")
     if own.startswith("/") and os.access(own, os.W_OK | os.X_OK):
         return Path(own)
-    return Path(tempfile.gettempdir())
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no directory for sockets: XDG_RUNTIME_DIR is {'not writable' if own else 'not set'} and no temporary "
+            "directory is; set XDG_RUNTIME_DIR to a directory that this user can write"
+        ) from None
 
 
 def _check_owned(path: Path) -> None:

@@ -149,13 +149,13 @@ class Machine:
 
     def start(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Running:
         """Start ``python -m node ARGUMENTS``."""
-        return self._start(self.peer(*arguments), env)
+        return self.start_command(self.peer(*arguments), env)
 
     def start_tracker(self, *arguments: str | Path, listen: str = "tcp://127.0.0.1:0") -> str:
         """Start a tracker and wait until it serves; the endpoint peers dial, which `tracker` is from now on."""
         ready = self.place / f"ready-{len(self._running)}.json"
         command = [*self._prefix, sys.executable, "-m", "broker", "--listen", listen, "--ready-file", str(ready)]
-        running = self._start([*command, *map(str, arguments)], None)
+        running = self.start_command([*command, *map(str, arguments)])
 
         def endpoint() -> str:
             assert running.process.poll() is None, running.err
@@ -193,7 +193,8 @@ class Machine:
             running.end()
         shutil.rmtree(self._runtime, ignore_errors=True)
 
-    def _start(self, command: Sequence[str], env: Mapping[str, str] | None) -> Running:
+    def start_command(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> Running:
+        """Start any command, in this machine's place and environment."""
         log = self.place / f"command-{len(self._running)}"
         running = Running(command, self.place, {**self.env, **(env or {})}, log)
         self._running.append(running)

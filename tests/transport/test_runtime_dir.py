@@ -138,3 +138,21 @@ def test_a_socket_path_has_107_bytes() -> None:
         ipc_endpoint(directory, "x" * 6)
     with pytest.raises(ConfigError, match="107 bytes"):
         ipc_endpoint(directory, "ééee")
+
+
+def test_a_peer_is_found_without_a_directory_for_sockets_of_one_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, other = tmp_path / "served", tmp_path / "other"
+    for data_dir in (served, other):
+        data_dir.mkdir()
+    point_to_runtime_dir(served, make_runtime_dir(served))
+    expected = runtime_dir(served)
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    assert find_runtime_dir(served) == expected
+    with pytest.raises(ConfigError, match="XDG_RUNTIME_DIR is not set"):
+        find_runtime_dir(other)
+    with pytest.raises(ConfigError, match="set XDG_RUNTIME_DIR to a directory that this user can write"):
+        make_runtime_dir(other)
