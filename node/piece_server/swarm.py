@@ -29,6 +29,8 @@ QUICK_PART = 4
 nothing about the uplink, even where most are slow."""
 PACE_COUNT = 64
 """Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them."""
+GOLDEN_PART = (5**0.5 - 1) / 2
+"""Of a circle: going on by this part again and again comes nowhere twice."""
 SPREAD_SECONDS = 5.0
 """A piece that was assigned so long ago should have spread."""
 
@@ -160,7 +162,8 @@ class Swarm:
     have: Bitfield
     length: int
     piece_length: int
-    stock: list[int]
+    stock: deque[int]
+    """The pieces of `in_stock` and some that were, the next one last."""
     in_stock: Bitfield
     ever_in_stock: Bitfield
     restocked: bool = False
@@ -213,21 +216,26 @@ class Swarm:
         return [piece for piece in self.ever_in_stock.without(self.in_stock).indices() if piece not in self.relays]
 
     def put_in_stock(self, pieces: Iterable[int], rng: Random) -> None:
-        fresh = [piece for piece in pieces if piece in self.have and piece not in self.in_stock]
-        rng.shuffle(fresh)
-        self.stock = fresh + [piece for piece in self.stock if piece in self.in_stock]
+        fresh = deque(piece for piece in pieces if piece in self.have and piece not in self.in_stock)
+        fresh.reverse()
+        fresh.rotate(rng.randrange(len(fresh) or 1))
+        self.stock = fresh + deque(piece for piece in self.stock if piece in self.in_stock)
         for piece in fresh:
             self.in_stock.set(piece)
             self.ever_in_stock.set(piece)
 
     def take_from_stock(self, session: Session) -> int | None:
-        """A piece that ``session`` lacks."""
+        """A piece that ``session`` lacks.
+
+        One after the other from a random place on, so that several sources do not assign the same ones: who comes to
+        where another one has been goes on far from there."""
         stock, in_stock, skip = self.stock, self.in_stock, session.skip
         passed: list[int] = []
         found = None
         while stock:
             piece = stock.pop()
             if piece not in in_stock:
+                stock.rotate(int(len(stock) * GOLDEN_PART))
                 continue
             if piece not in skip:
                 found = piece
@@ -236,7 +244,7 @@ class Swarm:
             passed.append(piece)
             if len(passed) == 8 and not in_stock.without(skip).count_set:
                 break
-        stock += reversed(passed)
+        stock.extend(reversed(passed))
         return found
 
     def note_assigned(self, session: Session, now: float) -> None:

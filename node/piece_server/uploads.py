@@ -124,7 +124,7 @@ class Uploads:
         swarm = self._swarms.get(digest)
         if swarm is None:
             swarm = self._swarms[digest] = Swarm(
-                digest, have, length, piece_length, [], Bitfield(have.size), Bitfield(have.size)
+                digest, have, length, piece_length, deque(), Bitfield(have.size), Bitfield(have.size)
             )
             fresh = have if spread is None else have.without(spread)
             swarm.put_in_stock(fresh.indices(), self._rng)

@@ -137,6 +137,13 @@ def test_very_slow_uplinks_deliver_too(seeders: int, receivers: int, seconds: fl
     assert swarm.received_ratio() <= 1.35
 
 
+def test_several_seeders_seldom_assign_the_same_piece() -> None:
+    swarm = Swarm(2, 8, 256, watched=False)
+    swarm.start()
+    swarm.run_until_done(20 * swarm.bound)
+    assert swarm.received_ratio() <= 1.04
+
+
 @pytest.mark.parametrize("pieces", [0, 1, 2])
 def test_tiny_content(pieces: int) -> None:
     swarm = Swarm(1, 5, pieces)

@@ -12,9 +12,8 @@ invariants. What the core does comes as words:
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 from node.local_messages import Room
 from node.piece_server.uploads import CHECK_SECONDS, Effect, Recheck, SendPiece, UploadRequest, Uploads
@@ -34,8 +33,9 @@ class InOrder(Random):
 
     receipt = 0
 
-    def shuffle(self, x: MutableSequence[Any]) -> None:
-        x.reverse()
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+        del start, stop, step
+        return 0
 
     def getrandbits(self, _bits: int, /) -> int:
         return self.receipt
