@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.config import load_config
-from node.cli.session import Options
+from node.client.session import Options
 from tests.deploy.sandbox import BIN, Sandbox, needs_sandbox
 from tests.outside.commands import ROOT
 
