@@ -83,7 +83,8 @@ class Budget:
         self.bytes_max = bytes_max
         self.under_way = 0
         self.bucket = TokenBucket(rate, now)
-        self.claims = 0
+        self.turn = 0
+        """Of whom was served last, where its piece began: see `Share`."""
         self._waiting: dict[Share, bool] = {}
         """Whether it would take a piece whatever is under way."""
         self._first: Share | None = None
@@ -96,7 +97,6 @@ class Budget:
         return self.under_way == 0 or self.under_way + count <= self.bytes_max
 
     def claim(self, count: int, now: float) -> None:
-        self.claims += 1
         self._first = None
         self.under_way += count
         self.bucket.spend(count, now)
@@ -106,7 +106,7 @@ class Budget:
         assert self.under_way >= 0, "more released than was claimed"
 
     def is_turn_of(self, share: Share, room: bool, now: float) -> bool:
-        """Whether of those that wait, and could take a piece, nobody was served longer ago than ``share``. Without
+        """Whether of those that wait, and could take a piece, nobody has had less than ``share``. Without
         ``room`` that is who takes one whatever is under way. Call when the rate allows a piece."""
         first = self._next(room)
         if first is not self._first:
@@ -126,17 +126,18 @@ class Budget:
 
     def _next(self, room: bool) -> Share | None:
         able = (share for share, whatever in self._waiting.items() if room or whatever)
-        return min(able, key=lambda share: share.served, default=None)
+        return min(able, key=lambda share: max(share.turn, self.turn), default=None)
 
 
 class Share:
-    """One download's part of the budget. Where there is not enough for all, who was served longest ago is next:
-    otherwise a download with many sources would leave nothing to one with few."""
+    """One download's part of the budget. Where there is not enough for all, each gets as many bytes as the others,
+    however many sources it has and however long its pieces are (start-time fair queueing, Goyal, Vin and Cheng 1996):
+    next is whose next piece would begin first if bytes were handed out one by one, from ``turn`` on."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.under_way = 0
-        self.served = 0
+        self.turn = 0
 
     def admits(self, count: int, now: float, whatever: bool = False) -> bool:
         """Whether this download may accept a piece of ``count`` bytes now, ``whatever`` is under way if that is said.
@@ -152,7 +153,8 @@ class Share:
         """A piece of ``count`` bytes was accepted, admitted or not."""
         self.under_way += count
         self._budget.claim(count, now)
-        self.served = self._budget.claims
+        self._budget.turn = max(self.turn, self._budget.turn)
+        self.turn = self._budget.turn + count
         self._budget.done_waiting(self)
 
     def release(self, count: int) -> None:

@@ -111,6 +111,8 @@ class Session:
     """It has said `Follow`."""
     follows: bool = False
     credit: int = 0
+    turn_bytes: int = 0
+    """What it was sent in this turn."""
     position: int = 0
     """How much of what the swarm relays it was pushed..."""
     promised: int = 0

@@ -7,14 +7,14 @@ the shell.
 Content has a *stock*: pieces that nobody relays yet. A piece of it goes to a receiver that would relay one more, as in
 initial seeding (BEP 16), and that receiver's peer pushes it to all its followers: what this peer *relays* it sends to
 each follower in the order it came. What a receiver asks for by number it gets before what is pushed. Sessions take
-turns, one piece each. Of what is pushed the receivers' credit says how much is on its way: each connection then gets
-an equal part of the uplink and of the downlink at its other end, and a receiver that is slow or has stalled takes
-hardly anything from the others.
+turns, one piece each or, where pieces differ in length, as many bytes as the longest has. Of what is pushed the
+receivers' credit says how much is on its way: each connection then gets an equal part of the uplink and of the downlink
+at its other end, and a receiver that is slow or has stalled takes hardly anything from the others.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
@@ -98,8 +98,10 @@ class Uploads:
         self._rng = rng
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
-        self._ready: dict[Session, None] = {}
+        self._ready: OrderedDict[Session, None] = OrderedDict()
         """Sessions with credit that there may be something to send to, in turn."""
+        self._turn_bytes = 0
+        """How much one is sent when it is its turn: a piece, of the longest there are."""
         self._told_over: dict[SessionKey, None] = {}
         """Who was told since the last check that it has no session: many messages to it may come at once."""
         self._changed: dict[str, None] = {}
@@ -311,6 +313,7 @@ class Uploads:
             size = swarm.have.size
             session = Session(route, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
+            self._turn_bytes = max(self._turn_bytes, swarm.piece_length)
             self._told_over.pop(key, None)
             effects += self._tell_company(swarm, now)
         session.heard_at = now
@@ -458,8 +461,14 @@ class Uploads:
                 if self._relay_some(now):
                     continue
                 break
-            if uplink.may_send(session) and self._send_next(session, effects, now) and session.credit:
-                ready[session] = None
+            if uplink.may_send(session) and self._send_next(session, effects, now):
+                session.turn_bytes += session.swarm.piece_length
+                if session.credit:
+                    ready[session] = None
+                    if session.turn_bytes < self._turn_bytes:
+                        ready.move_to_end(session, last=False)
+                        continue
+            session.turn_bytes = 0
         if uplink.pieces or self._has_turns:
             self._idle_since = None
         elif self._idle_since is None:
@@ -578,6 +587,7 @@ class Uploads:
 
     def _check(self, now: float) -> list[Effect]:
         effects = self._check_sessions(now)
+        self._turn_bytes = max((session.swarm.piece_length for session in self._sessions.values()), default=0)
         effects += [Reply(route, NoSession(number)) for route, number in self._uplink.to_try(now)]
         for swarm in self._swarms.values():
             if swarm.sessions or swarm.orphans:

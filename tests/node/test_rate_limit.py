@@ -67,6 +67,21 @@ def test_downloads_take_turns_under_a_rate() -> None:
     assert 9 <= taken.count(modest) <= 11
 
 
+def test_downloads_get_as_much_however_long_their_pieces_are() -> None:
+    budget = Budget(10**9, 1_000, 0.0)
+    pieces = {Share(budget): 64, Share(budget): 1_000}
+    got = dict.fromkeys(pieces, 0)
+    now = 0.0
+    while sum(got.values()) < 100_000:
+        now = max(now, budget.bucket.ready_at(now))
+        for share, size in pieces.items():
+            if share.admits(size, now):
+                share.claim(size, now)
+                share.release(size)
+                got[share] += size
+    assert list(got.values()) == [pytest.approx(50_000, abs=2_000)] * 2
+
+
 def test_downloads_take_turns_when_the_rate_changes_too() -> None:
     budget = Budget(10**9, 1_000, 0.0)
     greedy, modest = Share(budget), Share(budget)

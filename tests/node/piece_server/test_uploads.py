@@ -431,3 +431,25 @@ def test_the_upload_rate_is_kept_and_shared_fairly(names: str) -> None:
             words = more
     assert sum(got.values()) * PIECE_BYTES / seconds == pytest.approx(rate, rel=0.1)
     assert max(got.values()) - min(got.values()) <= 1
+
+
+def test_the_upload_rate_is_shared_fairly_among_contents_whose_pieces_differ_in_length() -> None:
+    scene = spread("*" * 200, 4_000.0)
+    scene.follows("a", 4)
+    scene.piece_length = 16 * PIECE_BYTES
+    scene.serve("*" * 200, "*" * 200, OTHER)
+    scene.test("b", OTHER)
+    scene.follows("b", 4)
+    sizes = {"a": PIECE_BYTES, "b": 16 * PIECE_BYTES}
+    got = dict.fromkeys(sizes, 0)
+    words = [word for name in sizes for word in scene.gets(name, *range(200))]
+    while sum(got.values()) < 30_000:
+        while words:
+            word, *words = words
+            if "<" in word:
+                got[word[0]] += sizes[word[0]]
+                words += scene.received(word[0])
+        due = scene.uploads.next_deadline(scene.now)
+        assert due is not None
+        words = scene.tick(max(0.001, due - scene.now))
+    assert got["a"] == pytest.approx(got["b"], abs=2 * sizes["b"])
