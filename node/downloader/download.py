@@ -282,8 +282,7 @@ class Download:
         if source is None:
             return []
         source.heard_at, source.heard_count = now, self._arrived
-        piece = message.piece if isinstance(message, NotHeld) else -1
-        news = piece in source.bits or piece in source.promised or piece in source.gets
+        news = isinstance(message, NotHeld) and source.answers_for(message.piece)
         if isinstance(message, Status) and source.tests:
             source.tests -= 1
             news = True
@@ -803,7 +802,7 @@ class Download:
         if piece >= len(self._pieces):
             return self._ban(source, "took back a piece that does not exist", now)
         source.bits.clear(piece)
-        source.taken_back[piece] = None
+        source.taken_back[piece] = False
         if piece in source.promised or piece in source.gets:
             self._pieces.expect_no_more(piece, source)
         return []

@@ -72,7 +72,7 @@ class Pieces:
 
     def cancel(self, piece: int, source: Source) -> None:
         """``source`` need not send ``piece``."""
-        source.taken_back[piece] = None
+        source.taken_back[piece] = True
         self.cancelled.setdefault(source, []).append(piece)
 
     def release(self, source: Source) -> None:

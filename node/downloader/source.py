@@ -184,8 +184,8 @@ class Source:
     """Missing pieces that it is to push, in order."""
     gets: dict[int, float] = field(default_factory=dict)
     """Missing pieces that it was asked for, and when, in order."""
-    taken_back: dict[int, None] = field(default_factory=dict)
-    """Pieces that it was told it need not send, or took back itself: a promise of one was made before that."""
+    taken_back: dict[int, bool] = field(default_factory=dict)
+    """Pieces that it was told it need not send (True), or took back itself: a promise of one was made before that."""
     assigned_elsewhere: dict[int, None] = field(default_factory=dict)
     """Pieces that others have assigned, or push themselves, and that it has not been told of."""
     busy_since: float = 0.0
@@ -212,6 +212,10 @@ class Source:
     @property
     def owes(self) -> bool:
         return bool(self.promised or self.gets)
+
+    def answers_for(self, piece: int) -> bool:
+        """Whether it owes ``piece``, or did when it was last told of it: it may say once that it does not have it."""
+        return piece in self.promised or piece in self.gets or self.taken_back.get(piece, False)
 
     def owed_from(self, now: float) -> None:
         """It is to owe one more piece: if it owes none yet, its time runs from now."""

@@ -321,14 +321,26 @@ def test_answers_that_come_all_at_once_are_no_flood() -> None:
     assert scene.download.pool.banned == {"a": "floods us with messages"}
 
 
-def test_a_source_that_lost_its_disk_takes_back_all_its_pieces_at_once_but_each_only_once() -> None:
-    scene = Scene(" " * 5 * STATUS_COUNT_MAX, checked=False)
-    scene.ready("a")
-    for piece in range(5 * STATUS_COUNT_MAX):
+def test_a_source_that_lost_its_disk_takes_back_all_it_owes_at_once_but_each_piece_only_once() -> None:
+    count = 5 * STATUS_COUNT_MAX
+    scene = Scene(" " * count, checked=False)
+    scene.ready("a", "b")
+    scene.piece("a", 0, promised=range(1, count))
+    scene.piece("b", 1, promised=range(2, count, 2))
+    for piece in range(1, count):
         scene.not_held("a", piece)
     assert scene.download.pool.banned == {}
     for _ in range(STATUS_COUNT_MAX + 1):
         scene.not_held("a", 2)
+    assert scene.download.pool.banned == {"a": "floods us with messages"}
+
+
+def test_a_source_that_takes_back_again_and_again_what_it_does_not_owe_floods_us() -> None:
+    scene = Scene(" " * 1_000, checked=False)
+    scene.ready("a")
+    scene.status("a", "*" * 1_000)
+    for piece in range(STATUS_COUNT_MAX + 1):
+        scene.not_held("a", piece)
     assert scene.download.pool.banned == {"a": "floods us with messages"}
 
 
