@@ -109,10 +109,20 @@ def real_services(options: Options, program: str = PROGRAM) -> Services:
 
         return ApiClient(data_dir, tell, program)
 
-    def foreground(settings: PeerSettings) -> Foreground:
+    def foreground(settings: PeerSettings, runs_tracker: bool) -> Foreground:
         from node.peer import Peer
 
-        return Peer(settings, tell, foreground=True)
+        return Peer(settings, tell, foreground=True, runs_tracker=runs_tracker)
+
+    def for_others(tracker: str) -> str:
+        from node import rendezvous
+
+        return rendezvous.for_others(tracker)
+
+    def same_tracker(one: str, other: str) -> bool:
+        from node import rendezvous
+
+        return rendezvous.same_tracker(one, other)
 
     def run_peer(settings: PeerSettings) -> int:
         from node.peer import run_peer as run
@@ -137,4 +147,6 @@ def real_services(options: Options, program: str = PROGRAM) -> Services:
         stored=stored,
         remove_stored=remove,
         tell=tell,
+        for_others=for_others,
+        same_tracker=same_tracker,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from node.cli import output
 from node.cli.follow import JobTracker, Order, Patience, follow
 from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
-from node.cli.progress import open_display
+from node.cli.progress import is_terminal, open_display
 from node.cli.session import Session, any_peer
 from node.cli.source_words import silence
 from node.cli.targets import (
@@ -29,8 +30,17 @@ from node.cli.targets import (
 from node.cli.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
+from protocol.endpoints import is_loopback, parse_endpoint
 from protocol.errors import EXIT_CODES, NotFoundError
-from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_directory, complete_path, parsed_by
+from protocol.link import format_link, parse_link
+from service.command_line import (
+    EXIT_INTERRUPTED,
+    ExampleCommand,
+    complete_directory,
+    complete_path,
+    parsed_by,
+    program_of,
+)
 from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
@@ -44,13 +54,14 @@ Kind = Literal["share", "get"]
 
 class Plan(Struct, frozen=True):
     """A whole command. ``serve``: a foreground peer goes on serving when the orders are done; ``timeout`` in
-    seconds, 0 for none. ``follows_links``: a share that does so."""
+    seconds, 0 for none. ``follows_links``: a share that does so. ``trackers``: those that links to get name."""
 
     kind: Kind
     orders: list[Order]
     serve: bool
     timeout: float = 0.0
     follows_links: bool = False
+    trackers: Sequence[str] = ()
 
 
 @click.command(
@@ -137,7 +148,8 @@ def get(
     place = prepare_directory(place)
     in_order = sequential or settings.sequential
     orders = [_get_order(target, place, force, in_order) for target in found]
-    _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout))
+    trackers = tuple(dict.fromkeys(target.tracker for target in found if target.tracker))
+    _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout, trackers=trackers))
 
 
 def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) -> Order:
@@ -153,8 +165,10 @@ def _carry_out(state: State, plan: Plan) -> None:
     tracker = JobTracker(plan.orders)
     code = EXIT_INTERRUPTED
     try:
-        with any_peer(state.options, state.services) as session:
+        with any_peer(state.options, state.services, plan.trackers, runs_tracker=plan.kind == "share") as session:
             outcomes = _run(session, plan, tracker, state.options.quiet)
+            if plan.kind == "share":
+                outcomes = _for_others(state, session, outcomes)
             code = _report(state, plan, outcomes, complete=True, lasting=session.lasting)
             done = [order for order, outcome in zip(plan.orders, outcomes, strict=True) if outcome.ok]
             if plan.serve and done and not session.lasting:
@@ -166,6 +180,24 @@ def _carry_out(state: State, plan: Plan) -> None:
         output.warn(_interrupted(plan, session) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
+
+
+def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list[Outcome]:
+    """``outcomes`` of a share with links that name the tracker as others reach it, where a command's peer took one that
+    nobody configured."""
+    if session.lasting or state.options.settings().tracker:
+        return outcomes
+    tracker = state.services.for_others(session.tracker)
+    if tracker and is_loopback(parse_endpoint(tracker).host) and not state.options.quiet:
+        output.warn("this machine has no address but loopback ones: the link is of use on this machine only")
+    return [
+        msgspec.structs.replace(
+            outcome, link=format_link(msgspec.structs.replace(parse_link(outcome.link), tracker=tracker))
+        )
+        if outcome.ok
+        else outcome
+        for outcome in outcomes
+    ]
 
 
 def _interrupted(plan: Plan, session: Session | None) -> str:
@@ -227,8 +259,17 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: b
             output.left_out(outcome.skipped, follows_links)
         if outcome.detail:
             output.warn(f"note: {outcome.detail}")
-    if not as_json:
-        print(printable(outcome.link), flush=True)
+    if as_json:
+        return
+    link = printable(outcome.link)
+    if not quiet and parse_link(outcome.link).tracker:
+        get = f"{program_of(click.get_current_context())} get '{link}'"  # brackets of IPv6 are a shell's
+        if is_terminal(sys.stdout):
+            output.warn("get it on another machine with:")
+            link = get
+        else:
+            output.warn(f"get it on another machine with: {get}")
+    print(link, flush=True)
 
 
 def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str]) -> int:

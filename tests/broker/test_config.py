@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.__main__ import child_specs
 from broker.child_settings import RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
+from broker.tracker import child_specs
 from protocol.endpoints import Address
 from protocol.errors import ConfigError
 from tests.broker.running import ROOT
