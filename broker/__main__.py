@@ -45,10 +45,11 @@ given the first one only. Ctrl-C or SIGTERM ends the tracker; peers rejoin by th
     metavar="FILE",
     help="Write the endpoints to FILE as JSON once all are serving.",
 )
+@click.option("--no-mdns", is_flag=True, help="Do not announce the tracker on the local network.")
 @version_option("zswarm-tracker")
-def command(config: Path | None, listen: str | None, ready_file: Path | None) -> int:
+def command(config: Path | None, listen: str | None, ready_file: Path | None, no_mdns: bool) -> int:
     """Run the tracker: it knows who is in the network and who has what."""
-    return run_tracker(load_config(config, listen), ready_file)
+    return run_tracker(load_config(config, listen, no_mdns), ready_file)
 
 
 def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
-from broker.child_settings import LookupSettings, RegistrarSettings
+from broker.child_settings import AnnouncerSettings, LookupSettings, RegistrarSettings
 from broker.config import TrackerConfig, addresses
 from broker.ports import HeldPorts
-from protocol.endpoints import Address
+from protocol.endpoints import Address, is_loopback
 from service.supervisor import ChildSpec, Supervisor
+from transport.addresses import listen_on
 from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
 
@@ -66,4 +68,8 @@ def child_specs(
         settings = LookupSettings(listen=lookup, link=link, log=config.log)
         role = "lookup" if number == 0 else f"lookup-{number + 1}"
         specs.append(ChildSpec(role, "broker.lookup", msgspec.json.encode(settings)))
+    loopback = all(map(is_loopback, listen_on(listen_at[0].host)))
+    if config.mdns and not loopback and find_spec("zeroconf") is not None:
+        announcer = AnnouncerSettings(listen=listen, log=config.log)
+        specs.append(ChildSpec("announcer", "broker.announcer", msgspec.json.encode(announcer)))
     return specs

@@ -73,10 +73,9 @@ class OwnTracker:
 
 def run_tracker(mdns: bool, log: LogSettings, tell: Callable[[str], None]) -> OwnTracker | None:
     """A tracker at the default ports or, where another program has them, at free ones. None when another tracker serves
-    at the default ports by now."""
-    del mdns
+    at the default ports by now. ``mdns``: it is announced on the local network."""
     try:
-        return OwnTracker(TrackerConfig(log=log))
+        return OwnTracker(TrackerConfig(mdns=mdns, log=log))
     except NetworkError as error:
         deadline = time.monotonic() + TAKEN_SECONDS
         while time.monotonic() < deadline:
@@ -85,4 +84,4 @@ def run_tracker(mdns: bool, log: LogSettings, tell: Callable[[str], None]) -> Ow
             time.sleep(POLL_SECONDS)
         why = str(error).partition(";")[0]
     tell(f"{why}, and no tracker answers at {DEFAULT_TRACKER}; taking free ports")
-    return OwnTracker(TrackerConfig(listen=FREE_PORTS, log=log))
+    return OwnTracker(TrackerConfig(listen=FREE_PORTS, mdns=mdns, log=log))

@@ -12,6 +12,7 @@ import msgspec
 
 from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
 from node.identity import DataDirLock, await_last_run, load_identity
+from node.mdns import can_search, search
 from node.own_tracker import OwnTracker, run_tracker
 from node.rendezvous import answering
 from protocol.endpoints import parse_endpoint
@@ -126,6 +127,12 @@ class Peer:
         if answering([DEFAULT_TRACKER]):
             return DEFAULT_TRACKER
         nowhere = f"no tracker is configured, and none answers at {DEFAULT_TRACKER}"
+        if self._settings.mdns and can_search():
+            found = search()
+            if found:
+                self._tell(f"{nowhere}: using {found.endpoint}, which '{found.name}' announces on the local network")
+                return found.endpoint
+            nowhere += " or on the local network"
         if not self._runs_tracker:
             self._tell(f"{nowhere}; still trying there. Name one with --tracker, or get by a link that names one")
             return DEFAULT_TRACKER

@@ -63,6 +63,7 @@ class Options(msgspec.Struct):
     tracker: str = ""
     listen: str = ""
     name: str = ""
+    no_mdns: bool = False
     quiet: bool = False
     json: bool = False
 
@@ -79,7 +80,7 @@ class Options(msgspec.Struct):
         if given:
             settings = with_values(settings, given, "command line")
         check_utf8(str(settings.data_path))
-        return settings
+        return msgspec.structs.replace(settings, mdns=settings.mdns and not self.no_mdns)
 
 
 def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> PeerSettings:
