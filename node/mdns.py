@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from zeroconf import ServiceInfo
 
 LOOK_SECONDS = 2.0
-MORE_SECONDS = 0.5
-"""How long others may still answer after the first: those that are there do so within 120 ms (RFC 6762, section 6)."""
+MORE_SECONDS = 1.2
+"""How long others may still answer after the first: within 120 ms, or a second later what they have just said to others
+(RFC 6762, section 6)."""
 DETAIL_SECONDS = 0.5
 """How long who announces a tracker may take to say where it is."""
 SERVICES_COUNT_MAX = 8
@@ -75,12 +76,14 @@ def _announced() -> list[tuple[str, list[str]]]:
     except OSError:  # no network
         return []
     with contextlib.closing(resolver):
-        zeroconf.ServiceBrowser(resolver, MDNS_SERVICE, handlers=[heard])
+        # Answers to all: one to the port of mDNS alone may reach a responder of this machine instead.
+        multicast = zeroconf.DNSQuestionType.QM
+        zeroconf.ServiceBrowser(resolver, MDNS_SERVICE, handlers=[heard], question_type=multicast)
         for _ in range(SERVICES_COUNT_MAX):
             try:
                 name = names.get(timeout=max(0.0, deadline - time.monotonic()))
                 info = zeroconf.ServiceInfo(MDNS_SERVICE, name)
-                told = info.request(resolver, DETAIL_SECONDS * 1_000)
+                told = info.request(resolver, DETAIL_SECONDS * 1_000, multicast)
             except queue.Empty:
                 break
             except zeroconf.Error:  # a name that is none

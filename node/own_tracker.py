@@ -6,7 +6,6 @@ process.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,23 +24,23 @@ POLL_SECONDS = 0.05
 TAKEN_SECONDS = 2.0
 """How long another program that has a port may take until it answers as a tracker: it may be starting."""
 FREE_PORTS = "tcp://*:0"
+READY_NAME = "tracker.ready"
 
 
 class OwnTracker:
     """A tracker that serves from now on, at ``endpoint`` as this machine dials it: `poll` it now and then, `stop` it at
-    the end, which leaving its block does. Raises `NetworkError` when a port cannot be had."""
+    the end, which leaving its block does. ``ready`` is a file of its own, not there yet. Raises `NetworkError` when a
+    port cannot be had."""
 
-    def __init__(self, config: TrackerConfig) -> None:
-        with tempfile.TemporaryDirectory(prefix="zswarm-") as place:
-            ready = Path(place) / "ready"
-            self._tracker = Tracker(config, ready)
-            self.endpoint = reachable_here(self._tracker.listen)
-            try:
-                self._tracker.supervisor.start()
-                self._await(ready)
-            except BaseException:
-                self.stop()
-                raise
+    def __init__(self, config: TrackerConfig, ready: Path) -> None:
+        self._tracker = Tracker(config, ready)
+        self.endpoint = reachable_here(self._tracker.listen)
+        try:
+            self._tracker.supervisor.start()
+            self._await(ready)
+        except BaseException:
+            self.stop()
+            raise
 
     def _await(self, ready: Path) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -71,11 +70,12 @@ class OwnTracker:
         self.stop()
 
 
-def run_tracker(mdns: bool, log: LogSettings, tell: Callable[[str], None]) -> OwnTracker | None:
+def run_tracker(mdns: bool, log: LogSettings, runtime_dir: Path, tell: Callable[[str], None]) -> OwnTracker | None:
     """A tracker at the default ports or, where another program has them, at free ones. None when another tracker serves
-    at the default ports by now. ``mdns``: it is announced on the local network."""
+    at the default ports by now. ``mdns``: it is announced on the local network. ``runtime_dir`` is the peer's."""
+    ready = runtime_dir / READY_NAME
     try:
-        return OwnTracker(TrackerConfig(mdns=mdns, log=log))
+        return OwnTracker(TrackerConfig(mdns=mdns, log=log), ready)
     except NetworkError as error:
         deadline = time.monotonic() + TAKEN_SECONDS
         while time.monotonic() < deadline:
@@ -84,4 +84,4 @@ def run_tracker(mdns: bool, log: LogSettings, tell: Callable[[str], None]) -> Ow
             time.sleep(POLL_SECONDS)
         why = str(error).partition(";")[0]
     tell(f"{why}, and no tracker answers at {DEFAULT_TRACKER}; taking free ports")
-    return OwnTracker(TrackerConfig(listen=FREE_PORTS, mdns=mdns, log=log))
+    return OwnTracker(TrackerConfig(listen=FREE_PORTS, mdns=mdns, log=log), ready)

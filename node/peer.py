@@ -117,11 +117,11 @@ class Peer:
         runtime_dir = make_runtime_dir(data_dir)
         point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
-        tracker = self._settings.tracker or self._find_tracker()
+        tracker = self._settings.tracker or self._find_tracker(runtime_dir)
         settings = msgspec.structs.replace(self._settings, tracker=tracker)
         self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground))
 
-    def _find_tracker(self) -> str:
+    def _find_tracker(self, runtime_dir: Path) -> str:
         """The endpoint of one that answers, or of this peer's own, which ends after the peer; else the default, where
         one may be started later."""
         if answering([DEFAULT_TRACKER]):
@@ -136,7 +136,7 @@ class Peer:
         if not self._runs_tracker:
             self._tell(f"{nowhere}; still trying there. Name one with --tracker, or get by a link that names one")
             return DEFAULT_TRACKER
-        own = run_tracker(self._settings.mdns, self._settings.log, self._tell)
+        own = run_tracker(self._settings.mdns, self._settings.log, runtime_dir, self._tell)
         if own is None:
             return DEFAULT_TRACKER
         self._tracker = self._resources.enter_context(own)
