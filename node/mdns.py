@@ -28,8 +28,10 @@ MORE_SECONDS = 1.2
 (RFC 6762, section 6)."""
 DETAIL_SECONDS = 0.5
 """How long who announces a tracker may take to say where it is."""
-SERVICES_COUNT_MAX = 8
+SERVICES_COUNT_MAX = 64
 ADDRESSES_COUNT_MAX = 8
+ENDPOINTS_COUNT_MAX = 128
+"""That are asked whether a tracker is there; a socket each."""
 NAME_CHARACTERS_MAX = 80
 
 
@@ -46,16 +48,19 @@ def can_search() -> bool:
 
 
 def search() -> Found | None:
-    """The tracker on the local network, None when none is found within `LOOK_SECONDS`. `UsageError` that names them
-    when there are several."""
+    """The tracker on the local network, None when none is found within `LOOK_SECONDS` and answers. `UsageError` that
+    names them when there are several."""
+    announced = _announced()
+    asked = dict.fromkeys(endpoint for _, endpoints in announced for endpoint in endpoints)
+    answered = answering(list(asked)[:ENDPOINTS_COUNT_MAX])
     found: dict[str, Found] = {}
-    for name, endpoints in _announced():
-        endpoint = answering(endpoints)
+    for name, endpoints in announced:
+        endpoint = next((one for one in answered if one in endpoints), "")  # of several addresses of one tracker
         if endpoint:
             found.setdefault(endpoint, Found(name, endpoint))
-        if len(found) > 1:
-            several = " and ".join(f"{endpoint} ('{one.name}')" for endpoint, one in found.items())
-            raise UsageError(f"trackers on the local network: {several}; name the one to use with --tracker")
+    if len(found) > 1:
+        several = " and ".join(f"{endpoint} ('{one.name}')" for endpoint, one in found.items())
+        raise UsageError(f"trackers on the local network: {several}; name the one to use with --tracker")
     return next(iter(found.values()), None)
 
 
@@ -66,8 +71,9 @@ def _announced() -> list[tuple[str, list[str]]]:
     logging.getLogger(zeroconf.__name__).setLevel(logging.CRITICAL)  # strangers' packets are no news
     names: queue.Queue[str] = queue.Queue()
 
-    def heard(*, name: str, **_: Any) -> None:
-        names.put(name)
+    def heard(*, name: str, state_change: zeroconf.ServiceStateChange, **_: Any) -> None:
+        if state_change is zeroconf.ServiceStateChange.Added:
+            names.put(name)
 
     found: dict[str, list[str]] = {}
     deadline = time.monotonic() + LOOK_SECONDS
@@ -75,13 +81,15 @@ def _announced() -> list[tuple[str, list[str]]]:
         resolver = zeroconf.Zeroconf()
     except OSError:  # no network
         return []
-    with contextlib.closing(resolver):
-        # Answers to all: one to the port of mDNS alone may reach a responder of this machine instead.
-        multicast = zeroconf.DNSQuestionType.QM
-        zeroconf.ServiceBrowser(resolver, MDNS_SERVICE, handlers=[heard], question_type=multicast)
-        for _ in range(SERVICES_COUNT_MAX):
+    # Answers to all: one to the port of mDNS alone may reach a responder of this machine instead.
+    multicast = zeroconf.DNSQuestionType.QM
+    with (
+        contextlib.closing(resolver),
+        zeroconf.ServiceBrowser(resolver, MDNS_SERVICE, handlers=[heard], question_type=multicast),
+    ):
+        while len(found) < SERVICES_COUNT_MAX and (left := deadline - time.monotonic()) > 0:
             try:
-                name = names.get(timeout=max(0.0, deadline - time.monotonic()))
+                name = names.get(timeout=left)
                 info = zeroconf.ServiceInfo(MDNS_SERVICE, name)
                 told = info.request(resolver, DETAIL_SECONDS * 1_000, multicast)
             except queue.Empty:

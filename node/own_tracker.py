@@ -14,7 +14,7 @@ from types import TracebackType
 from broker.config import TrackerConfig
 from broker.tracker import Tracker
 from node.config import DEFAULT_TRACKER
-from node.rendezvous import answering
+from node.rendezvous import answers
 from protocol.endpoints import reachable_here
 from protocol.errors import NetworkError
 from service.logs import LogSettings
@@ -79,7 +79,7 @@ def run_tracker(mdns: bool, log: LogSettings, runtime_dir: Path, tell: Callable[
     except NetworkError as error:
         deadline = time.monotonic() + TAKEN_SECONDS
         while time.monotonic() < deadline:
-            if answering([DEFAULT_TRACKER]):
+            if answers(DEFAULT_TRACKER):
                 return None
             time.sleep(POLL_SECONDS)
         why = str(error).partition(";")[0]

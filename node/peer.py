@@ -14,7 +14,7 @@ from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, Peer
 from node.identity import DataDirLock, await_last_run, load_identity
 from node.mdns import can_search, search
 from node.own_tracker import OwnTracker, run_tracker
-from node.rendezvous import answering
+from node.rendezvous import answers
 from protocol.endpoints import parse_endpoint
 from protocol.errors import NetworkError
 from service.logs import set_up_logging
@@ -124,7 +124,7 @@ class Peer:
     def _find_tracker(self, runtime_dir: Path) -> str:
         """The endpoint of one that answers, or of this peer's own, which ends after the peer; else the default, where
         one may be started later."""
-        if answering([DEFAULT_TRACKER]):
+        if answers(DEFAULT_TRACKER):
             return DEFAULT_TRACKER
         nowhere = f"no tracker is configured, and none answers at {DEFAULT_TRACKER}"
         if self._settings.mdns and can_search():

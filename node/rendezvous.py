@@ -28,14 +28,20 @@ _OUTSIDE = ("192.0.2.1", "2001:db8::1")
 """Addresses of documentation (RFC 5737, RFC 3849): of no machine, so the default route leads there. Nothing is sent."""
 
 
-def answering(endpoints: Sequence[str]) -> str:
-    """The first of ``endpoints``, which are of IP addresses, at which a tracker answers within `ANSWER_SECONDS`; empty
-    when none does.
+def answers(endpoint: str) -> bool:
+    """Whether a tracker answers at ``endpoint``, which is of an IP address, within `ANSWER_SECONDS`."""
+    return bool(answering([endpoint]))
+
+
+def answering(endpoints: Sequence[str]) -> list[str]:
+    """Those of ``endpoints``, which are of IP addresses, at which a tracker answers within `ANSWER_SECONDS`, the
+    quickest first. All are asked at once.
 
     What is asked is a `Heartbeat` of a peer that is no member: a registrar answers `Rejoin` and remembers nothing.
     """
     deadline = time.monotonic() + ANSWER_SECONDS
     question = encode(Heartbeat(1, secrets.token_hex(16), secrets.token_bytes(32), 0, 0))
+    found: list[str] = []
     with contextlib.ExitStack() as resources:
         context = open_context()
         resources.callback(context.term)
@@ -54,9 +60,9 @@ def answering(endpoints: Sequence[str]) -> str:
         while asked and (left := deadline - time.monotonic()) > 0:
             for ready, _ in poller.poll(int(left * 1_000) + 1):
                 if ready in asked:
+                    endpoint = asked.pop(ready)
                     if _is_trackers(ready.recv()):
-                        return asked[ready]
-                    del asked[ready]
+                        found.append(endpoint)
                     poller.unregister(ready)
                     continue
                 monitor, dealer = monitors[ready]
@@ -66,7 +72,7 @@ def answering(endpoints: Sequence[str]) -> str:
                         dealer.send(question)
                     else:
                         asked.pop(dealer, None)
-    return ""
+    return found
 
 
 def _is_trackers(data: bytes) -> bool:
@@ -98,7 +104,8 @@ def for_others(tracker: str) -> str:
     host = outward_host()
     if not host:
         return tracker
-    return answering([str(address._replace(host=host))])
+    outward = str(address._replace(host=host))
+    return outward if answers(outward) else ""
 
 
 def outward_host() -> str:

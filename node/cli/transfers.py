@@ -185,19 +185,17 @@ def _carry_out(state: State, plan: Plan) -> None:
 def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list[Outcome]:
     """``outcomes`` of a share with links that name the tracker as others reach it, where a command's peer took one that
     nobody configured."""
-    if session.lasting or state.options.settings().tracker:
+    if session.lasting or state.options.settings().tracker or not any(outcome.ok for outcome in outcomes):
         return outcomes
     tracker = state.services.for_others(session.tracker)
     if tracker and is_loopback(parse_endpoint(tracker).host) and not state.options.quiet:
         output.warn("this machine has no address but loopback ones: the link is of use on this machine only")
-    return [
-        msgspec.structs.replace(
-            outcome, link=format_link(msgspec.structs.replace(parse_link(outcome.link), tracker=tracker))
-        )
-        if outcome.ok
-        else outcome
-        for outcome in outcomes
-    ]
+
+    def naming_it(outcome: Outcome) -> Outcome:
+        link = msgspec.structs.replace(parse_link(outcome.link), tracker=tracker)
+        return msgspec.structs.replace(outcome, link=format_link(link))
+
+    return [naming_it(outcome) if outcome.ok else outcome for outcome in outcomes]
 
 
 def _interrupted(plan: Plan, session: Session | None) -> str:

@@ -29,7 +29,7 @@ def test_addresses_become_endpoints_and_those_that_can_be_none_are_left_out() ->
 def found_where(monkeypatch: pytest.MonkeyPatch, *answers: str) -> mdns.Found | None:
     announced = [("one 5550", ["tcp://10.0.0.1:5550"]), ("two 5550", ["tcp://10.0.0.2:5550", "tcp://10.9.9.9:5550"])]
     monkeypatch.setattr(mdns, "_announced", lambda: announced)
-    monkeypatch.setattr(mdns, "answering", lambda asked: next((one for one in asked if one in answers), ""))
+    monkeypatch.setattr(mdns, "answering", lambda asked: [one for one in asked if one in answers])
     return mdns.search()
 
 

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from node import rendezvous
-from node.rendezvous import ANSWER_SECONDS, answering, for_others, outward_host, same_tracker
+from node.rendezvous import ANSWER_SECONDS, answering, answers, for_others, outward_host, same_tracker
 from protocol.codec import encode
 from protocol.endpoints import is_loopback, parse_endpoint
 from protocol.limits import CONTROL_BYTES_MAX
@@ -30,9 +30,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTracker
 @pytest.mark.process
 def test_a_tracker_answers_and_remembers_nothing(tracker: RunningTracker) -> None:
     endpoint = tracker.endpoints["registrar"]
-    assert answering([NOBODY, endpoint]) == endpoint
-    assert answering([tracker.endpoints["lookups"][0]]) == ""
-    assert answering([tracker.endpoints["roster"]]) == ""
+    assert answering([NOBODY, endpoint, tracker.endpoints["lookups"][0], tracker.endpoints["roster"]]) == [endpoint]
     with Client(tracker) as client:
         assert client.join("first").seq == 1, "it is the first change there"
 
@@ -51,14 +49,14 @@ def test_one_that_others_cannot_reach_is_not_named_to_them(
 
 def test_nobody_is_found_out_at_once() -> None:
     started = time.monotonic()
-    assert answering([NOBODY]) == ""
-    assert answering([]) == ""
+    assert answering([NOBODY]) == []
+    assert answering([]) == []
     assert time.monotonic() - started < ANSWER_SECONDS
 
 
 def test_who_accepts_connections_and_says_nothing_is_none() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        assert answering([f"tcp://127.0.0.1:{mute.getsockname()[1]}"]) == ""
+        assert not answers(f"tcp://127.0.0.1:{mute.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(
@@ -82,12 +80,12 @@ def test_only_the_reply_of_a_registrar_counts_of_whatever_version(reply: bytes, 
             route, _ = router.recv_multipart()
             router.send_multipart([route, reply])
 
-        answers = threading.Thread(target=answer)
-        answers.start()
+        thread = threading.Thread(target=answer)
+        thread.start()
         try:
-            assert bool(answering([f"tcp://127.0.0.1:{port}"])) is is_one
+            assert answers(f"tcp://127.0.0.1:{port}") is is_one
         finally:
-            answers.join()
+            thread.join()
 
 
 def test_one_tracker_may_have_several_addresses() -> None:
