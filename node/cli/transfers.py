@@ -84,7 +84,7 @@ def share(
     """Share files or directories, and print a link for each.
 
     The link is printed once the tracker lists the content. Without a running peer, this command runs one and shares
-    until Ctrl-C.
+    until Ctrl-C; where no tracker is configured or found, it runs one too, and the link names it.
     """
     chosen = algorithm or state.options.settings().hash
     places = dict.fromkeys(existing_path(path) for path in paths)
@@ -137,8 +137,8 @@ def get(
     """Download and verify content.
 
     By name, digest or its beginning as 'list' shows it, link (zswarm://...) or seed file. Several are fetched at once.
-    Without a running peer, this command runs one until it is done. A download that was stopped continues from what is
-    verified on disk.
+    Without a running peer, this command runs one until it is done, with the tracker that the link names if none is
+    configured. A download that was stopped continues from what is verified on disk.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     check_places(found)
