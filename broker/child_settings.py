@@ -38,3 +38,10 @@ class LookupSettings(Struct, frozen=True, kw_only=True):
     listen: str
     link: str
     log: LogSettings
+
+
+class AnnouncerSettings(Struct, frozen=True, kw_only=True):
+    """``listen`` is the registrar's endpoint."""
+
+    listen: str
+    log: LogSettings

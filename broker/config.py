@@ -31,6 +31,7 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     heartbeat: _Duration = HEARTBEAT_SECONDS
     lease: _Duration = LEASE_SECONDS
     peers_max: Annotated[int, Meta(ge=1, le=PEERS_COUNT_MAX)] = PEERS_COUNT_MAX
+    mdns: bool = True
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
@@ -69,10 +70,12 @@ def _check_advertise(host: str) -> None:
         raise ConfigError(f"key `advertise`: expected a host name or an IP address: {error}") from None
 
 
-def load_config(path: Path | None, listen: str | None) -> TrackerConfig:
-    """The configuration in ``path`` (None: the default file, if there is one), with ``listen`` in place of its own.
-    Raises `ConfigError`."""
+def load_config(path: Path | None, listen: str | None, no_mdns: bool = False) -> TrackerConfig:
+    """The configuration in ``path`` (None: the default file, if there is one), with ``listen`` in place of its own, and
+    without mDNS for ``no_mdns``. Raises `ConfigError`."""
     config = settings_of(path, CONFIG_FILE, TrackerConfig)
+    if no_mdns:
+        config = msgspec.structs.replace(config, mdns=False)
     if listen is None:
         return config
     try:

@@ -2,7 +2,8 @@
 
 The supervisor binds each port without listening. That finds out at once whether it is free, chooses one where 0 was
 asked for, and keeps the system from handing it to anybody else while a child is restarted. A child can still listen
-on it: both sockets have SO_REUSEADDR (libzmq sets it), and Linux only refuses a second *listening* socket.
+on it: both sockets have SO_REUSEADDR (libzmq sets it), and Linux only refuses a second *listening* socket. So an
+abstract socket of that name, of which the network namespace has one, keeps a second tracker out until a child listens.
 """
 
 from __future__ import annotations
@@ -52,4 +53,8 @@ class HeldPorts:
                 held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # as libzmq does
             held.bind((host.strip("[]"), port))
             port = int(held.getsockname()[1])
-        self.addresses.append(address._replace(port=port))
+        mine = address._replace(port=port)
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sockets.append(mark)
+        mark.bind(f"\0zswarm-{mine}")
+        self.addresses.append(mine)

@@ -34,6 +34,8 @@ CONFIG_FILE = "peer.yaml"
 ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR"}
 """By key, the environment variable that overrides it, unless it is empty."""
 DATA_NAME = "zswarm"
+DEFAULT_TRACKER = "tcp://127.0.0.1:5550"
+"""Where a tracker is looked for first when none is configured."""
 PROGRAM = "python -m node"
 """What runs a peer where nothing is installed."""
 WAY_OUT = "give another with --data-dir"
@@ -45,11 +47,13 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Rates and durations may be numbers (bytes/s, seconds) or text ("40mbit", "10 MiB/s", "500ms"); the properties
     give them as numbers and the folders as absolute paths. A value that makes no sense is a `ValueError`, which
-    `service.config.load_settings` turns into a `ConfigError` with the file's name.
+    `service.config.load_settings` turns into a `ConfigError` with the file's name. Without a ``tracker``,
+    `node.rendezvous` looks for one.
     """
 
     name: str = ""
-    tracker: str = "tcp://127.0.0.1:5550"
+    tracker: str = ""
+    mdns: bool = True
     listen: str = "tcp://*:0"
     advertise: str = ""
     data_dir: str = ""
@@ -66,7 +70,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
-        if is_wildcard(_endpoint("tracker", self.tracker).host):
+        if self.tracker and is_wildcard(_endpoint("tracker", self.tracker).host):
             raise ValueError(f"tracker: {self.tracker!r} names no host to dial")
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:

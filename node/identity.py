@@ -8,6 +8,7 @@ hold a `RunningMark`, because those of a supervisor that was killed outlive it f
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import pwd
@@ -45,10 +46,15 @@ _logger = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """``peer`` is public and names the peer; ``token`` is known to this peer and its tracker only."""
+    """``peer`` is public and names the peer; ``token`` is known to this peer only."""
 
     peer: PeerId
     token: Token
+
+    def token_for(self, tracker: str) -> bytes:
+        """What the tracker at endpoint ``tracker`` is told: with it, one that a stranger named cannot take this peer's
+        place at another."""
+        return hashlib.sha256(self.token + tracker.encode()).digest()
 
 
 def load_identity(data_dir: Path) -> Identity:

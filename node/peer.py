@@ -10,8 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from node.config import AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
+from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
 from node.identity import DataDirLock, await_last_run, load_identity
+from node.mdns import can_search, search
+from node.own_tracker import OwnTracker, run_tracker
+from node.rendezvous import answers
 from protocol.endpoints import parse_endpoint
 from protocol.errors import NetworkError
 from service.logs import set_up_logging
@@ -78,13 +81,17 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
 
 class Peer:
     """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`. ``tell`` is told what it
-    waits for. ``foreground``: it is there for the command that owns it, and does what that asks for and nothing
-    else."""
+    waits for, and which tracker it takes where none is configured. ``foreground``: it is there for the command that
+    owns it, and does what that asks for and nothing else. ``runs_tracker``: it runs one where it finds none."""
 
-    def __init__(self, settings: PeerSettings, tell: Callable[[str], None], foreground: bool) -> None:
+    def __init__(
+        self, settings: PeerSettings, tell: Callable[[str], None], foreground: bool, runs_tracker: bool = False
+    ) -> None:
         self._settings = settings
         self._tell = tell
         self._foreground = foreground
+        self._runs_tracker = runs_tracker
+        self._tracker: OwnTracker | None = None
         self._resources = contextlib.ExitStack()
         self._supervisor: Supervisor | None = None
 
@@ -109,11 +116,36 @@ class Peer:
         runtime_dir = make_runtime_dir(data_dir)
         point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
-        self._supervisor = Supervisor(child_specs(self._settings, runtime_dir, self._foreground))
+        tracker = self._settings.tracker or self._find_tracker(runtime_dir)
+        settings = msgspec.structs.replace(self._settings, tracker=tracker)
+        self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground))
+
+    def _find_tracker(self, runtime_dir: Path) -> str:
+        """The endpoint of one that answers, or of this peer's own, which ends after the peer; else the default, where
+        one may be started later."""
+        if answers(DEFAULT_TRACKER):
+            return DEFAULT_TRACKER
+        nowhere = f"no tracker is configured, and none answers at {DEFAULT_TRACKER}"
+        if self._settings.mdns and can_search():
+            found = search()
+            if found:
+                self._tell(f"{nowhere}: using {found.endpoint}, which '{found.name}' announces on the local network")
+                return found.endpoint
+            nowhere += " or on the local network"
+        if not self._runs_tracker:
+            self._tell(f"{nowhere}; still trying there. Name one with --tracker, or get by a link that names one")
+            return DEFAULT_TRACKER
+        own = run_tracker(self._settings.mdns, self._settings.log, runtime_dir, self._tell)
+        if own is None:
+            return DEFAULT_TRACKER
+        self._tracker = self._resources.enter_context(own)
+        self._tell(f"{nowhere}: this command runs one, on port {parse_endpoint(own.endpoint).port}, until it ends")
+        return own.endpoint
 
     def poll(self, timeout: float) -> int | None:
         """Restart what died, waiting up to ``timeout`` seconds for it; an exit code when the peer is to end."""
-        return self.supervisor.poll(timeout)
+        code = self.supervisor.poll(timeout)
+        return self._tracker.poll(0) if code is None and self._tracker is not None else code
 
     def stop(self) -> None:
         """Leave the network, end the processes, let go of the data directory. Twice is once."""

@@ -15,6 +15,8 @@ from protocol.errors import ProtocolError
 from protocol.limits import ENDPOINT_BYTES_MAX
 
 TCP_SCHEME = "tcp://"
+MDNS_SERVICE = "_zswarm._tcp.local."
+"""The service that a tracker announces on a local network (PROTOCOL.md, section 4.5)."""
 EVERY = "*"
 """As host to listen on: all addresses of the machine, IPv6 and IPv4."""
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "transport": {"transport", "protocol"},
     "service": {"service", "transport", "protocol"},
     "broker": {"broker", "service", "transport", "protocol"},
-    "node": {"node", "service", "transport", "protocol"},
+    "node": {"node", "broker", "service", "transport", "protocol"},
     "zswarm": {"zswarm", "node", "service", "transport", "protocol"},
     "cluster": {"cluster", "node", "broker", "service", "transport", "protocol"},
     "benchmarks": {"benchmarks", "cluster", "node", "broker", "service", "transport", "protocol"},
@@ -148,6 +148,17 @@ def test_packages_import_only_what_is_below_them(package: str) -> None:
     assert wrong == [], "\n".join(wrong)
 
 
+def test_of_a_peer_only_what_runs_a_tracker_imports_it() -> None:
+    importers = {
+        module
+        for module in sources()
+        if module.split(".")[0] == "node"
+        for found in imports(module)
+        if found.module.split(".")[0] == "broker"
+    }
+    assert importers == {"node.own_tracker"}
+
+
 def test_no_module_reaches_itself() -> None:
     """Not for types alone either: of two modules that import each other neither is understood without the other."""
     assert [module for module in sources() if module in reached_from(module)] == []
@@ -172,7 +183,7 @@ def test_children_start_lean(child: str) -> None:
 def test_what_is_installed_has_all_it_imports() -> None:
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packages = {pattern.removesuffix("*") for pattern in setup["packages"]["find"]["include"]}
-    assert packages == MAY_IMPORT["zswarm"] | MAY_IMPORT["broker"]
+    assert packages == MAY_IMPORT["zswarm"] | MAY_IMPORT["node"]
     assert all((path.parent / "__init__.py").exists() for path in sources().values())
     files = [path for package in packages for path in (ROOT / package).rglob("*") if path.is_file()]
     data = {ROOT / package / name for package, names in setup["package-data"].items() for name in names}
@@ -189,4 +200,4 @@ def test_the_wall_clock_is_read_only_where_a_person_or_an_epoch_needs_it() -> No
     """It jumps: durations and deadlines are differences of the monotonic clock."""
     sources = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
     found = {str(path.relative_to(ROOT)) for path in sources if re.search(r"\btime\.time\(", path.read_text())}
-    assert found == {"broker/__main__.py", "node/agent/__main__.py"}
+    assert found == {"broker/tracker.py", "node/agent/__main__.py"}

@@ -73,7 +73,9 @@ def test_the_version_has_one_home() -> None:
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "service.command_line.VERSION"}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-bench.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-mdns.txt", "requirements-dev.txt", "requirements-bench.txt"]
+)
 def test_no_dependency_can_become_one_of_a_later_major_version(name: str) -> None:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     wanted = [line for line in lines if not line.startswith(("#", "-r "))]

@@ -47,9 +47,9 @@ def listen_on(host: str) -> list[str]:
     """The addresses to listen on for ``host``: with ``*``, IPv6 and IPv4 at once (``[::]``), or IPv4 where the kernel
     has no IPv6; for a name, all that this machine has. `NetworkError` when the name cannot be resolved."""
     if host == EVERY:
-        return [_ALL_IPV6 if _is_here(_ALL_IPV6) else _ALL_IPV4]
+        return [_ALL_IPV6 if is_here(_ALL_IPV6) else _ALL_IPV4]
     found = look_up(host)
-    return [one for one in found if len(found) == 1 or _is_here(one)] or found
+    return [one for one in found if len(found) == 1 or is_here(one)] or found
 
 
 def family_of(host: str) -> socket.AddressFamily:
@@ -82,7 +82,8 @@ def _in_words(error: OSError) -> str:
     return _WORDS.get(error.errno) or os.strerror(error.errno or 0).lower()
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether ``host`` is an address of this machine, as far as one can bind to it."""
     try:
         with socket.socket(family_of(host), socket.SOCK_STREAM) as probe:
             probe.bind((host.strip("[]"), 0))

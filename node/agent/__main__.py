@@ -46,7 +46,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
     identity = load_identity(Path(settings.data_dir))
     terms = AgentTerms(
         peer=identity.peer,
-        token=identity.token,
+        token=identity.token_for(settings.tracker),
         name=settings.name,
         tracker=settings.tracker,
         advertise=settings.advertise,

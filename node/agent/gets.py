@@ -124,7 +124,8 @@ class Gets:
             return job, [StoreSeed(job.job, request.seed, request.name)]
         try:
             if request.target.startswith(SCHEME):
-                return job, self._resolved(job, parse_link(request.target), now)
+                link = msgspec.structs.replace(parse_link(request.target), tracker="")  # the command chose one
+                return job, self._resolved(job, link, now)
         except SeedError as error:
             self._end(job)
             self._jobs.fail(job, error.code, str(error), now)

@@ -62,7 +62,13 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
     )
     listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
     name = _common("--name", metavar="NAME", hidden=hidden, help="The name that others see.")
-    return lambda command: tracker(listen(name(command)))
+    no_mdns = _common(
+        "--no-mdns",
+        is_flag=True,
+        hidden=hidden,
+        help="Neither look for a tracker on the local network nor announce one.",
+    )
+    return lambda command: tracker(listen(name(no_mdns(command))))
 
 
 def group_options(command: F) -> F:

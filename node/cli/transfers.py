@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 from node.cli import output
 from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
-from node.cli.progress import open_display
+from node.cli.progress import is_terminal, open_display
 from node.client.orders import Follower, JobTracker, Order, Patience
 from node.client.session import PeerStoppedError, Session, any_peer
 from node.client.source_words import silence
@@ -29,8 +30,17 @@ from node.client.targets import (
 from node.client.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
+from protocol.endpoints import is_loopback, parse_endpoint
 from protocol.errors import EXIT_CODES, NotFoundError
-from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_directory, complete_path, parsed_by
+from protocol.link import format_link, parse_link
+from service.command_line import (
+    EXIT_INTERRUPTED,
+    ExampleCommand,
+    complete_directory,
+    complete_path,
+    parsed_by,
+    program_of,
+)
 from service.paths import absolute_path
 from service.text import check_utf8, printable
 from service.units import format_bytes, format_seconds, parse_seconds
@@ -48,13 +58,14 @@ SERVE_SECONDS = 0.5
 
 class Plan(Struct, frozen=True):
     """A whole command. ``serve``: a foreground peer goes on serving when the orders are done; ``timeout`` in
-    seconds, 0 for none. ``follows_links``: a share that does so."""
+    seconds, 0 for none. ``follows_links``: a share that does so. ``trackers``: those that links to get name."""
 
     kind: Kind
     orders: list[Order]
     serve: bool
     timeout: float = 0.0
     follows_links: bool = False
+    trackers: Sequence[str] = ()
 
 
 @click.command(
@@ -77,7 +88,7 @@ def share(
     """Share files or directories, and print a link for each.
 
     The link is printed once the tracker lists the content. Without a running peer, this command runs one and shares
-    until Ctrl-C.
+    until Ctrl-C; where no tracker is configured or found, it runs one too, and the link names it.
     """
     chosen = algorithm or state.options.settings().hash
     places = dict.fromkeys(existing_path(path) for path in paths)
@@ -134,8 +145,8 @@ def get(
     """Download and verify content.
 
     By name, digest or its beginning as 'list' shows it, link (zswarm://...) or seed file. Several are fetched at once.
-    Without a running peer, this command runs one until it is done. A download that was stopped continues from what is
-    verified on disk.
+    Without a running peer, this command runs one until it is done, with the tracker that the link names if none is
+    configured. A download that was stopped continues from what is verified on disk.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     check_places(found)
@@ -145,7 +156,8 @@ def get(
     place = prepare_directory(place)
     in_order = sequential or settings.sequential
     orders = [_get_order(target, place, force, in_order) for target in found]
-    _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout))
+    trackers = tuple(dict.fromkeys(target.tracker for target in found if target.tracker))
+    _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout, trackers=trackers))
 
 
 def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) -> Order:
@@ -161,8 +173,10 @@ def _carry_out(state: State, plan: Plan) -> None:
     tracker = JobTracker(plan.orders)
     code = EXIT_INTERRUPTED
     try:
-        with any_peer(state.options, state.services) as session:
+        with any_peer(state.options, state.services, plan.trackers, runs_tracker=plan.kind == "share") as session:
             outcomes = _run(session, plan, tracker, state.options.quiet)
+            if plan.kind == "share":
+                outcomes = _for_others(state, session, outcomes)
             code = _report(state, plan, outcomes, complete=True, lasting=session.lasting)
             done = [order for order, outcome in zip(plan.orders, outcomes, strict=True) if outcome.ok]
             if plan.serve and done and not session.lasting:
@@ -174,6 +188,22 @@ def _carry_out(state: State, plan: Plan) -> None:
         output.warn(_interrupted(plan, session) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
+
+
+def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list[Outcome]:
+    """``outcomes`` of a share with links that name the tracker as others reach it, where a command's peer took one that
+    nobody configured."""
+    if session.lasting or state.options.settings().tracker or not any(outcome.ok for outcome in outcomes):
+        return outcomes
+    tracker = state.services.for_others(session.tracker)
+    if tracker and is_loopback(parse_endpoint(tracker).host) and not state.options.quiet:
+        output.warn("this machine has no address but loopback ones: the link is of use on this machine only")
+
+    def naming_it(outcome: Outcome) -> Outcome:
+        link = msgspec.structs.replace(parse_link(outcome.link), tracker=tracker)
+        return msgspec.structs.replace(outcome, link=format_link(link))
+
+    return [naming_it(outcome) if outcome.ok else outcome for outcome in outcomes]
 
 
 def _interrupted(plan: Plan, session: Session | None) -> str:
@@ -249,8 +279,17 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: b
             output.left_out(outcome.skipped, follows_links)
         if outcome.detail:
             output.warn(f"note: {outcome.detail}")
-    if not as_json:
-        print(printable(outcome.link), flush=True)
+    if as_json:
+        return
+    link = printable(outcome.link)
+    if not quiet and parse_link(outcome.link).tracker:
+        get = f"{program_of(click.get_current_context())} get '{link}'"  # brackets of IPv6 are a shell's
+        if is_terminal(sys.stdout):
+            output.warn("get it on another machine with:")
+            link = get
+        else:
+            output.warn(f"get it on another machine with: {get}")
+    print(link, flush=True)
 
 
 def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str]) -> int:

@@ -24,13 +24,23 @@ def real_services(tell: Callable[[str], None], program: str = PROGRAM, owns_proc
 
         return ApiClient(data_dir, tell, program)
 
-    def foreground(settings: PeerSettings) -> Foreground:
+    def foreground(settings: PeerSettings, runs_tracker: bool) -> Foreground:
         from node.peer import Peer
         from service.logs import set_up_logging
 
         if owns_process:
             set_up_logging("peer", settings.log)
-        return Peer(settings, tell, foreground=True)
+        return Peer(settings, tell, foreground=True, runs_tracker=runs_tracker)
+
+    def for_others(tracker: str) -> str:
+        from node import rendezvous
+
+        return rendezvous.for_others(tracker)
+
+    def same_tracker(one: str, other: str) -> bool:
+        from node import rendezvous
+
+        return rendezvous.same_tracker(one, other)
 
     def run_peer(settings: PeerSettings) -> int:
         from node.peer import run_peer as run
@@ -55,5 +65,7 @@ def real_services(tell: Callable[[str], None], program: str = PROGRAM, owns_proc
         stored=stored,
         remove_stored=remove,
         tell=tell,
+        for_others=for_others,
+        same_tracker=same_tracker,
         owns_process=owns_process,
     )

@@ -65,6 +65,7 @@ class Options(msgspec.Struct):
     tracker: str = ""
     listen: str = ""
     name: str = ""
+    no_mdns: bool = False
     quiet: bool = False
     json: bool = False
     in_file: PeerSettings | None = None
@@ -82,7 +83,7 @@ class Options(msgspec.Struct):
         if given:
             settings = with_values(settings, given, "command line")
         check_utf8(str(settings.data_path))
-        return settings
+        return msgspec.structs.replace(settings, mdns=settings.mdns and not self.no_mdns)
 
     def _read_file(self) -> PeerSettings:
         from service.config import find_default, load_settings
@@ -109,16 +110,19 @@ def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> P
 class Services(msgspec.Struct, frozen=True):
     """What the commands need from outside; tests give their own. ``is_free`` tells whether no peer, not even one that
     is ending, uses a data directory; ``stored`` is what one holds without a peer, and ``remove_stored`` does there what
-    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds. ``owns_process``: the
-    program is this project's, so that SIGTERM and SIGHUP are handled while it runs a peer."""
+    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds. ``foreground`` makes a peer
+    that runs a tracker if it has to and may; ``for_others`` is `node.rendezvous.for_others`, ``same_tracker`` too.
+    ``owns_process``: the program is this project's, so that SIGTERM and SIGHUP are handled while it runs a peer."""
 
     client: Callable[[Path], Client]
-    foreground: Callable[[PeerSettings], Foreground]
+    foreground: Callable[[PeerSettings, bool], Foreground]
     run_peer: Callable[[PeerSettings], int]
     is_free: Callable[[Path], bool]
     stored: Callable[[Path], Stored]
     remove_stored: Callable[[Path, str, str], ApiReply]
     tell: Callable[[str], None]
+    for_others: Callable[[str], str]
+    same_tracker: Callable[[str, str], bool]
     clock: Callable[[], float] = time.monotonic
     wait: Callable[[float], None] = time.sleep
     owns_process: bool = True
@@ -146,6 +150,8 @@ class Session:
         self._ids = 0
         self._borrowed = False
         self._agent = 0
+        self.tracker = ""
+        """The endpoint of the peer's tracker; as far as its last `status` says."""
         self.agents_count = 0
         """How many agents have reported so far. A new one, of the same peer or of another that took its place at the
         same socket, may know nothing of this command."""
@@ -174,6 +180,7 @@ class Session:
         everything."""
         report = self.request(ApiGetStatus(self.next_id(), jobs, paths=list(paths)), StatusReport, timeout)
         self._borrowed = report.foreground and self._peer is None
+        self.tracker = report.tracker
         agent = report.pids.get("agent", 0)
         if agent != self._agent:
             self._agent = agent
@@ -259,27 +266,47 @@ def maybe_peer(options: Options, services: Services) -> Iterator[Session | None]
 
 
 @contextlib.contextmanager
-def any_peer(options: Options, services: Services) -> Iterator[Session]:
-    """A session with the running peer or, where none runs, with one that lives in the foreground until the end."""
+def any_peer(
+    options: Options, services: Services, named: Sequence[str] = (), runs_tracker: bool = False
+) -> Iterator[Session]:
+    """A session with the running peer or, where none runs, with one that lives in the foreground until the end.
+
+    ``named`` are the trackers that links name: of a foreground peer, unless one is configured. `UsageError` when it
+    would have several. ``runs_tracker``: such a peer runs one where none is configured, named or found.
+    """
     settings = options.settings()
     with contextlib.ExitStack() as resources:
 
         def attach() -> Attached:
-            return _attach(settings, services, resources)
+            return _attach(settings, services, named, runs_tracker, resources)
 
-        with contextlib.closing(Session(attach(), services, settings.data_path, attach)) as session:
+        client, peer = attach()
+        with contextlib.closing(Session((client, peer), services, settings.data_path, attach)) as session:
+            if named and peer is None:
+                with contextlib.suppress(NetworkError):  # of an agent that restarts; who follows the job is patient
+                    _tell_tracker(session.status(jobs=[]).tracker, "the running peer uses", named, services)
             yield session
 
 
-def _attach(settings: PeerSettings, services: Services, resources: contextlib.ExitStack) -> Attached:
+def _attach(
+    settings: PeerSettings,
+    services: Services,
+    named: Sequence[str],
+    runs_tracker: bool,
+    resources: contextlib.ExitStack,
+) -> Attached:
     """The peer that runs, or one of one's own, which is ended with ``resources``."""
     quieter = msgspec.structs.replace(settings, log=msgspec.structs.replace(settings.log, level=FOREGROUND_LOG_LEVEL))
     while True:
         client = find_client(settings.data_path, services)
         if client is not None:
             return client, None
+        if named:
+            used = settings.tracker or _only(named)
+            _tell_tracker(used, "this command is configured for", named, services)
+            quieter = msgspec.structs.replace(quieter, tracker=used)
         with contextlib.ExitStack() as trial:
-            peer = services.foreground(quieter)
+            peer = services.foreground(quieter, runs_tracker)
             trial.enter_context(_orderly_end(peer, services.owns_process))
             try:
                 peer.start()
@@ -288,6 +315,24 @@ def _attach(settings: PeerSettings, services: Services, resources: contextlib.Ex
             client = _await_client(settings.data_path, peer, services)
             resources.push(trial.pop_all())
             return client, peer
+
+
+def _only(named: Sequence[str]) -> str:
+    if len(named) > 1:
+        raise UsageError(
+            f"the links name different trackers, {named[0]} and {named[1]}; get them one after another, or name the "
+            "tracker of all with --tracker"
+        )
+    return named[0]
+
+
+def _tell_tracker(used: str, how: str, named: Sequence[str], services: Services) -> None:
+    """Say which tracker is ``used``, before it is asked, where links name some."""
+    for tracker in named:
+        if services.same_tracker(used, tracker):
+            services.tell(f"using the tracker that the link names, {tracker}")
+        else:
+            services.tell(f"the link names the tracker {tracker}, but {how} {used}; trying with that")
 
 
 def find_client(data_dir: Path, services: Services) -> Client | None:

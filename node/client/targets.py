@@ -18,13 +18,15 @@ SEED_SUFFIX = ".seed"
 
 class GetTarget(Struct, frozen=True):
     """``text`` as given; ``seed`` the canonical manifest when it is a seed file, else empty; ``name`` and ``digest`` of
-    the content are empty when only the peer can find them out; ``hint`` is added to the error when nobody has it."""
+    the content are empty when only the peer can find them out; ``hint`` is added to the error when nobody has it;
+    ``tracker`` is the one that a link names."""
 
     text: str
     seed: bytes = b""
     name: str = ""
     digest: str = ""
     hint: str = ""
+    tracker: str = ""
 
 
 def existing_path(path: str) -> Path:
@@ -70,7 +72,7 @@ def read_target(text: str) -> GetTarget:
         raise UsageError("the name to get is empty")
     if text.startswith(LINK_SCHEME):
         link = parse_link(text)
-        return GetTarget(text, name=link.name, digest=link.digest)
+        return GetTarget(text, name=link.name, digest=link.digest, tracker=link.tracker)
     if "/" not in text:
         check_pattern(text)
     path = expanded(text)

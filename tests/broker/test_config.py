@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.__main__ import child_specs
 from broker.child_settings import RegistrarSettings
 from broker.config import TrackerConfig, addresses, load_config
+from broker.tracker import child_specs
 from protocol.endpoints import Address
 from protocol.errors import ConfigError
 from tests.broker.running import ROOT
@@ -78,9 +78,24 @@ def test_a_wrong_address_on_the_command_line_is_said_to_be_there() -> None:
 
 
 def test_each_lookup_is_a_process() -> None:
-    config = TrackerConfig(lookups=2)
-    specs = child_specs(config, addresses(config), "key", None)
-    assert [spec.role for spec in specs] == ["registrar", "lookup", "lookup-2"]
+    assert roles(TrackerConfig(lookups=2, mdns=False)) == ["registrar", "lookup", "lookup-2"]
+
+
+def roles(config: TrackerConfig) -> list[str]:
+    return [spec.role for spec in child_specs(config, addresses(config), "key", None)]
+
+
+def test_only_what_others_reach_is_announced_and_only_where_zeroconf_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("zeroconf")
+    for listen in ("tcp://127.0.0.1:5550", "tcp://[::1]:5550", "tcp://localhost:5550"):
+        assert "announcer" not in roles(TrackerConfig(listen=listen))
+    assert "announcer" in roles(TrackerConfig())
+    assert "announcer" in roles(TrackerConfig(listen="tcp://10.0.0.1:5550"))
+    assert load_config(None, None, no_mdns=True).mdns is False
+    monkeypatch.setattr("broker.tracker.find_spec", lambda _: None)
+    assert "announcer" not in roles(TrackerConfig())
 
 
 HEAVY = ("rich", "click", "psutil", "yaml", "asyncio")

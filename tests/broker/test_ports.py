@@ -25,6 +25,14 @@ def test_a_held_port_can_be_listened_on_and_is_handed_to_nobody_else() -> None:
     ports.close()
 
 
+def test_of_two_trackers_that_start_at_once_one_has_the_port() -> None:
+    first = HeldPorts([Address("127.0.0.1", 0)])
+    with pytest.raises(NetworkError, match="in use"):
+        HeldPorts(first.addresses)
+    first.close()
+    HeldPorts(first.addresses).close()
+
+
 def test_an_address_of_another_machine_cannot_be_held() -> None:
     with pytest.raises(NetworkError, match="does not have that address"):
         HeldPorts([Address("192.0.2.1", 0)])

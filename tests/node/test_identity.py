@@ -34,6 +34,13 @@ def test_an_identity_is_minted_once_and_kept_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((data_dir / IDENTITY_NAME).stat().st_mode) == 0o600
 
 
+def test_each_tracker_is_told_another_token_and_always_the_same(tmp_path: Path) -> None:
+    mine = load_identity(tmp_path)
+    tokens = [mine.token_for(tracker) for tracker in ("tcp://10.0.0.1:5550", "tcp://10.0.0.2:5550")]
+    assert len({mine.token, *tokens}) == 3
+    assert load_identity(tmp_path).token_for("tcp://10.0.0.1:5550") == tokens[0]
+
+
 def test_a_data_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
     DataDirLock(tmp_path / "new" / "data").release()
     assert stat.S_IMODE((tmp_path / "new" / "data").stat().st_mode) == 0o700

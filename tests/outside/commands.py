@@ -88,12 +88,12 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
 
 
 def write_defaults(home: Path) -> None:
-    """Default configuration files below the ``XDG_CONFIG_HOME`` ``home`` that set nothing: those of the machine that
-    the tests run on are not read then."""
+    """Default configuration files below the ``XDG_CONFIG_HOME`` ``home``, so that those of the machine that the tests
+    run on are not read. Nothing is announced or looked for on its network."""
     directory = home / "zswarm"
     directory.mkdir(parents=True)
     for name in ("peer.yaml", "tracker.yaml"):
-        (directory / name).write_text("{}\n")
+        (directory / name).write_text("mdns: false\n")
 
 
 class Machine:
@@ -107,7 +107,7 @@ class Machine:
         place.mkdir(parents=True, exist_ok=True)
         self.place = place
         self.tracker = ""
-        self._prefix = list(prefix)
+        self.prefix = list(prefix)
         self._running: list[Running] = []
         self._runtime = Path(tempfile.mkdtemp(prefix="zs-"))  # a socket's path is short
         home = place / "home"
@@ -126,7 +126,7 @@ class Machine:
     def peer(self, *arguments: str | Path) -> list[str]:
         """The command line of ``python -m node`` with ``arguments``."""
         tracker = ["--tracker", self.tracker] if self.tracker else []
-        return [*self._prefix, sys.executable, "-m", "node", *tracker, *map(str, arguments)]
+        return [*self.prefix, sys.executable, "-m", "node", *tracker, *map(str, arguments)]
 
     def z(self, *arguments: str | Path, timeout: float = PATIENCE_SECONDS, **more: Any) -> Result:
         """Run ``python -m node ARGUMENTS`` to its end. ``env`` among ``more`` is added to the machine's."""
@@ -154,7 +154,7 @@ class Machine:
     def start_tracker(self, *arguments: str | Path, listen: str = "tcp://127.0.0.1:0") -> str:
         """Start a tracker and wait until it serves; the endpoint peers dial, which `tracker` is from now on."""
         ready = self.place / f"ready-{len(self._running)}.json"
-        command = [*self._prefix, sys.executable, "-m", "broker", "--listen", listen, "--ready-file", str(ready)]
+        command = [*self.prefix, sys.executable, "-m", "broker", "--listen", listen, "--ready-file", str(ready)]
         running = self.start_command([*command, *map(str, arguments)])
 
         def endpoint() -> str:
@@ -182,7 +182,7 @@ class Machine:
 
     def status(self, name: str) -> dict[str, Any]:
         """``status --json`` of the peer on data directory ``name``; empty when it does not answer."""
-        result = self.run([*self._prefix, sys.executable, "-m", "node", "--data-dir", name, "status", "--json"])
+        result = self.run([*self.prefix, sys.executable, "-m", "node", "--data-dir", name, "status", "--json"])
         return dict(result.json) if result.code == 0 else {}
 
     def processes(self) -> list[Running]:

@@ -171,7 +171,7 @@ def test_a_name_with_several_addresses_is_served_at_each(opened: Open, monkeypat
 
 
 def test_without_ipv6_every_address_is_all_of_ipv4(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transport.addresses._is_here", lambda host: not host.startswith("["))
+    monkeypatch.setattr("transport.addresses.is_here", lambda host: not host.startswith("["))
     assert heard_from(opened, "tcp://*:0", "127.0.0.1") == "127.0.0.1"
 
 

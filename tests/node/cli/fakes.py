@@ -147,6 +147,7 @@ class FakeForeground:
     def __init__(self, ends_with: int | None = None) -> None:
         self.events: list[str] = []
         self.settings: PeerSettings | None = None
+        self.runs_tracker = False
         self.wait: Callable[[float], None] = lambda _seconds: None
         self.taken = 0
         """How often another peer is quicker to start."""
@@ -183,6 +184,8 @@ class World:
         self.stored = Stored([], [])
         self.removed: list[str] = []
         self.told: list[str] = []
+        self.for_others: dict[str, str] = {}
+        """By the endpoint of a tracker, that at which others reach it."""
         self.lent = False
         """There is a peer of another command, which cannot be reached a second time."""
 
@@ -196,6 +199,8 @@ class World:
             stored=lambda _data_dir: self.stored,
             remove_stored=self._remove_stored,
             tell=self.told.append,
+            for_others=lambda tracker: self.for_others.get(tracker, ""),
+            same_tracker=lambda one, other: one == other,
             clock=self._clock,
             wait=self._wait,
         )
@@ -209,9 +214,9 @@ class World:
         self.connected_to.append(data_dir)
         return self.client
 
-    def _foreground(self, settings: PeerSettings) -> Foreground:
+    def _foreground(self, settings: PeerSettings, runs_tracker: bool) -> Foreground:
         assert self.foreground is not None
-        self.foreground.settings = settings
+        self.foreground.settings, self.foreground.runs_tracker = settings, runs_tracker
         self.foreground.wait = self._wait
         return self.foreground
 

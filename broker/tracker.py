@@ -1,0 +1,75 @@
+"""A tracker: its ports, and the registrar and lookups under a supervisor.
+
+Has no ZeroMQ socket of its own. It holds the ports, so that a process that died is back where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from broker.child_settings import AnnouncerSettings, LookupSettings, RegistrarSettings
+from broker.config import TrackerConfig, addresses
+from broker.ports import HeldPorts
+from protocol.endpoints import Address, is_loopback
+from service.supervisor import ChildSpec, Supervisor
+from transport.addresses import listen_on
+from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
+
+
+class Tracker:
+    """Ready to run: its owner runs the ``supervisor``, and calls `close` when that has ended its processes. Raises
+    `NetworkError` when a port cannot be had."""
+
+    def __init__(self, config: TrackerConfig, ready_file: Path | None = None) -> None:
+        self._ports = HeldPorts(addresses(config))
+        self.listen = str(self._ports.addresses[0])
+        """Where the registrar listens, with its port."""
+        # Whoever holds the registrar's port owns the directory of this name: what a killed tracker left is taken over.
+        self._runtime_key = f"tracker-{self._ports.addresses[0].host}-{self._ports.addresses[0].port}"
+        try:
+            self.supervisor = Supervisor(child_specs(config, self._ports.addresses, self._runtime_key, ready_file))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of its ports."""
+        remove_runtime_dir(self._runtime_key)  # when the registrar had no time to
+        self._ports.close()
+
+
+def child_specs(
+    config: TrackerConfig, listen_at: Sequence[Address], runtime_key: str, ready_file: Path | None
+) -> list[ChildSpec]:
+    """The processes to run; ``listen_at`` has the addresses of registrar, roster and lookups. Raises `ConfigError`."""
+    listen, roster, *lookups = map(str, listen_at)
+    link = ipc_endpoint(runtime_dir(runtime_key), "link.sock")
+    registrar = RegistrarSettings(
+        listen=listen,
+        roster=roster,
+        link=link,
+        runtime_key=runtime_key,
+        lookups=tuple(lookups),
+        advertise=config.advertise,
+        heartbeat_seconds=config.heartbeat_seconds,
+        lease_seconds=config.lease_seconds,
+        peers_max=config.peers_max,
+        ready_file=str(ready_file.absolute()) if ready_file is not None else "",
+        wall_offset=time.time() - time.monotonic(),
+        log=config.log,
+    )
+    specs = [ChildSpec("registrar", "broker.registrar", msgspec.json.encode(registrar))]
+    for number, lookup in enumerate(lookups):
+        settings = LookupSettings(listen=lookup, link=link, log=config.log)
+        role = "lookup" if number == 0 else f"lookup-{number + 1}"
+        specs.append(ChildSpec(role, "broker.lookup", msgspec.json.encode(settings)))
+    loopback = all(map(is_loopback, listen_on(listen_at[0].host)))
+    if config.mdns and not loopback and find_spec("zeroconf") is not None:
+        announcer = AnnouncerSettings(listen=listen, log=config.log)
+        specs.append(ChildSpec("announcer", "broker.announcer", msgspec.json.encode(announcer)))
+    return specs

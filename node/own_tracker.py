@@ -1,0 +1,87 @@
+"""The tracker that a ``share`` runs beside its peer, where none is configured and none is found.
+
+The only module of `node` that imports `broker`: the processes are those of any tracker, under a supervisor of this
+process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from broker.config import TrackerConfig
+from broker.tracker import Tracker
+from node.config import DEFAULT_TRACKER
+from node.rendezvous import answers
+from protocol.endpoints import reachable_here
+from protocol.errors import NetworkError
+from service.logs import LogSettings
+
+START_SECONDS = 10.0
+POLL_SECONDS = 0.05
+TAKEN_SECONDS = 2.0
+"""How long another program that has a port may take until it answers as a tracker: it may be starting."""
+FREE_PORTS = "tcp://*:0"
+READY_NAME = "tracker.ready"
+
+
+class OwnTracker:
+    """A tracker that serves from now on, at ``endpoint`` as this machine dials it: `poll` it now and then, `stop` it at
+    the end, which leaving its block does. ``ready`` is a file of its own, not there yet. Raises `NetworkError` when a
+    port cannot be had."""
+
+    def __init__(self, config: TrackerConfig, ready: Path) -> None:
+        self._tracker = Tracker(config, ready)
+        self.endpoint = reachable_here(self._tracker.listen)
+        try:
+            self._tracker.supervisor.start()
+            self._await(ready)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await(self, ready: Path) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            code = self.poll(POLL_SECONDS)
+            if code is not None or time.monotonic() > deadline:
+                what = "did not serve in time" if code is None else f"ended with exit code {code}"
+                raise NetworkError(f"the tracker of this command {what}; its messages above may say why")
+
+    def poll(self, timeout: float) -> int | None:
+        """Restart what died, waiting up to ``timeout`` seconds for it; an exit code when it cannot go on."""
+        return self._tracker.supervisor.poll(timeout)
+
+    def stop(self) -> None:
+        """End its processes and let go of its ports. Twice is once."""
+        try:
+            self._tracker.supervisor.stop()
+        finally:
+            self._tracker.close()
+
+    def __enter__(self) -> OwnTracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def run_tracker(mdns: bool, log: LogSettings, runtime_dir: Path, tell: Callable[[str], None]) -> OwnTracker | None:
+    """A tracker at the default ports or, where another program has them, at free ones. None when another tracker serves
+    at the default ports by now. ``mdns``: it is announced on the local network. ``runtime_dir`` is the peer's."""
+    ready = runtime_dir / READY_NAME
+    try:
+        return OwnTracker(TrackerConfig(mdns=mdns, log=log), ready)
+    except NetworkError as error:
+        deadline = time.monotonic() + TAKEN_SECONDS
+        while time.monotonic() < deadline:
+            if answers(DEFAULT_TRACKER):
+                return None
+            time.sleep(POLL_SECONDS)
+        why = str(error).partition(";")[0]
+    tell(f"{why}, and no tracker answers at {DEFAULT_TRACKER}; taking free ports")
+    return OwnTracker(TrackerConfig(listen=FREE_PORTS, mdns=mdns, log=log), ready)
