@@ -325,6 +325,8 @@ class PieceServerCore:
         gone = isinstance(error, NotThereError)
         piece = effect.piece if isinstance(effect, Recheck) else effect.header.piece
         self._out.note("warning", f"cannot read piece {piece} of {short(digest)}: {error}")
+        if gone:
+            self.shelf.lost(digest, piece)
         if isinstance(effect, SendPiece):
             if self._uploads.is_open(effect.session):
                 self._perform(self._uploads.piece_failed(effect.session, effect.header, gone))

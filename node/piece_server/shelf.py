@@ -63,7 +63,9 @@ class Shelf:
         self._gained: dict[str, list[int]] = {}
         """Pieces of a download besides those its `Serve` says..."""
         self._relayed: dict[str, list[int]] = {}
-        """...and those of them that this peer relays."""
+        """...those of them that this peer relays..."""
+        self._lost: dict[str, set[int]] = {}
+        """...and those it no longer has."""
         self._books: dict[str, Book] = {}
 
     def put_item(self, item: Serve) -> bool:
@@ -88,6 +90,7 @@ class Shelf:
         known = self._partial.get(serve.digest)
         self._partial[serve.digest] = serve
         self._gained[serve.digest], self._relayed[serve.digest] = [], []
+        self._lost[serve.digest] = set()
         if serve.digest in self._items:
             return False
         book = self._books.get(serve.digest)
@@ -104,12 +107,18 @@ class Shelf:
         closed meanwhile as it may be."""
         if digest in self._gained:
             self._gained[digest] += pieces
+            self._lost[digest].difference_update(pieces)
             self._relayed[digest] += relayed
+
+    def lost(self, digest: str, piece: int) -> None:
+        """``piece`` of a download is not what was verified any more, when it is opened again either."""
+        if digest in self._lost:
+            self._lost[digest].add(piece)
 
     def remove_partial(self, digest: str) -> bool:
         """The download ended without the whole. True when nothing of it is left to serve."""
-        self._gained.pop(digest, None)
-        self._relayed.pop(digest, None)
+        for known in (self._gained, self._relayed, self._lost):
+            known.pop(digest, None)
         if self._partial.pop(digest, None) is None or digest in self._items:
             return False
         self._close(digest)
@@ -153,6 +162,8 @@ class Shelf:
             for piece in self._gained[digest]:
                 bits.set(piece)
                 spread.set(piece)
+            for piece in self._lost[digest]:
+                bits.clear(piece)
             root = serve.root
             content = self._files.open_content(manifest, root, serve.stamps or None)
             book = Book(manifest, content, bits, spread, [*self._relayed[digest]])
@@ -199,7 +210,7 @@ class Shelf:
         """A download that has its final name is an item, or nothing: not something that still grows."""
         serve = self._partial.get(digest)
         if serve is not None and serve.stamps:
-            del self._partial[digest], self._gained[digest], self._relayed[digest]
+            del self._partial[digest], self._gained[digest], self._relayed[digest], self._lost[digest]
 
     def _close(self, digest: str) -> bool:
         book = self._books.pop(digest, None)

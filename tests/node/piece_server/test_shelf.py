@@ -133,6 +133,24 @@ def test_a_download_says_which_of_its_pieces_others_relay(tmp_path: Path) -> Non
     assert spread() == "    "
 
 
+def test_a_piece_that_was_lost_is_not_back_when_the_download_is_opened_again(tmp_path: Path) -> None:
+    made = made_file()
+    digest, seed = made.manifest.digest, str(store_seed(tmp_path, encode_manifest(made.manifest)))
+    shelf = Scene()
+    shelf.put_partial(Serve(digest, FIRST, seed, str(made.put(tmp_path / "f")), bits("*** ").to_bytes()))
+    shelf.gained(digest, [3], [])
+    shelf.lost(digest, 1)
+    shelf.lost(digest, 3)
+    opened = shelf.opened(digest)
+    assert opened is not None
+    assert picture(opened.bits) == "* * "
+    shelf.gained(digest, [3], [])
+    shelf._close(digest)
+    opened = shelf.opened(digest)
+    assert opened is not None
+    assert picture(opened.bits) == "* **"
+
+
 def test_books_nobody_uses_are_closed(tmp_path: Path) -> None:
     shelf = Scene()
     digests = []
