@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from node.local_messages import DownloadReport, JobStatus, StatusReport
 
-RESTARTING = "restarting"
-
 
 class Followed:
     """A peer that was told to get ``digest``. Times are monotonic seconds, sizes bytes.

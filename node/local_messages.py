@@ -347,16 +347,7 @@ AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | S
 DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk | Room
-ChildToAgent = (
-    Hello
-    | ContentChanged
-    | UploadReport
-    | DownloadReport
-    | DownloadStarted
-    | DownloadFinished
-    | DownloadFailed
-    | NeedSources
-)
+ChildToAgent = PieceServerToAgent | DownloaderToAgent
 
 # --- command line -> agent (api.sock) --------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _STEPS_BITS = 5
-_STEPS_COUNT = 1 << _STEPS_BITS
-"""Buckets in each doubling of the duration."""
+"""There are two to the power of this many buckets in each doubling of the duration."""
 
 
 class Histogram:

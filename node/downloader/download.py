@@ -176,18 +176,17 @@ class Download:
         self._arrived = 0
         """Pieces that have come, of whatever use..."""
         self._arrived_at = 0.0
+        """...when the last one did, and seconds from one to the next: moving average."""
+        self._pace: float | None = None
         self._assigned_lately: deque[bool] = deque(maxlen=CREDIT_COUNT)
         """Whether the last pieces that came were assigned to this peer, or pushed by others..."""
         self._pushed_at = 0.0
         """...and when one last was pushed."""
         self._recent: deque[float] = deque()
         """When the last pieces came."""
-        self._pace: float | None = None
-        """...when the last one did, and seconds from one to the next: moving average."""
         self._round_trip = ROUND_TRIP_SECONDS_MAX
         """Seconds that the source which answered the soonest took for it: a message may wait behind pieces."""
         self.received_bytes = 0
-        self.duplicate_bytes = 0
         self.reused_bytes = 0
         self.received_from: dict[str, int] = {}
         """Bytes by peer id, of sources that are gone too."""
@@ -342,7 +341,6 @@ class Download:
             if not message.relay:
                 self._pushed_at = now
         else:
-            self.duplicate_bytes += size
             self._share.release(pieces.piece_length)
         self._promised(message.promised, source, now)
         return effects

@@ -14,7 +14,7 @@ from protocol.limits import SESSION_PIECES_COUNT_MAX, SOURCES_PER_DOWNLOAD_COUNT
 from protocol.messages import Piece
 
 ON_WAY_BYTES_MAX = 4 * STALLED_BYTES_MAX
-"""Of pieces on their way, besides one to each receiver. Many of them are the same few, and in memory once."""
+"""Of pieces on their way, besides one to each receiver."""
 ASSIGNED_COUNT_MAX = SOURCES_PER_DOWNLOAD_COUNT_MAX
 """Assigned pieces on their way at a time. A receiver's downlink is shared by as many sources, so this many fill the
 uplink; with more the first ones of a large swarm would all come late."""

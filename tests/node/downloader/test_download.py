@@ -432,7 +432,6 @@ def test_nothing_is_written_twice() -> None:
     assert scene.piece("b", 0) == [Send(2, Received(2, 1, 1))]
     scene.written(0)
     assert Write(0) not in scene.piece("b", 0)
-    assert scene.download.duplicate_bytes == 2 * PIECE_BYTES
     assert scene.download.received_bytes == 3 * PIECE_BYTES
     assert scene.download.pool.banned == {}
 

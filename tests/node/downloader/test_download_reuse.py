@@ -57,7 +57,6 @@ def test_a_piece_that_comes_while_it_is_read_is_not_written_twice() -> None:
     effects = scene.piece("a", 0)
     assert Write(0) not in effects
     assert [type(message) for message in sent(effects)] == [Received]
-    assert scene.download.duplicate_bytes == PIECE_BYTES
     assert scene.written(0) == [Gained(0, relay=False)]
 
 
