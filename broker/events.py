@@ -5,12 +5,29 @@ it. Every event is absolute (it says what is, not what to add), so replaying one
 
 Numbering. What one request changes is one *change set*. Each of its roster messages takes the next number of the
 one global sequence, and there is at least one per change set, so that the answer's ``seq`` names its effect. The
-only unnumbered event is `LoadSet`: load is a figure for people, nobody has to be able to read it back.
+unnumbered events are `LoadSet` and `DownloadsSet`: figures for people, which nobody has to be able to read back.
 """
 
 from __future__ import annotations
 
-from protocol.messages import Aliases, Count, DigestText, Endpoint, FileName, Holding, Length, Message, PeerId, PeerName
+from typing import Annotated
+
+from msgspec import Meta
+
+from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX
+from protocol.messages import (
+    Aliases,
+    Count,
+    DigestText,
+    DownloadState,
+    Endpoint,
+    FileName,
+    Holding,
+    Length,
+    Message,
+    PeerId,
+    PeerName,
+)
 
 
 class PeerSet(Message, frozen=True):
@@ -54,4 +71,11 @@ class LoadSet(Message, frozen=True):
     load: Count
 
 
-Event = PeerSet | PeerGone | EntrySet | EntryGone | LoadSet
+class DownloadsSet(Message, frozen=True):
+    """These are the downloads that ``peer`` tells of."""
+
+    peer: PeerId
+    downloads: Annotated[list[DownloadState], Meta(max_length=DOWNLOADS_TOLD_COUNT_MAX)]
+
+
+Event = PeerSet | PeerGone | EntrySet | EntryGone | LoadSet | DownloadsSet

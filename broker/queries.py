@@ -20,12 +20,15 @@ from protocol.limits import LOOKUP_SCAN_COUNT_MAX, REPLY_PAGE_COUNT, SEEDERS_COU
 from protocol.messages import (
     GetPeerList,
     GetSeederList,
+    GetStandingList,
     GetTorrentList,
     LookupReply,
     LookupRequest,
     PeerEntry,
     PeerList,
     SeederList,
+    StandingEntry,
+    StandingList,
     TorrentEntry,
     TorrentList,
 )
@@ -57,7 +60,11 @@ class Answers:
             case GetTorrentList():
                 return self._torrent_list(request, stamp)
             case GetPeerList():
-                return self._peer_list(request, stamp)
+                peers, more = self._page_of_peers(request.after)
+                return PeerList(request.id, *stamp, [self._peer_entry(peer) for peer in peers], more)
+            case GetStandingList():
+                peers, more = self._page_of_peers(request.after)
+                return StandingList(request.id, *stamp, [self._standing(peer, request.digest) for peer in peers], more)
 
     def _torrent_list(self, request: GetTorrentList, stamp: Stamp) -> TorrentList:
         after = _parse_cursor(request.after) if request.after else None
@@ -101,17 +108,22 @@ class Answers:
             seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
         return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
 
-    def _peer_list(self, request: GetPeerList, stamp: Stamp) -> PeerList:
+    def _page_of_peers(self, after: str) -> tuple[list[str], str]:
+        """Members behind ``after``, and where the next page begins."""
         peers = self._sorted_peers()
-        start = bisect_right(peers, request.after) if request.after else 0
+        start = bisect_right(peers, after) if after else 0
         page = peers[start : start + REPLY_PAGE_COUNT]
-        more = page[-1] if start + len(page) < len(peers) else ""
-        return PeerList(request.id, *stamp, [self._peer_entry(peer) for peer in page], more)
+        return page, page[-1] if start + len(page) < len(peers) else ""
 
     def _peer_entry(self, peer: str) -> PeerEntry:
         member = self._registry.members[peer]
         counts = (member.whole, member.partial, member.requesting)
         return PeerEntry(peer, member.name, member.endpoint, *counts, member.load)
+
+    def _standing(self, peer: str, digest: str) -> StandingEntry:
+        member = self._registry.members[peer]
+        download = next((one for one in member.downloads if one.digest == digest), None)
+        return StandingEntry(peer, member.name, self._registry.holding(peer, digest), download)
 
     def _sorted_peers(self) -> list[str]:
         if self._peers_as_of != self._registry.membership_changes:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
+from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Alias, Holding, SeederEntry
+from protocol.messages import Alias, DownloadState, Holding, SeederEntry
 
 _ListingKey = tuple[str, str, int]
 
@@ -58,6 +58,7 @@ class Member:
     __slots__ = (
         "_as_source",
         "aliases",
+        "downloads",
         "endpoint",
         "listings",
         "load",
@@ -73,6 +74,7 @@ class Member:
         self.peer = peer
         self.move(name, endpoint)
         self.load = 0
+        self.downloads: list[DownloadState] = []
         self.listings: dict[str, Listing] = {}
         self.aliases: dict[str, tuple[Listing, ...]] = {}
         self.weight = 0
@@ -129,6 +131,10 @@ class Registry:
                 member = self.members.get(event.peer)
                 if member is not None:
                     member.load = event.load
+            case DownloadsSet():
+                member = self.members.get(event.peer)
+                if member is not None:
+                    member.downloads = event.downloads
 
     def _set_peer(self, event: PeerSet) -> None:
         member = self.members.get(event.peer)
@@ -251,6 +257,8 @@ class Registry:
         events: list[Event] = [PeerSet(peer, member.name, member.endpoint)]
         if member.load:
             events.append(LoadSet(peer, member.load))
+        if member.downloads:
+            events.append(DownloadsSet(peer, member.downloads))
         return events
 
     def entry_event(self, peer: str, digest: str) -> EntrySet | None:

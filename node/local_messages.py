@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.rate_limit import UNLIMITED, RateLimits
-from protocol.messages import Message, PeerEntry, SeederEntry, TorrentEntry
+from protocol.messages import Message, PeerEntry, SeederEntry, StandingEntry, TorrentEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
 """Their names in the runtime directory."""
@@ -380,8 +380,11 @@ class ApiAccepted(Message, frozen=True):
 
 
 class ApiList(Message, frozen=True):
+    """``exact``: what is called ``pattern``, and nothing else."""
+
     id: int
     pattern: str
+    exact: bool = False
 
 
 class ApiListReply(Message, frozen=True):
@@ -398,6 +401,19 @@ class ApiPeersReply(Message, frozen=True):
     id: int
     settling: bool
     peers: list[PeerEntry]
+
+
+class ApiStandings(Message, frozen=True):
+    """How does every member of the network stand with content ``digest``?"""
+
+    id: int
+    digest: str
+
+
+class ApiStandingsReply(Message, frozen=True):
+    id: int
+    settling: bool
+    peers: list[StandingEntry]
 
 
 class ApiRemove(Message, frozen=True):
@@ -546,5 +562,19 @@ class StatusReport(Message, frozen=True):
     limits: RateLimits = UNLIMITED
 
 
-ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLimit | ApiLeave | ApiJoin | ApiStop | ApiGetStatus
-ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiLimits | ApiDone | ApiError | StatusReport
+ApiRequest = (
+    ApiShare
+    | ApiGet
+    | ApiList
+    | ApiPeers
+    | ApiStandings
+    | ApiRemove
+    | ApiLimit
+    | ApiLeave
+    | ApiJoin
+    | ApiStop
+    | ApiGetStatus
+)
+ApiReply = (
+    ApiAccepted | ApiListReply | ApiPeersReply | ApiStandingsReply | ApiLimits | ApiDone | ApiError | StatusReport
+)

@@ -74,6 +74,7 @@ class AgentCore(AgentState):
         super().__init__(who, items, wall_offset, rng, away)
         self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, who.options, self.catalogue, self.shares)
         self._api = AgentApi(self)
+        self._changes_count = 0
 
     # --- the start ---------------------------------------------------------------------------------------
 
@@ -229,6 +230,9 @@ class AgentCore(AgentState):
                 outer.append(effect)
             else:
                 todo.extendleft(reversed(inner(self, effect, now)))
+        if self.jobs.changes_count != self._changes_count:
+            self._changes_count = self.jobs.changes_count
+            self.membership.hasten(now)
         return outer
 
     def _announce(self, wish: Announce, now: float) -> list[Any]:
@@ -291,6 +295,10 @@ class AgentCore(AgentState):
         peers = [replace(peer, endpoint=with_host(peer.endpoint, host)) for peer in effect.peers]
         return self._api.peers_found(route, number, replace(effect, peers=peers))
 
+    def _standings_found(self, effect: lk.StandingsFound, _now: float) -> list[Any]:
+        _, route, number = self._tag(effect.tag)
+        return self._api.standings_found(route, number, effect)
+
     def _ask_failed(self, effect: lk.AskFailed, now: float) -> list[Any]:
         kind, *rest = self._tag(effect.tag)
         if kind == "share":
@@ -350,6 +358,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     mb.Departed: AgentCore._departed,
     lk.TorrentsFound: AgentCore._torrents_found,
     lk.PeersFound: AgentCore._peers_found,
+    lk.StandingsFound: AgentCore._standings_found,
     lk.SeedersFound: AgentCore._seeders_found,
     lk.AskFailed: AgentCore._ask_failed,
     ro.RefreshAll: AgentCore._refresh_all,

@@ -266,8 +266,9 @@ class Gets:
             job.download = report
             job.done_bytes = report.done_bytes
             job.length = report.length or job.length
-            if not over:
+            if not over and job.phase != report.phase:
                 job.phase = report.phase
+                self._jobs.changes_count += 1
         return []
 
     def started(self, message: DownloadStarted) -> list[Wish]:

@@ -21,6 +21,7 @@ from protocol.messages import (
     Error,
     GetPeerList,
     GetSeederList,
+    GetStandingList,
     GetTorrentList,
     LookupReply,
     LookupRequest,
@@ -28,6 +29,8 @@ from protocol.messages import (
     PeerList,
     SeederEntry,
     SeederList,
+    StandingEntry,
+    StandingList,
     TorrentEntry,
     TorrentList,
 )
@@ -69,6 +72,12 @@ class PeersFound(Struct, frozen=True):
     settling: bool
 
 
+class StandingsFound(Struct, frozen=True):
+    tag: Hashable
+    peers: list[StandingEntry]
+    settling: bool
+
+
 class SeedersFound(Struct, frozen=True):
     """``total`` sources are listed, of which ``seeders`` is all or a sample."""
 
@@ -86,7 +95,7 @@ class AskFailed(Struct, frozen=True):
     detail: str
 
 
-Effect = Dial | Ask | TorrentsFound | PeersFound | SeedersFound | AskFailed | Note
+Effect = Dial | Ask | TorrentsFound | PeersFound | StandingsFound | SeedersFound | AskFailed | Note
 
 
 class _Question:
@@ -147,6 +156,10 @@ class Lookups:
 
     def peers(self, tag: Hashable, now: float, patience: float | None = None) -> list[Effect]:
         return self._put(tag, GetPeerList(self._new_id()), now, patience)
+
+    def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[Effect]:
+        """Ask how every member stands with ``digest``."""
+        return self._put(tag, GetStandingList(self._new_id(), digest), now, patience)
 
     def want(self, digest: str, now: float, own_too: bool = False) -> list[Effect]:
         """Keep asking who has ``digest``, this peer included if ``own_too``; the first time at once."""
@@ -277,9 +290,8 @@ class Lookups:
         if isinstance(message, GetSeederList) and isinstance(reply, SeederList):
             self._release(question, now)
             return [SeedersFound(message.digest, reply.seeders, reply.settling, reply.total)]
-        paged = isinstance(reply, TorrentList) and isinstance(message, GetTorrentList)
-        paged = paged or (isinstance(reply, PeerList) and isinstance(message, GetPeerList))
-        if not paged:
+        found = _PAGED.get((type(message), type(reply)))
+        if found is None:
             return [AskFailed(question.tag, "bad_message", f"lookup answered with {type(reply).__name__}")]
         question.found += reply.entries if isinstance(reply, TorrentList) else reply.peers
         question.pages += 1
@@ -293,8 +305,7 @@ class Lookups:
             question.due = now + REQUEST_TIMEOUT_SECONDS
             self._questions[question.message.id] = question
             return self._send(question)
-        kind = TorrentsFound if isinstance(reply, TorrentList) else PeersFound
-        return [kind(question.tag, question.found, reply.settling)]
+        return [found(question.tag, question.found, reply.settling)]
 
     def _ask_seeders(self, digest: str, wanted: _Wanted, now: float) -> list[Effect]:
         wanted.question = self._new_id()
@@ -343,3 +354,11 @@ class Lookups:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
+
+
+_PAGED: dict[tuple[type, type], type[TorrentsFound | PeersFound | StandingsFound]] = {
+    (GetTorrentList, TorrentList): TorrentsFound,
+    (GetPeerList, PeerList): PeersFound,
+    (GetStandingList, StandingList): StandingsFound,
+}
+"""By question and answer, what the pages come to."""

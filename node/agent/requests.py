@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from node.agent.effects import KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
-from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
+from node.agent.lookups import AskFailed, PeersFound, StandingsFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.local_messages import (
@@ -28,6 +28,8 @@ from node.local_messages import (
     ApiRemove,
     ApiRequest,
     ApiShare,
+    ApiStandings,
+    ApiStandingsReply,
     ApiStop,
     Limit,
     Pause,
@@ -64,6 +66,9 @@ class AgentApi:
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
         return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]
 
+    def standings_found(self, route: bytes, number: int, effect: StandingsFound) -> Effects:
+        return [ReplyApi(route, ApiStandingsReply(number, effect.settling, effect.peers))]
+
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
         if effect.code == "network":
@@ -97,6 +102,7 @@ class AgentApi:
                 ("list", route, request.id),
                 request.pattern,
                 now,
+                exact=request.exact,
                 after=(follower.epoch, follower.seq),
                 patience=self._patience(),
             )
@@ -104,6 +110,10 @@ class AgentApi:
 
     def _peers(self, route: bytes, request: ApiPeers, now: float) -> Effects:
         return list(self._agent.lookups.peers(("peers", route, request.id), now, patience=self._patience()))
+
+    def _standings(self, route: bytes, request: ApiStandings, now: float) -> Effects:
+        tag = ("standings", route, request.id)
+        return list(self._agent.lookups.standings(tag, request.digest, now, self._patience()))
 
     def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
         agent = self._agent
@@ -161,6 +171,7 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiGet: AgentApi._get,
     ApiList: AgentApi._list,
     ApiPeers: AgentApi._peers,
+    ApiStandings: AgentApi._standings,
     ApiRemove: AgentApi._remove,
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,

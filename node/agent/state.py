@@ -13,14 +13,16 @@ from msgspec import Struct
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
 from node.agent.gets import Gets
-from node.agent.jobs import JobBook
+from node.agent.jobs import JobBook, reported
 from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
 from node.agent.membership import Membership
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
+from node.agent.told_downloads import told_downloads
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.rate_limit import UNLIMITED, RateLimits
+from protocol.messages import DownloadState
 
 
 class AgentTerms(Struct, frozen=True):
@@ -54,7 +56,7 @@ class AgentState:
     ) -> None:
         self.who = who
         self.wall_offset = wall_offset
-        self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away)
+        self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away, self._told_downloads)
         self.follower = RosterFollower(who.peer)
         self.lookups = Lookups(who.peer, rng)
         self.jobs = JobBook(wall_offset)
@@ -68,6 +70,10 @@ class AgentState:
         self.children = Children()
         self.serving = not away
         self.limits = who.limits
+
+    def _told_downloads(self, now: float) -> list[DownloadState]:
+        silent = self.children.silent_seconds(now).get("downloader", 0.0)
+        return told_downloads((reported(job, silent, now) for job in self.jobs.all()), now)
 
     def is_fetched(self, digest: str) -> bool:
         """Somebody fetches it from this peer now."""

@@ -10,9 +10,10 @@ import msgspec
 
 from node.cli.progress import Display
 from node.cli.session import Session
-from node.cli.source_words import ban_notice, silence
+from node.cli.source_words import ban_notice
 from node.cli.view import JobView, Outcome, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
+from node.reasons import silence
 from protocol.errors import NetworkError, RefusedError
 from service.text import printable
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from node.cli.output import screen_lines, warn
 from node.cli.progress import is_terminal, live_console
-from node.cli.source_words import silence
 from node.cli.view import trouble
 from node.local_messages import StatusReport
+from node.reasons import silence
 from service.units import counted, format_bytes, format_rate
 
 RATE_SECONDS = 5.0

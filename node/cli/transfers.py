@@ -17,7 +17,6 @@ from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import open_display
 from node.cli.session import Session, any_peer
-from node.cli.source_words import silence
 from node.cli.targets import (
     LINK_SCHEME,
     GetTarget,
@@ -29,6 +28,7 @@ from node.cli.targets import (
 from node.cli.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
+from node.reasons import silence
 from protocol.errors import EXIT_CODES, NotFoundError
 from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_directory, complete_path, parsed_by
 from service.paths import absolute_path
