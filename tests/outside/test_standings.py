@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.outside.commands import Machine, eventually
 
 
@@ -13,6 +15,7 @@ def standings(network: Machine, *arguments: str) -> dict[str, Any]:
     return {peer["name"]: peer for peer in result.json["peers"]} if result.code == 0 else {}
 
 
+@pytest.mark.slow
 def test_every_peer_says_how_it_stands_with_a_content(network: Machine) -> None:
     (network.place / "m.bin").write_bytes(b"precious" * 500_000)
     (network.place / "taken").mkdir()
