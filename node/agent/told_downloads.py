@@ -1,4 +1,4 @@
-"""What this peer tells the network of its downloads, for people who ask who has a content (PROTOCOL.md, section 4.2). Pure.
+"""What this peer tells the network of its downloads, for people (PROTOCOL.md, section 4.2). Pure.
 
 Bounded: a few downloads, and a few words for each. What ended well is in the peer's list.
 """
