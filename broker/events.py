@@ -25,6 +25,7 @@ from protocol.messages import (
     Holding,
     Length,
     Message,
+    Order,
     PeerId,
     PeerName,
 )
@@ -64,11 +65,12 @@ class EntryGone(Message, frozen=True):
     digest: DigestText
 
 
-class LoadSet(Message, frozen=True):
-    """``peer`` has ``load`` upload sessions open."""
+class LoadSet(Message, frozen=True, omit_defaults=True):
+    """``peer`` has ``load`` upload sessions open and ``free`` bytes for what is ordered; None: it accepts no orders."""
 
     peer: PeerId
     load: Count
+    free: Count | None = None
 
 
 class DownloadsSet(Message, frozen=True):
@@ -78,4 +80,18 @@ class DownloadsSet(Message, frozen=True):
     downloads: Annotated[list[DownloadState], Meta(max_length=DOWNLOADS_TOLD_COUNT_MAX)]
 
 
-Event = PeerSet | PeerGone | EntrySet | EntryGone | LoadSet | DownloadsSet
+class OrderSet(Message, frozen=True):
+    """``peer`` gives ``order``."""
+
+    peer: PeerId
+    order: Order
+
+
+class OrderGone(Message, frozen=True):
+    """``peer`` does not give the order called ``order``."""
+
+    peer: PeerId
+    order: PeerId
+
+
+Event = PeerSet | PeerGone | EntrySet | EntryGone | LoadSet | DownloadsSet | OrderSet | OrderGone

@@ -16,14 +16,23 @@ from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
 from broker.registry import Registry
 from protocol.digest import is_digest_start
 from protocol.errors import ProtocolError
-from protocol.limits import LOOKUP_SCAN_COUNT_MAX, REPLY_PAGE_COUNT, SEEDERS_COUNT_MAX
+from protocol.limits import (
+    LOOKUP_SCAN_COUNT_MAX,
+    ORDERS_PAGE_COUNT,
+    ORDERS_TOLD_COUNT_MAX,
+    REPLY_PAGE_COUNT,
+    SEEDERS_COUNT_MAX,
+)
 from protocol.messages import (
+    GetOrderList,
     GetPeerList,
     GetSeederList,
     GetStandingList,
     GetTorrentList,
     LookupReply,
     LookupRequest,
+    OrderEntry,
+    OrderList,
     PeerEntry,
     PeerList,
     SeederList,
@@ -65,6 +74,18 @@ class Answers:
             case GetStandingList():
                 peers, more = self._page_of_peers(request.after)
                 return StandingList(request.id, *stamp, [self._standing(peer, request.digest) for peer in peers], more)
+            case GetOrderList():
+                return self._order_list(request, stamp)
+
+    def _order_list(self, request: GetOrderList, stamp: Stamp) -> OrderList:
+        entries: list[OrderEntry] = []
+        givers = sorted(peer for peer in self._registry.orders if peer > request.after)
+        for giver in givers:
+            name = self._registry.members[giver].name
+            entries += [OrderEntry(giver, name, order) for order in self._registry.orders[giver].values()]
+            if len(entries) > ORDERS_PAGE_COUNT - ORDERS_TOLD_COUNT_MAX:
+                return OrderList(request.id, *stamp, entries, giver if giver != givers[-1] else "")
+        return OrderList(request.id, *stamp, entries, "")
 
     def _torrent_list(self, request: GetTorrentList, stamp: Stamp) -> TorrentList:
         after = _parse_cursor(request.after) if request.after else None
@@ -123,7 +144,7 @@ class Answers:
     def _standing(self, peer: str, digest: str) -> StandingEntry:
         member = self._registry.members[peer]
         download = next((one for one in member.downloads if one.digest == digest), None)
-        return StandingEntry(peer, member.name, self._registry.holding(peer, digest), download)
+        return StandingEntry(peer, member.name, self._registry.holding(peer, digest), download, member.free)
 
     def _sorted_peers(self) -> list[str]:
         if self._peers_as_of != self._registry.membership_changes:

@@ -186,7 +186,7 @@ class Registrar:
     ) -> RegistrarReply:
         match message:
             case Heartbeat():
-                return self._heartbeat(message, session, now)
+                return self._heartbeat(message, session, now, effects)
             case Update():
                 return self._update(message, session, now, effects)
             case Transfer():
@@ -297,13 +297,22 @@ class Registrar:
                 events.append(event)
         return events
 
-    def _heartbeat(self, message: Heartbeat, session: Session, now: float) -> RegistrarReply:
-        if message.load != self.registry.members[message.peer].load:
-            self._loads[message.peer] = LoadSet(message.peer, message.load)
+    def _heartbeat(
+        self, message: Heartbeat, session: Session, now: float, effects: list[RegistrarEffect]
+    ) -> RegistrarReply:
+        member = self.registry.members[message.peer]
+        if (message.load, message.free) != (member.load, member.free):
+            self._loads[message.peer] = LoadSet(message.peer, message.load, message.free)
         else:
             self._loads.pop(message.peer, None)
         if message.downloads is not None:
             self._downloads[message.peer] = DownloadsSet(message.peer, message.downloads)
+        if message.orders is not None:
+            others = [orders for peer, orders in self.registry.orders.items() if peer != message.peer]
+            if sum(map(len, others)) + len(message.orders) > lim.ORDERS_COUNT_MAX:
+                what = f"the tracker is at its limit of {lim.ORDERS_COUNT_MAX} orders; cancel some"
+                return Error(message.id, "full", what)
+            effects += self._ledger.commit(self.registry.order_changes(message.peer, message.orders), now)
         if message.version == session.version:
             return self._ok(message)
         transfer = self._transfers.get(_key(message))

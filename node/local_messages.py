@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.rate_limit import UNLIMITED, RateLimits
-from protocol.messages import Message, PeerEntry, SeederEntry, StandingEntry, TorrentEntry
+from protocol.messages import Message, Order, OrderEntry, PeerEntry, SeederEntry, StandingEntry, TorrentEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
 """Their names in the runtime directory."""
@@ -416,6 +416,41 @@ class ApiStandingsReply(Message, frozen=True):
     peers: list[StandingEntry]
 
 
+class ApiRollout(Message, frozen=True):
+    """Order the content of ``link`` to the peers whose name matches ``peers`` (empty: all); ``directory`` and ``force``
+    as `Order` has them. Answered with `ApiRolloutReply` once the order is on disk."""
+
+    id: int
+    link: str
+    directory: str = ""
+    peers: str = ""
+    force: bool = False
+
+
+class ApiRolloutReply(Message, frozen=True):
+    id: int
+    order: Order
+
+
+class ApiCancelRollout(Message, frozen=True):
+    """Take back the orders of what is called ``name`` or has that digest."""
+
+    id: int
+    name: str
+
+
+class ApiOrders(Message, frozen=True):
+    """What is ordered in the network, cancelled or not?"""
+
+    id: int
+
+
+class ApiOrdersReply(Message, frozen=True):
+    id: int
+    settling: bool
+    entries: list[OrderEntry]
+
+
 class ApiRemove(Message, frozen=True):
     """Stop sharing what is named ``name`` (or has that digest), or cancel its hashing or its download; shared files
     stay. Where nothing is named so, what is at absolute ``path`` is meant."""
@@ -568,6 +603,9 @@ ApiRequest = (
     | ApiList
     | ApiPeers
     | ApiStandings
+    | ApiRollout
+    | ApiCancelRollout
+    | ApiOrders
     | ApiRemove
     | ApiLimit
     | ApiLeave
@@ -576,5 +614,14 @@ ApiRequest = (
     | ApiGetStatus
 )
 ApiReply = (
-    ApiAccepted | ApiListReply | ApiPeersReply | ApiStandingsReply | ApiLimits | ApiDone | ApiError | StatusReport
+    ApiAccepted
+    | ApiListReply
+    | ApiPeersReply
+    | ApiStandingsReply
+    | ApiRolloutReply
+    | ApiOrdersReply
+    | ApiLimits
+    | ApiDone
+    | ApiError
+    | StatusReport
 )

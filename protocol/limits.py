@@ -85,6 +85,16 @@ TOKEN_BYTES_MIN = 16
 TOKEN_BYTES_MAX = 64
 ENTRIES_ENVELOPE_BYTES = 512 + PEER_ID_BYTES_MAX + TOKEN_BYTES_MAX
 """Everything of a ``FileList`` or ``Update`` that is no entry."""
+ORDERS_TOLD_COUNT_MAX = 16
+"""Orders of one peer, cancelled ones included."""
+ORDERS_COUNT_MAX = 1_000
+"""Orders of all peers together: each peer that accepts some reads all."""
+ORDER_DIRECTORY_BYTES_MAX = 256
+ORDER_PATTERN_BYTES_MAX = 128
+ORDER_BYTES_MAX = 400 + 4 * (NAME_BYTES_MAX + ORDER_DIRECTORY_BYTES_MAX + ORDER_PATTERN_BYTES_MAX)
+"""One order: field names and a peer id 170, two digests 146, numbers; texts are counted in characters."""
+ORDERS_PAGE_COUNT = 100
+"""Orders in one page of a lookup's reply."""
 
 # --- registry --------------------------------------------------------------------------------------------
 PEERS_COUNT_MAX = 100_000
@@ -167,7 +177,12 @@ assert (
     <= CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
 ), "an entry fits"
 assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
-assert DOWNLOADS_TOLD_COUNT_MAX * (DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX) < CONTROL_BYTES_MAX // 2, "a heartbeat fits"
+assert (
+    DOWNLOADS_TOLD_COUNT_MAX * (DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX) + ORDERS_TOLD_COUNT_MAX * ORDER_BYTES_MAX
+    < CONTROL_BYTES_MAX - 512
+), "a heartbeat fits"
+assert ORDERS_PAGE_COUNT * (ORDER_BYTES_MAX + 512) < REPLY_BYTES_MAX, "a page of orders fits"
+assert ORDER_BYTES_MAX + 512 < LINK_EVENT_BYTES_MAX
 assert REPLY_PAGE_COUNT * (1_000 + DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX) < REPLY_BYTES_MAX, "a page of standings fits"
 assert 2 * PIECE_BYTES_USUAL_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
 assert min(UNDER_WAY_BYTES_MAX, STALLED_BYTES_MAX) >= PIECE_BYTES_MAX, "the longest piece fits alone"

@@ -146,9 +146,28 @@ class DownloadState(Struct, frozen=True, omit_defaults=True):
     reason: Annotated[str, Meta(max_length=lim.REASON_BYTES_MAX)] = ""
 
 
+class Order(Struct, frozen=True, omit_defaults=True):
+    """A content that its giver wants other peers to have: all that accept orders, or those whose name matches the
+    pattern ``peers`` (`protocol.orders`). Each puts it into ``directory``, below the place where it has such things,
+    with ``force`` in place of other content. A higher ``attempt`` of the same ``order``: who failed tries again.
+    ``cancelled``: who has not all of it stops, and deletes what there is."""
+
+    order: PeerId
+    digest: DigestText
+    manifest: DigestText
+    name: FileName
+    length: Length
+    directory: Annotated[str, Meta(max_length=lim.ORDER_DIRECTORY_BYTES_MAX)] = ""
+    peers: Annotated[str, Meta(max_length=lim.ORDER_PATTERN_BYTES_MAX)] = ""
+    force: bool = False
+    attempt: Count = 1
+    cancelled: bool = False
+
+
 class Heartbeat(Message, frozen=True, omit_defaults=True):
     """Still here, with list ``version``; ``load`` is the number of upload sessions open, a figure for people, and so
-    are ``downloads``: those under way or that failed lately. None: they are as last told."""
+    are ``downloads``: those under way or that failed lately. None: they are as last told. ``free``: it accepts orders,
+    and so many bytes are free where it puts them. ``orders``: those it gives; None: they are as last told."""
 
     id: Count
     peer: PeerId
@@ -157,6 +176,8 @@ class Heartbeat(Message, frozen=True, omit_defaults=True):
     load: Count
     run: Run = 0
     downloads: Annotated[list[DownloadState], Meta(max_length=lim.DOWNLOADS_TOLD_COUNT_MAX)] | None = None
+    free: Count | None = None
+    orders: Annotated[list[Order], Meta(max_length=lim.ORDERS_TOLD_COUNT_MAX)] | None = None
 
 
 class Rejoin(Message, frozen=True):
@@ -254,12 +275,14 @@ class PeerEntry(Struct, frozen=True):
 
 
 class StandingEntry(Struct, frozen=True, omit_defaults=True):
-    """How a member stands with one content: what it has of it, and how its download of it goes, if it tells of one."""
+    """How a member stands with one content: what it has of it, and how its download of it goes, if it tells of one.
+    ``free`` as in its last heartbeat."""
 
     peer: PeerId
     name: PeerName
     holding: Holding | None = None
     download: DownloadState | None = None
+    free: Count | None = None
 
 
 class GetTorrentList(Message, frozen=True):
@@ -344,6 +367,32 @@ class StandingList(Message, frozen=True):
     next: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
 
 
+class OrderEntry(Struct, frozen=True):
+    """An order, and who gives it."""
+
+    peer: PeerId
+    name: PeerName
+    order: Order
+
+
+class GetOrderList(Message, frozen=True):
+    """All orders, sorted by who gives them; ``after`` is the last reply's ``next``."""
+
+    id: Count
+    after: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)] = ""
+    epoch: Count = 0
+    min_seq: Count = 0
+
+
+class OrderList(Message, frozen=True):
+    id: Count
+    epoch: Count
+    seq: Count
+    settling: bool
+    entries: Annotated[list[OrderEntry], Meta(max_length=lim.ORDERS_PAGE_COUNT)]
+    next: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
+
+
 class Behind(Message, frozen=True):
     """The replica did not reach ``min_seq`` in time; it is at (epoch, seq). Ask again."""
 
@@ -352,8 +401,8 @@ class Behind(Message, frozen=True):
     seq: Count
 
 
-LookupRequest = GetTorrentList | GetSeederList | GetPeerList | GetStandingList
-LookupReply = TorrentList | SeederList | PeerList | StandingList | Behind | Error
+LookupRequest = GetTorrentList | GetSeederList | GetPeerList | GetStandingList | GetOrderList
+LookupReply = TorrentList | SeederList | PeerList | StandingList | OrderList | Behind | Error
 
 # --- roster on PUB ---------------------------------------------------------------------------------------
 
@@ -386,11 +435,17 @@ class SourceRemoved(Message, frozen=True):
     peer: PeerId
 
 
+class OrdersChanged(Message, frozen=True):
+    """``peer`` gives other orders than before."""
+
+    peer: PeerId
+
+
 class Beat(Message, frozen=True):
     """The registrar is alive; a ``seq`` beyond the last event seen means events were lost."""
 
 
-RosterEvent = PeerJoined | PeerLeft | SourceAdded | SourceRemoved | Beat
+RosterEvent = PeerJoined | PeerLeft | SourceAdded | SourceRemoved | OrdersChanged | Beat
 
 
 class Roster(Struct, frozen=True):

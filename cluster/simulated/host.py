@@ -18,6 +18,7 @@ from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.network import NetHost, Network
 from cluster.simulated.process import TURN_SECONDS, Process
 from cluster.simulated.transport import SimulatedTransport
+from node.agent.library import KeptOrders
 from node.rate_limit import RateLimits
 from protocol.codec import Decoder
 from protocol.errors import ZswarmError
@@ -74,6 +75,7 @@ class PeerMachine:
         self.token = rng.randbytes(32)
         self.away = False
         self.limits = terms.limits
+        self.orders = KeptOrders()
         self.local: defaultdict[str, LocalRouter] = defaultdict(LocalRouter)
         self.routes = count(1)
         self._rng = rng

@@ -19,12 +19,15 @@ from protocol.limits import REFRESH_SECONDS, REQUEST_TIMEOUT_SECONDS
 from protocol.messages import (
     Behind,
     Error,
+    GetOrderList,
     GetPeerList,
     GetSeederList,
     GetStandingList,
     GetTorrentList,
     LookupReply,
     LookupRequest,
+    OrderEntry,
+    OrderList,
     PeerEntry,
     PeerList,
     SeederEntry,
@@ -78,6 +81,12 @@ class StandingsFound(Struct, frozen=True):
     settling: bool
 
 
+class OrdersFound(Struct, frozen=True):
+    tag: Hashable
+    entries: list[OrderEntry]
+    settling: bool
+
+
 class SeedersFound(Struct, frozen=True):
     """``total`` sources are listed, of which ``seeders`` is all or a sample."""
 
@@ -95,7 +104,7 @@ class AskFailed(Struct, frozen=True):
     detail: str
 
 
-Effect = Dial | Ask | TorrentsFound | PeersFound | StandingsFound | SeedersFound | AskFailed | Note
+Effect = Dial | Ask | TorrentsFound | PeersFound | StandingsFound | OrdersFound | SeedersFound | AskFailed | Note
 
 
 class _Question:
@@ -160,6 +169,12 @@ class Lookups:
     def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[Effect]:
         """Ask how every member stands with ``digest``."""
         return self._put(tag, GetStandingList(self._new_id(), digest), now, patience)
+
+    def orders(
+        self, tag: Hashable, now: float, after: tuple[int, int] = (0, 0), patience: float | None = None
+    ) -> list[Effect]:
+        """Ask for all orders, as of (epoch, seq) ``after``."""
+        return self._put(tag, GetOrderList(self._new_id(), "", *after), now, patience)
 
     def want(self, digest: str, now: float, own_too: bool = False) -> list[Effect]:
         """Keep asking who has ``digest``, this peer included if ``own_too``; the first time at once."""
@@ -293,7 +308,7 @@ class Lookups:
         found = _PAGED.get((type(message), type(reply)))
         if found is None:
             return [AskFailed(question.tag, "bad_message", f"lookup answered with {type(reply).__name__}")]
-        question.found += reply.entries if isinstance(reply, TorrentList) else reply.peers
+        question.found += reply.peers if isinstance(reply, PeerList | StandingList) else reply.entries
         question.pages += 1
         if len(question.found) > ENTRIES_COUNT_MAX:
             what = f"more than {ENTRIES_COUNT_MAX:,} entries match; ask for fewer with a longer name or pattern"
@@ -356,9 +371,10 @@ class Lookups:
         return self._next_id
 
 
-_PAGED: dict[tuple[type, type], type[TorrentsFound | PeersFound | StandingsFound]] = {
+_PAGED: dict[tuple[type, type], type[TorrentsFound | PeersFound | StandingsFound | OrdersFound]] = {
     (GetTorrentList, TorrentList): TorrentsFound,
     (GetPeerList, PeerList): PeersFound,
     (GetStandingList, StandingList): StandingsFound,
+    (GetOrderList, OrderList): OrdersFound,
 }
 """By question and answer, what the pages come to."""

@@ -33,6 +33,7 @@ from protocol.messages import (
     Leave,
     ListRequest,
     Ok,
+    Order,
     PageOk,
     RegistrarReply,
     RegistrarRequest,
@@ -137,6 +138,10 @@ class Membership:
         self.state = State.LEFT if away else State.OUT
         self.list = AnnouncedList(peer, token)
         self.load = 0
+        self.free: int | None = None
+        """Bytes for what others order; None: orders are not accepted."""
+        self.orders: list[Order] = []
+        """Those this peer gives."""
         self.epoch = 0
         self.seq = 0
         self.endpoint = ""
@@ -159,7 +164,8 @@ class Membership:
         """When the last heartbeat was sent first."""
         self._downloads = downloads
         self._told_downloads: list[DownloadState] | None = None
-        """As the registrar has acknowledged them; None: it may have those of another time."""
+        self._told_orders: list[Order] | None = None
+        """Both as the registrar has acknowledged them; None: it may have those of another time."""
         self._join_at: float | None = None
         self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
         self._leave_by: float | None = None
@@ -238,7 +244,7 @@ class Membership:
         return self._pump(now)
 
     def hasten(self, now: float) -> None:
-        """The downloads have come to something: tell of it soon."""
+        """There is something to tell that people wait for: downloads have come to something, or orders."""
         if self._heartbeat_at is not None:
             self._heartbeat_at = min(self._heartbeat_at, max(now, self._beat_at + HASTE_SECONDS))
 
@@ -331,8 +337,10 @@ class Membership:
         self._refusal = ""
         self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, endpoint
         self._heartbeat_seconds = max(HEARTBEAT_SECONDS_MIN, reply.heartbeat_seconds or HEARTBEAT_SECONDS)
-        self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.2, 1.0)
-        self._told_downloads = None
+        awaited = bool(self.orders) or self.free is not None
+        seconds = min(HASTE_SECONDS, self._heartbeat_seconds) if awaited else self._heartbeat_seconds
+        self._heartbeat_at = now + seconds * self._rng.uniform(0.2, 1.0)
+        self._told_downloads = self._told_orders = None
         lookups = [with_host(lookup, host) for lookup in reply.lookups]
         welcome = msgspec.structs.replace(reply, roster=with_host(reply.roster, host), lookups=lookups)
         effects += [Welcomed(welcome), Announced(self.list.snapshot_digests(), reply.epoch, reply.seq)]
@@ -345,8 +353,9 @@ class Membership:
         if isinstance(request, Update):
             digests = (*(entry.digest for entry in request.added), *request.removed)
             effects.append(Announced(digests, reply.epoch, reply.seq))
-        elif isinstance(request, Heartbeat) and request.downloads is not None:
-            self._told_downloads = request.downloads
+        elif isinstance(request, Heartbeat):
+            self._told_downloads = request.downloads if request.downloads is not None else self._told_downloads
+            self._told_orders = request.orders if request.orders is not None else self._told_orders
         return effects + self._pump(now)
 
     def _on_rejoin(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
@@ -428,7 +437,8 @@ class Membership:
         news = downloads if downloads != self._told_downloads else None
         seconds = min(NEWS_SECONDS, self._heartbeat_seconds) if news else self._heartbeat_seconds
         self._beat_at, self._heartbeat_at = now, now + seconds * self._rng.uniform(0.8, 1.0)
-        figures = self.list.version, self.load, self._run, news
+        orders = list(self.orders) if self.orders != self._told_orders else None
+        figures = self.list.version, self.load, self._run, news, self.free, orders
         return self._ask(Slot.HEARTBEAT, Heartbeat(self._new_id(), self._peer, self._token, *figures), now)
 
     def _ask(self, slot: Slot, message: RegistrarRequest, now: float) -> list[Effect]:

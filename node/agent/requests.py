@@ -8,11 +8,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from node.agent.effects import KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
-from node.agent.lookups import AskFailed, PeersFound, StandingsFound, TorrentsFound
+from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.local_messages import (
     ApiAccepted,
+    ApiCancelRollout,
     ApiDone,
     ApiError,
     ApiGet,
@@ -23,10 +24,13 @@ from node.local_messages import (
     ApiLimits,
     ApiList,
     ApiListReply,
+    ApiOrders,
+    ApiOrdersReply,
     ApiPeers,
     ApiPeersReply,
     ApiRemove,
     ApiRequest,
+    ApiRollout,
     ApiShare,
     ApiStandings,
     ApiStandingsReply,
@@ -35,6 +39,7 @@ from node.local_messages import (
     Pause,
     Serving,
 )
+from protocol.errors import NotFoundError, UsageError
 
 PATIENCE_SECONDS = 6.0
 """How long a list may take; a person's command waits somewhat longer."""
@@ -65,6 +70,9 @@ class AgentApi:
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
         return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]
+
+    def orders_found(self, route: bytes, number: int, effect: OrdersFound) -> Effects:
+        return [ReplyApi(route, ApiOrdersReply(number, effect.settling, effect.entries))]
 
     def standings_found(self, route: bytes, number: int, effect: StandingsFound) -> Effects:
         return [ReplyApi(route, ApiStandingsReply(number, effect.settling, effect.peers))]
@@ -114,6 +122,23 @@ class AgentApi:
     def _standings(self, route: bytes, request: ApiStandings, now: float) -> Effects:
         tag = ("standings", route, request.id)
         return list(self._agent.lookups.standings(tag, request.digest, now, self._patience()))
+
+    def _rollout(self, route: bytes, request: ApiRollout, _now: float) -> Effects:
+        try:
+            return list(self._agent.orders.give(request, route))
+        except UsageError as error:
+            return [ReplyApi(route, ApiError(request.id, error.code, str(error)))]
+
+    def _cancel_rollout(self, route: bytes, request: ApiCancelRollout, _now: float) -> Effects:
+        try:
+            return list(self._agent.orders.cancel(request.name, route, request.id))
+        except NotFoundError as error:
+            return [ReplyApi(route, ApiError(request.id, error.code, str(error)))]
+
+    def _orders(self, route: bytes, request: ApiOrders, now: float) -> Effects:
+        tag, agent = ("rollouts", route, request.id), self._agent
+        after = (agent.follower.epoch, agent.follower.seq)
+        return list(agent.lookups.orders(tag, now, after, self._patience()))
 
     def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
         agent = self._agent
@@ -172,6 +197,9 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiList: AgentApi._list,
     ApiPeers: AgentApi._peers,
     ApiStandings: AgentApi._standings,
+    ApiRollout: AgentApi._rollout,
+    ApiCancelRollout: AgentApi._cancel_rollout,
+    ApiOrders: AgentApi._orders,
     ApiRemove: AgentApi._remove,
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,

@@ -5,7 +5,7 @@ Bounded: a few downloads, and a few words for each. What ended well is in the pe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from node.local_messages import JobStatus
 from node.reasons import job_silence, why_no_source
@@ -17,18 +17,20 @@ ENDED_SECONDS_MAX = 3_600.0
 """For how long a download that failed is told of."""
 
 
-def told_downloads(jobs: Iterable[JobStatus], now: float) -> list[DownloadState]:
+def told_downloads(jobs: Iterable[JobStatus], now: float, ordered: Container[int] = ()) -> list[DownloadState]:
     """The downloads among ``jobs``, which are in the order of their begin: those under way first, then those that
-    failed, the latest first. Of several that want one content the last counts."""
+    failed, the latest first. Of several that want one content the last counts. What others have ``ordered`` (numbers of
+    jobs) is told of for as long as they do, even if a person here has cancelled it."""
     last = {job.digest: job for job in jobs if job.kind == "get" and job.digest}
     active = [job for job in last.values() if not job.over]
-    failed = [job for job in last.values() if job.phase == "failed" and job.code != "cancelled"]
-    lately = sorted(
-        (job for job in failed if now - job.ended_monotonic < ENDED_SECONDS_MAX),
+    failed = [job for job in last.values() if job.phase == "failed"]
+    lately = [job for job in failed if job.code != "cancelled" and now - job.ended_monotonic < ENDED_SECONDS_MAX]
+    told = sorted(
+        (job for job in failed if job in lately or job.job in ordered),
         key=lambda job: job.ended_monotonic,
         reverse=True,
     )
-    return [_told(job) for job in (*active, *lately)[:DOWNLOADS_TOLD_COUNT_MAX]]
+    return [_told(job) for job in (*active, *told)[:DOWNLOADS_TOLD_COUNT_MAX]]
 
 
 def _told(job: JobStatus) -> DownloadState:
