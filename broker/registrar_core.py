@@ -301,6 +301,8 @@ class Registrar:
         self, message: Heartbeat, session: Session, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
         member = self.registry.members[message.peer]
+        if (message.free is None) != (member.free is None):  # people wait for that
+            effects += self._ledger.commit_figures([LoadSet(message.peer, member.load, message.free)], now)
         if (message.load, message.free) != (member.load, member.free):
             self._loads[message.peer] = LoadSet(message.peer, message.load, message.free)
         else:

@@ -76,8 +76,8 @@ ENDPOINT_BYTES_MAX = 256
 DETAIL_BYTES_MAX = 512
 DOWNLOADS_TOLD_COUNT_MAX = 16
 """Downloads that a heartbeat tells of: what a person asks about, and a few KiB."""
-DOWNLOAD_BYTES = 190
-"""One of these without its reason: field names 45, a digest 73, a state 12, five integers, and the rest."""
+DOWNLOAD_BYTES = 290
+"""One of these without its reason: field names 60, a digest 73, a state 12, an order 66, six integers, and the rest."""
 REASON_BYTES_MAX = 160
 """Why a download waits or failed: two lines of a terminal. Counted in characters, so up to four times as many bytes."""
 PEER_ID_BYTES_MAX = 64

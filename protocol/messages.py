@@ -135,7 +135,8 @@ class Welcome(Message, frozen=True):
 
 class DownloadState(Struct, frozen=True, omit_defaults=True):
     """A download for people to read of: ``done`` of ``length`` bytes are verified, ``rate`` in bytes a second, from
-    ``sources`` peers. ``reason`` is why it waits, or failed."""
+    ``sources`` peers. ``reason`` is why it waits, or failed. It carries out ``attempt`` of ``order``, if that is not
+    empty."""
 
     digest: DigestText
     state: DownloadPhase
@@ -144,6 +145,8 @@ class DownloadState(Struct, frozen=True, omit_defaults=True):
     rate: Count = 0
     sources: Count = 0
     reason: Annotated[str, Meta(max_length=lim.REASON_BYTES_MAX)] = ""
+    order: OptionalPeerId = ""
+    attempt: Count = 0
 
 
 class Order(Struct, frozen=True, omit_defaults=True):

@@ -60,6 +60,8 @@ NEWS_SECONDS = 2.0
 """While figures change, heartbeats come this often at least..."""
 HASTE_SECONDS = 1.0
 """...and this long after the last one when people wait for what has changed."""
+AWAITED_SECONDS = 0.3
+"""A new member tells its orders, and whether it accepts some, within this time."""
 HEARTBEAT_SECONDS_MIN = 0.05
 """However often a tracker wants to hear from its members."""
 LASTING_ERRORS = ("wrong_token", "bad_version", "replaced")
@@ -338,7 +340,7 @@ class Membership:
         self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, endpoint
         self._heartbeat_seconds = max(HEARTBEAT_SECONDS_MIN, reply.heartbeat_seconds or HEARTBEAT_SECONDS)
         awaited = bool(self.orders) or self.free is not None
-        seconds = min(HASTE_SECONDS, self._heartbeat_seconds) if awaited else self._heartbeat_seconds
+        seconds = min(AWAITED_SECONDS, self._heartbeat_seconds) if awaited else self._heartbeat_seconds
         self._heartbeat_at = now + seconds * self._rng.uniform(0.2, 1.0)
         self._told_downloads = self._told_orders = None
         lookups = [with_host(lookup, host) for lookup in reply.lookups]

@@ -64,9 +64,9 @@ class Orders:
         return self._given
 
     @property
-    def jobs(self) -> frozenset[int]:
-        """Those that carry out orders."""
-        return frozenset(running.job for running in self._running.values())
+    def jobs(self) -> dict[int, Order]:
+        """Those that carry out orders, or have, by number."""
+        return {running.job: running.order for running in self._running.values()}
 
     def start(self, kept: KeptOrders, now: float) -> list[Wish]:
         """What the library knows."""

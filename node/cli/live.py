@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from node.cli.output import screen_lines, warn
+from node.cli.output import fitting_blocks, screen_lines, warn
 from node.cli.progress import is_terminal, live_console
+from node.cli.tables import Rows, shortened
 from node.cli.view import trouble
 from node.local_messages import StatusReport
 from node.reasons import silence
@@ -115,3 +116,28 @@ def status_screen() -> Iterator[Callable[[StatusReport], None]]:
 
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         yield lambda report: live.update(drawn(report), refresh=True)
+
+
+@contextlib.contextmanager
+def table_screen() -> Iterator[Callable[[Sequence[str], Rows, str], None]]:
+    """A function that draws a table and a line below it, in place of the last one on standard error. The last rows are
+    left out where they do not fit. Nothing of it stays."""
+    from rich.live import Live
+    from rich.text import Text
+
+    console = live_console()
+
+    def drawn(headers: Sequence[str], rows: Rows, line: str) -> Text:
+        title, *blocks = fitting_blocks(headers, rows, console.width)
+        room = console.height - 3
+        lines = [text for block in blocks for text in block]
+        if len(lines) > room:
+            lines = lines[: room - 1]
+            lines.append(f"+{len(rows) - sum(1 for text in lines if not text.startswith('  '))} more")
+        whole = Text(no_wrap=True).append(title[0], "bold")
+        return whole.append("".join(f"\n{text}" for text in [*lines, shortened(line, console.width)]))
+
+    with Live(
+        console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as live:
+        yield lambda headers, rows, line: live.update(drawn(headers, rows, line), refresh=True)

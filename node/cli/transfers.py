@@ -78,12 +78,13 @@ def share(
     chosen = algorithm or state.options.settings().hash
     places = dict.fromkeys(existing_path(path) for path in paths)
     orders = [
-        _share_order(place, chosen, chosen_options(place, follow_links, link_roots, posix_names)) for place in places
+        share_order(place, chosen, chosen_options(place, follow_links, link_roots, posix_names)) for place in places
     ]
     _carry_out(state, Plan("share", orders, serve=True, follows_links=follow_links or bool(link_roots)))
 
 
-def _share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
+def share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
+    """Have ``path`` shared. `UsageError` when a path is no UTF-8."""
     for text in (str(path), *options.link_roots):
         check_utf8(text)
     return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options))
