@@ -150,13 +150,16 @@ def _check_receipt(place: Path) -> None:
 def _write_receipt(place: Path, fields: dict[str, Any]) -> None:
     """All of it or nothing, and durably."""
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False) as file:
-            json.dump(fields, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(file.name).replace(place)
+        with contextlib.ExitStack() as undo:
+            file = tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False)  # noqa: SIM115
+            undo.callback(Path(file.name).unlink, missing_ok=True)
+            with file:
+                json.dump(fields, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            Path(file.name).replace(place)
     except OSError as error:
         raise DiskError(f"cannot write the receipt {place}: {error.strerror}") from error
 
