@@ -303,11 +303,11 @@ def _display(quiet: bool) -> Iterator[Show]:
 
     def lines(watch: Watch, changed: list[Peer], problem: str) -> None:
         nonlocal said_at, said_problem
-        for peer in changed:
-            output.warn(_change(peer))
         if problem != said_problem:
             said_problem = problem
             output.warn(problem or "there are answers again")
+        for peer in changed:
+            output.warn(_change(peer))
         if time.monotonic() - said_at >= PLAIN_SECONDS:
             said_at = time.monotonic()
             output.warn(watch.progress())
