@@ -74,6 +74,8 @@ RECORDS: dict[str, type[Struct]] = {
     "PeerEntry": messages.PeerEntry,
     "StandingEntry": messages.StandingEntry,
     "DownloadState": messages.DownloadState,
+    "Order": messages.Order,
+    "OrderEntry": messages.OrderEntry,
 }
 
 

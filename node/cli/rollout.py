@@ -238,7 +238,7 @@ def _follow(state: State, session: Session, watch: Watch, receipt: Path | None, 
         again = f"'{program} rollout --watch {name}' shows it, '--cancel {name}' ends it"
         output.warn(f"interrupted; the rollout of {name} goes on: {again}")
     now = session.now()
-    fields = watch.receipt(verdict, options, began, time.time(), now)
+    fields = watch.receipt(verdict, options, began, now)
     if receipt is not None:
         _write_receipt(receipt, fields)
     if state.options.json:

@@ -175,9 +175,9 @@ class Watch:
                 lines.append(f"{printable(peer.name or peer.peer)}: {words}" + _after(": ", printable(peer.detail)))
         return [f"{counts} after {seconds}", *lines]
 
-    def receipt(self, verdict: str, options: dict[str, Any], began: float, ended: float, now: float) -> dict[str, Any]:
-        """What the receipt file has. ``began`` and ``ended`` are of the wall clock (`time.time`)."""
-        order = self.order
+    def receipt(self, verdict: str, options: dict[str, Any], began_at: float, now: float) -> dict[str, Any]:
+        """What the receipt file has. ``began_at`` is of the wall clock (`time.time`)."""
+        order, seconds = self.order, now - self.began
         return {
             "format": "zswarm-rollout",
             "version": 1,
@@ -191,9 +191,9 @@ class Watch:
             "order": order.order,
             "attempt": order.attempt,
             "from": {"peer": self.target.peer, "name": self.target.name},
-            "began_at": round(began, 3),
-            "ended_at": round(ended, 3),
-            "seconds": round(now - self.began, 3),
+            "began_at": round(began_at, 3),
+            "ended_at": round(began_at + seconds, 3),
+            "seconds": round(seconds, 3),
             "options": options,
             "peers": [_peer_fields(peer) for peer in self.peers()],
         }
