@@ -129,8 +129,9 @@ class Orders:
     def found(self, entries: Iterable[OrderEntry], now: float) -> list[Wish]:
         """All orders there are. One that is not among them holds on: its giver may be away."""
         wishes: list[Wish] = []
+        listed = {}
         for entry in entries:
-            order = entry.order
+            order = listed[entry.order.order] = entry.order
             if entry.peer == self._peer or not is_for(order.peers, self._name):
                 continue
             running = self._running.get(order.order)
@@ -141,6 +142,10 @@ class Orders:
                 note = Note("info", f"{who} orders {order.name} ({short(order.digest)}) to {order.directory or '.'}")
                 self._running[order.order] = _Running(order)
                 wishes += [note, PrepareOrder(order, self._base)]
+        for name, running in list(self._running.items()):
+            job = self._jobs.get(running.job)
+            if name not in listed and running.job and (job is None or job.over):
+                del self._running[name]
         return wishes
 
     def prepared(self, order: Order, directory: str, now: float) -> list[Wish]:

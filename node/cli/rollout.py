@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
@@ -234,8 +235,8 @@ def _follow(state: State, session: Session, watch: Watch, receipt: Path | None, 
         with _display(state.options.quiet) as show:
             verdict = _watch(session, watch, show)
     except KeyboardInterrupt:
-        program = program_of(click.get_current_context())
-        again = f"'{program} rollout --watch {name}' shows it, '--cancel {name}' ends it"
+        program, quoted = program_of(click.get_current_context()), shlex.quote(watch.order.name)
+        again = f"'{program} rollout --watch {quoted}' shows it, '--cancel {quoted}' ends it"
         output.warn(f"interrupted; the rollout of {name} goes on: {again}")
     now = session.now()
     fields = watch.receipt(verdict, options, began, now)

@@ -215,6 +215,15 @@ def test_a_place_that_cannot_be_and_a_person_who_does_not_want_it_are_told_of() 
     assert [(one.state, one.order) for one in told] == [("failed", "o1")]
 
 
+def test_what_is_over_and_ordered_no_more_is_forgotten() -> None:
+    scene = taker(order())
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "in the way"), scene.now))
+    assert scene.core.orders.jobs
+    scene.ordered = []
+    hint(scene)
+    assert scene.core.orders.jobs == {}
+
+
 def test_its_own_orders_are_for_others_and_everybody_can_ask_for_all() -> None:
     scene = taker()
     scene.ordered = [OrderEntry("me", "one", order())]
