@@ -39,6 +39,8 @@ def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
             return st.floats(info.ge, info.le)
         case inspect.BoolType():
             return st.booleans()
+        case inspect.NoneType():
+            return st.none()
         case inspect.StrType(pattern=None):
             return st.text(st.characters(codec="utf-8"), min_size=info.min_length or 0, max_size=info.max_length)
         case inspect.StrType(pattern=str(pattern)):
