@@ -129,14 +129,14 @@ class Orders:
     def found(self, entries: Iterable[OrderEntry], now: float) -> list[Wish]:
         """All orders there are. One that is not among them holds on: its giver may be away."""
         wishes: list[Wish] = []
-        listed = {}
-        for entry in entries:
-            order = listed[entry.order.order] = entry.order
-            if entry.peer == self._peer or not is_for(order.peers, self._name):
-                continue
+        listed = {entry.order.order: entry for entry in entries}
+        mine = [one for one in listed.values() if one.peer != self._peer and is_for(one.order.peers, self._name)]
+        wanted = {_what(entry.order) for entry in mine if not entry.order.cancelled}
+        for entry in mine:
+            order = entry.order
             running = self._running.get(order.order)
             if order.cancelled:
-                wishes += self._stop(order, now)
+                wishes += self._stop(order, _what(order) in wanted, now)
             elif running is None or self._tries_again(running, order):
                 who = entry.name or entry.peer
                 note = Note("info", f"{who} orders {order.name} ({short(order.digest)}) to {order.directory or '.'}")
@@ -199,13 +199,19 @@ class Orders:
         job = self._jobs.get(running.job)
         return order.attempt > running.order.attempt and (job is None or job.phase == "failed")
 
-    def _stop(self, order: Order, now: float) -> list[Wish]:
+    def _stop(self, order: Order, wanted: bool, now: float) -> list[Wish]:
+        """``order`` is cancelled; the same is ``wanted`` by another one."""
         self._running.pop(order.order, None)
         taken = self._taken.pop(order.order, None)
         if taken is None:
             return []
-        cancelled = self._gets.cancel(taken.digest, now, taken.dest)
+        cancelled = None if wanted else self._gets.cancel(taken.digest, now, taken.dest)
         return [Note("info", f"the order of {order.name} is cancelled"), self._keep(self._given), *(cancelled or [])]
 
     def _keep(self, given: list[Order], reply: tuple[bytes, ApiReply] | None = None) -> KeepOrders:
         return KeepOrders(KeptOrders(given, list(self._taken.values())), reply)
+
+
+def _what(order: Order) -> tuple[str, str, str]:
+    """What it is about, whoever gives it."""
+    return order.digest, order.directory, order.name

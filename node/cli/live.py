@@ -120,21 +120,19 @@ def status_screen() -> Iterator[Callable[[StatusReport], None]]:
 
 @contextlib.contextmanager
 def table_screen() -> Iterator[Callable[[Sequence[str], Rows, str], None]]:
-    """A function that draws a table and a line below it, in place of the last one on standard error. The last rows are
-    left out where they do not fit. Nothing of it stays."""
+    """A function that draws a table, whose rows take a line each, and a line below it, in place of the last one on
+    standard error. The last rows are left out where they do not fit. Nothing of it stays."""
     from rich.live import Live
     from rich.text import Text
 
     console = live_console()
 
     def drawn(headers: Sequence[str], rows: Rows, line: str) -> Text:
-        title, *blocks = fitting_blocks(headers, rows, console.width)
+        title, *lines = [text for block in fitting_blocks(headers, rows, console.width) for text in block]
         room = console.height - 3
-        lines = [text for block in blocks for text in block]
         if len(lines) > room:
-            lines = lines[: room - 1]
-            lines.append(f"+{len(rows) - sum(1 for text in lines if not text.startswith('  '))} more")
-        whole = Text(no_wrap=True).append(title[0], "bold")
+            lines[room - 1 :] = [f"+{len(lines) - room + 1} more"]
+        whole = Text(no_wrap=True).append(title, "bold")
         return whole.append("".join(f"\n{text}" for text in [*lines, shortened(line, console.width)]))
 
     with Live(

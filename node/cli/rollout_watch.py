@@ -21,7 +21,7 @@ from service.units import counted, format_bytes, format_rate, format_seconds
 RolloutState = Literal[
     "has it", "fetching", "checking", "verifying", "waits", "has not", "failed", "refuses", "gone", "absent"
 ]
-HEADERS = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "~DETAIL"]
+HEADERS = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "DETAIL"]
 AWAY = ("gone", "absent")
 ENDED = ("has it", "failed", "refuses", *AWAY)
 _ORDER = ("failed", "refuses", "gone", "absent", "verifying", "checking", "fetching", "waits", "has not", "has it")

@@ -165,6 +165,18 @@ def test_a_cancelled_order_is_stopped_and_what_there_is_of_it_deleted() -> None:
     assert scene.kept.taken == []
 
 
+def test_what_another_order_wants_is_not_stopped_with_the_one_that_is_cancelled() -> None:
+    scene = taker(order())
+    (fetch,) = scene.told(ToDownloader, Fetch)
+    scene.ordered = ordered(order(cancelled=True), order(identity="o2"))
+    hint(scene)
+    assert scene.told(ToDownloader, DeleteFetch) == []
+    assert scene.kept.taken == [TakenOrder("o2", digest(1), fetch.dest)]
+    scene.ordered = ordered(order(identity="o2", cancelled=True))
+    hint(scene)
+    assert len(scene.told(ToDownloader, DeleteFetch)) == 1
+
+
 def test_what_is_complete_stays_when_its_order_is_cancelled() -> None:
     scene = taker(order())
     dest = f"{BASE}/m.bin"
