@@ -51,6 +51,7 @@ class AgentProcess(Process):
             instance=instance,
             pid=1,
             limits=peer.limits,
+            rollouts=peer.terms.rollouts,
         )
         self.core = AgentCore(terms, list(peer.disk.items.values()), 0.0, rng, peer.away)
         self._agent = _HardOfHearing(peer, self, rng)

@@ -35,11 +35,12 @@ Tamper = Callable[[Message, bytes], tuple[Message, bytes] | None]
 
 class PeerTerms(NamedTuple):
     """As in a peer's configuration; rates in bytes/s, 0 unlimited. ``hears_of``: the part of all sources that its
-    downloads ever hear of, for worlds so large that not all can matter."""
+    downloads ever hear of, for worlds so large that not all can matter. ``rollouts``: where it carries out orders."""
 
     upload_rate: float = 0
     download_rate: float = 0
     hears_of: float = 1
+    rollouts: str = ""
 
     @property
     def limits(self) -> RateLimits:
