@@ -301,6 +301,7 @@ def _display(quiet: bool) -> Iterator[Show]:
             )
         return
     said_at, said_problem = time.monotonic(), ""
+    said: dict[str, str] = {}
 
     def lines(watch: Watch, changed: list[Peer], problem: str) -> None:
         nonlocal said_at, said_problem
@@ -308,7 +309,10 @@ def _display(quiet: bool) -> Iterator[Show]:
             said_problem = problem
             output.warn(problem or "there are answers again")
         for peer in changed:
-            output.warn(_change(peer))
+            line = _change(peer)
+            if line and line != said.get(peer.peer):
+                said[peer.peer] = line
+                output.warn(line)
         if time.monotonic() - said_at >= PLAIN_SECONDS:
             said_at = time.monotonic()
             output.warn(watch.progress())
@@ -317,6 +321,9 @@ def _display(quiet: bool) -> Iterator[Show]:
 
 
 def _change(peer: Peer) -> str:
+    """The line that says what has become of ``peer``; empty when it is nothing yet, as it is at first."""
+    if peer.state == "has not" or (peer.state == "waits" and not peer.detail):
+        return ""
     words = f"{printable(peer.name or peer.peer)}: {peer.state}"
     if peer.has_it:
         return words + (f", {format_seconds(peer.has_at)}" if peer.has_at else " already")

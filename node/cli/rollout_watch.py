@@ -240,7 +240,8 @@ def expectation(watch: Watch, upload_rate: float) -> list[str]:
     if little := [f"{name} ({format_bytes(free)} free)" for free, name in room if free < need]:
         lines.append(f"too little room: {printable(', '.join(little))}")
     if enough := [(free, name) for free, name in room if free >= need]:
-        lines.append(f"free space of the others: at least {format_bytes(enough[0][0])} ({printable(enough[0][1])})")
+        whose = "free space of the others" if little else "free space"
+        lines.append(f"{whose}: at least {format_bytes(enough[0][0])} ({printable(enough[0][1])})")
     if upload_rate and accept:
         what = f"this peer alone has it, and sends {format_rate(upload_rate)} at most"
         lines.append(f"it takes at least {format_seconds(need / upload_rate)}: {what}")
