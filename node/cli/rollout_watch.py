@@ -28,6 +28,8 @@ _ORDER = ("failed", "refuses", "gone", "absent", "verifying", "checking", "fetch
 """In which they are shown: those that a person has to do something about first."""
 NEW_SECONDS = 2.0
 """A peer that has just joined may be about to say that it accepts orders."""
+ROOM_NAMED_COUNT = 8
+"""Peers whose free space is told before a rollout: those that have least."""
 LINK_BYTES_PER_SECOND = {"1 Gbit/s": 1e9 / 8, "10 Gbit/s": 1e10 / 8}
 
 
@@ -240,8 +242,9 @@ def expectation(watch: Watch, upload_rate: float) -> list[str]:
     if little := [f"{name} ({format_bytes(free)} free)" for free, name in room if free < need]:
         lines.append(f"too little room: {printable(', '.join(little))}")
     if enough := [(free, name) for free, name in room if free >= need]:
-        whose = "free space of the others" if little else "free space"
-        lines.append(f"{whose}: at least {format_bytes(enough[0][0])} ({printable(enough[0][1])})")
+        named = ", ".join(f"{name} {format_bytes(free)}" for free, name in enough[:ROOM_NAMED_COUNT])
+        more = len(enough) - ROOM_NAMED_COUNT
+        lines.append(f"free space: {printable(named)}" + (f", and {more} that have more" if more > 0 else ""))
     if upload_rate and accept:
         what = f"this peer alone has it, and sends {format_rate(upload_rate)} at most"
         lines.append(f"it takes at least {format_seconds(need / upload_rate)}: {what}")

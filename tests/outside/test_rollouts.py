@@ -48,7 +48,7 @@ def test_who_refuses_and_who_is_gone_is_named_and_who_joins_later_gets_it_too(ne
     assert placed(network, "good").read_bytes() == CONTENT
     assert "m.bin, 3.8 MiB, to 3 peers" in result.err
     assert "accept no orders: unwilling" in result.err
-    assert "free space: at least " in result.err
+    assert "free space: " in result.err
 
     receipt = json.loads((network.place / "r.json").read_text())
     assert (receipt["verdict"], receipt["have"], receipt["expected"]) == ("incomplete", 1, 3)

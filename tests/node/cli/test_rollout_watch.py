@@ -148,7 +148,7 @@ def test_what_to_expect_is_what_is_known() -> None:
         "m.bin, 1000 B, to 4 peers; 1 of them has it already",
         "accept no orders: r",
         "too little room: l (999 B free)",
-        "free space of the others: at least 4.9 KiB (a)",
+        "free space: a 4.9 KiB",
         "it takes at least 10 s: this peer alone has it, and sends 100 B/s at most",
     ]
 
