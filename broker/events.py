@@ -5,12 +5,30 @@ it. Every event is absolute (it says what is, not what to add), so replaying one
 
 Numbering. What one request changes is one *change set*. Each of its roster messages takes the next number of the
 one global sequence, and there is at least one per change set, so that the answer's ``seq`` names its effect. The
-only unnumbered event is `LoadSet`: load is a figure for people, nobody has to be able to read it back.
+unnumbered events are `LoadSet` and `DownloadsSet`: figures for people, which nobody has to be able to read back.
 """
 
 from __future__ import annotations
 
-from protocol.messages import Aliases, Count, DigestText, Endpoint, FileName, Holding, Length, Message, PeerId, PeerName
+from typing import Annotated
+
+from msgspec import Meta
+
+from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX
+from protocol.messages import (
+    Aliases,
+    Count,
+    DigestText,
+    DownloadState,
+    Endpoint,
+    FileName,
+    Holding,
+    Length,
+    Message,
+    Order,
+    PeerId,
+    PeerName,
+)
 
 
 class PeerSet(Message, frozen=True):
@@ -47,11 +65,33 @@ class EntryGone(Message, frozen=True):
     digest: DigestText
 
 
-class LoadSet(Message, frozen=True):
-    """``peer`` has ``load`` upload sessions open."""
+class LoadSet(Message, frozen=True, omit_defaults=True):
+    """``peer`` has ``load`` upload sessions open and ``free`` bytes for what is ordered; None: it accepts no orders."""
 
     peer: PeerId
     load: Count
+    free: Count | None = None
 
 
-Event = PeerSet | PeerGone | EntrySet | EntryGone | LoadSet
+class DownloadsSet(Message, frozen=True):
+    """These are the downloads that ``peer`` tells of."""
+
+    peer: PeerId
+    downloads: Annotated[list[DownloadState], Meta(max_length=DOWNLOADS_TOLD_COUNT_MAX)]
+
+
+class OrderSet(Message, frozen=True):
+    """``peer`` gives ``order``."""
+
+    peer: PeerId
+    order: Order
+
+
+class OrderGone(Message, frozen=True):
+    """``peer`` does not give the order called ``order``."""
+
+    peer: PeerId
+    order: PeerId
+
+
+Event = PeerSet | PeerGone | EntrySet | EntryGone | LoadSet | DownloadsSet | OrderSet | OrderGone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.effects import Publish, RegistrarEffect
-from broker.events import Event, LoadSet
+from broker.events import DownloadsSet, Event, LoadSet
 from broker.link_feed import LinkFeed
 from broker.registry import Registry
 from broker.roster_hints import roster_hints
@@ -33,9 +33,9 @@ class Ledger:
             effects.append(Publish(Roster(self.epoch, self.seq, hint)))
         return effects + self.feed.changed(events, self.seq, now)
 
-    def commit_loads(self, loads: Sequence[LoadSet], now: float) -> list[RegistrarEffect]:
+    def commit_figures(self, figures: Sequence[LoadSet | DownloadsSet], now: float) -> list[RegistrarEffect]:
         """Apply figures nobody waits for: they have no number and are not announced."""
-        return self.commit([event for event in loads if event.peer in self.registry.members], now)
+        return self.commit([event for event in figures if event.peer in self.registry.members], now)
 
     def beat(self) -> Publish:
         """The sign of life that lets a subscriber see that it lost the last messages. Takes no number."""

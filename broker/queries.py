@@ -16,16 +16,28 @@ from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
 from broker.registry import Registry
 from protocol.digest import is_digest_start
 from protocol.errors import ProtocolError
-from protocol.limits import LOOKUP_SCAN_COUNT_MAX, REPLY_PAGE_COUNT, SEEDERS_COUNT_MAX
+from protocol.limits import (
+    LOOKUP_SCAN_COUNT_MAX,
+    ORDERS_PAGE_COUNT,
+    ORDERS_TOLD_COUNT_MAX,
+    REPLY_PAGE_COUNT,
+    SEEDERS_COUNT_MAX,
+)
 from protocol.messages import (
+    GetOrderList,
     GetPeerList,
     GetSeederList,
+    GetStandingList,
     GetTorrentList,
     LookupReply,
     LookupRequest,
+    OrderEntry,
+    OrderList,
     PeerEntry,
     PeerList,
     SeederList,
+    StandingEntry,
+    StandingList,
     TorrentEntry,
     TorrentList,
 )
@@ -57,7 +69,23 @@ class Answers:
             case GetTorrentList():
                 return self._torrent_list(request, stamp)
             case GetPeerList():
-                return self._peer_list(request, stamp)
+                peers, more = self._page_of_peers(request.after)
+                return PeerList(request.id, *stamp, [self._peer_entry(peer) for peer in peers], more)
+            case GetStandingList():
+                peers, more = self._page_of_peers(request.after)
+                return StandingList(request.id, *stamp, [self._standing(peer, request.digest) for peer in peers], more)
+            case GetOrderList():
+                return self._order_list(request, stamp)
+
+    def _order_list(self, request: GetOrderList, stamp: Stamp) -> OrderList:
+        entries: list[OrderEntry] = []
+        givers = sorted(peer for peer in self._registry.orders if peer > request.after)
+        for giver in givers:
+            name = self._registry.members[giver].name
+            entries += [OrderEntry(giver, name, order) for order in self._registry.orders[giver].values()]
+            if len(entries) > ORDERS_PAGE_COUNT - ORDERS_TOLD_COUNT_MAX:
+                return OrderList(request.id, *stamp, entries, giver if giver != givers[-1] else "")
+        return OrderList(request.id, *stamp, entries, "")
 
     def _torrent_list(self, request: GetTorrentList, stamp: Stamp) -> TorrentList:
         after = _parse_cursor(request.after) if request.after else None
@@ -101,17 +129,22 @@ class Answers:
             seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
         return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
 
-    def _peer_list(self, request: GetPeerList, stamp: Stamp) -> PeerList:
+    def _page_of_peers(self, after: str) -> tuple[list[str], str]:
+        """Members behind ``after``, and where the next page begins."""
         peers = self._sorted_peers()
-        start = bisect_right(peers, request.after) if request.after else 0
+        start = bisect_right(peers, after) if after else 0
         page = peers[start : start + REPLY_PAGE_COUNT]
-        more = page[-1] if start + len(page) < len(peers) else ""
-        return PeerList(request.id, *stamp, [self._peer_entry(peer) for peer in page], more)
+        return page, page[-1] if start + len(page) < len(peers) else ""
 
     def _peer_entry(self, peer: str) -> PeerEntry:
         member = self._registry.members[peer]
         counts = (member.whole, member.partial, member.requesting)
         return PeerEntry(peer, member.name, member.endpoint, *counts, member.load)
+
+    def _standing(self, peer: str, digest: str) -> StandingEntry:
+        member = self._registry.members[peer]
+        download = next((one for one in member.downloads if one.digest == digest), None)
+        return StandingEntry(peer, member.name, self._registry.holding(peer, digest), download, member.free)
 
     def _sorted_peers(self) -> list[str]:
         if self._peers_as_of != self._registry.membership_changes:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
-from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
+from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.ledger import Ledger
 from broker.link_messages import FromLookup
 from broker.list_transfers import Key, ListTransfer, ListTransfers, weight_of
@@ -89,8 +89,9 @@ class Registrar:
         self.registry = self._ledger.registry
         self._sessions = Sessions(terms.lease_seconds)
         self._transfers = ListTransfers()
-        self._loads: dict[str, int] = {}
-        """Loads told since the last beat."""
+        self._loads: dict[str, LoadSet] = {}
+        self._downloads: dict[str, DownloadsSet] = {}
+        """Both as told since the last beat, by peer."""
         self._beat_at = now
         self._expire_from = now
         self._serving = False
@@ -144,9 +145,10 @@ class Registrar:
         effects: list[RegistrarEffect] = []
         if now >= self._beat_at:
             self._beat_at = now + lim.ROSTER_BEAT_SECONDS
-            loads = [LoadSet(peer, load) for peer, load in self._loads.items()]
+            figures: list[LoadSet | DownloadsSet] = [*self._loads.values(), *self._downloads.values()]
             self._loads.clear()
-            effects += [*self._ledger.commit_loads(loads, now), self._ledger.beat(), *self._ledger.feed.beat(now)]
+            self._downloads.clear()
+            effects += [*self._ledger.commit_figures(figures, now), self._ledger.beat(), *self._ledger.feed.beat(now)]
         if now >= self._expire_from:
             for peer in self._sessions.expired(now):
                 effects += self._remove(peer, expired=True, now=now)
@@ -184,7 +186,7 @@ class Registrar:
     ) -> RegistrarReply:
         match message:
             case Heartbeat():
-                return self._heartbeat(message, session, now)
+                return self._heartbeat(message, session, now, effects)
             case Update():
                 return self._update(message, session, now, effects)
             case Transfer():
@@ -295,11 +297,24 @@ class Registrar:
                 events.append(event)
         return events
 
-    def _heartbeat(self, message: Heartbeat, session: Session, now: float) -> RegistrarReply:
-        if message.load != self.registry.members[message.peer].load:
-            self._loads[message.peer] = message.load
+    def _heartbeat(
+        self, message: Heartbeat, session: Session, now: float, effects: list[RegistrarEffect]
+    ) -> RegistrarReply:
+        member = self.registry.members[message.peer]
+        if (message.free is None) != (member.free is None):  # people wait for that
+            effects += self._ledger.commit_figures([LoadSet(message.peer, member.load, message.free)], now)
+        if (message.load, message.free) != (member.load, member.free):
+            self._loads[message.peer] = LoadSet(message.peer, message.load, message.free)
         else:
             self._loads.pop(message.peer, None)
+        if message.downloads is not None:
+            self._downloads[message.peer] = DownloadsSet(message.peer, message.downloads)
+        if message.orders is not None:
+            others = [orders for peer, orders in self.registry.orders.items() if peer != message.peer]
+            if sum(map(len, others)) + len(message.orders) > lim.ORDERS_COUNT_MAX:
+                what = f"the tracker is at its limit of {lim.ORDERS_COUNT_MAX} orders; cancel some"
+                return Error(message.id, "full", what)
+            effects += self._ledger.commit(self.registry.order_changes(message.peer, message.orders), now)
         if message.version == session.version:
             return self._ok(message)
         transfer = self._transfers.get(_key(message))
@@ -357,6 +372,7 @@ class Registrar:
         member = self.registry.members[peer]
         self._sessions.remove(peer)
         self._loads.pop(peer, None)
+        self._downloads.pop(peer, None)
         what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
         note = Note("info", f"peer {_label(peer, member.name)} {what}; its list of {len(member.listings)} is removed")
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
@@ -410,7 +426,7 @@ class Registrar:
         self._transfers.check_invariants()
         assert len(self._sessions) == len(self.registry.members)
         assert all(self._sessions.get(peer) is not None for peer in self.registry.members)
-        assert all(peer in self.registry.members for peer in self._loads)
+        assert all(peer in self.registry.members for peer in (*self._loads, *self._downloads))
 
 
 def _key(message: RegistrarRequest) -> Key:

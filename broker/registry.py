@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
+from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, OrderGone, OrderSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Alias, Holding, SeederEntry
+from protocol.messages import Alias, DownloadState, Holding, Order, SeederEntry
 
 _ListingKey = tuple[str, str, int]
 
@@ -58,7 +58,9 @@ class Member:
     __slots__ = (
         "_as_source",
         "aliases",
+        "downloads",
         "endpoint",
+        "free",
         "listings",
         "load",
         "name",
@@ -73,6 +75,8 @@ class Member:
         self.peer = peer
         self.move(name, endpoint)
         self.load = 0
+        self.free: int | None = None
+        self.downloads: list[DownloadState] = []
         self.listings: dict[str, Listing] = {}
         self.aliases: dict[str, tuple[Listing, ...]] = {}
         self.weight = 0
@@ -106,6 +110,8 @@ class Registry:
     def __init__(self, index: ListingIndex | None = None) -> None:
         self.members: dict[str, Member] = {}
         self.swarms: dict[str, Swarm] = {}
+        self.orders: dict[str, dict[str, Order]] = {}
+        """By the peer that gives them, by their own ids; of those who give any."""
         self.weight = 0
         """Names in all entries, of which limits count each as an entry."""
         self.membership_changes = 0
@@ -125,10 +131,24 @@ class Registry:
                 self._set_peer(event)
             case PeerGone():
                 self._drop_peer(event.peer)
-            case LoadSet():
+            case LoadSet() | DownloadsSet() | OrderSet() | OrderGone():
                 member = self.members.get(event.peer)
                 if member is not None:
-                    member.load = event.load
+                    self._tell(member, event)
+
+    def _tell(self, member: Member, event: LoadSet | DownloadsSet | OrderSet | OrderGone) -> None:
+        match event:
+            case LoadSet():
+                member.load, member.free = event.load, event.free
+            case DownloadsSet():
+                member.downloads = event.downloads
+            case OrderSet():
+                self.orders.setdefault(event.peer, {})[event.order.order] = event.order
+            case OrderGone():
+                orders = self.orders.get(event.peer, {})
+                orders.pop(event.order, None)
+                if not orders:
+                    self.orders.pop(event.peer, None)
 
     def _set_peer(self, event: PeerSet) -> None:
         member = self.members.get(event.peer)
@@ -149,6 +169,7 @@ class Registry:
         for digest in list(member.listings):
             self._drop_entry(peer, digest)
         del self.members[peer]
+        self.orders.pop(peer, None)
         self.membership_changes += 1
 
     def _set_entry(self, event: EntrySet) -> None:
@@ -249,9 +270,18 @@ class Registry:
         if member is None:
             return []
         events: list[Event] = [PeerSet(peer, member.name, member.endpoint)]
-        if member.load:
-            events.append(LoadSet(peer, member.load))
+        if member.load or member.free is not None:
+            events.append(LoadSet(peer, member.load, member.free))
+        if member.downloads:
+            events.append(DownloadsSet(peer, member.downloads))
+        events += [OrderSet(peer, order) for order in self.orders.get(peer, {}).values()]
         return events
+
+    def order_changes(self, peer: str, orders: list[Order]) -> list[Event]:
+        """The events after which ``orders`` are those that ``peer`` gives."""
+        known, wanted = self.orders.get(peer, {}), {order.order: order for order in orders}
+        events: list[Event] = [OrderGone(peer, order) for order in known if order not in wanted]
+        return events + [OrderSet(peer, order) for name, order in wanted.items() if known.get(name) != order]
 
     def entry_event(self, peer: str, digest: str) -> EntrySet | None:
         """The event that rebuilds one entry; None when there is no such entry."""
@@ -283,6 +313,8 @@ class Registry:
         assert self.weight == sum(1 + len(entry.aliases) for entry in entries)
         held = sum(len(s.sources) + len(s.requesting) for s in self.swarms.values())
         assert held == len(entries), "an entry without its member, or the other way round"
+        assert all(self.orders.values())
+        assert self.orders.keys() <= self.members.keys()
         for peer, member in self.members.items():
             kinds = [self.holding(peer, digest) for digest in member.listings]
             assert (member.whole, member.partial, member.requesting) == tuple(

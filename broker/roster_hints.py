@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from broker.events import EntryGone, EntrySet, Event, PeerGone, PeerSet
+from broker.events import EntryGone, EntrySet, Event, OrderGone, OrderSet, PeerGone, PeerSet
 from broker.registry import Registry
-from protocol.messages import PeerJoined, PeerLeft, RosterEvent, SourceAdded, SourceRemoved
+from protocol.messages import OrdersChanged, PeerJoined, PeerLeft, RosterEvent, SourceAdded, SourceRemoved
 
 HINTS_SMALL_COUNT = 16
 """A change of up to so many hints is announced in full."""
@@ -39,6 +39,8 @@ def _hint(event: Event, registry: Registry) -> RosterEvent | None:
             return SourceAdded(event.digest, event.peer, member.name, member.endpoint, event.holding == "whole")
         case EntrySet() | EntryGone():  # one who only asks for it is no source of it
             return SourceRemoved(event.digest, event.peer)
+        case OrderSet() | OrderGone():
+            return OrdersChanged(event.peer)
         case _:
             return None
 

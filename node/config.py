@@ -67,6 +67,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     hash: Algorithm = "blake3"
     sequential: bool = False
     scan_seconds: str | int | float = 2
+    rollouts: str = ""
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check_paths("download_dir", [self.download_dir])
         _check_paths("share", self.share)
         _check_paths("link_roots", self.link_roots)
+        _check_paths("rollouts", [self.rollouts] if self.rollouts else [])
 
     def placed(self, directory: Path) -> PeerSettings:
         """These settings as the file in ``directory`` means them: relative paths are from there on. `download_dir` is
@@ -123,6 +125,11 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return ShareOptions(tuple(str(absolute_path(path)) for path in self.link_roots), self.posix_names)
 
     @property
+    def rollouts_path(self) -> Path | None:
+        """None: no orders are accepted."""
+        return absolute_path(self.rollouts) if self.rollouts else None
+
+    @property
     def limits(self) -> RateLimits:
         return RateLimits(_rate("upload_rate", self.upload_rate), _rate("download_rate", self.download_rate))
 
@@ -135,7 +142,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
     piece server's; ``share`` are absolute paths. ``run`` names the run of the peer, through restarts of this process;
     ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two until
-    a person wants others."""
+    a person wants others. ``rollouts``: an absolute path, or empty."""
 
     data_dir: str
     runtime_dir: str
@@ -150,6 +157,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     log: LogSettings
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
+    rollouts: str = ""
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):

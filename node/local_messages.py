@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.rate_limit import UNLIMITED, RateLimits
-from protocol.messages import Message, PeerEntry, SeederEntry, TorrentEntry
+from protocol.messages import Message, Order, OrderEntry, PeerEntry, SeederEntry, StandingEntry, TorrentEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
 """Their names in the runtime directory."""
@@ -383,8 +383,11 @@ class ApiAccepted(Message, frozen=True):
 
 
 class ApiList(Message, frozen=True):
+    """``exact``: what is called ``pattern``, and nothing else."""
+
     id: int
     pattern: str
+    exact: bool = False
 
 
 class ApiListReply(Message, frozen=True):
@@ -401,6 +404,54 @@ class ApiPeersReply(Message, frozen=True):
     id: int
     settling: bool
     peers: list[PeerEntry]
+
+
+class ApiStandings(Message, frozen=True):
+    """How does every member of the network stand with content ``digest``?"""
+
+    id: int
+    digest: str
+
+
+class ApiStandingsReply(Message, frozen=True):
+    id: int
+    settling: bool
+    peers: list[StandingEntry]
+
+
+class ApiRollout(Message, frozen=True):
+    """Order the content of ``link`` to the peers whose name matches ``peers`` (empty: all); ``directory`` and ``force``
+    as `Order` has them. Answered with `ApiRolloutReply` once the order is on disk."""
+
+    id: int
+    link: str
+    directory: str = ""
+    peers: str = ""
+    force: bool = False
+
+
+class ApiRolloutReply(Message, frozen=True):
+    id: int
+    order: Order
+
+
+class ApiCancelRollout(Message, frozen=True):
+    """Take back the orders of what is called ``name`` or has that digest."""
+
+    id: int
+    name: str
+
+
+class ApiOrders(Message, frozen=True):
+    """What is ordered in the network, cancelled or not?"""
+
+    id: int
+
+
+class ApiOrdersReply(Message, frozen=True):
+    id: int
+    settling: bool
+    entries: list[OrderEntry]
 
 
 class ApiRemove(Message, frozen=True):
@@ -549,5 +600,31 @@ class StatusReport(Message, frozen=True):
     limits: RateLimits = UNLIMITED
 
 
-ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLimit | ApiLeave | ApiJoin | ApiStop | ApiGetStatus
-ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiLimits | ApiDone | ApiError | StatusReport
+ApiRequest = (
+    ApiShare
+    | ApiGet
+    | ApiList
+    | ApiPeers
+    | ApiStandings
+    | ApiRollout
+    | ApiCancelRollout
+    | ApiOrders
+    | ApiRemove
+    | ApiLimit
+    | ApiLeave
+    | ApiJoin
+    | ApiStop
+    | ApiGetStatus
+)
+ApiReply = (
+    ApiAccepted
+    | ApiListReply
+    | ApiPeersReply
+    | ApiStandingsReply
+    | ApiRolloutReply
+    | ApiOrdersReply
+    | ApiLimits
+    | ApiDone
+    | ApiError
+    | StatusReport
+)

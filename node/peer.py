@@ -58,6 +58,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         foreground=foreground,
         options=settings.share_options,
         limits=settings.limits,
+        rollouts="" if foreground else str(settings.rollouts_path or ""),
         log=settings.log,
     )
     downloader = DownloaderSettings(

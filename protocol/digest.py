@@ -69,6 +69,11 @@ def is_digest_start(text: str) -> bool:
     return _START.fullmatch(text) is not None
 
 
+def is_digest(text: str) -> bool:
+    """Whether ``text`` is a written digest, all of it."""
+    return is_digest_start(text) and len(text.partition(":")[2]) == 2 * DIGEST_BYTES
+
+
 def begins_digest(text: str, digest: str) -> bool:
     """Whether ``text`` names ``digest``: by all of it or by its beginning."""
     return digest.startswith(text) and is_digest_start(text)

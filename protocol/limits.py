@@ -48,7 +48,7 @@ CONTROL_BYTES_MAX = 64 * KIB
 """A message to a tracker or to a piece server. libzmq drops the connection of a sender who exceeds it."""
 REPLY_BYTES_MAX = 1 * MIB
 """A message from a tracker to a peer (paged below this)."""
-LINK_BYTES_MAX = 8 * MIB
+LINK_BYTES_MAX = 16 * MIB
 """A message on the registrar's ordered link to a lookup."""
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
@@ -74,11 +74,27 @@ PIECES_TOLD_COUNT_MAX = 4_096
 PATTERN_BYTES_MAX = 256
 ENDPOINT_BYTES_MAX = 256
 DETAIL_BYTES_MAX = 512
+DOWNLOADS_TOLD_COUNT_MAX = 16
+"""Downloads that a heartbeat tells of: what a person asks about, and a few KiB."""
+DOWNLOAD_BYTES = 290
+"""One of these without its reason: field names 60, a digest 73, a state 12, an order 66, six integers, and the rest."""
+REASON_BYTES_MAX = 160
+"""Why a download waits or failed: two lines of a terminal. Counted in characters, so up to four times as many bytes."""
 PEER_ID_BYTES_MAX = 64
 TOKEN_BYTES_MIN = 16
 TOKEN_BYTES_MAX = 64
 ENTRIES_ENVELOPE_BYTES = 512 + PEER_ID_BYTES_MAX + TOKEN_BYTES_MAX
 """Everything of a ``FileList`` or ``Update`` that is no entry."""
+ORDERS_TOLD_COUNT_MAX = 16
+"""Orders of one peer, cancelled ones included."""
+ORDERS_COUNT_MAX = 1_000
+"""Orders of all peers together: each peer that accepts some reads all."""
+ORDER_DIRECTORY_BYTES_MAX = 256
+ORDER_PATTERN_BYTES_MAX = 128
+ORDER_BYTES_MAX = 400 + 4 * (NAME_BYTES_MAX + ORDER_DIRECTORY_BYTES_MAX + ORDER_PATTERN_BYTES_MAX)
+"""One order: field names and a peer id 170, two digests 146, numbers; texts are counted in characters."""
+ORDERS_PAGE_COUNT = 100
+"""Orders in one page of a lookup's reply."""
 
 # --- registry --------------------------------------------------------------------------------------------
 PEERS_COUNT_MAX = 100_000
@@ -95,8 +111,11 @@ LIST_TRANSFER_ENTRIES_COUNT_MAX = 2_000_000
 # --- registrar to lookup ---------------------------------------------------------------------------------
 LINK_PAGE_COUNT = 1_000
 """Registry events in one message of the link."""
-LINK_EVENT_BYTES_MAX = 1_000 + ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX)
-"""One encoded registry event: field names, names of 255 bytes, their digests or an endpoint, a peer id."""
+LINK_EVENT_BYTES_MAX = 1_000 + max(
+    ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX),
+    DOWNLOADS_TOLD_COUNT_MAX * (DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX),
+)
+"""One encoded registry event: field names, names of 255 bytes, their digests or an endpoint, a peer id, downloads."""
 LINK_WINDOW_COUNT = 16
 """Messages sent to a lookup and not yet acknowledged."""
 LINK_QUEUE_COUNT_MAX = 100_000
@@ -158,6 +177,13 @@ assert (
     <= CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
 ), "an entry fits"
 assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
+assert (
+    DOWNLOADS_TOLD_COUNT_MAX * (DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX) + ORDERS_TOLD_COUNT_MAX * ORDER_BYTES_MAX
+    < CONTROL_BYTES_MAX - 512
+), "a heartbeat fits"
+assert ORDERS_PAGE_COUNT * (ORDER_BYTES_MAX + 512) < REPLY_BYTES_MAX, "a page of orders fits"
+assert ORDER_BYTES_MAX + 512 < LINK_EVENT_BYTES_MAX
+assert REPLY_PAGE_COUNT * (1_000 + DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX) < REPLY_BYTES_MAX, "a page of standings fits"
 assert 2 * PIECE_BYTES_USUAL_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
 assert min(UNDER_WAY_BYTES_MAX, STALLED_BYTES_MAX) >= PIECE_BYTES_MAX, "the longest piece fits alone"
 assert LEASE_SECONDS >= 3 * HEARTBEAT_SECONDS

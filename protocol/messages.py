@@ -31,6 +31,8 @@ Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
 
 Holding = Literal["whole", "partial", "requesting"]
 TransferState = Literal["requesting", "started", "finished", "failed"]
+DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "paused", "failed"]
+"""``resolving``: it has no manifest yet. One that has ended well is told of by the list of its peer."""
 
 
 class Message(Struct, frozen=True, tag_field="t", tag=True):
@@ -131,8 +133,44 @@ class Welcome(Message, frozen=True):
     lookups: Annotated[list[Endpoint], Meta(max_length=64)]
 
 
-class Heartbeat(Message, frozen=True):
-    """Still here, with list ``version``; ``load`` is the number of upload sessions open, a figure for people."""
+class DownloadState(Struct, frozen=True, omit_defaults=True):
+    """A download for people to read of: ``done`` of ``length`` bytes are verified, ``rate`` in bytes a second, from
+    ``sources`` peers. ``reason`` is why it waits, or failed. It carries out ``attempt`` of ``order``, if that is not
+    empty."""
+
+    digest: DigestText
+    state: DownloadPhase
+    length: Length = 0
+    done: Length = 0
+    rate: Count = 0
+    sources: Count = 0
+    reason: Annotated[str, Meta(max_length=lim.REASON_BYTES_MAX)] = ""
+    order: OptionalPeerId = ""
+    attempt: Count = 0
+
+
+class Order(Struct, frozen=True, omit_defaults=True):
+    """A content that its giver wants other peers to have: all that accept orders, or those whose name matches the
+    pattern ``peers`` (`protocol.orders`). Each puts it into ``directory``, below the place where it has such things,
+    with ``force`` in place of other content. A higher ``attempt`` of the same ``order``: who failed tries again.
+    ``cancelled``: who has not all of it stops, and deletes what there is."""
+
+    order: PeerId
+    digest: DigestText
+    manifest: DigestText
+    name: FileName
+    length: Length
+    directory: Annotated[str, Meta(max_length=lim.ORDER_DIRECTORY_BYTES_MAX)] = ""
+    peers: Annotated[str, Meta(max_length=lim.ORDER_PATTERN_BYTES_MAX)] = ""
+    force: bool = False
+    attempt: Count = 1
+    cancelled: bool = False
+
+
+class Heartbeat(Message, frozen=True, omit_defaults=True):
+    """Still here, with list ``version``; ``load`` is the number of upload sessions open, a figure for people, and so
+    are ``downloads``: those under way or that failed lately. None: they are as last told. ``free``: it accepts orders,
+    and so many bytes are free where it puts them. ``orders``: those it gives; None: they are as last told."""
 
     id: Count
     peer: PeerId
@@ -140,6 +178,9 @@ class Heartbeat(Message, frozen=True):
     version: Count
     load: Count
     run: Run = 0
+    downloads: Annotated[list[DownloadState], Meta(max_length=lim.DOWNLOADS_TOLD_COUNT_MAX)] | None = None
+    free: Count | None = None
+    orders: Annotated[list[Order], Meta(max_length=lim.ORDERS_TOLD_COUNT_MAX)] | None = None
 
 
 class Rejoin(Message, frozen=True):
@@ -236,6 +277,17 @@ class PeerEntry(Struct, frozen=True):
     load: Count
 
 
+class StandingEntry(Struct, frozen=True, omit_defaults=True):
+    """How a member stands with one content: what it has of it, and how its download of it goes, if it tells of one.
+    ``free`` as in its last heartbeat."""
+
+    peer: PeerId
+    name: PeerName
+    holding: Holding | None = None
+    download: DownloadState | None = None
+    free: Count | None = None
+
+
 class GetTorrentList(Message, frozen=True):
     """Swarms whose name contains ``pattern`` (case-insensitive; a pattern with ``*`` or ``?`` matches as a shell
     glob; ``exact`` compares the whole name; a digest matches the swarm of that content). Sorted by (name, digest);
@@ -299,6 +351,51 @@ class PeerList(Message, frozen=True):
     next: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
 
 
+class GetStandingList(Message, frozen=True):
+    """How does every member stand with content ``digest``? Sorted by id; ``after`` is the last reply's ``next``."""
+
+    id: Count
+    digest: DigestText
+    after: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)] = ""
+    epoch: Count = 0
+    min_seq: Count = 0
+
+
+class StandingList(Message, frozen=True):
+    id: Count
+    epoch: Count
+    seq: Count
+    settling: bool
+    peers: Annotated[list[StandingEntry], Meta(max_length=lim.REPLY_PAGE_COUNT)]
+    next: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
+
+
+class OrderEntry(Struct, frozen=True):
+    """An order, and who gives it."""
+
+    peer: PeerId
+    name: PeerName
+    order: Order
+
+
+class GetOrderList(Message, frozen=True):
+    """All orders, sorted by who gives them; ``after`` is the last reply's ``next``."""
+
+    id: Count
+    after: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)] = ""
+    epoch: Count = 0
+    min_seq: Count = 0
+
+
+class OrderList(Message, frozen=True):
+    id: Count
+    epoch: Count
+    seq: Count
+    settling: bool
+    entries: Annotated[list[OrderEntry], Meta(max_length=lim.ORDERS_PAGE_COUNT)]
+    next: Annotated[str, Meta(max_length=lim.PEER_ID_BYTES_MAX)]
+
+
 class Behind(Message, frozen=True):
     """The replica did not reach ``min_seq`` in time; it is at (epoch, seq). Ask again."""
 
@@ -307,8 +404,8 @@ class Behind(Message, frozen=True):
     seq: Count
 
 
-LookupRequest = GetTorrentList | GetSeederList | GetPeerList
-LookupReply = TorrentList | SeederList | PeerList | Behind | Error
+LookupRequest = GetTorrentList | GetSeederList | GetPeerList | GetStandingList | GetOrderList
+LookupReply = TorrentList | SeederList | PeerList | StandingList | OrderList | Behind | Error
 
 # --- roster on PUB ---------------------------------------------------------------------------------------
 
@@ -341,11 +438,17 @@ class SourceRemoved(Message, frozen=True):
     peer: PeerId
 
 
+class OrdersChanged(Message, frozen=True):
+    """``peer`` gives other orders than before."""
+
+    peer: PeerId
+
+
 class Beat(Message, frozen=True):
     """The registrar is alive; a ``seq`` beyond the last event seen means events were lost."""
 
 
-RosterEvent = PeerJoined | PeerLeft | SourceAdded | SourceRemoved | Beat
+RosterEvent = PeerJoined | PeerLeft | SourceAdded | SourceRemoved | OrdersChanged | Beat
 
 
 class Roster(Struct, frozen=True):

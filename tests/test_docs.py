@@ -73,6 +73,10 @@ RECORDS: dict[str, type[Struct]] = {
     "TorrentEntry": messages.TorrentEntry,
     "SeederEntry": messages.SeederEntry,
     "PeerEntry": messages.PeerEntry,
+    "StandingEntry": messages.StandingEntry,
+    "DownloadState": messages.DownloadState,
+    "Order": messages.Order,
+    "OrderEntry": messages.OrderEntry,
 }
 
 
@@ -146,6 +150,8 @@ def allowed_types(kind: inspect.Type) -> set[str]:
             return {"pair of " + " and ".join(pair) for pair in product(*map(allowed_types, kind.item_types))}
         case inspect.StructType():
             return {kind.cls.__name__}
+        case inspect.UnionType(types=(one, inspect.NoneType())):
+            return allowed_types(one)
     return {
         inspect.BoolType: {"flag"},
         inspect.FloatType: {"seconds"},

@@ -14,9 +14,9 @@ from cluster.simulated.process import Process
 from cluster.simulated.store import shared_item, store_seed
 from node.agent.core import AgentCore
 from node.agent.disk_work import Cancelled, Progress, StoredSeed
-from node.agent.effects import HashPath, ScanShares, StoreSeed
+from node.agent.effects import HashPath, PrepareOrder, ScanShares, StoreSeed
 from node.agent.folders import Listing
-from node.agent.library import LibraryItem
+from node.agent.library import KeptOrders, LibraryItem
 from node.agent.process import Agent
 from node.agent.share_scan import Scanned
 from node.agent.state import AgentTerms
@@ -25,6 +25,7 @@ from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import ApiRequest, Fetch, Sources
 from node.rate_limit import RateLimits
 from protocol.errors import NotFoundError
+from protocol.limits import CONTENT_BYTES_MAX
 from protocol.link import Link
 from protocol.manifest import manifest_digest
 from protocol.messages import Roster, SourceAdded, SourceRemoved
@@ -50,6 +51,7 @@ class AgentProcess(Process):
             instance=instance,
             pid=1,
             limits=peer.limits,
+            rollouts=peer.terms.rollouts,
         )
         self.core = AgentCore(terms, list(peer.disk.items.values()), 0.0, rng, peer.away)
         self._agent = _HardOfHearing(peer, self, rng)
@@ -109,6 +111,12 @@ class SimulatedAgentDisk:
     def remove_download(self, dest: str) -> None:
         self._disk.forget_download(dest, self._clock.now)
 
+    def orders(self) -> KeptOrders:
+        return self._peer.orders
+
+    def keep_orders(self, orders: KeptOrders) -> None:
+        self._peer.orders = orders
+
     def keep_away(self, away: bool) -> None:
         self._peer.away = away
 
@@ -148,3 +156,10 @@ class SimulatedAgentDisk:
         files = self._disk.files
         entries = {path: files[path].stamps for path in request.paths if path in files}
         return Scanned(Listing(entries), self._clock.now)
+
+    def prepare_place(self, request: PrepareOrder) -> str:
+        return posixpath.join(request.base, request.order.directory)
+
+    def free_bytes(self, base: str) -> int:
+        del base
+        return int(min(self._disk.free(), CONTENT_BYTES_MAX))

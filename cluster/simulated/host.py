@@ -18,6 +18,7 @@ from cluster.simulated.disk import SimulatedDisk
 from cluster.simulated.network import NetHost, Network
 from cluster.simulated.process import TURN_SECONDS, Process
 from cluster.simulated.transport import SimulatedTransport
+from node.agent.library import KeptOrders
 from node.rate_limit import RateLimits
 from protocol.codec import Decoder
 from protocol.errors import ZswarmError
@@ -34,11 +35,12 @@ Tamper = Callable[[Message, bytes], tuple[Message, bytes] | None]
 
 class PeerTerms(NamedTuple):
     """As in a peer's configuration; rates in bytes/s, 0 unlimited. ``hears_of``: the part of all sources that its
-    downloads ever hear of, for worlds so large that not all can matter."""
+    downloads ever hear of, for worlds so large that not all can matter. ``rollouts``: where it carries out orders."""
 
     upload_rate: float = 0
     download_rate: float = 0
     hears_of: float = 1
+    rollouts: str = ""
 
     @property
     def limits(self) -> RateLimits:
@@ -74,6 +76,7 @@ class PeerMachine:
         self.token = rng.randbytes(32)
         self.away = False
         self.limits = terms.limits
+        self.orders = KeptOrders()
         self.local: defaultdict[str, LocalRouter] = defaultdict(LocalRouter)
         self.routes = count(1)
         self._rng = rng

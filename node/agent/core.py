@@ -19,9 +19,12 @@ from node.agent import membership as mb
 from node.agent import roster as ro
 from node.agent.effects import (
     Announce,
+    FindOrders,
     FindTorrents,
+    KeepOrders,
     Note,
     Outer,
+    ReplyApi,
     ReportTransfer,
     Subscribe,
     ToDownloader,
@@ -31,12 +34,13 @@ from node.agent.effects import (
     Withdraw,
 )
 from node.agent.folders import Listing
-from node.agent.library import LibraryItem
+from node.agent.library import KeptOrders, LibraryItem
 from node.agent.requests import AgentApi
 from node.agent.shares_watch import SharesWatch
 from node.agent.state import AgentState, AgentTerms
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import (
+    ApiError,
     ApiRequest,
     ChildToAgent,
     ContentChanged,
@@ -56,7 +60,7 @@ from node.local_messages import (
 from protocol.endpoints import host_of, is_loopback, with_host, with_port
 from protocol.limits import ENDPOINT_BYTES_MAX
 from protocol.link import Link
-from protocol.messages import LookupReply, RegistrarReply, Roster, SeederEntry
+from protocol.messages import LookupReply, Order, RegistrarReply, Roster, SeederEntry
 
 REFRESH_SPREAD_SECONDS = 1.0
 """Peers that all missed the same event do not ask at the same moment."""
@@ -74,13 +78,16 @@ class AgentCore(AgentState):
         super().__init__(who, items, wall_offset, rng, away)
         self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, who.options, self.catalogue, self.shares)
         self._api = AgentApi(self)
+        self._changes_count = 0
 
     # --- the start ---------------------------------------------------------------------------------------
 
-    def start(self, downloads: Iterable[Fetch], now: float) -> list[Effect]:
+    def start(self, downloads: Iterable[Fetch], now: float, orders: KeptOrders | None = None) -> list[Effect]:
         """Take up what the library knows."""
         resumed = self.gets.resume(downloads, self.who.asked, not self.who.foreground, now)
-        return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed], now)
+        ordered = self.orders.start(orders or KeptOrders(), now)
+        self.membership.orders = self.orders.given
+        return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed, *ordered], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
 
@@ -194,6 +201,34 @@ class AgentCore(AgentState):
     def download_not_saved(self, download: Fetch, code: str, detail: str, now: float) -> list[Effect]:
         return self.settle(self.gets.not_saved(download, code, detail, now), now)
 
+    def orders_kept(self, effect: KeepOrders, now: float) -> list[Effect]:
+        self.orders.kept(effect.kept)
+        if self.membership.orders != self.orders.given:
+            self.membership.orders = self.orders.given
+            self.membership.hasten(now)
+        return self.settle([] if effect.reply is None else [ReplyApi(*effect.reply)], now)
+
+    def orders_not_kept(self, effect: KeepOrders, code: str, detail: str, now: float) -> list[Effect]:
+        if effect.reply is None:
+            return self.settle([Note("error", detail)], now)
+        route, reply = effect.reply
+        return self.settle([ReplyApi(route, ApiError(reply.id, code, detail))], now)
+
+    # --- orders of others --------------------------------------------------------------------------------
+
+    def order_prepared(self, order: Order, directory: str, now: float) -> list[Effect]:
+        return self.settle(self.orders.prepared(order, directory, now), now)
+
+    def order_refused(self, order: Order, code: str, detail: str, now: float) -> list[Effect]:
+        return self.settle(self.orders.refused(order, code, detail, now), now)
+
+    def room_measured(self, free: int, now: float) -> list[Effect]:
+        """``free`` bytes are left where orders are carried out."""
+        if self.membership.free is None:
+            self.membership.hasten(now)
+        self.membership.free = self.orders.measured(free, now)
+        return self.settle([], now)
+
     # --- people and time ---------------------------------------------------------------------------------
 
     def api_says(self, route: bytes, request: ApiRequest, now: float) -> list[Effect]:
@@ -208,11 +243,11 @@ class AgentCore(AgentState):
         return self.membership.state is mb.State.LEFT
 
     def tick(self, now: float) -> list[Effect]:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self._watch)
         return self.settle([effect for core in cores for effect in core.tick(now)], now)
 
     def next_deadline(self) -> float | None:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self._watch)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
@@ -229,6 +264,9 @@ class AgentCore(AgentState):
                 outer.append(effect)
             else:
                 todo.extendleft(reversed(inner(self, effect, now)))
+        if self.jobs.changes_count != self._changes_count:
+            self._changes_count = self.jobs.changes_count
+            self.membership.hasten(now)
         return outer
 
     def _announce(self, wish: Announce, now: float) -> list[Any]:
@@ -251,6 +289,9 @@ class AgentCore(AgentState):
         after = max(wish.after, (self.follower.epoch, self.follower.seq))
         return list(self.lookups.torrents(wish.tag, wish.pattern, now, exact=wish.exact, after=after))
 
+    def _find_orders(self, wish: FindOrders, now: float) -> list[Any]:
+        return list(self.lookups.orders(("orders",), now, wish.after))
+
     def _want(self, wish: WantSources, now: float) -> list[Any]:
         return list(self.lookups.want(wish.digest, now, wish.own_too))
 
@@ -261,6 +302,7 @@ class AgentCore(AgentState):
     def _welcomed(self, effect: mb.Welcomed, now: float) -> list[Any]:
         welcome = effect.welcome
         self.follower.start(welcome.epoch, welcome.seq)
+        self.orders.ask(now, (welcome.epoch, welcome.seq))
         dialled = self.lookups.set_endpoints(welcome.lookups, now)
         return [Subscribe(welcome.roster), *dialled, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
 
@@ -291,6 +333,16 @@ class AgentCore(AgentState):
         peers = [replace(peer, endpoint=with_host(peer.endpoint, host)) for peer in effect.peers]
         return self._api.peers_found(route, number, replace(effect, peers=peers))
 
+    def _orders_found(self, effect: lk.OrdersFound, now: float) -> list[Any]:
+        kind, *rest = self._tag(effect.tag)
+        if kind == "orders":
+            return list(self.orders.found(effect.entries, now))
+        return self._api.orders_found(rest[0], rest[1], effect)
+
+    def _standings_found(self, effect: lk.StandingsFound, _now: float) -> list[Any]:
+        _, route, number = self._tag(effect.tag)
+        return self._api.standings_found(route, number, effect)
+
     def _ask_failed(self, effect: lk.AskFailed, now: float) -> list[Any]:
         kind, *rest = self._tag(effect.tag)
         if kind == "share":
@@ -302,13 +354,21 @@ class AgentCore(AgentState):
             else:
                 self.gets.failed(rest[0], effect.code, effect.detail, now)
             return []
+        if kind == "orders":
+            self.orders.ask_failed(now)
+            return []
         return self._api.ask_failed(rest[0], rest[1], effect)
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
         sure = self.membership.joined and not effect.settling
         return self._sources(effect.digest, effect.seeders, effect.total if sure else None)
 
+    def _orders_news(self, hint: ro.OrdersNews, now: float) -> list[Any]:
+        self.orders.ask(now, (hint.epoch, hint.seq))
+        return []
+
     def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
+        self.orders.ask(now, (0, 0))
         return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
@@ -343,6 +403,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     Withdraw: AgentCore._withdraw,
     ReportTransfer: AgentCore._report_transfer,
     FindTorrents: AgentCore._find_torrents,
+    FindOrders: AgentCore._find_orders,
     WantSources: AgentCore._want,
     UnwantSources: AgentCore._unwant,
     mb.Welcomed: AgentCore._welcomed,
@@ -350,9 +411,12 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     mb.Departed: AgentCore._departed,
     lk.TorrentsFound: AgentCore._torrents_found,
     lk.PeersFound: AgentCore._peers_found,
+    lk.StandingsFound: AgentCore._standings_found,
+    lk.OrdersFound: AgentCore._orders_found,
     lk.SeedersFound: AgentCore._seeders_found,
     lk.AskFailed: AgentCore._ask_failed,
     ro.RefreshAll: AgentCore._refresh_all,
+    ro.OrdersNews: AgentCore._orders_news,
     ro.SourceUp: AgentCore._source_up,
     ro.SourceDown: AgentCore._source_down,
 }

@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from node.agent.effects import HashPath, ScanShares, StoreSeed
+from node.agent.effects import HashPath, PrepareOrder, ScanShares, StoreSeed
 from node.agent.library import Library, LibraryItem
+from node.agent.order_places import free_bytes, prepare_place
 from node.agent.share_scan import Scanned, look
 from node.config import AgentSettings
 from node.disk.errors import disk_error
@@ -101,6 +102,12 @@ class AgentFiles(Library):
             return request.options.get(path, self._settings.options).link_roots
 
         return look(map(Path, self._settings.share), request.paths, link_roots=link_roots)
+
+    def prepare_place(self, request: PrepareOrder) -> str:
+        return str(prepare_place(Path(request.base), request.order.directory))
+
+    def free_bytes(self, base: str) -> int:
+        return free_bytes(Path(base))
 
 
 class StoredSeed(Struct, frozen=True):

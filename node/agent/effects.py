@@ -7,11 +7,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-from node.agent.library import LibraryItem, Origin
+from node.agent.library import KeptOrders, LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply, Fetch
 from node.rate_limit import RateLimits
-from protocol.messages import Entry, TransferState
+from protocol.messages import Entry, Order, TransferState
 
 # --- inner: from one core to another ---------------------------------------------------------------------
 
@@ -51,6 +51,12 @@ class WantSources(Struct, frozen=True):
 
 class UnwantSources(Struct, frozen=True):
     digest: str
+
+
+class FindOrders(Struct, frozen=True):
+    """Ask a lookup for all orders, as of (epoch, seq) ``after``."""
+
+    after: tuple[int, int]
 
 
 # --- outer: for the shell --------------------------------------------------------------------------------
@@ -132,6 +138,28 @@ class CheckItem(Struct, frozen=True):
     item: LibraryItem
 
 
+class KeepOrders(Struct, frozen=True):
+    """Put ``kept`` into the library; `AgentCore.orders_kept` follows, and with it ``reply`` by its route, or
+    `orders_not_kept`."""
+
+    kept: KeptOrders
+    reply: tuple[bytes, ApiReply] | None
+
+
+class PrepareOrder(Struct, frozen=True):
+    """Have the directory of ``order`` below ``base``, which nothing leads out of; `AgentCore.order_prepared` or
+    `order_refused` follows."""
+
+    order: Order
+    base: str
+
+
+class MeasureRoom(Struct, frozen=True):
+    """How many bytes are free at ``base``, which need not be there yet? `AgentCore.room_measured` follows."""
+
+    base: str
+
+
 class ReplyApi(Struct, frozen=True):
     """Answer the command line's request that came by ``route``."""
 
@@ -161,7 +189,7 @@ class Stop(Struct, frozen=True):
     """The peer is to end; it is out of the network."""
 
 
-Inner = Announce | Withdraw | ReportTransfer | FindTorrents | WantSources | UnwantSources
+Inner = Announce | Withdraw | ReportTransfer | FindTorrents | FindOrders | WantSources | UnwantSources
 Outer = (
     Note
     | ToPieceServer
@@ -175,6 +203,9 @@ Outer = (
     | CancelHash
     | CheckItem
     | ScanShares
+    | KeepOrders
+    | PrepareOrder
+    | MeasureRoom
     | ReplyApi
     | KeepAway
     | KeepLimits

@@ -148,13 +148,14 @@ class Gets:
             self._ask_at.pop(number, None)
             self._jobs.fail(job, code, detail, now)
 
-    def cancel(self, name: str, now: float) -> list[Wish] | None:
-        """Give up what is called ``name`` or has that digest; None when there is none."""
+    def cancel(self, name: str, now: float, dest: str = "") -> list[Wish] | None:
+        """Give up what is called ``name`` or has that digest, and goes to ``dest`` unless that is empty; None when
+        there is none."""
         wishes: list[Wish] = []
         digests: dict[str, None] = {}
         found = False
         for job in self._jobs.active("get"):
-            if name != job.name and not begins_digest(name, job.digest):
+            if (name != job.name and not begins_digest(name, job.digest)) or dest not in ("", job.path):
                 continue
             found = True
             digests[job.digest] = None
@@ -164,7 +165,7 @@ class Gets:
             if download is not None and download.dest == job.path:
                 wishes += [_delete(download), *self._drop(job.digest)]
         for download in list(self._interrupted.values()):
-            if name == download.name or begins_digest(name, download.digest):
+            if (name == download.name or begins_digest(name, download.digest)) and dest in ("", download.dest):
                 found = True
                 del self._interrupted[download.dest]
                 wishes += [_delete(download), ForgetDownload(download.dest)]
@@ -267,8 +268,9 @@ class Gets:
             job.download = report
             job.done_bytes = report.done_bytes
             job.length = report.length or job.length
-            if not over:
+            if not over and job.phase != report.phase:
                 job.phase = report.phase
+                self._jobs.changes_count += 1
         return []
 
     def started(self, message: DownloadStarted) -> list[Wish]:

@@ -24,6 +24,8 @@ class JobBook:
         self._jobs: dict[int, JobStatus] = {}
         self._commands: dict[int, bytes] = {}
         self._next = 1
+        self.changes_count = 0
+        """Begins and ends of jobs, and changes of phase that whoever makes them counts."""
 
     def new(
         self, kind: Literal["share", "get"], name: str, path: str, phase: Phase, now: float, command: bytes = b""
@@ -34,6 +36,7 @@ class JobBook:
         job = JobStatus(self._next, kind, phase, name, path=path, started_at=started_at, started_monotonic=now)
         self._jobs[job.job], self._commands[job.job] = job, command
         self._next += 1
+        self.changes_count += 1
         return job
 
     def get(self, number: int) -> JobStatus | None:
@@ -59,6 +62,7 @@ class JobBook:
         job.phase, job.code, job.detail = phase, code, detail
         job.ended_monotonic, job.finished_at = now, now + self._wall_offset
         job.seconds = max(0.0, now - job.started_monotonic)
+        self.changes_count += 1
 
     def _prune(self) -> None:
         over = [number for number, job in self._jobs.items() if job.over]

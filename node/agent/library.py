@@ -21,6 +21,7 @@ from node.disk.databases import database_error
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import Fetch
 from protocol.errors import DiskError
+from protocol.messages import Order
 
 Origin = Literal["shared", "folder", "downloaded"]
 """Shared by command or configuration, found in a shared folder, or fetched."""
@@ -58,6 +59,10 @@ ALTER TABLE items ADD COLUMN detail TEXT NOT NULL DEFAULT '';
 ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
 """
 
+_KEPT = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
+"""What is no list: as JSON, by name. Versions that do not know it leave it alone."""
+_ORDERS = "orders"
+
 _FORGET_ASKED = """
 DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items.path = asked.path)
     AND NOT EXISTS (SELECT 1 FROM downloads WHERE dest = asked.path)
@@ -69,6 +74,21 @@ _SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
 time: they differ, so all is hashed again."""
 Row = TypeVar("Row", bound=Struct)
 _BYTES = (bytes,)
+
+
+class TakenOrder(Struct, frozen=True):
+    """An order of another peer that is, or was, carried out: content ``digest`` to path ``dest``."""
+
+    order: str
+    digest: str
+    dest: str
+
+
+class KeptOrders(Struct, frozen=True):
+    """Orders that this peer gives, and that it has taken."""
+
+    given: list[Order] = []
+    taken: list[TakenOrder] = []
 
 
 class LibraryItem(Struct, frozen=True):
@@ -139,6 +159,18 @@ class Library:
         """Forget the download to ``dest``, if there is one."""
         self._remove("downloads", "dest", dest)
 
+    def orders(self) -> KeptOrders:
+        """What was kept last."""
+        rows = self._execute("SELECT value FROM kept WHERE name = ?", (_ORDERS,))
+        with self._translated():
+            return json.decode(rows[0][0], type=KeptOrders) if rows else KeptOrders()
+
+    def keep_orders(self, orders: KeptOrders) -> None:
+        """Keep ``orders``, in place of those that were kept."""
+        self._execute(
+            "INSERT OR REPLACE INTO kept (name, value) VALUES (?, ?)", (_ORDERS, json.encode(orders).decode())
+        )
+
     def asked(self) -> frozenset[str]:
         """Paths of the items and downloads that there are and that were put in this run."""
         return frozenset(path for (path,) in self._execute("SELECT path FROM asked WHERE run = ?", (self._run,)))
@@ -159,6 +191,7 @@ class Library:
         if version in _SCRIPTS:
             self._db.executescript(f"BEGIN; {_SCRIPTS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         self._check_version()
+        self._db.execute(_KEPT)
         with suppress(sqlite3.OperationalError):  # a full disk: another time
             self._db.execute("DELETE FROM asked WHERE run != ?", (self._run,))
 

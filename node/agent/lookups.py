@@ -20,15 +20,21 @@ from protocol.limits import REFRESH_SECONDS, REQUEST_TIMEOUT_SECONDS
 from protocol.messages import (
     Behind,
     Error,
+    GetOrderList,
     GetPeerList,
     GetSeederList,
+    GetStandingList,
     GetTorrentList,
     LookupReply,
     LookupRequest,
+    OrderEntry,
+    OrderList,
     PeerEntry,
     PeerList,
     SeederEntry,
     SeederList,
+    StandingEntry,
+    StandingList,
     TorrentEntry,
     TorrentList,
 )
@@ -70,6 +76,18 @@ class PeersFound(Struct, frozen=True):
     settling: bool
 
 
+class StandingsFound(Struct, frozen=True):
+    tag: Hashable
+    peers: list[StandingEntry]
+    settling: bool
+
+
+class OrdersFound(Struct, frozen=True):
+    tag: Hashable
+    entries: list[OrderEntry]
+    settling: bool
+
+
 class SeedersFound(Struct, frozen=True):
     """``total`` sources are listed, of which ``seeders`` is all or a sample."""
 
@@ -87,7 +105,7 @@ class AskFailed(Struct, frozen=True):
     detail: str
 
 
-Effect = Dial | Ask | TorrentsFound | PeersFound | SeedersFound | AskFailed | Note
+Effect = Dial | Ask | TorrentsFound | PeersFound | StandingsFound | OrdersFound | SeedersFound | AskFailed | Note
 
 
 class _Question:
@@ -147,6 +165,16 @@ class Lookups:
 
     def peers(self, tag: Hashable, now: float, patience: float | None = None) -> list[Effect]:
         return self._put(tag, GetPeerList(self._new_id()), now, patience)
+
+    def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[Effect]:
+        """Ask how every member stands with ``digest``."""
+        return self._put(tag, GetStandingList(self._new_id(), digest), now, patience)
+
+    def orders(
+        self, tag: Hashable, now: float, after: tuple[int, int] = (0, 0), patience: float | None = None
+    ) -> list[Effect]:
+        """Ask for all orders, as of (epoch, seq) ``after``."""
+        return self._put(tag, GetOrderList(self._new_id(), "", *after), now, patience)
 
     def want(self, digest: str, now: float, own_too: bool = False) -> list[Effect]:
         """Keep asking who has ``digest``, this peer included if ``own_too``; the first time at once."""
@@ -277,11 +305,10 @@ class Lookups:
         if isinstance(message, GetSeederList) and isinstance(reply, SeederList):
             self._release(question, now)
             return [SeedersFound(message.digest, reply.seeders, reply.settling, reply.total)]
-        paged = isinstance(reply, TorrentList) and isinstance(message, GetTorrentList)
-        paged = paged or (isinstance(reply, PeerList) and isinstance(message, GetPeerList))
-        if not paged:
+        found = _PAGED.get((type(message), type(reply)))
+        if found is None:
             return [AskFailed(question.tag, "bad_message", f"lookup answered with {type(reply).__name__}")]
-        question.found += reply.entries if isinstance(reply, TorrentList) else reply.peers
+        question.found += reply.peers if isinstance(reply, PeerList | StandingList) else reply.entries
         question.pages += 1
         if len(question.found) > ENTRIES_COUNT_MAX:
             what = f"more than {ENTRIES_COUNT_MAX:,} entries match; ask for fewer with a longer name or pattern"
@@ -293,8 +320,7 @@ class Lookups:
             question.due = now + REQUEST_TIMEOUT_SECONDS
             self._questions[question.message.id] = question
             return self._send(question)
-        kind = TorrentsFound if isinstance(reply, TorrentList) else PeersFound
-        return [kind(question.tag, question.found, reply.settling)]
+        return [found(question.tag, question.found, reply.settling)]
 
     def _ask_seeders(self, digest: str, wanted: _Wanted, now: float) -> list[Effect]:
         wanted.question = self._new_id()
@@ -340,3 +366,12 @@ class Lookups:
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
+
+
+_PAGED: dict[tuple[type, type], type[TorrentsFound | PeersFound | StandingsFound | OrdersFound]] = {
+    (GetTorrentList, TorrentList): TorrentsFound,
+    (GetPeerList, PeerList): PeersFound,
+    (GetStandingList, StandingList): StandingsFound,
+    (GetOrderList, OrderList): OrdersFound,
+}
+"""By question and answer, what the pages come to."""

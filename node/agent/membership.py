@@ -25,6 +25,7 @@ from node.agent.outage import Outage
 from protocol.endpoints import host_of, is_loopback, with_host
 from protocol.limits import HEARTBEAT_SECONDS, REQUEST_TIMEOUT_SECONDS
 from protocol.messages import (
+    DownloadState,
     Entry,
     Error,
     Goodbye,
@@ -33,6 +34,7 @@ from protocol.messages import (
     Leave,
     ListRequest,
     Ok,
+    Order,
     PageOk,
     RegistrarReply,
     RegistrarRequest,
@@ -55,6 +57,12 @@ LEAVE_SECONDS = 2.0
 """How long a leaving peer waits for Goodbye, all repetitions included."""
 LEAVE_REPEAT_SECONDS = 0.7
 RECONNECT_JITTER_SECONDS = 1.0
+NEWS_SECONDS = 2.0
+"""While figures change, heartbeats come this often at least..."""
+HASTE_SECONDS = 1.0
+"""...and this long after the last one when people wait for what has changed."""
+AWAITED_SECONDS = 0.3
+"""A new member tells its orders, and whether it accepts some, within this time."""
 HEARTBEAT_SECONDS_MIN = 0.05
 """However often a tracker wants to hear from its members."""
 LASTING_ERRORS = ("wrong_token", "bad_version", "replaced")
@@ -117,14 +125,26 @@ class _Open:
 
 
 class Membership:
-    """State machine of one peer towards one tracker. ``away``: out by request from the start, until `join`."""
+    """State machine of one peer towards one tracker. ``away``: out by request from the start, until `join`.
+    ``downloads`` gives what is to be told of them at a moment."""
 
     def __init__(
-        self, peer: str, token: bytes, name: str, tracker: str, rng: random.Random, away: bool = False
+        self,
+        peer: str,
+        token: bytes,
+        name: str,
+        tracker: str,
+        rng: random.Random,
+        away: bool = False,
+        downloads: Callable[[float], list[DownloadState]] = lambda _now: [],
     ) -> None:
         self.state = State.LEFT if away else State.OUT
         self.list = AnnouncedList(peer, token)
         self.load = 0
+        self.free: int | None = None
+        """Bytes for what others order; None: orders are not accepted."""
+        self.orders: list[Order] = []
+        """Those this peer gives."""
         self.epoch = 0
         self.seq = 0
         self.endpoint = ""
@@ -144,6 +164,12 @@ class Membership:
         self._open: dict[Slot, _Open] = {}
         self._heartbeat_seconds = HEARTBEAT_SECONDS
         self._heartbeat_at: float | None = None
+        self._beat_at = 0.0
+        """When the last heartbeat was sent first."""
+        self._downloads = downloads
+        self._told_downloads: list[DownloadState] | None = None
+        self._told_orders: list[Order] | None = None
+        """Both as the registrar has acknowledged them; None: it may have those of another time."""
         self._join_at: float | None = None
         self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
         self._leave_by: float | None = None
@@ -221,6 +247,11 @@ class Membership:
         self.list.report(digest, state)
         return self._pump(now)
 
+    def hasten(self, now: float) -> None:
+        """There is something to tell that people wait for: downloads have come to something, or orders."""
+        if self._heartbeat_at is not None:
+            self._heartbeat_at = min(self._heartbeat_at, max(now, self._beat_at + HASTE_SECONDS))
+
     # --- what happens ------------------------------------------------------------------------------------
 
     def connected(self, host: str, now: float) -> list[Effect]:
@@ -270,9 +301,7 @@ class Membership:
             if now >= request.due:
                 effects += self._repeat(request, now)
         if self._heartbeat_at is not None and now >= self._heartbeat_at and Slot.HEARTBEAT not in self._open:
-            beat = Heartbeat(self._new_id(), self._peer, self._token, self.list.version, self.load, self._run)
-            self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.8, 1.0)
-            effects += self._ask(Slot.HEARTBEAT, beat, now)
+            effects += self._beat(now)
         return effects
 
     def next_deadline(self) -> float | None:
@@ -312,7 +341,10 @@ class Membership:
         self._refusal = ""
         self.epoch, self.seq, self.endpoint = reply.epoch, reply.seq, endpoint
         self._heartbeat_seconds = max(HEARTBEAT_SECONDS_MIN, reply.heartbeat_seconds or HEARTBEAT_SECONDS)
-        self._heartbeat_at = now + self._heartbeat_seconds * self._rng.uniform(0.2, 1.0)
+        awaited = bool(self.orders) or self.free is not None
+        seconds = min(AWAITED_SECONDS, self._heartbeat_seconds) if awaited else self._heartbeat_seconds
+        self._heartbeat_at = now + seconds * self._rng.uniform(0.2, 1.0)
+        self._told_downloads = self._told_orders = None
         lookups = [with_host(lookup, host) for lookup in reply.lookups]
         welcome = msgspec.structs.replace(reply, roster=with_host(reply.roster, host), lookups=lookups)
         effects += [Welcomed(welcome), Announced(self.list.snapshot_digests(), reply.epoch, reply.seq)]
@@ -325,6 +357,9 @@ class Membership:
         if isinstance(request, Update):
             digests = (*(entry.digest for entry in request.added), *request.removed)
             effects.append(Announced(digests, reply.epoch, reply.seq))
+        elif isinstance(request, Heartbeat):
+            self._told_downloads = request.downloads if request.downloads is not None else self._told_downloads
+            self._told_orders = request.orders if request.orders is not None else self._told_orders
         return effects + self._pump(now)
 
     def _on_rejoin(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
@@ -401,6 +436,15 @@ class Membership:
         if self.state is not State.MEMBER or Slot.REPORT in self._open or not self.list.owes_news:
             return []
         return self._ask(Slot.REPORT, self.list.next_news(self._new_id(), self._run), now)
+
+    def _beat(self, now: float) -> list[Effect]:
+        downloads = self._downloads(now)
+        news = downloads if downloads != self._told_downloads else None
+        seconds = min(NEWS_SECONDS, self._heartbeat_seconds) if news else self._heartbeat_seconds
+        self._beat_at, self._heartbeat_at = now, now + seconds * self._rng.uniform(0.8, 1.0)
+        orders = list(self.orders) if self.orders != self._told_orders else None
+        figures = self.list.version, self.load, self._run, news, self.free, orders
+        return self._ask(Slot.HEARTBEAT, Heartbeat(self._new_id(), self._peer, self._token, *figures), now)
 
     def _ask(self, slot: Slot, message: RegistrarRequest, now: float) -> list[Effect]:
         self._open[slot] = _Open(message, now, now + self._patience(1))

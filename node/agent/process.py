@@ -19,7 +19,7 @@ from node.agent.api_server import ApiServer
 from node.agent.core import AgentCore
 from node.agent.dialled import Dialled
 from node.agent.disk_work import Cancelled, Progress, StoredSeed
-from node.agent.library import LibraryItem
+from node.agent.library import KeptOrders, LibraryItem
 from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
 from node.disk.share_options import Skipped
@@ -50,6 +50,8 @@ class AgentDisk(Protocol):
     def remove_item(self, path: str) -> None: ...
     def put_download(self, download: Fetch) -> None: ...
     def remove_download(self, dest: str) -> None: ...
+    def orders(self) -> KeptOrders: ...
+    def keep_orders(self, orders: KeptOrders) -> None: ...
     def keep_away(self, away: bool) -> None: ...
     def keep_limits(self, limits: RateLimits) -> None: ...
     def hash_item(
@@ -58,6 +60,8 @@ class AgentDisk(Protocol):
     def keep_seed(self, request: fx.StoreSeed) -> StoredSeed: ...
     def item_problem(self, item: LibraryItem) -> str: ...
     def look(self, request: fx.ScanShares) -> Scanned: ...
+    def prepare_place(self, request: fx.PrepareOrder) -> str: ...
+    def free_bytes(self, base: str) -> int: ...
 
 
 class Agent:
@@ -85,7 +89,7 @@ class Agent:
         self._roster: Dialled[Roster] | None = None
         self._roster_lost = False
         self._roster_outage = Outage()
-        self._perform(core.start(disk.downloads(), host.now()))
+        self._perform(core.start(disk.downloads(), host.now(), disk.orders()))
 
     def tick(self, now: float) -> float | None:
         """Called by the loop in every turn; returns when to be called at the latest."""
@@ -209,6 +213,20 @@ class Agent:
             raise found
         self._perform(self.core.scanned(found.listing, found.began, self._host.now()))
 
+    def _prepared(self, request: fx.PrepareOrder, result: Any) -> None:
+        now = self._host.now()
+        if isinstance(result, ZswarmError):
+            self._perform(self.core.order_refused(request.order, result.code, as_utf8(str(result)), now))
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            self._perform(self.core.order_prepared(request.order, result, now))
+
+    def _measured(self, free: Any) -> None:
+        if isinstance(free, BaseException):
+            raise free
+        self._perform(self.core.room_measured(free, self._host.now()))
+
     # --- what is to be done ------------------------------------------------------------------------------
 
     def _perform(self, effects: Iterable[Any]) -> None:
@@ -293,6 +311,21 @@ class Agent:
     def _check(self, request: fx.CheckItem) -> None:
         self._checks.submit(partial(self._checked, request.item), lambda: self._kept.item_problem(request.item))
 
+    def _keep_orders(self, effect: fx.KeepOrders) -> None:
+        try:
+            self._kept.keep_orders(effect.kept)
+        except DiskError as error:
+            detail = as_utf8(str(error))
+            self._perform(self.core.orders_not_kept(effect, error.code, detail, self._host.now()))
+        else:
+            self._perform(self.core.orders_kept(effect, self._host.now()))
+
+    def _prepare_order(self, request: fx.PrepareOrder) -> None:
+        self._checks.submit(partial(self._prepared, request), lambda: self._kept.prepare_place(request))
+
+    def _measure(self, request: fx.MeasureRoom) -> None:
+        self._looks.submit(self._measured, lambda: self._kept.free_bytes(request.base))
+
     def _scan(self, request: fx.ScanShares) -> None:
         self._looks.submit(self._looked, lambda: self._kept.look(request))
 
@@ -317,6 +350,9 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.CancelHash: Agent._cancel_hash,
     fx.CheckItem: Agent._check,
     fx.ScanShares: Agent._scan,
+    fx.KeepOrders: Agent._keep_orders,
+    fx.PrepareOrder: Agent._prepare_order,
+    fx.MeasureRoom: Agent._measure,
     fx.KeepAway: lambda agent, effect: agent._kept.keep_away(effect.away),
     fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.limits),
     fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),

@@ -8,11 +8,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from node.agent.effects import KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
-from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
+from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.local_messages import (
     ApiAccepted,
+    ApiCancelRollout,
     ApiDone,
     ApiError,
     ApiGet,
@@ -23,16 +24,22 @@ from node.local_messages import (
     ApiLimits,
     ApiList,
     ApiListReply,
+    ApiOrders,
+    ApiOrdersReply,
     ApiPeers,
     ApiPeersReply,
     ApiRemove,
     ApiRequest,
+    ApiRollout,
     ApiShare,
+    ApiStandings,
+    ApiStandingsReply,
     ApiStop,
     Limit,
     Pause,
     Serving,
 )
+from protocol.errors import NotFoundError, UsageError
 
 PATIENCE_SECONDS = 6.0
 """How long a list may take; a person's command waits somewhat longer."""
@@ -63,6 +70,12 @@ class AgentApi:
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
         return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]
+
+    def orders_found(self, route: bytes, number: int, effect: OrdersFound) -> Effects:
+        return [ReplyApi(route, ApiOrdersReply(number, effect.settling, effect.entries))]
+
+    def standings_found(self, route: bytes, number: int, effect: StandingsFound) -> Effects:
+        return [ReplyApi(route, ApiStandingsReply(number, effect.settling, effect.peers))]
 
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
@@ -97,6 +110,7 @@ class AgentApi:
                 ("list", route, request.id),
                 request.pattern,
                 now,
+                exact=request.exact,
                 after=(follower.epoch, follower.seq),
                 patience=self._patience(),
             )
@@ -104,6 +118,27 @@ class AgentApi:
 
     def _peers(self, route: bytes, request: ApiPeers, now: float) -> Effects:
         return list(self._agent.lookups.peers(("peers", route, request.id), now, patience=self._patience()))
+
+    def _standings(self, route: bytes, request: ApiStandings, now: float) -> Effects:
+        tag = ("standings", route, request.id)
+        return list(self._agent.lookups.standings(tag, request.digest, now, self._patience()))
+
+    def _rollout(self, route: bytes, request: ApiRollout, _now: float) -> Effects:
+        try:
+            return list(self._agent.orders.give(request, route))
+        except UsageError as error:
+            return [ReplyApi(route, ApiError(request.id, error.code, str(error)))]
+
+    def _cancel_rollout(self, route: bytes, request: ApiCancelRollout, _now: float) -> Effects:
+        try:
+            return list(self._agent.orders.cancel(request.name, route, request.id))
+        except NotFoundError as error:
+            return [ReplyApi(route, ApiError(request.id, error.code, str(error)))]
+
+    def _orders(self, route: bytes, request: ApiOrders, now: float) -> Effects:
+        tag, agent = ("rollouts", route, request.id), self._agent
+        after = (agent.follower.epoch, agent.follower.seq)
+        return list(agent.lookups.orders(tag, now, after, self._patience()))
 
     def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
         agent = self._agent
@@ -161,6 +196,10 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiGet: AgentApi._get,
     ApiList: AgentApi._list,
     ApiPeers: AgentApi._peers,
+    ApiStandings: AgentApi._standings,
+    ApiRollout: AgentApi._rollout,
+    ApiCancelRollout: AgentApi._cancel_rollout,
+    ApiOrders: AgentApi._orders,
     ApiRemove: AgentApi._remove,
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,

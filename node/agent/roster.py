@@ -10,11 +10,18 @@ from collections.abc import Container
 
 from msgspec import Struct
 
-from protocol.messages import Beat, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded, SourceRemoved
+from protocol.messages import Beat, OrdersChanged, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded, SourceRemoved
 
 
 class RefreshAll(Struct, frozen=True):
     """Events were missed: ask a lookup again about everything that is not satisfied."""
+
+
+class OrdersNews(Struct, frozen=True):
+    """Somebody gives other orders than before, as of ``seq``."""
+
+    epoch: int
+    seq: int
 
 
 class SourceUp(Struct, frozen=True):
@@ -29,7 +36,7 @@ class SourceDown(Struct, frozen=True):
     digest: str
 
 
-Hint = RefreshAll | SourceUp | SourceDown
+Hint = RefreshAll | OrdersNews | SourceUp | SourceDown
 
 
 class RosterFollower:
@@ -59,6 +66,8 @@ class RosterFollower:
             return hints
         if isinstance(event, PeerLeft):
             hints.append(SourceDown(event.peer, ""))
+        elif isinstance(event, OrdersChanged):
+            hints.append(OrdersNews(roster.epoch, roster.seq))
         elif event.digest not in wanted:
             pass
         elif isinstance(event, SourceRemoved):

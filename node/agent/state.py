@@ -13,14 +13,17 @@ from msgspec import Struct
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
 from node.agent.gets import Gets
-from node.agent.jobs import JobBook
+from node.agent.jobs import JobBook, reported
 from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
 from node.agent.membership import Membership
+from node.agent.orders import Orders
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
+from node.agent.told_downloads import told_downloads
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.rate_limit import UNLIMITED, RateLimits
+from protocol.messages import DownloadState
 
 
 class AgentTerms(Struct, frozen=True):
@@ -28,7 +31,8 @@ class AgentTerms(Struct, frozen=True):
 
     ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
     besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
-    hold when this run begins."""
+    hold when this run begins. ``rollouts`` is the directory below which it carries out orders of others; empty: it
+    accepts none."""
 
     peer: str
     token: bytes
@@ -44,6 +48,7 @@ class AgentTerms(Struct, frozen=True):
     asked: frozenset[str] = frozenset()
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
+    rollouts: str = ""
 
 
 class AgentState:
@@ -54,7 +59,7 @@ class AgentState:
     ) -> None:
         self.who = who
         self.wall_offset = wall_offset
-        self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away)
+        self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away, self._told_downloads)
         self.follower = RosterFollower(who.peer)
         self.lookups = Lookups(who.peer, rng)
         self.jobs = JobBook(wall_offset)
@@ -65,9 +70,14 @@ class AgentState:
         self.uploads = UploadTotals()
         self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
         self.gets = Gets(self.catalogue, self.jobs)
+        self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
         self.children = Children()
         self.serving = not away
         self.limits = who.limits
+
+    def _told_downloads(self, now: float) -> list[DownloadState]:
+        silent = self.children.silent_seconds(now).get("downloader", 0.0)
+        return told_downloads((reported(job, silent, now) for job in self.jobs.all()), now, self.orders.jobs)
 
     def is_fetched(self, digest: str) -> bool:
         """Somebody fetches it from this peer now."""

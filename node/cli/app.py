@@ -1,8 +1,8 @@
 """The command line: ``zswarm [OPTIONS] [COMMAND ...]``, or ``python -m node``. Owns dispatch, errors and exit codes.
 
-The commands are in `node.cli.transfers` (share, get), `node.cli.peer` (list, peers, status, remove, limit, leave,
-join, stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network,
-5 verification, 6 disk, 130 Ctrl-C, 1 anything else.
+The commands are in `node.cli.transfers` (share, get), `node.cli.rollout` (rollout), `node.cli.peer` (list, peers,
+status, remove, limit, leave, join, stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not
+found, 4 network, 5 verification, or a rollout that did not reach all, 6 disk, 130 Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import click
 from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
+from node.cli import rollout as cli_rollout
 from node.cli import transfers as cli_transfers
 from node.cli.options import State, group_options
 from node.client.services import real_services
@@ -64,6 +65,7 @@ def commands(ctx: click.Context) -> None:
 for _command in (
     cli_transfers.share,
     cli_transfers.get,
+    cli_rollout.rollout,
     cli_peer.list_command,
     cli_peer.peers,
     cli_peer.status,

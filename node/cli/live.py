@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from node.cli.output import screen_lines, warn
+from node.cli.output import fitting_blocks, screen_lines, warn
 from node.cli.progress import is_terminal, live_console
-from node.client.source_words import silence
+from node.cli.tables import Rows, shortened
 from node.client.view import trouble
 from node.local_messages import StatusReport
+from node.reasons import silence
 from service.units import counted, format_bytes, format_rate
 
 RATE_SECONDS = 5.0
@@ -115,3 +116,26 @@ def status_screen() -> Iterator[Callable[[StatusReport], None]]:
 
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         yield lambda report: live.update(drawn(report), refresh=True)
+
+
+@contextlib.contextmanager
+def table_screen() -> Iterator[Callable[[Sequence[str], Rows, str], None]]:
+    """A function that draws a table, whose rows take a line each, and a line below it, in place of the last one on
+    standard error. The last rows are left out where they do not fit. Nothing of it stays."""
+    from rich.live import Live
+    from rich.text import Text
+
+    console = live_console()
+
+    def drawn(headers: Sequence[str], rows: Rows, line: str) -> Text:
+        title, *lines = [text for block in fitting_blocks(headers, rows, console.width) for text in block]
+        room = console.height - 3
+        if len(lines) > room:
+            lines[room - 1 :] = [f"+{len(lines) - room + 1} more"]
+        whole = Text(no_wrap=True).append(title, "bold")
+        return whole.append("".join(f"\n{text}" for text in [*lines, shortened(line, console.width)]))
+
+    with Live(
+        console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as live:
+        yield lambda headers, rows, line: live.update(drawn(headers, rows, line), refresh=True)

@@ -10,20 +10,21 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from node.cli.progress import is_terminal
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
-from node.client.source_words import job_silence, silence, source_tables, tracker_silence
+from node.client.source_words import source_tables, tracker_silence
 from node.client.view import download_stats, limits_text, trouble, view_of
 from node.disk.share_options import Skipped
 from node.local_messages import JobStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED
+from node.reasons import job_silence, silence
 from protocol.digest import short
 from protocol.errors import ZswarmError
-from protocol.messages import PeerEntry, TorrentEntry
+from protocol.messages import PeerEntry, StandingEntry, TorrentEntry
 from service.streams import error as error
 from service.streams import warn as warn
 from service.streams import writable
@@ -36,6 +37,7 @@ FEW_LINES = 16
 """Of a terminal in which most facts have to make room for what goes on."""
 FEW_FACTS = 2
 _TROUBLE = ("missing", "damaged")
+Peer = TypeVar("Peer", PeerEntry, StandingEntry)
 Table = tuple[list[str], list[list[str]]]
 """Headers and rows."""
 PLAIN_ELLIPSIS = "~"
@@ -117,7 +119,7 @@ def peer_rows(peers: Sequence[PeerEntry]) -> Table:
     return headers, rows
 
 
-def by_name(peers: Sequence[PeerEntry]) -> list[PeerEntry]:
+def by_name(peers: Sequence[Peer]) -> list[Peer]:
     return sorted(peers, key=lambda peer: (peer.name, peer.peer))
 
 

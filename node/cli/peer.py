@@ -13,6 +13,7 @@ import click
 from node.cli import output
 from node.cli.options import State, json_option, peer_options
 from node.cli.progress import is_terminal
+from node.cli.standings import find_content, standing_fields, standing_rows, summary
 from node.client.orders import Patience
 from node.client.session import Session, expected, maybe_peer, running_peer
 from node.client.source_words import aged
@@ -30,10 +31,13 @@ from node.local_messages import (
     ApiPeers,
     ApiPeersReply,
     ApiRemove,
+    ApiStandings,
+    ApiStandingsReply,
     ApiStop,
     StatusReport,
 )
-from protocol.errors import NetworkError
+from protocol.digest import is_digest
+from protocol.errors import NetworkError, UsageError
 from service.command_line import ExampleCommand, complete_path, parsed_by, program_of
 from service.paths import absolute_path
 from service.text import check_utf8, printable
@@ -49,18 +53,23 @@ UNTIL_STOP = "this holds until the peer stops; then the limits of its configurat
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
 
 
-@click.command("list", cls=ExampleCommand, examples="list\nlist '*.iso'\nlist ubuntu --json")
+@click.command("list", cls=ExampleCommand, examples="list\nlist '*.iso'\nlist ubuntu --json\nlist model.bin --peers")
 @click.argument("pattern", default="")
+@click.option("--peers", is_flag=True, help="How every peer stands with the one content that PATTERN names.")
 @peer_options
 @json_option
 @click.pass_obj
-def list_command(state: State, pattern: str) -> None:
+def list_command(state: State, pattern: str, peers: bool) -> None:
     """Show what the network has.
 
     PATTERN is a part of the name, or with * and ? a whole name; a digest, or the part of it that is shown here, finds
-    that content.
+    that content. With --peers it is the whole name, a digest, or the beginning of one: each peer has the content,
+    fetches it, failed to and why, waits, or has not got it.
     """
     check_pattern(pattern)
+    if peers:
+        _list_peers(state, pattern)
+        return
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiList(session.next_id(), pattern), ApiListReply)
     if state.options.json:
@@ -70,6 +79,23 @@ def list_command(state: State, pattern: str) -> None:
         output.print_table(*output.torrent_rows(reply.entries))
     elif not state.options.quiet:
         output.warn(f"nothing on the network matches {pattern!r}" if pattern else "nobody shares anything yet")
+    _warn_settling(state, reply.settling)
+
+
+def _list_peers(state: State, name: str) -> None:
+    if not name:
+        raise UsageError("--peers needs the name or the digest of a content")
+    with running_peer(state.options, state.services) as session:
+        digest = name if is_digest(name) else find_content(session, name).digest
+        reply = session.request(ApiStandings(session.next_id(), digest), ApiStandingsReply)
+    entries = output.by_name(reply.peers)
+    if state.options.json:
+        rows = [standing_fields(entry) for entry in entries]
+        output.print_json({"settling": reply.settling, "digest": digest, "peers": rows})
+        return
+    output.print_table(*standing_rows(entries))
+    if not state.options.quiet:
+        output.warn(summary(entries))
     _warn_settling(state, reply.settling)
 
 

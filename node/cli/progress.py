@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TextIO
 
 import msgspec
 
+from node.client.orders import Follower, JobTracker
+from node.client.session import Session
 from node.client.view import JobView
 from service.streams import warn, writable
 from service.text import printable
@@ -47,6 +49,21 @@ class Display(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def follow(session: Session, tracker: JobTracker, display: Display, timeout: float = 0.0) -> None:
+    """Ask for the orders of ``tracker`` and show them on ``display`` until all have ended, or until ``timeout`` seconds
+    (0: for ever) have passed."""
+    follower, started = Follower(session, tracker), session.now()
+    while True:
+        old = follower.look()
+        for text in tracker.news():
+            display.say(printable(text))
+        now = session.now()
+        display.show(tracker.views(old), now)
+        if tracker.finished() or (timeout and now - started >= timeout):
+            return
+        session.pause(display.interval)
 
 
 def open_display(quiet: bool) -> Display:

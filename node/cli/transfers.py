@@ -15,10 +15,9 @@ from msgspec import Struct
 from node.cli import output
 from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
-from node.cli.progress import is_terminal, open_display
-from node.client.orders import Follower, JobTracker, Order, Patience
+from node.cli.progress import follow, is_terminal, open_display
+from node.client.orders import JobTracker, Order, Patience
 from node.client.session import PeerStoppedError, Session, any_peer
-from node.client.source_words import silence
 from node.client.targets import (
     LINK_SCHEME,
     GetTarget,
@@ -30,6 +29,7 @@ from node.client.targets import (
 from node.client.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.disk.share_options import ShareOptions
 from node.local_messages import ApiGet, ApiRequest, ApiShare
+from node.reasons import silence
 from protocol.endpoints import is_loopback, parse_endpoint
 from protocol.errors import EXIT_CODES, NotFoundError
 from protocol.link import format_link, parse_link
@@ -93,12 +93,13 @@ def share(
     chosen = algorithm or state.options.settings().hash
     places = dict.fromkeys(existing_path(path) for path in paths)
     orders = [
-        _share_order(place, chosen, chosen_options(place, follow_links, link_roots, posix_names)) for place in places
+        share_order(place, chosen, chosen_options(place, follow_links, link_roots, posix_names)) for place in places
     ]
     _carry_out(state, Plan("share", orders, serve=True, follows_links=follow_links or bool(link_roots)))
 
 
-def _share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
+def share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
+    """Have ``path`` shared. `UsageError` when a path is no UTF-8."""
     for text in (str(path), *options.link_roots):
         check_utf8(text)
     return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options))
@@ -217,18 +218,9 @@ def _interrupted(plan: Plan, session: Session | None) -> str:
 
 def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list[Outcome]:
     """Follow every order until it ends; one outcome per order, in order."""
-    follower, started = Follower(session, tracker), session.now()
     try:
         with open_display(quiet) as display:
-            while True:
-                old = follower.look()
-                for text in tracker.news():
-                    display.say(printable(text))
-                now = session.now()
-                display.show(tracker.views(old), now)
-                if tracker.finished() or (plan.timeout and now - started >= plan.timeout):
-                    break
-                session.pause(display.interval)
+            follow(session, tracker, display, plan.timeout)
     except PeerStoppedError as error:
         return tracker.cut_off(f"{error}; {STOPPED[plan.kind]}")
     late = f"not finished after {format_seconds(plan.timeout)}"

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from node.client.session import Session
-from node.client.source_words import ban_notice, silence
+from node.client.source_words import ban_notice
 from node.client.view import JobView, Outcome, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
+from node.reasons import silence
 from protocol.errors import NetworkError, RefusedError
 
 LOST_SECONDS = 15.0

@@ -10,10 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from node.client.source_words import ban_notice, job_silence, silence, why_no_source
+from node.client.source_words import ban_notice
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import DownloadReport, JobStatus, StatusReport
 from node.rate_limit import RateLimits
+from node.reasons import job_silence, silence, why_no_source
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 

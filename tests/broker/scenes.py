@@ -11,6 +11,7 @@ from broker.registry import Registry
 from protocol.messages import (
     Alias,
     Beat,
+    DownloadState,
     Entry,
     FileList,
     Heartbeat,
@@ -50,7 +51,8 @@ def entry(number: int, holding: Holding = "whole", name: str = "", aliases: Sequ
 def picture(registry: Registry) -> object:
     """Everything a registry knows, for comparing two of them."""
     members = [
-        (m.peer, m.name, m.endpoint, m.load, m.whole, m.partial, m.requesting) for m in registry.members.values()
+        (m.peer, m.name, m.endpoint, m.load, tuple(m.downloads), m.whole, m.partial, m.requesting)
+        for m in registry.members.values()
     ]
     entries = [
         (peer, d, registry.holding(peer, d), one.manifest, one.name, one.length)
@@ -151,8 +153,9 @@ class Actor:
             self.page(list_id, number, False, page, PageOk)
         return self.page(list_id, len(pages) - 1, True, pages[-1], Welcome)
 
-    def heartbeat(self, kind: type[R], load: int = 0) -> R:
-        return self.stage.ask(Heartbeat(self.id(), self.name, self.token, self.version, load, self.run), kind)
+    def heartbeat(self, kind: type[R], load: int = 0, downloads: list[DownloadState] | None = None) -> R:
+        figures = self.version, load, self.run, downloads
+        return self.stage.ask(Heartbeat(self.id(), self.name, self.token, *figures), kind)
 
     def update(self, kind: type[R], added: Sequence[Entry] = (), removed: Sequence[int] = (), base: int = 0) -> R:
         """The next version of the list; it counts as taken when the reply was ``Ok``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TypeVar
 
 import pytest
@@ -12,9 +13,11 @@ from broker import queries
 from protocol import limits as lim
 from protocol.messages import (
     Behind,
+    DownloadState,
     Error,
     GetPeerList,
     GetSeederList,
+    GetStandingList,
     GetTorrentList,
     Goodbye,
     LookupReply,
@@ -24,6 +27,8 @@ from protocol.messages import (
     PeerList,
     SeederEntry,
     SeederList,
+    StandingEntry,
+    StandingList,
     TorrentEntry,
     TorrentList,
 )
@@ -193,6 +198,47 @@ def test_samples_reach_everybody(count: int, asker: str) -> None:
         scene.stage.peer(f"p{n}", entry(1))
     seen = {s.peer for _ in range(30) for s in scene.ask(GetSeederList(3, digest(1), asker), SeederList).seeders}
     assert len(seen | {asker}) == count + (not asker)
+
+
+def test_how_each_member_stands_with_a_content() -> None:
+    scene = Scene()
+    scene.stage.peer("a", entry(1))
+    fetching = DownloadState(digest(1), "downloading", 1001, 400, 100, 2)
+    b = scene.stage.peer("b", entry(1, "partial"), entry(2, "partial"))
+    b.heartbeat(Ok, downloads=[DownloadState(digest(2), "paused"), fetching])
+    scene.stage.peer("c", entry(1, "requesting"))
+    failed = DownloadState(digest(1), "failed", 1001, reason="disk full")
+    scene.stage.peer("d", entry(2)).heartbeat(Ok, downloads=[failed])
+    scene.stage.peer("e").heartbeat(Ok, downloads=[DownloadState(digest(2), "waiting")])
+    scene.stage.pass_time(1)
+    reply = scene.ask(GetStandingList(3, digest(1)), StandingList)
+    assert reply.peers == [
+        StandingEntry("a", "A", "whole"),
+        StandingEntry("b", "B", "partial", fetching),
+        StandingEntry("c", "C", "requesting"),
+        StandingEntry("d", "D", None, failed),
+        StandingEntry("e", "E"),
+    ]
+    listed = scene.ask(GetTorrentList(4, digest(1)), TorrentList).entries[0]
+    counts = Counter(peer.holding for peer in reply.peers)
+    assert (listed.have, listed.partial, listed.requesting) == (
+        counts["whole"],
+        counts["partial"],
+        counts["requesting"],
+    )
+
+
+def test_standings_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "REPLY_PAGE_COUNT", 2)
+    scene = Scene()
+    for name in "abcde":
+        scene.stage.peer(name)
+    found, after = [], ""
+    for _ in range(3):
+        reply = scene.ask(GetStandingList(3, digest(1), after), StandingList)
+        found += [peer.peer for peer in reply.peers]
+        after = reply.next
+    assert (found, after) == (list("abcde"), "")
 
 
 def test_members_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:

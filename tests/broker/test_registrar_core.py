@@ -10,6 +10,7 @@ from broker.registrar_core import HOLDING_AFTER, Terms
 from protocol import limits as lim
 from protocol.messages import (
     Beat,
+    DownloadState,
     Error,
     Goodbye,
     Heartbeat,
@@ -112,6 +113,31 @@ def test_the_load_is_taken_in_with_the_next_beat_and_has_no_number() -> None:
 
 
 # --- update ----------------------------------------------------------------------------------------------
+
+
+def test_downloads_are_taken_in_with_the_next_beat_and_stay_until_others_are_told() -> None:
+    stage = Stage()
+    a = stage.peer("a")
+    seq, downloads = stage.registrar.seq, [DownloadState(digest(1), "waiting", 1000, reason="no peer has it")]
+    a.heartbeat(Ok, downloads=downloads)
+    stage.pass_time(1)
+    assert stage.registry.members["a"].downloads == downloads
+    a.heartbeat(Ok)
+    stage.pass_time(1)
+    assert stage.registry.members["a"].downloads == downloads
+    a.heartbeat(Ok, downloads=[])
+    stage.pass_time(1)
+    assert stage.registry.members["a"].downloads == []
+    assert stage.registrar.seq == seq
+
+
+def test_the_last_downloads_of_a_peer_that_leaves_are_forgotten() -> None:
+    stage = Stage()
+    a = stage.peer("a")
+    a.heartbeat(Ok, downloads=[DownloadState(digest(1), "failed", reason="disk full")])
+    a.leave(Goodbye)
+    stage.registrar.check_invariants()
+    stage.pass_time(1)
 
 
 def test_an_update_changes_what_it_names() -> None:

@@ -31,14 +31,17 @@ def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[msgspec.Struct]:
     return st.builds(kind, **{field.name: _values(field.type) for field in info.fields})
 
 
+_PLAIN: dict[type, st.SearchStrategy[Any]] = {inspect.BoolType: st.booleans(), inspect.NoneType: st.none()}
+
+
 def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
     match info:
         case inspect.IntType():
             return st.integers(info.ge, info.le if info.le is not None else (info.lt or 2**53) - 1)
         case inspect.FloatType():
             return st.floats(info.ge, info.le)
-        case inspect.BoolType():
-            return st.booleans()
+        case inspect.BoolType() | inspect.NoneType():
+            return _PLAIN[type(info)]
         case inspect.StrType(pattern=None):
             return st.text(st.characters(codec="utf-8"), min_size=info.min_length or 0, max_size=info.max_length)
         case inspect.StrType(pattern=str(pattern)):

@@ -14,6 +14,8 @@ from node.downloader.download import Download
 from node.local_messages import DownloadReport
 from protocol.limits import PIECE_BYTES_MIN
 
+NO_TERMS = PeerTerms()
+
 
 class Swarm:
     """``seed0``.. have the content, ``peer0``.. get it. A piece takes ``piece_seconds`` on an uplink and
@@ -47,11 +49,13 @@ class Swarm:
         if watched:
             Invariants(self.world, liars).watch()
 
-    def add(self, name: str, piece_seconds: float | None = None, disk_rate: float = inf) -> Peer:
+    def add(
+        self, name: str, piece_seconds: float | None = None, disk_rate: float = inf, terms: PeerTerms = NO_TERMS
+    ) -> Peer:
         """One more machine; its peer does not run yet."""
         up = PIECE_BYTES_MIN / (self.piece_seconds if piece_seconds is None else piece_seconds)
         down = PIECE_BYTES_MIN / self.down_seconds if self.down_seconds else inf
-        return self.world.add_peer(name, Machine(up, down, self.delay / 2, disk_rate=disk_rate), PeerTerms())
+        return self.world.add_peer(name, Machine(up, down, self.delay / 2, disk_rate=disk_rate), terms)
 
     def peer(self, name: str) -> Peer:
         return self.world.peers[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import random
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -9,25 +10,39 @@ from typing import Any, TypeVar
 from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent.core import AgentCore, Effect
-from node.agent.effects import ReplyApi, SaveDownload, SaveItem, ToDownloader, ToPieceServer
-from node.agent.library import LibraryItem
+from node.agent.effects import (
+    KeepOrders,
+    MeasureRoom,
+    PrepareOrder,
+    ReplyApi,
+    SaveDownload,
+    SaveItem,
+    ToDownloader,
+    ToPieceServer,
+)
+from node.agent.library import KeptOrders, LibraryItem
 from node.agent.state import AgentTerms
 from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Hello, JobStatus, StatusReport
 from node.rate_limit import UNLIMITED, RateLimits
 from protocol.digest import begins_digest
+from protocol.limits import MIB
 from protocol.messages import (
     Entry,
     FileList,
+    GetOrderList,
     GetPeerList,
     GetSeederList,
     GetTorrentList,
     Goodbye,
+    Heartbeat,
     Join,
     Leave,
     ListRequest,
     LookupReply,
     LookupRequest,
     Ok,
+    OrderEntry,
+    OrderList,
     PeerList,
     RegistrarReply,
     RegistrarRequest,
@@ -60,7 +75,8 @@ def item(number: int, path: str = "", origin: Any = "shared") -> LibraryItem:
 
 class Scene:
     """``reachable`` False: the tracker answers nothing. ``listed`` is what the registrar was told by this peer.
-    ``full``: the library cannot be written."""
+    ``full``: the library cannot be written. ``ordered`` is what others order, ``kept`` what the library has of orders,
+    ``rollouts`` where they are carried out."""
 
     def __init__(
         self,
@@ -70,6 +86,8 @@ class Scene:
         foreground: bool = False,
         asked: Iterable[str] = (),
         limits: RateLimits = UNLIMITED,
+        rollouts: str = "",
+        kept: KeptOrders | None = None,
     ) -> None:
         terms = AgentTerms(
             peer="me",
@@ -85,6 +103,7 @@ class Scene:
             foreground=foreground,
             asked=frozenset(asked),
             limits=limits,
+            rollouts=rollouts,
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0
@@ -97,8 +116,11 @@ class Scene:
         self.others: list[TorrentEntry] = []
         self.seeders: list[SeederEntry] = []
         self.questions: list[LookupRequest] = []
+        self.ordered: list[OrderEntry] = []
+        self.kept = kept or KeptOrders()
+        self.beats: list[Heartbeat] = []
         self.done: list[Effect] = []
-        self.play(self.core.start(downloads, 0.0))
+        self.play(self.core.start(downloads, 0.0, self.kept))
 
     def play(self, effects: Iterable[Effect]) -> list[Effect]:
         """Have the tracker answer what was sent; returns what is left for the shell."""
@@ -178,6 +200,18 @@ class Scene:
             return self.core.download_saved(effect.download, self.now)
         if isinstance(effect, SaveItem) and self.full:
             return self.core.item_not_saved(effect.item, *full)
+        if isinstance(effect, KeepOrders):
+            if self.full:
+                return self.core.orders_not_kept(effect, *full)
+            self.kept = effect.kept
+            return self.core.orders_kept(effect, self.now)
+        if isinstance(effect, PrepareOrder):
+            if effect.order.directory == "bad":
+                return self.core.order_refused(effect.order, "disk", "bad is a symbolic link", self.now)
+            directory = posixpath.join(effect.base, effect.order.directory)
+            return self.core.order_prepared(effect.order, directory, self.now)
+        if isinstance(effect, MeasureRoom):
+            return self.core.room_measured(1_000 * MIB + 5, self.now)
         return []
 
     def _registrar(self, message: RegistrarRequest) -> RegistrarReply:
@@ -199,6 +233,8 @@ class Scene:
             self.listed.update({entry.digest: entry for entry in message.added})
         elif isinstance(message, Transfer):
             self.transfers.append((message.digest, message.state))
+        elif isinstance(message, Heartbeat):
+            self.beats.append(message)
         return Ok(message.id, 3, self.seq)
 
     def _lookup(self, message: LookupRequest) -> LookupReply:
@@ -206,6 +242,8 @@ class Scene:
             return SeederList(message.id, 3, self.seq, self.settling, len(self.seeders), self.seeders)
         if isinstance(message, GetPeerList):
             return PeerList(message.id, 3, self.seq, self.settling, [], "")
+        if isinstance(message, GetOrderList):
+            return OrderList(message.id, 3, self.seq, self.settling, self.ordered, "")
         assert isinstance(message, GetTorrentList)
         own = [
             TorrentEntry(alias.name, e.length, e.digest, alias.manifest, 1, 0, 0)

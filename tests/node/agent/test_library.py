@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.agent.library import SCHEMA_VERSION, Library, LibraryItem
+from node.agent.library import SCHEMA_VERSION, KeptOrders, Library, LibraryItem, TakenOrder
 from node.disk.share_options import ShareOptions
 from node.local_messages import Fetch
 from protocol.errors import DiskError
+from protocol.messages import Order
 
 DIGEST = "blake3:" + "00" * 32
 ITEM = LibraryItem("/data/a b/ü", "folder", DIGEST, DIGEST, "ü", 2**42, "/seeds/0.seed", b"\0\xff" * 8, b"print")
@@ -29,6 +30,17 @@ def test_what_is_put_survives_a_restart(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         assert library.items() == [other, ITEM]
         assert library.downloads() == [JOB]
+
+
+def test_orders_survive_a_restart_and_there_are_none_at_first(tmp_path: Path) -> None:
+    order = Order("o1", DIGEST, DIGEST, "ü", 5, directory="a/b", cancelled=True)
+    kept = KeptOrders([order], [TakenOrder("o2", DIGEST, "/rollouts/ü")])
+    with Library(tmp_path) as library:
+        assert library.orders() == KeptOrders()
+        library.keep_orders(KeptOrders([], kept.taken))
+        library.keep_orders(kept)
+    with Library(tmp_path) as library:
+        assert library.orders() == kept
 
 
 def test_seeds_are_found_where_the_data_directory_is_now(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from node.agent.membership import (
 from protocol.codec import encode
 from protocol.limits import CONTROL_BYTES_MAX, NAME_BYTES_MAX
 from protocol.messages import (
+    DownloadState,
     Entry,
     Error,
     FileList,
@@ -210,6 +211,52 @@ def test_heartbeats_carry_the_list_version_and_stay_within_their_period() -> Non
     gaps = [after - before for before, after in itertools.pairwise(beats)]
     assert all(4.0 <= gap <= 5.0 for gap in gaps)
     assert len(set(gaps)) > 10
+
+
+def test_downloads_are_told_when_they_changed_and_more_often_while_they_do() -> None:
+    downloads: list[DownloadState] = []
+    peer = Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1), downloads=lambda _now: list(downloads))
+    joined(peer)
+    beats: list[tuple[float, Heartbeat]] = []
+
+    def beat() -> Heartbeat:
+        now = peer.next_deadline()
+        assert now is not None
+        message = only(peer.tick(now))
+        assert isinstance(message, Heartbeat)
+        beats.append((now, message))
+        peer.receive(Ok(message.id, 7, 41), now)
+        return message
+
+    assert beat().downloads == [], "the registrar may have others, of another time"
+    assert beat().downloads is None
+    for done in (1, 2, 3):
+        downloads = [DownloadState(digest(1), "downloading", 10, done)]
+        assert beat().downloads == downloads
+    assert beat().downloads is None
+    gaps = [after - before for (before, _), (after, _) in itertools.pairwise(beats)]
+    assert [gap > 2.0 for gap in gaps] == [True, True, False, False, False]
+
+
+def test_downloads_that_nobody_acknowledged_are_told_again() -> None:
+    told = [DownloadState(digest(1), "failed", reason="disk full")]
+    peer = Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1), downloads=lambda _now: told)
+    joined(peer)
+    lost = only(peer.tick(5.0))
+    assert lost.downloads == told
+    page = only(peer.receive(ListRequest(lost.id, 2), 5.0))
+    peer.receive(welcome(page), 5.0)
+    assert only(peer.tick(10.0)).downloads == told
+
+
+def test_what_people_wait_for_is_told_soon_and_not_without_a_pause() -> None:
+    peer = new_member()
+    joined(peer)
+    peer.hasten(2.0)
+    beat = only(peer.tick(2.0))
+    peer.receive(Ok(beat.id, 7, 41), 2.0)
+    peer.hasten(2.1)
+    assert peer.next_deadline() == 3.0
 
 
 def test_a_tracker_that_wants_heartbeats_without_a_pause_gets_some_twenty_a_second() -> None:

@@ -21,13 +21,15 @@ from node.local_messages import (
     ApiListReply,
     ApiPeersReply,
     ApiRemove,
+    ApiStandings,
+    ApiStandingsReply,
     ApiStop,
     SharedStatus,
     StatusReport,
 )
 from node.rate_limit import RateLimits
 from node.stored import Stored
-from protocol.messages import PeerEntry, TorrentEntry
+from protocol.messages import DownloadState, PeerEntry, StandingEntry, TorrentEntry
 from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeClient, World, download, job, peer_with, report
 
 ENTRY = TorrentEntry("model.bin", 100 * MIB, DIGEST, DIGEST, 3, 2, 5)
@@ -63,6 +65,58 @@ def test_an_empty_or_settling_list_says_so(capsys: pytest.CaptureFixture[str]) -
     assert captured.out == ""
     assert "nothing on the network matches 'nothing'" in captured.err
     assert "may be incomplete" in captured.err
+
+
+STANDINGS = [
+    StandingEntry("1", "seed", "whole"),
+    StandingEntry("2", "busy", "partial", DownloadState(DIGEST, "downloading", 100, 40, 20, 2)),
+    StandingEntry("3", "full", None, DownloadState(DIGEST, "failed", 100, 40, reason="disk\x1b[31m full")),
+    StandingEntry("4", "alone", "requesting", DownloadState(DIGEST, "resolving", 100, reason="no peer has it")),
+    StandingEntry("5", "old", "requesting"),
+    StandingEntry("6", "idle"),
+]
+
+
+def test_list_peers_says_how_each_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(FakeClient({ApiList: ApiListReply(1, False, [ENTRY]), ApiStandings: standings()}))
+    assert world.run("list", "model.bin", "--peers") == 0
+    captured = capsys.readouterr()
+    header, *rows = [" ".join(line.split()) for line in captured.out.splitlines()]
+    assert header == "NAME STATE DONE RATE LEFT SOURCES DETAIL"
+    assert rows == [
+        "alone waits 0 % no peer has it",
+        "busy fetching 40 % 20 B/s 3.0 s 2",
+        r"full failed disk\x1b[31m full",
+        "idle has not",
+        "old waits",
+        "seed has it 100 % verified",
+    ]
+    assert captured.err == "1 of 6 peers have it; 1 failed, 1 fetching, 1 has not, 2 waits\n"
+    assert world.client is not None
+    assert world.client.asked(ApiList) == [ApiList(1, "model.bin", exact=True)]
+    assert world.client.asked(ApiStandings) == [ApiStandings(2, DIGEST)]
+
+
+def test_list_peers_takes_a_whole_digest_that_nobody_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(FakeClient({ApiStandings: standings()}))
+    assert world.run("list", DIGEST, "--peers", "--json") == 0
+    found = {peer["name"]: peer for peer in json.loads(capsys.readouterr().out)["peers"]}
+    assert found["seed"] == {"peer": "1", "name": "seed", "state": "has it", "percent": 100}
+    assert (found["busy"]["seconds_left"], found["busy"]["sources"]) == (3.0, 2)
+    assert (found["full"]["state"], found["full"]["reason"]) == ("failed", "disk\x1b[31m full")
+
+
+def test_list_peers_needs_one_content(capsys: pytest.CaptureFixture[str]) -> None:
+    other = msgspec.structs.replace(ENTRY, digest="blake3:" + "cd" * 32)
+    assert listing(ENTRY, other).run("list", "model.bin", "--peers") == 2
+    assert "2 different contents are called model.bin; name one by its digest" in capsys.readouterr().err
+    assert listing(settling=True).run("list", "model.bin", "--peers") == 3
+    assert "nobody in the network has model.bin; the tracker has only just" in capsys.readouterr().err
+    assert listing().run("list", "--peers") == 2
+
+
+def standings() -> ApiStandingsReply:
+    return ApiStandingsReply(1, False, STANDINGS)
 
 
 def test_a_hostile_name_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from node.cli.live import upload_line
 from node.cli.output import status_text
-from node.client.source_words import ROWS_COUNT, aged, source_rows, source_tables, why_no_source
+from node.client.source_words import ROWS_COUNT, aged, source_rows, source_tables
 from node.client.view import view_of
+from node.reasons import why_no_source
 from protocol.errors import NetworkError
 from tests.node.cli.fakes import MIB, download, job, peer_with, report, source
 

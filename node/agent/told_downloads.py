@@ -1,0 +1,56 @@
+"""What this peer tells the network of its downloads, for people (PROTOCOL.md, section 4.2). Pure.
+
+Bounded: a few downloads, and a few words for each. What ended well is in the peer's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from node.local_messages import JobStatus
+from node.reasons import job_silence, why_no_source
+from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
+from protocol.messages import DownloadState, Order
+from service.text import as_utf8
+
+ENDED_SECONDS_MAX = 3_600.0
+"""For how long a download that failed is told of."""
+
+
+def told_downloads(jobs: Iterable[JobStatus], now: float, ordered: Mapping[int, Order]) -> list[DownloadState]:
+    """The downloads among ``jobs``, which are in the order of their begin: those under way first, then those that
+    failed, the latest first. Of several that want one content the last counts, or the one that was ``ordered`` (by
+    number of the job): that is told of for as long as it is, even if a person here has cancelled it."""
+    gets = [job for job in jobs if job.kind == "get" and job.digest]
+    last = {job.digest: job for job in sorted(gets, key=lambda job: job.job in ordered)}
+    active = [job for job in last.values() if not job.over]
+    failed = [job for job in last.values() if job.phase == "failed"]
+    lately = [job for job in failed if job.code != "cancelled" and now - job.ended_monotonic < ENDED_SECONDS_MAX]
+    told = sorted(
+        (job for job in failed if job in lately or job.job in ordered),
+        key=lambda job: job.ended_monotonic,
+        reverse=True,
+    )
+    return [_told(job, ordered.get(job.job)) for job in (*active, *told)[:DOWNLOADS_TOLD_COUNT_MAX]]
+
+
+def _told(job: JobStatus, order: Order | None) -> DownloadState:
+    assert job.phase != "done"
+    assert job.phase != "interrupted"
+    assert job.phase != "withdrawn"
+    report, silent = job.download, job_silence(job)
+    rate = 0 if report is None or silent or job.phase != "downloading" else int(report.rate)
+    reason = silent or job.detail
+    if not reason and report is not None and not rate:
+        reason = report.detail or why_no_source(report)
+    return DownloadState(
+        digest=job.digest,
+        state=job.phase,
+        length=job.length,
+        done=job.done_bytes,
+        rate=rate,
+        sources=0 if report is None or job.over else sum(source.state == "connected" for source in report.sources),
+        reason=as_utf8(reason)[:REASON_BYTES_MAX],
+        order="" if order is None else order.order,
+        attempt=0 if order is None else order.attempt,
+    )

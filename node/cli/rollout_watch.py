@@ -1,0 +1,273 @@
+"""How far a rollout is: who is expected to have it, how each stands, and what the verdict is. Pure.
+
+A peer that was there once is not forgotten. Whoever failed, refuses, is gone or was never there is not waited for,
+unless there is a time until which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from node.cli.standings import percent, seconds_left, standing_cells, state_of
+from protocol.messages import Order, OrderEntry, StandingEntry
+from protocol.orders import is_for
+from service.text import printable
+from service.units import counted, format_bytes, format_rate, format_seconds
+
+RolloutState = Literal[
+    "has it", "fetching", "checking", "verifying", "waits", "has not", "failed", "refuses", "gone", "absent"
+]
+HEADERS = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "DETAIL"]
+AWAY = ("gone", "absent")
+ENDED = ("has it", "failed", "refuses", *AWAY)
+_ORDER = ("failed", "refuses", "gone", "absent", "verifying", "checking", "fetching", "waits", "has not", "has it")
+"""In which they are shown: those that a person has to do something about first."""
+NEW_SECONDS = 2.0
+"""A peer that has just joined may be about to say that it accepts orders."""
+ROOM_NAMED_COUNT = 8
+"""Peers whose free space is told before a rollout: those that have least."""
+LINK_BYTES_PER_SECOND = {"1 Gbit/s": 1e9 / 8, "10 Gbit/s": 1e10 / 8}
+
+
+class Expected(Struct, frozen=True):
+    """Who is to have it: ``count`` peers, whoever they are; those called ``hosts``; neither: all that the order is
+    for. ``timeout`` in seconds, 0 for none."""
+
+    count: int | None = None
+    hosts: tuple[str, ...] = ()
+    timeout: float = 0.0
+
+
+class Peer(Struct):
+    """One that is expected, or was seen. ``peer`` is empty when it was never there. Times are seconds since the watch
+    began; None: not yet."""
+
+    peer: str
+    name: str
+    entry: StandingEntry
+    state: RolloutState = "absent"
+    detail: str = ""
+    had_it: bool = False
+    begun_at: float | None = None
+    has_at: float | None = None
+
+    @property
+    def has_it(self) -> bool:
+        return self.state == "has it"
+
+    def cells(self) -> list[str]:
+        """As a row under `HEADERS`."""
+        cells = [printable(self.name or self.peer), *standing_cells(self.entry)]
+        if self.state != state_of(self.entry):
+            cells[2:6] = ["", "", "", ""]
+        cells[1], cells[6] = self.state, printable(self.detail)
+        if self.has_at:
+            cells[6] = f"verified, {format_seconds(self.has_at)}"
+        return cells
+
+
+class Watch:
+    """What is seen of the order in ``target`` from the moment ``now`` on (monotonic seconds); ``from_start``: it was
+    given then."""
+
+    def __init__(self, target: OrderEntry, expected: Expected, now: float, from_start: bool = True) -> None:
+        self.target = target
+        self.expected = expected
+        self.began = now
+        self.settling = False
+        self._from_start = from_start
+        self._seen: dict[str, Peer] = {}
+        self._missing = {name: Peer("", name, StandingEntry("", name), "absent", _ABSENT) for name in expected.hosts}
+
+    @property
+    def order(self) -> Order:
+        return self.target.order
+
+    def update(self, entries: Sequence[StandingEntry], settling: bool, now: float) -> list[Peer]:
+        """Take in how everybody stands; those whose state is another one than before. While the tracker is
+        ``settling`` who is missing may only have to join again."""
+        changed = []
+        self.settling = settling
+        there = {entry.peer: entry for entry in entries if self._concerns(entry)}
+        for entry in there.values():
+            peer = self._seen.get(entry.peer)
+            if peer is None:
+                peer = self._seen[entry.peer] = Peer(entry.peer, entry.name, entry, had_it=entry.holding == "whole")
+            before, peer.entry, peer.name = peer.state, entry, entry.name
+            peer.state, peer.detail = self._standing(peer, entry)
+            if peer.state not in ("has not", "refuses") and peer.begun_at is None:
+                peer.begun_at = now - self.began
+            if peer.has_it and peer.has_at is None:
+                peer.has_at = 0.0 if peer.had_it else now - self.began
+            if peer.state != before:
+                changed.append(peer)
+        for peer in self._seen.values():
+            if peer.peer not in there and not settling and peer.state != "gone" and not peer.has_it:
+                done = percent(peer.entry)
+                peer.detail = f"it was {peer.state}" + (f", {done} %" if done is not None else "")
+                peer.state = "gone"
+                changed.append(peer)
+        return changed
+
+    def peers(self) -> list[Peer]:
+        """Everybody who is expected or was seen, in the order in which a person wants to see them."""
+        names = {peer.name for peer in self._seen.values()}
+        missing = [peer for name, peer in self._missing.items() if name not in names]
+        return sorted([*self._seen.values(), *missing], key=lambda peer: (_ORDER.index(peer.state), peer.name))
+
+    @property
+    def wanted_count(self) -> int:
+        """How many are to have it."""
+        return self.expected.count or len(self.peers())
+
+    @property
+    def have_count(self) -> int:
+        return sum(peer.has_it for peer in self.peers())
+
+    def late(self, now: float) -> bool:
+        return bool(self.expected.timeout) and now - self.began >= self.expected.timeout
+
+    def outcome(self, now: float) -> bool | None:
+        """True: all who are expected have it; False: they have not, and nothing more is waited for; None: it goes
+        on."""
+        if self.expected.count is not None:
+            return True if self.have_count >= self.expected.count else False if self.late(now) else None
+        peers = self.peers()
+        unsure = self.settling and not self.expected.hosts
+        if peers and all(peer.has_it for peer in peers) and not unsure:
+            return True
+        if self.late(now):
+            return False
+        unsure = unsure or now - self.began < NEW_SECONDS
+        awaited = [p for p in peers if p.state not in ENDED or (self.expected.timeout and p.state in AWAY)]
+        return None if awaited or unsure or not peers else False
+
+    # --- words -------------------------------------------------------------------------------------------
+
+    def progress(self) -> str:
+        """``12 of 20 have it; 7 fetching, 1 failed; about 13 s left at present rates``."""
+        counts: dict[str, int] = {}
+        for peer in self.peers():
+            counts[peer.state] = counts.get(peer.state, 0) + 1
+        parts = [f"{self.have_count} of {self.wanted_count} have it"]
+        parts += ["the tracker has just started: others may be about to join"] if self.settling else []
+        parts += filter(None, [", ".join(f"{count} {state}" for state, count in counts.items() if state != "has it")])
+        running = [peer.entry.download for peer in self.peers() if peer.state == "fetching"]
+        left = [seconds_left(download) for download in running if download is not None]
+        known = [seconds for seconds in left if seconds is not None]
+        if known and len(known) == len(running):
+            parts.append(f"about {format_seconds(max(known))} left at present rates")
+        return "; ".join(parts)
+
+    def verdict(self, complete: bool, now: float) -> list[str]:
+        """The last lines: how many have it, and who has not and why."""
+        seconds = format_seconds(now - self.began)
+        counts = f"{self.have_count} of {self.wanted_count} have it"
+        if complete:
+            return [f"{counts}, verified" + (f", {seconds}" if self._from_start else "")]
+        lines = []
+        for peer in self.peers():
+            if not peer.has_it:
+                done = percent(peer.entry) if peer.state == state_of(peer.entry) else None
+                words = peer.state if done is None or peer.state == "failed" else f"{peer.state}, {done} %"
+                lines.append(f"{printable(peer.name or peer.peer)}: {words}" + _after(": ", printable(peer.detail)))
+        return [f"{counts} after {seconds}", *lines]
+
+    def receipt(self, verdict: str, options: dict[str, Any], began_at: float, now: float) -> dict[str, Any]:
+        """What the receipt file has. ``began_at`` is of the wall clock (`time.time`)."""
+        order, seconds = self.order, now - self.began
+        return {
+            "format": "zswarm-rollout",
+            "version": 1,
+            "verdict": verdict,
+            "have": self.have_count,
+            "expected": self.wanted_count,
+            "name": order.name,
+            "digest": order.digest,
+            "manifest": order.manifest,
+            "length": order.length,
+            "order": order.order,
+            "attempt": order.attempt,
+            "from": {"peer": self.target.peer, "name": self.target.name},
+            "began_at": round(began_at, 3),
+            "ended_at": round(began_at + seconds, 3),
+            "seconds": round(seconds, 3),
+            "options": options,
+            "peers": [_peer_fields(peer) for peer in self.peers()],
+        }
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _concerns(self, entry: StandingEntry) -> bool:
+        if self.expected.hosts:
+            return entry.name in self.expected.hosts
+        return entry.peer != self.target.peer and is_for(self.order.peers, entry.name)
+
+    def _standing(self, peer: Peer, entry: StandingEntry) -> tuple[RolloutState, str]:
+        """State and detail. What a download tells that is none of this order says nothing of it."""
+        download = entry.download
+        ours = download is not None and download.order == self.order.order and download.attempt >= self.order.attempt
+        if download is not None and not ours:
+            entry = replace(entry, download=None)
+        if entry.holding == "whole" and (download is None or not ours or not peer.had_it):
+            return "has it", "verified"
+        if entry.free is None and entry.holding is None:
+            return "refuses", _REFUSES
+        if ours and entry.holding == "whole":  # another copy of it
+            entry = replace(entry, holding=None)
+        return state_of(entry), "" if entry.download is None else entry.download.reason
+
+
+_ABSENT = "no peer of this name is in the network"
+_REFUSES = "it accepts no orders: 'rollouts' is not set in its configuration"
+
+
+def expectation(watch: Watch, upload_rate: float) -> list[str]:
+    """What to expect, before it begins: what is known, and what is not. ``upload_rate`` limits the only source; 0:
+    there is no such limit."""
+    order, peers = watch.order, watch.peers()
+    need = order.length
+    accept = [peer for peer in peers if peer.entry.free is not None and not peer.has_it]
+    lines = [f"{printable(order.name)}, {format_bytes(need)}, to {counted(len(peers), 'peer')}"]
+    have = watch.have_count
+    lines[0] += f"; {have} of them {'has' if have == 1 else 'have'} it already" if have else ""
+    for state, words in (("refuses", "accept no orders"), ("absent", "not in the network")):
+        if names := [peer.name or peer.peer for peer in peers if peer.state == state]:
+            lines.append(f"{words}: {printable(', '.join(names))}")
+    room = sorted((peer.entry.free or 0, peer.name or peer.peer) for peer in accept)
+    if little := [f"{name} ({format_bytes(free)} free)" for free, name in room if free < need]:
+        lines.append(f"too little room: {printable(', '.join(little))}")
+    if enough := [(free, name) for free, name in room if free >= need]:
+        named = ", ".join(f"{name} {format_bytes(free)}" for free, name in enough[:ROOM_NAMED_COUNT])
+        more = len(enough) - ROOM_NAMED_COUNT
+        lines.append(f"free space: {printable(named)}" + (f", and {more} that have more" if more > 0 else ""))
+    if upload_rate and accept:
+        what = f"this peer alone has it, and sends {format_rate(upload_rate)} at most"
+        lines.append(f"it takes at least {format_seconds(need / upload_rate)}: {what}")
+    if accept and need >= LINK_BYTES_PER_SECOND["1 Gbit/s"]:
+        floors = [f"{format_seconds(need / rate)} over links of {name}" for name, rate in LINK_BYTES_PER_SECOND.items()]
+        lines.append(f"it takes at least {', '.join(floors)}; the rates of links are not known, so this is no estimate")
+    return lines
+
+
+def _peer_fields(peer: Peer) -> dict[str, Any]:
+    return {
+        "peer": peer.peer,
+        "name": peer.name,
+        "state": peer.state,
+        "verified": peer.has_it,
+        "had_it": peer.had_it,
+        "percent": percent(peer.entry),
+        "began_seconds": None if peer.begun_at is None else round(peer.begun_at, 3),
+        "seconds": None if peer.has_at is None else round(peer.has_at, 3),
+        "reason": "" if peer.has_it else peer.detail,
+        "free": peer.entry.free,
+    }
+
+
+def _after(separator: str, text: str) -> str:
+    return f"{separator}{text}" if text else ""

@@ -1,0 +1,114 @@
+"""How the peers of the network stand with one content: asked of the tracker, put into words, as rows. Pure.
+
+Names and reasons come from other peers: rows have them made printable.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from node.cli.output import Table
+from node.client.session import Session
+from node.local_messages import ApiList, ApiListReply
+from protocol.digest import is_digest_start
+from protocol.errors import NotFoundError, UsageError
+from protocol.messages import DownloadState, StandingEntry, TorrentEntry
+from service.text import printable
+from service.units import format_rate, format_seconds
+
+State = Literal["has it", "fetching", "checking", "verifying", "waits", "failed", "has not"]
+SHOWN_COUNT = 5
+"""Contents that an error names."""
+
+
+def find_content(session: Session, name: str) -> TorrentEntry:
+    """The one content that is called ``name`` or has that digest, or one that begins so. Raises `NotFoundError`, or
+    `UsageError` when there are several."""
+    exact = not is_digest_start(name)
+    reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
+    digests = list(dict.fromkeys(entry.digest for entry in reply.entries))
+    if not digests:
+        unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
+        raise NotFoundError(f"nobody in the network has {name}{unsure}")
+    if len(digests) > 1:
+        shown = ", ".join(digests[:SHOWN_COUNT])
+        raise UsageError(f"{len(digests)} different contents are called {name}; name one by its digest: {shown}")
+    return reply.entries[0]
+
+
+def state_of(entry: StandingEntry) -> State:
+    """One word, or two, for how a peer stands."""
+    download = entry.download
+    if entry.holding == "whole":
+        return "has it"
+    if download is None:
+        return "has not" if entry.holding is None else "fetching" if entry.holding == "partial" else "waits"
+    match download.state:
+        case "checking" | "verifying" | "failed":
+            return download.state
+        case "downloading" if download.rate or not download.reason:
+            return "fetching"
+    return "waits"
+
+
+def seconds_left(download: DownloadState) -> float | None:
+    """At its present rate; None when that says nothing."""
+    return (download.length - download.done) / download.rate if download.rate else None
+
+
+def percent(entry: StandingEntry) -> int | None:
+    """Whole percent, 100 only of who has it; None when it is not known."""
+    if entry.holding == "whole":
+        return 100
+    download = entry.download
+    if download is None or not download.length:
+        return None
+    return min(99, download.done * 100 // download.length)
+
+
+def standing_rows(entries: Sequence[StandingEntry]) -> Table:
+    """Headers and rows of ``list --peers``."""
+    headers = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "~DETAIL"]
+    return headers, [[printable(entry.name or entry.peer), *standing_cells(entry)] for entry in entries]
+
+
+def standing_cells(entry: StandingEntry) -> list[str]:
+    """State, percent, rate, time left, sources and reason, each empty when it says nothing."""
+    state, download, done = state_of(entry), entry.download, percent(entry)
+    left = None if download is None or state != "fetching" else seconds_left(download)
+    detail = "verified" if state == "has it" else "" if download is None else printable(download.reason)
+    return [
+        state,
+        "" if done is None or state in ("failed", "has not") else f"{done} %",
+        format_rate(download.rate) if state == "fetching" and download is not None and download.rate else "",
+        "" if left is None else format_seconds(left),
+        str(download.sources) if state == "fetching" and download is not None else "",
+        detail,
+    ]
+
+
+def summary(entries: Sequence[StandingEntry]) -> str:
+    """``3 of 5 peers have it; 1 fetching, 1 failed``."""
+    counts = Counter(state_of(entry) for entry in entries)
+    have = counts.pop("has it", 0)
+    others = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    return f"{have} of {len(entries)} peers have it" + (f"; {others}" if others else "")
+
+
+def standing_fields(entry: StandingEntry) -> dict[str, Any]:
+    """``entry`` as ``--json`` prints it."""
+    download, done = entry.download, percent(entry)
+    fields: dict[str, Any] = {"peer": entry.peer, "name": entry.name, "state": state_of(entry), "percent": done}
+    if download is not None and entry.holding != "whole":
+        left = seconds_left(download)
+        fields |= {
+            "done": download.done,
+            "length": download.length,
+            "rate": download.rate,
+            "seconds_left": None if left is None else round(left, 1),
+            "sources": download.sources,
+            "reason": download.reason,
+        }
+    return fields

@@ -1,0 +1,147 @@
+"""``rollout`` against a fake peer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.local_messages import (
+    ApiCancelRollout,
+    ApiDone,
+    ApiError,
+    ApiList,
+    ApiListReply,
+    ApiOrders,
+    ApiOrdersReply,
+    ApiRequest,
+    ApiRollout,
+    ApiRolloutReply,
+    ApiStandings,
+    ApiStandingsReply,
+)
+from protocol.messages import Order, OrderEntry, StandingEntry, TorrentEntry
+from tests.node.cli.fakes import DIGEST, MIB, World, peer_with, report
+
+ENTRY = TorrentEntry("model.bin", 100 * MIB, DIGEST, DIGEST, 1, 0, 0)
+ORDER = Order("o1", DIGEST, DIGEST, "model.bin", 100 * MIB)
+GIVER = StandingEntry(report().peer, "lab7", "whole")
+
+
+def world(*standings: StandingEntry, orders: tuple[OrderEntry, ...] = ()) -> World:
+    replies: dict[str, Any] = {
+        "ApiList": ApiListReply(1, False, [ENTRY]),
+        "ApiStandings": ApiStandingsReply(1, False, [GIVER, *standings]),
+        "ApiRollout": ApiRolloutReply(1, ORDER),
+        "ApiOrders": ApiOrdersReply(1, False, list(orders)),
+        "ApiCancelRollout": ApiDone(1, "cancelled the rollout of model.bin"),
+    }
+    return peer_with(report(), **replies)
+
+
+def test_by_name_it_orders_and_ends_when_all_have_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    receipt = tmp_path / "r.json"
+    one = world(StandingEntry("p2", "two", "whole", free=5))
+    assert one.run("rollout", "model.bin", "--to", "t*", "--to-dir", "a", "--receipt", str(receipt)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "1 of 1 have it, verified, 0.0 s\n"
+    assert captured.err.splitlines() == [
+        "model.bin, 100.0 MiB, to 1 peer; 1 of them has it already",
+        "two: has it already",
+    ]
+    assert one.client is not None
+    (asked,) = one.client.asked(ApiRollout)
+    assert (asked.directory, asked.peers, asked.force) == ("a", "t*", False)
+    assert one.client.asked(ApiList) == [ApiList(2, "model.bin", exact=True)]
+    fields = json.loads(receipt.read_text())
+    assert (fields["verdict"], fields["options"]["to_dir"], fields["peers"][0]["name"]) == ("complete", "a", "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_who_has_not_is_a_line_and_exit_code_5(capsys: pytest.CaptureFixture[str]) -> None:
+    assert world(StandingEntry("p2", "t\x1bwo")).run("rollout", "model.bin", "--quiet") == 5
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1].startswith(r"t\x1bwo: refuses: it accepts no orders")
+    assert captured.err == ""
+
+
+def test_watching_finds_the_order_of_anybody(capsys: pytest.CaptureFixture[str]) -> None:
+    other = OrderEntry("p9", "nine", ORDER)
+    one = world(StandingEntry("p2", "two", "whole"), orders=(other,))
+    assert one.run("rollout", "--watch", DIGEST[:19], "--json") == 0
+    fields = json.loads(capsys.readouterr().out)
+    assert (fields["verdict"], fields["from"]["name"], fields["have"]) == ("complete", "nine", 2)
+    assert one.client is not None
+    assert one.client.asked(ApiRollout) == []
+    twice = world(orders=(other, OrderEntry("p8", "eight", Order("o2", DIGEST, DIGEST, "model.bin", 1))))
+    assert twice.run("rollout", "--watch", "model.bin") == 2
+    assert "o2" in capsys.readouterr().err
+    cancelled = OrderEntry("p9", "nine", Order("o1", DIGEST, DIGEST, "model.bin", 1, cancelled=True))
+    assert world(orders=(cancelled,)).run("rollout", "--watch", "model.bin") == 3
+
+
+def test_one_that_is_cancelled_meanwhile_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    looks = iter([False] + [True] * 9)
+
+    def orders(request: ApiRequest) -> ApiOrdersReply:
+        order = Order("o1", DIGEST, DIGEST, "model.bin", 1, cancelled=next(looks))
+        return ApiOrdersReply(request.id, False, [OrderEntry(GIVER.peer, "lab7", order)])
+
+    standing = ApiStandingsReply(1, False, [GIVER, StandingEntry("p2", "two", free=5)])
+    one = peer_with(report(), ApiStandings=standing, ApiOrders=orders)
+    assert one.run("rollout", "--watch", "model.bin") == 5
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0].startswith("0 of 1 have it after ")
+    assert "the rollout of model.bin was cancelled" in captured.err
+
+
+def test_a_tracker_that_is_away_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = iter([True, False, True])
+
+    def standings(request: ApiRequest) -> ApiStandingsReply | ApiError:
+        if next(answers):
+            return ApiStandingsReply(request.id, False, [GIVER, StandingEntry("p2", "two", "whole")])
+        return ApiError(request.id, "network", "tracker does not answer")
+
+    one = peer_with(
+        report(),
+        ApiList=ApiListReply(1, False, [ENTRY]),
+        ApiStandings=standings,
+        ApiRollout=ApiRolloutReply(1, ORDER),
+    )
+    assert one.run("rollout", "model.bin") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[1:] == ["tracker does not answer", "there are answers again", "two: has it already"]
+
+
+def test_cancelling_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
+    one = world()
+    assert one.run("rollout", "--cancel", "model.bin") == 0
+    assert capsys.readouterr().err == "cancelled the rollout of model.bin\n"
+    assert one.client is not None
+    assert one.client.asked(ApiCancelRollout) == [ApiCancelRollout(1, "model.bin")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), 2),
+        (("model.bin", "--watch", "model.bin"), 2),
+        (("model.bin", "--expect", "0"), 2),
+        (("model.bin", "--expect", "1", "--hosts", "f"), 2),
+        (("model.bin", "--hosts", "no-such-file"), 3),
+        (("model.bin", "--to-dir", "/etc"), 2),
+        (("model.bin", "--to", "x" * 200), 2),
+        (("./no-such-path",), 3),
+        (("model.bin", "--receipt", "/no/such/r.json"), 6),
+        (("model.bin",), 3),
+    ],
+)
+def test_what_makes_no_sense_orders_nothing(arguments: tuple[str, ...], code: int) -> None:
+    one = world()
+    assert one.run("rollout", *arguments) == code
+    if one.client is not None:
+        assert one.client.asked(ApiRollout) == []
+        assert one.client.asked(ApiOrders) == one.client.asked(ApiStandings)[:0]
