@@ -10,7 +10,19 @@ only unnumbered event is `LoadSet`: load is a figure for people, nobody has to b
 
 from __future__ import annotations
 
-from protocol.messages import Aliases, Count, DigestText, Endpoint, FileName, Holding, Length, Message, PeerId, PeerName
+from protocol.messages import (
+    Aliases,
+    Count,
+    DigestText,
+    Endpoint,
+    FileName,
+    Holding,
+    Length,
+    Message,
+    Moment,
+    PeerId,
+    PeerName,
+)
 
 
 class PeerSet(Message, frozen=True):
@@ -29,7 +41,8 @@ class PeerGone(Message, frozen=True):
 
 
 class EntrySet(Message, frozen=True, omit_defaults=True):
-    """``peer`` has, has part of, or asks for ``digest``, under this name and its ``aliases``."""
+    """``peer`` has, has part of, or asks for ``digest``, under this name and its ``aliases``, each ``announced`` at its
+    moment."""
 
     peer: PeerId
     digest: DigestText
@@ -38,6 +51,7 @@ class EntrySet(Message, frozen=True, omit_defaults=True):
     length: Length
     holding: Holding
     aliases: Aliases = ()
+    announced: Moment = 0
 
 
 class EntryGone(Message, frozen=True):

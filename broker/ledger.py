@@ -1,22 +1,34 @@
-"""The registry as its only writer keeps it: every change numbered, announced and passed on to the lookups. Pure."""
+"""The registry as its only writer keeps it: every change numbered, announced and passed on to the lookups. Pure.
+
+Says when a content was announced under a name (PROTOCOL.md, section 4.3), in the order of announcement and through its
+own restarts: peers tell a registrar that has just started what its predecessor told them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from broker.effects import Publish, RegistrarEffect
-from broker.events import Event, LoadSet
+from broker.events import EntrySet, Event, LoadSet
 from broker.link_feed import LinkFeed
 from broker.registry import Registry
 from broker.roster_hints import roster_hints
-from protocol.messages import Beat, Roster
+from protocol.limits import ANNOUNCED_AHEAD_SECONDS
+from protocol.messages import ANEW, Alias, Beat, Entry, Roster
+
+E = TypeVar("E", Entry, EntrySet)
 
 
 class Ledger:
-    """Registry and global sequence of one registrar start, which ``epoch`` names."""
+    """Registry and global sequence of one registrar start at ``now``, named by ``epoch``: milliseconds since 1970."""
 
-    def __init__(self, epoch: int, settled_at: float) -> None:
+    def __init__(self, epoch: int, settled_at: float, now: float) -> None:
         self.epoch = epoch
+        self._started_at = now
+        self._last_moment = 0
         self.seq = 0
         self.registry = Registry()
         self.feed = LinkFeed(self.registry, epoch, settled_at)
@@ -33,6 +45,27 @@ class Ledger:
             effects.append(Publish(Roster(self.epoch, self.seq, hint)))
         return effects + self.feed.changed(events, self.seq, now)
 
+    def announced(self, entry: E, now: float) -> E:
+        """``entry`` with the moments at which its names were announced: those that are known, of others now. Who only
+        wants it announces nothing."""
+        first = self._moment(entry, Alias(entry.name, entry.manifest, entry.announced), now)
+        aliases = tuple(replace(alias, announced=self._moment(entry, alias, now)) for alias in entry.aliases)
+        return replace(entry, announced=first, aliases=aliases)
+
+    def moments(self, peer: str, entries: Sequence[Entry]) -> list[int]:
+        """When the names of ``entries``, which are in the registry as entries of ``peer``, were announced."""
+        listed = [self.registry.entry_event(peer, entry.digest) for entry in entries]
+        return moments_of([event for event in listed if event is not None])
+
+    def _moment(self, entry: Entry | EntrySet, name: Alias, now: float) -> int:
+        clock = self.epoch * 1_000 + int((now - self._started_at) * 1e6)
+        told = name.announced if name.announced <= clock + ANNOUNCED_AHEAD_SECONDS * 1e6 else 0
+        known = max(told, self.registry.announced(entry.digest, name.manifest, name.name, entry.length))
+        self._last_moment = max(self._last_moment, known)
+        if told == ANEW or not (known or entry.holding == "requesting"):
+            known = self._last_moment = max(self._last_moment + 1, clock)
+        return known
+
     def commit_loads(self, loads: Sequence[LoadSet], now: float) -> list[RegistrarEffect]:
         """Apply figures nobody waits for: they have no number and are not announced."""
         return self.commit([event for event in loads if event.peer in self.registry.members], now)
@@ -40,3 +73,8 @@ class Ledger:
     def beat(self) -> Publish:
         """The sign of life that lets a subscriber see that it lost the last messages. Takes no number."""
         return Publish(Roster(self.epoch, self.seq, Beat()))
+
+
+def moments_of(entries: Sequence[Entry | EntrySet]) -> list[int]:
+    """What is known of all names of ``entries``, in their order."""
+    return [moment for entry in entries for moment in (entry.announced, *(alias.announced for alias in entry.aliases))]

@@ -385,9 +385,12 @@ class ApiList(Message, frozen=True):
 
 
 class ApiListReply(Message, frozen=True):
+    """``now`` is `time.time` of the answer."""
+
     id: int
     settling: bool
     entries: list[TorrentEntry]
+    now: float = 0.0
 
 
 class ApiPeers(Message, frozen=True):
@@ -458,6 +461,10 @@ class ApiGetStatus(Message, frozen=True):
     paths: list[str] = field(default_factory=list)
 
 
+CONTENTS_SHOWN_COUNT = 5
+"""Of those with one name, or whose digests have one beginning."""
+
+
 class JobStatus(Struct):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
@@ -468,7 +475,10 @@ class JobStatus(Struct):
 
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people; ``started_monotonic`` and
     ``ended_monotonic`` are these moments by the machine's monotonic clock. ``seconds`` is how long it took, and in a
-    report how long it has taken so far. It is the agent's own record of the job, of which a report has a copy."""
+    report how long it has taken so far. ``contents``: those that have the name that was asked for, if several do, and
+    up to `CONTENTS_SHOWN_COUNT`, the one that is taken first.
+
+    It is the agent's own record of the job, of which a report has a copy."""
 
     job: int
     kind: Literal["share", "get"]
@@ -489,6 +499,7 @@ class JobStatus(Struct):
     started_monotonic: float = 0.0
     ended_monotonic: float = 0.0
     skipped: Skipped = NOTHING
+    contents: list[TorrentEntry] = field(default_factory=list)
 
     @property
     def over(self) -> bool:

@@ -268,6 +268,9 @@ class AgentCore(AgentState):
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
         return list(self.shares.tick(now))
 
+    def _dated(self, effect: mb.Dated, _now: float) -> list[Any]:
+        return list(self.catalogue.announced(effect.names))
+
     def _departed(self, effect: mb.Departed, _now: float) -> list[Any]:
         self.shares.forgotten()
         how = (
@@ -283,7 +286,7 @@ class AgentCore(AgentState):
         if kind == "get":
             sure = self.membership.joined and not effect.settling
             return list(self.gets.torrents_found(rest[0], effect.entries, sure, now))
-        return self._api.torrents_found(rest[0], rest[1], effect)
+        return self._api.torrents_found(rest[0], rest[1], effect, now)
 
     def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
         _, route, number = self._tag(effect.tag)
@@ -347,6 +350,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     UnwantSources: AgentCore._unwant,
     mb.Welcomed: AgentCore._welcomed,
     mb.Announced: AgentCore._announced,
+    mb.Dated: AgentCore._dated,
     mb.Departed: AgentCore._departed,
     lk.TorrentsFound: AgentCore._torrents_found,
     lk.PeersFound: AgentCore._peers_found,

@@ -37,6 +37,7 @@ from node.agent.effects import (
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.local_messages import (
+    CONTENTS_SHOWN_COUNT,
     ApiGet,
     Copies,
     DeleteFetch,
@@ -58,7 +59,6 @@ from protocol.names import check_name
 RESOLVE_SECONDS = 0.5
 """A name nobody lists yet, while the tracker is not to be believed, is asked for again this much later."""
 UNSURE = "nobody lists it yet, but the tracker or this peer has only just started; asking again"
-LINKS_SHOWN_COUNT = 5
 
 
 class _Asked:
@@ -218,21 +218,24 @@ class Gets:
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
-        links = {(e.digest, e.manifest): Link(e.digest, e.manifest, e.name, e.length) for e in entries}
-        if not links and not sure:
+        found = {(entry.digest, entry.manifest): entry for entry in sorted(entries, key=preference)}
+        if not found and not sure:
             job.detail = UNSURE
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
-        if not links:
+        if not found:
             self.failed(number, "not_found", f"nobody in the network has {asked.target}", now)
             return []
-        different = {digest for digest, _ in links} if is_digest_start(asked.target) else links
-        if len(different) > 1:
-            shown = "; ".join(format_link(link) for link in list(links.values())[:LINKS_SHOWN_COUNT])
-            what = f"{len(links)} different contents are called {asked.target}; get one of them by its link: {shown}"
-            self.failed(number, "usage", what, now)
-            return []
-        return self._resolved(job, next(iter(links.values())), now)
+        contents = list(found.values())[::-1]
+        if is_digest_start(asked.target):
+            if len({entry.digest for entry in contents}) > 1:
+                shown = "; ".join(format_link(link_to(entry)) for entry in contents[:CONTENTS_SHOWN_COUNT])
+                what = f"{len(contents)} different contents begin with {asked.target}; get one of them by its link"
+                self.failed(number, "usage", f"{what}: {shown}", now)
+                return []
+        elif len(contents) > 1:
+            job.contents = contents[:CONTENTS_SHOWN_COUNT]
+        return self._resolved(job, link_to(contents[0]), now)
 
     def ask_failed(self, number: int, now: float) -> None:
         self._ask_at[number] = now + RESOLVE_SECONDS
@@ -462,6 +465,15 @@ class Gets:
         """It is no question any more."""
         self._asked.pop(job.job, None)
         self._ask_at.pop(job.job, None)
+
+
+def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:
+    """Which of several contents with one name is meant: the greatest. That is the newest of those that somebody has."""
+    return entry.have > 0, entry.have + entry.partial > 0, entry.announced, entry.digest
+
+
+def link_to(entry: TorrentEntry) -> Link:
+    return Link(entry.digest, entry.manifest, entry.name, entry.length)
 
 
 def _delete(download: Fetch) -> Wish:

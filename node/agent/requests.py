@@ -58,8 +58,9 @@ class AgentApi:
 
     # --- what comes later --------------------------------------------------------------------------------
 
-    def torrents_found(self, route: bytes, number: int, effect: TorrentsFound) -> Effects:
-        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries))]
+    def torrents_found(self, route: bytes, number: int, effect: TorrentsFound, now: float) -> Effects:
+        wall = now + self._agent.wall_offset
+        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall))]
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
         return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]

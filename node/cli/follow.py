@@ -11,7 +11,7 @@ import msgspec
 from node.cli.progress import Display
 from node.cli.session import Session
 from node.cli.source_words import ban_notice, silence
-from node.cli.view import JobView, Outcome, outcome_of, trouble, view_of
+from node.cli.view import JobView, Outcome, choice, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from protocol.errors import NetworkError, RefusedError
 from service.text import printable
@@ -109,9 +109,12 @@ class JobTracker:
         return [msgspec.structs.replace(view, note=silence) if silence and not view.final else view for view in views]
 
     def news(self) -> list[str]:
-        """What a person is told once, when it happens: sources that are banned."""
+        """What a person is told once, when it happens: which of several contents is taken, sources that are banned."""
         found = []
         for slot in self._slots:
+            if slot.job is not None and slot.job.contents and (slot.order.target, "") not in self._told:
+                self._told.add((slot.order.target, ""))
+                found.append(choice(slot.job.contents, slot.job.started_at))
             report = None if slot.job is None else slot.job.download
             for source in report.sources if report is not None else ():
                 if source.state == "banned" and (source.peer, source.reason) not in self._told:

@@ -17,18 +17,17 @@ import msgspec
 from node.cli.progress import is_terminal
 from node.cli.source_words import job_silence, silence, source_tables, tracker_silence
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
-from node.cli.view import download_stats, limits_text, trouble, view_of
+from node.cli.view import download_stats, limits_text, short_digest, trouble, view_of
 from node.disk.share_options import Skipped
 from node.local_messages import JobStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED
-from protocol.digest import short
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, TorrentEntry
 from service.streams import error as error
 from service.streams import warn as warn
 from service.streams import writable
 from service.text import printable
-from service.units import counted, format_bytes
+from service.units import counted, format_bytes, format_seconds
 
 SHORT_ID = 8
 FACT_COLUMNS = 11
@@ -81,9 +80,14 @@ def fitting_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> lis
     return [[line.replace(ELLIPSIS, cut) for line in block] for block in table_blocks(headers, escaped, width)]
 
 
-def torrent_rows(entries: Sequence[TorrentEntry]) -> Table:
-    """Headers and rows of ``list``."""
-    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", "=DIGEST"]
+def newest_first(entries: Sequence[TorrentEntry]) -> list[TorrentEntry]:
+    """By name, of one name the newest first."""
+    return sorted(entries, key=lambda entry: (entry.name, -entry.announced, entry.digest, entry.manifest))
+
+
+def torrent_rows(entries: Sequence[TorrentEntry], now: float) -> Table:
+    """Headers and rows of ``list``; ``now`` is `time.time`."""
+    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", ">AGE", "=DIGEST"]
     rows = [
         [
             printable(entry.name),
@@ -91,6 +95,7 @@ def torrent_rows(entries: Sequence[TorrentEntry]) -> Table:
             str(entry.have),
             str(entry.partial),
             str(entry.requesting),
+            format_seconds(max(0.0, now - entry.announced / 1e6)) if entry.announced else "-",
             short_digest(entry.digest),
         ]
         for entry in entries
@@ -118,11 +123,6 @@ def peer_rows(peers: Sequence[PeerEntry]) -> Table:
 
 def by_name(peers: Sequence[PeerEntry]) -> list[PeerEntry]:
     return sorted(peers, key=lambda peer: (peer.name, peer.peer))
-
-
-def short_digest(digest: str) -> str:
-    """``blake3:0123456789ab``: enough to tell swarms apart, short enough for a table."""
-    return f"{digest.partition(':')[0]}:{short(digest)}"
 
 
 class StatusText(msgspec.Struct, frozen=True):
