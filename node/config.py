@@ -33,6 +33,7 @@ CONFIG_FILE = "peer.yaml"
 ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR"}
 """By key, the environment variable that overrides it, unless it is empty."""
 DATA_NAME = "zswarm"
+IGNORED = (".*", "*.tmp", "*.part")
 PROGRAM = "python -m node"
 """What runs a peer where nothing is installed."""
 WAY_OUT = "give another with --data-dir"
@@ -54,6 +55,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     data_dir: str = ""
     download_dir: str = "."
     share: list[str] = field(default_factory=list)
+    ignore: list[str] = field(default_factory=lambda: [*IGNORED])
     link_roots: list[str] = field(default_factory=list)
     posix_names: bool = False
     upload_rate: str | int | float = 0
@@ -81,6 +83,9 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check_paths("download_dir", [self.download_dir])
         _check_paths("share", self.share)
         _check_paths("link_roots", self.link_roots)
+        for pattern in self.ignore:
+            if not pattern or "/" in pattern:
+                raise ValueError(f"ignore: {pattern!r} matches no name; expected a pattern such as *.tmp")
 
     @property
     def peer_name(self) -> str:
@@ -134,6 +139,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     log: LogSettings
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
+    ignore: tuple[str, ...] = ()
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):

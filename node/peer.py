@@ -49,6 +49,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         tracker=settings.tracker,
         advertise=numeric_endpoint(settings.advertise or settings.listen),
         share=[] if foreground else [str(path) for path in settings.share_paths],
+        ignore=tuple(settings.ignore),
         algorithm=settings.hash,
         scan_seconds=settings.scan_period_seconds,
         run=secrets.token_hex(RUN_BYTES),

@@ -59,6 +59,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         asked=files.asked(),
         options=settings.options,
         limits=files.limits,
+        ignore=settings.ignore,
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 

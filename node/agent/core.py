@@ -72,7 +72,8 @@ class AgentCore(AgentState):
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
     ) -> None:
         super().__init__(who, items, wall_offset, rng, away)
-        self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, who.options, self.catalogue, self.shares)
+        shared = (who.share, who.ignore, who.scan_seconds, who.algorithm, who.options)
+        self._watch = SharesWatch(*shared, self.catalogue, self.shares)
         self._api = AgentApi(self)
 
     # --- the start ---------------------------------------------------------------------------------------

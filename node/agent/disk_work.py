@@ -94,7 +94,8 @@ class AgentFiles(Library):
         def link_roots(path: str) -> Sequence[str]:
             return request.options.get(path, self._settings.options).link_roots
 
-        return look(map(Path, self._settings.share), request.paths, link_roots=link_roots)
+        settings = self._settings
+        return look(map(Path, settings.share), request.paths, link_roots=link_roots, ignore=settings.ignore)
 
 
 class StoredSeed(Struct, frozen=True):

@@ -44,6 +44,7 @@ class AgentTerms(Struct, frozen=True):
     asked: frozenset[str] = frozenset()
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
+    ignore: tuple[str, ...] = ()
 
 
 class AgentState:

@@ -85,6 +85,7 @@ class Scene:
             foreground=foreground,
             asked=frozenset(asked),
             limits=limits,
+            ignore=("*.tmp",),
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0

@@ -593,6 +593,14 @@ def test_items_of_a_folder_that_is_shared_no_longer_are_forgotten() -> None:
     assert list(scene.listed) == [digest(2)]
 
 
+def test_an_entry_that_is_to_be_ignored_is_shared_only_by_name() -> None:
+    path = f"{FOLDER}/x.tmp"
+    scene = Scene([item(1, path), item(2, f"{FOLDER}/y.tmp", "folder")]).up()
+    assert list(scene.listed) == [digest(1)]
+    scene.pass_time(0.1)
+    assert scene.took(ScanShares) == [ScanShares([path])]
+
+
 def test_items_outside_of_folders_are_looked_at_too() -> None:
     scene = Scene([item(1), item(2, f"{FOLDER}/x", "folder")]).up()
     scene.pass_time(0.1)
