@@ -35,6 +35,8 @@ Phase = Literal[
     "withdrawn",
 ]
 """Of a job. ``interrupted`` is a download that an earlier run of the peer left, and that nobody works on."""
+OVERTAKEN = "overtaken"
+"""The code of a download that was given up, since other content is to be at its place."""
 OVER: tuple[Phase, ...] = ("done", "failed", "withdrawn")
 """Those in which a job has ended."""
 
@@ -143,7 +145,7 @@ class Fetch(Message, frozen=True):
 
     So it is in the agent's library too until it is complete. ``force`` holds for the run of the peer that it was given
     to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one is not ordered
-    before it is asked for again."""
+    before it is asked for again. ``keep``: how many of what it replaces stay beside it."""
 
     digest: str
     manifest: str
@@ -154,6 +156,7 @@ class Fetch(Message, frozen=True):
     force: bool
     sequential: bool
     superseded: bool = False
+    keep: int = 0
 
 
 class LocalCopy(Struct, frozen=True):
@@ -360,8 +363,8 @@ class ApiShare(Message, frozen=True):
 
 class ApiGet(Message, frozen=True):
     """Download ``target`` to absolute directory ``directory``. ``target`` is a name, a digest or a link; with
-    ``seed`` (canonical manifest bytes), which calls the content ``name``, it is only shown. Answered with
-    `ApiAccepted` at once."""
+    ``seed`` (canonical manifest bytes), which calls the content ``name``, it is only shown. ``keep``: how many of what
+    is replaced stay. Answered with `ApiAccepted` at once."""
 
     id: int
     target: str
@@ -370,6 +373,7 @@ class ApiGet(Message, frozen=True):
     force: bool
     sequential: bool
     name: str = ""
+    keep: int = 0
 
 
 class ApiAccepted(Message, frozen=True):
@@ -377,6 +381,34 @@ class ApiAccepted(Message, frozen=True):
 
     id: int
     job: int
+
+
+class Following(Struct, frozen=True):
+    """What is called ``pattern``, or matches it, goes to absolute ``directory`` and is replaced by what is newer;
+    ``keep`` older ones stay beside it. ``force``: what a person put there is replaced too."""
+
+    pattern: str
+    directory: str
+    keep: int = 0
+    force: bool = False
+
+    @property
+    def is_glob(self) -> bool:
+        return "*" in self.pattern or "?" in self.pattern
+
+
+class ApiFollow(Message, frozen=True):
+    """Follow ``what``, as long as this is asked again within some seconds. Answered with `ApiFollowed`."""
+
+    id: int
+    what: Following
+
+
+class ApiFollowed(Message, frozen=True):
+    """``jobs``: the downloads that were begun for it, the last of them, in order."""
+
+    id: int
+    jobs: list[int]
 
 
 class ApiList(Message, frozen=True):
@@ -557,5 +589,17 @@ class StatusReport(Message, frozen=True):
     limits: RateLimits = UNLIMITED
 
 
-ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLimit | ApiLeave | ApiJoin | ApiStop | ApiGetStatus
-ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiLimits | ApiDone | ApiError | StatusReport
+ApiRequest = (
+    ApiShare
+    | ApiGet
+    | ApiFollow
+    | ApiList
+    | ApiPeers
+    | ApiRemove
+    | ApiLimit
+    | ApiLeave
+    | ApiJoin
+    | ApiStop
+    | ApiGetStatus
+)
+ApiReply = ApiAccepted | ApiFollowed | ApiListReply | ApiPeersReply | ApiLimits | ApiDone | ApiError | StatusReport

@@ -346,13 +346,14 @@ class PeerLeft(Message, frozen=True):
 
 
 class SourceAdded(Message, frozen=True):
-    """``peer`` now has ``digest`` whole or in part."""
+    """``peer`` now has ``digest`` whole or in part, ``announced`` last at that moment under one of its names there."""
 
     digest: DigestText
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
     whole: bool
+    announced: Moment = 0
 
 
 class SourceRemoved(Message, frozen=True):

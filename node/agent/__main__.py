@@ -60,6 +60,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         options=settings.options,
         limits=files.limits,
         ignore=settings.ignore,
+        follow=settings.follow,
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 

@@ -80,7 +80,11 @@ class AgentCore(AgentState):
 
     def start(self, downloads: Iterable[Fetch], now: float) -> list[Effect]:
         """Take up what the library knows."""
-        resumed = self.gets.resume(downloads, self.who.asked, not self.who.foreground, now)
+
+        def goes_on(download: Fetch) -> bool:
+            return not self.who.foreground and not self.follows.covers(download)
+
+        resumed = self.gets.resume(downloads, self.who.asked, goes_on, now)
         return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
@@ -172,7 +176,8 @@ class AgentCore(AgentState):
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
         """``problem`` is empty when ``item`` is on disk as it was hashed."""
-        return self.settle(self.gets.item_checked(item, not problem, now), now)
+        wishes = self.gets.item_checked(item, not problem, now)
+        return self.settle([*wishes, *self.follows.item_checked(item, problem, now)], now)
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
         """One look at all that is shared."""
@@ -209,11 +214,11 @@ class AgentCore(AgentState):
         return self.membership.state is mb.State.LEFT
 
     def tick(self, now: float) -> list[Effect]:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self.follows, self._watch)
         return self.settle([effect for core in cores for effect in core.tick(now)], now)
 
     def next_deadline(self) -> float | None:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self.follows, self._watch)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
@@ -263,6 +268,7 @@ class AgentCore(AgentState):
         welcome = effect.welcome
         self.follower.start(welcome.epoch, welcome.seq)
         dialled = self.lookups.set_endpoints(welcome.lookups, now)
+        self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
         return [Subscribe(welcome.roster), *dialled, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
 
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
@@ -284,8 +290,10 @@ class AgentCore(AgentState):
         if kind == "share":
             self.shares.torrents_found(rest[0], effect.entries, now)
             return []
+        sure = self.membership.joined and not effect.settling
+        if kind == "follow":
+            return list(self.follows.found(rest[0], rest[1], effect.entries, sure, now))
         if kind == "get":
-            sure = self.membership.joined and not effect.settling
             return list(self.gets.torrents_found(rest[0], effect.entries, sure, now))
         return self._api.torrents_found(rest[0], rest[1], effect, now)
 
@@ -306,13 +314,20 @@ class AgentCore(AgentState):
             else:
                 self.gets.failed(rest[0], effect.code, effect.detail, now)
             return []
+        if kind == "follow":
+            self.follows.ask_failed(rest[0], rest[1], now)
+            return []
         return self._api.ask_failed(rest[0], rest[1], effect)
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
         sure = self.membership.joined and not effect.settling
         return self._sources(effect.digest, effect.seeders, effect.total if sure else None)
 
+    def _heard(self, hint: ro.Heard, now: float) -> list[Any]:
+        return list(self.follows.hinted(hint.digest, hint.announced, now))
+
     def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
+        self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
         return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
@@ -358,6 +373,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     lk.SeedersFound: AgentCore._seeders_found,
     lk.AskFailed: AgentCore._ask_failed,
     ro.RefreshAll: AgentCore._refresh_all,
+    ro.Heard: AgentCore._heard,
     ro.SourceUp: AgentCore._source_up,
     ro.SourceDown: AgentCore._source_down,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from node.agent.effects import HashPath, ScanShares, StoreSeed
+from node.agent.effects import DELETED, HashPath, ScanShares, StoreSeed
 from node.agent.library import Library, LibraryItem
 from node.agent.share_scan import Scanned, look
 from node.config import AgentSettings
@@ -149,7 +149,7 @@ def item_problem(item: LibraryItem) -> str:
             return "" if seen.fingerprint() == item.fingerprint else "it changed"
         found = take_stamps(Path(item.path), load_seed(Path(item.seed_path)))
     except NotFoundError:
-        return "it was deleted"
+        return DELETED
     except ZswarmError as error:
         return as_utf8(str(error))
     return "" if found == item.stamps else "it changed"

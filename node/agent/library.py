@@ -24,7 +24,8 @@ from protocol.errors import DiskError
 from protocol.messages import Moment
 
 Origin = Literal["shared", "folder", "downloaded"]
-"""Shared by command or configuration, found in a shared folder, or fetched."""
+"""Shared by command or configuration, or changed by somebody since it was fetched; found in a shared folder; or
+fetched."""
 
 ItemState = Literal["", "missing", "changed", "damaged"]
 """Why an item is not served: nothing is at its path; a read found other bytes, and it is hashed again; it holds other
@@ -59,7 +60,8 @@ ALTER TABLE items ADD COLUMN state TEXT NOT NULL DEFAULT '';
 ALTER TABLE items ADD COLUMN detail TEXT NOT NULL DEFAULT '';
 ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
 """
-_FROM_3 = "ALTER TABLE items ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;"
+_KEEP = "ALTER TABLE downloads ADD COLUMN keep INTEGER NOT NULL DEFAULT 0;"
+_FROM_3 = "ALTER TABLE items ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;" + _KEEP
 
 _FORGET_ASKED = """
 DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items.path = asked.path)
@@ -67,7 +69,7 @@ DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items
 """
 
 LIBRARY_NAME = "library.db"
-_SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
+_SCRIPTS = {0: _SCHEMA + _DOWNLOADS + _KEEP, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
 """How a database of each older version becomes one of this; 0 is an empty one. Stamps of older versions have no change
 time: they differ, so all is hashed again."""
 Row = TypeVar("Row", bound=Struct)

@@ -15,6 +15,8 @@ from node.local_messages import (
     ApiAccepted,
     ApiDone,
     ApiError,
+    ApiFollow,
+    ApiFollowed,
     ApiGet,
     ApiGetStatus,
     ApiJoin,
@@ -91,6 +93,10 @@ class AgentApi:
         job, wishes = self._agent.gets.request(request, now, route)
         return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
 
+    def _follow(self, route: bytes, request: ApiFollow, now: float) -> Effects:
+        jobs, wishes = self._agent.follows.request(request.what, now)
+        return [*wishes, ReplyApi(route, ApiFollowed(request.id, jobs))]
+
     def _list(self, route: bytes, request: ApiList, now: float) -> Effects:
         follower = self._agent.follower
         return list(
@@ -160,6 +166,7 @@ class AgentApi:
 _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiShare: AgentApi._share,
     ApiGet: AgentApi._get,
+    ApiFollow: AgentApi._follow,
     ApiList: AgentApi._list,
     ApiPeers: AgentApi._peers,
     ApiRemove: AgentApi._remove,

@@ -10,7 +10,7 @@ from collections.abc import Container
 
 from msgspec import Struct
 
-from protocol.messages import Beat, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded, SourceRemoved
+from protocol.messages import Beat, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded
 
 
 class RefreshAll(Struct, frozen=True):
@@ -29,7 +29,14 @@ class SourceDown(Struct, frozen=True):
     digest: str
 
 
-Hint = RefreshAll | SourceUp | SourceDown
+class Heard(Struct, frozen=True):
+    """Somebody has ``digest``, which was announced last at that moment under one of its names."""
+
+    digest: str
+    announced: int
+
+
+Hint = RefreshAll | SourceUp | SourceDown | Heard
 
 
 class RosterFollower:
@@ -46,7 +53,7 @@ class RosterFollower:
             self.epoch, self.seq = epoch, seq
 
     def handle(self, roster: Roster, wanted: Container[str]) -> list[Hint]:
-        """Hints of one published event for the swarms in ``wanted``."""
+        """Hints of one published event, of sources for the swarms in ``wanted``."""
         event = roster.event
         hints: list[Hint] = []
         newest = self.seq if isinstance(event, Beat) else self.seq + 1
@@ -59,11 +66,11 @@ class RosterFollower:
             return hints
         if isinstance(event, PeerLeft):
             hints.append(SourceDown(event.peer, ""))
-        elif event.digest not in wanted:
-            pass
-        elif isinstance(event, SourceRemoved):
+        elif isinstance(event, SourceAdded):
+            if event.announced:
+                hints.append(Heard(event.digest, event.announced))
+            if event.digest in wanted:
+                hints.append(SourceUp(event.digest, SeederEntry(event.peer, event.name, event.endpoint, event.whole)))
+        elif event.digest in wanted:
             hints.append(SourceDown(event.peer, event.digest))
-        else:
-            assert isinstance(event, SourceAdded)
-            hints.append(SourceUp(event.digest, SeederEntry(event.peer, event.name, event.endpoint, event.whole)))
         return hints

@@ -304,6 +304,8 @@ class Shares:
         known = self._catalogue.known(item.path)
         announced = 0 if known is None else known.announced if known.digest == item.digest else ANEW
         item = msgspec.structs.replace(item, state="", detail="", since=0.0, announced=announced)
+        if known is not None and known.digest != item.digest and item.origin == "downloaded":
+            item = msgspec.structs.replace(item, origin="shared")  # what was fetched is not what is there
         if before == item:
             return []
         entry = self._catalogue.entry(item.digest)

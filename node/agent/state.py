@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
+from node.agent.follows import Follows
 from node.agent.gets import Gets
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
@@ -20,6 +21,7 @@ from node.agent.membership import Membership
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.disk.share_options import AS_USUAL, ShareOptions
+from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
 
 
@@ -45,6 +47,7 @@ class AgentTerms(Struct, frozen=True):
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     ignore: tuple[str, ...] = ()
+    follow: tuple[Following, ...] = ()
 
 
 class AgentState:
@@ -66,6 +69,7 @@ class AgentState:
         self.uploads = UploadTotals()
         self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
         self.gets = Gets(self.catalogue, self.jobs)
+        self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng)
         self.children = Children()
         self.serving = not away
         self.limits = who.limits

@@ -1,8 +1,8 @@
 """The command line: ``zswarm [OPTIONS] [COMMAND ...]``, or ``python -m node``. Owns dispatch, errors and exit codes.
 
-The commands are in `node.cli.transfers` (share, get), `node.cli.peer` (list, peers, status, remove, limit, leave,
-join, stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network,
-5 verification, 6 disk, 130 Ctrl-C, 1 anything else.
+The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.peer` (list, peers,
+status, remove, limit, leave, join, stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage,
+3 not found, 4 network, 5 verification, 6 disk, 130 Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from node.cli import following as cli_following
 from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
@@ -59,7 +60,7 @@ def commands(ctx: click.Context) -> None:
     """Get the same files onto many machines, fast and verified.
 
     Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data
-    directory; share and get run one themselves where there is none.
+    directory; share, get and follow run one themselves where there is none.
     """
     if ctx.invoked_subcommand is None:
         state = ctx.find_object(State)
@@ -70,6 +71,7 @@ def commands(ctx: click.Context) -> None:
 for _command in (
     cli_transfers.share,
     cli_transfers.get,
+    cli_following.follow,
     cli_peer.list_command,
     cli_peer.peers,
     cli_peer.status,

@@ -151,7 +151,7 @@ class Patience:
 
     def status(self, jobs: list[int] | None = None, paths: Sequence[str] = ()) -> StatusReport | None:
         """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it."""
-        return self._ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
+        return self.ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
 
     @property
     def silent_seconds(self) -> float:
@@ -160,9 +160,10 @@ class Patience:
 
     def whole_status(self) -> StatusReport | None:
         """The same for `Session.whole_status`."""
-        return self._ask(self._session.whole_status)
+        return self.ask(self._session.whole_status)
 
-    def _ask(self, ask: Callable[[float], StatusReport]) -> StatusReport | None:
+    def ask(self, ask: Callable[[float], StatusReport]) -> StatusReport | None:
+        """The same for whatever ``ask`` asks for, given how long that may take."""
         try:
             report = ask(STATUS_SECONDS)
         except NetworkError:

@@ -25,6 +25,7 @@ from protocol.messages import (
     RegistrarRequest,
     Roster,
     RosterEvent,
+    SourceAdded,
     Transfer,
     TransferState,
     Update,
@@ -110,9 +111,12 @@ class Stage:
         self.now = end
 
     def hints(self) -> list[RosterEvent]:
-        """What was published since the last call, without beats."""
+        """What was published since the last call, without beats, and without moments of announcement: these are in
+        `moments`."""
         published, self.published = self.published, []
-        return [roster.event for roster in published if not isinstance(roster.event, Beat)]
+        events = [roster.event for roster in published if not isinstance(roster.event, Beat)]
+        self.moments = [event.announced for event in events if isinstance(event, SourceAdded)]
+        return [replace(event, announced=0) if isinstance(event, SourceAdded) else event for event in events]
 
     def peer(self, name: str, *entries: Entry) -> Actor:
         """A new peer that has joined with ``entries``."""

@@ -93,3 +93,18 @@ def test_a_path_that_has_its_old_content_back_announces_that_anew() -> None:
     stage.pass_time(1)
     alice.update(Ok, [replace(entry(1, name="m"), announced=ANEW)], removed=[2])
     assert stage.moments == [moment(stage, 1)] == [FIRST + 2_000_000]
+
+
+def test_the_roster_says_of_a_source_when_its_content_was_announced_and_always_of_the_newest() -> None:
+    stage = Stage()
+    alice = stage.peer("alice", entry(1, name="m", aliases=["n"]))
+    stage.hints()
+    assert stage.moments == [FIRST + 1]
+    stage.peer("bob", entry(1, name="m"))
+    stage.hints()
+    assert stage.moments == [FIRST], "of the name that he has for it"
+    stage.pass_time(1)
+    stage.hints()
+    alice.update(Ok, [entry(number) for number in range(2, 40)])
+    stage.hints()
+    assert stage.moments == [FIRST + 1_000_000 + 37]
