@@ -21,7 +21,7 @@ from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.ledger import Ledger, moments_of
 from broker.link_messages import FromLookup
 from broker.list_transfers import Key, ListTransfer, ListTransfers, weight_of
-from broker.registry import Member
+from broker.registry import HOLDING_AFTER, Member
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
 from protocol.digest import check_same_algorithm
@@ -33,7 +33,6 @@ from protocol.messages import (
     FileList,
     Goodbye,
     Heartbeat,
-    Holding,
     Join,
     Leave,
     ListRequest,
@@ -43,32 +42,10 @@ from protocol.messages import (
     RegistrarRequest,
     Rejoin,
     Transfer,
-    TransferState,
     Update,
     Welcome,
 )
 from protocol.names import check_name
-
-HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
-    ("requesting", None): "requesting",
-    ("requesting", "requesting"): "requesting",
-    ("requesting", "partial"): "partial",
-    ("requesting", "whole"): "whole",
-    ("started", None): "partial",
-    ("started", "requesting"): "partial",
-    ("started", "partial"): "partial",
-    ("started", "whole"): "whole",
-    ("finished", None): "whole",
-    ("finished", "requesting"): "whole",
-    ("finished", "partial"): "whole",
-    ("finished", "whole"): "whole",
-    ("failed", None): None,
-    ("failed", "requesting"): None,
-    ("failed", "partial"): None,
-    ("failed", "whole"): "whole",
-}
-"""What a peer is to a swarm after a transfer report; None is nothing. A download only adds to what is there: a late
-or repeated report takes nothing back, only lists do."""
 
 
 class Terms(NamedTuple):

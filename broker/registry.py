@@ -16,9 +16,30 @@ from collections.abc import Iterator
 from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Alias, Holding, SeederEntry
+from protocol.messages import Alias, Holding, SeederEntry, TransferState
 
 _ListingKey = tuple[str, str, int]
+
+HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
+    ("requesting", None): "requesting",
+    ("requesting", "requesting"): "requesting",
+    ("requesting", "partial"): "partial",
+    ("requesting", "whole"): "whole",
+    ("started", None): "partial",
+    ("started", "requesting"): "partial",
+    ("started", "partial"): "partial",
+    ("started", "whole"): "whole",
+    ("finished", None): "whole",
+    ("finished", "requesting"): "whole",
+    ("finished", "partial"): "whole",
+    ("finished", "whole"): "whole",
+    ("failed", None): None,
+    ("failed", "requesting"): None,
+    ("failed", "partial"): None,
+    ("failed", "whole"): "whole",
+}
+"""What a peer is to a swarm after a transfer report; None is nothing. A download only adds to what is there: a late
+or repeated report takes nothing back, only lists do."""
 
 
 class Swarm:

@@ -563,7 +563,8 @@ class StatusReport(Message, frozen=True):
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
-    ``uploads`` (sessions) are of all. ``limits`` are those that hold now."""
+    ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``following`` is
+    what is followed."""
 
     id: int
     peer: str
@@ -587,6 +588,7 @@ class StatusReport(Message, frozen=True):
     uploads: int = 0
     more: int = 0
     limits: RateLimits = UNLIMITED
+    following: list[Following] = field(default_factory=list)
 
 
 ApiRequest = (

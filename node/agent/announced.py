@@ -14,7 +14,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from protocol.limits import ALIAS_BYTES, CONTROL_BYTES_MAX, ENTRIES_ENVELOPE_BYTES, ENTRIES_PAGE_COUNT, ENTRY_BYTES
-from protocol.messages import Alias, Entry, FileList, Moment, Transfer, TransferState, Update
+from protocol.messages import ANEW, Alias, Entry, FileList, Moment, Transfer, TransferState, Update
 
 
 class AnnouncedList:
@@ -51,6 +51,12 @@ class AnnouncedList:
             entry = self._entries.get(digest)
             if entry is not None:
                 self._entries[digest] = _announced(entry, partial(_moment, names, digest))
+
+    def moments(self, digest: str) -> dict[tuple[str, str, str], Moment]:
+        """What the tracker has said of the names of ``digest``, each by digest, name and manifest."""
+        entry = self._entries.get(digest)
+        names = entry.names() if entry is not None else []
+        return {(digest, name.name, name.manifest): name.announced for name in names if name.announced > ANEW}
 
     def remove(self, digest: str) -> bool:
         if self._entries.pop(digest, None) is None:

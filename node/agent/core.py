@@ -240,7 +240,8 @@ class AgentCore(AgentState):
     def _announce(self, wish: Announce, now: float) -> list[Any]:
         if self.membership.list.get(wish.entry.digest) != wish.entry:
             self.shares.changing(wish.entry.digest)
-        return list(self.membership.set_entry(wish.entry, now))
+        told = self.membership.set_entry(wish.entry, now)
+        return [*self.catalogue.announced(self.membership.list.moments(wish.entry.digest)), *told]
 
     def _withdraw(self, wish: Withdraw, now: float) -> list[Any]:
         self.shares.changing(wish.digest)

@@ -13,6 +13,7 @@ is still stored then, and is taken up first, which finds it complete.
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections import OrderedDict, deque
 from collections.abc import Iterable
@@ -38,13 +39,12 @@ RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 300.0
 """What cannot be fetched is tried again: after so long at first, then twice as long each time."""
 FETCHES_COUNT_MAX = 16
 """At once, of all that is followed: a pattern may match very many names."""
-BUSY_SECONDS = 0.5
 QUESTIONS_COUNT_MAX = 64
 """About single contents at once; when more is announced, everything is asked for anew."""
 SEEN_COUNT_MAX = 10_000
 """Contents of which it is remembered when they were announced: nobody asks about them again for each new source."""
-JOBS_COUNT = 64
-"""Downloads of one following that whoever asks is told of."""
+JOBS_COUNT = 200
+"""Downloads of one following that whoever asks is told of: it asks several times a second."""
 NEWER = "newer content of this name was announced"
 CHANGED = "what it was to replace has been changed meanwhile"
 _OTHERS = 0
@@ -67,7 +67,7 @@ class _Target:
         self.job = 0
         self.replaces = ""
         self.checking = False
-        self.retry_at: float | None = None
+        self.retry_at = 0.0
         self.retry_seconds = RETRY_SECONDS
 
 
@@ -100,11 +100,21 @@ class Follows:
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._commands = 0
         self._working: dict[_Target, _Follow] = {}
-        """Those of which something is under way, or to be tried again."""
+        """What is looked at or fetched; at most `FETCHES_COUNT_MAX`."""
+        self._queued: dict[_Target, _Follow] = {}
+        """What is to be fetched when there is room, in order."""
+        self._failed: dict[_Target, _Follow] = {}
+        """What is to be tried again; the first at `_retry_at`."""
+        self._retry_at = math.inf
         for what in configured:
             self._add(what, 0.0, None)
 
     # --- what is asked for -------------------------------------------------------------------------------
+
+    @property
+    def all(self) -> list[Following]:
+        """What is followed."""
+        return list(self._follows)
 
     def request(self, what: Following, now: float) -> tuple[list[int], list[Wish]]:
         """A command follows ``what``, from now on or still; the jobs that have fetched, or fetch, for it."""
@@ -189,21 +199,29 @@ class Follows:
         for what, follow in list(self._follows.items()):
             if follow.until is not None and now >= follow.until:
                 del self._follows[what]
-                self._working = {target: one for target, one in self._working.items() if one is not follow}
+                for targets in (self._working, self._queued, self._failed):
+                    for target in [target for target, one in targets.items() if one is follow]:
+                        del targets[target]
             elif not follow.asking and now >= follow.ask_at:
                 follow.asking = True
                 wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, exact=not what.is_glob))
         for target, follow in list(self._working.items()):
             if target.job:
                 wishes += self._look_at_job(follow, target, now)
-            if target.retry_at is not None and now >= target.retry_at:
-                wishes += self._pursue(follow, target, now)
+        if now >= self._retry_at:
+            for target, follow in list(self._failed.items()):
+                if now >= target.retry_at:
+                    wishes += self._pursue(follow, target, now)
+            self._retry_at = min((target.retry_at for target in self._failed), default=math.inf)
+        while self._queued and len(self._working) < FETCHES_COUNT_MAX:
+            target, follow = next(iter(self._queued.items()))
+            wishes += self._pursue(follow, target, now)
         return wishes
 
     def next_deadline(self) -> float | None:
         moments = [follow.ask_at for follow in self._follows.values() if not follow.asking]
         moments += [follow.until for follow in self._follows.values() if follow.until is not None]
-        moments += [target.retry_at for target in self._working if target.retry_at is not None]
+        moments += [self._retry_at] if self._failed else []
         return min(moments, default=None)
 
     # --- steps -------------------------------------------------------------------------------------------
@@ -234,17 +252,17 @@ class Follows:
 
     def _pursue(self, follow: _Follow, target: _Target, now: float) -> list[Wish]:
         """Have the content of ``target`` at its place, if it is not there: look what is there first."""
-        target.retry_at = None
-        self._working.pop(target, None)
+        for targets in (self._working, self._queued, self._failed):
+            targets.pop(target, None)
         here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
         if here is not None and (here.digest, here.manifest) == wanted and here.state in ("", "changed"):
             return []
         given_up = self._gets.give_up(target.path, target.entry.digest, NEWER, now)
         target.job = 0
-        self._working[target] = follow
-        if sum(bool(other.job or other.checking) for other in self._working) >= FETCHES_COUNT_MAX:
-            target.retry_at = now + BUSY_SECONDS
+        if len(self._working) >= FETCHES_COUNT_MAX:
+            self._queued[target] = follow
             return given_up
+        self._working[target] = follow
         probe = self._probe(target.path)
         if probe is None:
             return [*given_up, *self._fetch(follow, target, now)]
@@ -288,11 +306,12 @@ class Follows:
             if job is None or job.phase == "done":
                 target.retry_seconds = RETRY_SECONDS
                 return self._pursue(follow, target, now)  # which is over if it is there
-            if job.code in (OVERTAKEN, "cancelled"):
-                del self._working[target]
-            else:
+            del self._working[target]
+            if job.code not in (OVERTAKEN, "cancelled"):
+                self._failed[target] = follow
                 target.retry_at = now + target.retry_seconds
                 target.retry_seconds = min(2 * target.retry_seconds, RETRY_SECONDS_MAX)
+                self._retry_at = min(self._retry_at, target.retry_at)
             return []
         here, known = self._catalogue.known(target.path), (target.replaces, target.entry.digest)
         as_it_was = here is not None and here.origin == "downloaded" and here.digest in known

@@ -58,7 +58,7 @@ def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -
     check_utf8(pattern)
     place = absolute_path(directory)
     check_utf8(str(place))
-    what = Following(pattern, str(prepare_directory(place)), keep, force)
+    what = Following(pattern, str(prepare_directory(place, "--to")), keep, force)
     try:
         with any_peer(state.options, state.services) as session:
             if not state.options.quiet:

@@ -34,6 +34,7 @@ FACT_COLUMNS = 11
 FEW_LINES = 16
 """Of a terminal in which most facts have to make room for what goes on."""
 FEW_FACTS = 2
+FOLLOWING_SHOWN = 10
 Table = tuple[list[str], list[list[str]]]
 """Headers and rows."""
 PLAIN_ELLIPSIS = "~"
@@ -159,6 +160,10 @@ def status_text(report: StatusReport) -> StatusText:
         ("received", format_bytes(received)),
         *([("reused", f"{format_bytes(reused)} from other content on this machine")] if reused else []),
         *([("limits", limits_text(report.limits))] if report.limits != UNLIMITED else []),
+        *(
+            ("following", f"{printable(what.pattern)} to {printable(what.directory)}")
+            for what in report.following[:FOLLOWING_SHOWN]
+        ),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
     hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")

@@ -35,16 +35,16 @@ def existing_path(path: str) -> Path:
     return found
 
 
-def prepare_directory(place: Path) -> Path:
-    """``place`` as an existing directory, made if missing; `DiskError` when that cannot be."""
+def prepare_directory(place: Path, option: str = "-o") -> Path:
+    """``place``, which ``option`` gave, as an existing directory, made if missing; `DiskError` when that cannot be."""
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise DiskError(f"{place} is a file; -o takes the directory to put the download in") from None
+        raise DiskError(f"{place} is a file; {option} takes the directory to put the download in") from None
     except OSError as error:
         raise DiskError(f"cannot make directory {place}: {error.strerror}") from error
     if not os.access(place, os.W_OK | os.X_OK):
-        raise DiskError(f"cannot write to {place}; choose another directory with -o")
+        raise DiskError(f"cannot write to {place}; choose another directory with {option}")
     return place
 
 

@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from broker.registrar_core import HOLDING_AFTER, Terms
+from broker.registrar_core import Terms
+from broker.registry import HOLDING_AFTER
 from protocol import limits as lim
 from protocol.messages import (
     Beat,

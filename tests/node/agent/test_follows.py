@@ -229,7 +229,10 @@ def test_of_many_names_some_are_fetched_at_a_time() -> None:
     scene.others[:] = [listed(number, number, f"m{number}") for number in range(1, FETCHES_COUNT_MAX + 6)]
     scene.core.follows.request(Following("m*", "/out"), scene.now)
     scene.play(scene.core.settle(scene.core.follows.found(1, "", scene.others, True, scene.now), scene.now))
-    assert len(orders(scene)) == FETCHES_COUNT_MAX
+    assert [number for number, _ in orders(scene)] == list(range(1, FETCHES_COUNT_MAX + 1))
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "full"), scene.now))
+    scene.play(scene.core.tick(scene.now))
+    assert [number for number, _ in orders(scene)] == [FETCHES_COUNT_MAX + 1]
 
 
 def test_a_pattern_is_for_the_whole_name() -> None:

@@ -253,6 +253,16 @@ def test_several_contents_of_one_beginning_are_listed_by_link() -> None:
     assert digest(2) in job.detail
 
 
+def test_when_it_was_announced_is_known_of_what_is_fetched_as_soon_as_it_is_there() -> None:
+    scene = with_source()
+    scene.moments = {digest(1): 9}
+    scene.ask(get())
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), 100), scene.now))
+    scene.reachable = False
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert [effect.item.announced for effect in scene.took(SaveItem)] == [0, 9]
+
+
 def test_a_failed_download_leaves_nothing_announced() -> None:
     scene = with_source()
     scene.ask(get())
