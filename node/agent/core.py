@@ -276,8 +276,13 @@ class AgentCore(AgentState):
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
         return list(self.shares.tick(now))
 
-    def _dated(self, effect: mb.Dated, _now: float) -> list[Any]:
-        return list(self.catalogue.announced(effect.names))
+    def _dated(self, effect: mb.Dated, now: float) -> list[Any]:
+        """What this peer announces itself the roster is not asked about."""
+        wishes: list[Any] = list(self.catalogue.announced(effect.names))
+        after = (self.membership.epoch, self.membership.seq)
+        for (digest, _, _), moment in effect.names.items():
+            wishes += self.follows.hinted(digest, moment, now, after)
+        return wishes
 
     def _departed(self, effect: mb.Departed, _now: float) -> list[Any]:
         self.shares.forgotten()

@@ -130,8 +130,9 @@ class Follows:
 
     # --- what there is -----------------------------------------------------------------------------------
 
-    def hinted(self, digest: str, announced: int, now: float) -> list[Wish]:
-        """The roster says that somebody has ``digest``, announced at that moment under one of its names."""
+    def hinted(self, digest: str, announced: int, now: float, after: tuple[int, int] = (0, 0)) -> list[Wish]:
+        """Somebody has ``digest``, announced at that moment under one of its names: the roster says so, or it is this
+        peer, as of (epoch, seq) ``after``."""
         if not self._follows or announced <= self._seen.get(digest, 0):
             return []
         self._seen[digest] = announced
@@ -141,7 +142,7 @@ class Follows:
         if len(self._questions) >= QUESTIONS_COUNT_MAX:
             return self.refresh(now, SETTLING_SECONDS)
         self._questions[digest] = None
-        return [FindTorrents(("follow", _OTHERS, digest), digest)]
+        return [FindTorrents(("follow", _OTHERS, digest), digest, after=after)]
 
     def refresh(self, now: float, within: float) -> list[Wish]:
         """Hints may have been lost: ask for everything, within so many seconds."""

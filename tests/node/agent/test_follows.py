@@ -12,6 +12,7 @@ from node.local_messages import (
     OVERTAKEN,
     ApiFollow,
     ApiFollowed,
+    ApiShare,
     DeleteFetch,
     DownloadFailed,
     DownloadFinished,
@@ -198,6 +199,16 @@ def test_an_interrupted_download_of_older_content_is_not_gone_on_with() -> None:
     follow(scene)
     checked(scene, 1, DELETED)
     assert orders(scene) == [(2, False)]
+
+
+def test_what_the_peer_itself_shares_elsewhere_is_followed_too() -> None:
+    scene = Scene().up()
+    follow(scene)
+    scene.moments = {digest(1): 10}
+    scene.others[:] = [listed(1, 10)]
+    scene.ask(ApiShare(1, f"/data/{NAME}", "blake3"))
+    scene.play(scene.core.hashed(f"/data/{NAME}", item(1, f"/data/{NAME}"), scene.now))
+    assert orders(scene) == [(1, False)]
 
 
 def test_what_fails_is_tried_again_ever_later() -> None:
