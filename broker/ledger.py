@@ -17,7 +17,7 @@ from broker.link_feed import LinkFeed
 from broker.registry import Registry
 from broker.roster_hints import roster_hints
 from protocol.limits import ANNOUNCED_AHEAD_SECONDS
-from protocol.messages import ANEW, Alias, Beat, Entry, Roster
+from protocol.messages import ANEW, Beat, Entry, Roster
 
 E = TypeVar("E", Entry, EntrySet)
 
@@ -48,8 +48,14 @@ class Ledger:
     def announced(self, entry: E, now: float) -> E:
         """``entry`` with the moments at which its names were announced: those that are known, of others now. Who only
         wants it announces nothing."""
-        first = self._moment(entry, Alias(entry.name, entry.manifest, entry.announced), now)
-        aliases = tuple(replace(alias, announced=self._moment(entry, alias, now)) for alias in entry.aliases)
+        clock = self.epoch * 1_000 + int((now - self._started_at) * 1e6)
+        first = self._moment(entry, entry.name, entry.manifest, entry.announced, clock)
+        if first == entry.announced and not entry.aliases:  # of most there is nothing to add
+            return entry
+        aliases = tuple(
+            replace(alias, announced=self._moment(entry, alias.name, alias.manifest, alias.announced, clock))
+            for alias in entry.aliases
+        )
         return replace(entry, announced=first, aliases=aliases)
 
     def moments(self, peer: str, entries: Sequence[Entry]) -> list[int]:
@@ -57,10 +63,11 @@ class Ledger:
         listed = [self.registry.entry_event(peer, entry.digest) for entry in entries]
         return moments_of([event for event in listed if event is not None])
 
-    def _moment(self, entry: Entry | EntrySet, name: Alias, now: float) -> int:
-        clock = self.epoch * 1_000 + int((now - self._started_at) * 1e6)
-        told = name.announced if name.announced <= clock + ANNOUNCED_AHEAD_SECONDS * 1e6 else 0
-        known = max(told, self.registry.announced(entry.digest, name.manifest, name.name, entry.length))
+    def _moment(self, entry: Entry | EntrySet, name: str, manifest: str, told: int, clock: int) -> int:
+        """When ``entry`` was announced as ``name``, of which the peer says ``told``; ``clock`` is now."""
+        if told > clock + ANNOUNCED_AHEAD_SECONDS * 1e6:
+            told = 0
+        known = max(told, self.registry.announced(entry.digest, manifest, name, entry.length))
         self._last_moment = max(self._last_moment, known)
         if told == ANEW or not (known or entry.holding == "requesting"):
             known = self._last_moment = max(self._last_moment + 1, clock)
@@ -77,4 +84,9 @@ class Ledger:
 
 def moments_of(entries: Sequence[Entry | EntrySet]) -> list[int]:
     """What is known of all names of ``entries``, in their order."""
-    return [moment for entry in entries for moment in (entry.announced, *(alias.announced for alias in entry.aliases))]
+    moments: list[int] = []
+    for entry in entries:
+        moments.append(entry.announced)
+        if entry.aliases:
+            moments += [alias.announced for alias in entry.aliases]
+    return moments
