@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.outside.commands import Machine, Running, eventually
@@ -43,7 +44,7 @@ def becomes(path: Path, data: bytes) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("publisher")
-def test_of_versions_that_come_every_two_seconds_the_last_is_there_though_the_follower_is_killed(
+def test_of_versions_that_come_every_two_seconds_the_last_is_there_though_follower_and_tracker_are_killed(
     network: Machine,
 ) -> None:
     """A reader finds one of them, whole, at any time."""
@@ -58,6 +59,10 @@ def test_of_versions_that_come_every_two_seconds_the_last_is_there_though_the_fo
         while time.monotonic() < started + (number + 1) * PACE_SECONDS:
             if path.exists():
                 seen.add(hashlib.sha256(path.read_bytes()).digest())
+        if number == len(versions) // 4:
+            children = psutil.Process(network.processes()[0].process.pid).children()
+            (registrar,) = [child for child in children if "broker.registrar" in child.cmdline()]
+            registrar.kill()
         if number == len(versions) // 2:
             lines = running.out.splitlines()
             running.kill()
