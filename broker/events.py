@@ -25,6 +25,7 @@ from protocol.messages import (
     Holding,
     Length,
     Message,
+    Moment,
     Order,
     PeerId,
     PeerName,
@@ -47,7 +48,8 @@ class PeerGone(Message, frozen=True):
 
 
 class EntrySet(Message, frozen=True, omit_defaults=True):
-    """``peer`` has, has part of, or asks for ``digest``, under this name and its ``aliases``."""
+    """``peer`` has, has part of, or asks for ``digest``, under this name and its ``aliases``, each ``announced`` at its
+    moment."""
 
     peer: PeerId
     digest: DigestText
@@ -56,6 +58,7 @@ class EntrySet(Message, frozen=True, omit_defaults=True):
     length: Length
     holding: Holding
     aliases: Aliases = ()
+    announced: Moment = 0
 
 
 class EntryGone(Message, frozen=True):

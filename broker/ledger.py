@@ -1,22 +1,34 @@
-"""The registry as its only writer keeps it: every change numbered, announced and passed on to the lookups. Pure."""
+"""The registry as its only writer keeps it: every change numbered, announced and passed on to the lookups. Pure.
+
+Says when a content was announced under a name (PROTOCOL.md, section 4.3), in the order of announcement and through its
+own restarts: peers tell a registrar that has just started what its predecessor told them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from broker.effects import Publish, RegistrarEffect
-from broker.events import DownloadsSet, Event, LoadSet
+from broker.events import DownloadsSet, EntrySet, Event, LoadSet
 from broker.link_feed import LinkFeed
 from broker.registry import Registry
 from broker.roster_hints import roster_hints
-from protocol.messages import Beat, Roster
+from protocol.limits import ANNOUNCED_AHEAD_SECONDS
+from protocol.messages import ANEW, Beat, Entry, Roster
+
+E = TypeVar("E", Entry, EntrySet)
 
 
 class Ledger:
-    """Registry and global sequence of one registrar start, which ``epoch`` names."""
+    """Registry and global sequence of one registrar start at ``now``, named by ``epoch``: milliseconds since 1970."""
 
-    def __init__(self, epoch: int, settled_at: float) -> None:
+    def __init__(self, epoch: int, settled_at: float, now: float) -> None:
         self.epoch = epoch
+        self._started_at = now
+        self._last_moment = 0
         self.seq = 0
         self.registry = Registry()
         self.feed = LinkFeed(self.registry, epoch, settled_at)
@@ -33,6 +45,34 @@ class Ledger:
             effects.append(Publish(Roster(self.epoch, self.seq, hint)))
         return effects + self.feed.changed(events, self.seq, now)
 
+    def announced(self, entry: E, now: float) -> E:
+        """``entry`` with the moments at which its names were announced: those that are known, of others now. Who only
+        wants it announces nothing."""
+        clock = self.epoch * 1_000 + int((now - self._started_at) * 1e6)
+        first = self._moment(entry, entry.name, entry.manifest, entry.announced, clock)
+        if first == entry.announced and not entry.aliases:  # of most there is nothing to add
+            return entry
+        aliases = tuple(
+            replace(alias, announced=self._moment(entry, alias.name, alias.manifest, alias.announced, clock))
+            for alias in entry.aliases
+        )
+        return replace(entry, announced=first, aliases=aliases)
+
+    def moments(self, peer: str, entries: Sequence[Entry]) -> list[int]:
+        """When the names of ``entries``, which are in the registry as entries of ``peer``, were announced."""
+        listed = [self.registry.entry_event(peer, entry.digest) for entry in entries]
+        return moments_of([event for event in listed if event is not None])
+
+    def _moment(self, entry: Entry | EntrySet, name: str, manifest: str, told: int, clock: int) -> int:
+        """When ``entry`` was announced as ``name``, of which the peer says ``told``; ``clock`` is now."""
+        if told > clock + ANNOUNCED_AHEAD_SECONDS * 1e6:
+            told = 0
+        known = max(told, self.registry.announced(entry.digest, manifest, name, entry.length))
+        self._last_moment = max(self._last_moment, known)
+        if told == ANEW or not (known or entry.holding == "requesting"):
+            known = self._last_moment = max(self._last_moment + 1, clock)
+        return known
+
     def commit_figures(self, figures: Sequence[LoadSet | DownloadsSet], now: float) -> list[RegistrarEffect]:
         """Apply figures nobody waits for: they have no number and are not announced."""
         return self.commit([event for event in figures if event.peer in self.registry.members], now)
@@ -40,3 +80,13 @@ class Ledger:
     def beat(self) -> Publish:
         """The sign of life that lets a subscriber see that it lost the last messages. Takes no number."""
         return Publish(Roster(self.epoch, self.seq, Beat()))
+
+
+def moments_of(entries: Sequence[Entry | EntrySet]) -> list[int]:
+    """What is known of all names of ``entries``, in their order."""
+    moments: list[int] = []
+    for entry in entries:
+        moments.append(entry.announced)
+        if entry.aliases:
+            moments += [alias.announced for alias in entry.aliases]
+    return moments

@@ -16,9 +16,10 @@ _INSORT_COUNT_MAX = 64
 
 
 class Listing:
-    """One swarm under one name: ``peers`` members list it so. ``peers`` 0 means that it is gone."""
+    """One swarm under one name: ``peers`` members list it so. ``peers`` 0 means that it is gone. ``announced`` as
+    `protocol.messages.TorrentEntry` has it."""
 
-    __slots__ = ("digest", "length", "manifest", "name", "peers")
+    __slots__ = ("announced", "digest", "length", "manifest", "name", "peers")
 
     def __init__(self, digest: str, manifest: str, name: str, length: int) -> None:
         self.digest = digest
@@ -26,6 +27,7 @@ class Listing:
         self.name = name
         self.length = length
         self.peers = 0
+        self.announced = 0
 
 
 def listing_key(listing: Listing) -> ListingKey:

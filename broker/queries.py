@@ -114,7 +114,8 @@ class Answers:
         """Counts are those of the swarm: whoever shares the same bytes under another name serves this one too."""
         swarm = self._registry.swarms[listing.digest]
         counts = (swarm.whole, swarm.partial, len(swarm.requesting))
-        return TorrentEntry(listing.name, listing.length, listing.digest, listing.manifest, *counts)
+        named = (listing.name, listing.length, listing.digest, listing.manifest)
+        return TorrentEntry(*named, *counts, listing.announced)
 
     def _seeder_list(self, request: GetSeederList, stamp: Stamp) -> SeederList:
         swarm = self._registry.swarms.get(request.digest)

@@ -11,16 +11,17 @@ Left to others: which numbers and announcements a change has (`broker.ledger`), 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
 from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
-from broker.ledger import Ledger
+from broker.ledger import Ledger, moments_of
 from broker.link_messages import FromLookup
 from broker.list_transfers import Key, ListTransfer, ListTransfers, weight_of
-from broker.registry import Member
+from broker.registry import HOLDING_AFTER, Member
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
 from protocol.digest import check_same_algorithm
@@ -32,7 +33,6 @@ from protocol.messages import (
     FileList,
     Goodbye,
     Heartbeat,
-    Holding,
     Join,
     Leave,
     ListRequest,
@@ -42,32 +42,10 @@ from protocol.messages import (
     RegistrarRequest,
     Rejoin,
     Transfer,
-    TransferState,
     Update,
     Welcome,
 )
 from protocol.names import check_name
-
-HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
-    ("requesting", None): "requesting",
-    ("requesting", "requesting"): "requesting",
-    ("requesting", "partial"): "partial",
-    ("requesting", "whole"): "whole",
-    ("started", None): "partial",
-    ("started", "requesting"): "partial",
-    ("started", "partial"): "partial",
-    ("started", "whole"): "whole",
-    ("finished", None): "whole",
-    ("finished", "requesting"): "whole",
-    ("finished", "partial"): "whole",
-    ("finished", "whole"): "whole",
-    ("failed", None): None,
-    ("failed", "requesting"): None,
-    ("failed", "partial"): None,
-    ("failed", "whole"): "whole",
-}
-"""What a peer is to a swarm after a transfer report; None is nothing. A download only adds to what is there: a late
-or repeated report takes nothing back, only lists do."""
 
 
 class Terms(NamedTuple):
@@ -85,7 +63,7 @@ class Registrar:
 
     def __init__(self, terms: Terms, epoch: int, now: float) -> None:
         self._terms = terms
-        self._ledger = Ledger(epoch, settled_at=now + terms.lease_seconds)
+        self._ledger = Ledger(epoch, settled_at=now + terms.lease_seconds, now=now)
         self.registry = self._ledger.registry
         self._sessions = Sessions(terms.lease_seconds)
         self._transfers = ListTransfers()
@@ -222,16 +200,17 @@ class Registrar:
         if message.page > transfer.next_page:
             return Error(message.id, "bad_page", f"page {message.page} came where {transfer.next_page} was expected")
         if message.page < transfer.next_page:
-            return PageOk(message.id, message.list_id, message.page)
+            return _page_ok(message, [transfer.entries.get(entry.digest, entry) for entry in message.entries])
         if transfer.next_page and message.version != transfer.version:
             return self._start_over(message, transfer, session, now)
         refusal = self._page_refusal(message, transfer)
         if refusal is not None:
             self._transfers.drop(key)
             return refusal
-        self._transfers.take(key, transfer, message, now)
+        entries = [self._ledger.announced(entry, now) for entry in message.entries]
+        self._transfers.take(key, transfer, msgspec.structs.replace(message, entries=entries), now)
         if not message.last:
-            return PageOk(message.id, message.list_id, message.page)
+            return _page_ok(message, entries)
         self._transfers.drop(key)
         return self._whole_list(message, transfer, now, effects)
 
@@ -324,7 +303,7 @@ class Registrar:
 
     def _update(self, message: Update, session: Session, now: float, effects: list[RegistrarEffect]) -> RegistrarReply:
         if message.version == session.version:
-            return self._ok(message)
+            return self._ok(message, message.added)
         if message.base != session.version:
             return self._start_over(message, self._transfers.get(_key(message)), session, now)
         member = self.registry.members[message.peer]
@@ -336,13 +315,13 @@ class Registrar:
         refusal = _bad_entry(message, message.added)
         if refusal is not None:
             return refusal
-        added = {entry.digest: _entry_set(message.peer, entry) for entry in message.added}
+        added = {entry.digest: _entry_set(message.peer, self._ledger.announced(entry, now)) for entry in message.added}
         gone = dict.fromkeys(digest for digest in message.removed if digest in member.listings and digest not in added)
         events: list[Event] = [EntryGone(message.peer, digest) for digest in gone]
         events += [event for event in added.values() if event != self.registry.entry_event(message.peer, event.digest)]
         effects += self._ledger.commit(events, now)
         session.version = message.version
-        return self._ok(message)
+        return self._ok(message, message.added)
 
     def _transfer(self, message: Transfer, now: float, effects: list[RegistrarEffect]) -> RegistrarReply:
         peer, digest = message.peer, message.digest
@@ -361,9 +340,10 @@ class Registrar:
         if event is None:
             listing = next(iter(swarm.listings.values()))
             event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
+        event = self._ledger.announced(msgspec.structs.replace(event, holding=after), now)
         if before is None and not self._room_for(peer, member.weight + 1):
             return self._registry_full(message)
-        effects += self._ledger.commit([msgspec.structs.replace(event, holding=after)], now)
+        effects += self._ledger.commit([event], now)
         return self._ok(message)
 
     # --- members -----------------------------------------------------------------------------------------
@@ -387,10 +367,11 @@ class Registrar:
         terms = self._terms
         endpoint = self.registry.members[message.peer].endpoint
         times = (terms.lease_seconds, terms.heartbeat_seconds)
-        return Welcome(message.id, self._ledger.epoch, self.seq, *times, endpoint, terms.roster, list(terms.lookups))
+        lookups, moments = list(terms.lookups), self._ledger.moments(message.peer, message.entries)
+        return Welcome(message.id, self._ledger.epoch, self.seq, *times, endpoint, terms.roster, lookups, moments)
 
-    def _ok(self, message: RegistrarRequest) -> Ok:
-        return Ok(message.id, self._ledger.epoch, self.seq)
+    def _ok(self, message: RegistrarRequest, added: Sequence[Entry] = ()) -> Ok:
+        return Ok(message.id, self._ledger.epoch, self.seq, self._ledger.moments(message.peer, added))
 
     def _wrong_token(self, message: RegistrarRequest) -> Error:
         detail = (
@@ -449,7 +430,13 @@ def _bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None
 
 
 def _entry_set(peer: str, entry: Entry) -> EntrySet:
-    return EntrySet(peer, entry.digest, entry.manifest, entry.name, entry.length, entry.holding, entry.aliases)
+    named = (entry.manifest, entry.name, entry.length)
+    return EntrySet(peer, entry.digest, *named, entry.holding, entry.aliases, entry.announced)
+
+
+def _page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:
+    """``entries`` as they were taken."""
+    return PageOk(message.id, message.list_id, message.page, moments_of(entries))
 
 
 def _place(endpoint: str) -> str:

@@ -16,9 +16,30 @@ from collections.abc import Iterator
 from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, OrderGone, OrderSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Alias, DownloadState, Holding, Order, SeederEntry
+from protocol.messages import Alias, DownloadState, Holding, Order, SeederEntry, TransferState
 
 _ListingKey = tuple[str, str, int]
+
+HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
+    ("requesting", None): "requesting",
+    ("requesting", "requesting"): "requesting",
+    ("requesting", "partial"): "partial",
+    ("requesting", "whole"): "whole",
+    ("started", None): "partial",
+    ("started", "requesting"): "partial",
+    ("started", "partial"): "partial",
+    ("started", "whole"): "whole",
+    ("finished", None): "whole",
+    ("finished", "requesting"): "whole",
+    ("finished", "partial"): "whole",
+    ("finished", "whole"): "whole",
+    ("failed", None): None,
+    ("failed", "requesting"): None,
+    ("failed", "partial"): None,
+    ("failed", "whole"): "whole",
+}
+"""What a peer is to a swarm after a transfer report; None is nothing. A download only adds to what is there: a late
+or repeated report takes nothing back, only lists do."""
 
 
 class Swarm:
@@ -179,7 +200,7 @@ class Registry:
         swarm = self.swarms.get(event.digest)
         if swarm is None:
             swarm = self.swarms[event.digest] = Swarm(event.digest)
-        listing = self._listing(swarm, (event.manifest, event.name, event.length))
+        listing = self._listing(swarm, (event.manifest, event.name, event.length), event.announced)
         known = member.listings.get(swarm.digest)
         if known is None:
             self._weigh(member, 1)
@@ -197,7 +218,10 @@ class Registry:
     def _set_aliases(self, member: Member, swarm: Swarm, event: EntrySet) -> None:
         known = member.aliases.pop(swarm.digest, ())
         if event.aliases:
-            aliases = [self._listing(swarm, (alias.manifest, alias.name, event.length)) for alias in event.aliases]
+            aliases = [
+                self._listing(swarm, (alias.manifest, alias.name, event.length), alias.announced)
+                for alias in event.aliases
+            ]
             for listing in aliases:
                 listing.peers += 1
             member.aliases[swarm.digest] = tuple(aliases)
@@ -242,12 +266,13 @@ class Registry:
             swarm.whole -= source.whole
             member.count("whole" if source.whole else "partial", -1)
 
-    def _listing(self, swarm: Swarm, key: _ListingKey) -> Listing:
+    def _listing(self, swarm: Swarm, key: _ListingKey, announced: int) -> Listing:
         listing = swarm.listings.get(key)
         if listing is None:
             listing = swarm.listings[key] = Listing(swarm.digest, *key)
             if self.index is not None:
                 self.index.add(listing)
+        listing.announced = max(listing.announced, announced)
         return listing
 
     def _release(self, swarm: Swarm, listing: Listing) -> None:
@@ -258,6 +283,12 @@ class Registry:
                 self.index.discarded()
 
     # --- reading -----------------------------------------------------------------------------------------
+
+    def announced(self, digest: str, manifest: str, name: str, length: int) -> int:
+        """When that was last announced anew; 0 when it is not known."""
+        swarm = self.swarms.get(digest)
+        listing = swarm.listings.get((manifest, name, length)) if swarm is not None else None
+        return 0 if listing is None else listing.announced
 
     def holding(self, peer: str, digest: str) -> Holding | None:
         """What ``peer`` is to swarm ``digest``; None when it has no such entry."""
@@ -294,8 +325,9 @@ class Registry:
             return None
         aliases: tuple[Alias, ...] = ()
         if digest in member.aliases:
-            aliases = tuple(Alias(alias.name, alias.manifest) for alias in member.aliases[digest])
-        return EntrySet(peer, digest, listing.manifest, listing.name, listing.length, holding, aliases)
+            aliases = tuple(Alias(alias.name, alias.manifest, alias.announced) for alias in member.aliases[digest])
+        listed = (listing.manifest, listing.name, listing.length)
+        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced)
 
     def events(self) -> Iterator[Event]:
         """The events that rebuild everything, in the order of joining."""

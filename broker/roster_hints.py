@@ -20,12 +20,14 @@ HINTS_SMALL_COUNT = 16
 def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEvent]:
     """The roster messages for ``events``, which ``registry`` has just taken in.
 
-    At least one for any numbered change, so that it has a number of its own.
+    At least one for any numbered change, so that it has a number of its own: what was announced last is always among
+    them.
     """
     hints = [hint for hint in (_hint(event, registry) for event in events) if hint is not None]
     if len(hints) <= HINTS_SMALL_COUNT:
         return hints
-    return [hint for hint in hints if _concerns_somebody(hint, registry)] or hints[:1]
+    newest = max(hints, key=lambda hint: hint.announced if isinstance(hint, SourceAdded) else 0)
+    return [hint for hint in hints if hint is newest or _concerns_somebody(hint, registry)]
 
 
 def _hint(event: Event, registry: Registry) -> RosterEvent | None:
@@ -36,7 +38,9 @@ def _hint(event: Event, registry: Registry) -> RosterEvent | None:
             return PeerLeft(event.peer, event.expired)
         case EntrySet() if event.holding != "requesting":
             member = registry.members[event.peer]
-            return SourceAdded(event.digest, event.peer, member.name, member.endpoint, event.holding == "whole")
+            announced = max(event.announced, *(alias.announced for alias in event.aliases), 0)
+            whole = event.holding == "whole"
+            return SourceAdded(event.digest, event.peer, member.name, member.endpoint, whole, announced)
         case EntrySet() | EntryGone():  # one who only asks for it is no source of it
             return SourceRemoved(event.digest, event.peer)
         case OrderSet() | OrderGone():

@@ -19,10 +19,11 @@ from msgspec import Meta, Struct, field
 
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
+from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, UsageError
-from protocol.limits import PEER_ID_BYTES_MAX
+from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX
 from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
@@ -36,10 +37,21 @@ ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR"}
 DATA_NAME = "zswarm"
 DEFAULT_TRACKER = "tcp://127.0.0.1:5550"
 """Where a tracker is looked for first when none is configured."""
+KEEP_COUNT_MAX = 1_000
+"""Older contents of a followed name."""
+IGNORED = (".*", "*.tmp", "*.part")
 PROGRAM = "python -m node"
 """What runs a peer where nothing is installed."""
 WAY_OUT = "give another with --data-dir"
 _FOREIGN = re.compile(r"[^0-9A-Za-z._-]")
+
+
+class FollowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of ``follow`` in a peer's configuration file."""
+
+    pattern: str
+    to: str
+    keep: Annotated[int, Meta(ge=0, le=KEEP_COUNT_MAX)] = 0
 
 
 class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,8 +71,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     data_dir: str = ""
     download_dir: str = "."
     share: list[str] = field(default_factory=list)
+    ignore: list[str] = field(default_factory=lambda: [*IGNORED])
     link_roots: list[str] = field(default_factory=list)
     posix_names: bool = False
+    follow: list[FollowSettings] = field(default_factory=list)
     upload_rate: str | int | float = 0
     download_rate: str | int | float = 0
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
@@ -88,6 +102,13 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check_paths("share", self.share)
         _check_paths("link_roots", self.link_roots)
         _check_paths("rollouts", [self.rollouts] if self.rollouts else [])
+        _check_paths("follow", [follow.to for follow in self.follow])
+        for follow in self.follow:
+            if not 0 < len(follow.pattern.encode(errors="surrogatepass")) <= PATTERN_BYTES_MAX:
+                raise ValueError(f"follow: a pattern has 1 to {PATTERN_BYTES_MAX} bytes")
+        for pattern in self.ignore:
+            if not pattern or "/" in pattern:
+                raise ValueError(f"ignore: {pattern!r} matches no name; expected a pattern such as *.tmp")
 
     def placed(self, directory: Path) -> PeerSettings:
         """These settings as the file in ``directory`` means them: relative paths are from there on. `download_dir` is
@@ -119,6 +140,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def share_paths(self) -> list[Path]:
         return [absolute_path(path) for path in self.share]
+
+    @property
+    def followings(self) -> tuple[Following, ...]:
+        return tuple(Following(one.pattern, str(absolute_path(one.to)), one.keep) for one in self.follow)
 
     @property
     def share_options(self) -> ShareOptions:
@@ -158,6 +183,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     rollouts: str = ""
+    ignore: tuple[str, ...] = ()
+    follow: tuple[Following, ...] = ()
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):

@@ -35,6 +35,8 @@ Phase = Literal[
     "withdrawn",
 ]
 """Of a job. ``interrupted`` is a download that an earlier run of the peer left, and that nobody works on."""
+OVERTAKEN = "overtaken"
+"""The code of a download that was given up, since other content is to be at its place."""
 OVER: tuple[Phase, ...] = ("done", "failed", "withdrawn")
 """Those in which a job has ended."""
 
@@ -143,7 +145,7 @@ class Fetch(Message, frozen=True):
 
     So it is in the agent's library too until it is complete. ``force`` holds for the run of the peer that it was given
     to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one is not ordered
-    before it is asked for again."""
+    before it is asked for again. ``keep``: how many of what it replaces stay beside it."""
 
     digest: str
     manifest: str
@@ -154,6 +156,7 @@ class Fetch(Message, frozen=True):
     force: bool
     sequential: bool
     superseded: bool = False
+    keep: int = 0
 
 
 class LocalCopy(Struct, frozen=True):
@@ -363,8 +366,8 @@ class ApiShare(Message, frozen=True):
 
 class ApiGet(Message, frozen=True):
     """Download ``target`` to absolute directory ``directory``. ``target`` is a name, a digest or a link; with
-    ``seed`` (canonical manifest bytes), which calls the content ``name``, it is only shown. Answered with
-    `ApiAccepted` at once."""
+    ``seed`` (canonical manifest bytes), which calls the content ``name``, it is only shown. ``keep``: how many of what
+    is replaced stay. Answered with `ApiAccepted` at once."""
 
     id: int
     target: str
@@ -373,6 +376,7 @@ class ApiGet(Message, frozen=True):
     force: bool
     sequential: bool
     name: str = ""
+    keep: int = 0
 
 
 class ApiAccepted(Message, frozen=True):
@@ -380,6 +384,34 @@ class ApiAccepted(Message, frozen=True):
 
     id: int
     job: int
+
+
+class Following(Struct, frozen=True):
+    """What is called ``pattern``, or matches it, goes to absolute ``directory`` and is replaced by what is newer;
+    ``keep`` older ones stay beside it. ``force``: what a person put there is replaced too."""
+
+    pattern: str
+    directory: str
+    keep: int = 0
+    force: bool = False
+
+    @property
+    def is_glob(self) -> bool:
+        return "*" in self.pattern or "?" in self.pattern
+
+
+class ApiFollow(Message, frozen=True):
+    """Follow ``what``, as long as this is asked again within some seconds. Answered with `ApiFollowed`."""
+
+    id: int
+    what: Following
+
+
+class ApiFollowed(Message, frozen=True):
+    """``jobs``: the downloads that were begun for it, the last of them, in order."""
+
+    id: int
+    jobs: list[int]
 
 
 class ApiList(Message, frozen=True):
@@ -391,9 +423,12 @@ class ApiList(Message, frozen=True):
 
 
 class ApiListReply(Message, frozen=True):
+    """``now`` is `time.time` of the answer."""
+
     id: int
     settling: bool
     entries: list[TorrentEntry]
+    now: float = 0.0
 
 
 class ApiPeers(Message, frozen=True):
@@ -512,6 +547,10 @@ class ApiGetStatus(Message, frozen=True):
     paths: list[str] = field(default_factory=list)
 
 
+CONTENTS_SHOWN_COUNT = 5
+"""Of those with one name, or whose digests have one beginning."""
+
+
 class JobStatus(Struct):
     """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
 
@@ -522,7 +561,10 @@ class JobStatus(Struct):
 
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people; ``started_monotonic`` and
     ``ended_monotonic`` are these moments by the machine's monotonic clock. ``seconds`` is how long it took, and in a
-    report how long it has taken so far. It is the agent's own record of the job, of which a report has a copy."""
+    report how long it has taken so far. ``contents``: those that have the name that was asked for, if several do, and
+    up to `CONTENTS_SHOWN_COUNT`, the one that is taken first.
+
+    It is the agent's own record of the job, of which a report has a copy."""
 
     job: int
     kind: Literal["share", "get"]
@@ -543,6 +585,7 @@ class JobStatus(Struct):
     started_monotonic: float = 0.0
     ended_monotonic: float = 0.0
     skipped: Skipped = NOTHING
+    contents: list[TorrentEntry] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
@@ -574,7 +617,8 @@ class StatusReport(Message, frozen=True):
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
-    ``uploads`` (sessions) are of all. ``limits`` are those that hold now."""
+    ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``following`` is
+    what is followed."""
 
     id: int
     peer: str
@@ -598,11 +642,13 @@ class StatusReport(Message, frozen=True):
     uploads: int = 0
     more: int = 0
     limits: RateLimits = UNLIMITED
+    following: list[Following] = field(default_factory=list)
 
 
 ApiRequest = (
     ApiShare
     | ApiGet
+    | ApiFollow
     | ApiList
     | ApiPeers
     | ApiStandings
@@ -618,6 +664,7 @@ ApiRequest = (
 )
 ApiReply = (
     ApiAccepted
+    | ApiFollowed
     | ApiListReply
     | ApiPeersReply
     | ApiStandingsReply

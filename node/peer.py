@@ -43,7 +43,7 @@ def numeric_endpoint(endpoint: str) -> str:
 
 def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> list[ChildSpec]:
     """The three processes of a peer, to be started in this order. A ``foreground`` peer is there for one command: it
-    has no part in what the configuration shares."""
+    has no part in what the configuration shares and follows."""
     data, runtime = str(settings.data_path), str(runtime_dir)
     agent = AgentSettings(
         data_dir=data,
@@ -52,6 +52,8 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         tracker=settings.tracker,
         advertise=numeric_endpoint(settings.advertise or settings.listen),
         share=[] if foreground else [str(path) for path in settings.share_paths],
+        ignore=tuple(settings.ignore),
+        follow=() if foreground else settings.followings,
         algorithm=settings.hash,
         scan_seconds=settings.scan_period_seconds,
         run=secrets.token_hex(RUN_BYTES),

@@ -16,7 +16,7 @@ from protocol.limits import ENDPOINT_BYTES_MAX
 
 TCP_SCHEME = "tcp://"
 MDNS_SERVICE = "_zswarm._tcp.local."
-"""The service that a tracker announces on a local network (PROTOCOL.md, section 4.5)."""
+"""The service that a tracker announces on a local network (PROTOCOL.md, section 4.7)."""
 EVERY = "*"
 """As host to listen on: all addresses of the machine, IPv6 and IPv4."""
 

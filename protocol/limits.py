@@ -57,14 +57,16 @@ FRAMES_COUNT_MAX = 3
 """Route, header and data of a piece: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
 """Receives per socket and turn of a loop, so that no socket starves the others."""
-ENTRY_BYTES = 224
-"""A file-list entry without its name: field names 41, two digests 146, holding 11, length 9, and the rest."""
-ENTRIES_PAGE_COUNT = 135
+ENTRY_BYTES = 243
+"""A file-list entry without its name: field names 51, two digests 146, holding 11, two numbers 18, and the rest."""
+ENTRIES_PAGE_COUNT = 130
 """File-list entries in one message: so many with the longest names fit a control message."""
 ALIASES_COUNT_MAX = 15
 """Names of one content at one peer besides the first."""
-ALIAS_BYTES = 104
-"""One of these without the name itself: field names 22, a digest 73, and the rest."""
+ALIAS_BYTES = 123
+"""One of these without the name itself: field names 32, a digest 73, a number 9, and the rest."""
+NAMES_PAGE_COUNT = ENTRIES_PAGE_COUNT * (1 + ALIASES_COUNT_MAX)
+"""Names in one such message, at most."""
 REPLY_PAGE_COUNT = 500
 """Entries in one page of a lookup's reply."""
 SEEDERS_COUNT_MAX = 64
@@ -103,6 +105,9 @@ PEER_ENTRIES_COUNT_MAX = 1_000_000
 
 ENTRIES_COUNT_MAX = 20_000_000
 """Entries of all peers together: some 4 GiB at 200 bytes each."""
+ANNOUNCED_AHEAD_SECONDS = 86_400.0
+"""How far ahead of its own clock a registrar believes the moments that peers tell it: the clock may have been set back
+since, on this machine or the one that had the tracker before, and what peers make up must not count for ever."""
 LIST_TRANSFERS_COUNT_MAX = 10_000
 """File lists on their way in at once; who comes later is told to try again."""
 LIST_TRANSFER_ENTRIES_COUNT_MAX = 2_000_000

@@ -29,6 +29,12 @@ Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
 
+Moment = Count
+"""When a content was announced under a name: microseconds since 1970 by the registrar's clock, no two alike. 0: it was
+not, or not known."""
+ANEW = 1
+"""In place of a `Moment`: it is announced anew, whatever was known of it before."""
+
 Holding = Literal["whole", "partial", "requesting"]
 TransferState = Literal["requesting", "started", "finished", "failed"]
 DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "paused", "failed"]
@@ -50,18 +56,21 @@ class Error(Message, frozen=True):
 # --- peer and registrar ----------------------------------------------------------------------------------
 
 
-class Alias(Struct, frozen=True):
-    """A further name of a content, and the manifest it goes with: another one if the same bytes have other paths."""
+class Alias(Struct, frozen=True, omit_defaults=True):
+    """A further name of a content, and the manifest it goes with: another one if the same bytes have other paths.
+    ``announced`` as in `Entry`."""
 
     name: FileName
     manifest: DigestText
+    announced: Moment = 0
 
 
 Aliases = Annotated[tuple[Alias, ...], Meta(max_length=lim.ALIASES_COUNT_MAX)]
 
 
 class Entry(Struct, frozen=True, omit_defaults=True):
-    """One line of a peer's file list: what it has, has part of, or asked for."""
+    """One line of a peer's file list: what it has, has part of, or asked for. ``announced``: what the registrar has
+    said of its first name (0: nothing yet), or `ANEW`."""
 
     digest: DigestText
     manifest: DigestText
@@ -69,12 +78,15 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     length: Length
     holding: Holding
     aliases: Aliases = ()
+    announced: Moment = 0
 
     def names(self) -> list[Alias]:
         """All of its names."""
-        return [Alias(self.name, self.manifest), *self.aliases]
+        return [Alias(self.name, self.manifest, self.announced), *self.aliases]
 
 
+Moments = Annotated[list[Moment], Meta(max_length=lim.NAMES_PAGE_COUNT)]
+"""Of all names of all entries of a request, in its order; empty from a registrar that has none."""
 EntryPage = Annotated[list[Entry], Meta(max_length=lim.ENTRIES_PAGE_COUNT)]
 
 
@@ -112,16 +124,18 @@ class FileList(Message, frozen=True):
     run: Run = 0
 
 
-class PageOk(Message, frozen=True):
-    """The page was taken; send the next."""
+class PageOk(Message, frozen=True, omit_defaults=True):
+    """The page was taken; send the next. ``announced`` is of its entries."""
 
     id: Count
     list_id: Count
     page: Count
+    announced: Moments = []
 
 
-class Welcome(Message, frozen=True):
-    """The whole list was taken; the peer is a member until its lease runs out without a heartbeat."""
+class Welcome(Message, frozen=True, omit_defaults=True):
+    """The whole list was taken; the peer is a member until its lease runs out without a heartbeat. ``announced`` is of
+    the entries of its last page."""
 
     id: Count
     epoch: Count
@@ -131,6 +145,7 @@ class Welcome(Message, frozen=True):
     endpoint: Endpoint
     roster: Endpoint
     lookups: Annotated[list[Endpoint], Meta(max_length=64)]
+    announced: Moments = []
 
 
 class DownloadState(Struct, frozen=True, omit_defaults=True):
@@ -230,12 +245,14 @@ class Goodbye(Message, frozen=True):
     seq: Count
 
 
-class Ok(Message, frozen=True):
-    """Done as of registry sequence ``seq``; a lookup that has reached it shows the effect."""
+class Ok(Message, frozen=True, omit_defaults=True):
+    """Done as of registry sequence ``seq``; a lookup that has reached it shows the effect. ``announced`` is of the
+    entries that an `Update` added."""
 
     id: Count
     epoch: Count
     seq: Count
+    announced: Moments = []
 
 
 RegistrarRequest = Join | FileList | Heartbeat | Update | Transfer | Leave
@@ -245,7 +262,8 @@ RegistrarReply = ListRequest | PageOk | Welcome | Rejoin | Ok | Goodbye | Error
 
 
 class TorrentEntry(Struct, frozen=True):
-    """One swarm under one name: how many peers have it whole, have part of it, asked for it."""
+    """One swarm under one name: how many peers have it whole, have part of it, asked for it. ``announced``: when it was
+    last announced anew under that name; 0: nobody who has any of it calls it so."""
 
     name: FileName
     length: Length
@@ -254,6 +272,7 @@ class TorrentEntry(Struct, frozen=True):
     have: Count
     partial: Count
     requesting: Count
+    announced: Moment = 0
 
 
 class SeederEntry(Struct, frozen=True):
@@ -424,13 +443,14 @@ class PeerLeft(Message, frozen=True):
 
 
 class SourceAdded(Message, frozen=True):
-    """``peer`` now has ``digest`` whole or in part."""
+    """``peer`` now has ``digest`` whole or in part, ``announced`` last at that moment under one of its names there."""
 
     digest: DigestText
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
     whole: bool
+    announced: Moment = 0
 
 
 class SourceRemoved(Message, frozen=True):

@@ -23,7 +23,7 @@ _CONTROL = re.compile("[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters, and the two separators that end a line in many programs."""
 _WINDOWS = re.compile(r'[\\:<>"|?*]')
 """A path separator, a separator of drives and streams, and what else Windows reads a meaning into."""
-_STAGING = re.compile(r"\..+\.part", re.IGNORECASE | re.DOTALL)
+_PARTIAL = re.compile(r"\..+\.part", re.IGNORECASE | re.DOTALL)
 """What a download is called while it takes shape beside its destination."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:[./]|\Z))[a-z0-9_-](?:[a-z0-9_.-]{0,253}[a-z0-9_-])?"
@@ -35,10 +35,15 @@ right, and what is wrong with the rest, is a longer story."""
 def check_name(text: str) -> str:
     """``text``, when it may be the name of a content; `SeedError` that says why it may not."""
     problem = _problem(text) or _unportable(text)
-    problem = problem or ("is reserved for downloads in progress" if _STAGING.fullmatch(text) else None)
+    problem = problem or ("is reserved for downloads in progress" if is_partial(text) else None)
     if problem:
         raise SeedError(f"name {_shown(text)} {problem}")
     return text
+
+
+def is_partial(name: str) -> bool:
+    """Whether a download may be called ``name`` while it is not complete."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def check_path(text: str, posix_names: bool = False) -> str:

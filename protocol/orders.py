@@ -1,4 +1,4 @@
-"""Which peers an order is for, and where they put what it orders (PROTOCOL.md, section 4.5). Pure."""
+"""Which peers an order is for, and where they put what it orders (PROTOCOL.md, section 4.6). Pure."""
 
 from __future__ import annotations
 

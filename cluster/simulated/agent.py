@@ -14,7 +14,7 @@ from cluster.simulated.process import Process
 from cluster.simulated.store import shared_item, store_seed
 from node.agent.core import AgentCore
 from node.agent.disk_work import Cancelled, Progress, StoredSeed
-from node.agent.effects import HashPath, PrepareOrder, ScanShares, StoreSeed
+from node.agent.effects import DELETED, HashPath, PrepareOrder, ScanShares, StoreSeed
 from node.agent.folders import Listing
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.process import Agent
@@ -149,7 +149,7 @@ class SimulatedAgentDisk:
     def item_problem(self, item: LibraryItem) -> str:
         file = self._disk.files.get(item.path)
         if file is None:
-            return "it was deleted"
+            return DELETED
         return "" if file.stamps == item.stamps else "it changed"
 
     def look(self, request: ScanShares) -> Scanned:

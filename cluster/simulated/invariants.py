@@ -285,7 +285,7 @@ def _members(registry: Registry) -> dict[object, object]:
 
 def _entries(registry: Registry) -> dict[object, object]:
     return {
-        (peer, digest): (registry.holding(peer, digest), listing.manifest, listing.name, listing.length)
+        (peer, digest): (registry.holding(peer, digest), registry.entry_event(peer, digest))
         for peer, member in registry.members.items()
-        for digest, listing in member.listings.items()
+        for digest in member.listings
     }

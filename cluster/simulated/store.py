@@ -42,7 +42,8 @@ class SimulatedStore:
         chunks = _views(file.pieces[piece] for piece in range(manifest.piece_count))
         return digest_of(chunks, manifest.algorithm, progress, cancelled) == manifest.digest
 
-    def open_partial(self, manifest: Manifest, dest: str, force: bool) -> SimulatedPartial:
+    def open_partial(self, manifest: Manifest, dest: str, force: bool, keep: int = 0) -> SimulatedPartial:
+        del keep  # nobody looks for it here
         disk = self._disk
         if dest in disk.files and not force:
             raise DiskError(f"{dest} exists and is other content; move it away, or use --force")

@@ -60,6 +60,8 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         options=settings.options,
         limits=files.limits,
         rollouts=settings.rollouts,
+        ignore=settings.ignore,
+        follow=settings.follow,
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 

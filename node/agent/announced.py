@@ -1,4 +1,5 @@
-"""The file list this peer announces: its entries, its version, and what the tracker has not been told yet. Pure.
+"""The file list this peer announces: its entries, its version, and what the tracker has not been told yet; and when
+the tracker says that they were announced. Pure.
 
 Owns how a list and its changes are cut into messages that fit. When they are sent, repeated or started over is
 `node.agent.membership`'s.
@@ -7,11 +8,13 @@ Owns how a list and its changes are cut into messages that fit. When they are se
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
 from protocol.limits import ALIAS_BYTES, CONTROL_BYTES_MAX, ENTRIES_ENVELOPE_BYTES, ENTRIES_PAGE_COUNT, ENTRY_BYTES
-from protocol.messages import Entry, FileList, Transfer, TransferState, Update
+from protocol.messages import ANEW, Alias, Entry, FileList, Moment, Transfer, TransferState, Update
 
 
 class AnnouncedList:
@@ -32,11 +35,28 @@ class AnnouncedList:
 
     def set(self, entry: Entry) -> bool:
         """Add or replace an entry; False when it is there already, the same."""
-        if self._entries.get(entry.digest) == entry:
+        before = self._entries.get(entry.digest)
+        if before is not None:
+            known = {(name.name, name.manifest): name.announced for name in before.names()}
+            entry = _announced(entry, lambda name: name.announced or known.get((name.name, name.manifest), 0))
+        if before == entry:
             return False
         self._entries[entry.digest] = entry
         self._news.append(entry.digest)
         return True
+
+    def announced(self, names: dict[tuple[str, str, str], Moment]) -> None:
+        """The tracker says when ``names`` were announced, each by digest, name and manifest. That is no news to it."""
+        for digest in dict.fromkeys(digest for digest, _, _ in names):
+            entry = self._entries.get(digest)
+            if entry is not None:
+                self._entries[digest] = _announced(entry, partial(_moment, names, digest))
+
+    def moments(self, digest: str) -> dict[tuple[str, str, str], Moment]:
+        """What the tracker has said of the names of ``digest``, each by digest, name and manifest."""
+        entry = self._entries.get(digest)
+        names = entry.names() if entry is not None else []
+        return {(digest, name.name, name.manifest): name.announced for name in names if name.announced > ANEW}
 
     def remove(self, digest: str) -> bool:
         if self._entries.pop(digest, None) is None:
@@ -110,6 +130,16 @@ class AnnouncedList:
     def forget_news(self) -> None:
         """Nothing is owed to a tracker that will be told the whole list when it is joined again."""
         self._news.clear()
+
+
+def _moment(names: dict[tuple[str, str, str], Moment], digest: str, name: Alias) -> Moment:
+    return names.get((digest, name.name, name.manifest), name.announced)
+
+
+def _announced(entry: Entry, moment: Callable[[Alias], Moment]) -> Entry:
+    """``entry`` with what ``moment`` says of each of its names."""
+    first, *aliases = (replace(name, announced=moment(name)) for name in entry.names())
+    return replace(entry, announced=first.announced, aliases=tuple(aliases))
 
 
 def _weight(entry: Entry) -> int:

@@ -8,7 +8,7 @@ library, piece server, tracker. Hashing is `node.agent.shares`', rows on disk `n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -18,7 +18,7 @@ from node.local_messages import Fetch, LocalCopy, Serve, ShareState, Unserve
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.manifest import piece_length_for
-from protocol.messages import Alias, Entry
+from protocol.messages import ANEW, Alias, Entry, Moment
 
 STATE_BYTES_MAX = LOCAL_BYTES_MAX // 4
 """Of the items in one `ShareState`: the last may be a tree of a million files, 24 MB of stamps."""
@@ -73,12 +73,33 @@ class Catalogue:
         first = self.with_digest(digest)
         if first is None:
             return None
-        names: dict[Alias, None] = {}
+        names: dict[tuple[str, str], Alias] = {}
         for item in self._served[digest].values():
-            names[Alias(item.name, item.manifest)] = None
+            name = names.get((item.name, item.manifest))
+            if name is None or item.announced == ANEW:
+                names[item.name, item.manifest] = Alias(item.name, item.manifest, item.announced)
             if len(names) > ALIASES_COUNT_MAX:
                 break
-        return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(names)[1:])
+        aliases = list(names.values())
+        announced = aliases.pop(0).announced
+        return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(aliases), announced)
+
+    def announced(self, names: Mapping[tuple[str, str, str], Moment]) -> list[Wish]:
+        """The tracker says when ``names`` were announced, each by digest, name and manifest: kept, to be told to its
+        successor."""
+        wishes: list[Wish] = []
+        for digest in dict.fromkeys(digest for digest, _, _ in names):
+            for item in list(self._served.get(digest, {}).values()):
+                moment = names.get((digest, item.name, item.manifest), item.announced)
+                if moment == item.announced:
+                    continue
+                dated = self._served[digest][item.path] = msgspec.structs.replace(item, announced=moment)
+                if self._items.get(item.path) is item:
+                    self._items[item.path] = dated
+                    wishes.append(SaveItem(dated))
+                else:
+                    self._earlier[item.path][digest] = dated
+        return wishes
 
     def copies_for(self, download: Fetch) -> list[LocalCopy]:
         """Content on this machine that may have pieces in common with ``download``, the likeliest first: what is at its

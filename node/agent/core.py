@@ -76,7 +76,8 @@ class AgentCore(AgentState):
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
     ) -> None:
         super().__init__(who, items, wall_offset, rng, away)
-        self._watch = SharesWatch(who.share, who.scan_seconds, who.algorithm, who.options, self.catalogue, self.shares)
+        shared = (who.share, who.ignore, who.scan_seconds, who.algorithm, who.options)
+        self._watch = SharesWatch(*shared, self.catalogue, self.shares)
         self._api = AgentApi(self)
         self._changes_count = 0
 
@@ -84,7 +85,11 @@ class AgentCore(AgentState):
 
     def start(self, downloads: Iterable[Fetch], now: float, orders: KeptOrders | None = None) -> list[Effect]:
         """Take up what the library knows."""
-        resumed = self.gets.resume(downloads, self.who.asked, not self.who.foreground, now)
+
+        def goes_on(download: Fetch) -> bool:
+            return not self.who.foreground and not self.follows.covers(download)
+
+        resumed = self.gets.resume(downloads, self.who.asked, goes_on, now)
         ordered = self.orders.start(orders or KeptOrders(), now)
         self.membership.orders = self.orders.given
         return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed, *ordered], now)
@@ -178,7 +183,8 @@ class AgentCore(AgentState):
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
         """``problem`` is empty when ``item`` is on disk as it was hashed."""
-        return self.settle(self.gets.item_checked(item, not problem, now), now)
+        wishes = self.gets.item_checked(item, not problem, now)
+        return self.settle([*wishes, *self.follows.item_checked(item, problem, now)], now)
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
         """One look at all that is shared."""
@@ -243,11 +249,11 @@ class AgentCore(AgentState):
         return self.membership.state is mb.State.LEFT
 
     def tick(self, now: float) -> list[Effect]:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
         return self.settle([effect for core in cores for effect in core.tick(now)], now)
 
     def next_deadline(self) -> float | None:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
@@ -272,7 +278,8 @@ class AgentCore(AgentState):
     def _announce(self, wish: Announce, now: float) -> list[Any]:
         if self.membership.list.get(wish.entry.digest) != wish.entry:
             self.shares.changing(wish.entry.digest)
-        return list(self.membership.set_entry(wish.entry, now))
+        told = self.membership.set_entry(wish.entry, now)
+        return [*self.catalogue.announced(self.membership.list.moments(wish.entry.digest)), *told]
 
     def _withdraw(self, wish: Withdraw, now: float) -> list[Any]:
         self.shares.changing(wish.digest)
@@ -304,11 +311,20 @@ class AgentCore(AgentState):
         self.follower.start(welcome.epoch, welcome.seq)
         self.orders.ask(now, (welcome.epoch, welcome.seq))
         dialled = self.lookups.set_endpoints(welcome.lookups, now)
+        self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
         return [Subscribe(welcome.roster), *dialled, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
 
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
         return list(self.shares.tick(now))
+
+    def _dated(self, effect: mb.Dated, now: float) -> list[Any]:
+        """What this peer announces itself the roster is not asked about."""
+        wishes: list[Any] = list(self.catalogue.announced(effect.names))
+        after = (self.membership.epoch, self.membership.seq)
+        for (digest, _, _), moment in effect.names.items():
+            wishes += self.follows.hinted(digest, moment, now, after)
+        return wishes
 
     def _departed(self, effect: mb.Departed, _now: float) -> list[Any]:
         self.shares.forgotten()
@@ -322,10 +338,12 @@ class AgentCore(AgentState):
         if kind == "share":
             self.shares.torrents_found(rest[0], effect.entries, now)
             return []
+        sure = self.membership.joined and not effect.settling
+        if kind == "follow":
+            return list(self.follows.found(rest[0], rest[1], effect.entries, sure, now))
         if kind == "get":
-            sure = self.membership.joined and not effect.settling
             return list(self.gets.torrents_found(rest[0], effect.entries, sure, now))
-        return self._api.torrents_found(rest[0], rest[1], effect)
+        return self._api.torrents_found(rest[0], rest[1], effect, now)
 
     def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
         _, route, number = self._tag(effect.tag)
@@ -357,6 +375,9 @@ class AgentCore(AgentState):
         if kind == "orders":
             self.orders.ask_failed(now)
             return []
+        if kind == "follow":
+            self.follows.ask_failed(rest[0], rest[1], now)
+            return []
         return self._api.ask_failed(rest[0], rest[1], effect)
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
@@ -367,8 +388,12 @@ class AgentCore(AgentState):
         self.orders.ask(now, (hint.epoch, hint.seq))
         return []
 
+    def _heard(self, hint: ro.Heard, now: float) -> list[Any]:
+        return list(self.follows.hinted(hint.digest, hint.announced, now))
+
     def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
         self.orders.ask(now, (0, 0))
+        self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
         return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
@@ -408,6 +433,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     UnwantSources: AgentCore._unwant,
     mb.Welcomed: AgentCore._welcomed,
     mb.Announced: AgentCore._announced,
+    mb.Dated: AgentCore._dated,
     mb.Departed: AgentCore._departed,
     lk.TorrentsFound: AgentCore._torrents_found,
     lk.PeersFound: AgentCore._peers_found,
@@ -417,6 +443,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     lk.AskFailed: AgentCore._ask_failed,
     ro.RefreshAll: AgentCore._refresh_all,
     ro.OrdersNews: AgentCore._orders_news,
+    ro.Heard: AgentCore._heard,
     ro.SourceUp: AgentCore._source_up,
     ro.SourceDown: AgentCore._source_down,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from node.agent.effects import HashPath, PrepareOrder, ScanShares, StoreSeed
+from node.agent.effects import DELETED, HashPath, PrepareOrder, ScanShares, StoreSeed
 from node.agent.library import Library, LibraryItem
 from node.agent.order_places import free_bytes, prepare_place
 from node.agent.share_scan import Scanned, look
@@ -101,7 +101,8 @@ class AgentFiles(Library):
         def link_roots(path: str) -> Sequence[str]:
             return request.options.get(path, self._settings.options).link_roots
 
-        return look(map(Path, self._settings.share), request.paths, link_roots=link_roots)
+        settings = self._settings
+        return look(map(Path, settings.share), request.paths, link_roots=link_roots, ignore=settings.ignore)
 
     def prepare_place(self, request: PrepareOrder) -> str:
         return str(prepare_place(Path(request.base), request.order.directory))
@@ -161,7 +162,7 @@ def item_problem(item: LibraryItem) -> str:
             return "" if seen.fingerprint() == item.fingerprint else "it changed"
         found = take_stamps(Path(item.path), load_seed(Path(item.seed_path)))
     except NotFoundError:
-        return "it was deleted"
+        return DELETED
     except ZswarmError as error:
         return as_utf8(str(error))
     return "" if found == item.stamps else "it changed"

@@ -132,6 +132,10 @@ class ScanShares(Struct, frozen=True):
     options: dict[str, ShareOptions] = {}
 
 
+DELETED = "it was deleted"
+"""What is wrong with an item when nothing is at its path."""
+
+
 class CheckItem(Struct, frozen=True):
     """Is ``item`` still on disk as it was hashed? `AgentCore.item_checked` follows."""
 

@@ -3,8 +3,8 @@ is away, is back, or was deleted.
 
 Each file or directory right in a shared folder is an item. It is shared once two scans in a row found it the same,
 so what is still being copied in is left alone. An item that looks different is to be hashed again once it has come to
-rest; until then it stays what it was. Hidden entries (our own partial files among them), special files, and symbolic
-links that lead where links may not lead are no items.
+rest; until then it stays what it was. Entries whose names are to be ignored, our own partial files, special files, and
+symbolic links that lead where links may not lead are no items.
 
 What is not there any more was deleted only if it lay in a shared folder that is there: anything else is away, as on a
 disk that is not mounted, and is looked for again at each scan.
@@ -15,11 +15,13 @@ Pure. The looks it compares are made by `node.agent.share_scan`.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from node.disk.share_options import Skipped
+from protocol.names import is_partial
 
 SCAN_SHARE = 10
 """After a scan that took t seconds the next waits at least 10 t: watching costs at most a tenth of a core."""
@@ -31,6 +33,12 @@ AWAY = "it is not there"
 HOLLOW = "an empty directory stands in its place, as for a disk that is not mounted"
 _UNKNOWN = b""
 """The fingerprint of an item that is to be hashed."""
+
+
+def is_ignored(name: str, ignore: Iterable[str]) -> bool:
+    """Whether an entry of a shared folder that is called ``name`` is no item: one of the shell patterns ``ignore``
+    matches it, or it is a download of ours that is not complete."""
+    return is_partial(name) or any(fnmatchcase(name, pattern) for pattern in ignore)
 
 
 class Found(Struct, frozen=True):

@@ -12,7 +12,7 @@ one that failed with something on disk. The same content goes to one place at a 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import PurePosixPath
 
 import msgspec
@@ -37,6 +37,8 @@ from node.agent.effects import (
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.local_messages import (
+    CONTENTS_SHOWN_COUNT,
+    OVERTAKEN,
     ApiGet,
     Copies,
     DeleteFetch,
@@ -58,7 +60,6 @@ from protocol.names import check_name
 RESOLVE_SECONDS = 0.5
 """A name nobody lists yet, while the tracker is not to be believed, is asked for again this much later."""
 UNSURE = "nobody lists it yet, but the tracker or this peer has only just started; asking again"
-LINKS_SHOWN_COUNT = 5
 
 
 class _Asked:
@@ -69,6 +70,7 @@ class _Asked:
         self.target = request.target
         self.force = request.force
         self.sequential = request.sequential
+        self.keep = request.keep
         self.seed_path = ""
         self.link: Link | None = None
 
@@ -98,14 +100,16 @@ class Gets:
 
     # --- what is asked for -------------------------------------------------------------------------------
 
-    def resume(self, downloads: Iterable[Fetch], asked: Collection[str], all_: bool, now: float) -> list[Wish]:
+    def resume(
+        self, downloads: Iterable[Fetch], asked: Collection[str], goes_on: Callable[[Fetch], bool], now: float
+    ) -> list[Wish]:
         """What the library has at the start of the agent. Those to a destination in ``asked`` were under way in this
-        run of the peer, and go on; of those of earlier runs ``all_`` do, or none."""
+        run of the peer, and go on; of those of earlier runs those do of which ``goes_on`` says so."""
         wishes: list[Wish] = []
         for stored in downloads:
             of_this_run = stored.dest in asked
             download = stored if of_this_run else msgspec.structs.replace(stored, force=False)
-            if stored.superseded or not (of_this_run or all_) or stored.digest in self._downloads:
+            if stored.superseded or not (of_this_run or goes_on(stored)) or stored.digest in self._downloads:
                 self._interrupted[stored.dest] = download
                 continue
             job = self._jobs.new("get", download.name, download.dest, "waiting", now)
@@ -173,6 +177,15 @@ class Gets:
             wishes += self._next(digest, now)
         return wishes if found else None
 
+    def give_up(self, path: str, digest: str, why: str, now: float) -> list[Wish]:
+        """Stop what is being downloaded to ``path``, unless it is ``digest``, and delete what was fetched of it."""
+        wishes: list[Wish] = []
+        for download in [one for one in self._downloads.values() if one.dest == path and one.digest != digest]:
+            for job in self._following(download.digest):
+                self._jobs.fail(job, OVERTAKEN, why, now)
+            wishes += [_delete(download), *self._drop(download.digest), *self._next(download.digest, now)]
+        return wishes
+
     def entry(self, digest: str) -> Entry | None:
         """What this peer's list says of ``digest`` because it is being downloaded."""
         download = self._downloads.get(digest)
@@ -220,21 +233,24 @@ class Gets:
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
-        links = {(e.digest, e.manifest): Link(e.digest, e.manifest, e.name, e.length) for e in entries}
-        if not links and not sure:
+        found = {(entry.digest, entry.manifest): entry for entry in sorted(entries, key=preference)}
+        if not found and not sure:
             job.detail = UNSURE
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
-        if not links:
+        if not found:
             self.failed(number, "not_found", f"nobody in the network has {asked.target}", now)
             return []
-        different = {digest for digest, _ in links} if is_digest_start(asked.target) else links
-        if len(different) > 1:
-            shown = "; ".join(format_link(link) for link in list(links.values())[:LINKS_SHOWN_COUNT])
-            what = f"{len(links)} different contents are called {asked.target}; get one of them by its link: {shown}"
-            self.failed(number, "usage", what, now)
-            return []
-        return self._resolved(job, next(iter(links.values())), now)
+        contents = list(found.values())[::-1]
+        if is_digest_start(asked.target):
+            if len({entry.digest for entry in contents}) > 1:
+                shown = "; ".join(format_link(link_to(entry)) for entry in contents[:CONTENTS_SHOWN_COUNT])
+                what = f"{len(contents)} different contents begin with {asked.target}; get one of them by its link"
+                self.failed(number, "usage", f"{what}: {shown}", now)
+                return []
+        elif len(contents) > 1:
+            job.contents = contents[:CONTENTS_SHOWN_COUNT]
+        return self._resolved(job, link_to(contents[0]), now)
 
     def ask_failed(self, number: int, now: float) -> None:
         self._ask_at[number] = now + RESOLVE_SECONDS
@@ -296,16 +312,7 @@ class Gets:
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
             return self._not_wanted(message)
-        item = LibraryItem(
-            path=message.path,
-            origin="downloaded",
-            digest=message.digest,
-            manifest=message.manifest,
-            name=download.name,
-            length=message.length,
-            seed_path=message.seed_path,
-            stamps=message.stamps,
-        )
+        item = _item(message, download.name)
         for job in self._following(message.digest):
             job.length, job.path, job.link = message.length, message.path, link_of(item)
             self._jobs.done(job, message.finished_at)
@@ -324,6 +331,9 @@ class Gets:
         known = self._catalogue.at(message.path)
         if known is not None and known.digest == message.digest:
             return []
+        successor = next((one for one in self._downloads.values() if one.dest == message.path), None)
+        if successor is not None:  # given up a moment too late
+            return self._catalogue.add(_item(message, successor.name))
         what = f"{message.path} was complete when it was removed: it stays there, and is not shared"
         wishes: list[Wish] = [Note("info", what)]
         if message.digest not in self._downloads and self._catalogue.with_digest(message.digest) is None:
@@ -407,6 +417,7 @@ class Gets:
             seed_path=asked.seed_path or known_seed,
             force=asked.force,
             sequential=asked.sequential,
+            keep=asked.keep,
         )
         self._downloads[link.digest] = download
         self._unsaved[link.digest] = None
@@ -466,6 +477,28 @@ class Gets:
         """It is no question any more."""
         self._asked.pop(job.job, None)
         self._ask_at.pop(job.job, None)
+
+
+def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:
+    """Which of several contents with one name is meant: the greatest. That is the newest of those that somebody has."""
+    return entry.have > 0, entry.have + entry.partial > 0, entry.announced, entry.digest
+
+
+def link_to(entry: TorrentEntry) -> Link:
+    return Link(entry.digest, entry.manifest, entry.name, entry.length)
+
+
+def _item(message: DownloadFinished, name: str) -> LibraryItem:
+    return LibraryItem(
+        path=message.path,
+        origin="downloaded",
+        digest=message.digest,
+        manifest=message.manifest,
+        name=name,
+        length=message.length,
+        seed_path=message.seed_path,
+        stamps=message.stamps,
+    )
 
 
 def _delete(download: Fetch) -> Wish:

@@ -21,21 +21,23 @@ from node.disk.databases import database_error
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import Fetch
 from protocol.errors import DiskError
-from protocol.messages import Order
+from protocol.messages import Moment, Order
 
 Origin = Literal["shared", "folder", "downloaded"]
-"""Shared by command or configuration, found in a shared folder, or fetched."""
+"""Shared by command or configuration, or changed by somebody since it was fetched; found in a shared folder; or
+fetched."""
 
 ItemState = Literal["", "missing", "changed", "damaged"]
 """Why an item is not served: nothing is at its path; a read found other bytes, and it is hashed again; it holds other
 bytes though nobody wrote to it. Empty: it is served."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SCHEMA = """
 CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
     length INTEGER NOT NULL, seed_path TEXT NOT NULL, stamps BLOB NOT NULL, fingerprint BLOB NOT NULL,
-    options TEXT NOT NULL DEFAULT '{}', state TEXT NOT NULL, detail TEXT NOT NULL, since REAL NOT NULL
+    options TEXT NOT NULL DEFAULT '{}', state TEXT NOT NULL, detail TEXT NOT NULL, since REAL NOT NULL,
+    announced INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 _DOWNLOADS = """
@@ -58,6 +60,8 @@ ALTER TABLE items ADD COLUMN state TEXT NOT NULL DEFAULT '';
 ALTER TABLE items ADD COLUMN detail TEXT NOT NULL DEFAULT '';
 ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
 """
+_KEEP = "ALTER TABLE downloads ADD COLUMN keep INTEGER NOT NULL DEFAULT 0;"
+_FROM_3 = "ALTER TABLE items ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;" + _KEEP
 
 _KEPT = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
 """What is no list: as JSON, by name. Versions that do not know it leave it alone."""
@@ -69,7 +73,7 @@ DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items
 """
 
 LIBRARY_NAME = "library.db"
-_SCRIPTS = {0: _SCHEMA + _DOWNLOADS, 1: _FROM_1 + _FROM_2, 2: _FROM_2}
+_SCRIPTS = {0: _SCHEMA + _DOWNLOADS + _KEEP, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
 """How a database of each older version becomes one of this; 0 is an empty one. Stamps of older versions have no change
 time: they differ, so all is hashed again."""
 Row = TypeVar("Row", bound=Struct)
@@ -95,7 +99,7 @@ class LibraryItem(Struct, frozen=True):
     """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
     ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
     hashed, with ``options``. ``state`` says whether it is served, ``detail`` why not, for a person, and ``since`` when:
-    `time.time`."""
+    `time.time`. ``announced`` is what the tracker says of it, or `ANEW`."""
 
     path: str
     origin: Origin
@@ -110,6 +114,7 @@ class LibraryItem(Struct, frozen=True):
     state: ItemState = ""
     detail: str = ""
     since: float = 0.0
+    announced: Moment = 0
 
 
 class Library:

@@ -28,11 +28,13 @@ from protocol.messages import (
     DownloadState,
     Entry,
     Error,
+    FileList,
     Goodbye,
     Heartbeat,
     Join,
     Leave,
     ListRequest,
+    Moment,
     Ok,
     Order,
     PageOk,
@@ -105,13 +107,19 @@ class Announced(Struct, frozen=True):
     seq: int
 
 
+class Dated(Struct, frozen=True):
+    """The registrar says when ``names`` were announced, each by digest, name and manifest."""
+
+    names: dict[tuple[str, str, str], Moment]
+
+
 class Departed(Struct, frozen=True):
     """Out of the network; ``acknowledged`` False when no Goodbye came in time."""
 
     acknowledged: bool
 
 
-Effect = Send | Welcomed | Announced | Departed | Note
+Effect = Send | Welcomed | Announced | Dated | Departed | Note
 
 
 class _Open:
@@ -320,14 +328,15 @@ class Membership:
         self._page = self._next_offset = 0
         return self._send_page(now)
 
-    def _on_page_ok(self, reply: PageOk, _slot: Slot, now: float) -> list[Effect]:
+    def _on_page_ok(self, reply: PageOk, slot: Slot, now: float) -> list[Effect]:
         if (reply.list_id, reply.page) != (self._list_id, self._page):
             return []
+        dated = self._dated(slot, reply.announced)
         self._page += 1
-        return self._send_page(now)
+        return [*dated, *self._send_page(now)]
 
-    def _on_welcome(self, reply: Welcome, _slot: Slot, now: float) -> list[Effect]:
-        effects: list[Effect] = []
+    def _on_welcome(self, reply: Welcome, slot: Slot, now: float) -> list[Effect]:
+        effects = self._dated(slot, reply.announced)
         host = self.tracker_host
         endpoint = with_host(reply.endpoint, host)
         self._become(State.MEMBER)
@@ -351,9 +360,9 @@ class Membership:
         return effects + self._pump(now)
 
     def _on_ok(self, reply: Ok, slot: Slot, now: float) -> list[Effect]:
+        effects = self._dated(slot, reply.announced)
         request = self._open.pop(slot).message
         self.seq = max(self.seq, reply.seq)
-        effects: list[Effect] = []
         if isinstance(request, Update):
             digests = (*(entry.digest for entry in request.added), *request.removed)
             effects.append(Announced(digests, reply.epoch, reply.seq))
@@ -361,6 +370,18 @@ class Membership:
             self._told_downloads = request.downloads if request.downloads is not None else self._told_downloads
             self._told_orders = request.orders if request.orders is not None else self._told_orders
         return effects + self._pump(now)
+
+    def _dated(self, slot: Slot, moments: list[Moment]) -> list[Effect]:
+        """The open request of ``slot`` announced something, at these ``moments``."""
+        request = self._open[slot].message
+        entries = request.added if isinstance(request, Update) else []
+        entries = request.entries if isinstance(request, FileList) else entries
+        names = [(entry.digest, name.name, name.manifest) for entry in entries for name in entry.names()]
+        if not moments or len(moments) != len(names):
+            return []
+        dated = {name: moment for name, moment in zip(names, moments, strict=True) if moment}
+        self.list.announced(dated)
+        return [Dated(dated)]
 
     def _on_rejoin(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
         note = Note("info", f"tracker {self._tracker} does not know this peer (any longer); joining again")

@@ -1,4 +1,4 @@
-"""Rollouts: the orders that this peer gives, and those of others that it carries out (PROTOCOL.md, section 4.5). Pure.
+"""Rollouts: the orders that this peer gives, and those of others that it carries out (PROTOCOL.md, section 4.6). Pure.
 
 An order that is given is kept on disk first, told with the next heartbeat, and again to every tracker that asks for
 the list; cancelled, it is told for as long as there is room. A peer that accepts orders, below one place of its disk,

@@ -16,6 +16,8 @@ from node.local_messages import (
     ApiCancelRollout,
     ApiDone,
     ApiError,
+    ApiFollow,
+    ApiFollowed,
     ApiGet,
     ApiGetStatus,
     ApiJoin,
@@ -65,8 +67,9 @@ class AgentApi:
 
     # --- what comes later --------------------------------------------------------------------------------
 
-    def torrents_found(self, route: bytes, number: int, effect: TorrentsFound) -> Effects:
-        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries))]
+    def torrents_found(self, route: bytes, number: int, effect: TorrentsFound, now: float) -> Effects:
+        wall = now + self._agent.wall_offset
+        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall))]
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
         return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]
@@ -102,6 +105,10 @@ class AgentApi:
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
         job, wishes = self._agent.gets.request(request, now, route)
         return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
+
+    def _follow(self, route: bytes, request: ApiFollow, now: float) -> Effects:
+        jobs, wishes = self._agent.follows.request(request.what, now)
+        return [*wishes, ReplyApi(route, ApiFollowed(request.id, jobs))]
 
     def _list(self, route: bytes, request: ApiList, now: float) -> Effects:
         follower = self._agent.follower
@@ -194,6 +201,7 @@ class AgentApi:
 _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiShare: AgentApi._share,
     ApiGet: AgentApi._get,
+    ApiFollow: AgentApi._follow,
     ApiList: AgentApi._list,
     ApiPeers: AgentApi._peers,
     ApiStandings: AgentApi._standings,

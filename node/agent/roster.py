@@ -10,7 +10,7 @@ from collections.abc import Container
 
 from msgspec import Struct
 
-from protocol.messages import Beat, OrdersChanged, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded, SourceRemoved
+from protocol.messages import Beat, OrdersChanged, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded
 
 
 class RefreshAll(Struct, frozen=True):
@@ -36,7 +36,14 @@ class SourceDown(Struct, frozen=True):
     digest: str
 
 
-Hint = RefreshAll | OrdersNews | SourceUp | SourceDown
+class Heard(Struct, frozen=True):
+    """Somebody has ``digest``, which was announced last at that moment under one of its names."""
+
+    digest: str
+    announced: int
+
+
+Hint = RefreshAll | OrdersNews | SourceUp | SourceDown | Heard
 
 
 class RosterFollower:
@@ -53,7 +60,7 @@ class RosterFollower:
             self.epoch, self.seq = epoch, seq
 
     def handle(self, roster: Roster, wanted: Container[str]) -> list[Hint]:
-        """Hints of one published event for the swarms in ``wanted``."""
+        """Hints of one published event, of sources for the swarms in ``wanted``."""
         event = roster.event
         hints: list[Hint] = []
         newest = self.seq if isinstance(event, Beat) else self.seq + 1
@@ -68,11 +75,11 @@ class RosterFollower:
             hints.append(SourceDown(event.peer, ""))
         elif isinstance(event, OrdersChanged):
             hints.append(OrdersNews(roster.epoch, roster.seq))
-        elif event.digest not in wanted:
-            pass
-        elif isinstance(event, SourceRemoved):
+        elif isinstance(event, SourceAdded):
+            if event.announced:
+                hints.append(Heard(event.digest, event.announced))
+            if event.digest in wanted:
+                hints.append(SourceUp(event.digest, SeederEntry(event.peer, event.name, event.endpoint, event.whole)))
+        elif event.digest in wanted:
             hints.append(SourceDown(event.peer, event.digest))
-        else:
-            assert isinstance(event, SourceAdded)
-            hints.append(SourceUp(event.digest, SeederEntry(event.peer, event.name, event.endpoint, event.whole)))
         return hints

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from node.agent.folders import Listing
+from node.agent.folders import Listing, is_ignored
 from node.disk.share_options import NOTHING, Skipped
 from node.disk.tree_scan import UnstableContentError, link_target, scan
 from protocol.errors import DiskError, NotFoundError
@@ -36,15 +36,22 @@ def look(
     items: Iterable[str],
     clock: Callable[[], float] = time.monotonic,
     link_roots: LinkRoots = lambda _: (),
+    ignore: Sequence[str] = (),
 ) -> Scanned:
     """See what the configured shares are now, and what is at the paths of ``items``."""
     began = clock()
-    return Scanned(list_shares(share, items, link_roots), began)
+    return Scanned(list_shares(share, items, link_roots, ignore), began)
 
 
-def list_shares(share: Iterable[Path], items: Iterable[str] = (), link_roots: LinkRoots = lambda _: ()) -> Listing:
-    """Look at ``share`` (absolute): at the entries of folders, and at files; and at each of ``items``."""
-    seen = _Seen(link_roots)
+def list_shares(
+    share: Iterable[Path],
+    items: Iterable[str] = (),
+    link_roots: LinkRoots = lambda _: (),
+    ignore: Sequence[str] = (),
+) -> Listing:
+    """Look at ``share`` (absolute): at the entries of folders, but for those that a pattern in ``ignore`` matches, and
+    at files; and at each of ``items``."""
+    seen = _Seen(link_roots, ignore)
     missing: list[str] = []
     folders: dict[str, tuple[int, int]] = {}
     for path in share:
@@ -69,8 +76,9 @@ def list_shares(share: Iterable[Path], items: Iterable[str] = (), link_roots: Li
 class _Seen:
     """What a `Listing` says of items and entries, as it is looked at."""
 
-    def __init__(self, link_roots: LinkRoots) -> None:
+    def __init__(self, link_roots: LinkRoots, ignore: Sequence[str]) -> None:
         self._link_roots = link_roots
+        self._ignore = ignore
         self.entries: dict[str, bytes] = {}
         self.unknown: dict[str, str] = {}
         self.hollow: list[str] = []
@@ -80,7 +88,7 @@ class _Seen:
         """An `OSError` is of the folder itself."""
         skipped = NOTHING
         for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, not paths
-            if name.startswith("."):
+            if is_ignored(name, self._ignore):
                 continue
             path = folder / name
             text = str(path)

@@ -21,7 +21,7 @@ from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.local_messages import JobStatus
 from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
-from protocol.messages import Alias, TorrentEntry
+from protocol.messages import ANEW, Alias, TorrentEntry
 
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
@@ -300,7 +300,11 @@ class Shares:
     def _accept(self, item: LibraryItem, now: float) -> list[Wish]:
         """``item`` is what is at its path now: serve it."""
         before = self._catalogue.at(item.path)
-        item = msgspec.structs.replace(item, state="", detail="", since=0.0)
+        known = self._catalogue.known(item.path)
+        announced = 0 if known is None else known.announced if known.digest == item.digest else ANEW
+        item = msgspec.structs.replace(item, state="", detail="", since=0.0, announced=announced)
+        if known is not None and known.digest != item.digest and item.origin == "downloaded":
+            item = msgspec.structs.replace(item, origin="shared")  # what was fetched is not what is there
         if before == item:
             return []
         entry = self._catalogue.entry(item.digest)

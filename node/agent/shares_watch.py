@@ -8,10 +8,11 @@ taken for deleted.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 
 from node.agent.catalogue import Catalogue
 from node.agent.effects import Note, ScanShares, Wish
-from node.agent.folders import Back, FolderWatch, Found, Gone, LeftOut, Listing, Missing
+from node.agent.folders import Back, FolderWatch, Found, Gone, LeftOut, Listing, Missing, is_ignored
 from node.agent.library import LibraryItem
 from node.agent.shares import Shares
 from node.disk.share_options import ShareOptions
@@ -20,11 +21,12 @@ from protocol.digest import split_digest
 
 class SharesWatch:
     """``share`` are absolute paths of folders and files, looked at every ``period_seconds`` and shared with
-    ``options``."""
+    ``options``, but for entries of folders that a pattern in ``ignore`` matches."""
 
     def __init__(
         self,
         share: tuple[str, ...],
+        ignore: Sequence[str],
         period_seconds: float,
         algorithm: str,
         options: ShareOptions,
@@ -32,6 +34,7 @@ class SharesWatch:
         shares: Shares,
     ) -> None:
         self._share = share
+        self._ignore = ignore
         self._options = options
         self._algorithm = algorithm
         self._catalogue = catalogue
@@ -40,11 +43,11 @@ class SharesWatch:
         self._scanning = False
 
     def start(self, now: float) -> list[Wish]:
-        """What was found in a folder that is configured no longer is forgotten."""
+        """What was found in a folder that is configured no longer, or is ignored now, is forgotten."""
         wishes: list[Wish] = []
         for item in self._catalogue.items():
             if item.origin == "folder" and not self._is_configured(item.path):
-                wishes += self._shares.gone(item.path, "its folder is no longer shared", now)
+                wishes += self._shares.gone(item.path, "its folder is no longer shared, or it is to be ignored", now)
         return wishes
 
     def tick(self, now: float) -> list[Wish]:
@@ -105,7 +108,8 @@ class SharesWatch:
         return []  # removed a moment ago
 
     def _is_configured(self, path: str) -> bool:
-        return path in self._share or posixpath.dirname(path) in self._share
+        folder, name = posixpath.split(path)
+        return path in self._share or (folder in self._share and not is_ignored(name, self._ignore))
 
     def _options_of(self, item: LibraryItem) -> ShareOptions:
         """How it is shared: what lies in a folder as the configuration says, all else as it was."""

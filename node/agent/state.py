@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
+from node.agent.follows import Follows
 from node.agent.gets import Gets
 from node.agent.jobs import JobBook, reported
 from node.agent.library import LibraryItem
@@ -22,6 +23,7 @@ from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.agent.told_downloads import told_downloads
 from node.disk.share_options import AS_USUAL, ShareOptions
+from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
 from protocol.messages import DownloadState
 
@@ -49,6 +51,8 @@ class AgentTerms(Struct, frozen=True):
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     rollouts: str = ""
+    ignore: tuple[str, ...] = ()
+    follow: tuple[Following, ...] = ()
 
 
 class AgentState:
@@ -71,6 +75,7 @@ class AgentState:
         self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
         self.gets = Gets(self.catalogue, self.jobs)
         self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
+        self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng)
         self.children = Children()
         self.serving = not away
         self.limits = who.limits

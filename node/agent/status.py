@@ -61,6 +61,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         uploads=uploads.sessions,
         more=more,
         limits=agent.limits,
+        following=agent.follows.all,
     )
 
 

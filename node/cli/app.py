@@ -1,8 +1,9 @@
 """The command line: ``zswarm [OPTIONS] [COMMAND ...]``, or ``python -m node``. Owns dispatch, errors and exit codes.
 
-The commands are in `node.cli.transfers` (share, get), `node.cli.rollout` (rollout), `node.cli.peer` (list, peers,
-status, remove, limit, leave, join, stop) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not
-found, 4 network, 5 verification, or a rollout that did not reach all, 6 disk, 130 Ctrl-C, 1 anything else.
+The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.rollout` (rollout),
+`node.cli.peer` (list, peers, status, remove, limit, leave, join, stop) and `node.cli.local` (seed, verify). Exit codes:
+0 success, 2 usage, 3 not found, 4 network, 5 verification, or a rollout that did not reach all, 6 disk, 130 Ctrl-C,
+1 anything else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from node.cli import following as cli_following
 from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
@@ -54,7 +56,7 @@ def commands(ctx: click.Context) -> None:
     """Get the same files onto many machines, fast and verified.
 
     Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data
-    directory; share and get run one themselves where there is none.
+    directory; share, get and follow run one themselves where there is none.
     """
     if ctx.invoked_subcommand is None:
         state = ctx.find_object(State)
@@ -65,6 +67,7 @@ def commands(ctx: click.Context) -> None:
 for _command in (
     cli_transfers.share,
     cli_transfers.get,
+    cli_following.follow,
     cli_rollout.rollout,
     cli_peer.list_command,
     cli_peer.peers,

@@ -20,6 +20,7 @@ from node.cli.options import (
 )
 from node.cli.progress import LocalProgress, open_display
 from node.client.targets import SEED_SUFFIX, existing_path, read_seed_file
+from node.client.view import short_digest
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
 from service.command_line import ExampleCommand, complete_path
 from service.paths import absolute_path
@@ -119,7 +120,7 @@ def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped
         output.print_path(str(target))
     else:
         size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
-        print(f"{printable(str(target))}  {printable(made.name)}, {size}, {output.short_digest(manifest.digest)}")
+        print(f"{printable(str(target))}  {printable(made.name)}, {size}, {short_digest(manifest.digest)}")
 
 
 @click.command(cls=ExampleCommand, examples="verify /data/model.bin model.seed\nverify dataset/ dataset.seed --json")

@@ -17,19 +17,18 @@ import msgspec
 from node.cli.progress import is_terminal
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
 from node.client.source_words import source_tables, tracker_silence
-from node.client.view import download_stats, limits_text, trouble, view_of
+from node.client.view import download_stats, limits_text, short_digest, trouble, view_of
 from node.disk.share_options import Skipped
 from node.local_messages import JobStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED
 from node.reasons import job_silence, silence
-from protocol.digest import short
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, StandingEntry, TorrentEntry
 from service.streams import error as error
 from service.streams import warn as warn
 from service.streams import writable
 from service.text import printable
-from service.units import counted, format_bytes
+from service.units import counted, format_bytes, format_seconds
 
 SHORT_ID = 8
 FACT_COLUMNS = 11
@@ -38,6 +37,7 @@ FEW_LINES = 16
 FEW_FACTS = 2
 _TROUBLE = ("missing", "damaged")
 Peer = TypeVar("Peer", PeerEntry, StandingEntry)
+FOLLOWING_SHOWN = 10
 Table = tuple[list[str], list[list[str]]]
 """Headers and rows."""
 PLAIN_ELLIPSIS = "~"
@@ -84,9 +84,14 @@ def fitting_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> lis
     return [[line.replace(ELLIPSIS, cut) for line in block] for block in table_blocks(headers, escaped, width)]
 
 
-def torrent_rows(entries: Sequence[TorrentEntry]) -> Table:
-    """Headers and rows of ``list``."""
-    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", "=DIGEST"]
+def newest_first(entries: Sequence[TorrentEntry]) -> list[TorrentEntry]:
+    """By name, of one name the newest first."""
+    return sorted(entries, key=lambda entry: (entry.name, -entry.announced, entry.digest, entry.manifest))
+
+
+def torrent_rows(entries: Sequence[TorrentEntry], now: float) -> Table:
+    """Headers and rows of ``list``; ``now`` is `time.time`."""
+    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", ">AGE", "=DIGEST"]
     rows = [
         [
             printable(entry.name),
@@ -94,6 +99,7 @@ def torrent_rows(entries: Sequence[TorrentEntry]) -> Table:
             str(entry.have),
             str(entry.partial),
             str(entry.requesting),
+            format_seconds(max(0.0, now - entry.announced / 1e6)) if entry.announced else "-",
             short_digest(entry.digest),
         ]
         for entry in entries
@@ -121,11 +127,6 @@ def peer_rows(peers: Sequence[PeerEntry]) -> Table:
 
 def by_name(peers: Sequence[Peer]) -> list[Peer]:
     return sorted(peers, key=lambda peer: (peer.name, peer.peer))
-
-
-def short_digest(digest: str) -> str:
-    """``blake3:0123456789ab``: enough to tell swarms apart, short enough for a table."""
-    return f"{digest.partition(':')[0]}:{short(digest)}"
 
 
 class StatusText(msgspec.Struct, frozen=True):
@@ -162,6 +163,10 @@ def status_text(report: StatusReport) -> StatusText:
         ("received", format_bytes(received)),
         *([("reused", f"{format_bytes(reused)} from other content on this machine")] if reused else []),
         *([("limits", limits_text(report.limits))] if report.limits != UNLIMITED else []),
+        *(
+            ("following", f"{printable(what.pattern)} to {printable(what.directory)}")
+            for what in report.following[:FOLLOWING_SHOWN]
+        ),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
     hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")

@@ -63,8 +63,9 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
     """Show what the network has.
 
     PATTERN is a part of the name, or with * and ? a whole name; a digest, or the part of it that is shown here, finds
-    that content. With --peers it is the whole name, a digest, or the beginning of one: each peer has the content,
-    fetches it, failed to and why, waits, or has not got it.
+    that content. Of several contents with one name the newest comes first. AGE is since when it is announced.
+    With --peers it is the whole name, a digest, or the beginning of one: each peer has the content, fetches it, failed
+    to and why, waits, or has not got it.
     """
     check_pattern(pattern)
     if peers:
@@ -72,11 +73,12 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
         return
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiList(session.next_id(), pattern), ApiListReply)
+    entries = output.newest_first(reply.entries)
     if state.options.json:
-        output.print_json({"settling": reply.settling, "entries": reply.entries})
+        output.print_json({"settling": reply.settling, "entries": entries})
         return
-    if reply.entries:
-        output.print_table(*output.torrent_rows(reply.entries))
+    if entries:
+        output.print_table(*output.torrent_rows(entries, reply.now))
     elif not state.options.quiet:
         output.warn(f"nothing on the network matches {pattern!r}" if pattern else "nobody shares anything yet")
     _warn_settling(state, reply.settling)

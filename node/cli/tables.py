@@ -26,7 +26,7 @@ DETAIL_SHORTEST = 20
 """A detail with less room than this gets lines of its own."""
 ELLIPSIS = "…"
 SPARE = (
-    *("PARTLY", "WANTED", "WANTS", "UPLOADS", "ORIGIN", "JOB", "PIECES", "RECEIVED", "SOURCES", "RATE", "LEFT"),
+    *("AGE", "PARTLY", "WANTED", "WANTS", "UPLOADS", "ORIGIN", "JOB", "PIECES", "RECEIVED", "SOURCES", "RATE", "LEFT"),
     *("HAVE", "HAS", "SENT", "TO", "PEER", "PATH", "SIZE"),
 )
 """Columns that are left out on a narrow terminal, the first of them first."""

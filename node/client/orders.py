@@ -10,7 +10,7 @@ import msgspec
 
 from node.client.session import Session
 from node.client.source_words import ban_notice
-from node.client.view import JobView, Outcome, outcome_of, trouble, view_of
+from node.client.view import JobView, Outcome, choice, outcome_of, trouble, view_of
 from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
 from node.reasons import silence
 from protocol.errors import NetworkError, RefusedError
@@ -112,9 +112,12 @@ class JobTracker:
         return [msgspec.structs.replace(view, note=silence) if silence and not view.final else view for view in views]
 
     def news(self) -> list[str]:
-        """What a person is told once, when it happens: sources that are banned."""
+        """What a person is told once, when it happens: which of several contents is taken, sources that are banned."""
         found = []
         for slot in self._slots:
+            if slot.job is not None and slot.job.contents and (slot.order.target, "") not in self._told:
+                self._told.add((slot.order.target, ""))
+                found.append(choice(slot.job.contents, slot.job.started_at))
             report = None if slot.job is None else slot.job.download
             for source in report.sources if report is not None else ():
                 if source.state == "banned" and (source.peer, source.reason) not in self._told:
@@ -158,7 +161,7 @@ class Patience:
     def status(self, jobs: list[int] | None = None, paths: Sequence[str] = ()) -> StatusReport | None:
         """`Session.status`; None while the peer is silent, `NetworkError` after `LOST_SECONDS` of it, and at once when
         it has ended."""
-        return self._ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
+        return self.ask(functools.partial(self._session.status, jobs=jobs, paths=paths))
 
     @property
     def silent_seconds(self) -> float:
@@ -167,9 +170,10 @@ class Patience:
 
     def whole_status(self) -> StatusReport | None:
         """The same for `Session.whole_status`."""
-        return self._ask(self._session.whole_status)
+        return self.ask(self._session.whole_status)
 
-    def _ask(self, ask: Callable[[float], StatusReport]) -> StatusReport | None:
+    def ask(self, ask: Callable[[float], StatusReport]) -> StatusReport | None:
+        """The same for whatever ``ask`` asks for, given how long that may take."""
         try:
             report = ask(STATUS_SECONDS)
         except NetworkError:

@@ -37,27 +37,26 @@ def existing_path(path: str) -> Path:
     return found
 
 
-def prepare_directory(place: Path) -> Path:
-    """``place`` as an existing directory, made if missing; `DiskError` when that cannot be."""
+def prepare_directory(place: Path, option: str = "-o") -> Path:
+    """``place``, which ``option`` gave, as an existing directory, made if missing; `DiskError` when that cannot be."""
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise DiskError(_no_directory(place)) from None
+        raise DiskError(_no_directory(place, option)) from None
     except OSError as error:
         raise DiskError(f"cannot make directory {place}: {error.strerror}") from error
     if not os.access(place, os.W_OK | os.X_OK):
-        raise DiskError(f"cannot write to {place}; choose another directory with -o")
+        raise DiskError(f"cannot write to {place}; choose another directory with {option}")
     return place
 
 
-def _no_directory(place: Path) -> str:
+def _no_directory(place: Path, option: str) -> str:
     """What is in the way of the directory ``place``."""
     found = next(path for path in (place, *place.parents) if os.path.lexists(path))
     if found.is_symlink() and not found.exists():
-        return (
-            f"{found} is a symbolic link to {found.readlink()}, which is not there; create that, or choose another -o"
-        )
-    return f"{found} is a file; -o takes the directory to put the download in"
+        link = f"{found} is a symbolic link to {found.readlink()}, which is not there"
+        return f"{link}; create that, or choose another {option}"
+    return f"{found} is a file; {option} takes the directory to put the download in"
 
 
 def read_target(text: str) -> GetTarget:

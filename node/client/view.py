@@ -5,16 +5,18 @@ Pure: no terminal, no clock. `node.cli.progress` draws the views, `node.cli.outp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from node.client.source_words import ban_notice
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import DownloadReport, JobStatus, StatusReport
+from node.local_messages import CONTENTS_SHOWN_COUNT, DownloadReport, JobStatus, StatusReport
 from node.rate_limit import RateLimits
 from node.reasons import job_silence, silence, why_no_source
+from protocol.digest import short
+from protocol.messages import TorrentEntry
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
@@ -128,7 +130,8 @@ def download_stats(report: DownloadReport) -> str:
 class Outcome(Struct, frozen=True):
     """How one target ended, as ``--json`` prints it. ``rate`` is bytes per second over the whole download, resumed
     and reused bytes left out; ``reused_from`` are paths, the one that gave most first; ``sources`` are the peers that
-    sent anything; ``banned`` says who sent what was wrong; ``code`` is a `protocol.errors` word."""
+    sent anything; ``banned`` says who sent what was wrong; ``contents`` as `JobStatus` has it; ``code`` is a
+    `protocol.errors` word."""
 
     target: str
     ok: bool
@@ -149,6 +152,33 @@ class Outcome(Struct, frozen=True):
     code: str = ""
     detail: str = ""
     skipped: Skipped = NOTHING
+    contents: list[TorrentEntry] = []
+
+
+def choice(contents: Sequence[TorrentEntry], now: float) -> str:
+    """Which of several ``contents`` with one name is taken, the first; ``now`` is `time.time`."""
+    taken, *others = contents
+    more = " or more" if len(contents) == CONTENTS_SHOWN_COUNT else ""
+    newest = (
+        "the newest" if taken.announced == max(entry.announced for entry in contents) else "the newest that is whole"
+    )
+    shown = ", ".join(f"{short_digest(other.digest)} ({announced_ago(other, now)})" for other in others)
+    return (
+        f"{printable(taken.name)}: {len(contents)}{more} contents have this name; taking {newest}, "
+        f"{short_digest(taken.digest)}, {announced_ago(taken, now)}; for another one get its digest: {shown}"
+    )
+
+
+def announced_ago(entry: TorrentEntry, now: float) -> str:
+    """``announced 3m 05s ago``."""
+    if not entry.announced:
+        return "wanted by others only" if not entry.have + entry.partial else "announced at an unknown time"
+    return f"announced {format_seconds(max(0.0, now - entry.announced / 1e6))} ago"
+
+
+def short_digest(digest: str) -> str:
+    """``blake3:0123456789ab``: enough to tell swarms apart, short enough for a table."""
+    return f"{digest.partition(':')[0]}:{short(digest)}"
 
 
 def outcome_of(job: JobStatus, target: str) -> Outcome:
@@ -179,6 +209,7 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
         code="" if ok else job.code or "internal",
         detail=job.detail,
         skipped=job.skipped,
+        contents=job.contents,
     )
 
 
@@ -225,7 +256,7 @@ def outcome_fields(outcome: Outcome, kind: str) -> dict[str, Any]:
         names += ["link", "skipped"]
     else:
         names += ["path", "rate", "received_bytes", "resumed_bytes", "reused_bytes", "reused_from"]
-        names += ["sources", "banned", "verified"]
+        names += ["sources", "banned", "verified", "contents"]
     if not outcome.ok:
         names.append("code")
     if outcome.detail or not outcome.ok:

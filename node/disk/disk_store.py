@@ -37,9 +37,9 @@ class DiskStore:
         """`node.disk.existing.existing_matches`."""
         return existing_matches(Path(dest), manifest, progress, cancelled)
 
-    def open_partial(self, manifest: Manifest, dest: str, force: bool) -> PartialContent:
+    def open_partial(self, manifest: Manifest, dest: str, force: bool, keep: int = 0) -> PartialContent:
         """`node.disk.storage.Partial.open`."""
-        return storage.Partial.open(manifest, Path(dest), force)
+        return storage.Partial.open(manifest, Path(dest), force, keep)
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """`node.disk.stamps.take_stamps`."""

@@ -5,8 +5,9 @@
     DIR/.NAME.part/lock        flock: one download at a time for one destination, whoever runs it
                   /claim       whose content this is: the manifest digest
                   /content     the file or directory that becomes DIR/NAME
-                  /replacing   only while a directory is being replaced: the inode of the new one
-                  /replaced    only then: the old one, until it is deleted
+                  /replacing   only while a directory is being replaced, or a file of which the old one is kept: the
+                               inode of the new one, and how many old ones are kept
+                  /replaced    only then: the old one, until it is deleted or kept as DIR/NAME.TIME
                   /left-1      what of an old one could not be deleted, and is tried again by the next download
 
 It is a directory for a single file too, so that lock and claim have a place and the bytes can have their final
@@ -23,7 +24,9 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import stat
+import time
 from itertools import count
 from pathlib import Path
 
@@ -38,6 +41,11 @@ _REPLACED = "replaced"
 _LEFT = "left-"
 _PROBE = 'probe \x01\\:<>"|?*. '
 _ATTEMPTS = 5
+_TIME, _OLD_PATTERN = "%Y%m%dT%H%M%SZ", r"\.\d{8}T\d{6}Z(\.\d+)?"
+"""What is kept is called NAME.20261130T210405Z: when it was written, in UTC, whose order is that of the names."""
+_OLD = ".20261130T210405Z.99"
+_SAME_TIME_COUNT_MAX = 100
+"""Of one second."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -119,14 +127,18 @@ class Staging:
         """Whether nothing is in here but what belongs to ``claim``. Content has a claim as long as it is there."""
         return durable.read_small_at("claim", self.fd) in (claim, "")
 
-    def publish(self, replace: bool) -> None:
+    def publish(self, replace: bool, keep: int = 0) -> None:
         """Give the content its final name, atomically, and make that durable. ``FileExistsError`` when the name is
-        taken and not to be replaced; whatever else goes wrong, the old content keeps or gets back its name."""
+        taken and not to be replaced; whatever else goes wrong, the old content keeps or gets back its name. Of what is
+        replaced, and what was before, ``keep`` stay beside it, named after the times when they were written."""
         name = self.dest.name
+        if keep and len(os.fsencode(name)) + len(_OLD) > NAME_BYTES_MAX:
+            log.warning("%s: the name is too long to keep what it replaces under a longer one", self.dest)
+            keep = 0
         if not replace or not durable.exists_at(name, self.parent_fd):
             durable.rename_new(CONTENT, self.fd, name, self.parent_fd)
-        elif stat.S_ISDIR(self._stat(CONTENT, self.fd).st_mode):
-            self._replace_directory(name)
+        elif keep or stat.S_ISDIR(self._stat(CONTENT, self.fd).st_mode):
+            self._replace(name, keep)
         else:
             os.rename(CONTENT, name, src_dir_fd=self.fd, dst_dir_fd=self.parent_fd)
         os.fsync(self.parent_fd)
@@ -227,13 +239,20 @@ class Staging:
     def _stat(self, name: str, dir_fd: int) -> os.stat_result:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
-    # --- replacing a directory ----------------------------------------------------------------------------
+    # --- replacing a directory, or what is kept -----------------------------------------------------------
 
-    def _replace_directory(self, name: str) -> None:
-        durable.write_small_at(_REPLACING, str(self._stat(CONTENT, self.fd).st_ino), self.fd)
+    def _replace(self, name: str, keep: int) -> None:
+        durable.write_small_at(_REPLACING, f"{self._stat(CONTENT, self.fd).st_ino} {keep}", self.fd)
         if durable.exchange(CONTENT, self.fd, name, self.parent_fd):
             os.rename(CONTENT, _REPLACED, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            return
+        elif stat.S_ISDIR(self._stat(CONTENT, self.fd).st_mode):
+            self._replace_in_two_steps(name)
+        else:
+            os.link(name, _REPLACED, src_dir_fd=self.parent_fd, dst_dir_fd=self.fd, follow_symlinks=False)
+            os.rename(CONTENT, name, src_dir_fd=self.fd, dst_dir_fd=self.parent_fd)
+        self._keep_replaced(keep)
+
+    def _replace_in_two_steps(self, name: str) -> None:
         os.rename(name, _REPLACED, src_dir_fd=self.parent_fd, dst_dir_fd=self.fd)
         try:
             durable.rename_new(CONTENT, self.fd, name, self.parent_fd)
@@ -241,21 +260,47 @@ class Staging:
             durable.rename_new(_REPLACED, self.fd, name, self.parent_fd)
             raise
 
+    def _keep_replaced(self, keep: int) -> None:
+        """Have what was replaced beside what took its place, and no more than ``keep`` such; 0: leave them."""
+        if not keep:
+            return
+        old = f"{self.dest.name}.{time.strftime(_TIME, time.gmtime(self._stat(_REPLACED, self.fd).st_mtime))}"
+        names = [old, *(f"{old}.{number}" for number in range(1, _SAME_TIME_COUNT_MAX))]
+        there = set(os.listdir(self.parent_fd))  # noqa: PTH208 - of a descriptor
+        free = next((name for name in names if name not in there), names[-1])
+        durable.rename_new(_REPLACED, self.fd, free, self.parent_fd)
+        pattern = re.compile(re.escape(self.dest.name) + _OLD_PATTERN)
+        for name in sorted(name for name in (*there, free) if pattern.fullmatch(name))[:-keep]:
+            try:
+                remove_at(name, self.parent_fd)
+            except OSError as error:
+                log.warning("cannot delete all of %s: %s", self.dest.parent / name, error.strerror)
+
+    def _is_in_place(self, name: str) -> bool:
+        """Whether ``name`` is what stands at the destination."""
+        if not durable.exists_at(self.dest.name, self.parent_fd):
+            return False
+        return os.path.samestat(self._stat(name, self.fd), self._stat(self.dest.name, self.parent_fd))
+
     def _recover(self) -> None:
-        """After a kill in `_replace_directory`: the old content is either back in its place or superseded."""
-        inode = durable.read_small_at(_REPLACING, self.fd)
+        """After a kill in `_replace`: the old content is either back in its place or superseded."""
+        inode, _, keep = durable.read_small_at(_REPLACING, self.fd).partition(" ")
         if inode:
             if durable.exists_at(CONTENT, self.fd) and str(self._stat(CONTENT, self.fd).st_ino) != inode:
                 # The exchange was done: what is called content here is the old one.
-                self._delete_old(CONTENT)
-            self._recover_replaced()
+                os.rename(CONTENT, _REPLACED, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            self._recover_replaced(int(keep or 0))
             remove_at(_REPLACING, self.fd)
 
-    def _recover_replaced(self) -> None:
+    def _recover_replaced(self, keep: int) -> None:
         if not durable.exists_at(_REPLACED, self.fd):
             return
         if not durable.exists_at(CONTENT, self.fd):
+            self._keep_replaced(keep)
             self._delete_old(_REPLACED)
+            return
+        if self._is_in_place(_REPLACED):
+            remove_at(_REPLACED, self.fd)  # another name of what was not replaced yet
             return
         try:
             durable.rename_new(_REPLACED, self.fd, self.dest.name, self.parent_fd)

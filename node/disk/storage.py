@@ -43,12 +43,15 @@ class Partial:
     ``resumed``: partial content of this very manifest was found; what of it is good has to be checked.
     """
 
-    def __init__(self, manifest: Manifest, staging: Staging, layout: Layout, force: bool, resumed: bool) -> None:
+    def __init__(
+        self, manifest: Manifest, staging: Staging, layout: Layout, force: bool, resumed: bool, keep: int
+    ) -> None:
         self.manifest = manifest
         self.layout = layout
         self.resumed = resumed
         self._staging = staging
         self._force = force
+        self._keep = keep
         self._root = staging.path / CONTENT
         self._files = OpenFiles(self._open_file)
         self._many = len(layout.files) > OPEN_FILES_COUNT_MAX
@@ -66,7 +69,7 @@ class Partial:
         self._closed = False
 
     @classmethod
-    def open(cls, manifest: Manifest, dest: Path, force: bool = False) -> Partial:
+    def open(cls, manifest: Manifest, dest: Path, force: bool = False, keep: int = 0) -> Partial:
         """Start or take up the download of ``manifest`` to ``dest``, whose parent directory must exist.
 
         Raises `DiskError` when something stands at ``dest`` that may not be replaced (all that does, without
@@ -85,7 +88,7 @@ class Partial:
                     f"{dest.parent} cannot hold names that only POSIX systems can store, which the content has"
                 )
             resumed = staging.claim(_claim_of(manifest))
-            partial = cls(manifest, staging, layout, force, resumed)
+            partial = cls(manifest, staging, layout, force, resumed, keep)
             on_disk = partial._take_up()
             check_space(dest.parent, staging.parent_fd, manifest, on_disk)
         except (DiskError, OSError) as error:
@@ -175,7 +178,8 @@ class Partial:
         """Give the content its final name, atomically and durably, and return that path.
 
         The caller has checked the whole content. When it raises, nothing has changed for whoever looks at the
-        destination, and it may be called again. An older directory that is replaced (``force``) is deleted last.
+        destination, and it may be called again. What is replaced (``force``) is kept beside it (``keep`` such), or else
+        deleted last.
         """
         dest = self._staging.dest
         self._check_usable()
@@ -184,7 +188,7 @@ class Partial:
             self.sync()
             check_destination(dest, self._staging.parent_fd, self.layout.is_tree, self._force)
             self._check_parent()
-            self._staging.publish(self._force)
+            self._staging.publish(self._force, self._keep)
         except FileExistsError:
             raise DiskError(f"{dest} was made by somebody else meanwhile; move it away, or use --force") from None
         except OSError as error:

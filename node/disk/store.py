@@ -76,8 +76,9 @@ class Store(Protocol):
     def existing_matches(self, dest: str, manifest: Manifest, progress: Progress, cancelled: Cancelled) -> bool:
         """Whether ``dest`` holds exactly the content of ``manifest`` already."""
 
-    def open_partial(self, manifest: Manifest, dest: str, force: bool) -> PartialContent:
-        """Start or take up the download of ``manifest`` to ``dest``."""
+    def open_partial(self, manifest: Manifest, dest: str, force: bool, keep: int = 0) -> PartialContent:
+        """Start or take up the download of ``manifest`` to ``dest``. With ``force`` it replaces what is there; ``keep``
+        such stay beside it."""
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """What tells later whether the content at ``path`` changed."""

@@ -121,8 +121,9 @@ class DownloaderCore:
             due = min(due, job.tick(now) or due)
             if job.over:
                 del self._jobs[digest]
-                if digest in self._next:
-                    self._fetch(self._next.pop(digest))
+                for waiting in list(self._next.values()):
+                    if digest == waiting.digest or job.fetch.dest == waiting.dest:
+                        self._fetch(self._next.pop(waiting.digest))
         return due
 
     def stop(self) -> None:
@@ -179,14 +180,16 @@ class DownloaderCore:
     def _fetch(self, message: Fetch) -> None:
         """A new order. One that is being carried out already comes from an agent that was restarted. When it is for
         another manifest or place, the end of what is being carried out got lost on its way. An order for what has just
-        ended, or for a place where something is being deleted, waits until nothing of that is left."""
+        ended, or for a place where something has just ended or is being deleted, waits until nothing of that is
+        left."""
         job = self._jobs.get(message.digest)
         if job is not None and not job.ended:
             if job.fetch.dest != message.dest:
                 job.halt()
             elif job.fetch.manifest != message.manifest:
                 job.cancel()
-        if message.dest in self._deletions or (job is not None and job.ended):
+        ends = any(other.ended and message.dest == other.fetch.dest for other in self._jobs.values())
+        if message.dest in self._deletions or ends or (job is not None and job.ended):
             self._next[message.digest] = message
         elif job is None:
             copies = self._copies.pop(message.digest, [])

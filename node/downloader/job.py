@@ -292,7 +292,8 @@ class FetchJob:
 
     def _prepare(self, seed_path: str) -> None:
         self._enter("checking")
-        place = Place(self.fetch.digest, seed_path, self.fetch.dest, self.fetch.force, self._copies)
+        fetch = self.fetch
+        place = Place(fetch.digest, seed_path, fetch.dest, fetch.force, self._copies, fetch.keep)
         self._disk.prepare(place, self._prepared)
 
     def _prepared(self, result: Ready | Published) -> None:

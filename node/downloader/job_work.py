@@ -33,6 +33,8 @@ class Place:
     force: bool
     copies: tuple[LocalCopy, ...] = ()
     """Other content of this machine that may have some of it."""
+    keep: int = 0
+    """How many of what it replaces stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
         _forget(place, store)
         return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
     try:
-        partial = store.open_partial(manifest, place.dest, place.force)
+        partial = store.open_partial(manifest, place.dest, place.force, place.keep)
     except NoSpaceError as error:
         if not _begun(place, store):
             raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from broker.effects import Note, Publish, RegistrarEffect, Reply, SendLookup
 from broker.registrar_core import Registrar, Terms
 from broker.registry import Registry
@@ -24,6 +26,7 @@ from protocol.messages import (
     RegistrarRequest,
     Roster,
     RosterEvent,
+    SourceAdded,
     Transfer,
     TransferState,
     Update,
@@ -55,7 +58,7 @@ def picture(registry: Registry) -> object:
         for m in registry.members.values()
     ]
     entries = [
-        (peer, d, registry.holding(peer, d), one.manifest, one.name, one.length)
+        (peer, d, registry.holding(peer, d), one.manifest, one.name, one.length, one.announced)
         for peer, member in registry.members.items()
         for d, listing in member.listings.items()
         for one in (listing, *member.aliases.get(d, ()))
@@ -72,13 +75,15 @@ class Stage:
         self.published: list[Roster] = []
         self.notes: list[str] = []
         self.to_lookups: list[SendLookup] = []
+        self.moments: list[int] = []
 
     @property
     def registry(self) -> Registry:
         return self.registrar.registry
 
     def ask(self, message: RegistrarRequest, kind: type[R], address: str = "10.0.0.9") -> R:
-        """Send ``message``; the reply, which must be of type ``kind`` and carry the id."""
+        """Send ``message``; the reply, which must be of type ``kind`` and carry the id. The moments of announcement in
+        it are taken out, and are in `moments`."""
         effects = self.registrar.handle(b"route", address, message, self.now)
         last = effects[-1]
         assert isinstance(last, Reply), effects
@@ -86,7 +91,8 @@ class Stage:
         assert last.route == b"route"
         assert isinstance(last.message, kind), last.message
         assert last.message.id == message.id
-        return last.message
+        self.moments = list(getattr(last.message, "announced", []))
+        return replace(last.message, announced=[]) if self.moments else last.message
 
     def perform(self, effects: Sequence[RegistrarEffect]) -> None:
         for effect in effects:
@@ -107,9 +113,12 @@ class Stage:
         self.now = end
 
     def hints(self) -> list[RosterEvent]:
-        """What was published since the last call, without beats."""
+        """What was published since the last call, without beats, and without moments of announcement: these are in
+        `moments`."""
         published, self.published = self.published, []
-        return [roster.event for roster in published if not isinstance(roster.event, Beat)]
+        events = [roster.event for roster in published if not isinstance(roster.event, Beat)]
+        self.moments = [event.announced for event in events if isinstance(event, SourceAdded)]
+        return [replace(event, announced=0) if isinstance(event, SourceAdded) else event for event in events]
 
     def peer(self, name: str, *entries: Entry) -> Actor:
         """A new peer that has joined with ``entries``."""

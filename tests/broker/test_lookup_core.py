@@ -78,8 +78,8 @@ def test_each_swarm_says_how_many_have_it_have_part_of_it_and_ask_for_it() -> No
         scene.stage.registrar.seq,
         True,
         [
-            TorrentEntry("b-name", 1002, digest(2), digest(10_000_002), 1, 0, 0),
-            TorrentEntry("file-000001", 1001, digest(1), digest(10_000_001), 2, 1, 1),
+            TorrentEntry("b-name", 1002, digest(2), digest(10_000_002), 1, 0, 0, EPOCH * 1_000 + 1),
+            TorrentEntry("file-000001", 1001, digest(1), digest(10_000_001), 2, 1, 1, EPOCH * 1_000),
         ],
         "",
     )

@@ -50,6 +50,7 @@ def test_a_peer_joins_is_found_and_leaves(tmp_path: Path) -> None:
         told = [endpoint.replace("*", "127.0.0.1") for endpoint in (welcome.roster, *welcome.lookups)]
         assert told == [tracker.endpoints["roster"], *tracker.endpoints["lookups"]]
         ok = client.ask(client.registrar, Update(3, "alice", TOKEN, 1, 2, [entry(2, "partial")], []), Ok)
+        assert 0 < welcome.announced[0] < ok.announced[0]
         for lookup in client.lookups:
             found = client.ask(lookup, GetTorrentList(4, epoch=ok.epoch, min_seq=ok.seq), TorrentList)
             assert [(item.digest, item.have, item.partial) for item in found.entries] == [
@@ -59,12 +60,12 @@ def test_a_peer_joins_is_found_and_leaves(tmp_path: Path) -> None:
             seeders = client.ask(lookup, GetSeederList(5, digest(1)), SeederList).seeders
             assert [(seeder.peer, seeder.endpoint, seeder.whole) for seeder in seeders] == [("alice", AT, True)]
         assert client.next_event() == PeerJoined("alice", "alice", AT)
-        assert client.next_event() == SourceAdded(digest(1), "alice", "alice", AT, True)
+        assert client.next_event() == SourceAdded(digest(1), "alice", "alice", AT, True, *welcome.announced)
         left = client.ask(client.registrar, Leave(6, "alice", TOKEN), Goodbye)
         for lookup in client.lookups:
             nobody = client.ask(lookup, GetPeerList(7, epoch=left.epoch, min_seq=left.seq), PeerList)
             assert nobody.peers == []
-        assert client.next_event() == SourceAdded(digest(2), "alice", "alice", AT, False)
+        assert client.next_event() == SourceAdded(digest(2), "alice", "alice", AT, False, *ok.announced)
         assert client.next_event() == PeerLeft("alice", expired=False)
     assert not tracker.ready_file.exists()
 

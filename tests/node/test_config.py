@@ -53,6 +53,8 @@ def test_units_are_understood(tmp_path: Path) -> None:
         ("scan_seconds: .nan", "scan_seconds"),
         ("upload_rate: .inf", "upload_rate"),
         ("workers: 0", "workers"),
+        ("ignore: ['']", "ignore"),
+        ("ignore: [a/*.tmp]", "ignore"),
         ("hash: md5", "hash"),
         ("trakcer: tcp://h:1", "tracker"),
         (f"name: {'x' * 65}", "name"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+import psutil
 import pytest
 
-from tests.outside.commands import Machine
+from tests.outside.commands import Machine, eventually
 
 DATA = b"precious" * 100_000
 
@@ -35,3 +36,52 @@ def test_every_name_of_the_same_bytes_is_listed_and_can_be_got(network: Machine)
         got = network.z("get", target, "-o", "o", "--data-dir", "g")
         assert got.code == 0, got.err
         assert (place / "o" / path).read_bytes() == DATA
+
+
+def edit(machine: Machine, name: str, path: str, data: bytes) -> None:
+    """Change what the peer ``name`` serves at ``path``, and wait until the network lists it."""
+    (machine.place / path).write_bytes(data)
+
+    def listed_anew() -> bool:
+        found = machine.z("list", "--json", "--data-dir", name).json["entries"]
+        return bool(found) and found[0]["length"] == len(data)
+
+    eventually(listed_anew, f"{path} is announced as what it is now")
+
+
+@pytest.mark.slow
+def test_a_name_that_several_contents_have_means_the_newest_also_after_the_tracker_was_killed(
+    network: Machine,
+) -> None:
+    place = network.place
+    (place / "m.bin").write_bytes(DATA)
+    quick = {"scan_seconds": 0.2}
+    network.start_peer("s", config=quick)
+    network.start_peer("g", config=quick)
+    assert network.z("share", "m.bin", "--data-dir", "s").code == 0
+    assert network.z("get", "m.bin", "-o", "o", "--data-dir", "g").code == 0
+    # A copy that is served is edited: two contents have the name, and the edit is the newer one.
+    edit(network, "g", "o/m.bin", b"edited" + DATA)
+    for attempt in "12":
+        got = network.z("get", "m.bin", "-o", f"p{attempt}", "--data-dir", f"c{attempt}", "--json")
+        assert got.code == 0, got.err
+        assert (place / f"p{attempt}/m.bin").read_bytes() == b"edited" + DATA
+        assert "m.bin: 2 contents have this name; taking the newest, blake3:" in got.err
+        old = got.json["results"][0]["contents"][1]["digest"]
+        assert f"for another one get its digest: {old[:19]} (announced " in got.err
+        if attempt == "1":
+            (registrar,) = [
+                process
+                for process in psutil.Process(network.processes()[0].process.pid).children()
+                if "broker.registrar" in process.cmdline()
+            ]
+            registrar.kill()
+            eventually(lambda: len(network.z("list", "--json", "--data-dir", "s").json["entries"]) == 2, "both joined")
+    assert network.z("get", old[:19], "-o", "q", "--data-dir", "c3").code == 0
+    assert (place / "q/m.bin").read_bytes() == DATA
+    # What is put back is announced anew.
+    edit(network, "s", "m.bin", b"newest" + DATA + b"!")
+    edit(network, "g", "o/m.bin", DATA)
+    got = network.z("get", "m.bin", "-o", "r", "--data-dir", "c4")
+    assert got.code == 0, got.err
+    assert (place / "r/m.bin").read_bytes() == DATA

@@ -104,6 +104,7 @@ class Scene:
             asked=frozenset(asked),
             limits=limits,
             rollouts=rollouts,
+            ignore=("*.tmp",),
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0
@@ -113,6 +114,8 @@ class Scene:
         self.seq = 0
         self.listed: dict[str, Entry] = {}
         self.transfers: list[tuple[str, str]] = []
+        self.moments: dict[str, int] = {}
+        """What the registrar says of when contents were announced, by digest."""
         self.others: list[TorrentEntry] = []
         self.seeders: list[SeederEntry] = []
         self.questions: list[LookupRequest] = []
@@ -223,7 +226,8 @@ class Scene:
             self.listed.update({entry.digest: entry for entry in message.entries})
             assert message.last
             lookups = ["tcp://*:2"]
-            return Welcome(message.id, 3, self.seq, 15.0, 5.0, "tcp://10.0.0.1:9", "tcp://*:1", lookups)
+            told = (15.0, 5.0, "tcp://10.0.0.1:9", "tcp://*:1", lookups)
+            return Welcome(message.id, 3, self.seq, *told, self._moments(message.entries))
         if isinstance(message, Leave):
             self.listed.clear()
             return Goodbye(message.id, 3, self.seq)
@@ -231,11 +235,15 @@ class Scene:
             for gone in message.removed:
                 self.listed.pop(gone, None)
             self.listed.update({entry.digest: entry for entry in message.added})
-        elif isinstance(message, Transfer):
+            return Ok(message.id, 3, self.seq, self._moments(message.added))
+        if isinstance(message, Transfer):
             self.transfers.append((message.digest, message.state))
         elif isinstance(message, Heartbeat):
             self.beats.append(message)
         return Ok(message.id, 3, self.seq)
+
+    def _moments(self, entries: list[Entry]) -> list[int]:
+        return [self.moments.get(entry.digest, 0) for entry in entries for _ in entry.names()]
 
     def _lookup(self, message: LookupRequest) -> LookupReply:
         if isinstance(message, GetSeederList):

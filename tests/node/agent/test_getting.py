@@ -222,16 +222,54 @@ def test_while_the_tracker_is_unreachable_a_get_waits() -> None:
     assert scene.told(ToDownloader, Fetch) == [FETCH]
 
 
-@pytest.mark.parametrize("target", [NAME, BEGINNING])
-def test_several_contents_of_one_name_are_listed_by_link(target: str) -> None:
+@pytest.mark.parametrize(
+    ("others", "taken"),
+    [
+        ([(2, 1, 0, 9)], 2),
+        ([(2, 1, 0, 3)], 1),
+        ([(2, 1, 0, 9), (3, 1, 0, 11), (4, 1, 0, 10)], 3),
+        ([(2, 0, 3, 9)], 1),
+        ([(2, 0, 0, 0)], 1),
+    ],
+    ids=["newer", "older", "newest of many", "newer, and nobody has all of it", "only wanted"],
+)
+def test_of_several_contents_with_one_name_the_newest_is_taken(others: list[tuple[int, ...]], taken: int) -> None:
+    """Each of ``others``: number, how many have it whole and in part, when it was announced."""
+    scene = with_source()
+    scene.others[:] = [msgspec.structs.replace(THERE, announced=5)]
+    for number, have, partial, announced in others:
+        scene.others.append(TorrentEntry(NAME, 5, digest(number), digest(1_000 + number), have, partial, 1, announced))
+    scene.ask(get())
+    assert [fetch.digest for fetch in scene.told(ToDownloader, Fetch)] == [digest(taken)]
+    contents = scene.job().contents
+    assert (contents[0].digest, len(contents)) == (digest(taken), 1 + len(others))
+
+
+def test_a_name_that_only_one_content_has_is_no_choice() -> None:
+    scene = with_source()
+    scene.ask(get())
+    assert scene.job().contents == []
+
+
+def test_several_contents_of_one_beginning_are_listed_by_link() -> None:
     scene = with_source()
     scene.others.append(TorrentEntry(NAME, 5, digest(2), digest(3), 1, 0, 0))
-    scene.ask(get(target))
+    scene.ask(get(BEGINNING))
     job = scene.job()
     assert (job.phase, job.code) == ("failed", "usage")
     assert format_link(LINK) in job.detail
     assert job.detail.isprintable()
     assert digest(2) in job.detail
+
+
+def test_when_it_was_announced_is_known_of_what_is_fetched_as_soon_as_it_is_there() -> None:
+    scene = with_source()
+    scene.moments = {digest(1): 9}
+    scene.ask(get())
+    scene.play(scene.core.child_says(DownloadStarted(digest(1), "/seeds/1", digest(1_001), 100), scene.now))
+    scene.reachable = False
+    scene.play(scene.core.child_says(finished(), scene.now))
+    assert [effect.item.announced for effect in scene.took(SaveItem)] == [0, 9]
 
 
 def test_a_failed_download_leaves_nothing_announced() -> None:
@@ -567,7 +605,7 @@ def test_leaving_pauses_downloads_and_stop_ends_the_peer() -> None:
 def test_lists_are_a_lookups_answer_or_an_error_within_seconds() -> None:
     scene = with_source()
     scene.ask(ApiList(1, NAME))
-    assert scene.reply(ApiListReply) == ApiListReply(1, False, [THERE])
+    assert scene.reply(ApiListReply) == ApiListReply(1, False, [THERE], WALL + scene.now)
     scene.ask(ApiPeers(2))
     assert scene.reply(ApiPeersReply) == ApiPeersReply(2, False, [])
     scene.reachable = False

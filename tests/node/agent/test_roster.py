@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from node.agent.roster import Hint, RefreshAll, RosterFollower, SourceDown, SourceUp
+from node.agent.roster import Heard, Hint, RefreshAll, RosterFollower, SourceDown, SourceUp
 from protocol.messages import (
     Beat,
     PeerJoined,
@@ -41,6 +42,14 @@ def test_sources_of_what_is_wanted_are_hints(follower: RosterFollower) -> None:
     assert feed(follower, 13, SourceRemoved(MINE, "p")) == [SourceDown("p", MINE)]
     assert feed(follower, 14, PeerJoined("q", "name", "tcp://h:2")) == []
     assert feed(follower, 15, PeerLeft("q", True)) == [SourceDown("q", "")]
+
+
+def test_when_a_content_was_announced_is_told_whether_it_is_wanted_or_not(
+    follower: RosterFollower,
+) -> None:
+    dated = replace(added(OTHER), announced=7)
+    assert feed(follower, 11, dated) == [Heard(OTHER, 7)]
+    assert feed(follower, 12, replace(dated, digest=MINE))[0] == Heard(MINE, 7)
 
 
 def test_what_this_peer_did_is_no_hint(follower: RosterFollower) -> None:

@@ -134,3 +134,23 @@ def test_what_is_no_entry_of_a_folder_is_counted_unless_it_is_a_link_that_may_be
     listing = list_shares([folder], link_roots=lambda _: [str(store)])
     assert list(listing.entries) == [str(folder / "big"), str(folder / "file")]
     assert listing.skipped == {str(folder): Skipped(1, 1, ("out", "pipe"))}
+
+
+@pytest.mark.parametrize(
+    ("ignore", "found"),
+    [
+        ((".*", "*.tmp", "*.part"), ["a", "b.TMP"]),
+        (("[ab]*",), [".hidden", "c.tmp", "d.part"]),
+        ((), [".hidden", "a", "b.TMP", "c.tmp", "d.part"]),
+    ],
+)
+def test_entries_that_are_to_be_ignored_are_none_unless_they_are_shared_by_name(
+    tmp_path: Path, ignore: tuple[str, ...], found: list[str]
+) -> None:
+    for name in (".a.part", ".hidden", "a", "b.TMP", "c.tmp", "d.part"):
+        (tmp_path / name).write_bytes(b"x")
+    listing = list_shares([tmp_path], ignore=ignore)
+    assert list(listing.entries) == [str(tmp_path / name) for name in found]
+    named = str(tmp_path / "c.tmp")
+    assert named in list_shares([tmp_path, Path(named)], ignore=ignore).entries
+    assert named in list_shares([tmp_path], [named], ignore=ignore).entries

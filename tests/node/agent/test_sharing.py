@@ -39,7 +39,7 @@ from node.local_messages import (
 )
 from protocol.digest import short
 from protocol.limits import ALIASES_COUNT_MAX
-from protocol.messages import Alias
+from protocol.messages import ANEW, Alias
 from tests.node.agent.scene import FOLDER, WALL, Scene, digest, item
 
 PATH = "/data/file 1"
@@ -463,6 +463,34 @@ def test_a_changed_entry_is_shared_as_what_it_is_now_once_that_is_known() -> Non
     assert scene.listed == {}
 
 
+def test_what_the_tracker_says_of_when_it_was_announced_is_kept_and_said_again() -> None:
+    scene = Scene([item(1)]).up()
+    scene.moments = {digest(1): 7, digest(2): 9}
+    shared(scene, 2)
+    dated = msgspec.structs.replace(item(2), announced=9)
+    assert scene.took(SaveItem) == [SaveItem(item(2)), SaveItem(dated)]
+    scene.ask(ApiLeave(1))
+    scene.ask(ApiJoin(2))
+    assert scene.took(SaveItem) == [SaveItem(msgspec.structs.replace(item(1), announced=7))]
+    again = Scene(scene.core.catalogue.items()).up()
+    assert {entry.digest: entry.announced for entry in again.listed.values()} == scene.moments
+
+
+def test_other_content_of_a_path_is_announced_anew_and_the_same_is_not() -> None:
+    path = f"{FOLDER}/x"
+    scene = Scene([msgspec.structs.replace(item(1, path, "folder"), announced=7)]).up()
+    for mark, number, announced in ((b"2", 2, ANEW), (b"3", 2, 9), (b"4", 1, ANEW)):
+        scan(scene, x=mark)
+        scan(scene, x=mark)
+        fresh = msgspec.structs.replace(item(number, path, "folder"), fingerprint=mark)
+        scene.play(scene.core.hashed(path, fresh, scene.now))
+        says = {entry.digest: entry.announced for entry in scene.core.membership.list.entries()}
+        assert says == {digest(number): announced}
+        scene.moments = {digest(number): 9}
+        scene.ask(ApiLeave(1))
+        scene.ask(ApiJoin(2))
+
+
 def test_what_changes_while_it_is_hashed_is_hashed_again() -> None:
     path = f"{FOLDER}/x"
     scene = Scene().up()
@@ -563,6 +591,14 @@ def test_how_a_path_is_shared_is_kept_with_it() -> None:
 def test_items_of_a_folder_that_is_shared_no_longer_are_forgotten() -> None:
     scene = Scene([item(1, "/elsewhere/x", "folder"), item(2)]).up()
     assert list(scene.listed) == [digest(2)]
+
+
+def test_an_entry_that_is_to_be_ignored_is_shared_only_by_name() -> None:
+    path = f"{FOLDER}/x.tmp"
+    scene = Scene([item(1, path), item(2, f"{FOLDER}/y.tmp", "folder")]).up()
+    assert list(scene.listed) == [digest(1)]
+    scene.pass_time(0.1)
+    assert scene.took(ScanShares) == [ScanShares([path])]
 
 
 def test_items_outside_of_folders_are_looked_at_too() -> None:

@@ -25,6 +25,7 @@ from tests.node.cli.fakes import FakeClient, World, peer_with, report
 COMMANDS = [
     "share",
     "get",
+    "follow",
     "rollout",
     "list",
     "peers",

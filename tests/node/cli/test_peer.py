@@ -35,21 +35,31 @@ from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeClient, World, download,
 ENTRY = TorrentEntry("model.bin", 100 * MIB, DIGEST, DIGEST, 3, 2, 5)
 PEER = PeerEntry("0123456789abcdef", "lab7", "tcp://10.0.0.7:5600", 3, 1, 1, 4)
 SHARED = SharedStatus("model.bin", DIGEST, LINK, 100 * MIB, "/data/model.bin", "shared", 250 * MIB, 2)
+NOW = 1.7e9
 
 
 def listing(*entries: TorrentEntry, settling: bool = False) -> World:
-    return World(FakeClient({ApiList: ApiListReply(1, settling, list(entries))}))
+    return World(FakeClient({ApiList: ApiListReply(1, settling, list(entries), NOW)}))
 
 
 def test_list_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    world = listing(ENTRY, TorrentEntry("b" * 200, 5, DIGEST, DIGEST, 1, 0, 0))
+    newer = int((NOW - 3 * 3_600) * 1e6)
+    world = listing(TorrentEntry("b" * 200, 5, DIGEST, DIGEST, 1, 0, 0, newer), ENTRY)
     assert world.run("list", "mod") == 0
     header, first, second = capsys.readouterr().out.splitlines()
-    assert header.split() == ["NAME", "SIZE", "HAVE", "PARTLY", "WANTED", "DIGEST"]
-    assert first.split() == ["model.bin", "100.0", "MiB", "3", "2", "5", "blake3:abababababab"]
-    assert second.startswith("b" * 200 + " ")
+    assert header.split() == ["NAME", "SIZE", "HAVE", "PARTLY", "WANTED", "AGE", "DIGEST"]
+    assert first.startswith("b" * 200 + " ")
+    assert "  3h 00m  blake3" in first
+    assert second.split() == ["model.bin", "100.0", "MiB", "3", "2", "5", "-", "blake3:abababababab"]
     assert world.client is not None
     assert world.client.asked(ApiList) == [ApiList(1, "mod")]
+
+
+def test_of_several_contents_with_one_name_the_newest_is_first(capsys: pytest.CaptureFixture[str]) -> None:
+    ages = [5, 9, 7]
+    assert listing(*(msgspec.structs.replace(ENTRY, announced=age) for age in ages)).run("list", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["announced"] for entry in found["entries"]] == [9, 7, 5]
 
 
 def test_list_json(capsys: pytest.CaptureFixture[str]) -> None:

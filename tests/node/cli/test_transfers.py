@@ -14,6 +14,7 @@ from protocol.digest import format_digest, raw_digest
 from protocol.errors import NetworkError
 from protocol.limits import PIECE_BYTES_MIN
 from protocol.manifest import Manifest, decode_manifest
+from protocol.messages import TorrentEntry
 from protocol.seed_formats import Seed, format_seed
 from tests.node.cli.fakes import DIGEST, LINK, MIB, FakeForeground, download, job, peer_with, report
 
@@ -44,6 +45,29 @@ def test_get_asks_for_an_absolute_directory_which_it_makes(here: Path) -> None:
     assert asked == ApiGet(2, "model.bin", str(here / "new/place"), b"", True, True)
     assert (here / "new/place").is_dir()
     assert world.client.closed
+
+
+@pytest.mark.parametrize(
+    ("have", "said"),
+    [
+        ((1, 1), "model.bin: 2 contents have this name; taking the newest, blake3:111111111111, announced 3m 00s ago"),
+        ((1, 0), "taking the newest, blake3:111111111111, announced 3m 00s ago; for another one get its digest"),
+        ((1, 1, 1, 1, 1), "model.bin: 5 or more contents have this name"),
+    ],
+)
+def test_get_says_which_of_several_contents_it_takes(
+    have: tuple[int, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = [
+        TorrentEntry("model.bin", 1, f"blake3:{number}" + f"{number}" * 63, DIGEST, whole, 1, 0, int(820e6) // number)
+        for number, whole in enumerate(have, start=1)
+    ]
+    assert peer_with(report(), report([job(contents=contents)])).run("get", "model.bin") == 0
+    err = capsys.readouterr().err
+    assert said in err
+    assert "blake3:222222222222 (announced 9m 50s ago)" in err
+    assert peer_with(report(), report([job(contents=contents)])).run("get", "model.bin", "--quiet") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_get_ends_with_one_line_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ class KillAt:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int, after: bool) -> None:
         self.left = step
         self._after = after
-        for name in ("mkdir", "rename", "unlink", "rmdir", "fsync", "pwrite", "ftruncate", "write"):
+        for name in ("mkdir", "rename", "link", "unlink", "rmdir", "fsync", "pwrite", "ftruncate", "write"):
             monkeypatch.setattr(os, name, self._wrap(getattr(os, name)))
         monkeypatch.setattr(durable, "_renameat2", self._wrap(durable._renameat2))
 
@@ -61,10 +61,10 @@ def seen(made: Made) -> dict[str, bytes | None] | bytes:
     return made.data if made.files is None else tree_expected(made)
 
 
-def download(made: Made, dest: Path) -> None:
+def download(made: Made, dest: Path, keep: int = 0) -> None:
     if existing_matches(dest, made.manifest):
         return
-    partial = Partial.open(made.manifest, dest, force=True)
+    partial = Partial.open(made.manifest, dest, force=True, keep=keep)
     made.write(partial)
     partial.publish()
 
@@ -111,6 +111,50 @@ def test_killed_at_every_step(old: Made | None, swap: bool, tmp_path: Path, monk
             assert shown(dest) == seen(new)
             assert names(place) == ["dest"]
     assert step > 12
+
+
+@pytest.mark.parametrize("swap", [True, False], ids=["exchange", "without"])
+@pytest.mark.parametrize("is_tree", [False, True], ids=["file", "tree"])
+def test_killed_at_every_step_what_is_to_be_kept_is_there_whole(is_tree: bool, swap: bool, tmp_path: Path) -> None:
+    old, new = (OLD_TREE, NEW_TREE) if is_tree else (OLD_FILE, NEW_FILE)
+    step, ended = 0, True
+    while ended:
+        step += 1
+        place = tmp_path / str(step)
+        place.mkdir()
+        dest = place / "dest"
+        old.put(dest)
+        os.utime(dest, (1_000, 1_000))
+        before = open_fds()
+        with pytest.MonkeyPatch.context() as patches:
+            if not swap:
+                patches.setattr(durable, "_renameat2", lambda *_: False)
+            kill = KillAt(patches, step, after=False)
+            with suppress(Killed):
+                download(new, dest, keep=1)
+            ended = kill.left <= 0
+        close_what_a_kill_would(before)
+        if swap or not is_tree:
+            assert shown(dest) in [seen(new), seen(old)]
+        download(new, dest, keep=1)
+        assert shown(dest) == seen(new)
+        assert names(place) == ["dest", "dest.19700101T001640Z"]
+        assert shown(place / "dest.19700101T001640Z") == seen(old)
+    assert step > 12
+
+
+def test_the_newest_of_what_is_replaced_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    dest = tmp_path / "dest"
+    for name in ("dest.1", "dest.20261130T210405Z.bak", "other.20261130T210405Z"):
+        (tmp_path / name).write_text("mine")
+    versions = [made_file(100, seed=number) for number in range(5)]
+    for moment, version in zip((100, 200, 200, 200, 300), versions, strict=True):
+        download(version, dest, keep=2)
+        os.utime(dest, (moment, moment))
+    kept = [name for name in names(tmp_path) if name.startswith("dest.1970")]
+    assert kept == ["dest.19700101T000320Z.1", "dest.19700101T000320Z.2"]
+    assert [(tmp_path / name).read_bytes() for name in kept] == [versions[2].data, versions[3].data]
+    assert len(names(tmp_path)) == 6
 
 
 def test_a_new_thing_at_the_place_of_what_was_being_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,17 @@ def test_an_order_waits_until_nothing_is_left_of_what_was_cancelled(core: Downlo
     assert [job.fetch.dest for job in core.jobs.values()] == ["/b"]
 
 
+def test_an_order_waits_until_nothing_is_left_of_other_content_at_its_place(core: DownloaderCore) -> None:
+    core.order(order("/a"))
+    core.order(DeleteFetch(A, "/a", ""))
+    core.order(order("/a", B))
+    core.tick(0.0)
+    assert list(core.jobs) == [A]
+    FakeJob.made[0].over = True
+    core.tick(0.0)
+    assert list(core.jobs) == [B]
+
+
 def test_copies_are_for_the_next_order_of_that_content_also_when_it_has_to_wait(core: DownloaderCore) -> None:
     core.order(Copies(A, [LocalCopy("/seeds/1", "/old")]))
     core.order(Copies(B, [LocalCopy("/seeds/2", "/other")]))

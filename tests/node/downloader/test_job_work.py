@@ -88,8 +88,8 @@ class NotedDisk:
         self._do("look")
         return self.there
 
-    def open_partial(self, manifest: Manifest, dest: str, force: bool) -> NotedDisk:
-        assert (dest, manifest, force) == (PLACE.dest, self.manifest, PLACE.force)
+    def open_partial(self, manifest: Manifest, dest: str, force: bool, keep: int = 0) -> NotedDisk:
+        assert (dest, manifest, force, keep) == (PLACE.dest, self.manifest, PLACE.force, PLACE.keep)
         self._do("open")
         return self
 

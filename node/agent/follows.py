@@ -1,0 +1,321 @@
+"""Following: what is announced under a name is fetched, and the newest content of a name takes the place of an older
+one. Pure.
+
+Owns what is followed, which content each name should have by now, and when to ask for that. A lookup lists what there
+is; hints of the roster say at once that there may be something newer. The downloads are `node.agent.gets`': one that
+is under way when a newer content is announced is given up for it.
+
+Which content is at its place, and when that was announced, the library knows; so there is nothing to keep besides, and
+nothing newer is replaced by something older. Only what was fetched, and has not changed since, is replaced; what others
+put there is not, unless there is force. A killed peer may not have noted what it had just put in place: the download
+is still stored then, and is taken up first, which finds it complete.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from random import Random
+
+from node.agent.catalogue import Catalogue, link_of
+from node.agent.effects import DELETED, CheckItem, FindTorrents, Wish
+from node.agent.gets import Gets, link_to, preference
+from node.agent.jobs import JobBook
+from node.agent.library import LibraryItem
+from node.local_messages import OVERTAKEN, ApiGet, Fetch, Following
+from protocol.link import format_link
+from protocol.messages import ANEW, TorrentEntry
+
+REFRESH_SECONDS = 60.0
+"""Hints tell of what is new. What none told of (a peer with a long list joined) is found out this much later."""
+SETTLING_SECONDS = 5.0
+"""The same while the tracker may not know all of its peers."""
+LEASE_SECONDS = 10.0
+"""A command that follows says so again and again; one that has not for so long has ended."""
+RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 300.0
+"""What cannot be fetched is tried again: after so long at first, then twice as long each time."""
+FETCHES_COUNT_MAX = 16
+"""At once, of all that is followed: a pattern may match very many names."""
+QUESTIONS_COUNT_MAX = 64
+"""About single contents at once; when more is announced, everything is asked for anew."""
+SEEN_COUNT_MAX = 10_000
+"""Contents of which it is remembered when they were announced: nobody asks about them again for each new source."""
+JOBS_COUNT = 200
+"""Downloads of one following that whoever asks is told of: it asks several times a second."""
+NEWER = "newer content of this name was announced"
+CHANGED = "what it was to replace has been changed meanwhile"
+_OTHERS = 0
+"""The number in questions about single contents."""
+
+
+def matches(following: Following, name: str) -> bool:
+    """Whether ``name`` is followed: by a shell pattern for all of it if there is ``*`` or ``?`` in that, in which case
+    matters, or as it is."""
+    return fnmatchcase(name, following.pattern) if following.is_glob else name == following.pattern
+
+
+class _Target:
+    """A name that is followed: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none does;
+    ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at."""
+
+    def __init__(self, path: str, entry: TorrentEntry) -> None:
+        self.path = path
+        self.entry = entry
+        self.job = 0
+        self.replaces = ""
+        self.checking = False
+        self.retry_at = 0.0
+        self.retry_seconds = RETRY_SECONDS
+
+
+class _Follow:
+    """``until``: a command has to say again that it follows; None: for ever."""
+
+    def __init__(self, number: int, what: Following, now: float, until: float | None) -> None:
+        self.number = number
+        self.what = what
+        self.until = until
+        self.ask_at = now
+        self.asking = False
+        self.targets: dict[str, _Target] = {}
+        self.jobs: deque[int] = deque(maxlen=JOBS_COUNT)
+
+
+class Follows:
+    """``configured`` is followed as long as the peer runs. ``rng`` spreads questions."""
+
+    def __init__(
+        self, configured: Iterable[Following], catalogue: Catalogue, jobs: JobBook, gets: Gets, rng: Random
+    ) -> None:
+        self._catalogue = catalogue
+        self._jobs = jobs
+        self._gets = gets
+        self._rng = rng
+        self._last = _OTHERS
+        self._follows: dict[Following, _Follow] = {}
+        self._questions: dict[str, None] = {}
+        self._seen: OrderedDict[str, int] = OrderedDict()
+        self._commands = 0
+        self._working: dict[_Target, _Follow] = {}
+        """What is looked at or fetched; at most `FETCHES_COUNT_MAX`."""
+        self._queued: dict[_Target, _Follow] = {}
+        """What is to be fetched when there is room, in order."""
+        self._failed: dict[_Target, _Follow] = {}
+        """What is to be tried again; the first at `_retry_at`."""
+        self._retry_at = math.inf
+        for what in configured:
+            self._add(what, 0.0, None)
+
+    # --- what is asked for -------------------------------------------------------------------------------
+
+    @property
+    def all(self) -> list[Following]:
+        """What is followed."""
+        return list(self._follows)
+
+    def request(self, what: Following, now: float) -> tuple[list[int], list[Wish]]:
+        """A command follows ``what``, from now on or still; the jobs that have fetched, or fetch, for it."""
+        follow = self._follows.get(what) or self._add(what, now, now + LEASE_SECONDS)
+        if follow.until is not None:
+            follow.until = now + LEASE_SECONDS
+        return list(follow.jobs), self.tick(now)
+
+    def covers(self, download: Fetch) -> bool:
+        """Whether ``download`` goes to where something is followed, which decides what becomes of it."""
+        directory, name = posixpath.split(download.dest)
+        return any(what.directory == directory and matches(what, name) for what in self._follows)
+
+    # --- what there is -----------------------------------------------------------------------------------
+
+    def hinted(self, digest: str, announced: int, now: float, after: tuple[int, int] = (0, 0)) -> list[Wish]:
+        """Somebody has ``digest``, announced at that moment under one of its names: the roster says so, or it is this
+        peer, as of (epoch, seq) ``after``."""
+        if not self._follows or announced <= self._seen.get(digest, 0):
+            return []
+        self._seen[digest] = announced
+        self._seen.move_to_end(digest)
+        if len(self._seen) > SEEN_COUNT_MAX:
+            self._seen.popitem(last=False)
+        if len(self._questions) >= QUESTIONS_COUNT_MAX:
+            return self.refresh(now, SETTLING_SECONDS)
+        self._questions[digest] = None
+        return [FindTorrents(("follow", _OTHERS, digest), digest, after=after)]
+
+    def refresh(self, now: float, within: float) -> list[Wish]:
+        """Hints may have been lost: ask for everything, within so many seconds."""
+        for follow in self._follows.values():
+            follow.ask_at = min(follow.ask_at, now + self._rng.uniform(0, within))
+        return []
+
+    def found(self, number: int, digest: str, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
+        """What a lookup lists: of following ``number`` all there is if it is ``sure``, or of a single content."""
+        wishes: list[Wish] = []
+        self._questions.pop(digest, None)
+        for follow in list(self._follows.values()):
+            if number not in (_OTHERS, follow.number):
+                continue
+            if number != _OTHERS:
+                follow.asking = False
+                follow.ask_at = now + (REFRESH_SECONDS if sure else SETTLING_SECONDS) * self._rng.uniform(0.8, 1.2)
+            newest = {
+                entry.name: entry
+                for entry in sorted(entries, key=preference)
+                if matches(follow.what, entry.name) and entry.have + entry.partial
+            }
+            for name, entry in newest.items():
+                wishes += self._offer(follow, name, entry, now)
+        return wishes
+
+    def ask_failed(self, number: int, digest: str, now: float) -> None:
+        """There is no answer."""
+        self._questions.pop(digest, None)
+        for follow in self._follows.values():
+            if number == follow.number:
+                follow.asking = False
+            follow.ask_at = now + SETTLING_SECONDS
+
+    def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
+        """What is wrong with what stands where something is followed."""
+        wishes: list[Wish] = []
+        for target, follow in list(self._working.items()):
+            if not target.checking or target.path != item.path:
+                continue
+            target.checking = False
+            stored = self._gets.interrupted.get(target.path)
+            if not problem and item.digest != target.entry.digest:
+                wishes += self._fetch(follow, target, now, force=True, replaces=item.digest)
+            elif problem != DELETED and stored is not None and stored.digest != target.entry.digest:
+                wishes += self._fetch(follow, target, now, instead=stored)
+            else:
+                wishes += self._fetch(follow, target, now)
+        return wishes
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Wish]:
+        wishes: list[Wish] = []
+        for what, follow in list(self._follows.items()):
+            if follow.until is not None and now >= follow.until:
+                del self._follows[what]
+                for targets in (self._working, self._queued, self._failed):
+                    for target in [target for target, one in targets.items() if one is follow]:
+                        del targets[target]
+            elif not follow.asking and now >= follow.ask_at:
+                follow.asking = True
+                wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, exact=not what.is_glob))
+        for target, follow in list(self._working.items()):
+            if target.job:
+                wishes += self._look_at_job(follow, target, now)
+        if now >= self._retry_at:
+            for target, follow in list(self._failed.items()):
+                if now >= target.retry_at:
+                    wishes += self._pursue(follow, target, now)
+            self._retry_at = min((target.retry_at for target in self._failed), default=math.inf)
+        while self._queued and len(self._working) < FETCHES_COUNT_MAX:
+            target, follow = next(iter(self._queued.items()))
+            wishes += self._pursue(follow, target, now)
+        return wishes
+
+    def next_deadline(self) -> float | None:
+        moments = [follow.ask_at for follow in self._follows.values() if not follow.asking]
+        moments += [follow.until for follow in self._follows.values() if follow.until is not None]
+        moments += [self._retry_at] if self._failed else []
+        return min(moments, default=None)
+
+    # --- steps -------------------------------------------------------------------------------------------
+
+    def _add(self, what: Following, now: float, until: float | None) -> _Follow:
+        self._last += 1
+        follow = self._follows[what] = _Follow(self._last, what, now, until)
+        return follow
+
+    def _offer(self, follow: _Follow, name: str, entry: TorrentEntry, now: float) -> list[Wish]:
+        """``entry`` is the newest content called ``name`` in an answer."""
+        target = follow.targets.get(name)
+        if target is None:
+            path = posixpath.join(follow.what.directory, name)
+            here = self._catalogue.known(path)
+            if here is not None and max(here.announced, ANEW) > max(entry.announced, ANEW):
+                return []
+            target = follow.targets[name] = _Target(path, entry)
+        elif entry.announced <= target.entry.announced:
+            return []
+        else:
+            same = (entry.digest, entry.manifest) == (target.entry.digest, target.entry.manifest)
+            target.entry = entry
+            if same and target.job:
+                return []
+        target.retry_seconds = RETRY_SECONDS
+        return [] if target.checking else self._pursue(follow, target, now)
+
+    def _pursue(self, follow: _Follow, target: _Target, now: float) -> list[Wish]:
+        """Have the content of ``target`` at its place, if it is not there: look what is there first."""
+        for targets in (self._working, self._queued, self._failed):
+            targets.pop(target, None)
+        here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
+        if here is not None and (here.digest, here.manifest) == wanted and here.state in ("", "changed"):
+            return []
+        given_up = self._gets.give_up(target.path, target.entry.digest, NEWER, now)
+        target.job = 0
+        if len(self._working) >= FETCHES_COUNT_MAX:
+            self._queued[target] = follow
+            return given_up
+        self._working[target] = follow
+        probe = self._probe(target.path)
+        if probe is None:
+            return [*given_up, *self._fetch(follow, target, now)]
+        target.checking = True
+        return [*given_up, CheckItem(probe)]
+
+    def _probe(self, path: str) -> LibraryItem | None:
+        """What was fetched to ``path``, or may have been when a run of the peer was killed."""
+        item, stored = self._catalogue.known(path), self._gets.interrupted.get(path)
+        if item is not None and item.origin == "downloaded":
+            return item
+        if item is not None or stored is None or not stored.seed_path:
+            return None
+        named = (stored.digest, stored.manifest, stored.name, stored.length)
+        return LibraryItem(path, "downloaded", *named, stored.seed_path, stamps=b"")
+
+    def _fetch(
+        self,
+        follow: _Follow,
+        target: _Target,
+        now: float,
+        force: bool = False,
+        replaces: str = "",
+        instead: Fetch | None = None,
+    ) -> list[Wish]:
+        link = format_link(link_to(target.entry)) if instead is None else link_of(instead)
+        force = follow.what.force or (force and instead is None)
+        self._commands += 1
+        # Each is a command of its own: of those of one command none replaces what another has fetched.
+        command = b"follow %d" % self._commands
+        request = ApiGet(0, link, follow.what.directory, b"", force, sequential=False, keep=follow.what.keep)
+        job, wishes = self._gets.request(request, now, command)
+        target.job, target.replaces = job.job, replaces
+        follow.jobs.append(job.job)
+        return wishes
+
+    def _look_at_job(self, follow: _Follow, target: _Target, now: float) -> list[Wish]:
+        job = self._jobs.get(target.job)
+        if job is None or job.over:
+            target.job = 0
+            if job is None or job.phase == "done":
+                target.retry_seconds = RETRY_SECONDS
+                return self._pursue(follow, target, now)  # which is over if it is there
+            del self._working[target]
+            if job.code not in (OVERTAKEN, "cancelled"):
+                self._failed[target] = follow
+                target.retry_at = now + target.retry_seconds
+                target.retry_seconds = min(2 * target.retry_seconds, RETRY_SECONDS_MAX)
+                self._retry_at = min(self._retry_at, target.retry_at)
+            return []
+        here, known = self._catalogue.known(target.path), (target.replaces, target.entry.digest)
+        as_it_was = here is not None and here.origin == "downloaded" and here.digest in known
+        if as_it_was or not target.replaces or follow.what.force:
+            return []
+        return [*self._gets.give_up(target.path, "", CHANGED, now), *self._pursue(follow, target, now)]
