@@ -18,6 +18,7 @@ from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.peer import Peer
 from cluster.simulated.piece_server import PieceServerProcess
 from cluster.simulated.process import Process
+from cluster.simulated.relays import Relays
 from cluster.simulated.store import staged
 from cluster.simulated.tracker import LookupProcess, RegistrarProcess
 from cluster.simulated.world import World
@@ -43,6 +44,7 @@ class Invariants:
         self._takeovers: dict[str, int] = {}
         self._reached: dict[LookupProcess, tuple[int, int]] = {}
         self.heard = Eavesdropper(world, liars)
+        self.relays = Relays(world)
 
     def watch(self) -> None:
         """Look at everything from now on. Call it before peers start."""
@@ -55,6 +57,7 @@ class Invariants:
             if peer.name not in self._liars:
                 self._watch_peer(peer)
         self.heard.listen()
+        self.relays.listen()
         world.tracker.after_turn = self._after_turn
         for process in (world.tracker.registrar, *world.tracker.lookups):
             process.after_turn = self._after_turn
@@ -88,6 +91,8 @@ class Invariants:
         said, piece, honest = bytes(memoryview(data)), header.piece, peer.name not in self._liars
         assert peer.piece_server is not None
         session = peer.piece_server.core.uploads._sessions.get((route, header.session))  # books open to this alone
+        if session is not None:
+            self.relays.sent(peer.piece_server, session, header)
         if session is not None and honest and (piece not in session.swarm.have or not session.on_way):
             raise BrokenInvariantError(f"{peer.name} sends piece {piece}, and does not hold or count it")
         if session is not None and self._world.is_right(session.swarm.digest, piece, said):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cluster.simulated.content import StandIn
-from cluster.simulated.liars import server_lies
+from cluster.simulated.liars import fetch_lies, server_lies
 from node.downloader.source import SILENT_SENDING_SECONDS
 from protocol.limits import PIECE_BYTES_MIN
 from protocol.messages import Message, Piece
@@ -286,6 +286,24 @@ def test_a_host_that_claims_what_it_has_not_delays_nobody_for_long() -> None:
     swarm.start()
     swarm.run_until_done(1_000.0)
     assert swarm.last() <= 2 * swarm.bound
+
+
+@pytest.mark.parametrize("hoarded", [4, 4_000])
+def test_a_host_that_takes_pieces_and_passes_none_on_costs_a_bounded_part(hoarded: int) -> None:
+    swarm = Swarm(1, 8, 256, down_seconds=1.0, liars=("peer0",))
+    swarm.peer("peer0").tamper = server_lies("hoarder", 256, Random(1))
+    swarm.peer("peer0").tamper_fetch = fetch_lies("hoarder", hoarded)
+    swarm.start()
+    swarm.run_until_done(1_000.0)
+    assert swarm.last() <= 1.3 * swarm.bound
+
+
+def test_a_host_that_promises_pieces_and_sends_few_is_got_around() -> None:
+    swarm = Swarm(1, 8, 256, down_seconds=1.0, liars=("peer0",))
+    swarm.peer("peer0").tamper = server_lies("promiser", 256, Random(1))
+    swarm.start()
+    swarm.run_until_done(1_000.0)
+    assert swarm.last() <= 1.25 * swarm.bound
 
 
 @pytest.mark.parametrize("name", ["peer0", "seed0"])
