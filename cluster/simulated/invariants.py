@@ -148,6 +148,7 @@ class Invariants:
             process.core.check_invariants()
             self._check_bounds(process)
             self._check_bans(process)
+            self._check_order(process)
         elif isinstance(process, AgentProcess):
             self._check_library(process)
         elif isinstance(process, LookupProcess):
@@ -191,6 +192,20 @@ class Invariants:
             for source in job.download.sources:
                 if source.entry.peer in banned:
                     raise BrokenInvariantError(f"{process.name} uses {source.entry.name}, whom it banned")
+
+    def _check_order(self, process: DownloaderProcess) -> None:
+        """Who wants the pieces in order asks each source for the first that nobody is to send, and has none assigned,
+        as those come in any order. A source that let a piece wait is asked for what only it has."""
+        for job in process.core.jobs.values():
+            download = job.download
+            if download is None or not job.fetch.sequential:
+                continue
+            for source in download.sources:
+                asked = max((piece for piece, at in source.gets.items() if at == process.clock.now), default=-1)
+                first = next(download._pieces.open.both(source.bits).indices(), asked)
+                if source.asked or (first < asked and not source.snubs):
+                    what = f"piece {asked}, and not {first}," if first < asked else "any piece"
+                    raise BrokenInvariantError(f"{process.name} asks {source.entry.name} for {what} out of order")
 
     def _check_library(self, process: AgentProcess) -> None:
         """What the agent knows is on disk, or a restart would lose it."""

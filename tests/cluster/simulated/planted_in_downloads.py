@@ -185,6 +185,30 @@ PIECES = (
         found_after=1,
     ),
     Bug(
+        "out_of_order",
+        "that a sequential download takes the first open piece and not the rarest",
+        (
+            Edit(
+                "node.downloader.download:Download._choose",
+                "self._pieces.first(bits) if self._sequential else ",
+                "",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
+        "assigned_out_of_order",
+        "that a sequential download is assigned nothing",
+        (
+            Edit(
+                "node.downloader.download:Download._ask_stock",
+                "if not source.alone and not self._sequential",
+                "if not source.alone",
+            ),
+        ),
+        found_after=0,
+    ),
+    Bug(
         "wrong_pieces_said",
         "one of the pieces that nobody has, where a person is told of them",
         (
