@@ -129,7 +129,10 @@ class Agreement:
                     yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
             for piece, source in job.download._pieces.promised.items():
                 if any(one is not source and piece in one.bits for one in idle):
-                    yield f"waits for piece {piece} that {source.entry.name} promised, and others have", PROMISED_SECONDS
+                    yield (
+                        f"waits for piece {piece} that {source.entry.name} promised, and others have",
+                        PROMISED_SECONDS,
+                    )
 
     def _other_end(self, process: DownloaderProcess, source: Source) -> tuple[PieceServerProcess, bytes] | None:
         """Who is at the other end, and the route there; None when that is nobody honest, something was lost, or there

@@ -97,7 +97,9 @@ def fetch_lies(kind: Kind, hoarded: int = 4) -> Callable[[Message], Message | No
     if kind == "greedy":
         return _demand
     if kind == "hoarder":
-        return lambda message: Relay(message.session, message.count + hoarded) if isinstance(message, Relay) else message
+        return lambda message: (
+            Relay(message.session, message.count + hoarded) if isinstance(message, Relay) else message
+        )
     return None
 
 

@@ -34,10 +34,11 @@ class _Given(NamedTuple):
 
 
 class _Receiver:
-    """``sent`` are the pieces that it was sent in a session."""
+    """``sent`` are the pieces that it was sent in sessions of one number, of which the last began at ``since``."""
 
     def __init__(self) -> None:
         self.sent: dict[int, None] = {}
+        self.since = 0.0
         self.elsewhere = 0
         """How many others it has said it has..."""
         self.gained: deque[tuple[float, int]] = deque()
@@ -103,19 +104,21 @@ class Relays:
         if server is None or digest is None or digest not in self._books.get(server, ()):
             return
         book = self._books[server][digest]
-        receiver = source, message.session
+        receiver, now = (source, message.session), self._world.now
+        known = book.receivers.setdefault(receiver, _Receiver())
         if isinstance(message, Relay):
             has: Bitfield | list[int] = message.assigned
         else:
             has = Bitfield.from_bytes(message.bits, 8 * len(message.bits))
-            known = book.receivers.setdefault(receiver, _Receiver())
             elsewhere = has.count_set
-            if isinstance(message, Have):
+            if isinstance(message, Follow):
+                known.since = now
+            else:
                 elsewhere -= sum(piece in has for piece in known.sent)
-                known.gained.append((self._world.now, max(0, elsewhere - known.elsewhere)))
+                known.gained.append((now, max(0, elsewhere - known.elsewhere)))
             known.elsewhere = max(elsewhere, known.elsewhere)
         for piece, given in list(book.given.items()) if has else ():
-            if piece in has and (given.receiver != receiver or not server.core.uploads.is_open(given.session)):
+            if piece in has and (given.receiver != receiver or given.at < known.since):
                 del book.given[piece]
                 book.receivers[given.receiver].spread += 1
 

@@ -60,7 +60,7 @@ DISK = (
         "manifest_of_other_content",
         "to compare the content a manifest describes with the content that was asked for",
         (Edit("node.downloader.job_work:keep_seed", "if manifest.digest != digest:", "if False:"),),
-        found_after=None,
+        found_after=316,
         first=316,
     ),
     Bug(
@@ -194,7 +194,8 @@ PIECES = (
                 "",
             ),
         ),
-        found_after=0,
+        found_after=32,
+        first=32,
     ),
     Bug(
         "assigned_out_of_order",
@@ -206,7 +207,8 @@ PIECES = (
                 "if not source.alone",
             ),
         ),
-        found_after=0,
+        found_after=32,
+        first=32,
     ),
     Bug(
         "wrong_pieces_said",
@@ -332,7 +334,8 @@ CONVERSATION = (
         "snubbed_again",
         "that a source which let a piece wait is not asked for it again",
         (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),),
-        found_after=None,
+        found_after=41,
+        first=41,
     ),
     Bug(
         "waits_for_stock_that_is_gone",

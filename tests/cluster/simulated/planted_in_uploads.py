@@ -277,7 +277,8 @@ SERVING = (
         "relayed_while_closed",
         "that a download may be assigned pieces while its book is closed",
         (Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),),
-        found_after=None,
+        found_after=137,
+        first=137,
     ),
     Bug(
         "stamps_unchecked",
