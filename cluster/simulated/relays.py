@@ -100,6 +100,8 @@ class Relays:
         self._digests[source, target, message.session] = message.digest
 
     def _told(self, source: str, target: str, message: Follow | Have | Relay) -> None:
+        """Who has or relays a piece besides the one that was given it. A source takes the word of a receiver too that it
+        knows to hoard."""
         server, digest = self._world.peers[target].piece_server, self._digests.get((source, target, message.session))
         if server is None or digest is None or digest not in self._books.get(server, ()):
             return
@@ -118,7 +120,8 @@ class Relays:
                 known.gained.append((now, max(0, elsewhere - known.elsewhere)))
             known.elsewhere = max(elsewhere, known.elsewhere)
         for piece, given in list(book.given.items()) if has else ():
-            if piece in has and (given.receiver != receiver or given.at < known.since):
+            own = given.receiver == receiver and given.at >= known.since
+            if piece in has and (not own or given.session.hoards):
                 del book.given[piece]
                 book.receivers[given.receiver].spread += 1
 

@@ -362,7 +362,8 @@ class Scenario:
     def _bound(self) -> float:
         """Seconds below which no schedule brings everybody what it lacks, of the machines as they are when healed: the
         bound of Kumar and Ross, of what is left. No sooner can each receiver have taken what it lacks, those who have
-        it have sent once what no receiver has, and all together have sent all that is lacking."""
+        it have sent once what no receiver has, and all together have sent all that is lacking; or one of them, where
+        some want the pieces in order: they all want the same from whoever has it."""
         powered = [peer for peer in self.world.peers.values() if peer.name not in self.liars and peer.powered]
         lacking = dict.fromkeys((wish.peer.name for wish in self._open_wishes()), 0)
         fresh = 0
@@ -377,7 +378,8 @@ class Scenario:
                 everywhere = everywhere & lacks
             fresh += sum(map(size, everywhere))
             holders |= {p.name: p for p in powered if not everywhere.isdisjoint(_good_pieces(p, content))}
-        ups = sum(_rates(peer)[0] for peer in powered)
+        rates = [_rates(peer)[0] for peer in powered]
+        ups = min(rates) if any(wish.sequential for wish in self._open_wishes()) else sum(rates)
         downs = [count / _rates(self.world.peers[name])[1] for name, count in lacking.items()]
         first = fresh / sum(_rates(peer)[0] for peer in holders.values()) if holders else 0.0
         return max(first, *downs, sum(lacking.values()) / ups) if downs else 0.0
