@@ -100,8 +100,8 @@ class Relays:
         self._digests[source, target, message.session] = message.digest
 
     def _told(self, source: str, target: str, message: Follow | Have | Relay) -> None:
-        """Who has or relays a piece besides the one that was given it. A source takes the word of a receiver too that it
-        knows to hoard."""
+        """Who has or relays a piece besides the one that was given it. Of who it knows to hoard, a source takes the
+        word too."""
         server, digest = self._world.peers[target].piece_server, self._digests.get((source, target, message.session))
         if server is None or digest is None or digest not in self._books.get(server, ()):
             return

@@ -185,13 +185,13 @@ STOCK = (
                 "pass",
             ),
         ),
-        found_after=None,
+        found_after=1,
     ),
     Bug(
         "hoarded_for_good",
         "to put back into stock what a receiver was to relay and does not",
         (Edit("node.piece_server.uploads:Uploads._check_spread", "back += old", "pass"),),
-        found_after=None,
+        found_after=3,
     ),
     Bug(
         "end_of_stock_untold",
