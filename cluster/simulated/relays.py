@@ -82,7 +82,7 @@ class Relays:
         if connection is None:
             return
         receiver = connection.client.name, session.number
-        book = self._books.setdefault(server, {}).setdefault(session.swarm.digest, _Book())
+        book = self._book(server, session.swarm.digest)
         book.receivers.setdefault(receiver, _Receiver()).sent[header.piece] = None
         if header.relay:
             book.given[header.piece] = _Given(receiver, session, self._world.now)
@@ -93,8 +93,11 @@ class Relays:
         for digest, book in self._books.get(server, {}).items():
             for piece in _forgotten(uploads, digest, book):
                 yield f"forgot that nobody but {book.given[piece].receiver} has piece {piece}", FORGOTTEN_SECONDS
-            for receiver in _hoarders(book, now):
+            for receiver in _hoarders(uploads, book, now):
                 yield f"leaves pieces that nobody else has with {receiver}, and others pass on theirs", HOARDED_SECONDS
+
+    def _book(self, server: PieceServerProcess, digest: str) -> _Book:
+        return self._books.setdefault(server, {}).setdefault(digest, _Book())
 
     def _test(self, source: str, target: str, message: Test) -> None:
         self._digests[source, target, message.session] = message.digest
@@ -103,9 +106,9 @@ class Relays:
         """Who has or relays a piece besides the one that was given it. Of who it knows to hoard, a source takes the
         word too."""
         server, digest = self._world.peers[target].piece_server, self._digests.get((source, target, message.session))
-        if server is None or digest is None or digest not in self._books.get(server, ()):
+        if server is None or digest is None:
             return
-        book = self._books[server][digest]
+        book = self._book(server, digest)
         receiver, now = (source, message.session), self._world.now
         known = book.receivers.setdefault(receiver, _Receiver())
         if isinstance(message, Relay):
@@ -143,9 +146,10 @@ def _forgotten(uploads: Uploads, digest: str, book: _Book) -> Iterator[int]:
             yield piece
 
 
-def _hoarders(book: _Book, now: float) -> Iterator[tuple[str, int]]:
+def _hoarders(uploads: Uploads, book: _Book, now: float) -> Iterator[tuple[str, int]]:
     """Receivers with more pieces that nobody else has than they may keep while another one gets as many elsewhere."""
-    old = Counter(given.receiver for given in book.given.values() if now - given.at > SPREAD_SECONDS)
+    assigned = [given for given in book.given.values() if uploads.is_open(given.session)]
+    old = Counter(given.receiver for given in assigned if now - given.at > SPREAD_SECONDS)
     for receiver, count in old.items():
         if count > product.UNSPREAD_COUNT_MAX:
             least = PASSED_ON_FACTOR * (count + book.receivers[receiver].spread)
