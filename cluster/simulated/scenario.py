@@ -46,7 +46,7 @@ CURIOUS_SECONDS = 2.0
 LATE_PART, DEPARTURE_PART, BY_NAME_PART, MISLED_PART = 0.25, 0.25, 0.2, 0.3
 """Who wants it only later; worlds in which one machine does not come back; who knows no more than a name; who was given
 a bad link."""
-MORE_PART, MORE_FACTOR = 0.05, 5
+MORE_PART, MORE_FACTOR = 0.03, 5
 """Contents of which there are so many times as many pieces as usual."""
 SEQUENTIAL_PART, IN_ORDER_PART = 0.15, 0.5
 """Worlds in which some want the pieces in order, and how many do there."""
