@@ -14,6 +14,7 @@ from statistics import median
 
 from benchmarks.swarm import DELAY, PIECE_SECONDS, RATE, Swarm, corrupt, machine
 from cluster.bound import kumar_ross, mundinger
+from cluster.simulated.liars import Kind, fetch_lies, server_lies
 
 Figures = dict[str, float]
 Case = Callable[[int, int, int], Figures]
@@ -28,6 +29,8 @@ KILLED_PART = 0.3
 LIAR_PART = 0.1
 LARGER_FACTOR = 16
 """How many times the receivers of the smaller swarm."""
+HOARDED_COUNT = 4_000
+"""Pieces that a hoarder asks for at a time."""
 REMEMBERED_COUNT = 8
 """Swarms of equal links that others are compared with."""
 
@@ -130,9 +133,30 @@ def liars(seed: int, receivers: int, pieces: int) -> Figures:
     }
 
 
+def hoarder(seed: int, receivers: int, pieces: int) -> Figures:
+    """One receiver has as many pieces assigned as it can get, and passes none on."""
+    return _with_one_liar("hoarder", seed, receivers, pieces)
+
+
+def promiser(seed: int, receivers: int, pieces: int) -> Figures:
+    """One receiver promises pieces at random, and sends few."""
+    return _with_one_liar("promiser", seed, receivers, pieces)
+
+
 def optimum(receivers: int, pieces: int) -> float:
     """Seconds that equal links take when none is ever idle."""
     return mundinger(pieces, receivers) * PIECE_SECONDS
+
+
+def _with_one_liar(kind: Kind, seed: int, receivers: int, pieces: int) -> Figures:
+    swarm = Swarm(seed, machine(), [machine()] * receivers, pieces)
+    *honest, liar = swarm.receivers
+    liar.tamper = server_lies(kind, pieces, swarm.world.streams.of("liar"))
+    liar.tamper_fetch = fetch_lies(kind, HOARDED_COUNT)
+    swarm.get()
+    swarm.run(honest, optimum(receivers, pieces))
+    without = _equal_links(seed, receivers, pieces)
+    return {"last / without it": _ratio(swarm.seconds(honest)[-1], without["seconds"])}
 
 
 @lru_cache(REMEMBERED_COUNT)

@@ -152,6 +152,19 @@ SWARMS = (
             Row("10 % send corrupt pieces: last of the others / without liars", "last / without liars", 1.15),
         ),
     ),
+    *(
+        Swarms(
+            name,
+            case,
+            16,
+            PIECES_COUNT,
+            (Row(f"one {text}: last of the others / without it", "last / without it", 1.15),),
+        )
+        for name, case, text in (
+            ("hoarder", cases.hoarder, "takes pieces to relay and passes none on"),
+            ("promiser", cases.promiser, "promises pieces and sends few"),
+        )
+    ),
 )
 """Those that are compared with others stand after these, whose figures a worker remembers."""
 NAMES = tuple(swarms.name for swarms in SWARMS)

@@ -19,6 +19,7 @@ from cluster.simulated.downloader import DownloaderProcess
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.peer import Peer
 from cluster.simulated.piece_server import PieceServerProcess
+from cluster.simulated.relays import Relays
 from cluster.simulated.store import staged
 from cluster.simulated.tracker import LookupProcess
 from cluster.simulated.world import World
@@ -49,6 +50,8 @@ BUDGET_SECONDS = 15.0
 """How long a source may have no credit where the rate is not limited: the disk may be behind."""
 STALLED_SECONDS = 65.0
 """How long what is owed may not come, where the rate is not limited."""
+PROMISED_SECONDS = 65.0
+"""How long a receiver may wait for what one source has promised and another one, which is idle, has."""
 IDLE_SECONDS = 1.0
 """Who has nothing to send for so long has told everybody what it has."""
 
@@ -56,8 +59,8 @@ IDLE_SECONDS = 1.0
 class Agreement:
     """In ``world``, looked at from `start` on. Peers named in ``liars`` agree with nobody."""
 
-    def __init__(self, world: World, liars: Collection[str]) -> None:
-        self._world, self._liars = world, liars
+    def __init__(self, world: World, liars: Collection[str], relays: Relays) -> None:
+        self._world, self._liars, self._relays = world, liars, relays
         self._since: dict[str, float] = {}
         self._runs: dict[str, tuple[int, ...]] = {}
         self._undisturbed: dict[str, None] = {}
@@ -92,6 +95,8 @@ class Agreement:
             for what, seconds in self._with_sources(peer.downloader):
                 yield f"{name} {what}", seconds
             assert peer.piece_server is not None
+            for what, seconds in self._relays.differences(peer.piece_server):
+                yield f"{name} {what}", seconds
             self._check_unreachable(peer.piece_server)
 
     def _is_undisturbed(self, peer: Peer) -> bool:
@@ -108,10 +113,13 @@ class Agreement:
         for job in process.core.jobs.values():
             if job.download is None:
                 continue
+            idle: list[Source] = []
             for source in job.download.sources:
                 end = self._other_end(process, source)
                 if end is None or source.state is not SourceState.READY:
                     continue
+                if source.idle and not source.snubs and not source.gets:
+                    idle.append(source)
                 yield from _differences_with(*end, source, job.download)
                 credit = _credit_difference(*end, source)
                 if credit and not self._is_in_flight(process, source):
@@ -119,6 +127,12 @@ class Agreement:
                     yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
                 if not source.credit and not process.budget.bucket.rate:
                     yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
+            for piece, source in job.download._pieces.promised.items():
+                if any(one is not source and piece in one.bits for one in idle):
+                    yield (
+                        f"waits for piece {piece} that {source.entry.name} promised, and others have",
+                        PROMISED_SECONDS,
+                    )
 
     def _other_end(self, process: DownloaderProcess, source: Source) -> tuple[PieceServerProcess, bytes] | None:
         """Who is at the other end, and the route there; None when that is nobody honest, something was lost, or there

@@ -3,7 +3,7 @@
 Owns the bytes: seeds, the journal, the library, partial content, files under their final names. A write is in the
 page cache until it is synced; after a power cut what was not is lost, kept or torn, piece by piece. Seeds and the
 journal are durable when a call returns, as the real ones promise; the library may lose its last changes. The parts
-of a peer see it through `store` and `served_files`.
+of a peer see it through `store`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.peer import Peer
 from cluster.simulated.piece_server import PieceServerProcess
 from cluster.simulated.process import Process
+from cluster.simulated.relays import Relays
 from cluster.simulated.store import staged
 from cluster.simulated.tracker import LookupProcess, RegistrarProcess
 from cluster.simulated.world import World
@@ -43,6 +44,7 @@ class Invariants:
         self._takeovers: dict[str, int] = {}
         self._reached: dict[LookupProcess, tuple[int, int]] = {}
         self.heard = Eavesdropper(world, liars)
+        self.relays = Relays(world)
 
     def watch(self) -> None:
         """Look at everything from now on. Call it before peers start."""
@@ -55,6 +57,7 @@ class Invariants:
             if peer.name not in self._liars:
                 self._watch_peer(peer)
         self.heard.listen()
+        self.relays.listen()
         world.tracker.after_turn = self._after_turn
         for process in (world.tracker.registrar, *world.tracker.lookups):
             process.after_turn = self._after_turn
@@ -88,6 +91,8 @@ class Invariants:
         said, piece, honest = bytes(memoryview(data)), header.piece, peer.name not in self._liars
         assert peer.piece_server is not None
         session = peer.piece_server.core.uploads._sessions.get((route, header.session))  # books open to this alone
+        if session is not None:
+            self.relays.sent(peer.piece_server, session, header)
         if session is not None and honest and (piece not in session.swarm.have or not session.on_way):
             raise BrokenInvariantError(f"{peer.name} sends piece {piece}, and does not hold or count it")
         if session is not None and self._world.is_right(session.swarm.digest, piece, said):
@@ -143,6 +148,7 @@ class Invariants:
             process.core.check_invariants()
             self._check_bounds(process)
             self._check_bans(process)
+            self._check_order(process)
         elif isinstance(process, AgentProcess):
             self._check_library(process)
         elif isinstance(process, LookupProcess):
@@ -186,6 +192,20 @@ class Invariants:
             for source in job.download.sources:
                 if source.entry.peer in banned:
                     raise BrokenInvariantError(f"{process.name} uses {source.entry.name}, whom it banned")
+
+    def _check_order(self, process: DownloaderProcess) -> None:
+        """Who wants the pieces in order asks each source for the first that nobody is to send, and has none assigned,
+        as those come in any order. A source that let a piece wait is asked for what only it has."""
+        for job in process.core.jobs.values():
+            download = job.download
+            if download is None or not job.fetch.sequential:
+                continue
+            for source in download.sources:
+                asked = max((piece for piece, at in source.gets.items() if at == process.clock.now), default=-1)
+                first = next(download._pieces.open.both(source.bits).indices(), asked)
+                if source.asked or (first < asked and not source.snubs):
+                    what = f"piece {asked}, and not {first}," if first < asked else "any piece"
+                    raise BrokenInvariantError(f"{process.name} asks {source.entry.name} for {what} out of order")
 
     def _check_library(self, process: AgentProcess) -> None:
         """What the agent knows is on disk, or a restart would lose it."""

@@ -90,14 +90,16 @@ def server_lies(
     return None
 
 
-def fetch_lies(kind: Kind) -> Callable[[Message], Message | None] | None:
-    """What becomes of what its downloader says to sources."""
+def fetch_lies(kind: Kind, hoarded: int = 4) -> Callable[[Message], Message | None] | None:
+    """What becomes of what its downloader says to sources. A hoarder asks for ``hoarded`` pieces more than it would."""
     if kind == "deaf":
         return lambda message: msgspec.structs.replace(message, count=0) if isinstance(message, Received) else message
     if kind == "greedy":
         return _demand
     if kind == "hoarder":
-        return lambda message: Relay(message.session, message.count + 4) if isinstance(message, Relay) else message
+        return lambda message: (
+            Relay(message.session, message.count + hoarded) if isinstance(message, Relay) else message
+        )
     return None
 
 

@@ -46,6 +46,10 @@ CURIOUS_SECONDS = 2.0
 LATE_PART, DEPARTURE_PART, BY_NAME_PART, MISLED_PART = 0.25, 0.25, 0.2, 0.3
 """Who wants it only later; worlds in which one machine does not come back; who knows no more than a name; who was given
 a bad link."""
+MORE_PART, MORE_FACTOR = 0.03, 5
+"""Contents of which there are so many times as many pieces as usual."""
+SEQUENTIAL_PART, IN_ORDER_PART = 0.15, 0.5
+"""Worlds in which some want the pieces in order, and how many do there."""
 EXCUSES = ("nobody has", "no source", "nobody in", "no peer has it", "asking")
 """How what a person is told of a download begins that lacks what nobody has."""
 SETTLE_SECONDS = 60.0
@@ -99,8 +103,10 @@ class Scenario:
         spared = (self.seeders[0].name,) if self._rng.random() < 0.7 else ()
         self.faults = Faults(self.world, self.plan, spared)
         self.invariants = Invariants(self.world, self.liars)
-        self.agreement = Agreement(self.world, self.liars)
+        self.agreement = Agreement(self.world, self.liars, self.invariants.relays)
         self._spared = spared
+        self._orders = streams.of("sequential")
+        self._in_order = IN_ORDER_PART if self._orders.random() < SEQUENTIAL_PART else 0.0
         self._flooders: list[Flooder] = []
 
     def run(self) -> Outcome:
@@ -132,6 +138,8 @@ class Scenario:
         pieces = self._rng.choice([0, 1, 2, 3, *range(4, 41, 4)])
         if number:
             pieces = max(1, pieces)  # two of no bytes are one content, of which peers know one name
+        if self.world.streams.of("more pieces", number).random() < MORE_PART:
+            pieces *= MORE_FACTOR
         length = pieces * PIECE_BYTES_MIN - (self._rng.randrange(PIECE_BYTES_MIN) if pieces else 0)
         content = make_content(f"data-{number}.bin", length)
         self.world.add_content(content)
@@ -220,7 +228,7 @@ class Scenario:
     def _wish(self, peer: Peer, content: SimulatedContent, by_link: bool, by_name: bool) -> None:
         if content is self.contents[0] and peer.name not in self.liars and self._rng.random() < MISLED_PART:
             self.world.tell_get(peer, self._bad_link())
-        self.world.want(peer, content, by_link, by_name)
+        self.world.want(peer, content, by_link, by_name, self._orders.random() < self._in_order)
 
     def _flood(self, peer: Peer) -> None:
         world = self.world
@@ -354,7 +362,8 @@ class Scenario:
     def _bound(self) -> float:
         """Seconds below which no schedule brings everybody what it lacks, of the machines as they are when healed: the
         bound of Kumar and Ross, of what is left. No sooner can each receiver have taken what it lacks, those who have
-        it have sent once what no receiver has, and all together have sent all that is lacking."""
+        it have sent once what no receiver has, and all together have sent all that is lacking; or one of them, where
+        some want the pieces in order: they all want the same from whoever has it."""
         powered = [peer for peer in self.world.peers.values() if peer.name not in self.liars and peer.powered]
         lacking = dict.fromkeys((wish.peer.name for wish in self._open_wishes()), 0)
         fresh = 0
@@ -369,7 +378,8 @@ class Scenario:
                 everywhere = everywhere & lacks
             fresh += sum(map(size, everywhere))
             holders |= {p.name: p for p in powered if not everywhere.isdisjoint(_good_pieces(p, content))}
-        ups = sum(_rates(peer)[0] for peer in powered)
+        rates = [_rates(peer)[0] for peer in powered]
+        ups = min(rates) if any(wish.sequential for wish in self._open_wishes()) else sum(rates)
         downs = [count / _rates(self.world.peers[name])[1] for name, count in lacking.items()]
         first = fresh / sum(_rates(peer)[0] for peer in holders.values()) if holders else 0.0
         return max(first, *downs, sum(lacking.values()) / ups) if downs else 0.0

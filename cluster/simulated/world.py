@@ -42,10 +42,14 @@ class Machine(NamedTuple):
 
 
 class Wish:
-    """Somebody at ``peer`` wants ``content`` since ``since``, and types ``target``; or has its ``seed`` at hand."""
+    """Somebody at ``peer`` wants ``content`` since ``since``, and types ``target``; or has its ``seed`` at hand.
+    ``sequential``: with its pieces in order."""
 
-    def __init__(self, peer: Peer, content: SimulatedContent, since: float, target: str, seed: bytes) -> None:
+    def __init__(
+        self, peer: Peer, content: SimulatedContent, since: float, target: str, seed: bytes, sequential: bool
+    ) -> None:
         self.peer, self.content, self.since, self.target, self.seed = peer, content, since, target, seed
+        self.sequential = sequential
         self.done_at: float | None = None
         self.is_right = False
         """Whether what was published is the content, whatever becomes of it later."""
@@ -125,11 +129,18 @@ class World:
         peer.disk.put_file(path, content.manifest, dict(enumerate(content.stand_ins)))
         peer.disk.items[path] = shared_item(peer.disk, path, "shared", content)
 
-    def want(self, peer: Peer, content: SimulatedContent, by_link: bool = True, by_name: bool = False) -> Wish:
+    def want(
+        self,
+        peer: Peer,
+        content: SimulatedContent,
+        by_link: bool = True,
+        by_name: bool = False,
+        sequential: bool = False,
+    ) -> Wish:
         """Somebody at ``peer`` types `get` and its link, or its name, or has its seed; and again when it failed."""
         target = content.link if by_link and not by_name else content.name
         seed = b"" if by_link or by_name else content.seed
-        wish = Wish(peer, content, self.clock.now, target, seed)
+        wish = Wish(peer, content, self.clock.now, target, seed, sequential)
         self.wishes.append(wish)
         self.open_wishes += 1
         if not self._watched:
@@ -204,7 +215,8 @@ class World:
         self._ask(wish)
 
     def _ask(self, wish: Wish) -> None:
-        wish.peer.ask(ApiGet(next(self._requests), wish.target, GOT_DIR, wish.seed, False, False, wish.content.name))
+        name, number = wish.content.name, next(self._requests)
+        wish.peer.ask(ApiGet(number, wish.target, GOT_DIR, wish.seed, False, wish.sequential, name))
 
     def _published(self, peer: Peer, path: str) -> None:
         self.note(peer.name, f"published {path}")

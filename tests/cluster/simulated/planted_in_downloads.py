@@ -60,7 +60,7 @@ DISK = (
         "manifest_of_other_content",
         "to compare the content a manifest describes with the content that was asked for",
         (Edit("node.downloader.job_work:keep_seed", "if manifest.digest != digest:", "if False:"),),
-        found_after=None,
+        found_after=316,
         first=316,
     ),
     Bug(
@@ -183,6 +183,32 @@ PIECES = (
         "that nobody owes a piece any more that has come from somebody else",
         (Edit("node.downloader.pieces:Pieces.arrive", "self.expect_no_more(piece, sender)", "pass"),),
         found_after=1,
+    ),
+    Bug(
+        "out_of_order",
+        "that a sequential download takes the first open piece and not the rarest",
+        (
+            Edit(
+                "node.downloader.download:Download._choose",
+                "self._pieces.first(bits) if self._sequential else ",
+                "",
+            ),
+        ),
+        found_after=32,
+        first=32,
+    ),
+    Bug(
+        "assigned_out_of_order",
+        "that a sequential download is assigned nothing",
+        (
+            Edit(
+                "node.downloader.download:Download._ask_stock",
+                "if not source.alone and not self._sequential",
+                "if not source.alone",
+            ),
+        ),
+        found_after=32,
+        first=32,
     ),
     Bug(
         "wrong_pieces_said",
@@ -308,7 +334,8 @@ CONVERSATION = (
         "snubbed_again",
         "that a source which let a piece wait is not asked for it again",
         (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),),
-        found_after=None,
+        found_after=41,
+        first=41,
     ),
     Bug(
         "waits_for_stock_that_is_gone",

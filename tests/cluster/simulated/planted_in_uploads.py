@@ -185,13 +185,13 @@ STOCK = (
                 "pass",
             ),
         ),
-        found_after=None,
+        found_after=1,
     ),
     Bug(
         "hoarded_for_good",
         "to put back into stock what a receiver was to relay and does not",
         (Edit("node.piece_server.uploads:Uploads._check_spread", "back += old", "pass"),),
-        found_after=None,
+        found_after=3,
     ),
     Bug(
         "end_of_stock_untold",
@@ -277,7 +277,8 @@ SERVING = (
         "relayed_while_closed",
         "that a download may be assigned pieces while its book is closed",
         (Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),),
-        found_after=None,
+        found_after=137,
+        first=137,
     ),
     Bug(
         "stamps_unchecked",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import floor, inf, log2
 
+from cluster.simulated.agreement import Agreement
 from cluster.simulated.content import make_content
 from cluster.simulated.host import PeerTerms
 from cluster.simulated.invariants import Invariants
@@ -47,7 +48,9 @@ class Swarm:
         for number in range(receivers):
             self.add(f"peer{number}")
         if watched:
-            Invariants(self.world, liars).watch()
+            invariants = Invariants(self.world, liars)
+            invariants.watch()
+            Agreement(self.world, liars, invariants.relays).start()
 
     def add(
         self, name: str, piece_seconds: float | None = None, disk_rate: float = inf, terms: PeerTerms = NO_TERMS

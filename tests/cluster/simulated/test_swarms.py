@@ -8,10 +8,12 @@ import msgspec
 import pytest
 
 from cluster.simulated.content import StandIn
-from cluster.simulated.liars import server_lies
+from cluster.simulated.errors import BrokenInvariantError
+from cluster.simulated.liars import Kind, fetch_lies, server_lies
 from node.downloader.source import SILENT_SENDING_SECONDS
 from protocol.limits import PIECE_BYTES_MIN
 from protocol.messages import Message, Piece
+from tests.cluster.simulated.planting import Edit, edited
 from tests.cluster.simulated.swarms import Swarm
 
 some_seeds = pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
@@ -293,6 +295,59 @@ def test_a_host_that_claims_what_it_has_not_delays_nobody_for_long() -> None:
     swarm.start()
     swarm.run_until_done(1_000.0)
     assert swarm.last() <= 2 * swarm.bound
+
+
+def with_liar(kind: Kind, hoarded: int = 4_000, pieces: int = 256, seconds: float = 0.1) -> Swarm:
+    """A hoarder asks for ``hoarded`` pieces more than it would. A piece takes ``seconds`` on any link."""
+    swarm = Swarm(1, 8, pieces, piece_seconds=seconds, down_seconds=seconds, liars=("peer0",))
+    swarm.peer("peer0").tamper = server_lies(kind, pieces, Random(1))
+    swarm.peer("peer0").tamper_fetch = fetch_lies(kind, hoarded)
+    swarm.start()
+    return swarm
+
+
+@pytest.mark.parametrize("hoarded", [4, 4_000])
+def test_a_host_that_takes_pieces_and_passes_none_on_costs_a_bounded_part(hoarded: int) -> None:
+    swarm = with_liar("hoarder", hoarded)
+    swarm.run_until_done(1.3 * swarm.bound)
+
+
+def test_a_host_that_promises_pieces_and_sends_few_is_got_around() -> None:
+    swarm = with_liar("promiser")
+    swarm.run_until_done(1.3 * swarm.bound)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pieces", "seconds", "broken", "edit"),
+    [
+        (
+            "hoarder",
+            256,
+            0.1,
+            "leaves pieces that nobody else has with",
+            Edit("node.piece_server.uploads:Uploads._could_have_spread", "return any(", "return False and any("),
+        ),
+        (
+            "hoarder",
+            256,
+            0.1,
+            "forgot that nobody but",
+            Edit("node.piece_server.uploads:Uploads._check_spread", "back += old", "pass"),
+        ),
+        (
+            "promiser",
+            128,
+            1.0,
+            "that peer0 promised, and others have",
+            Edit("node.downloader.download:Download.tick", "self._give_up_overdue(now)", "pass"),
+        ),
+    ],
+)
+def test_it_breaks_an_invariant_where_nobody_minds(
+    kind: Kind, pieces: int, seconds: float, broken: str, edit: Edit
+) -> None:
+    with edited((edit,)), pytest.raises(BrokenInvariantError, match=broken):
+        with_liar(kind, pieces=pieces, seconds=seconds).run_until_done(1_000.0)
 
 
 @pytest.mark.parametrize("name", ["peer0", "seed0"])
