@@ -141,7 +141,7 @@ class Gets:
         return self._resolved(job, link, now)
 
     def failed(self, number: int, code: str, detail: str, now: float) -> None:
-        """JobStatus ``number`` cannot become a download."""
+        """Job ``number`` cannot become a download."""
         job = self._jobs.get(number)
         if job is not None and self._asked.pop(number, None) is not None:
             self._ask_at.pop(number, None)
