@@ -82,6 +82,13 @@ class ConnectionLimit:
             self._keep_below_mark(newcomers, now)
         return self._look_at
 
+    def shut_down(self, listening: zmq.Socket[bytes], fd: int) -> None:
+        """Close the connection ``fd`` of the watched socket ``listening``, if it is still there."""
+        self._on_events()
+        for accepted in self._accepted:
+            if accepted.listening is listening and fd in accepted.open:
+                accepted.shut_down(fd)
+
     def close(self) -> None:
         """Stop watching. Twice is once."""
         for accepted in self._accepted:
@@ -145,6 +152,7 @@ class _Accepted:
     ``closing`` were shut down, and libzmq has yet to notice."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.listening = socket
         self.open: set[int] = set()
         self.closing: set[int] = set()
         self.monitor = SocketMonitor(socket, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)

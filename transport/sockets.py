@@ -354,6 +354,11 @@ def peer_address(frame: zmq.Frame) -> str:
     return str(ip_of(address) or "")
 
 
+def descriptor(frame: zmq.Frame) -> int:
+    """Of the connection that a received frame came over, as long as that is there."""
+    return int(frame.get(zmq.SRCFD))
+
+
 def _arrivals(socket: zmq.Socket[bytes], limit: int, copy: bool) -> Iterator[Any]:
     """The first frame of each message that has arrived: bytes where ``copy``, which is quicker for small ones, else a
     `zmq.Frame`. Whoever gets it receives the other frames at once."""

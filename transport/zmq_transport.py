@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from transport.sockets import (
     Role,
     bind,
     connect,
+    descriptor,
     drain,
     drain_routed,
     open_socket,
@@ -93,12 +95,15 @@ class ZmqTransport:
             if self._limit is None:
                 self._limit = ConnectionLimit(self.loop)
             self._limit.watch(router.socket)
+            router.connections = self._limit
         router.bind(endpoint)
         return router
 
 
 class ZmqRouter:
     port = 0
+    connections: ConnectionLimit | None = None
+    """None over ipc."""
 
     def __init__(self, loop: Loop, socket: zmq.Socket[bytes], limit: int) -> None:
         self._loop, self.socket, self._limit = loop, socket, limit
@@ -134,12 +139,24 @@ class ZmqRouter:
     def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
         send_each_or_drop(self.socket, [(route, encode(message, self._limit)) for route, message in messages])
 
+    def send_watched(self, route: bytes, message: msgspec.Struct) -> Callable[[], bool] | None:
+        frame = zmq.Frame(encode(message, self._limit), track=True, copy=False)
+        tracker = frame.tracker
+        assert tracker is not None
+        return (lambda: tracker.done) if send_or_drop(self.socket, [route, frame], copy=False) else None
+
     def publish(self, topic: bytes, message: msgspec.Struct) -> None:
         send_or_drop(self.socket, [topic, encode(message, self._limit)])
 
     def address_of(self, route: bytes) -> str:
         del route
         return "" if self._frame is None else peer_address(self._frame)
+
+    def hang_up_on(self, route: bytes) -> Callable[[], None]:
+        del route
+        assert self._frame is not None
+        assert self.connections is not None
+        return partial(self.connections.shut_down, self.socket, descriptor(self._frame))
 
     def close(self) -> None:
         if self._loop.has(self.socket):

@@ -77,6 +77,15 @@ class Listener:
         connection = self.routes.get(route)
         return "" if connection is None else connection.client.address
 
+    def hang_up_on(self, route: bytes) -> Callable[[], None]:
+        """What closes the connection a message came from."""
+
+        def hang_up() -> None:
+            if route in self.routes:
+                self.network.break_up(self.routes[route])
+
+        return hang_up
+
     def publish(self, message: object) -> None:
         """Send to everybody who is connected; who is behind misses it."""
         clock = self.network.clock

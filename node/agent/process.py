@@ -69,8 +69,8 @@ class Agent:
     ) -> None:
         self.core = core
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
-        # Apart, so that what a person waits for is not behind what was found or looked at, and a seed, which goes to the
-        # data directory, not behind content on another file system.
+        # Apart, so that what a person waits for is not behind what was found or looked at, nor a seed, which goes to
+        # the data directory, behind content on another file system.
         self._disk = [host.workers(count) for count in (1, 1, 1, 1, CHECK_THREADS_COUNT)]
         self._hashers, self._background_hashers, self._looks, self._seeds, self._checks = self._disk
         self._checking: set[tuple[str, str]] = set()

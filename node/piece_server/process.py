@@ -33,6 +33,7 @@ class PieceServer:
     def __init__(self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rng: Random, pid: int) -> None:
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
+        self.page_to_peer, self.address_of, self.hang_up_on = peers.send_watched, peers.address_of, peers.hang_up_on
         self._peers, self._now = peers, host.now
         self.core = PieceServerCore(files, threads, self, rng, pid, peers.port, host.now())
         self.tick = self.core.tick
