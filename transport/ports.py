@@ -80,6 +80,10 @@ class PublicRouter(Router, Protocol):
     def hang_up_on(self, route: bytes) -> Callable[[], None]:
         """What closes the connection behind ``route``, of whom a message is being heard."""
 
+    def refuse(self, route: bytes, seconds: float) -> None:
+        """Close all connections of the address behind ``route``, of whom a message is being heard, and for so long
+        those that come from there."""
+
 
 class Transport(Protocol):
     """Time in monotonic seconds, and the network."""

@@ -86,6 +86,10 @@ class Listener:
 
         return hang_up
 
+    def refuse(self, route: bytes, _seconds: float) -> None:
+        """Whoever is behind ``route`` is hung up on, and may dial again."""
+        self.hang_up_on(route)()
+
     def publish(self, message: object) -> None:
         """Send to everybody who is connected; who is behind misses it."""
         clock = self.network.clock

@@ -70,6 +70,7 @@ class SimulatedRouter:
         net, process = transport.net, transport.process
         self.listener = transport.network.listen(net, process, endpoint, nothing, limit)
         self.address_of, self.hang_up_on = self.listener.address_of, self.listener.hang_up_on
+        self.refuse = self.listener.refuse
 
     def hear(
         self, decoder: Decoder[Any], on_message: Callable[[bytes, Any, float], None], on_garbage: OnGarbage

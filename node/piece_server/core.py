@@ -34,6 +34,7 @@ from node.local_messages import (
 from node.piece_server.reading import Reading, Threads
 from node.piece_server.requests import Asked, Requests
 from node.piece_server.shelf import Book, Files, Shelf
+from node.piece_server.talk import Talk
 from node.piece_server.uploads import Effect, Recheck, Reply, SendPiece, Uploads
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
@@ -65,6 +66,9 @@ class Outlet(Protocol):
 
     def hang_up_on(self, route: bytes) -> Callable[[], None]:
         """`transport.ports.PublicRouter.hang_up_on`."""
+
+    def refuse(self, route: bytes, seconds: float) -> None:
+        """`transport.ports.PublicRouter.refuse`."""
 
     def to_agent(self, message: Message) -> None: ...
 
@@ -110,6 +114,7 @@ class PieceServerCore:
         self._loaded: list[tuple[_Load, object]] = []
         """Seeds that were loaded since the last `work`, or cannot be."""
         self.requests = Requests()
+        self._talk = Talk(out.address_of, out.refuse)
         self._reads: dict[str, deque[SendPiece | Recheck]] = {}
         """What is to be read of each content, in order. The first is being read, or the content is being opened."""
         self._stirred = False
@@ -159,6 +164,8 @@ class PieceServerCore:
 
     def peer_says(self, route: bytes, message: PieceServerRequest, now: float) -> None:
         """One message of another peer's downloader, which ``route`` leads back to."""
+        if self._talk.is_too_much(route, now):
+            return
         if not isinstance(message, Test | GetManifest):
             self._perform(self._uploads.handle(route, message, now))
         elif self._peer and message.peer not in ("", self._peer):
@@ -170,8 +177,10 @@ class PieceServerCore:
         else:
             self._wait_for_seed(route, message, now)
 
-    def bad_message(self, route: bytes, request: int, error: ProtocolError) -> None:
+    def bad_message(self, route: bytes, request: int, error: ProtocolError, now: float) -> None:
         """A stranger sent what is no message, for the reason ``error``; ``request`` is the id it had, or 0."""
+        if self._talk.is_too_much(route, now):
+            return
         self._bad_messages += 1
         self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))
 
@@ -326,6 +335,7 @@ class PieceServerCore:
     def _send(self, effect: SendPiece, data: bytes) -> None:
         route, header = effect.route, effect.header
         if self._out.piece_to_peer(route, header, data):
+            self._talk.sent_piece(route)
             self._sent[effect.digest] = self._sent.get(effect.digest, 0) + len(data)
             self._sent_bytes += len(data)
         else:

@@ -8,11 +8,10 @@ it. Leaves reading and sending to `core`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.piece_server.admission import who_gives_way
+from node.piece_server.admission import Places
 from protocol.limits import (
     MANIFEST_PAGE_BYTES,
     ROUTE_SESSIONS_COUNT_MAX,
@@ -49,11 +48,15 @@ class Requests:
 
     def __init__(self) -> None:
         self._asked: dict[tuple[bytes, int], Asked] = {}
-        """By route and session, those that are not answered."""
+        """By route and session, those that are not answered..."""
+        self._waiting: Places[Asked] = Places()
+        """...which are these."""
         self._for_page: dict[Asked, None] = {}
         """Those of them whose turn it is next to get a page."""
         self._on_way: dict[bytes, Asked] = {}
-        """By route, those whose page is read or sent."""
+        """By route, those whose page is read or sent..."""
+        self._pages: Places[Asked] = Places()
+        """...which are these."""
         self._closing: Asked | None = None
         """Whose connection is being closed."""
 
@@ -70,17 +73,16 @@ class Requests:
         """``asked`` came just now. Returns which request is to be sent away: where there are too many it may be that
         one, which then is not added, or one that makes room for it."""
         key = asked.route, asked.request.session
-        of_route = sum(1 for other, _ in self._asked if other == asked.route)
-        if key in self._asked or of_route >= ROUTE_SESSIONS_COUNT_MAX:
+        if key in self._asked or self._waiting.of_route(asked.route) >= ROUTE_SESSIONS_COUNT_MAX:
             return asked
         away = None
         if len(self._asked) >= SESSIONS_COUNT_MAX:
-            held, now = self._asked.values(), asked.served_at
-            away = who_gives_way(held, asked.address, asked.route, now, PATIENCE_SECONDS) or asked
-            if away is asked:
+            away = self._waiting.who_gives_way(asked.address, asked.route, asked.served_at, PATIENCE_SECONDS)
+            if away is None:
                 return asked
             self.take(away)
         self._asked[key] = asked
+        self._waiting.add(asked)
         return away
 
     def take(self, asked: Asked) -> bool:
@@ -89,6 +91,7 @@ class Requests:
         if self._asked.get(key) is not asked:
             return False
         del self._asked[key]
+        self._waiting.remove(asked)
         self._for_page.pop(asked, None)
         return True
 
@@ -103,10 +106,9 @@ class Requests:
             return None
         for one in list(self._on_way.values()):
             if one.is_gone is not None and one.is_gone():
-                del self._on_way[one.route]
-        of_address = Counter(one.address for one in self._on_way.values())
-        free = (one for one in self._for_page if one.route not in self._on_way)
-        first = min(free, key=lambda one: of_address[one.address], default=None)
+                self._page_over(one)
+        free = [one for one in self._for_page if one.route not in self._on_way]
+        first = min(free, key=lambda one: self._pages.of_address(one.address), default=None)
         if first is None:
             return None
         if len(self._on_way) >= PAGES_COUNT_MAX:
@@ -115,13 +117,18 @@ class Requests:
         del self._for_page[first]
         first.served_at = now
         self._on_way[first.route] = first
+        self._pages.add(first)
         return first
 
     def page_done(self, asked: Asked, is_gone: Callable[[], bool] | None) -> None:
         """Its page was sent, or with None there is none."""
         asked.is_gone = is_gone
         if is_gone is None:
-            del self._on_way[asked.route]
+            self._page_over(asked)
+
+    def _page_over(self, asked: Asked) -> None:
+        del self._on_way[asked.route]
+        self._pages.remove(asked)
 
     def next_deadline(self, now: float) -> float | None:
         """When to call `next_for_page` again."""
@@ -131,8 +138,7 @@ class Requests:
         """Close the connection of whoever gives way to ``first``; one, and then see whether that was enough."""
         if self._closing is not None and self._on_way.get(self._closing.route) is self._closing:
             return
-        sent = [one for one in self._on_way.values() if one.is_gone is not None]
-        self._closing = who_gives_way(sent, first.address, first.route, now, PATIENCE_SECONDS)
+        self._closing = self._pages.who_gives_way(first.address, first.route, now, PATIENCE_SECONDS)
         if self._closing is not None:
             self._closing.hang_up()
 
@@ -140,6 +146,6 @@ class Requests:
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
-        assert len(self._asked) <= SESSIONS_COUNT_MAX
-        assert len(self._on_way) <= PAGES_COUNT_MAX
+        assert len(self._asked) == len(self._waiting) <= SESSIONS_COUNT_MAX
+        assert len(self._on_way) == len(self._pages) <= PAGES_COUNT_MAX
         assert all(self._asked[asked.route, asked.request.session] is asked for asked in self._for_page)

@@ -21,7 +21,7 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
-from node.piece_server.admission import who_gives_way
+from node.piece_server.admission import Places
 from node.piece_server.swarm import AHEAD_COUNT, SPREAD_SECONDS, OnWay, Ration, Session, SessionKey, Swarm
 from node.piece_server.uplink import SPARE_COUNT, Uplink
 from protocol.bitfield import Bitfield
@@ -100,6 +100,8 @@ class Uploads:
         self._rng = rng
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
+        self._places: Places[Session] = Places()
+        """The same."""
         self._ready: dict[Session, None] = {}
         """Sessions with credit that there may be something to send to, in turn."""
         self._told_over: dict[SessionKey, None] = {}
@@ -303,10 +305,10 @@ class Uploads:
         effects: list[Effect] = []
         is_idle = session is not None and self._is_idle(now)
         if session is None:
-            over = sum(1 for other, _ in self._sessions if other == route)
+            over = self._places.of_route(route)
             may_open = over < ROUTE_SESSIONS_COUNT_MAX and not self._uplink.is_left(route)
             if may_open and len(self._sessions) >= SESSIONS_COUNT_MAX:
-                least = who_gives_way(self._sessions.values(), address, route, now, EVICTION_SECONDS)
+                least = self._places.who_gives_way(address, route, now, EVICTION_SECONDS)
                 may_open = least is not None
                 effects = [] if least is None else self._start_over(least)
             if not may_open:
@@ -314,6 +316,7 @@ class Uploads:
             size = swarm.have.size
             session = Session(route, address, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
+            self._places.add(session)
             self._told_over.pop(key, None)
             effects += self._tell_company(swarm, now)
         session.heard_at = now
@@ -632,6 +635,7 @@ class Uploads:
         at = session.heard_at if now is None else now
         swarm.orphans.update((piece, at) for piece in session.assigned)
         del self._sessions[session.key]
+        self._places.remove(session)
         del swarm.sessions[session.key]
         self._changed[swarm.digest] = None
         self._ready.pop(session, None)
@@ -652,7 +656,7 @@ class Uploads:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         self._uplink.check_invariants(self._sessions.values())
-        assert len(self._sessions) <= SESSIONS_COUNT_MAX
+        assert len(self._sessions) == len(self._places) <= SESSIONS_COUNT_MAX
         for swarm in self._swarms.values():
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
             assert not swarm.in_stock.without(swarm.have).count_set

@@ -141,6 +141,9 @@ class Scene:
     def hang_up_on(self, route: bytes) -> Callable[[], None]:
         return lambda: self._said.append((route.decode(), "hung up on"))
 
+    def refuse(self, route: bytes, seconds: float) -> None:
+        self._said.append((route.decode(), f"refused for {seconds:g} s"))
+
     def to_agent(self, message: Message) -> None:
         self._said.append(("agent", message))
 
@@ -175,7 +178,7 @@ class Scene:
         return self._then()
 
     def garbage(self, name: str, request: int, error: ProtocolError) -> list[Said]:
-        self.core.bad_message(name.encode(), request, error)
+        self.core.bad_message(name.encode(), request, error, self.now)
         return self._then()
 
     def tick(self, seconds: float = 0.0) -> list[Said]:
