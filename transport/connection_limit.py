@@ -205,8 +205,8 @@ def _descriptors() -> set[int] | None:
 
 
 def _borrowed(fd: int) -> sockets.socket:
-    """``fd`` as a socket, to be detached and not closed."""
-    return sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM, 0, fileno=fd)
+    """``fd`` as a socket, to be detached and not closed; with room for an address of either family."""
+    return sockets.socket(sockets.AF_INET6, sockets.SOCK_STREAM, 0, fileno=fd)
 
 
 def _address(fd: int) -> str:

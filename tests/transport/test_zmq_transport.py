@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from protocol.codec import Decoder, encode
+from protocol.endpoints import EVERY
 from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Bye, ManifestPage, PieceServerRequest
 from transport.loop import Loop
@@ -24,10 +25,10 @@ PAGE = ManifestPage(1, 0, 200_000, bytes(200_000))
 class Scene:
     """``heard``: the addresses that something came from, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
         self.loop, self.context = Loop(), open_context()
         self.transport = ZmqTransport(self.loop, self.context)
-        self.router: ZmqRouter = self.transport.listen(Role.PIECE_ROUTER, "tcp://127.0.0.1:0", REPLY_BYTES_MAX)
+        self.router: ZmqRouter = self.transport.listen(Role.PIECE_ROUTER, f"tcp://{host}:0", REPLY_BYTES_MAX)
         decoder: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
         self.heard: list[str] = []
         self.on_heard: Callable[[bytes], object] = lambda route: route
@@ -74,9 +75,9 @@ class Scene:
         self.context.term()
 
 
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
+@pytest.fixture(params=[NEIGHBOUR, EVERY])
+def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
+    scene = Scene(request.param)
     yield scene
     scene.close()
 
