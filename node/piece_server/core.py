@@ -34,7 +34,7 @@ from node.local_messages import (
 from node.piece_server.reading import Reading, Threads
 from node.piece_server.requests import Asked, Requests
 from node.piece_server.shelf import Book, Files, Shelf
-from node.piece_server.talk import Talk
+from node.piece_server.talk import GARBAGE_COST, Talk
 from node.piece_server.uploads import Effect, Recheck, Reply, SendPiece, Uploads
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
@@ -179,7 +179,7 @@ class PieceServerCore:
 
     def bad_message(self, route: bytes, request: int, error: ProtocolError, now: float) -> None:
         """A stranger sent what is no message, for the reason ``error``; ``request`` is the id it had, or 0."""
-        if self._talk.is_too_much(route, now):
+        if self._talk.is_too_much(route, now, GARBAGE_COST):
             return
         self._bad_messages += 1
         self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))

@@ -15,6 +15,8 @@ MESSAGES_COUNT_MAX, MESSAGES_RATE_MAX = 5_000.0, 1_000.0
 receivers say less..."""
 MESSAGES_PER_PIECE = 8
 """...and so much more for each piece that it was sent."""
+GARBAGE_COST = 100
+"""What is no message counts as so many: none of it comes from a peer, and it may have any number of frames."""
 REFUSED_SECONDS = 10.0
 """A host that says too much is hung up on, not listened to, and cannot dial for so long."""
 HOSTS_COUNT_MAX = 10_000
@@ -36,14 +38,14 @@ class Talk:
         self._hosts: dict[str, _Host] = {}
         self._by_route: dict[bytes, _Host] = {}
 
-    def is_too_much(self, route: bytes, now: float) -> bool:
-        """Something came over ``route``. Is it to be ignored?"""
+    def is_too_much(self, route: bytes, now: float, count: int = 1) -> bool:
+        """Something that counts as ``count`` messages came over ``route``. Is it to be ignored?"""
         host = self._by_route.get(route) or self._look_up(route, now)
         if now < host.refused_until:
             return True
         saved = host.may_say + MESSAGES_RATE_MAX * (now - host.at)
         host.at = now
-        host.may_say = min(MESSAGES_COUNT_MAX, saved) - 1.0
+        host.may_say = min(MESSAGES_COUNT_MAX, saved) - count
         if host.may_say >= 0.0:
             return False
         host.refused_until = now + REFUSED_SECONDS

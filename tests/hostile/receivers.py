@@ -207,6 +207,14 @@ class Flood(_Strangers):
     read_bytes = MIB
 
 
+class FrameFlood(_Strangers):
+    """Send messages of very many frames."""
+
+    def __init__(self, port: int, address: str, data: bytes) -> None:
+        del data
+        super().__init__(port, address, 100 * (99 * b"\1\1x" + b"\0\1x"))
+
+
 class DeafFlood(_Strangers):
     """Ask without end, and read nothing."""
 

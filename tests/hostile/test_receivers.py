@@ -25,6 +25,7 @@ from tests.hostile.receivers import (
     Attack,
     DeafFlood,
     Flood,
+    FrameFlood,
     NeverAcknowledge,
     SessionsWithoutEnd,
     SlowReaders,
@@ -138,8 +139,10 @@ def test_slow_readers_of_manifests(scene: Scene, address: str) -> None:
     scene.endures(SlowReaders(scene.port, address, asked), links, scene.get(first))
 
 
-@pytest.mark.parametrize("kind", [Flood, pytest.param(DeafFlood, marks=pytest.mark.slow)])
-def test_floods(scene: Scene, kind: type[Flood | DeafFlood]) -> None:
+@pytest.mark.parametrize(
+    "kind", [Flood, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (DeafFlood, FrameFlood))]
+)
+def test_floods(scene: Scene, kind: type[Flood | DeafFlood | FrameFlood]) -> None:
     """From the honest receiver's own address its host would be refused, and it with it."""
     first, *links = [scene.file() for _ in range(4)]
     asked = 500 * framed(messages.Test(1, links[0].digest), messages.Test(2, f"blake3:{64 * '0'}"))

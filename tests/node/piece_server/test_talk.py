@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.piece_server.talk import (
+    GARBAGE_COST,
     HOSTS_COUNT_MAX,
     MESSAGES_COUNT_MAX,
     MESSAGES_PER_PIECE,
@@ -47,6 +48,13 @@ def test_whoever_is_sent_pieces_may_say_more() -> None:
     scene.says("host a", int(MESSAGES_COUNT_MAX), 1.0)
     scene.talk.sent_piece(b"host a")
     assert scene.says("host b", MESSAGES_PER_PIECE + 1, 1.0) == 1
+
+
+def test_little_garbage_is_too_much() -> None:
+    scene = Scene()
+    garbage = [scene.talk.is_too_much(b"host a", 1.0, GARBAGE_COST) for _ in range(51)]
+    assert garbage == [False] * 50 + [True]
+    assert scene.refused == ["host a"]
 
 
 def test_not_too_many_are_remembered() -> None:
