@@ -165,6 +165,7 @@ class _Strangers(Attack):
                     try:
                         there[stranger] = self.talk(stranger, there[stranger])
                     except OSError:  # it was hung up on
+                        stranger.close()
                         del there[stranger]
                         there[stack.enter_context(self.connect())] = 0
                 self.begun.set()
