@@ -6,6 +6,7 @@ They come from ``address``, one of this machine's loopback addresses, and speak 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket as plain
 import struct
@@ -143,11 +144,12 @@ class SessionsWithoutEnd(_Dealers):
 
 
 class _Strangers(Attack):
-    """Plain connections that shake hands and send ``data``, as much at a time as fits; ``endless``: again and again."""
+    """Plain connections that shake hands and send ``data`` again and again, as much at a time as fits."""
 
     count = 20
     pause_seconds = 0.001
-    endless = True
+    turns = 1
+    """Until it counts as begun."""
     receive_bytes = MIB
     """Buffer of the kernel for what comes."""
     read_bytes = 0
@@ -160,7 +162,9 @@ class _Strangers(Attack):
     def attack(self) -> None:
         with contextlib.ExitStack() as stack:
             there = {stack.enter_context(self.connect()): 0 for _ in range(self.count)}
-            while not self.over.is_set():
+            for turn in itertools.count(1):
+                if self.over.is_set():
+                    return
                 for stranger in list(there):
                     try:
                         there[stranger] = self.talk(stranger, there[stranger])
@@ -168,7 +172,8 @@ class _Strangers(Attack):
                         stranger.close()
                         del there[stranger]
                         there[stack.enter_context(self.connect())] = 0
-                self.begun.set()
+                if turn >= self.turns:
+                    self.begun.set()
                 self.over.wait(self.pause_seconds)
 
     def connect(self) -> plain.socket:
@@ -186,20 +191,19 @@ class _Strangers(Attack):
             if self.read_bytes:
                 stranger.recv(self.read_bytes)
         try:
-            at += stranger.send(self.data[at:])
-            return at % len(self.data) if self.endless else at
+            return (at + stranger.send(self.data[at:])) % len(self.data)
         except BlockingIOError:
             return at
 
 
 class SlowReaders(_Strangers):
-    """Ask for as many pages of a manifest as they may, and read them a few bytes at a time."""
+    """Ask for as many pages of a manifest as they may, again and again, and read them a few bytes at a time."""
 
-    count = 200
-    pause_seconds = 1.0
+    count = 100
+    turns = 6
+    pause_seconds = 0.5
     receive_bytes = 65_536
     read_bytes = 16_384
-    endless = False
 
 
 class Flood(_Strangers):
