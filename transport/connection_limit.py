@@ -17,6 +17,7 @@ import struct
 
 import zmq
 
+from protocol.endpoints import ip_of
 from transport.loop import Loop
 from transport.monitor import SocketMonitor
 
@@ -82,6 +83,21 @@ class ConnectionLimit:
             self._keep_below_mark(newcomers, now)
         return self._look_at
 
+    def shut_down(self, listening: zmq.Socket[bytes], fd: int) -> None:
+        """Close the connection ``fd`` of the watched socket ``listening``, if it is still there."""
+        self._on_events()
+        for accepted in self._accepted:
+            if accepted.listening is listening and fd in accepted.open:
+                accepted.shut_down(fd)
+
+    def shut_down_from(self, address: str) -> None:
+        """Close all connections from the IP ``address``."""
+        self._on_events()
+        for accepted in self._accepted:
+            for fd in list(accepted.open):
+                if _address(fd) == address:
+                    accepted.shut_down(fd)
+
     def close(self) -> None:
         """Stop watching. Twice is once."""
         for accepted in self._accepted:
@@ -145,6 +161,7 @@ class _Accepted:
     ``closing`` were shut down, and libzmq has yet to notice."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.listening = socket
         self.open: set[int] = set()
         self.closing: set[int] = set()
         self.monitor = SocketMonitor(socket, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
@@ -188,8 +205,19 @@ def _descriptors() -> set[int] | None:
 
 
 def _borrowed(fd: int) -> sockets.socket:
-    """``fd`` as a socket, to be detached and not closed."""
-    return sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM, 0, fileno=fd)
+    """``fd`` as a socket, to be detached and not closed; with room for an address of either family."""
+    return sockets.socket(sockets.AF_INET6, sockets.SOCK_STREAM, 0, fileno=fd)
+
+
+def _address(fd: int) -> str:
+    """Where it comes from, as `transport.sockets.peer_address` has it; empty when it has ended meanwhile."""
+    borrowed = _borrowed(fd)
+    try:
+        return str(ip_of(borrowed.getpeername()[0]) or "")
+    except OSError:
+        return ""
+    finally:
+        borrowed.detach()
 
 
 def _silent_seconds(fd: int) -> float:

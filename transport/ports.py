@@ -67,11 +67,22 @@ class PublicRouter(Router, Protocol):
     def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
         """Each by its route, or not at all."""
 
+    def send_watched(self, route: bytes, message: msgspec.Struct) -> Callable[[], bool] | None:
+        """As `send`, for what is large. Tells whether it has left this process, or never will; None when it was not
+        sent."""
+
     def publish(self, topic: bytes, message: msgspec.Struct) -> None:
         """To all who are there; who is behind misses it."""
 
     def address_of(self, route: bytes) -> str:
         """The IP address behind ``route``, of whom a message is being heard."""
+
+    def hang_up_on(self, route: bytes) -> Callable[[], None]:
+        """What closes the connection behind ``route``, of whom a message is being heard."""
+
+    def refuse(self, route: bytes, seconds: float) -> None:
+        """Close all connections of the address behind ``route``, of whom a message is being heard, and for so long
+        those that come from there."""
 
 
 class Transport(Protocol):

@@ -271,13 +271,11 @@ def connect(socket: zmq.Socket[bytes], endpoint: str) -> None:
 def drain(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[list[zmq.Frame]]:
     """Yield what has arrived, at most ``limit`` messages, without waiting. For all but ROUTERs (`drain_routed`).
 
-    A message of more than `FRAMES_COUNT_MAX` frames is read to its end and dropped. Ends when the socket is closed
-    meanwhile.
+    Of a message of more than `FRAMES_COUNT_MAX` frames one more than that is kept, for the caller to see. Ends when the
+    socket is closed meanwhile.
     """
     for first in _arrivals(socket, limit, copy=False):
-        message = _whole_message(socket, first, FRAMES_COUNT_MAX) if first.more else [first]
-        if message:
-            yield message
+        yield _whole_message(socket, first, FRAMES_COUNT_MAX) if first.more else [first]
 
 
 def drain_routed(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterator[tuple[bytes, list[zmq.Frame]]]:
@@ -286,9 +284,7 @@ def drain_routed(socket: zmq.Socket[bytes], limit: int = DRAIN_COUNT) -> Iterato
     receive = socket.recv
     for route in _arrivals(socket, limit, copy=True):
         first = receive(_NOBLOCK, False)
-        message = _whole_message(socket, first, FRAMES_COUNT_MAX - 1) if first.more else [first]
-        if message:
-            yield route, message
+        yield route, _whole_message(socket, first, FRAMES_COUNT_MAX - 1) if first.more else [first]
 
 
 def send_or_drop(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: bool = True) -> bool:
@@ -354,6 +350,11 @@ def peer_address(frame: zmq.Frame) -> str:
     return str(ip_of(address) or "")
 
 
+def descriptor(frame: zmq.Frame) -> int:
+    """Of the connection that a received frame came over, as long as that is there."""
+    return int(frame.get(zmq.SRCFD))
+
+
 def _arrivals(socket: zmq.Socket[bytes], limit: int, copy: bool) -> Iterator[Any]:
     """The first frame of each message that has arrived: bytes where ``copy``, which is quicker for small ones, else a
     `zmq.Frame`. Whoever gets it receives the other frames at once."""
@@ -375,15 +376,13 @@ def _arrivals(socket: zmq.Socket[bytes], limit: int, copy: bool) -> Iterator[Any
 
 
 def _whole_message(socket: zmq.Socket[bytes], frame: zmq.Frame, limit: int) -> list[zmq.Frame]:
-    """``frame`` and those behind it; none when they are more than ``limit``."""
+    """``frame`` and those behind it, at most ``limit`` and one more; the rest is dropped."""
     message = [frame]
-    count = 1
     while frame.more:  # the frames of one message arrive together: this never waits
         frame = socket.recv(_NOBLOCK, False)
-        count += 1
-        if count <= limit:
+        if len(message) <= limit:
             message.append(frame)
-    return message if count <= limit else []
+    return message
 
 
 def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | zmq.Frame], copy: bool) -> bool:

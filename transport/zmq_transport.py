@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -16,11 +17,13 @@ from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.ports import LineOwner, OnGarbage
+from transport.refused import Refused
 from transport.runtime_dir import IPC_SCHEME
 from transport.sockets import (
     Role,
     bind,
     connect,
+    descriptor,
     drain,
     drain_routed,
     open_socket,
@@ -50,6 +53,7 @@ class ZmqTransport:
         self.loop, self.context = loop, context
         self.now, self.soon = loop.now, loop.soon
         self._limit: ConnectionLimit | None = None
+        self._refused: Refused | None = None
         self.opened: list[Closable] = []
 
     def run(self, tick: Callable[[float], float | None]) -> None:
@@ -93,12 +97,23 @@ class ZmqTransport:
             if self._limit is None:
                 self._limit = ConnectionLimit(self.loop)
             self._limit.watch(router.socket)
+            router.connections = self._limit
+        if role is Role.PIECE_ROUTER:
+            if self._refused is None:
+                self.opened.append(refused := Refused(self.loop, self.context))
+                self._refused = refused
+            self._refused.watch(router.socket)
+            router.refused = self._refused
         router.bind(endpoint)
         return router
 
 
 class ZmqRouter:
     port = 0
+    connections: ConnectionLimit | None = None
+    """None over ipc."""
+    refused: Refused | None = None
+    """None but for peers."""
 
     def __init__(self, loop: Loop, socket: zmq.Socket[bytes], limit: int) -> None:
         self._loop, self.socket, self._limit = loop, socket, limit
@@ -115,6 +130,7 @@ class ZmqRouter:
         def on_readable() -> None:
             at = now()
             for route, frames in drain_routed(socket):
+                self._frame = frames[0]
                 try:
                     if len(frames) != 1:
                         raise ProtocolError(f"a message is one frame, not {len(frames)}")
@@ -122,7 +138,6 @@ class ZmqRouter:
                 except ProtocolError as error:
                     on_garbage(route, frames[-1].bytes, error)
                     continue
-                self._frame = frames[0]
                 on_message(route, message, at)
 
         self._loop.add(socket, on_readable)
@@ -134,12 +149,32 @@ class ZmqRouter:
     def send_each(self, messages: Sequence[tuple[bytes, msgspec.Struct]]) -> None:
         send_each_or_drop(self.socket, [(route, encode(message, self._limit)) for route, message in messages])
 
+    def send_watched(self, route: bytes, message: msgspec.Struct) -> Callable[[], bool] | None:
+        frame = zmq.Frame(encode(message, self._limit), track=True, copy=False)
+        tracker = frame.tracker
+        assert tracker is not None
+        return (lambda: tracker.done) if send_or_drop(self.socket, [route, frame], copy=False) else None
+
     def publish(self, topic: bytes, message: msgspec.Struct) -> None:
         send_or_drop(self.socket, [topic, encode(message, self._limit)])
 
     def address_of(self, route: bytes) -> str:
         del route
         return "" if self._frame is None else peer_address(self._frame)
+
+    def hang_up_on(self, route: bytes) -> Callable[[], None]:
+        del route
+        assert self._frame is not None
+        assert self.connections is not None
+        return partial(self.connections.shut_down, self.socket, descriptor(self._frame))
+
+    def refuse(self, route: bytes, seconds: float) -> None:
+        assert self.connections is not None
+        assert self.refused is not None
+        address = self.address_of(route)
+        _logger.warning("%s says too much: hung up on, and refused for %g s", address, seconds)
+        self.refused.add(address, seconds)
+        self.connections.shut_down_from(address)
 
     def close(self) -> None:
         if self._loop.has(self.socket):

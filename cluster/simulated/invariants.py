@@ -160,6 +160,7 @@ class Invariants:
     def _check_uploads(self, process: PieceServerProcess) -> None:
         uploads = process.core.uploads
         uploads.check_invariants()
+        process.core.requests.check_invariants()
         for swarm in uploads._swarms.values():
             assigned = Counter(piece for session in swarm.sessions.values() for piece in session.assigned)
             twice = [piece for piece, count in assigned.items() if count > 1 or piece in swarm.in_stock]

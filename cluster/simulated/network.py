@@ -77,6 +77,19 @@ class Listener:
         connection = self.routes.get(route)
         return "" if connection is None else connection.client.address
 
+    def hang_up_on(self, route: bytes) -> Callable[[], None]:
+        """What closes the connection a message came from."""
+
+        def hang_up() -> None:
+            if route in self.routes:
+                self.network.break_up(self.routes[route])
+
+        return hang_up
+
+    def refuse(self, route: bytes, _seconds: float) -> None:
+        """Whoever is behind ``route`` is hung up on, and may dial again."""
+        self.hang_up_on(route)()
+
     def publish(self, message: object) -> None:
         """Send to everybody who is connected; who is behind misses it."""
         clock = self.network.clock

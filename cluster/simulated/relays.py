@@ -124,7 +124,7 @@ class Relays:
             known.elsewhere = max(elsewhere, known.elsewhere)
         for piece, given in list(book.given.items()) if has else ():
             own = given.receiver == receiver and given.at >= known.since
-            if piece in has and (not own or given.session.hoards):
+            if piece in has and not own:
                 del book.given[piece]
                 book.receivers[given.receiver].spread += 1
 

@@ -35,6 +35,8 @@ from service.text import as_utf8
 from transport.loop import Loop
 from transport.sockets import Role
 
+CHECK_THREADS_COUNT = 8
+"""For items that people ask for again. One whose file system hangs holds up no other, until as many of them do."""
 LEAVE_SECONDS = 0.5
 """How long the end of the process waits for the tracker to acknowledge that the peer left."""
 REGISTRAR_DECODER: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
@@ -72,9 +74,12 @@ class Agent:
     ) -> None:
         self.core = core
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
-        # A thread each: what a person waits for is not behind what was found or looked at, nor a check behind hashing.
-        self._disk = [host.workers(1) for _ in range(4)]
-        self._hashers, self._background_hashers, self._checks, self._looks = self._disk
+        # Apart, so that what a person waits for is not behind what was found or looked at, nor a seed, which goes to
+        # the data directory, behind content on another file system.
+        self._disk = [host.workers(count) for count in (1, 1, 1, 1, CHECK_THREADS_COUNT)]
+        self._hashers, self._background_hashers, self._looks, self._seeds, self._checks = self._disk
+        self._checking: set[tuple[str, str]] = set()
+        """Path and digest of items that are being looked at."""
         self._names = host.workers(1)
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
@@ -204,6 +209,7 @@ class Agent:
             self._perform(self.core.seed_stored(request.job, result.link, result.path, now))
 
     def _checked(self, item: LibraryItem, problem: Any) -> None:
+        self._checking.remove((item.path, item.digest))
         if isinstance(problem, BaseException):
             raise problem
         self._perform(self.core.item_checked(item, problem, self._host.now()))
@@ -306,10 +312,13 @@ class Agent:
         self._cancelled[effect.path].set()
 
     def _store_seed(self, request: fx.StoreSeed) -> None:
-        self._checks.submit(partial(self._seed_stored, request), lambda: self._kept.keep_seed(request))
+        self._seeds.submit(partial(self._seed_stored, request), lambda: self._kept.keep_seed(request))
 
     def _check(self, request: fx.CheckItem) -> None:
-        self._checks.submit(partial(self._checked, request.item), lambda: self._kept.item_problem(request.item))
+        key = request.item.path, request.item.digest
+        if key not in self._checking:  # the result is for all who ask
+            self._checking.add(key)
+            self._checks.submit(partial(self._checked, request.item), lambda: self._kept.item_problem(request.item))
 
     def _keep_orders(self, effect: fx.KeepOrders) -> None:
         try:

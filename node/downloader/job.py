@@ -196,6 +196,8 @@ class FetchJob:
             self._arrived = data
             self._perform(self._core.piece(session, header, len(data), self._now()))
             self._arrived = b""
+        else:
+            self.on_misbehaved(session, "sent a piece before it was asked for any")
 
     def on_misbehaved(self, session: int, reason: str) -> None:
         if self._core is not None:

@@ -124,8 +124,10 @@ class ManifestFetch:
     def handle(self, session: int, message: object, now: float) -> list[Effect]:
         """A message of a source; all but a page of the manifest means that it cannot help now."""
         source = self._pool.get(session)
-        if source is None or self._over:
+        if source is None:
             return []
+        if self._over:
+            return self._useless(source, now)
         if isinstance(message, ManifestPage):
             return self._page(source, message, now)
         trouble = NOT_SERVING
@@ -143,7 +145,7 @@ class ManifestFetch:
             self._pool.answered(source)
         got = self._got.setdefault(session, _Got(message.total, []))
         if message.page != len(got.pages):
-            return []
+            return self._useless(source, now)
         self._heard_at = now
         if message.total == 0:
             return [*self._next(source, now, OTHER_MANIFEST), *self._end_in_vain(now)]
@@ -156,6 +158,10 @@ class ManifestFetch:
         if manifest_digest(data, split_digest(self._manifest)[0]) != self._manifest:
             return self._ban(source, "sent another manifest than it was asked for", now)
         return [*self._end(now, source), GotManifest(data)]
+
+    def _useless(self, source: Source, now: float) -> list[Effect]:
+        """A message that answers nothing."""
+        return self._ban(source, "floods us with messages", now) if source.floods(now) else []
 
     def tick(self, now: float) -> list[Effect]:
         if self._over or now < self._check_at:

@@ -9,7 +9,7 @@ there is) and `reading` (which reads it, without waiting). Decoding, encoding an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Literal, NamedTuple, Protocol, cast
@@ -32,11 +32,12 @@ from node.local_messages import (
     UploadReport,
 )
 from node.piece_server.reading import Reading, Threads
+from node.piece_server.requests import Asked, Requests
 from node.piece_server.shelf import Book, Files, Shelf
+from node.piece_server.talk import GARBAGE_COST, Talk
 from node.piece_server.uploads import Effect, Recheck, Reply, SendPiece, Uploads
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
-from protocol.limits import ROUTE_SESSIONS_COUNT_MAX, SESSIONS_COUNT_MAX
 from protocol.manifest import Manifest
 from protocol.messages import Error, GetManifest, ManifestPage, Message, Piece, PieceServerRequest, Status, Test
 
@@ -57,6 +58,18 @@ class Outlet(Protocol):
     def piece_to_peer(self, route: bytes, header: Piece, data: bytes) -> bool:
         """False when ``route`` is gone or takes no more. ``data`` is not changed afterwards."""
 
+    def page_to_peer(self, route: bytes, page: ManifestPage) -> Callable[[], bool] | None:
+        """`transport.ports.PublicRouter.send_watched`."""
+
+    def address_of(self, route: bytes) -> str:
+        """`transport.ports.PublicRouter.address_of`."""
+
+    def hang_up_on(self, route: bytes) -> Callable[[], None]:
+        """`transport.ports.PublicRouter.hang_up_on`."""
+
+    def refuse(self, route: bytes, seconds: float) -> None:
+        """`transport.ports.PublicRouter.refuse`."""
+
     def to_agent(self, message: Message) -> None: ...
 
     def to_downloader(self, route: bytes, message: Message) -> None: ...
@@ -75,7 +88,7 @@ class _Load(NamedTuple):
 class _Page(NamedTuple):
     """A page of a manifest, for whoever asks."""
 
-    route: bytes
+    asked: Asked
     request: GetManifest
 
 
@@ -100,8 +113,8 @@ class PieceServerCore:
         """Contents whose seed is being loaded, and what their downloads have got since."""
         self._loaded: list[tuple[_Load, object]] = []
         """Seeds that were loaded since the last `work`, or cannot be."""
-        self._asked: dict[tuple[bytes, int], Test | GetManifest] = {}
-        """Requests that wait for a seed, by route and session."""
+        self.requests = Requests()
+        self._talk = Talk(out.address_of, out.refuse)
         self._reads: dict[str, deque[SendPiece | Recheck]] = {}
         """What is to be read of each content, in order. The first is being read, or the content is being opened."""
         self._stirred = False
@@ -131,8 +144,8 @@ class PieceServerCore:
         if now >= self._report_at:
             self._report_at = now + REPORT_SECONDS
             self._report()
-        due = self._uploads.next_deadline(now)
-        return self._hello_at if due is None else min(due, self._hello_at, self._report_at)
+        due = [at for at in (self._uploads.next_deadline(now), self.requests.next_deadline(now)) if at is not None]
+        return min(*due, self._hello_at, self._report_at) if due else self._hello_at
 
     def work(self, now: float) -> None:
         """Send what can be sent, and go on with all that need not wait for a disk."""
@@ -143,12 +156,16 @@ class PieceServerCore:
             for load, result in loaded:
                 self._load_done(load, result, now)
             self._perform(self._uploads.tick(now))
+            while (asked := self.requests.next_for_page(now)) is not None:
+                self._read_page(asked)
             self._reading.deliver()
 
     # --- peers -------------------------------------------------------------------------------------------
 
     def peer_says(self, route: bytes, message: PieceServerRequest, now: float) -> None:
         """One message of another peer's downloader, which ``route`` leads back to."""
+        if self._talk.is_too_much(route, now):
+            return
         if not isinstance(message, Test | GetManifest):
             self._perform(self._uploads.handle(route, message, now))
         elif self._peer and message.peer not in ("", self._peer):
@@ -156,52 +173,61 @@ class PieceServerCore:
         elif not self._uploads.serving:
             self._out.to_peer(route, Status(message.session, "later"))
         elif isinstance(message, Test) and self._open(message.digest):
-            self._perform(self._uploads.handle(route, message, now))
+            self._perform(self._uploads.handle(route, message, now, self._out.address_of(route)))
         else:
-            self._wait_for_seed(route, message)
+            self._wait_for_seed(route, message, now)
 
-    def bad_message(self, route: bytes, request: int, error: ProtocolError) -> None:
+    def bad_message(self, route: bytes, request: int, error: ProtocolError, now: float) -> None:
         """A stranger sent what is no message, for the reason ``error``; ``request`` is the id it had, or 0."""
+        if self._talk.is_too_much(route, now, GARBAGE_COST):
+            return
         self._bad_messages += 1
         self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))
 
-    def _wait_for_seed(self, route: bytes, message: Test | GetManifest) -> None:
+    def _wait_for_seed(self, route: bytes, message: Test | GetManifest, now: float) -> None:
         """Answer when its seed is read. Whoever asks for the first page of a manifest asks for pieces next, so the
         content is opened then, and withdrawn if it cannot be."""
-        key = route, message.session
-        if self._asked.get(key) == message:
+        if self.requests.has(route, message):
             return
-        of_route = sum(1 for other, _ in self._asked if other == route)
-        if key in self._asked or of_route >= ROUTE_SESSIONS_COUNT_MAX or len(self._asked) >= SESSIONS_COUNT_MAX:
-            self._out.to_peer(route, Status(message.session, "later"))
+        asked = Asked(message, route, self._out.address_of(route), now, self._out.hang_up_on(route))
+        away = self.requests.add(asked)
+        if away is not None:
+            self._out.to_peer(away.route, Status(away.request.session, "later"))
+        if away is asked:
             return
-        self._asked[key] = message
         if isinstance(message, GetManifest) and (message.page or self._open(message.digest)):
-            self._read_page(route, message)
+            self.requests.wait_for_page(asked)
 
-    def _read_page(self, route: bytes, request: GetManifest) -> None:
-        if not self.shelf.read_page(request, _Page(route, request)):
+    def _read_page(self, asked: Asked) -> None:
+        request = asked.request
+        assert isinstance(request, GetManifest)
+        if not self.shelf.read_page(request, _Page(asked, request)):
             here = self.shelf.seed(request.digest) != ""
             other = ManifestPage(request.session, request.page, 0, b"")
-            self._answer(route, request, other if here else Status(request.session, "no"))
+            self.requests.page_done(asked, None)
+            self._answer(asked, other if here else Status(request.session, "no"))
 
-    def _page_done(self, route: bytes, request: GetManifest, result: object) -> None:
+    def _page_done(self, asked: Asked, request: GetManifest, result: object) -> None:
         """The answer to ``request``; content whose seed is gone or damaged is withdrawn, since nobody could begin to
         fetch it."""
-        answer: Message = Status(request.session, "no")
+        self._stirred = True
+        is_gone, answer = None, Status(request.session, "no")
         if isinstance(result, _WITHDRAWN):
             self._content_changed(request.digest, str(result))
         elif isinstance(result, Exception):
             self._out.note("warning", f"cannot read the seed of {short(request.digest)}: {result}")
             answer = Status(request.session, "later")
         elif isinstance(result, tuple):
-            answer = ManifestPage(request.session, request.page, *result)
-        self._answer(route, request, answer)
+            page = ManifestPage(request.session, request.page, *result)
+            is_gone = self._out.page_to_peer(asked.route, page) if self.requests.take(asked) else None
+            self.requests.page_done(asked, is_gone)
+            return
+        self.requests.page_done(asked, None)
+        self._answer(asked, answer)
 
-    def _answer(self, route: bytes, request: Test | GetManifest, answer: Message) -> None:
-        if self._asked.get((route, request.session)) is request:
-            del self._asked[route, request.session]
-            self._out.to_peer(route, answer)
+    def _answer(self, asked: Asked, answer: Status | ManifestPage) -> None:
+        if self.requests.take(asked):
+            self._out.to_peer(asked.route, answer)
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -240,19 +266,19 @@ class PieceServerCore:
             self._out.note("warning", f"cannot open {short(digest)}: {failure}")
             for effect in self._reads.pop(digest, ()):
                 self._read_failed(effect, failure)
-        for (route, _), request in list(self._asked.items()):
-            if request.digest == digest:
-                self._go_on(route, request, failure is None, now)
+        for asked in self.requests.of(digest):
+            self._go_on(asked, failure is None, now)
 
-    def _go_on(self, route: bytes, request: Test | GetManifest, opened: bool, now: float) -> None:
-        """The content that ``request`` asks for is open, or not to be had, or cannot be opened just now."""
+    def _go_on(self, asked: Asked, opened: bool, now: float) -> None:
+        """The content that is ``asked`` for is open, or not to be had, or cannot be opened just now."""
+        request = asked.request
         if not opened:
-            self._answer(route, request, Status(request.session, "later"))
-        elif isinstance(request, Test):
-            del self._asked[route, request.session]
-            self._perform(self._uploads.handle(route, request, now))
-        elif request.page == 0:
-            self._read_page(route, request)
+            self._answer(asked, Status(request.session, "later"))
+        elif isinstance(request, GetManifest):
+            if request.page == 0:
+                self.requests.wait_for_page(asked)
+        elif self.requests.take(asked):
+            self._perform(self._uploads.handle(asked.route, request, now, asked.address))
 
     def _serve(self, digest: str, book: Book) -> bool:
         """Whether it was served before."""
@@ -297,7 +323,7 @@ class PieceServerCore:
             self._loaded.append((tag, result))
             self._stirred = True
         elif isinstance(tag, _Page):
-            self._page_done(tag.route, tag.request, result)
+            self._page_done(tag.asked, tag.request, result)
         else:
             self._reads[tag.digest].popleft()
             if isinstance(result, Exception):
@@ -309,6 +335,7 @@ class PieceServerCore:
     def _send(self, effect: SendPiece, data: bytes) -> None:
         route, header = effect.route, effect.header
         if self._out.piece_to_peer(route, header, data):
+            self._talk.sent_piece(route)
             self._sent[effect.digest] = self._sent.get(effect.digest, 0) + len(data)
             self._sent_bytes += len(data)
         else:

@@ -33,6 +33,8 @@ class PieceServer:
     def __init__(self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rng: Random, pid: int) -> None:
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
+        self.page_to_peer, self.address_of, self.hang_up_on = peers.send_watched, peers.address_of, peers.hang_up_on
+        self.refuse = peers.refuse
         self._peers, self._now = peers, host.now
         self.core = PieceServerCore(files, threads, self, rng, pid, peers.port, host.now())
         self.tick = self.core.tick
@@ -52,7 +54,7 @@ class PieceServer:
         self.core.agent_says(message, self._now())
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
-        self.core.bad_message(route, request_id(data), error)
+        self.core.bad_message(route, request_id(data), error, self._now())
 
     def _on_local_garbage(self, _route: bytes, _data: bytes, error: ProtocolError) -> None:
         raise error  # a fault of ours

@@ -101,12 +101,15 @@ class Session:
     sent them."""
 
     route: bytes
+    address: str
     number: int
     swarm: Swarm
     heard_at: float
     served_at: float
     skip: Bitfield
     sent: Bitfield
+    takes: bool = False
+    """It has acknowledged a piece."""
     begun: bool = False
     """It has said `Follow`."""
     follows: bool = False

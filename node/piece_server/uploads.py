@@ -21,6 +21,7 @@ from random import Random
 from statistics import median_low
 
 from node.local_messages import Room
+from node.piece_server.admission import Places
 from node.piece_server.swarm import AHEAD_COUNT, SPREAD_SECONDS, OnWay, Ration, Session, SessionKey, Swarm
 from node.piece_server.uplink import SPARE_COUNT, Uplink
 from protocol.bitfield import Bitfield
@@ -55,7 +56,8 @@ UNSPREAD_COUNT_MAX = 8
 """A receiver with more pieces than this that should have spread and have not is assigned no more, when another one has
 got as many pieces from other peers meanwhile."""
 EVICTION_SECONDS = 5.0
-"""A session that has got nothing for so long gives way when there are too many."""
+"""A session that has got nothing for so long may give way to one of an address that holds no more, when there are too
+many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Uploads:
         self._rng = rng
         self._swarms: dict[str, Swarm] = {}
         self._sessions: dict[SessionKey, Session] = {}
+        self._places: Places[Session] = Places()
+        """The same."""
         self._ready: OrderedDict[Session, None] = OrderedDict()
         """Sessions with credit that there may be something to send to, in turn."""
         self._turn_bytes = 0
@@ -196,10 +200,10 @@ class Uploads:
 
     # --- events ------------------------------------------------------------------------------------------
 
-    def handle(self, route: bytes, message: UploadRequest, now: float) -> list[Effect]:
-        """One message of a receiver. Call `tick` after one or more of them."""
+    def handle(self, route: bytes, message: UploadRequest, now: float, address: str = "") -> list[Effect]:
+        """One message of a receiver; a `Test` with the IP ``address`` it came from. Call `tick` after one or more."""
         if isinstance(message, Test):
-            return self._test(route, message, now)
+            return self._test(route, message, now, address)
         session = self._sessions.get((route, message.session))
         if session is None:
             key = route, message.session
@@ -287,7 +291,7 @@ class Uploads:
 
     # --- one kind of message each ------------------------------------------------------------------------
 
-    def _test(self, route: bytes, message: Test, now: float) -> list[Effect]:
+    def _test(self, route: bytes, message: Test, now: float, address: str) -> list[Effect]:
         key = (route, message.session)
         swarm = self._swarms.get(message.digest)
         session = self._sessions.get(key)
@@ -303,16 +307,18 @@ class Uploads:
         effects: list[Effect] = []
         is_idle = session is not None and self._is_idle(now)
         if session is None:
-            over = sum(1 for other, _ in self._sessions if other == route)
+            over = self._places.of_route(route)
             may_open = over < ROUTE_SESSIONS_COUNT_MAX and not self._uplink.is_left(route)
             if may_open and len(self._sessions) >= SESSIONS_COUNT_MAX:
-                effects = self._make_room(now)
-                may_open = bool(effects)
+                least = self._places.who_gives_way(address, route, now, EVICTION_SECONDS)
+                may_open = least is not None
+                effects = [] if least is None else self._start_over(least)
             if not may_open:
                 return [Reply(route, Status(message.session, "later"))]
             size = swarm.have.size
-            session = Session(route, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
+            session = Session(route, address, message.session, swarm, now, now, Bitfield(size), Bitfield(size))
             self._sessions[key] = swarm.sessions[key] = session
+            self._places.add(session)
             self._turn_bytes = max(self._turn_bytes, swarm.piece_length)
             self._told_over.pop(key, None)
             effects += self._tell_company(swarm, now)
@@ -360,11 +366,6 @@ class Uploads:
         swarm.restocked = True
         self._ready.update((one, None) for one in swarm.sessions.values() if one.asked and one.credit)
 
-    def _make_room(self, now: float) -> list[Effect]:
-        """End the session that has got nothing for the longest, if that is long enough."""
-        idle = min(self._sessions.values(), key=lambda session: session.served_at)
-        return [] if now - idle.served_at < EVICTION_SECONDS else self._start_over(idle)
-
     def _follow(self, session: Session, message: Follow, now: float) -> list[Effect]:
         swarm = session.swarm
         try:
@@ -388,7 +389,7 @@ class Uploads:
         if count:
             if count > len(session.on_way) or session.on_way[count - 1].receipt != message.receipt:
                 return self._start_over(session)  # it would have us keep ever more in memory that it never reads
-            session.served_at = now
+            session.served_at, session.takes = now, True
             self._uplink.acknowledge(session, count, now)
         session.credit += message.credit
         if session.credit:
@@ -430,7 +431,8 @@ class Uploads:
             bits = Bitfield.from_bytes(message.bits, swarm.have.size)
         except ProtocolError:
             return self._start_over(session)
-        self._note_spread(swarm, bits)
+        if not session.hoards:
+            self._note_spread(swarm, bits)
         elsewhere = bits.without(session.sent).count_set
         session.gained.count(now, max(0, elsewhere - session.had_elsewhere))
         session.had_elsewhere = max(elsewhere, session.had_elsewhere)
@@ -644,6 +646,7 @@ class Uploads:
         at = session.heard_at if now is None else now
         swarm.orphans.update((piece, at) for piece in session.assigned)
         del self._sessions[session.key]
+        self._places.remove(session)
         del swarm.sessions[session.key]
         self._changed[swarm.digest] = None
         self._ready.pop(session, None)
@@ -664,7 +667,7 @@ class Uploads:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         self._uplink.check_invariants(self._sessions.values())
-        assert len(self._sessions) <= SESSIONS_COUNT_MAX
+        assert len(self._sessions) == len(self._places) <= SESSIONS_COUNT_MAX
         for swarm in self._swarms.values():
             assert all(self._sessions[key] is session for key, session in swarm.sessions.items())
             assert not swarm.in_stock.without(swarm.have).count_set

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,13 @@ def endless_manifest(manifest: Manifest, message: Message) -> list[Frames]:
     return corrupt(manifest, message)
 
 
+def page_flood(manifest: Manifest, message: Message) -> list[Frames]:
+    """Sends pages nobody asked for, before the one that was."""
+    if isinstance(message, GetManifest):
+        return [*(1_000 * _one(ManifestPage(message.session, 1, 99, bytes(99)))), *_tempting(manifest, message)]
+    return _tempting(manifest, message)
+
+
 BEHAVIOURS: list[Behaviour] = [
     corrupt,
     pushed,
@@ -174,16 +181,16 @@ BEHAVIOURS: list[Behaviour] = [
 
 
 class Strangers(threading.Thread):
-    """A piece server for each of `BEHAVIOURS`, on ports of its own. ``heard`` counts the requests each got."""
+    """A piece server for each of ``behaviours``, on ports of its own. ``heard`` counts the requests each got."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, behaviours: Sequence[Behaviour]) -> None:
         super().__init__(name="strangers")
         self._manifest = manifest
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._decoder: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
-        self._sockets = {self._bind(): behaviour for behaviour in BEHAVIOURS}
+        self._sockets = {self._bind(): behaviour for behaviour in behaviours}
         self._over = threading.Event()
-        self.heard = dict.fromkeys([behaviour.__name__ for behaviour in BEHAVIOURS], 0)
+        self.heard = dict.fromkeys([behaviour.__name__ for behaviour in behaviours], 0)
 
     def _bind(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.ROUTER)
@@ -218,10 +225,12 @@ class Strangers(threading.Thread):
 
 
 @contextmanager
-def strangers(tracker: RunningTracker, manifest: Manifest) -> Iterator[Strangers]:
+def strangers(
+    tracker: RunningTracker, manifest: Manifest, behaviours: Sequence[Behaviour] = BEHAVIOURS
+) -> Iterator[Strangers]:
     """They are members of the network, and say that they have the content whole."""
     entry = Entry(manifest.digest, digest_of(manifest), "content.bin", manifest.length, "whole")
-    lying = Strangers(manifest)
+    lying = Strangers(manifest, behaviours)
     lying.start()
     try:
         with Client(tracker) as client:
@@ -277,6 +286,17 @@ def _banned(peer: Peer) -> list[str]:
     jobs: list[JobStatus] = report.jobs if report is not None else []
     reports = [job.download for job in jobs if job.download is not None]
     return [source.peer for report in reports for source in report.sources if source.state == "banned"]
+
+
+def test_a_stranger_that_floods_who_asks_for_a_manifest_is_banned(tracker: RunningTracker, tmp_path: Path) -> None:
+    content = tmp_path / "content.bin"
+    content.write_bytes(os.urandom(300_000))
+    manifest = hash_path(content, "blake3", None, None)
+    getter = Peer(tmp_path / "getter", tracker.endpoints["registrar"])
+    with strangers(tracker, manifest, [page_flood]), running(*getter.arguments):
+        until("it is in", getter.complete)
+        getter.ask(ApiGet, format_link(_link(manifest)), str(getter.directory), b"", False, False)
+        until("the stranger is banned", lambda: _banned(getter) == ["page_flood"])
 
 
 def test_a_link_that_nobody_honours_fails_with_the_reason(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from node.agent import disk_work
 from node.agent.core import AgentCore
 from node.agent.disk_work import LIMITS_NAME, AgentFiles, hash_item
 from node.agent.effects import HashPath
-from node.agent.library import Library
-from node.agent.process import Agent
+from node.agent.library import Library, LibraryItem
+from node.agent.process import CHECK_THREADS_COUNT, Agent
 from node.agent.share_scan import look
 from node.agent.state import AgentTerms
 from node.client.api_client import ApiClient
@@ -103,16 +103,63 @@ def test_a_get_does_not_wait_for_a_look_at_what_is_shared(tmp_path: Path, monkey
             seed = Path(known.seed_path).read_bytes()
             accepted = client.request(ApiGet(1, "file.seed", str(tmp_path), seed, False, False, "file"))
             assert isinstance(accepted, ApiAccepted)
-            deadline, phase = time.monotonic() + PATIENCE_SECONDS / 2, ""
-            while phase != "done" and time.monotonic() < deadline:
-                report = client.request(ApiGetStatus(2, [accepted.job]))
-                assert isinstance(report, StatusReport)
-                phase = report.jobs[0].phase
-            assert (phase, looked.is_set()) == ("done", False)
+            eventual_phase(client, accepted.job, "done")
+            assert not looked.is_set()
     finally:
         looked.set()
         stop.set()
         thread.join()
+
+
+def test_a_get_does_not_wait_for_a_check_of_other_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody asked, twice, for what is there already on a file system that hangs."""
+    hangs, stop, checked = threading.Event(), threading.Event(), disk_work.item_problem
+    data_dir, lost, here = tmp_path / "data", tmp_path / "lost", tmp_path / "here"
+    data_dir.mkdir()
+
+    def check(item: LibraryItem) -> str:
+        if item.path == str(lost):
+            hangs.wait(PATIENCE_SECONDS)
+        return checked(item)
+
+    monkeypatch.setattr(disk_work, "item_problem", check)
+    known = []
+    with Library(data_dir) as library:
+        for content in (lost, here):
+            content.write_bytes(content.name.encode())
+            request = HashPath(str(content), "blake3", "shared", None)
+            known.append(hash_item(request, data_dir, lambda *_: None, lambda: False)[0])
+            library.put_item(known[-1])
+    thread = threading.Thread(target=run_agent, args=(data_dir, stop))
+    thread.start()
+    try:
+        with contextlib.closing(eventual_client(data_dir)) as client:
+
+            def get(item: LibraryItem) -> int:
+                seed = Path(item.seed_path).read_bytes()
+                accepted = client.request(ApiGet(1, "file.seed", str(tmp_path), seed, False, False, item.name))
+                assert isinstance(accepted, ApiAccepted)
+                return accepted.job
+
+            jobs = [get(known[0]) for _ in range(2 * CHECK_THREADS_COUNT)] + [get(known[1])]
+            eventual_phase(client, jobs[-1], "done")
+            assert not hangs.is_set()
+            hangs.set()
+            for job in jobs:
+                eventual_phase(client, job, "done")
+    finally:
+        hangs.set()
+        stop.set()
+        thread.join()
+
+
+def eventual_phase(client: ApiClient, job: int, phase: str) -> None:
+    deadline, seen = time.monotonic() + PATIENCE_SECONDS / 2, ""
+    while seen != phase and time.monotonic() < deadline:
+        report = client.request(ApiGetStatus(2, [job]))
+        assert isinstance(report, StatusReport)
+        seen = report.jobs[0].phase
+    assert seen == phase
 
 
 def test_limits_that_a_restart_would_forget_are_an_error(tmp_path: Path) -> None:

@@ -302,6 +302,15 @@ def test_the_manifest_of_a_link_is_fetched_first_and_the_connection_used_on(scen
     assert scene.links.open == {}
 
 
+def test_a_piece_in_place_of_the_manifest_ends_the_connection(scene: Scene, dest: Path) -> None:
+    job = scene.fetch(dest, with_seed=False)
+    (session,) = scene.links.open
+    scene.links.open[session].on_piece(session, Piece(session, 0), scene.made.piece(0))
+    assert not scene.links.open
+    scene.run(job, lambda: job.over)
+    assert dest.read_bytes() == scene.made.data
+
+
 def test_a_connection_that_takes_no_piece_so_long_is_made_anew(tmp_path: Path, dest: Path) -> None:
     """A link may be wrong about the length."""
     scene = Scene(tmp_path, made_file(2 * PIECES_WANTED_COUNT * PIECE_BYTES_MIN))

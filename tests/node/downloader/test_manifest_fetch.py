@@ -17,7 +17,15 @@ from node.downloader.manifest_fetch import (
     ManifestFetch,
     NoManifest,
 )
-from node.downloader.source import RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX, Banned, Connect, Disconnect, Send
+from node.downloader.source import (
+    RETRY_SECONDS_FIRST,
+    RETRY_SECONDS_MAX,
+    STATUS_COUNT_MAX,
+    Banned,
+    Connect,
+    Disconnect,
+    Send,
+)
 from protocol.limits import MANIFEST_PAGE_BYTES, TEST_TIMEOUT_SECONDS
 from protocol.manifest import manifest_digest
 from protocol.messages import Error, GetManifest, ManifestPage, Status
@@ -91,6 +99,31 @@ def test_the_connection_it_came_over_is_kept_until_it_is_closed() -> None:
     assert scene.fetch.handle(2, Status(2, "no"), scene.now) == []
     assert scene.wait(60.0) == []
     assert scene.fetch.close(scene.now) == [Disconnect(2)]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["while the manifest comes", "while the connection is kept"])
+def test_a_source_that_floods_is_banned(whole: bool) -> None:
+    """Messages that answer no question are none of use; a few may have crossed ours."""
+    scene = Scene()
+    scene.found("a")
+    if whole:
+        scene.whole(1)
+    else:
+        scene.connected(1)
+        scene.page(1, 0)
+    useless = [scene.page(1, 0) for _ in range(STATUS_COUNT_MAX)]
+    assert useless == STATUS_COUNT_MAX * [[]]
+    assert scene.page(1, 0) == [Banned("a", "name-a", "floods us with messages"), Disconnect(1)]
+    assert scene.fetch.pool.banned == {"a": "floods us with messages"}
+    assert scene.page(1, 0) == []
+    assert scene.wait(10.0) == []
+
+
+def test_a_source_of_a_long_manifest_does_not_flood() -> None:
+    data = bytes(2 * STATUS_COUNT_MAX * PAGE)
+    scene = Scene(manifest_digest(data, "blake3"))
+    scene.found("a")
+    assert scene.whole(1, data) == [GotManifest(data)]
 
 
 @pytest.mark.parametrize("how", ["lost", "left", "misbehaved"])

@@ -5,6 +5,7 @@ Everything it says is one list, in order: (to whom, message). A peer is a letter
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Literal
 
@@ -13,7 +14,7 @@ from node.piece_server.core import PieceServerCore
 from node.piece_server.reading import InLoop, Threads
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
 from protocol.manifest import Manifest
-from protocol.messages import Follow, Get, Message, Piece, PieceServerRequest, Status
+from protocol.messages import Follow, Get, ManifestPage, Message, Piece, PieceServerRequest, Status
 from protocol.messages import Test as AskTest
 from tests.node.disk.made_content import Made, made_file
 from tests.node.scene_pictures import bits
@@ -101,13 +102,16 @@ class FakeDisk:
 
 
 class Scene:
-    """The core and what it says; ``deaf`` peers cannot be reached. Each call checks the invariants and returns what
-    was said meanwhile, but for the ``rooms`` that the downloader was told of."""
+    """The core and what it says; ``deaf`` peers cannot be reached, ``unread`` ones do not read, and some share an
+    address, as ``hosts`` has it. Each call checks the invariants and returns what was said meanwhile, but for the
+    ``rooms`` that the downloader was told of."""
 
     def __init__(self, threads: Threads | None = None) -> None:
         self.now = 100.0
         self.disk = FakeDisk()
         self.deaf: set[str] = set()
+        self.unread: set[str] = set()
+        self.hosts: dict[str, str] = {}
         self.notes: list[str] = []
         self.rooms: list[int] = []
         self._said: list[Said] = []
@@ -126,6 +130,20 @@ class Scene:
         assert data in [one.piece(header.piece) for one in made if header.piece < one.manifest.piece_count]
         return self.to_peer(route, header)
 
+    def page_to_peer(self, route: bytes, page: ManifestPage) -> Callable[[], bool] | None:
+        name = route.decode()
+        return (lambda: name not in self.unread) if self.to_peer(route, page) else None
+
+    def address_of(self, route: bytes) -> str:
+        name = route.decode()
+        return self.hosts.get(name, name)
+
+    def hang_up_on(self, route: bytes) -> Callable[[], None]:
+        return lambda: self._said.append((route.decode(), "hung up on"))
+
+    def refuse(self, route: bytes, seconds: float) -> None:
+        self._said.append((route.decode(), f"refused for {seconds:g} s"))
+
     def to_agent(self, message: Message) -> None:
         self._said.append(("agent", message))
 
@@ -143,6 +161,7 @@ class Scene:
     def _then(self) -> list[Said]:
         self.core.work(self.now)
         self.core.uploads.check_invariants()
+        self.core.requests.check_invariants()
         said, self._said = self._said, []
         return said
 
@@ -159,7 +178,7 @@ class Scene:
         return self._then()
 
     def garbage(self, name: str, request: int, error: ProtocolError) -> list[Said]:
-        self.core.bad_message(name.encode(), request, error)
+        self.core.bad_message(name.encode(), request, error, self.now)
         return self._then()
 
     def tick(self, seconds: float = 0.0) -> list[Said]:

@@ -74,6 +74,8 @@ class Scene:
         self.rng = InOrder(0)
         self.uploads = Uploads(self.now, self.rng)
         self.uploads.set_rate(rate, self.now)
+        self.hosts: dict[str, str] = {}
+        """Receivers that share an address; others have their own."""
         self.rooms: list[int] = []
         """What the downloader is told of room for pieces to relay."""
         self.effects: list[Effect] = []
@@ -98,7 +100,7 @@ class Scene:
     # --- what receivers say ------------------------------------------------------------------------------
 
     def says(self, name: str, message: UploadRequest) -> list[str]:
-        return self.then(self.uploads.handle(name.encode(), message, self.now))
+        return self.then(self.uploads.handle(name.encode(), message, self.now, self.hosts.get(name, name)))
 
     def test(self, name: str, digest: str = DIGEST, session: int = 1) -> list[str]:
         return self.says(name, AskTest(session, digest))

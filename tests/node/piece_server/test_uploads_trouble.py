@@ -257,6 +257,54 @@ def test_sessions_that_get_nothing_give_way_and_are_told(full: Scene) -> None:
     assert full.sessions == "acde"
 
 
+def test_a_host_that_opens_sessions_afresh_all_the_time_keeps_nobody_out(full: Scene) -> None:
+    """It takes the place of its own sessions only, and so those of others last."""
+    full.hosts = dict.fromkeys("abcd", "host")
+    for name in "abcd":
+        full.bye(name)
+        full.test(name)
+    assert full.test("e") == ["a: no session", "e: complete"]
+    assert full.test("f") == ["b: no session", "f: complete"]
+    for _ in range(20):
+        assert full.test("a") == ["a: later"]
+        for name in "cd":
+            full.bye(name)
+            full.test(name)
+        for name in "ef":
+            full.cancels(name)
+        full.tick(EVICTION_SECONDS / 10)
+    assert full.sessions == "efcd"
+    assert full.test("a") == ["a: later"]
+    full.wait(EVICTION_SECONDS, *"cdef")
+    assert full.test("a") == ["c: no session", "a: complete"]
+    assert full.sessions == "efda"
+
+
+def test_of_a_host_that_has_too_many_those_that_took_pieces_stay(full: Scene) -> None:
+    full.hosts = dict.fromkeys("abcd", "host")
+    full.follows("a", 1)
+    full.gets("a", 0)
+    full.received("a")
+    full.tick(0.1)
+    for name in "bcd":
+        full.bye(name)
+        full.test(name)
+    assert full.test("e") == ["b: no session", "e: complete"]
+    assert full.sessions == "acde"
+
+
+def test_of_one_host_the_connection_with_most_sessions_gives_way(full: Scene) -> None:
+    full.hosts = dict.fromkeys("abcde", "host")
+    for name in "bcd":
+        full.bye(name)
+    for session in (2, 3, 4):
+        full.test("a", session=session)
+    assert full.test("e") == ["a: no session", "e: complete"]
+    assert full.test("b") == ["a: no session", "b: complete"]
+    assert full.test("c") == ["a: no session", "c: complete"]
+    assert full.test("d") == ["d: later"]
+
+
 def test_one_connection_cannot_have_all_sessions() -> None:
     scene = spread("***")
     for number in range(ROUTE_SESSIONS_COUNT_MAX):

@@ -1,0 +1,1 @@
+"""What strangers do to a peer, over real sockets."""
