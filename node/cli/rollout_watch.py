@@ -6,7 +6,7 @@ unless there is a time until which it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -23,6 +23,13 @@ RolloutState = Literal[
 ]
 HEADERS = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "DETAIL"]
 AWAY = ("gone", "absent")
+WENT: Mapping[RolloutState, str] = {
+    "waits": "it was waiting",
+    "has not": "it had nothing of it",
+    "failed": "it had failed",
+    "refuses": "it accepted no orders",
+}
+"""What a peer that is gone was doing, where that is not said with the word for the state."""
 ENDED = ("has it", "failed", "refuses", *AWAY)
 _ORDER = ("failed", "refuses", "gone", "absent", "verifying", "checking", "fetching", "waits", "has not", "has it")
 """In which they are shown: those that a person has to do something about first."""
@@ -108,7 +115,7 @@ class Watch:
         for peer in self._seen.values():
             if peer.peer not in there and not settling and peer.state != "gone" and not peer.has_it:
                 done = percent(peer.entry)
-                peer.detail = f"it was {peer.state}" + (f", {done} %" if done is not None else "")
+                peer.detail = WENT.get(peer.state, f"it was {peer.state}") + (f", {done} %" if done is not None else "")
                 peer.state = "gone"
                 changed.append(peer)
         return changed

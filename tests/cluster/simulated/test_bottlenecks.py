@@ -56,7 +56,7 @@ def receiver_with_slow_disk(swarm: Swarm) -> Peer:
 
 
 def test_a_slow_disk_when_all_has_come() -> None:
-    swarm = Swarm(1, 0, 400, piece_seconds=0.005)
+    swarm = Swarm(1, 0, 400, piece_seconds=0.005, watched=False)
     receiver_with_slow_disk(swarm)
     assert found(swarm, "slow") == Bottleneck("disk", "pieces waited to be verified and written 100 % of the time")
 

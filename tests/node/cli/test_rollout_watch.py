@@ -68,6 +68,7 @@ def test_one_that_is_gone_is_waited_for_as_long_as_there_is_time() -> None:
     seen = watch(timeout=20.0)
     look(seen, 0.0, peer("a"))
     look(seen, 5.0)
+    assert seen.verdict(False, 5.0)[-1] == "a: gone: it had nothing of it"
     assert seen.outcome(5.0) is None
     assert seen.outcome(20.0) is False
 
