@@ -120,6 +120,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 both = pytest.mark.parametrize("address", [STRANGER, pytest.param(NEIGHBOUR, marks=pytest.mark.slow)])
 
 
+@pytest.mark.slow
 @both
 def test_receivers_that_never_acknowledge(scene: Scene, address: str) -> None:
     first, *links = [scene.file() for _ in range(4)]
@@ -132,6 +133,7 @@ def test_sessions_without_end(scene: Scene, address: str) -> None:
     scene.endures(SessionsWithoutEnd(scene.port, address, links[0].digest), links, scene.get(first))
 
 
+@pytest.mark.slow
 @both
 def test_slow_readers_of_manifests(scene: Scene, address: str) -> None:
     first, *links = [scene.tree() for _ in range(4)]

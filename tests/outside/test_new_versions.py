@@ -61,6 +61,7 @@ def test_of_a_new_version_only_the_new_tenth_is_fetched(
         assert old_file.read_bytes() == old
 
 
+@pytest.mark.slow
 def test_a_person_is_told_how_much_was_reused_and_others_get_it(
     network: Machine, versions: tuple[bytes, bytes]
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_person_is_told_how_much_was_reused_and_others_get_it(
     assert (network.place / "q/m.bin").read_bytes() == versions[1]
 
 
+@pytest.mark.slow
 def test_an_old_version_that_was_deleted_is_no_loss(network: Machine, versions: tuple[bytes, bytes]) -> None:
     old_file, _ = got_first(network, *versions)
     old_file.unlink()

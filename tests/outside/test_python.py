@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 from tests.outside.commands import Machine, Result, eventually
 
 
@@ -17,6 +19,7 @@ def run_python(machine: Machine, program: str) -> Result:
     return machine.run([sys.executable, "-X", "dev", "-c", dedent(program)], env=env)
 
 
+@pytest.mark.slow
 def test_its_examples_do_what_they_say(network: Machine) -> None:
     (network.place / "model.bin").write_bytes(os.urandom(1_000_000))
     done = run_python(network, "import doctest, sys, zswarm; sys.exit(doctest.testmod(zswarm).failed)")
@@ -58,6 +61,7 @@ def test_its_own_peer_ends_with_it_whether_or_not_it_was_closed(network: Machine
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "its processes end")
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
     (network.place / "file").write_bytes(b"")
     done = run_python(

@@ -66,6 +66,7 @@ def test_who_refuses_and_who_is_gone_is_named_and_who_joins_later_gets_it_too(ne
     assert placed(network, "late").read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_rollout_goes_on_without_its_command_and_ends_when_it_is_cancelled(network: Machine) -> None:
     start_taker(network, "slow", download_rate="100 KiB/s")
     rollout = network.start("--data-dir", "s", "rollout", "m.bin", "--receipt", "r.json")

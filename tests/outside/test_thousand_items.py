@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.outside.commands import Machine, eventually
 
 MODULES_COUNT_MAX = 330
 """Some 260 now; those of rich that draw would be 150 more."""
 
 
+@pytest.mark.slow
 def test_status_and_list_import_little_and_tell_all(network: Machine) -> None:
     folder = network.place / "shared"
     folder.mkdir()

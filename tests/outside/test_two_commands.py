@@ -66,6 +66,7 @@ def test_two_commands_on_two_machines_are_enough(lan: Network) -> None:
     assert ended(children)
 
 
+@pytest.mark.slow
 def test_a_share_that_is_killed_leaves_no_process_and_the_next_one_takes_its_place(lan: Network) -> None:
     here, there = lan.machines
     share = sharing(here)
@@ -81,6 +82,7 @@ def test_a_share_that_is_killed_leaves_no_process_and_the_next_one_takes_its_pla
     assert got.code == 0, f"the tracker is restarted where it was: {got.err}"
 
 
+@pytest.mark.slow
 def test_where_another_program_has_a_port_free_ones_are_taken(lan: Network) -> None:
     here, there = lan.machines
     here.start_tracker(listen="tcp://*:5549")
@@ -126,6 +128,7 @@ def test_without_a_network_the_link_is_for_this_machine_and_that_is_said(lan: Ne
     assert got.code == 0, got.err
 
 
+@pytest.mark.slow
 def test_the_tracker_of_a_link_is_not_used_where_there_is_another_and_that_is_said(lan: Network) -> None:
     here, there = lan.machines
     link = sharing(here).out.strip()

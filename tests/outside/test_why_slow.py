@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
+
 from tests.outside.commands import Machine, eventually
 
 MIB = 1 << 20
@@ -30,6 +32,7 @@ def eventual_bottleneck(network: Machine, kind: str) -> str:
     return str(eventually(found, f"it is held back by {kind}"))
 
 
+@pytest.mark.slow
 def test_a_download_with_a_limit_says_that_the_limit_holds_it_back(network: Machine) -> None:
     slow_download(network, {}, {"download_rate": SLOW})
     assert eventual_bottleneck(network, "rate_limit").startswith(
