@@ -1,7 +1,7 @@
 """zswarm from Python: share, get and look through a peer of this machine, as the command line does.
 
-`Peer` is the peer that runs on the data directory. Where none runs, it is one of the program's own, which ends with
-it. ``share`` and ``get`` return a `Job` at once:
+`Peer` is the peer that runs on the data directory. Where none runs, the program gets one of its own, which ends when
+the `Peer` is closed. ``share`` and ``get`` return a `Job` at once:
 
 >>> import zswarm
 >>> with zswarm.Peer() as peer:
@@ -11,8 +11,8 @@ it. ``share`` and ``get`` return a `Job` at once:
 model.bin 1000000 True
 [('model.bin', 1)]
 
-`Job.wait` returns the `Outcome`, or raises what went wrong. A job is also an iterator of its `Progress`, and ``get``
-calls ``progress`` with each:
+`Job.wait` returns the `Outcome`, or raises what went wrong. Iterating over a job yields its `Progress`; ``get`` also
+takes a function ``progress``, which is called with each:
 
 >>> import threading
 >>> there, done = threading.Event(), threading.Event()
@@ -41,8 +41,8 @@ nobody in the network has no-such.bin
 >>> done.set()
 >>> thread.join()
 
-Errors are `Error` and its kinds; ``str`` of one says what happened and what to do. All sizes are bytes, rates bytes a
-second, times seconds.
+Errors are `Error` and its subclasses; ``str`` of one says what happened and what to do. Sizes are in bytes, rates in
+bytes a second, times in seconds.
 """
 
 from node.client.view import Outcome

@@ -1,4 +1,4 @@
-"""A peer of this machine, and what it was asked for. See `zswarm`."""
+"""A peer of this machine, and what it was asked to do. See `zswarm`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from service.text import check_utf8
 from service.units import format_seconds
 
 LOOK_SECONDS = 0.1
-"""How often a job that is waited for is looked at."""
+"""How often to look at a job that is waited for."""
 
 _logger = logging.getLogger("zswarm")
 
@@ -46,9 +46,10 @@ StrPath = str | os.PathLike[str]
 
 
 class Progress(Struct, frozen=True):
-    """How far a `Job` is: ``done_bytes`` of ``length``, which is 0 until it is known. A share is ``checking`` (hashing)
-    and ``waiting`` (for the tracker to list it), a get ``resolving``, ``downloading`` and ``verifying``; ``detail``
-    says what it waits for. ``rate`` is of now; ``sources`` is how many are connected."""
+    """How far a `Job` is: ``done_bytes`` of ``length``, which is 0 until it is known. The phases of a share are
+    ``checking`` (hashing) and ``waiting`` (for the tracker to list it), those of a get ``resolving``, ``downloading``
+    and ``verifying``; ``detail`` says what it waits for. ``rate`` is the present one; ``sources`` counts the connected
+    ones."""
 
     phase: Phase
     done_bytes: int
@@ -59,8 +60,8 @@ class Progress(Struct, frozen=True):
 
 
 class Job:
-    """A share or a get that the peer works on, whether or not anybody waits for it. Iterating yields a `Progress` now
-    and then, the last one when it is done, and raises what `wait` raises."""
+    """A share or a get that the peer works on, whether or not anybody waits for it. Iterating yields a `Progress`
+    several times a second, the last one when it is done, and raises what `wait` raises if it failed."""
 
     def __init__(self, session: Session, order: Order, progress: Callable[[Progress], None] | None = None) -> None:
         self._session = session
@@ -79,8 +80,8 @@ class Job:
             self._session.pause(LOOK_SECONDS)
 
     def wait(self, timeout: float | None = None) -> Outcome:
-        """What has become of it when it is done; an `Error` when it failed. `TimeoutError` when it is not done within
-        ``timeout`` seconds: then it goes on, and may be waited for again."""
+        """Wait until it is done, and return the outcome. Raises an `Error` if it failed, `TimeoutError` if it is not
+        done within ``timeout`` seconds: then it goes on, and may be waited for again."""
         deadline = None if timeout is None else self._session.now() + timeout
         for _ in self:
             if not self._tracker.finished() and deadline is not None and self._session.now() >= deadline:
@@ -116,11 +117,11 @@ def _progress_of(job: JobStatus | None, detail: str) -> Progress:
 
 
 class Peer:
-    """The peer that runs on ``data_dir``, or one of the program's own until `close`. What is not given is as the
-    environment and the configuration (``config``: its file) say, as on the command line: ``tracker`` and ``listen`` are
+    """The peer that runs on ``data_dir``, or one of the program's own until `close`. What is not given comes from the
+    environment and the configuration (``config``: its file), as on the command line. ``tracker`` and ``listen`` are
     endpoints (``tcp://HOST:PORT``), ``name`` is what others see.
 
-    A context manager, and for one thread. `NetworkError` when a peer is there and does not answer."""
+    A context manager, for use by one thread. Raises `NetworkError` if a peer runs and does not answer."""
 
     def __init__(
         self, data_dir: StrPath = "", *, tracker: str = "", config: StrPath = "", listen: str = "", name: str = ""
@@ -138,9 +139,9 @@ class Peer:
         link_roots: Sequence[StrPath] = (),
         posix_names: bool = False,
     ) -> Job:
-        """Share the file or directory ``path``; the outcome has its ``link``. ``algorithm``: of its digests, if not as
-        the configuration says. Symbolic links in a directory are shared as what they point to if that is below one of
-        ``link_roots``; ``posix_names``: names that Windows cannot store are allowed."""
+        """Share the file or directory ``path``; the outcome has its ``link``. ``algorithm`` is that of its digests, by
+        default the configured one. Symbolic links in a directory are shared as what they point to if that is below one
+        of ``link_roots``. ``posix_names`` allows names that Windows cannot store."""
         place = str(existing_path(os.fspath(path)))
         roots = tuple(str(existing_path(os.fspath(root))) for root in link_roots)
         for text in (place, *roots):
@@ -158,9 +159,9 @@ class Peer:
         sequential: bool | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Job:
-        """Fetch and verify ``target``: a name, digest, link or seed file. ``to`` is the directory to put it in, made if
-        missing; the configuration's ``download_dir`` if not given. ``force``: replace other content of that name
-        there. ``sequential``: fetch pieces in order. ``progress`` is called now and then while the job is waited
+        """Fetch and verify ``target``: a name, digest, link or seed file. ``to`` is the directory to put it in, created
+        if missing; by default the configured ``download_dir``. ``force`` replaces other content of that name there.
+        ``sequential`` fetches pieces in order. ``progress`` is called several times a second while the job is waited
         for."""
         found = read_target(target)
         settings = self._options.settings()
@@ -179,16 +180,16 @@ class Peer:
         return self._request(ApiPeers(self._session.next_id()), ApiPeersReply).peers
 
     def list(self, pattern: str = "") -> list[TorrentEntry]:
-        """What the network has under names that match ``pattern``, as ``zswarm list`` takes it."""
+        """What the network has under names that match ``pattern``, which is as for ``zswarm list``."""
         check_pattern(pattern)
         return self._request(ApiList(self._session.next_id(), pattern), ApiListReply).entries
 
     def status(self) -> StatusReport:
-        """What the peer does: all its jobs, and all it shares."""
+        """What the peer is doing: all its jobs, and all that it shares."""
         return self._session.whole_status()
 
     def remove(self, target: StrPath) -> None:
-        """Stop sharing ``target``, a name, digest or path, or cancel its hashing or its download. Shared files stay."""
+        """Stop sharing ``target`` (a name, digest or path), or cancel its hashing or download. Shared files stay."""
         name = os.fspath(target)
         path = str(absolute_path(name))
         check_utf8(path)
@@ -201,7 +202,7 @@ class Peer:
             raise error_of(error.code, str(error)) from None
 
     def close(self) -> None:
-        """End the program's own peer; the one that runs for others goes on. Twice is once."""
+        """End the program's own peer; a peer that ran before goes on. May be called twice."""
         self._resources.close()
 
     def __enter__(self) -> Self:

@@ -40,16 +40,16 @@ IDLE_SECONDS = 0.5
     type=click.IntRange(0, KEEP_COUNT_MAX),
     default=0,
     metavar="N",
-    help="How many older ones stay, as NAME.TIME.",
+    help="How many older versions stay, as NAME.TIME.",
 )
-@click.option("--force", is_flag=True, help="Replace what was put there by others, too.")
+@click.option("--force", is_flag=True, help="Also replace what others put there.")
 @foreground_options
 @click.pass_obj
 def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -> None:
-    """Fetch what is called PATTERN now, and what is newer as soon as it is announced.
+    """Fetch what is called PATTERN now, and anything newer as soon as it is announced.
 
-    PATTERN is a name, or with * and ? a shell pattern for names. The newer content takes the place of the older one at
-    once: whoever opens it finds either of them whole. Follows until Ctrl-C; without a running peer, this command runs
+    PATTERN is a name, or with * or ? a shell pattern for names. The newer content takes the place of the older in one
+    step: whoever opens it finds one of them, whole. Follows until Ctrl-C; without a running peer, this command runs
     one. The key 'follow' in a peer's configuration does the same for as long as the peer runs.
     """
     if not pattern.strip():

@@ -133,7 +133,7 @@ def verify(state: State, path: str, seedfile: str) -> None:
     """Check a file or directory against a seed.
 
     Every byte of it is read. Needs no peer. Exit code 5 when anything differs. Files of a directory that the seed does
-    not name are no difference; they are told of.
+    not name are listed, but are no difference.
     """
     from node.disk.existing import extra_paths
     from node.disk.hashing import verify_path

@@ -55,17 +55,17 @@ SETTLING = "the tracker started a moment ago: peers are still joining, the list 
 
 @click.command("list", cls=ExampleCommand, examples="list\nlist '*.iso'\nlist ubuntu --json\nlist model.bin --peers")
 @click.argument("pattern", default="")
-@click.option("--peers", is_flag=True, help="How every peer stands with the one content that PATTERN names.")
+@click.option("--peers", is_flag=True, help="Show how each peer stands with the one content that PATTERN names.")
 @peer_options
 @json_option
 @click.pass_obj
 def list_command(state: State, pattern: str, peers: bool) -> None:
     """Show what the network has.
 
-    PATTERN is a part of the name, or with * and ? a whole name; a digest, or the part of it that is shown here, finds
-    that content. Of several contents with one name the newest comes first. AGE is since when it is announced.
-    With --peers it is the whole name, a digest, or the beginning of one: each peer has the content, fetches it, failed
-    to and why, waits, or has not got it.
+    PATTERN is part of a name, or with * or ? a pattern for whole names; a digest, or the part of it that is shown here,
+    finds that content. Of several contents with one name the newest comes first. AGE is the time since announcement.
+    With --peers, PATTERN is a whole name, a digest, or the beginning of one, and each peer is shown: it has the
+    content, fetches it, failed or waits and why, or has not got it.
     """
     check_pattern(pattern)
     if peers:
@@ -218,7 +218,7 @@ def limit(state: State, up: float | None, down: float | None) -> None:
     """Show or change the rate limits of the running peer.
 
     A change holds at once, without a restart, and until the peer stops: then the upload_rate and download_rate of its
-    configuration hold again. A limit that is not given stays as it is. What is on its way already still arrives.
+    configuration hold again. A limit that is not given stays as it is. Pieces already on their way still arrive.
     """
     with running_peer(state.options, state.services) as session:
         limits = session.request(ApiLimit(session.next_id(), up, down), ApiLimits).limits
@@ -237,7 +237,7 @@ def limit(state: State, up: float | None, down: float | None) -> None:
 def leave(state: State) -> None:
     """Leave the network; the peer keeps running.
 
-    Nothing is announced or served any more, and the tracker has acknowledged it.
+    Returns when the tracker has acknowledged it. Nothing is announced or served any more.
     """
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiLeave(session.next_id()), ApiDone)

@@ -64,14 +64,20 @@ Show = Callable[[Watch, list[Peer], str], None]
 )
 @click.argument("target", metavar="PATH|NAME", default="", shell_complete=complete_path)
 @click.option("--expect", type=click.IntRange(min=1), metavar="N", help="Done when N peers have it.")
-@click.option("--hosts", metavar="FILE", help="The peers named in FILE, one a line, are to have it.")
+@click.option("--hosts", metavar="FILE", help="Done when the peers named in FILE, one a line, have it.")
 @click.option("--to", "pattern", default="", metavar="PATTERN", help="Only peers whose name matches, e.g. 'lab*'.")
-@click.option("--to-dir", "directory", default="", metavar="DIR", help="Below the place where a peer has rollouts.")
+@click.option("--to-dir", "directory", default="", metavar="DIR", help="Put it into DIR, below a peer's 'rollouts'.")
 @click.option("--force", is_flag=True, help="Replace other content of the same name.")
-@click.option("--timeout", callback=parsed_by(parse_seconds), default="0", metavar="TIME", help="Verdict then at last.")
+@click.option(
+    "--timeout",
+    callback=parsed_by(parse_seconds),
+    default="0",
+    metavar="TIME",
+    help="Give the verdict after this long at the latest, e.g. 10m.",
+)
 @click.option("--receipt", metavar="FILE", help="Write the verdict to FILE, as JSON.", shell_complete=complete_path)
-@click.option("--watch", metavar="NAME", help="Watch a rollout that goes on.")
-@click.option("--cancel", metavar="NAME", help="Cancel one that was started at this peer.")
+@click.option("--watch", metavar="NAME", help="Watch a rollout that is going on.")
+@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started.")
 @peer_options
 @json_option
 @click.pass_obj
@@ -88,11 +94,11 @@ def rollout(
     watch: str | None,
     cancel: str | None,
 ) -> None:
-    """Have every peer fetch PATH, or what is called NAME.
+    """Have every peer fetch PATH, or the content called NAME.
 
-    Peers carry it out that have 'rollouts' in their configuration, also those that join later, until it is cancelled.
-    Exit code 0: all that are expected have it, verified; 5: some have not, and why is said of each. Expected are all
-    peers but this one, those that match --to, those of --hosts, or any N (--expect).
+    Peers with 'rollouts' in their configuration carry it out, also those that join later, until it is cancelled. Exit
+    code 0: all that are expected have it, verified; 5: some do not, with the reason for each. Expected are all peers
+    but this one, those that match --to, those of --hosts, or any N (--expect). Needs a running peer here.
     """
     if sum(map(bool, (target, watch, cancel))) != 1:
         raise UsageError("give one of PATH, NAME, --watch NAME and --cancel NAME")
