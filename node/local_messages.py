@@ -186,6 +186,15 @@ class DeleteFetch(Message, frozen=True):
     seed_path: str
 
 
+class Collect(Message, frozen=True):
+    """Delete the partial downloads that the journal has and that are not in ``used``, by digest and destination; with
+    ``dry_run`` only find them. Answered with `Collected`, which repeats ``tag``."""
+
+    tag: int
+    used: list[tuple[str, str]]
+    dry_run: bool
+
+
 class Sources(Message, frozen=True):
     """The sources a lookup or the roster names for ``digest`` now: all there are, or some. ``listed`` is how many the
     tracker lists; None: that is not known, or not sure."""
@@ -310,6 +319,28 @@ class DownloadFailed(Message, frozen=True):
     detail: str
 
 
+class Unused(Struct, frozen=True):
+    """Something of ours at ``path`` that nobody uses any more; it takes ``bytes`` on disk. A ``journal`` is a damaged
+    one that was put aside."""
+
+    kind: Literal["download", "seed", "journal"]
+    path: str
+    bytes: int
+
+
+class Collected(Message, frozen=True):
+    """What was, or would be, deleted for `Collect`. ``left`` is not used either, and is under way, being deleted
+    already, or cannot be deleted, for a reason that the log has; its ``seeds`` are still needed. ``code``, a
+    `protocol.errors` word, and ``detail`` when the journal cannot be read."""
+
+    tag: int
+    removed: list[Unused]
+    left: list[Unused]
+    seeds: list[str]
+    code: str = ""
+    detail: str = ""
+
+
 class NeedSources(Message, frozen=True):
     """The download has too few sources: ask the lookup now rather than at the next refresh."""
 
@@ -343,8 +374,10 @@ class Room(Message, frozen=True):
 
 AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
-AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
-DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
+AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+DownloaderToAgent = (
+    Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected
+)
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk | Room
 ChildToAgent = PieceServerToAgent | DownloaderToAgent
@@ -410,6 +443,21 @@ class ApiRemove(Message, frozen=True):
     id: int
     name: str
     path: str = ""
+
+
+class ApiCollect(Message, frozen=True):
+    """Delete what is left of earlier work and nobody uses any more; with ``dry_run`` only find it."""
+
+    id: int
+    dry_run: bool
+
+
+class ApiCollected(Message, frozen=True):
+    """What was, or would be, deleted; ``left`` says why other things that nobody uses are still there."""
+
+    id: int
+    removed: list[Unused]
+    left: list[str]
 
 
 class ApiLeave(Message, frozen=True):
@@ -549,5 +597,17 @@ class StatusReport(Message, frozen=True):
     limits: RateLimits = UNLIMITED
 
 
-ApiRequest = ApiShare | ApiGet | ApiList | ApiPeers | ApiRemove | ApiLimit | ApiLeave | ApiJoin | ApiStop | ApiGetStatus
-ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiLimits | ApiDone | ApiError | StatusReport
+ApiRequest = (
+    ApiShare
+    | ApiGet
+    | ApiList
+    | ApiPeers
+    | ApiRemove
+    | ApiCollect
+    | ApiLimit
+    | ApiLeave
+    | ApiJoin
+    | ApiStop
+    | ApiGetStatus
+)
+ApiReply = ApiAccepted | ApiListReply | ApiPeersReply | ApiCollected | ApiLimits | ApiDone | ApiError | StatusReport

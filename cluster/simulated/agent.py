@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Collection
+from pathlib import PurePosixPath
 from random import Random
 from typing import Any
 
@@ -22,7 +24,7 @@ from node.agent.share_scan import Scanned
 from node.agent.state import AgentTerms
 from node.disk.errors import StoppedError
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import ApiRequest, Fetch, Sources
+from node.local_messages import ApiRequest, Fetch, Sources, Unused
 from node.rate_limit import RateLimits
 from protocol.errors import NotFoundError
 from protocol.link import Link
@@ -137,6 +139,15 @@ class SimulatedAgentDisk:
         digest = manifest_digest(request.seed, manifest.algorithm)
         link = Link(manifest.digest, digest, request.name, manifest.length)
         return StoredSeed(link, store_seed(self._disk, request.seed))
+
+    def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]:
+        seeds = self._disk.seeds
+        found = [
+            Unused("seed", path, len(data)) for path, data in seeds.items() if PurePosixPath(path).stem not in used
+        ]
+        for unused in [] if dry_run else found:
+            del seeds[unused.path]
+        return found
 
     def item_problem(self, item: LibraryItem) -> str:
         file = self._disk.files.get(item.path)

@@ -39,6 +39,7 @@ from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import (
     ApiRequest,
     ChildToAgent,
+    Collected,
     ContentChanged,
     DownloadFailed,
     DownloadFinished,
@@ -131,6 +132,8 @@ class AgentCore(AgentState):
             wishes += self.gets.download_failed(message, now)
         elif isinstance(message, NeedSources):
             wishes += self.lookups.refresh(message.digest, now)
+        elif isinstance(message, Collected):
+            wishes += self._api.collected(message)
         return self.settle(wishes, now)
 
     def _hello(self, message: Hello, now: float) -> list[Effect]:
@@ -150,7 +153,7 @@ class AgentCore(AgentState):
             wishes.append(ToDownloader(answer))
             if fresh:
                 wishes.append(ToDownloader(Limit(self.limits.download_rate)))
-                wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches()]
+                wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches(), *self._api.collects()]
                 for digest in self.gets.digests:
                     wishes += self.lookups.refresh(digest, now)
         return self.settle(wishes, now)

@@ -7,7 +7,7 @@ Each function runs on a worker thread, touches only what it is given and returns
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,8 @@ from node.disk.seed_store import load_seed, store_seed
 from node.disk.share_options import Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, scan
+from node.disk.unused import collect_unused
+from node.local_messages import Unused
 from node.rate_limit import RateLimits
 from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
@@ -92,6 +94,9 @@ class AgentFiles(Library):
 
     def keep_seed(self, request: StoreSeed) -> StoredSeed:
         return keep_seed(request, self._data_dir)
+
+    def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]:
+        return collect_unused(self._data_dir, used, dry_run)
 
     def item_problem(self, item: LibraryItem) -> str:
         return item_problem(item)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from node.agent.library import LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, ShareOptions
-from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply, Fetch
+from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiCollect, ApiReply, Fetch, Unused
 from node.rate_limit import RateLimits
 from protocol.messages import Entry, TransferState
 
@@ -139,6 +139,17 @@ class ReplyApi(Struct, frozen=True):
     reply: ApiReply
 
 
+class CollectSeeds(Struct, frozen=True):
+    """Delete, or with a dry run find, all seeds whose digests in hex are not in ``used``, and answer ``request`` with
+    these and what was ``removed`` already."""
+
+    route: bytes
+    request: ApiCollect
+    used: frozenset[str]
+    removed: list[Unused]
+    left: list[str]
+
+
 class KeepAway(Struct, frozen=True):
     """Remember, for another run of the agent, whether the peer is out of the network by request."""
 
@@ -176,6 +187,7 @@ Outer = (
     | CheckItem
     | ScanShares
     | ReplyApi
+    | CollectSeeds
     | KeepAway
     | KeepLimits
     | Subscribe

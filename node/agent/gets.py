@@ -96,6 +96,17 @@ class Gets:
         """Downloads that go on when they are asked for, by destination."""
         return self._interrupted
 
+    @property
+    def resolving(self) -> bool:
+        """Whether somebody asked for content of which it is not known yet which it is."""
+        return any(asked.link is None for asked in self._asked.values())
+
+    def manifests(self) -> list[str]:
+        """Of all downloads, those that are asked for and the interrupted ones included."""
+        downloads = [*self._downloads.values(), *self._interrupted.values()]
+        links = [asked.link for asked in self._asked.values() if asked.link is not None]
+        return [*(download.manifest for download in downloads), *(link.manifest for link in links)]
+
     # --- what is asked for -------------------------------------------------------------------------------
 
     def resume(self, downloads: Iterable[Fetch], asked: Collection[str], all_: bool, now: float) -> list[Wish]:

@@ -7,7 +7,7 @@ peer's other two processes and the command line come to it; it dials the tracker
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from random import Random
 from typing import Any, Protocol
@@ -24,7 +24,18 @@ from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
 from node.disk.share_options import Skipped
 from node.host import Host
-from node.local_messages import AGENT_SOCKET, ApiDone, ApiError, ApiLimits, ApiRequest, ChildToAgent, Fetch, Hello
+from node.local_messages import (
+    AGENT_SOCKET,
+    ApiCollected,
+    ApiDone,
+    ApiError,
+    ApiLimits,
+    ApiRequest,
+    ChildToAgent,
+    Fetch,
+    Hello,
+    Unused,
+)
 from node.rate_limit import RateLimits
 from node.workers import END_SECONDS
 from protocol.codec import ROSTER_DECODER, Decoder
@@ -57,6 +68,7 @@ class AgentDisk(Protocol):
     ) -> tuple[LibraryItem, Skipped]: ...
     def keep_seed(self, request: fx.StoreSeed) -> StoredSeed: ...
     def item_problem(self, item: LibraryItem) -> str: ...
+    def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]: ...
     def look(self, request: fx.ScanShares) -> Scanned: ...
 
 
@@ -273,6 +285,15 @@ class Agent:
         else:
             self._perform(self.core.download_saved(effect.download, self._host.now()))
 
+    def _collect_seeds(self, effect: fx.CollectSeeds) -> None:
+        try:
+            seeds = self._kept.collect_seeds(effect.used, effect.request.dry_run)
+        except DiskError as error:
+            self._api.reply(effect.route, ApiError(effect.request.id, error.code, as_utf8(str(error))))
+        else:
+            reply = ApiCollected(effect.request.id, [*effect.removed, *seeds], effect.left)
+            self._api.reply(effect.route, reply)
+
     def _hash(self, request: fx.HashPath) -> None:
         cancelled = self._cancelled[request.path] = threading.Event()
 
@@ -320,5 +341,6 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.KeepAway: lambda agent, effect: agent._kept.keep_away(effect.away),
     fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.limits),
     fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),
+    fx.CollectSeeds: Agent._collect_seeds,
     fx.Stop: lambda agent, _: agent._stop(),
 }

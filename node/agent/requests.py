@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Any
 
 from msgspec.structs import replace
 
-from node.agent.effects import KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
+from node.agent.effects import CollectSeeds, KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
 from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.local_messages import (
     ApiAccepted,
+    ApiCollect,
+    ApiCollected,
     ApiDone,
     ApiError,
     ApiGet,
@@ -29,10 +32,13 @@ from node.local_messages import (
     ApiRequest,
     ApiShare,
     ApiStop,
+    Collect,
+    Collected,
     Limit,
     Pause,
     Serving,
 )
+from protocol.digest import split_digest
 
 PATIENCE_SECONDS = 6.0
 """How long a list may take; a person's command waits somewhat longer."""
@@ -42,6 +48,8 @@ UNACKNOWLEDGED = "left the network; the tracker did not acknowledge it and will 
 OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
 CANCELLED = "cancelled the download of {name}; what was fetched is being deleted"
 WATCHED = "removed {name}; it is in a shared folder and will be shared again when it changes or the peer restarts"
+LEFT = "{path} is in nobody's use; it is being deleted already, or cannot be: the peer's log says why"
+BUSY = "seeds: something is being hashed, or looked up, that may need one of them; try again later"
 Effects = list[Any]
 
 
@@ -51,6 +59,9 @@ class AgentApi:
     def __init__(self, agent: AgentState) -> None:
         self._agent = agent
         self._leaving: list[tuple[bytes, ApiLeave | ApiStop]] = []
+        self._collecting: dict[int, tuple[bytes, ApiCollect]] = {}
+        """Who waits for the downloader, by the tag of what it was told."""
+        self._last_tag = 0
 
     def handle(self, route: bytes, request: ApiRequest, now: float) -> Effects:
         """What a request causes; its reply is among it, or follows."""
@@ -79,6 +90,32 @@ class AgentApi:
             effects.append(Stop())
         self._leaving.clear()
         return effects
+
+    def collects(self) -> Effects:
+        """What a new downloader is to find or to delete."""
+        known = [*self._agent.gets.digests.values(), *self._agent.gets.interrupted.values()]
+        used = [(download.digest, download.dest) for download in known]
+        waiting = self._collecting.items()
+        return [ToDownloader(Collect(tag, used, request.dry_run)) for tag, (_, request) in waiting]
+
+    def collected(self, message: Collected) -> Effects:
+        """The downloader has done its part; the seeds are this process's. In one turn with the question what is in
+        use: nothing begins to use a seed meanwhile."""
+        route, request = self._collecting.pop(message.tag, (b"", None))
+        if request is None:
+            return []
+        if message.code:
+            return [ReplyApi(route, ApiError(request.id, message.code, message.detail))]
+        left = [LEFT.format(path=unused.path) for unused in message.left]
+        agent = self._agent
+        if agent.shares.busy or agent.gets.resolving:
+            return [ReplyApi(route, ApiCollected(request.id, message.removed, [*left, BUSY]))]
+        items = [*agent.catalogue.known_items(), *agent.catalogue.earlier()]
+        used = {
+            split_digest(digest)[1].hex() for digest in [*(item.manifest for item in items), *agent.gets.manifests()]
+        }
+        used.update(PurePosixPath(path).stem for path in message.seeds)
+        return [CollectSeeds(route, request, frozenset(used), message.removed, left)]
 
     # --- requests ----------------------------------------------------------------------------------------
 
@@ -124,6 +161,11 @@ class AgentApi:
         detail = WATCHED.format(name=request.name) if watched else ""
         return [*wishes, ReplyApi(route, ApiDone(request.id, detail))]
 
+    def _collect(self, route: bytes, request: ApiCollect, _now: float) -> Effects:
+        self._last_tag += 1
+        self._collecting[self._last_tag] = (route, request)
+        return self.collects()[-1:]
+
     def _leave(self, route: bytes, request: ApiLeave | ApiStop, now: float) -> Effects:
         self._leaving.append((route, request))
         self._agent.serving = False
@@ -162,6 +204,7 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiList: AgentApi._list,
     ApiPeers: AgentApi._peers,
     ApiRemove: AgentApi._remove,
+    ApiCollect: AgentApi._collect,
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,
     ApiJoin: AgentApi._join,

@@ -52,6 +52,11 @@ class Shares:
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being hashed."""
+        return bool(self._hashing)
+
     def is_hashing(self, path: str) -> bool:
         return path in self._hashing or path in self._found
 

@@ -22,7 +22,21 @@ from protocol.errors import (
 )
 from tests.node.cli.fakes import FakeClient, World, peer_with, report
 
-COMMANDS = ["share", "get", "list", "peers", "status", "remove", "limit", "leave", "join", "stop", "seed", "verify"]
+COMMANDS = [
+    "share",
+    "get",
+    "list",
+    "peers",
+    "status",
+    "remove",
+    "gc",
+    "limit",
+    "leave",
+    "join",
+    "stop",
+    "seed",
+    "verify",
+]
 
 
 def test_without_a_command_a_peer_runs_with_the_options_on_top_of_the_file(tmp_path: Path) -> None:
