@@ -20,6 +20,7 @@ from msgspec import Meta, Struct, field
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
 from node.rate_limit import UNLIMITED, RateLimits
+from node.schedule import Period, PeriodKeys, parse_schedule
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, UsageError
 from protocol.limits import PEER_ID_BYTES_MAX
@@ -63,6 +64,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     posix_names: bool = False
     upload_rate: str | int | float = 0
     download_rate: str | int | float = 0
+    schedule: list[PeriodKeys] = field(default_factory=list)
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
     hash: Algorithm = "blake3"
     sequential: bool = False
@@ -75,7 +77,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
             _endpoint("advertise", self.advertise, port_zero=True)
-        _ = self.limits  # which checks them
+        _ = self.limits, self.schedule_entries  # which checks them
         if _seconds("scan_seconds", self.scan_seconds) <= 0:
             raise ValueError("scan_seconds: must be more than 0")
         if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
@@ -127,6 +129,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return RateLimits(_rate("upload_rate", self.upload_rate), _rate("download_rate", self.download_rate))
 
     @property
+    def schedule_entries(self) -> list[Period]:
+        return parse_schedule(self.schedule)
+
+    @property
     def scan_period_seconds(self) -> float:
         return _seconds("scan_seconds", self.scan_seconds)
 
@@ -134,8 +140,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class AgentSettings(Struct, frozen=True, kw_only=True):
     """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
     piece server's; ``share`` are absolute paths. ``run`` names the run of the peer, through restarts of this process;
-    ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two until
-    a person wants others."""
+    ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two, unless
+    the ``schedule`` has others for the hour or a person wants others."""
 
     data_dir: str
     runtime_dir: str
@@ -150,6 +156,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     log: LogSettings
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
+    schedule: list[Period] = field(default_factory=list)
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):

@@ -469,8 +469,8 @@ class ApiJoin(Message, frozen=True):
 
 
 class ApiLimit(Message, frozen=True):
-    """Change the rate limits that are given, in bytes a second (0: unlimited), until the peer stops. Answered with
-    `ApiLimits`: what holds then."""
+    """Change the rate limits that are given, in bytes a second (0: unlimited), until the peer stops or the next change
+    of its schedule. Answered with `ApiLimits`: what holds then, and ``why``, in words."""
 
     id: int
     upload_rate: float | None = None
@@ -480,6 +480,7 @@ class ApiLimit(Message, frozen=True):
 class ApiLimits(Message, frozen=True):
     id: int
     limits: RateLimits
+    why: str = ""
 
 
 class ApiStop(Message, frozen=True):
@@ -571,7 +572,8 @@ class StatusReport(Message, frozen=True):
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
-    ``uploads`` (sessions) are of all. ``limits`` are those that hold now."""
+    ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``limits_why``
+    says why, and until when."""
 
     id: int
     peer: str
@@ -595,6 +597,7 @@ class StatusReport(Message, frozen=True):
     uploads: int = 0
     more: int = 0
     limits: RateLimits = UNLIMITED
+    limits_why: str = ""
 
 
 ApiRequest = (

@@ -58,6 +58,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         foreground=foreground,
         options=settings.share_options,
         limits=settings.limits,
+        schedule=settings.schedule_entries,
         log=settings.log,
     )
     downloader = DownloaderSettings(

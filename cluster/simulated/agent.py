@@ -25,7 +25,7 @@ from node.agent.state import AgentTerms
 from node.disk.errors import StoppedError
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import ApiRequest, Fetch, Sources, Unused
-from node.rate_limit import RateLimits
+from node.schedule import Override
 from protocol.errors import NotFoundError
 from protocol.link import Link
 from protocol.manifest import manifest_digest
@@ -51,7 +51,8 @@ class AgentProcess(Process):
             scan_seconds=SCAN_SECONDS,
             instance=instance,
             pid=1,
-            limits=peer.limits,
+            limits=peer.terms.limits,
+            override=peer.override,
         )
         self.core = AgentCore(terms, list(peer.disk.items.values()), 0.0, rng, peer.away)
         self._agent = _HardOfHearing(peer, self, rng)
@@ -71,7 +72,7 @@ class _HardOfHearing(Agent):
     def __init__(self, peer: PeerMachine, process: AgentProcess, rng: Random) -> None:
         self._peer = peer
         host, disk = SimulatedHost(peer, process), SimulatedAgentDisk(peer)
-        super().__init__(host, process.core, disk, peer.tracker, Random(rng.getrandbits(64)), peer.stopped)
+        super().__init__(host, process.core, disk, peer.tracker, Random(rng.getrandbits(64)), peer.stopped, lambda: 0)
 
     def _on_roster(self, event: Roster) -> None:
         follower, change = self.core.follower, event.event
@@ -114,8 +115,8 @@ class SimulatedAgentDisk:
     def keep_away(self, away: bool) -> None:
         self._peer.away = away
 
-    def keep_limits(self, limits: RateLimits) -> None:
-        self._peer.limits = limits
+    def keep_limits(self, override: Override | None) -> None:
+        self._peer.override = override
 
     def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> tuple[LibraryItem, Skipped]:
         del progress

@@ -19,6 +19,7 @@ from cluster.simulated.network import NetHost, Network
 from cluster.simulated.process import TURN_SECONDS, Process
 from cluster.simulated.transport import SimulatedTransport
 from node.rate_limit import RateLimits
+from node.schedule import Override
 from protocol.codec import Decoder
 from protocol.errors import ZswarmError
 from protocol.messages import Message, Piece
@@ -73,7 +74,7 @@ class PeerMachine:
         self.identity = f"{rng.getrandbits(128):032x}"
         self.token = rng.randbytes(32)
         self.away = False
-        self.limits = terms.limits
+        self.override: Override | None = None
         self.local: defaultdict[str, LocalRouter] = defaultdict(LocalRouter)
         self.routes = count(1)
         self._rng = rng

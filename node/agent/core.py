@@ -145,14 +145,14 @@ class AgentCore(AgentState):
             wishes.append(ToPieceServer(answer))
             if fresh:
                 self.uploads.new_run()
-                wishes.append(ToPieceServer(Limit(self.limits.upload_rate)))
+                wishes.append(ToPieceServer(Limit(self.limits.now.upload_rate)))
                 wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)
             if message.port:
                 wishes += self.membership.set_endpoint(with_port(self.who.advertise, message.port), now)
         elif message.role == "downloader":
             wishes.append(ToDownloader(answer))
             if fresh:
-                wishes.append(ToDownloader(Limit(self.limits.download_rate)))
+                wishes.append(ToDownloader(Limit(self.limits.now.download_rate)))
                 wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches(), *self._api.collects()]
                 for digest in self.gets.digests:
                     wishes += self.lookups.refresh(digest, now)
@@ -214,8 +214,12 @@ class AgentCore(AgentState):
         cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
         return self.settle([effect for core in cores for effect in core.tick(now)], now)
 
+    def tell_time(self, minute: int, now: float) -> list[Effect]:
+        """It is ``minute`` of the local week, which the schedule of the limits goes by."""
+        return self.settle(self._api.told_time(minute, now), now)
+
     def next_deadline(self) -> float | None:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch, self.limits)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 

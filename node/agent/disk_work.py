@@ -25,7 +25,7 @@ from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, scan
 from node.disk.unused import collect_unused
 from node.local_messages import Unused
-from node.rate_limit import RateLimits
+from node.schedule import Override
 from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
@@ -71,20 +71,23 @@ class AgentFiles(Library):
             raise disk_error(error, "write", self._away) from error
 
     @property
-    def limits(self) -> RateLimits:
-        """Those that a person set in this run of the peer, or else those of the configuration."""
+    def override(self) -> Override | None:
+        """The rate limits that a person set in this run of the peer, if any."""
         try:
-            return msgspec.json.decode(self._limits.read_bytes(), type=RateLimits)
+            return msgspec.json.decode(self._limits.read_bytes(), type=Override)
         except FileNotFoundError:
-            return self._settings.limits
+            return None
         except (OSError, msgspec.MsgspecError) as error:
             log.warning("the limits that were set last cannot be read, those of the configuration hold: %s", error)
-            return self._settings.limits
+            return None
 
-    def keep_limits(self, limits: RateLimits) -> None:
+    def keep_limits(self, override: Override | None) -> None:
         fresh = self._limits.with_suffix(".new")
         try:
-            fresh.write_bytes(msgspec.json.encode(limits))
+            if override is None:
+                self._limits.unlink(missing_ok=True)
+                return
+            fresh.write_bytes(msgspec.json.encode(override))
             fresh.replace(self._limits)
         except OSError as error:
             raise disk_error(error, "write", self._limits) from error

@@ -10,7 +10,7 @@ from msgspec import Struct
 from node.agent.library import LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiCollect, ApiReply, Fetch, Unused
-from node.rate_limit import RateLimits
+from node.schedule import Override
 from protocol.messages import Entry, TransferState
 
 # --- inner: from one core to another ---------------------------------------------------------------------
@@ -157,9 +157,9 @@ class KeepAway(Struct, frozen=True):
 
 
 class KeepLimits(Struct, frozen=True):
-    """Remember ``limits``, for another run of the agent in this run of the peer."""
+    """Remember what a person set, for another run of the agent in this run of the peer; None: nothing."""
 
-    limits: RateLimits
+    override: Override | None
 
 
 class Subscribe(Struct, frozen=True):

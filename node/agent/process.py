@@ -36,7 +36,7 @@ from node.local_messages import (
     Hello,
     Unused,
 )
-from node.rate_limit import RateLimits
+from node.schedule import Override
 from node.workers import END_SECONDS
 from protocol.codec import ROSTER_DECODER, Decoder
 from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
@@ -62,7 +62,7 @@ class AgentDisk(Protocol):
     def put_download(self, download: Fetch) -> None: ...
     def remove_download(self, dest: str) -> None: ...
     def keep_away(self, away: bool) -> None: ...
-    def keep_limits(self, limits: RateLimits) -> None: ...
+    def keep_limits(self, override: Override | None) -> None: ...
     def hash_item(
         self, request: fx.HashPath, progress: Progress, cancelled: Cancelled
     ) -> tuple[LibraryItem, Skipped]: ...
@@ -73,12 +73,19 @@ class AgentDisk(Protocol):
 
 
 class Agent:
-    """One run of ``core`` on ``host``. ``stop`` ends the peer."""
+    """One run of ``core`` on ``host``. ``stop`` ends the peer; ``minute`` is that of the local week, from Monday on."""
 
     def __init__(
-        self, host: Host, core: AgentCore, disk: AgentDisk, tracker: str, rng: Random, stop: Callable[[], None]
+        self,
+        host: Host,
+        core: AgentCore,
+        disk: AgentDisk,
+        tracker: str,
+        rng: Random,
+        stop: Callable[[], None],
+        minute: Callable[[], int],
     ) -> None:
-        self.core = core
+        self.core, self._minute = core, minute
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
         # A thread each: what a person waits for is not behind what was found or looked at, nor a check behind hashing.
         self._disk = [host.workers(1) for _ in range(4)]
@@ -102,6 +109,9 @@ class Agent:
     def tick(self, now: float) -> float | None:
         """Called by the loop in every turn; returns when to be called at the latest."""
         self._perform(self.core.tick(now))
+        due = self.core.limits.next_deadline()
+        if due is not None and now >= due:
+            self._perform(self.core.tell_time(self._minute(), now))
         for dialled in self._dialled():
             dialled.tick(now)
         moments = [self.core.next_deadline(), *(dialled.next_deadline() for dialled in self._dialled())]
@@ -339,7 +349,7 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.CheckItem: Agent._check,
     fx.ScanShares: Agent._scan,
     fx.KeepAway: lambda agent, effect: agent._kept.keep_away(effect.away),
-    fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.limits),
+    fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.override),
     fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),
     fx.CollectSeeds: Agent._collect_seeds,
     fx.Stop: lambda agent, _: agent._stop(),

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-from msgspec.structs import replace
-
-from node.agent.effects import CollectSeeds, KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
+from node.agent.effects import CollectSeeds, KeepAway, KeepLimits, Note, ReplyApi, Stop, ToDownloader, ToPieceServer
 from node.agent.lookups import AskFailed, PeersFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
@@ -38,6 +36,7 @@ from node.local_messages import (
     Pause,
     Serving,
 )
+from node.schedule import limits_text
 from protocol.digest import split_digest
 
 PATIENCE_SECONDS = 6.0
@@ -182,12 +181,25 @@ class AgentApi:
         return [*awake, *self._agent.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
     def _limit(self, route: bytes, request: ApiLimit, _now: float) -> Effects:
-        agent = self._agent
-        rates = {"upload_rate": request.upload_rate, "download_rate": request.download_rate}
-        given = {key: rate for key, rate in rates.items() if rate is not None}
-        limits = agent.limits = replace(agent.limits, **given)
-        told = [ToPieceServer(Limit(limits.upload_rate)), ToDownloader(Limit(limits.download_rate))]
-        return [*([KeepLimits(limits), *told] if given else []), ReplyApi(route, ApiLimits(request.id, limits))]
+        limits, effects = self._agent.limits, list[Any]()
+        if (request.upload_rate, request.download_rate) != (None, None):
+            limits.set(request.upload_rate, request.download_rate)
+            effects = [KeepLimits(limits.override), *self._limits_told()]
+        return [*effects, ReplyApi(route, ApiLimits(request.id, limits.now, limits.why))]
+
+    def told_time(self, minute: int, now: float) -> Effects:
+        """It is ``minute`` of the local week."""
+        limits = self._agent.limits
+        override = limits.override
+        changed = limits.tell_time(minute, now)
+        kept = [KeepLimits(None)] if limits.override is not override else []
+        if not changed:
+            return kept
+        return [*kept, Note("info", f"limits: {limits_text(limits.now, limits.why)}"), *self._limits_told()]
+
+    def _limits_told(self) -> Effects:
+        limits = self._agent.limits.now
+        return [ToPieceServer(Limit(limits.upload_rate)), ToDownloader(Limit(limits.download_rate))]
 
     def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
         self._agent.shares.say_who_waits()

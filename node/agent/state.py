@@ -21,6 +21,7 @@ from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.rate_limit import UNLIMITED, RateLimits
+from node.schedule import HeldLimits, Override, Period
 
 
 class AgentTerms(Struct, frozen=True):
@@ -28,7 +29,7 @@ class AgentTerms(Struct, frozen=True):
 
     ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
     besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
-    hold when this run begins."""
+    and ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent."""
 
     peer: str
     token: bytes
@@ -44,6 +45,8 @@ class AgentTerms(Struct, frozen=True):
     asked: frozenset[str] = frozenset()
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
+    schedule: tuple[Period, ...] = ()
+    override: Override | None = None
 
 
 class AgentState:
@@ -67,7 +70,7 @@ class AgentState:
         self.gets = Gets(self.catalogue, self.jobs)
         self.children = Children()
         self.serving = not away
-        self.limits = who.limits
+        self.limits = HeldLimits(who.limits, who.schedule, who.override)
 
     def is_fetched(self, digest: str) -> bool:
         """Somebody fetches it from this peer now."""

@@ -17,10 +17,11 @@ import msgspec
 from node.cli.progress import is_terminal
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
 from node.client.source_words import job_silence, silence, source_tables, tracker_silence
-from node.client.view import download_stats, limits_text, trouble, view_of
+from node.client.view import download_stats, trouble, view_of
 from node.disk.share_options import Skipped
 from node.local_messages import JobStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED
+from node.schedule import CONFIGURED, limits_text
 from protocol.digest import short
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, TorrentEntry
@@ -149,6 +150,7 @@ def status_text(report: StatusReport) -> StatusText:
     network = ", ".join(filter(None, (report.network, trouble(report) or report.tracker, tracker_silence(report))))
     sent = f"{format_bytes(report.sent_bytes)}, {counted(report.uploads, 'upload')} now"
     old = silence(report.silent_seconds.get("piece_server", 0.0), "piece server")
+    limits = limits_text(report.limits, printable(report.limits_why))
     facts = [
         ("peer", f"{printable(report.name)}  {report.peer}"),
         ("network", printable(network)),
@@ -159,7 +161,7 @@ def status_text(report: StatusReport) -> StatusText:
         ("sent", f"{sent} ({old})" if old else sent),
         ("received", format_bytes(received)),
         *([("reused", f"{format_bytes(reused)} from other content on this machine")] if reused else []),
-        *([("limits", limits_text(report.limits))] if report.limits != UNLIMITED else []),
+        *([("limits", limits)] if report.limits != UNLIMITED or report.limits_why not in ("", CONFIGURED) else []),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
     hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")

@@ -13,7 +13,6 @@ from msgspec import Struct
 from node.client.source_words import ban_notice, job_silence, silence, why_no_source
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import DownloadReport, JobStatus, StatusReport
-from node.rate_limit import RateLimits
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
@@ -43,12 +42,6 @@ class JobView(Struct, frozen=True):
     def percent(self) -> int:
         """Whole percent, 0 to 100; 100 only when everything is done."""
         return min(100, self.done * 100 // self.total) if self.total else 0
-
-
-def limits_text(limits: RateLimits) -> str:
-    """``up 10.0 MiB/s, down unlimited``."""
-    rates = {"up": limits.upload_rate, "down": limits.download_rate}
-    return ", ".join(f"{way} {format_rate(rate) if rate else 'unlimited'}" for way, rate in rates.items())
 
 
 def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:

@@ -14,6 +14,7 @@ from node.agent.library import LibraryItem
 from node.agent.state import AgentTerms
 from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Hello, JobStatus, StatusReport
 from node.rate_limit import UNLIMITED, RateLimits
+from node.schedule import Override, Period
 from protocol.digest import begins_digest
 from protocol.messages import (
     Entry,
@@ -70,6 +71,8 @@ class Scene:
         foreground: bool = False,
         asked: Iterable[str] = (),
         limits: RateLimits = UNLIMITED,
+        schedule: tuple[Period, ...] = (),
+        override: Override | None = None,
     ) -> None:
         terms = AgentTerms(
             peer="me",
@@ -85,6 +88,8 @@ class Scene:
             foreground=foreground,
             asked=frozenset(asked),
             limits=limits,
+            schedule=schedule,
+            override=override,
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0
