@@ -27,7 +27,7 @@ from protocol.limits import PEER_ID_BYTES_MAX
 from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
-from service.units import parse_rate, parse_seconds
+from service.units import parse_bytes, parse_rate, parse_seconds
 
 Algorithm = Literal["blake3", "sha256"]
 
@@ -65,6 +65,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     upload_rate: str | int | float = 0
     download_rate: str | int | float = 0
     schedule: list[PeriodKeys] = field(default_factory=list)
+    quota: str | int = 0
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
     hash: Algorithm = "blake3"
     sequential: bool = False
@@ -77,7 +78,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
             _endpoint("advertise", self.advertise, port_zero=True)
-        _ = self.limits, self.schedule_entries  # which checks them
+        _ = self.limits, self.schedule_entries, self.quota_bytes  # which checks them
         if _seconds("scan_seconds", self.scan_seconds) <= 0:
             raise ValueError("scan_seconds: must be more than 0")
         if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
@@ -129,6 +130,13 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return RateLimits(_rate("upload_rate", self.upload_rate), _rate("download_rate", self.download_rate))
 
     @property
+    def quota_bytes(self) -> int:
+        try:
+            return parse_bytes(self.quota)
+        except UsageError as error:
+            raise ValueError(f"quota: {error}") from None
+
+    @property
     def schedule_entries(self) -> list[Period]:
         return parse_schedule(self.schedule)
 
@@ -157,6 +165,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     schedule: list[Period] = field(default_factory=list)
+    quota: int = 0
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):

@@ -299,7 +299,7 @@ class DownloadStarted(Message, frozen=True):
 class DownloadFinished(Message, frozen=True):
     """Verified, synced and renamed to ``path``. ``stamps`` as `Serve` has them. ``finished_at`` is the moment
     after the rename, in monotonic seconds, which all processes of a machine share. ``left_behind``: why all of the
-    directory that was replaced could not be deleted, and where the rest is."""
+    directory that was replaced could not be deleted, and where the rest is. ``written``: it was not there before."""
 
     digest: str
     manifest: str
@@ -309,6 +309,7 @@ class DownloadFinished(Message, frozen=True):
     stamps: bytes
     finished_at: float
     left_behind: str = ""
+    written: bool = False
 
 
 class DownloadFailed(Message, frozen=True):
@@ -565,6 +566,16 @@ class SharedStatus(Struct, frozen=True):
     since: float = 0.0
 
 
+class QuotaStatus(Struct, frozen=True):
+    """``used`` of at most ``limit`` bytes are taken by downloads. ``deleted``: what was deleted last to keep to it.
+    ``kept``: what cannot be deleted, and why."""
+
+    limit: int
+    used: int
+    deleted: list[str]
+    kept: list[str]
+
+
 class StatusReport(Message, frozen=True):
     """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
     says what keeps this peer from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot
@@ -598,6 +609,7 @@ class StatusReport(Message, frozen=True):
     more: int = 0
     limits: RateLimits = UNLIMITED
     limits_why: str = ""
+    quota: QuotaStatus | None = None
 
 
 ApiRequest = (

@@ -59,6 +59,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         options=settings.share_options,
         limits=settings.limits,
         schedule=settings.schedule_entries,
+        quota=settings.quota_bytes,
         log=settings.log,
     )
     downloader = DownloaderSettings(

@@ -16,7 +16,7 @@ from cluster.simulated.process import Process
 from cluster.simulated.store import shared_item, store_seed
 from node.agent.core import AgentCore
 from node.agent.disk_work import Cancelled, Progress, StoredSeed
-from node.agent.effects import HashPath, ScanShares, StoreSeed
+from node.agent.effects import Downloaded, HashPath, ScanShares, StoreSeed
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
 from node.agent.process import Agent
@@ -53,6 +53,7 @@ class AgentProcess(Process):
             pid=1,
             limits=peer.terms.limits,
             override=peer.override,
+            downloaded=tuple(peer.disk.downloaded),
         )
         self.core = AgentCore(terms, list(peer.disk.items.values()), 0.0, rng, peer.away)
         self._agent = _HardOfHearing(peer, self, rng)
@@ -140,6 +141,15 @@ class SimulatedAgentDisk:
         digest = manifest_digest(request.seed, manifest.algorithm)
         link = Link(manifest.digest, digest, request.name, manifest.length)
         return StoredSeed(link, store_seed(self._disk, request.seed))
+
+    def delete_item(self, item: LibraryItem) -> str:
+        problem = self.item_problem(item)
+        if not problem:
+            del self._disk.files[item.path]
+        return problem
+
+    def keep_downloaded(self, items: list[Downloaded]) -> None:
+        self._disk.downloaded = items
 
     def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]:
         seeds = self._disk.seeds

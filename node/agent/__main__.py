@@ -61,6 +61,8 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         limits=settings.limits,
         schedule=tuple(settings.schedule),
         override=files.override,
+        quota=settings.quota,
+        downloaded=tuple(files.downloaded),
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 

@@ -23,6 +23,7 @@ from node.agent.effects import (
     Note,
     Outer,
     ReportTransfer,
+    RoomMade,
     Subscribe,
     ToDownloader,
     ToPieceServer,
@@ -117,6 +118,7 @@ class AgentCore(AgentState):
         if isinstance(message, UploadReport):
             self.uploads.report(message, self.membership.list.get)
             self.membership.load = self.uploads.sessions
+            self.quota.served(message)
             wishes += self.catalogue.drop_earlier(lambda item: not self.is_fetched(item.digest))
         elif isinstance(message, ContentChanged):
             wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
@@ -126,6 +128,7 @@ class AgentCore(AgentState):
             wishes += self.gets.started(message)
         elif isinstance(message, DownloadFinished):
             wishes += self.gets.finished(message, now)
+            wishes += self.quota.finished(message)
             if self.catalogue.at(message.path) is not None:
                 self.shares.replaced(message.path, now)
         elif isinstance(message, DownloadFailed):
@@ -176,6 +179,10 @@ class AgentCore(AgentState):
         """``problem`` is empty when ``item`` is on disk as it was hashed."""
         return self.settle(self.gets.item_checked(item, not problem, now), now)
 
+    def item_deleted(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
+        """``problem`` is why ``item`` is still there; empty when it was deleted."""
+        return self.settle(self.quota.deleted(item, problem, now), now)
+
     def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
         """One look at all that is shared."""
         return self.settle(self._watch.scanned(listing, began, now), now)
@@ -211,7 +218,7 @@ class AgentCore(AgentState):
         return self.membership.state is mb.State.LEFT
 
     def tick(self, now: float) -> list[Effect]:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch, self.quota)
         return self.settle([effect for core in cores for effect in core.tick(now)], now)
 
     def tell_time(self, minute: int, now: float) -> list[Effect]:
@@ -219,7 +226,7 @@ class AgentCore(AgentState):
         return self.settle(self._api.told_time(minute, now), now)
 
     def next_deadline(self) -> float | None:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch, self.limits)
+        cores = (self.membership, self.lookups, self.shares, self.gets, self._watch, self.quota, self.limits)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
@@ -265,6 +272,9 @@ class AgentCore(AgentState):
         self.lookups.unwant(wish.digest)
         return []
 
+    def _room_made(self, wish: RoomMade, now: float) -> list[Any]:
+        return self.gets.room_made(wish.job, wish.refusal, now)
+
     def _welcomed(self, effect: mb.Welcomed, now: float) -> list[Any]:
         welcome = effect.welcome
         self.follower.start(welcome.epoch, welcome.seq)
@@ -273,7 +283,8 @@ class AgentCore(AgentState):
 
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
-        return list(self.shares.tick(now))
+        asked = self.quota.announced(effect.digests, effect.epoch, effect.seq)
+        return [*self.shares.tick(now), *asked]
 
     def _departed(self, effect: mb.Departed, _now: float) -> list[Any]:
         self.shares.forgotten()
@@ -290,6 +301,8 @@ class AgentCore(AgentState):
         if kind == "get":
             sure = self.membership.joined and not effect.settling
             return list(self.gets.torrents_found(rest[0], effect.entries, sure, now))
+        if kind == "quota":
+            return self.quota.torrents_found(rest[0], effect.entries, not effect.settling, now)
         return self._api.torrents_found(rest[0], rest[1], effect)
 
     def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
@@ -309,6 +322,8 @@ class AgentCore(AgentState):
             else:
                 self.gets.failed(rest[0], effect.code, effect.detail, now)
             return []
+        if kind == "quota":
+            return self.quota.ask_failed(effect.detail, now)
         return self._api.ask_failed(rest[0], rest[1], effect)
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
@@ -352,6 +367,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     FindTorrents: AgentCore._find_torrents,
     WantSources: AgentCore._want,
     UnwantSources: AgentCore._unwant,
+    RoomMade: AgentCore._room_made,
     mb.Welcomed: AgentCore._welcomed,
     mb.Announced: AgentCore._announced,
     mb.Departed: AgentCore._departed,

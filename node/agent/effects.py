@@ -53,6 +53,13 @@ class UnwantSources(Struct, frozen=True):
     digest: str
 
 
+class RoomMade(Struct, frozen=True):
+    """Get ``job`` may begin, as far as the quota goes; or it may not, for the reason ``refusal``."""
+
+    job: int
+    refusal: str
+
+
 # --- outer: for the shell --------------------------------------------------------------------------------
 
 
@@ -132,6 +139,25 @@ class CheckItem(Struct, frozen=True):
     item: LibraryItem
 
 
+class DeleteItem(Struct, frozen=True):
+    """Delete ``item`` from the disk, if it is just what was downloaded; `AgentCore.item_deleted` follows."""
+
+    item: LibraryItem
+
+
+class Downloaded(Struct, frozen=True):
+    """Of an item that was downloaded: `node.agent.quota.mark_of` it then."""
+
+    path: str
+    mark: str
+
+
+class KeepDownloaded(Struct, frozen=True):
+    """Remember, for later runs, what was downloaded: the least recently served first."""
+
+    items: list[Downloaded]
+
+
 class ReplyApi(Struct, frozen=True):
     """Answer the command line's request that came by ``route``."""
 
@@ -172,7 +198,7 @@ class Stop(Struct, frozen=True):
     """The peer is to end; it is out of the network."""
 
 
-Inner = Announce | Withdraw | ReportTransfer | FindTorrents | WantSources | UnwantSources
+Inner = Announce | Withdraw | ReportTransfer | FindTorrents | WantSources | UnwantSources | RoomMade
 Outer = (
     Note
     | ToPieceServer
@@ -186,6 +212,8 @@ Outer = (
     | CancelHash
     | CheckItem
     | ScanShares
+    | DeleteItem
+    | KeepDownloaded
     | ReplyApi
     | CollectSeeds
     | KeepAway

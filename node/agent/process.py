@@ -68,6 +68,8 @@ class AgentDisk(Protocol):
     ) -> tuple[LibraryItem, Skipped]: ...
     def keep_seed(self, request: fx.StoreSeed) -> StoredSeed: ...
     def item_problem(self, item: LibraryItem) -> str: ...
+    def delete_item(self, item: LibraryItem) -> str: ...
+    def keep_downloaded(self, items: list[fx.Downloaded]) -> None: ...
     def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]: ...
     def look(self, request: fx.ScanShares) -> Scanned: ...
 
@@ -88,8 +90,8 @@ class Agent:
         self.core, self._minute = core, minute
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
         # A thread each: what a person waits for is not behind what was found or looked at, nor a check behind hashing.
-        self._disk = [host.workers(1) for _ in range(4)]
-        self._hashers, self._background_hashers, self._checks, self._looks = self._disk
+        self._disk = [host.workers(1) for _ in range(5)]
+        self._hashers, self._background_hashers, self._checks, self._looks, self._deletions = self._disk
         self._names = host.workers(1)
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
@@ -226,6 +228,11 @@ class Agent:
             raise problem
         self._perform(self.core.item_checked(item, problem, self._host.now()))
 
+    def _item_deleted(self, item: LibraryItem, problem: Any) -> None:
+        if isinstance(problem, BaseException):
+            raise problem
+        self._perform(self.core.item_deleted(item, problem, self._host.now()))
+
     def _looked(self, found: Any) -> None:
         if isinstance(found, BaseException):
             raise found
@@ -324,6 +331,9 @@ class Agent:
     def _check(self, request: fx.CheckItem) -> None:
         self._checks.submit(partial(self._checked, request.item), lambda: self._kept.item_problem(request.item))
 
+    def _delete_item(self, effect: fx.DeleteItem) -> None:
+        self._deletions.submit(partial(self._item_deleted, effect.item), lambda: self._kept.delete_item(effect.item))
+
     def _scan(self, request: fx.ScanShares) -> None:
         self._looks.submit(self._looked, lambda: self._kept.look(request))
 
@@ -351,6 +361,8 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.KeepAway: lambda agent, effect: agent._kept.keep_away(effect.away),
     fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.override),
     fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),
+    fx.DeleteItem: Agent._delete_item,
+    fx.KeepDownloaded: lambda agent, effect: agent._kept.keep_downloaded(effect.items),
     fx.CollectSeeds: Agent._collect_seeds,
     fx.Stop: lambda agent, _: agent._stop(),
 }

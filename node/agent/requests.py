@@ -120,7 +120,8 @@ class AgentApi:
 
     def _share(self, route: bytes, request: ApiShare, now: float) -> Effects:
         job, wishes = self._agent.shares.request(request.path, request.algorithm, now, request.options)
-        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
+        claimed = self._agent.quota.claimed(request.path)
+        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes, *claimed]
 
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
         job, wishes = self._agent.gets.request(request, now, route)

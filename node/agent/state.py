@@ -12,11 +12,13 @@ from msgspec import Struct
 
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
+from node.agent.effects import Downloaded
 from node.agent.gets import Gets
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
 from node.agent.membership import Membership
+from node.agent.quota import Quota
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.disk.share_options import AS_USUAL, ShareOptions
@@ -29,7 +31,8 @@ class AgentTerms(Struct, frozen=True):
 
     ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
     besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
-    and ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent."""
+    and ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is
+    in bytes, ``downloaded`` what earlier runs downloaded."""
 
     peer: str
     token: bytes
@@ -47,6 +50,8 @@ class AgentTerms(Struct, frozen=True):
     limits: RateLimits = UNLIMITED
     schedule: tuple[Period, ...] = ()
     override: Override | None = None
+    quota: int = 0
+    downloaded: tuple[Downloaded, ...] = ()
 
 
 class AgentState:
@@ -67,7 +72,18 @@ class AgentState:
         self.catalogue = Catalogue(parts[True], parts[False])
         self.uploads = UploadTotals()
         self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
-        self.gets = Gets(self.catalogue, self.jobs)
+        self.quota = Quota(
+            who.quota,
+            self.catalogue,
+            self.jobs,
+            self.uploads,
+            lambda: self.gets.digests,
+            self.membership.list.get,
+            self.shares.is_announced,
+            lambda: self.membership.joined,
+            who.downloaded,
+        )
+        self.gets = Gets(self.catalogue, self.jobs, self.quota.has_room)
         self.children = Children()
         self.serving = not away
         self.limits = HeldLimits(who.limits, who.schedule, who.override)

@@ -62,6 +62,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         more=more,
         limits=agent.limits.now,
         limits_why=agent.limits.why,
+        quota=agent.quota.status(),
     )
 
 

@@ -19,7 +19,7 @@ from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrap
 from node.client.source_words import job_silence, silence, source_tables, tracker_silence
 from node.client.view import download_stats, trouble, view_of
 from node.disk.share_options import Skipped
-from node.local_messages import JobStatus, SharedStatus, StatusReport
+from node.local_messages import JobStatus, QuotaStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED
 from node.schedule import CONFIGURED, limits_text
 from protocol.digest import short
@@ -141,6 +141,14 @@ class StatusText(msgspec.Struct, frozen=True):
         return [self.jobs, *self.sources, self.shared]
 
 
+def _quota_facts(quota: QuotaStatus | None) -> list[tuple[str, str]]:
+    if quota is None:
+        return []
+    used = ("quota", f"{format_bytes(quota.used)} of {format_bytes(quota.limit)} are taken by downloads")
+    deleted = [("", printable(text)) for text in quota.deleted]
+    return [used, *deleted, *(("", printable(f"not deleted: {text}")) for text in quota.kept)]
+
+
 def status_text(report: StatusReport) -> StatusText:
     """What ``status`` tells a person."""
     # Several jobs may follow one download: it counts once.
@@ -162,6 +170,7 @@ def status_text(report: StatusReport) -> StatusText:
         ("received", format_bytes(received)),
         *([("reused", f"{format_bytes(reused)} from other content on this machine")] if reused else []),
         *([("limits", limits)] if report.limits != UNLIMITED or report.limits_why not in ("", CONFIGURED) else []),
+        *_quota_facts(report.quota),
         ("processes", ", ".join(f"{role} {pid}" for role, pid in report.pids.items())),
     ]
     hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")
