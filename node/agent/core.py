@@ -156,7 +156,8 @@ class AgentCore(AgentState):
             wishes.append(ToDownloader(answer))
             if fresh:
                 wishes.append(ToDownloader(Limit(self.limits.now.download_rate)))
-                wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches(), *self._api.collects()]
+                wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches()]
+                wishes += self._api.collects()
                 for digest in self.gets.digests:
                     wishes += self.lookups.refresh(digest, now)
         return self.settle(wishes, now)

@@ -156,12 +156,10 @@ class Quota:
         return [*kept, *(self._evict(None, now) if self._used() > self._limit else [])]
 
     def next_deadline(self) -> float | None:
-        moments = [self._keep_at] if self._dirty else []
-        if self._evicting is not None:
-            return min(
-                [*moments, *([] if self._evicting.stage == "deleting" else [self._evicting.until])], default=None
-            )
-        return min([*moments, *([self._look_at] if self._limit else [])], default=None)
+        """What is to be written down waits for any turn."""
+        if self._evicting is None:
+            return self._look_at if self._limit else None
+        return self._evicting.until if self._evicting.stage != "deleting" else None
 
     # --- steps of a deletion -----------------------------------------------------------------------------
 

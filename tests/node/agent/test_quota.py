@@ -294,6 +294,7 @@ def test_the_order_is_written_down_once_a_minute() -> None:
         number = 1 + second % 2
         scene.play(scene.core.child_says(UploadReport([SwarmUpload(digest(number), 1, 0)], 0, 0, 1), scene.now))
         scene.pass_time(1.0)
+        scene.play(scene.core.tick(scene.now))
     assert len(scene.took(KeepDownloaded)) == 3
 
 
