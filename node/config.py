@@ -21,13 +21,14 @@ from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
 from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
+from node.schedule import Period, PeriodKeys, parse_schedule
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, UsageError
 from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX
 from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
-from service.units import parse_rate, parse_seconds
+from service.units import parse_bytes, parse_rate, parse_seconds
 
 Algorithm = Literal["blake3", "sha256"]
 
@@ -77,6 +78,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     follow: list[FollowSettings] = field(default_factory=list)
     upload_rate: str | int | float = 0
     download_rate: str | int | float = 0
+    schedule: list[PeriodKeys] = field(default_factory=list)
+    quota: str | int = 0
     workers: Annotated[int, Meta(ge=1, le=64)] = 2
     hash: Algorithm = "blake3"
     sequential: bool = False
@@ -90,7 +93,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
             _endpoint("advertise", self.advertise, port_zero=True)
-        _ = self.limits  # which checks them
+        _ = self.limits, self.schedule_entries, self.quota_bytes  # which checks them
         if _seconds("scan_seconds", self.scan_seconds) <= 0:
             raise ValueError("scan_seconds: must be more than 0")
         if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
@@ -159,6 +162,17 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return RateLimits(_rate("upload_rate", self.upload_rate), _rate("download_rate", self.download_rate))
 
     @property
+    def quota_bytes(self) -> int:
+        try:
+            return parse_bytes(self.quota)
+        except UsageError as error:
+            raise ValueError(f"quota: {error}") from None
+
+    @property
+    def schedule_entries(self) -> list[Period]:
+        return parse_schedule(self.schedule)
+
+    @property
     def scan_period_seconds(self) -> float:
         return _seconds("scan_seconds", self.scan_seconds)
 
@@ -166,8 +180,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class AgentSettings(Struct, frozen=True, kw_only=True):
     """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
     piece server's; ``share`` are absolute paths. ``run`` names the run of the peer, through restarts of this process;
-    ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two until
-    a person wants others. ``rollouts``: an absolute path, or empty."""
+    ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two, unless
+    the ``schedule`` has others for the hour or a person wants others. ``rollouts``: an absolute path, or empty."""
 
     data_dir: str
     runtime_dir: str
@@ -185,6 +199,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     rollouts: str = ""
     ignore: tuple[str, ...] = ()
     follow: tuple[Following, ...] = ()
+    schedule: list[Period] = field(default_factory=list)
+    quota: int = 0
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):

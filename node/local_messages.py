@@ -189,6 +189,15 @@ class DeleteFetch(Message, frozen=True):
     seed_path: str
 
 
+class Collect(Message, frozen=True):
+    """Delete the partial downloads that the journal has and that are not in ``used``, by digest and destination; with
+    ``dry_run`` only find them. Answered with `Collected`, which repeats ``tag``."""
+
+    tag: int
+    used: list[tuple[str, str]]
+    dry_run: bool
+
+
 class Sources(Message, frozen=True):
     """The sources a lookup or the roster names for ``digest`` now: all there are, or some. ``listed`` is how many the
     tracker lists; None: that is not known, or not sure."""
@@ -293,7 +302,7 @@ class DownloadStarted(Message, frozen=True):
 class DownloadFinished(Message, frozen=True):
     """Verified, synced and renamed to ``path``. ``stamps`` as `Serve` has them. ``finished_at`` is the moment
     after the rename, in monotonic seconds, which all processes of a machine share. ``left_behind``: why all of the
-    directory that was replaced could not be deleted, and where the rest is."""
+    directory that was replaced could not be deleted, and where the rest is. ``written``: it was not there before."""
 
     digest: str
     manifest: str
@@ -303,6 +312,7 @@ class DownloadFinished(Message, frozen=True):
     stamps: bytes
     finished_at: float
     left_behind: str = ""
+    written: bool = False
 
 
 class DownloadFailed(Message, frozen=True):
@@ -311,6 +321,28 @@ class DownloadFailed(Message, frozen=True):
     digest: str
     code: str
     detail: str
+
+
+class Unused(Struct, frozen=True):
+    """Something of ours at ``path`` that nobody uses any more; it takes ``bytes`` on disk. A ``journal`` is a damaged
+    one that was put aside."""
+
+    kind: Literal["download", "seed", "journal"]
+    path: str
+    bytes: int
+
+
+class Collected(Message, frozen=True):
+    """What was, or would be, deleted for `Collect`. ``left`` is not used either, and is under way, being deleted
+    already, or cannot be deleted, for a reason that the log has; its ``seeds`` are still needed. ``code``, a
+    `protocol.errors` word, and ``detail`` when the journal cannot be read."""
+
+    tag: int
+    removed: list[Unused]
+    left: list[Unused]
+    seeds: list[str]
+    code: str = ""
+    detail: str = ""
 
 
 class NeedSources(Message, frozen=True):
@@ -346,8 +378,10 @@ class Room(Message, frozen=True):
 
 AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving
 PieceServerToAgent = Hello | ContentChanged | UploadReport
-AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Sources | SourceLost | Pause
-DownloaderToAgent = Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources
+AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+DownloaderToAgent = (
+    Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected
+)
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk | Room
 ChildToAgent = PieceServerToAgent | DownloaderToAgent
@@ -498,6 +532,21 @@ class ApiRemove(Message, frozen=True):
     path: str = ""
 
 
+class ApiCollect(Message, frozen=True):
+    """Delete what is left of earlier work and nobody uses any more; with ``dry_run`` only find it."""
+
+    id: int
+    dry_run: bool
+
+
+class ApiCollected(Message, frozen=True):
+    """What was, or would be, deleted; ``left`` says why other things that nobody uses are still there."""
+
+    id: int
+    removed: list[Unused]
+    left: list[str]
+
+
 class ApiLeave(Message, frozen=True):
     id: int
 
@@ -507,8 +556,8 @@ class ApiJoin(Message, frozen=True):
 
 
 class ApiLimit(Message, frozen=True):
-    """Change the rate limits that are given, in bytes a second (0: unlimited), until the peer stops. Answered with
-    `ApiLimits`: what holds then."""
+    """Change the rate limits that are given, in bytes a second (0: unlimited), until the peer stops or the next change
+    of its schedule. Answered with `ApiLimits`: what holds then, and ``why``, in words."""
 
     id: int
     upload_rate: float | None = None
@@ -518,6 +567,7 @@ class ApiLimit(Message, frozen=True):
 class ApiLimits(Message, frozen=True):
     id: int
     limits: RateLimits
+    why: str = ""
 
 
 class ApiStop(Message, frozen=True):
@@ -610,6 +660,16 @@ class SharedStatus(Struct, frozen=True):
     since: float = 0.0
 
 
+class QuotaStatus(Struct, frozen=True):
+    """``used`` of at most ``limit`` bytes are taken by downloads. ``deleted``: what was deleted last to keep to it.
+    ``kept``: what cannot be deleted, and why."""
+
+    limit: int
+    used: int
+    deleted: list[str]
+    kept: list[str]
+
+
 class StatusReport(Message, frozen=True):
     """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
     says what keeps this peer from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot
@@ -617,8 +677,8 @@ class StatusReport(Message, frozen=True):
     ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
-    ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``following`` is
-    what is followed."""
+    ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``limits_why`` says why, and until when;
+    ``following`` is what is followed."""
 
     id: int
     peer: str
@@ -642,6 +702,8 @@ class StatusReport(Message, frozen=True):
     uploads: int = 0
     more: int = 0
     limits: RateLimits = UNLIMITED
+    limits_why: str = ""
+    quota: QuotaStatus | None = None
     following: list[Following] = field(default_factory=list)
 
 
@@ -656,6 +718,7 @@ ApiRequest = (
     | ApiCancelRollout
     | ApiOrders
     | ApiRemove
+    | ApiCollect
     | ApiLimit
     | ApiLeave
     | ApiJoin
@@ -670,6 +733,7 @@ ApiReply = (
     | ApiStandingsReply
     | ApiRolloutReply
     | ApiOrdersReply
+    | ApiCollected
     | ApiLimits
     | ApiDone
     | ApiError

@@ -61,6 +61,8 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         options=settings.share_options,
         limits=settings.limits,
         rollouts="" if foreground else str(settings.rollouts_path or ""),
+        schedule=settings.schedule_entries,
+        quota=settings.quota_bytes,
         log=settings.log,
     )
     downloader = DownloaderSettings(

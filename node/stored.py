@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,12 +20,17 @@ from node.agent.state import AgentTerms
 from node.agent.status import interrupted_status, item_status
 from node.disk.disk_store import DiskStore
 from node.disk.journal import Journal
+from node.disk.staging import staging_path
+from node.disk.unused import collect_unused
+from node.downloader.abandoned import find_abandoned
 from node.downloader.job_work import Place, sweep
-from node.identity import DataDirLock, await_last_run
-from node.local_messages import ApiDone, ApiRemove, ApiReply, DeleteFetch, JobStatus, SharedStatus
+from node.identity import IDENTITY_NAME, DataDirLock, await_last_run
+from node.local_messages import ApiCollected, ApiDone, ApiRemove, ApiReply, DeleteFetch, JobStatus, SharedStatus
+from protocol.digest import split_digest
 
 DELETED = "cancelled the download of {name}; what was fetched of it is deleted"
 LEFT = "cancelled the download of {name}; what was fetched of it is left where it is"
+STAYS = "{path} is in nobody's use, and cannot be deleted"
 NOBODY = AgentTerms("", b"", "", "", "", "blake3", (), 1.0, instance=0, pid=0, foreground=True)
 
 
@@ -65,13 +71,31 @@ def remove_stored(data_dir: Path, name: str, path: str, tell: Callable[[str], No
             return ApiDone(0, (DELETED if all(deleted) else LEFT).format(name=name)) if deleted else reply
 
 
+def collect_stored(data_dir: Path, dry_run: bool, tell: Callable[[str], None]) -> ApiReply:
+    """Do what ``gc`` does, and answer as the agent would. Raises as `remove_stored` does."""
+    if not (data_dir / IDENTITY_NAME).exists():
+        return ApiCollected(0, [], [])  # no peer ever ran there: what there is is somebody else's
+    with DataDirLock(data_dir):
+        await_last_run(data_dir, tell)
+        with Library(data_dir) as library:
+            downloads, items = library.downloads(), library.items()
+        with closing(Journal(data_dir)) as journal:
+            store = DiskStore(data_dir, journal)
+            unused = find_abandoned(store, {(download.digest, download.dest) for download in downloads})
+            places = [Place(entry.digest, entry.seed_path, entry.dest, force=False) for entry, _ in unused]
+            kept = [] if dry_run else [place for place in places if not sweep(place, store)]
+        removed = [found for place, (_, found) in zip(places, unused, strict=True) if place not in kept]
+        left = [STAYS.format(path=staging_path(Path(place.dest))) for place in kept]
+        manifests = [*(item.manifest for item in items), *(download.manifest for download in downloads)]
+        used = {split_digest(manifest)[1].hex() for manifest in manifests}
+        used.update(Path(place.seed_path).stem for place in kept)
+        return ApiCollected(0, [*removed, *collect_unused(data_dir, used, dry_run, drafts=True)], left)
+
+
 def _delete(data_dir: Path, message: DeleteFetch) -> bool:
     """False when something of it is left."""
     if not message.seed_path:
         return True
-    journal = Journal(data_dir)
-    try:
+    with closing(Journal(data_dir)) as journal:
         place = Place(message.digest, message.seed_path, message.dest, force=False)
         return sweep(place, DiskStore(data_dir, journal))
-    finally:
-        journal.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Collection
+from pathlib import PurePosixPath
 from random import Random
 from typing import Any
 
@@ -14,7 +16,7 @@ from cluster.simulated.process import Process
 from cluster.simulated.store import shared_item, store_seed
 from node.agent.core import AgentCore
 from node.agent.disk_work import Cancelled, Progress, StoredSeed
-from node.agent.effects import DELETED, HashPath, PrepareOrder, ScanShares, StoreSeed
+from node.agent.effects import DELETED, Downloaded, HashPath, PrepareOrder, ScanShares, StoreSeed
 from node.agent.folders import Listing
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.process import Agent
@@ -22,8 +24,8 @@ from node.agent.share_scan import Scanned
 from node.agent.state import AgentTerms
 from node.disk.errors import StoppedError
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import ApiRequest, Fetch, Sources
-from node.rate_limit import RateLimits
+from node.local_messages import ApiRequest, Fetch, Sources, Unused
+from node.schedule import Override
 from protocol.errors import NotFoundError
 from protocol.limits import CONTENT_BYTES_MAX
 from protocol.link import Link
@@ -50,7 +52,9 @@ class AgentProcess(Process):
             scan_seconds=SCAN_SECONDS,
             instance=instance,
             pid=1,
-            limits=peer.limits,
+            limits=peer.terms.limits,
+            override=peer.override,
+            downloaded=tuple(peer.disk.downloaded),
             rollouts=peer.terms.rollouts,
         )
         self.core = AgentCore(terms, list(peer.disk.items.values()), 0.0, rng, peer.away)
@@ -71,7 +75,7 @@ class _HardOfHearing(Agent):
     def __init__(self, peer: PeerMachine, process: AgentProcess, rng: Random) -> None:
         self._peer = peer
         host, disk = SimulatedHost(peer, process), SimulatedAgentDisk(peer)
-        super().__init__(host, process.core, disk, peer.tracker, Random(rng.getrandbits(64)), peer.stopped)
+        super().__init__(host, process.core, disk, peer.tracker, Random(rng.getrandbits(64)), peer.stopped, lambda: 0)
 
     def _on_roster(self, event: Roster) -> None:
         follower, change = self.core.follower, event.event
@@ -120,8 +124,8 @@ class SimulatedAgentDisk:
     def keep_away(self, away: bool) -> None:
         self._peer.away = away
 
-    def keep_limits(self, limits: RateLimits) -> None:
-        self._peer.limits = limits
+    def keep_limits(self, override: Override | None) -> None:
+        self._peer.override = override
 
     def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> tuple[LibraryItem, Skipped]:
         del progress
@@ -145,6 +149,24 @@ class SimulatedAgentDisk:
         digest = manifest_digest(request.seed, manifest.algorithm)
         link = Link(manifest.digest, digest, request.name, manifest.length)
         return StoredSeed(link, store_seed(self._disk, request.seed))
+
+    def delete_item(self, item: LibraryItem) -> str:
+        problem = self.item_problem(item)
+        if not problem:
+            del self._disk.files[item.path]
+        return problem
+
+    def keep_downloaded(self, items: list[Downloaded]) -> None:
+        self._disk.downloaded = items
+
+    def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]:
+        seeds = self._disk.seeds
+        found = [
+            Unused("seed", path, len(data)) for path, data in seeds.items() if PurePosixPath(path).stem not in used
+        ]
+        for unused in [] if dry_run else found:
+            del seeds[unused.path]
+        return found
 
     def item_problem(self, item: LibraryItem) -> str:
         file = self._disk.files.get(item.path)

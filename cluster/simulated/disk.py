@@ -13,6 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 from cluster.simulated.content import SimulatedContent
+from node.agent.effects import Downloaded
 from node.agent.library import LibraryItem
 from node.disk.errors import NoSpaceError
 from node.disk.store import JournalEntry
@@ -73,6 +74,7 @@ class SimulatedDisk:
         self.journal: dict[str, JournalEntry] = {}
         self.items: dict[str, LibraryItem] = {}
         self.downloads: dict[str, Fetch] = {}
+        self.downloaded: list[Downloaded] = []
         self.partials: dict[str, StoredPartial] = {}
         """By the path where the bytes are."""
         self.files: dict[str, StoredFile] = {}

@@ -20,6 +20,7 @@ from cluster.simulated.process import TURN_SECONDS, Process
 from cluster.simulated.transport import SimulatedTransport
 from node.agent.library import KeptOrders
 from node.rate_limit import RateLimits
+from node.schedule import Override
 from protocol.codec import Decoder
 from protocol.errors import ZswarmError
 from protocol.messages import Message, Piece
@@ -75,7 +76,7 @@ class PeerMachine:
         self.identity = f"{rng.getrandbits(128):032x}"
         self.token = rng.randbytes(32)
         self.away = False
-        self.limits = terms.limits
+        self.override: Override | None = None
         self.orders = KeptOrders()
         self.local: defaultdict[str, LocalRouter] = defaultdict(LocalRouter)
         self.routes = count(1)

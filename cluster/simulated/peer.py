@@ -50,7 +50,7 @@ class Peer(PeerMachine):
         """The machine is on, and the peer runs; that it was to stay out of the network, or to keep to other limits
         than those of its configuration, is forgotten."""
         self.powered = True
-        self.away, self.limits = False, self.terms.limits
+        self.away, self.override = False, None
         for role in ROLES:
             self._start(role)
 

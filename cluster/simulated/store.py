@@ -77,6 +77,10 @@ class SimulatedStore:
         if there is not None and there.claim == manifest.digest:
             del self._disk.partials[staged(dest)]
 
+    def partial_size(self, dest: str) -> tuple[str, int]:
+        there = self._disk.partials.get(staged(dest))
+        return staged(dest), sum(map(len, there.pieces.values())) if there is not None else 0
+
 
 class SimulatedPartial:
     """As `node.disk.storage.Partial`."""
@@ -168,6 +172,9 @@ class SimulatedJournal:
 
     def remove(self, digest: str) -> None:
         self._disk.journal.pop(digest, None)
+
+    def entries(self) -> list[JournalEntry]:
+        return list(self._disk.journal.values())
 
 
 class SimulatedFiles:

@@ -28,7 +28,7 @@ def main(settings: AgentSettings, loop: Loop) -> int:
         host = ProcessHost(loop, context, Path(settings.runtime_dir))
         files = AgentFiles(settings)
         core = _core(settings, files, loop)
-        agent = Agent(host, core, files, settings.tracker, Random(), loop.stop)
+        agent = Agent(host, core, files, settings.tracker, Random(), loop.stop, _minute_of_week)
         try:
             host.run(agent.tick)
             agent.leave(loop)
@@ -58,12 +58,22 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         foreground=settings.foreground,
         asked=files.asked(),
         options=settings.options,
-        limits=files.limits,
+        limits=settings.limits,
+        schedule=tuple(settings.schedule),
+        override=files.override,
+        quota=settings.quota,
+        downloaded=tuple(files.downloaded),
         rollouts=settings.rollouts,
         ignore=settings.ignore,
         follow=settings.follow,
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
+
+
+def _minute_of_week() -> int:
+    """Of the local time, Monday 00:00 being 0."""
+    local = time.localtime()
+    return (local.tm_wday * 24 + local.tm_hour) * 60 + local.tm_min
 
 
 if __name__ == "__main__":

@@ -176,6 +176,11 @@ class Catalogue:
             wishes += self._unserve(earlier)
         return wishes
 
+    def tell_again(self, digest: str) -> list[Wish]:
+        """Serve and announce ``digest``, which somebody else withdrew, if it is served here."""
+        entry, served = self.entry(digest), self._shared(digest)
+        return [] if entry is None or served is None else [ToPieceServer(served), Announce(entry)]
+
     def drop_earlier(self, is_over: Callable[[LibraryItem], bool]) -> list[Wish]:
         """Serve no longer the earlier contents of which ``is_over``."""
         wishes: list[Wish] = []

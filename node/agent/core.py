@@ -26,6 +26,7 @@ from node.agent.effects import (
     Outer,
     ReplyApi,
     ReportTransfer,
+    RoomMade,
     Subscribe,
     ToDownloader,
     ToPieceServer,
@@ -43,6 +44,7 @@ from node.local_messages import (
     ApiError,
     ApiRequest,
     ChildToAgent,
+    Collected,
     ContentChanged,
     DownloadFailed,
     DownloadFinished,
@@ -87,7 +89,7 @@ class AgentCore(AgentState):
         """Take up what the library knows."""
 
         def goes_on(download: Fetch) -> bool:
-            return not self.who.foreground and not self.follows.covers(download)
+            return not self.who.foreground and not self.follows.covers(download.dest)
 
         resumed = self.gets.resume(downloads, self.who.asked, goes_on, now)
         ordered = self.orders.start(orders or KeptOrders(), now)
@@ -128,6 +130,7 @@ class AgentCore(AgentState):
         if isinstance(message, UploadReport):
             self.uploads.report(message, self.membership.list.get)
             self.membership.load = self.uploads.sessions
+            self.quota.served(message)
             wishes += self.catalogue.drop_earlier(lambda item: not self.is_fetched(item.digest))
         elif isinstance(message, ContentChanged):
             wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
@@ -137,12 +140,15 @@ class AgentCore(AgentState):
             wishes += self.gets.started(message)
         elif isinstance(message, DownloadFinished):
             wishes += self.gets.finished(message, now)
+            wishes += self.quota.finished(message)
             if self.catalogue.at(message.path) is not None:
                 self.shares.replaced(message.path, now)
         elif isinstance(message, DownloadFailed):
             wishes += self.gets.download_failed(message, now)
         elif isinstance(message, NeedSources):
             wishes += self.lookups.refresh(message.digest, now)
+        elif isinstance(message, Collected):
+            wishes += self._api.collected(message)
         return self.settle(wishes, now)
 
     def _hello(self, message: Hello, now: float) -> list[Effect]:
@@ -154,15 +160,16 @@ class AgentCore(AgentState):
             wishes.append(ToPieceServer(answer))
             if fresh:
                 self.uploads.new_run()
-                wishes.append(ToPieceServer(Limit(self.limits.upload_rate)))
+                wishes.append(ToPieceServer(Limit(self.limits.now.upload_rate)))
                 wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)
             if message.port:
                 wishes += self.membership.set_endpoint(with_port(self.who.advertise, message.port), now)
         elif message.role == "downloader":
             wishes.append(ToDownloader(answer))
             if fresh:
-                wishes.append(ToDownloader(Limit(self.limits.download_rate)))
+                wishes.append(ToDownloader(Limit(self.limits.now.download_rate)))
                 wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches()]
+                wishes += self._api.collects()
                 for digest in self.gets.digests:
                     wishes += self.lookups.refresh(digest, now)
         return self.settle(wishes, now)
@@ -185,6 +192,10 @@ class AgentCore(AgentState):
         """``problem`` is empty when ``item`` is on disk as it was hashed."""
         wishes = self.gets.item_checked(item, not problem, now)
         return self.settle([*wishes, *self.follows.item_checked(item, problem, now)], now)
+
+    def item_deleted(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
+        """``problem`` is why ``item`` is still there; empty when it was deleted."""
+        return self.settle(self.quota.deleted(item, problem, now), now)
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
         """One look at all that is shared."""
@@ -249,11 +260,25 @@ class AgentCore(AgentState):
         return self.membership.state is mb.State.LEFT
 
     def tick(self, now: float) -> list[Effect]:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
+        cores = (
+            self.membership,
+            self.lookups,
+            self.shares,
+            self.gets,
+            self.orders,
+            self.follows,
+            self._watch,
+            self.quota,
+        )
         return self.settle([effect for core in cores for effect in core.tick(now)], now)
 
+    def tell_time(self, minute: int, now: float) -> list[Effect]:
+        """It is ``minute`` of the local week, which the schedule of the limits goes by."""
+        return self.settle(self._api.told_time(minute, now), now)
+
     def next_deadline(self) -> float | None:
-        cores = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
+        timed = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
+        cores = (*timed, self.quota, self.limits)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
@@ -306,6 +331,9 @@ class AgentCore(AgentState):
         self.lookups.unwant(wish.digest)
         return []
 
+    def _room_made(self, wish: RoomMade, now: float) -> list[Any]:
+        return self.gets.room_made(wish.job, wish.refusal, now)
+
     def _welcomed(self, effect: mb.Welcomed, now: float) -> list[Any]:
         welcome = effect.welcome
         self.follower.start(welcome.epoch, welcome.seq)
@@ -316,7 +344,8 @@ class AgentCore(AgentState):
 
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
-        return list(self.shares.tick(now))
+        asked = self.quota.announced(effect.digests, effect.epoch, effect.seq)
+        return [*self.shares.tick(now), *asked]
 
     def _dated(self, effect: mb.Dated, now: float) -> list[Any]:
         """What this peer announces itself the roster is not asked about."""
@@ -343,6 +372,8 @@ class AgentCore(AgentState):
             return list(self.follows.found(rest[0], rest[1], effect.entries, sure, now))
         if kind == "get":
             return list(self.gets.torrents_found(rest[0], effect.entries, sure, now))
+        if kind == "quota":
+            return self.quota.torrents_found(rest[0], effect.entries, not effect.settling, now)
         return self._api.torrents_found(rest[0], rest[1], effect, now)
 
     def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
@@ -378,6 +409,8 @@ class AgentCore(AgentState):
         if kind == "follow":
             self.follows.ask_failed(rest[0], rest[1], now)
             return []
+        if kind == "quota":
+            return self.quota.ask_failed(effect.detail, now)
         return self._api.ask_failed(rest[0], rest[1], effect)
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
@@ -431,6 +464,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     FindOrders: AgentCore._find_orders,
     WantSources: AgentCore._want,
     UnwantSources: AgentCore._unwant,
+    RoomMade: AgentCore._room_made,
     mb.Welcomed: AgentCore._welcomed,
     mb.Announced: AgentCore._announced,
     mb.Dated: AgentCore._dated,

@@ -7,24 +7,28 @@ Each function runs on a worker thread, touches only what it is given and returns
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from node.agent.effects import DELETED, HashPath, PrepareOrder, ScanShares, StoreSeed
+from node.agent.effects import DELETED, Downloaded, HashPath, PrepareOrder, ScanShares, StoreSeed
 from node.agent.library import Library, LibraryItem
 from node.agent.order_places import free_bytes, prepare_place
 from node.agent.share_scan import Scanned, look
 from node.config import AgentSettings
+from node.disk.deletion import delete_content
 from node.disk.errors import disk_error
 from node.disk.hashing import hash_content
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.share_options import Skipped
 from node.disk.stamps import take_stamps
 from node.disk.tree_scan import Scan, scan
-from node.rate_limit import RateLimits
+from node.disk.unused import collect_unused
+from node.local_messages import Unused
+from node.schedule import Override
 from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest
@@ -45,6 +49,10 @@ LIMITS_NAME = "limits"
 """In the runtime directory once a person changed the rate limits: a restarted agent keeps to them."""
 
 
+DOWNLOADED_NAME = "downloaded.json"
+"""In the data directory: what was downloaded, for the quota."""
+
+
 class AgentFiles(Library):
     """`node.agent.process.AgentDisk` on this machine, of an agent with ``settings``."""
 
@@ -53,6 +61,7 @@ class AgentFiles(Library):
         self._data_dir = Path(settings.data_dir)
         self._away = Path(settings.runtime_dir) / AWAY_NAME
         self._limits = Path(settings.runtime_dir) / LIMITS_NAME
+        self._downloaded = self._data_dir / DOWNLOADED_NAME
         super().__init__(self._data_dir, settings.run)
 
     @property
@@ -70,20 +79,23 @@ class AgentFiles(Library):
             raise disk_error(error, "write", self._away) from error
 
     @property
-    def limits(self) -> RateLimits:
-        """Those that a person set in this run of the peer, or else those of the configuration."""
+    def override(self) -> Override | None:
+        """The rate limits that a person set in this run of the peer, if any."""
         try:
-            return msgspec.json.decode(self._limits.read_bytes(), type=RateLimits)
+            return msgspec.json.decode(self._limits.read_bytes(), type=Override)
         except FileNotFoundError:
-            return self._settings.limits
+            return None
         except (OSError, msgspec.MsgspecError) as error:
             log.warning("the limits that were set last cannot be read, those of the configuration hold: %s", error)
-            return self._settings.limits
+            return None
 
-    def keep_limits(self, limits: RateLimits) -> None:
+    def keep_limits(self, override: Override | None) -> None:
         fresh = self._limits.with_suffix(".new")
         try:
-            fresh.write_bytes(msgspec.json.encode(limits))
+            if override is None:
+                self._limits.unlink(missing_ok=True)
+                return
+            fresh.write_bytes(msgspec.json.encode(override))
             fresh.replace(self._limits)
         except OSError as error:
             raise disk_error(error, "write", self._limits) from error
@@ -93,6 +105,41 @@ class AgentFiles(Library):
 
     def keep_seed(self, request: StoreSeed) -> StoredSeed:
         return keep_seed(request, self._data_dir)
+
+    def delete_item(self, item: LibraryItem) -> str:
+        """Why it is still there; empty when it was deleted."""
+        try:
+            delete_content(Path(item.path), load_seed(Path(item.seed_path)), item.stamps)
+        except ZswarmError as error:
+            return as_utf8(str(error))
+        return ""
+
+    @property
+    def downloaded(self) -> list[Downloaded]:
+        """What earlier runs downloaded, the least recently served first."""
+        try:
+            return msgspec.json.decode(self._downloaded.read_bytes(), type=list[Downloaded])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning(
+                "%s cannot be read, so no earlier download is deleted for the quota: %s", self._downloaded, error
+            )
+            return []
+
+    def keep_downloaded(self, items: list[Downloaded]) -> None:
+        fresh = self._downloaded.with_suffix(".new")
+        try:
+            with fresh.open("wb") as file:
+                file.write(msgspec.json.encode(items))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._downloaded)
+        except OSError as error:
+            raise disk_error(error, "write", self._downloaded) from error
+
+    def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]:
+        return collect_unused(self._data_dir, used, dry_run)
 
     def item_problem(self, item: LibraryItem) -> str:
         return item_problem(item)

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from node.agent.library import KeptOrders, LibraryItem, Origin
 from node.disk.share_options import AS_USUAL, ShareOptions
-from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiReply, Fetch
-from node.rate_limit import RateLimits
+from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiCollect, ApiReply, Fetch, Unused
+from node.schedule import Override
 from protocol.messages import Entry, Order, TransferState
 
 # --- inner: from one core to another ---------------------------------------------------------------------
@@ -57,6 +57,13 @@ class FindOrders(Struct, frozen=True):
     """Ask a lookup for all orders, as of (epoch, seq) ``after``."""
 
     after: tuple[int, int]
+
+
+class RoomMade(Struct, frozen=True):
+    """Get ``job`` may begin, as far as the quota goes; or it may not, for the reason ``refusal``."""
+
+    job: int
+    refusal: str
 
 
 # --- outer: for the shell --------------------------------------------------------------------------------
@@ -164,11 +171,41 @@ class MeasureRoom(Struct, frozen=True):
     base: str
 
 
+class DeleteItem(Struct, frozen=True):
+    """Delete ``item`` from the disk, if it is just what was downloaded; `AgentCore.item_deleted` follows."""
+
+    item: LibraryItem
+
+
+class Downloaded(Struct, frozen=True):
+    """Of an item that was downloaded: `node.agent.quota.mark_of` it then."""
+
+    path: str
+    mark: str
+
+
+class KeepDownloaded(Struct, frozen=True):
+    """Remember, for later runs, what was downloaded: the least recently served first."""
+
+    items: list[Downloaded]
+
+
 class ReplyApi(Struct, frozen=True):
     """Answer the command line's request that came by ``route``."""
 
     route: bytes
     reply: ApiReply
+
+
+class CollectSeeds(Struct, frozen=True):
+    """Delete, or with a dry run find, all seeds whose digests in hex are not in ``used``, and answer ``request`` with
+    these and what was ``removed`` already."""
+
+    route: bytes
+    request: ApiCollect
+    used: frozenset[str]
+    removed: list[Unused]
+    left: list[str]
 
 
 class KeepAway(Struct, frozen=True):
@@ -178,9 +215,9 @@ class KeepAway(Struct, frozen=True):
 
 
 class KeepLimits(Struct, frozen=True):
-    """Remember ``limits``, for another run of the agent in this run of the peer."""
+    """Remember what a person set, for another run of the agent in this run of the peer; None: nothing."""
 
-    limits: RateLimits
+    override: Override | None
 
 
 class Subscribe(Struct, frozen=True):
@@ -193,7 +230,7 @@ class Stop(Struct, frozen=True):
     """The peer is to end; it is out of the network."""
 
 
-Inner = Announce | Withdraw | ReportTransfer | FindTorrents | FindOrders | WantSources | UnwantSources
+Inner = Announce | Withdraw | ReportTransfer | FindTorrents | FindOrders | WantSources | UnwantSources | RoomMade
 Outer = (
     Note
     | ToPieceServer
@@ -210,7 +247,10 @@ Outer = (
     | KeepOrders
     | PrepareOrder
     | MeasureRoom
+    | DeleteItem
+    | KeepDownloaded
     | ReplyApi
+    | CollectSeeds
     | KeepAway
     | KeepLimits
     | Subscribe

@@ -123,9 +123,9 @@ class Follows:
             follow.until = now + LEASE_SECONDS
         return list(follow.jobs), self.tick(now)
 
-    def covers(self, download: Fetch) -> bool:
-        """Whether ``download`` goes to where something is followed, which decides what becomes of it."""
-        directory, name = posixpath.split(download.dest)
+    def covers(self, path: str) -> bool:
+        """Whether something is followed to ``path``, which decides what becomes of what is there."""
+        directory, name = posixpath.split(path)
         return any(what.directory == directory and matches(what, name) for what in self._follows)
 
     # --- what there is -----------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ from node.local_messages import (
     Unserve,
 )
 from protocol.digest import begins_digest, is_digest_start, short
-from protocol.errors import SeedError, VerificationError
+from protocol.errors import DiskError, SeedError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
 from protocol.names import check_name
@@ -60,6 +60,7 @@ from protocol.names import check_name
 RESOLVE_SECONDS = 0.5
 """A name nobody lists yet, while the tracker is not to be believed, is asked for again this much later."""
 UNSURE = "nobody lists it yet, but the tracker or this peer has only just started; asking again"
+MAKING_ROOM = "making room for it within the quota"
 
 
 class _Asked:
@@ -76,9 +77,11 @@ class _Asked:
 
 
 class Gets:
-    def __init__(self, catalogue: Catalogue, jobs: JobBook) -> None:
+    def __init__(self, catalogue: Catalogue, jobs: JobBook, has_room: Callable[[JobStatus, int], bool]) -> None:
+        """``has_room``: may a job for so many bytes begin? If not, `room_made` follows."""
         self._catalogue = catalogue
         self._jobs = jobs
+        self._has_room = has_room
         self._asked: dict[int, _Asked] = {}
         self._ask_at: dict[int, float] = {}
         self._downloads: dict[str, Fetch] = {}
@@ -97,6 +100,17 @@ class Gets:
     def interrupted(self) -> dict[str, Fetch]:
         """Downloads that go on when they are asked for, by destination."""
         return self._interrupted
+
+    @property
+    def resolving(self) -> bool:
+        """Whether somebody asked for content of which it is not known yet which it is."""
+        return any(asked.link is None for asked in self._asked.values())
+
+    def manifests(self) -> list[str]:
+        """Of all downloads, those that are asked for and the interrupted ones included."""
+        downloads = [*self._downloads.values(), *self._interrupted.values()]
+        links = [asked.link for asked in self._asked.values() if asked.link is not None]
+        return [*(download.manifest for download in downloads), *(link.manifest for link in links)]
 
     # --- what is asked for -------------------------------------------------------------------------------
 
@@ -255,6 +269,16 @@ class Gets:
     def ask_failed(self, number: int, now: float) -> None:
         self._ask_at[number] = now + RESOLVE_SECONDS
 
+    def room_made(self, number: int, refusal: str, now: float) -> list[Wish]:
+        """Job ``number`` fits into the quota; or it does not, for the reason ``refusal``."""
+        job, asked = self._jobs.get(number), self._asked.get(number)
+        if job is None or asked is None or asked.link is None:
+            return []
+        if refusal:
+            self.failed(number, DiskError.code, refusal, now)
+            return []
+        return self._begin(job, asked, asked.link, now)
+
     def item_checked(self, item: LibraryItem, intact: bool, now: float) -> list[Wish]:
         """Whether what stands at the destination of a get is what the library says."""
         wishes: list[Wish] = []
@@ -400,6 +424,9 @@ class Gets:
         running = self._downloads.get(link.digest)
         if running is not None and running.dest != job.path:
             job.phase, job.detail = "waiting", f"the same content is being downloaded to {running.dest} first"
+            return []
+        if running is None and not self._has_room(job, link.length):
+            job.phase, job.detail = "waiting", MAKING_ROOM
             return []
         self._end(job)
         job.phase, job.detail = "waiting", ""

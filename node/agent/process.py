@@ -7,7 +7,7 @@ peer's other two processes and the command line come to it; it dials the tracker
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from random import Random
 from typing import Any, Protocol
@@ -24,8 +24,19 @@ from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
 from node.disk.share_options import Skipped
 from node.host import Host
-from node.local_messages import AGENT_SOCKET, ApiDone, ApiError, ApiLimits, ApiRequest, ChildToAgent, Fetch, Hello
-from node.rate_limit import RateLimits
+from node.local_messages import (
+    AGENT_SOCKET,
+    ApiCollected,
+    ApiDone,
+    ApiError,
+    ApiLimits,
+    ApiRequest,
+    ChildToAgent,
+    Fetch,
+    Hello,
+    Unused,
+)
+from node.schedule import Override
 from node.workers import END_SECONDS
 from protocol.codec import ROSTER_DECODER, Decoder
 from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
@@ -55,29 +66,39 @@ class AgentDisk(Protocol):
     def orders(self) -> KeptOrders: ...
     def keep_orders(self, orders: KeptOrders) -> None: ...
     def keep_away(self, away: bool) -> None: ...
-    def keep_limits(self, limits: RateLimits) -> None: ...
+    def keep_limits(self, override: Override | None) -> None: ...
     def hash_item(
         self, request: fx.HashPath, progress: Progress, cancelled: Cancelled
     ) -> tuple[LibraryItem, Skipped]: ...
     def keep_seed(self, request: fx.StoreSeed) -> StoredSeed: ...
     def item_problem(self, item: LibraryItem) -> str: ...
+    def delete_item(self, item: LibraryItem) -> str: ...
+    def keep_downloaded(self, items: list[fx.Downloaded]) -> None: ...
+    def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]: ...
     def look(self, request: fx.ScanShares) -> Scanned: ...
     def prepare_place(self, request: fx.PrepareOrder) -> str: ...
     def free_bytes(self, base: str) -> int: ...
 
 
 class Agent:
-    """One run of ``core`` on ``host``. ``stop`` ends the peer."""
+    """One run of ``core`` on ``host``. ``stop`` ends the peer; ``minute`` is that of the local week, from Monday on."""
 
     def __init__(
-        self, host: Host, core: AgentCore, disk: AgentDisk, tracker: str, rng: Random, stop: Callable[[], None]
+        self,
+        host: Host,
+        core: AgentCore,
+        disk: AgentDisk,
+        tracker: str,
+        rng: Random,
+        stop: Callable[[], None],
+        minute: Callable[[], int],
     ) -> None:
-        self.core = core
+        self.core, self._minute = core, minute
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
         # Apart, so that what a person waits for is not behind what was found or looked at, nor a seed, which goes to
         # the data directory, behind content on another file system.
-        self._disk = [host.workers(count) for count in (1, 1, 1, 1, CHECK_THREADS_COUNT)]
-        self._hashers, self._background_hashers, self._looks, self._seeds, self._checks = self._disk
+        self._disk = [host.workers(count) for count in (1, 1, 1, 1, 1, CHECK_THREADS_COUNT)]
+        self._hashers, self._background_hashers, self._looks, self._seeds, self._deletions, self._checks = self._disk
         self._checking: set[tuple[str, str]] = set()
         """Path and digest of items that are being looked at."""
         self._names = host.workers(1)
@@ -99,6 +120,9 @@ class Agent:
     def tick(self, now: float) -> float | None:
         """Called by the loop in every turn; returns when to be called at the latest."""
         self._perform(self.core.tick(now))
+        due = self.core.limits.next_deadline()
+        if due is not None and now >= due:
+            self._perform(self.core.tell_time(self._minute(), now))
         for dialled in self._dialled():
             dialled.tick(now)
         moments = [self.core.next_deadline(), *(dialled.next_deadline() for dialled in self._dialled())]
@@ -214,6 +238,11 @@ class Agent:
             raise problem
         self._perform(self.core.item_checked(item, problem, self._host.now()))
 
+    def _item_deleted(self, item: LibraryItem, problem: Any) -> None:
+        if isinstance(problem, BaseException):
+            raise problem
+        self._perform(self.core.item_deleted(item, problem, self._host.now()))
+
     def _looked(self, found: Any) -> None:
         if isinstance(found, BaseException):
             raise found
@@ -297,6 +326,15 @@ class Agent:
         else:
             self._perform(self.core.download_saved(effect.download, self._host.now()))
 
+    def _collect_seeds(self, effect: fx.CollectSeeds) -> None:
+        try:
+            seeds = self._kept.collect_seeds(effect.used, effect.request.dry_run)
+        except DiskError as error:
+            self._api.reply(effect.route, ApiError(effect.request.id, error.code, as_utf8(str(error))))
+        else:
+            reply = ApiCollected(effect.request.id, [*effect.removed, *seeds], effect.left)
+            self._api.reply(effect.route, reply)
+
     def _hash(self, request: fx.HashPath) -> None:
         cancelled = self._cancelled[request.path] = threading.Event()
 
@@ -335,6 +373,9 @@ class Agent:
     def _measure(self, request: fx.MeasureRoom) -> None:
         self._looks.submit(self._measured, lambda: self._kept.free_bytes(request.base))
 
+    def _delete_item(self, effect: fx.DeleteItem) -> None:
+        self._deletions.submit(partial(self._item_deleted, effect.item), lambda: self._kept.delete_item(effect.item))
+
     def _scan(self, request: fx.ScanShares) -> None:
         self._looks.submit(self._looked, lambda: self._kept.look(request))
 
@@ -363,7 +404,10 @@ _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.PrepareOrder: Agent._prepare_order,
     fx.MeasureRoom: Agent._measure,
     fx.KeepAway: lambda agent, effect: agent._kept.keep_away(effect.away),
-    fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.limits),
+    fx.KeepLimits: lambda agent, effect: agent._kept.keep_limits(effect.override),
     fx.ReplyApi: lambda agent, effect: agent._api.reply(effect.route, effect.reply),
+    fx.DeleteItem: Agent._delete_item,
+    fx.KeepDownloaded: lambda agent, effect: agent._kept.keep_downloaded(effect.items),
+    fx.CollectSeeds: Agent._collect_seeds,
     fx.Stop: lambda agent, _: agent._stop(),
 }

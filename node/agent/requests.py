@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Any
 
-from msgspec.structs import replace
-
-from node.agent.effects import KeepAway, KeepLimits, ReplyApi, Stop, ToDownloader, ToPieceServer
+from node.agent.effects import CollectSeeds, KeepAway, KeepLimits, Note, ReplyApi, Stop, ToDownloader, ToPieceServer
 from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.local_messages import (
     ApiAccepted,
     ApiCancelRollout,
+    ApiCollect,
+    ApiCollected,
     ApiDone,
     ApiError,
     ApiFollow,
@@ -37,10 +38,14 @@ from node.local_messages import (
     ApiStandings,
     ApiStandingsReply,
     ApiStop,
+    Collect,
+    Collected,
     Limit,
     Pause,
     Serving,
 )
+from node.schedule import limits_text
+from protocol.digest import split_digest
 from protocol.errors import NotFoundError, UsageError
 
 PATIENCE_SECONDS = 6.0
@@ -51,6 +56,8 @@ UNACKNOWLEDGED = "left the network; the tracker did not acknowledge it and will 
 OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
 CANCELLED = "cancelled the download of {name}; what was fetched is being deleted"
 WATCHED = "removed {name}; it is in a shared folder and will be shared again when it changes or the peer restarts"
+LEFT = "{path} is in nobody's use; it is being deleted already, or cannot be: the peer's log says why"
+BUSY = "seeds: something is being hashed, or looked up, that may need one of them; try again later"
 Effects = list[Any]
 
 
@@ -60,6 +67,9 @@ class AgentApi:
     def __init__(self, agent: AgentState) -> None:
         self._agent = agent
         self._leaving: list[tuple[bytes, ApiLeave | ApiStop]] = []
+        self._collecting: dict[int, tuple[bytes, ApiCollect]] = {}
+        """Who waits for the downloader, by the tag of what it was told."""
+        self._last_tag = 0
 
     def handle(self, route: bytes, request: ApiRequest, now: float) -> Effects:
         """What a request causes; its reply is among it, or follows."""
@@ -96,11 +106,38 @@ class AgentApi:
         self._leaving.clear()
         return effects
 
+    def collects(self) -> Effects:
+        """What a new downloader is to find or to delete."""
+        known = [*self._agent.gets.digests.values(), *self._agent.gets.interrupted.values()]
+        used = [(download.digest, download.dest) for download in known]
+        waiting = self._collecting.items()
+        return [ToDownloader(Collect(tag, used, request.dry_run)) for tag, (_, request) in waiting]
+
+    def collected(self, message: Collected) -> Effects:
+        """The downloader has done its part; the seeds are this process's. In one turn with the question what is in
+        use: nothing begins to use a seed meanwhile."""
+        route, request = self._collecting.pop(message.tag, (b"", None))
+        if request is None:
+            return []
+        if message.code:
+            return [ReplyApi(route, ApiError(request.id, message.code, message.detail))]
+        left = [LEFT.format(path=unused.path) for unused in message.left]
+        agent = self._agent
+        if agent.shares.busy or agent.gets.resolving:
+            return [ReplyApi(route, ApiCollected(request.id, message.removed, [*left, BUSY]))]
+        items = [*agent.catalogue.known_items(), *agent.catalogue.earlier()]
+        used = {
+            split_digest(digest)[1].hex() for digest in [*(item.manifest for item in items), *agent.gets.manifests()]
+        }
+        used.update(PurePosixPath(path).stem for path in message.seeds)
+        return [CollectSeeds(route, request, frozenset(used), message.removed, left)]
+
     # --- requests ----------------------------------------------------------------------------------------
 
     def _share(self, route: bytes, request: ApiShare, now: float) -> Effects:
         job, wishes = self._agent.shares.request(request.path, request.algorithm, now, request.options)
-        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes]
+        claimed = self._agent.quota.claimed(request.path)
+        return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes, *claimed]
 
     def _get(self, route: bytes, request: ApiGet, now: float) -> Effects:
         job, wishes = self._agent.gets.request(request, now, route)
@@ -166,6 +203,11 @@ class AgentApi:
         detail = WATCHED.format(name=request.name) if watched else ""
         return [*wishes, ReplyApi(route, ApiDone(request.id, detail))]
 
+    def _collect(self, route: bytes, request: ApiCollect, _now: float) -> Effects:
+        self._last_tag += 1
+        self._collecting[self._last_tag] = (route, request)
+        return self.collects()[-1:]
+
     def _leave(self, route: bytes, request: ApiLeave | ApiStop, now: float) -> Effects:
         self._leaving.append((route, request))
         self._agent.serving = False
@@ -182,12 +224,25 @@ class AgentApi:
         return [*awake, *self._agent.membership.join(now), ReplyApi(route, ApiDone(request.id))]
 
     def _limit(self, route: bytes, request: ApiLimit, _now: float) -> Effects:
-        agent = self._agent
-        rates = {"upload_rate": request.upload_rate, "download_rate": request.download_rate}
-        given = {key: rate for key, rate in rates.items() if rate is not None}
-        limits = agent.limits = replace(agent.limits, **given)
-        told = [ToPieceServer(Limit(limits.upload_rate)), ToDownloader(Limit(limits.download_rate))]
-        return [*([KeepLimits(limits), *told] if given else []), ReplyApi(route, ApiLimits(request.id, limits))]
+        limits, effects = self._agent.limits, list[Any]()
+        if (request.upload_rate, request.download_rate) != (None, None):
+            limits.set(request.upload_rate, request.download_rate)
+            effects = [KeepLimits(limits.override), *self._limits_told()]
+        return [*effects, ReplyApi(route, ApiLimits(request.id, limits.now, limits.why))]
+
+    def told_time(self, minute: int, now: float) -> Effects:
+        """It is ``minute`` of the local week."""
+        limits = self._agent.limits
+        override = limits.override
+        changed = limits.tell_time(minute, now)
+        kept = [KeepLimits(None)] if limits.override is not override else []
+        if not changed:
+            return kept
+        return [*kept, Note("info", f"limits: {limits_text(limits.now, limits.why)}"), *self._limits_told()]
+
+    def _limits_told(self) -> Effects:
+        limits = self._agent.limits.now
+        return [ToPieceServer(Limit(limits.upload_rate)), ToDownloader(Limit(limits.download_rate))]
 
     def _status(self, route: bytes, request: ApiGetStatus, now: float) -> Effects:
         self._agent.shares.say_who_waits()
@@ -209,6 +264,7 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiCancelRollout: AgentApi._cancel_rollout,
     ApiOrders: AgentApi._orders,
     ApiRemove: AgentApi._remove,
+    ApiCollect: AgentApi._collect,
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,
     ApiJoin: AgentApi._join,

@@ -52,6 +52,15 @@ class Shares:
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being hashed."""
+        return bool(self._hashing)
+
+    def is_announced(self, digest: str) -> bool:
+        """Whether the tracker has acknowledged what this peer says of ``digest``."""
+        return digest in self._announced
+
     def is_hashing(self, path: str) -> bool:
         return path in self._hashing or path in self._found
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
+from node.agent.effects import Downloaded
 from node.agent.follows import Follows
 from node.agent.gets import Gets
 from node.agent.jobs import JobBook, reported
@@ -19,12 +20,14 @@ from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
 from node.agent.membership import Membership
 from node.agent.orders import Orders
+from node.agent.quota import Quota
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.agent.told_downloads import told_downloads
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
+from node.schedule import HeldLimits, Override, Period
 from protocol.messages import DownloadState
 
 
@@ -33,8 +36,9 @@ class AgentTerms(Struct, frozen=True):
 
     ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
     besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
-    hold when this run begins. ``rollouts`` is the directory below which it carries out orders of others; empty: it
-    accepts none."""
+    and ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is
+    in bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out
+    orders of others; empty: it accepts none."""
 
     peer: str
     token: bytes
@@ -53,6 +57,10 @@ class AgentTerms(Struct, frozen=True):
     rollouts: str = ""
     ignore: tuple[str, ...] = ()
     follow: tuple[Following, ...] = ()
+    schedule: tuple[Period, ...] = ()
+    override: Override | None = None
+    quota: int = 0
+    downloaded: tuple[Downloaded, ...] = ()
 
 
 class AgentState:
@@ -73,16 +81,31 @@ class AgentState:
         self.catalogue = Catalogue(parts[True], parts[False])
         self.uploads = UploadTotals()
         self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
-        self.gets = Gets(self.catalogue, self.jobs)
+        self.quota = Quota(
+            who.quota,
+            self.catalogue,
+            self.jobs,
+            self.uploads,
+            lambda: self.gets.digests,
+            self.membership.list.get,
+            self.shares.is_announced,
+            lambda: self.membership.joined,
+            self.is_followed,
+            who.downloaded,
+        )
+        self.gets = Gets(self.catalogue, self.jobs, self.quota.has_room)
         self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
         self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng)
         self.children = Children()
         self.serving = not away
-        self.limits = who.limits
+        self.limits = HeldLimits(who.limits, who.schedule, who.override)
 
     def _told_downloads(self, now: float) -> list[DownloadState]:
         silent = self.children.silent_seconds(now).get("downloader", 0.0)
         return told_downloads((reported(job, silent, now) for job in self.jobs.all()), now, self.orders.jobs)
+
+    def is_followed(self, path: str) -> bool:
+        return self.follows.covers(path)
 
     def is_fetched(self, digest: str) -> bool:
         """Somebody fetches it from this peer now."""

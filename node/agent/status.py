@@ -60,7 +60,9 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         shared_count=len(agent.catalogue),
         uploads=uploads.sessions,
         more=more,
-        limits=agent.limits,
+        limits=agent.limits.now,
+        limits_why=agent.limits.why,
+        quota=agent.quota.status(),
         following=agent.follows.all,
     )
 

@@ -17,11 +17,12 @@ import msgspec
 from node.cli.progress import is_terminal
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
 from node.client.source_words import source_tables, tracker_silence
-from node.client.view import download_stats, limits_text, short_digest, trouble, view_of
+from node.client.view import download_stats, short_digest, trouble, view_of
 from node.disk.share_options import Skipped
-from node.local_messages import JobStatus, SharedStatus, StatusReport
+from node.local_messages import JobStatus, QuotaStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED
 from node.reasons import job_silence, silence
+from node.schedule import CONFIGURED, limits_text
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, StandingEntry, TorrentEntry
 from service.streams import error as error
@@ -143,6 +144,14 @@ class StatusText(msgspec.Struct, frozen=True):
         return [self.jobs, *self.sources, self.shared]
 
 
+def _quota_facts(quota: QuotaStatus | None) -> list[tuple[str, str]]:
+    if quota is None:
+        return []
+    used = ("quota", f"{format_bytes(quota.used)} of {format_bytes(quota.limit)} are taken by downloads")
+    deleted = [("", printable(text)) for text in quota.deleted]
+    return [used, *deleted, *(("", printable(f"not deleted: {text}")) for text in quota.kept)]
+
+
 def status_text(report: StatusReport) -> StatusText:
     """What ``status`` tells a person."""
     # Several jobs may follow one download: it counts once.
@@ -152,6 +161,7 @@ def status_text(report: StatusReport) -> StatusText:
     network = ", ".join(filter(None, (report.network, trouble(report) or report.tracker, tracker_silence(report))))
     sent = f"{format_bytes(report.sent_bytes)}, {counted(report.uploads, 'upload')} now"
     old = silence(report.silent_seconds.get("piece_server", 0.0), "piece server")
+    limits = limits_text(report.limits, printable(report.limits_why))
     facts = [
         ("peer", f"{printable(report.name)}  {report.peer}"),
         ("network", printable(network)),
@@ -162,7 +172,8 @@ def status_text(report: StatusReport) -> StatusText:
         ("sent", f"{sent} ({old})" if old else sent),
         ("received", format_bytes(received)),
         *([("reused", f"{format_bytes(reused)} from other content on this machine")] if reused else []),
-        *([("limits", limits_text(report.limits))] if report.limits != UNLIMITED else []),
+        *([("limits", limits)] if report.limits != UNLIMITED or report.limits_why not in ("", CONFIGURED) else []),
+        *_quota_facts(report.quota),
         *(
             ("following", f"{printable(what.pattern)} to {printable(what.directory)}")
             for what in report.following[:FOLLOWING_SHOWN]

@@ -18,7 +18,7 @@ from node.client.orders import Patience
 from node.client.session import Session, expected, maybe_peer, running_peer
 from node.client.source_words import aged
 from node.client.targets import check_pattern
-from node.client.view import limits_text, trouble
+from node.client.view import trouble
 from node.config import no_peer
 from node.local_messages import (
     ApiDone,
@@ -36,6 +36,7 @@ from node.local_messages import (
     ApiStop,
     StatusReport,
 )
+from node.schedule import limits_text
 from protocol.digest import is_digest
 from protocol.errors import NetworkError, UsageError
 from service.command_line import ExampleCommand, complete_path, parsed_by, program_of
@@ -49,7 +50,7 @@ JOIN_SECONDS = 10.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 20.0
 """The running peer leaves the network, and gives its children time to end."""
-UNTIL_STOP = "this holds until the peer stops; then the limits of its configuration hold again"
+UNTIL_STOP = "this holds until the peer stops or its schedule has other limits; then its configuration holds again"
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
 
 
@@ -217,15 +218,18 @@ def remove(state: State, target: str) -> None:
 def limit(state: State, up: float | None, down: float | None) -> None:
     """Show or change the rate limits of the running peer.
 
-    A change holds at once, without a restart, and until the peer stops: then the upload_rate and download_rate of its
-    configuration hold again. A limit that is not given stays as it is. Pieces already on their way still arrive.
+    A change holds at once, without a restart, until the peer stops, or until the hour at which the schedule of its
+    configuration has other limits next: then that configuration holds again. A limit that is not given stays as it is.
+    Pieces already on their way still arrive.
     """
     with running_peer(state.options, state.services) as session:
-        limits = session.request(ApiLimit(session.next_id(), up, down), ApiLimits).limits
+        reply = session.request(ApiLimit(session.next_id(), up, down), ApiLimits)
+    limits = reply.limits
     if state.options.json:
-        output.print_json(limits)
+        rates = {"upload_rate": limits.upload_rate, "download_rate": limits.download_rate}
+        output.print_json(rates | {"why": reply.why})
         return
-    print(limits_text(limits), flush=True)
+    print(limits_text(limits, printable(reply.why)), flush=True)
     if (up, down) != (None, None) and not state.options.quiet:
         output.warn(UNTIL_STOP)
 

@@ -57,6 +57,11 @@ def real_services(tell: Callable[[str], None], program: str = PROGRAM, owns_proc
 
         return remove_stored(data_dir, name, path, tell)
 
+    def collect(data_dir: Path, dry_run: bool) -> ApiReply:
+        from node.stored import collect_stored
+
+        return collect_stored(data_dir, dry_run, tell)
+
     return Services(
         client=client,
         foreground=foreground,
@@ -64,6 +69,7 @@ def real_services(tell: Callable[[str], None], program: str = PROGRAM, owns_proc
         is_free=is_free,
         stored=stored,
         remove_stored=remove,
+        collect_stored=collect,
         tell=tell,
         for_others=for_others,
         same_tracker=same_tracker,

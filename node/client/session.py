@@ -109,10 +109,11 @@ def with_values(settings: PeerSettings, given: dict[str, str], source: str) -> P
 
 class Services(msgspec.Struct, frozen=True):
     """What the commands need from outside; tests give their own. ``is_free`` tells whether no peer, not even one that
-    is ending, uses a data directory; ``stored`` is what one holds without a peer, and ``remove_stored`` does there what
-    ``remove`` does; ``tell`` is told what is waited for; ``clock`` is monotonic seconds. ``foreground`` makes a peer
-    that runs a tracker if it has to and may; ``for_others`` is `node.rendezvous.for_others`, ``same_tracker`` too.
-    ``owns_process``: the program is this project's, so that SIGTERM and SIGHUP are handled while it runs a peer."""
+    is ending, uses a data directory; ``stored`` is what one holds without a peer, ``remove_stored`` does there what
+    ``remove`` does, and ``collect_stored`` what ``gc`` does; ``tell`` is told what is waited for; ``clock`` is
+    monotonic seconds. ``foreground`` makes a peer that runs a tracker if it has to and may; ``for_others`` is
+    `node.rendezvous.for_others`, ``same_tracker`` too. ``owns_process``: the program is this project's, so that SIGTERM
+    and SIGHUP are handled while it runs a peer."""
 
     client: Callable[[Path], Client]
     foreground: Callable[[PeerSettings, bool], Foreground]
@@ -120,6 +121,7 @@ class Services(msgspec.Struct, frozen=True):
     is_free: Callable[[Path], bool]
     stored: Callable[[Path], Stored]
     remove_stored: Callable[[Path, str, str], ApiReply]
+    collect_stored: Callable[[Path, bool], ApiReply]
     tell: Callable[[str], None]
     for_others: Callable[[str], str]
     same_tracker: Callable[[str, str], bool]

@@ -13,7 +13,6 @@ from msgspec import Struct
 from node.client.source_words import ban_notice
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import CONTENTS_SHOWN_COUNT, DownloadReport, JobStatus, StatusReport
-from node.rate_limit import RateLimits
 from node.reasons import job_silence, silence, why_no_source
 from protocol.digest import short
 from protocol.messages import TorrentEntry
@@ -46,12 +45,6 @@ class JobView(Struct, frozen=True):
     def percent(self) -> int:
         """Whole percent, 0 to 100; 100 only when everything is done."""
         return min(100, self.done * 100 // self.total) if self.total else 0
-
-
-def limits_text(limits: RateLimits) -> str:
-    """``up 10.0 MiB/s, down unlimited``."""
-    rates = {"up": limits.upload_rate, "down": limits.download_rate}
-    return ", ".join(f"{way} {format_rate(rate) if rate else 'unlimited'}" for way, rate in rates.items())
 
 
 def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:

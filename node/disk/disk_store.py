@@ -13,6 +13,7 @@ from node.disk import seed_store, stamps, storage
 from node.disk.content import Content
 from node.disk.existing import existing_matches
 from node.disk.layout import Layout
+from node.disk.staging import bytes_on_disk, staging_path
 from node.disk.store import Buffer, Cancelled, JournalPort, PartialContent, Progress
 from protocol.errors import DiskError
 from protocol.manifest import Manifest
@@ -53,6 +54,11 @@ class DiskStore:
     def remove_leftovers(self, manifest: Manifest, dest: str) -> None:
         """`node.disk.storage.remove_leftovers`."""
         storage.remove_leftovers(manifest, Path(dest))
+
+    def partial_size(self, dest: str) -> tuple[str, int]:
+        """`node.disk.staging.staging_path`, and what is there."""
+        path = staging_path(Path(dest))
+        return str(path), bytes_on_disk(path)
 
 
 def _read(content: Content, piece: int) -> bytes | None:

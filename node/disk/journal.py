@@ -64,6 +64,11 @@ class Journal:
             rows = self._do("SELECT digest, seed_path, dest, bits FROM downloads WHERE digest = ?", digest)
         return JournalEntry(*rows[0]) if rows else None
 
+    def entries(self) -> list[JournalEntry]:
+        """All rows."""
+        with self._lock:
+            return [JournalEntry(*row) for row in self._do("SELECT digest, seed_path, dest, bits FROM downloads")]
+
     def remove(self, digest: str) -> None:
         """The download is published or cancelled."""
         with self._lock:

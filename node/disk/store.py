@@ -34,6 +34,7 @@ class JournalPort(Protocol):
     def record(self, digest: str, bits: bytes) -> None: ...
     def get(self, digest: str) -> JournalEntry | None: ...
     def remove(self, digest: str) -> None: ...
+    def entries(self) -> list[JournalEntry]: ...
 
 
 class PartialContent(Protocol):
@@ -89,3 +90,6 @@ class Store(Protocol):
 
     def remove_leftovers(self, manifest: Manifest, dest: str) -> None:
         """Delete the partial content of ``manifest`` for ``dest``, if it is that; it needs no room on the disk."""
+
+    def partial_size(self, dest: str) -> tuple[str, int]:
+        """Where the partial content for ``dest`` lies, and the bytes that it takes on disk; 0 if there is none."""

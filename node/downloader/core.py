@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from node.disk.store import JournalEntry
+from node.downloader.abandoned import Abandoned
 from node.downloader.job import FetchJob
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
 from node.downloader.job_work import Place
 from node.local_messages import (
     AgentToDownloader,
+    Collect,
     Copies,
     DeleteFetch,
     Fetch,
@@ -66,6 +69,7 @@ class DownloaderCore:
         """Of downloads that are to begin."""
         self._deletions: dict[str, JobDisk] = {}
         """Of what earlier runs left, by destination."""
+        self._abandoned = Abandoned(context, self._is_busy, self._delete)
         self._away = False
 
     @property
@@ -87,8 +91,8 @@ class DownloaderCore:
                     job.peer_lost(message.peer)
         elif isinstance(message, Sources | StopFetch):
             self._to_job(message)
-        elif isinstance(message, DeleteFetch):
-            self._delete(message)
+        elif isinstance(message, DeleteFetch | Collect):
+            self._remove(message)
         elif isinstance(message, Limit):
             self._context.budget.bucket.set_rate(message.rate, self._context.now())
         elif message.instance != self._agent_instance:
@@ -158,6 +162,12 @@ class DownloaderCore:
         else:
             job.halt()
 
+    def _remove(self, message: DeleteFetch | Collect) -> None:
+        if isinstance(message, Collect):
+            self._abandoned.order(message)
+        else:
+            self._delete(message)
+
     def _delete(self, message: DeleteFetch) -> None:
         """Have nothing of a download any more: the one that is under way, or what an earlier run left."""
         waiting, job = self._next.get(message.digest), self._jobs.get(message.digest)
@@ -171,8 +181,13 @@ class DownloaderCore:
             disk.place = Place(message.digest, message.seed_path, message.dest, force=False)
             disk.let_go(discard=True)
 
+    def _is_busy(self, entry: JournalEntry) -> bool:
+        """Whether it is being fetched, is to be, or is being deleted."""
+        return entry.digest in self._jobs or entry.digest in self._next or entry.dest in self._deletions
+
     def _deleted(self, dest: str) -> None:
         del self._deletions[dest]
+        self._abandoned.deleted(dest)
         for digest, fetch in list(self._next.items()):
             if fetch.dest == dest and digest not in self._jobs:
                 self._fetch(self._next.pop(digest))

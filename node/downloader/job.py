@@ -401,6 +401,7 @@ class FetchJob:
                 stamps=result.stamps,
                 finished_at=self._context.now(),
                 left_behind=result.left_behind,
+                written=self._download is not None,
             )
         )
         log.info("%s is complete and verified at %s", short(fetch.digest), result.path)

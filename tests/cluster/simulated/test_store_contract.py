@@ -276,3 +276,15 @@ def raises_changed(reading: Callable[[int], object], piece: int) -> bool:
     except ContentChangedError:
         return True
     return False
+
+
+def test_what_the_journal_names_is_told_with_its_size(machine: Machine) -> None:
+    assert machine.store.journal.entries() == []
+    assert machine.store.partial_size(machine.dest)[1] == 0
+    partial = opened(machine)
+    write(machine, partial, 0)
+    partial.sync()
+    partial.close()
+    machine.store.journal.start(machine.manifest.digest, "/seed", machine.dest, b"\x80")
+    assert [(entry.dest, entry.bits) for entry in machine.store.journal.entries()] == [(machine.dest, b"\x80")]
+    assert machine.store.partial_size(machine.dest)[1] > 0

@@ -7,10 +7,13 @@ import random
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent.core import AgentCore, Effect
 from node.agent.effects import (
+    Downloaded,
     KeepOrders,
     MeasureRoom,
     PrepareOrder,
@@ -24,6 +27,7 @@ from node.agent.library import KeptOrders, LibraryItem
 from node.agent.state import AgentTerms
 from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Hello, JobStatus, StatusReport
 from node.rate_limit import UNLIMITED, RateLimits
+from node.schedule import Override, Period
 from protocol.digest import begins_digest
 from protocol.limits import MIB
 from protocol.messages import (
@@ -88,6 +92,10 @@ class Scene:
         limits: RateLimits = UNLIMITED,
         rollouts: str = "",
         kept: KeptOrders | None = None,
+        schedule: tuple[Period, ...] = (),
+        override: Override | None = None,
+        quota: int = 0,
+        downloaded: Iterable[Downloaded] = (),
     ) -> None:
         terms = AgentTerms(
             peer="me",
@@ -105,6 +113,10 @@ class Scene:
             limits=limits,
             rollouts=rollouts,
             ignore=("*.tmp",),
+            schedule=schedule,
+            override=override,
+            quota=quota,
+            downloaded=tuple(downloaded),
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0
@@ -263,4 +275,11 @@ class Scene:
             for e in [*own, *self.others]
             if message.pattern in ("", e.name) or begins_digest(message.pattern, e.digest)
         ]
-        return TorrentList(message.id, 3, self.seq, self.settling, found, "")
+        return TorrentList(message.id, 3, self.seq, self.settling, self._counted(found), "")
+
+    def _counted(self, found: list[TorrentEntry]) -> list[TorrentEntry]:
+        """As a tracker has it: the counts of each are those of all that have the same bytes, by whatever name."""
+        have = {e.digest: int(e.digest in self.listed) for e in found}
+        for entry in self.others:
+            have[entry.digest] = have.get(entry.digest, 0) + entry.have
+        return [*{(e.digest, e.name, e.manifest): replace(e, have=have[e.digest]) for e in found}.values()]

@@ -33,6 +33,8 @@ from transport.sockets import open_context
 PATIENCE_SECONDS = 10.0
 TURN_SECONDS = 0.02
 
+BY_HAND = "set by 'limit' until the peer stops"
+
 
 def run_agent(data_dir: Path, stop: threading.Event) -> None:
     """An agent without a tracker, until ``stop``."""
@@ -64,7 +66,7 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
         pid=1,
     )
     core = AgentCore(terms, files.items(), 0.0, Random(1), False)
-    agent = Agent(host, core, files, settings.tracker, Random(1), loop.stop)
+    agent = Agent(host, core, files, settings.tracker, Random(1), loop.stop, lambda: 0)
 
     def tick(now: float) -> float:
         agent.tick(now)
@@ -169,12 +171,12 @@ def test_limits_that_a_restart_would_forget_are_an_error(tmp_path: Path) -> None
     thread.start()
     try:
         with contextlib.closing(eventual_client(data_dir)) as client:
-            assert client.request(ApiLimit(1, 5.0)) == ApiLimits(1, RateLimits(5.0, 0.0))
+            assert client.request(ApiLimit(1, 5.0)) == ApiLimits(1, RateLimits(5.0, 0.0), BY_HAND)
             (runtime_dir(data_dir) / f"{LIMITS_NAME}.new").mkdir()
             refused = client.request(ApiLimit(2, 6.0))
             assert isinstance(refused, ApiError)
             assert refused.code == "disk"
-            assert client.request(ApiLimit(3)) == ApiLimits(3, RateLimits(6.0, 0.0))
+            assert client.request(ApiLimit(3)) == ApiLimits(3, RateLimits(6.0, 0.0), BY_HAND)
             (runtime_dir(data_dir) / f"{LIMITS_NAME}.new").rmdir()
     finally:
         stop.set()

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from node.agent.disk_work import LIMITS_NAME, AgentFiles
-from node.agent.effects import KeepLimits, ToDownloader, ToPieceServer
+from node.agent.effects import KeepLimits, Note, ToDownloader, ToPieceServer
 from node.config import AgentSettings
 from node.local_messages import ApiLimit, ApiLimits, Limit, Pause, ShareState
 from node.rate_limit import RateLimits
+from node.schedule import DAY_MINUTES, Override, PeriodKeys, parse_schedule
 from service.logs import LogSettings
 from tests.node.agent.scene import Scene
 
@@ -49,7 +50,10 @@ def test_a_limit_that_is_given_changes_and_the_other_stays() -> None:
     assert told(scene) == ([0.0], [2_000.0])
     assert limited(scene, down=5.0) == RateLimits(0.0, 5.0)
     assert told(scene) == ([0.0], [5.0])
-    assert scene.took(KeepLimits) == [KeepLimits(RateLimits(0.0, 2_000.0)), KeepLimits(RateLimits(0.0, 5.0))]
+    assert scene.took(KeepLimits) == [
+        KeepLimits(Override(RateLimits(0.0, 2_000.0))),
+        KeepLimits(Override(RateLimits(0.0, 5.0))),
+    ]
     assert scene.status().limits == RateLimits(0.0, 5.0)
 
 
@@ -88,21 +92,62 @@ def files(place: Path, run: str) -> AgentFiles:
 
 
 def test_limits_hold_for_the_run_of_the_peer_and_its_configuration_for_the_next(tmp_path: Path) -> None:
-    for limits in (RateLimits(1.5, 0.0), RateLimits(0.0, 0.0)):
+    for override in (Override(RateLimits(1.5, 0.0)), Override(RateLimits(0.0, 0.0), 3), None):
         with closing(files(tmp_path, "first")) as kept:
-            kept.keep_limits(limits)
+            kept.keep_limits(Override(RateLimits(1.0, 1.0)))
+            kept.keep_limits(override)
         with closing(files(tmp_path, "first")) as again:
-            assert again.limits == limits
+            assert again.override == override
     with closing(files(tmp_path, "second")) as next_run:
-        assert next_run.limits == CONFIGURED
+        assert next_run.override is None
 
 
-@pytest.mark.parametrize("data", [b"", b'{"upload_rate":', b"[]", b'{"upload_rate": -5}', b'{"download_rate": "fast"}'])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b'{"limits":', b"[]", b"{}", b'{"limits": {"upload_rate": -5}}', b'{"limits": {"download_rate": "fast"}}'],
+)
 def test_damaged_limits_are_told_of_and_those_of_the_configuration_hold(
     data: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(files(tmp_path, "run")) as kept:
-        kept.keep_limits(RateLimits(1.5, 0.0))
+        kept.keep_limits(Override(RateLimits(1.5, 0.0)))
         (tmp_path / "run" / LIMITS_NAME).write_bytes(data)
-        assert kept.limits == CONFIGURED
+        assert kept.override is None
     assert "those of the configuration hold" in caplog.text
+
+
+def test_the_schedule_changes_the_limits_and_ends_what_a_person_set() -> None:
+    keys = [PeriodKeys(from_="08:00", to=18 * 60, days="mon-fri", upload_rate=9_000)]
+    scene = Scene(limits=CONFIGURED, schedule=tuple(parse_schedule(keys))).up()
+
+    def at(hour: int) -> None:
+        scene.play(scene.core.tell_time(hour * 60, scene.now))
+
+    at(7)
+    assert told(scene) == ([], [])
+    assert scene.status().limits_why == "as configured, until mon 08:00"
+    at(8)
+    assert told(scene) == ([9_000.0], [2_000.0])
+    assert [note.text for note in scene.took(Note)] == [
+        "limits: up 8.8 KiB/s, down 2.0 KiB/s (schedule: mon-fri 08:00-18:00, until mon 18:00)"
+    ]
+    assert limited(scene, down=1.0) == RateLimits(9_000.0, 1.0)
+    assert scene.took(KeepLimits) == [KeepLimits(Override(RateLimits(9_000.0, 1.0), 0))]
+    assert scene.status().limits_why == "set by 'limit' until mon 18:00"
+    told(scene)
+    at(17)
+    assert (told(scene), scene.took(KeepLimits)) == (([], []), [])
+    at(18)
+    assert (told(scene), scene.took(KeepLimits)) == (([3_000.0], [2_000.0]), [KeepLimits(None)])
+    scene.hello("downloader", instance=9)
+    assert told(scene)[1] == [2_000.0]
+
+
+def test_what_a_person_set_before_a_restart_of_the_agent_holds_on() -> None:
+    keys = [PeriodKeys(from_="22:00", to="06:00", upload_rate=0)]
+    entries, set_before = tuple(parse_schedule(keys)), Override(RateLimits(1.0, 1.0), 0)
+    scene = Scene(limits=CONFIGURED, schedule=entries, override=set_before).up()
+    scene.play(scene.core.tell_time(DAY_MINUTES + 5 * 60, scene.now))
+    assert limited(scene) == RateLimits(1.0, 1.0)
+    scene.play(scene.core.tell_time(DAY_MINUTES + 6 * 60, scene.now))
+    assert limited(scene) == CONFIGURED

@@ -15,6 +15,7 @@ from node.config import PeerSettings
 from node.identity import DataDirInUseError
 from node.local_messages import (
     ApiAccepted,
+    ApiCollected,
     ApiDone,
     ApiError,
     ApiGet,
@@ -198,6 +199,7 @@ class World:
             is_free=lambda _data_dir: self.waits >= self.free_after,
             stored=lambda _data_dir: self.stored,
             remove_stored=self._remove_stored,
+            collect_stored=lambda _data_dir, _dry_run: ApiCollected(0, [], []),
             tell=self.told.append,
             for_others=lambda tracker: self.for_others.get(tracker, ""),
             same_tracker=lambda one, other: one == other,

@@ -31,6 +31,7 @@ COMMANDS = [
     "peers",
     "status",
     "remove",
+    "gc",
     "limit",
     "leave",
     "join",

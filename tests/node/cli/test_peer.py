@@ -228,13 +228,13 @@ def test_limit_tells_what_holds_then(options: list[str], asked: ApiLimit, capsys
     assert world.client.requests == [asked]
     captured = capsys.readouterr()
     assert captured.out == "up 10.0 MiB/s, down unlimited\n"
-    assert ("until the peer stops; then the limits of its configuration" in captured.err) == bool(options)
+    assert ("until the peer stops or its schedule has other limits" in captured.err) == bool(options)
 
 
 def test_limit_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     assert limited().run("limit", "--up", "10MiB/s", "--json") == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"upload_rate": 10 * MIB, "download_rate": 0}
+    assert json.loads(captured.out) == {"upload_rate": 10 * MIB, "download_rate": 0, "why": ""}
     assert captured.err == ""
     assert limited().run("limit", "--up", "10MiB/s", "--quiet") == 0
     assert capsys.readouterr() == ("up 10.0 MiB/s, down unlimited\n", "")
@@ -261,6 +261,8 @@ def test_status_tells_of_limits_that_are_set(capsys: pytest.CaptureFixture[str])
     assert "limits" not in capsys.readouterr().out
     assert peer_with(report(limits=HOLDS)).run("status") == 0
     assert "limits     up 10.0 MiB/s, down unlimited\n" in capsys.readouterr().out
+    assert peer_with(report(limits_why="as configured, until mon 08:00")).run("status") == 0
+    assert "limits     up unlimited, down unlimited (as configured, until mon 08:00)\n" in capsys.readouterr().out
     assert peer_with(report(limits=HOLDS)).run("status", "--json") == 0
     assert json.loads(capsys.readouterr().out)["limits"] == {"upload_rate": 10 * MIB, "download_rate": 0}
 

@@ -13,6 +13,8 @@ from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.core import HELLO_SECONDS, DownloaderCore
 from node.local_messages import (
+    Collect,
+    Collected,
     Copies,
     DeleteFetch,
     Fetch,
@@ -234,6 +236,29 @@ def test_what_an_earlier_run_left_is_deleted_before_anything_new_goes_there(scen
     until(lambda: core.jobs != {})
     assert scene.journal.get(manifest.digest) is None
     assert not staging_path(dest).exists()
+
+
+def test_only_what_nobody_names_or_works_on_is_collected(core: DownloaderCore, scene: Scene, tmp_path: Path) -> None:
+    manifest, dest = scene.made.manifest, tmp_path / "x"
+    fetch = scene.order(dest)
+    Partial.open(manifest, dest).close()
+    scene.journal.start(manifest.digest, fetch.seed_path, str(dest), bytes(1))
+    scene.journal.start(A, "/seeds/a", "/o/a", bytes(1))
+    core.order(order("/o/a"))
+    for tag, dry_run, used in ((1, True, []), (2, False, [(manifest.digest, str(dest))]), (3, False, [])):
+        core.order(Collect(tag, used, dry_run))
+    while len(scene.to_agent) < 3:
+        select.select([scene.chores.fd], [], [], 10)
+        for done, result in scene.chores.results():
+            done(result)
+    assert scene.journal.get(manifest.digest) is None
+    assert not staging_path(dest).exists()
+    said = [message for message in scene.to_agent if isinstance(message, Collected)]
+    removed = [[unused.path for unused in each.removed] for each in said]
+    assert removed == [[str(staging_path(dest))], [], [str(staging_path(dest))]]
+    assert [(each.tag, [left.path for left in each.left], each.seeds) for each in said] == [
+        (tag, ["/o/.a.part"], ["/seeds/a"]) for tag in (1, 2, 3)
+    ]
 
 
 def test_each_is_told_what_is_for_it(core: DownloaderCore) -> None:

@@ -63,6 +63,12 @@ class NotedDisk:
         assert self.entry.digest == digest
         self.entry = self.entry._replace(bits=bits)
 
+    def entries(self) -> list[JournalEntry]:
+        return [self.entry] if self.entry is not None else []
+
+    def partial_size(self, dest: str) -> tuple[str, int]:
+        return dest, len(self.data) if self.there else 0
+
     def get(self, digest: str) -> JournalEntry | None:
         return self.entry if self.entry is not None and self.entry.digest == digest else None
 
