@@ -25,7 +25,7 @@ from node.agent.effects import (
 )
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.state import AgentTerms
-from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Hello, JobStatus, StatusReport
+from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Following, Hello, JobStatus, StatusReport
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import Override, Period
 from protocol.digest import begins_digest
@@ -96,6 +96,7 @@ class Scene:
         override: Override | None = None,
         quota: int = 0,
         downloaded: Iterable[Downloaded] = (),
+        follow: tuple[Following, ...] = (),
     ) -> None:
         terms = AgentTerms(
             peer="me",
@@ -117,6 +118,7 @@ class Scene:
             override=override,
             quota=quota,
             downloaded=tuple(downloaded),
+            follow=follow,
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0

@@ -22,6 +22,7 @@ from node.local_messages import (
     ApiShare,
     DownloadFinished,
     Fetch,
+    Following,
     Serve,
     SwarmUpload,
     Unserve,
@@ -91,6 +92,21 @@ def test_the_least_recently_served_goes_first_once_it_is_withdrawn() -> None:
     assert status.deleted == ["deleted /data/file 2 (100 B, 000000000000) to keep to the quota"]
     assert status.deleted[0] in [note.text for note in scene.took(Note)]
     assert [each.path for each in scene.took(KeepDownloaded)[-1].items] == ["/data/file 3", "/data/file 1"]
+
+
+def test_what_is_followed_stays() -> None:
+    scene = Scene(
+        [got(1), got(2)],
+        quota=200,
+        downloaded=[Downloaded(each.path, mark_of(each)) for each in (got(1), got(2))],
+        follow=(Following("file 1", "/data"),),
+    )
+    scene.others = [elsewhere(1), elsewhere(2)]
+    ask(scene.up())
+    assert deletions(scene) == ["/data/file 2"]
+    status = scene.status().quota
+    assert status is not None
+    assert any("it is followed" in why for why in status.kept)
 
 
 def test_several_go_where_one_is_not_enough() -> None:
