@@ -37,8 +37,9 @@ ANEW = 1
 
 Holding = Literal["whole", "partial", "requesting"]
 TransferState = Literal["requesting", "started", "finished", "failed"]
-DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "paused", "failed"]
-"""``resolving``: it has no manifest yet. One that has ended well is told of by the list of its peer."""
+DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "paused", "failed", "done"]
+"""``resolving``: it has no manifest yet. One that has ended well is told of by the list of its peer; as ``done`` only
+if it carries out an order."""
 
 
 class Message(Struct, frozen=True, tag_field="t", tag=True):

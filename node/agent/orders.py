@@ -96,7 +96,9 @@ class Orders:
         while len(given) >= ORDERS_TOLD_COUNT_MAX:
             over = next((one for one in given if one.cancelled), None)
             if over is None:
-                raise UsageError(f"this peer gives {len(given)} orders, which is the most there can be; cancel one")
+                names = ", ".join(dict.fromkeys(one.name for one in given))
+                most = f"this peer has {len(given)} rollouts, which is the most there can be: {names}"
+                raise UsageError(f"{most}; take one back with 'rollout --cancel NAME': who has it keeps it")
             given.remove(over)
         return [self._keep([*given, order], (route, ApiRolloutReply(request.id, order)))]
 
@@ -197,7 +199,7 @@ class Orders:
 
     def _tries_again(self, running: _Running, order: Order) -> bool:
         job = self._jobs.get(running.job)
-        return order.attempt > running.order.attempt and (job is None or job.phase == "failed")
+        return order.attempt > running.order.attempt and (job is None or job.over)
 
     def _stop(self, order: Order, wanted: bool, now: float) -> list[Wish]:
         """``order`` is cancelled; the same is ``wanted`` by another one."""

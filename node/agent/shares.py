@@ -21,7 +21,7 @@ from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.local_messages import JobStatus
 from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
-from protocol.messages import ANEW, Alias, TorrentEntry
+from protocol.messages import ANEW, TorrentEntry
 
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
@@ -228,8 +228,8 @@ class Shares:
             return
         announced = self._catalogue.entry(item.digest)
         assert announced is not None
-        name, listed = Alias(item.name, item.manifest), [Alias(entry.name, entry.manifest) for entry in entries]
-        fits = name in announced.names()
+        name, listed = (item.name, item.manifest), [(entry.name, entry.manifest) for entry in entries]
+        fits = name in [(one.name, one.manifest) for one in announced.names()]
         if listed and (name in listed or not fits):
             job.link = link_of(item)
             self._jobs.done(job, now)

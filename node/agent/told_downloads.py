@@ -1,6 +1,7 @@
 """What this peer tells the network of its downloads, for people (PROTOCOL.md, section 4.2). Pure.
 
-Bounded: a few downloads, and a few words for each. What ended well is in the peer's list.
+Bounded: a few downloads, and a few words for each. What ended well is in the peer's list; whether it is where an order
+wants it is told here.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ ENDED_SECONDS_MAX = 3_600.0
 
 def told_downloads(jobs: Iterable[JobStatus], now: float, ordered: Mapping[int, Order]) -> list[DownloadState]:
     """The downloads among ``jobs``, which are in the order of their begin: those under way first, then those that
-    failed, the latest first. Of several that want one content the last counts, or the one that was ``ordered`` (by
-    number of the job): that is told of for as long as it is, even if a person here has cancelled it."""
+    failed, then those that were ``ordered`` (by number of the job) and are done, the latest first. Of several that want
+    one content the last counts, or the one that was ordered: that is told of for as long as it is, even if a person
+    here has cancelled it."""
     gets = [job for job in jobs if job.kind == "get" and job.digest]
     last = {job.digest: job for job in sorted(gets, key=lambda job: job.job in ordered)}
     active = [job for job in last.values() if not job.over]
@@ -31,11 +33,12 @@ def told_downloads(jobs: Iterable[JobStatus], now: float, ordered: Mapping[int, 
         key=lambda job: job.ended_monotonic,
         reverse=True,
     )
-    return [_told(job, ordered.get(job.job)) for job in (*active, *told)[:DOWNLOADS_TOLD_COUNT_MAX]]
+    done = [job for job in reversed(last.values()) if job.phase == "done" and job.job in ordered]
+    return [_told(job, ordered.get(job.job)) for job in (*active, *told, *done)[:DOWNLOADS_TOLD_COUNT_MAX]]
 
 
 def _told(job: JobStatus, order: Order | None) -> DownloadState:
-    assert job.phase != "done"
+    assert job.phase != "done" or order is not None
     assert job.phase != "interrupted"
     assert job.phase != "withdrawn"
     report, silent = job.download, job_silence(job)
@@ -47,7 +50,7 @@ def _told(job: JobStatus, order: Order | None) -> DownloadState:
         digest=job.digest,
         state=job.phase,
         length=job.length,
-        done=job.done_bytes,
+        done=job.length if job.phase == "done" else job.done_bytes,
         rate=rate,
         sources=0 if report is None or job.over else sum(source.state == "connected" for source in report.sources),
         reason=as_utf8(reason)[:REASON_BYTES_MAX],

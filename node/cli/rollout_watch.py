@@ -105,11 +105,11 @@ class Watch:
             if peer is None:
                 peer = self._seen[entry.peer] = Peer(entry.peer, entry.name, entry, had_it=entry.holding == "whole")
             before, peer.entry, peer.name = peer.state, entry, entry.name
-            peer.state, peer.detail = self._standing(peer, entry)
+            peer.state, peer.detail = self._standing(entry)
             if peer.state not in ("has not", "refuses") and peer.begun_at is None:
                 peer.begun_at = now - self.began
             if peer.has_it and peer.has_at is None:
-                peer.has_at = 0.0 if peer.had_it else now - self.began
+                peer.has_at = now - self.began
             if peer.state != before:
                 changed.append(peer)
         for peer in self._seen.values():
@@ -214,22 +214,22 @@ class Watch:
             return entry.name in self.expected.hosts
         return entry.peer != self.target.peer and is_for(self.order.peers, entry.name)
 
-    def _standing(self, peer: Peer, entry: StandingEntry) -> tuple[RolloutState, str]:
-        """State and detail. What a download tells that is none of this order says nothing of it."""
+    def _standing(self, entry: StandingEntry) -> tuple[RolloutState, str]:
+        """State and detail: of who accepts orders, what came of this one. That somebody has the content says nothing of
+        the place that was ordered; only of an older order that is not told of any more it is all there is to go by."""
         download = entry.download
         ours = download is not None and download.order == self.order.order and download.attempt >= self.order.attempt
-        if download is not None and not ours:
-            entry = replace(entry, download=None)
-        if entry.holding == "whole" and (download is None or not ours or not peer.had_it):
-            return "has it", "verified"
-        if entry.free is None and entry.holding is None:
-            return "refuses", _REFUSES
-        if ours and entry.holding == "whole":  # another copy of it
-            entry = replace(entry, holding=None)
-        return state_of(entry), "" if entry.download is None else entry.download.reason
+        if entry.free is None:
+            return ("refuses", _REFUSES) if entry.holding is None else ("has it", "verified")
+        if ours and download is not None and download.state != "done":
+            return state_of(replace(entry, holding=None)), download.reason
+        if entry.holding != "whole":
+            return state_of(replace(entry, download=None)), ""
+        return ("waits", _ELSEWHERE) if self._from_start and not ours else ("has it", "verified")
 
 
 _ABSENT = "no peer of this name is in the network"
+_ELSEWHERE = "it has the content, and has not said what became of this order"
 _REFUSES = "it accepts no orders: 'rollouts' is not set in its configuration"
 
 

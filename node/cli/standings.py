@@ -6,13 +6,13 @@ Names and reasons come from other peers: rows have them made printable.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from node.cli.output import Table
 from node.client.session import Session
 from node.local_messages import ApiList, ApiListReply
-from protocol.digest import is_digest_start
+from protocol.digest import is_digest_start, short
 from protocol.errors import NotFoundError, UsageError
 from protocol.messages import DownloadState, StandingEntry, TorrentEntry
 from service.text import printable
@@ -23,19 +23,24 @@ SHOWN_COUNT = 5
 """Contents that an error names."""
 
 
-def find_content(session: Session, name: str) -> TorrentEntry:
-    """The one content that is called ``name`` or has that digest, or one that begins so. Raises `NotFoundError`, or
-    `UsageError` when there are several."""
+def find_content(session: Session, name: str, tell: Callable[[str], None]) -> TorrentEntry:
+    """The content that is called ``name``, of several the newest that somebody has whole, as ``tell`` is told; or the
+    one that has that digest, or one that begins so. Raises `NotFoundError`, or `UsageError` when several begin so."""
     exact = not is_digest_start(name)
     reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
     digests = list(dict.fromkeys(entry.digest for entry in reply.entries))
     if not digests:
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
         raise NotFoundError(f"nobody in the network has {name}{unsure}")
-    if len(digests) > 1:
+    if len(digests) > 1 and not exact:
         shown = ", ".join(digests[:SHOWN_COUNT])
-        raise UsageError(f"{len(digests)} different contents are called {name}; name one by its digest: {shown}")
-    return reply.entries[0]
+        raise UsageError(f"{len(digests)} different contents begin with {name}; name one by its digest: {shown}")
+    newest = max(reply.entries, key=lambda entry: (entry.have > 0, entry.announced))
+    if len(digests) > 1:
+        others = ", ".join(short(digest) for digest in digests[:SHOWN_COUNT] if digest != newest.digest)
+        what = f"{len(digests)} contents are called {name}; this is about the newest, {short(newest.digest)}"
+        tell(f"{what}, and for another one give its digest: {others}")
+    return newest
 
 
 def state_of(entry: StandingEntry) -> State:
@@ -43,7 +48,7 @@ def state_of(entry: StandingEntry) -> State:
     download = entry.download
     if entry.holding == "whole":
         return "has it"
-    if download is None:
+    if download is None or download.state == "done":
         return "has not" if entry.holding is None else "fetching" if entry.holding == "partial" else "waits"
     match download.state:
         case "checking" | "verifying" | "failed":

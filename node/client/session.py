@@ -150,7 +150,7 @@ class Session:
         self._data_dir = data_dir
         self._attach = attach
         self._ids = 0
-        self._borrowed = False
+        self._borrowed = self._is_closed = False
         self._agent = 0
         self.tracker = ""
         """The endpoint of the peer's tracker; as far as its last `status` says."""
@@ -173,6 +173,8 @@ class Session:
 
     def request(self, message: ApiRequest, kind: type[R], timeout: float = REQUEST_SECONDS) -> R:
         """The reply of type ``kind``; an `ApiError` is raised as `RefusedError`, no answer as `NetworkError`."""
+        if self._is_closed:
+            raise UsageError("the conversation with the peer is closed")
         return expected(self._client.request(message, timeout), kind)
 
     def status(
@@ -213,6 +215,7 @@ class Session:
         return self._peer is not None
 
     def close(self) -> None:
+        self._is_closed = True
         self._client.close()
 
     def pause(self, seconds: float) -> None:

@@ -276,11 +276,17 @@ class Staging:
         free = next((name for name in names if name not in there), names[-1])
         durable.rename_new(_REPLACED, self.fd, free, self.parent_fd)
         pattern = re.compile(re.escape(self.dest.name) + _OLD_PATTERN)
-        for name in sorted(name for name in (*there, free) if pattern.fullmatch(name))[:-keep]:
+        kept = [name for name in (*there, free) if pattern.fullmatch(name) and self._was_put_aside(name)]
+        for name in sorted(kept)[:-keep]:
             try:
                 remove_at(name, self.parent_fd)
             except OSError as error:
                 log.warning("cannot delete all of %s: %s", self.dest.parent / name, error.strerror)
+
+    def _was_put_aside(self, name: str) -> bool:
+        """Whether ``name`` has the time of what it names, as what is kept has: a person's file hardly has."""
+        changed = time.strftime(_TIME, time.gmtime(self._stat(name, self.parent_fd).st_mtime))
+        return name.removeprefix(f"{self.dest.name}.").startswith(changed)
 
     def _is_in_place(self, name: str) -> bool:
         """Whether ``name`` is what stands at the destination."""

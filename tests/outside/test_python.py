@@ -76,6 +76,7 @@ def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
                 lambda: peer.get("no-such").wait(),
                 lambda: peer.remove("no-such"),
                 lambda: zswarm.Peer("other", tracker="http://x"),
+                lambda: (peer.close(), peer.list()),
             ):
                 try:
                     attempt()
@@ -85,7 +86,15 @@ def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
     )
     assert done.code == 0, done.err
     kinds = [line.split(":")[0] for line in done.out.splitlines()]
-    expected = ["NotFoundError", "SeedError", "DiskError", "NotFoundError", "NotFoundError", "ConfigError"]
+    expected = [
+        "NotFoundError",
+        "SeedError",
+        "DiskError",
+        "NotFoundError",
+        "NotFoundError",
+        "ConfigError",
+        "UsageError",
+    ]
     assert kinds == expected, done.out
 
 

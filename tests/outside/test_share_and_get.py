@@ -11,6 +11,7 @@ def test_a_file_is_shared_and_got_by_name(network: Machine) -> None:
     eventually(lambda: "zswarm://" in share.out, "a link")
     got = network.z("get", "m.bin", "-o", "o", "--data-dir", "g")
     assert got.code == 0, got.err
+    assert "note:" not in share.err
     assert "verified" in got.out
     assert (network.place / "o/m.bin").read_bytes() == b"precious" * 100_000
     assert share.interrupt().code == 0

@@ -334,8 +334,8 @@ CONVERSATION = (
         "snubbed_again",
         "that a source which let a piece wait is not asked for it again",
         (Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),),
-        found_after=41,
-        first=41,
+        found_after=189,
+        first=189,
     ),
     Bug(
         "waits_for_stock_that_is_gone",

@@ -63,7 +63,7 @@ AGENT = (
         "to ask again who has the content",
         (Edit("node.agent.lookups:Lookups._release", "wanted.question = 0", "pass"),),
         found_after=24,
-        first=26,
+        first=24,
     ),
     Bug(
         "silent_lookup_is_kept",

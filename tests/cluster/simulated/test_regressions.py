@@ -34,7 +34,7 @@ BROKE = (
     ),
     Broke(
         "a source that let a piece wait, and says that it is idle, was asked for the same piece again and again",
-        9,
+        189,
         Edit("node.downloader.download:Download._give_up_overdue", "source.snubs = True", "pass"),
     ),
     Broke(

@@ -103,7 +103,7 @@ def test_orders_are_bounded_and_cancelled_ones_make_room() -> None:
     for number in range(ORDERS_TOLD_COUNT_MAX):
         give(scene, number, f"file {number}")
     scene.ask(ApiRollout(1, link(99, "more")))
-    assert "cancel one" in scene.reply(ApiError).detail
+    assert "rollout --cancel NAME" in scene.reply(ApiError).detail
     scene.ask(ApiCancelRollout(2, "file 3"))
     scene.reply(ApiDone)
     give(scene, 99, "more")

@@ -7,7 +7,7 @@ from typing import Any
 from node.agent.told_downloads import ENDED_SECONDS_MAX, told_downloads
 from node.local_messages import DownloadReport, JobStatus, SourceReport
 from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
-from protocol.messages import DownloadState
+from protocol.messages import DownloadState, Order
 
 
 def digest(number: int) -> str:
@@ -49,6 +49,12 @@ def test_one_that_failed_is_told_of_for_a_while_unless_it_is_wanted_again_or_a_p
     assert told_downloads([failed, job(2, "done", content=1)], 6.0, {}) == []
     assert [one.state for one in told_downloads([failed, job(2, content=1)], 6.0, {})] == ["downloading"]
     assert told_downloads([job(1, "failed", code="cancelled", detail="removed")], 6.0, {}) == []
+
+
+def test_one_that_is_done_is_told_of_if_it_carries_out_an_order() -> None:
+    order = Order("o1", digest(1), digest(2), "f", 1_000)
+    (told,) = told_downloads([job(1, "done")], 0.0, {1: order})
+    assert told == DownloadState(digest(1), "done", 1_000, 1_000, order="o1", attempt=1)
 
 
 def test_there_are_a_few_of_them_with_a_few_words_each() -> None:

@@ -116,10 +116,20 @@ def test_list_peers_takes_a_whole_digest_that_nobody_lists(capsys: pytest.Captur
     assert (found["full"]["state"], found["full"]["reason"]) == ("failed", "disk\x1b[31m full")
 
 
+def test_list_peers_takes_the_newest_content_of_a_name_that_somebody_has_whole() -> None:
+    older, newer = (msgspec.structs.replace(ENTRY, digest="blake3:" + each * 32, announced=at) for each, at in NEWS)
+    nobodys = msgspec.structs.replace(ENTRY, digest="blake3:" + "ef" * 32, announced=9_000, have=0)
+    world = World(FakeClient({ApiList: ApiListReply(1, False, [older, newer, nobodys]), ApiStandings: standings()}))
+    assert world.run("list", "model.bin", "--peers") == 0
+    assert world.client is not None
+    assert [asked.digest for asked in world.client.asked(ApiStandings)] == [newer.digest]
+    assert "3 contents are called model.bin; this is about the newest" in world.told[-1]
+
+
+NEWS = (("ab", 1_000), ("cd", 2_000))
+
+
 def test_list_peers_needs_one_content(capsys: pytest.CaptureFixture[str]) -> None:
-    other = msgspec.structs.replace(ENTRY, digest="blake3:" + "cd" * 32)
-    assert listing(ENTRY, other).run("list", "model.bin", "--peers") == 2
-    assert "2 different contents are called model.bin; name one by its digest" in capsys.readouterr().err
     assert listing(settling=True).run("list", "model.bin", "--peers") == 3
     assert "nobody in the network has model.bin; the tracker has only just" in capsys.readouterr().err
     assert listing().run("list", "--peers") == 2

@@ -22,8 +22,11 @@ def watch(count: int | None = None, hosts: tuple[str, ...] = (), timeout: float 
 
 def peer(name: str, state: Any = None, **more: Any) -> StandingEntry:
     """Accepts orders; ``state`` is that of its download for this order, or ``whole``."""
-    if state in (None, "whole"):
-        return StandingEntry(name, name, state, free=5_000)
+    if state is None:
+        return StandingEntry(name, name, free=5_000)
+    if state == "whole":
+        done = DownloadState(DIGEST, "done", 1_000, 1_000, order="o1", attempt=1)
+        return StandingEntry(name, name, "whole", done, free=5_000)
     told = DownloadState(DIGEST, state, 1_000, **{"order": "o1", "attempt": 1, **more})
     return StandingEntry(name, name, None if state == "failed" else "partial", told, free=5_000)
 
@@ -45,6 +48,20 @@ def test_it_is_complete_when_all_but_the_giver_have_it() -> None:
     assert look(seen, 9.0, peer("a", "whole"), peer("b", "whole")) == ["a"]
     assert seen.outcome(9.0) is True
     assert seen.verdict(True, 9.0) == ["2 of 2 have it, verified, 9.0 s"]
+
+
+def test_who_has_it_elsewhere_has_not_carried_out_the_order() -> None:
+    seen = watch()
+    elsewhere = StandingEntry("a", "a", "whole", free=5_000)
+    look(seen, 0.0, elsewhere)
+    look(seen, 10.0, elsewhere)
+    assert (states(seen), seen.outcome(10.0)) == ({"a": "waits"}, None)
+    failed = DownloadState(DIGEST, "failed", 1_000, order="o1", attempt=1, reason="other content is there")
+    look(seen, 11.0, StandingEntry("a", "a", "whole", failed, 5_000))
+    assert seen.outcome(11.0) is False
+    assert seen.verdict(False, 11.0)[-1] == "a: failed: other content is there"
+    look(seen, 12.0, peer("a", "whole"))
+    assert seen.outcome(12.0) is True
 
 
 def test_who_cannot_have_it_is_not_waited_for_and_is_named_with_the_reason() -> None:

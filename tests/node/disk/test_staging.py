@@ -145,8 +145,12 @@ def test_killed_at_every_step_what_is_to_be_kept_is_there_whole(is_tree: bool, s
 
 def test_the_newest_of_what_is_replaced_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
     dest = tmp_path / "dest"
-    for name in ("dest.1", "dest.20261130T210405Z.bak", "other.20261130T210405Z"):
+    mine = ("dest.1", "dest.20261130T210405Z.bak", "other.20261130T210405Z", "dest.20200101T000000Z")
+    for name in mine:
         (tmp_path / name).write_text("mine")
+    thesis = tmp_path / "dest.20210101T000000Z" / "thesis"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
     versions = [made_file(100, seed=number) for number in range(5)]
     for moment, version in zip((100, 200, 200, 200, 300), versions, strict=True):
         download(version, dest, keep=2)
@@ -154,7 +158,8 @@ def test_the_newest_of_what_is_replaced_are_kept_and_nothing_else_is_touched(tmp
     kept = [name for name in names(tmp_path) if name.startswith("dest.1970")]
     assert kept == ["dest.19700101T000320Z.1", "dest.19700101T000320Z.2"]
     assert [(tmp_path / name).read_bytes() for name in kept] == [versions[2].data, versions[3].data]
-    assert len(names(tmp_path)) == 6
+    assert len(names(tmp_path)) == 8
+    assert thesis.read_text() == "mine", "what is called like that and was not put aside is a person's"
 
 
 def test_a_new_thing_at_the_place_of_what_was_being_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
