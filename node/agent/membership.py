@@ -59,9 +59,9 @@ LEAVE_SECONDS = 2.0
 """How long a leaving peer waits for Goodbye, all repetitions included."""
 LEAVE_REPEAT_SECONDS = 0.7
 RECONNECT_JITTER_SECONDS = 1.0
-NEWS_SECONDS = 3.0
-"""While figures change, heartbeats come this often at least; with 2 s a swarm over uplinks of 1.6 KB/s took twice as
-long..."""
+NEWS_SECONDS, NEWS_BYTES = 2.0, 30_000
+"""While downloads go on, heartbeats come this often, or once for so many bytes that arrive if that is rarer: over
+uplinks of 1.6 KB/s they would delay the pieces. When something is decided they come sooner..."""
 HASTE_SECONDS = 1.0
 """...and this long after the last one when people wait for what has changed."""
 AWAITED_SECONDS = 0.3
@@ -462,7 +462,8 @@ class Membership:
     def _beat(self, now: float) -> list[Effect]:
         downloads = self._downloads(now)
         news = downloads if downloads != self._told_downloads else None
-        seconds = min(NEWS_SECONDS, self._heartbeat_seconds) if news else self._heartbeat_seconds
+        rate = sum(one.rate for one in downloads) if news else 0
+        seconds = min(max(NEWS_SECONDS, NEWS_BYTES / rate), self._heartbeat_seconds) if rate else self._heartbeat_seconds
         self._beat_at, self._heartbeat_at = now, now + seconds * self._rng.uniform(0.8, 1.0)
         orders = list(self.orders) if self.orders != self._told_orders else None
         figures = self.list.version, self.load, self._run, news, self.free, orders

@@ -231,11 +231,11 @@ def test_downloads_are_told_when_they_changed_and_more_often_while_they_do() -> 
     assert beat().downloads == [], "the registrar may have others, of another time"
     assert beat().downloads is None
     for done in (1, 2, 3):
-        downloads = [DownloadState(digest(1), "downloading", 10, done)]
+        downloads = [DownloadState(digest(1), "downloading", 10, done, rate=1_000_000)]
         assert beat().downloads == downloads
     assert beat().downloads is None
     gaps = [after - before for (before, _), (after, _) in itertools.pairwise(beats)]
-    assert [gap > 3.0 for gap in gaps] == [True, True, False, False, False]
+    assert [gap > 2.0 for gap in gaps] == [True, True, False, False, False]
 
 
 def test_downloads_that_nobody_acknowledged_are_told_again() -> None:
