@@ -463,7 +463,9 @@ class Membership:
         downloads = self._downloads(now)
         news = downloads if downloads != self._told_downloads else None
         rate = sum(one.rate for one in downloads) if news else 0
-        seconds = min(max(NEWS_SECONDS, NEWS_BYTES / rate), self._heartbeat_seconds) if rate else self._heartbeat_seconds
+        seconds = (
+            min(max(NEWS_SECONDS, NEWS_BYTES / rate), self._heartbeat_seconds) if rate else self._heartbeat_seconds
+        )
         self._beat_at, self._heartbeat_at = now, now + seconds * self._rng.uniform(0.8, 1.0)
         orders = list(self.orders) if self.orders != self._told_orders else None
         figures = self.list.version, self.load, self._run, news, self.free, orders

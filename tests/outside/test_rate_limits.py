@@ -33,7 +33,7 @@ def seconds_for(network: Machine, count: int) -> float:
 def limit(network: Machine, name: str, *options: str) -> str:
     result = network.z("limit", "--data-dir", name, *options)
     assert result.code == 0, result.err
-    return result.out.strip()
+    return result.out.partition(" (")[0].strip()  # after which it says why
 
 
 def start(network: Machine) -> Running:
