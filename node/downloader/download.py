@@ -282,7 +282,7 @@ class Download:
             return []
         source.heard_at, source.heard_count = now, self._arrived
         news = isinstance(message, NotHeld) and source.answers_for(message.piece)
-        if isinstance(message, Status) and source.tests:
+        if isinstance(message, Status | NoSession) and source.tests:  # it answers a `Test`
             source.tests -= 1
             news = True
         if not news and source.floods(now):

@@ -321,6 +321,19 @@ def test_answers_that_come_all_at_once_are_no_flood() -> None:
     assert scene.download.pool.banned == {"a": "floods us with messages"}
 
 
+def test_no_session_in_answer_to_many_tests_is_no_flood() -> None:
+    """A connection hung, and all that was said over it arrives at once."""
+    scene = Scene("   ", checked=False)
+    scene.ready("a", having="*  ")
+    source = scene.source("a")
+    assert source is not None
+    for _ in range(2 * STATUS_COUNT_MAX):
+        scene.download._test(source, scene.now)
+    for _ in range(3 * STATUS_COUNT_MAX):
+        scene.no_session("a")
+    assert scene.download.pool.banned == {}
+
+
 def test_a_source_that_lost_its_disk_takes_back_all_it_owes_at_once_but_each_piece_only_once() -> None:
     count = 5 * STATUS_COUNT_MAX
     scene = Scene(" " * count, checked=False)
