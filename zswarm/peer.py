@@ -10,7 +10,7 @@ from typing import Literal, Self, TypeVar
 
 from msgspec import Struct
 
-from node.client.orders import Follower, JobTracker, Order
+from node.client.orders import Follower, JobTracker, Order, get_order, share_order
 from node.client.services import real_services
 from node.client.session import Options, Session, any_peer
 from node.client.targets import check_pattern, existing_path, prepare_directory, read_target
@@ -18,14 +18,12 @@ from node.client.view import Outcome
 from node.disk.share_options import ShareOptions
 from node.local_messages import (
     ApiDone,
-    ApiGet,
     ApiList,
     ApiListReply,
     ApiPeers,
     ApiPeersReply,
     ApiRemove,
     ApiRequest,
-    ApiShare,
     JobStatus,
     Phase,
     StatusReport,
@@ -142,13 +140,10 @@ class Peer:
         """Share the file or directory ``path``; the outcome has its ``link``. ``algorithm`` is that of its digests, by
         default the configured one. Symbolic links in a directory are shared as what they point to if that is below one
         of ``link_roots``. ``posix_names`` allows names that Windows cannot store."""
-        place = str(existing_path(os.fspath(path)))
+        place = existing_path(os.fspath(path))
         roots = tuple(str(existing_path(os.fspath(root))) for root in link_roots)
-        for text in (place, *roots):
-            check_utf8(text)
         chosen = algorithm or self._options.settings().hash
-        options = ShareOptions(roots, posix_names)
-        return Job(self._session, Order(place, lambda number: ApiShare(number, place, chosen, options)))
+        return Job(self._session, share_order(place, chosen, ShareOptions(roots, posix_names)))
 
     def get(
         self,
@@ -167,13 +162,8 @@ class Peer:
         settings = self._options.settings()
         place = absolute_path(os.fspath(to)) if to else settings.download_path
         check_utf8(str(place))
-        directory = str(prepare_directory(place))
         in_order = settings.sequential if sequential is None else sequential
-
-        def message(number: int) -> ApiRequest:
-            return ApiGet(number, found.text, directory, found.seed, force, in_order, found.name)
-
-        return Job(self._session, Order(target, message, found.hint), progress)
+        return Job(self._session, get_order(found, prepare_directory(place), force, in_order), progress)
 
     def peers(self) -> list[PeerEntry]:
         """Who is in the network."""

@@ -21,8 +21,7 @@ from node.cli.options import State, chosen_options, json_option, peer_options
 from node.cli.progress import follow, is_terminal, open_display
 from node.cli.rollout_watch import HEADERS, Expected, Peer, Watch, expectation
 from node.cli.standings import find_content
-from node.cli.transfers import share_order
-from node.client.orders import LOST_SECONDS, JobTracker
+from node.client.orders import LOST_SECONDS, JobTracker, share_order
 from node.client.session import Session, refused, running_peer
 from node.client.targets import LINK_SCHEME, existing_path
 from node.local_messages import (

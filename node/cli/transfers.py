@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import click
@@ -16,19 +15,16 @@ from node.cli import output
 from node.cli.live import upload_display
 from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
 from node.cli.progress import follow, is_terminal, open_display
-from node.client.orders import JobTracker, Order, Patience
+from node.client.orders import JobTracker, Order, Patience, get_order, share_order
 from node.client.session import PeerStoppedError, Session, any_peer
 from node.client.targets import (
     LINK_SCHEME,
-    GetTarget,
     check_places,
     existing_path,
     prepare_directory,
     read_target,
 )
 from node.client.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
-from node.disk.share_options import ShareOptions
-from node.local_messages import ApiGet, ApiRequest, ApiShare
 from node.reasons import silence
 from protocol.endpoints import is_loopback, parse_endpoint
 from protocol.errors import EXIT_CODES, NotFoundError
@@ -98,13 +94,6 @@ def share(
     _carry_out(state, Plan("share", orders, serve=True, follows_links=follow_links or bool(link_roots)))
 
 
-def share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
-    """Have ``path`` shared. `UsageError` when a path is no UTF-8."""
-    for text in (str(path), *options.link_roots):
-        check_utf8(text)
-    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options))
-
-
 @click.command(
     cls=ExampleCommand,
     examples="get model.bin\nget model.bin -o /data --timeout 10m\nget zswarm://blake3:4f1c.../model.bin other.seed",
@@ -156,16 +145,9 @@ def get(
     check_utf8(str(place))
     place = prepare_directory(place)
     in_order = sequential or settings.sequential
-    orders = [_get_order(target, place, force, in_order) for target in found]
+    orders = [get_order(target, place, force, in_order) for target in found]
     trackers = tuple(dict.fromkeys(target.tracker for target in found if target.tracker))
     _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout, trackers=trackers))
-
-
-def _get_order(target: GetTarget, place: Path, force: bool, sequential: bool) -> Order:
-    def message(number: int) -> ApiRequest:
-        return ApiGet(number, target.text, str(place), target.seed, force, sequential, target.name)
-
-    return Order(target.text, message, target.hint)
 
 
 def _carry_out(state: State, plan: Plan) -> None:

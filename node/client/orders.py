@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from node.client.session import Session
 from node.client.source_words import ban_notice
+from node.client.targets import GetTarget
 from node.client.view import JobView, Outcome, choice, outcome_of, trouble, view_of
-from node.local_messages import ApiAccepted, ApiRequest, JobStatus, StatusReport
+from node.disk.share_options import ShareOptions
+from node.local_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from node.reasons import silence
 from protocol.errors import NetworkError, RefusedError
+from service.text import check_utf8
 
 LOST_SECONDS = 15.0
 """How long the peer may be silent: its agent is back within a second or two when it is restarted."""
@@ -31,6 +35,22 @@ class Order(msgspec.Struct, frozen=True):
     target: str
     message: Callable[[int], ApiRequest]
     hint: str = ""
+
+
+def share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
+    """Have ``path`` shared. `UsageError` when a path is no UTF-8."""
+    for text in (str(path), *options.link_roots):
+        check_utf8(text)
+    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options))
+
+
+def get_order(target: GetTarget, directory: Path, force: bool, sequential: bool) -> Order:
+    """Have ``target`` fetched to ``directory``, which is UTF-8."""
+
+    def message(number: int) -> ApiRequest:
+        return ApiGet(number, target.text, str(directory), target.seed, force, sequential, target.name)
+
+    return Order(target.text, message, target.hint)
 
 
 class _Slot(msgspec.Struct):
