@@ -22,12 +22,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes of the product are run one after another, beside all others; so are those that make
-    network namespaces, each of which removes what killed runs left."""
+    """Tests that start processes of the product are run one after another, beside all others, if they are not slow. So
+    are all that make network namespaces, each of which removes what killed runs left."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if item.get_closest_marker("process") is not None or "can_make_namespaces" in fixtures:
+        process, slow = (item.get_closest_marker(name) is not None for name in ("process", "slow"))
+        if (process and not slow) or "can_make_namespaces" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("processes"))
 
 
