@@ -22,14 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes of the product are run one after another, beside all others, if they are not slow. So
-    are all that make network namespaces, each of which removes what killed runs left."""
+    """Tests that make network namespaces, each of which removes what killed runs left, run one after another."""
     for item in items:
-        process, slow = (item.get_closest_marker(name) is not None for name in ("process", "slow"))
-        if (process and not slow) or "can_make_namespaces" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("processes"))
+        if "can_make_namespaces" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("namespaces"))
 
 
 @pytest.fixture(scope="session", autouse=True)
