@@ -35,7 +35,7 @@ from tests.hostile.receivers import (
 )
 from tests.node.test_peer_process import Peer, running, until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.alone]
 
 FILE_BYTES = 32 * MIB
 SPARE_SECONDS = 1.0
@@ -117,10 +117,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(tmp_path_factory.mktemp("receivers"), stack)
 
 
-both = pytest.mark.parametrize("address", [STRANGER, pytest.param(NEIGHBOUR, marks=pytest.mark.slow)])
+both = pytest.mark.parametrize("address", [STRANGER, NEIGHBOUR])
 
 
-@pytest.mark.slow
 @both
 def test_receivers_that_never_acknowledge(scene: Scene, address: str) -> None:
     first, *links = [scene.file() for _ in range(4)]
@@ -133,7 +132,6 @@ def test_sessions_without_end(scene: Scene, address: str) -> None:
     scene.endures(SessionsWithoutEnd(scene.port, address, links[0].digest), links, scene.get(first))
 
 
-@pytest.mark.slow
 @both
 def test_slow_readers_of_manifests(scene: Scene, address: str) -> None:
     first, *links = [scene.tree() for _ in range(4)]
@@ -141,9 +139,7 @@ def test_slow_readers_of_manifests(scene: Scene, address: str) -> None:
     scene.endures(SlowReaders(scene.port, address, asked), links, scene.get(first))
 
 
-@pytest.mark.parametrize(
-    "kind", [Flood, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (DeafFlood, FrameFlood))]
-)
+@pytest.mark.parametrize("kind", [Flood, DeafFlood, FrameFlood])
 def test_floods(scene: Scene, kind: type[Flood | DeafFlood | FrameFlood]) -> None:
     """From the honest receiver's own address its host would be refused, and it with it."""
     first, *links = [scene.file() for _ in range(4)]

@@ -43,6 +43,7 @@ def becomes(path: Path, data: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("publisher")
 def test_of_versions_that_come_every_two_seconds_the_last_is_there_though_follower_and_tracker_are_killed(
     network: Machine,
@@ -79,6 +80,7 @@ def test_of_versions_that_come_every_two_seconds_the_last_is_there_though_follow
     assert [hashlib.sha256(other.read_bytes()).digest() in digests for other in kept] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("publisher")
 def test_what_somebody_put_there_is_replaced_only_by_force(network: Machine) -> None:
     path = network.place / "out/m.bin"

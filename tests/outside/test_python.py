@@ -99,7 +99,7 @@ def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
 
 
 def test_a_job_that_takes_too_long_goes_on_and_may_be_waited_for_again(network: Machine) -> None:
-    (network.place / "model.bin").write_bytes(os.urandom(3_000_000))
+    (network.place / "model.bin").write_bytes(os.urandom(2_000_000))
     network.start_peer("source", config={"upload_rate": "1 MiB/s"})
     assert network.z("share", "model.bin", "--data-dir", "source").code == 0
     done = run_python(

@@ -143,7 +143,6 @@ def test_connections_that_are_silent_give_way(
     monkeypatch.setattr(connection_limit, "LOOK_SECONDS", 0.1)
     with serving() as endpoint:
         accepted = shake_hands(strangers, endpoint)
-        time.sleep(0.3)  # how long they are silent is counted by the kernel
         for dealer in honest:
             connect(dealer, endpoint)
             assert is_answered(dealer, PATIENCE_SECONDS)

@@ -15,7 +15,7 @@ from node.disk.staging import staging_path
 from node.disk.stamps import take_stamps
 from node.disk.storage import Partial
 from node.identity import load_identity
-from node.local_messages import Fetch
+from node.local_messages import ApiGetStatus, Fetch
 from protocol.bitfield import Bitfield
 from protocol.manifest import encode_manifest, manifest_digest
 from tests.node.cli.test_process import Peer, running, until
@@ -100,7 +100,7 @@ def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Left]:
     else:
         with running("node", *made.peer.options):
             until(made.peer.is_up, "the peer")
-            until(lambda: len(made.peer.json("status")["pids"]) == 3, "its processes")
+            until(lambda: len(made.peer.ask(ApiGetStatus(1)).pids) == 3, "its processes")
             yield made
 
 
