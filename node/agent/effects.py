@@ -172,16 +172,19 @@ class MeasureRoom(Struct, frozen=True):
 
 
 class DeleteItem(Struct, frozen=True):
-    """Delete ``item`` from the disk, if it is just what was downloaded; `AgentCore.item_deleted` follows."""
+    """Delete ``item`` from the disk, if it is just what was downloaded; `AgentCore.item_deleted` follows. ``rest``:
+    only what an agent left of it that was killed while it was deleted."""
 
     item: LibraryItem
+    rest: bool = False
 
 
 class Downloaded(Struct, frozen=True):
-    """Of an item that was downloaded: `node.agent.quota.mark_of` it then."""
+    """Of an item that was downloaded: `node.agent.quota.mark_of` it then, and whether it is just being deleted."""
 
     path: str
     mark: str
+    going: bool = False
 
 
 class KeepDownloaded(Struct, frozen=True):

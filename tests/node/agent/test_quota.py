@@ -249,6 +249,22 @@ def test_what_the_disk_refuses_is_announced_again_and_the_next_goes() -> None:
     assert status.kept == ["/data/file 1: it also has notes, which was not downloaded"]
 
 
+@pytest.mark.parametrize("problem", ["", "it is there"])
+def test_a_deletion_during_which_the_agent_was_killed_goes_on_when_it_starts_again(problem: str) -> None:
+    scene = holding(1, 2, 3)
+    ask(scene)
+    kept = scene.took(KeepDownloaded)[-1].items
+    assert [each.path for each in kept if each.going] == ["/data/file 1"]
+    scene = Scene([got(1), got(2), got(3)], quota=300, downloaded=kept).up()
+    scene.pass_time(0.0)
+    assert scene.took(DeleteItem) == [DeleteItem(got(1), rest=True)]
+    deleted(scene, 1, problem)
+    assert not any(each.going for each in scene.took(KeepDownloaded)[-1].items)
+    assert scene.took(ForgetItem) == ([] if problem else [ForgetItem("/data/file 1")])
+    assert not any("is not deleted" in note.text for note in scene.took(Note))
+    assert (digest(1) in scene.listed) == bool(problem)
+
+
 def test_what_begins_to_be_served_meanwhile_stays() -> None:
     scene = holding(1, 2, 3)
     scene.reachable = False
