@@ -109,6 +109,12 @@ class Quota:
         reasons = [f"{path}: {why}" for path, (why, _) in self._kept_for.items()]
         return QuotaStatus(self._limit, self._used(), list(self._deleted), reasons[-TOLD_COUNT:])
 
+    @property
+    def going(self) -> str:
+        """The path of what the disk deletes now, if anything."""
+        evicting = self._evicting
+        return evicting.item.path if evicting is not None and evicting.stage == "deleting" else ""
+
     def finished(self, message: DownloadFinished) -> list[Wish]:
         """A download is complete, and was taken into the library. What was at its destination already is not its."""
         item = self._catalogue.at(message.path)
@@ -315,9 +321,7 @@ class Quota:
         return self._used() - replaced + length - self._limit
 
     def _keep(self) -> list[Wish]:
-        self._dirty = False
-        evicting = self._evicting
-        going = evicting.item.path if evicting is not None and evicting.stage == "deleting" else ""
+        self._dirty, going = False, self.going
         return [KeepDownloaded([Downloaded(path, mark, path == going) for path, mark in self._order.items()])]
 
 

@@ -14,6 +14,7 @@ from node.agent.effects import (
     ToDownloader,
     ToPieceServer,
 )
+from node.agent.folders import Listing
 from node.agent.library import LibraryItem
 from node.agent.quota import AGAIN_SECONDS, ANSWER_SECONDS, KEEP_SECONDS, mark_of
 from node.local_messages import (
@@ -247,6 +248,17 @@ def test_what_the_disk_refuses_is_announced_again_and_the_next_goes() -> None:
     status = scene.status().quota
     assert status is not None
     assert status.kept == ["/data/file 1: it also has notes, which was not downloaded"]
+
+
+def test_what_is_being_deleted_is_not_said_to_be_missing() -> None:
+    scene = holding(1, 2, 3)
+    ask(scene)
+    entries = {got(number).path: got(number).fingerprint for number in (2, 3)}
+    scene.play(scene.core.scanned(Listing(entries, missing=(got(1).path,)), scene.now, scene.now))
+    assert not any("missing" in note.text for note in scene.took(Note))
+    assert not any(each.state for each in scene.status().shared)
+    deleted(scene, 1)
+    assert begun(scene) == ["new"]
 
 
 @pytest.mark.parametrize("problem", ["", "it is there"])
