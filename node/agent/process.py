@@ -374,8 +374,16 @@ class Agent:
         self._looks.submit(self._measured, lambda: self._kept.free_bytes(request.base))
 
     def _delete_item(self, effect: fx.DeleteItem) -> None:
-        item, rest = effect.item, effect.rest
-        self._deletions.submit(partial(self._item_deleted, item), lambda: self._kept.delete_item(item, rest))
+        item, kept = effect.item, effect.kept
+        try:
+            if kept is not None:
+                self._kept.keep_downloaded(kept)
+        except DiskError as error:  # what is new could not be remembered either
+            self._item_deleted(item, as_utf8(str(error)))
+        else:
+            self._deletions.submit(
+                partial(self._item_deleted, item), lambda: self._kept.delete_item(item, kept is None)
+            )
 
     def _scan(self, request: fx.ScanShares) -> None:
         self._looks.submit(self._looked, lambda: self._kept.look(request))

@@ -159,7 +159,7 @@ class Quota:
             item = self._catalogue.known(self._going.pop())
             if item is not None:
                 self._evicting = _Eviction(item, now, rest=True, stage="deleting")
-                return [*kept, DeleteItem(item, rest=True)]
+                return [*kept, DeleteItem(item)]
         if not self._limit or now < self._look_at:
             return kept
         self._look_at = now + AGAIN_SECONDS
@@ -206,7 +206,7 @@ class Quota:
             evicting.stage = "withdrawing"
             return [ToPieceServer(Unserve(digest)), Withdraw(digest)]
         evicting.stage = "deleting"
-        return [*self._keep(), DeleteItem(item)]
+        return [DeleteItem(item, self._remembered())]
 
     def ask_failed(self, detail: str, now: float) -> list[Wish]:
         evicting = self._evicting
@@ -321,8 +321,12 @@ class Quota:
         return self._used() - replaced + length - self._limit
 
     def _keep(self) -> list[Wish]:
-        self._dirty, going = False, self.going
-        return [KeepDownloaded([Downloaded(path, mark, path == going) for path, mark in self._order.items()])]
+        self._dirty = False
+        return [KeepDownloaded(self._remembered())]
+
+    def _remembered(self) -> list[Downloaded]:
+        going = self.going
+        return [Downloaded(path, mark, path == going) for path, mark in self._order.items()]
 
 
 def _takes_room(item: LibraryItem) -> bool:

@@ -265,11 +265,12 @@ def test_what_is_being_deleted_is_not_said_to_be_missing() -> None:
 def test_a_deletion_during_which_the_agent_was_killed_goes_on_when_it_starts_again(problem: str) -> None:
     scene = holding(1, 2, 3)
     ask(scene)
-    kept = scene.took(KeepDownloaded)[-1].items
+    kept = scene.took(DeleteItem)[-1].kept
+    assert kept is not None
     assert [each.path for each in kept if each.going] == ["/data/file 1"]
     scene = Scene([got(1), got(2), got(3)], quota=300, downloaded=kept).up()
     scene.pass_time(0.0)
-    assert scene.took(DeleteItem) == [DeleteItem(got(1), rest=True)]
+    assert scene.took(DeleteItem) == [DeleteItem(got(1))]
     deleted(scene, 1, problem)
     assert not any(each.going for each in scene.took(KeepDownloaded)[-1].items)
     assert scene.took(ForgetItem) == ([] if problem else [ForgetItem("/data/file 1")])
