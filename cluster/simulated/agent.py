@@ -150,8 +150,10 @@ class SimulatedAgentDisk:
         link = Link(manifest.digest, digest, request.name, manifest.length)
         return StoredSeed(link, store_seed(self._disk, request.seed))
 
-    def delete_item(self, item: LibraryItem) -> str:
+    def delete_item(self, item: LibraryItem, rest: bool) -> str:
         problem = self.item_problem(item)
+        if rest:
+            return "" if problem == DELETED else "it is there"
         if not problem:
             del self._disk.files[item.path]
         return problem

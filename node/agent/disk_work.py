@@ -19,7 +19,7 @@ from node.agent.library import Library, LibraryItem
 from node.agent.order_places import free_bytes, prepare_place
 from node.agent.share_scan import Scanned, look
 from node.config import AgentSettings
-from node.disk.deletion import delete_content
+from node.disk.deletion import delete_content, delete_rest
 from node.disk.errors import disk_error
 from node.disk.hashing import hash_content
 from node.disk.seed_store import load_seed, store_seed
@@ -106,10 +106,13 @@ class AgentFiles(Library):
     def keep_seed(self, request: StoreSeed) -> StoredSeed:
         return keep_seed(request, self._data_dir)
 
-    def delete_item(self, item: LibraryItem) -> str:
-        """Why it is still there; empty when it was deleted."""
+    def delete_item(self, item: LibraryItem, rest: bool) -> str:
+        """Why it is still there; empty when it was deleted. ``rest``: go on with a deletion that was cut off."""
         try:
-            delete_content(Path(item.path), load_seed(Path(item.seed_path)), item.stamps)
+            if rest:
+                delete_rest(Path(item.path))
+            else:
+                delete_content(Path(item.path), load_seed(Path(item.seed_path)), item.stamps)
         except ZswarmError as error:
             return as_utf8(str(error))
         return ""

@@ -80,7 +80,9 @@ class AgentState:
             parts[not who.foreground or item.path in who.asked].append(item)
         self.catalogue = Catalogue(parts[True], parts[False])
         self.uploads = UploadTotals()
-        self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
+        self.shares = Shares(
+            self.catalogue, self.jobs, wall_offset, self.is_fetched, lambda path: self.quota.going == path
+        )
         self.quota = Quota(
             who.quota,
             self.catalogue,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from node.cli.output import Table
 from node.client.session import Session
+from node.client.targets import check_pattern
 from node.local_messages import ApiList, ApiListReply
 from protocol.digest import is_digest_start, short
 from protocol.errors import NotFoundError, UsageError
@@ -25,7 +26,9 @@ SHOWN_COUNT = 5
 
 def find_content(session: Session, name: str, tell: Callable[[str], None]) -> TorrentEntry:
     """The content that is called ``name``, of several the newest that somebody has whole, as ``tell`` is told; or the
-    one that has that digest, or one that begins so. Raises `NotFoundError`, or `UsageError` when several begin so."""
+    one that has that digest, or one that begins so. Raises `NotFoundError`, or `UsageError` when several begin so or
+    ``name`` can be none."""
+    check_pattern(name)
     exact = not is_digest_start(name)
     reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
     digests = list(dict.fromkeys(entry.digest for entry in reply.entries))

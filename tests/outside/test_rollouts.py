@@ -94,5 +94,7 @@ def test_what_cannot_be_is_an_error_before_anything_starts(network: Machine) -> 
     assert "cannot write the receipt" in unwritable.err
     assert network.z("--data-dir", "s", "rollout", "m.bin", "--to-dir", "../up").code == 2
     assert network.z("--data-dir", "s", "rollout", "m.bin").code == 3
+    too_long = network.z("--data-dir", "s", "rollout", "x" * 300)
+    assert (too_long.code, "too long for a name" in too_long.err) == (2, True)
     assert network.z("--data-dir", "s", "rollout", "--watch", "m.bin").code == 3
     assert network.z("--data-dir", "nobody", "rollout", "m.bin").code == 4

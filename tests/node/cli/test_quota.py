@@ -46,6 +46,13 @@ def test_a_peer_keeps_to_its_quota_and_the_last_copy_stays(tmp_path: Path, track
         assert quota["kept"] == [f"{got / 'b'}: no other peer has it whole"]
         refused = bob.run("get", "large", code=6).stderr
         assert "the quota of 2.5 MiB has no room for 3.0 MiB: it is larger" in refused
+        in_the_way = bob.base / "data" / "downloaded.new"
+        in_the_way.mkdir()  # as on a full disk, nothing can be remembered
+        assert (
+            f"{got / 'd'} stays: cannot write {in_the_way.parent}/downloaded.json" in bob.run("get", "a", code=6).stderr
+        )
+        assert there() == "bd"
+        in_the_way.rmdir()
         (got / "d").write_bytes(b"somebody's")
         assert f"{got / 'd'} stays: " in bob.run("get", "a", code=6).stderr
         assert (there(), (got / "d").read_bytes()) == ("bd", b"somebody's")
