@@ -135,6 +135,7 @@ class AgentCore(AgentState):
         elif isinstance(message, ContentChanged):
             wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
         elif isinstance(message, DownloadReport):
+            self.membership.rate = self.last_rate.report(message, now) or self.membership.rate
             wishes += self.gets.report(message)
         elif isinstance(message, DownloadStarted):
             wishes += self.gets.started(message)
@@ -329,6 +330,7 @@ class AgentCore(AgentState):
 
     def _unwant(self, wish: UnwantSources, _now: float) -> list[Any]:
         self.lookups.unwant(wish.digest)
+        self.last_rate.over(wish.digest)
         return []
 
     def _room_made(self, wish: RoomMade, now: float) -> list[Any]:

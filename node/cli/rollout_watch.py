@@ -255,10 +255,22 @@ def expectation(watch: Watch, upload_rate: float) -> list[str]:
     if upload_rate and accept:
         what = f"this peer alone has it, and sends {format_rate(upload_rate)} at most"
         lines.append(f"it takes at least {format_seconds(need / upload_rate)}: {what}")
-    if accept and need >= LINK_BYTES_PER_SECOND["1 Gbit/s"]:
+    return [*lines, *([_estimate(need, accept, upload_rate)] if accept else [])]
+
+
+def _estimate(need: int, fetching: Sequence[Peer], upload_rate: float) -> str:
+    """How long it will take those ``fetching`` if each is as fast as last time, as far as that has been measured."""
+    measured = [peer for peer in fetching if peer.entry.rate]
+    if not measured:
+        unknown = "no estimate: none of them has measured a rate yet"
         floors = [f"{format_seconds(need / rate)} over links of {name}" for name, rate in LINK_BYTES_PER_SECOND.items()]
-        lines.append(f"it takes at least {', '.join(floors)}; the rates of links are not known, so this is no estimate")
-    return lines
+        worth_saying = need >= LINK_BYTES_PER_SECOND["1 Gbit/s"]
+        return f"{unknown}; it takes at least {', '.join(floors)}" if worth_saying else unknown
+    slowest = min(measured, key=lambda peer: peer.entry.rate)
+    rate, others = slowest.entry.rate, len(fetching) - len(measured)
+    seconds = format_seconds(need / min(rate, upload_rate or rate))
+    text = f"estimate: {seconds}; {printable(slowest.name)}, the slowest, fetched at {format_rate(rate)} last time"
+    return f"{text}; of {counted(others, 'peer')} no rate is known yet" if others else text
 
 
 def _peer_fields(peer: Peer) -> dict[str, Any]:

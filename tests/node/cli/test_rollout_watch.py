@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from msgspec.structs import replace
+
 from node.cli.rollout_watch import NEW_SECONDS, Expected, Watch, expectation
 from protocol.messages import DownloadState, Order, OrderEntry, StandingEntry
 
@@ -168,7 +170,17 @@ def test_what_to_expect_is_what_is_known() -> None:
         "too little room: l (999 B free)",
         "free space: a 4.9 KiB",
         "it takes at least 10 s: this peer alone has it, and sends 100 B/s at most",
+        "no estimate: none of them has measured a rate yet",
     ]
+
+
+def test_it_is_estimated_from_the_last_rates_of_those_who_have_measured_some() -> None:
+    seen = watch()
+    a, b = peer("a"), peer("b")
+    look(seen, 0.0, replace(a, rate=10), replace(b, rate=20), peer("c"), replace(peer("d", "whole"), rate=1))
+    slowest = "a, the slowest, fetched at 10 B/s last time; of 1 peer no rate is known yet"
+    assert expectation(seen, 0.0)[-1] == f"estimate: 1m 40s; {slowest}"
+    assert expectation(seen, 5.0)[-1] == f"estimate: 3m 20s; {slowest}"
 
 
 def test_the_receipt_has_everybody() -> None:
