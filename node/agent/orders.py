@@ -22,7 +22,7 @@ from node.agent.library import KeptOrders, TakenOrder
 from node.local_messages import ApiDone, ApiGet, ApiReply, ApiRollout, ApiRolloutReply
 from protocol.digest import begins_digest, short
 from protocol.errors import NotFoundError, UsageError
-from protocol.limits import MIB, ORDERS_TOLD_COUNT_MAX
+from protocol.limits import FREE_STEP_BYTES, ORDERS_TOLD_COUNT_MAX
 from protocol.link import Link, format_link, parse_link
 from protocol.messages import Order, OrderEntry
 from protocol.orders import check_directory, is_for
@@ -31,8 +31,6 @@ ASK_SPREAD_SECONDS = 0.5
 """All who accept orders hear of a new one at the same moment."""
 RETRY_SECONDS = 5.0
 MEASURE_SECONDS = 10.0
-FREE_STEP_BYTES = 16 * MIB
-"""What is told of the free space changes in such steps, and not with each heartbeat."""
 TAKEN_COUNT_MAX = 256
 """Orders that are remembered, so that they can be cancelled."""
 _ORDER_BITS = 64

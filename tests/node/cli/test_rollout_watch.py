@@ -162,15 +162,25 @@ def test_an_order_for_some_expects_those() -> None:
 
 def test_what_to_expect_is_what_is_known() -> None:
     seen = watch()
-    little = StandingEntry("l", "l", free=999)
+    little = StandingEntry("l", "l", free=0)
     look(seen, 0.0, peer("a"), peer("b", "whole"), little, StandingEntry("r", "r"))
     assert expectation(seen, 100.0) == [
         "m.bin, 1000 B, to 4 peers; 1 of them has it already",
         "accept no orders: r",
-        "too little room: l (999 B free)",
-        "free space: a 4.9 KiB",
+        "free space: l under 16.0 MiB, a under 16.0 MiB",
         "it takes at least 10 s: this peer alone has it, and sends 100 B/s at most",
         "no estimate: none of them has measured a rate yet",
+    ]
+
+
+def test_who_surely_has_too_little_room_is_named_and_the_rounding_of_what_was_told_is_no_reason() -> None:
+    seen = Watch(OrderEntry("g", "giver", replace(order(), length=100 << 20)), Expected(), 0.0)
+    rooms = {"none": 0, "less": 84 << 20, "perhaps": (84 << 20) + 1, "much": 160 << 20}
+    look(seen, 0.0, *(StandingEntry(name, name, free=free) for name, free in rooms.items()))
+    assert expectation(seen, 0.0)[1:3] == [
+        "too little room, if it is as it was when they last said; each looks for itself: "
+        "none (under 16.0 MiB free), less (84.0 MiB free)",
+        "free space: perhaps 84.0 MiB, much 160.0 MiB",
     ]
 
 
