@@ -26,6 +26,7 @@ from node.agent.gets import Gets, link_to, preference
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.local_messages import OVERTAKEN, ApiGet, Fetch, Following
+from protocol.errors import DiskError
 from protocol.link import format_link
 from protocol.messages import ANEW, TorrentEntry
 
@@ -36,7 +37,9 @@ SETTLING_SECONDS = 5.0
 LEASE_SECONDS = 10.0
 """A command that follows says so again and again; one that has not for so long has ended."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 300.0
-"""What cannot be fetched is tried again: after so long at first, then twice as long each time."""
+"""What cannot be fetched is tried again: after so long at first, then twice as long each time..."""
+LOOK_SECONDS = 2.0
+"""...or as soon as what was in its way is there no longer, for which it is looked this often."""
 FETCHES_COUNT_MAX = 16
 """At once, of all that is followed: a pattern may match very many names."""
 QUESTIONS_COUNT_MAX = 64
@@ -59,7 +62,8 @@ def matches(following: Following, name: str) -> bool:
 
 class _Target:
     """A name that is followed: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none does;
-    ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at."""
+    ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at. One that failed
+    is tried again at ``retry_at``, and it is looked at ``look_at`` whether something is ``in_the_way``."""
 
     def __init__(self, path: str, entry: TorrentEntry) -> None:
         self.path = path
@@ -67,7 +71,8 @@ class _Target:
         self.job = 0
         self.replaces = ""
         self.checking = False
-        self.retry_at = 0.0
+        self.retry_at = self.look_at = math.inf
+        self.in_the_way = False
         self.retry_seconds = RETRY_SECONDS
 
 
@@ -104,7 +109,7 @@ class Follows:
         self._queued: dict[_Target, _Follow] = {}
         """What is to be fetched when there is room, in order."""
         self._failed: dict[_Target, _Follow] = {}
-        """What is to be tried again; the first at `_retry_at`."""
+        """What is to be tried again, or looked at; the first at `_retry_at`."""
         self._retry_at = math.inf
         for what in configured:
             self._add(what, 0.0, None)
@@ -179,6 +184,8 @@ class Follows:
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
         """What is wrong with what stands where something is followed."""
+        if not item.seed_path:
+            return self._looked_at(item.path, problem != DELETED, now)
         wishes: list[Wish] = []
         for target, follow in list(self._working.items()):
             if not target.checking or target.path != item.path:
@@ -210,10 +217,7 @@ class Follows:
             if target.job:
                 wishes += self._look_at_job(follow, target, now)
         if now >= self._retry_at:
-            for target, follow in list(self._failed.items()):
-                if now >= target.retry_at:
-                    wishes += self._pursue(follow, target, now)
-            self._retry_at = min((target.retry_at for target in self._failed), default=math.inf)
+            wishes += self._try_again(now)
         while self._queued and len(self._working) < FETCHES_COUNT_MAX:
             target, follow = next(iter(self._queued.items()))
             wishes += self._pursue(follow, target, now)
@@ -310,12 +314,41 @@ class Follows:
             del self._working[target]
             if job.code not in (OVERTAKEN, "cancelled"):
                 self._failed[target] = follow
-                target.retry_at = now + target.retry_seconds
+                target.in_the_way = False
+                self._retry(target, now + target.retry_seconds, now if job.code == DiskError.code else math.inf)
                 target.retry_seconds = min(2 * target.retry_seconds, RETRY_SECONDS_MAX)
-                self._retry_at = min(self._retry_at, target.retry_at)
             return []
         here, known = self._catalogue.known(target.path), (target.replaces, target.entry.digest)
         as_it_was = here is not None and here.origin == "downloaded" and here.digest in known
         if as_it_was or not target.replaces or follow.what.force:
             return []
         return [*self._gets.give_up(target.path, "", CHANGED, now), *self._pursue(follow, target, now)]
+
+    def _try_again(self, now: float) -> list[Wish]:
+        """Do what it is time for, of all that failed."""
+        wishes: list[Wish] = []
+        for target, follow in list(self._failed.items()):
+            if now >= target.retry_at:
+                wishes += self._pursue(follow, target, now)
+            elif now >= target.look_at:
+                target.look_at = math.inf
+                wishes.append(
+                    CheckItem(LibraryItem(target.path, "downloaded", "", "", "", 0, seed_path="", stamps=b""))
+                )
+        self._retry_at = min((min(target.retry_at, target.look_at) for target in self._failed), default=math.inf)
+        return wishes
+
+    def _looked_at(self, path: str, is_there: bool, now: float) -> list[Wish]:
+        """Whether there is anything at ``path``, where something could not be put."""
+        wishes: list[Wish] = []
+        for target, follow in [one for one in self._failed.items() if one[0].path == path]:
+            if is_there:
+                target.in_the_way = True
+                self._retry(target, target.retry_at, now + LOOK_SECONDS)
+            elif target.in_the_way:
+                wishes += self._pursue(follow, target, now)
+        return wishes
+
+    def _retry(self, target: _Target, at: float, look_at: float) -> None:
+        target.retry_at, target.look_at = at, look_at
+        self._retry_at = min(self._retry_at, at, look_at)

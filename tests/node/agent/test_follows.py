@@ -6,7 +6,15 @@ import msgspec
 import pytest
 
 from node.agent.effects import DELETED, CheckItem, ToDownloader
-from node.agent.follows import FETCHES_COUNT_MAX, LEASE_SECONDS, REFRESH_SECONDS, matches
+from node.agent.follows import (
+    FETCHES_COUNT_MAX,
+    LEASE_SECONDS,
+    LOOK_SECONDS,
+    REFRESH_SECONDS,
+    RETRY_SECONDS,
+    SETTLING_SECONDS,
+    matches,
+)
 from node.agent.library import LibraryItem
 from node.local_messages import (
     OVERTAKEN,
@@ -70,7 +78,7 @@ def ends(scene: Scene, number: int) -> None:
 
 def checked(scene: Scene, number: int, problem: str = "") -> None:
     """What is at its place was looked at: content ``number``."""
-    (check,) = scene.took(CheckItem)
+    (check,) = [check for check in scene.took(CheckItem) if check.item.digest]
     assert check.item.digest == digest(number)
     scene.play(scene.core.item_checked(check.item, problem, scene.now))
 
@@ -223,6 +231,50 @@ def test_what_fails_is_tried_again_ever_later() -> None:
         follow(scene)
         assert orders(scene) == []
         scene.pass_time(0.2)
+
+
+def looked(scene: Scene, problem: str) -> None:
+    """It was looked whether anything is at its place."""
+    (check,) = scene.took(CheckItem)
+    assert (check.item.path, check.item.seed_path) == (PATH, "")
+    scene.play(scene.core.item_checked(check.item, problem, scene.now))
+
+
+def fails(scene: Scene, detail: str) -> None:
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", detail), scene.now))
+    scene.play(scene.core.tick(scene.now))
+
+
+def test_what_failed_is_tried_again_soon_after_what_was_in_its_way_has_gone() -> None:
+    scene = Scene(follow=(WHAT,)).up()
+    scene.others[:] = [listed(1, 10)]
+    scene.pass_time(SETTLING_SECONDS)
+    for wait in (2, 4, 8, 16, 32):
+        assert orders(scene) == [(1, False)]
+        fails(scene, "in the way")
+        looked(scene, "something else is there")
+        scene.pass_time(wait)
+        scene.took(CheckItem)
+    fails(scene, "in the way")
+    looked(scene, "something else is there")
+    orders(scene)
+    scene.pass_time(LOOK_SECONDS)
+    looked(scene, "something else is there")
+    assert orders(scene) == []
+    scene.pass_time(LOOK_SECONDS)
+    looked(scene, DELETED)
+    assert orders(scene) == [(1, False)]
+
+
+def test_what_failed_with_nothing_in_its_way_waits() -> None:
+    scene = Scene(follow=(WHAT,)).up()
+    scene.others[:] = [listed(1, 10)]
+    scene.pass_time(SETTLING_SECONDS)
+    orders(scene)
+    fails(scene, "full")
+    looked(scene, DELETED)
+    scene.pass_time(RETRY_SECONDS - 0.1)
+    assert (scene.took(CheckItem), orders(scene)) == ([], [])
 
 
 def test_nothing_is_followed_for_a_command_that_has_ended() -> None:
