@@ -347,6 +347,8 @@ class AgentCore(AgentState):
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
         asked = self.quota.announced(effect.digests, effect.epoch, effect.seq)
+        gone = [digest for digest in effect.digests if self.membership.list.get(digest) is None]
+        self.follows.withdrawn(gone, now, (effect.epoch, effect.seq))
         return [*self.shares.tick(now), *asked]
 
     def _dated(self, effect: mb.Dated, now: float) -> list[Any]:

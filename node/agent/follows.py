@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import posixpath
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from random import Random
 
@@ -63,14 +63,15 @@ def matches(following: Following, name: str) -> bool:
 class _Target:
     """A name that is followed: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none does;
     ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at. One that failed
-    is tried again at ``retry_at``, and it is looked at ``look_at`` whether something is ``in_the_way``."""
+    is tried again at ``retry_at``, and it is looked at ``look_at`` whether something is ``in_the_way``. ``own``:
+    somebody here made what is there, and it is the newest."""
 
     def __init__(self, path: str, entry: TorrentEntry) -> None:
         self.path = path
         self.entry = entry
         self.job = 0
         self.replaces = ""
-        self.checking = False
+        self.checking = self.own = False
         self.retry_at = self.look_at = math.inf
         self.in_the_way = False
         self.retry_seconds = RETRY_SECONDS
@@ -104,6 +105,7 @@ class Follows:
         self._questions: dict[str, None] = {}
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._commands = 0
+        self._after = (0, 0)
         self._working: dict[_Target, _Follow] = {}
         """What is looked at or fetched; at most `FETCHES_COUNT_MAX`."""
         self._queued: dict[_Target, _Follow] = {}
@@ -148,6 +150,13 @@ class Follows:
             return self.refresh(now, SETTLING_SECONDS)
         self._questions[digest] = None
         return [FindTorrents(("follow", _OTHERS, digest), digest, after=after)]
+
+    def withdrawn(self, digests: Collection[str], now: float, after: tuple[int, int]) -> None:
+        """This peer has ``digests`` no longer, as of (epoch, seq) ``after``."""
+        targets = [target for follow in self._follows.values() for target in follow.targets.values()]
+        if any(target.own and target.entry.digest in digests for target in targets):
+            self._after = max(self._after, after)
+            self.refresh(now, 0.0)
 
     def refresh(self, now: float, within: float) -> list[Wish]:
         """Hints may have been lost: ask for everything, within so many seconds."""
@@ -212,7 +221,7 @@ class Follows:
                         del targets[target]
             elif not follow.asking and now >= follow.ask_at:
                 follow.asking = True
-                wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, exact=not what.is_glob))
+                wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, not what.is_glob, self._after))
         for target, follow in list(self._working.items()):
             if target.job:
                 wishes += self._look_at_job(follow, target, now)
@@ -242,10 +251,12 @@ class Follows:
         if target is None:
             path = posixpath.join(follow.what.directory, name)
             here = self._catalogue.known(path)
-            if here is not None and max(here.announced, ANEW) > max(entry.announced, ANEW):
+            if here is not None and max(here.announced, ANEW) > max(entry.announced, ANEW) and not _is_away(here):
                 return []
             target = follow.targets[name] = _Target(path, entry)
-        elif entry.announced <= target.entry.announced:
+        elif entry.announced <= target.entry.announced and not (
+            target.own and _is_away(self._catalogue.known(target.path))
+        ):
             return []
         else:
             same = (entry.digest, entry.manifest) == (target.entry.digest, target.entry.manifest)
@@ -260,6 +271,7 @@ class Follows:
         for targets in (self._working, self._queued, self._failed):
             targets.pop(target, None)
         here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
+        target.own = here is not None and here.origin != "downloaded"
         if here is not None and (here.digest, here.manifest) == wanted and here.state in ("", "changed"):
             return []
         given_up = self._gets.give_up(target.path, target.entry.digest, NEWER, now)
@@ -352,3 +364,8 @@ class Follows:
     def _retry(self, target: _Target, at: float, look_at: float) -> None:
         target.retry_at, target.look_at = at, look_at
         self._retry_at = min(self._retry_at, at, look_at)
+
+
+def _is_away(here: LibraryItem | None) -> bool:
+    """Whether what somebody here made is not at its place any more: then it keeps nothing away from there."""
+    return here is None or (here.origin != "downloaded" and here.state == "missing")

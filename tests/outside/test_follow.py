@@ -100,6 +100,8 @@ def test_what_somebody_put_there_is_replaced_only_by_force(network: Machine) -> 
     publish(network, b"third!")
     eventually(lambda: "exists with other content" in running.err, "it says so")
     assert path.read_bytes() == b"changed here"
+    path.rename(path.with_name("mine"))
+    becomes(path, b"third!")
 
 
 def test_a_peer_follows_what_its_configuration_says_and_a_tree_is_replaced_as_a_whole(network: Machine) -> None:

@@ -277,6 +277,22 @@ def test_what_failed_with_nothing_in_its_way_waits() -> None:
     assert (scene.took(CheckItem), orders(scene)) == ([], [])
 
 
+@pytest.mark.parametrize("follows", [True, False])
+def test_what_somebody_here_made_makes_room_when_it_is_moved_away_even_if_it_is_the_newest(follows: bool) -> None:
+    own = msgspec.structs.replace(item(2, PATH), announced=20)
+    if not follows:
+        own = msgspec.structs.replace(own, state="missing")
+    scene = Scene([own], follow=(WHAT,)).up()
+    scene.others[:] = [listed(1, 10), listed(2, 20, have=0)] if follows else [listed(1, 10)]
+    scene.pass_time(SETTLING_SECONDS)
+    if follows:
+        assert orders(scene) == []
+        scene.others[:] = [listed(1, 10)]
+        scene.play(scene.core.settle(scene.core.shares.missing(PATH, "it is not there", scene.now), scene.now))
+        scene.pass_time(0.0)
+    assert orders(scene) == [(1, False)]
+
+
 def test_nothing_is_followed_for_a_command_that_has_ended() -> None:
     scene = Scene().up()
     follow(scene)
