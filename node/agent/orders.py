@@ -20,7 +20,7 @@ from node.agent.gets import Gets
 from node.agent.jobs import JobBook
 from node.agent.library import KeptOrders, TakenOrder
 from node.local_messages import ApiDone, ApiGet, ApiReply, ApiRollout, ApiRolloutReply
-from protocol.digest import begins_digest, short
+from protocol.digest import advice_on, begins_digest, short
 from protocol.errors import NotFoundError, UsageError
 from protocol.limits import FREE_STEP_BYTES, ORDERS_TOLD_COUNT_MAX
 from protocol.link import Link, format_link, parse_link
@@ -106,7 +106,8 @@ class Orders:
             one for one in self._given if not one.cancelled and (name == one.name or begins_digest(name, one.digest))
         ]
         if not meant:
-            raise NotFoundError(f"this peer has no rollout of {name}; each is cancelled at the peer that started it")
+            what = f"this peer has no rollout of {name}{advice_on(name)}"
+            raise NotFoundError(f"{what}; each is cancelled at the peer that started it")
         given = [replace(one, cancelled=True) if one in meant else one for one in self._given]
         done = f"cancelled the rollout of {name}; peers that have not all of it stop, and delete what they fetched"
         return [self._keep(given, (route, ApiDone(number, done)))]
