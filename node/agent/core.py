@@ -79,7 +79,7 @@ class AgentCore(AgentState):
     ) -> None:
         super().__init__(who, items, wall_offset, rng, away)
         shared = (who.share, who.ignore, who.scan_seconds, who.algorithm, who.options)
-        self._watch = SharesWatch(*shared, self.catalogue, self.shares)
+        self._watch = SharesWatch(*shared, self.catalogue, self.shares, self.is_followed)
         self._api = AgentApi(self)
         self._changes_count = 0
 

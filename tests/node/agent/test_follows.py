@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from node.agent.effects import DELETED, CheckItem, ToDownloader
+from node.agent.effects import DELETED, CheckItem, ForgetItem, HashPath, ToDownloader
+from node.agent.folders import Listing
 from node.agent.follows import (
     FETCHES_COUNT_MAX,
     LEASE_SECONDS,
@@ -29,7 +30,7 @@ from node.local_messages import (
     Following,
 )
 from protocol.messages import GetTorrentList, Roster, SourceAdded, TorrentEntry
-from tests.node.agent.scene import Scene, digest, item
+from tests.node.agent.scene import FOLDER, Scene, digest, item
 
 NAME = "model.bin"
 PATH = f"/out/{NAME}"
@@ -291,6 +292,22 @@ def test_what_somebody_here_made_makes_room_when_it_is_moved_away_even_if_it_is_
         scene.play(scene.core.settle(scene.core.shares.missing(PATH, "it is not there", scene.now), scene.now))
         scene.pass_time(0.0)
     assert orders(scene) == [(1, False)]
+
+
+@pytest.mark.parametrize("how", ["followed", "downloaded", "neither"])
+def test_older_versions_that_are_kept_in_a_shared_folder_are_no_news(how: str) -> None:
+    path = f"{FOLDER}/{NAME}"
+    older = [f"{path}.20261130T210405Z", f"{path}.20261130T210405Z.1"]
+    followed = (Following(NAME, FOLDER, keep=2),) if how == "followed" else ()
+    scene = Scene([item(1, path, "downloaded")] if how == "downloaded" else [], follow=followed).up()
+    listing = Listing(dict.fromkeys(older, b"1"), folders={FOLDER: (1, 2)})
+    for _ in range(2):
+        scene.pass_time(3)
+        scene.play(scene.core.scanned(listing, scene.now, scene.now))
+    assert [hashed.path for hashed in scene.took(HashPath)] == (older[:1] if how == "neither" else [])
+    old = [item(7, older[0], "folder")]
+    later = Scene([item(1, path, "downloaded"), *old] if how == "downloaded" else old, follow=followed)
+    assert [gone.path for gone in later.took(ForgetItem)] == ([] if how == "neither" else older[:1])
 
 
 def test_nothing_is_followed_for_a_command_that_has_ended() -> None:
