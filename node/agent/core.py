@@ -94,6 +94,7 @@ class AgentCore(AgentState):
         resumed = self.gets.resume(downloads, self.who.asked, goes_on, now)
         ordered = self.orders.start(orders or KeptOrders(), now)
         self.membership.orders = self.orders.given
+        self.children.await_from(now)
         return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed, *ordered], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
