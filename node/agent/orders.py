@@ -101,10 +101,9 @@ class Orders:
         return [self._keep([*given, order], (route, ApiRolloutReply(request.id, order)))]
 
     def cancel(self, name: str, route: bytes, number: int) -> list[Wish]:
-        """Take back what is called ``name`` or has that digest. Raises `NotFoundError`."""
-        meant = [
-            one for one in self._given if not one.cancelled and (name == one.name or begins_digest(name, one.digest))
-        ]
+        """Take back what is called ``name``, or has that digest or id. Raises `NotFoundError`."""
+        going = [one for one in self._given if not one.cancelled]
+        meant = [one for one in going if name in (one.name, one.order) or begins_digest(name, one.digest)]
         if not meant:
             what = f"this peer has no rollout of {name}{advice_on(name)}"
             raise NotFoundError(f"{what}; each is cancelled at the peer that started it")

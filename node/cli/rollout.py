@@ -76,7 +76,7 @@ Show = Callable[[Watch, list[Peer], str], None]
 )
 @click.option("--receipt", metavar="FILE", help="Write the verdict to FILE, as JSON.", shell_complete=complete_path)
 @click.option("--watch", metavar="NAME", help="Watch a rollout that is going on: of that name, digest or id.")
-@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started.")
+@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started: of that name, digest or id.")
 @peer_options
 @json_option
 @click.pass_obj
