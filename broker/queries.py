@@ -145,7 +145,8 @@ class Answers:
     def _standing(self, peer: str, digest: str) -> StandingEntry:
         member = self._registry.members[peer]
         download = next((one for one in member.downloads if one.digest == digest), None)
-        return StandingEntry(peer, member.name, self._registry.holding(peer, digest), download, member.free)
+        holding = self._registry.holding(peer, digest)
+        return StandingEntry(peer, member.name, holding, download, member.free, member.rate)
 
     def _sorted_peers(self) -> list[str]:
         if self._peers_as_of != self._registry.membership_changes:

@@ -281,9 +281,10 @@ class Registrar:
     ) -> RegistrarReply:
         member = self.registry.members[message.peer]
         if (message.free is None) != (member.free is None):  # people wait for that
-            effects += self._ledger.commit_figures([LoadSet(message.peer, member.load, message.free)], now)
-        if (message.load, message.free) != (member.load, member.free):
-            self._loads[message.peer] = LoadSet(message.peer, message.load, message.free)
+            effects += self._ledger.commit_figures([msgspec.structs.replace(member.figures(), free=message.free)], now)
+        figures = LoadSet(message.peer, message.load, message.free, message.rate)
+        if figures != member.figures():
+            self._loads[message.peer] = figures
         else:
             self._loads.pop(message.peer, None)
         if message.downloads is not None:

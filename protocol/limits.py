@@ -95,6 +95,8 @@ ORDER_DIRECTORY_BYTES_MAX = 256
 ORDER_PATTERN_BYTES_MAX = 128
 ORDER_BYTES_MAX = 400 + 4 * (NAME_BYTES_MAX + ORDER_DIRECTORY_BYTES_MAX + ORDER_PATTERN_BYTES_MAX)
 """One order: field names and a peer id 170, two digests 146, numbers; texts are counted in characters."""
+FREE_STEP_BYTES = 16 * MIB
+"""What is told of free space is rounded down to this, so that it does not change with each heartbeat."""
 ORDERS_PAGE_COUNT = 100
 """Orders in one page of a lookup's reply."""
 

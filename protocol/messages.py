@@ -186,7 +186,8 @@ class Order(Struct, frozen=True, omit_defaults=True):
 class Heartbeat(Message, frozen=True, omit_defaults=True):
     """Still here, with list ``version``; ``load`` is the number of upload sessions open, a figure for people, and so
     are ``downloads``: those under way or that failed lately. None: they are as last told. ``free``: it accepts orders,
-    and so many bytes are free where it puts them. ``orders``: those it gives; None: they are as last told."""
+    and so many bytes are free where it puts them. ``orders``: those it gives; None: they are as last told. ``rate``:
+    bytes a second, of its last download for which that says something; 0: it has had none."""
 
     id: Count
     peer: PeerId
@@ -197,6 +198,7 @@ class Heartbeat(Message, frozen=True, omit_defaults=True):
     downloads: Annotated[list[DownloadState], Meta(max_length=lim.DOWNLOADS_TOLD_COUNT_MAX)] | None = None
     free: Count | None = None
     orders: Annotated[list[Order], Meta(max_length=lim.ORDERS_TOLD_COUNT_MAX)] | None = None
+    rate: Count = 0
 
 
 class Rejoin(Message, frozen=True):
@@ -299,13 +301,14 @@ class PeerEntry(Struct, frozen=True):
 
 class StandingEntry(Struct, frozen=True, omit_defaults=True):
     """How a member stands with one content: what it has of it, and how its download of it goes, if it tells of one.
-    ``free`` as in its last heartbeat."""
+    ``free`` and ``rate`` as in its last heartbeat."""
 
     peer: PeerId
     name: PeerName
     holding: Holding | None = None
     download: DownloadState | None = None
     free: Count | None = None
+    rate: Count = 0
 
 
 class GetTorrentList(Message, frozen=True):

@@ -79,7 +79,7 @@ class AgentCore(AgentState):
     ) -> None:
         super().__init__(who, items, wall_offset, rng, away)
         shared = (who.share, who.ignore, who.scan_seconds, who.algorithm, who.options)
-        self._watch = SharesWatch(*shared, self.catalogue, self.shares)
+        self._watch = SharesWatch(*shared, self.catalogue, self.shares, self.is_followed)
         self._api = AgentApi(self)
         self._changes_count = 0
 
@@ -94,6 +94,7 @@ class AgentCore(AgentState):
         resumed = self.gets.resume(downloads, self.who.asked, goes_on, now)
         ordered = self.orders.start(orders or KeptOrders(), now)
         self.membership.orders = self.orders.given
+        self.children.await_from(now)
         return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed, *ordered], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
@@ -135,6 +136,7 @@ class AgentCore(AgentState):
         elif isinstance(message, ContentChanged):
             wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
         elif isinstance(message, DownloadReport):
+            self.membership.rate = self.last_rate.report(message, now) or self.membership.rate
             wishes += self.gets.report(message)
         elif isinstance(message, DownloadStarted):
             wishes += self.gets.started(message)
@@ -329,6 +331,7 @@ class AgentCore(AgentState):
 
     def _unwant(self, wish: UnwantSources, _now: float) -> list[Any]:
         self.lookups.unwant(wish.digest)
+        self.last_rate.over(wish.digest)
         return []
 
     def _room_made(self, wish: RoomMade, now: float) -> list[Any]:
@@ -345,6 +348,8 @@ class AgentCore(AgentState):
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
         asked = self.quota.announced(effect.digests, effect.epoch, effect.seq)
+        gone = [digest for digest in effect.digests if self.membership.list.get(digest) is None]
+        self.follows.withdrawn(gone, now, (effect.epoch, effect.seq))
         return [*self.shares.tick(now), *asked]
 
     def _dated(self, effect: mb.Dated, now: float) -> list[Any]:

@@ -205,7 +205,12 @@ def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:
 
 
 def item_problem(item: LibraryItem) -> str:
-    """What is wrong with ``item`` on disk, without reading its content; empty when nothing is."""
+    """What is wrong with ``item`` on disk, without reading its content; empty when nothing is. One without a seed is
+    not what is there."""
+    if not os.path.lexists(item.path):
+        return DELETED
+    if not item.seed_path:
+        return "something else is there"
     try:
         if item.fingerprint:
             seen = scan(Path(item.path), item.options.link_roots)

@@ -51,7 +51,7 @@ from node.local_messages import (
     StopFetch,
     Unserve,
 )
-from protocol.digest import begins_digest, is_digest_start, short
+from protocol.digest import advice_on, begins_digest, is_digest_start, short
 from protocol.errors import DiskError, SeedError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
@@ -253,7 +253,7 @@ class Gets:
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
         if not found:
-            self.failed(number, "not_found", f"nobody in the network has {asked.target}", now)
+            self.failed(number, "not_found", f"nobody in the network has {asked.target}{advice_on(asked.target)}", now)
             return []
         contents = list(found.values())[::-1]
         if is_digest_start(asked.target):

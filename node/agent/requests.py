@@ -45,7 +45,7 @@ from node.local_messages import (
     Serving,
 )
 from node.schedule import limits_text
-from protocol.digest import split_digest
+from protocol.digest import advice_on, split_digest
 from protocol.errors import NotFoundError, UsageError
 
 PATIENCE_SECONDS = 6.0
@@ -191,7 +191,7 @@ class AgentApi:
             return [*cancelled, ReplyApi(route, ApiDone(request.id, CANCELLED.format(name=request.name)))]
         paths = agent.shares.called(request.name, request.path)
         if not paths:
-            what = f"this peer neither shares nor downloads {request.name}"
+            what = f"this peer neither shares nor downloads {request.name}{advice_on(request.name)}"
             return [ReplyApi(route, ApiError(request.id, "not_found", what))]
         items = {path: agent.catalogue.known(path) for path in paths}
         if len({path if item is None else item.digest for path, item in items.items()}) > 1:

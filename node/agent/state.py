@@ -23,7 +23,7 @@ from node.agent.orders import Orders
 from node.agent.quota import Quota
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
-from node.agent.told_downloads import told_downloads
+from node.agent.told_downloads import LastRate, told_downloads
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
@@ -99,6 +99,7 @@ class AgentState:
         self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
         self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng)
         self.children = Children()
+        self.last_rate = LastRate()
         self.serving = not away
         self.limits = HeldLimits(who.limits, who.schedule, who.override)
 

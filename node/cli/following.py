@@ -15,6 +15,7 @@ from node.config import KEEP_COUNT_MAX
 from node.local_messages import OVERTAKEN, ApiFollow, ApiFollowed, Following, JobStatus, StatusReport
 from node.reasons import silence
 from protocol.errors import UsageError
+from protocol.names import check_name_pattern
 from service.command_line import ExampleCommand, complete_directory
 from service.paths import absolute_path
 from service.text import check_utf8, printable
@@ -56,6 +57,7 @@ def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -
         raise UsageError("the name to follow is empty")
     check_pattern(pattern)
     check_utf8(pattern)
+    check_name_pattern(pattern)
     place = absolute_path(directory)
     check_utf8(str(place))
     what = Following(pattern, str(prepare_directory(place, "--to")), keep, force)

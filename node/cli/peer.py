@@ -37,7 +37,7 @@ from node.local_messages import (
     StatusReport,
 )
 from node.schedule import limits_text
-from protocol.digest import is_digest
+from protocol.digest import advice_on, is_digest
 from protocol.errors import NetworkError, UsageError
 from service.command_line import ExampleCommand, complete_path, parsed_by, program_of
 from service.paths import absolute_path
@@ -81,7 +81,11 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
     if entries:
         output.print_table(*output.torrent_rows(entries, reply.now))
     elif not state.options.quiet:
-        output.warn(f"nothing on the network matches {pattern!r}" if pattern else "nobody shares anything yet")
+        output.warn(
+            f"nothing on the network matches {pattern!r}{advice_on(pattern)}"
+            if pattern
+            else "nobody shares anything yet"
+        )
     _warn_settling(state, reply.settling)
 
 

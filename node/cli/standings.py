@@ -13,7 +13,7 @@ from node.cli.output import Table
 from node.client.session import Session
 from node.client.targets import check_pattern
 from node.local_messages import ApiList, ApiListReply
-from protocol.digest import is_digest_start, short
+from protocol.digest import advice_on, is_digest_start, short
 from protocol.errors import NotFoundError, UsageError
 from protocol.messages import DownloadState, StandingEntry, TorrentEntry
 from service.text import printable
@@ -34,7 +34,7 @@ def find_content(session: Session, name: str, tell: Callable[[str], None]) -> To
     digests = list(dict.fromkeys(entry.digest for entry in reply.entries))
     if not digests:
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
-        raise NotFoundError(f"nobody in the network has {name}{unsure}")
+        raise NotFoundError(f"nobody in the network has {name}{advice_on(name)}{unsure}")
     if len(digests) > 1 and not exact:
         shown = ", ".join(digests[:SHOWN_COUNT])
         raise UsageError(f"{len(digests)} different contents begin with {name}; name one by its digest: {shown}")

@@ -159,6 +159,12 @@ class Session:
         same socket, may know nothing of this command."""
 
     @property
+    def borrowed(self) -> bool:
+        """Whether the peer is that of another command or program, and ends with it; as far as its last `status`
+        says."""
+        return self._borrowed
+
+    @property
     def lasting(self) -> bool:
         """Whether the peer goes on when this command ends; as far as its last `status` says."""
         return self._peer is None and not self._borrowed

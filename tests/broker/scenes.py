@@ -162,8 +162,8 @@ class Actor:
             self.page(list_id, number, False, page, PageOk)
         return self.page(list_id, len(pages) - 1, True, pages[-1], Welcome)
 
-    def heartbeat(self, kind: type[R], load: int = 0, downloads: list[DownloadState] | None = None) -> R:
-        figures = self.version, load, self.run, downloads
+    def heartbeat(self, kind: type[R], load: int = 0, downloads: list[DownloadState] | None = None, rate: int = 0) -> R:
+        figures = self.version, load, self.run, downloads, None, None, rate
         return self.stage.ask(Heartbeat(self.id(), self.name, self.token, *figures), kind)
 
     def update(self, kind: type[R], added: Sequence[Entry] = (), removed: Sequence[int] = (), base: int = 0) -> R:

@@ -209,7 +209,7 @@ def test_how_each_member_stands_with_a_content() -> None:
     scene.stage.peer("c", entry(1, "requesting"))
     failed = DownloadState(digest(1), "failed", 1001, reason="disk full")
     scene.stage.peer("d", entry(2)).heartbeat(Ok, downloads=[failed])
-    scene.stage.peer("e").heartbeat(Ok, downloads=[DownloadState(digest(2), "waiting")])
+    scene.stage.peer("e").heartbeat(Ok, downloads=[DownloadState(digest(2), "waiting")], rate=70)
     scene.stage.pass_time(1)
     reply = scene.ask(GetStandingList(3, digest(1)), StandingList)
     assert reply.peers == [
@@ -217,7 +217,7 @@ def test_how_each_member_stands_with_a_content() -> None:
         StandingEntry("b", "B", "partial", fetching),
         StandingEntry("c", "C", "requesting"),
         StandingEntry("d", "D", None, failed),
-        StandingEntry("e", "E"),
+        StandingEntry("e", "E", rate=70),
     ]
     listed = scene.ask(GetTorrentList(4, digest(1)), TorrentList).entries[0]
     counts = Counter(peer.holding for peer in reply.peers)

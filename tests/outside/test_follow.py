@@ -102,6 +102,8 @@ def test_what_somebody_put_there_is_replaced_only_by_force(network: Machine) -> 
     publish(network, b"third!")
     eventually(lambda: "exists with other content" in running.err, "it says so")
     assert path.read_bytes() == b"changed here"
+    path.rename(path.with_name("mine"))
+    becomes(path, b"third!")
 
 
 def test_a_peer_follows_what_its_configuration_says_and_a_tree_is_replaced_as_a_whole(network: Machine) -> None:
@@ -114,7 +116,8 @@ def test_a_peer_follows_what_its_configuration_says_and_a_tree_is_replaced_as_a_
         (made / "sub/x").write_text(str(number))
     config = {"share": [str(source.parent)], "scan_seconds": 0.2}
     network.start_peer("s", config=config)
-    network.start_peer("f", config={"follow": [{"pattern": "t*", "to": str(path.parent), "keep": 1}]})
+    following = {"follow": [{"pattern": "t*", "to": str(path.parent), "keep": 1}]}
+    network.start_peer("f", config={**following, "share": [str(path.parent)], "scan_seconds": 0.2})
     (network.place / "src/.t1").rename(source)
     eventually((path / "of 1").exists, "the first is there")
     source.rename(network.place / "src/.gone")
@@ -128,3 +131,5 @@ def test_a_peer_follows_what_its_configuration_says_and_a_tree_is_replaced_as_a_
     source.rename(network.place / "src/.t2")
     (network.place / "src/.gone").rename(source)
     eventually((path / "of 1").exists, "the first is there again")
+    listed = network.z("--data-dir", "f", "list", "--json").json["entries"]
+    assert {entry["name"] for entry in listed} == {"t"}, "what is kept beside it is not announced"

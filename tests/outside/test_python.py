@@ -62,6 +62,25 @@ def test_its_own_peer_ends_with_it_whether_or_not_it_was_closed(network: Machine
 
 
 @pytest.mark.slow
+def test_a_second_one_on_the_same_directory_is_refused_and_the_first_goes_on(network: Machine) -> None:
+    done = run_python(
+        network,
+        """
+        import zswarm
+        with zswarm.Peer() as peer:
+            try:
+                zswarm.Peer()
+            except zswarm.UsageError as error:
+                print(error)
+            print(len(peer.peers()))
+        """,
+    )
+    assert done.code == 0, done.err
+    refusal, count = done.out.splitlines()
+    assert "data is another program's own, and ends with it; give this one another data_dir" in refusal
+    assert count == "1"
+
+
 def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
     (network.place / "file").write_bytes(b"")
     done = run_python(

@@ -646,3 +646,11 @@ def test_whatever_a_tracker_says_of_an_address_the_downloader_can_read(listed: s
     scene.ask(get())
     (sources,) = scene.told(ToDownloader, Sources)
     assert Decoder(AgentToDownloader, LOCAL_BYTES_MAX).decode(encode(sources, LOCAL_BYTES_MAX)) == sources
+
+
+def test_a_downloader_that_has_not_said_a_word_to_this_run_of_the_agent_is_the_reason_why_nothing_goes_on() -> None:
+    scene = Scene(downloads=[FETCH], asked=[FETCH.dest])
+    scene.hello("piece_server", port=9)
+    scene.pass_time(15.0)
+    (told,) = [beat.downloads for beat in scene.beats if beat.downloads][-1]
+    assert (told.state, told.reason) == ("waiting", "no news from the downloader for over 10 s")

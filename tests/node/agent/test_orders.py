@@ -83,6 +83,9 @@ def test_the_same_order_again_is_another_attempt_and_a_new_version_cancels_the_o
     newer, elsewhere = give(scene, 2), give(scene, 1, directory="x")
     told = {one.order: one.cancelled for one in scene.core.orders.given}
     assert told == {first.order: True, newer.order: False, elsewhere.order: False}
+    scene.ask(ApiCancelRollout(2, elsewhere.order))
+    scene.reply(ApiDone)
+    assert [one.order for one in scene.core.orders.given if not one.cancelled] == [newer.order]
 
 
 def test_a_cancelled_order_is_told_as_such() -> None:
