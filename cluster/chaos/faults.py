@@ -37,8 +37,8 @@ class _End(Struct, frozen=True):
 
 
 class Faults:
-    """Of ``cluster``, whose peers seed ``originals``, by name. ``disks`` by their directories. ``tell`` hears what happens, a
-    line each. Times are seconds of the plan."""
+    """Of ``cluster``, whose peers seed ``originals``, by name. ``disks`` by their directories. ``tell`` hears what
+    happens, a line each. Times are seconds of the plan."""
 
     def __init__(
         self,

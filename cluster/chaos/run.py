@@ -21,6 +21,7 @@ from cluster.chaos.faults import DISK_KINDS, Faults
 from cluster.chaos.plan import DISKS, ChaosPlan, Content, Kind, draw_plan
 from cluster.chaos.wants import Want, settled
 from cluster.content import Original, check_space, copy_content, make_random, make_random_tree
+from cluster.interrupts import shielded
 from cluster.links import Links
 from cluster.local import TRACKER, LocalCluster, LocalPeer
 from cluster.namespaces import shaped_network
@@ -105,6 +106,7 @@ def run_chaos(run: ChaosRun, screen: Screen) -> ChaosReport:
         settings = {**TRACKER_SETTINGS, "lookups": plan.lookups}
         with LocalCluster(root, settings, same_ports=True, hosts=hosts) as cluster:
             sockets = cluster.sockets
+            resources.callback(_kill_left, sockets)
             chaos = _Chaos(run, plan, root, cluster, screen)
             report = chaos.run(disks)
             screen.stage("ending all processes")
@@ -246,9 +248,7 @@ class _Chaos:
                 last, changed_at = state, now
             if len(statuses) == len(survivors) and set(networks.values()) == {"joined"} and settled(self._wants):
                 return []
-            if now - changed_at > STUCK_SECONDS or (
-                self._run.timeout is not None and now - began_at > self._run.timeout
-            ):
+            if now - changed_at > STUCK_SECONDS or now - began_at > timeout:
                 what = f"nothing has changed for {format_seconds(now - changed_at)}, {format_seconds(now - began_at)} "
                 silent = [f"{peer.name} does not answer" for peer in survivors if peer not in statuses]
                 away = [f"{name} is {network}" for name, network in networks.items() if network != "joined"]
@@ -310,23 +310,27 @@ def _until_shared(peer: LocalPeer, request: ApiShare) -> JobStatus:
 
 
 def _left(sockets: Path) -> list[str]:
-    """Processes of the cluster that run on although it has ended; they are killed."""
+    """Processes of the cluster that run on although it has ended."""
     deadline = time.monotonic() + LEFT_SECONDS
     while (left := _processes_with(sockets)) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
-    problems = []
-    for process in left:
-        problems.append(f"process {process.pid} is left: {' '.join(process.cmdline())}")
-        process.kill()
-    return problems
+    return [f"process {process.pid} is left: {command}" for process, command in left]
 
 
-def _processes_with(sockets: Path) -> list[psutil.Process]:
+def _kill_left(sockets: Path) -> None:
+    """Of a run that was interrupted, also those that stand still, of a supervisor that was killed."""
+    with shielded():
+        for process, _ in _processes_with(sockets):
+            process.kill()
+
+
+def _processes_with(sockets: Path) -> list[tuple[psutil.Process, str]]:
+    """Whoever's children they are by now, each with its command line."""
     found = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("XDG_RUNTIME_DIR") == str(sockets):
-                found.append(process)
+                found.append((process, " ".join(process.cmdline())))
         except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
             continue
     return found
