@@ -44,6 +44,9 @@ class SmallDisk:
     def set_read_only(self, read_only: bool) -> None:
         """Raises `NetworkError` while a process has a file open for writing."""
         run_as_root(("mount", "-o", f"remount,{'ro' if read_only else 'rw'}", str(self._path)))
+        # Only the disk, and not this mount of it: a process in a network namespace has a copy of the mount, which
+        # would stay read-only.
+        run_as_root(("mount", "-o", "remount,bind,rw", str(self._path)))
 
 
 @contextmanager
