@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -23,16 +23,16 @@ from cluster.chaos.wants import Want, settled
 from cluster.content import Original, check_space, copy_content, make_random, make_random_tree
 from cluster.interrupts import shielded
 from cluster.links import Links
-from cluster.local import TRACKER, LocalCluster, LocalPeer
+from cluster.local import REQUEST_SECONDS, TRACKER, LocalCluster, LocalPeer
 from cluster.namespaces import shaped_network
-from cluster.processes import Host
+from cluster.processes import Host, kill_all
 from cluster.progress import Screen
 from cluster.report import peer_names
 from cluster.shaped_network import Machine
 from cluster.verify import Reference
 from cluster.workplace import workplace
 from node.client.lines import latest_statuses
-from node.local_messages import ApiAccepted, ApiShare, JobStatus
+from node.local_messages import ApiAccepted, ApiList, ApiListReply, ApiShare, JobStatus
 from protocol.errors import NetworkError, UsageError
 from service.units import format_seconds
 
@@ -104,7 +104,7 @@ def run_chaos(run: ChaosRun, screen: Screen) -> ChaosReport:
             _print(f"full and read-only disks are left out: {error}")
         plan = replace(plan, actions=[action for action in plan.actions if action.kind not in left_out])
         settings = {**TRACKER_SETTINGS, "lookups": plan.lookups}
-        with LocalCluster(root, settings, same_ports=True, hosts=hosts) as cluster:
+        with LocalCluster(root, settings, same_ports=True, hosts=hosts) as cluster, _killed_if_interrupted(cluster):
             sockets = cluster.sockets
             resources.callback(_kill_left, sockets)
             chaos = _Chaos(run, plan, root, cluster, screen)
@@ -138,10 +138,12 @@ class _Chaos:
         }
         self._began_at = 0.0
         self._wants: list[Want] = []
+        self._digests: dict[str, str] = {}
 
     def run(self, disks: Mapping[Path, SmallDisk]) -> ChaosReport:
         peers = self._start()
         shared = self._share(peers)
+        self._digests = {name: job.digest for name, job in shared.items()}
         lost = self._plan.lost
         seeders = {content.name: content.seeders for content in self._plan.contents}
         self._wants = [
@@ -215,6 +217,7 @@ class _Chaos:
         waiting = list(self._plan.actions)
         wants = {(want.peer.name, want.content.name): want for want in self._wants}
         while self._now < self._plan.seconds:
+            faults.tick(self._now)
             while waiting and waiting[0].at <= self._now:
                 action = waiting.pop(0)
                 if action.kind == "get":
@@ -222,7 +225,7 @@ class _Chaos:
                     self._tell(f"{action.machine}: get {action.what}")
                 else:
                     faults.act(action, self._now)
-            faults.tick(self._now)
+                faults.tick(self._now)
             for peer in self._cluster.peers:
                 for reply in peer.line.replies():
                     for want in self._wants:
@@ -231,29 +234,50 @@ class _Chaos:
             time.sleep(LOOK_SECONDS)
 
     def _settle(self, faults: Faults, survivors: list[LocalPeer]) -> list[str]:
-        """Until all have what they want, or nobody has it; or what is wrong when nothing goes on any more."""
+        """Until all have what they want, or nobody has it, and the tracker knows; or what is wrong when nothing goes on
+        any more."""
         began_at = changed_at = time.monotonic()
         last: object = None
         timeout = math.inf if self._run.timeout is None else self._run.timeout
         while True:
             faults.tick(self._now)
+            now = time.monotonic()
             statuses = latest_statuses({peer: peer.line for peer in survivors}, LOOK_SECONDS)
             for want in self._wants:
                 if want.peer in statuses:
-                    want.update(statuses[want.peer], time.monotonic(), self._tell)
+                    want.update(statuses[want.peer], now, self._tell)
             networks = {peer.name: status.network for peer, status in statuses.items()}
-            now = time.monotonic()
             state = [networks, [want.progress for want in self._wants]]
             if state != last:
                 last, changed_at = state, now
-            if len(statuses) == len(survivors) and set(networks.values()) == {"joined"} and settled(self._wants):
+            wrong = [f"{peer.name} does not answer" for peer in survivors if peer not in statuses]
+            wrong += [f"{name} is {network}" for name, network in networks.items() if network != "joined"]
+            if not settled(self._wants):
+                wrong += [str(want) for want in self._wants if not want.done]
+            if not wrong:
+                wrong = list(self._wrong_in_listing(survivors))
+            if not wrong:
                 return []
             if now - changed_at > STUCK_SECONDS or now - began_at > timeout:
-                what = f"nothing has changed for {format_seconds(now - changed_at)}, {format_seconds(now - began_at)} "
-                silent = [f"{peer.name} does not answer" for peer in survivors if peer not in statuses]
-                away = [f"{name} is {network}" for name, network in networks.items() if network != "joined"]
-                return [f"{what}after all was healed", *silent, *away, *(str(w) for w in self._wants if not w.done)]
+                what = f"nothing has changed for {format_seconds(now - changed_at)}"
+                return [f"{what}, {format_seconds(now - began_at)} after all was healed", *wrong]
             time.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - now)))
+
+    def _wrong_in_listing(self, survivors: list[LocalPeer]) -> Iterator[str]:
+        """What the tracker lists other than what ``survivors`` have."""
+        asker = survivors[0]
+        for content in self._plan.contents:
+            whole = sum(peer.name in content.seeders for peer in survivors)
+            whole += sum(want.done and want.content.name == content.name for want in self._wants)
+            request = ApiList(asker.line.next_id(), content.name, exact=True)
+            asker.line.send(request)
+            reply = asker.line.reply_to(request, REQUEST_SECONDS)
+            if not isinstance(reply, ApiListReply) or reply.settling:
+                yield f"{asker.name} cannot list {content.name}"
+                continue
+            have = {entry.digest: entry.have for entry in reply.entries if entry.have}
+            if have != ({self._digests[content.name]: whole} if whole else {}):
+                yield f"the tracker lists {content.name} as {have}, and {whole} have it"
 
     def _verify(self, peers: Mapping[str, LocalPeer]) -> tuple[int, list[str]]:
         """How many downloads are right, and whatever is wrong or left over on any disk."""
@@ -307,6 +331,15 @@ def _until_shared(peer: LocalPeer, request: ApiShare) -> JobStatus:
             raise NetworkError(f"{peer.name} cannot share: {job.detail}")
         time.sleep(LOOK_SECONDS)
     raise NetworkError(f"{peer.name} did not share within {SHARE_SECONDS:g} s")
+
+
+@contextmanager
+def _killed_if_interrupted(cluster: LocalCluster) -> Iterator[None]:
+    """Processes that stand still would not end in order."""
+    with ExitStack() as on_error:
+        on_error.callback(lambda: kill_all(cluster.programs()))
+        yield
+        on_error.pop_all()
 
 
 def _left(sockets: Path) -> list[str]:
