@@ -26,7 +26,7 @@ from protocol.errors import NetworkError
 from transport.runtime_dir import runtime_dir
 
 TRACKER = "tracker"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 START_SECONDS_PER_PEER = 3.0
 """How long the start may take at most: 20 peers are 80 processes, on whatever number of cores."""
 END_SECONDS = 15.0

@@ -39,13 +39,11 @@ def fuzz(name: str, seconds: int, keep: bool) -> bool:
         for line in lines:
             sys.stdout.write(f"{name}: {line}\n")
         if keep and not code:
-            merged = place / "merged"
-            merged.mkdir()
-            subprocess.run([*inside, "-merge=1", str(merged), str(begin)], check=True)
-            fresh = sorted((path.read_bytes() for path in merged.iterdir()), key=lambda data: (len(data), data))
-            kept = list(dict.fromkeys([*corpus_of(name), *(d for d in fresh if d not in before)]))
-            kept = [data for data in kept if len(data) <= KEPT_BYTES_MAX][:KEPT_COUNT_MAX]
-            (CORPUS / f"{name}.txt").write_text("".join(base64.b64encode(d).decode() + "\n" for d in kept))
+            reached = sorted((path.read_bytes() for path in begin.iterdir()), key=lambda data: (len(data), data))
+            new = [data for data in reached if data not in before and len(data) <= KEPT_BYTES_MAX]
+            kept = [*corpus_of(name), *new][:KEPT_COUNT_MAX]
+            CORPUS.mkdir(exist_ok=True)
+            (CORPUS / f"{name}.txt").write_text("".join(base64.b64encode(data).decode() + "\n" for data in kept))
     return not code
 
 
