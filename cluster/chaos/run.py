@@ -238,6 +238,7 @@ class _Chaos:
         any more."""
         began_at = changed_at = time.monotonic()
         last: object = None
+        last_wrong: list[str] = []
         timeout = math.inf if self._run.timeout is None else self._run.timeout
         while True:
             faults.tick(self._now)
@@ -256,8 +257,11 @@ class _Chaos:
                 wrong += [str(want) for want in self._wants if not want.done]
             if not wrong:
                 wrong = list(self._wrong_in_listing(survivors))
-            if not wrong:
-                return []
+                if not wrong:
+                    return []
+                if wrong != last_wrong:
+                    last_wrong = wrong
+                    self._tell("; ".join(wrong))
             if now - changed_at > STUCK_SECONDS or now - began_at > timeout:
                 what = f"nothing has changed for {format_seconds(now - changed_at)}"
                 return [f"{what}, {format_seconds(now - began_at)} after all was healed", *wrong]

@@ -43,7 +43,10 @@ class Want:
         """What the peer says now, when nothing goes wrong any more. Ask again for what has failed."""
         gets = [job for job in status.jobs if job.kind == "get" and job.digest == self.content.digest]
         self._job = gets[-1] if gets else None
+        was_done = self.done
         self.done = any(item.digest == self.content.digest and not item.state for item in status.shared)
+        if self.done and not was_done:
+            tell(f"{self.peer.name} has got {self.content.name}")
         lacking = self._job is None or self._job.phase in ("failed", "interrupted")
         if lacking and not self.done and now - self._asked_at > AGAIN_SECONDS:
             tell(f"{self}; asked again")
@@ -84,8 +87,8 @@ class Want:
         return "; ".join(filter(None, parts))
 
     def __str__(self) -> str:
-        """``peer-02 has not got tree: downloading, 40 %: nobody has ...``."""
-        what = f"{self.peer.name} has {'got' if self.done else 'not got'} {self.content.name}"
+        """Why it is not done: ``peer-02 has not got tree: downloading, 40 of 100 pieces: nobody has ...``."""
+        what = f"{self.peer.name} has not got {self.content.name}"
         if self._job is None:
             return f"{what}: it {'accepted that, and ' if self._accepted else ''}knows nothing of it"
         report = self._report

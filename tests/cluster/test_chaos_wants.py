@@ -54,8 +54,11 @@ def said_of(*says: tuple[int, str]) -> list[Want]:
 def test_done_is_what_is_served() -> None:
     one, line = want()
     one.ask(0.0)
-    one.update(status(items=(ITEM,)), 100.0, pytest.fail)
+    told: list[str] = []
+    for _ in range(2):
+        one.update(status(items=(ITEM,)), 100.0, told.append)
     assert one.done
+    assert told == ["peer-01 has got file.bin"]
     assert settled([one])
     assert len(line.sent) == 1
 
@@ -97,7 +100,7 @@ def test_one_who_is_silent_or_lacks_what_another_has_is_not_through(says: tuple[
 def test_nothing_is_unobtainable_while_somebody_has_all_of_it() -> None:
     wants = said_of((4, "nobody has 6 of 10 pieces; waiting for 0-5"))
     done, _ = want("peer-09")
-    done.update(status(items=(ITEM,)), 100.0, pytest.fail)
+    done.update(status(items=(ITEM,)), 100.0, list[str]().append)
     assert not settled([*wants, done])
     safe, _ = want(is_safe=True)
     safe.update(status(downloading(4, "nobody has 6 of 10 pieces; waiting for 0-5")), 100.0, pytest.fail)
