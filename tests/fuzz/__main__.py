@@ -13,6 +13,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from random import Random
+
+from tests.fuzz.mutation import mutated
 
 OURS = ["protocol", "broker", "node", "service"]
 SLOWER = 5.0
@@ -53,7 +56,13 @@ def run_inside(name: str, options: list[str]) -> None:
     with atheris.instrument_imports(include=OURS):
         from tests.fuzz.targets import TARGETS, check
     target = TARGETS[name]
-    atheris.Setup([sys.argv[0], *options], lambda data: check(target, data, SLOWER))
+
+    def mutate(data: bytes, size: int, seed: int) -> bytes:
+        rng = Random(seed)
+        changed = mutated(data, target.packed, rng) if target.packed is not None and rng.random() < 0.5 else None
+        return changed[:size] if changed is not None else bytes(atheris.Mutate(data, size))
+
+    atheris.Setup([sys.argv[0], *options], lambda data: check(target, data, SLOWER), custom_mutator=mutate)
     atheris.Fuzz()
 
 

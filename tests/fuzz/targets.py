@@ -73,11 +73,12 @@ class TooSlowError(Exception):
 
 class Target(NamedTuple):
     """``run`` takes any bytes, and raises what is wrong with the decoder; ``samples`` are bytes it accepts.
-    ``seconds`` is what it may take."""
+    ``seconds`` is what it may take. ``packed``: where in them MessagePack begins, None: nowhere."""
 
     run: Callable[[bytes], None]
     samples: Callable[[], Iterator[bytes]]
     seconds: float = SECONDS_MAX
+    packed: int | None = None
 
 
 def check(target: Target, data: bytes, slower: float = 1.0) -> None:
@@ -345,11 +346,11 @@ def _memory() -> str | None:
 
 
 TARGETS: dict[str, Target] = {
-    "messages": Target(_messages, _message_samples),
+    "messages": Target(_messages, _message_samples, packed=1),
     "link": Target(_link, _link_samples),
     "orders": Target(_orders, _order_samples),
-    "manifest": Target(_manifest, lambda: map(encode_manifest, _manifests())),
-    "seed": Target(_seed, _seed_samples),
+    "manifest": Target(_manifest, lambda: map(encode_manifest, _manifests()), packed=0),
+    "seed": Target(_seed, _seed_samples, packed=0),
     "bitfield": Target(_bitfield, lambda: iter((b"\0\x0b\xff\xe0", b"\0\0"))),
     "endpoint": Target(_endpoint, _endpoint_samples),
     "configuration": Target(_configuration, _configuration_samples, YAML_SECONDS_MAX),
