@@ -85,7 +85,7 @@ class AgentFiles(Library):
             return msgspec.json.decode(self._limits.read_bytes(), type=Override)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             log.warning("the limits that were set last cannot be read, those of the configuration hold: %s", error)
             return None
 
@@ -124,7 +124,7 @@ class AgentFiles(Library):
             return msgspec.json.decode(self._downloaded.read_bytes(), type=list[Downloaded])
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             log.warning(
                 "%s cannot be read, so no earlier download is deleted for the quota: %s", self._downloaded, error
             )
