@@ -53,6 +53,10 @@ LINK_BYTES_MAX = 16 * MIB
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
+SUBSCRIPTION_BYTES_MAX = 1 * KIB
+"""A frame from a subscriber of the roster: a step of a handshake, or a subscription to everything."""
+SUBSCRIBER_BYTES_MAX = 4 * KIB
+"""All that comes from one. libzmq keeps each subscription, in 50 times as much memory."""
 FRAMES_COUNT_MAX = 3
 """Route, header and data of a piece: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
