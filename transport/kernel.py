@@ -59,9 +59,16 @@ def shut_down(fd: int) -> None:
         borrowed.shutdown(sockets.SHUT_RDWR)
 
 
-def resident_bytes() -> int:
-    """How much memory this process has at this moment."""
-    return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
+class Memory(NamedTuple):
+    """Of this process: what it has in memory, and what counts against its limit (``ulimit -d``), in bytes."""
+
+    resident: int
+    data: int
+
+
+def memory() -> Memory:
+    fields = _STATM.read_bytes().split()
+    return Memory(int(fields[1]) * _PAGE_BYTES, int(fields[5]) * _PAGE_BYTES)
 
 
 def give_back_memory() -> None:

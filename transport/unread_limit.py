@@ -16,7 +16,7 @@ from protocol.errors import LocalError, ProtocolError
 from protocol.limits import MIB
 from transport.accepted import Accepted
 from transport.arrivals import Arrivals
-from transport.kernel import address_of, give_back_memory, resident_bytes
+from transport.kernel import address_of, give_back_memory, memory
 from transport.loop import Loop
 from transport.unread import Unread, too_much
 
@@ -58,7 +58,7 @@ class UnreadLimit:
         limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
         self._most = MEMORY_PART * limit if limit != resource.RLIM_INFINITY else None
         self._grown_from = 0
-        self._calm_bytes = resident_bytes()
+        self._calm_bytes = memory().resident
         """Memory when hardly anything was unread."""
         self._look_at = self._log_at = self._alert_until = loop.now()
         self._count = 0
@@ -73,12 +73,10 @@ class UnreadLimit:
         """Called after every turn; returns when to be called at the latest. `LocalError` when this process has too much
         memory to go on."""
         if now >= self._look_at:
-            resident = resident_bytes()
-            if self._most is not None and resident > self._most:
-                what = (
-                    f"{resident // MIB} MiB of memory are in use, and this process may have {self._most / MIB:.0f} MiB"
-                )
-                raise LocalError(f"{what}: it is started again; a higher limit allows it more (ulimit -d)")
+            resident, data = memory()
+            if self._most is not None and data > self._most:
+                what = f"{data // MIB} MiB of memory are in use, and this process may have {self._most // MIB:.0f} MiB"
+                raise LocalError(f"{what}: it ends and is started again; a higher limit allows it more (ulimit -d)")
             if resident - self._grown_from >= GROWTH_BYTES or now < self._alert_until:
                 self._look(resident, now)
                 self._grown_from = resident

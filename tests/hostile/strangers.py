@@ -12,12 +12,14 @@ import socket as plain
 import struct
 import threading
 from pathlib import Path
+from typing import Self
 
 from protocol.codec import encode
 from protocol.limits import MIB
 from protocol.messages import Message
 from tests.transport.test_connection_limit import GREETING, READY
 
+ROUTER_READY = b"\x04\x29\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER\x08Identity\x00\x00\x00\x00"
 SUB_READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03SUB"
 
 
@@ -30,7 +32,7 @@ class Attack(threading.Thread):
         self.over, self.begun = threading.Event(), threading.Event()
         self.failure: BaseException | None = None
 
-    def __enter__(self) -> Attack:
+    def __enter__(self) -> Self:
         self.start()
         assert self.begun.wait(20.0)
         return self
@@ -132,6 +134,49 @@ class Endless(Strangers):
         short = frame_bytes < 256
         head = bytes([1, frame_bytes]) if short else b"\3" + struct.pack(">Q", frame_bytes)
         super().__init__(port, address, (MIB // (len(head) + frame_bytes)) * (head + bytes(frame_bytes)))
+
+
+class Unfinished(Endless):
+    """Begin a message over each of many connections, and never end it."""
+
+    count = 700
+
+    def __init__(self, port: int, address: str) -> None:
+        super().__init__(port, address, 60_000)
+
+    def talk(self, stranger: plain.socket, at: int) -> int:
+        return at or stranger.send(self.data[:60_000])
+
+
+class EndlessSource(Attack):
+    """Listens at ``port``, and sends whoever dials a message that has no end."""
+
+    dialled_count = 0
+
+    def __init__(self) -> None:
+        self.listening = plain.create_server(("127.0.0.1", 0))
+        super().__init__(self.listening.getsockname()[1], "127.0.0.1")
+
+    def attack(self) -> None:
+        self.begun.set()
+        with self.listening, contextlib.ExitStack() as stack:
+            self.listening.settimeout(0.05)
+            frame, dialled = b"\3" + struct.pack(">Q", 65_536) + bytes(65_536), dict[plain.socket, bytes]()
+            while not self.over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    found = stack.enter_context(self.listening.accept()[0])
+                    found.setblocking(False)
+                    self.dialled_count += 1
+                    dialled[found] = GREETING[:32] + b"\1" + GREETING[33:] + ROUTER_READY
+                for one in list(dialled):
+                    with contextlib.suppress(BlockingIOError):
+                        for _ in range(100):
+                            dialled[one] = dialled[one] or frame
+                            try:
+                                dialled[one] = dialled[one][one.send(dialled[one]) :]
+                            except ConnectionError:
+                                del dialled[one]
+                                break
 
 
 class Subscribers(Strangers):
