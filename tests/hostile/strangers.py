@@ -139,13 +139,13 @@ class Endless(Strangers):
 class Unfinished(Endless):
     """Begin a message over each of many connections, and never end it."""
 
-    count = 700
+    count = 1_200
 
     def __init__(self, port: int, address: str) -> None:
         super().__init__(port, address, 60_000)
 
     def talk(self, stranger: plain.socket, at: int) -> int:
-        return at or stranger.send(self.data[:60_000])
+        return at + stranger.send(self.data[at : at + 1_000]) if at < 60_000 else at
 
 
 class EndlessSource(Attack):

@@ -15,8 +15,8 @@ from tests.hostile.strangers import Unfinished
 
 pytestmark = pytest.mark.process
 
-DATA_BYTES = 125 * MIB
-"""A lookup needs 40 MiB to start, and these strangers take 90, each less than what anybody is hung up on for."""
+DATA_BYTES = 110 * MIB
+"""A lookup needs 40 MiB to start, and these strangers take 70, each less than anybody is hung up on for."""
 
 
 def test_a_process_that_reaches_its_memory_limit_says_so_and_is_started_again(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_process_that_reaches_its_memory_limit_says_so_and_is_started_again(tm
     with tracker, Client(tracker) as client:
         lookup = tracker.endpoints["lookups"][0]
         with Unfinished(parse_endpoint(lookup).port, "127.0.0.2"):
-            tracker.wait_for("this process may have 100 MiB")
+            tracker.wait_for("this process may have 88 MiB")
             tracker.wait_for("starting it again")
         asked = client.ask(client.lookups[0], GetSeederList(1, f"blake3:{64 * '0'}"), SeederList)
         assert asked.total == 0
