@@ -84,7 +84,8 @@ class Strangers(Attack):
                     except OSError:  # it was hung up on
                         stranger.close()
                         del there[stranger]
-                        there[stack.enter_context(self.connect())] = 0
+                        with contextlib.suppress(OSError):  # nobody listens just now
+                            there[stack.enter_context(self.connect())] = 0
                 if turn >= self.turns:
                     self.begun.set()
                 self.over.wait(self.pause_seconds)
