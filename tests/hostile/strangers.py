@@ -74,7 +74,9 @@ class Strangers(Attack):
 
     def attack(self) -> None:
         with contextlib.ExitStack() as stack:
-            there = {stack.enter_context(self.connect()): 0 for _ in range(self.count)}
+            there: dict[plain.socket, int] = {}
+            for _ in range(self.count):
+                self.connect_one(stack, there)
             for turn in itertools.count(1):
                 if self.over.is_set():
                     return
@@ -84,11 +86,14 @@ class Strangers(Attack):
                     except OSError:  # it was hung up on
                         stranger.close()
                         del there[stranger]
-                        with contextlib.suppress(OSError):  # nobody listens just now
-                            there[stack.enter_context(self.connect())] = 0
+                        self.connect_one(stack, there)
                 if turn >= self.turns:
                     self.begun.set()
                 self.over.wait(self.pause_seconds)
+
+    def connect_one(self, stack: contextlib.ExitStack, there: dict[plain.socket, int]) -> None:
+        with contextlib.suppress(OSError):  # nobody listens just now
+            there[stack.enter_context(self.connect())] = 0
 
     def connect(self) -> plain.socket:
         stranger = plain.socket()
@@ -135,18 +140,6 @@ class Endless(Strangers):
         short = frame_bytes < 256
         head = bytes([1, frame_bytes]) if short else b"\3" + struct.pack(">Q", frame_bytes)
         super().__init__(port, address, (MIB // (len(head) + frame_bytes)) * (head + bytes(frame_bytes)))
-
-
-class Unfinished(Endless):
-    """Begin a message over each of many connections, and never end it."""
-
-    count = 1_200
-
-    def __init__(self, port: int, address: str) -> None:
-        super().__init__(port, address, 60_000)
-
-    def talk(self, stranger: plain.socket, at: int) -> int:
-        return at + stranger.send(self.data[at : at + 1_000]) if at < 60_000 else at
 
 
 class EndlessSource(Attack):

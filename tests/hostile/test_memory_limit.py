@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import socket as plain
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,20 @@ from protocol.endpoints import parse_endpoint
 from protocol.limits import MIB
 from protocol.messages import GetSeederList, SeederList
 from tests.broker.running import Client, RunningTracker
-from tests.hostile.strangers import Unfinished
+from tests.transport.test_connection_limit import GREETING, READY
 
 pytestmark = pytest.mark.process
 
-DATA_BYTES = 110 * MIB
-"""A lookup needs 40 MiB to start, and these strangers take 70, each less than anybody is hung up on for."""
+DATA_BYTES = 60 * MIB
+"""A lookup needs 30 MiB to start, and these strangers take 30, each less than anybody is hung up on for."""
+
+
+def begin_messages(port: int, stack: contextlib.ExitStack) -> None:
+    """Over ever more connections, until they end."""
+    while True:
+        stranger = stack.enter_context(plain.create_connection(("127.0.0.1", port)))
+        stranger.sendall(GREETING + READY + b"\2" + (60_000).to_bytes(8) + bytes(59_000))
+        threading.Event().wait(0.005)
 
 
 def test_a_process_that_reaches_its_memory_limit_says_so_and_is_started_again(tmp_path: Path) -> None:
@@ -28,8 +39,9 @@ def test_a_process_that_reaches_its_memory_limit_says_so_and_is_started_again(tm
         resource.setrlimit(resource.RLIMIT_DATA, before)
     with tracker, Client(tracker) as client:
         lookup = tracker.endpoints["lookups"][0]
-        with Unfinished(parse_endpoint(lookup).port, "127.0.0.2"):
-            tracker.wait_for("this process may have 88 MiB")
-            tracker.wait_for("starting it again")
+        with contextlib.ExitStack() as stack, contextlib.suppress(ConnectionError):
+            begin_messages(parse_endpoint(lookup).port, stack)
+        tracker.wait_for(f"this process may have {DATA_BYTES * 4 // 5 // MIB} MiB")
+        tracker.wait_for("starting it again")
         asked = client.ask(client.lookups[0], GetSeederList(1, f"blake3:{64 * '0'}"), SeederList)
         assert asked.total == 0
