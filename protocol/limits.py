@@ -133,7 +133,7 @@ LINKS_COUNT_MAX = 64
 LOOKUP_PARKED_COUNT_MAX = 10_000
 """Requests that wait in a lookup for their ``min_seq``."""
 LOOKUP_SCAN_COUNT_MAX = 20_000
-"""Names one request may look at (some 10 ms); the rest is for the next page."""
+"""Names one request may look at (some 10 ms), fewer where a pattern takes long; the rest is for the next page."""
 
 # --- time ------------------------------------------------------------------------------------------------
 HEARTBEAT_SECONDS = 5.0
