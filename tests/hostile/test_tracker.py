@@ -98,5 +98,7 @@ def test_subscriptions_without_end(scene: Scene, topic_bytes: int) -> None:
 
 @every
 @pytest.mark.parametrize("kind", [Flood, pytest.param(DeafFlood, marks=pytest.mark.slow)])
-def test_floods(scene: Scene, process: str, kind: type[Flood | DeafFlood], asked: bytes) -> None:
-    scene.endures(kind(scene.ports[process], STRANGER, asked))
+@pytest.mark.parametrize("address", [STRANGER, pytest.param(NEIGHBOUR, marks=pytest.mark.slow)])
+def test_floods(scene: Scene, process: str, kind: type[Flood | DeafFlood], address: str, asked: bytes) -> None:
+    """Who is in at the address of the flood stays in."""
+    scene.endures(kind(scene.ports[process], address, asked))
