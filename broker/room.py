@@ -48,19 +48,22 @@ class Room:
         """The members that have to leave before ``peer`` has ``count`` entries in all, one after another; whether that
         was enough `is_there_for` says."""
         more = self._more(peer, count)
-        while self._lacks(more) > 0 and (most := self._entries.gives_way(address, more)) is not None:
+        while self._lacks(more) and (most := self._entries.gives_way(address, more)) is not None:
             members = self._registry.members
             yield max(self._sessions.of_address(most), key=lambda one: members[one].weight)
 
     def is_there_for(self, peer: str, count: int) -> bool:
-        return self._lacks(self._more(peer, count)) <= 0
+        return not self._lacks(self._more(peer, count))
 
     def _lacks_member(self, peer: str) -> bool:
         members = self._registry.members
         return peer not in members and len(members) >= self._peers_max
 
-    def _lacks(self, more: int) -> int:
-        return self._registry.weight + more - lim.ENTRIES_COUNT_MAX
+    def _lacks(self, more: int) -> bool:
+        registry = self._registry
+        return more > 0 and (
+            registry.weight + more > lim.ENTRIES_COUNT_MAX or len(registry.swarms) >= lim.SWARMS_COUNT_MAX
+        )
 
     def _more(self, peer: str, count: int) -> int:
         member = self._registry.members.get(peer)

@@ -109,6 +109,8 @@ PEER_ENTRIES_COUNT_MAX = 1_000_000
 
 ENTRIES_COUNT_MAX = 20_000_000
 """Entries of all peers together: some 4 GiB at 200 bytes each."""
+SWARMS_COUNT_MAX = 4_000_000
+"""Contents that all of them are of: some 4 GiB at 1,000 bytes for one with its first entry."""
 ANNOUNCED_AHEAD_SECONDS = 86_400.0
 """How far ahead of its own clock a registrar believes the moments that peers tell it: the clock may have been set back
 since, on this machine or the one that had the tracker before, and what peers make up must not count for ever."""
