@@ -42,6 +42,8 @@ from protocol.messages import (
     TorrentList,
 )
 
+GLOB_CHARACTERS = 512
+"""A pattern may be compared with each part of a name: so many pairs of characters take as long as to look at a name."""
 _DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
 _CURSOR = re.compile(r"(?s)(\S+) (\S+) (\d{1,16}) (.+)")
 
@@ -91,10 +93,12 @@ class Answers:
         after = _parse_cursor(request.after) if request.after else None
         matches = _filter(request)
         entries: list[TorrentEntry] = []
-        for scanned, listing in enumerate(self._candidates(request, after), start=1):
+        steps, step = 0.0, _glob_steps(request.pattern)
+        for listing in self._candidates(request, after):
+            steps += 1 + step * len(listing.name)
             if matches(listing):
                 entries.append(self._torrent_entry(listing))
-            if len(entries) == REPLY_PAGE_COUNT or scanned == LOOKUP_SCAN_COUNT_MAX:
+            if len(entries) == REPLY_PAGE_COUNT or steps >= LOOKUP_SCAN_COUNT_MAX:
                 return TorrentList(request.id, *stamp, entries, _format_cursor(listing))
         return TorrentList(request.id, *stamp, entries, "")
 
@@ -163,10 +167,19 @@ def _filter(request: GetTorrentList) -> Callable[[Listing], bool]:
     if is_digest_start(pattern):
         return lambda listing: listing.digest.startswith(pattern)
     folded = pattern.casefold()
-    if "*" in pattern or "?" in pattern:
+    if _is_glob(pattern):
         glob = re.compile(fnmatch.translate(folded))
         return lambda listing: glob.match(listing.name.casefold()) is not None
     return lambda listing: folded in listing.name.casefold()
+
+
+def _glob_steps(pattern: str) -> float:
+    """For each character of a name, what it may take to match ``pattern``, with plain names as unit."""
+    return len(pattern) / GLOB_CHARACTERS if _is_glob(pattern) else 0.0
+
+
+def _is_glob(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
 
 
 def _format_cursor(listing: Listing) -> str:

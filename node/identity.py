@@ -14,6 +14,7 @@ import os
 import pwd
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Callable
 from io import FileIO
@@ -270,6 +271,11 @@ def _line_of(path: Path) -> str:
 def _open_lock(path: Path) -> FileIO:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path.open("a+b", buffering=0)
+        # Whoever could open it could hold it.
+        lock = FileIO(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
+        found = os.fstat(lock.fileno())
+        if stat.S_IMODE(found.st_mode) != 0o600 and found.st_uid == os.geteuid():  # an older version made it
+            os.fchmod(lock.fileno(), 0o600)
+        return lock
     except OSError as error:
         raise DiskError(f"{disk_error(error, 'use data directory', path.parent)}; {ELSEWHERE}") from error

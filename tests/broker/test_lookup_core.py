@@ -152,6 +152,18 @@ def test_pages_give_every_name_once_and_in_order(monkeypatch: pytest.MonkeyPatch
     assert scene.names() == [f"file-{n:06d}" for n in range(1, 50, 2)]
 
 
+def test_a_pattern_that_takes_long_looks_at_fewer_names_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "LOOKUP_SCAN_COUNT_MAX", 100)
+    scene = Scene()
+    scene.stage.peer("a", *(entry(n, name=f"{n:02d}" + 240 * "a") for n in range(20)))
+    long = "*" + 50 * "[a-b]" + "c"
+    page = scene.ask(GetTorrentList(1, long), TorrentList)
+    assert page.entries == []
+    assert page.next.endswith(f" 00{240 * 'a'}"), "one name was enough"
+    assert scene.names(long) == []
+    assert len(scene.names("*aa*")) == 20
+
+
 def test_many_names_of_one_content_are_paged_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "REPLY_PAGE_COUNT", 2)
     scene = Scene()

@@ -21,18 +21,8 @@ from protocol import messages
 from protocol.limits import MIB, STALLED_BYTES_MAX
 from protocol.link import Link, parse_link
 from tests.broker.running import RunningTracker
-from tests.hostile.receivers import (
-    Attack,
-    DeafFlood,
-    Flood,
-    FrameFlood,
-    NeverAcknowledge,
-    SessionsWithoutEnd,
-    SlowReaders,
-    framed,
-    get_manifests,
-    resident_bytes,
-)
+from tests.hostile.receivers import NeverAcknowledge, SessionsWithoutEnd, SlowReaders, get_manifests
+from tests.hostile.strangers import Attack, DeafFlood, Flood, FrameFlood, framed, resident_bytes
 from tests.node.test_peer_process import Peer, running, until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.alone]

@@ -262,6 +262,22 @@ def test_several_contents_of_one_beginning_are_listed_by_link() -> None:
     assert digest(2) in job.detail
 
 
+def test_of_several_manifests_of_one_digest_each_has_its_turn() -> None:
+    scene = with_source()
+    honest = msgspec.structs.replace(THERE, announced=7)
+    scene.others[:] = [honest, msgspec.structs.replace(THERE, manifest=digest(2_001), announced=6)]
+    scene.ask(get(digest(1)))
+    scene.pass_time(11)
+    assert [fetch.manifest for fetch in scene.told(ToDownloader, Fetch)] == [digest(2_001), digest(1_001)]
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "verification", "wrong"), scene.now))
+    scene.play(scene.core.child_says(report("pieces"), scene.now))
+    scene.pass_time(60)
+    assert scene.told(ToDownloader, Fetch)[-1].manifest == digest(2_001), "it brings something"
+    for _ in range(4):
+        scene.play(scene.core.child_says(DownloadFailed(digest(1), "verification", "wrong"), scene.now))
+    assert (scene.job().phase, scene.job().code) == ("failed", "verification")
+
+
 def test_when_it_was_announced_is_known_of_what_is_fetched_as_soon_as_it_is_there() -> None:
     scene = with_source()
     scene.moments = {digest(1): 9}
