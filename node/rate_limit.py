@@ -18,11 +18,6 @@ TURN_SECONDS = 0.1
 """Whoever is first in line and takes nothing for this long, though there is room, loses its turn."""
 
 
-TRIPS_COUNT, ROUND_TRIP_SECONDS_MAX = 3, 0.5
-"""With as many pieces on their way as came in so many round trips the rate grows until the link is full, also where
-messages wait for a turn at either end. A round trip that seems to take longer is one in which somebody was busy."""
-
-
 Rate = Annotated[float, Meta(ge=0)]
 
 

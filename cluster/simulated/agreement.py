@@ -278,10 +278,10 @@ def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Itera
         swarm, download = server.core.uploads._swarms.get(digest), job.download
         if swarm is None or download is None or job.ended or digest in server.shelf.items():
             continue
-        if swarm.room != download._room:
-            yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._room}"
+        if swarm.room != download._assignments.room:
+            yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._assignments.room}"
         told = len(swarm.relayed) - swarm.relayed_before
-        relays = download._relays - sum(relay for _, relay in download._writing.values())
+        relays = download._assignments.relays - sum(relay for _, relay in download._writing.values())
         if relays != told:
             yield f"relays {told} pieces of {job.fetch.name}, and its downloader counts {relays}"
 

@@ -28,8 +28,11 @@ _TIGHT: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (3, 4)),
     "ROUTE_SESSIONS_COUNT_MAX": (("node.piece_server.uploads",), (1,)),
     "STALLED_BYTES_MAX": (("node.piece_server.uplink",), (PIECE_BYTES_MIN, 3 * PIECE_BYTES_MIN)),
-    "PIECES_TOLD_COUNT_MAX": (("node.piece_server.uploads", "node.downloader.download"), (20,)),
-    "CREDIT_COUNT": (("node.downloader.download",), (1, 3)),
+    "PIECES_TOLD_COUNT_MAX": (
+        ("node.piece_server.uploads", "node.downloader.download", "node.downloader.assignments"),
+        (20,),
+    ),
+    "CREDIT_COUNT": (("node.downloader.credit", "node.downloader.assignments"), (1, 3)),
     "ANSWERED_COUNT_MAX": (("node.piece_server.uplink",), (1, 3)),
     "AHEAD_COUNT": (("node.piece_server.swarm",), (1, 8)),
     "UNSPREAD_COUNT_MAX": (("node.piece_server.uploads",), (0, 2)),

@@ -168,7 +168,7 @@ class ManifestFetch:
             return []
         self._check_at = now + CHECK_SECONDS
         effects: list[Effect] = []
-        for source in self._pool.unresponsive(now, 0, 0.0):
+        for source in self._pool.unanswered(now):
             effects += self._next(source, now, NO_ANSWER)
         quiet = self._heard_at is not None and now - self._heard_at >= IMPATIENT_SECONDS
         slow = now - self._asked_more_at >= 10 * IMPATIENT_SECONDS and self._pool.limit < GIVING_COUNT_MAX

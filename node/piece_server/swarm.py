@@ -12,6 +12,7 @@ from random import Random
 from statistics import median_low
 from typing import NamedTuple
 
+from node.pace import Recent, RoundTrips
 from protocol.bitfield import Bitfield
 from protocol.messages import Status
 
@@ -38,26 +39,19 @@ SPREAD_SECONDS = 5.0
 @dataclass(slots=True, eq=False)
 class Ration:
     """Of some kind of pieces, ``least`` may be on their way at a time or, where receivers are far away, as many as
-    their links take: what has arrived within ``recently`` seconds. Those that count are ``taken``."""
+    their links take: what has arrived in a few ``round_trips``. Those that count are ``taken``."""
 
     least: int
+    round_trips: RoundTrips
     taken: int = 0
     waiting: dict[Session, None] = field(default_factory=dict)
     """Sessions that are sent one when it is their turn."""
-    recently: float = 0.0
-    arrived: deque[float] = field(default_factory=deque)
-    """When the last ones arrived."""
-
-    def note_arrived(self, now: float, recently: float) -> None:
-        """One has arrived. ``recently`` follows from the round trip, and may have changed."""
-        self.recently = recently
-        self.arrived.append(now)
+    arrived: Recent = field(default_factory=Recent)
 
     def is_used_up(self, now: float, least: int | None = None) -> bool:
         """``least``: instead of that of the ration."""
-        while self.arrived and self.arrived[0] < now - self.recently:
-            self.arrived.popleft()
-        return self.taken >= max(self.least if least is None else least, len(self.arrived))
+        arrived = self.arrived.since(now - self.round_trips.seconds)
+        return self.taken >= max(self.least if least is None else least, arrived)
 
     def next(self, now: float) -> Session | None:
         """Who may be sent one now, and waits no more."""
@@ -180,7 +174,7 @@ class Swarm:
     """The same."""
     own: dict[int, None] = field(default_factory=dict)
     """Those of them that it was not assigned, but took from its own stock."""
-    pushes: deque[float] = field(default_factory=deque)
+    pushes: Recent = field(default_factory=Recent)
     """When followers were sent the last of them."""
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     orphans: dict[int, float] = field(default_factory=dict)
@@ -208,9 +202,7 @@ class Swarm:
         left = sorted(len(self.relayed) - one.position for one in self.sessions.values() if one.follows)
         if not left:
             return max(0, AHEAD_COUNT - self.relayed_before)
-        while self.pushes and self.pushes[0] < now - QUICK_SECONDS:
-            self.pushes.popleft()
-        ahead = max(AHEAD_COUNT, len(self.pushes) // len(left))
+        ahead = max(AHEAD_COUNT, self.pushes.since(now - QUICK_SECONDS) // len(left))
         return max(0, len(self.relayed) - self.relayed_before + ahead - left[(len(left) - 1) // QUICK_PART])
 
     def piece_size(self, piece: int) -> int:

@@ -376,7 +376,7 @@ class Uploads:
         session.had_elsewhere = skip.count_set
         self._note_spread(swarm, skip)
         if not session.begun:
-            self._uplink.answered(now - session.served_at)
+            self._uplink.round_trips.measured(now - session.served_at)
         session.begun = True
         session.follows = message.push
         session.credit = message.credit
@@ -548,7 +548,7 @@ class Uploads:
             if piece in skip:
                 continue
             if piece in have:
-                swarm.pushes.append(now)
+                swarm.pushes.note(now)
                 self._send(session, piece, False, None, effects, now)
                 return True
             if session.position <= session.promised:

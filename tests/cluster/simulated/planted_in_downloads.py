@@ -189,7 +189,7 @@ PIECES = (
         "that a sequential download takes the first open piece and not the rarest",
         (
             Edit(
-                "node.downloader.download:Download._choose",
+                "node.downloader.piece_requests:PieceRequests._choose",
                 "self._pieces.first(bits) if self._sequential else ",
                 "",
             ),
@@ -202,9 +202,9 @@ PIECES = (
         "that a sequential download is assigned nothing",
         (
             Edit(
-                "node.downloader.download:Download._ask_stock",
-                "if not source.alone and not self._sequential",
-                "if not source.alone",
+                "node.downloader.download:Download.tick",
+                "if not self._sequential:",
+                "if True:",
             ),
         ),
         found_after=32,
@@ -229,7 +229,7 @@ CREDIT = (
     Bug(
         "credit_kept_by_a_dead_session",
         "that credit for what does not come takes no part of the budget",
-        (Edit("node.downloader.download:Download._end_session", "self._share.release(", "abs("),),
+        (Edit("node.downloader.credit:Credit.end", "self._share.release(", "abs("),),
         found_after=1,
     ),
     Bug(
@@ -237,7 +237,7 @@ CREDIT = (
         "that a session begins without credit",
         (
             Edit(
-                "node.downloader.download:Download._end_session",
+                "node.downloader.credit:Credit.end",
                 "source.credit = source.arrived",
                 "source.arrived",
             ),
@@ -248,13 +248,13 @@ CREDIT = (
     Bug(
         "acknowledged_twice",
         "that what was acknowledged once is not acknowledged again",
-        (Edit("node.downloader.download:Download._say", "source.arrived = 0", "pass"),),
+        (Edit("node.downloader.credit:Credit.say", "source.arrived = 0", "pass"),),
         found_after=3,
     ),
     Bug(
         "acknowledged_with_credit_alone",
         "to acknowledge pieces when there is no room for more",
-        (Edit("node.downloader.download:Download._say", "if source.arrived or given:", "if given:"),),
+        (Edit("node.downloader.credit:Credit.say", "if source.arrived or given:", "if given:"),),
         found_after=None,
     ),
     Bug(
@@ -262,7 +262,7 @@ CREDIT = (
         "to say that a source has more credit",
         (
             Edit(
-                "node.downloader.download:Download._say",
+                "node.downloader.credit:Credit.say",
                 "Received(session, source.arrived, given, source.receipt)",
                 "Received(session, source.arrived, min(given, 1), source.receipt)",
             ),
@@ -272,7 +272,7 @@ CREDIT = (
     Bug(
         "budget_kept_by_duplicates",
         "that a piece which is there already takes no part of the budget",
-        (Edit("node.downloader.download:Download.piece", "self._share.release(pieces.piece_length)", "pass"),),
+        (Edit("node.downloader.download:Download.piece", "self._credit.written()", "pass"),),
         found_after=1,
     ),
     Bug(
@@ -281,7 +281,7 @@ CREDIT = (
         (
             Edit(
                 "node.downloader.download:Download.written",
-                "self._share.release(self._pieces.piece_length)",
+                "self._credit.written()",
                 "pass",
             ),
         ),
@@ -342,8 +342,8 @@ CONVERSATION = (
         "that a source whose stock is gone assigns nothing any more",
         (
             Edit(
-                "node.downloader.download:Download._status",
-                "source.asked = 0\n            self._stocked.pop(source, None)",
+                "node.downloader.assignments:Assignments.give_up",
+                "source.asked = 0\n        self._stocked.pop(source, None)",
                 "self._stocked.pop(source, None)",
             ),
         ),
@@ -358,7 +358,7 @@ CONVERSATION = (
     Bug(
         "room_ignored",
         "to have as many pieces assigned as there is room for",
-        (Edit("node.downloader.download:Download.set_room", "self._room = count", "pass"),),
+        (Edit("node.downloader.download:Download.set_room", "self._assignments.room = count", "pass"),),
         found_after=3,
     ),
     Bug(

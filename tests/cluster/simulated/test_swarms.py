@@ -10,7 +10,7 @@ import pytest
 from cluster.simulated.content import StandIn
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.liars import Kind, fetch_lies, server_lies
-from node.downloader.source import SILENT_SENDING_SECONDS
+from node.downloader.patience import SILENT_SENDING_SECONDS
 from protocol.limits import PIECE_BYTES_MIN
 from protocol.messages import Message, Piece
 from tests.cluster.simulated.planting import Edit, edited

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from node.downloader.download import CHECK_SECONDS, CREDIT_COUNT, HAVE_SECONDS, Completed, Gained, NeedSources, Write
+from node.downloader.assignments import HAVE_SECONDS
+from node.downloader.credit import CREDIT_COUNT
+from node.downloader.download import CHECK_SECONDS, Completed, Gained, NeedSources, Write
 from node.downloader.source import (
     RETRY_SECONDS_FIRST,
     STATUS_COUNT_MAX,

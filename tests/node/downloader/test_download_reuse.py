@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from node.downloader.download import CREDIT_COUNT, Completed, Gained, Write
+from node.downloader.credit import CREDIT_COUNT
+from node.downloader.download import Completed, Gained, Write
 from node.downloader.source import Send
 from protocol.messages import Follow, Get, Received
 from tests.node.downloader.scene import PIECE_BYTES, Scene, asked, cancelled, sent
