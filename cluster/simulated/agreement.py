@@ -212,7 +212,7 @@ def _of_status(
         yield f"takes itself for the only receiver of {where}", DISTANT_SECONDS
     if session.swarm.has_stock_for(session) and not source.stock:
         yield f"does not know that {where} has pieces to assign", STALLED_SECONDS
-    if uploads._idle_since is not None and server.clock.now - uploads._idle_since > IDLE_SECONDS:
+    if uploads._sending.idle_since is not None and server.clock.now - uploads._sending.idle_since > IDLE_SECONDS:
         if not source.idle:
             yield f"does not know that {where} has nothing to send", DISTANT_SECONDS
         for piece in session.swarm.have.without(source.bits).without(download.have).indices():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cluster.simulated.piece_server import PieceServerProcess
 from cluster.simulated.world import World
-from node.piece_server import uploads as product
+from node.piece_server import swarm as product
 from node.piece_server.swarm import SPREAD_SECONDS, Session
 from node.piece_server.uploads import Uploads
 from protocol.bitfield import Bitfield

@@ -33,9 +33,10 @@ from node.local_messages import (
 )
 from node.piece_server.reading import Reading, Threads
 from node.piece_server.requests import Asked, Requests
+from node.piece_server.sending import Reply, SendPiece
 from node.piece_server.shelf import Book, Files, Shelf
 from node.piece_server.talk import GARBAGE_COST, Talk
-from node.piece_server.uploads import Effect, Recheck, Reply, SendPiece, Uploads
+from node.piece_server.uploads import Effect, Recheck, Uploads
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
 from protocol.manifest import Manifest
