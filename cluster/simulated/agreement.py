@@ -127,7 +127,7 @@ class Agreement:
                     yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
                 if not source.credit and not process.budget.bucket.rate:
                     yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
-            for piece, source in job.download._pieces.promised.items():
+            for piece, source in job.download.pieces.promised.items():
                 if any(one is not source and piece in one.bits for one in idle):
                     yield (
                         f"waits for piece {piece} that {source.entry.name} promised, and others have",
@@ -281,7 +281,7 @@ def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Itera
         if swarm.room != download._assignments.room:
             yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._assignments.room}"
         told = len(swarm.relayed) - swarm.relayed_before
-        relays = download._assignments.relays - sum(relay for _, relay in download._writing.values())
+        relays = download._assignments.relays - sum(relay for _, relay in download.pieces.writing.values())
         if relays != told:
             yield f"relays {told} pieces of {job.fetch.name}, and its downloader counts {relays}"
 

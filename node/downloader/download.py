@@ -1,8 +1,8 @@
 """One download: what is asked of whom, until every piece is verified. PROTOCOL.md, section 6.
 
 Pure. `Download` takes what happened and the time and returns effects; the shell opens connections, sends, verifies,
-writes and calls back. Owns the conversation with each source. Leaves the state of each piece to `pieces`, who the
-sources are to `source`, and files to the shell.
+writes and calls back. Owns the conversation with each source. Leaves the state of each piece to `pieces`, whom to dial
+and to part with to `sessions`, and files to the shell.
 
 Every source pushes what it relays, as far as its credit goes (`credit`). Besides, a download has pieces of a source's
 stock assigned to it, as many as its own piece server has room for (`assignments`), and asks idle sources for pieces by
@@ -12,7 +12,7 @@ for that is known to `patience`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from random import Random
@@ -23,8 +23,8 @@ from node.downloader.credit import Credit
 from node.downloader.patience import Patience
 from node.downloader.piece_requests import PieceRequests
 from node.downloader.pieces import Pieces
+from node.downloader.sessions import Sessions
 from node.downloader.source import (
-    NO_ANSWER,
     UNABLE,
     Banned,
     Connect,
@@ -41,7 +41,6 @@ from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
 from protocol.limits import PIECES_TOLD_COUNT_MAX
 from protocol.messages import (
-    Bye,
     Cancel,
     Error,
     Follow,
@@ -52,16 +51,10 @@ from protocol.messages import (
     Piece,
     SeederEntry,
     Status,
-    Test,
 )
 
 CHECK_SECONDS = 0.25
 """How often silence and overdue pieces are looked for."""
-NEED_SOURCES_SECONDS = 1.0
-PREFERRED_COUNT = 4
-"""So many sources at a time make way for candidates that were passed over while every source owed something."""
-MAKE_ROOM_COUNT = 8
-"""So many useless sources give way at a time, when all places are taken by useless ones and others are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +104,20 @@ class Download:
         rng: Random,
         sequential: bool = False,
     ) -> None:
-        self._digest = digest
-        self._pieces = Pieces(length, piece_length, have, rng)
+        self.pieces = Pieces(length, piece_length, have, rng)
+        """Do not change."""
         self._pool = pool
         pool.fetch_pieces(have.size, piece_length)
         self._sequential = sequential
         self._patience = Patience(pool)
         self._credit = Credit(budget, piece_length)
         self._assignments = Assignments(pool, self._credit)
-        self._requests = PieceRequests(self._pieces, pool, self._credit, self._patience, rng, sequential)
-        self._writing: dict[int, tuple[SeederEntry, bool]] = {}
-        """Who sent a piece, and whether it is to be relayed."""
-        self._aside: dict[int, None] = {}
-        """Pieces that nobody is asked for, since they are read from other content of this machine."""
-        self.spread = Bitfield(have.size)
-        """Pieces that others relay, as far as is known; do not change."""
+        self._requests = PieceRequests(self.pieces, pool, self._credit, self._patience, rng, sequential)
+        self._sessions = Sessions(digest, pool, self._patience, self._end_session)
         self._completed = False
         self._paused = False
-        self._check_at = self._needed_at = float("-inf")
+        self._check_at = float("-inf")
         self.received_bytes = 0
-        self.reused_bytes = 0
         self.received_from: dict[str, int] = {}
         """Bytes by peer id, of sources that are gone too."""
         self.waits = Waits()
@@ -141,11 +128,7 @@ class Download:
     @property
     def have(self) -> Bitfield:
         """The verified pieces on disk; do not change."""
-        return self._pieces.have
-
-    @property
-    def done_bytes(self) -> int:
-        return self._pieces.done_bytes
+        return self.pieces.have
 
     @property
     def pool(self) -> SourcePool:
@@ -158,17 +141,10 @@ class Download:
 
     def nobody_has(self) -> list[int]:
         """Missing pieces that no connected source has."""
-        left = self._pieces.open
+        left = self.pieces.open
         for source in self._pool.ready():
             left = left.without(source.bits)
         return list(left.indices())
-
-    def set_aside(self, pieces: Iterable[int]) -> None:
-        """Have nobody send the missing ``pieces``, which are read from this machine's disk; `written` or `write_failed`
-        says what became of each. Call before `start`."""
-        for piece in pieces:
-            self._aside[piece] = None
-            self._pieces.set_aside(piece)
 
     # --- what happened -----------------------------------------------------------------------------------
 
@@ -178,20 +154,19 @@ class Download:
         if not self._completed:
             for source in self._pool:
                 source.since = now
-                effects.append(self._test(source, now))
+            effects += self._sessions.test(self._pool, now)
         return [*effects, *self.tick(now)]
 
     def found(self, entries: Sequence[SeederEntry], now: float, listed: int | None = None) -> list[Effect]:
         """A lookup or the roster names sources; ``listed`` as `SourcePool.learn` has it."""
-        newcomers = self._pool.learn(entries, listed)
-        return [*self._connect(now), *self._prefer(newcomers, now)]
+        return [*self._sessions.found(entries, now, listed)]
 
     def peer_lost(self, peer: str, now: float) -> list[Effect]:
         """The roster says that the peer left, expired or no longer has the content. That is a hint: a source that
         owes pieces may well be sending them, and is kept until it owes nothing or falls silent."""
         self._pool.forget(peer)
         source = self._pool.of_peer(peer)
-        return [] if source is None or source.owes else self._drop(source, now, Farewell.FOREVER)
+        return [] if source is None or source.owes else [*self._sessions.drop(source, now, Farewell.FOREVER)]
 
     def connected(self, session: int, now: float) -> list[Effect]:
         source = self._pool.get(session)
@@ -199,14 +174,14 @@ class Download:
             return []
         source.state = SourceState.TESTING
         source.since = now
-        return [self._test(source, now)]
+        return [*self._sessions.test([source], now)]
 
     def disconnected(self, session: int, reason: str, now: float) -> list[Effect]:
         """The connection is lost, or could not be made; pieces that were coming over it are missing again."""
         source = self._pool.get(session)
         if source is None:
             return []
-        return [*self._drop(source, now, Trouble("unreachable", reason)), *self._connect(now)]
+        return [*self._sessions.replace(source, now, Trouble("unreachable", reason))]
 
     def misbehaved(self, session: int, reason: str, now: float) -> list[Effect]:
         """What is at the source's address is no peer or, where a peer has answered already, one that breaks the
@@ -216,7 +191,7 @@ class Download:
             return []
         if source.answered:
             return self._ban(source, reason, now)
-        return [*self._drop(source, now, Trouble("no_peer", reason)), *self._connect(now)]
+        return [*self._sessions.replace(source, now, Trouble("no_peer", reason))]
 
     def handle(self, session: int, message: SourceMessage, now: float) -> list[Effect]:
         """A message of a source, other than a piece."""
@@ -239,11 +214,11 @@ class Download:
                 return []  # it answers what was said before the Test
             self._end_session(source)
             source.since = now
-            return [self._test(source, now)]
+            return [*self._sessions.test([source], now)]
         if not isinstance(message, Error):
             return []
         trouble = Trouble("not_serving" if source.answered else "no_peer", message.detail)
-        return [*self._drop(source, now, trouble), *self._connect(now)]
+        return [*self._sessions.replace(source, now, trouble)]
 
     def piece(self, session: int, message: Piece, size: int, now: float) -> list[Effect]:
         """A piece of ``size`` bytes arrived."""
@@ -253,7 +228,7 @@ class Download:
             return []
         self._patience.arrived(source, now)
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
-        pieces, piece = self._pieces, message.piece
+        pieces, piece = self.pieces, message.piece
         if not source.credit:
             return self._ban(source, f"sent piece {piece} without credit", now)
         if piece >= len(pieces) or size != pieces.size(piece) or max(message.promised, default=0) >= len(pieces):
@@ -267,8 +242,7 @@ class Download:
         source.bits.set(piece)
         effects: list[Effect] = []
         if piece in pieces.missing:
-            pieces.arrive(piece, source)
-            self._writing[piece] = source.entry, message.relay
+            pieces.arrive(piece, source, message.relay)
             effects.append(Write(piece))
         else:
             self._credit.written()
@@ -281,54 +255,37 @@ class Download:
             source.bits.set(piece)
             if piece in source.taken_back:
                 continue
-            if piece in self._pieces.open:
-                self._pieces.promise(piece, source, now)
+            if piece in self.pieces.open:
+                self.pieces.promise(piece, source, now)
             elif piece not in source.promised and piece not in source.gets:
-                self._pieces.cancel(piece, source)
+                self.pieces.cancel(piece, source)
 
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk. Or that of a piece that was set
         aside."""
-        if piece in self._aside:
-            return self._reused(piece, good)
-        entry, relay = self._writing.pop(piece)
-        self._credit.written()
+        sender, relay = self._no_more_written(piece, good)
         if good:
-            self._pieces.finish(piece)
-            if not relay:
-                self.spread.set(piece)
             return [Gained(piece, relay), *self._complete_if_done()]
-        self._lose(piece, relay)
-        if self._pool.is_banned(entry.peer):
+        if sender is None or self._pool.is_banned(sender.peer):
             return []
         reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
-        self._pool.ban(entry, reason)
-        effects: list[Effect] = []
-        source = self._pool.of_peer(entry.peer)
-        if source is not None:  # told, it looks at its disk
-            effects.append(Send(source.session, Bye(source.session, [piece])))
-            effects += self._drop(source, now, Farewell.FRIENDLY)
-        return [*effects, Banned(entry.peer, entry.name, reason)]
+        self._pool.ban(sender, reason)
+        source = self._pool.of_peer(sender.peer)
+        told = [] if source is None else self._sessions.part_with(source, now, Farewell.FRIENDLY, [piece])
+        return [*told, Banned(sender.peer, sender.name, reason)]  # told, it looks at its disk
 
     def write_failed(self, piece: int) -> None:
         """A `Write` could not be done for a reason of our own (disk), or what was set aside cannot be read: the piece
         is missing again."""
-        if piece in self._aside:
-            self._reused(piece, good=False)
-            return
-        _, relay = self._writing.pop(piece)
-        self._credit.written()
-        self._lose(piece, relay)
+        self._no_more_written(piece, good=False)
 
-    def _reused(self, piece: int, good: bool) -> list[Effect]:
-        del self._aside[piece]
+    def _no_more_written(self, piece: int, good: bool) -> tuple[SeederEntry | None, bool]:
+        sender, relay = self.pieces.written(piece, good)
+        if sender is not None:
+            self._credit.written()
         if not good:
-            self._pieces.lose(piece)
-            return []
-        self._pieces.finish(piece)
-        self.spread.set(piece)  # others have the old content too, as far as one can tell
-        self.reused_bytes += self._pieces.size(piece)
-        return [Gained(piece, relay=False), *self._complete_if_done()]
+            self._assignments.relays -= relay
+        return sender, relay
 
     def set_room(self, count: int) -> None:
         """This peer's piece server has room for ``count`` pieces to relay, in all since `restart_relaying`."""
@@ -336,26 +293,28 @@ class Download:
 
     def restart_relaying(self) -> None:
         """This peer's piece server is told anew what there is, and relays what it is told of from now on."""
-        self._assignments.restart(sum(relay for _, relay in self._writing.values()))
+        self._assignments.restart(sum(relay for _, relay in self.pieces.writing.values()))
 
     def pause(self, now: float) -> list[Effect]:
         """Disconnect from everyone and ask for nothing until `resume`; writes under way still end."""
-        self._paused = True
+        self._paused = self._sessions.closed = True
         return self.close(now)
 
     def resume(self, now: float) -> list[Effect]:
         self._paused = False
-        return self._connect(now)
+        self._sessions.closed = self._completed
+        return [*self._sessions.connect(now)]
 
     def close(self, now: float) -> list[Effect]:
         """Say goodbye to every source. It is no fault of theirs: a resumed download goes back to them at once."""
         effects: list[Effect] = []
         for source in self._pool:
-            if source.state is not SourceState.CONNECTING:
-                if self._completed and source.assigns:
-                    effects.append(Send(source.session, Have(source.session, self.have.to_bytes())))
-                effects.append(Send(source.session, Bye(source.session)))
-            effects += self._drop(source, now, Farewell.FRIENDLY)
+            if source.state is SourceState.CONNECTING:
+                effects += self._sessions.drop(source, now, Farewell.FRIENDLY)
+                continue
+            if self._completed and source.assigns:
+                effects.append(Send(source.session, Have(source.session, self.have.to_bytes())))
+            effects += self._sessions.part_with(source, now, Farewell.FRIENDLY)
         return effects
 
     # --- time --------------------------------------------------------------------------------------------
@@ -368,24 +327,22 @@ class Download:
         effects: list[Effect] = []
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
-            effects += self._give_up_silent(now)
-            effects += self._drop_forgotten(now)
-            effects += [self._test(source, now) for source in self._pool.to_test(now)]
+            effects += self._sessions.part_with_silent(now)
+            effects += self._sessions.test(self._pool.to_test(now), now)
             self._give_up_overdue(now)
             self._requests.look_over()
-            effects += [self._test(source, now) for source in self._requests.not_known(now - CHECK_SECONDS)]
+            effects += self._sessions.test(self._requests.not_known(now - CHECK_SECONDS), now)
             effects += self._assignments.say_have(self.have, now)
-            effects += self._need_sources(now)
-            effects += self._drop_mute(now)
-            effects += self._connect(now)
-            effects += self._prefer(None, now)
+            needs_others = self._sessions.needs_others(self.pieces.open, now)
+            effects += [NeedSources()] if needs_others else []
+            effects += self._sessions.make_room(needs_others, now)
         asked = self._requests.ask(now)
         effects += self._credit.say(now)
         effects += self._cancel()
         effects += asked
         if not self._sequential:
-            effects += self._assignments.ask(self._pieces.open.count_set, now)
-        self.waits.note(self._credit.held_back_by(not self._pieces.missing.count_set, now), now)
+            effects += self._assignments.ask(self.pieces.open.count_set, now)
+        self.waits.note(self._credit.held_back_by(not self.pieces.missing.count_set, now), now)
         return effects
 
     def next_deadline(self, now: float) -> float | None:
@@ -399,16 +356,12 @@ class Download:
     def _cancel(self) -> list[Effect]:
         """Take back what is not needed."""
         effects: list[Effect] = []
-        for source, pieces in self._pieces.cancelled.items():
+        for source, pieces in self.pieces.cancelled.items():
             for start in range(0, len(pieces), PIECES_TOLD_COUNT_MAX):
                 some = pieces[start : start + PIECES_TOLD_COUNT_MAX]
                 effects.append(Send(source.session, Cancel(source.session, some)))
-        self._pieces.cancelled.clear()
+        self.pieces.cancelled.clear()
         return effects
-
-    def _lose(self, piece: int, relay: bool) -> None:
-        self._pieces.lose(piece)
-        self._assignments.relays -= relay
 
     def _give_up_overdue(self, now: float) -> None:
         """Let others send what sources owe that take far too long, and ask others to assign what these were asked to
@@ -419,80 +372,31 @@ class Download:
                 continue
             source.snubs = True
             others = (one.bits for one in self._pool.ready() if one is not source)
-            elsewhere = reduce(Bitfield.either, others, Bitfield(len(self._pieces)))
+            elsewhere = reduce(Bitfield.either, others, Bitfield(len(self.pieces)))
             for piece in [*source.promised, *source.gets]:
                 if piece in elsewhere:
-                    self._pieces.expect_no_more(piece, None if piece in source.gets else source)
+                    self.pieces.expect_no_more(piece, None if piece in source.gets else source)
 
     # --- sources -----------------------------------------------------------------------------------------
-
-    def _connect(self, now: float) -> list[Effect]:
-        if self._paused or self._completed:
-            return []
-        return [Connect(source.session, source.entry.endpoint) for source in self._pool.connect(now)]
-
-    def _prefer(self, newcomers: Sequence[str] | None, now: float) -> list[Effect]:
-        """Where there is no room for all, ``newcomers`` (None: a few of all) take the places of whom they outrank."""
-        effects: list[Effect] = []
-        if self._paused or self._completed:
-            return effects
-        for _ in range(PREFERRED_COUNT if newcomers is None else len(newcomers)):
-            found = self._pool.outranked(now, newcomers)
-            if found is None:
-                break
-            source, peer = found
-            effects.append(Send(source.session, Bye(source.session)))
-            effects += self._drop(source, now, Farewell.FRIENDLY)
-            opened = self._pool.open(peer, now)
-            effects.append(Connect(opened.session, opened.entry.endpoint))
-        return effects
-
-    def _test(self, source: Source, now: float) -> Effect:
-        source.said_at = source.polled_at = now
-        source.tests += 1
-        return Send(source.session, Test(source.session, self._digest, source.entry.peer, source.answered))
-
-    def _drop(self, source: Source, now: float, why: Trouble | Farewell) -> list[Effect]:
-        self._end_session(source)
-        self._pool.drop(source, now, why)
-        return [Disconnect(source.session)]
 
     def _end_session(self, source: Source) -> None:
         """Nothing more comes of what was said in it."""
         self._credit.end(source)
         self._assignments.give_up(source)
         self._requests.end(source)
-        self._pieces.release(source)
+        self.pieces.release(source)
         source.state = SourceState.TESTING
         source.relays = 0
         source.assigned_elsewhere.clear()
         source.idle = source.stock = False
 
-    def _give_up_silent(self, now: float) -> list[Effect]:
-        """Drop who says nothing, and who owes a piece for far too long."""
-        effects: list[Effect] = []
-        for source in [*self._patience.silent(now), *self._patience.stuck(now)]:
-            if self._pool.get(source.session) is source:
-                self._pool.be_patient(source)
-                effects += self._drop(source, now, NO_ANSWER)
-        return effects
-
-    def _drop_forgotten(self, now: float) -> list[Effect]:
-        """Part with those that `peer_lost` left for what they owed, and that owe nothing any more."""
-        effects: list[Effect] = []
-        for source in self._pool.forgotten():
-            if not source.owes:
-                effects += self._drop(source, now, Farewell.FOREVER)
-        return effects
-
     def _ban(self, source: Source, reason: str, now: float) -> list[Effect]:
-        self._pool.ban(source.entry, reason)
-        return [*self._drop(source, now, Farewell.FRIENDLY), Banned(source.entry.peer, source.entry.name, reason)]
+        return [*self._sessions.ban(source, reason, now)]
 
     def _status(self, source: Source, message: Status, now: float) -> list[Effect]:
         if message.state in UNABLE:
             # It makes room for others.
-            return [*self._drop(source, now, UNABLE[message.state]), *self._connect(now)]
+            return [*self._sessions.replace(source, now, UNABLE[message.state])]
         try:
             bits = self._bits_of(message)
         except ProtocolError as error:
@@ -507,64 +411,34 @@ class Download:
         self._pool.answered(source)
         source.busy_since = now
         credit = self._credit.begin(source, now)
-        needless = Bitfield.full_of(len(self._pieces)).without(self._pieces.open)
+        needless = Bitfield.full_of(len(self.pieces)).without(self.pieces.open)
         return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, not self._sequential))]
 
     def _bits_of(self, message: Status) -> Bitfield:
         if message.state == "complete":
-            return Bitfield.full_of(len(self._pieces))
-        return Bitfield.from_bytes(message.bits, len(self._pieces))
+            return Bitfield.full_of(len(self.pieces))
+        return Bitfield.from_bytes(message.bits, len(self.pieces))
 
     def _not_held(self, source: Source, message: NotHeld, now: float) -> list[Effect]:
         piece = message.piece
-        if piece >= len(self._pieces):
+        if piece >= len(self.pieces):
             return self._ban(source, "took back a piece that does not exist", now)
         source.bits.clear(piece)
         source.taken_back[piece] = False
         if piece in source.promised or piece in source.gets:
-            self._pieces.expect_no_more(piece, source)
+            self.pieces.expect_no_more(piece, source)
         return []
 
     def _complete_if_done(self) -> list[Effect]:
         if self._completed or not self.have.full:
             return []
-        self._completed = True
+        self._completed = self._sessions.closed = True
         return [Completed()]
-
-    def _need_sources(self, now: float) -> list[Effect]:
-        """Ask for sources when none can send what is missing, and make room for those that are known."""
-        if now - self._needed_at < NEED_SOURCES_SECONDS or not self._pieces.open.count_set:
-            return []
-        ready = list(self._pool.ready())
-        if any(source.is_to_send or self._pieces.open.both(source.bits).count_set for source in ready):
-            return []
-        self._needed_at = now
-        effects: list[Effect] = [NeedSources()]
-        if self._pool.leaves_out(now):
-            for source in ready[: min(MAKE_ROOM_COUNT, len(ready) // 2)]:  # the others say what nobody has
-                effects += self._drop(source, now, Farewell.USELESS)
-        return effects
-
-    def _drop_mute(self, now: float) -> list[Effect]:
-        """Who has sent nothing for long gives way where others wait for a place, whatever it has promised: names cost
-        nothing, and those of one liar may take all places."""
-        effects: list[Effect] = []
-        mute = self._patience.mute(now)
-        if not mute or not self._pool.leaves_out(now):
-            return effects
-        for source in mute[:MAKE_ROOM_COUNT]:
-            effects.append(Send(source.session, Bye(source.session)))
-            effects += self._drop(source, now, Farewell.USELESS)
-        return effects
 
     # --- for tests and the simulator ---------------------------------------------------------------------
 
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
-        self._pieces.check_invariants(self._pool)
-        self._credit.check_invariants(self.sources, len(self._writing))
+        self.pieces.check_invariants(self._pool)
+        self._credit.check_invariants(self.sources, sum(entry is not None for entry, _ in self.pieces.writing.values()))
         assert all(source.asked >= 0 for source in self._pool)
-        writing = sorted([*self._writing, *self._aside])
-        assert writing == [
-            piece for piece in range(len(self._pieces)) if piece not in self.have and piece not in self._pieces.missing
-        ]

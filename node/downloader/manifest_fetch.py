@@ -168,8 +168,9 @@ class ManifestFetch:
             return []
         self._check_at = now + CHECK_SECONDS
         effects: list[Effect] = []
-        for source in self._pool.unanswered(now):
-            effects += self._next(source, now, NO_ANSWER)
+        for source in self._pool:
+            if source.is_unanswered(now):
+                effects += self._next(source, now, NO_ANSWER)
         quiet = self._heard_at is not None and now - self._heard_at >= IMPATIENT_SECONDS
         slow = now - self._asked_more_at >= 10 * IMPATIENT_SECONDS and self._pool.limit < GIVING_COUNT_MAX
         if quiet or slow:

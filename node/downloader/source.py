@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from node.local_messages import SourceStanding
 from node.pace import Average, Recent
+from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.endpoints import parse_endpoint
 from protocol.errors import ProtocolError
@@ -196,9 +197,10 @@ class Source:
     """`Test`s that it has not answered: the answers may all come at once, after a piece that took its time."""
     heard_count: int = 0
     """Pieces of this download that had arrived when it was last heard."""
-    status_tokens: float = STATUS_COUNT_MAX
-    status_at: float = 0.0
-    """How many messages it might send at this moment: see `floods`."""
+    words: TokenBucket = field(
+        default_factory=lambda: TokenBucket(STATUS_RATE_MAX, 0.0, STATUS_COUNT_MAX / STATUS_RATE_MAX)
+    )
+    """How many messages it might send."""
 
     @property
     def answered(self) -> bool:
@@ -237,9 +239,7 @@ class Source:
 
     def floods(self, now: float) -> bool:
         """A message that is no piece has come: whether those are too many."""
-        saved = self.status_tokens + STATUS_RATE_MAX * (now - self.status_at)
-        self.status_tokens, self.status_at = min(STATUS_COUNT_MAX, saved) - 1, now
-        return self.status_tokens < 0
+        return not self.words.spend(1, now)
 
 
 def address_of(entry: SeederEntry) -> str:
@@ -357,7 +357,7 @@ class SourcePool:
         """Open a session with the known ``peer``, which has none."""
         candidate = self._candidates[peer]
         bits = Bitfield(self._piece_count)
-        source = Source(candidate.entry, next(self._sessions), now, bits, heard_at=now, status_at=now)
+        source = Source(candidate.entry, next(self._sessions), now, bits, heard_at=now)
         source.patience = candidate.patience
         self._active[source.session] = source
         self._peers[peer] = source.session
@@ -442,10 +442,6 @@ class SourcePool:
         self._closed[address_of(entry)] = inf
 
     # --- time --------------------------------------------------------------------------------------------
-
-    def unanswered(self, now: float) -> list[Source]:
-        """Sources that have not said anything in time."""
-        return [source for source in self._active.values() if source.is_unanswered(now)]
 
     def to_test(self, now: float) -> list[Source]:
         """Sources we have said nothing to for so long that they must be tested again."""

@@ -88,7 +88,7 @@ JOBS = (
     Bug(
         "budget_kept_by_bad_writes",
         "that a piece which could not be written is not under way any more",
-        (Edit("node.downloader.job:FetchJob.on_unwritten", "self._download.write_failed(piece)", "pass"),),
+        (Edit("node.downloader.job:FetchJob.on_unwritten", "self.download.write_failed(piece)", "pass"),),
         found_after=21,
         first=20,
     ),
@@ -174,7 +174,7 @@ PIECES = (
     Bug(
         "unwritten_piece_is_closed",
         "that a piece which could not be written is open again",
-        (Edit("node.downloader.pieces:Pieces.lose", "self.open.set(piece)", "pass"),),
+        (Edit("node.downloader.pieces:Pieces.written", "self.open.set(piece)", "pass"),),
         found_after=15,
         first=14,
     ),
@@ -280,7 +280,7 @@ CREDIT = (
         "that a piece which is on disk is not under way any more",
         (
             Edit(
-                "node.downloader.download:Download.written",
+                "node.downloader.download:Download._no_more_written",
                 "self._credit.written()",
                 "pass",
             ),
@@ -318,7 +318,7 @@ CONVERSATION = (
     Bug(
         "not_held_ignored",
         "that a source may lose a piece it said it had",
-        (Edit("node.downloader.download:Download._not_held", "self._pieces.expect_no_more(piece, source)", "pass"),),
+        (Edit("node.downloader.download:Download._not_held", "self.pieces.expect_no_more(piece, source)", "pass"),),
         found_after=None,
     ),
     Bug(
@@ -326,7 +326,7 @@ CONVERSATION = (
         "to have others send what slow sources owe",
         (
             Edit("node.downloader.download:Download.tick", "self._give_up_overdue(now)", "pass"),
-            Edit("node.downloader.download:Download.tick", "effects += self._give_up_silent(now)", "pass"),
+            Edit("node.downloader.download:Download.tick", "effects += self._sessions.part_with_silent(now)", "pass"),
         ),
         found_after=9,
     ),

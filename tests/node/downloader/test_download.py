@@ -315,7 +315,7 @@ def test_answers_that_come_all_at_once_are_no_flood() -> None:
     source = scene.source("a")
     assert source is not None
     for _ in range(2 * STATUS_COUNT_MAX):
-        scene.download._test(source, scene.now)
+        scene.download._sessions.test([source], scene.now)
     for _ in range(3 * STATUS_COUNT_MAX):
         scene.status("a", "*  ")
     assert scene.download.pool.banned == {}
@@ -330,7 +330,7 @@ def test_no_session_in_answer_to_many_tests_is_no_flood() -> None:
     source = scene.source("a")
     assert source is not None
     for _ in range(2 * STATUS_COUNT_MAX):
-        scene.download._test(source, scene.now)
+        scene.download._sessions.test([source], scene.now)
     for _ in range(3 * STATUS_COUNT_MAX):
         scene.no_session("a")
     assert scene.download.pool.banned == {}

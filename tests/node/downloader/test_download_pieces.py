@@ -479,7 +479,7 @@ def test_what_others_relay_is_known_from_how_it_came() -> None:
     scene.written(0)
     scene.piece("b", 2)
     scene.written(2, good=False)
-    assert list(scene.download.spread.indices()) == [1]
+    assert list(scene.download.pieces.spread.indices()) == [1]
 
 
 # --- alone, and in order ----------------------------------------------------------------------------------
