@@ -66,15 +66,7 @@ class Relays:
 
     def listen(self) -> None:
         """From now on."""
-        told = self._world.network.seen
-
-        def seen(source: str, target: str, message: object) -> None:
-            told(source, target, message)
-            heard = _HEARD.get(type(message))
-            if heard is not None:
-                heard(self, source, target, message)
-
-        self._world.network.seen = seen
+        self._world.network.overhear(self, _HEARD)
 
     def sent(self, server: PieceServerProcess, session: Session, header: Piece) -> None:
         """``server`` sends a piece."""
