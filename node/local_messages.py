@@ -4,7 +4,7 @@ The agent binds ``agent.sock`` (ROUTER) for its two children and ``api.sock`` (R
 piece server binds ``pieces.sock`` (ROUTER) for the downloader. Same codec as the wire; the bound of a frame is
 `LOCAL_BYTES_MAX`.
 
-Every process draws a random ``instance`` at start and says it in a `Hello` each second. Whoever sees a new
+Every process draws a random ``instance`` at start and says it in a `Hello` now and then. Whoever sees a new
 instance on the other side says its full state again: that is all it takes to survive the restart of either.
 """
 
@@ -20,6 +20,8 @@ from protocol.messages import Message, Order, OrderEntry, PeerEntry, SeederEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
 """Their names in the runtime directory."""
+HELLO_SECONDS, REPORT_SECONDS = 1.0, 0.25
+"""How often a process says `Hello`, and the agent is told how downloads and uploads go where that has changed."""
 
 
 Phase = Literal[

@@ -20,11 +20,12 @@ from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
-from node.downloader.job_report import REPORT_SECONDS, Progress
+from node.downloader.job_report import Progress
 from node.downloader.job_work import BegunError, Place, Published, Ready
 from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifest
 from node.downloader.source import Banned, Connect, Disconnect, Send, SourcePool
 from node.local_messages import (
+    REPORT_SECONDS,
     DownloadFailed,
     DownloadFinished,
     DownloadStarted,

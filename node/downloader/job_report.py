@@ -13,10 +13,9 @@ from node.downloader.job_disk import JobDisk
 from node.downloader.manifest_fetch import ManifestFetch
 from node.downloader.rate_meter import RateMeter
 from node.downloader.source import Candidate, Source, SourcePool
-from node.local_messages import DownloadReport, Fetch, Phase, SourceReport, SourceStanding
+from node.local_messages import REPORT_SECONDS, DownloadReport, Fetch, Phase, SourceReport, SourceStanding
 from protocol.manifest import Manifest
 
-REPORT_SECONDS = 0.25
 WRITING = "writing what has come to disk"
 REUSING = "taking over what other content on this machine has of it"
 COMPLAIN_SECONDS = 1.0
@@ -75,20 +74,6 @@ class Progress:
         """How it goes, unless that is as it was: ``core`` talks to sources now, ``download`` is the last that did,
         once there was a ``manifest``; ``rate_limit`` in bytes/s."""
         self.report_at = now + REPORT_SECONDS
-        report = self._make(core, download, manifest, rate_limit, now)
-        if report == self._reported:
-            return None
-        self._reported = report
-        return report
-
-    def _make(
-        self,
-        core: ManifestFetch | Download | None,
-        download: Download | None,
-        manifest: Manifest | None,
-        rate_limit: float,
-        now: float,
-    ) -> DownloadReport:
         disk, done = self._disk, self.noted
         received, reused = self._received_before, self._reused_before
         received_from: Mapping[str, int] = {}
@@ -111,7 +96,7 @@ class Progress:
             measured = self._gauge.read(download.waits, disk.work_seconds, rate_limit, sources, nobody, now)
             if self.phase == "downloading" and settled and not disk.reuse.under_way:
                 slow = bottleneck(measured)
-        return DownloadReport(
+        report = DownloadReport(
             digest=self._fetch.digest,
             phase=self.phase,
             length=manifest.length if manifest is not None else self._fetch.length,
@@ -129,6 +114,8 @@ class Progress:
             reused_from=[root for root, _ in disk.reuse.good.most_common()],
             bottleneck=slow,
         )
+        before, self._reported = self._reported, report
+        return report if report != before else None
 
 
 class SourceReports:

@@ -121,7 +121,9 @@ def _silence_allowed(source: Source) -> float:
     if not source.owes and not source.credit:
         return SILENT_SECONDS
     interval = source.interval.value
-    return (SILENT_SENDING_SECONDS if interval is None else max(SILENT_SECONDS, 4 * interval)) * source.patience
+    return (
+        SILENT_SENDING_SECONDS if interval is None else max(SILENT_SECONDS, OVERDUE_FACTOR * interval)
+    ) * source.patience
 
 
 def _far_too_long(interval: float) -> float:

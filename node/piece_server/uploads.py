@@ -51,8 +51,7 @@ UploadRequest = Test | Follow | Received | Relay | Get | Cancel | Have | Bye
 CHECK_SECONDS = 0.25
 """How often sessions are looked over, and a source that is idle tells what it has got since."""
 EVICTION_SECONDS = 5.0
-"""A session that has got nothing for so long may give way to one of an address that holds no more, when there are too
-many."""
+"""Where there are too many, one that has got nothing for so long may give way to one whose address holds no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,8 +400,7 @@ class Uploads:
                     self._restock(swarm, back)
                 effects += [tell(session) for session in hoarders]
         if self._sending.is_idle(now):
-            told = [session for session in self._sessions.values() if session.told != (session.swarm.revision, True)]
-            effects += [tell(session, True) for session in told]
+            effects += [tell(one, True) for one in self._sessions.values() if one.told != (one.swarm.revision, True)]
         return effects
 
     def _check_sessions(self, now: float) -> list[Effect]:
