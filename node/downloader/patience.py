@@ -18,8 +18,8 @@ SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
 """An idle source that leaves three Tests unanswered is gone."""
 TURNS_COUNT = 4
 SILENT_SENDING_SECONDS = 30.0
-"""A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times, and
-twice as long each time we were too impatient: see `SourcePool.be_patient`."""
+"""A source whose answers queue behind a large piece on a slow link may be silent this long, or OVERDUE_FACTOR piece
+times, and twice as long each time we were too impatient: see `SourcePool.be_patient`."""
 OVERDUE_FACTOR, OVERDUE_SECONDS_MIN, OVERDUE_SECONDS_FIRST = 4.0, 2.0, 10.0
 """A source that takes so many times as long for a piece as it or others usually do, at least this long, and as long as
 this link needs for all that there is credit for, is snubbing us (BEP 3): others may send what it owes. The last is for
