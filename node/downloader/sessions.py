@@ -48,7 +48,7 @@ class Sessions:
 
     def connect(self, now: float) -> Effects:
         opened = () if self.closed else self._pool.connect(now)
-        return [Connect(source.session, source.entry.endpoint) for source in opened]
+        return [source.dial() for source in opened]
 
     def test(self, sources: Iterable[Source], now: float) -> Effects:
         effects: Effects = []
@@ -123,6 +123,5 @@ class Sessions:
                 break
             source, peer = found
             effects += self.part_with(source, now, Farewell.FRIENDLY)
-            opened = self._pool.open(peer, now)
-            effects.append(Connect(opened.session, opened.entry.endpoint))
+            effects.append(self._pool.open(peer, now).dial())
         return effects

@@ -33,11 +33,9 @@ still a few."""
 STATUS_COUNT_MAX, STATUS_RATE_MAX = 200, 20.0
 """Messages other than pieces that a source may send at once, and a second on average. An honest one says what is new a
 few times a second."""
-RETRY_SECONDS_FIRST = 0.5
-RETRY_SECONDS_MAX = 5.0
+RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX = 0.5, 5.0
 PATIENCE_DOUBLINGS_MAX = 6
-"""A source that was given up for its silence may take twice as long each time: else nothing would ever come over a link
-so slow."""
+"""A source given up for its silence may take twice as long the next time: else nothing would come over a slow link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +204,9 @@ class Source:
     def answered(self) -> bool:
         """Whether it has said anything yet that the peer we wanted would say."""
         return self.state is SourceState.READY
+
+    def dial(self) -> Connect:
+        return Connect(self.session, self.entry.endpoint)
 
     def is_unanswered(self, now: float) -> bool:
         """Whether it has not answered in time."""
