@@ -24,10 +24,9 @@ from protocol.bitfield import Bitfield
 from protocol.messages import Bye, SeederEntry, Test
 
 NEED_SOURCES_SECONDS = 1.0
-PREFERRED_COUNT = 4
-"""So many sources at a time make way for candidates that were passed over while every source owed something."""
 MAKE_ROOM_COUNT = 8
-"""So many useless sources give way at a time, when all places are taken by useless ones and others are known."""
+"""So many sources at a time give way when all places are taken: useless ones to others that are known, or any to
+candidates that were passed over while every source owed something."""
 
 Effects = list[Connect | Disconnect | Send | Banned]
 
@@ -111,7 +110,7 @@ class Sessions:
         if mute and self._pool.leaves_out(now):
             for source in mute[:MAKE_ROOM_COUNT]:
                 effects += self.part_with(source, now, Farewell.USELESS)
-        return [*effects, *self.connect(now), *self._prefer(None, PREFERRED_COUNT, now)]
+        return [*effects, *self.connect(now), *self._prefer(None, MAKE_ROOM_COUNT, now)]
 
     def _prefer(self, newcomers: Sequence[str] | None, count: int, now: float) -> Effects:
         """Where there is no room for all, up to ``count`` of the ``newcomers``, or of all, take the places of whom they
