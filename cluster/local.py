@@ -18,8 +18,8 @@ from typing import Any
 
 from cluster.interrupts import shielded
 from cluster.processes import HERE, Host, Program, end_all, kill_all
+from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.client.lines import Line, Lines, latest_statuses
-from node.local_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import NetworkError
 from transport.runtime_dir import runtime_dir
 

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import zmq
 
-from node.local_messages import API_SOCKET, ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.local_messages import API_SOCKET
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
 from protocol.limits import LOCAL_BYTES_MAX

@@ -8,18 +8,8 @@ import pytest
 from node.agent.effects import DELETED, CheckItem, ToDownloader
 from node.agent.follows import FETCHES_COUNT_MAX, LEASE_SECONDS, REFRESH_SECONDS, matches
 from node.agent.library import LibraryItem
-from node.local_messages import (
-    OVERTAKEN,
-    ApiFollow,
-    ApiFollowed,
-    ApiShare,
-    DeleteFetch,
-    DownloadFailed,
-    DownloadFinished,
-    DownloadStarted,
-    Fetch,
-    Following,
-)
+from node.api_messages import ApiFollow, ApiFollowed, ApiShare, Following
+from node.local_messages import OVERTAKEN, DeleteFetch, DownloadFailed, DownloadFinished, DownloadStarted, Fetch
 from protocol.messages import GetTorrentList, Roster, SourceAdded, TorrentEntry
 from tests.node.agent.scene import Scene, digest, item
 

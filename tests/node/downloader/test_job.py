@@ -27,16 +27,7 @@ from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_context import JobContext, Listener
 from node.downloader.job_report import WRITING
-from node.local_messages import (
-    DownloadFailed,
-    DownloadFinished,
-    DownloadReport,
-    Fetch,
-    Held,
-    LocalCopy,
-    Serve,
-    Unserve,
-)
+from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, LocalCopy, Serve, Unserve
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
