@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from cluster.interrupts import shielded
 from cluster.processes import HERE, Host, Program, end_all, kill_all
+from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.client.lines import Line, Lines, latest_statuses
-from node.local_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import NetworkError
 from transport.runtime_dir import runtime_dir
 
@@ -228,9 +227,7 @@ class LocalCluster:
     def __enter__(self) -> LocalCluster:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -17,9 +17,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from node.api_messages import Following
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
-from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import Period, PeriodKeys, parse_schedule
 from protocol.endpoints import Address, is_wildcard, parse_endpoint

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
@@ -162,9 +161,7 @@ class DataDirLock:
     def __enter__(self) -> DataDirLock:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 

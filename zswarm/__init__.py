@@ -45,8 +45,8 @@ Errors are `Error` and its subclasses; ``str`` of one says what happened and wha
 bytes a second, times in seconds.
 """
 
+from node.api_messages import StatusReport
 from node.client.view import Outcome
-from node.local_messages import StatusReport
 from protocol.errors import (
     ConfigError,
     DiskError,

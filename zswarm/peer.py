@@ -10,13 +10,7 @@ from typing import Literal, Self, TypeVar
 
 from msgspec import Struct
 
-from node.client.orders import Follower, JobTracker, Order, get_order, share_order
-from node.client.services import real_services
-from node.client.session import Options, Session, any_peer
-from node.client.targets import check_pattern, existing_path, prepare_directory, read_target
-from node.client.view import Outcome
-from node.disk.share_options import ShareOptions
-from node.local_messages import (
+from node.api_messages import (
     ApiDone,
     ApiList,
     ApiListReply,
@@ -25,9 +19,15 @@ from node.local_messages import (
     ApiRemove,
     ApiRequest,
     JobStatus,
-    Phase,
     StatusReport,
 )
+from node.client.orders import Follower, JobTracker, Order, get_order, share_order
+from node.client.services import real_services
+from node.client.session import Options, Session, any_peer
+from node.client.targets import check_pattern, existing_path, prepare_directory, read_target
+from node.client.view import Outcome
+from node.disk.share_options import ShareOptions
+from node.local_messages import Phase
 from protocol.errors import RefusedError, UsageError, error_of
 from protocol.messages import PeerEntry, TorrentEntry
 from service.paths import absolute_path

@@ -31,8 +31,8 @@ from cluster.report import peer_names
 from cluster.shaped_network import Machine
 from cluster.verify import Reference
 from cluster.workplace import workplace
+from node.api_messages import ApiAccepted, ApiList, ApiListReply, ApiShare, JobStatus
 from node.client.lines import latest_statuses
-from node.local_messages import ApiAccepted, ApiList, ApiListReply, ApiShare, JobStatus
 from protocol.errors import NetworkError, UsageError
 from service.units import format_seconds
 

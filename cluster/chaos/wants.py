@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable
 
 from cluster.local import LocalPeer
-from node.local_messages import ApiAccepted, ApiGet, ApiReply, DownloadReport, JobStatus, StatusReport
+from node.api_messages import ApiAccepted, ApiGet, ApiReply, JobStatus, StatusReport
+from node.local_messages import DownloadReport
 
 AGAIN_SECONDS = 2.0
 """A download that failed while things went wrong is asked for again, this often."""

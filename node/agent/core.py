@@ -39,10 +39,9 @@ from node.agent.library import KeptOrders, LibraryItem
 from node.agent.requests import AgentApi
 from node.agent.shares_watch import SharesWatch
 from node.agent.state import AgentState, AgentTerms
+from node.api_messages import ApiError, ApiRequest
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import (
-    ApiError,
-    ApiRequest,
     ChildToAgent,
     Collected,
     ContentChanged,

@@ -8,8 +8,9 @@ from typing import Literal
 from msgspec import Struct
 
 from node.agent.library import KeptOrders, LibraryItem, Origin
+from node.api_messages import ApiCollect, ApiReply
 from node.disk.share_options import AS_USUAL, ShareOptions
-from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiCollect, ApiReply, Fetch, Unused
+from node.local_messages import AgentToDownloader, AgentToPieceServer, Fetch, Unused
 from node.schedule import Override
 from protocol.messages import Entry, Order, TransferState
 

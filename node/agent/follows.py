@@ -25,7 +25,8 @@ from node.agent.effects import DELETED, CheckItem, FindTorrents, Wish
 from node.agent.gets import Gets, link_to, preference
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
-from node.local_messages import OVERTAKEN, ApiGet, Fetch, Following
+from node.api_messages import ApiGet, Following
+from node.local_messages import OVERTAKEN, Fetch
 from protocol.errors import DiskError
 from protocol.link import format_link
 from protocol.messages import ANEW, TorrentEntry

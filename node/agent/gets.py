@@ -37,10 +37,9 @@ from node.agent.effects import (
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.agent.manifest_choice import ManifestChoice
+from node.api_messages import CONTENTS_SHOWN_COUNT, ApiGet, JobStatus
 from node.local_messages import (
-    CONTENTS_SHOWN_COUNT,
     OVERTAKEN,
-    ApiGet,
     Copies,
     DeleteFetch,
     DownloadFailed,
@@ -48,7 +47,6 @@ from node.local_messages import (
     DownloadReport,
     DownloadStarted,
     Fetch,
-    JobStatus,
     StopFetch,
     Unserve,
 )

@@ -19,7 +19,7 @@ from node.agent.effects import FindOrders, KeepOrders, MeasureRoom, Note, Prepar
 from node.agent.gets import Gets
 from node.agent.jobs import JobBook
 from node.agent.library import KeptOrders, TakenOrder
-from node.local_messages import ApiDone, ApiGet, ApiReply, ApiRollout, ApiRolloutReply
+from node.api_messages import ApiDone, ApiGet, ApiReply, ApiRollout, ApiRolloutReply
 from protocol.digest import advice_on, begins_digest, short
 from protocol.errors import NotFoundError, UsageError
 from protocol.limits import FREE_STEP_BYTES, ORDERS_TOLD_COUNT_MAX

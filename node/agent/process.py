@@ -22,20 +22,10 @@ from node.agent.disk_work import Cancelled, Progress, StoredSeed
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
+from node.api_messages import ApiCollected, ApiDone, ApiError, ApiLimits, ApiRequest
 from node.disk.share_options import Skipped
 from node.host import Host
-from node.local_messages import (
-    AGENT_SOCKET,
-    ApiCollected,
-    ApiDone,
-    ApiError,
-    ApiLimits,
-    ApiRequest,
-    ChildToAgent,
-    Fetch,
-    Hello,
-    Unused,
-)
+from node.local_messages import AGENT_SOCKET, ChildToAgent, Fetch, Hello, Unused
 from node.schedule import Override
 from node.workers import END_SECONDS
 from protocol.codec import ROSTER_DECODER, Decoder

@@ -32,7 +32,8 @@ from node.agent.effects import (
 )
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
-from node.local_messages import DownloadFinished, Fetch, JobStatus, QuotaStatus, Unserve, UploadReport
+from node.api_messages import JobStatus, QuotaStatus
+from node.local_messages import DownloadFinished, Fetch, Unserve, UploadReport
 from protocol.digest import short
 from protocol.messages import TorrentEntry
 from service.units import format_bytes

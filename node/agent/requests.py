@@ -10,7 +10,7 @@ from node.agent.effects import CollectSeeds, KeepAway, KeepLimits, Note, ReplyAp
 from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
-from node.local_messages import (
+from node.api_messages import (
     ApiAccepted,
     ApiCancelRollout,
     ApiCollect,
@@ -38,12 +38,8 @@ from node.local_messages import (
     ApiStandings,
     ApiStandingsReply,
     ApiStop,
-    Collect,
-    Collected,
-    Limit,
-    Pause,
-    Serving,
 )
+from node.local_messages import Collect, Collected, Limit, Pause, Serving
 from node.schedule import limits_text
 from protocol.digest import advice_on, split_digest
 from protocol.errors import NotFoundError, UsageError

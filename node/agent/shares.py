@@ -17,8 +17,8 @@ from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
 from node.agent.jobs import JobBook
 from node.agent.library import ItemState, LibraryItem, Origin
+from node.api_messages import JobStatus
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
-from node.local_messages import JobStatus
 from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import ANEW, TorrentEntry

@@ -24,8 +24,8 @@ from node.agent.quota import Quota
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.agent.told_downloads import LastRate, told_downloads
+from node.api_messages import Following
 from node.disk.share_options import AS_USUAL, ShareOptions
-from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import HeldLimits, Override, Period
 from protocol.messages import DownloadState

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from node.local_messages import DownloadReport, JobStatus
+from node.api_messages import JobStatus
+from node.local_messages import DownloadReport
 from node.reasons import job_silence, why_no_source
 from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
 from protocol.messages import DownloadState, Order

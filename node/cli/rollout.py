@@ -15,16 +15,7 @@ from typing import Any, Literal
 
 import click
 
-from node.cli import output
-from node.cli.live import table_screen
-from node.cli.options import State, chosen_options, json_option, peer_options
-from node.cli.progress import follow, is_terminal, open_display
-from node.cli.rollout_watch import HEADERS, Expected, Peer, Watch, expectation
-from node.cli.standings import find_content
-from node.client.orders import LOST_SECONDS, JobTracker, share_order
-from node.client.session import Session, refused, running_peer
-from node.client.targets import LINK_SCHEME, existing_path
-from node.local_messages import (
+from node.api_messages import (
     ApiCancelRollout,
     ApiDone,
     ApiOrders,
@@ -34,6 +25,15 @@ from node.local_messages import (
     ApiStandings,
     ApiStandingsReply,
 )
+from node.cli import output
+from node.cli.live import table_screen
+from node.cli.options import State, chosen_options, json_option, peer_options
+from node.cli.progress import follow, is_terminal, open_display
+from node.cli.rollout_watch import HEADERS, Expected, Peer, Watch, expectation
+from node.cli.standings import find_content
+from node.client.orders import LOST_SECONDS, JobTracker, share_order
+from node.client.session import Session, refused, running_peer
+from node.client.targets import LINK_SCHEME, existing_path
 from protocol.digest import advice_on, begins_digest, short
 from protocol.errors import DiskError, NetworkError, NotFoundError, RefusedError, UsageError, VerificationError
 from protocol.limits import ORDER_PATTERN_BYTES_MAX

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from node.api_messages import ApiList, ApiListReply
 from node.cli.output import Table
 from node.client.session import Session
 from node.client.targets import check_pattern
-from node.local_messages import ApiList, ApiListReply
 from protocol.digest import advice_on, is_digest_start, short
 from protocol.errors import NotFoundError, UsageError
 from protocol.messages import DownloadState, StandingEntry, TorrentEntry

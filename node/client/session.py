@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import msgspec
 
+from node.api_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.config import CONFIG_FILE, ENVIRONMENT, PeerSettings
 from node.identity import DataDirInUseError
-from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import EXIT_CODES, ConfigError, NetworkError, RefusedError, UsageError, ZswarmError
 from service.paths import absolute_path
 from service.text import check_utf8

@@ -11,6 +11,7 @@ from random import Random
 
 from node.downloader.source import Source
 from protocol.bitfield import Bitfield
+from protocol.messages import SeederEntry
 
 SAMPLE_COUNT = 8
 """Pieces of which the rarest is taken. Among so many drawn at random it is nearly as rare as among all (the power of
@@ -30,6 +31,11 @@ class Pieces:
         """Those of them that are neither promised nor asked for."""
         self.promised: dict[int, Source] = {}
         self.asked: dict[int, Source] = {}
+        self.writing: dict[int, tuple[SeederEntry | None, bool]] = {}
+        """Who sent a piece, None where it comes from this machine, and whether it is to be relayed."""
+        self.spread = Bitfield(have.size)
+        """Pieces that others relay, as far as is known."""
+        self.reused_bytes = 0
         self.cancelled: dict[Source, list[int]] = {}
         """Pieces that sources need not send and have not been told so."""
         self.done_bytes = sum(self.size(piece) for piece in have.indices())
@@ -88,30 +94,39 @@ class Pieces:
         source.promised.clear()
         source.gets.clear()
 
-    def set_aside(self, piece: int) -> None:
-        """The missing ``piece``, which nobody owes, is to come from this machine."""
-        self.missing.clear(piece)
-        self.open.clear(piece)
+    def set_aside(self, pieces: Iterable[int]) -> None:
+        """The missing ``pieces``, which nobody owes, are read from this machine's disk; `written` comes for each."""
+        for piece in pieces:
+            self.missing.clear(piece)
+            self.open.clear(piece)
+            self.writing[piece] = None, False
 
     # --- what becomes of it ------------------------------------------------------------------------------
 
-    def arrive(self, piece: int, sender: Source) -> None:
-        """The data of the missing ``piece`` is here and goes to be verified and written."""
+    def arrive(self, piece: int, sender: Source, relay: bool = False) -> None:
+        """The data of the missing ``piece`` is here and goes to be verified and written; this peer is to ``relay`` it
+        or others do."""
+        self.writing[piece] = sender.entry, relay
         self.missing.clear(piece)
         if piece in self.open:
             self.open.clear(piece)
         else:
             self.expect_no_more(piece, sender)
 
-    def finish(self, piece: int) -> None:
-        """``piece`` is verified and on disk."""
+    def written(self, piece: int, good: bool) -> tuple[SeederEntry | None, bool]:
+        """What was being written is on disk or, if not ``good``, missing again. Returns what `writing` had."""
+        sender, relay = self.writing.pop(piece)
+        if not good:
+            self.missing.set(piece)
+            self.open.set(piece)
+            return sender, relay
         self.have.set(piece)
         self.done_bytes += self.size(piece)
-
-    def lose(self, piece: int) -> None:
-        """What was to be written is not: ``piece`` is missing again."""
-        self.missing.set(piece)
-        self.open.set(piece)
+        if sender is None:
+            self.reused_bytes += self.size(piece)
+        if not relay:  # others have old content of this machine too, as far as one can tell
+            self.spread.set(piece)
+        return sender, relay
 
     # --- what to ask for ---------------------------------------------------------------------------------
 
@@ -150,4 +165,6 @@ class Pieces:
         assert owed == list(self.missing.without(self.open).indices())
         theirs = [piece for source in sources for piece in (*source.promised, *source.gets)]
         assert sorted(theirs) == owed
+        neither = Bitfield.full_of(len(self)).without(self.have).without(self.missing)
+        assert sorted(self.writing) == list(neither.indices())
         assert self.done_bytes == sum(map(self.size, self.have.indices()))

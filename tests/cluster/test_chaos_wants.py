@@ -9,7 +9,8 @@ import pytest
 
 from cluster.chaos.wants import AGAIN_SECONDS, Want, settled
 from cluster.local import LocalPeer
-from node.local_messages import ApiAccepted, DownloadReport, JobStatus, SharedStatus, StatusReport
+from node.api_messages import ApiAccepted, JobStatus, SharedStatus, StatusReport
+from node.local_messages import DownloadReport
 
 DIGEST = "blake3:" + "0" * 64
 CONTENT = JobStatus(1, "share", "done", "file.bin", digest=DIGEST, link="zswarm://link")

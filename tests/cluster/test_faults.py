@@ -13,9 +13,9 @@ import pytest
 from cluster.content import Original, copy_content
 from cluster.local import LocalCluster, LocalPeer
 from cluster.verify import Reference
+from node.api_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from node.client.lines import latest_statuses
 from node.disk.journal import JOURNAL_NAME
-from node.local_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from tests.cluster.conftest import Place
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]

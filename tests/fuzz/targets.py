@@ -22,6 +22,7 @@ from node import local_messages as local
 from node.agent.disk_work import DOWNLOADED_NAME, LIMITS_NAME, AgentFiles
 from node.agent.effects import Downloaded
 from node.agent.library import LIBRARY_NAME, Library, LibraryItem
+from node.api_messages import ApiReply, ApiRequest
 from node.config import AgentSettings, PeerSettings
 from node.disk.journal import JOURNAL_NAME, Journal
 from node.schedule import Override
@@ -58,7 +59,7 @@ UNIONS: tuple[Any, ...] = (
     *(RegistrarRequest, RegistrarReply, LookupRequest, LookupReply, PieceServerRequest, PieceServerReply, Roster),
     *(FromLookup, FromRegistrar),
     *(local.AgentToPieceServer, local.PieceServerToAgent, local.AgentToDownloader, local.DownloaderToAgent),
-    *(local.DownloaderToPieceServer, local.PieceServerToDownloader, local.ApiRequest, local.ApiReply),
+    *(local.DownloaderToPieceServer, local.PieceServerToDownloader, ApiRequest, ApiReply),
 )
 _LIMIT = max(LINK_BYTES_MAX, LOCAL_BYTES_MAX)
 _DECODERS: list[Decoder[Any]] = [Decoder(kinds, _LIMIT) for kinds in UNIONS]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from node.local_messages import ApiGet, ApiShare
+from node.api_messages import ApiGet, ApiShare
 from protocol import messages
 from protocol.codec import Decoder, encode
 from protocol.endpoints import parse_endpoint

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from node.local_messages import ApiGet, ApiShare, JobStatus
+from node.api_messages import ApiGet, ApiShare, JobStatus
 from protocol import messages
 from protocol.limits import MIB, STALLED_BYTES_MAX
 from protocol.link import Link, parse_link

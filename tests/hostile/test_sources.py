@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from node.api_messages import ApiGet, ApiShare
 from node.disk.hashing import hash_path
-from node.local_messages import ApiGet, ApiShare
 from protocol.limits import MIB
 from protocol.link import Link, format_link
 from protocol.messages import Entry

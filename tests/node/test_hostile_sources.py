@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import zmq
 
+from node.api_messages import ApiGet, ApiShare, JobStatus
 from node.disk.hashing import hash_path
-from node.local_messages import ApiGet, ApiShare, JobStatus
 from protocol import messages
 from protocol.codec import Decoder, encode
 from protocol.limits import MIB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.simulated.peer import Role
-from node.local_messages import ApiLimit
+from node.api_messages import ApiLimit
 from protocol.limits import PIECE_BYTES_MIN
 from tests.cluster.simulated.swarms import Swarm
 

@@ -10,7 +10,7 @@ import pytest
 from cluster.simulated.content import StandIn
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.liars import Kind, fetch_lies, server_lies
-from node.downloader.source import SILENT_SENDING_SECONDS
+from node.downloader.patience import SILENT_SENDING_SECONDS
 from protocol.limits import PIECE_BYTES_MIN
 from protocol.messages import Message, Piece
 from tests.cluster.simulated.planting import Edit, edited
@@ -325,14 +325,14 @@ def test_a_host_that_promises_pieces_and_sends_few_is_got_around() -> None:
             256,
             0.1,
             "leaves pieces that nobody else has with",
-            Edit("node.piece_server.uploads:Uploads._could_have_spread", "return any(", "return False and any("),
+            Edit("node.piece_server.swarm:Swarm._could_have_spread", "return any(", "return False and any("),
         ),
         (
             "hoarder",
             256,
             0.1,
             "forgot that nobody but",
-            Edit("node.piece_server.uploads:Uploads._check_spread", "back += old", "pass"),
+            Edit("node.piece_server.swarm:Swarm.not_spread", "back += old", "pass"),
         ),
         pytest.param(
             "promiser",

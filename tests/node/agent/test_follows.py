@@ -17,18 +17,8 @@ from node.agent.follows import (
     matches,
 )
 from node.agent.library import LibraryItem
-from node.local_messages import (
-    OVERTAKEN,
-    ApiFollow,
-    ApiFollowed,
-    ApiShare,
-    DeleteFetch,
-    DownloadFailed,
-    DownloadFinished,
-    DownloadStarted,
-    Fetch,
-    Following,
-)
+from node.api_messages import ApiFollow, ApiFollowed, ApiShare, Following
+from node.local_messages import OVERTAKEN, DeleteFetch, DownloadFailed, DownloadFinished, DownloadStarted, Fetch
 from protocol.messages import GetTorrentList, Roster, SourceAdded, TorrentEntry
 from tests.node.agent.scene import FOLDER, Scene, digest, item
 

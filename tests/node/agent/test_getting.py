@@ -19,8 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.gets import UNSURE
 from node.agent.library import LibraryItem
-from node.local_messages import (
-    AgentToDownloader,
+from node.api_messages import (
     ApiAccepted,
     ApiDone,
     ApiError,
@@ -33,6 +32,9 @@ from node.local_messages import (
     ApiPeersReply,
     ApiRemove,
     ApiStop,
+)
+from node.local_messages import (
+    AgentToDownloader,
     ContentChanged,
     Copies,
     DeleteFetch,

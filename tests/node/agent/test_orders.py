@@ -6,7 +6,7 @@ from typing import Any
 
 from node.agent.effects import Note, ToDownloader
 from node.agent.library import KeptOrders, TakenOrder
-from node.local_messages import (
+from node.api_messages import (
     ApiCancelRollout,
     ApiDone,
     ApiError,
@@ -15,11 +15,8 @@ from node.local_messages import (
     ApiRemove,
     ApiRollout,
     ApiRolloutReply,
-    DeleteFetch,
-    DownloadFailed,
-    DownloadFinished,
-    Fetch,
 )
+from node.local_messages import DeleteFetch, DownloadFailed, DownloadFinished, Fetch
 from protocol.limits import MIB, ORDERS_TOLD_COUNT_MAX
 from protocol.link import Link, format_link
 from protocol.messages import Order, OrderEntry, OrdersChanged, Roster

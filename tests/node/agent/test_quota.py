@@ -17,18 +17,8 @@ from node.agent.effects import (
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
 from node.agent.quota import AGAIN_SECONDS, ANSWER_SECONDS, KEEP_SECONDS, mark_of
-from node.local_messages import (
-    ApiGet,
-    ApiLeave,
-    ApiShare,
-    DownloadFinished,
-    Fetch,
-    Following,
-    Serve,
-    SwarmUpload,
-    Unserve,
-    UploadReport,
-)
+from node.api_messages import ApiGet, ApiLeave, ApiShare, Following
+from node.local_messages import DownloadFinished, Fetch, Serve, SwarmUpload, Unserve, UploadReport
 from protocol.link import Link, format_link
 from protocol.messages import RegistrarReply, RegistrarRequest, TorrentEntry, Update
 from tests.node.agent.scene import Scene, digest, item

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from node.agent.told_downloads import ENDED_SECONDS_MAX, LastRate, told_downloads
-from node.local_messages import DownloadReport, JobStatus, SourceReport
+from node.api_messages import JobStatus
+from node.local_messages import DownloadReport, SourceReport
 from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
 from protocol.messages import DownloadState, Order
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from node.agent.library import Library, LibraryItem
+from node.api_messages import ApiGetStatus
 from node.disk.journal import Journal
 from node.disk.seed_store import store_seed
 from node.disk.staging import staging_path
 from node.disk.stamps import take_stamps
 from node.disk.storage import Partial
 from node.identity import load_identity
-from node.local_messages import ApiGetStatus, Fetch
+from node.local_messages import Fetch
 from protocol.bitfield import Bitfield
 from protocol.manifest import encode_manifest, manifest_digest
 from tests.node.cli.test_process import Peer, running, until

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from node.local_messages import OVERTAKEN, ApiFollow, ApiFollowed, Following, StatusReport
+from node.api_messages import ApiFollow, ApiFollowed, Following, StatusReport
+from node.local_messages import OVERTAKEN
 from tests.node.cli.fakes import World, download, job, peer_with, report
 
 

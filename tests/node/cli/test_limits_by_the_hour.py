@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node.local_messages import ApiLimit
+from node.api_messages import ApiLimit
 from tests.node.cli.test_process import Peer, running, until
 
 pytestmark = pytest.mark.process

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from node.api_messages import ApiGetStatus, ApiList, ApiListReply, ApiRequest
 from node.client.api_client import ApiClient
-from node.local_messages import ApiGetStatus, ApiList, ApiListReply, ApiRequest
 from protocol.errors import NetworkError
 
 ROOT = Path(__file__).parents[3]

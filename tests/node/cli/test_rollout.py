@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node.local_messages import (
+from node.api_messages import (
     ApiCancelRollout,
     ApiDone,
     ApiError,
