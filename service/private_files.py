@@ -1,0 +1,57 @@
+"""Files with secrets: their owner's alone (0600), whole or not there, on disk once they are written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from protocol.errors import ConfigError
+
+SECRET_BYTES_MAX = 4_096
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write ``data`` in place of what is at ``path``, if anything. Raises `OSError`."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """What was made, renamed or deleted in the directory ``path`` is so on disk. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_private(path: Path) -> bytes:
+    """What is in ``path``, at most `SECRET_BYTES_MAX` of it. `ConfigError` when others than its owner may read or
+    change it. Raises `OSError`."""
+    with path.open("rb") as file:
+        check_private(path, os.fstat(file.fileno()), 0o077)
+        return file.read(SECRET_BYTES_MAX)
+
+
+def check_private_directory(path: Path, open_bits: int = 0o077) -> None:
+    """`ConfigError` when others than its owner have any of the rights ``open_bits`` to the directory ``path``. Raises
+    `OSError`."""
+    check_private(path, path.stat(), open_bits)
+
+
+def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
+    """`check_private_directory` for anything, as it was ``found``."""
+    mode, wanted = stat.S_IMODE(found.st_mode), "700" if stat.S_ISDIR(found.st_mode) else "600"
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{path}: holds a secret key and belongs to another user; use one of this user's own")
+    if mode & open_bits:
+        what = f"holds a secret key and is open to other users (mode {mode:04o})"
+        raise ConfigError(f"{path}: {what}; close it with: chmod {wanted} {path}")
