@@ -51,7 +51,9 @@ def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
     """`check_private_directory` for anything, as it was ``found``."""
     mode, wanted = stat.S_IMODE(found.st_mode), "700" if stat.S_ISDIR(found.st_mode) else "600"
     if found.st_uid not in (os.geteuid(), 0):
-        raise ConfigError(f"{path}: holds a secret key and belongs to another user; use one of this user's own")
+        raise ConfigError(
+            f"{path}: holds a secret key and is another user's; use it as that user (sudo -u), or use another"
+        )
     if mode & open_bits:
-        what = f"holds a secret key and is open to other users (mode {mode:04o})"
+        what = f"is for a secret key and is open to other users (mode {mode:04o})"
         raise ConfigError(f"{path}: {what}; close it with: chmod {wanted} {path}")

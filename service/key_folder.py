@@ -1,0 +1,318 @@
+"""The keys of a network: a folder on its tracker's host, which is its user's alone (0700).
+
+::
+
+    tracker.secret       the tracker's secret key (0600)
+    members/KEY.key      lets in the peer with this public key; its first line is a name for people
+    invites/KEY.invite   an invite with this public key, as `InviteTerms` in JSON
+    invites/KEY.used     that it let a peer in, and cannot again: the key of that peer
+    revoked/KEY.key      a key that no invite brings back
+
+Files may be made and deleted by hand; only their names say who is let in. The tracker's processes look at the folder
+once a second (`LiveKeys`), and of them only the registrar writes to it (`KeyFolder.enrol`).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from protocol.errors import ConfigError, NotFoundError, UsageError
+from protocol.keys import Invite, format_invite, is_key, parse_key
+from protocol.limits import PEER_ID_BYTES_MAX, PEERS_COUNT_MAX
+from service.private_files import check_private_directory, read_private, sync_directory, write_private
+from service.text import as_utf8, printable
+from transport.curve import KeyPair, new_pair, pair_of
+
+SECRET_NAME = "tracker.secret"
+LABEL_BYTES_MAX = 4_096
+USED_SECONDS = 600.0
+"""How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
+INVITES_COUNT_MAX = 10_000
+LOOK_SECONDS = 1.0
+_FRESH_NS = 2_000_000_000
+"""A directory that changed this recently may have changed again at the same time stamp."""
+_UNREADABLE = errno.ENOENT, errno.ENOTDIR, errno.EACCES
+"""Nobody is let in. Other errors pass, such as a lack of descriptors, and what was read last holds."""
+
+_logger = logging.getLogger(__name__)
+
+
+class InviteTerms(Struct, frozen=True):
+    """``expires`` in seconds since 1970. Of one that is not ``reusable`` one peer can make use."""
+
+    expires: float
+    reusable: bool = False
+    name: str = ""
+
+
+class Member(Struct, frozen=True):
+    """``name`` is safe to show. ``invite`` is the public key of the invite it came with; empty: none."""
+
+    name: str
+    invite: str = ""
+
+
+class IssuedInvite(Struct, frozen=True):
+    """``used_by`` is the key of the peer that it let in, empty if it can still let one in; since ``used_at``."""
+
+    terms: InviteTerms
+    used_by: str = ""
+    used_at: float = 0.0
+
+    def answers(self, now: float) -> bool:
+        """Whether whoever has it is listened to at ``now``, in seconds since 1970."""
+        return now < self.terms.expires and (not self.used_by or now < self.used_at + USED_SECONDS)
+
+
+class RefusedKeyError(UsageError):
+    """An invite does not let a key in. ``str(error)`` says to its owner why."""
+
+    code = "refused"
+
+
+class KeyFolder:
+    """The folder at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.members_path, self.invites_path, self._revoked_path = (
+            path / name for name in ("members", "invites", "revoked")
+        )
+
+    def make(self) -> bool:
+        """Make what is not there, and nothing anew. True: the network had no key before."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private_directory(self.path)
+        for directory in (self.members_path, self.invites_path, self._revoked_path):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        secret = self.path / SECRET_NAME
+        if secret.exists():
+            self.load()
+            return False
+        write_private(secret, f"{new_pair().secret}\n".encode())
+        return True
+
+    def load(self) -> KeyPair:
+        """The tracker's keys. `ConfigError` when there are none, or others may read them."""
+        secret = self.path / SECRET_NAME
+        try:
+            check_private_directory(self.path)
+            return pair_of(parse_key(read_private(secret).decode()))
+        except FileNotFoundError:
+            raise ConfigError(f"{secret}: does not exist; make a network's keys with 'keys init'") from None
+        except OSError as error:
+            raise ConfigError(f"{secret}: {error.strerror}; it has to belong to the tracker's user") from None
+        except (UsageError, UnicodeDecodeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"{secret}: is damaged; restore it from a copy, or delete it for new keys") from None
+
+    # --- what there is -----------------------------------------------------------------------------------
+
+    def members(self) -> dict[str, Member]:
+        """By key."""
+        return {key: self._member(key) for key in sorted(_keys_in(self.members_path, ".key")[0])}
+
+    def invites(self) -> dict[str, IssuedInvite]:
+        """By key; those that can be read."""
+        found: dict[str, IssuedInvite] = {}
+        for key in sorted(_keys_in(self.invites_path, ".invite")[0])[:INVITES_COUNT_MAX]:
+            issued = self.issued(key)
+            if issued is not None:
+                found[key] = issued
+        return found
+
+    def issued(self, key: str) -> IssuedInvite | None:
+        """The invite with the public ``key``; None when there is none that can be read."""
+        path = self.invites_path / f"{key}.invite"
+        try:
+            terms = msgspec.json.decode(read_private(path), type=InviteTerms)
+            used = path.with_suffix(".used")
+            used_by, used_at = (used.read_text().strip(), used.stat().st_mtime) if used.exists() else ("", 0.0)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as error:
+            _logger.warning("%s lets nobody in: %s", path, error)
+            return None
+        return IssuedInvite(terms, used_by, used_at)
+
+    def _member(self, key: str) -> Member:
+        try:
+            with (self.members_path / f"{key}.key").open("rb") as file:
+                lines = as_utf8(os.fsdecode(file.read(LABEL_BYTES_MAX))).splitlines()
+        except OSError:
+            return Member("")
+        name, invite, *_ = *lines, "", ""
+        return Member(printable(name.strip()), invite.strip() if is_key(invite.strip()) else "")
+
+    # --- what a person does ------------------------------------------------------------------------------
+
+    def authorize(self, key: str, name: str = "", invite: str = "") -> None:
+        """Let the peer with ``key`` in, whatever was before."""
+        write_private(self.members_path / f"{key}.key", f"{_label(name)}\n{invite}\n".encode())
+        (self._revoked_path / f"{key}.key").unlink(missing_ok=True)
+
+    def invite(self, tracker: str, terms: InviteTerms) -> str:
+        """A new invite to the network, whose tracker peers reach at ``tracker``, as the line to hand to them."""
+        own, pair = self.load(), new_pair()
+        for key, issued in self.invites().items():
+            if issued.terms.expires < time.time():
+                for suffix in (".invite", ".used"):
+                    (self.invites_path / f"{key}{suffix}").unlink(missing_ok=True)
+        write_private(self.invites_path / f"{pair.public}.invite", msgspec.json.encode(terms))
+        return format_invite(Invite(tracker, own.public, pair.secret))
+
+    def revoke(self, key: str) -> None:
+        """``key``, of a member or an invite, is let in no more, and brought back by no invite."""
+        invite = self.invites_path / f"{key}.invite"
+        if not invite.exists():
+            write_private(self._revoked_path / f"{key}.key", b"")
+        for path in (self.members_path / f"{key}.key", invite):
+            path.unlink(missing_ok=True)
+            sync_directory(path.parent)
+
+    def named(self, text: str) -> str:
+        """The one key, of a member or an invite, that ``text`` is, begins, or is the name of. `NotFoundError`, or
+        `UsageError` when there are several."""
+        names = {key: member.name for key, member in self.members().items()}
+        names |= {key: printable(issued.terms.name) for key, issued in self.invites().items()}
+        start = text.strip().lower()
+        found = [key for key, name in names.items() if text == name or (start and key.startswith(start))]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotFoundError(f"no member or invite has the name or key {printable(text)!r}; see 'keys list'")
+        raise UsageError(f"{printable(text)!r} fits {len(found)} keys: {', '.join(key[:16] for key in found[:8])}")
+
+    # --- what the registrar does -------------------------------------------------------------------------
+
+    def enrol(self, invite: str, key: str, name: str) -> None:
+        """Let the peer with ``key`` in, by the invite with the public key ``invite``; what is so already stays.
+        `RefusedKeyError` says why not. Once this returns it is on disk. Raises `OSError`."""
+        issued = self.issued(invite)
+        if issued is None or not issued.answers(time.time()):
+            raise RefusedKeyError("this invite does not hold any more: it has expired or was revoked; ask for another")
+        if (self._revoked_path / f"{key}.key").exists():
+            raise RefusedKeyError("the key of this peer was revoked; its owner can let it in again (keys authorize)")
+        member, pending = self.members_path / f"{key}.key", self.members_path / f"{key}.pending"
+        if member.exists():
+            return
+        if not issued.terms.reusable and issued.used_by not in ("", key):
+            raise RefusedKeyError("this invite was for one peer, and another has used it; ask for another")
+        if issued.used_by and not pending.exists():
+            raise RefusedKeyError("this invite was used, and its peer removed since; ask for another")
+        if len(_keys_in(self.members_path, ".key")[0]) >= PEERS_COUNT_MAX:
+            raise RefusedKeyError(f"the network is at its limit of {PEERS_COUNT_MAX} keys")
+        if issued.terms.reusable:
+            self.authorize(key, name, invite)
+            return
+        # Used up first, then let in: whatever ends this process in between, nobody else gets in by it.
+        write_private(pending, f"{_label(name)}\n{invite}\n".encode())
+        if not issued.used_by:
+            _write_once(self.invites_path / f"{invite}.used", key)
+        pending.replace(member)
+        sync_directory(self.members_path)
+
+
+def _write_once(path: Path, key: str) -> None:
+    try:
+        with path.open("x") as file:
+            file.write(f"{key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise RefusedKeyError("this invite was for one peer, and another has used it; ask for another") from None
+    sync_directory(path.parent)
+
+
+def _label(name: str) -> str:
+    return printable(as_utf8(name))[:PEER_ID_BYTES_MAX]
+
+
+def _keys_in(directory: Path, suffix: str) -> tuple[frozenset[str], list[str]]:
+    """The keys that files in ``directory`` are named after, and files with that suffix that are named otherwise.
+    Raises `OSError`."""
+    keys: set[str] = set()
+    others: list[str] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            stem, dot, end = entry.name.rpartition(".")
+            if dot + end != suffix:
+                continue
+            if is_key(stem) and stem == stem.lower() and entry.is_file():  # `revoke` finds it by this name
+                keys.add(stem)
+            else:
+                others.append(entry.name)
+    return frozenset(keys), others
+
+
+class LiveKeys:
+    """Who is let in, as the folder says; `refresh` looks at it."""
+
+    def __init__(self, folder: KeyFolder) -> None:
+        self._folder = folder
+        self.members: Collection[str] = frozenset()
+        self._invites: dict[str, IssuedInvite] = {}
+        self._stamps: dict[Path, tuple[int, int]] = {}
+        self._told: set[str] = set()
+        self._look_at = 0.0
+        self.refresh(0.0)
+
+    def next_deadline(self) -> float:
+        return self._look_at
+
+    def refresh(self, now: float) -> frozenset[str]:
+        """Look, if it is time; the keys that are members no more."""
+        if now < self._look_at:
+            return frozenset()
+        self._look_at = now + LOOK_SECONDS
+        before = frozenset(self.members)
+        for path in (self._folder.members_path, self._folder.invites_path):
+            try:
+                self._look(path)
+            except OSError as error:
+                self._tell(f"{path} cannot be read: {error.strerror}")
+                if error.errno in _UNREADABLE:
+                    self._stamps.pop(path, None)
+                    self._take(path, frozenset())
+        return before.difference(self.members)
+
+    def is_invite(self, key: str) -> bool:
+        """Whether ``key`` is of an invite that somebody may have to make use of."""
+        issued = self._invites.get(key)
+        return issued is not None and issued.answers(time.time())
+
+    def _look(self, path: Path) -> None:
+        found = path.stat()
+        stamp = (found.st_ino, found.st_mtime_ns)
+        if self._stamps.get(path) == stamp:
+            return
+        self._stamps.pop(path, None)
+        keys, others = _keys_in(path, ".key" if path == self._folder.members_path else ".invite")
+        for name in others:
+            self._tell(
+                f"{path / name} lets nobody in: it is no file named after a key: 64 digits, a to f in lower case"
+            )
+        self._take(path, keys)
+        if time.time_ns() - found.st_mtime_ns > _FRESH_NS:
+            self._stamps[path] = stamp
+
+    def _take(self, path: Path, keys: frozenset[str]) -> None:
+        if path == self._folder.members_path:
+            self.members = keys
+        else:
+            self._invites = self._folder.invites() if keys else {}
+
+    def _tell(self, text: str) -> None:
+        """Once, and not of thousands."""
+        if text not in self._told and len(self._told) < 100:
+            self._told.add(text)
+            _logger.warning("%s", printable(as_utf8(text)))
