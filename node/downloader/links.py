@@ -27,6 +27,8 @@ LOST_WORDS = {
     ConnectionEvent.SILENT: NO_ANSWER,
     ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm peer",
     ConnectionEvent.LOST: "connection lost",
+    ConnectionEvent.DENIED: "it does not admit this peer",
+    ConnectionEvent.OTHER_SECURITY: "it has keys and this peer has none, or the other way round",
 }
 REFUSAL_SECONDS_MAX = 1.0
 """A machine refuses within a round trip; that there is none is known when it was looked for three times, in 3 s."""
