@@ -11,7 +11,7 @@ Left to others: which numbers and announcements a change has (`broker.ledger`), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -36,10 +36,10 @@ from protocol.messages import (
     Join,
     Leave,
     ListRequest,
+    MemberRequest,
     Ok,
     PageOk,
     RegistrarReply,
-    RegistrarRequest,
     Rejoin,
     Transfer,
     Update,
@@ -81,8 +81,11 @@ class Registrar:
 
     # --- events ------------------------------------------------------------------------------------------
 
-    def handle(self, route: bytes, address: str, message: RegistrarRequest, now: float) -> list[RegistrarEffect]:
-        """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers."""
+    def handle(
+        self, route: bytes, address: str, message: MemberRequest, now: float, key: str = ""
+    ) -> list[RegistrarEffect]:
+        """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers. Its
+        id is that of ``key`` (empty: a network without keys)."""
         session = self._sessions.get(message.peer)
         effects: list[RegistrarEffect] = []
         if session is not None:
@@ -91,7 +94,7 @@ class Registrar:
             if message.run in session.replaced:
                 return self._replaced(message, session, route)
             self._sessions.renew(message.peer, now)
-        reply = self._converse(address, message, session, now, effects)
+        reply = self._converse(address, key, message, session, now, effects)
         effects.append(Reply(route, reply))
         return effects
 
@@ -138,7 +141,8 @@ class Registrar:
     def _converse(
         self,
         address: str,
-        message: RegistrarRequest,
+        public_key: str,
+        message: MemberRequest,
         session: Session | None,
         now: float,
         effects: list[RegistrarEffect],
@@ -152,7 +156,7 @@ class Registrar:
             case Join():
                 return self._join(message, address, now)
             case FileList():
-                return self._file_list(message, session, now, effects)
+                return self._file_list(message, public_key, session, now, effects)
             case Leave():
                 self._transfers.drop(_key(message))
                 if session is not None:
@@ -188,7 +192,7 @@ class Registrar:
         return ListRequest(message.id, transfer.list_id)
 
     def _file_list(
-        self, message: FileList, session: Session | None, now: float, effects: list[RegistrarEffect]
+        self, message: FileList, public_key: str, session: Session | None, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
         key = _key(message)
         transfer = self._transfers.get(key)
@@ -212,7 +216,7 @@ class Registrar:
         if not message.last:
             return _page_ok(message, entries)
         self._transfers.drop(key)
-        return self._whole_list(message, transfer, now, effects)
+        return self._whole_list(message, transfer, public_key, now, effects)
 
     def _start_over(
         self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, session: Session | None, now: float
@@ -243,7 +247,7 @@ class Registrar:
         return _bad_entry(message, message.entries)
 
     def _whole_list(
-        self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
+        self, message: FileList, transfer: ListTransfer, public_key: str, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
         """All pages are there: the list takes the place of the old one, in one change set."""
         peer = message.peer
@@ -254,7 +258,7 @@ class Registrar:
             )
         events: list[Event] = []
         if transfer.joining or member is None:
-            events.append(PeerSet(peer, transfer.name, transfer.endpoint))
+            events.append(PeerSet(peer, transfer.name, transfer.endpoint, public_key))
             label = _label(peer, transfer.name)
             verb = "joined" if member is None else "joined again"
             what = f"{verb} {_place(transfer.endpoint)} with a list of {len(transfer.entries)}"
@@ -348,12 +352,20 @@ class Registrar:
 
     # --- members -----------------------------------------------------------------------------------------
 
-    def _remove(self, peer: str, expired: bool, now: float) -> list[RegistrarEffect]:
+    def put_out(self, peers: Iterable[str], now: float) -> list[RegistrarEffect]:
+        """The keys of ``peers`` are authorised no more."""
+        effects: list[RegistrarEffect] = []
+        for peer in peers:
+            if peer in self.registry.members:
+                effects += self._remove(peer, False, now, "is put out, because its key is not authorised any more")
+        return effects
+
+    def _remove(self, peer: str, expired: bool, now: float, what: str = "left") -> list[RegistrarEffect]:
         member = self.registry.members[peer]
         self._sessions.remove(peer)
         self._loads.pop(peer, None)
         self._downloads.pop(peer, None)
-        what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
+        what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else what
         note = Note("info", f"peer {_label(peer, member.name)} {what}; its list of {len(member.listings)} is removed")
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
 
@@ -370,10 +382,10 @@ class Registrar:
         lookups, moments = list(terms.lookups), self._ledger.moments(message.peer, message.entries)
         return Welcome(message.id, self._ledger.epoch, self.seq, *times, endpoint, terms.roster, lookups, moments)
 
-    def _ok(self, message: RegistrarRequest, added: Sequence[Entry] = ()) -> Ok:
+    def _ok(self, message: MemberRequest, added: Sequence[Entry] = ()) -> Ok:
         return Ok(message.id, self._ledger.epoch, self.seq, self._ledger.moments(message.peer, added))
 
-    def _wrong_token(self, message: RegistrarRequest) -> Error:
+    def _wrong_token(self, message: MemberRequest) -> Error:
         detail = (
             f"peer id {message.peer} belongs to a member that joined with another token. If that is another peer, "
             f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. "
@@ -381,7 +393,7 @@ class Registrar:
         )
         return Error(message.id, "wrong_token", detail)
 
-    def _replaced(self, message: RegistrarRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
+    def _replaced(self, message: MemberRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
         """Refuse a run after which another one has joined: what is late of a peer that was restarted, or a twin."""
         self._transfers.drop(_key(message))
         effects: list[RegistrarEffect] = []
@@ -397,7 +409,7 @@ class Registrar:
         )
         return [*effects, Reply(route, Error(message.id, "replaced", detail))]
 
-    def _registry_full(self, message: RegistrarRequest) -> Error:
+    def _registry_full(self, message: MemberRequest) -> Error:
         return Error(message.id, "full", f"the tracker is at its limit of {lim.ENTRIES_COUNT_MAX} entries")
 
     def check_invariants(self) -> None:
@@ -410,7 +422,7 @@ class Registrar:
         assert all(peer in self.registry.members for peer in (*self._loads, *self._downloads))
 
 
-def _key(message: RegistrarRequest) -> Key:
+def _key(message: MemberRequest) -> Key:
     return message.peer, message.token, message.run
 
 

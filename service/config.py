@@ -97,6 +97,15 @@ def keys_place(given: str) -> Path:
     return next((place for place in places if has_keys(place)), places[0])
 
 
+def keys_in_force(given: str) -> str:
+    """The key folder that a tracker heeds: as `keys_place` has it, if it was named or there is one; empty: none."""
+    given = given or os.environ.get(KEYS_ENVIRONMENT, "")
+    if given == NO_KEYS:
+        return ""
+    place = keys_place(given)
+    return str(place) if given or has_keys(place) else ""
+
+
 def has_keys(place: Path) -> bool:
     """Whether there is a key folder at ``place``, this user's or not."""
     try:

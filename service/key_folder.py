@@ -18,7 +18,8 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -29,14 +30,21 @@ from protocol.keys import Invite, format_invite, is_key, parse_key
 from protocol.limits import PEER_ID_BYTES_MAX, PEERS_COUNT_MAX
 from service.private_files import check_private_directory, read_private, sync_directory, write_private
 from service.text import as_utf8, printable
-from transport.curve import KeyPair, new_pair, pair_of
+from transport.curve import KeyPair, Keys, new_pair, pair_of
+from transport.sockets import Role
 
 SECRET_NAME = "tracker.secret"
+PLAIN_WARNING = (
+    "other machines can reach this without keys: whoever does can read and announce anything; turn keys on with "
+    "'keys init' on the tracker's host"
+)
 LABEL_BYTES_MAX = 4_096
 USED_SECONDS = 600.0
 """How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
 INVITES_COUNT_MAX = 10_000
 LOOK_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 0.2
+"""How soon after a look it looks again for a key that it does not know: of one that was let in a moment ago."""
 _FRESH_NS = 2_000_000_000
 """A directory that changed this recently may have changed again at the same time stamp."""
 _UNREADABLE = errno.ENOENT, errno.ENOTDIR, errno.EACCES
@@ -255,26 +263,42 @@ def _keys_in(directory: Path, suffix: str) -> tuple[frozenset[str], list[str]]:
 
 
 class LiveKeys:
-    """Who is let in, as the folder says; `refresh` looks at it."""
+    """Who is let in, as the folder says. `refresh` looks at it, and so does whoever asks for a key that is not there,
+    but not often. ``clock`` gives monotonic seconds; with ``invites`` those connect too who have one."""
 
-    def __init__(self, folder: KeyFolder) -> None:
-        self._folder = folder
-        self.members: Collection[str] = frozenset()
+    def __init__(self, folder: KeyFolder, clock: Callable[[], float], invites: bool = False) -> None:
+        self._folder, self._clock, self._admits_invites = folder, clock, invites
+        self.members: frozenset[str] = frozenset()
+        self._gone: set[str] = set()
+        """Since the last `refresh`."""
         self._invites: dict[str, IssuedInvite] = {}
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._told: set[str] = set()
-        self._look_at = 0.0
-        self.refresh(0.0)
+        self._looked_at = -inf
+        self.refresh(clock())
 
     def next_deadline(self) -> float:
-        return self._look_at
+        return self._looked_at + LOOK_SECONDS
 
-    def refresh(self, now: float) -> frozenset[str]:
+    def refresh(self, now: float) -> set[str]:
         """Look, if it is time; the keys that are members no more."""
-        if now < self._look_at:
-            return frozenset()
-        self._look_at = now + LOOK_SECONDS
-        before = frozenset(self.members)
+        if now >= self.next_deadline():
+            self._look_at_all(now)
+        gone, self._gone = self._gone, set()
+        return gone.difference(self.members)
+
+    def may_connect(self, _role: Role, key: str) -> bool:
+        """For `transport.curve.Keys`."""
+        return self.is_member(key) or (self._admits_invites and self.is_invite(key))
+
+    def is_member(self, key: str) -> bool:
+        if key not in self.members and self._clock() >= self._looked_at + LOOK_AGAIN_SECONDS:
+            self._look_at_all(self._clock())
+        return key in self.members
+
+    def _look_at_all(self, now: float) -> None:
+        self._looked_at = now
+        before = self.members
         for path in (self._folder.members_path, self._folder.invites_path):
             try:
                 self._look(path)
@@ -283,7 +307,7 @@ class LiveKeys:
                 if error.errno in _UNREADABLE:
                     self._stamps.pop(path, None)
                     self._take(path, frozenset())
-        return before.difference(self.members)
+        self._gone |= before.difference(self.members)
 
     def is_invite(self, key: str) -> bool:
         """Whether ``key`` is of an invite that somebody may have to make use of."""
@@ -316,3 +340,12 @@ class LiveKeys:
         if text not in self._told and len(self._told) < 100:
             self._told.add(text)
             _logger.warning("%s", printable(as_utf8(text)))
+
+
+def live_keys(folder: str, clock: Callable[[], float], invites: bool = False) -> tuple[LiveKeys | None, Keys | None]:
+    """Of the key folder at ``folder``; nothing where that is empty. Raises `ConfigError`."""
+    if not folder:
+        return None, None
+    place = KeyFolder(Path(folder))
+    live = LiveKeys(place, clock, invites)
+    return live, Keys(place.load(), live.may_connect)

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from protocol.endpoints import EVERY, host_of_ip, ip_of
+from protocol.endpoints import EVERY, host_of_ip, ip_of, is_loopback
 from protocol.errors import NetworkError
 
 REFUSED = "connection refused"
@@ -55,6 +55,11 @@ def listen_on(host: str) -> list[str]:
         return [_ALL_IPV6 if is_here(_ALL_IPV6) else _ALL_IPV4]
     found = look_up(host)
     return [one for one in found if len(found) == 1 or is_here(one)] or found
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches who listens on ``host``. `NetworkError` as of `listen_on`."""
+    return all(map(is_loopback, listen_on(host)))
 
 
 def family_of(host: str) -> socket.AddressFamily:

@@ -30,6 +30,11 @@ class Keys(NamedTuple):
     may_connect: Callable[[Role, str], bool]
 
 
+def nobody(_role: Role, _key: str) -> bool:
+    """Who may connect to a process that is not to be reached."""
+    return False
+
+
 def new_pair() -> KeyPair:
     """`ConfigError` where libzmq was built without CURVE."""
     check_curve()

@@ -122,9 +122,16 @@ class Peer:
     A context manager, for use by one thread. Raises `NetworkError` if a peer runs and does not answer."""
 
     def __init__(
-        self, data_dir: StrPath = "", *, tracker: str = "", config: StrPath = "", listen: str = "", name: str = ""
+        self,
+        data_dir: StrPath = "",
+        *,
+        tracker: str = "",
+        config: StrPath = "",
+        listen: str = "",
+        name: str = "",
+        invite: str = "",
     ) -> None:
-        self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name)
+        self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name, invite)
         services = real_services(_logger.info, owns_process=False)
         self._resources = contextlib.ExitStack()
         self._session = self._resources.enter_context(any_peer(self._options, services))

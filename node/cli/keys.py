@@ -199,7 +199,7 @@ def revoke(state: State, target: str, folder: str) -> None:
     _done(state, f"{'member' if member is not None else 'invite'} {key[:16]} is revoked", key)
     came_by = place.invites().get(member.invite) if member is not None else None
     if member is not None and came_by is not None and came_by.terms.reusable and not state.options.quiet:
-        again = f"it came by a reusable invite and can use that again: keys revoke {member.invite[:16]}"
+        again = f"it came by a reusable invite, which lets it in with another key: keys revoke {member.invite[:16]}"
         output.warn(again)
 
 

@@ -693,7 +693,7 @@ class Download:
     def _connect(self, now: float) -> list[Effect]:
         if self._paused or self._completed:
             return []
-        return [Connect(source.session, source.entry.endpoint) for source in self._pool.connect(now)]
+        return [Connect(source.session, source.entry.endpoint, source.entry.key) for source in self._pool.connect(now)]
 
     def _prefer(self, newcomers: Sequence[str] | None, now: float) -> list[Effect]:
         """Where there is no room for all, ``newcomers`` (None: a few of all) take the places of whom they outrank."""
@@ -708,7 +708,7 @@ class Download:
             effects.append(Send(source.session, Bye(source.session)))
             effects += self._drop(source, now, Farewell.FRIENDLY)
             opened = self._pool.open(peer, now)
-            effects.append(Connect(opened.session, opened.entry.endpoint))
+            effects.append(Connect(opened.session, opened.entry.endpoint, opened.entry.key))
         return effects
 
     def _test(self, source: Source, now: float) -> Effect:

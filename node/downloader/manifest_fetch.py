@@ -199,7 +199,7 @@ class ManifestFetch:
         opened = self._pool.connect(now)
         if opened and self._heard_at is None:
             self._heard_at = self._asked_more_at = now
-        return [Connect(source.session, source.entry.endpoint) for source in opened]
+        return [Connect(source.session, source.entry.endpoint, source.entry.key) for source in opened]
 
     def _ask(self, source: Source, now: float) -> Effect:
         source.state = SourceState.TESTING

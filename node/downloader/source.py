@@ -49,6 +49,7 @@ class Connect:
 
     session: int
     endpoint: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

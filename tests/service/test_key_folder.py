@@ -137,13 +137,18 @@ def test_keys_are_found_by_name_and_beginning(folder: KeyFolder) -> None:
 
 def looks(live: LiveKeys) -> set[str]:
     """What a look says that is due."""
-    return set(live.refresh(live.next_deadline()))
+    return live.refresh(live.next_deadline())
+
+
+def live_of(folder: KeyFolder) -> LiveKeys:
+    """Whose clock stands still, so that it looks when it is told to."""
+    return LiveKeys(folder, lambda: 0.0, invites=True)
 
 
 def test_what_is_changed_by_hand_is_seen_at_the_next_look(folder: KeyFolder) -> None:
-    live = LiveKeys(folder)
+    live = live_of(folder)
     (folder.members_path / f"{ALICE}.key").touch()
-    assert live.refresh(live.next_deadline() - LOOK_SECONDS / 2) == frozenset()
+    assert live.refresh(live.next_deadline() - LOOK_SECONDS / 2) == set()
     assert not live.members
     assert looks(live) == set()
     assert live.members == {ALICE}
@@ -156,7 +161,7 @@ def test_so_it_is_after_a_time_without_changes(folder: KeyFolder) -> None:
     folder.authorize(ALICE)
     past = time.time() - 60.0
     os.utime(folder.members_path, (past, past))
-    live = LiveKeys(folder)
+    live = live_of(folder)
     assert looks(live) == set()
     folder.authorize(BOB)
     looks(live)
@@ -173,7 +178,7 @@ def test_what_is_named_otherwise_lets_nobody_in_and_is_told_once(
     (folder.members_path / f"{BOB}.key").mkdir()
     (folder.invites_path / f"{ALICE}.invite").write_text("{}")
     with caplog.at_level(logging.WARNING):
-        live = LiveKeys(folder)
+        live = live_of(folder)
         for _ in range(3):
             looks(live)
     assert not live.members
@@ -185,7 +190,7 @@ def test_what_is_named_otherwise_lets_nobody_in_and_is_told_once(
 
 def test_without_the_folder_nobody_is_let_in(folder: KeyFolder) -> None:
     folder.authorize(ALICE)
-    live = LiveKeys(folder)
+    live = live_of(folder)
     folder.members_path.rename(folder.path / "elsewhere")
     assert looks(live) == {ALICE}
     (folder.path / "elsewhere").rename(folder.members_path)
@@ -194,7 +199,7 @@ def test_without_the_folder_nobody_is_let_in(folder: KeyFolder) -> None:
 
 
 def test_an_invite_is_listened_to_until_it_expires(folder: KeyFolder) -> None:
-    live = LiveKeys(folder)
+    live = live_of(folder)
     invite, expired = invite_of(folder), invite_of(folder, seconds=-1.0)
     looks(live)
     assert live.is_invite(invite)
@@ -204,7 +209,7 @@ def test_an_invite_is_listened_to_until_it_expires(folder: KeyFolder) -> None:
     assert live.is_invite(invite)  # for a repetition
     past = time.time() - 3_600.0
     os.utime(folder.invites_path / f"{invite}.used", (past, past))
-    assert not LiveKeys(folder).is_invite(invite)
+    assert not live_of(folder).is_invite(invite)
     folder.revoke(invite)
     looks(live)
     assert not live.is_invite(invite)
