@@ -287,9 +287,9 @@ class LiveKeys:
         gone, self._gone = self._gone, set()
         return gone.difference(self.members)
 
-    def may_connect(self, _role: Role, key: str) -> bool:
-        """For `transport.curve.Keys`."""
-        return self.is_member(key) or (self._admits_invites and self.is_invite(key))
+    def may_connect(self, role: Role, key: str) -> bool:
+        """For `transport.curve.Keys`. An invite is for requests, and those of the registrar."""
+        return self.is_member(key) or (self._admits_invites and role is Role.TRACKER_ROUTER and self.is_invite(key))
 
     def is_member(self, key: str) -> bool:
         if key not in self.members and self._clock() >= self._looked_at + LOOK_AGAIN_SECONDS:

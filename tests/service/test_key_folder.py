@@ -14,6 +14,7 @@ from protocol.errors import ConfigError, NotFoundError, UsageError
 from protocol.keys import parse_invite
 from service.key_folder import LOOK_SECONDS, SECRET_NAME, InviteTerms, KeyFolder, LiveKeys, RefusedKeyError
 from transport.curve import new_pair, pair_of
+from transport.sockets import Role
 
 ALICE, BOB = "a1" * 32, "b2" * 32
 
@@ -213,6 +214,17 @@ def test_an_invite_is_listened_to_until_it_expires(folder: KeyFolder) -> None:
     folder.revoke(invite)
     looks(live)
     assert not live.is_invite(invite)
+
+
+@pytest.mark.parametrize("invites", [False, True])
+def test_an_invite_is_for_requests_of_the_registrar_alone(folder: KeyFolder, invites: bool) -> None:
+    folder.authorize(ALICE)
+    invite = invite_of(folder)
+    live = LiveKeys(folder, lambda: 0.0, invites)
+    roles = Role.TRACKER_ROUTER, Role.TRACKER_PUB
+    assert [live.may_connect(role, ALICE) for role in roles] == [True, True]
+    assert [live.may_connect(role, invite) for role in roles] == [invites, False]
+    assert not any(live.may_connect(role, BOB) for role in Role)
 
 
 def test_pairs_differ_and_follow_from_the_secret() -> None:
