@@ -12,7 +12,7 @@ from broker.config import TrackerConfig, addresses, load_config
 from broker.ready_file import check_ready_file
 from broker.tracker import Tracker
 from service.command_line import ExampleCommand, run_command, version_option
-from service.key_folder import PLAIN_WARNING, KeyFolder
+from service.key_folder import KeyFolder, plain_warning
 from service.logs import set_up_logging
 from service.streams import prepare_streams
 from transport.addresses import is_local
@@ -73,7 +73,7 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
     if config.keys:
         _logger.info("peers need a key: those in %s are let in", KeyFolder(Path(config.keys)).members_path)
     elif not is_local(addresses(config)[0].host):
-        _logger.warning("%s", PLAIN_WARNING)
+        _logger.warning("%s", plain_warning("tracker"))
     try:
         return tracker.supervisor.run()
     finally:

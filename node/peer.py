@@ -18,7 +18,7 @@ from node.own_tracker import OwnTracker, run_tracker
 from node.rendezvous import answers
 from protocol.endpoints import parse_endpoint
 from protocol.errors import NetworkError
-from service.key_folder import PLAIN_WARNING
+from service.key_folder import plain_warning
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
 from transport.addresses import is_local, look_up
@@ -129,8 +129,8 @@ class Peer:
         tracker, key = network_of(self._settings, data_dir)
         tracker = tracker or self._find_tracker(runtime_dir)
         settings = msgspec.structs.replace(self._settings, tracker=tracker)
-        if not key and not is_local(parse_endpoint(settings.listen, port_zero=True).host):
-            self._tell(PLAIN_WARNING)
+        if not key and (self._tracker is not None or not is_local(parse_endpoint(settings.listen, True).host)):
+            self._tell(plain_warning("peer"))
         self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground, key))
 
     def _find_tracker(self, runtime_dir: Path) -> str:

@@ -34,10 +34,6 @@ from transport.curve import KeyPair, Keys, new_pair, pair_of
 from transport.sockets import Role
 
 SECRET_NAME = "tracker.secret"
-PLAIN_WARNING = (
-    "other machines can reach this without keys: whoever does can read and announce anything; turn keys on with "
-    "'keys init' on the tracker's host"
-)
 LABEL_BYTES_MAX = 4_096
 USED_SECONDS = 600.0
 """How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
@@ -75,9 +71,23 @@ class IssuedInvite(Struct, frozen=True):
     used_by: str = ""
     used_at: float = 0.0
 
-    def answers(self, now: float) -> bool:
-        """Whether whoever has it is listened to at ``now``, in seconds since 1970."""
-        return now < self.terms.expires and (not self.used_by or now < self.used_at + USED_SECONDS)
+    @property
+    def seconds_left(self) -> float:
+        """Until it expires; less than 0 afterwards."""
+        return self.terms.expires - time.time()
+
+    @property
+    def answers(self) -> bool:
+        """Whether whoever has it is listened to now."""
+        return self.seconds_left > 0 and (not self.used_by or time.time() < self.used_at + USED_SECONDS)
+
+
+def plain_warning(what: str) -> str:
+    """What its user is told of a ``what`` that other machines reach, and that has no keys."""
+    return (
+        f"other machines can reach this {what}, and it has no keys: whoever does can read and announce anything; to "
+        "change that, run 'keys init' on the tracker's host"
+    )
 
 
 class RefusedKeyError(UsageError):
@@ -168,11 +178,12 @@ class KeyFolder:
         write_private(self.members_path / f"{key}.key", f"{_label(name)}\n{invite}\n".encode())
         (self._revoked_path / f"{key}.key").unlink(missing_ok=True)
 
-    def invite(self, tracker: str, terms: InviteTerms) -> str:
-        """A new invite to the network, whose tracker peers reach at ``tracker``, as the line to hand to them."""
-        own, pair = self.load(), new_pair()
+    def invite(self, tracker: str, seconds: float, reusable: bool = False, name: str = "") -> str:
+        """A new invite to the network, whose tracker peers reach at ``tracker``, as the line to hand to them. It
+        expires after ``seconds``."""
+        own, pair, terms = self.load(), new_pair(), InviteTerms(time.time() + seconds, reusable, name)
         for key, issued in self.invites().items():
-            if issued.terms.expires < time.time():
+            if issued.seconds_left < 0:
                 for suffix in (".invite", ".used"):
                     (self.invites_path / f"{key}{suffix}").unlink(missing_ok=True)
         write_private(self.invites_path / f"{pair.public}.invite", msgspec.json.encode(terms))
@@ -206,7 +217,7 @@ class KeyFolder:
         """Let the peer with ``key`` in, by the invite with the public key ``invite``; what is so already stays.
         `RefusedKeyError` says why not. Once this returns it is on disk. Raises `OSError`."""
         issued = self.issued(invite)
-        if issued is None or not issued.answers(time.time()):
+        if issued is None or not issued.answers:
             raise RefusedKeyError("this invite does not hold any more: it has expired or was revoked; ask for another")
         if (self._revoked_path / f"{key}.key").exists():
             raise RefusedKeyError("the key of this peer was revoked; its owner can let it in again (keys authorize)")
@@ -312,7 +323,7 @@ class LiveKeys:
     def is_invite(self, key: str) -> bool:
         """Whether ``key`` is of an invite that somebody may have to make use of."""
         issued = self._invites.get(key)
-        return issued is not None and issued.answers(time.time())
+        return issued is not None and issued.answers
 
     def _look(self, path: Path) -> None:
         found = path.stat()

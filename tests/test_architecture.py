@@ -201,5 +201,5 @@ def test_the_wall_clock_is_read_only_where_a_person_or_an_epoch_needs_it() -> No
     through restarts."""
     sources = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
     found = {str(path.relative_to(ROOT)) for path in sources if re.search(r"\btime\.time\(", path.read_text())}
-    invites = {"service/key_folder.py", "node/cli/keys.py"}
-    assert found == {"broker/tracker.py", "node/agent/__main__.py", "node/cli/rollout.py"} | invites
+    expiry = "service/key_folder.py"
+    assert found == {"broker/tracker.py", "node/agent/__main__.py", "node/cli/rollout.py", expiry}

@@ -4,7 +4,6 @@ heeds them within a second; none of them talks to it."""
 from __future__ import annotations
 
 import shlex
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -94,11 +93,9 @@ def invite(
 def _invite(
     ctx: click.Context, state: State, folder: KeyFolder, name: str, expires: float, reusable: bool, tracker: str
 ) -> None:
-    from service.key_folder import InviteTerms
-
     if not expires:
         raise UsageError("--expires: expected more than no time at all")
-    line = folder.invite(_reached(tracker), InviteTerms(time.time() + expires, reusable, name))
+    line = folder.invite(_reached(tracker), expires, reusable, name)
     if state.options.json:
         output.print_json({"invite": line, "keys": str(folder.path), "reusable": reusable, "expires_seconds": expires})
         return
@@ -137,27 +134,25 @@ def list_keys(state: State, folder: str) -> None:
     place = _folder(folder)
     own = place.load().public
     members, invites = place.members(), place.invites()
-    now = time.time()
     if state.options.json:
         invited = [
-            {"key": key, "name": printable(one.terms.name), "state": _invite_state(one, now), "used_by": one.used_by}
+            {"key": key, "name": printable(one.terms.name), "state": _invite_state(one), "used_by": one.used_by}
             for key, one in invites.items()
         ]
         joined = [{"key": key, "name": one.name, "invite": one.invite} for key, one in members.items()]
         output.print_json({"tracker_key": own, "members": joined, "invites": invited})
         return
     rows = [[one.name or "-", "member", key] for key, one in members.items()]
-    rows += [[printable(one.terms.name) or "-", _invite_state(one, now), key] for key, one in invites.items()]
+    rows += [[printable(one.terms.name) or "-", _invite_state(one), key] for key, one in invites.items()]
     output.print_table(["NAME", "=STATE", "=KEY"], [["(tracker)", "-", own], *rows])
 
 
-def _invite_state(issued: IssuedInvite, now: float) -> str:
+def _invite_state(issued: IssuedInvite) -> str:
     if issued.used_by:
         return "invite, used"
-    left = issued.terms.expires - now
-    if left <= 0:
+    if issued.seconds_left <= 0:
         return "invite, expired"
-    return f"invite, {'reusable' if issued.terms.reusable else 'for one'}, {format_seconds(left)} left"
+    return f"invite, {'reusable' if issued.terms.reusable else 'for one'}, {format_seconds(issued.seconds_left)} left"
 
 
 @keys.command(cls=ExampleCommand, examples="keys authorize 4f1c... --name lab-7")

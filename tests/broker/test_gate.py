@@ -10,7 +10,7 @@ import pytest
 from broker.gate import Gate
 from protocol.keys import parse_invite, peer_id_of
 from protocol.messages import Enrol, Enrolled, Error, FileList, Heartbeat, Join, Leave, MemberRequest, Transfer, Update
-from service.key_folder import InviteTerms, KeyFolder, LiveKeys
+from service.key_folder import KeyFolder, LiveKeys
 from transport.curve import pair_of
 
 ALICE, BOB, TOKEN = "a1" * 32, "b2" * 32, bytes(32)
@@ -52,7 +52,7 @@ def test_nobody_speaks_for_another(folder: KeyFolder) -> None:
 
 
 def test_an_invite_enrols_and_says_nothing_else(folder: KeyFolder) -> None:
-    line = folder.invite("tcp://10.0.0.1:5550", InviteTerms(time.time() + 60.0))
+    line = folder.invite("tcp://10.0.0.1:5550", 60.0)
     invite = pair_of(parse_invite(line).secret).public
     gate = gate_of(folder)
     for peer in (peer_id_of(invite), peer_id_of(ALICE)):
@@ -68,7 +68,7 @@ def test_an_invite_enrols_and_says_nothing_else(folder: KeyFolder) -> None:
 
 
 def test_what_cannot_be_written_is_not_acknowledged(folder: KeyFolder) -> None:
-    line = folder.invite("tcp://10.0.0.1:5550", InviteTerms(time.time() + 60.0))
+    line = folder.invite("tcp://10.0.0.1:5550", 60.0)
     invite = pair_of(parse_invite(line).secret).public
     gate = gate_of(folder)
     folder.members_path.rmdir()

@@ -12,7 +12,7 @@ import pytest
 
 from protocol.errors import ConfigError, NotFoundError, UsageError
 from protocol.keys import parse_invite
-from service.key_folder import LOOK_SECONDS, SECRET_NAME, InviteTerms, KeyFolder, LiveKeys, RefusedKeyError
+from service.key_folder import LOOK_SECONDS, SECRET_NAME, KeyFolder, LiveKeys, RefusedKeyError
 from transport.curve import new_pair, pair_of
 from transport.sockets import Role
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> KeyFolder:
 
 def invite_of(folder: KeyFolder, *, reusable: bool = False, seconds: float = 60.0, name: str = "") -> str:
     """The public key of a new invite."""
-    line = folder.invite("tcp://10.0.0.1:5550", InviteTerms(time.time() + seconds, reusable, name))
+    line = folder.invite("tcp://10.0.0.1:5550", seconds, reusable, name)
     return pair_of(parse_invite(line).secret).public
 
 
