@@ -51,7 +51,7 @@ class LocalTracker:
         directory.mkdir()
         self._ready_file = directory / "ready.json"
         port = free_ports(TRACKER_PORTS_COUNT) if same_ports else 0
-        config = {"listen": f"tcp://{host.address}:{port}", **settings}
+        config = {"listen": f"tcp://{host.address}:{port}", "keys": NO_KEYS, **settings}
         (directory / "tracker.yaml").write_text(json.dumps(config, indent=2) + "\n")
         arguments = ["--config", str(directory / "tracker.yaml"), "--ready-file", str(self._ready_file)]
         self.program = Program("broker", arguments, directory / "log", sockets, host)
@@ -162,10 +162,11 @@ class LocalCluster:
             sockets = tempfile.TemporaryDirectory(prefix="zswarm-", dir=runtime_dir(root).parent)
             self.sockets = Path(self._resources.enter_context(sockets))
         self._lines = self._resources.enter_context(Lines())
+        settings = dict(tracker_settings or {})
         self._keys = KeyFolder(root / KEYS_NAME) if secure else None
         if self._keys is not None:
             self._keys.make()
-        settings = {"keys": NO_KEYS if self._keys is None else str(self._keys.path), **(tracker_settings or {})}
+            settings["keys"] = str(self._keys.path)
         self.tracker = LocalTracker(root / TRACKER, self.sockets, settings, same_ports, self._host(TRACKER))
         self.peers: list[LocalPeer] = []
 

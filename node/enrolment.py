@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -45,10 +46,10 @@ class Network(Struct, frozen=True):
     invite: str = ""
 
 
-def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
+def network_of(settings: PeerSettings, data_dir: Path, tell: Callable[[str], None]) -> tuple[str, str]:
     """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
-    invite that was not used yet is used. `UsageError` when it does not hold, `NetworkError` when the tracker does not
-    answer, `ConfigError` when others may read this peer's key."""
+    invite that was not used yet is used, which ``tell`` is told. `UsageError` when it does not hold, `NetworkError` when
+    the tracker does not answer, `ConfigError` when others may read this peer's key."""
     known = _load(data_dir)
     if settings.invite:
         invite = parse_invite(settings.invite)
@@ -58,6 +59,7 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
             _enrol(tracker, invite, load_identity(data_dir).keys.public, settings.peer_name)
             known = Network(tracker, invite.key, used)
             _keep(data_dir, known)
+            tell(f"the network of {tracker} has let this peer in; the invite is not needed any more")
     elif settings.tracker_key:
         if not settings.tracker:
             raise UsageError("tracker_key is configured and no tracker; name it in the configuration or with --tracker")

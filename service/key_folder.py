@@ -38,6 +38,7 @@ LABEL_BYTES_MAX = 4_096
 USED_SECONDS = 600.0
 """How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
 INVITES_COUNT_MAX = 10_000
+TOLD_COUNT_MAX = 100
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.2
 """How soon after a look it looks again for a key that it does not know: of one that was let in a moment ago."""
@@ -104,6 +105,7 @@ class KeyFolder:
         self.members_path, self.invites_path, self._revoked_path = (
             path / name for name in ("members", "invites", "revoked")
         )
+        self._told: set[str] = set()
 
     def make(self) -> bool:
         """Make what is not there, and nothing anew. True: the network had no key before."""
@@ -158,9 +160,15 @@ class KeyFolder:
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as error:
-            _logger.warning("%s lets nobody in: %s", path, error)
+            self.tell(f"{path} lets nobody in: {error}")
             return None
         return IssuedInvite(terms, used_by, used_at)
+
+    def tell(self, text: str) -> None:
+        """A line for the log, once, and not thousands."""
+        if text not in self._told and len(self._told) < TOLD_COUNT_MAX:
+            self._told.add(text)
+            _logger.warning("%s", printable(as_utf8(text)))
 
     def _member(self, key: str) -> Member:
         try:
@@ -284,7 +292,6 @@ class LiveKeys:
         """Since the last `refresh`."""
         self._invites: dict[str, IssuedInvite] = {}
         self._stamps: dict[Path, tuple[int, int]] = {}
-        self._told: set[str] = set()
         self._looked_at = -inf
         self.refresh(clock())
 
@@ -314,7 +321,7 @@ class LiveKeys:
             try:
                 self._look(path)
             except OSError as error:
-                self._tell(f"{path} cannot be read: {error.strerror}")
+                self._folder.tell(f"{path} cannot be read: {error.strerror}")
                 if error.errno in _UNREADABLE:
                     self._stamps.pop(path, None)
                     self._take(path, frozenset())
@@ -333,7 +340,7 @@ class LiveKeys:
         self._stamps.pop(path, None)
         keys, others = _keys_in(path, ".key" if path == self._folder.members_path else ".invite")
         for name in others:
-            self._tell(
+            self._folder.tell(
                 f"{path / name} lets nobody in: it is no file named after a key: 64 digits, a to f in lower case"
             )
         self._take(path, keys)
@@ -345,12 +352,6 @@ class LiveKeys:
             self.members = keys
         else:
             self._invites = self._folder.invites() if keys else {}
-
-    def _tell(self, text: str) -> None:
-        """Once, and not of thousands."""
-        if text not in self._told and len(self._told) < 100:
-            self._told.add(text)
-            _logger.warning("%s", printable(as_utf8(text)))
 
 
 def live_keys(folder: str, clock: Callable[[], float], invites: bool = False) -> tuple[LiveKeys | None, Keys | None]:
