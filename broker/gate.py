@@ -22,29 +22,29 @@ class Gate:
     def __init__(self, folder: KeyFolder | None, live: LiveKeys | None) -> None:
         self._folder, self._live = folder, live
 
-    def refusal(self, request: MemberRequest, key: str) -> Error | None:
-        """Why ``request``, which came over a connection with ``key``, is not for the core; None when it is."""
+    def refusal(self, message: MemberRequest, key: str) -> Error | None:
+        """Why ``message``, which came over a connection with ``key``, is not for the core; None when it is."""
         if self._live is None:
             return None
         if not self._live.is_member(key):
             detail = "an invite is for Enrol and nothing else; dial again with the key that it lets in"
-            return Error(request.id, "invited", detail)
-        if request.peer != peer_id_of(key):
-            detail = f"peer id {request.peer} belongs to another key than this connection has; speak for yourself alone"
-            return Error(request.id, "not_yours", detail)
+            return Error(message.id, "invited", detail)
+        if message.peer != peer_id_of(key):
+            detail = f"peer id {message.peer} belongs to another key than this connection has; speak for yourself alone"
+            return Error(message.id, "not_yours", detail)
         return None
 
-    def enrol(self, request: Enrol, invite: str) -> Enrolled | Error:
+    def enrol(self, message: Enrol, invite: str) -> Enrolled | Error:
         """Let a key in, if the connection's ``invite`` is one."""
         if self._folder is None:
-            return Error(request.id, "no_keys", "this tracker has no keys; join it without an invite")
+            return Error(message.id, "no_keys", "this tracker has no keys; join it without an invite")
         try:
-            self._folder.enrol(invite, request.key, request.name)
+            self._folder.enrol(invite, message.key, message.name)
         except RefusedKeyError as error:
-            return Error(request.id, "refused", str(error))
+            return Error(message.id, "refused", str(error))
         except OSError as error:
-            _logger.error("cannot let key %s in: %s: %s", request.key[:16], self._folder.path, error.strerror)
-            return Error(request.id, "disk", "the tracker could not write to its key folder; its log says why")
-        name = printable(request.name)
-        _logger.info("key %s (%s) is let in by invite %s", request.key[:16], name or "no name", invite[:16])
-        return Enrolled(request.id)
+            _logger.error("cannot let key %s in: %s: %s", message.key[:16], self._folder.path, error.strerror)
+            return Error(message.id, "disk", "the tracker could not write to its key folder; its log says why")
+        name = printable(message.name)
+        _logger.info("key %s (%s) is let in by invite %s", message.key[:16], name or "no name", invite[:16])
+        return Enrolled(message.id)

@@ -48,8 +48,8 @@ class Network(Struct, frozen=True):
 
 def network_of(settings: PeerSettings, data_dir: Path, tell: Callable[[str], None]) -> tuple[str, str]:
     """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
-    invite that was not used yet is used, which ``tell`` is told. `UsageError` when it does not hold, `NetworkError` when
-    the tracker does not answer, `ConfigError` when others may read this peer's key."""
+    invite that was not used yet is used, which ``tell`` is told. `UsageError` when it does not hold, `NetworkError`
+    when the tracker does not answer, `ConfigError` when others may read this peer's key."""
     known = _load(data_dir)
     if settings.invite:
         invite = parse_invite(settings.invite)

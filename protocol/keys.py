@@ -1,5 +1,4 @@
-"""Keys of a network as text, the peer id that belongs to a key, and the line that invites a peer (PROTOCOL.md, section
-9.1). Pure.
+"""Keys as text, the peer id that belongs to one, and the line that invites a peer (PROTOCOL.md, section 4.8). Pure.
 
 A key is a Curve25519 key as CurveZMQ has it (ZeroMQ RFC 26), written as 64 hexadecimal digits: ZeroMQ's own Z85 has
 characters that mean something to a shell.

@@ -117,7 +117,8 @@ def _progress_of(job: JobStatus | None, detail: str) -> Progress:
 class Peer:
     """The peer that runs on ``data_dir``, or one of the program's own until `close`. What is not given comes from the
     environment and the configuration (``config``: its file), as on the command line. ``tracker`` and ``listen`` are
-    endpoints (``tcp://HOST:PORT``), ``name`` is what others see.
+    endpoints (``tcp://HOST:PORT``), ``name`` is what others see, ``invite`` the
+    line that lets this peer into a network with keys.
 
     A context manager, for use by one thread. Raises `NetworkError` if a peer runs and does not answer."""
 
