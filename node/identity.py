@@ -27,7 +27,7 @@ from node.disk.errors import disk_error
 from protocol.errors import DiskError, UsageError
 from protocol.keys import is_key, peer_id_of
 from protocol.messages import Token
-from service.private_files import check_private, check_private_directory, write_private
+from service.private_files import check_private, check_private_directory, write_private, write_private_once
 from service.text import printable
 from transport.curve import KeyPair, new_pair, pair_of
 from transport.runtime_dir import find_runtime_dir
@@ -75,7 +75,7 @@ def load_identity(data_dir: Path) -> Identity:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return _keep(path, Identity(secrets.token_bytes(TOKEN_BYTES), new_pair().secret))
+        data = _mint(path)
     except OSError as error:
         raise disk_error(error, "read", path) from error
     try:
@@ -86,7 +86,11 @@ def load_identity(data_dir: Path) -> Identity:
         raise DiskError(f"{path} is damaged ({error}); delete it to start as a new peer") from None
     if not identity.secret:
         _logger.info("%s is of an earlier version: this peer gets a key, and a new id with it", path)
-        return _keep(path, msgspec.structs.replace(identity, secret=new_pair().secret))
+        identity = msgspec.structs.replace(identity, secret=new_pair().secret)
+        try:
+            write_private(path, msgspec.json.encode(identity))
+        except OSError as error:
+            raise disk_error(error, "write", path) from error
     return identity
 
 
@@ -100,13 +104,15 @@ def check_identity_private(data_dir: Path) -> None:
         raise disk_error(error, "read", path) from error
 
 
-def _keep(path: Path, identity: Identity) -> Identity:
+def _mint(path: Path) -> bytes:
+    """What is at ``path`` once somebody has minted an identity there."""
+    identity = Identity(secrets.token_bytes(TOKEN_BYTES), new_pair().secret)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(path, msgspec.json.encode(identity))
+        write_private_once(path, msgspec.json.encode(identity))
+        return path.read_bytes()
     except OSError as error:
         raise disk_error(error, "write", path) from error
-    return identity
 
 
 class Holder(msgspec.Struct, frozen=True):

@@ -28,7 +28,13 @@ from msgspec import Struct
 from protocol.errors import ConfigError, NotFoundError, UsageError
 from protocol.keys import Invite, format_invite, is_key, parse_key
 from protocol.limits import PEER_ID_BYTES_MAX, PEERS_COUNT_MAX
-from service.private_files import check_private_directory, read_private, sync_directory, write_private
+from service.private_files import (
+    check_private_directory,
+    read_private,
+    sync_directory,
+    write_private,
+    write_private_once,
+)
 from service.text import as_utf8, printable
 from transport.curve import KeyPair, Keys, new_pair, pair_of
 from transport.sockets import Role
@@ -39,6 +45,7 @@ USED_SECONDS = 600.0
 """How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
 INVITES_COUNT_MAX = 10_000
 TOLD_COUNT_MAX = 100
+USED_BY_ANOTHER = "this invite was for one peer, and another has used it; ask for another"
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.2
 """How soon after a look it looks again for a key that it does not know: of one that was let in a moment ago."""
@@ -113,12 +120,10 @@ class KeyFolder:
         check_private_directory(self.path)
         for directory in (self.members_path, self.invites_path, self._revoked_path):
             directory.mkdir(mode=0o700, exist_ok=True)
-        secret = self.path / SECRET_NAME
-        if secret.exists():
-            self.load()
-            return False
-        write_private(secret, f"{new_pair().secret}\n".encode())
-        return True
+        if write_private_once(self.path / SECRET_NAME, f"{new_pair().secret}\n".encode()):
+            return True
+        self.load()
+        return False
 
     def load(self) -> KeyPair:
         """The tracker's keys. `ConfigError` when there are none, or others may read them."""
@@ -233,7 +238,7 @@ class KeyFolder:
         if member.exists():
             return
         if not issued.terms.reusable and issued.used_by not in ("", key):
-            raise RefusedKeyError("this invite was for one peer, and another has used it; ask for another")
+            raise RefusedKeyError(USED_BY_ANOTHER)
         if issued.used_by and not pending.exists():
             raise RefusedKeyError("this invite was used, and its peer removed since; ask for another")
         if len(_keys_in(self.members_path, ".key")[0]) >= PEERS_COUNT_MAX:
@@ -243,21 +248,10 @@ class KeyFolder:
             return
         # Used up first, then let in: whatever ends this process in between, nobody else gets in by it.
         write_private(pending, f"{_label(name)}\n{invite}\n".encode())
-        if not issued.used_by:
-            _write_once(self.invites_path / f"{invite}.used", key)
+        if not issued.used_by and not write_private_once(self.invites_path / f"{invite}.used", f"{key}\n".encode()):
+            raise RefusedKeyError(USED_BY_ANOTHER)
         pending.replace(member)
         sync_directory(self.members_path)
-
-
-def _write_once(path: Path, key: str) -> None:
-    try:
-        with path.open("x") as file:
-            file.write(f"{key}\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise RefusedKeyError("this invite was for one peer, and another has used it; ask for another") from None
-    sync_directory(path.parent)
 
 
 def _label(name: str) -> str:
@@ -291,7 +285,7 @@ class LiveKeys:
         self._gone: set[str] = set()
         """Since the last `refresh`."""
         self._invites: dict[str, IssuedInvite] = {}
-        self._stamps: dict[Path, tuple[int, int]] = {}
+        self._stamps: dict[Path, tuple[int, int, int]] = {}
         self._looked_at = -inf
         self.refresh(clock())
 
@@ -334,7 +328,7 @@ class LiveKeys:
 
     def _look(self, path: Path) -> None:
         found = path.stat()
-        stamp = (found.st_ino, found.st_mtime_ns)
+        stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
         if self._stamps.get(path) == stamp:
             return
         self._stamps.pop(path, None)
@@ -344,7 +338,7 @@ class LiveKeys:
                 f"{path / name} lets nobody in: it is no file named after a key: 64 digits, a to f in lower case"
             )
         self._take(path, keys)
-        if time.time_ns() - found.st_mtime_ns > _FRESH_NS:
+        if time.time_ns() - max(stamp[1:]) > _FRESH_NS:
             self._stamps[path] = stamp
 
     def _take(self, path: Path, keys: frozenset[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,19 +10,43 @@ from pathlib import Path
 from protocol.errors import ConfigError
 
 SECRET_BYTES_MAX = 4_096
+_NO_LINKS = errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS
+"""What file systems say that have no hard links."""
 
 
 def write_private(path: Path, data: bytes) -> None:
     """Write ``data`` in place of what is at ``path``, if anything. Raises `OSError`."""
-    fresh = path.with_name(path.name + ".new")
+    _write_fresh(path, data).replace(path)
+    sync_directory(path.parent)
+
+
+def write_private_once(path: Path, data: bytes) -> bool:
+    """Write ``data`` to ``path``; False when something is there already, and stays. Raises `OSError`."""
+    fresh = _write_fresh(path, data)
+    try:
+        path.hardlink_to(fresh)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS or path.exists():
+            raise
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
+def _write_fresh(path: Path, data: bytes) -> Path:
+    """A file beside ``path`` that nobody else writes."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
-    sync_directory(path.parent)
+    return fresh
 
 
 def sync_directory(path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import ConfigError
-from service.private_files import check_private_directory, read_private, write_private
+from service.private_files import check_private_directory, read_private, write_private, write_private_once
 
 
 def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
@@ -19,6 +19,14 @@ def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert read_private(path) == b"new"
     assert [one.name for one in tmp_path.iterdir()] == ["secret"]
+
+
+def test_what_is_written_once_stays(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    assert write_private_once(path, b"first")
+    assert not write_private_once(path, b"second")
+    assert (read_private(path), stat.S_IMODE(path.stat().st_mode)) == (b"first", 0o600)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["secret"]
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o644, 0o666, 0o601])
