@@ -45,6 +45,8 @@ USED_SECONDS = 600.0
 """How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
 INVITES_COUNT_MAX = 10_000
 TOLD_COUNT_MAX = 100
+START_COUNT_MIN = 8
+"""Digits that may stand for a key: of fewer, some are words."""
 USED_BY_ANOTHER = "this invite was for one peer, and another has used it; ask for another"
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.2
@@ -217,7 +219,12 @@ class KeyFolder:
         names = {key: member.name for key, member in self.members().items()}
         names |= {key: printable(issued.terms.name) for key, issued in self.invites().items()}
         start = text.strip().lower()
-        found = [key for key, name in names.items() if text == name or (start and key.startswith(start))]
+        if not start:
+            raise UsageError("the name is empty; see 'keys list'")
+        if start in names:  # whatever somebody calls itself
+            return start
+        is_start = len(start) >= START_COUNT_MIN
+        found = [key for key, name in names.items() if text == name or (is_start and key.startswith(start))]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -249,6 +256,7 @@ class KeyFolder:
         # Used up first, then let in: whatever ends this process in between, nobody else gets in by it.
         write_private(pending, f"{_label(name)}\n{invite}\n".encode())
         if not issued.used_by and not write_private_once(self.invites_path / f"{invite}.used", f"{key}\n".encode()):
+            pending.unlink()
             raise RefusedKeyError(USED_BY_ANOTHER)
         pending.replace(member)
         sync_directory(self.members_path)
@@ -284,7 +292,9 @@ class LiveKeys:
         self.members: frozenset[str] = frozenset()
         self._gone: set[str] = set()
         """Since the last `refresh`."""
-        self._invites: dict[str, IssuedInvite] = {}
+        self._invites: frozenset[str] = frozenset()
+        self._issued: dict[str, IssuedInvite | None] = {}
+        """Those that somebody had, since the last change."""
         self._stamps: dict[Path, tuple[int, int, int]] = {}
         self._looked_at = -inf
         self.refresh(clock())
@@ -323,7 +333,11 @@ class LiveKeys:
 
     def is_invite(self, key: str) -> bool:
         """Whether ``key`` is of an invite that somebody may have to make use of."""
-        issued = self._invites.get(key)
+        if key not in self._invites:
+            return False
+        if key not in self._issued:
+            self._issued[key] = self._folder.issued(key)
+        issued = self._issued[key]
         return issued is not None and issued.answers
 
     def _look(self, path: Path) -> None:
@@ -345,7 +359,8 @@ class LiveKeys:
         if path == self._folder.members_path:
             self.members = keys
         else:
-            self._invites = self._folder.invites() if keys else {}
+            self._invites = keys
+            self._issued.clear()
 
 
 def live_keys(folder: str, clock: Callable[[], float], invites: bool = False) -> tuple[LiveKeys | None, Keys | None]:

@@ -173,7 +173,7 @@ def authorize(state: State, key: str, name: str, folder: str) -> None:
     _done(state, f"key {public[:16]} is let in", public)
 
 
-@keys.command(cls=ExampleCommand, examples="keys revoke lab-7\nkeys revoke 4f1c")
+@keys.command(cls=ExampleCommand, examples="keys revoke lab-7\nkeys revoke 4f1c20e7")
 @click.argument("target", metavar="NAME")
 @_folder_option
 @quiet_option
@@ -182,7 +182,7 @@ def authorize(state: State, key: str, name: str, folder: str) -> None:
 def revoke(state: State, target: str, folder: str) -> None:
     """Put a peer out of the network, or end an invite.
 
-    NAME may also be its key, or the beginning of that. The tracker forgets the peer within seconds, and everybody
+    NAME may also be its key, or the first 8 digits of that. The tracker forgets the peer within seconds, and everybody
     closes its connections.
     """
 

@@ -121,13 +121,18 @@ def test_keys_are_found_by_name_and_beginning(folder: KeyFolder) -> None:
     folder.authorize(ALICE, "alice")
     folder.authorize(BOB, "alice")
     invite = invite_of(folder, name="lab")
-    assert folder.named("a1a1") == folder.named(ALICE.upper()) == ALICE
+    assert folder.named("a1a1a1a1") == folder.named(ALICE.upper()) == ALICE
     assert folder.named("lab") == invite
     with pytest.raises(UsageError, match="2 keys"):
         folder.named("alice")
-    for text in ("", "carol", "\x1b"):
+    for text in ("carol", "\x1b", "a1a1a1a", "a1" * 31 + "a2"):
         with pytest.raises(NotFoundError):
             folder.named(text)
+    folder.authorize("c3" * 32)  # without a name
+    with pytest.raises(UsageError, match="empty"):
+        folder.named(" ")
+    folder.authorize("d4" * 32, ALICE)
+    assert folder.named(ALICE) == ALICE
     folder.revoke(invite)
     with pytest.raises(NotFoundError):
         folder.named("lab")
