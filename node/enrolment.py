@@ -7,8 +7,8 @@ Waits for the tracker: for the time before a peer's processes run.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -31,6 +31,8 @@ from transport.curve import dial_as, pair_of
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, connect, open_context, open_socket
 
+_logger = logging.getLogger(__name__)
+
 NETWORK_NAME = "network.json"
 ENROL_SECONDS = 10.0
 """How long the tracker may take to be there and to answer."""
@@ -46,9 +48,9 @@ class Network(Struct, frozen=True):
     invite: str = ""
 
 
-def network_of(settings: PeerSettings, data_dir: Path, tell: Callable[[str], None]) -> tuple[str, str]:
+def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
     """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
-    invite that was not used yet is used, which ``tell`` is told. `UsageError` when it does not hold, `NetworkError`
+    invite that was not used yet is used. `UsageError` when it does not hold, `NetworkError`
     when the tracker does not answer, `ConfigError` when others may read this peer's key."""
     known = _load(data_dir)
     if settings.invite:
@@ -59,7 +61,7 @@ def network_of(settings: PeerSettings, data_dir: Path, tell: Callable[[str], Non
             _enrol(tracker, invite, load_identity(data_dir).keys.public, settings.peer_name)
             known = Network(tracker, invite.key, used)
             _keep(data_dir, known)
-            tell(f"the network of {tracker} has let this peer in; the invite is not needed any more")
+            _logger.info("the network of %s has let this peer in; the invite is not needed any more", tracker)
     elif settings.tracker_key:
         if not settings.tracker:
             raise UsageError("tracker_key is configured and no tracker; name it in the configuration or with --tracker")

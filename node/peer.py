@@ -126,7 +126,7 @@ class Peer:
         runtime_dir = make_runtime_dir(data_dir)
         point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
-        tracker, key = network_of(self._settings, data_dir, self._tell)
+        tracker, key = network_of(self._settings, data_dir)
         tracker = tracker or self._find_tracker(runtime_dir)
         settings = msgspec.structs.replace(self._settings, tracker=tracker)
         if not key and (self._tracker is not None or not is_local(parse_endpoint(settings.listen, True).host)):
