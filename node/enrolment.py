@@ -58,10 +58,16 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
         tracker, used = settings.tracker or invite.tracker, pair_of(invite.secret).public
         if known is None or (known.key, known.invite) != (invite.key, used):
             check_identity_private(data_dir)
-            _enrol(tracker, invite, load_identity(data_dir).keys.public, settings.peer_name)
-            known = Network(tracker, invite.key, used)
-            _keep(data_dir, known)
-            _logger.info("the network of %s has let this peer in; the invite is not needed any more", tracker)
+            try:
+                _enrol(tracker, invite, load_identity(data_dir).keys.public, settings.peer_name)
+            except (UsageError, NetworkError) as error:
+                if known is None or known.key != invite.key:
+                    raise
+                _logger.warning("%s; this peer was let in before, and goes on with that", error)
+            else:
+                known = Network(tracker, invite.key, used)
+                _keep(data_dir, known)
+                _logger.info("the network of %s has let this peer in; the invite is not needed any more", tracker)
     elif settings.tracker_key:
         if not settings.tracker:
             raise UsageError("tracker_key is configured and no tracker; name it in the configuration or with --tracker")
