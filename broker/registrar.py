@@ -7,6 +7,7 @@ what it says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from broker.child_settings import RegistrarSettings
@@ -33,6 +34,8 @@ from transport.sockets import Role, open_context
 from transport.zmq_transport import ZmqTransport
 
 TOPIC = b"roster"
+LAST_WORD_SECONDS = 0.5
+"""When a key is revoked, all connections to the roster are closed; before that everybody is told who left."""
 
 
 class RegistrarProcess:
@@ -44,6 +47,7 @@ class RegistrarProcess:
     ) -> None:
         self._settings = settings
         self._transport, self._keys = transport, keys
+        self._cut_roster_at = inf
         self._gate = Gate(KeyFolder(Path(settings.keys)) if keys is not None else None, keys)
         self._roster = transport.listen(Role.TRACKER_PUB, settings.roster, ROSTER_BYTES_MAX)
         self._link = transport.listen(Role.LINK_ROUTER, settings.link, LINK_BYTES_MAX)
@@ -93,8 +97,11 @@ class RegistrarProcess:
             if gone := self._keys.refresh(now):
                 self._perform(self.core.put_out(sorted(map(peer_id_of, gone)), now))
                 self._requests.recheck()
+                self._cut_roster_at = now + LAST_WORD_SECONDS
+            if now >= self._cut_roster_at:
+                self._cut_roster_at = inf
                 self._roster.recheck()
-            deadline = min(deadline, self._keys.next_deadline())
+            deadline = min(deadline, self._keys.next_deadline(), self._cut_roster_at)
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadline = min(deadline, intake.next_deadline() or deadline)
