@@ -7,12 +7,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import pytest
 import zmq
 
 from protocol.codec import Decoder, encode
+from protocol.errors import NetworkError
 from protocol.limits import CONTROL_BYTES_MAX
 from protocol.messages import Beat, Bye, NoSession, PieceServerRequest, Roster
 from transport.addresses import has_keys
@@ -23,6 +25,7 @@ from transport.sockets import Role, open_context, open_socket
 from transport.zmq_transport import ZmqTransport
 
 PATIENCE_SECONDS = 10.0
+NOBODY: Any = None
 DENIED, OTHER_SECURITY, HUNG_UP = ConnectionEvent.DENIED, ConnectionEvent.OTHER_SECURITY, ConnectionEvent.HUNG_UP
 CONNECTED, LOST = ConnectionEvent.CONNECTED, ConnectionEvent.LOST
 
@@ -190,6 +193,11 @@ def test_a_route_of_a_member_that_is_gone_is_no_way_in(scene: Scene) -> None:
         caller.close()
         scene.callers.remove(caller)
     assert scene.heard == [pair.public, other.public]
+
+
+def test_who_has_no_key_is_not_dialled(scene: Scene) -> None:
+    with pytest.raises(NetworkError, match="no key"):
+        scene.transport.dial(Role.FETCH_DEALER, "tcp://127.0.0.1:1", Decoder(Bye), NOBODY, CONTROL_BYTES_MAX)
 
 
 def test_it_can_be_learned_whether_somebody_has_keys(scene: Scene) -> None:
