@@ -18,7 +18,7 @@ def check_ready_file(path: Path) -> None:
     """
     try:
         if path.exists() and not path.is_file():  # a device has this name, and root could remove it
-            raise DiskError(f"cannot write the ready file {path}: something that is not a file is there")
+            raise DiskError(f"cannot write the ready file {path}: it exists and is not a regular file")
         path.unlink(missing_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -376,8 +376,8 @@ class Registrar:
     def _wrong_token(self, message: RegistrarRequest) -> Error:
         detail = (
             f"peer id {message.peer} belongs to a member that joined with another token. If that is another peer, "
-            f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. "
-            f"If it was this peer under a token it lost, the id is free {self._terms.lease_seconds:g} s after it ended."
+            f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. If "
+            f"this peer had that token and lost it, the id is free {self._terms.lease_seconds:g} s after it ended."
         )
         return Error(message.id, "wrong_token", detail)
 

@@ -86,7 +86,7 @@ class AgentFiles(Library):
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
-            log.warning("the limits that were set last cannot be read, those of the configuration hold: %s", error)
+            log.warning("cannot read the limits that were set last, so those of the configuration apply: %s", error)
             return None
 
     def keep_limits(self, override: Override | None) -> None:

@@ -30,7 +30,7 @@ RETRY_SECONDS = 10.0
 """What could not be shared and has not changed since is tried again this much later, then twice as late each time."""
 RETRY_SECONDS_MAX = 640.0
 AWAY = "it is not there"
-HOLLOW = "an empty directory stands in its place, as for a disk that is not mounted"
+HOLLOW = "an empty directory is in its place, as when a disk is not mounted"
 _UNKNOWN = b""
 """The fingerprint of an item that is to be hashed."""
 

@@ -46,7 +46,7 @@ SEEN_COUNT_MAX = 10_000
 JOBS_COUNT = 200
 """Downloads of one following that whoever asks is told of: it asks several times a second."""
 NEWER = "newer content of this name was announced"
-CHANGED = "what it was to replace has been changed meanwhile"
+CHANGED = "what it was to replace has since been changed"
 _OTHERS = 0
 """The number in questions about single contents."""
 

@@ -203,7 +203,7 @@ class Library:
     def _check_version(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version in _SCRIPTS:
-            raise DiskError(f"{self._path} has an older format; start a peer once, which takes it over")
+            raise DiskError(f"{self._path} has an older format; start a peer once to convert it")
         if version != SCHEMA_VERSION:
             raise DiskError(f"{self._path} has format {version}; this program knows {SCHEMA_VERSION}: move it away")
 

@@ -314,7 +314,7 @@ class Lookups:
             what = f"more than {ENTRIES_COUNT_MAX:,} entries match; ask for fewer with a longer name or pattern"
             return [AskFailed(question.tag, "usage", what)]
         if reply.next and question.pages >= PAGES_COUNT_MAX:
-            return [AskFailed(question.tag, "bad_message", f"lookup {self.endpoint} sends pages without end")]
+            return [AskFailed(question.tag, "bad_message", f"lookup {self.endpoint} sends pages endlessly")]
         if reply.next:
             question.message = msgspec.structs.replace(message, id=self._new_id(), after=reply.next)
             question.due = now + REQUEST_TIMEOUT_SECONDS

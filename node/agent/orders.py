@@ -97,8 +97,8 @@ class Orders:
             over = next((one for one in given if one.cancelled), None)
             if over is None:
                 names = ", ".join(dict.fromkeys(one.name for one in given))
-                most = f"this peer has {len(given)} rollouts, which is the most there can be: {names}"
-                raise UsageError(f"{most}; take one back with 'rollout --cancel NAME': who has it keeps it")
+                most = f"this peer has {len(given)} rollouts, the maximum: {names}"
+                raise UsageError(f"{most}; cancel one with 'rollout --cancel NAME': peers that have it keep it")
             given.remove(over)
         return [self._keep([*given, order], (route, ApiRolloutReply(request.id, order)))]
 
@@ -110,7 +110,7 @@ class Orders:
         if not meant:
             raise NotFoundError(f"this peer has no rollout of {name}; each is cancelled at the peer that started it")
         given = [replace(one, cancelled=True) if one in meant else one for one in self._given]
-        done = f"cancelled the rollout of {name}; peers that have not all of it stop, and delete what they fetched"
+        done = f"cancelled the rollout of {name}; peers that do not have all of it stop, and delete what they fetched"
         return [self._keep(given, (route, ApiDone(number, done)))]
 
     def kept(self, kept: KeptOrders) -> None:

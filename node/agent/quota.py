@@ -181,9 +181,9 @@ class Quota:
         item, listed = evicting.item, bool(self._is_listed(digest))
         why = self._why_not(item, None, self._copies())
         if not sure:
-            why = "the tracker does not know everybody yet"
+            why = "the tracker does not know all peers yet"
         elif {entry.manifest for entry in entries} != {item.manifest} or max(e.have for e in entries) < 1 + listed:
-            why = "no other peer has it whole"
+            why = "no other peer has all of it"
         elif evicting.stage == "asking again" and listed:
             why = "it is shared again"
         if why:
@@ -221,7 +221,7 @@ class Quota:
         del self._waiting[job.job]
         self._look_at = 0.0
         what = f"the quota of {format_bytes(self._limit)} has no room for {format_bytes(length)}"
-        used = f"{format_bytes(self._used())} are taken by downloads"
+        used = f"{format_bytes(self._used())} are used by downloads"
         kept = "; ".join(f"{path} stays: {why}" for path, (why, _) in [*self._kept_for.items()][:3])
         why = f"{used}, of which none can be deleted" + (f" ({kept})" if kept else "")
         advice = "raise `quota`, or remove what is not needed any more: 'remove', and delete its files"
@@ -264,11 +264,11 @@ class Quota:
         if self._is_followed(item.path):
             return "it is followed"
         if item.digest in self._fetched() or item.path in asked:
-            return "it is being fetched, or was for the same command"
+            return "it is being fetched, or the same command has fetched it"
         if copies[item.digest] > 1:
             return "this peer shares the same content at another path too"
         if not self._joined():
-            return "this peer is not in the network, so who else has it is not known"
+            return "this peer is not in the network, so it does not know who else has it"
         if self._is_listed(item.digest) and not self._is_told(item.digest):
             return (
                 "the tracker has not acknowledged it yet"  # and what it acknowledges next would not be the withdrawal

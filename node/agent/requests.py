@@ -56,8 +56,8 @@ UNACKNOWLEDGED = "left the network; the tracker did not acknowledge it and will 
 OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
 CANCELLED = "cancelled the download of {name}; what was fetched is being deleted"
 WATCHED = "removed {name}; it is in a shared folder and will be shared again when it changes or the peer restarts"
-LEFT = "{path} is in nobody's use; it is being deleted already, or cannot be: the peer's log says why"
-BUSY = "seeds: something is being hashed, or looked up, that may need one of them; try again later"
+LEFT = "{path} is not in use; it is already being deleted, or cannot be: the peer's log says why"
+BUSY = "seeds: content that may need one of them is being hashed or looked up; try again later"
 Effects = list[Any]
 
 

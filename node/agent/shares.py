@@ -26,7 +26,7 @@ from protocol.messages import ANEW, TorrentEntry
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
 WAITING = "waiting for the tracker to list it"
-DAMAGED = "not the bytes that were hashed, although nothing has written to it since"
+DAMAGED = "its bytes are not those that were hashed, although nothing has written to it since"
 REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
 
 

@@ -47,7 +47,7 @@ class SharesWatch:
         wishes: list[Wish] = []
         for item in self._catalogue.items():
             if item.origin == "folder" and not self._is_configured(item.path):
-                wishes += self._shares.gone(item.path, "its folder is no longer shared, or it is to be ignored", now)
+                wishes += self._shares.gone(item.path, "its folder is not shared any more, or it is to be ignored", now)
         return wishes
 
     def tick(self, now: float) -> list[Wish]:

@@ -18,7 +18,7 @@ KINDS = {"download": "partial download", "seed": "seed", "journal": "damaged jou
 
 
 @click.command(cls=ExampleCommand, examples="gc --dry-run\ngc\ngc --json")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @peer_options
 @json_option
 @click.pass_obj

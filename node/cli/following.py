@@ -40,9 +40,9 @@ IDLE_SECONDS = 0.5
     type=click.IntRange(0, KEEP_COUNT_MAX),
     default=0,
     metavar="N",
-    help="How many older versions stay, as NAME.TIME.",
+    help="Keep this many older versions, as NAME.TIME.",
 )
-@click.option("--force", is_flag=True, help="Also replace what others put there.")
+@click.option("--force", is_flag=True, help="Also replace files that others put there.")
 @foreground_options
 @click.pass_obj
 def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -> None:
@@ -66,7 +66,7 @@ def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -
             _Follower(state, session, what).run()
     except KeyboardInterrupt:
         if not state.options.quiet:
-            output.warn("interrupted; the same command goes on from what is there")
+            output.warn("interrupted; the same command continues from what is there")
 
 
 class _Follower:

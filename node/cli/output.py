@@ -147,7 +147,7 @@ class StatusText(msgspec.Struct, frozen=True):
 def _quota_facts(quota: QuotaStatus | None) -> list[tuple[str, str]]:
     if quota is None:
         return []
-    used = ("quota", f"{format_bytes(quota.used)} of {format_bytes(quota.limit)} are taken by downloads")
+    used = ("quota", f"{format_bytes(quota.used)} of {format_bytes(quota.limit)} are used by downloads")
     deleted = [("", printable(text)) for text in quota.deleted]
     return [used, *deleted, *(("", printable(f"not deleted: {text}")) for text in quota.kept)]
 
@@ -182,7 +182,7 @@ def status_text(report: StatusReport) -> StatusText:
     ]
     hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")
     if hangs:
-        facts.append(("warning", f"{hangs}: this is what was known before"))
+        facts.append(("warning", f"{hangs}: showing what was known before"))
     if report.reach_problem:
         facts.append(("warning", printable(report.reach_problem)))
     if report.bad_messages:

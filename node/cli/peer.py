@@ -50,13 +50,13 @@ JOIN_SECONDS = 10.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 20.0
 """The running peer leaves the network, and gives its children time to end."""
-UNTIL_STOP = "this holds until the peer stops or its schedule has other limits; then its configuration holds again"
+UNTIL_STOP = "these limits apply until the peer stops or its schedule changes them, then those of its configuration"
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
 
 
 @click.command("list", cls=ExampleCommand, examples="list\nlist '*.iso'\nlist ubuntu --json\nlist model.bin --peers")
 @click.argument("pattern", default="")
-@click.option("--peers", is_flag=True, help="Show how each peer stands with the one content that PATTERN names.")
+@click.option("--peers", is_flag=True, help="Show the state of the one content that PATTERN names at each peer.")
 @peer_options
 @json_option
 @click.pass_obj
@@ -210,8 +210,8 @@ def remove(state: State, target: str) -> None:
 
 
 @click.command(cls=ExampleCommand, examples="limit\nlimit --up 10MiB/s --down 0\nlimit --up 40mbit")
-@click.option("--up", callback=parsed_by(parse_rate), metavar="RATE", help="Of all uploads together; 0: unlimited.")
-@click.option("--down", callback=parsed_by(parse_rate), metavar="RATE", help="Of all downloads together; 0: unlimited.")
+@click.option("--up", callback=parsed_by(parse_rate), metavar="RATE", help="Limit of all uploads; 0: unlimited.")
+@click.option("--down", callback=parsed_by(parse_rate), metavar="RATE", help="Limit of all downloads; 0: unlimited.")
 @peer_options
 @json_option
 @click.pass_obj

@@ -72,10 +72,10 @@ Show = Callable[[Watch, list[Peer], str], None]
     callback=parsed_by(parse_seconds),
     default="0",
     metavar="TIME",
-    help="Give the verdict after this long at the latest, e.g. 10m.",
+    help="Give the verdict after at most this long, e.g. 10m.",
 )
 @click.option("--receipt", metavar="FILE", help="Write the verdict to FILE, as JSON.", shell_complete=complete_path)
-@click.option("--watch", metavar="NAME", help="Watch a rollout that is going on.")
+@click.option("--watch", metavar="NAME", help="Watch a running rollout.")
 @click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started.")
 @peer_options
 @json_option
@@ -138,7 +138,7 @@ def _read_hosts(path: str) -> tuple[str, ...]:
     names = [line.partition("#")[0].strip() for line in lines]
     found = tuple(dict.fromkeys(name for name in names if name))
     if not found:
-        raise UsageError(f"{path} names no peer; it has one name a line")
+        raise UsageError(f"{path} names no peer; write one name per line")
     return found
 
 
@@ -207,7 +207,7 @@ def _find_order(session: Session, name: str) -> OrderEntry:
         raise NotFoundError(f"there is no rollout of {name}{unsure}")
     if len(going) > 1:
         shown = ", ".join(f"{one.order.order} ({one.order.digest}, from {one.name})" for one in going)
-        raise UsageError(f"{len(going)} rollouts of {name} go on; name one of them: {printable(shown)}")
+        raise UsageError(f"{len(going)} rollouts of {name} are running; name one of them: {printable(shown)}")
     return going[0]
 
 
@@ -222,7 +222,7 @@ def _start(state: State, session: Session, link: Link, wanted: Expected, how: tu
     before.update(reply.peers, reply.settling, session.now())
     if not before.peers() and wanted.count is None:
         whose = f"whose name matches {pattern}" if pattern else "besides this one"
-        raise NotFoundError(f"there is no peer {whose}; with --expect N it waits for some")
+        raise NotFoundError(f"there is no peer {whose}; --expect N waits for N peers")
     if not state.options.quiet:
         alone = [entry.peer for entry in reply.peers if entry.holding == "whole"] == [status.peer]
         for line in expectation(before, status.limits.upload_rate if alone else 0.0):
@@ -312,7 +312,7 @@ def _display(quiet: bool) -> Iterator[Show]:
         nonlocal said_at, said_problem
         if problem != said_problem:
             said_problem = problem
-            output.warn(problem or "there are answers again")
+            output.warn(problem or "the answers are back")
         for peer in changed:
             line = _change(peer)
             if line and line != said.get(peer.peer):

@@ -25,7 +25,7 @@ HEADERS = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "DETAIL"]
 AWAY = ("gone", "absent")
 WENT: Mapping[RolloutState, str] = {
     "waits": "it was waiting",
-    "has not": "it had nothing of it",
+    "has not": "it had none of it",
     "failed": "it had failed",
     "refuses": "it accepted no orders",
 }
@@ -229,7 +229,7 @@ class Watch:
 
 
 _ABSENT = "no peer of this name is in the network"
-_ELSEWHERE = "it has the content, and has not said what became of this order"
+_ELSEWHERE = "it has the content, but has not reported on this order"
 _REFUSES = "it accepts no orders: 'rollouts' is not set in its configuration"
 
 
@@ -247,13 +247,13 @@ def expectation(watch: Watch, upload_rate: float) -> list[str]:
             lines.append(f"{words}: {printable(', '.join(names))}")
     room = sorted((peer.entry.free or 0, peer.name or peer.peer) for peer in accept)
     if little := [f"{name} ({format_bytes(free)} free)" for free, name in room if free < need]:
-        lines.append(f"too little room: {printable(', '.join(little))}")
+        lines.append(f"not enough space: {printable(', '.join(little))}")
     if enough := [(free, name) for free, name in room if free >= need]:
         named = ", ".join(f"{name} {format_bytes(free)}" for free, name in enough[:ROOM_NAMED_COUNT])
         more = len(enough) - ROOM_NAMED_COUNT
         lines.append(f"free space: {printable(named)}" + (f", and {more} that have more" if more > 0 else ""))
     if upload_rate and accept:
-        what = f"this peer alone has it, and sends {format_rate(upload_rate)} at most"
+        what = f"only this peer has it, and it sends at most {format_rate(upload_rate)}"
         lines.append(f"it takes at least {format_seconds(need / upload_rate)}: {what}")
     if accept and need >= LINK_BYTES_PER_SECOND["1 Gbit/s"]:
         floors = [f"{format_seconds(need / rate)} over links of {name}" for name, rate in LINK_BYTES_PER_SECOND.items()]

@@ -39,7 +39,7 @@ def find_content(session: Session, name: str, tell: Callable[[str], None]) -> To
     if len(digests) > 1:
         others = ", ".join(short(digest) for digest in digests[:SHOWN_COUNT] if digest != newest.digest)
         what = f"{len(digests)} contents are called {name}; this is about the newest, {short(newest.digest)}"
-        tell(f"{what}, and for another one give its digest: {others}")
+        tell(f"{what}, for another one give its digest: {others}")
     return newest
 
 

@@ -45,7 +45,7 @@ Kind = Literal["share", "get"]
 
 SHARE_GOES_ON = "the running peer continues: 'status' shows it, 'remove PATH' cancels it"
 STOPPED: Mapping[Kind, str] = {
-    "share": "it goes on when a peer runs there again; the same command runs one until Ctrl-C",
+    "share": "it continues when a peer runs there again; the same command runs one until Ctrl-C",
     "get": "the download continues when a peer runs there again; the same command continues it too",
 }
 GOES_ON = "the download continues in the running peer: 'status' shows it, 'remove NAME' cancels it"
@@ -180,7 +180,7 @@ def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list
         return outcomes
     tracker = state.services.for_others(session.tracker)
     if tracker and is_loopback(parse_endpoint(tracker).host) and not state.options.quiet:
-        output.warn("this machine has no address but loopback ones: the link is of use on this machine only")
+        output.warn("this machine has only loopback addresses: the link works only on this machine")
 
     def naming_it(outcome: Outcome) -> Outcome:
         link = msgspec.structs.replace(parse_link(outcome.link), tracker=tracker)

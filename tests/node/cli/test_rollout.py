@@ -113,7 +113,7 @@ def test_a_tracker_that_is_away_is_waited_for(capsys: pytest.CaptureFixture[str]
     )
     assert one.run("rollout", "model.bin") == 0
     said = capsys.readouterr().err.splitlines()
-    assert said[-3:-1] == ["tracker does not answer", "there are answers again"]
+    assert said[-3:-1] == ["tracker does not answer", "the answers are back"]
     assert said[-1].startswith("two: has it, ")
 
 

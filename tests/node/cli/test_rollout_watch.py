@@ -85,7 +85,7 @@ def test_one_that_is_gone_is_waited_for_as_long_as_there_is_time() -> None:
     seen = watch(timeout=20.0)
     look(seen, 0.0, peer("a"))
     look(seen, 5.0)
-    assert seen.verdict(False, 5.0)[-1] == "a: gone: it had nothing of it"
+    assert seen.verdict(False, 5.0)[-1] == "a: gone: it had none of it"
     assert seen.outcome(5.0) is None
     assert seen.outcome(20.0) is False
 
@@ -165,9 +165,9 @@ def test_what_to_expect_is_what_is_known() -> None:
     assert expectation(seen, 100.0) == [
         "m.bin, 1000 B, to 4 peers; 1 of them has it already",
         "accept no orders: r",
-        "too little room: l (999 B free)",
+        "not enough space: l (999 B free)",
         "free space: a 4.9 KiB",
-        "it takes at least 10 s: this peer alone has it, and sends 100 B/s at most",
+        "it takes at least 10 s: only this peer has it, and it sends at most 100 B/s",
     ]
 
 
