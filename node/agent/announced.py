@@ -1,8 +1,8 @@
-"""The file list this peer announces: its entries, its version, and what the tracker has not been told yet; and when
-the tracker says that they were announced. Pure.
+"""The file list this peer announces: its entries, its version, the changes that the tracker does not know yet, and the
+timestamps that it gave to announcements. Pure.
 
-Owns how a list and its changes are cut into messages that fit. When they are sent, repeated or started over is
-`node.agent.membership`'s.
+Owns how a list and its changes are split into messages that fit. `node.agent.membership` decides when they are sent,
+repeated or started over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from protocol.messages import ANEW, Alias, Entry, FileList, Moment, Transfer, Tr
 class AnnouncedList:
     """Entries by digest of ``peer``. ``version`` is the last one the tracker was told or is being told.
 
-    Messages are made with the ``number`` of the request and of the peer's ``run`` that they get."""
+    Methods that make messages take the ``number`` of the request and the peer's ``run``."""
 
     def __init__(self, peer: str, token: bytes) -> None:
         self.version = 0

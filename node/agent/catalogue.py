@@ -1,9 +1,9 @@
-"""What this peer shares, and what the others have to be told when it changes. Pure.
+"""What this peer shares, and what library, piece server and tracker have to be told when it changes. Pure.
 
-Items are by path; several may have the same content, of which the first is served, and all are announced, each by its
-name. An item that cannot be served now (its ``state`` says why) is kept and announced to nobody. When a path has new
-content, what was served there before goes on being served to those who are fetching it. Owns the order of telling:
-library, piece server, tracker. Hashing is `node.agent.shares`', rows on disk `node.agent.library`'s.
+Items are keyed by path. If several have the same content, the first is served, and all are announced, each by its name.
+An item that cannot be served (its ``state`` says why) is kept, but not announced. When a path gets new content, its
+previous content is still served to peers that are fetching it. Owns the order in which changes are passed on: library,
+piece server, tracker. Hashing belongs to `node.agent.shares`, rows on disk to `node.agent.library`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from protocol.manifest import piece_length_for
 from protocol.messages import ANEW, Alias, Entry, Moment
 
 STATE_BYTES_MAX = LOCAL_BYTES_MAX // 4
-"""Of the items in one `ShareState`: the last may be a tree of a million files, 24 MB of stamps."""
+"""Size of the items in one `ShareState`: the last may be a tree of a million files, with 24 MB of stamps."""
 ITEM_BYTES = 1_024
-"""About what an item takes besides its stamps."""
+"""Approximate size of an item without its stamps."""
 COPIES_COUNT_MAX = 256
-"""That the downloader is told of: it has to read the manifest of each before it begins."""
+"""Copies that are reported to the downloader, which has to read the manifest of each before it begins."""
 EARLIER_COUNT_MAX = 4
 """Earlier contents of one path that are still served: it may change again and again while somebody fetches."""
 
 
 class Catalogue:
-    """``items`` are the library's. So are those that are ``dormant``: nobody is told of them in this run of the peer,
-    unless it is asked for them."""
+    """``items`` are the library's. So are ``dormant`` ones: they are not announced in this run of the peer, unless they
+    are asked for."""
 
     def __init__(self, items: Iterable[LibraryItem], dormant: Iterable[LibraryItem] = ()) -> None:
         self._dormant = {item.path: item for item in dormant}

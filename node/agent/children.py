@@ -1,4 +1,4 @@
-"""The agent's view of the peer's other two processes: which run of each it talks to, and what they report. Pure."""
+"""The agent's view of the peer's other two processes: which run of each it talks to, and their reports. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Children:
 
 
 class UploadTotals:
-    """What was sent, over all runs of the piece server: in all, and of what the peer lists since this agent started."""
+    """Bytes sent, over all runs of the piece server: in total, and for each listed content since this agent started."""
 
     def __init__(self) -> None:
         self.queued_pieces = 0

@@ -1,8 +1,8 @@
-"""The agent without its sockets: every event goes in here, what is to be done comes out. Pure.
+"""The agent without its sockets: takes every event, and returns what is to be done. Pure.
 
-Joins the cores of `state`: `membership`, `roster` and `lookups` towards the tracker, `catalogue`, `shares` and `gets`
-for content. What one of them asks of another is carried out here; the rest is the shell's (`process`). The command
-line's requests are for `requests`.
+Joins the cores of `state`: `membership`, `roster` and `lookups` for the tracker, `catalogue`, `shares` and `gets` for
+content. Carries out what they ask of each other; the rest is up to the shell (`process`). The command line's requests
+go to `requests`.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ from protocol.link import Link
 from protocol.messages import LookupReply, Order, RegistrarReply, Roster, SeederEntry
 
 REFRESH_SPREAD_SECONDS = 1.0
-"""Peers that all missed the same event do not ask at the same moment."""
+"""Spreads the requests of peers that all missed the same event."""
 
 Effect = Outer | mb.Send | lk.Dial | lk.Ask
 """What the shell has to do."""
 
 
 class AgentCore(AgentState):
-    """`AgentState` has what it is made from."""
+    """For the arguments see `AgentState`."""
 
     def __init__(
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False

@@ -45,9 +45,9 @@ M = TypeVar("M")
 
 
 class Dialled(Generic[M]):
-    """Dials ``endpoint`` and goes on dialling, from the first `tick` on; ``names`` looks hosts up. ``on_connected``
-    hears the address that was reached, as the host of an endpoint, and ``on_lost`` why there is no connection, also
-    after each attempt that failed. `NetworkError` when ``endpoint`` is no address."""
+    """Dials ``endpoint`` again and again, from the first `tick` on; ``names`` resolves hosts. ``on_connected`` gets the
+    address that was reached, as the host of an endpoint, and ``on_lost`` the reason why there is no connection, also
+    after each failed attempt. `NetworkError` when ``endpoint`` is no address."""
 
     def __init__(
         self,

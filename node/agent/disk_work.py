@@ -1,4 +1,4 @@
-"""What the agent has its threads do with the disk: hash, compare, keep seeds. Looks at folders are `share_scan`'s.
+"""Disk work for the agent's threads: hash, compare, store seeds. Scans of folders are in `share_scan`.
 
 Each function runs on a worker thread, touches only what it is given and returns its result or raises a
 `ZswarmError`. When they run, and what follows from it, is the agent's.

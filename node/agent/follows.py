@@ -1,14 +1,13 @@
-"""Following: what is announced under a name is fetched, and the newest content of a name takes the place of an older
-one. Pure.
+"""Following: fetches what is announced under a name, and replaces older content of a name with the newest. Pure.
 
-Owns what is followed, which content each name should have by now, and when to ask for that. A lookup lists what there
-is; hints of the roster say at once that there may be something newer. The downloads are `node.agent.gets`': one that
-is under way when a newer content is announced is given up for it.
+Owns what is followed, which content each name should have, and when to ask a lookup for that. Hints of the roster say
+at once that there may be something newer. The downloads belong to `node.agent.gets`: one that is running when newer
+content is announced is given up for that.
 
-Which content is at its place, and when that was announced, the library knows; so there is nothing to keep besides, and
-nothing newer is replaced by something older. Only what was fetched, and has not changed since, is replaced; what others
-put there is not, unless there is force. A killed peer may not have noted what it had just put in place: the download
-is still stored then, and is taken up first, which finds it complete.
+The library knows which content is at a path, and when it was announced; so nothing else has to be stored, and nothing
+newer is replaced by something older. Only what was fetched, and has not changed since, is replaced; what others put
+there is not, except with ``force``. A killed peer may not have recorded what it had just put in place: the download is
+still stored then, and is resumed first, which finds it complete.
 """
 
 from __future__ import annotations
@@ -58,8 +57,8 @@ def matches(following: Following, name: str) -> bool:
 
 
 class _Target:
-    """A name that is followed: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none does;
-    ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at."""
+    """A followed name: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none; ``replaces``
+    is the digest of the content it may replace. ``checking``: the present content is being checked."""
 
     def __init__(self, path: str, entry: TorrentEntry) -> None:
         self.path = path
@@ -72,7 +71,7 @@ class _Target:
 
 
 class _Follow:
-    """``until``: a command has to say again that it follows; None: for ever."""
+    """``until``: the command has to renew its request before this time; None: for ever."""
 
     def __init__(self, number: int, what: Following, now: float, until: float | None) -> None:
         self.number = number
@@ -85,7 +84,7 @@ class _Follow:
 
 
 class Follows:
-    """``configured`` is followed as long as the peer runs. ``rng`` spreads questions."""
+    """``configured`` is followed as long as the peer runs. ``rng`` spreads queries over time."""
 
     def __init__(
         self, configured: Iterable[Following], catalogue: Catalogue, jobs: JobBook, gets: Gets, rng: Random

@@ -1,12 +1,12 @@
 """Getting: from what a person names to a download, and from its end to an item of the library. Pure.
 
-Owns the ``get`` jobs and the downloads that survive a restart. Which pieces come from whom is the downloader's; who
-has them, a lookup's.
+Owns the ``get`` jobs and the downloads that survive a restart. The downloader decides which pieces come from which
+source; a lookup knows the sources.
 
-A download is begun only once the library has it, and its partial content is deleted only when a person removes it. One
-that an earlier run of the peer left is taken up by the request that names it, content and destination, or by a peer
-that is run for its own sake, and then without the force it was asked for with. Until then it is interrupted, and so is
-one that failed with something on disk. The same content goes to one place at a time; a get to another waits.
+A download begins only once the library has it, and its partial content is deleted only when a person removes it. A
+download left by an earlier run of the peer is resumed by a request for the same content and destination, or by a peer
+run on its own, then without the original ``force``. Until then it is interrupted, and so is one that failed with
+something on disk. The same content goes to one place at a time; a get to another place waits.
 """
 
 from __future__ import annotations

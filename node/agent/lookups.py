@@ -1,8 +1,8 @@
 """The peer's conversation with a lookup of its tracker (PROTOCOL.md, section 5). Pure.
 
-Picks one lookup of those Welcome names and stays with it; the next one when it does not answer. Questions are put
-page by page until they are answered in full. Seeder lists of the swarms that are wanted are asked for at once, when
-somebody says so, and every `REFRESH_SECONDS`.
+Picks one of the lookups that `Welcome` names and stays with it, or switches to the next one when it does not answer.
+Lists are requested page by page until they are complete. Seeder lists of the wanted swarms are requested at once, on
+demand, and every `REFRESH_SECONDS`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ BEHIND_SECONDS = 0.2
 BEHIND_COUNT_MAX = 8
 """A lookup waits a second before it says it is behind; one that is so this often in a row is cut off, not slow."""
 PAGES_COUNT_MAX = 2_000
-"""Of one answer: as many as it takes to look at every name a tracker can have, and as many again."""
+"""Pages of one answer: twice as many as it takes to examine every name that a tracker can have."""
 ENTRIES_COUNT_MAX = 100_000
-"""Of one answer: more would fit neither a message to the command line nor a person's eye."""
+"""Entries of one answer: more would not fit into a message to the command line, nor be readable."""
 SWITCH_SECONDS, SWITCH_SECONDS_MAX = 0.2, 2.0
 """Where none of several lookups can be connected to, the next one is tried this much later, at random."""
 REFRESH_SECONDS_MIN = 0.25
-"""However often a swarm's seeders are asked for, two questions are this far apart."""
+"""Minimum time between two requests for a swarm's seeders."""
 
 
 class Dial(Struct, frozen=True):
@@ -89,7 +89,7 @@ class OrdersFound(Struct, frozen=True):
 
 
 class SeedersFound(Struct, frozen=True):
-    """``total`` sources are listed, of which ``seeders`` is all or a sample."""
+    """``total`` sources are listed; ``seeders`` has all of them or a sample."""
 
     digest: str
     seeders: list[SeederEntry]
@@ -98,7 +98,7 @@ class SeedersFound(Struct, frozen=True):
 
 
 class AskFailed(Struct, frozen=True):
-    """There is no answer to ``tag``; ``code`` is a `protocol.errors` word."""
+    """Request ``tag`` has no answer; ``code`` is a `protocol.errors` word."""
 
     tag: Hashable
     code: str
@@ -121,7 +121,7 @@ class _Question:
 
 
 class _Wanted:
-    """A swarm whose seeders are wanted. ``question`` is the id of the open one, 0 for none."""
+    """A swarm whose seeders are wanted. ``question`` is the id of the open request, 0 for none."""
 
     def __init__(self, now: float, own_too: bool) -> None:
         self.own_too = own_too
@@ -131,7 +131,7 @@ class _Wanted:
 
 
 class Lookups:
-    """Questions to one lookup at a time. ``peer`` is left out of the seeder lists it asks for."""
+    """Requests to one lookup at a time. ``peer`` is left out of the seeder lists it asks for."""
 
     def __init__(self, peer: str, rng: random.Random) -> None:
         self.endpoint = ""

@@ -1,12 +1,12 @@
 """The peer's conversation with the registrar (PROTOCOL.md, section 4). Pure.
 
-Join, whole list page by page, Welcome, heartbeats, updates and transfer reports one at a time, leave. Every request
-is repeated with its id until it is answered; a reply whose id is not open is stale and changes nothing. The list
-itself is `node.agent.announced`'s. The shell sends, and says when its connection comes or goes.
+Join, whole list page by page, Welcome, heartbeats, updates and transfer reports one at a time, leave. Every request is
+repeated with its id until it is answered; a reply whose id is not open is stale and changes nothing. The list itself is
+in `node.agent.announced`. The shell sends, and reports when its connection is made or lost.
 
-Every request names its ``run``: drawn anew by each agent, so that the registrar tells a restart from what is late of
-the run before, and two peers with one identity from each other. A retry keeps it and so takes no other peer's place;
-a person's `join` draws another.
+Every request names its ``run``, which each agent draws anew, so that the registrar can tell requests of a restarted
+agent from late ones of the run before, and two peers with one identity from each other. A retry keeps it, and so
+replaces no other peer; a person's `join` draws another.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from protocol.messages import (
 BACKOFF_FACTOR = 1.5
 REPEAT_SECONDS_MAX = 10.0
 REFUSED_RETRY_SECONDS = 60.0
-"""A refusal that only a person can mend (or the end of another peer) is tried again this often."""
+"""Time between attempts after a refusal that only a person, or the end of another peer, can resolve."""
 ERROR_RETRY_SECONDS = 5.0
 JOIN_LOST_SECONDS_FIRST = 0.2
 """A join that the registrar forgot begins anew after half of this at least, and twice as long each time it happens
@@ -67,7 +67,7 @@ HASTE_SECONDS = 1.0
 AWAITED_SECONDS = 0.3
 """A new member tells its orders, and whether it accepts some, within this time."""
 HEARTBEAT_SECONDS_MIN = 0.05
-"""However often a tracker wants to hear from its members."""
+"""Minimum interval, however often a tracker asks for heartbeats."""
 LASTING_ERRORS = ("wrong_token", "bad_version", "replaced")
 _RUN_BITS = 52
 
@@ -109,7 +109,7 @@ class Announced(Struct, frozen=True):
 
 
 class Dated(Struct, frozen=True):
-    """The registrar says when ``names`` were announced, each by digest, name and manifest."""
+    """The registrar's timestamps of ``names``, each by digest, name and manifest."""
 
     names: dict[tuple[str, str, str], Moment]
 
@@ -134,8 +134,8 @@ class _Open:
 
 
 class Membership:
-    """State machine of one peer towards one tracker. ``away``: out by request from the start, until `join`.
-    ``downloads`` gives what is to be told of them at a moment."""
+    """State machine of one peer's membership at one tracker. ``away``: out by request from the start, until `join`.
+    ``downloads`` returns what to report about downloads at a given time."""
 
     def __init__(
         self,
@@ -151,9 +151,9 @@ class Membership:
         self.list = AnnouncedList(peer, token)
         self.load = 0
         self.free: int | None = None
-        """Bytes for what others order; None: orders are not accepted."""
+        """Free bytes for orders; None: orders are not accepted."""
         self.orders: list[Order] = []
-        """Those this peer gives."""
+        """Orders that this peer gives."""
         self.epoch = 0
         self.seq = 0
         self.endpoint = ""
@@ -178,7 +178,7 @@ class Membership:
         self._downloads = downloads
         self._told_downloads: list[DownloadState] | None = None
         self._told_orders: list[Order] | None = None
-        """Both as the registrar has acknowledged them; None: it may have those of another time."""
+        """Orders and downloads as the registrar last acknowledged them; None: it may have older ones."""
         self._join_at: float | None = None
         self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
         self._leave_by: float | None = None

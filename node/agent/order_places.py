@@ -1,4 +1,4 @@
-"""Where orders of others are carried out: directories below one that the owner of the peer has named, for the agent's
+"""Where orders of other peers are carried out: directories below the one in the peer's configuration. For the agent's
 threads. A symbolic link below it is never followed: it could lead anywhere."""
 
 from __future__ import annotations

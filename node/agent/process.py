@@ -1,4 +1,4 @@
-"""The agent process: member of the network, keeper of the library, and whom the command line talks to.
+"""The agent process: member of the network, owner of the library, and server of the command line.
 
 Shell around `node.agent.core`: connections, threads for the disk, the library's database. It decides nothing. The
 peer's other two processes and the command line come to it; it dials the tracker.
@@ -47,7 +47,8 @@ from transport.loop import Loop
 from transport.sockets import Role
 
 CHECK_THREADS_COUNT = 8
-"""For items that people ask for again. One whose file system hangs holds up no other, until as many of them do."""
+"""Threads for items that people request again. A file system that hangs holds up the others only when it takes all of
+them."""
 LEAVE_SECONDS = 0.5
 """How long the end of the process waits for the tracker to acknowledge that the peer left."""
 REGISTRAR_DECODER: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
@@ -55,8 +56,7 @@ LOOKUP_DECODER: Decoder[LookupReply] = Decoder(LookupReply, REPLY_BYTES_MAX)
 
 
 class AgentDisk(Protocol):
-    """What is kept: as `node.agent.library.Library`. And what is done to the disk in threads: as
-    `node.agent.disk_work`."""
+    """The library (see `node.agent.library.Library`), and work on the disk for threads (see `node.agent.disk_work`)."""
 
     def downloads(self) -> list[Fetch]: ...
     def put_item(self, item: LibraryItem) -> None: ...
@@ -100,7 +100,7 @@ class Agent:
         self._disk = [host.workers(count) for count in (1, 1, 1, 1, 1, CHECK_THREADS_COUNT)]
         self._hashers, self._background_hashers, self._looks, self._seeds, self._deletions, self._checks = self._disk
         self._checking: set[tuple[str, str]] = set()
-        """Path and digest of items that are being looked at."""
+        """Path and digest of items that are being checked."""
         self._names = host.workers(1)
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
@@ -381,7 +381,7 @@ class Agent:
 
 
 _DONE = ApiDone, ApiLimits
-"""Replies that say that something holds from now on."""
+"""Replies that confirm a change."""
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.Note: lambda agent, effect: agent._host.note(effect.level, effect.text),

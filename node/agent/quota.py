@@ -1,11 +1,11 @@
-"""The quota of downloads: whether there is room for another one, and what is deleted to make it. Pure.
+"""The quota of downloads: whether there is room for another one, and what is deleted to make room. Pure.
 
-Owns what was downloaded and is unchanged since, the least recently served first: of nothing else is anything deleted.
-One item after another is deleted, in steps that keep the last copy safe. A lookup is asked who else has it. If somebody
-has, it is withdrawn; once the tracker has that, a lookup is asked again, as of then: of two peers that do this at the
-same time, the one that withdrew last sees that the other has. Then the disk is told; it compares the stamps once more.
-At each step that fails the item is announced again. Rows on disk are `node.agent.library`'s, the downloads
-`node.agent.gets`'.
+Owns the list of downloads that are unchanged since, the least recently served first; nothing else is ever deleted.
+Items are deleted one at a time, in steps that keep the last copy safe. A lookup is asked who else has it. If another
+peer has, it is withdrawn; once the tracker has acknowledged that, a lookup is asked again, as of that change: of two
+peers that do this at the same time, the one that withdrew last sees that the other has withdrawn too. Then a thread
+deletes it, after comparing the stamps once more. If a step fails, the item is announced again. Rows on disk belong to
+`node.agent.library`, the downloads to `node.agent.gets`.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from protocol.messages import TorrentEntry
 from service.units import format_bytes
 
 KEEP_SECONDS = 60.0
-"""How often the order in which items were served is written down, if it changed."""
+"""How often the order in which items were served is written to disk, if it changed."""
 AGAIN_SECONDS = 60.0
-"""What cannot be deleted is looked at again after this long."""
+"""Items that cannot be deleted are tried again after this long."""
 ANSWER_SECONDS = 20.0
-"""How long tracker and lookup together may take."""
+"""How long the tracker and a lookup together may take to answer."""
 TOLD_COUNT = 10
 """Deletions and reasons that status shows."""
 UNKNOWN = "it is not known to be unchanged since it was downloaded"
 
 
 class _Eviction(Struct):
-    """Of ``item``; the tracker has to answer ``until`` then."""
+    """The eviction of ``item``; the tracker has to answer by ``until``."""
 
     item: LibraryItem
     until: float
@@ -57,14 +57,14 @@ class _Eviction(Struct):
 
 
 def mark_of(item: LibraryItem) -> str:
-    """Changes when the content or a stamp of it does."""
+    """A digest that changes when the content or one of its stamps does."""
     return hashlib.sha256(item.manifest.encode() + item.stamps).hexdigest()[:32]
 
 
 class Quota:
-    """At most ``limit`` bytes (0: any number). ``fetched`` are the downloads under way, ``kept`` what the last run
-    wrote down. ``is_listed`` tells whether a digest is in this peer's list, ``is_told`` whether the tracker has
-    acknowledged what the list says of it, ``joined`` whether the tracker can be asked."""
+    """At most ``limit`` bytes (0: any number). ``fetched`` are the running downloads, ``kept`` what the last run
+    stored. ``is_listed`` tells whether a digest is in this peer's list, ``is_told`` whether the tracker has
+    acknowledged its entry, ``joined`` whether the tracker can be asked."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Quota:
         self._kept_for: dict[str, tuple[str, float]] = {}
         """By path, why an item cannot be deleted, and until when it is not tried again."""
         self._said: dict[str, str] = {}
-        """By path, what the log was told last of an item that stays."""
+        """By path, what was last logged about an item that stays."""
         self._evicting: _Eviction | None = None
         self._deleted: deque[str] = deque(maxlen=TOLD_COUNT)
         self._look_at = 0.0
@@ -174,7 +174,7 @@ class Quota:
         return [_ask(evicting.item, (epoch, seq))]
 
     def torrents_found(self, digest: str, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
-        """What a lookup lists under ``digest``; ``sure``: the tracker knows everybody."""
+        """What a lookup lists for ``digest``; ``sure``: the tracker knows all members."""
         evicting = self._evicting
         if evicting is None or evicting.stage not in ("asking", "asking again") or evicting.item.digest != digest:
             return []

@@ -1,7 +1,7 @@
-"""One look at all that is shared, for the agent's threads: it takes time in large trees.
+"""One scan of everything shared, for the agent's threads: it takes time in large trees.
 
-Whatever the disk answers, a look ends with a `node.agent.folders.Listing`; what could not be seen is in it with the
-reason. What follows from it is decided by `node.agent.folders`.
+Whatever the disk answers, a scan ends with a `node.agent.folders.Listing`, which also has what could not be read, with
+the reason. `node.agent.folders` decides what follows from it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LinkRoots = Callable[[str], Sequence[str]]
 
 
 class Scanned(Struct, frozen=True):
-    """One look from ``began`` on."""
+    """One scan, begun at ``began``."""
 
     listing: Listing
     began: float
@@ -74,7 +74,7 @@ def list_shares(
 
 
 class _Seen:
-    """What a `Listing` says of items and entries, as it is looked at."""
+    """The contents of a `Listing`, collected during a scan."""
 
     def __init__(self, link_roots: LinkRoots, ignore: Sequence[str]) -> None:
         self._link_roots = link_roots

@@ -1,9 +1,9 @@
-"""Sharing: hash, put into the catalogue, announce, and read it back from a lookup before a link is given. Pure.
+"""Sharing: hash, put into the catalogue, announce, and read back from a lookup before giving out a link. Pure.
 
-A path is hashed once at a time, whoever asks: a person over the API, the watch that saw it changed, the configuration.
-What a person asked to share is forgotten when a person says so; `missing`, or with other bytes than were hashed, it is
-kept and not served. Owns the ``share`` jobs; what the others are told when an item comes or goes is
-`node.agent.catalogue`'s.
+A path is hashed only once at a time, whether a person, a scan that found a change, or the configuration asks for it.
+What a person shared is forgotten only when a person removes it; while it is `missing`, or has other bytes than were
+hashed, it is kept but not served. Owns the ``share`` jobs; `node.agent.catalogue` tells other parts when an item comes
+or goes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import ANEW, TorrentEntry
 
 READ_BACK_SECONDS = 1.0
-"""A lookup that does not list what was announced (it restarted) is asked again this much later."""
+"""A lookup that does not list the announced content (it restarted) is asked again after this time."""
 WAITING = "waiting for the tracker to list it"
 DAMAGED = "its bytes are not those that were hashed, although nothing has written to it since"
 REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
 
 
 class Shares:
-    """``wall_offset`` turns a monotonic moment into `time.time`. ``is_fetched``: somebody fetches that digest now."""
+    """Adding ``wall_offset`` turns monotonic time into `time.time`. ``is_fetched``: whether a peer is fetching a
+    digest."""
 
     def __init__(
         self, catalogue: Catalogue, jobs: JobBook, wall_offset: float, is_fetched: Callable[[str], bool]
@@ -41,13 +42,13 @@ class Shares:
         self._wall_offset = wall_offset
         self._is_fetched = is_fetched
         self._hashing: dict[str, HashPath] = {}
-        """What was ordered and has not ended, the first first; in the background one at a time."""
+        """Hashing that was ordered and has not ended, oldest first; in the background one at a time."""
         self._found: dict[str, HashPath] = {}
         """What is to be hashed in the background next. A person may ask for it before its turn."""
         self._cancelled: dict[str, None] = {}
-        """Of these, what is not wanted any more."""
+        """Those of these whose results are not wanted any more."""
         self._stale: dict[str, HashPath] = {}
-        """What is to be hashed when what is ordered for its path has ended."""
+        """To be hashed when the hashing already ordered for the same path has ended."""
         self._complained: dict[str, str] = {}
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
@@ -219,7 +220,7 @@ class Shares:
                 self._ask_at[job.job] = now
 
     def torrents_found(self, number: int, entries: list[TorrentEntry], now: float) -> None:
-        """What a lookup lists under the digest of job ``number``."""
+        """What a lookup lists for the digest of job ``number``."""
         job = self._jobs.get(number)
         if job is None or job.over:
             return

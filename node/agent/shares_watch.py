@@ -1,8 +1,7 @@
-"""Keeps what is shared in step with the disk: the configuration's shares, and what becomes of all items. Pure.
+"""Keeps the shared items in step with the disk: the configured shares, and changes of all items. Pure.
 
-`node.agent.folders` tells what came to rest, went or came back; hashing, keeping and withdrawing are for
-`node.agent.shares`. Whatever a person shared or fetched is watched like an entry of a folder, but that it is never
-taken for deleted.
+`node.agent.folders` reports what has stopped changing, gone or come back; `node.agent.shares` hashes, keeps and
+withdraws. What a person shared or fetched is watched like an entry of a folder, but never counts as deleted.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from protocol.digest import split_digest
 
 
 class SharesWatch:
-    """``share`` are absolute paths of folders and files, looked at every ``period_seconds`` and shared with
-    ``options``, but for entries of folders that a pattern in ``ignore`` matches."""
+    """``share`` are absolute paths of folders and files, scanned every ``period_seconds`` and shared with ``options``,
+    except entries of folders that match a pattern in ``ignore``."""
 
     def __init__(
         self,

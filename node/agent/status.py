@@ -1,4 +1,4 @@
-"""`StatusReport`: everything a person may want to know of a peer, from what the cores know. Pure."""
+"""Builds `StatusReport`, everything a person may want to know of a peer, from the cores. Pure."""
 
 from __future__ import annotations
 

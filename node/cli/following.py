@@ -1,4 +1,4 @@
-"""``follow``: have what is announced under a name, and what is newer in its place, until Ctrl-C."""
+"""``follow``: fetch what is announced under a name, and replace it with anything newer, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.paths import absolute_path
 from service.text import check_utf8, printable
 
 IDLE_SECONDS = 0.5
-"""Between two looks while nothing is fetched."""
+"""Between two requests for news while nothing is being fetched."""
 
 
 @click.command(
@@ -48,8 +48,8 @@ IDLE_SECONDS = 0.5
 def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -> None:
     """Fetch what is called PATTERN now, and anything newer as soon as it is announced.
 
-    PATTERN is a name, or with * or ? a shell pattern for names. The newer content takes the place of the older in one
-    step: whoever opens it finds one of them, whole. Follows until Ctrl-C; without a running peer, this command runs
+    PATTERN is a name, or with * or ? a shell pattern for names. The newer content replaces the older in one step: a
+    program that opens it finds either one, complete. Follows until Ctrl-C; without a running peer, this command runs
     one. The key 'follow' in a peer's configuration does the same for as long as the peer runs.
     """
     if not pattern.strip():
@@ -70,7 +70,7 @@ def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -
 
 
 class _Follower:
-    """Says what was fetched, each once, and what goes wrong."""
+    """Reports each fetched content once, and what goes wrong."""
 
     def __init__(self, state: State, session: Session, what: Following) -> None:
         self._state = state

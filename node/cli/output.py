@@ -34,7 +34,7 @@ from service.units import counted, format_bytes, format_seconds
 SHORT_ID = 8
 FACT_COLUMNS = 11
 FEW_LINES = 16
-"""Of a terminal in which most facts have to make room for what goes on."""
+"""On a terminal with fewer lines than this, most facts make room for jobs and items."""
 FEW_FACTS = 2
 _TROUBLE = ("missing", "damaged")
 Peer = TypeVar("Peer", PeerEntry, StandingEntry)
@@ -46,7 +46,7 @@ PLAIN_ELLIPSIS = "~"
 
 
 def left_out(skipped: Skipped, followed: bool) -> None:
-    """What a share or a seed has not of what is there; ``followed``: links were followed."""
+    """What a share or a seed leaves out; ``followed``: links were followed."""
     warn(f"left out: {skipped.described(printable)}{skipped.advice(followed)}")
 
 
@@ -224,7 +224,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
 
 
 def _shared_rows(shared: Sequence[SharedStatus], served: str = "served") -> Table:
-    """``served`` is what is said of items with which nothing is wrong."""
+    """``served`` is the state shown for items with no problem."""
     headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "<PATH", "=STATE", "~DETAIL"]
     rows = [
         [

@@ -1,7 +1,7 @@
 """Progress on standard error: live bars on a terminal, plain lines elsewhere, nothing with ``--quiet``.
 
-Results go to standard output, so progress never mixes with what a script reads. What a line says is decided in
-`node.client.view`; here is only where and how often it is drawn.
+Results go to standard output, so progress never mixes with what a script reads. `node.client.view` decides what a line
+says; this module only where and how often it is drawn.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 class SilentDisplay:
-    """``--quiet``: only errors are written, by whoever meets them."""
+    """``--quiet``: draws nothing; errors are written elsewhere."""
 
     interval = PLAIN_SECONDS
 
@@ -113,7 +113,7 @@ class PlainDisplay(SilentDisplay):
 
 
 class PlainLines:
-    """Decides which lines of progress are worth a place in a log."""
+    """Decides which lines of progress are worth writing to a log."""
 
     def __init__(self) -> None:
         self._said: dict[int, tuple[JobView, float]] = {}

@@ -47,9 +47,9 @@ from service.units import format_seconds, parse_seconds
 
 LOOK_SECONDS = 0.5
 ORDERS_SECONDS = 2.0
-"""How often it is looked whether somebody has cancelled it."""
+"""How often it checks whether somebody has cancelled the rollout."""
 PLAIN_SECONDS = 10.0
-"""Without a terminal a line says this often how far all are."""
+"""Without a terminal, a line of overall progress is written this often."""
 Verdict = Literal["complete", "incomplete", "cancelled", "interrupted"]
 Show = Callable[[Watch, list[Peer], str], None]
 
@@ -95,9 +95,9 @@ def rollout(
 ) -> None:
     """Have every peer fetch PATH, or the content called NAME.
 
-    Peers with 'rollouts' in their configuration carry it out, also those that join later, until it is cancelled. Exit
-    code 0: all that are expected have it, verified; 5: some do not, with the reason for each. Expected are all peers
-    but this one, those that match --to, those of --hosts, or any N (--expect). Needs a running peer here.
+    Peers with 'rollouts' in their configuration carry it out, including those that join later, until it is cancelled.
+    Exit code 0: all expected peers have it, verified; 5: some do not, with the reason for each. Expected are all peers
+    but this one, those that match --to, those in --hosts, or any N (--expect). Needs a running peer here.
     """
     if sum(map(bool, (target, watch, cancel))) != 1:
         raise UsageError("give one of PATH, NAME, --watch NAME and --cancel NAME")

@@ -1,7 +1,7 @@
-"""How far a rollout is: who is expected to have it, how each stands, and what the verdict is. Pure.
+"""The progress of a rollout: which peers are expected to have it, the state of each, and the verdict. Pure.
 
-A peer that was there once is not forgotten. Whoever failed, refuses, is gone or was never there is not waited for,
-unless there is a time until which it is.
+A peer that was seen once is not forgotten. Peers that failed, refuse, are gone or were never seen are not waited for,
+unless there is a timeout.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ WENT: Mapping[RolloutState, str] = {
     "failed": "it had failed",
     "refuses": "it accepted no orders",
 }
-"""What a peer that is gone was doing, where that is not said with the word for the state."""
+"""What a peer that is gone was doing, where the name of its state does not say it."""
 ENDED = ("has it", "failed", "refuses", *AWAY)
 _ORDER = ("failed", "refuses", "gone", "absent", "verifying", "checking", "fetching", "waits", "has not", "has it")
-"""In which they are shown: those that a person has to do something about first."""
+"""The order in which states are shown: first those that need a person's attention."""
 NEW_SECONDS = 2.0
 """A peer that has just joined may be about to say that it accepts orders."""
 ROOM_NAMED_COUNT = 8
-"""Peers whose free space is told before a rollout: those that have least."""
+"""Peers whose free space is shown before a rollout: those that have least."""
 LINK_BYTES_PER_SECOND = {"1 Gbit/s": 1e9 / 8, "10 Gbit/s": 1e10 / 8}
 
 
 class Expected(Struct, frozen=True):
-    """Who is to have it: ``count`` peers, whoever they are; those called ``hosts``; neither: all that the order is
-    for. ``timeout`` in seconds, 0 for none."""
+    """The peers that should have it: any ``count`` peers; those called ``hosts``; if neither is given, all that the
+    order is for. ``timeout`` in seconds, 0 for none."""
 
     count: int | None = None
     hosts: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Expected(Struct, frozen=True):
 
 
 class Peer(Struct):
-    """One that is expected, or was seen. ``peer`` is empty when it was never there. Times are seconds since the watch
+    """A peer that is expected, or was seen. ``peer`` is empty if it was never seen. Times are seconds since the watch
     began; None: not yet."""
 
     peer: str
@@ -78,8 +78,8 @@ class Peer(Struct):
 
 
 class Watch:
-    """What is seen of the order in ``target`` from the moment ``now`` on (monotonic seconds); ``from_start``: it was
-    given then."""
+    """Watches the order in ``target`` from ``now`` on (monotonic seconds); ``from_start``: it was given at that
+    moment."""
 
     def __init__(self, target: OrderEntry, expected: Expected, now: float, from_start: bool = True) -> None:
         self.target = target

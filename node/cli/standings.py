@@ -1,6 +1,6 @@
-"""How the peers of the network stand with one content: asked of the tracker, put into words, as rows. Pure.
+"""The state of one content at each peer of the network: the tracker's answer in words and as rows. Pure.
 
-Names and reasons come from other peers: rows have them made printable.
+Names and reasons come from other peers, so rows contain them escaped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def find_content(session: Session, name: str, tell: Callable[[str], None]) -> To
 
 
 def state_of(entry: StandingEntry) -> State:
-    """One word, or two, for how a peer stands."""
+    """The state of a peer in one or two words."""
     download = entry.download
     if entry.holding == "whole":
         return "has it"
@@ -64,7 +64,7 @@ def seconds_left(download: DownloadState) -> float | None:
 
 
 def percent(entry: StandingEntry) -> int | None:
-    """Whole percent, 100 only of who has it; None when it is not known."""
+    """Whole percent, 100 only if the peer has all of it; None when it is not known."""
     if entry.holding == "whole":
         return 100
     download = entry.download

@@ -1,8 +1,8 @@
 """Tables of text for a person: aligned columns that fit a width. Pure.
 
-Numbers and short columns are never cut before long ones: a stranger's 255-byte name must not push sizes and digests
-off the screen. Where there is no room for all columns, the least important go, in the order of `SPARE`. Rows may be
-many thousands.
+Numbers and short columns are never cut before long ones: a stranger's 255-byte name must not push sizes and digests off
+the screen. If there is no room for all columns, the least important are dropped, in the order of `SPARE`. There may be
+thousands of rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ SPARE = (
 
 
 class _Column(NamedTuple):
-    """``place`` in the rows. A ``fixed`` one is never cut, one ``from_left`` at its beginning."""
+    """A column at index ``place`` of the rows. A ``fixed`` one is never cut; one ``from_left`` is cut at its
+    beginning."""
 
     place: int
     title: str

@@ -53,8 +53,8 @@ SERVE_SECONDS = 0.5
 
 
 class Plan(Struct, frozen=True):
-    """A whole command. ``serve``: a foreground peer goes on serving when the orders are done; ``timeout`` in
-    seconds, 0 for none. ``follows_links``: a share that does so. ``trackers``: those that links to get name."""
+    """A whole command. ``serve``: a foreground peer continues to serve when the orders are done; ``timeout`` is in
+    seconds, 0 for none. ``follows_links``: the share follows links. ``trackers``: those named in the links to get."""
 
     kind: Kind
     orders: list[Order]
