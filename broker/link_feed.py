@@ -1,9 +1,9 @@
 """The registrar's end of the ordered link: feeds each lookup the state and then every change. Pure.
 
-The state is not copied. It is read page by page from the living registry, as the lookup's acknowledgements allow,
-and changes that happen meanwhile go in between: since every event is absolute, a peer whose turn has not come yet
-needs none of them, and for all others the order of the stream makes it right. Who joins is read in the same way, later
-as well as at the start: so of a thousand peers that join at once with long lists only the names wait.
+The state is not copied. It is read page by page from the live registry, as the lookup's acknowledgements allow, and
+changes that happen meanwhile are sent in between. Since every event is absolute, a peer whose turn has not come yet
+needs none of them, and for all others the order of the stream gives the right result. Peers that join later are read in
+the same way: so if a thousand peers join at once with long lists, only their names wait.
 
 What waits for one lookup is bounded (LINK_QUEUE_COUNT_MAX events, LINK_WINDOW_COUNT messages under way). A lookup
 that falls behind further, or is silent, is forgotten; its next `Ack` is answered `LinkLost` and it starts over.
@@ -102,7 +102,8 @@ class _Link:
 
 
 class LinkFeed:
-    """All lookups that follow ``registry``. ``settled_at`` is when the registrar may be taken to know everybody."""
+    """All lookups that follow ``registry``. ``settled_at`` is the time from which the registrar is assumed to know all
+    members."""
 
     def __init__(self, registry: Registry, epoch: int, settled_at: float) -> None:
         self._registry = registry

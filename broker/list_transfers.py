@@ -1,11 +1,12 @@
-"""File lists on their way in: pages are collected here, outside the registry, until a list is whole. Pure.
+"""Incoming file lists: pages are collected here, outside the registry, until a list is complete. Pure.
 
-A peer keeps its old list (or stays no member) until the last page is there. One transfer per (peer, token, run): a
-stranger who joins under somebody else's id disturbs nothing, who is whole first is the member; nor does what is late
-of a run that has ended. Bounded in number, in entries, and in the time between two pages. Where there are too many, who
-asked to join and has not sent a page yet makes room for the next: thousands of such keep nobody out.
+A peer keeps its old list (or is not yet a member) until the last page has arrived. There is one transfer per (peer,
+token, run): a stranger who joins with somebody else's id disturbs nothing, nor do late messages of a run that has
+ended; the first complete list wins. Bounded in number, in entries, and in the time between two pages. If there are too
+many, a peer that asked to join and has not sent a page yet makes room for the next: thousands of such peers keep nobody
+out.
 
-Many lists that come at once, as after a restart, name the same few files: what is equal in them is kept once.
+Many lists that arrive together, as after a restart, name the same few files: equal entries are stored once.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ Key = tuple[str, bytes, int]
 
 
 def weight_of(entries: Sequence[Entry]) -> int:
-    """How many entries they count as, where there is a limit: an entry counts once for each of its names."""
+    """How many entries they count as in limits: an entry counts once for each of its names."""
     return len(entries) + sum(len(entry.aliases) for entry in entries)
 
 
 class ListTransfer:
-    """One list, of which pages 0 to ``next_page`` - 1 are there. ``joining``: its end is a (re)join of the peer."""
+    """One list, of which pages 0 to ``next_page`` - 1 have arrived. ``joining``: the peer (re)joins with it."""
 
     __slots__ = ("deadline", "endpoint", "entries", "joining", "list_id", "name", "next_page", "version", "weight")
 
@@ -39,20 +40,20 @@ class ListTransfer:
         self.entries: dict[str, Entry] = {}
         """By digest. Of two entries with the same content the later one counts."""
         self.weight = 0
-        """What limits count: one for each name of each entry that came."""
+        """Entries as limits count them: one for each name of each entry received."""
         self.deadline = 0.0
 
 
 class ListTransfers:
-    """All transfers under way, in the order of their deadlines."""
+    """All running transfers, in the order of their deadlines."""
 
     def __init__(self) -> None:
         self._transfers: OrderedDict[Key, ListTransfer] = OrderedDict()
         self._pageless: OrderedDict[Key, None] = OrderedDict()
-        """Those of which no page has come, in the order of their deadlines."""
+        """Those without any page yet, in the order of their deadlines."""
         self._weight = 0
         self._shared: dict[Entry, Entry] = {}
-        """Entries that lists have in common, or may come to have; never more than are in the lists."""
+        """Entries that lists have in common, or may have later; never more than are in the lists."""
         self._last_id = 0
 
     def __len__(self) -> int:

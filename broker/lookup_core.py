@@ -1,8 +1,8 @@
 """A lookup's conversations: when a request is answered, and from what. Pure.
 
-A request may name an (epoch, seq) that the answer has to contain. One that the replica has not reached is parked
-until it has, for MIN_SEQ_WAIT_SECONDS at most; then it is answered `Behind`. The same holds while the replica is
-still empty: a lookup never answers from less than a whole state. An epoch that is over asks for nothing.
+A request may name an (epoch, seq) that the answer has to include. If the replica has not reached it, the request is
+parked for at most MIN_SEQ_WAIT_SECONDS; then it is answered `Behind`. The same applies while the replica is empty: a
+lookup never answers from a partial state. An epoch that has ended sets no condition.
 """
 
 from __future__ import annotations

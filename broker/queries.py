@@ -1,7 +1,7 @@
-"""Answers to what peers ask a lookup, read from a registry. Pure: parking, epochs and the link are elsewhere.
+"""Answers to peers' queries at a lookup, read from a registry. Pure: parking, epochs and the link are elsewhere.
 
-`Answers` is made for one registry. Every answer is bounded in entries and in work: a page that had to look at too
-many names ends early and says where to go on, so no request holds up the others for long.
+`Answers` is made for one registry. Every answer is bounded in entries and in work: a page that had to examine too many
+names ends early and says where to continue, so no request holds up the others for long.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Answers:
 
 
 def _filter(request: GetTorrentList) -> Callable[[Listing], bool]:
-    """Which listings match; those the digest or the exact name have narrowed down all do."""
+    """Which listings match; those already selected by digest or exact name all do."""
     pattern = request.pattern
     if not pattern or request.exact or _DIGEST.fullmatch(pattern):
         return lambda _listing: True

@@ -1,4 +1,5 @@
-"""The file that tells scripts that the tracker serves, and where (docs/HACKING.md): all of it is there, or nothing."""
+"""The file that tells scripts that the tracker serves, and where (docs/HACKING.md): written completely, or not at
+all."""
 
 from __future__ import annotations
 

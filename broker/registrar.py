@@ -1,7 +1,7 @@
 """The registrar process: the shell around `broker.registrar_core`. Run as a child of the tracker's supervisor.
 
-Listens for peers' requests, for subscribers of the roster and for the lookups' links. Lets the core decide, performs
-what it says.
+Listens for peers' requests, for subscribers of the roster and for the lookups' links. The core decides; the shell
+carries out its effects.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOPIC = b"roster"
 
 
 class RegistrarProcess:
-    """One run of the registrar, which counts ``epoch``. Raises `NetworkError` when it cannot listen."""
+    """One run of the registrar, identified by ``epoch``. Raises `NetworkError` when it cannot listen."""
 
     def __init__(self, settings: RegistrarSettings, epoch: int, transport: Transport) -> None:
         self._settings = settings
@@ -110,7 +110,8 @@ class RegistrarProcess:
 
 
 def _told(listen: str, advertise: str) -> str:
-    """What peers are told of a socket bound to ``listen``: it is at the host where they reach this one."""
+    """The endpoint that peers are told for a socket bound to ``listen``: its host is the one at which they reach the
+    registrar."""
     return str(Address(advertise or EVERY, parse_endpoint(listen).port))
 
 

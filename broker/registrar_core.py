@@ -1,12 +1,11 @@
 """The registrar's conversations with peers (PROTOCOL.md, section 4). Pure; the only writer of the registry.
 
-Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. What a
-peer is told when it and the registrar disagree: `Rejoin` when it (or this run of it) is no member here, `ListRequest`
-when its list is of another version, `Error` when the fault is its own. Any request may be repeated: its effect is
-there once.
+Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. When a peer
+and the registrar disagree, the reply is `Rejoin` if the peer (or this run of it) is not a member, `ListRequest` if its
+list has another version, `Error` if the fault is its own. Any request may be repeated: it takes effect once.
 
-Left to others: which numbers and announcements a change has (`broker.ledger`), half-done lists
-(`broker.list_transfers`), leases (`broker.sessions`), the lookups (`broker.link_feed`).
+Elsewhere: numbers and announcements of changes (`broker.ledger`), incomplete lists (`broker.list_transfers`), leases
+(`broker.sessions`), the lookups (`broker.link_feed`).
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from protocol.names import check_name
 
 
 class Terms(NamedTuple):
-    """What the tracker tells and grants its peers. ``roster`` and ``lookups`` as peers are to dial them."""
+    """What the tracker tells and grants its peers. ``roster`` and ``lookups`` are the endpoints that peers dial."""
 
     lease_seconds: float
     heartbeat_seconds: float
@@ -69,7 +68,7 @@ class Registrar:
         self._transfers = ListTransfers()
         self._loads: dict[str, LoadSet] = {}
         self._downloads: dict[str, DownloadsSet] = {}
-        """Both as told since the last beat, by peer."""
+        """Figures reported since the last beat, by peer."""
         self._beat_at = now
         self._expire_from = now
         self._serving = False
@@ -382,7 +381,7 @@ class Registrar:
         return Error(message.id, "wrong_token", detail)
 
     def _replaced(self, message: RegistrarRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
-        """Refuse a run after which another one has joined: what is late of a peer that was restarted, or a twin."""
+        """Refuse a run that another one has replaced: a late request of a peer that was restarted, or a twin."""
         self._transfers.drop(_key(message))
         effects: list[RegistrarEffect] = []
         if isinstance(message, Join) and not session.replaced[message.run]:
@@ -446,5 +445,5 @@ def _place(endpoint: str) -> str:
 
 
 def _label(peer: str, name: str) -> str:
-    """How a peer is called in the log."""
+    """The name of a peer in the log."""
     return f"{name} ({peer[:8]})" if name else peer[:8]

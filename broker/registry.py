@@ -3,10 +3,10 @@
 `Registry.apply` is the only way in. Reading is through the attributes; nobody else writes to them.
 
 Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
-`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are the one
-`str` object of the member or swarm, values are shared objects: a member has one for all content it has whole and one
-for the rest. Digest, manifest digest, name and length are kept once per `Listing`. Further names of an entry, which few
-have, are apart. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
+`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are the one `str`
+object of the member or swarm, values are shared objects: a member has one for all content it has whole and one for the
+rest. Digest, manifest digest, name and length are kept once per `Listing`. Further names of an entry, which few have,
+are kept separately. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
     ("failed", "partial"): None,
     ("failed", "whole"): "whole",
 }
-"""What a peer is to a swarm after a transfer report; None is nothing. A download only adds to what is there: a late
-or repeated report takes nothing back, only lists do."""
+"""The holding of a peer after a transfer report; None is nothing. Reports only add: a late or repeated one takes
+nothing back, only lists do."""
 
 
 class Swarm:
-    """Everybody who has or wants the content ``digest``. ``sources`` maps a peer to what answers say of it."""
+    """All peers that have or want the content ``digest``. ``sources`` maps a peer to its entry in answers."""
 
     __slots__ = ("digest", "listings", "requesting", "sources", "whole")
 
@@ -61,7 +61,7 @@ class Swarm:
 
     @property
     def wanted(self) -> bool:
-        """Is there a member that has not all of it?"""
+        """Is there a peer in the swarm that does not have all of it?"""
         return bool(self.requesting) or self.whole < len(self.sources)
 
     def holding(self, peer: str) -> Holding | None:
@@ -106,13 +106,13 @@ class Member:
         self.requesting = 0
 
     def move(self, name: str, endpoint: str) -> None:
-        """It is called and reached like that now."""
+        """Set its name and endpoint."""
         self.name = name
         self.endpoint = endpoint
         self._as_source = tuple(SeederEntry(self.peer, name, endpoint, whole) for whole in (False, True))
 
     def as_source(self, whole: bool) -> SeederEntry:
-        """What answers say of it, of whole or partial content: the same object for all swarms."""
+        """Its entry in answers, as a source of whole or partial content: the same object for all swarms."""
         return self._as_source[whole]
 
     def count(self, holding: Holding, change: int) -> None:
@@ -132,7 +132,7 @@ class Registry:
         self.members: dict[str, Member] = {}
         self.swarms: dict[str, Swarm] = {}
         self.orders: dict[str, dict[str, Order]] = {}
-        """By the peer that gives them, by their own ids; of those who give any."""
+        """By the peer that gives them, then by their ids; only peers that give any."""
         self.weight = 0
         """Names in all entries, of which limits count each as an entry."""
         self.membership_changes = 0
@@ -285,7 +285,7 @@ class Registry:
     # --- reading -----------------------------------------------------------------------------------------
 
     def announced(self, digest: str, manifest: str, name: str, length: int) -> int:
-        """When that was last announced anew; 0 when it is not known."""
+        """The timestamp of this name of the content; 0 when it is not known."""
         swarm = self.swarms.get(digest)
         listing = swarm.listings.get((manifest, name, length)) if swarm is not None else None
         return 0 if listing is None else listing.announced

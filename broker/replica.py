@@ -1,9 +1,9 @@
 """The lookup's end of the ordered link: a replica of the registry. Pure.
 
-`Replica.registry` is None until the whole state has arrived for the first time. While a new state is coming in
-(after a hole, a silence, the registrar's restart) the replica stays what it was, and is replaced in one step when the
-new state is whole; likewise a change set shows when its last event is there. Readers see the past, never a half.
-What is held back for that is bounded: beyond LINK_QUEUE_COUNT_MAX events a new state takes less room.
+`Replica.registry` is None until the whole state has arrived for the first time. While a new state is coming in (after a
+gap, a silence, the registrar's restart) the replica stays as it was, and is replaced in one step when the new state is
+complete; likewise a change set is applied when its last event has arrived. Readers may see an old state, never a
+partial one. The events held back for this are bounded: beyond LINK_QUEUE_COUNT_MAX a new state takes less room.
 
 A registrar that restarted has lost its members and gets them back within a heartbeat; for that time, and until a
 lease has passed, the replica is `settling`.
@@ -70,7 +70,7 @@ class Replica:
         return self._at(message.number, now) or self._take(message, now)
 
     def _at(self, number: int, now: float) -> list[LookupEffect]:
-        """Effects of a hole before message ``number``; none when there is no hole."""
+        """Effects of a gap before message ``number``; none when there is no gap."""
         if number == self._received:
             return []
         note = Note("warning", f"the link lost messages (got {number}, expected {self._received})")

@@ -1,4 +1,4 @@
-"""What the registrar knows of its members beyond the registry: token, run, list version, lease. Pure.
+"""What the registrar keeps of its members besides the registry: token, run, list version, lease. Pure.
 
 A peer id is bound to the token it joined with, and to the run that joined last, for as long as it is a member.
 """
@@ -9,13 +9,15 @@ import hmac
 from collections import OrderedDict
 
 REPLACED_RUNS_COUNT = 8
-"""Earlier runs of a member that are remembered. Of a peer that crashes in a loop only the last may still be heard."""
+"""Earlier runs of a member that are remembered. Of a peer that crashes in a loop only the last ones may still be
+heard."""
 
 
 class Session:
     """One member. ``list_id`` is the transfer its list last came with, ``version`` the version of that list.
 
-    ``replaced`` are the runs that were members before ``run``, in order, and whether it was told that one lives on.
+    ``replaced`` are the runs that were members before ``run``, in order, each with whether it was logged that it is
+    still alive.
     """
 
     __slots__ = ("lease_ends", "list_id", "replaced", "run", "token", "version")

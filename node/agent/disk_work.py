@@ -42,15 +42,15 @@ Cancelled = Callable[[], bool]
 
 
 AWAY_NAME = "away"
-"""In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
+"""File in the runtime directory while the peer has left the network by request: a restarted agent stays out too."""
 
 
 LIMITS_NAME = "limits"
-"""In the runtime directory once a person changed the rate limits: a restarted agent keeps to them."""
+"""File in the runtime directory once a person has changed the rate limits: a restarted agent keeps them."""
 
 
 DOWNLOADED_NAME = "downloaded.json"
-"""In the data directory: what was downloaded, for the quota."""
+"""File in the data directory: the downloads, for the quota."""
 
 
 class AgentFiles(Library):
@@ -107,7 +107,7 @@ class AgentFiles(Library):
         return keep_seed(request, self._data_dir)
 
     def delete_item(self, item: LibraryItem) -> str:
-        """Why it is still there; empty when it was deleted."""
+        """The reason why it was not deleted; empty if it was."""
         try:
             delete_content(Path(item.path), load_seed(Path(item.seed_path)), item.stamps)
         except ZswarmError as error:
@@ -166,8 +166,8 @@ class StoredSeed(Struct, frozen=True):
 def hash_item(
     request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled
 ) -> tuple[LibraryItem, Skipped]:
-    """The item at the path, and what is left out of it; its content is read only if it is not as ``request.known``
-    says."""
+    """The item at the path, and what is left out of it; its content is read only if it differs from
+    ``request.known``."""
     path, options = Path(request.path), request.options
     before = scan(path, options.link_roots)
     known = request.known
@@ -194,7 +194,7 @@ def hash_item(
 
 
 def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:
-    """Check and keep the manifest."""
+    """Check and store the manifest."""
     manifest = decode_manifest(request.seed)
     digest = manifest_digest(request.seed, manifest.algorithm)
     link = Link(manifest.digest, digest, request.name, manifest.length)
@@ -216,7 +216,7 @@ def item_problem(item: LibraryItem) -> str:
 
 
 def _unchanged(known: LibraryItem, found: Scan) -> bool:
-    """Whether ``known`` can go on as it is: the same on disk, with a seed that can be handed out."""
+    """Whether ``known`` is still valid: unchanged on disk, with a seed that can be served."""
     try:
         manifest = load_seed(Path(known.seed_path))
         if known.fingerprint:
@@ -227,7 +227,7 @@ def _unchanged(known: LibraryItem, found: Scan) -> bool:
 
 
 def _has_posix_names(known: LibraryItem) -> bool:
-    """Whether its paths were such before, as those of a download may be, whatever is allowed here."""
+    """Whether its paths were not portable before, as those of a download may be, whatever this peer allows."""
     try:
         return load_seed(Path(known.seed_path)).posix_names
     except ZswarmError:

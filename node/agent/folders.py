@@ -27,7 +27,7 @@ SCAN_SHARE = 10
 """After a scan that took t seconds the next waits at least 10 t: watching costs at most a tenth of a core."""
 
 RETRY_SECONDS = 10.0
-"""What could not be shared and has not changed since is tried again this much later, then twice as late each time."""
+"""An unchanged entry that could not be shared is tried again after this time, which doubles each time."""
 RETRY_SECONDS_MAX = 640.0
 AWAY = "it is not there"
 HOLLOW = "an empty directory is in its place, as when a disk is not mounted"
@@ -36,8 +36,8 @@ _UNKNOWN = b""
 
 
 def is_ignored(name: str, ignore: Iterable[str]) -> bool:
-    """Whether an entry of a shared folder that is called ``name`` is no item: one of the shell patterns ``ignore``
-    matches it, or it is a download of ours that is not complete."""
+    """Whether an entry ``name`` of a shared folder is not an item: it matches one of the shell patterns ``ignore``, or
+    is a partial download of our own."""
     return is_partial(name) or any(fnmatchcase(name, pattern) for pattern in ignore)
 
 
@@ -137,13 +137,13 @@ class FolderWatch:
             self._missing[path] = None
 
     def forget(self, path: str) -> None:
-        """``path`` is no item any more, and was not found in a folder."""
+        """``path`` is not an item any more, and was not found in a folder."""
         self._found.pop(path, None)
         self._missing.pop(path, None)
 
     def failed(self, path: str, now: float) -> None:
         """``path`` cannot be shared. `Found` follows when it looks different, or else after a while: the reason may be
-        one that does not show, such as its permissions, and trying may mean to read all of it."""
+        invisible here, such as its permissions, and a new attempt may have to read all of it."""
         fingerprint = self._found.get(path, _UNKNOWN)
         if fingerprint == _UNKNOWN:
             return
@@ -184,7 +184,7 @@ class FolderWatch:
         return changes
 
     def _recognise(self, listing: Listing) -> None:
-        """Note which folders are those the items were found in: a mount point without its disk is not."""
+        """Record which folders are those in which the items were found: a mount point without its disk is not."""
         there: dict[str, bool] = {}
         for path in self._found:
             folder = posixpath.dirname(path)

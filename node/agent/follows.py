@@ -29,25 +29,25 @@ from protocol.link import format_link
 from protocol.messages import ANEW, TorrentEntry
 
 REFRESH_SECONDS = 60.0
-"""Hints tell of what is new. What none told of (a peer with a long list joined) is found out this much later."""
+"""Hints announce new content. Content that none announced (a peer with a long list joined) is found after this time."""
 SETTLING_SECONDS = 5.0
 """The same while the tracker may not know all of its peers."""
 LEASE_SECONDS = 10.0
-"""A command that follows says so again and again; one that has not for so long has ended."""
+"""A command that follows renews its request; one that has not for this long has ended."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 300.0
-"""What cannot be fetched is tried again: after so long at first, then twice as long each time."""
+"""Content that cannot be fetched is tried again after this time, which doubles each time."""
 FETCHES_COUNT_MAX = 16
-"""At once, of all that is followed: a pattern may match very many names."""
+"""Downloads at a time, for everything followed: a pattern may match very many names."""
 QUESTIONS_COUNT_MAX = 64
-"""About single contents at once; when more is announced, everything is asked for anew."""
+"""Queries about single contents at a time; when more are announced, everything is queried again."""
 SEEN_COUNT_MAX = 10_000
-"""Contents of which it is remembered when they were announced: nobody asks about them again for each new source."""
+"""Contents whose timestamps are remembered, so that each new source does not cause another query."""
 JOBS_COUNT = 200
-"""Downloads of one following that whoever asks is told of: it asks several times a second."""
+"""Downloads of one following that are reported to its command, which asks several times a second."""
 NEWER = "newer content of this name was announced"
 CHANGED = "what it was to replace has since been changed"
 _OTHERS = 0
-"""The number in questions about single contents."""
+"""The number in queries about single contents."""
 
 
 def matches(following: Following, name: str) -> bool:
@@ -99,7 +99,7 @@ class Follows:
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._commands = 0
         self._working: dict[_Target, _Follow] = {}
-        """What is looked at or fetched; at most `FETCHES_COUNT_MAX`."""
+        """What is being checked or fetched; at most `FETCHES_COUNT_MAX`."""
         self._queued: dict[_Target, _Follow] = {}
         """What is to be fetched when there is room, in order."""
         self._failed: dict[_Target, _Follow] = {}
@@ -130,8 +130,8 @@ class Follows:
     # --- what there is -----------------------------------------------------------------------------------
 
     def hinted(self, digest: str, announced: int, now: float, after: tuple[int, int] = (0, 0)) -> list[Wish]:
-        """Somebody has ``digest``, announced at that moment under one of its names: the roster says so, or it is this
-        peer, as of (epoch, seq) ``after``."""
+        """A peer has ``digest``, announced at that time under one of its names, as of (epoch, seq) ``after``: according
+        to the roster, or because it is this peer."""
         if not self._follows or announced <= self._seen.get(digest, 0):
             return []
         self._seen[digest] = announced
@@ -144,13 +144,13 @@ class Follows:
         return [FindTorrents(("follow", _OTHERS, digest), digest, after=after)]
 
     def refresh(self, now: float, within: float) -> list[Wish]:
-        """Hints may have been lost: ask for everything, within so many seconds."""
+        """Hints may have been lost: ask for everything, within ``within`` seconds."""
         for follow in self._follows.values():
             follow.ask_at = min(follow.ask_at, now + self._rng.uniform(0, within))
         return []
 
     def found(self, number: int, digest: str, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
-        """What a lookup lists: of following ``number`` all there is if it is ``sure``, or of a single content."""
+        """What a lookup lists for following ``number`` (everything, if it is ``sure``), or for a single content."""
         wishes: list[Wish] = []
         self._questions.pop(digest, None)
         for follow in list(self._follows.values()):
@@ -177,7 +177,7 @@ class Follows:
             follow.ask_at = now + SETTLING_SECONDS
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
-        """What is wrong with what stands where something is followed."""
+        """The result of checking the content at a followed path: ``problem`` is empty if it is unchanged."""
         wishes: list[Wish] = []
         for target, follow in list(self._working.items()):
             if not target.checking or target.path != item.path:
@@ -251,7 +251,7 @@ class Follows:
         return [] if target.checking else self._pursue(follow, target, now)
 
     def _pursue(self, follow: _Follow, target: _Target, now: float) -> list[Wish]:
-        """Have the content of ``target`` at its place, if it is not there: look what is there first."""
+        """Get the content of ``target`` to its path, after checking what is there."""
         for targets in (self._working, self._queued, self._failed):
             targets.pop(target, None)
         here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
@@ -270,7 +270,7 @@ class Follows:
         return [*given_up, CheckItem(probe)]
 
     def _probe(self, path: str) -> LibraryItem | None:
-        """What was fetched to ``path``, or may have been when a run of the peer was killed."""
+        """What was fetched to ``path``, or may have been before a run of the peer was killed."""
         item, stored = self._catalogue.known(path), self._gets.interrupted.get(path)
         if item is not None and item.origin == "downloaded":
             return item
