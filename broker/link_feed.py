@@ -34,7 +34,7 @@ class _Link:
         self.acked = 0
         self.heard_at = now
         self.whole_at: int | None = None
-        """`sent` when the last page of the state had gone."""
+        """The value of `sent` when the last page of the state was sent."""
         self.queue: deque[tuple[Event, int | None]] = deque()
         """Changes not yet sent; the last event of a change set with the seq reached after it."""
         self.unread: OrderedDict[str, None] = OrderedDict.fromkeys(peers)  # a plain dict finds its first ever slower
@@ -46,7 +46,7 @@ class _Link:
 
     @property
     def loading(self) -> bool:
-        """Is there state to be read?"""
+        """Whether there is state left to read."""
         return self.whole_at is None or bool(self.unread) or self.reading is not None
 
     @property
@@ -80,7 +80,7 @@ class _Link:
         return page
 
     def add(self, events: Sequence[Event], seq: int) -> None:
-        """Queue one change set, except for what the state will tell anyway."""
+        """Queue one change set, except for what the state will contain anyway."""
         for event in events:
             if isinstance(event, PeerSet) and event.peer not in self.told:
                 self.unread[event.peer] = None
@@ -94,7 +94,7 @@ class _Link:
             self.queue.append((wanted[-1], seq))
 
     def take_changes(self) -> tuple[list[Event], int | None]:
-        """The next message's worth of the queue, and the seq reached with it; None within a change set."""
+        """The events for the next message, and the seq reached with them; None within a change set."""
         chunk = list(islice(self.queue, lim.LINK_PAGE_COUNT))
         for _ in chunk:
             self.queue.popleft()
@@ -118,7 +118,7 @@ class LinkFeed:
         return sum(link.following for link in self._links.values())
 
     def handle(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
-        """A lookup asks for the state or acknowledges."""
+        """A lookup requests the state or acknowledges."""
         if isinstance(message, StateRequest):
             return self._start(route, message.sync, now)
         link = self._links.get(route)
@@ -129,7 +129,7 @@ class LinkFeed:
         return self._pump(link, now)
 
     def changed(self, events: Sequence[Event], seq: int, now: float) -> list[RegistrarEffect]:
-        """The registry has taken in ``events``, the change set that ends at ``seq``."""
+        """The registry has applied ``events``, the change set that ends at ``seq``."""
         self._seq = seq
         effects: list[RegistrarEffect] = []
         for link in list(self._links.values()):
@@ -145,7 +145,7 @@ class LinkFeed:
         return [] if link is None else [self._forget(link, "its connection is gone")]
 
     def beat(self, now: float) -> list[RegistrarEffect]:
-        """Once a second: say that the registrar is alive, forget who is not."""
+        """Once a second: send a sign of life, and forget silent lookups."""
         effects: list[RegistrarEffect] = []
         for link in list(self._links.values()):
             if now - link.heard_at > _SILENT_SECONDS:

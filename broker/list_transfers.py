@@ -61,7 +61,7 @@ class ListTransfers:
 
     @property
     def full(self) -> bool:
-        """Is there no room for another, nor any to be made?"""
+        """Whether there is no room for another, and none can be made."""
         return len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX and not self._pageless
 
     def get(self, key: Key) -> ListTransfer | None:
@@ -69,9 +69,8 @@ class ListTransfers:
         return self._transfers.get(key)
 
     def start(self, key: Key, name: str, endpoint: str, joining: bool, now: float) -> ListTransfer:
-        """A new transfer; not to be called when `full`, unless ``key`` has one already.
-
-        One that has no page yet is taken up again: the request for it was repeated.
+        """A new transfer; not to be called when `full`, unless ``key`` has one already. One without a page yet is
+        reused: the request for it was repeated.
         """
         known = self._transfers.get(key)
         if known is not None and known.next_page == 0:
@@ -99,7 +98,7 @@ class ListTransfers:
         self._touch(key, transfer, now)
 
     def room_for(self, weight: int) -> bool:
-        """May entries of ``weight`` be collected besides?"""
+        """Whether there is room for further entries of ``weight``."""
         return self._weight + weight <= lim.LIST_TRANSFER_ENTRIES_COUNT_MAX
 
     def drop(self, key: Key) -> None:
@@ -114,7 +113,7 @@ class ListTransfers:
         return next((transfer.deadline for transfer in self._transfers.values()), None)
 
     def expire(self, now: float) -> int:
-        """Drop those that have stood still for too long; how many."""
+        """Drop those that made no progress for too long; returns how many."""
         late: list[Key] = []
         for key, transfer in self._transfers.items():
             if transfer.deadline > now:
@@ -139,7 +138,7 @@ class ListTransfers:
             self._pageless.move_to_end(key)
 
     def check_invariants(self) -> None:
-        """Assert that the counts and the order are right (for tests)."""
+        """Assert that counts and order are correct (for tests)."""
         assert self._weight == sum(transfer.weight for transfer in self._transfers.values())
         assert len(self._shared) <= self._weight
         deadlines = [transfer.deadline for transfer in self._transfers.values()]

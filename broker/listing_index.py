@@ -88,7 +88,7 @@ class ListingIndex:
 
 
 def _merged(listings: list[Listing], added: list[Listing]) -> list[Listing]:
-    """Both, in order, as each of them is. Looks at few of ``listings``, which may be very many more than ``added``."""
+    """Both merged in order; each is sorted. Examines few of ``listings``, which may be far more than ``added``."""
     if not listings:
         return added
     merged: list[Listing] = []

@@ -34,7 +34,7 @@ class Lookup:
         self.replica = Replica(rng)
         self._answers: Answers | None = None
         self._parked: deque[_Parked] = deque()
-        """In the order of their deadlines: all wait equally long."""
+        """In the order of their deadlines: all have the same waiting time."""
 
     def connected(self, now: float) -> list[LookupEffect]:
         """The link has a (new) connection."""
@@ -50,7 +50,7 @@ class Lookup:
         return []
 
     def handle_link(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
-        """The registrar says something; parked requests may be answered now."""
+        """A message from the registrar; it may answer parked requests."""
         before = (self.replica.registry, self.replica.seq)
         effects = self.replica.handle(message, now)
         registry = self.replica.registry
@@ -66,7 +66,7 @@ class Lookup:
         return min((at for at in deadlines if at is not None), default=None)
 
     def tick(self, now: float) -> list[LookupEffect]:
-        """Answer those who waited long enough; ask a silent registrar again."""
+        """Answer requests that have waited long enough; ask a silent registrar again."""
         effects = self.replica.tick(now)
         while self._parked and self._parked[0].until <= now:
             parked = self._parked.popleft()

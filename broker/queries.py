@@ -99,7 +99,7 @@ class Answers:
         return TorrentList(request.id, *stamp, entries, "")
 
     def _candidates(self, request: GetTorrentList, after: ListingKey | None) -> Iterator[Listing]:
-        """Listings that may match, in order, behind ``after``."""
+        """Listings that may match, in order, after ``after``."""
         narrowed: Iterable[Listing]
         if _DIGEST.fullmatch(request.pattern):
             swarm = self._registry.swarms.get(request.pattern)
@@ -111,7 +111,7 @@ class Answers:
         return (listing for listing in narrowed if after is None or listing_key(listing) > after)
 
     def _torrent_entry(self, listing: Listing) -> TorrentEntry:
-        """Counts are those of the swarm: whoever shares the same bytes under another name serves this one too."""
+        """Counts are those of the swarm: a peer that shares the same bytes under another name serves this one too."""
         swarm = self._registry.swarms[listing.digest]
         counts = (swarm.whole, swarm.partial, len(swarm.requesting))
         named = (listing.name, listing.length, listing.digest, listing.manifest)
@@ -131,7 +131,7 @@ class Answers:
         return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
-        """Members behind ``after``, and where the next page begins."""
+        """Members after ``after``, and where the next page begins."""
         peers = self._sorted_peers()
         start = bisect_right(peers, after) if after else 0
         page = peers[start : start + REPLY_PAGE_COUNT]

@@ -13,9 +13,8 @@ from protocol.errors import DiskError
 
 
 def check_ready_file(path: Path) -> None:
-    """Remove what an earlier run left; `DiskError` when the file could not be written later.
-
-    Nothing is at ``path`` meanwhile: somebody may be waiting for it already.
+    """Remove the file of an earlier run; `DiskError` if the file could not be written later. Leaves nothing at
+    ``path``: somebody may already be waiting for it.
     """
     try:
         if path.exists() and not path.is_file():  # a device has this name, and root could remove it

@@ -95,7 +95,7 @@ class RegistrarProcess:
                 self._announce()
 
     def _announce(self) -> None:
-        """Tell that the whole tracker serves, in the log and in the ready file."""
+        """Announce that the whole tracker serves, in the log and in the ready file."""
         settings = self._settings
         if settings.ready_file:
             endpoints = {

@@ -95,7 +95,7 @@ class Registrar:
         return effects
 
     def handle_link(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
-        """A lookup at ``route`` of the link socket says something."""
+        """A message from the lookup at ``route`` of the link socket."""
         effects = self._ledger.feed.handle(route, message, now)
         if not self._serving and self._ledger.feed.following >= len(self._terms.lookups):
             self._serving = True
@@ -115,7 +115,7 @@ class Registrar:
         return min(at for at in deadlines if at is not None)
 
     def tick(self, now: float) -> list[RegistrarEffect]:
-        """Beat, and forget who has been silent for a lease."""
+        """Send the beat, and forget members that have been silent for a lease."""
         if now - self.next_deadline() > self._terms.lease_seconds / 3:
             # This process itself stood still (overload, suspended machine): heartbeats lie unread in its sockets.
             self._expire_from = now + self._terms.lease_seconds
@@ -142,7 +142,7 @@ class Registrar:
         now: float,
         effects: list[RegistrarEffect],
     ) -> RegistrarReply:
-        """The reply to ``message``; whatever else it causes is added to ``effects``."""
+        """The reply to ``message``; its other effects are added to ``effects``."""
         match message:
             case Heartbeat() | Update() | Transfer():  # first, because nearly all are
                 if session is None or session.run != message.run:
@@ -216,7 +216,7 @@ class Registrar:
     def _start_over(
         self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, session: Session | None, now: float
     ) -> RegistrarReply:
-        """Ask for the whole list from page 0, of a member or of one who was about to become one."""
+        """Ask a member, or a joining peer, for the whole list from page 0."""
         key = _key(message)
         if transfer is not None:
             transfer = self._transfers.start(key, transfer.name, transfer.endpoint, transfer.joining, now)
@@ -244,7 +244,7 @@ class Registrar:
     def _whole_list(
         self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
-        """All pages are there: the list takes the place of the old one, in one change set."""
+        """All pages have arrived: the list replaces the old one, in one change set."""
         peer = message.peer
         member = self.registry.members.get(peer)
         if member is None and len(self.registry.members) >= self._terms.peers_max:
@@ -357,7 +357,7 @@ class Registrar:
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
 
     def _room_for(self, peer: str, count: int) -> bool:
-        """May ``peer`` have ``count`` entries in all, each counted once for each of its names?"""
+        """Whether ``peer`` may have ``count`` entries in all, each counted once for each of its names."""
         member = self.registry.members.get(peer)
         others = self.registry.weight - (member.weight if member is not None else 0)
         return others + count <= lim.ENTRIES_COUNT_MAX
@@ -434,12 +434,12 @@ def _entry_set(peer: str, entry: Entry) -> EntrySet:
 
 
 def _page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:
-    """``entries`` as they were taken."""
+    """The reply that ``entries`` were accepted."""
     return PageOk(message.id, message.list_id, message.page, moments_of(entries))
 
 
 def _place(endpoint: str) -> str:
-    """Where a peer serves, for the log."""
+    """The address at which a peer serves, for the log."""
     address = parse_endpoint(endpoint)
     return f"on this machine at port {address.port}" if is_wildcard(address.host) else f"at {endpoint}"
 

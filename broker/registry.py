@@ -56,7 +56,7 @@ class Swarm:
 
     @property
     def partial(self) -> int:
-        """How many sources have part of it."""
+        """The number of sources that have part of it."""
         return len(self.sources) - self.whole
 
     @property
@@ -65,7 +65,7 @@ class Swarm:
         return bool(self.requesting) or self.whole < len(self.sources)
 
     def holding(self, peer: str) -> Holding | None:
-        """What ``peer`` is to this swarm."""
+        """The holding of ``peer`` in this swarm."""
         source = self.sources.get(peer)
         if source is None:
             return "requesting" if peer in self.requesting else None
@@ -134,15 +134,15 @@ class Registry:
         self.orders: dict[str, dict[str, Order]] = {}
         """By the peer that gives them, then by their ids; only peers that give any."""
         self.weight = 0
-        """Names in all entries, of which limits count each as an entry."""
+        """The number of names in all entries; limits count each as an entry."""
         self.membership_changes = 0
-        """Counts joins and leaves, for whoever caches an order of the members."""
+        """Counts joins and leaves, for callers that cache the order of the members."""
         self.index = index
 
     # --- writing -----------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
-        """Take ``event`` in. Raises `LocalError` for an entry of a peer that is no member: a bug of the writer."""
+        """Apply ``event``. Raises `LocalError` for an entry of a peer that is not a member: a bug of the writer."""
         match event:
             case EntrySet():
                 self._set_entry(event)
@@ -291,12 +291,12 @@ class Registry:
         return 0 if listing is None else listing.announced
 
     def holding(self, peer: str, digest: str) -> Holding | None:
-        """What ``peer`` is to swarm ``digest``; None when it has no such entry."""
+        """The holding of ``peer`` in swarm ``digest``; None when it has no such entry."""
         swarm = self.swarms.get(digest)
         return None if swarm is None else swarm.holding(peer)
 
     def peer_events(self, peer: str) -> list[Event]:
-        """The events that rebuild ``peer`` without its entries; empty when it is no member."""
+        """The events that rebuild ``peer`` without its entries; empty when it is not a member."""
         member = self.members.get(peer)
         if member is None:
             return []

@@ -37,14 +37,14 @@ class Replica:
         self._held_back: list[Event] = []
         """Events of a change set that is not complete."""
         self._ask_at: float | None = None
-        """When to ask for the state (again), unless something is heard before."""
+        """When to ask for the state (again), unless a message arrives before."""
 
     def connected(self, now: float) -> list[LookupEffect]:
-        """The link has a (new) connection: what was under way on the last one is lost, so ask for the state."""
+        """The link has a (new) connection: messages in flight on the last one are lost, so ask for the state."""
         return self._start_over(now)
 
     def settling(self, now: float) -> bool:
-        """May there be members that the registrar does not know yet?"""
+        """Whether there may be members that the registrar does not know yet."""
         return now < self._settled_at
 
     def next_deadline(self) -> float | None:
@@ -59,7 +59,7 @@ class Replica:
         return [note, *self._start_over(now)]
 
     def handle(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
-        """Take in what came down the link. What belongs to an earlier sync is ignored."""
+        """Apply a message from the link. One of an earlier sync is ignored."""
         if message.sync != self._sync:
             return []
         if isinstance(message, LinkLost):
@@ -92,7 +92,7 @@ class Replica:
         return effects
 
     def _reach(self, message: Changes, now: float) -> list[LookupEffect]:
-        """A change set, or the state, is complete: show it."""
+        """A change set, or the state, is complete: make it visible."""
         effects: list[LookupEffect] = []
         if self._incoming is not None:
             self.registry, self._incoming = self._incoming, None

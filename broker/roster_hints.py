@@ -18,9 +18,9 @@ HINTS_SMALL_COUNT = 16
 
 
 def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEvent]:
-    """The roster messages for ``events``, which ``registry`` has just taken in.
+    """The roster messages for ``events``, which ``registry`` has just applied.
 
-    At least one for any numbered change, so that it has a number of its own: what was announced last is always among
+    At least one for any numbered change, so that it has a number of its own: the content announced last is always among
     them.
     """
     hints = [hint for hint in (_hint(event, registry) for event in events) if hint is not None]

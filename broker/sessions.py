@@ -39,7 +39,7 @@ class Session:
         self.replaced = dict(list(runs.items())[-REPLACED_RUNS_COUNT:])
 
     def accepts(self, token: bytes) -> bool:
-        """Is this the token the member joined with?"""
+        """Whether this is the token that the member joined with."""
         return hmac.compare_digest(self.token, token)
 
 
@@ -54,7 +54,7 @@ class Sessions:
         return len(self._sessions)
 
     def get(self, peer: str) -> Session | None:
-        """The session of ``peer``; None when it is no member."""
+        """The session of ``peer``; None when it is not a member."""
         return self._sessions.get(peer)
 
     def put(self, peer: str, session: Session, now: float) -> None:
@@ -71,7 +71,7 @@ class Sessions:
         self._sessions.move_to_end(peer)
 
     def remove(self, peer: str) -> None:
-        """``peer`` is no member any more."""
+        """``peer`` is not a member any more."""
         del self._sessions[peer]
 
     def next_deadline(self) -> float | None:

@@ -86,7 +86,7 @@ class AgentCore(AgentState):
     # --- the start ---------------------------------------------------------------------------------------
 
     def start(self, downloads: Iterable[Fetch], now: float, orders: KeptOrders | None = None) -> list[Effect]:
-        """Take up what the library knows."""
+        """Begin with the contents of the library."""
 
         def goes_on(download: Fetch) -> bool:
             return not self.who.foreground and not self.follows.covers(download.dest)
@@ -194,11 +194,11 @@ class AgentCore(AgentState):
         return self.settle([*wishes, *self.follows.item_checked(item, problem, now)], now)
 
     def item_deleted(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
-        """``problem`` is why ``item`` is still there; empty when it was deleted."""
+        """``problem`` is the reason why ``item`` was not deleted; empty if it was."""
         return self.settle(self.quota.deleted(item, problem, now), now)
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
-        """One look at all that is shared."""
+        """The result of one scan of everything shared."""
         return self.settle(self._watch.scanned(listing, began, now), now)
 
     def seed_stored(self, job: int, link: Link, seed_path: str, now: float) -> list[Effect]:
@@ -240,7 +240,7 @@ class AgentCore(AgentState):
         return self.settle(self.orders.refused(order, code, detail, now), now)
 
     def room_measured(self, free: int, now: float) -> list[Effect]:
-        """``free`` bytes are left where orders are carried out."""
+        """``free`` bytes are left in the directory for orders."""
         if self.membership.free is None:
             self.membership.hasten(now)
         self.membership.free = self.orders.measured(free, now)
@@ -285,7 +285,7 @@ class AgentCore(AgentState):
     # --- from one core to another ------------------------------------------------------------------------
 
     def settle(self, effects: Iterable[Any], now: float) -> list[Effect]:
-        """Carry out what the cores ask of each other, in order; return what is left for the shell."""
+        """Carry out what the cores ask of each other, in order; return the effects for the shell."""
         todo = deque(effects)
         outer: list[Effect] = []
         while todo:
@@ -348,7 +348,7 @@ class AgentCore(AgentState):
         return [*self.shares.tick(now), *asked]
 
     def _dated(self, effect: mb.Dated, now: float) -> list[Any]:
-        """What this peer announces itself the roster is not asked about."""
+        """Timestamps of this peer's own announcements, which the roster does not report to it."""
         wishes: list[Any] = list(self.catalogue.announced(effect.names))
         after = (self.membership.epoch, self.membership.seq)
         for (digest, _, _), moment in effect.names.items():
@@ -448,8 +448,8 @@ class AgentCore(AgentState):
 
 
 def _dialled(endpoint: str, tracker_host: str) -> str:
-    """How a peer that reaches its tracker at ``tracker_host`` dials ``endpoint``. A loopback address of another machine
-    is marked as such, which makes it an address that nobody dials."""
+    """The endpoint to dial for ``endpoint``, for a peer that reaches its tracker at ``tracker_host``. A loopback
+    address of another machine is marked as such, so that nobody dials it."""
     endpoint = with_host(endpoint, tracker_host)
     if is_loopback(host_of(endpoint)) and not is_loopback(tracker_host):
         return f"{endpoint} of another machine"[:ENDPOINT_BYTES_MAX]

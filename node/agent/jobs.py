@@ -25,7 +25,7 @@ class JobBook:
         self._commands: dict[int, bytes] = {}
         self._next = 1
         self.changes_count = 0
-        """Begins and ends of jobs, and changes of phase that whoever makes them counts."""
+        """Counts starts and ends of jobs, and those phase changes that their owners report."""
 
     def new(
         self, kind: Literal["share", "get"], name: str, path: str, phase: Phase, now: float, command: bytes = b""

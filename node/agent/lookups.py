@@ -47,7 +47,7 @@ PAGES_COUNT_MAX = 2_000
 ENTRIES_COUNT_MAX = 100_000
 """Entries of one answer: more would not fit into a message to the command line, nor be readable."""
 SWITCH_SECONDS, SWITCH_SECONDS_MAX = 0.2, 2.0
-"""Where none of several lookups can be connected to, the next one is tried this much later, at random."""
+"""If none of several lookups can be reached, the next one is tried after this time, with random jitter."""
 REFRESH_SECONDS_MIN = 0.25
 """Minimum time between two requests for a swarm's seeders."""
 
@@ -167,7 +167,7 @@ class Lookups:
         return self._put(tag, GetPeerList(self._new_id()), now, patience)
 
     def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[Effect]:
-        """Ask how every member stands with ``digest``."""
+        """Ask for the state of ``digest`` at every member."""
         return self._put(tag, GetStandingList(self._new_id(), digest), now, patience)
 
     def orders(
@@ -195,7 +195,7 @@ class Lookups:
         return self.tick(now)
 
     def refresh_all(self, now: float, within: float) -> list[Effect]:
-        """Ask about everything wanted, spread over ``within`` seconds: many peers have the same reason at once."""
+        """Ask about everything wanted, spread over ``within`` seconds: many peers may do the same at once."""
         for wanted in self._wanted.values():
             moment = max(now, wanted.asked_at + REFRESH_SECONDS_MIN) + self._rng.uniform(0, within)
             wanted.ask_at = min(wanted.ask_at, moment) if not wanted.question else moment
@@ -204,7 +204,7 @@ class Lookups:
     # --- what happens ------------------------------------------------------------------------------------
 
     def set_endpoints(self, endpoints: list[str], now: float) -> list[Effect]:
-        """The lookups there are. The present one is kept if it is among them."""
+        """Set the list of lookups. The current one is kept if it is among them."""
         self._endpoints = list(endpoints)
         if self.endpoint in endpoints or not endpoints:
             return []
@@ -221,8 +221,8 @@ class Lookups:
         return effects
 
     def disconnected(self, why: str, now: float) -> list[Effect]:
-        """The connection to the lookup was lost, or an attempt to make one failed. Where there is another one to go to,
-        go there: at once at first."""
+        """The connection to the lookup was lost, or an attempt to make one failed. Switch to another lookup, if there
+        is one: at first without delay."""
         self._connected = False
         first = self._silent_since is None
         effects = self._silent(f"lookup {self.endpoint}: {why}", now, now)
@@ -233,11 +233,11 @@ class Lookups:
         return effects
 
     def problem(self, now: float) -> str:
-        """Why questions have no answer, in words; empty when they have."""
+        """Why requests have no answer, in words; empty when they have."""
         return "" if self._silent_since is None else f"{self._problem} (no answer for {now - self._silent_since:.0f} s)"
 
     def receive(self, reply: LookupReply, now: float) -> list[Effect]:
-        """A message from the lookup; one nobody waits for changes nothing."""
+        """A message from the lookup; one that nobody waits for is ignored."""
         question = self._questions.get(reply.id)
         if question is None:
             return []
@@ -374,4 +374,4 @@ _PAGED: dict[tuple[type, type], type[TorrentsFound | PeersFound | StandingsFound
     (GetStandingList, StandingList): StandingsFound,
     (GetOrderList, OrderList): OrdersFound,
 }
-"""By question and answer, what the pages come to."""
+"""By request and reply, the effect that has all pages."""

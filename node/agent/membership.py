@@ -53,8 +53,7 @@ REFUSED_RETRY_SECONDS = 60.0
 """Time between attempts after a refusal that only a person, or the end of another peer, can resolve."""
 ERROR_RETRY_SECONDS = 5.0
 JOIN_LOST_SECONDS_FIRST = 0.2
-"""A join that the registrar forgot begins anew after half of this at least, and twice as long each time it happens
-again."""
+"""A join that the registrar forgot is repeated after at least half of this, and twice as long each further time."""
 LEAVE_SECONDS = 2.0
 """How long a leaving peer waits for Goodbye, all repetitions included."""
 LEAVE_REPEAT_SECONDS = 0.7
@@ -65,7 +64,7 @@ uplinks of 1.6 KB/s they would delay the pieces. When something is decided they 
 HASTE_SECONDS = 1.0
 """...and this long after the last one when people wait for what has changed."""
 AWAITED_SECONDS = 0.3
-"""A new member tells its orders, and whether it accepts some, within this time."""
+"""A new member sends its orders, and whether it accepts any, within this time."""
 HEARTBEAT_SECONDS_MIN = 0.05
 """Minimum interval, however often a tracker asks for heartbeats."""
 LASTING_ERRORS = ("wrong_token", "bad_version", "replaced")
@@ -160,7 +159,8 @@ class Membership:
         self.tracker_host = host_of(tracker)
         """The address at which the tracker was reached last, as the host of an endpoint."""
         self.reach_problem = ""
-        """Why other machines cannot fetch from this peer though it is a member; empty when nothing is known of it."""
+        """Why other machines cannot fetch from this peer although it is a member; empty when no such problem is
+        known."""
         self._refusal = ""
         self._unreachable = ""
         self._outage = Outage()
@@ -174,7 +174,7 @@ class Membership:
         self._heartbeat_seconds = HEARTBEAT_SECONDS
         self._heartbeat_at: float | None = None
         self._beat_at = 0.0
-        """When the last heartbeat was sent first."""
+        """When the last heartbeat was first sent."""
         self._downloads = downloads
         self._told_downloads: list[DownloadState] | None = None
         self._told_orders: list[Order] | None = None
@@ -211,18 +211,18 @@ class Membership:
         return self.network == "joined"
 
     def silent_seconds(self, now: float) -> dict[str, float]:
-        """How long the tracker has said nothing; nothing when it never did."""
+        """How long the tracker has been silent; empty if it never said anything."""
         return {} if self._heard_at is None else {"tracker": now - self._heard_at}
 
     def set_endpoint(self, endpoint: str, now: float) -> list[Effect]:
-        """The piece server serves at ``endpoint``: join with it, again if it was another one before."""
+        """The piece server serves at ``endpoint``: join with it, again if it was a different one before."""
         if endpoint == self._own_endpoint:
             return []
         self._own_endpoint = endpoint
         return self._begin_join(now) if self._wanted_in else []
 
     def join(self, now: float) -> list[Effect]:
-        """Back in after `leave`, or after a refusal without waiting; nothing when in or on the way."""
+        """Join again after `leave`, or without waiting after a refusal; does nothing when joined or joining."""
         if self._wanted_in and self.state is not State.REFUSED:
             return []
         self._wanted_in = True
@@ -250,22 +250,22 @@ class Membership:
         return self._pump(now) if self.list.remove(digest) else []
 
     def transfer(self, digest: str, state: TransferState, now: float) -> list[Effect]:
-        """Report a download's state; queued while there is nobody to tell, dropped when out by request."""
+        """Report a download's state; queued while not joined, dropped when out by request."""
         if not self._wanted_in:
             return []
         self.list.report(digest, state)
         return self._pump(now)
 
     def hasten(self, now: float) -> None:
-        """There is something to tell that people wait for: downloads have come to something, or orders."""
+        """Send the next heartbeat soon: people wait for changes of downloads or orders."""
         if self._heartbeat_at is not None:
             self._heartbeat_at = min(self._heartbeat_at, max(now, self._beat_at + HASTE_SECONDS))
 
     # --- what happens ------------------------------------------------------------------------------------
 
     def connected(self, host: str, now: float) -> list[Effect]:
-        """There is a connection to the tracker, reached at ``host``, maybe to a restarted one: say what is open again,
-        and show life soon."""
+        """There is a connection to the tracker, reached at ``host``, which may have restarted: repeat open requests,
+        and send a heartbeat soon."""
         self.tracker_host = host
         if self._unreachable:
             self._unreachable = f"tracker {self._tracker} does not answer; still trying"
@@ -373,7 +373,7 @@ class Membership:
         return effects + self._pump(now)
 
     def _dated(self, slot: Slot, moments: list[Moment]) -> list[Effect]:
-        """The open request of ``slot`` announced something, at these ``moments``."""
+        """The open request of ``slot`` announced something, with these timestamps."""
         request = self._open[slot].message
         entries = request.added if isinstance(request, Update) else []
         entries = request.entries if isinstance(request, FileList) else entries
@@ -389,8 +389,8 @@ class Membership:
         return [note, *self._begin_join(now)]
 
     def _on_join_lost(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
-        """The registrar forgot the join that was under way, for want of room or time. Were all who join at once to
-        begin anew at once, they would push each other out for ever."""
+        """The registrar forgot the running join, for lack of room or time. If all joining peers began again at once,
+        they would push each other out for ever."""
         what = f"tracker {self._tracker} forgot this peer's join; trying again"
         again_at = now + self._rng.uniform(0.5, 1.0) * self._join_lost_seconds
         self._join_lost_seconds = min(REPEAT_SECONDS_MAX, 2 * self._join_lost_seconds)
@@ -421,7 +421,8 @@ class Membership:
     # --- steps -------------------------------------------------------------------------------------------
 
     def _become(self, state: State) -> list[Effect]:
-        """Enter ``state``; whatever was open or due belonged to the one before, but a transfer report is still owed."""
+        """Enter ``state``; open or due requests belonged to the previous one, except for a transfer report, which is
+        still owed."""
         report = self._open.pop(Slot.REPORT, None)
         self._open.clear()
         if report is not None and isinstance(report.message, Transfer):
@@ -442,7 +443,7 @@ class Membership:
         return self._ask(Slot.CONVERSATION, join, now)
 
     def _wait_to_join(self, state: State, again_at: float, why: Note) -> list[Effect]:
-        """Enter ``state`` and join at ``again_at``; the same problem is told of once."""
+        """Enter ``state`` and join at ``again_at``; the same problem is logged once."""
         told = self._refusal == why.text
         self._become(state)
         self._refusal, self._join_at = why.text, again_at
@@ -454,7 +455,7 @@ class Membership:
         return self._ask(Slot.CONVERSATION, page, now)
 
     def _pump(self, now: float) -> list[Effect]:
-        """Say the next piece of news, if it is time and none is under way."""
+        """Send the next change, if it is time and none is open."""
         if self.state is not State.MEMBER or Slot.REPORT in self._open or not self.list.owes_news:
             return []
         return self._ask(Slot.REPORT, self.list.next_news(self._new_id(), self._run), now)
@@ -492,7 +493,7 @@ class Membership:
         return self._silent(f"tracker {self._tracker} does not answer; still trying", since, now)
 
     def _silent(self, problem: str, since: float, now: float) -> list[Effect]:
-        """Nothing is heard of the tracker since then."""
+        """The tracker has been silent since then."""
         self._silent_since = since if self._silent_since is None else self._silent_since
         self._unreachable = problem
         return [Note("warning", problem)] if self._outage.is_news(problem, now) else []
@@ -541,4 +542,4 @@ _HANDLERS: dict[tuple[State, type], _Handler] = {
     (State.LEAVING, Rejoin): Membership._on_nothing,
     (State.LEAVING, Error): Membership._on_leave_error,
 }
-"""Who handles the reply to an open request. Any other pair is a mistake of the registrar: logged and ignored."""
+"""The handlers of replies to open requests. Any other pair is a mistake of the registrar: logged and ignored."""

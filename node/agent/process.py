@@ -50,7 +50,7 @@ CHECK_THREADS_COUNT = 8
 """Threads for items that people request again. A file system that hangs holds up the others only when it takes all of
 them."""
 LEAVE_SECONDS = 0.5
-"""How long the end of the process waits for the tracker to acknowledge that the peer left."""
+"""How long the process waits at its end for the tracker to acknowledge that the peer left."""
 REGISTRAR_DECODER: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
 LOOKUP_DECODER: Decoder[LookupReply] = Decoder(LookupReply, REPLY_BYTES_MAX)
 
@@ -107,7 +107,7 @@ class Agent:
         self._children = host.listen_local(AGENT_SOCKET)
         self._children.hear(Decoder(ChildToAgent, LOCAL_BYTES_MAX), self._on_child, self._on_garbage)
         self._routes: dict[str, bytes] = {}
-        """Of the run of each child that said hello last."""
+        """By role, the route of the child that last said hello."""
         self._api = ApiServer(host, self.asked)
         told = (self._on_registrar, self._on_registrar_connected, self._on_registrar_lost)
         self._registrar = Dialled(host, self._names, Role.CONTROL_DEALER, tracker, REGISTRAR_DECODER, *told, rng)
@@ -129,8 +129,8 @@ class Agent:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def leave(self, loop: Loop) -> None:
-        """Leave the network, for the end of the process, in more turns of its ``loop``. The acknowledgement is not
-        waited for long: what was sent goes out, and a tracker that heard nothing forgets the peer when its lease
+        """Leave the network at the end of the process, in further turns of its ``loop``. It does not wait long for the
+        acknowledgement: what was sent goes out, and a tracker that heard nothing forgets the peer when its lease
         ends."""
         if self.core.departed or self.core.membership.network == "unreachable":
             return

@@ -44,7 +44,7 @@ AGAIN_SECONDS = 60.0
 ANSWER_SECONDS = 20.0
 """How long the tracker and a lookup together may take to answer."""
 TOLD_COUNT = 10
-"""Deletions and reasons that status shows."""
+"""How many deletions and reasons status shows."""
 UNKNOWN = "it is not known to be unchanged since it was downloaded"
 
 
@@ -107,7 +107,8 @@ class Quota:
         return QuotaStatus(self._limit, self._used(), list(self._deleted), reasons[-TOLD_COUNT:])
 
     def finished(self, message: DownloadFinished) -> list[Wish]:
-        """A download is complete, and was taken into the library. What was at its destination already is not its."""
+        """A download is complete, and was put into the library. Content that was already at its destination does not
+        count as downloaded."""
         item = self._catalogue.at(message.path)
         if not message.written or item is None or item.origin != "downloaded" or item.digest != message.digest:
             return []
@@ -116,7 +117,7 @@ class Quota:
         return self._keep()
 
     def claimed(self, path: str) -> list[Wish]:
-        """A person shares what is at ``path``: it is not only a download any more."""
+        """A person shares the item at ``path``: it is not only a download any more."""
         return self._keep() if self._order.pop(path, None) is not None else []
 
     def served(self, report: UploadReport) -> None:
@@ -129,7 +130,8 @@ class Quota:
     # --- room for a download -----------------------------------------------------------------------------
 
     def has_room(self, job: JobStatus, length: int) -> bool:
-        """Whether a download of ``length`` bytes may begin. If not, it is made, and `RoomMade` says what came of it."""
+        """Whether a download of ``length`` bytes may begin. If not, room is made for it, and `RoomMade` gives the
+        result."""
         if not self._limit or self._excess(length, job.path) <= 0:
             self._waiting.pop(job.job, None)
             return True
@@ -158,7 +160,7 @@ class Quota:
         return [*kept, *(self._evict(None, now) if self._used() > self._limit else [])]
 
     def next_deadline(self) -> float | None:
-        """What is to be written down waits for any turn."""
+        """Pending writes wait for any turn."""
         if self._evicting is None:
             return self._look_at if self._limit else None
         return self._evicting.until if self._evicting.stage != "deleting" else None
@@ -166,7 +168,7 @@ class Quota:
     # --- steps of a deletion -----------------------------------------------------------------------------
 
     def announced(self, digests: Iterable[str], epoch: int, seq: int) -> list[Wish]:
-        """The tracker has what this peer says, or says no longer, of ``digests``."""
+        """The tracker has acknowledged this peer's current entries, or their removal, for ``digests``."""
         evicting = self._evicting
         if evicting is None or evicting.stage != "withdrawing" or evicting.item.digest not in digests:
             return []
@@ -199,7 +201,7 @@ class Quota:
         return self._give_up(detail, now) if evicting is not None and evicting.stage != "deleting" else []
 
     def deleted(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
-        """The disk has deleted ``item``, or left it as it is for the reason ``problem``."""
+        """``item`` was deleted, or left as it is for the reason ``problem``."""
         if problem:
             return self._give_up(problem, now)
         self._evicting, self._look_at = None, 0.0
@@ -228,7 +230,7 @@ class Quota:
         return [*wishes, RoomMade(job.job, f"{what}: {why if length <= self._limit else 'it is larger'}; {advice}")]
 
     def _evict(self, job: JobStatus | None, now: float) -> list[Wish]:
-        """Begin to delete the item that was not served for the longest, of those that may go."""
+        """Begin to delete the least recently served item that may be deleted."""
         self._kept_for = {path: kept for path, kept in self._kept_for.items() if now < kept[1]}
         copies, notes = self._copies(), list[Wish]()
         downloaded = [item.path for item in self._catalogue.known_items() if item.origin == "downloaded"]
@@ -284,7 +286,7 @@ class Quota:
         return [*self._refused(item.path, why, now), *again]
 
     def _refused(self, path: str, why: str, now: float) -> list[Wish]:
-        """The item at ``path`` stays. What is tried again and again is said once."""
+        """The item at ``path`` stays. Repeated attempts are logged once."""
         self._kept_for[path] = (why, now + AGAIN_SECONDS)
         if self._said.get(path) == why:
             return []

@@ -21,7 +21,7 @@ from protocol.errors import DiskError, NotFoundError
 from service.text import as_utf8
 
 LinkRoots = Callable[[str], Sequence[str]]
-"""The directories that links in what is shared at a path may lead into."""
+"""The directories that links inside the item at a path may lead into."""
 
 
 class Scanned(Struct, frozen=True):
@@ -38,7 +38,7 @@ def look(
     link_roots: LinkRoots = lambda _: (),
     ignore: Sequence[str] = (),
 ) -> Scanned:
-    """See what the configured shares are now, and what is at the paths of ``items``."""
+    """Scan the configured shares, and the paths of ``items``."""
     began = clock()
     return Scanned(list_shares(share, items, link_roots, ignore), began)
 
@@ -49,8 +49,8 @@ def list_shares(
     link_roots: LinkRoots = lambda _: (),
     ignore: Sequence[str] = (),
 ) -> Listing:
-    """Look at ``share`` (absolute): at the entries of folders, but for those that a pattern in ``ignore`` matches, and
-    at files; and at each of ``items``."""
+    """Scan ``share`` (absolute paths): files, and the entries of folders, except those that match a pattern in
+    ``ignore``; also each of ``items``."""
     seen = _Seen(link_roots, ignore)
     missing: list[str] = []
     folders: dict[str, tuple[int, int]] = {}
@@ -85,7 +85,7 @@ class _Seen:
         self.skipped: dict[str, Skipped] = {}
 
     def add_entries_of(self, folder: Path) -> None:
-        """An `OSError` is of the folder itself."""
+        """Raises `OSError` for the folder itself."""
         skipped = NOTHING
         for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, not paths
             if is_ignored(name, self._ignore):

@@ -42,7 +42,7 @@ class SharesWatch:
         self._scanning = False
 
     def start(self, now: float) -> list[Wish]:
-        """What was found in a folder that is configured no longer, or is ignored now, is forgotten."""
+        """Forget items found in folders that are not configured any more, or that are now ignored."""
         wishes: list[Wish] = []
         for item in self._catalogue.items():
             if item.origin == "folder" and not self._is_configured(item.path):
@@ -62,7 +62,7 @@ class SharesWatch:
         return None if self._scanning else self._watch.next_deadline()
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Wish]:
-        """Take in one look at all that is shared, made from ``began`` until ``now``."""
+        """Process one scan of everything shared, made from ``began`` until ``now``."""
         self._scanning = False
         wishes: list[Wish] = []
         for change in self._watch.compare(listing, began, now):
@@ -87,7 +87,7 @@ class SharesWatch:
         self._watch.failed(path, now)
 
     def _take_up_items(self) -> None:
-        """Watch the items there are now, and no others but what the configuration names."""
+        """Watch the present items and what the configuration names, and nothing else."""
         for path in self._watch.paths:
             if self._catalogue.at(path) is None and not self._is_configured(path):
                 self._watch.forget(path)
@@ -111,5 +111,5 @@ class SharesWatch:
         return path in self._share or (folder in self._share and not is_ignored(name, self._ignore))
 
     def _options_of(self, item: LibraryItem) -> ShareOptions:
-        """How it is shared: what lies in a folder as the configuration says, all else as it was."""
+        """The options to share it with: in a folder the configured ones, elsewhere those it had."""
         return self._options if item.origin == "folder" else item.options

@@ -109,5 +109,5 @@ class AgentState:
         return self.follows.covers(path)
 
     def is_fetched(self, digest: str) -> bool:
-        """Somebody fetches it from this peer now."""
+        """Whether a peer is fetching it from this one."""
         return self.uploads.of(digest)[1] > 0

@@ -89,7 +89,7 @@ def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> Sh
 
 
 def interrupted_status(download: Fetch) -> JobStatus:
-    """A download that nobody works on, as ``status`` has it."""
+    """An interrupted download, as ``status`` shows it."""
     other = "the same content has since been requested elsewhere" if download.superseded else "it is not running"
     detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what was fetched"
     return JobStatus(

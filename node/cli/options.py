@@ -25,7 +25,7 @@ class State(Struct):
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Remember a common option wherever it stands; one not given here leaves what an outer level said."""
+    """Remember a common option wherever it was given; one that is absent here keeps the value of an outer level."""
     if value in (None, False) or param.name is None:
         return
     if value == "":  # a shell variable that is not set

@@ -32,10 +32,10 @@ PLAIN_SILENT_SECONDS = 30.0
 """A job that hardly moves says so this often."""
 ECHO_COLUMNS = 4
 NARROW_COLUMNS = 60
-"""Of a terminal that has no room for a bar."""
+"""Width below which a terminal has no room for a bar."""
 LIVE_SECONDS = 0.1
 PLAIN_SECONDS = 0.2
-"""How often a display is worth a new status."""
+"""How often a display gets a new status."""
 
 
 class Display(Protocol):
@@ -209,8 +209,8 @@ def is_narrow(console: Console) -> bool:
 
 
 def _bars(console: Console) -> Progress:
-    """One row a job: label, verb, bar, percent, numbers or a reason. Of numbers what does not fit is cut, a reason has
-    as many lines as it takes."""
+    """One row per job: label, verb, bar, percent, numbers or a reason. Numbers that do not fit are cut; a reason takes
+    as many lines as it needs."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.table import Column
     from rich.text import Text

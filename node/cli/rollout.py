@@ -171,7 +171,7 @@ def _write_receipt(place: Path, fields: dict[str, Any]) -> None:
 
 
 def _link(state: State, session: Session, target: str) -> Link:
-    """What is meant by the target, shared first if it is a path."""
+    """The link of the target, which is shared first if it is a path."""
     if target.startswith(LINK_SCHEME):
         return parse_link(target)
     if "/" not in target and not os.path.lexists(expanded(target)):
@@ -260,7 +260,7 @@ def _follow(state: State, session: Session, watch: Watch, receipt: Path | None, 
 
 
 def _watch(session: Session, watch: Watch, show: Show) -> Verdict:
-    """Look again and again until it is over."""
+    """Poll until it is over."""
     answered = orders_at = session.now()
     while True:
         problem = ""
@@ -295,7 +295,7 @@ def _is_cancelled(session: Session, watch: Watch) -> bool:
 
 @contextlib.contextmanager
 def _display(quiet: bool) -> Iterator[Show]:
-    """A function that shows a watch, which peers have changed since the last time, and what is in the way."""
+    """A function that shows a watch, the peers that have changed since the last call, and any problem."""
     if quiet:
         yield lambda _watch, _changed, _problem: None
         return
@@ -326,7 +326,7 @@ def _display(quiet: bool) -> Iterator[Show]:
 
 
 def _change(peer: Peer) -> str:
-    """The line that says what has become of ``peer``; empty when it is nothing yet, as it is at first."""
+    """The line for the state of ``peer``; empty as long as there is nothing to report."""
     if peer.state == "has not" or (peer.state == "waits" and not peer.detail):
         return ""
     words = f"{printable(peer.name or peer.peer)}: {peer.state}"

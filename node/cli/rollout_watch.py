@@ -95,8 +95,8 @@ class Watch:
         return self.target.order
 
     def update(self, entries: Sequence[StandingEntry], settling: bool, now: float) -> list[Peer]:
-        """Take in how everybody stands; those whose state is another one than before. While the tracker is
-        ``settling`` who is missing may only have to join again."""
+        """Record the state of all peers; returns those whose state has changed. While the tracker is ``settling``, a
+        missing peer may only have to join again."""
         changed = []
         self.settling = settling
         there = {entry.peer: entry for entry in entries if self._concerns(entry)}
@@ -121,14 +121,14 @@ class Watch:
         return changed
 
     def peers(self) -> list[Peer]:
-        """Everybody who is expected or was seen, in the order in which a person wants to see them."""
+        """All peers that are expected or were seen, in the order in which a person wants to see them."""
         names = {peer.name for peer in self._seen.values()}
         missing = [peer for name, peer in self._missing.items() if name not in names]
         return sorted([*self._seen.values(), *missing], key=lambda peer: (_ORDER.index(peer.state), peer.name))
 
     @property
     def wanted_count(self) -> int:
-        """How many are to have it."""
+        """The number of peers that should have it."""
         return self.expected.count or len(self.peers())
 
     @property
@@ -139,8 +139,8 @@ class Watch:
         return bool(self.expected.timeout) and now - self.began >= self.expected.timeout
 
     def outcome(self, now: float) -> bool | None:
-        """True: all who are expected have it; False: they have not, and nothing more is waited for; None: it goes
-        on."""
+        """True: all expected peers have it; False: some do not, and there is nothing more to wait for; None: it is
+        still running."""
         if self.expected.count is not None:
             return True if self.have_count >= self.expected.count else False if self.late(now) else None
         peers = self.peers()
@@ -171,7 +171,7 @@ class Watch:
         return "; ".join(parts)
 
     def verdict(self, complete: bool, now: float) -> list[str]:
-        """The last lines: how many have it, and who has not and why."""
+        """The last lines: how many have it, and which have not and why."""
         seconds = format_seconds(now - self.began)
         counts = f"{self.have_count} of {self.wanted_count} have it"
         if complete:
@@ -185,7 +185,7 @@ class Watch:
         return [f"{counts} after {seconds}", *lines]
 
     def receipt(self, verdict: str, options: dict[str, Any], began_at: float, now: float) -> dict[str, Any]:
-        """What the receipt file has. ``began_at`` is of the wall clock (`time.time`)."""
+        """The contents of the receipt file. ``began_at`` is wall-clock time (`time.time`)."""
         order, seconds = self.order, now - self.began
         return {
             "format": "zswarm-rollout",
@@ -215,8 +215,9 @@ class Watch:
         return entry.peer != self.target.peer and is_for(self.order.peers, entry.name)
 
     def _standing(self, entry: StandingEntry) -> tuple[RolloutState, str]:
-        """State and detail: of who accepts orders, what came of this one. That somebody has the content says nothing of
-        the place that was ordered; only of an older order that is not told of any more it is all there is to go by."""
+        """State and detail: for a peer that accepts orders, of this order. That it has the content says nothing about
+        the ordered directory; but for an older order, which it does not report any more, there is nothing else to go
+        by."""
         download = entry.download
         ours = download is not None and download.order == self.order.order and download.attempt >= self.order.attempt
         if entry.free is None:
@@ -234,8 +235,8 @@ _REFUSES = "it accepts no orders: 'rollouts' is not set in its configuration"
 
 
 def expectation(watch: Watch, upload_rate: float) -> list[str]:
-    """What to expect, before it begins: what is known, and what is not. ``upload_rate`` limits the only source; 0:
-    there is no such limit."""
+    """What to expect before it begins: what is known, and what is not. ``upload_rate`` limits the only source; 0: no
+    limit."""
     order, peers = watch.order, watch.peers()
     need = order.length
     accept = [peer for peer in peers if peer.entry.free is not None and not peer.has_it]

@@ -24,8 +24,9 @@ SHOWN_COUNT = 5
 
 
 def find_content(session: Session, name: str, tell: Callable[[str], None]) -> TorrentEntry:
-    """The content that is called ``name``, of several the newest that somebody has whole, as ``tell`` is told; or the
-    one that has that digest, or one that begins so. Raises `NotFoundError`, or `UsageError` when several begin so."""
+    """The content that is called ``name`` (of several the newest that a peer has completely, which is reported to
+    ``tell``), or whose digest is or begins with ``name``. Raises `NotFoundError`, or `UsageError` if several digests
+    begin with it."""
     exact = not is_digest_start(name)
     reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
     digests = list(dict.fromkeys(entry.digest for entry in reply.entries))
@@ -59,7 +60,7 @@ def state_of(entry: StandingEntry) -> State:
 
 
 def seconds_left(download: DownloadState) -> float | None:
-    """At its present rate; None when that says nothing."""
+    """The time left at its current rate; None when that says nothing."""
     return (download.length - download.done) / download.rate if download.rate else None
 
 

@@ -174,8 +174,8 @@ def _carry_out(state: State, plan: Plan) -> None:
 
 
 def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list[Outcome]:
-    """``outcomes`` of a share with links that name the tracker as others reach it, where a command's peer took one that
-    nobody configured."""
+    """``outcomes`` of a share. If the command's peer uses a tracker that nobody configured, their links name it as
+    others reach it."""
     if session.lasting or state.options.settings().tracker or not any(outcome.ok for outcome in outcomes):
         return outcomes
     tracker = state.services.for_others(session.tracker)
@@ -210,8 +210,8 @@ def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list
 
 
 def _report(state: State, plan: Plan, outcomes: list[Outcome], complete: bool, lasting: bool) -> int:
-    """Print what came of the orders, or of those that have ended when the command is interrupted and they are not
-    ``complete``; the exit code of the first that failed, 0 if none did."""
+    """Print the outcomes of the orders, or if they are not ``complete`` (the command was interrupted), of those that
+    have ended; returns the exit code of the first that failed, 0 if none did."""
     options = state.options
     if options.json:
         rows = [outcome_fields(outcome, plan.kind) for outcome in outcomes]
@@ -267,9 +267,9 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: b
 
 
 def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str]) -> int:
-    """With a peer that ends with a command: serve what is at ``paths`` until Ctrl-C, which is the expected end, and
-    then exit code 0, or until nothing of it can be served any more. Another agent, as when the peer was another
-    command's and has ended, is given the orders."""
+    """With a foreground peer: serve what is at ``paths`` until Ctrl-C, the expected end with exit code 0, or until
+    nothing of it can be served any more. A different agent, as when the peer was another command's and has ended, gets
+    the orders again."""
     quiet = state.options.quiet
     if not quiet:
         output.warn("serving until Ctrl-C")
@@ -305,7 +305,7 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
 
 
 def _tell_changes(before: dict[str, str], reasons: dict[str, str], quiet: bool, say: Callable[[str], None]) -> None:
-    """Say which paths are served no longer, ``reasons`` being why, and which are served again."""
+    """Say which paths are not served any more, with the ``reasons``, and which are served again."""
     for path, why in reasons.items():
         if before.get(path) != why:
             say(f"not serving {printable(path)} any more: {why}")
