@@ -191,7 +191,7 @@ class StopFetch(Message, frozen=True):
 
 class DeleteFetch(Message, frozen=True):
     """Stop the download of ``digest`` to ``dest``, and delete its partial content and journal, whichever run began it.
-    An empty ``seed_path`` means that there can be neither unless it is under way."""
+    An empty ``seed_path``: the journal has it if there is any."""
 
     digest: str
     dest: str
