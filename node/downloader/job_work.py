@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from node.disk.errors import NoSpaceError, NotThereError
 from node.disk.piece_work import check_pieces, whole_digest
-from node.disk.store import Cancelled, JournalEntry, PartialContent, Progress, Store
+from node.disk.store import NOT_LOOKED_AT, Cancelled, JournalEntry, PartialContent, Progress, Store
 from node.downloader.reuse import Batch, find
 from node.local_messages import LocalCopy
 from protocol.bitfield import Bitfield
@@ -93,10 +93,9 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
         _forget(place, store)
         return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
     begun = _begun(place, store)
-    noted = range(manifest.piece_count) if begun is None else _noted(begun, manifest)
+    noted = _noted(begun, manifest)
     if begun is None:  # before there is anything to remove: whoever removes it looks here
-        everything = Bitfield.full_of(manifest.piece_count)
-        store.journal.start(place.digest, place.seed_path, place.dest, everything.to_bytes())
+        store.journal.start(place.digest, place.seed_path, place.dest, NOT_LOOKED_AT)
     try:
         partial = store.open_partial(manifest, place.dest, place.force, place.keep)
     except DiskError as error:
@@ -130,8 +129,10 @@ def _begun(place: Place, store: Store) -> JournalEntry | None:
     return entry if entry is not None and entry.dest == place.dest else None
 
 
-def _noted(entry: JournalEntry, manifest: Manifest) -> Iterable[int]:
-    """The pieces worth hashing again."""
+def _noted(entry: JournalEntry | None, manifest: Manifest) -> Iterable[int]:
+    """The pieces worth hashing again: those the journal names, or all of them when it knows nothing."""
+    if entry is None or entry.bits == NOT_LOOKED_AT:
+        return range(manifest.piece_count)
     return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
 
 
