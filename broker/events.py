@@ -29,6 +29,7 @@ from protocol.messages import (
     Order,
     PeerId,
     PeerName,
+    Signature,
 )
 
 
@@ -59,6 +60,7 @@ class EntrySet(Message, frozen=True, omit_defaults=True):
     holding: Holding
     aliases: Aliases = ()
     announced: Moment = 0
+    signature: Signature = b""
 
 
 class EntryGone(Message, frozen=True):

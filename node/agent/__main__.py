@@ -66,6 +66,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         rollouts=settings.rollouts,
         ignore=settings.ignore,
         follow=settings.follow,
+        signed_by=settings.signed_by,
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from node.agent.catalogue import Catalogue, link_of
+from node.agent.catalogue import Catalogue, entry_of, link_of
 from node.agent.effects import (
     Announce,
     CheckItem,
@@ -50,8 +50,9 @@ from node.local_messages import (
     StopFetch,
     Unserve,
 )
+from node.trust import ANYBODY, Trust, refusal, signers_of
 from protocol.digest import advice_on, begins_digest, is_digest_start, short
-from protocol.errors import DiskError, SeedError, VerificationError
+from protocol.errors import DiskError, SeedError, SignatureError, UsageError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
 from protocol.names import check_name
@@ -63,7 +64,8 @@ MAKING_ROOM = "making room for it within the quota"
 
 
 class _Asked:
-    """A get that is not a download yet. ``link`` is known from the start, or once it is resolved."""
+    """A get that is not a download yet. ``link`` is known from the start, or once it is resolved. With ``keys`` one of
+    them must have signed it: then ``pinned`` is a link whose ``signatures`` are still to be found."""
 
     def __init__(self, request: ApiGet) -> None:
         self.directory = request.directory
@@ -73,13 +75,19 @@ class _Asked:
         self.keep = request.keep
         self.seed_path = ""
         self.link: Link | None = None
+        self.pinned: Link | None = None
+        self.keys = ANYBODY
+        self.signatures = request.signatures
 
 
 class Gets:
-    def __init__(self, catalogue: Catalogue, jobs: JobBook, has_room: Callable[[JobStatus, int], bool]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, jobs: JobBook, has_room: Callable[[JobStatus, int], bool], trust: Trust
+    ) -> None:
         """``has_room``: may a job for so many bytes begin? If not, `room_made` follows."""
         self._catalogue = catalogue
         self._jobs = jobs
+        self._trust = trust
         self._has_room = has_room
         self._asked: dict[int, _Asked] = {}
         self._ask_at: dict[int, float] = {}
@@ -118,12 +126,15 @@ class Gets:
         self, downloads: Iterable[Fetch], asked: Collection[str], goes_on: Callable[[Fetch], bool], now: float
     ) -> list[Wish]:
         """What the library has at the start of the agent. Those to a destination in ``asked`` were under way in this
-        run of the peer, and go on; of those of earlier runs those do of which ``goes_on`` says so."""
+        run of the peer, and go on; of those of earlier runs those do of which ``goes_on`` says so. None does that the
+        configuration does not allow any more."""
         wishes: list[Wish] = []
+        keys = self._trust.keys_for()
         for stored in downloads:
             of_this_run = stored.dest in asked
             download = stored if of_this_run else msgspec.structs.replace(stored, force=False)
-            if stored.superseded or not (of_this_run or goes_on(stored)) or stored.digest in self._downloads:
+            allowed = (of_this_run or goes_on(stored)) and self._trust.is_by(keys, stored.signatures, stored)
+            if stored.superseded or not allowed or stored.digest in self._downloads:
                 self._interrupted[stored.dest] = download
                 continue
             job = self._jobs.new("get", download.name, download.dest, "waiting", now)
@@ -138,13 +149,14 @@ class Gets:
         asked = _Asked(request)
         job = self._jobs.new("get", request.target, request.directory, "resolving", now, command)
         self._asked[job.job] = asked
-        if request.seed:
-            return job, [StoreSeed(job.job, request.seed, request.name)]
         try:
+            asked.keys = self._trust.keys_for(request.signed_by)
+            if request.seed:
+                return job, [StoreSeed(job.job, request.seed, request.name)]
             if request.target.startswith(SCHEME):
                 link = msgspec.structs.replace(parse_link(request.target), tracker="")  # the command chose one
                 return job, self._resolved(job, link, now)
-        except SeedError as error:
+        except UsageError as error:
             self._end(job)
             self._jobs.fail(job, error.code, str(error), now)
             return job, []
@@ -205,7 +217,7 @@ class Gets:
         download = self._downloads.get(digest)
         if download is None:
             return None
-        return Entry(download.digest, download.manifest, download.name, download.length, "requesting")
+        return entry_of(download, "requesting")
 
     def fetches(self) -> list[Wish]:
         """All that a new downloader has to be told."""
@@ -247,6 +259,8 @@ class Gets:
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
+        if asked.keys:
+            return self._signed_found(job, asked, entries, sure, now)
         found = {(entry.digest, entry.manifest): entry for entry in sorted(entries, key=preference)}
         if not found and not sure:
             job.detail = UNSURE
@@ -262,10 +276,49 @@ class Gets:
                 what = f"{len(contents)} different contents begin with {asked.target}; get one of them by its link"
                 self.failed(number, "usage", f"{what}: {shown}", now)
                 return []
-            return self._resolved(job, link_to(self._choice.among(contents, now)), now)
+            return self._take(job, asked, self._choice.among(contents, now), entries, now)
         if len(contents) > 1:
             job.contents = contents[:CONTENTS_SHOWN_COUNT]
-        return self._resolved(job, link_to(contents[0]), now)
+        return self._take(job, asked, contents[0], entries, now)
+
+    def _take(
+        self, job: JobStatus, asked: _Asked, chosen: TorrentEntry, entries: Iterable[TorrentEntry], now: float
+    ) -> list[Wish]:
+        """It is ``chosen`` of ``entries``, whoever has signed it: that is kept."""
+        link = link_to(chosen)
+        asked.signatures = b"".join(entry.signature for entry in entries if link_to(entry) == link)
+        return self._resolved(job, link, now)
+
+    def _signed_found(
+        self, job: JobStatus, asked: _Asked, entries: list[TorrentEntry], sure: bool, now: float
+    ) -> list[Wish]:
+        """Of what a lookup lists, what was signed last by a key that counts: whoever has it, and however much."""
+        if asked.pinned is not None:
+            entries = [entry for entry in entries if link_to(entry) == asked.pinned]
+        elif not entries and sure:
+            self.failed(job.job, "not_found", f"nobody in the network has {asked.target}{advice_on(asked.target)}", now)
+            return []
+        try:
+            signed = self._trust.newest(asked.keys, entries)
+            if not signed and sure:
+                raise refusal(asked.keys, job.name, entries)
+        except SignatureError as error:
+            self.failed(job.job, error.code, str(error), now)
+            return []
+        if not signed:
+            job.detail = UNSURE
+            self._ask_at[job.job] = now + RESOLVE_SECONDS
+            return []
+        contents = list({(entry.digest, entry.manifest): entry for entry in reversed(signed)}.values())[::-1]
+        digests = dict.fromkeys(entry.digest for entry in contents)
+        if is_digest_start(asked.target) and asked.pinned is None and len(digests) > 1:
+            what = f"{len(digests)} different contents begin with {asked.target}; get one of them by its link"
+            self.failed(job.job, "usage", what, now)
+            return []
+        if len(contents) > 1 and asked.pinned is None:
+            job.contents = contents[:CONTENTS_SHOWN_COUNT]
+        asked.signatures = signed[0].signature
+        return self._resolved(job, link_to(signed[0]), now)
 
     def ask_failed(self, number: int, now: float) -> None:
         self._ask_at[number] = now + RESOLVE_SECONDS
@@ -293,6 +346,7 @@ class Gets:
                 self._jobs.done(job, now)
                 if self._catalogue.at(item.path) is None:
                     wishes += self._catalogue.add(item)
+                wishes += self._catalogue.sign(item.path, self._trust.kept(item.signatures + asked.signatures, item))
             else:
                 wishes += self._begin(job, asked, asked.link, now)
         return wishes
@@ -331,15 +385,15 @@ class Gets:
             wishes.append(SaveDownload(download))
         if self._catalogue.with_digest(message.digest) is not None:
             return wishes
-        entry = Entry(message.digest, message.manifest, download.name, message.length, "partial")
-        return [*wishes, Announce(entry), ReportTransfer(message.digest, "started")]
+        known = msgspec.structs.replace(download, manifest=message.manifest, length=message.length)
+        return [*wishes, Announce(entry_of(known, "partial")), ReportTransfer(message.digest, "started")]
 
     def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
         """It stands under its final name: an item like any other, unless it was removed in that moment."""
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
             return self._not_wanted(message)
-        item = _item(message, download.name)
+        item = _item(message, download.name, download.signatures if message.manifest == download.manifest else b"")
         for job in self._following(message.digest):
             job.length, job.path, job.link = message.length, message.path, link_of(item)
             self._jobs.done(job, message.finished_at)
@@ -394,8 +448,8 @@ class Gets:
             del self._ask_at[number]
             asked = self._asked.get(number)
             if asked is not None:
-                exact = not is_digest_start(asked.target)
-                wishes.append(FindTorrents(("get", number), asked.target, exact=exact))
+                target = asked.target if asked.pinned is None else asked.pinned.digest
+                wishes.append(FindTorrents(("get", number), target, exact=not is_digest_start(target)))
         for digest in self._choice.due(now):
             wishes += self._try_next_manifest(digest, now)
         return wishes
@@ -414,12 +468,20 @@ class Gets:
         except SeedError as error:
             self.failed(job.job, error.code, str(error), now)
             return []
-        asked.link, job.detail = link, ""
         job.name, job.digest, job.length = name, link.digest, link.length
+        if not self._trust.is_by(asked.keys, asked.signatures, link):
+            asked.signatures = self._catalogue.signatures_of(link)
+            if not self._trust.is_by(asked.keys, asked.signatures, link):
+                asked.pinned, self._ask_at[job.job] = link, now
+                return self.tick(now)
+        asked.link, job.detail = link, ""
+        asked.signatures = self._trust.kept(asked.signatures, link)
+        job.signed_by = signers_of(asked.signatures)
         job.path = posixpath.join(asked.directory, name)
         job.link = format_link(link)
         item = self._catalogue.known(job.path)
-        if item is not None and item.digest == link.digest and not item.state and not asked.force:
+        is_it = item is not None and item.digest == link.digest and (not asked.keys or item.manifest == link.manifest)
+        if item is not None and is_it and not item.state and not asked.force:
             job.phase = "checking"
             return [CheckItem(item)]
         return self._begin(job, asked, link, now)
@@ -431,7 +493,8 @@ class Gets:
             self.failed(job.job, "usage", f"{what}; get one of them to another directory with -o", now)
             return []
         running = self._downloads.get(link.digest)
-        if running is not None and running.dest != job.path:
+        other = running is not None and asked.keys and running.manifest != link.manifest
+        if running is not None and (running.dest != job.path or other):
             job.phase, job.detail = "waiting", f"the same content is being downloaded to {running.dest} first"
             return []
         if running is None and not self._has_room(job, link.length):
@@ -441,7 +504,7 @@ class Gets:
         job.phase, job.detail = "waiting", ""
         if running is not None:
             self._catch_up(link.digest)
-            return []
+            return self._sign(running, asked, link)
         stored = self._interrupted.get(job.path)
         known_seed = stored.seed_path if stored is not None and stored.digest == link.digest else ""
         download = Fetch(
@@ -454,12 +517,25 @@ class Gets:
             force=asked.force,
             sequential=asked.sequential,
             keep=asked.keep,
+            signatures=asked.signatures,
         )
         self._downloads[link.digest] = download
         self._unsaved[link.digest] = None
         if stored is not None and stored.digest == link.digest:
             self._begun[link.digest] = None
         return [SaveDownload(download)]
+
+    def _sign(self, running: Fetch, asked: _Asked, link: Link) -> list[Wish]:
+        """The download that is ``running`` has the signatures of ``asked`` too; with keys it stays at its manifest."""
+        if asked.keys:
+            self._choice.over(running.digest)
+        if running.manifest != link.manifest or running.name != link.name:
+            return []
+        signatures = self._trust.kept(running.signatures + asked.signatures, link)
+        if signatures == running.signatures:
+            return []
+        signed = self._downloads[running.digest] = msgspec.structs.replace(running, signatures=signatures)
+        return [SaveDownload(signed)]
 
     def _try_next_manifest(self, digest: str, now: float) -> list[Wish]:
         """Begin the download of ``digest`` anew, with another manifest that lists have."""
@@ -468,7 +544,9 @@ class Gets:
             self._choice.over(digest)
             return []
         manifest = self._choice.next(digest, now)
-        self._downloads[digest] = other = msgspec.structs.replace(download, manifest=manifest, seed_path="")
+        self._downloads[digest] = other = msgspec.structs.replace(
+            download, manifest=manifest, seed_path="", signatures=b""
+        )
         self._unsaved[digest] = None
         self._begun.pop(digest, None)
         what = f"{download.name}: manifest {short(download.manifest)} brought nothing; trying {short(manifest)}"
@@ -538,7 +616,7 @@ def link_to(entry: TorrentEntry) -> Link:
     return Link(entry.digest, entry.manifest, entry.name, entry.length)
 
 
-def _item(message: DownloadFinished, name: str) -> LibraryItem:
+def _item(message: DownloadFinished, name: str, signatures: bytes = b"") -> LibraryItem:
     return LibraryItem(
         path=message.path,
         origin="downloaded",
@@ -548,6 +626,7 @@ def _item(message: DownloadFinished, name: str) -> LibraryItem:
         length=message.length,
         seed_path=message.seed_path,
         stamps=message.stamps,
+        signatures=signatures,
     )
 
 

@@ -30,7 +30,7 @@ ItemState = Literal["", "missing", "changed", "damaged"]
 """Why an item is not served: nothing is at its path; a read found other bytes, and it is hashed again; it holds other
 bytes though nobody wrote to it. Empty: it is served."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
@@ -61,6 +61,10 @@ ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
 """
 _KEEP = "ALTER TABLE downloads ADD COLUMN keep INTEGER NOT NULL DEFAULT 0;"
 _FROM_3 = "ALTER TABLE items ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;" + _KEEP
+_FROM_4 = """
+ALTER TABLE items ADD COLUMN signatures BLOB NOT NULL DEFAULT x'';
+ALTER TABLE downloads ADD COLUMN signatures BLOB NOT NULL DEFAULT x'';
+"""
 
 _KEPT = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
 """What is no list: as JSON, by name. Versions that do not know it leave it alone."""
@@ -72,7 +76,13 @@ DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items
 """
 
 LIBRARY_NAME = "library.db"
-_SCRIPTS = {0: _SCHEMA + _DOWNLOADS + _KEEP, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
+_SCRIPTS = {
+    0: _SCHEMA + _DOWNLOADS + _KEEP + _FROM_4,
+    1: _FROM_1 + _FROM_2 + _FROM_3 + _FROM_4,
+    2: _FROM_2 + _FROM_3 + _FROM_4,
+    3: _FROM_3 + _FROM_4,
+    4: _FROM_4,
+}
 """How a database of each older version becomes one of this; 0 is an empty one. Stamps of older versions have no change
 time: they differ, so all is hashed again."""
 Row = TypeVar("Row", bound=Struct)
@@ -98,7 +108,8 @@ class LibraryItem(Struct, frozen=True):
     """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
     ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
     hashed, with ``options``. ``state`` says whether it is served, ``detail`` why not, for a person, and ``since`` when:
-    `time.time`. ``announced`` is what the tracker says of it, or `ANEW`."""
+    `time.time`. ``announced`` is what the tracker says of it, or `ANEW`. ``signatures`` are those of it, one
+    after another, each by another key, and verified."""
 
     path: str
     origin: Origin
@@ -114,6 +125,7 @@ class LibraryItem(Struct, frozen=True):
     detail: str = ""
     since: float = 0.0
     announced: Moment = 0
+    signatures: bytes = b""
 
 
 class Library:

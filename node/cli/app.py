@@ -1,9 +1,9 @@
 """The command line: ``zswarm [OPTIONS] [COMMAND ...]``, or ``python -m node``. Owns dispatch, errors and exit codes.
 
 The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.rollout` (rollout),
-`node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc) and `node.cli.local`
-(seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network, 5 verification, or a rollout that did not reach
-all, 6 disk, 130 Ctrl-C, 1 anything else.
+`node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc), `node.cli.signing`
+(signing-key) and `node.cli.local` (seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network, 5
+verification, or a rollout that did not reach all, 6 disk, 7 not signed, 130 Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
 from node.cli import rollout as cli_rollout
+from node.cli import signing as cli_signing
 from node.cli import transfers as cli_transfers
 from node.cli.options import State, group_options
 from node.client.services import real_services
@@ -79,6 +80,7 @@ for _command in (
     cli_peer.leave,
     cli_peer.join,
     cli_peer.stop,
+    cli_signing.signing_key,
     cli_local.seed,
     cli_local.verify,
 ):

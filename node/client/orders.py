@@ -37,18 +37,23 @@ class Order(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
-    """Have ``path`` shared. `UsageError` when a path is no UTF-8."""
+def share_order(path: Path, algorithm: str, options: ShareOptions, signature: bytes = b"") -> Order:
+    """Have ``path`` shared, with the ``signature`` of its content if that is not empty. `UsageError` when a path is no
+    UTF-8."""
     for text in (str(path), *options.link_roots):
         check_utf8(text)
-    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options))
+    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options, signature))
 
 
-def get_order(target: GetTarget, directory: Path, force: bool, sequential: bool) -> Order:
-    """Have ``target`` fetched to ``directory``, which is UTF-8."""
+def get_order(
+    target: GetTarget, directory: Path, force: bool, sequential: bool, signed_by: Sequence[str] = ()
+) -> Order:
+    """Have ``target`` fetched to ``directory``, which is UTF-8, if one of the written keys ``signed_by``, where there
+    are any, has signed it."""
 
     def message(number: int) -> ApiRequest:
-        return ApiGet(number, target.text, str(directory), target.seed, force, sequential, target.name)
+        where, how = (target.text, str(directory), target.seed), (force, sequential, target.name)
+        return ApiGet(number, *where, *how, signed_by=tuple(signed_by), signatures=target.signature)
 
     return Order(target.text, message, target.hint)
 

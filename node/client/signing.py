@@ -1,0 +1,22 @@
+"""Signatures for what a peer shares: the secret key stays with the command, the peer is given the signature."""
+
+from __future__ import annotations
+
+from node.api_messages import ApiList, ApiListReply
+from node.client.session import Session
+from node.trust import Verifier, parse_keys
+from protocol.link import Link
+from protocol.signature import moment_of, sign
+from service.signing_keys import SigningKey, moment_now
+
+
+def signature_of(session: Session, key: SigningKey, link: Link) -> bytes:
+    """The signature by ``key`` of the content of ``link`` under its name, later than any that the network lists of that
+    name by this key. If the last of these says just that, it is taken."""
+    reply = session.request(ApiList(session.next_id(), link.name, exact=True), ApiListReply)
+    said = [entry for entry in reply.entries if entry.name == link.name]
+    known = Verifier().newest(parse_keys([key.public]), said)
+    if known and (known[0].digest, known[0].manifest) == (link.digest, link.manifest):
+        return known[0].signature
+    last = moment_of(known[0].signature) if known else 0
+    return sign(key.secret, link, max(moment_now(), last + 1))
