@@ -186,9 +186,10 @@ def test_options_are_kept_and_an_older_database_is_brought_up_to_date(tmp_path: 
         library.put_item(item)
         assert library.items() == [item]
     database = sqlite3.connect(tmp_path / "library.db")
-    for column in ("options", "state", "detail", "since", "announced"):
+    for column in ("options", "state", "detail", "since", "announced", "signatures"):
         database.execute(f"ALTER TABLE items DROP COLUMN {column}")
-    database.execute("ALTER TABLE downloads DROP COLUMN keep")
+    for column in ("keep", "signatures"):
+        database.execute(f"ALTER TABLE downloads DROP COLUMN {column}")
     database.executescript("PRAGMA user_version = 2;")
     database.close()
     with Library(tmp_path) as library:
