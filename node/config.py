@@ -24,6 +24,7 @@ from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import Period, PeriodKeys, parse_schedule
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, SeedError, UsageError
+from protocol.keys import is_key, parse_invite
 from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX
 from protocol.names import check_name_pattern
 from protocol.signature import parse_key
@@ -35,7 +36,7 @@ from service.units import parse_bytes, parse_rate, parse_seconds
 Algorithm = Literal["blake3", "sha256"]
 
 CONFIG_FILE = "peer.yaml"
-ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR"}
+ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR", "invite": "ZSWARM_INVITE"}
 """By key, the environment variable that overrides it, unless it is empty."""
 DATA_NAME = "zswarm"
 DEFAULT_TRACKER = "tcp://127.0.0.1:5550"
@@ -69,6 +70,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: str = ""
     tracker: str = ""
+    tracker_key: str = ""
+    invite: str = ""
     mdns: bool = True
     listen: str = "tcp://*:0"
     advertise: str = ""
@@ -94,6 +97,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if self.tracker and is_wildcard(_endpoint("tracker", self.tracker).host):
             raise ValueError(f"tracker: {self.tracker!r} names no host to dial")
+        if self.tracker_key and not is_key(self.tracker_key):
+            raise ValueError("tracker_key: expected 64 hexadecimal digits; 'keys list' on the tracker's host has them")
+        if self.invite:
+            parse_invite(self.invite)
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
             _endpoint("advertise", self.advertise, port_zero=True)
@@ -110,15 +117,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check_paths("link_roots", self.link_roots)
         _check_paths("rollouts", [self.rollouts] if self.rollouts else [])
         _check_paths("follow", [follow.to for follow in self.follow])
-        _check_keys("signed_by", self.signed_by)
-        for follow in self.follow:
-            _check_keys("follow: signed_by", follow.signed_by)
-            if not 0 < len(follow.pattern.encode(errors="surrogatepass")) <= PATTERN_BYTES_MAX:
-                raise ValueError(f"follow: a pattern has 1 to {PATTERN_BYTES_MAX} bytes")
-            try:
-                check_name_pattern(follow.pattern)
-            except SeedError as error:
-                raise ValueError(f"follow: {error}") from None
+        _check_signers("signed_by", self.signed_by)
+        _check_follows(self.follow)
         for pattern in self.ignore:
             if not pattern or "/" in pattern:
                 raise ValueError(f"ignore: {pattern!r} matches no name; expected a pattern such as *.tmp")
@@ -194,7 +194,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
     piece server's; ``share`` are absolute paths. ``run`` names the run of the peer, through restarts of this process;
     ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two, unless
-    the ``schedule`` has others for the hour or a person wants others. ``rollouts``: an absolute path, or empty."""
+    the ``schedule`` has others for the hour or a person wants others. ``rollouts``: an absolute path, or empty.
+    ``tracker_key``: of a network with keys."""
 
     data_dir: str
     runtime_dir: str
@@ -207,6 +208,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     run: str
     foreground: bool
     log: LogSettings
+    tracker_key: str = ""
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     rollouts: str = ""
@@ -218,21 +220,23 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):
-    """What the piece server process is told."""
+    """What the piece server process is told. ``keyed``: it is in a network with keys."""
 
     data_dir: str
     runtime_dir: str
     listen: str
     log: LogSettings
+    keyed: bool = False
 
 
 class DownloaderSettings(Struct, frozen=True, kw_only=True):
-    """What the downloader process is told."""
+    """What the downloader process is told. ``keyed``: it is in a network with keys."""
 
     data_dir: str
     runtime_dir: str
     workers: int
     log: LogSettings
+    keyed: bool = False
 
 
 def default_data_dir() -> Path:
@@ -281,12 +285,23 @@ def _endpoint(key: str, endpoint: str, port_zero: bool = False) -> Address:
         raise ValueError(f"{key}: {error}") from None
 
 
-def _check_keys(key: str, keys: list[str]) -> None:
-    for text in keys:
+def _check_signers(key: str, signers: list[str]) -> None:
+    for text in signers:
         try:
             parse_key(text)
         except UsageError as error:
             raise ValueError(f"{key}: {error}") from None
+
+
+def _check_follows(follows: list[FollowSettings]) -> None:
+    for follow in follows:
+        _check_signers("follow: signed_by", follow.signed_by)
+        if not 0 < len(follow.pattern.encode(errors="surrogatepass")) <= PATTERN_BYTES_MAX:
+            raise ValueError(f"follow: a pattern has 1 to {PATTERN_BYTES_MAX} bytes")
+        try:
+            check_name_pattern(follow.pattern)
+        except SeedError as error:
+            raise ValueError(f"follow: {error}") from None
 
 
 def _check_paths(key: str, paths: list[str]) -> None:
