@@ -279,8 +279,8 @@ class JobStatus(Struct):
 class SharedStatus(Struct, frozen=True):
     """A library item, ``signed_by`` these written keys. ``origin``: ``shared`` by command, found in a ``folder``, or
     ``downloaded``. ``state`` is empty while it is served; or it is ``missing``, ``changed`` or ``damaged``
-    (`node.agent.library.ItemState`) ``since`` a moment (`time.time`), for the reason ``detail``; or ``earlier``: its path
-    has other content by now."""
+    (`node.agent.library.ItemState`) ``since`` a moment (`time.time`), for the reason ``detail``; or ``earlier``: its
+    path has other content by now."""
 
     name: str
     digest: str

@@ -73,7 +73,7 @@ class Verifier:
         found: dict[tuple[str, str, str], list[str]] = {}
         forged = 0
         for entry in entries:
-            if not entry.signature or forged > FORGED_COUNT_MAX:
+            if not moment_of(entry.signature) or forged > FORGED_COUNT_MAX:
                 continue
             if not self.is_signed(entry.signature, entry):
                 forged += 1

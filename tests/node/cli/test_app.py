@@ -36,6 +36,7 @@ COMMANDS = [
     "leave",
     "join",
     "stop",
+    "signing-key",
     "seed",
     "verify",
 ]
