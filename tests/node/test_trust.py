@@ -93,9 +93,10 @@ def test_who_signed_is_shown_to_people_only_where_it_is_so() -> None:
     assert found == {(entry.digest, entry.manifest, "m.bin"): [KEY, MALLORYS]}
     assert not flooded
     junk = [signed(listed(number), b"j" * SIGNATURE_BYTES) for number in range(FORGED_COUNT_MAX + 5)]
-    assert Verifier().signers([*junk, entry]) == ({}, False)  # their moments are none, which costs nothing
-    junk = [signed(entry, entry.signature[:-1] + bytes([number % 256])) for number in range(300)]
-    assert Verifier().signers(junk)[0] == {(entry.digest, entry.manifest, "m.bin"): [KEY]}
+    found, flooded = Verifier().signers([*junk, entry])  # their moments are none, which costs nothing
+    assert (list(found.values()), flooded) == ([[KEY]], False)
+    junk = [signed(listed(number), entry.signature) for number in range(2, FORGED_COUNT_MAX + 5)]
+    assert Verifier().signers([*junk, entry]) == ({}, True)
 
 
 def test_the_configuration_can_be_narrowed_and_not_left() -> None:
