@@ -143,7 +143,6 @@ def signers_of(signatures: bytes) -> list[str]:
 def refusal(keys: Keys, target: str, entries: Sequence[TorrentEntry]) -> SignatureError:
     """Why nothing of ``entries``, which is what ``target`` names, is taken."""
     signed = sum(bool(entry.signature) for entry in entries)
-    others = "none of them is signed" if not signed else f"{signed} of them with signatures that do not count"
-    count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
-    what = f"{target} is there, but not signed by {described(keys)}: {count}, {others}"
-    return SignatureError(f"{what}; whoever has that key signs it with 'share --sign', 'list' shows who signed what")
+    others = "unsigned" if not signed else f"{signed} of {len(entries)} signed by others, or falsely"
+    what = f"{target} is there, but not signed by {described(keys)} ({others})"
+    return SignatureError(f"{what}; its owner can do that with 'share --sign'")

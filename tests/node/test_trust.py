@@ -119,5 +119,5 @@ def test_with_no_keys_everything_is_taken_and_with_keys_what_they_signed() -> No
 
 def test_a_refusal_says_what_is_missing_and_what_to_do() -> None:
     text = str(refusal(KEYS, "m.bin", [listed(1), listed(2, 5, MALLORY)]))
-    assert text.startswith(f"m.bin is there, but not signed by {KEY[:20]}: 2 entries, 1 of them with signatures")
+    assert text.startswith(f"m.bin is there, but not signed by {KEY[:20]} (1 of 2 signed by others, or falsely)")
     assert "share --sign" in text
