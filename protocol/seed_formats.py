@@ -38,7 +38,8 @@ from protocol.names import check_name
 from protocol.signature import is_signed
 
 FORMAT = "zswarm-seed"
-VERSION = 2
+VERSION, SIGNED_VERSION = 2, 3
+"""Of seeds without a signature, and with one."""
 
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LENGTH = re.compile(r"[0-9]{1,16}")
@@ -122,7 +123,9 @@ _DECODER = msgspec.msgpack.Decoder(_Written)
 
 
 def _parse_msgpack(data: bytes) -> Seed:
-    written = decode_fields(data, _DECODER, "seed", FORMAT, VERSION)
+    written = decode_fields(data, _DECODER, "seed", FORMAT, VERSION, SIGNED_VERSION)
+    if bool(written.signature) != (written.version == SIGNED_VERSION):
+        raise SeedError(f"seed of format version {written.version}: only one of version {SIGNED_VERSION} is signed")
     seed = Seed(check_name(written.name), decode_manifest(written.manifest), written.signature)
     if seed.signature and not is_signed(seed.signature, seed_link(seed)):
         raise SeedError("its signature is not of this content under this name: one of them was changed afterwards")
@@ -131,7 +134,8 @@ def _parse_msgpack(data: bytes) -> Seed:
 
 def _render_msgpack(seed: Seed) -> bytes:
     manifest = encode_manifest(seed.manifest)
-    fields = {"format": FORMAT, "version": VERSION, "name": seed.name, "manifest": manifest}
+    version = SIGNED_VERSION if seed.signature else VERSION
+    fields = {"format": FORMAT, "version": version, "name": seed.name, "manifest": manifest}
     if seed.signature:
         fields["signature"] = seed.signature
     data: bytes = msgpack.packb(fields)

@@ -1,4 +1,4 @@
-"""Signatures: what a key says that a name means (PROTOCOL.md, section 3.7). Pure.
+"""Signatures: what a key says that a name means (PROTOCOL.md, section 3.8). Pure.
 
 The holder of an Ed25519 key (RFC 8032) signs which content has which name, as of a moment: digest, manifest digest,
 length and name, so none of them can be exchanged, and the moment, so whoever believes the key knows which of two

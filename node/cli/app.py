@@ -82,9 +82,9 @@ for _command in (
     cli_peer.leave,
     cli_peer.join,
     cli_peer.stop,
-    cli_signing.signing_key,
     cli_local.seed,
     cli_local.verify,
+    cli_signing.signing_key,
     cli_keys.keys,
 ):
     commands.add_command(_command)

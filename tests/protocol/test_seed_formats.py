@@ -51,6 +51,11 @@ def test_a_signature_is_in_the_seed_and_of_that_content_under_that_name_alone() 
             parse_seed(format_seed(msgspec.structs.replace(SEED, signature=signature), "msgpack"))
     with pytest.raises(SeedError, match="no room for a signature; use msgpack"):
         format_seed(whole, "text")
+    fields = msgpack.unpackb(format_seed(whole, "msgpack"))
+    for version, present in ((2, True), (3, False)):
+        wrong = {key: value for key, value in fields.items() if present or key != "signature"} | {"version": version}
+        with pytest.raises(SeedError, match="only one of version 3 is signed"):
+            parse_seed(msgpack.packb(wrong))
     assert [seed_format(name).takes_signatures for name in FORMATS] == [True, False]
 
 

@@ -36,9 +36,9 @@ COMMANDS = [
     "leave",
     "join",
     "stop",
-    "signing-key",
     "seed",
     "verify",
+    "signing-key",
 ]
 
 
