@@ -422,7 +422,7 @@ def test_every_module_has_its_place_in_the_architecture(folder: str) -> None:
 
 
 def test_readme_lists_the_commands() -> None:
-    listed = re.findall(r"^\| `([a-z]+)\b[^|]*` \|", text_of(README), re.MULTILINE)
+    listed = re.findall(r"^\| `([a-z-]+)\b[^|]*` \|", text_of(README), re.MULTILINE)
     assert listed == list(commands.commands)
 
 

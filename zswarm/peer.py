@@ -167,25 +167,28 @@ class Peer:
         *,
         force: bool = False,
         sequential: bool | None = None,
+        signed_by: Sequence[str] = (),
         progress: Callable[[Progress], None] | None = None,
     ) -> Job:
         """Fetch and verify ``target``: a name, digest, link or seed file. ``to`` is the directory to put it in, created
         if missing; by default the configured ``download_dir``. ``force`` replaces other content of that name there.
-        ``sequential`` fetches pieces in order. ``progress`` is called several times a second while the job is waited
-        for."""
+        ``sequential`` fetches pieces in order. With keys (``ed25519:...``) in ``signed_by`` only what one of them has
+        signed is taken; otherwise it is a `SignatureError`. ``progress`` is called several times a second while the job
+        is waited for."""
         found = read_target(target)
         settings = self._options.settings()
         place = absolute_path(os.fspath(to)) if to else settings.download_path
         check_utf8(str(place))
         in_order = settings.sequential if sequential is None else sequential
-        return Job(self._session, get_order(found, prepare_directory(place), force, in_order), progress)
+        return Job(self._session, get_order(found, prepare_directory(place), force, in_order, signed_by), progress)
 
     def peers(self) -> list[PeerEntry]:
         """Who is in the network."""
         return self._request(ApiPeers(self._session.next_id()), ApiPeersReply).peers
 
     def list(self, pattern: str = "") -> list[TorrentEntry]:
-        """What the network has under names that match ``pattern``, which is as for ``zswarm list``."""
+        """What the network has under names that match ``pattern``, which is as for ``zswarm list``. What several keys
+        have signed is there once for each."""
         check_pattern(pattern)
         return self._request(ApiList(self._session.next_id(), pattern), ApiListReply).entries
 
