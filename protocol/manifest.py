@@ -159,8 +159,8 @@ def _pieces(length: int, piece_length: int) -> int:
 
 def decode_fields(data: bytes, decoder: msgspec.msgpack.Decoder[F], what: str, format: str, *versions: int) -> F:
     """The msgpack map in ``data`` when it says that it is of ``format`` and one of ``versions``; `SeedError` about
-    ``what`` otherwise. Nothing is made of fields that the decoder's type does not have: a map of a hundred million empty maps
-    would take 9 GB."""
+    ``what`` otherwise. Nothing is made of fields that the decoder's type does not have: a map of a hundred million
+    empty maps would take 9 GB."""
     try:
         head = _HEAD.decode(data)
         if head.format != format:
