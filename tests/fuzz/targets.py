@@ -72,7 +72,7 @@ UNIONS: tuple[Any, ...] = (
 _LIMIT = max(LINK_BYTES_MAX, LOCAL_BYTES_MAX)
 _DECODERS: list[Decoder[Any]] = [Decoder(kinds, _LIMIT) for kinds in UNIONS]
 DIGEST = "sha256:" + "5a" * 32
-_TEXTS = ("a", "5a" * 16, DIGEST, "tcp://10.0.0.5:5550", "/data/a")
+_TEXTS = ("a", "5a" * 16, "5a" * 32, DIGEST, "tcp://10.0.0.5:5550", "/data/a")
 """One of them fits whatever pattern the text of a message has."""
 
 
