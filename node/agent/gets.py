@@ -393,7 +393,9 @@ class Gets:
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
             return self._not_wanted(message)
-        item = _item(message, download.name, download.signatures if message.manifest == download.manifest else b"")
+        if download.signatures and message.manifest != download.manifest:
+            return self._not_wanted(message)  # of a manifest that was given up for the signed one
+        item = _item(message, download.name, download.signatures)
         for job in self._following(message.digest):
             job.length, job.path, job.link = message.length, message.path, link_of(item)
             self._jobs.done(job, message.finished_at)

@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from node.agent.effects import HashPath, SaveItem, StoreSeed, ToDownloader
+from node.agent.announced import AnnouncedList
+from node.agent.effects import CheckItem, HashPath, SaveItem, StoreSeed, ToDownloader
 from node.agent.library import LibraryItem
 from node.api_messages import ApiAccepted, ApiFollow, ApiGet, ApiShare, Following, JobStatus
 from node.local_messages import DownloadFailed, DownloadFinished, DownloadStarted, Fetch
 from node.trust import signers_of
-from protocol.limits import ALIASES_COUNT_MAX, FORGED_COUNT_MAX, SIGNATURES_KEPT_COUNT_MAX
+from protocol.codec import encode
+from protocol.limits import ALIASES_COUNT_MAX, CONTROL_BYTES_MAX, FORGED_COUNT_MAX, SIGNATURES_KEPT_COUNT_MAX
 from protocol.link import Link, format_link
-from protocol.messages import ANEW, Order, OrderEntry, TorrentEntry
+from protocol.messages import ANEW, Alias, Entry, GetTorrentList, Order, OrderEntry, TorrentEntry
 from protocol.signature import format_key, moment_of, public_key, sign, split_signatures
 from tests.node.agent.scene import Scene, digest, item
 
@@ -197,6 +199,70 @@ def test_it_does_not_join_a_download_of_another_manifest() -> None:
     assert (fetch.manifest, fetch.signatures) == (digest(1_001), listed(1, 7).signature)
 
 
+def by_digest(scene: Scene, *manifests: int) -> None:
+    """A download of content 1 begins, which lists have under these ``manifests``, the first listed longest."""
+    scene.others[:] = [
+        msgspec.structs.replace(listed(1), manifest=digest(manifest), announced=number + 1)
+        for number, manifest in enumerate(manifests)
+    ]
+    assert get(scene, digest(1), by=()) == [1]
+
+
+def test_a_download_that_is_joined_stays_at_the_signed_manifest() -> None:
+    scene = Scene().up()
+    by_digest(scene, 1_001, 6)
+    scene.others.append(listed(1, 7))
+    assert get(scene) == []
+    scene.pass_time(60.0)
+    assert begun(scene) == []
+
+
+def test_another_manifest_has_not_the_signature_of_the_first() -> None:
+    scene = Scene().up()
+    by_digest(scene, 1_001, 6)
+    scene.others.append(listed(1, 7))
+    job = scene.core.gets.digests[digest(1)]
+    assert job.signatures == b""
+    scene = Scene().up()
+    scene.others[:] = [msgspec.structs.replace(listed(1), manifest=digest(6), announced=9), listed(1, 7, announced=1)]
+    assert get(scene, digest(1), by=()) == [1]
+    assert scene.core.gets.digests[digest(1)].signatures == listed(1, 7).signature
+    scene.pass_time(15.0)
+    (fetch,) = scene.told(ToDownloader, Fetch)
+    assert (fetch.manifest, fetch.signatures) == (digest(6), b"")
+
+
+def test_what_was_complete_under_a_manifest_that_was_given_up_is_not_taken_for_the_signed_one() -> None:
+    scene = Scene().up()
+    scene.others[:] = [listed(1, 7)]
+    assert get(scene) == [1]
+    late = DownloadFinished(digest(1), digest(6), 100, PATH, "/seeds/6", b"late", scene.now)
+    scene.play(scene.core.child_says(late, scene.now))
+    assert scene.job().phase == "waiting"
+    here = scene.core.catalogue.at(PATH)
+    assert here is not None
+    assert (here.manifest, here.signatures) == (digest(6), b"")
+    assert ends(scene, 1).signatures == listed(1, 7).signature
+    assert scene.job().phase == "done"
+
+
+def test_a_copy_that_is_here_gets_the_signature_too() -> None:
+    scene = Scene([item(1, PATH, "downloaded")]).up()
+    scene.others[:] = [listed(1, 7)]
+    assert get(scene) == []
+    (check,) = scene.took(CheckItem)
+    scene.play(scene.core.item_checked(check.item, "", scene.now))
+    assert (scene.job().phase, scene.job().signed_by) == ("done", [KEY])
+    assert scene.listed[digest(1)].signature == listed(1, 7).signature
+    assert scene.took(SaveItem)[-1].item.signatures == listed(1, 7).signature
+
+
+def test_what_this_peer_knows_to_be_signed_needs_no_tracker() -> None:
+    scene = Scene([msgspec.structs.replace(item(1, f"/a/{NAME}"), signatures=listed(1, 7).signature)]).up()
+    scene.reachable = False
+    assert get(scene, format_link(content(1))) == [1]
+
+
 def test_a_download_that_is_joined_gets_the_signature() -> None:
     scene = Scene().up()
     scene.others[:] = [listed(1)]
@@ -269,16 +335,26 @@ def test_following_a_key_goes_by_what_it_signed_and_never_back() -> None:
     scene.others[:] = [listed(1, 10), listed(3, announced=50), listed(4, 99, MALLORY, announced=51)]
     follow(scene)
     assert begun(scene) == [1]
+    assert all(question.pattern == NAME for question in scene.questions if isinstance(question, GetTorrentList))
     ends(scene, 1)
     scene.others[:] = [listed(2, 9, announced=1_000), listed(1, 10, announced=2)]
     scene.pass_time(200.0)
     follow(scene)
     assert begun(scene) == []
-    scene = Scene([msgspec.structs.replace(item(1, PATH, "downloaded"), signatures=listed(1, 10).signature)]).up()
+    scene.took(CheckItem)
+    scene.others[:] = [listed(2, 9, announced=1_000)]
+    scene.pass_time(200.0)
+    follow(scene)
+    assert scene.took(CheckItem) == []
+    here = msgspec.structs.replace(item(1, PATH, "downloaded"), signatures=listed(1, 10).signature)
+    scene = Scene([msgspec.structs.replace(here, state="missing")]).up()
     scene.others[:] = [listed(2, 9, announced=1_000)]
     follow(scene)
-    assert begun(scene) == []
-    assert scene.status().jobs == []
+    assert scene.took(CheckItem) == []
+    scene = Scene([here]).up()
+    scene.others[:] = [listed(2, 11, announced=1)]
+    follow(scene)
+    assert len(scene.took(CheckItem)) == 1
 
 
 def test_keys_of_the_configuration_hold_for_what_is_followed() -> None:
@@ -351,3 +427,31 @@ def test_a_share_that_waits_for_the_tracker_takes_its_signature() -> None:
     signature = sign(ALICE, here, 7)
     assert share(scene, here, signature).phase == "waiting"
     assert scene.core.catalogue.signatures_of(here) == signature
+    assert share(scene, here, sign(ALICE, item(2), 8)).code == "signature"
+    assert scene.core.catalogue.signatures_of(here) == signature
+
+
+def test_an_entry_has_as_many_names_as_fit() -> None:
+    """However many paths the content is at, and by however many keys each of them is signed."""
+    copies = []
+    for number in range(ALIASES_COUNT_MAX):
+        copy = item(1, f"/data/{number}")
+        signatures = b"".join(sign(bytes([key]) * 32, copy, 7) for key in range(3))
+        copies.append(msgspec.structs.replace(copy, signatures=signatures))
+    scene = Scene(copies).up()
+    assert len(scene.listed[digest(1)].names()) == ALIASES_COUNT_MAX + 1
+
+
+def test_pages_of_signed_names_fit_a_message() -> None:
+    listed_names = AnnouncedList("p" * 64, b"t" * 64)
+    for number in range(200):
+        names = (digest(number), digest(number), "ü" * 127)
+        aliases = tuple(Alias("é" * 127, digest(number), 2**52, b"s" * 104) for _ in range(number % 16))
+        listed_names.set(Entry(*names, 2**42, "requesting", aliases, 2**52, b"s" * 104))
+    listed_names.snapshot()
+    page, offset, last = 0, 0, False
+    while not last:
+        message, offset = listed_names.page(2**32, 2**52, 2**32, page, offset)
+        page, last = page + 1, message.last
+        assert len(encode(message, CONTROL_BYTES_MAX)) <= CONTROL_BYTES_MAX
+    assert offset == 200
