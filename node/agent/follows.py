@@ -22,9 +22,10 @@ from random import Random
 
 from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import DELETED, CheckItem, FindTorrents, Note, Wish
-from node.agent.gets import Gets, link_to, preference
+from node.agent.gets import Gets
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
+from node.agent.meant import link_to, preference
 from node.api_messages import ApiGet, Following
 from node.local_messages import OVERTAKEN, Fetch
 from node.trust import Trust
@@ -207,6 +208,11 @@ class Follows:
         found = [entry for entry in named if entry.have + entry.partial]
         return {entry.name: entry for entry in sorted(found, key=preference)}
 
+    def _may_go_on(self, follow: _Follow, stored: Fetch) -> bool:
+        """Whether keys, if there are any, allow what an earlier run left."""
+        keys = self._trust.keys_for(follow.what.signed_by)
+        return self._trust.is_by(keys, stored.signatures, stored)
+
     def _age(self, follow: _Follow, entry: TorrentEntry | LibraryItem) -> int:
         """When ``entry`` was announced, or with keys, when one of them signed it: the greater, the newer."""
         keys = self._trust.keys_for(follow.what.signed_by)
@@ -234,6 +240,8 @@ class Follows:
                 continue
             target.checking = False
             stored = self._gets.interrupted.get(target.path)
+            if stored is not None and not self._may_go_on(follow, stored):
+                stored = None
             if not problem and item.digest != target.entry.digest:
                 wishes += self._fetch(follow, target, now, force=True, replaces=item.digest)
             elif problem != DELETED and stored is not None and stored.digest != target.entry.digest:

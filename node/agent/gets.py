@@ -37,6 +37,7 @@ from node.agent.effects import (
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.agent.manifest_choice import ManifestChoice
+from node.agent.meant import Asked, link_to, meant_by
 from node.api_messages import CONTENTS_SHOWN_COUNT, ApiGet, JobStatus
 from node.local_messages import (
     OVERTAKEN,
@@ -50,9 +51,9 @@ from node.local_messages import (
     StopFetch,
     Unserve,
 )
-from node.trust import ANYBODY, Trust, refusal, signers_of
-from protocol.digest import advice_on, begins_digest, is_digest_start, short
-from protocol.errors import DiskError, SeedError, SignatureError, UsageError, VerificationError
+from node.trust import Trust, signers_of
+from protocol.digest import begins_digest, is_digest_start, short
+from protocol.errors import DiskError, NotFoundError, SeedError, SignatureError, UsageError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
 from protocol.names import check_name
@@ -61,23 +62,6 @@ RESOLVE_SECONDS = 0.5
 """A name nobody lists yet, while the tracker is not to be believed, is asked for again this much later."""
 UNSURE = "nobody lists it yet, but the tracker or this peer has only just started; asking again"
 MAKING_ROOM = "making room for it within the quota"
-
-
-class _Asked:
-    """A get that is not a download yet. ``link`` is known from the start, or once it is resolved. With ``keys`` one of
-    them must have signed it: then ``pinned`` is a link whose ``signatures`` are still to be found."""
-
-    def __init__(self, request: ApiGet) -> None:
-        self.directory = request.directory
-        self.target = request.target
-        self.force = request.force
-        self.sequential = request.sequential
-        self.keep = request.keep
-        self.seed_path = ""
-        self.link: Link | None = None
-        self.pinned: Link | None = None
-        self.keys = ANYBODY
-        self.signatures = request.signatures
 
 
 class Gets:
@@ -89,7 +73,7 @@ class Gets:
         self._jobs = jobs
         self._trust = trust
         self._has_room = has_room
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, Asked] = {}
         self._ask_at: dict[int, float] = {}
         self._downloads: dict[str, Fetch] = {}
         self._unsaved: dict[str, None] = {}
@@ -146,7 +130,7 @@ class Gets:
 
     def request(self, request: ApiGet, now: float, command: bytes) -> tuple[JobStatus, list[Wish]]:
         """A person wants ``request.target``; ``command`` tells commands apart."""
-        asked = _Asked(request)
+        asked = Asked(request)
         job = self._jobs.new("get", request.target, request.directory, "resolving", now, command)
         self._asked[job.job] = asked
         try:
@@ -259,66 +243,25 @@ class Gets:
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
-        if asked.keys:
-            return self._signed_found(job, asked, entries, sure, now)
-        found = {(entry.digest, entry.manifest): entry for entry in sorted(entries, key=preference)}
-        if not found and not sure:
+        try:
+            contents = meant_by(asked, entries, sure, self._trust)
+        except (NotFoundError, UsageError, SignatureError) as error:
+            self.failed(number, error.code, str(error), now)
+            return []
+        if not contents:
             job.detail = UNSURE
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
-        if not found:
-            self.failed(number, "not_found", f"nobody in the network has {asked.target}{advice_on(asked.target)}", now)
-            return []
-        contents = list(found.values())[::-1]
-        if is_digest_start(asked.target):
-            if len({entry.digest for entry in contents}) > 1:
-                shown = "; ".join(format_link(link_to(entry)) for entry in contents[:CONTENTS_SHOWN_COUNT])
-                what = f"{len(contents)} different contents begin with {asked.target}; get one of them by its link"
-                self.failed(number, "usage", f"{what}: {shown}", now)
-                return []
-            return self._take(job, asked, self._choice.among(contents, now), entries, now)
-        if len(contents) > 1:
+        chosen = contents[0]
+        if is_digest_start(asked.target) and not asked.keys:
+            chosen = self._choice.among(contents, now)
+        elif len(contents) > 1 and asked.pinned is None:
             job.contents = contents[:CONTENTS_SHOWN_COUNT]
-        return self._take(job, asked, contents[0], entries, now)
-
-    def _take(
-        self, job: JobStatus, asked: _Asked, chosen: TorrentEntry, entries: Iterable[TorrentEntry], now: float
-    ) -> list[Wish]:
-        """It is ``chosen`` of ``entries``, whoever has signed it: that is kept."""
         link = link_to(chosen)
         asked.signatures = b"".join(entry.signature for entry in entries if link_to(entry) == link)
+        if asked.keys:
+            asked.signatures = chosen.signature
         return self._resolved(job, link, now)
-
-    def _signed_found(
-        self, job: JobStatus, asked: _Asked, entries: list[TorrentEntry], sure: bool, now: float
-    ) -> list[Wish]:
-        """Of what a lookup lists, what was signed last by a key that counts: whoever has it, and however much."""
-        if asked.pinned is not None:
-            entries = [entry for entry in entries if link_to(entry) == asked.pinned]
-        elif not entries and sure:
-            self.failed(job.job, "not_found", f"nobody in the network has {asked.target}{advice_on(asked.target)}", now)
-            return []
-        try:
-            signed = self._trust.newest(asked.keys, entries)
-            if not signed and sure:
-                raise refusal(asked.keys, job.name, entries)
-        except SignatureError as error:
-            self.failed(job.job, error.code, str(error), now)
-            return []
-        if not signed:
-            job.detail = UNSURE
-            self._ask_at[job.job] = now + RESOLVE_SECONDS
-            return []
-        contents = list({(entry.digest, entry.manifest): entry for entry in reversed(signed)}.values())[::-1]
-        digests = dict.fromkeys(entry.digest for entry in contents)
-        if is_digest_start(asked.target) and asked.pinned is None and len(digests) > 1:
-            what = f"{len(digests)} different contents begin with {asked.target}; get one of them by its link"
-            self.failed(job.job, "usage", what, now)
-            return []
-        if len(contents) > 1 and asked.pinned is None:
-            job.contents = contents[:CONTENTS_SHOWN_COUNT]
-        asked.signatures = signed[0].signature
-        return self._resolved(job, link_to(signed[0]), now)
 
     def ask_failed(self, number: int, now: float) -> None:
         self._ask_at[number] = now + RESOLVE_SECONDS
@@ -488,7 +431,7 @@ class Gets:
             return [CheckItem(item)]
         return self._begin(job, asked, link, now)
 
-    def _begin(self, job: JobStatus, asked: _Asked, link: Link, now: float) -> list[Wish]:
+    def _begin(self, job: JobStatus, asked: Asked, link: Link, now: float) -> list[Wish]:
         rival = self._rival(job, link)
         if rival:
             what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is being downloaded there"
@@ -527,7 +470,7 @@ class Gets:
             self._begun[link.digest] = None
         return [SaveDownload(download)]
 
-    def _sign(self, running: Fetch, asked: _Asked, link: Link) -> list[Wish]:
+    def _sign(self, running: Fetch, asked: Asked, link: Link) -> list[Wish]:
         """The download that is ``running`` has the signatures of ``asked`` too; with keys it stays at its manifest."""
         if asked.keys:
             self._choice.over(running.digest)
@@ -607,15 +550,6 @@ class Gets:
         """It is no question any more."""
         self._asked.pop(job.job, None)
         self._ask_at.pop(job.job, None)
-
-
-def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:
-    """Which of several contents with one name is meant: the greatest. That is the newest of those that somebody has."""
-    return entry.have > 0, entry.have + entry.partial > 0, entry.announced, entry.digest
-
-
-def link_to(entry: TorrentEntry) -> Link:
-    return Link(entry.digest, entry.manifest, entry.name, entry.length)
 
 
 def _item(message: DownloadFinished, name: str, signatures: bytes = b"") -> LibraryItem:

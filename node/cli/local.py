@@ -58,7 +58,7 @@ SeedFormat = Literal["text", "msgpack"]
     "--format",
     "seed_format",
     type=click.Choice(["text", "msgpack"]),
-    help="text: one file, readable; msgpack: directories too. [text for a file, msgpack for a directory]",
+    help="text: one file, readable; msgpack: directories and signatures too. [text for an unsigned file, else msgpack]",
 )
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
 @share_options

@@ -113,7 +113,7 @@ def share(
         def signed(session: Session, order: Order, outcome: Outcome) -> Order:
             from node.client.signing import signature_of
 
-            signature = signature_of(session, key, parse_link(outcome.link))
+            signature = signature_of(session, key, parse_link(outcome.link), state.services.tell)
             return share_order(Path(order.target), chosen, chosen_by_path[order.target], signature)
 
     _carry_out(state, Plan("share", orders, True, follows_links=follow_links or bool(link_roots), signed=signed))

@@ -367,6 +367,17 @@ def test_keys_of_the_configuration_hold_for_what_is_followed() -> None:
     assert begun(scene) == [1]
 
 
+def test_what_an_earlier_run_left_unsigned_is_not_gone_on_with_instead() -> None:
+    """Where something else stands that is not known."""
+    left = Fetch(digest(3), digest(1_003), NAME, 100, PATH, "/seeds/3", True, False)
+    scene = Scene(downloads=[left], signed_by=(KEY,), follow=(Following(NAME, "/out"),)).up()
+    scene.others[:] = [listed(1, 10), listed(3)]
+    scene.pass_time(70.0)
+    (check,) = scene.took(CheckItem)
+    scene.play(scene.core.item_checked(check.item, "it changed", scene.now))
+    assert begun(scene) == [1]
+
+
 # --- share -----------------------------------------------------------------------------------------------
 
 
