@@ -1,7 +1,6 @@
-"""Whose word counts for what a name means: keys that are believed, and which of several contents they signed last.
-Pure.
+"""Which keys a peer believes, and which of several contents they signed last. Pure.
 
-Nothing here believes a tracker or a peer: what they list is verified, and ordered by the moments that are signed.
+Lists come from trackers and peers, so every signature is verified, and contents are ordered by signed timestamps.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from protocol.signature import (
 )
 
 KNOWN_COUNT_MAX = 10_000
-"""Verdicts that are remembered: what is followed is looked at every minute, and each costs 0.1 ms of a processor."""
+"""Cached results. Followed names are looked up every minute, and a verification takes 0.1 ms."""
 Keys = frozenset[bytes]
 ANYBODY: Keys = frozenset()
-"""Whatever is signed, or not, is taken."""
+"""No signature is needed."""
 
 
 class Verifier:
-    """Verifies signatures, each once as a rule."""
+    """Verifies signatures, with a cache."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, bool] = OrderedDict()
@@ -52,8 +51,8 @@ class Verifier:
         return verdict
 
     def newest(self, keys: Keys, entries: Iterable[TorrentEntry]) -> list[TorrentEntry]:
-        """Those of ``entries`` that one of ``keys`` has signed, what was said last first. Raises `SignatureError` when
-        there are too many that claim so."""
+        """The ``entries`` that one of ``keys`` has signed, the latest signature first. Raises `SignatureError` if more
+        than `FORGED_COUNT_MAX` name such a key and do not verify."""
         claimed = [entry for entry in entries if signer_of(entry.signature) in keys and moment_of(entry.signature)]
         claimed.sort(key=lambda entry: (moment_of(entry.signature), entry.digest, entry.signature), reverse=True)
         found, forged = [], 0
@@ -68,8 +67,8 @@ class Verifier:
         return found
 
     def signers(self, entries: Iterable[TorrentEntry]) -> tuple[dict[tuple[str, str, str], list[str]], bool]:
-        """For people: the written keys that have signed what ``entries`` say, by digest, manifest and name; and whether
-        so many signatures were false that the rest was not looked at."""
+        """The written keys that have signed each of ``entries``, by digest, manifest and name; and whether it stopped
+        verifying, after more than `FORGED_COUNT_MAX` false signatures."""
         found: dict[tuple[str, str, str], list[str]] = {}
         forged = 0
         for entry in entries:
@@ -85,17 +84,17 @@ class Verifier:
         return found, forged > FORGED_COUNT_MAX
 
     def is_by(self, keys: Keys, signatures: bytes, content: Named) -> bool:
-        """Whether one of ``keys``, if there are any, has signed ``content``; ``signatures`` are those there are."""
+        """Whether one of ``keys`` has signed ``content``, according to ``signatures``; True without keys."""
         return not keys or bool(self.moment(keys, signatures, content))
 
     def moment(self, keys: Keys, signatures: bytes, content: Named) -> int:
-        """When one of ``keys`` signed ``content`` last, by ``signatures``; 0: never."""
+        """The latest timestamp at which one of ``keys`` signed ``content``, according to ``signatures``; 0: never."""
         said = [one for one in split_signatures(signatures) if signer_of(one) in keys and self.is_signed(one, content)]
         return max(map(moment_of, said), default=0)
 
     def kept(self, signatures: bytes, content: Named) -> bytes:
-        """Those of ``signatures`` that a peer keeps and passes on: of ``content``, of each key the last, and not too
-        many. No more are looked at than one peer can list."""
+        """The ``signatures`` to keep and pass on: valid ones of ``content``, the latest of each key, at most
+        `SIGNATURES_KEPT_COUNT_MAX`. It looks at no more than one peer can list."""
         by_key: dict[bytes, bytes] = {}
         for one in split_signatures(signatures)[: ALIASES_COUNT_MAX + 1]:
             before = by_key.get(signer_of(one), b"")
@@ -106,14 +105,16 @@ class Verifier:
 
 
 class Trust(Verifier):
-    """``configured``: written keys; what none of them signed is not taken by this peer at all. None: no such keys."""
+    """``configured``: written keys of the configuration; with any, the peer takes only content signed by one of
+    them."""
 
     def __init__(self, configured: Sequence[str] = ()) -> None:
         super().__init__()
         self._configured = parse_keys(configured)
 
     def keys_for(self, asked: Sequence[str] = ()) -> Keys:
-        """Whose signatures count where a person believes the written keys ``asked``, if any. Raises `UsageError`."""
+        """The keys that count for a request with the written keys ``asked``: these, those of the configuration, or if
+        there are both, the keys that are in both. Raises `UsageError` if none is."""
         keys = parse_keys(asked)
         if not keys or not self._configured:
             return keys or self._configured
@@ -125,23 +126,23 @@ class Trust(Verifier):
 
 
 def parse_keys(texts: Sequence[str]) -> Keys:
-    """Raises `UsageError`."""
+    """The keys that are written ``texts``. Raises `UsageError`."""
     return frozenset(map(parse_key, texts))
 
 
 def described(keys: Keys) -> str:
-    """``keys`` in words, shortened."""
+    """Shortened ``keys``, for a sentence."""
     first, *others = sorted(short_key(format_key(key)) for key in keys)
     return first if not others else f"{', '.join(others)} or {first}"
 
 
 def signers_of(signatures: bytes) -> list[str]:
-    """The written keys of ``signatures``, which are verified."""
+    """The written keys of verified ``signatures``."""
     return [format_key(signer_of(one)) for one in split_signatures(signatures)]
 
 
 def refusal(keys: Keys, target: str, entries: Sequence[TorrentEntry]) -> SignatureError:
-    """Why nothing of ``entries``, which is what ``target`` names, is taken."""
+    """The error for ``entries``, the contents that ``target`` names, if none has a signature that counts."""
     signed = sum(bool(entry.signature) for entry in entries)
     others = "unsigned" if not signed else f"{signed} of {len(entries)} signed by others, or falsely"
     what = f"{target} is there, but not signed by {described(keys)} ({others})"

@@ -31,13 +31,13 @@ PIECE_BYTES_MAX = CONTENT_BYTES_MAX // PIECES_COUNT_MAX
 SIGNER_BYTES = 32
 """A public key of Ed25519."""
 SIGNATURE_BYTES = SIGNER_BYTES + 8 + 64
-"""Who says it, when, and the proof."""
+"""Public key, timestamp, Ed25519 signature."""
 SIGNED_MOMENT_MAX = 2**53
-"""Microseconds since 1970: 285 years, and any JSON reader has the number."""
+"""Microseconds since 1970: 285 years. Every JSON reader can represent it."""
 SIGNATURES_KEPT_COUNT_MAX = 4
-"""Signatures of one content under one name, by as many keys, that a peer keeps and passes on."""
+"""Signatures of one content under one name, each by another key, that a peer keeps and passes on."""
 FORGED_COUNT_MAX = 1_000
-"""Signatures of one answer that claim to be by a key and are not: with more, 0.1 s of a processor, it is given up."""
+"""Signatures in one answer that name a believed key and do not verify. More of them end the request: 0.1 s."""
 
 # --- names -----------------------------------------------------------------------------------------------
 NAME_BYTES_MAX = 255
@@ -81,7 +81,7 @@ ALIASES_COUNT_MAX = 15
 ALIAS_BYTES = 123
 """One of these without the name itself: field names 32, a digest 73, a number 9, and the rest."""
 SIGNED_BYTES = SIGNATURE_BYTES + 12
-"""What a signature adds to either: a field name of 10, and the rest."""
+"""A signature in either of these: the field name takes 10 bytes."""
 NAMES_PAGE_COUNT = ENTRIES_PAGE_COUNT * (1 + ALIASES_COUNT_MAX)
 """Names in one such message, at most."""
 REPLY_PAGE_COUNT = 500

@@ -33,8 +33,7 @@ Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
 
 Signature = Annotated[bytes, Meta(max_length=lim.SIGNATURE_BYTES)]
-"""Who says that the content has the name, when, and the proof (`protocol.signature`); empty: nobody. Whoever relies on
-it verifies it: it may be any bytes."""
+"""A signature of the content under the name (`protocol.signature`), or empty. Not verified: it may be any bytes."""
 Moment = Count
 """When a content was announced under a name: microseconds since 1970 by the registrar's clock, no two alike. 0: it was
 not, or not known."""

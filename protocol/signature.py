@@ -1,9 +1,8 @@
-"""Signatures: what a key says that a name means (PROTOCOL.md, section 3.8). Pure.
+"""Signatures: which content a name means, according to a key (PROTOCOL.md, section 3.8). Pure.
 
-The holder of an Ed25519 key (RFC 8032) signs which content has which name, as of a moment: digest, manifest digest,
-length and name, so none of them can be exchanged, and the moment, so whoever believes the key knows which of two
-contents with one name it said last. Libsodium does the arithmetic. Where secret keys are kept is
-`service.signing_keys`; who believes whom is `node.trust`.
+A signature covers the digest, the manifest digest, the length and the name of a content, so it fits no other, and a
+timestamp of the signer, so the order of two contents with one name is signed too. The algorithm is Ed25519 (RFC 8032),
+by libsodium. Files with secret keys are read by `service.signing_keys`; `node.trust` decides whose signatures count.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SHORT_DIGITS = 12
 
 
 class Named(Protocol):
-    """A content under a name: an entry, a link, an item."""
+    """A content under a name, such as a link, an entry of a list or an item of the library."""
 
     @property
     def digest(self) -> str: ...
@@ -37,14 +36,14 @@ class Named(Protocol):
 
 
 def statement(content: Named, moment: int) -> bytes:
-    """The bytes that are signed: one field a line, the name last, which has no line break."""
+    """The bytes to sign: one field a line. The name comes last and has no line break."""
     fields = (_CONTEXT, content.digest, content.manifest, content.length, moment, content.name)
     return "\n".join(map(str, fields)).encode(errors="surrogatepass")
 
 
 def sign(secret: bytes, content: Named, moment: int) -> bytes:
-    """The signature, as it stands in messages and seeds, of the holder of ``secret``: ``content`` has its name as of
-    ``moment``, microseconds since 1970."""
+    """The signature, in the form of messages and seeds, of ``content`` under its name by the secret key ``secret`` (32
+    bytes). ``moment`` is its timestamp in microseconds since 1970."""
     from nacl.signing import SigningKey
 
     key = SigningKey(secret)
@@ -53,11 +52,11 @@ def sign(secret: bytes, content: Named, moment: int) -> bytes:
 
 
 def is_signed(signature: bytes, content: Named) -> bool:
-    """Whether ``signature`` is one of exactly ``content``, name included, by the key that it names."""
+    """Whether ``signature`` is a valid signature of ``content`` under its name by the key that it names."""
     moment = moment_of(signature)
     if not moment:
         return False
-    from nacl.exceptions import CryptoError  # 4 MB and 25 ms, for those who need it
+    from nacl.exceptions import CryptoError  # here, since it takes 4 MB and 25 ms
     from nacl.signing import VerifyKey
 
     try:
@@ -68,18 +67,18 @@ def is_signed(signature: bytes, content: Named) -> bool:
 
 
 def signer_of(signature: bytes) -> bytes:
-    """The public key that ``signature`` claims to be by."""
+    """The public key (32 bytes) that ``signature`` names."""
     return signature[:SIGNER_BYTES]
 
 
 def moment_of(signature: bytes) -> int:
-    """When ``signature`` claims to be made; 0 if it cannot be one."""
+    """The timestamp in ``signature``; 0 if it has none that is possible."""
     moment = int.from_bytes(signature[SIGNER_BYTES:_PROOF_AT], "big")
     return moment if len(signature) == SIGNATURE_BYTES and moment <= SIGNED_MOMENT_MAX else 0
 
 
 def split_signatures(signatures: bytes) -> list[bytes]:
-    """Those that stand one after another in ``signatures``."""
+    """The signatures that ``signatures`` is a concatenation of."""
     whole = len(signatures) - len(signatures) % SIGNATURE_BYTES
     return [signatures[at : at + SIGNATURE_BYTES] for at in range(0, whole, SIGNATURE_BYTES)]
 
@@ -96,7 +95,7 @@ def format_key(key: bytes) -> str:
 
 
 def short_key(key: str) -> str:
-    """What tables show of a written key: enough to tell keys apart, too little to believe one."""
+    """The beginning of a written key, for tables: it tells keys apart, but is too short to identify one."""
     return key[: len(KEY_PREFIX) + SHORT_DIGITS]
 
 

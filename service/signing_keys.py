@@ -1,5 +1,6 @@
-"""Keys that sign what names mean, each a file with a secret: its owner's alone (0600), in a directory that is so too
-(0700). What is signed is `protocol.signature`'s."""
+"""Signing keys: files with a secret key that belong to their user alone (0600), in such a directory (0700).
+
+What they sign is in `protocol.signature`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _SECRET_BYTES = 32
 
 
 class SigningKey(Struct, frozen=True):
-    """``public`` is written as people give it."""
+    """``public`` is the written public key."""
 
     path: Path
     secret: bytes
@@ -28,8 +29,8 @@ class SigningKey(Struct, frozen=True):
 
 
 def signing_key_path(given: str) -> Path:
-    """The file that a person means by ``given``: a path if it has a slash, else a name in the user's own folder of
-    signing keys. Raises `UsageError`."""
+    """The file that ``given`` means: a path if it has a slash, otherwise a name in the user's folder of signing keys.
+    Raises `UsageError`."""
     if not given.strip():
         raise UsageError("the name of the signing key is empty")
     if "/" in given:
@@ -38,8 +39,8 @@ def signing_key_path(given: str) -> Path:
 
 
 def load_signing_key(given: str) -> SigningKey:
-    """The key that a person means by ``given``. Raises `NotFoundError`, `DiskError`, and `ConfigError` when it is no
-    key or others may read it."""
+    """The key in the file that ``given`` means. Raises `NotFoundError`, `DiskError`, and `ConfigError` if it is not a
+    key or if others may read it."""
     path = signing_key_path(given)
     try:
         check_private_directory(path.parent)
@@ -58,7 +59,7 @@ def load_signing_key(given: str) -> SigningKey:
 
 
 def make_signing_key(given: str) -> tuple[SigningKey, bool]:
-    """The key that a person means by ``given``, and whether it is new: one that is there stays. Raises as
+    """The key in the file that ``given`` means, and whether it was just made; an existing key stays. Raises as
     `load_signing_key` does."""
     path = signing_key_path(given)
     try:
@@ -71,6 +72,5 @@ def make_signing_key(given: str) -> tuple[SigningKey, bool]:
 
 
 def moment_now() -> int:
-    """For a signature: microseconds since 1970. Whoever knows of an earlier statement by the same key sees to it that
-    this one is later, whatever the clock says."""
+    """The timestamp for a signature made now, in microseconds since 1970, if no later one by the same key is known."""
     return int(time.time() * 1e6)

@@ -1,7 +1,7 @@
 """Which content a get means, of those that a lookup lists. Pure.
 
-A name means the newest content that somebody has. Where keys count it means what one of them signed last, whoever has
-it and however much, since who has what is the word of others.
+A name means the newest content that somebody has whole. With keys, it means the content that one of them signed last,
+even if nobody has it whole: who has what is the word of others.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from protocol.messages import TorrentEntry
 
 
 class Asked:
-    """A get that is not a download yet. ``link`` is known from the start, or once it is resolved. With ``keys`` one of
-    them must have signed it: then ``pinned`` is a link whose ``signatures`` are still to be found."""
+    """A get that is not a download yet. ``link`` is known from the start, or once it is resolved. With ``keys``, one of
+    them must have signed the content; ``pinned`` is a link whose ``signatures`` are still being looked up."""
 
     def __init__(self, request: ApiGet) -> None:
         self.directory = request.directory
@@ -34,9 +34,9 @@ class Asked:
 
 
 def meant_by(asked: Asked, entries: Sequence[TorrentEntry], sure: bool, verifier: Verifier) -> list[TorrentEntry]:
-    """The contents of ``entries``, which a lookup lists, that ``asked`` may mean, the one that it means first; none if
-    it is to be asked again, since these are not all for ``sure``. Raises `NotFoundError`, `UsageError` when several
-    contents begin with the digest, and `SignatureError`."""
+    """The contents that ``asked`` may mean, of the ``entries`` that a lookup lists; the first is meant. Empty: ask again,
+    since the list may be incomplete (not ``sure``). Raises `NotFoundError`, `SignatureError`, and `UsageError` if
+    several contents begin with the digest."""
     name = asked.target
     if asked.pinned is not None:
         name, entries = asked.pinned.name, [entry for entry in entries if link_to(entry) == asked.pinned]

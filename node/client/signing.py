@@ -1,4 +1,4 @@
-"""Signatures for what a peer shares: the secret key stays with the command, the peer is given the signature."""
+"""Signatures for shared content: the secret key stays with the command, the peer gets only the signature."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from service.signing_keys import SigningKey, moment_now
 
 
 def signature_of(session: Session, key: SigningKey, link: Link, tell: Callable[[str], None]) -> bytes:
-    """The signature by ``key`` of the content of ``link`` under its name, later than any that the network lists of that
-    name by this key; ``tell`` is told when these cannot be seen. If the last of them says just that, it is taken."""
+    """The signature by ``key`` of the content of ``link`` under its name, with a timestamp later than all that the
+    network lists for this key and name. If the latest of those is of this content, it is returned. ``tell`` is called
+    if the list is not available."""
     known: list[TorrentEntry] = []
     try:
         reply = session.request(ApiList(session.next_id(), link.name, exact=True), ApiListReply)
