@@ -34,8 +34,8 @@ class Asked:
 
 
 def meant_by(asked: Asked, entries: Sequence[TorrentEntry], sure: bool, verifier: Verifier) -> list[TorrentEntry]:
-    """The contents that ``asked`` may mean, of the ``entries`` that a lookup lists; the first is meant. Empty: ask again,
-    since the list may be incomplete (not ``sure``). Raises `NotFoundError`, `SignatureError`, and `UsageError` if
+    """The contents that ``asked`` may mean, of the ``entries`` that a lookup lists; the first is meant. Empty: ask
+    again, since the list may be incomplete (not ``sure``). Raises `NotFoundError`, `SignatureError`, and `UsageError` if
     several contents begin with the digest."""
     name = asked.target
     if asked.pinned is not None:
