@@ -35,8 +35,8 @@ class Asked:
 
 def meant_by(asked: Asked, entries: Sequence[TorrentEntry], sure: bool, verifier: Verifier) -> list[TorrentEntry]:
     """The contents that ``asked`` may mean, of the ``entries`` that a lookup lists; the first is meant. Empty: ask
-    again, since the list may be incomplete (not ``sure``). Raises `NotFoundError`, `SignatureError`, and `UsageError` if
-    several contents begin with the digest."""
+    again, since the list may be incomplete (not ``sure``). Raises `NotFoundError`, `SignatureError`, and `UsageError`
+    if several contents begin with the digest."""
     name = asked.target
     if asked.pinned is not None:
         name, entries = asked.pinned.name, [entry for entry in entries if link_to(entry) == asked.pinned]
