@@ -17,7 +17,7 @@ from node.local_messages import DownloadReport
 from node.reasons import job_silence, silence, why_no_source
 from protocol.digest import short
 from protocol.messages import TorrentEntry
-from protocol.signature import short_key
+from protocol.signature import moment_of, short_key
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
@@ -155,9 +155,12 @@ def choice(contents: Sequence[TorrentEntry], now: float) -> str:
     """Which of several ``contents`` with one name is taken, the first; ``now`` is `time.time`."""
     taken, *others = contents
     more = " or more" if len(contents) == CONTENTS_SHOWN_COUNT else ""
-    newest = (
-        "the newest" if taken.announced == max(entry.announced for entry in contents) else "the newest complete one"
-    )
+    if taken.signature and all(moment_of(entry.signature) <= moment_of(taken.signature) for entry in others):
+        newest = "the one signed last"
+    elif taken.announced == max(entry.announced for entry in contents):
+        newest = "the newest"
+    else:
+        newest = "the newest complete one"
     shown = ", ".join(f"{short_digest(other.digest)} ({announced_ago(other, now)})" for other in others)
     return (
         f"{printable(taken.name)}: {len(contents)}{more} contents have this name; taking {newest}, "

@@ -125,6 +125,15 @@ def test_get_says_whom_it_believes(key: SigningKey, capsys: pytest.CaptureFixtur
     assert World().run("get", "model.bin", "--signed-by", "ed25519:abc") == 2
 
 
+def test_of_several_signed_contents_the_one_signed_last_is_said_to_be_taken(
+    key: SigningKey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = [listed(DIGEST, sign(key.secret, CONTENT, 9)), listed(OTHER, sign(key.secret, listed(OTHER, b""), 8))]
+    done = report([job(contents=contents, signed_by=[key.public])])
+    assert World(FakeClient({ApiGetStatus: done})).run("get", "model.bin", "--signed-by", key.public) == 0
+    assert "2 contents have this name; taking the one signed last, blake3:abababababab" in capsys.readouterr().err
+
+
 def test_list_shows_who_signed_as_far_as_it_is_true(key: SigningKey, capsys: pytest.CaptureFixture[str]) -> None:
     true, false = sign(key.secret, CONTENT, 7), sign(b"o" * 32, listed(OTHER, b""), 7)
     entries = [listed(DIGEST, b""), listed(DIGEST, false), listed(DIGEST, true), listed(OTHER, b"")]
