@@ -155,7 +155,8 @@ def choice(contents: Sequence[TorrentEntry], now: float) -> str:
     """Which of several ``contents`` with one name is taken, the first; ``now`` is `time.time`."""
     taken, *others = contents
     more = " or more" if len(contents) == CONTENTS_SHOWN_COUNT else ""
-    if taken.signature and all(moment_of(entry.signature) <= moment_of(taken.signature) for entry in others):
+    moments = [moment_of(entry.signature) for entry in contents]
+    if all(moments) and moments[0] == max(moments):
         newest = "the one signed last"
     elif taken.announced == max(entry.announced for entry in contents):
         newest = "the newest"
