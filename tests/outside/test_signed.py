@@ -46,7 +46,7 @@ VERSION = os.urandom(300_000)
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signed]:
     machine = Machine(tmp_path_factory.mktemp("signed"))
     try:
-        # A name is refused once the tracker knows all that there is, a lease after its start.
+        # A name is refused only once the tracker knows all peers, a lease after its start.
         (machine.config / "tracker.yaml").write_text("{mdns: false, heartbeat: 200ms, lease: 600ms}\n")
         machine.start_tracker()
         key = machine.z("signing-key", "release", "-q").out.strip()
