@@ -45,6 +45,7 @@ def test_it_uses_the_peer_that_runs_and_leaves_it_running(network: Machine) -> N
     assert [item["link"] for item in shared] == [done.out.strip()]
 
 
+@pytest.mark.slow
 def test_it_signs_what_it_shares_and_takes_only_what_is_signed(machine: Machine) -> None:
     # A name is refused only once the tracker knows all peers, a lease after its start.
     (machine.config / "tracker.yaml").write_text("{mdns: false, heartbeat: 200ms, lease: 600ms}\n")
