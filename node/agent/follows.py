@@ -313,7 +313,8 @@ class Follows:
         here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
         target.own = here is not None and here.origin != "downloaded"
         if here is not None and (here.digest, here.manifest) == wanted and here.state in ("", "changed"):
-            return []
+            signatures = self._trust.kept(here.signatures + target.entry.signature, here)
+            return self._catalogue.sign(target.path, signatures)  # so nothing signed in between replaces it
         given_up = self._gets.give_up(target.path, target.entry.digest, NEWER, now)
         target.job = 0
         if len(self._working) >= FETCHES_COUNT_MAX:

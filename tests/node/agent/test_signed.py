@@ -357,6 +357,15 @@ def test_following_a_key_goes_by_what_it_signed_and_never_back() -> None:
     assert len(scene.took(CheckItem)) == 1
 
 
+def test_a_followed_content_that_is_signed_again_has_the_later_signature() -> None:
+    scene = Scene([msgspec.structs.replace(item(1, PATH, "downloaded"), signatures=listed(1, 10).signature)]).up()
+    scene.others[:] = [listed(1, 30), listed(2, 20)]
+    follow(scene)
+    assert scene.took(CheckItem) == []
+    assert scene.took(SaveItem)[-1].item.signatures == listed(1, 30).signature
+    assert scene.listed[digest(1)].signature == listed(1, 30).signature
+
+
 def test_keys_of_the_configuration_hold_for_what_is_followed() -> None:
     scene = Scene(signed_by=(KEY,), follow=(Following(NAME, "/out"),)).up()
     scene.others[:] = [listed(3, announced=50), listed(4, 99, MALLORY, announced=51)]
