@@ -154,7 +154,8 @@ class Fetch(Message, frozen=True):
 
     So it is in the agent's library too until it is complete. ``force`` holds for the run of the peer that it was given
     to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one is not ordered
-    before it is asked for again. ``keep``: how many of what it replaces stay beside it."""
+    before it is asked for again. ``keep``: how many of what it replaces stay beside it. ``signatures``
+    of it, one after another, which were verified."""
 
     digest: str
     manifest: str
@@ -166,6 +167,7 @@ class Fetch(Message, frozen=True):
     sequential: bool
     superseded: bool = False
     keep: int = 0
+    signatures: bytes = b""
 
 
 class LocalCopy(Struct, frozen=True):
