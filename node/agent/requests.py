@@ -12,6 +12,8 @@ from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.api_messages import (
     ApiAccepted,
+    ApiAudit,
+    ApiAudited,
     ApiCancelRollout,
     ApiCollect,
     ApiCollected,
@@ -204,6 +206,13 @@ class AgentApi:
         self._collecting[self._last_tag] = (route, request)
         return self.collects()[-1:]
 
+    def _audit(self, route: bytes, request: ApiAudit, now: float) -> Effects:
+        numbers, wishes = self._agent.audits.request(request, now)
+        if request.name and not numbers:
+            what = f"this peer does not share {request.name}{advice_on(request.name)}"
+            return [ReplyApi(route, ApiError(request.id, "not_found", what))]
+        return [*wishes, ReplyApi(route, ApiAudited(request.id, numbers))]
+
     def _leave(self, route: bytes, request: ApiLeave | ApiStop, now: float) -> Effects:
         self._leaving.append((route, request))
         self._agent.serving = False
@@ -261,6 +270,7 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiOrders: AgentApi._orders,
     ApiRemove: AgentApi._remove,
     ApiCollect: AgentApi._collect,
+    ApiAudit: AgentApi._audit,
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,
     ApiJoin: AgentApi._join,

@@ -26,8 +26,8 @@ from protocol.messages import ANEW, TorrentEntry
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
 WAITING = "waiting for the tracker to list it"
-DAMAGED = "not the bytes that were hashed, although nothing has written to it since"
-REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
+REPAIR = "is the disk failing? 'verify {name} --repair' fetches them again, 'share' accepts it as it is"
+MENDING = "is the disk failing? they are fetched again"
 
 
 class Shares:
@@ -86,13 +86,24 @@ class Shares:
         order = self._hashing.get(path)
         if order is None or path in self._cancelled:
             return job, self._hash(path, algorithm, "shared", options)
-        if (order.algorithm, order.options) == (algorithm, options):
+        if (order.algorithm, order.options, order.rate) == (algorithm, options, None):
             return job, []
         return job, [CancelHash(path), *self._hash(path, algorithm, "shared", options)]
 
     def found(self, path: str, algorithm: str, origin: Origin, options: ShareOptions = AS_USUAL) -> list[Wish]:
         """``path`` is to be shared, or looks different from what was hashed."""
         return self._hash(path, algorithm, origin, options)
+
+    def audit(self, item: LibraryItem, rate: float) -> list[Wish]:
+        """Read ``item`` again, whatever its stamps say, ``rate`` as `HashPath` has it. Where it is being hashed, that
+        will do."""
+        if item.path in self._hashing:
+            return []
+        self._found.pop(item.path, None)
+        algorithm = item.digest.partition(":")[0]
+        order = HashPath(item.path, algorithm, item.origin, None, item.options, rate > 0, item, rate)
+        self._hashing[item.path] = order
+        return [order]
 
     def called(self, name: str, path: str) -> list[str]:
         """The paths of items and of shares under way that are called ``name`` or have that digest, or one that begins
@@ -159,17 +170,19 @@ class Shares:
             if job.path == path and job.phase == "checking":
                 job.done_bytes, job.length = done, total
 
-    def hashed(self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING) -> list[Wish]:
-        """``item`` is what is at ``path`` now, ``skipped`` what was left out of it."""
+    def hashed(
+        self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING, rotted: str = ""
+    ) -> list[Wish]:
+        """``item`` is what is at ``path`` now, ``skipped`` what was left out of it; ``rotted``: what is wrong with
+        it, if it is other content though nobody wrote to it."""
         wanted, wishes = self._hash_ended(path)
         if not wanted:
             return wishes
         asked = self._asked(path)
         before = self._catalogue.at(path)
-        spoilt = before is not None and before.digest != item.digest and before.stamps == item.stamps
-        if spoilt and not asked:
-            where = before.detail if before is not None and before.state == "changed" else DAMAGED
-            return wishes + self._suspend(path, "damaged", f"{where}: {REPAIR}", now)
+        if rotted and before is not None and not asked:
+            advice = MENDING if before.origin == "downloaded" else REPAIR.format(name=before.name)
+            return wishes + self._suspend(path, "damaged", f"rotted: {rotted}; {advice}", now)
         wishes += self._accept(item, now)
         if not skipped:
             self._complained.pop(path, None)
@@ -268,7 +281,7 @@ class Shares:
         known = self._catalogue.known(path)
         if known is not None and not (known.digest.startswith(f"{algorithm}:") and known.state in ("", "missing")):
             origin, known = known.origin, None  # its stamps say nothing
-        order = HashPath(path, algorithm, origin, known, options)
+        order = HashPath(path, algorithm, origin, known, options, before=self._catalogue.at(path))
         if path in self._hashing:
             self._stale[path] = order
             return []
@@ -285,7 +298,7 @@ class Shares:
         return [order]
 
     def _hashes_in_background(self) -> bool:
-        return any(order.background for order in self._hashing.values())
+        return any(order.background and order.rate is None for order in self._hashing.values())
 
     def _hash_ended(self, path: str) -> tuple[bool, list[Wish]]:
         """Whether the result is wanted; and what is to be hashed next."""

@@ -22,7 +22,8 @@ from protocol.digest import split_digest
 class SharesWatch:
     """``share`` are absolute paths of folders and files, looked at every ``period_seconds`` and shared with
     ``options``, but for entries of folders that a pattern in ``ignore`` matches, and older versions that were kept of
-    downloads. ``is_followed`` tells whether something is followed to a path."""
+    downloads. ``is_followed`` tells whether something is followed to a path, ``is_mended`` whether
+    what is there is just being written to by this peer."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class SharesWatch:
         catalogue: Catalogue,
         shares: Shares,
         is_followed: Callable[[str], bool],
+        is_mended: Callable[[str], bool],
     ) -> None:
         self._share = share
         self._ignore = ignore
@@ -41,7 +43,7 @@ class SharesWatch:
         self._algorithm = algorithm
         self._catalogue = catalogue
         self._shares = shares
-        self._is_followed = is_followed
+        self._is_followed, self._is_mended = is_followed, is_mended
         self._watch = FolderWatch(period_seconds)
         self._scanning = False
 
@@ -104,6 +106,8 @@ class SharesWatch:
 
     def _found(self, path: str) -> list[Wish]:
         item = self._catalogue.at(path)
+        if self._is_mended(path):
+            return []
         if item is not None:
             return self._shares.found(path, split_digest(item.digest)[0], item.origin, self._options_of(item))
         if self._is_configured(path):

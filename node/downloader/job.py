@@ -55,9 +55,10 @@ REPAIRS_COUNT_MAX = 3
 class FetchJob:
     """One download. ``over`` once it ended and nothing of it runs any more."""
 
-    def __init__(self, fetch: Fetch, context: JobContext, copies: Sequence[LocalCopy] = ()) -> None:
-        """``copies``: other content of this machine that may have pieces of it."""
+    def __init__(self, fetch: Fetch, context: JobContext, copies: Sequence[LocalCopy] = (), mends: bytes = b"") -> None:
+        """``copies``: other content of this machine that may have pieces of it; ``mends`` as `Place` has it."""
         self.fetch = fetch
+        self._mends = mends
         self._copies = tuple(copies)
         self.over = False
         self._context = context
@@ -267,7 +268,7 @@ class FetchJob:
     def _prepare(self, seed_path: str) -> None:
         self._enter("checking")
         fetch = self.fetch
-        place = Place(fetch.digest, seed_path, fetch.dest, fetch.force, self._copies, fetch.keep)
+        place = Place(fetch.digest, seed_path, fetch.dest, fetch.force, self._copies, fetch.keep, self._mends)
         self._disk.prepare(place, self._prepared)
 
     def _prepared(self, result: Ready | Published) -> None:

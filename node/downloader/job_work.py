@@ -35,6 +35,9 @@ class Place:
     """Other content of this machine that may have some of it."""
     keep: int = 0
     """How many of what it replaces stay."""
+    mends: bytes = b""
+    """`node.disk.stamps` of the content that stands there, of which wrong pieces are to be fetched again. Empty: what
+    stands there is not touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,12 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     """Find out what is at the destination already, and make ready to write the rest.
 
     Content that stands there whole is checked and counts as published. Of a partial download, what the journal names
-    is hashed again. Raises `DiskError` when the destination cannot be used, `BegunError` when the disk is full, or
-    that of the journal, and something is there already.
+    is hashed again; of content that is to be mended, all. Raises `DiskError` when the destination cannot be used,
+    `BegunError` when the disk is full, or that of the journal, and something is there already.
     """
     manifest = store.load_seed(place.seed_path)
+    if place.mends:
+        return _prepare_mending(place, manifest, store, progress, cancelled)
     if store.existing_matches(place.dest, manifest, progress, cancelled):
         _forget(place, store)
         return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
@@ -116,6 +121,19 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
         raise
     reusable = find(manifest, have, place.copies, place.dest, place.force, store)
     return Ready(manifest, partial, have, have.copy(), reusable)
+
+
+def _prepare_mending(place: Place, manifest: Manifest, store: Store, progress: Progress, cancelled: Cancelled) -> Ready:
+    """Find the wrong pieces of content that stands there. Nothing is noted: after a restart all is checked again."""
+    content = store.open_in_place(manifest, place.dest, place.mends)
+    have = Bitfield(manifest.piece_count)
+    try:
+        for piece in check_pieces(content, manifest, range(manifest.piece_count), progress, cancelled):
+            have.set(piece)
+    except BaseException:
+        content.close()
+        raise
+    return Ready(manifest, content, have, have.copy(), find(manifest, have, place.copies, place.dest, False, store))
 
 
 def _begun(place: Place, store: Store) -> bool:

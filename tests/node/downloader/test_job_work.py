@@ -99,6 +99,11 @@ class NotedDisk:
         self._do("open")
         return self
 
+    def open_in_place(self, manifest: Manifest, dest: str, stamps: bytes) -> NotedDisk:
+        assert (dest, manifest, stamps) == (PLACE.dest, self.manifest, PLACE.mends)
+        self._do("open in place")
+        return self
+
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         assert (path, manifest) == (PLACE.dest, self.manifest)
         self._do("stamp")
