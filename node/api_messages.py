@@ -175,20 +175,15 @@ class ApiCollected(Message, frozen=True):
 class ApiAudit(Message, frozen=True):
     """Read again what is shared and called ``name`` or has that digest, or is at absolute ``path``, or all if both are
     empty: at most ``rate`` bytes a second, 0 for no limit. ``repair``: fetch wrong pieces again where that was not
-    to happen by itself. Answered with `ApiAudited`."""
+    to happen by itself. Answered with `ApiAccepted` at once. ``stop``: stop all
+    audits instead; answered with `ApiDone`."""
 
     id: int
     name: str = ""
     path: str = ""
     rate: float = 0.0
     repair: bool = False
-
-
-class ApiAudited(Message, frozen=True):
-    """``jobs``: one for each item, in the order in which they are read."""
-
-    id: int
-    jobs: list[int]
+    stop: bool = False
 
 
 class ApiLeave(Message, frozen=True):
@@ -245,6 +240,8 @@ CONTENTS_SHOWN_COUNT = 5
 """Of those with one name, or whose digests have one beginning."""
 
 
+PROBLEMS_TOLD_COUNT = 1_000
+"""Of items that an audit found not to be as they were hashed."""
 JobKind = Literal["share", "get", "mend", "audit"]
 
 
@@ -255,8 +252,8 @@ class JobStatus(Struct):
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
     ``done`` (``link`` is set), ``withdrawn`` (what was shared is not served any more), ``failed``; ``skipped`` was left
     out of it. get: the phases of `DownloadReport`, with its report in ``download``, the last one of a process that has
-    said nothing for ``silent_seconds``; mend: the same. audit: ``waiting`` (for its turn), ``checking``, ``done`` (it
-    is as it was hashed), ``failed`` (``code`` is ``verification`` if it is not, and ``detail`` says what of it).
+    said nothing for ``silent_seconds``; mend: the same. audit: ``waiting`` (for its turn), ``checking``, ``done`` (all
+    is as it was hashed), ``failed`` (``code`` is ``verification`` if it is not, and ``problems`` say what and how).
 
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people; ``started_monotonic`` and
     ``ended_monotonic`` are these moments by the machine's monotonic clock. ``seconds`` is how long it took, and in a
@@ -285,6 +282,7 @@ class JobStatus(Struct):
     ended_monotonic: float = 0.0
     skipped: Skipped = NOTHING
     contents: list[TorrentEntry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
@@ -384,7 +382,6 @@ ApiReply = (
     | ApiRolloutReply
     | ApiOrdersReply
     | ApiCollected
-    | ApiAudited
     | ApiLimits
     | ApiDone
     | ApiError

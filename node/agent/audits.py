@@ -1,11 +1,13 @@
 """Audits: what is shared is read again from the disk, at a rate a person states, to find out whether it is still right.
 
-Pure. Owns the ``audit`` jobs and their order: one with a rate and one without at a time, so that whoever waits for one
-item does not wait for all. Hashing, and what becomes of an item that is not as it was hashed, is `node.agent.shares`'.
+Pure. Owns the ``audit`` jobs. Those with a rate take turns, and so do those without, each among themselves: whoever
+waits for one item does not wait for all. Hashing, and what becomes of an item that is not as it was hashed, is
+`node.agent.shares`'.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -15,15 +17,24 @@ from node.agent.effects import Wish
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.agent.shares import Shares
-from node.api_messages import ApiAudit, JobStatus
+from node.api_messages import PROBLEMS_TOLD_COUNT, ApiAudit, JobStatus
 from protocol.digest import short
-from protocol.errors import DiskError, NotFoundError, VerificationError
+from protocol.errors import VerificationError
+from service.units import counted, format_bytes
+
+ALL = "all that is shared"
 
 
 class _Audit(Struct):
+    """``items`` are still to be read, the first of them now; ``read_bytes`` were read before it."""
+
     job: JobStatus
+    items: deque[LibraryItem]
     rate: float
     repair: bool
+    count: int
+    wrong: int = 0
+    read_bytes: int = 0
 
 
 class Audits:
@@ -33,35 +44,50 @@ class Audits:
         self, catalogue: Catalogue, jobs: JobBook, shares: Shares, repair: Callable[[str, float], list[Wish]]
     ) -> None:
         self._catalogue, self._jobs, self._shares, self._repair = catalogue, jobs, shares, repair
-        self._waiting: list[_Audit] = []
-        self._current: dict[bool, _Audit] = {}
-        """Of those with a rate, and of those without."""
+        self._lanes: dict[bool, deque[_Audit]] = {True: deque(), False: deque()}
+        """Those with a rate, and those without; the first of each is at work."""
 
-    def request(self, request: ApiAudit, now: float) -> tuple[list[int], list[Wish]]:
-        """Begin, or put in line, an audit of each item that ``request`` means; none if there is no such item."""
-        for audit in [audit for audit in self._waiting if audit.rate and not request.name]:
-            self._waiting.remove(audit)
-            self._jobs.fail(audit.job, "cancelled", "another audit of all was asked for", now)
-        numbers: list[int] = []
-        for item in self._meant(request):
-            job = self._jobs.new("audit", item.name, item.path, "waiting", now)
-            job.digest, job.length = item.digest, item.length
-            numbers.append(job.job)
-            self._waiting.append(_Audit(job, request.rate, request.repair))
-        return numbers, self._go_on(now)
+    def request(self, request: ApiAudit, now: float) -> tuple[JobStatus | None, list[Wish]]:
+        """Audit what ``request`` means; None if that is nothing."""
+        items = self._meant(request)
+        if request.name and not items:
+            return None, []
+        job = self._jobs.new("audit", request.name or ALL, request.path, "waiting", now)
+        job.length = sum(item.length for item in items)
+        if len(items) == 1:
+            job.digest, job.path = items[0].digest, items[0].path
+        lane = self._lanes[request.rate > 0]
+        lane.append(_Audit(job, deque(items), request.rate, request.repair, len(items)))
+        return job, self._begin(lane, now) if len(lane) == 1 else []
 
-    def hash_ended(self, path: str, trouble: tuple[str, str] | None, now: float) -> list[Wish]:
-        """``path`` was hashed, or could not be for a reason (code and words)."""
-        for audit in list(self._current.values()):
-            if audit.job.path == path and not self._shares.is_hashing(path):
-                del self._current[bool(audit.rate)]
-                return [*self._judge(audit, trouble, now), *self._go_on(now)]
-        return []
+    def stop(self, now: float) -> tuple[int, list[Wish]]:
+        """Stop all audits; how many there were."""
+        wishes: list[Wish] = []
+        audits = [audit for lane in self._lanes.values() for audit in lane]
+        for lane in self._lanes.values():
+            if lane and lane[0].items:
+                wishes += self._shares.stop_audit(lane[0].items[0].path)
+            lane.clear()
+        for audit in audits:
+            self._jobs.fail(audit.job, "cancelled", "it was stopped", now)
+        return len(audits), wishes
 
-    def progress(self, path: str, done: int, total: int) -> None:
-        for audit in self._current.values():
-            if audit.job.path == path:
-                audit.job.done_bytes, audit.job.length = done, total
+    def hash_ended(self, path: str, trouble: str, now: float) -> list[Wish]:
+        """``path`` was hashed, or could not be for the reason ``trouble``."""
+        wishes: list[Wish] = []
+        for lane in self._lanes.values():
+            if not lane or not lane[0].items or lane[0].items[0].path != path or self._shares.is_hashing(path):
+                continue
+            audit = lane[0]
+            wishes += self._judge(audit, audit.items.popleft(), trouble, now)
+            wishes += self._begin(lane, now)
+        return wishes
+
+    def progress(self, path: str, done: int) -> None:
+        """``done`` bytes of ``path`` are hashed."""
+        for lane in self._lanes.values():
+            if lane and lane[0].items and lane[0].items[0].path == path:
+                lane[0].job.done_bytes = lane[0].read_bytes + done
 
     def _meant(self, request: ApiAudit) -> list[LibraryItem]:
         if not request.name:
@@ -69,38 +95,47 @@ class Audits:
         paths = self._shares.called(request.name, request.path)
         return [item for path in paths if (item := self._catalogue.at(path)) is not None]
 
-    def _go_on(self, now: float) -> list[Wish]:
-        """Begin what is next."""
+    def _begin(self, lane: deque[_Audit], now: float) -> list[Wish]:
+        """Read what is next in ``lane``, and end the audits that have nothing left."""
         wishes: list[Wish] = []
-        for audit in list(self._waiting):
-            lane = bool(audit.rate)
-            if lane in self._current:
-                continue
-            self._waiting.remove(audit)
-            item = self._catalogue.at(audit.job.path)
-            if item is None or item.state not in ("", "changed"):
-                wishes += self._judge(audit, None, now)
-                continue
-            self._current[lane] = audit
+        while lane:
+            audit = lane[0]
             audit.job.phase = "checking"
-            wishes += self._shares.audit(item, audit.rate)
+            while audit.items:
+                item = audit.items[0]
+                there = self._catalogue.at(item.path)
+                if there is not None and (there.digest, there.state) == (item.digest, ""):
+                    return [*wishes, *self._shares.audit(there, audit.rate)]
+                wishes += self._judge(audit, audit.items.popleft(), "", now)
+            lane.popleft()
+            self._end(audit, now)
         return wishes
 
-    def _judge(self, audit: _Audit, trouble: tuple[str, str] | None, now: float) -> list[Wish]:
-        """Say in the job what was found."""
-        job, item = audit.job, self._catalogue.at(audit.job.path)
-        if trouble is not None:
-            self._jobs.fail(job, *trouble, now)
-        elif item is None:
-            self._jobs.fail(job, NotFoundError.code, "it is not shared any more", now)
-        elif item.digest != job.digest:
-            what = f"somebody has changed it; it is shared as what it is now, {short(item.digest)}"
-            self._jobs.fail(job, VerificationError.code, what, now)
-        elif item.state == "damaged":
-            self._jobs.fail(job, VerificationError.code, item.detail, now)
-            return self._repair(item.path, now) if audit.repair else []
-        elif item.state:
-            self._jobs.fail(job, DiskError.code, f"{item.state}: {item.detail}", now)
+    def _judge(self, audit: _Audit, item: LibraryItem, trouble: str, now: float) -> list[Wish]:
+        """Take in what was found of ``item``."""
+        there = self._catalogue.at(item.path)
+        audit.read_bytes += item.length
+        audit.job.done_bytes = audit.read_bytes
+        wishes: list[Wish] = []
+        if there is None:
+            problem = "it is not shared any more"
+        elif there.digest != item.digest:
+            problem = f"somebody has changed it; it is shared as what it is now, {short(there.digest)}"
+        elif there.state:
+            problem = f"{there.state}: {there.detail}"
+            if there.state == "damaged" and audit.repair:
+                wishes = self._repair(item.path, now)
         else:
-            self._jobs.done(job, now)
-        return []
+            problem = trouble
+        if problem:
+            audit.wrong += 1
+            if len(audit.job.problems) < PROBLEMS_TOLD_COUNT:
+                audit.job.problems.append(f"{item.path}: {problem}")
+        return wishes
+
+    def _end(self, audit: _Audit, now: float) -> None:
+        read = f"{counted(audit.count, 'item')}, {format_bytes(audit.job.length)}, read"
+        if audit.wrong:
+            self._jobs.fail(audit.job, VerificationError.code, f"{read}; {audit.wrong} not as hashed", now)
+        else:
+            self._jobs.end(audit.job, "done", "", f"{read}; all as hashed", now)

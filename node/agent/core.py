@@ -187,7 +187,7 @@ class AgentCore(AgentState):
 
     def hash_progress(self, path: str, done: int, total: int) -> None:
         self.shares.progress(path, done, total)
-        self.audits.progress(path, done, total)
+        self.audits.progress(path, done)
 
     def hashed(
         self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING, rotted: str = ""
@@ -195,13 +195,13 @@ class AgentCore(AgentState):
         """``item`` is at ``path``, ``skipped`` is left out of it, and it has ``rotted``, in words, if it has."""
         wishes = [*self.shares.hashed(path, item, now, skipped, rotted), *self.shares.tick(now)]
         wishes += self.mends.found(path, now)
-        return self.settle([*wishes, *self.audits.hash_ended(path, None, now)], now)
+        return self.settle([*wishes, *self.audits.hash_ended(path, "", now)], now)
 
     def hash_failed(self, path: str, code: str, detail: str, now: float) -> list[Effect]:
         if code != "cancelled":
             self._watch.failed(path, now)
         wishes = self.shares.hash_failed(path, code, detail, now)
-        return self.settle([*wishes, *self.audits.hash_ended(path, (code, detail), now)], now)
+        return self.settle([*wishes, *self.audits.hash_ended(path, detail, now)], now)
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
         """``problem`` is empty when ``item`` is on disk as it was hashed."""

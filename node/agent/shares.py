@@ -105,6 +105,14 @@ class Shares:
         self._hashing[item.path] = order
         return [order]
 
+    def stop_audit(self, path: str) -> list[Wish]:
+        """Read on no more what is read at ``path`` for an audit alone."""
+        order = self._hashing.get(path)
+        if order is None or order.rate is None or path in self._stale or path in self._cancelled:
+            return []
+        self._cancelled[path] = None
+        return [CancelHash(path)]
+
     def called(self, name: str, path: str) -> list[str]:
         """The paths of items and of shares under way that are called ``name`` or have that digest, or one that begins
         so; if there are none, ``path`` when that is one."""
