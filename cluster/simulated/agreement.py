@@ -287,7 +287,7 @@ def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Itera
 
 
 def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk: SimulatedDisk) -> Iterator[str]:
-    wanted, jobs, whole = agent.gets.digests, process.core.jobs, shelf.items()
+    wanted, jobs, whole = {**agent.gets.digests, **agent.mends.digests}, process.core.jobs, shelf.items()
     for digest, download in wanted.items():
         if digest not in jobs:
             yield f"is to get {download.name} and does not"
