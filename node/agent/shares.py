@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from node.agent.catalogue import Catalogue, link_of
-from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
+from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, SaveItem, Wish
 from node.agent.jobs import JobBook
 from node.agent.library import ItemState, LibraryItem, Origin
 from node.api_messages import JobStatus
@@ -23,6 +23,8 @@ from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import ANEW, TorrentEntry
 
+SAVE_SECONDS = 5.0
+"""The library is given again what it could not take, on a full disk, this much later."""
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list what was announced (it restarted) is asked again this much later."""
 WAITING = "waiting for the tracker to list it"
@@ -57,6 +59,10 @@ class Shares:
         self._complained: dict[str, str] = {}
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
+        self._unsaved: dict[str, None] = {}
+        """Paths of items that the library could not take, and since then has not been given again."""
+        self._unsaved_why: dict[str, str] = {}
+        self._save_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -218,14 +224,19 @@ class Shares:
         return wishes
 
     def not_saved(self, item: LibraryItem, code: str, detail: str, now: float) -> list[Wish]:
-        """``item`` cannot be remembered. What a person shares is withdrawn then; what was found or fetched is shared
-        as long as the peer runs."""
+        """``item`` cannot be remembered. What a person shares is withdrawn then; what was found or fetched is
+        shared as long as the peer runs, and remembered as soon as it can be."""
         asked = [job for job in self._jobs.active("share") if job.path == item.path and job.digest == item.digest]
         for job in asked:
             self._jobs.fail(job, code, f"it cannot be recorded, so it is not shared: {detail}", now)
         if asked:
             return self.gone(item.path, detail, now)
-        what = f"{item.path} cannot be recorded and will not be shared after a restart: {detail}"
+        self._unsaved[item.path] = None
+        self._save_at = now + SAVE_SECONDS
+        if self._unsaved_why.get(item.path) == detail:
+            return []
+        self._unsaved_why[item.path] = detail
+        what = f"{item.path} cannot be recorded, and is not shared after a restart unless it can be later: {detail}"
         return [Note("error", what)]
 
     def changing(self, digest: str) -> None:
@@ -277,10 +288,15 @@ class Shares:
             if job is not None and not job.over:
                 after = self._announced.get(job.digest, (0, 0))
                 wishes.append(FindTorrents(("share", number), job.digest, after=after))
+        if self._unsaved and now >= self._save_at:
+            items = [item for path in self._unsaved if (item := self._catalogue.at(path)) is not None]
+            self._unsaved.clear()
+            wishes += [SaveItem(item) for item in items]
         return wishes
 
     def next_deadline(self) -> float | None:
-        return min(self._ask_at.values(), default=None)
+        saves = [self._save_at] if self._unsaved else []
+        return min([*self._ask_at.values(), *saves], default=None)
 
     # --- hashing -----------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from node.disk.errors import NoSpaceError
+from node.disk.errors import AwayError, NoSpaceError
 from protocol.errors import DiskError
 from protocol.limits import KIB
 
@@ -15,10 +15,14 @@ LOG_INDEX_BYTES = 64 * KIB
 
 
 def database_error(error: sqlite3.Error, path: Path) -> DiskError:
-    """``error`` of the SQLite database at ``path`` as a `DiskError`, `NoSpaceError` when its disk is full."""
+    """``error`` of the SQLite database at ``path`` as a `DiskError`, `NoSpaceError` when its disk is full, `AwayError`
+    when that is read-only or gone."""
     code = int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # the primary one; an error of our own has none
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent)):
         return NoSpaceError(f"cannot write {path}: the disk is full; free some space")
+    is_gone = code == sqlite3.SQLITE_IOERR and not path.exists()
+    if is_gone or code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return AwayError(f"cannot write {path}: {error}; is its disk there, and writable?")
     return DiskError(f"cannot use {path}: {error}; if it is damaged, move it away")
 
 

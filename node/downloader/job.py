@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from node.disk.errors import NoSpaceError, PassingError
+from node.disk.errors import AwayError, NoSpaceError, PassingError
 from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
@@ -196,8 +196,8 @@ class FetchJob:
             self.download.write_failed(piece)
 
     def on_disk_error(self, error: BaseException) -> None:
-        """What may pass pauses the download; a full disk only one that had begun, in this run or before. Anything else
-        ends it."""
+        """What may pass pauses the download; a disk that is full or away only one that had begun, in this run or
+        before. Anything else ends it."""
         if self.ended or self._retry_at is not None:
             return
         checking = self._progress.phase == "checking"
@@ -207,7 +207,7 @@ class FetchJob:
             self._ask_for_manifest()
             return
         begun = self.download is not None or isinstance(error, BegunError)
-        if not isinstance(error, PassingError) or (isinstance(error, NoSpaceError) and not begun):
+        if not isinstance(error, PassingError) or (isinstance(error, NoSpaceError | AwayError) and not begun):
             self._fail(error)
             return
         if isinstance(error, BegunError) and self.download is None:

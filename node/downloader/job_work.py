@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from node.disk.errors import NoSpaceError, NotThereError
+from node.disk.errors import AwayError, NoSpaceError, NotThereError, PassingError
 from node.disk.piece_work import check_pieces, whole_digest
 from node.disk.store import Cancelled, PartialContent, Progress, Store
 from node.downloader.reuse import Batch, find
@@ -63,9 +63,9 @@ class Published:
     left_behind: str = ""
 
 
-class BegunError(NoSpaceError):
-    """The disk is full for a download that had begun: it may wait for space, and then go on. ``have`` are the pieces
-    that are on disk, as far as that is known without looking."""
+class BegunError(PassingError):
+    """The disk is full, read-only or away for a download that had begun: it may wait, and then go on. ``have`` are the
+    pieces that are on disk, as far as that is known without looking."""
 
     def __init__(self, text: str, manifest: Manifest, have: Bitfield) -> None:
         super().__init__(text)
@@ -89,7 +89,7 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
 
     Content that stands there whole is checked and counts as published. Of a partial download, what the journal names
     is hashed again; of content that is to be mended, all. Raises `DiskError` when the destination cannot be used,
-    `BegunError` when the disk is full, or that of the journal, and something is there already.
+    `BegunError` when the disk is full or away, or that of the journal, and something is there already.
     """
     manifest = store.load_seed(place.seed_path)
     if place.mends:
@@ -99,7 +99,7 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
         return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
     try:
         partial = store.open_partial(manifest, place.dest, place.force, place.keep)
-    except NoSpaceError as error:
+    except (NoSpaceError, AwayError) as error:
         if not _begun(place, store):
             raise
         have = Bitfield(manifest.piece_count)
@@ -113,7 +113,7 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
                 have.set(piece)
             partial.sync()  # what was found good may so far be in the page cache alone
         store.journal.start(place.digest, place.seed_path, place.dest, have.to_bytes())
-    except NoSpaceError as error:
+    except (NoSpaceError, AwayError) as error:
         partial.close()
         raise BegunError(str(error), manifest, have) from error
     except BaseException:

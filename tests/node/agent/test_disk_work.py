@@ -29,6 +29,7 @@ def hashed(path: Path, data_dir: Path, known: LibraryItem | None = None) -> tupl
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
     tree = tmp_path / "tree"
     (tree / "sub" / "empty").mkdir(parents=True)
     (tree / "sub" / "a").write_bytes(b"a" * 1_000)
