@@ -88,6 +88,8 @@ class FetchJob:
         """It finished, failed or was cancelled; threads may still be at work for it."""
         self._retry_at: float | None = None
         self._repairs = 0
+        self._paused_for = ""
+        """What the log was told last of why it stands still."""
 
     # --- orders from the agent ---------------------------------------------------------------------------
 
@@ -214,7 +216,9 @@ class FetchJob:
             noted = error.have
             self._manifest = manifest = error.manifest
             self._progress.noted = (noted.count_set, sum(manifest.piece_size(piece) for piece in noted.indices()))
-        log.warning("download of %s is paused: %s", short(self.fetch.digest), error)
+        if str(error) != self._paused_for:
+            self._paused_for = str(error)
+            log.warning("download of %s is paused: %s", short(self.fetch.digest), error)
         self._stop_core()
         self._retry_at = self._now() + DISK_RETRY_SECONDS
         self._enter("paused", str(error))
