@@ -442,6 +442,12 @@ class SourcePool:
         self._candidates[entry.peer].trouble = Trouble("banned", reason)
         self._closed[address_of(entry)] = inf
 
+    def pardon(self, entry: SeederEntry) -> None:
+        """A banned peer, and where it was found, may be connected to again."""
+        if self.is_banned(entry.peer):
+            self._candidates[entry.peer].trouble = None
+            self._closed.pop(address_of(entry), None)
+
     # --- time --------------------------------------------------------------------------------------------
 
     def to_test(self, now: float) -> list[Source]:
