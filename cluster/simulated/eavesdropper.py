@@ -36,8 +36,8 @@ from protocol.messages import (
 )
 
 CHANCES_COUNT = 2 * FALSE_PIECES_COUNT_MAX + 1
-"""Sessions over which one source sends one download wrong bytes: each time a second one may begin before the first piece
-is hashed."""
+"""Sessions over which one source sends one download wrong bytes: each time a second one may begin before the piece is
+hashed."""
 COPIES_COUNT_MAX = 2
 """How often a piece that is there may come over one session: it was pushed, and it was asked for, when it was not."""
 TALK_COUNT_MAX, QUEUED_COUNT_MAX, TALK_SECONDS = 60, 600, 1.0

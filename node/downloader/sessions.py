@@ -87,8 +87,8 @@ class Sessions:
         return [*self.drop(source, now, Farewell.FRIENDLY), Banned(source.entry.peer, source.entry.name, reason)]
 
     def sent_false_piece(self, entry: SeederEntry, piece: int, now: float) -> Effects:
-        """A source has sent bytes that are not ``piece``. It is told, and looks at its disk. An honest one does not send
-        that piece again, so it is used again after a while, up to `FALSE_PIECES_COUNT_MAX`."""
+        """A source has sent bytes that are not ``piece``. It is told, and looks at its disk. An honest one does not
+        send that piece again, so it is used again after a while, up to `FALSE_PIECES_COUNT_MAX`."""
         reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
         source, address = self._pool.of_peer(entry.peer), address_of(entry)
         count = self._false[address] = self._false.get(address, 0) + 1
