@@ -2,8 +2,8 @@
 
 The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.rollout` (rollout),
 `node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc), `node.cli.local`
-(seed, verify) and `node.cli.audits` (audit). Exit codes: 0 success, 2 usage, 3 not found, 4 network, 5 verification,
-or a rollout that did not reach all, 6 disk, 130 Ctrl-C, 1 anything else.
+(seed, verify), `node.cli.audits` (audit) and `node.cli.keys` (keys). Exit codes: 0 success, 2 usage, 3 not found, 4
+network, 5 verification, or a rollout that did not reach all, 6 disk, 130 Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import click
 from node.cli import audits as cli_audits
 from node.cli import collect as cli_collect
 from node.cli import following as cli_following
+from node.cli import keys as cli_keys
 from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
@@ -57,8 +58,8 @@ class Commands(click.Group):
 def commands(ctx: click.Context) -> None:
     """Get the same files onto many machines, fast and verified.
 
-    Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data
-    directory; share, get and follow run one themselves where there is none.
+    Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data directory;
+    share, get and follow run one themselves if there is none.
     """
     if ctx.invoked_subcommand is None:
         state = ctx.find_object(State)
@@ -83,6 +84,7 @@ for _command in (
     cli_local.seed,
     cli_local.verify,
     cli_audits.audit,
+    cli_keys.keys,
 ):
     commands.add_command(_command)
 

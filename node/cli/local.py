@@ -1,4 +1,4 @@
-"""``seed`` describes content in a file, ``verify`` checks content against one; neither needs a peer for that."""
+"""``seed`` writes a seed file for content, ``verify`` checks content against one; neither needs a peer for that."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def seed(
 ) -> None:
     """Write the seed of a file or directory.
 
-    That is its name, size and digests. Needs no peer. Whoever has the seed can 'get' the content and 'verify' it.
+    That is its name, size and digests. Needs no peer. With the seed, others can 'get' the content and 'verify' it.
     """
     from node.disk.hashing import hash_content, measure
     from protocol.seed_formats import Seed, format_seed
@@ -139,8 +139,8 @@ def verify(state: State, path: str, seedfile: str, repair: bool) -> None:
     """Check a file or directory against a seed, or something shared against what it was.
 
     Every byte of it is read. Exit code 5 when anything differs. With SEEDFILE no peer is needed; files of a directory
-    that the seed does not name are listed, but are no difference. Without it, NAME (or a digest, or a path) is
-    something that the running peer shares, and --repair has the peer fetch its wrong pieces from others.
+    that the seed does not name are listed, but do not count as a difference. Without it, NAME (or a digest, or a path)
+    is something that the running peer shares, and --repair has the peer fetch its wrong pieces from others.
     """
     if not seedfile:
         verify_shared(state, path, repair)
