@@ -88,8 +88,7 @@ class FetchJob:
         """It finished, failed or was cancelled; threads may still be at work for it."""
         self._retry_at: float | None = None
         self._repairs = 0
-        self._paused_for = ""
-        """What the log was told last of why it stands still."""
+        self._paused_for = ""  # as the log was told last
 
     # --- orders from the agent ---------------------------------------------------------------------------
 
