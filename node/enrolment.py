@@ -71,7 +71,10 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
     elif settings.tracker_key:
         if not settings.tracker:
             raise UsageError("tracker_key is configured and no tracker; name it in the configuration or with --tracker")
-        known = Network(settings.tracker, settings.tracker_key.lower())
+        key = settings.tracker_key.lower()
+        if known is None or known.key != key:
+            known = Network(settings.tracker, key)
+            _keep(data_dir, known)
     if known is None:
         return settings.tracker, ""
     check_identity_private(data_dir)

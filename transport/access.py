@@ -25,7 +25,7 @@ from transport.sockets import Role
 ENDPOINT = "inproc://zeromq.zap.01"
 """Where libzmq asks, of its own context."""
 ADMITTED, NOT_NOW, REFUSED = [b"200", b""], [b"300", b"not now"], [b"400", b"not admitted"]
-"""With the second it is hung up on whoever asks, and may try again."""
+"""With the second, whoever asks is told nothing: its time for a handshake runs out, and it tries again."""
 TELL_SECONDS = 60.0
 """Between two lines in the log: a stranger can ask often."""
 _CURVE = b"CURVE"
@@ -94,7 +94,7 @@ class Access:
         except Exception:  # whatever it was: without an answer this thread could give no other
             if self._loop.now() >= self._tell_at:
                 self._tell_at = self._loop.now() + TELL_SECONDS
-                _logger.exception("cannot tell who may connect; whoever tries now is hung up on")
+                _logger.exception("cannot tell who may connect; whoever tries now is not let in")
             return [*NOT_NOW, b""]
 
     def _key(self, domain: bytes, mechanism: bytes, credentials: Sequence[bytes]) -> str | None:

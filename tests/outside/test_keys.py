@@ -109,6 +109,9 @@ def test_a_key_is_authorised_by_hand(keyed: Keyed) -> None:
     (machine.place / "keys/members" / f"{key}.key").touch()
     got = machine.z(*erin, "get", "m.bin", "-o", "erin-files")
     assert got.code == 0, got.err
+    (machine.place / "erin-files/m.bin").unlink()
+    again = machine.z(*erin[2:], "get", "m.bin", "-o", "erin-files")  # without the file that names the key
+    assert again.code == 0, again.err
 
 
 def test_without_a_key_a_peer_is_told_what_to_do(keyed: Keyed) -> None:

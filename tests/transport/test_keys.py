@@ -219,8 +219,7 @@ def test_while_it_cannot_be_told_who_may_connect_nobody_does(scene: Scene, caplo
     pair, members = scene.member(), scene.members
     scene.members = cast("set[str]", None)  # any bug
     callers = scene.call(pair), scene.call(new_pair())
-    assert scene.run(lambda: all(caller.events for caller in callers))
-    assert [caller.events for caller in callers] == [[HUNG_UP], [HUNG_UP]]
+    assert not scene.run(lambda: any(CONNECTED in caller.events for caller in callers), seconds=0.5)
     assert [record.getMessage()[:27] for record in caplog.records] == ["cannot tell who may connect"]
     scene.members = members
     again = scene.call(pair)
