@@ -218,7 +218,7 @@ class KeyFolder:
 
     def named(self, text: str) -> str:
         """The one key, of a member or an invite, that ``text`` is, begins, or is the name of. A name that an invite
-        shares with a member that came by it is the member's. `NotFoundError`, or `UsageError` when there are several."""
+        shares with a member that came by it is the member's. `NotFoundError`, or `UsageError` for several."""
         members = self.members()
         names = {key: member.name for key, member in members.items()}
         names |= {key: printable(issued.terms.name) for key, issued in self.invites().items()}

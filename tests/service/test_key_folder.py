@@ -136,7 +136,7 @@ def test_keys_are_found_by_name_and_beginning(folder: KeyFolder) -> None:
     assert folder.named(ALICE) == ALICE
     folder.enrol(invite, "e5" * 32, "")
     folder.revoke(invite)
-    assert not os.listdir(folder.invites_path)
+    assert not list(folder.invites_path.iterdir())
     with pytest.raises(NotFoundError):
         folder.named("lab")
 
