@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,26 @@ def test_an_invited_peer_joins_gets_and_is_put_out(keyed: Keyed) -> None:
     assert again.code == 4
     assert not (machine.place / "second/m.bin").exists()
     bob.interrupt()
+
+
+@pytest.mark.slow
+def test_nothing_more_is_taken_from_a_source_that_is_put_out(keyed: Keyed) -> None:
+    machine = keyed.machine
+    ivan = machine.start_peer("ivan", "--invite", keyed.invite())
+    (machine.place / "ivan.bin").write_bytes(os.urandom(3_000_000))
+    assert machine.z("--data-dir", "ivan", "share", "ivan.bin").code == 0
+    assert machine.z("--data-dir", "ivan", "limit", "--up", "100KiB/s").code == 0
+    judy = machine.start_peer("judy", "--invite", keyed.invite())
+    get = machine.start("--data-dir", "judy", "get", "ivan.bin", "-o", "judy-files")
+    eventually(lambda: machine.status("ivan").get("sent_bytes"), "it began")
+    keyed.keys("revoke", "ivan")
+    eventually(lambda: machine.status("ivan").get("network") != "joined", "ivan is out", HEARTBEAT_SECONDS)
+    time.sleep(LISTEN_SECONDS)
+    sent = machine.status("ivan")["sent_bytes"]
+    time.sleep(LISTEN_SECONDS)
+    assert machine.status("ivan")["sent_bytes"] == sent
+    for running in (get, judy, ivan):
+        running.interrupt()
 
 
 def test_an_invite_for_one_lets_no_second_in(keyed: Keyed) -> None:
