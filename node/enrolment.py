@@ -19,7 +19,7 @@ from node.config import PeerSettings
 from node.disk.errors import disk_error
 from node.identity import check_identity_private, load_identity
 from protocol.codec import Decoder, encode
-from protocol.endpoints import parse_endpoint
+from protocol.endpoints import is_wildcard, parse_endpoint
 from protocol.errors import DiskError, NetworkError, ProtocolError, UsageError
 from protocol.keys import Invite, parse_invite
 from protocol.limits import REPLY_BYTES_MAX
@@ -84,13 +84,16 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
 def _load(data_dir: Path) -> Network | None:
     path = data_dir / NETWORK_NAME
     try:
-        return msgspec.json.decode(read_private(path), type=Network)
+        known = msgspec.json.decode(read_private(path), type=Network)
+        if is_wildcard(parse_endpoint(known.tracker).host):
+            raise ProtocolError(f"{known.tracker} names no host to dial")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise disk_error(error, "read", path) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ProtocolError) as error:
         raise DiskError(f"{path} is damaged ({error}); delete it, and join again with an invite") from None
+    return known
 
 
 def _keep(data_dir: Path, network: Network) -> None:
