@@ -81,6 +81,17 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
     return settings.tracker or known.tracker, known.key
 
 
+def check_network(settings: PeerSettings, data_dir: Path) -> None:
+    """`UsageError` when ``settings`` name a network with keys, and the peer that runs on ``data_dir`` is not of it."""
+    key = parse_invite(settings.invite).key if settings.invite else settings.tracker_key.lower()
+    if not key:
+        return
+    known = _load(data_dir)
+    if known is None or known.key != key:
+        what = f"the peer that runs on {data_dir} is not of the network that the invite or tracker_key is for"
+        raise UsageError(f"{what}; stop it ('stop'), and run this again")
+
+
 def _load(data_dir: Path) -> Network | None:
     path = data_dir / NETWORK_NAME
     try:

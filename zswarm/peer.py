@@ -201,8 +201,8 @@ class Peer:
     ) -> Job:
         """Fetch and verify ``target``: a name, digest, link or seed file. ``to`` is the directory to put it in, created
         if missing; by default the configured ``download_dir``. ``force`` replaces other content of that name there.
-        ``sequential`` fetches pieces in order. With a key (``ed25519:...``) or several in ``signed_by`` only what one of
-        them has signed is taken; otherwise it is a `SignatureError`. ``progress`` is called several times a second
+        ``sequential`` fetches pieces in order. With a key (``ed25519:...``) or several in ``signed_by`` only what one
+        of them has signed is taken; otherwise it is a `SignatureError`. ``progress`` is called several times a second
         while the job is waited for."""
         found = read_target(target)
         settings = self._options.settings()

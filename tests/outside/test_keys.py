@@ -85,6 +85,26 @@ def test_an_invited_peer_joins_gets_and_is_put_out(keyed: Keyed) -> None:
 
 
 @pytest.mark.slow
+def test_a_command_with_an_invite_does_not_use_a_peer_of_another_network(keyed: Keyed, tmp_path: Path) -> None:
+    """What is meant for members would be shared with everybody."""
+    machine = Machine(tmp_path)
+    try:
+        machine.start_tracker()
+        peer = machine.start_peer("data")
+        (tmp_path / "secret.bin").write_bytes(CONTENT)
+        invite = "--invite", keyed.invite()
+        refused = machine.z(*invite, "--data-dir", "data", "share", "secret.bin")
+        assert (refused.code, "stop it" in refused.err) == (2, True), refused.err
+        assert machine.z("--data-dir", "data", "list", "--json").json["entries"] == []
+        peer.interrupt()
+        machine.tracker = ""
+        got = machine.z(*invite, "--data-dir", "data", "get", "m.bin", "-o", "files")
+        assert got.code == 0, got.err
+    finally:
+        machine.close()
+
+
+@pytest.mark.slow
 def test_nothing_more_is_taken_from_a_source_that_is_put_out(keyed: Keyed) -> None:
     machine = keyed.machine
     ivan = machine.start_peer("ivan", "--invite", keyed.invite())
