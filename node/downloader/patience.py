@@ -51,6 +51,12 @@ class Patience:
         self._arrived_at = 0.0
         """...when the last one did, and seconds from one to the next."""
         self._pace = Average()
+        self._unasked_at = 0.0
+        """When a missing piece last came that was not asked for by number."""
+
+    def begin(self, now: float) -> None:
+        """The download begins, or goes on after a pause."""
+        self._unasked_at = now
 
     def heard(self, source: Source, now: float) -> None:
         """Something of ``source`` has come."""
@@ -64,6 +70,10 @@ class Patience:
             self._pace.add(now - self._arrived_at)
         self._arrived_at = now
         self._arrived += 1
+
+    def gained(self, now: float) -> None:
+        """A missing piece has come that was not asked for by number."""
+        self._unasked_at = now
 
     # --- how long it takes -------------------------------------------------------------------------------
 
@@ -95,14 +105,21 @@ class Patience:
 
     def overdue(self, now: float) -> Iterator[Source]:
         """Sources that take so long for what they owe, or were asked to assign, that others may be asked."""
-        usual = self.usual()
-        all_that_may_come = sum(source.credit for source in self._pool) * self._pace.or_else(0.0)
-        least = max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
+        usual, least = self.usual(), self._least()
         for source in self._pool.ready():
-            slowest = max(usual, source.interval.or_else(0.0))
-            allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
+            allowed = _overdue_after(max(usual, source.interval.or_else(0.0)), least)
             if (source.owes or source.asked) and now - source.busy_since >= allowed:
                 yield source
+
+    def is_starved(self, now: float) -> bool:
+        """Whether nothing has come unasked for twice as long as after which a source is overdue: what nobody relays has
+        to be asked for, and sources that serve others as well may be busy for hours."""
+        return now - self._unasked_at >= 2 * _overdue_after(self.usual(), self._least())
+
+    def _least(self) -> float:
+        """Seconds that no source is overdue before: as long as this link needs for all that there is credit for."""
+        all_that_may_come = sum(source.credit for source in self._pool) * self._pace.or_else(0.0)
+        return max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
 
     def stuck(self, now: float) -> Iterator[Source]:
         """Sources that owe a piece which they were asked for, for far too long."""
@@ -114,6 +131,11 @@ class Patience:
         """Sources that were asked for nothing, and have sent nothing for far too long, whatever they have promised."""
         allowed = _far_too_long(self.usual())
         return [source for source in self._pool.ready() if not source.gets and now - source.busy_since > allowed]
+
+
+def _overdue_after(interval: float, least: float) -> float:
+    """Seconds after which a piece is overdue that usually takes ``interval``; 0 while that is not known."""
+    return max(least, OVERDUE_FACTOR * interval if interval else OVERDUE_SECONDS_FIRST)
 
 
 def _silence_allowed(source: Source) -> float:

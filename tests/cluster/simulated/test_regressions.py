@@ -52,6 +52,11 @@ BROKE = (
         4714,
         Edit("node.downloader.sessions:Sessions.test", "source.answered", "False"),
     ),
+    Broke(
+        "what nobody relays came never where a receiver that acknowledges nothing kept all sources busy",
+        2414,
+        Edit("node.downloader.piece_requests:PieceRequests._may_be_asked", " or self._is_starved", ""),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 

@@ -146,6 +146,45 @@ def test_who_is_busy_is_asked_for_nothing() -> None:
     assert asked(scene.status("a")) == {}
 
 
+def test_what_nobody_relays_is_asked_of_busy_sources_when_nothing_has_come_for_long() -> None:
+    """They serve others as well, and so may never be idle. One that only repeats itself sends nothing."""
+    scene = Scene("    ")
+    scene.ready("a", "b")
+    scene.gets("a", 0, 1)
+    last = scene.now
+    assert asked(scene.wait(OVERDUE_SECONDS_MIN, "ab")) == {}
+    scene.piece("a", 0)
+    found: dict[int, list[int]] = {}
+    while not found and scene.now < last + STUCK_SECONDS:
+        found = asked(scene.wait(CHECK_SECONDS, "ab"))
+    assert scene.now >= last + 2 * OVERDUE_SECONDS_MIN
+    assert sorted(piece for some in found.values() for piece in some) == [2, 3]
+
+
+def test_a_starved_download_goes_on_asking_busy_sources_until_something_is_pushed_again() -> None:
+    scene = Scene(" " * 40)
+    scene.ready("a")
+    (some,) = asked(scene.wait(2 * OVERDUE_SECONDS_FIRST, "a")).values()
+    (more,) = asked(scene.gets("a", *some)).values()
+    assert more
+    last = next(piece for piece in range(40) if piece not in {*some, *more})
+    scene.gets("a", last)
+    scene.wait(CHECK_SECONDS, "a")
+    assert asked(scene.gets("a", *more)) == {}
+
+
+def test_a_download_that_was_paused_does_not_count_that_as_waiting() -> None:
+    scene = Scene("    ")
+    scene.ready("a")
+    scene.gets("a", 0, 1)
+    scene.download.pause(scene.now)
+    scene.now += 100.0
+    scene.download.resume(scene.now)
+    scene.connected("a")
+    scene.status("a")
+    assert asked(scene.wait(2 * CHECK_SECONDS)) == {}
+
+
 def test_who_pushes_is_idle_no_more_and_who_was_assigned_pieces_still_is() -> None:
     scene = Scene("          ")
     scene.ready("a", "b")
