@@ -68,7 +68,7 @@ def load_identity(data_dir: Path) -> Identity:
         raise disk_error(error, "read", path) from error
     try:
         return msgspec.json.decode(data, type=Identity)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise DiskError(f"{path} is damaged ({error}); delete it to start as a new peer") from None
 
 
@@ -247,7 +247,7 @@ def _read_holder(file: FileIO) -> Holder:
     file.seek(0)
     try:
         return msgspec.json.decode(file.read(_HOLDER_BYTES_MAX), type=Holder)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, RecursionError):
         return Holder(0)
 
 

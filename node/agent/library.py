@@ -266,5 +266,5 @@ class Library:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
         except sqlite3.Error as error:
             raise database_error(error, self._path) from None
-        except (MsgspecError, RecursionError) as error:
+        except (MsgspecError, RecursionError, UnicodeDecodeError) as error:  # SQLite quotes what is no text
             raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None

@@ -49,8 +49,9 @@ def test_a_data_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o750
 
 
-def test_a_damaged_identity_is_not_replaced_silently(tmp_path: Path) -> None:
-    (tmp_path / IDENTITY_NAME).write_text('{"peer": 5}')
+@pytest.mark.parametrize("damaged", ['{"peer": 5}', '{"other":' + "[" * 100_000])
+def test_a_damaged_identity_is_not_replaced_silently(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / IDENTITY_NAME).write_text(damaged)
     with pytest.raises(DiskError, match="delete it"):
         load_identity(tmp_path)
 
