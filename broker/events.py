@@ -26,18 +26,20 @@ from protocol.messages import (
     Length,
     Message,
     Moment,
+    OptionalKey,
     Order,
     PeerId,
     PeerName,
 )
 
 
-class PeerSet(Message, frozen=True):
-    """``peer`` is a member under this name and endpoint; what it has is not touched."""
+class PeerSet(Message, frozen=True, omit_defaults=True):
+    """``peer`` is a member under this name, endpoint and key; what it has is not touched."""
 
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
+    key: OptionalKey = ""
 
 
 class PeerGone(Message, frozen=True):

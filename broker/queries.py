@@ -144,7 +144,7 @@ class Answers:
     def _peer_entry(self, peer: str) -> PeerEntry:
         member = self._registry.members[peer]
         counts = (member.whole, member.partial, member.requesting)
-        return PeerEntry(peer, member.name, member.endpoint, *counts, member.load)
+        return PeerEntry(peer, member.name, member.endpoint, *counts, member.load, member.key)
 
     def _standing(self, peer: str, digest: str) -> StandingEntry:
         member = self._registry.members[peer]

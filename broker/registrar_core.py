@@ -11,7 +11,7 @@ Left to others: which numbers and announcements a change has (`broker.ledger`), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -37,10 +37,10 @@ from protocol.messages import (
     Join,
     Leave,
     ListRequest,
+    MemberRequest,
     Ok,
     PageOk,
     RegistrarReply,
-    RegistrarRequest,
     Rejoin,
     Transfer,
     Update,
@@ -83,8 +83,11 @@ class Registrar:
 
     # --- events ------------------------------------------------------------------------------------------
 
-    def handle(self, route: bytes, address: str, message: RegistrarRequest, now: float) -> list[RegistrarEffect]:
-        """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers."""
+    def handle(
+        self, route: bytes, address: str, message: MemberRequest, now: float, key: str = ""
+    ) -> list[RegistrarEffect]:
+        """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers. Its
+        id is that of ``key`` (empty: a network without keys)."""
         session = self._sessions.get(message.peer)
         effects: list[RegistrarEffect] = []
         if session is not None:
@@ -93,7 +96,7 @@ class Registrar:
             if message.run in session.replaced:
                 return self._replaced(message, session, route)
             self._sessions.renew(message.peer, now)
-        reply = self._converse(address, message, session, now, effects)
+        reply = self._converse(address, key, message, session, now, effects)
         effects.append(Reply(route, reply))
         return effects
 
@@ -144,7 +147,8 @@ class Registrar:
     def _converse(
         self,
         address: str,
-        message: RegistrarRequest,
+        public_key: str,
+        message: MemberRequest,
         session: Session | None,
         now: float,
         effects: list[RegistrarEffect],
@@ -158,7 +162,7 @@ class Registrar:
             case Join():
                 return self._join(message, address, now)
             case FileList():
-                return self._file_list(message, session, now, effects)
+                return self._file_list(message, public_key, session, now, effects)
             case Leave():
                 self._transfers.drop(_key(message))
                 if session is not None:
@@ -192,7 +196,7 @@ class Registrar:
         return ListRequest(message.id, transfer.list_id)
 
     def _file_list(
-        self, message: FileList, session: Session | None, now: float, effects: list[RegistrarEffect]
+        self, message: FileList, public_key: str, session: Session | None, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
         key = _key(message)
         transfer = self._transfers.get(key)
@@ -216,7 +220,7 @@ class Registrar:
         if not message.last:
             return page_ok(message, entries)
         self._transfers.drop(key)
-        return self._whole_list(message, transfer, now, effects)
+        return self._whole_list(message, transfer, public_key, now, effects)
 
     def _start_over(
         self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, session: Session | None, now: float
@@ -254,7 +258,7 @@ class Registrar:
         return bad_entry(message, message.entries)
 
     def _whole_list(
-        self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
+        self, message: FileList, transfer: ListTransfer, public_key: str, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
         """All pages are there: the list takes the place of the old one, in one change set."""
         peer = message.peer
@@ -266,7 +270,7 @@ class Registrar:
             effects += self._give_way(leaving, now)
         events: list[Event] = []
         if transfer.joining or member is None:
-            events.append(PeerSet(peer, transfer.name, transfer.endpoint))
+            events.append(PeerSet(peer, transfer.name, transfer.endpoint, public_key))
             told = (transfer.name, transfer.endpoint, len(transfer.entries))
             effects += self._notes.joined(peer, *told, again=member is not None, now=now)
         events += self._list_changes(peer, member, transfer)
@@ -366,12 +370,20 @@ class Registrar:
 
     # --- members -----------------------------------------------------------------------------------------
 
-    def _remove(self, peer: str, expired: bool, now: float) -> list[RegistrarEffect]:
+    def put_out(self, peers: Iterable[str], now: float) -> list[RegistrarEffect]:
+        """The keys of ``peers`` are authorised no more."""
+        effects: list[RegistrarEffect] = []
+        for peer in peers:
+            if peer in self.registry.members:
+                effects += self._remove(peer, False, now, "is put out, because its key is not authorised any more")
+        return effects
+
+    def _remove(self, peer: str, expired: bool, now: float, what: str = "left") -> list[RegistrarEffect]:
         member = self.registry.members[peer]
         self._sessions.remove(peer)
         self._loads.pop(peer, None)
         self._downloads.pop(peer, None)
-        what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
+        what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else what
         notes = self._notes.left(peer, member.name, what, len(member.listings), now)
         return [*notes, *self._commit(peer, [PeerGone(peer, expired)], now)]
 
@@ -381,7 +393,7 @@ class Registrar:
         self._room.changed(peer)
         return effects
 
-    def _make_room(self, message: RegistrarRequest, address: str, count: int, now: float) -> list[RegistrarEffect]:
+    def _make_room(self, message: MemberRequest, address: str, count: int, now: float) -> list[RegistrarEffect]:
         """Have others give way, so that the peer at ``address`` can have ``count`` entries."""
         leaving = self._room.give_way_to_entries(message.peer, address, count)
         return [effect for peer in leaving for effect in self._give_way(peer, now)]
@@ -398,10 +410,10 @@ class Registrar:
         lookups, moments = list(terms.lookups), self._ledger.moments(message.peer, message.entries)
         return Welcome(message.id, self._ledger.epoch, self.seq, *times, endpoint, terms.roster, lookups, moments)
 
-    def _ok(self, message: RegistrarRequest, added: Sequence[Entry] = ()) -> Ok:
+    def _ok(self, message: MemberRequest, added: Sequence[Entry] = ()) -> Ok:
         return Ok(message.id, self._ledger.epoch, self.seq, self._ledger.moments(message.peer, added))
 
-    def _wrong_token(self, message: RegistrarRequest) -> Error:
+    def _wrong_token(self, message: MemberRequest) -> Error:
         detail = (
             f"peer id {message.peer} belongs to a member that joined with another token. If that is another peer, "
             f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. "
@@ -409,7 +421,7 @@ class Registrar:
         )
         return Error(message.id, "wrong_token", detail)
 
-    def _replaced(self, message: RegistrarRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
+    def _replaced(self, message: MemberRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
         """Refuse a run after which another one has joined: what is late of a peer that was restarted, or a twin."""
         self._transfers.drop(_key(message))
         effects: list[RegistrarEffect] = []
@@ -425,11 +437,11 @@ class Registrar:
         )
         return [*effects, Reply(route, Error(message.id, "replaced", detail))]
 
-    def _too_many_peers(self, message: RegistrarRequest) -> Error:
+    def _too_many_peers(self, message: MemberRequest) -> Error:
         what = f"the tracker is at its limit of {self._terms.peers_max} peers (peers_max)"
         return Error(message.id, "full", what)
 
-    def _registry_full(self, message: RegistrarRequest) -> Error:
+    def _registry_full(self, message: MemberRequest) -> Error:
         return Error(message.id, "full", f"the tracker is at its limit of {lim.ENTRIES_COUNT_MAX} entries")
 
     def check_invariants(self) -> None:
@@ -443,5 +455,5 @@ class Registrar:
         assert all(peer in self.registry.members for peer in (*self._loads, *self._downloads))
 
 
-def _key(message: RegistrarRequest) -> Key:
+def _key(message: MemberRequest) -> Key:
     return message.peer, message.token, message.run

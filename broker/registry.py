@@ -82,6 +82,7 @@ class Member:
         "downloads",
         "endpoint",
         "free",
+        "key",
         "listings",
         "load",
         "name",
@@ -93,9 +94,9 @@ class Member:
         "whole",
     )
 
-    def __init__(self, peer: str, name: str, endpoint: str) -> None:
+    def __init__(self, peer: str, name: str, endpoint: str, key: str = "") -> None:
         self.peer = peer
-        self.move(name, endpoint)
+        self.move(name, endpoint, key)
         self.load = 0
         self.free: int | None = None
         self.rate = 0
@@ -107,11 +108,10 @@ class Member:
         self.partial = 0
         self.requesting = 0
 
-    def move(self, name: str, endpoint: str) -> None:
-        """It is called and reached like that now."""
-        self.name = name
-        self.endpoint = endpoint
-        self._as_source = tuple(SeederEntry(self.peer, name, endpoint, whole) for whole in (False, True))
+    def move(self, name: str, endpoint: str, key: str) -> None:
+        """It is called and reached like that now, with that key."""
+        self.name, self.endpoint, self.key = name, endpoint, key
+        self._as_source = tuple(SeederEntry(self.peer, name, endpoint, whole, key) for whole in (False, True))
 
     def figures(self) -> LoadSet:
         """The event that tells them."""
@@ -180,10 +180,10 @@ class Registry:
     def _set_peer(self, event: PeerSet) -> None:
         member = self.members.get(event.peer)
         if member is None:
-            self.members[event.peer] = Member(event.peer, event.name, event.endpoint)
+            self.members[event.peer] = Member(event.peer, event.name, event.endpoint, event.key)
             self.membership_changes += 1
-        elif (member.name, member.endpoint) != (event.name, event.endpoint):
-            member.move(event.name, event.endpoint)
+        elif (member.name, member.endpoint, member.key) != (event.name, event.endpoint, event.key):
+            member.move(event.name, event.endpoint, event.key)
             for digest in member.listings:
                 sources = self.swarms[digest].sources
                 if event.peer in sources:
@@ -306,7 +306,7 @@ class Registry:
         member = self.members.get(peer)
         if member is None:
             return []
-        events: list[Event] = [PeerSet(peer, member.name, member.endpoint)]
+        events: list[Event] = [PeerSet(peer, member.name, member.endpoint, member.key)]
         if member.load or member.free is not None or member.rate:
             events.append(member.figures())
         if member.downloads:

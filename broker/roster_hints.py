@@ -33,14 +33,14 @@ def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEven
 def _hint(event: Event, registry: Registry) -> RosterEvent | None:
     match event:
         case PeerSet():
-            return PeerJoined(event.peer, event.name, event.endpoint)
+            return PeerJoined(event.peer, event.name, event.endpoint, event.key)
         case PeerGone():
             return PeerLeft(event.peer, event.expired)
         case EntrySet() if event.holding != "requesting":
             member = registry.members[event.peer]
             announced = max(event.announced, *(alias.announced for alias in event.aliases), 0)
             whole = event.holding == "whole"
-            return SourceAdded(event.digest, event.peer, member.name, member.endpoint, whole, announced)
+            return SourceAdded(event.digest, event.peer, member.name, member.endpoint, whole, announced, member.key)
         case EntrySet() | EntryGone():  # one who only asks for it is no source of it
             return SourceRemoved(event.digest, event.peer)
         case OrderSet() | OrderGone():

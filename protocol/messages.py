@@ -24,6 +24,9 @@ FileName = Annotated[str, Meta(min_length=1, max_length=lim.NAME_BYTES_MAX)]
 Run = Count
 """Which run of its agent a peer's request is of; 0: not stated."""
 Token = Annotated[bytes, Meta(min_length=lim.TOKEN_BYTES_MIN, max_length=lim.TOKEN_BYTES_MAX)]
+KeyText = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-f]{64}\Z")]
+OptionalKey = Annotated[str, Meta(max_length=64, pattern=r"^([0-9a-f]{64})?\Z")]
+"""A public key (`protocol.keys`); empty in a network without keys."""
 Endpoint = Annotated[str, Meta(max_length=lim.ENDPOINT_BYTES_MAX)]
 Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
@@ -102,6 +105,21 @@ class Join(Message, frozen=True):
     name: PeerName
     endpoint: Endpoint
     run: Run = 0
+
+
+class Enrol(Message, frozen=True):
+    """Let the peer with the public ``key`` into the network, by the invite whose key this connection has. ``name`` is
+    for people."""
+
+    id: Count
+    key: KeyText
+    name: PeerName = ""
+
+
+class Enrolled(Message, frozen=True):
+    """The key is let in, and stays so when the tracker starts again."""
+
+    id: Count
 
 
 class ListRequest(Message, frozen=True):
@@ -258,8 +276,9 @@ class Ok(Message, frozen=True, omit_defaults=True):
     announced: Moments = []
 
 
-RegistrarRequest = Join | FileList | Heartbeat | Update | Transfer | Leave
-RegistrarReply = ListRequest | PageOk | Welcome | Rejoin | Ok | Goodbye | Error
+MemberRequest = Join | FileList | Heartbeat | Update | Transfer | Leave
+RegistrarRequest = MemberRequest | Enrol
+RegistrarReply = ListRequest | PageOk | Welcome | Rejoin | Ok | Goodbye | Enrolled | Error
 
 # --- peer and lookup -------------------------------------------------------------------------------------
 
@@ -278,16 +297,17 @@ class TorrentEntry(Struct, frozen=True):
     announced: Moment = 0
 
 
-class SeederEntry(Struct, frozen=True):
-    """One source of a swarm."""
+class SeederEntry(Struct, frozen=True, omit_defaults=True):
+    """One source of a swarm; who dials it finds ``key`` there."""
 
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
     whole: bool
+    key: OptionalKey = ""
 
 
-class PeerEntry(Struct, frozen=True):
+class PeerEntry(Struct, frozen=True, omit_defaults=True):
     """One member of the network; counts are of its list entries, ``load`` is the number of its upload sessions."""
 
     peer: PeerId
@@ -297,6 +317,7 @@ class PeerEntry(Struct, frozen=True):
     partial: Count
     requesting: Count
     load: Count
+    key: OptionalKey = ""
 
 
 class StandingEntry(Struct, frozen=True, omit_defaults=True):
@@ -433,10 +454,11 @@ LookupReply = TorrentList | SeederList | PeerList | StandingList | OrderList | B
 # --- roster on PUB ---------------------------------------------------------------------------------------
 
 
-class PeerJoined(Message, frozen=True):
+class PeerJoined(Message, frozen=True, omit_defaults=True):
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
+    key: OptionalKey = ""
 
 
 class PeerLeft(Message, frozen=True):
@@ -446,7 +468,7 @@ class PeerLeft(Message, frozen=True):
     expired: bool
 
 
-class SourceAdded(Message, frozen=True):
+class SourceAdded(Message, frozen=True, omit_defaults=True):
     """``peer`` now has ``digest`` whole or in part, ``announced`` last at that moment under one of its names there."""
 
     digest: DigestText
@@ -455,6 +477,7 @@ class SourceAdded(Message, frozen=True):
     endpoint: Endpoint
     whole: bool
     announced: Moment = 0
+    key: OptionalKey = ""
 
 
 class SourceRemoved(Message, frozen=True):

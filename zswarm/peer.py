@@ -117,15 +117,23 @@ def _progress_of(job: JobStatus | None, detail: str) -> Progress:
 class Peer:
     """The peer that runs on ``data_dir``, or one of the program's own until `close`. What is not given comes from the
     environment and the configuration (``config``: its file), as on the command line. ``tracker`` and ``listen`` are
-    endpoints (``tcp://HOST:PORT``), ``name`` is what others see.
+    endpoints (``tcp://HOST:PORT``), ``name`` is what others see, ``invite`` the
+    line that lets this peer into a network with keys.
 
     A context manager, for use by one thread. Raises `NetworkError` if a peer runs and does not answer, and `UsageError`
     if that is another program's own, which would end with that."""
 
     def __init__(
-        self, data_dir: StrPath = "", *, tracker: str = "", config: StrPath = "", listen: str = "", name: str = ""
+        self,
+        data_dir: StrPath = "",
+        *,
+        tracker: str = "",
+        config: StrPath = "",
+        listen: str = "",
+        name: str = "",
+        invite: str = "",
     ) -> None:
-        self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name)
+        self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name, invite)
         services = real_services(_logger.info, owns_process=False)
         with contextlib.ExitStack() as resources:
             self._session = resources.enter_context(any_peer(self._options, services))

@@ -36,6 +36,7 @@ from node.agent.effects import (
 )
 from node.agent.folders import Listing
 from node.agent.library import KeptOrders, LibraryItem
+from node.agent.members import FindMembers
 from node.agent.requests import AgentApi
 from node.agent.shares_watch import SharesWatch
 from node.agent.state import AgentState, AgentTerms
@@ -119,6 +120,7 @@ class AgentCore(AgentState):
         return self.settle(self.lookups.disconnected(why, now), now)
 
     def roster_says(self, roster: Roster, now: float) -> list[Effect]:
+        self.members.heard(now)
         return self.settle(self.follower.handle(roster, self.gets.digests), now)
 
     # --- the other two processes -------------------------------------------------------------------------
@@ -162,6 +164,7 @@ class AgentCore(AgentState):
             if fresh:
                 self.uploads.new_run()
                 wishes.append(ToPieceServer(Limit(self.limits.now.upload_rate)))
+                wishes += self.members.told()
                 wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)
             if message.port:
                 wishes += self.membership.set_endpoint(with_port(self.who.advertise, message.port), now)
@@ -264,6 +267,7 @@ class AgentCore(AgentState):
         cores = (
             self.membership,
             self.lookups,
+            self.members,
             self.shares,
             self.gets,
             self.orders,
@@ -279,7 +283,7 @@ class AgentCore(AgentState):
 
     def next_deadline(self) -> float | None:
         timed = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
-        cores = (*timed, self.quota, self.limits)
+        cores = (*timed, self.members, self.quota, self.limits)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
@@ -342,7 +346,8 @@ class AgentCore(AgentState):
         self.orders.ask(now, (welcome.epoch, welcome.seq))
         dialled = self.lookups.set_endpoints(welcome.lookups, now)
         self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
-        return [Subscribe(welcome.roster), *dialled, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
+        members = self.members.welcomed((welcome.epoch, welcome.seq), now)
+        return [Subscribe(welcome.roster), *dialled, *members, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
 
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
@@ -380,8 +385,14 @@ class AgentCore(AgentState):
             return self.quota.torrents_found(rest[0], effect.entries, not effect.settling, now)
         return self._api.torrents_found(rest[0], rest[1], effect, now)
 
-    def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
-        _, route, number = self._tag(effect.tag)
+    def _find_members(self, wish: FindMembers, now: float) -> list[Any]:
+        return list(self.lookups.peers(("members",), now, after=wish.after))
+
+    def _peers_found(self, effect: lk.PeersFound, now: float) -> list[Any]:
+        kind, *rest = self._tag(effect.tag)
+        if kind == "members":
+            return list(self.members.found(effect.peers, effect.settling, now))
+        route, number = rest
         host = self.membership.tracker_host
         peers = [replace(peer, endpoint=with_host(peer.endpoint, host)) for peer in effect.peers]
         return self._api.peers_found(route, number, replace(effect, peers=peers))
@@ -410,6 +421,9 @@ class AgentCore(AgentState):
         if kind == "orders":
             self.orders.ask_failed(now)
             return []
+        if kind == "members":
+            self.members.failed(now)
+            return []
         if kind == "follow":
             self.follows.ask_failed(rest[0], rest[1], now)
             return []
@@ -431,7 +445,11 @@ class AgentCore(AgentState):
     def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
         self.orders.ask(now, (0, 0))
         self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
-        return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
+        members = self.members.missed(now, REFRESH_SPREAD_SECONDS)
+        return [*members, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
+
+    def _member_up(self, hint: ro.MemberUp, _now: float) -> list[Any]:
+        return list(self.members.joined(hint.peer, hint.key))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
         return self._sources(hint.digest, [hint.seeder])
@@ -443,7 +461,8 @@ class AgentCore(AgentState):
         return [ToDownloader(Sources(digest, found, total))]
 
     def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
-        return [ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else []
+        members = self.members.left(hint.peer) if not hint.digest else []
+        return [*members, *([ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else [])]
 
     @staticmethod
     def _tag(tag: Any) -> tuple[Any, ...]:
@@ -479,7 +498,9 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     lk.OrdersFound: AgentCore._orders_found,
     lk.SeedersFound: AgentCore._seeders_found,
     lk.AskFailed: AgentCore._ask_failed,
+    FindMembers: AgentCore._find_members,
     ro.RefreshAll: AgentCore._refresh_all,
+    ro.MemberUp: AgentCore._member_up,
     ro.OrdersNews: AgentCore._orders_news,
     ro.Heard: AgentCore._heard,
     ro.SourceUp: AgentCore._source_up,

@@ -163,8 +163,11 @@ class Lookups:
         message = GetTorrentList(self._new_id(), pattern, exact, "", *after)
         return self._put(tag, message, now, patience)
 
-    def peers(self, tag: Hashable, now: float, patience: float | None = None) -> list[Effect]:
-        return self._put(tag, GetPeerList(self._new_id()), now, patience)
+    def peers(
+        self, tag: Hashable, now: float, patience: float | None = None, after: tuple[int, int] = (0, 0)
+    ) -> list[Effect]:
+        """Ask for all members, as of (epoch, seq) ``after``."""
+        return self._put(tag, GetPeerList(self._new_id(), "", *after), now, patience)
 
     def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[Effect]:
         """Ask how every member stands with ``digest``."""

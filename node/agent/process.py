@@ -71,7 +71,8 @@ class AgentDisk(Protocol):
 
 
 class Agent:
-    """One run of ``core`` on ``host``. ``stop`` ends the peer; ``minute`` is that of the local week, from Monday on."""
+    """One run of ``core`` on ``host``. ``stop`` ends the peer; ``minute`` is that of the local week, from Monday on;
+    ``tracker_key`` as in `AgentSettings`."""
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class Agent:
         rng: Random,
         stop: Callable[[], None],
         minute: Callable[[], int],
+        tracker_key: str = "",
     ) -> None:
         self.core, self._minute = core, minute
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
@@ -100,7 +102,9 @@ class Agent:
         """Of the run of each child that said hello last."""
         self._api = ApiServer(host, self.asked)
         told = (self._on_registrar, self._on_registrar_connected, self._on_registrar_lost)
-        self._registrar = Dialled(host, self._names, Role.CONTROL_DEALER, tracker, REGISTRAR_DECODER, *told, rng)
+        self._tracker_key = tracker_key
+        to_registrar = Role.CONTROL_DEALER, tracker, REGISTRAR_DECODER
+        self._registrar = Dialled(host, self._names, *to_registrar, *told, rng, tracker_key)
         self._lookup: Dialled[LookupReply] | None = None
         self._roster: Dialled[Roster] | None = None
         self._roster_lost = False
@@ -276,7 +280,14 @@ class Agent:
             self._lookup = None
         told = (self._on_lookup, self._on_lookup_connected, self._on_lookup_lost)
         self._lookup = Dialled(
-            self._host, self._names, Role.CONTROL_DEALER, effect.endpoint, LOOKUP_DECODER, *told, self._rng
+            self._host,
+            self._names,
+            Role.CONTROL_DEALER,
+            effect.endpoint,
+            LOOKUP_DECODER,
+            *told,
+            self._rng,
+            self._tracker_key,
         )
 
     def _ask(self, effect: lk.Ask) -> None:
@@ -291,7 +302,14 @@ class Agent:
             self._roster = None
         told = (self._on_roster, self._on_roster_connected, self._on_roster_lost)
         self._roster = Dialled(
-            self._host, self._names, Role.ROSTER_SUB, effect.endpoint, ROSTER_DECODER, *told, self._rng
+            self._host,
+            self._names,
+            Role.ROSTER_SUB,
+            effect.endpoint,
+            ROSTER_DECODER,
+            *told,
+            self._rng,
+            self._tracker_key,
         )
 
     def _tell(self, role: str, message: Message) -> None:

@@ -36,6 +36,13 @@ class SourceDown(Struct, frozen=True):
     digest: str
 
 
+class MemberUp(Struct, frozen=True):
+    """``peer`` has joined a network with keys."""
+
+    peer: str
+    key: str
+
+
 class Heard(Struct, frozen=True):
     """Somebody has ``digest``, which was announced last at that moment under one of its names."""
 
@@ -43,7 +50,7 @@ class Heard(Struct, frozen=True):
     announced: int
 
 
-Hint = RefreshAll | OrdersNews | SourceUp | SourceDown | Heard
+Hint = RefreshAll | OrdersNews | SourceUp | SourceDown | MemberUp | Heard
 
 
 class RosterFollower:
@@ -69,9 +76,11 @@ class RosterFollower:
         elif roster.seq < newest:
             return []
         self.epoch, self.seq = roster.epoch, roster.seq
-        if isinstance(event, Beat | PeerJoined) or event.peer == self._own:
+        if isinstance(event, Beat) or event.peer == self._own:
             return hints
-        if isinstance(event, PeerLeft):
+        if isinstance(event, PeerJoined):
+            hints += [MemberUp(event.peer, event.key)] if event.key else []
+        elif isinstance(event, PeerLeft):
             hints.append(SourceDown(event.peer, ""))
         elif isinstance(event, OrdersChanged):
             hints.append(OrdersNews(roster.epoch, roster.seq))
@@ -79,7 +88,8 @@ class RosterFollower:
             if event.announced:
                 hints.append(Heard(event.digest, event.announced))
             if event.digest in wanted:
-                hints.append(SourceUp(event.digest, SeederEntry(event.peer, event.name, event.endpoint, event.whole)))
+                seeder = SeederEntry(event.peer, event.name, event.endpoint, event.whole, event.key)
+                hints.append(SourceUp(event.digest, seeder))
         elif event.digest in wanted:
             hints.append(SourceDown(event.peer, event.digest))
         return hints

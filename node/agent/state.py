@@ -18,6 +18,7 @@ from node.agent.gets import Gets
 from node.agent.jobs import JobBook, reported
 from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
+from node.agent.members import Members
 from node.agent.membership import Membership
 from node.agent.orders import Orders
 from node.agent.quota import Quota
@@ -38,7 +39,7 @@ class AgentTerms(Struct, frozen=True):
     besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
     and ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is
     in bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out
-    orders of others; empty: it accepts none."""
+    orders of others; empty: it accepts none. ``keyed``: it is in a network with keys."""
 
     peer: str
     token: bytes
@@ -55,6 +56,7 @@ class AgentTerms(Struct, frozen=True):
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     rollouts: str = ""
+    keyed: bool = False
     ignore: tuple[str, ...] = ()
     follow: tuple[Following, ...] = ()
     schedule: tuple[Period, ...] = ()
@@ -74,6 +76,7 @@ class AgentState:
         self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away, self._told_downloads)
         self.follower = RosterFollower(who.peer)
         self.lookups = Lookups(who.peer, rng)
+        self.members = Members(who.keyed)
         self.jobs = JobBook(wall_offset)
         parts: dict[bool, list[LibraryItem]] = {True: [], False: []}
         for item in items:

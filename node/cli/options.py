@@ -60,6 +60,12 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
         hidden=hidden,
         help="The tracker, e.g. tcp://10.0.0.1:5550; else $ZSWARM_TRACKER.",
     )
+    invite = _common(
+        "--invite",
+        metavar="LINE",
+        hidden=hidden,
+        help="Join the network with keys that LINE, of 'keys init' or 'keys invite', is for; else $ZSWARM_INVITE.",
+    )
     listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
     name = _common("--name", metavar="NAME", hidden=hidden, help="The name that others see.")
     no_mdns = _common(
@@ -68,7 +74,7 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
         hidden=hidden,
         help="Neither look for a tracker on the local network nor announce one.",
     )
-    return lambda command: tracker(listen(name(no_mdns(command))))
+    return lambda command: tracker(invite(listen(name(no_mdns(command)))))
 
 
 def group_options(command: F) -> F:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 import re
 import sqlite3
 import tempfile
@@ -360,5 +359,3 @@ TARGETS: dict[str, Target] = {
     "library_rows": Target(_library_rows, _library_row_samples),
     "agent_files": Target(_agent_files, _agent_file_samples),
 }
-for told in ("node.disk.journal", "node.agent.disk_work"):  # of each file that is damaged
-    logging.getLogger(told).setLevel(logging.CRITICAL)
