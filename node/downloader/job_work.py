@@ -17,7 +17,7 @@ from node.downloader.reuse import Batch, find
 from node.local_messages import LocalCopy
 from protocol.bitfield import Bitfield
 from protocol.digest import short
-from protocol.errors import DiskError, VerificationError, ZswarmError
+from protocol.errors import DiskError, ProtocolError, VerificationError, ZswarmError
 from protocol.manifest import Manifest, decode_manifest
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,11 @@ def _noted(place: Place, manifest: Manifest, store: Store) -> Iterable[int]:
     entry = store.journal.get(place.digest)
     if entry is None or entry.dest != place.dest:
         return range(manifest.piece_count)
-    return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
+    try:
+        return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
+    except ProtocolError as error:
+        log.warning("the journal is damaged (%s): %s is checked in full", error, place.dest)
+        return range(manifest.piece_count)
 
 
 def _forget(place: Place, store: Store) -> None:

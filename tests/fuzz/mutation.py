@@ -1,9 +1,10 @@
-"""Changes to MessagePack that leave it MessagePack: what libFuzzer does to bytes is mostly refused. Pure."""
+"""Changes to MessagePack and JSON that leave it that: what libFuzzer does to bytes is mostly refused. Pure."""
 
 from __future__ import annotations
 
+import json
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgpack
 
@@ -14,16 +15,23 @@ _VALUES: tuple[Any, ...] = (
 )
 
 
-def mutated(data: bytes, start: int, rng: Random) -> bytes | None:
-    """``data`` with some values of the MessagePack from byte ``start`` on changed; None when there is none."""
+def mutated(data: bytes, form: int | Literal["json"], rng: Random) -> bytes | None:
+    """``data`` with some values changed of the JSON that it is, or of the MessagePack from byte ``form`` on; None when
+    it is none."""
     try:
-        value = msgpack.unpackb(data[start:], raw=False, strict_map_key=False)
-        for _ in range(rng.randint(1, 3)):
-            value = _changed(value, rng)
-        packed: bytes = msgpack.packb(value)
+        if form == "json":
+            return json.dumps(_changed_some(json.loads(data), rng)).encode()
+        value = msgpack.unpackb(data[form:], raw=False, strict_map_key=False)
+        packed: bytes = msgpack.packb(_changed_some(value, rng))
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
         return None
-    return data[:start] + packed
+    return data[:form] + packed
+
+
+def _changed_some(value: Any, rng: Random) -> Any:
+    for _ in range(rng.randint(1, 3)):
+        value = _changed(value, rng)
+    return value
 
 
 def _changed(value: Any, rng: Random) -> Any:
