@@ -105,21 +105,19 @@ class Patience:
 
     def overdue(self, now: float) -> Iterator[Source]:
         """Sources that take so long for what they owe, or were asked to assign, that others may be asked."""
-        usual, least = self.usual(), self._least()
+        usual = self.usual()
+        all_that_may_come = sum(source.credit for source in self._pool) * self._pace.or_else(0.0)
+        least = max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
         for source in self._pool.ready():
-            allowed = _overdue_after(max(usual, source.interval.or_else(0.0)), least)
+            slowest = max(usual, source.interval.or_else(0.0))
+            allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
             if (source.owes or source.asked) and now - source.busy_since >= allowed:
                 yield source
 
     def is_starved(self, now: float) -> bool:
-        """Whether nothing has come unasked for twice as long as after which a source is overdue: what nobody relays has
-        to be asked for, and sources that serve others as well may be busy for hours."""
-        return now - self._unasked_at >= 2 * _overdue_after(self.usual(), self._least())
-
-    def _least(self) -> float:
-        """Seconds that no source is overdue before: as long as this link needs for all that there is credit for."""
-        all_that_may_come = sum(source.credit for source in self._pool) * self._pace.or_else(0.0)
-        return max(OVERDUE_SECONDS_MIN, min(STUCK_SECONDS, all_that_may_come))
+        """Whether nothing has come unasked for far too long: what nobody relays has to be asked for, and sources that
+        serve others as well may be busy for hours."""
+        return now - self._unasked_at >= _far_too_long(self.usual())
 
     def stuck(self, now: float) -> Iterator[Source]:
         """Sources that owe a piece which they were asked for, for far too long."""
@@ -131,11 +129,6 @@ class Patience:
         """Sources that were asked for nothing, and have sent nothing for far too long, whatever they have promised."""
         allowed = _far_too_long(self.usual())
         return [source for source in self._pool.ready() if not source.gets and now - source.busy_since > allowed]
-
-
-def _overdue_after(interval: float, least: float) -> float:
-    """Seconds after which a piece is overdue that usually takes ``interval``; 0 while that is not known."""
-    return max(least, OVERDUE_FACTOR * interval if interval else OVERDUE_SECONDS_FIRST)
 
 
 def _silence_allowed(source: Source) -> float:

@@ -27,7 +27,8 @@ class PieceRequests:
         """Whether sources that are busy are asked too: where there are more than one can be connected to, most of what
         is relayed is pushed by others."""
         self._is_starved = False
-        """Whether they are asked because nothing comes."""
+        """Whether they are asked because nothing comes: for one piece at a time, as it takes from their uplinks what
+        they push."""
         self._able: dict[Source, None] = {}
         """Sources that may be asked for more."""
 
@@ -77,7 +78,7 @@ class PieceRequests:
     def _may_be_asked(self, source: Source) -> bool:
         if source.stock and not self._sequential:
             return source.alone
-        return source.idle or self._asks_all or self._is_starved
+        return source.idle or self._asks_all or (self._is_starved and not self._pieces.asked)
 
     def _choose(self, source: Source) -> int | None:
         """A piece to ask ``source`` for that nobody is to send."""
