@@ -55,7 +55,20 @@ BROKE = (
     Broke(
         "what nobody relays came never where a receiver that acknowledges nothing kept all sources busy",
         2414,
-        Edit("node.downloader.piece_requests:PieceRequests._may_be_asked", " or (self._is_starved and not self._pieces.asked)", ""),
+        Edit(
+            "node.downloader.piece_requests:PieceRequests._may_be_asked",
+            " or (self._is_starved and not self._pieces.asked)",
+            "",
+        ),
+    ),
+    Broke(
+        "a receiver that was sent many pieces at once over a slow link was late, and everybody asked for them by number",
+        32403,
+        Edit(
+            "node.piece_server.uplink:Uplink.look",
+            "max(session.on_way[0].at, session.served_at)",
+            "session.on_way[0].at",
+        ),
     ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
