@@ -413,7 +413,7 @@ class Download:
             return []
         source.state = SourceState.READY
         self._pool.answered(source)
-        source.busy_since = now
+        source.busy_since = source.waited_since = now
         credit = self._credit.begin(source, now)
         needless = Bitfield.full_of(len(self.pieces)).without(self.pieces.open)
         return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, not self._sequential))]

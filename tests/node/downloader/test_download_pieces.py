@@ -315,6 +315,21 @@ def test_the_time_allowed_is_measured_by_what_is_usual() -> None:
     assert scene.owed("a") == []
 
 
+def test_a_piece_that_comes_after_it_was_overdue_took_all_that_time() -> None:
+    """Else the source would seem to be quick, and be given up soon for each of the next."""
+    scene = Scene("          ", sequential=True)
+    scene.ready("a", "b")
+    source = scene.source("a")
+    assert source is not None
+    assert source.gets
+    scene.wait(OVERDUE_SECONDS_FIRST + CHECK_SECONDS, "ab")
+    assert not source.gets, "b is asked"
+    scene.wait(OVERDUE_SECONDS_FIRST, "ab")
+    assert source.gets
+    scene.piece("a", 0)
+    assert source.interval.value == pytest.approx(2 * OVERDUE_SECONDS_FIRST + CHECK_SECONDS)
+
+
 def test_a_piece_that_nobody_else_has_is_waited_for() -> None:
     scene = Scene("   ")
     scene.ready("a")
