@@ -1,4 +1,4 @@
-"""What the tracker's processes are told at their start, as JSON on their stdin. Endpoints have real port numbers, so
+"""Settings of the tracker's processes, sent as JSON on their stdin at their start. Endpoints have real port numbers, so
 that a restarted process serves where its predecessor did."""
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from service.logs import LogSettings
 class RegistrarSettings(Struct, frozen=True, kw_only=True):
     """``lookups`` are the endpoints the lookups listen on, ``advertise`` the host to tell peers (empty: where they
     reach the registrar), ``ready_file`` the path to write once all serve (empty: none). ``runtime_key`` names the
-    runtime directory that ``link`` lies in (`transport.runtime_dir`). ``wall_offset`` turns the monotonic clock into
-    seconds since 1970 as the tracker's start saw them: a clock that is set back later sets back no epoch. ``keys`` is
-    the network's key folder (empty: none)."""
+    runtime directory that ``link`` lies in (`transport.runtime_dir`). Adding ``wall_offset`` turns the monotonic clock
+    into seconds since 1970, as of the tracker's start: setting the clock back later does not set back the epoch.
+    ``keys`` is the network's key folder (empty: none)."""
 
     listen: str
     roster: str

@@ -1,4 +1,5 @@
-"""The tracker's configuration file (``configs/tracker.yaml`` documents every key) and what the children get of it."""
+"""The tracker's configuration file (``configs/tracker.yaml`` documents every key) and what its processes get from
+it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _Duration = str | int | float
 
 
 class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of the file. Raises `ConfigError` for values that do not fit each other."""
+    """The keys of the file. Raises `ConfigError` for inconsistent values."""
 
     listen: str = "tcp://*:5550"
     advertise: str = ""

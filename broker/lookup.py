@@ -1,6 +1,6 @@
 """A lookup process: the shell around `broker.lookup_core`. Run as a child of the tracker's supervisor.
 
-Listens for peers' requests, and dials the registrar. Lets the core decide, performs what it says.
+Listens for peers' requests, and dials the registrar. The core decides; the shell carries out its effects.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class LookupProcess:
         self._perform(self.core.handle_link(message, self._transport.now()))
 
     def on_garbage(self, error: ProtocolError) -> None:
-        """Its number is missing then, and the core starts over."""
+        """The core then misses its number, and starts over."""
         self._link_intake.refuse(b"", error, self._transport.now())
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The registrar process: the shell around `broker.registrar_core`. Run as a child of the tracker's supervisor.
 
-Listens for peers' requests, for subscribers of the roster and for the lookups' links. Lets the core decide, performs
-what it says.
+Listens for peers' requests, for subscribers of the roster and for the lookups' links. The core decides; the shell
+carries out its effects.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LAST_WORD_SECONDS = 0.5
 
 
 class RegistrarProcess:
-    """One run of the registrar, which counts ``epoch``. ``keys`` say who is let in; None: everybody. Raises
+    """One run of the registrar, identified by ``epoch``. ``keys`` say who is let in; None: everybody. Raises
     `NetworkError` when it cannot listen."""
 
     def __init__(
@@ -123,7 +123,7 @@ class RegistrarProcess:
                 self._announce()
 
     def _announce(self) -> None:
-        """Tell that the whole tracker serves, in the log and in the ready file."""
+        """Announce that the whole tracker serves, in the log and in the ready file."""
         settings = self._settings
         if settings.ready_file:
             endpoints = {
@@ -138,7 +138,8 @@ class RegistrarProcess:
 
 
 def _told(listen: str, advertise: str) -> str:
-    """What peers are told of a socket bound to ``listen``: it is at the host where they reach this one."""
+    """The endpoint that peers are told for a socket bound to ``listen``: its host is the one at which they reach the
+    registrar."""
     return str(Address(advertise or EVERY, parse_endpoint(listen).port))
 
 

@@ -1,12 +1,11 @@
 """The registrar's conversations with peers (PROTOCOL.md, section 4). Pure; the only writer of the registry.
 
-Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. What a
-peer is told when it and the registrar disagree: `Rejoin` when it (or this run of it) is no member here, `ListRequest`
-when its list is of another version, `Error` when the fault is its own. Any request may be repeated: its effect is
-there once.
+Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. When a peer
+and the registrar disagree, the reply is `Rejoin` if the peer (or this run of it) is not a member, `ListRequest` if its
+list has another version, `Error` if the fault is its own. Any request may be repeated: it takes effect once.
 
-Left to others: which numbers and announcements a change has (`broker.ledger`), half-done lists
-(`broker.list_transfers`), leases (`broker.sessions`), the lookups (`broker.link_feed`).
+Elsewhere: numbers and announcements of changes (`broker.ledger`), incomplete lists (`broker.list_transfers`), leases
+(`broker.sessions`), the lookups (`broker.link_feed`).
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from protocol.messages import (
 
 
 class Terms(NamedTuple):
-    """What the tracker tells and grants its peers. ``roster`` and ``lookups`` as peers are to dial them."""
+    """What the tracker tells and grants its peers. ``roster`` and ``lookups`` are the endpoints that peers dial."""
 
     lease_seconds: float
     heartbeat_seconds: float
@@ -70,7 +69,7 @@ class Registrar:
         self._room = Room(self.registry, self._sessions, terms.peers_max)
         self._loads: dict[str, LoadSet] = {}
         self._downloads: dict[str, DownloadsSet] = {}
-        """Both as told since the last beat, by peer."""
+        """Figures reported since the last beat, by peer."""
         self._beat_at = now
         self._expire_from = now
         self._serving = False
@@ -101,7 +100,7 @@ class Registrar:
         return effects
 
     def handle_link(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
-        """A lookup at ``route`` of the link socket says something."""
+        """A message from the lookup at ``route`` of the link socket."""
         effects = self._ledger.feed.handle(route, message, now)
         if not self._serving and self._ledger.feed.following >= len(self._terms.lookups):
             self._serving = True
@@ -121,7 +120,7 @@ class Registrar:
         return min(at for at in deadlines if at is not None)
 
     def tick(self, now: float) -> list[RegistrarEffect]:
-        """Beat, and forget who has been silent for a lease."""
+        """Send the beat, and forget members that have been silent for a lease."""
         if now - self.next_deadline() > self._terms.lease_seconds / 3:
             # This process itself stood still (overload, suspended machine): heartbeats lie unread in its sockets.
             self._expire_from = now + self._terms.lease_seconds
@@ -153,7 +152,7 @@ class Registrar:
         now: float,
         effects: list[RegistrarEffect],
     ) -> RegistrarReply:
-        """The reply to ``message``; whatever else it causes is added to ``effects``."""
+        """The reply to ``message``; its other effects are added to ``effects``."""
         match message:
             case Heartbeat() | Update() | Transfer():  # first, because nearly all are
                 if session is None or session.run != message.run:
@@ -225,7 +224,7 @@ class Registrar:
     def _start_over(
         self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, session: Session | None, now: float
     ) -> RegistrarReply:
-        """Ask for the whole list from page 0, of a member or of one who was about to become one."""
+        """Ask a member, or a joining peer, for the whole list from page 0."""
         key = _key(message)
         if transfer is not None:
             where = (transfer.endpoint, transfer.address)
@@ -260,7 +259,7 @@ class Registrar:
     def _whole_list(
         self, message: FileList, transfer: ListTransfer, public_key: str, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
-        """All pages are there: the list takes the place of the old one, in one change set."""
+        """All pages have arrived: the list replaces the old one, in one change set."""
         peer = message.peer
         member = self.registry.members.get(peer)
         if not self._room.for_member(peer, transfer.address):
@@ -416,13 +415,13 @@ class Registrar:
     def _wrong_token(self, message: MemberRequest) -> Error:
         detail = (
             f"peer id {message.peer} belongs to a member that joined with another token. If that is another peer, "
-            f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. "
-            f"If it was this peer under a token it lost, the id is free {self._terms.lease_seconds:g} s after it ended."
+            f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. If "
+            f"this peer had that token and lost it, the id is free {self._terms.lease_seconds:g} s after it ended."
         )
         return Error(message.id, "wrong_token", detail)
 
     def _replaced(self, message: MemberRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
-        """Refuse a run after which another one has joined: what is late of a peer that was restarted, or a twin."""
+        """Refuse a run that another one has replaced: a late request of a peer that was restarted, or a twin."""
         self._transfers.drop(_key(message))
         effects: list[RegistrarEffect] = []
         if isinstance(message, Join) and not session.replaced[message.run]:

@@ -1,6 +1,6 @@
 """A tracker: its ports, and the registrar and lookups under a supervisor.
 
-Has no ZeroMQ socket of its own. It holds the ports, so that a process that died is back where it was.
+Has no ZeroMQ socket of its own. It holds the ports, so that a restarted process is back at its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
 class Tracker:
     """Ready to run: its owner runs the ``supervisor``, and calls `close` when that has ended its processes. Raises
-    `NetworkError` when a port cannot be had, `ConfigError` when its keys cannot be used."""
+    `NetworkError` when a port is not available, `ConfigError` when its keys cannot be used."""
 
     def __init__(self, config: TrackerConfig, ready_file: Path | None = None) -> None:
         if config.keys:

@@ -245,7 +245,7 @@ class ZmqRouter:
         assert self.connections is not None
         assert self.access is not None
         address = self.address_of(route)
-        _logger.warning("%s says too much: hung up on, and refused for %g s", address, seconds)
+        _logger.warning("%s sends too many messages: disconnected, and refused for %g s", address, seconds)
         self.access.refuse(address, seconds)
         self.connections.shut_down_from(address)
 

@@ -1,8 +1,8 @@
-"""The agent without its sockets: every event goes in here, what is to be done comes out. Pure.
+"""The agent without its sockets: takes every event, and returns what is to be done. Pure.
 
-Joins the cores of `state`: `membership`, `roster` and `lookups` towards the tracker, `catalogue`, `shares` and `gets`
-for content. What one of them asks of another is carried out here; the rest is the shell's (`process`). The command
-line's requests are for `requests`.
+Joins the cores of `state`: `membership`, `roster` and `lookups` for the tracker, `catalogue`, `shares` and `gets` for
+content. Carries out what they ask of each other; the rest is up to the shell (`process`). The command line's requests
+go to `requests`.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ from protocol.link import Link
 from protocol.messages import LookupReply, Order, RegistrarReply, Roster, SeederEntry
 
 REFRESH_SPREAD_SECONDS = 1.0
-"""Peers that all missed the same event do not ask at the same moment."""
+"""Spreads the requests of peers that all missed the same event."""
 
 Effect = Outer | mb.Send | lk.Dial | lk.Ask
 """What the shell has to do."""
 
 
 class AgentCore(AgentState):
-    """`AgentState` has what it is made from."""
+    """For the arguments see `AgentState`."""
 
     def __init__(
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
@@ -86,7 +86,7 @@ class AgentCore(AgentState):
     # --- the start ---------------------------------------------------------------------------------------
 
     def start(self, downloads: Iterable[Fetch], now: float, orders: KeptOrders | None = None) -> list[Effect]:
-        """Take up what the library knows."""
+        """Begin with the contents of the library."""
 
         def goes_on(download: Fetch) -> bool:
             return not self.who.foreground and not self.follows.covers(download.dest)
@@ -198,11 +198,11 @@ class AgentCore(AgentState):
         return self.settle([*wishes, *self.follows.item_checked(item, problem, now)], now)
 
     def item_deleted(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
-        """``problem`` is why ``item`` is still there; empty when it was deleted."""
+        """``problem`` is the reason why ``item`` was not deleted; empty if it was."""
         return self.settle(self.quota.deleted(item, problem, now), now)
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
-        """One look at all that is shared."""
+        """The result of one scan of everything shared."""
         return self.settle(self._watch.scanned(listing, began, now), now)
 
     def seed_stored(self, job: int, link: Link, seed_path: str, now: float) -> list[Effect]:
@@ -244,7 +244,7 @@ class AgentCore(AgentState):
         return self.settle(self.orders.refused(order, code, detail, now), now)
 
     def room_measured(self, free: int, now: float) -> list[Effect]:
-        """``free`` bytes are left where orders are carried out."""
+        """``free`` bytes are left in the directory for orders."""
         if self.membership.free is None:
             self.membership.hasten(now)
         self.membership.free = self.orders.measured(free, now)
@@ -290,7 +290,7 @@ class AgentCore(AgentState):
     # --- from one core to another ------------------------------------------------------------------------
 
     def settle(self, effects: Iterable[Any], now: float) -> list[Effect]:
-        """Carry out what the cores ask of each other, in order; return what is left for the shell."""
+        """Carry out what the cores ask of each other, in order; return the effects for the shell."""
         todo = deque(effects)
         outer: list[Effect] = []
         while todo:
@@ -357,7 +357,7 @@ class AgentCore(AgentState):
         return [*self.shares.tick(now), *asked]
 
     def _dated(self, effect: mb.Dated, now: float) -> list[Any]:
-        """What this peer announces itself the roster is not asked about."""
+        """Timestamps of this peer's own announcements, which the roster does not report to it."""
         wishes: list[Any] = list(self.catalogue.announced(effect.names))
         after = (self.membership.epoch, self.membership.seq)
         for (digest, _, _), moment in effect.names.items():
@@ -471,8 +471,8 @@ class AgentCore(AgentState):
 
 
 def _dialled(endpoint: str, tracker_host: str) -> str:
-    """How a peer that reaches its tracker at ``tracker_host`` dials ``endpoint``. A loopback address of another machine
-    is marked as such, which makes it an address that nobody dials."""
+    """The endpoint to dial for ``endpoint``, for a peer that reaches its tracker at ``tracker_host``. A loopback
+    address of another machine is marked as such, so that nobody dials it."""
     endpoint = with_host(endpoint, tracker_host)
     if is_loopback(host_of(endpoint)) and not is_loopback(tracker_host):
         return f"{endpoint} of another machine"[:ENDPOINT_BYTES_MAX]

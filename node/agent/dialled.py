@@ -27,7 +27,7 @@ from transport.sockets import CONNECT_MS_MAX, Role
 log = logging.getLogger(__name__)
 
 REDIAL_SECONDS, REDIAL_SECONDS_MAX = 0.2, 2.0
-"""Between an attempt that failed and the next one: twice as long each time, and up to half as long again at random."""
+"""Wait after a failed attempt: doubled each time, plus up to half of it at random."""
 _CONNECT_SECONDS_MAX = CONNECT_MS_MAX / 1_000
 
 _WORDS = {
@@ -56,9 +56,9 @@ M = TypeVar("M")
 
 
 class Dialled(Generic[M]):
-    """Dials ``endpoint`` and goes on dialling, from the first `tick` on; ``names`` looks hosts up. ``on_connected``
-    hears the address that was reached, as the host of an endpoint, and ``on_lost`` why there is no connection, also
-    after each attempt that failed. ``key`` as in `Transport.dial`. `NetworkError` when ``endpoint`` is no address."""
+    """Dials ``endpoint`` again and again, from the first `tick` on; ``names`` resolves hosts. ``on_connected`` gets the
+    address that was reached, as the host of an endpoint, and ``on_lost`` the reason why there is no connection, also
+    after each failed attempt. ``key`` as in `Transport.dial`. `NetworkError` when ``endpoint`` is no address."""
 
     def __init__(
         self,
@@ -84,12 +84,12 @@ class Dialled(Generic[M]):
         self._rng = rng
         self._line: Line | None = None
         self._host = ""
-        """Whom the line leads to..."""
+        """The address to which `_line` leads..."""
         self._dialled_at = 0.0
         """...and since when."""
         self._hosts: list[str] = []
         self._problems: dict[str, str] = {}
-        """Of this attempt, by address."""
+        """Problems of this attempt, by address."""
         self._failures = 0
         self._closed = False
         self._dial_at: float | None = 0.0
@@ -104,7 +104,7 @@ class Dialled(Generic[M]):
         return self._dial_at
 
     def send(self, message: Message) -> None:
-        """Send, or not: what is not answered is said again by whoever said it."""
+        """Send, or drop: the sender repeats what is not answered."""
         if self._line is not None:
             self._line.send(message)
 
@@ -203,7 +203,7 @@ class Dialled(Generic[M]):
 
 
 def _summary(problems: Mapping[str, str]) -> str:
-    """``problems`` by address, in words; the same of all addresses is said once."""
+    """``problems`` by address, in words; one that all addresses share is named once."""
     words = dict.fromkeys(problems.values())
     if len(words) == 1:
         word = next(iter(words))

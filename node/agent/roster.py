@@ -1,7 +1,7 @@
 """Follows the roster that the tracker publishes (PROTOCOL.md, section 7). Pure.
 
-What is published makes a peer fast, never right: events become hints for the downloads under way, and an event that
-was missed becomes `RefreshAll`, because only a lookup knows what it said.
+The roster makes a peer fast, never correct: events become hints for the running downloads, and a missed event becomes
+`RefreshAll`, because only a lookup knows what it said.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class RefreshAll(Struct, frozen=True):
 
 
 class OrdersNews(Struct, frozen=True):
-    """Somebody gives other orders than before, as of ``seq``."""
+    """A peer's orders have changed, as of ``seq``."""
 
     epoch: int
     seq: int
@@ -30,7 +30,7 @@ class SourceUp(Struct, frozen=True):
 
 
 class SourceDown(Struct, frozen=True):
-    """``peer`` no longer has ``digest``; an empty ``digest`` means it is gone."""
+    """``peer`` does not have ``digest`` any more; an empty ``digest`` means that the peer is gone."""
 
     peer: str
     digest: str
@@ -44,7 +44,7 @@ class MemberUp(Struct, frozen=True):
 
 
 class Heard(Struct, frozen=True):
-    """Somebody has ``digest``, which was announced last at that moment under one of its names."""
+    """A peer has ``digest``; ``announced`` is the latest timestamp of its names."""
 
     digest: str
     announced: int
@@ -54,7 +54,7 @@ Hint = RefreshAll | OrdersNews | SourceUp | SourceDown | MemberUp | Heard
 
 
 class RosterFollower:
-    """(epoch, seq) of the last event known of. ``own`` is this peer's id: what it did itself is no hint."""
+    """Keeps the (epoch, seq) of the last known event. ``own`` is this peer's id: its own changes are not hints."""
 
     def __init__(self, own: str) -> None:
         self.epoch = 0

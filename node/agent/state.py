@@ -1,6 +1,6 @@
-"""All that an agent is and knows: who the peer is, and the cores that have a part of it each. Pure.
+"""The state of an agent: the peer's identity, and the cores that each own a part. Pure.
 
-What they ask of each other is carried out by `core`; `requests` and `status` ask them for the command line.
+`core` carries out what they ask of each other; `requests` and `status` query them for the command line.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from protocol.messages import DownloadState
 
 
 class AgentTerms(Struct, frozen=True):
-    """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent.
+    """The peer's identity, its configuration, and ``instance`` and ``pid`` of this run of the agent.
 
-    ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
-    besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
-    and ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is
-    in bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out
-    orders of others; empty: it accepts none. ``keyed``: it is in a network with keys."""
+    ``foreground``: the peer runs for one command, and does only what it is asked for; everything else in its library
+    stays as it is. ``asked`` are the paths that it was asked for before the agent restarted. ``limits`` and
+    ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is in
+    bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out orders
+    of others; empty: it accepts none. ``keyed``: it is in a network with keys."""
 
     peer: str
     token: bytes
@@ -66,7 +66,8 @@ class AgentTerms(Struct, frozen=True):
 
 
 class AgentState:
-    """``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to leave."""
+    """Adding ``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to
+    leave."""
 
     def __init__(
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
@@ -114,5 +115,5 @@ class AgentState:
         return self.follows.covers(path)
 
     def is_fetched(self, digest: str) -> bool:
-        """Somebody fetches it from this peer now."""
+        """Whether a peer is fetching it from this one."""
         return self.uploads.of(digest)[1] > 0

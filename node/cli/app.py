@@ -57,8 +57,8 @@ class Commands(click.Group):
 def commands(ctx: click.Context) -> None:
     """Get the same files onto many machines, fast and verified.
 
-    Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data
-    directory; share, get and follow run one themselves where there is none.
+    Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data directory;
+    share, get and follow run one themselves if there is none.
     """
     if ctx.invoked_subcommand is None:
         state = ctx.find_object(State)

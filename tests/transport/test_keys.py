@@ -201,7 +201,7 @@ def test_who_has_no_key_is_not_dialled(scene: Scene) -> None:
 
 
 def test_it_can_be_learned_whether_somebody_has_keys(scene: Scene) -> None:
-    plain = ZmqTransport(scene.loop, scene.context)
+    plain = ZmqTransport(scene.loop, scene.clients)
     without = plain.listen(Role.TRACKER_ROUTER, "tcp://127.0.0.1:0", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as other:
         ports = [scene.router.port, without.port, silent.getsockname()[1], 1]
@@ -217,8 +217,7 @@ def test_it_can_be_learned_whether_somebody_has_keys(scene: Scene) -> None:
 def test_without_anybody_who_answers_libzmq_nobody_connects(scene: Scene) -> None:
     pair = scene.member()
     assert scene.transport._access is not None
-    scene.loop.remove(scene.transport._access._socket)
-    scene.transport._access._socket.close()
+    scene.transport._access.close()
     scene.transport.opened.remove(scene.transport._access)
     caller = scene.call(pair)
     assert not scene.run(lambda: CONNECTED in caller.events, seconds=1.0)
