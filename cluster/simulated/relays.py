@@ -140,10 +140,11 @@ def _forgotten(uploads: Uploads, digest: str, book: _Book) -> Iterator[int]:
 
 
 def _hoarders(server: PieceServerProcess, book: _Book, now: float) -> Iterator[tuple[str, int]]:
-    """Receivers with more pieces that nobody else has than they may keep while another one gets as many elsewhere; what
-    one got that has gone since, its source does not remember."""
+    """Receivers with more pieces that nobody else has than they may keep while another one gets as many elsewhere; of
+    one that has gone since, or follows nothing, its source knows nothing."""
     uploads, routes = server.core.uploads, server.listener.routes
-    there = {(routes[route].client.name, number) for route, number in uploads._sessions if route in routes}
+    begun = [key for key, session in uploads._sessions.items() if session.begun]
+    there = {(routes[route].client.name, number) for route, number in begun if route in routes}
     assigned = [given for given in book.given.values() if uploads.is_open(given.session)]
     old = Counter(given.receiver for given in assigned if now - given.at > SPREAD_SECONDS)
     for receiver, count in old.items():
