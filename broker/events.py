@@ -30,6 +30,7 @@ from protocol.messages import (
     Order,
     PeerId,
     PeerName,
+    Signature,
 )
 
 
@@ -61,6 +62,7 @@ class EntrySet(Message, frozen=True, omit_defaults=True):
     holding: Holding
     aliases: Aliases = ()
     announced: Moment = 0
+    signature: Signature = b""
 
 
 class EntryGone(Message, frozen=True):

@@ -358,7 +358,8 @@ class Registrar:
         event = self.registry.entry_event(peer, digest)
         if event is None:
             listing = next(iter(swarm.listings.values()))
-            event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
+            named = (listing.manifest, listing.name, listing.length)
+            event = EntrySet(peer, digest, *named, after, signature=listing.signature)
         event = self._ledger.announced(msgspec.structs.replace(event, holding=after), now)
         if before is None:
             effects += self._make_room(message, session.address, member.weight + 1, now)

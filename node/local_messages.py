@@ -154,7 +154,8 @@ class Fetch(Message, frozen=True):
 
     So it is in the agent's library too until it is complete. ``force`` holds for the run of the peer that it was given
     to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one is not ordered
-    before it is asked for again. ``keep``: how many of what it replaces stay beside it."""
+    before it is asked for again. ``keep``: how many of what it replaces stay beside it. ``signatures``
+    of it, one after another, which were verified."""
 
     digest: str
     manifest: str
@@ -166,6 +167,21 @@ class Fetch(Message, frozen=True):
     sequential: bool
     superseded: bool = False
     keep: int = 0
+    signatures: bytes = b""
+
+
+class Mend(Message, frozen=True):
+    """Fetch again the wrong pieces of content ``digest``, which stands at ``dest`` and had ``stamps``
+    (`node.disk.stamps`) when it was right. Reported on as a download is; it is stopped as one, and then deletes
+    nothing."""
+
+    digest: str
+    manifest: str
+    name: str
+    length: int
+    dest: str
+    seed_path: str
+    stamps: bytes
 
 
 class LocalCopy(Struct, frozen=True):
@@ -191,7 +207,7 @@ class StopFetch(Message, frozen=True):
 
 class DeleteFetch(Message, frozen=True):
     """Stop the download of ``digest`` to ``dest``, and delete its partial content and journal, whichever run began it.
-    An empty ``seed_path`` means that there can be neither unless it is under way."""
+    An empty ``seed_path``: the journal has it if there is any."""
 
     digest: str
     dest: str
@@ -387,7 +403,9 @@ class Room(Message, frozen=True):
 
 AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving | MemberKeys
 PieceServerToAgent = Hello | ContentChanged | UploadReport
-AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+AgentToDownloader = (
+    Hello | Limit | Copies | Fetch | Mend | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+)
 DownloaderToAgent = (
     Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected
 )

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from msgspec import MsgspecError, Struct, convert, json
 
-from node.disk.databases import database_error
+from node.disk.databases import database_error, is_disk_trouble
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import Fetch
 from protocol.errors import DiskError
@@ -30,7 +30,7 @@ ItemState = Literal["", "missing", "changed", "damaged"]
 """Why an item is not served: nothing is at its path; a read found other bytes, and it is hashed again; it holds other
 bytes though nobody wrote to it. Empty: it is served."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
@@ -61,6 +61,10 @@ ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
 """
 _KEEP = "ALTER TABLE downloads ADD COLUMN keep INTEGER NOT NULL DEFAULT 0;"
 _FROM_3 = "ALTER TABLE items ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;" + _KEEP
+_FROM_4 = """
+ALTER TABLE items ADD COLUMN signatures BLOB NOT NULL DEFAULT x'';
+ALTER TABLE downloads ADD COLUMN signatures BLOB NOT NULL DEFAULT x'';
+"""
 
 _KEPT = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
 """Other data, as JSON by name. Versions that do not know a name leave it alone."""
@@ -72,7 +76,13 @@ DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items
 """
 
 LIBRARY_NAME = "library.db"
-_SCRIPTS = {0: _SCHEMA + _DOWNLOADS + _KEEP, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
+_SCRIPTS = {
+    0: _SCHEMA + _DOWNLOADS + _KEEP + _FROM_4,
+    1: _FROM_1 + _FROM_2 + _FROM_3 + _FROM_4,
+    2: _FROM_2 + _FROM_3 + _FROM_4,
+    3: _FROM_3 + _FROM_4,
+    4: _FROM_4,
+}
 """How to convert a database of each older version to this one; 0 is an empty one. Stamps of older versions have no
 change time, so they differ and everything is hashed again."""
 Row = TypeVar("Row", bound=Struct)
@@ -98,7 +108,8 @@ class LibraryItem(Struct, frozen=True):
     """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
     ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
     hashed, with ``options``. ``state`` says whether it is served, ``detail`` why not, for a person, and ``since`` when:
-    `time.time`. ``announced`` is the tracker's timestamp, or `ANEW`."""
+    `time.time`. ``announced`` is the tracker's timestamp, or `ANEW`. ``signatures``: verified signatures, one after
+    another, each by another key."""
 
     path: str
     origin: Origin
@@ -114,6 +125,7 @@ class LibraryItem(Struct, frozen=True):
     detail: str = ""
     since: float = 0.0
     announced: Moment = 0
+    signatures: bytes = b""
 
 
 class Library:
@@ -128,10 +140,8 @@ class Library:
         self._data_dir = data_dir
         self._path = data_dir / LIBRARY_NAME
         self._run = run
-        mode = "ro" if read_only else "rwc"
         with self._translated():
-            # Each statement is its own transaction.
-            self._db = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", isolation_level=None, uri=True)
+            self._open("ro" if read_only else "rwc")
         try:
             with self._translated():
                 self._check_version() if read_only else self._prepare()
@@ -188,6 +198,19 @@ class Library:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self, mode: str) -> None:
+        # Each statement is its own transaction.
+        self._db = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", isolation_level=None, uri=True)
+        self._is_stale = False
+
+    def _reopen(self) -> None:
+        """After the disk has failed. None is made where it is not: the disk may be away."""
+        if self._is_stale:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._open("rw")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -231,6 +254,7 @@ class Library:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._reopen()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -242,6 +266,7 @@ class Library:
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._translated():
+            self._reopen()
             return self._db.execute(statement, values).fetchall()
 
     def _stored(self, field: str, value: object) -> object:
@@ -265,6 +290,7 @@ class Library:
         except UnicodeEncodeError as error:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
         except sqlite3.Error as error:
+            self._is_stale = is_disk_trouble(error)
             raise database_error(error, self._path) from None
         except (MsgspecError, RecursionError, UnicodeDecodeError) as error:  # SQLite quotes what is no text
             raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None

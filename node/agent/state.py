@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from node.agent.audits import Audits
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
 from node.agent.effects import Downloaded
@@ -20,6 +21,7 @@ from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
 from node.agent.members import Members
 from node.agent.membership import Membership
+from node.agent.mends import Mends
 from node.agent.orders import Orders
 from node.agent.quota import Quota
 from node.agent.roster import RosterFollower
@@ -29,6 +31,7 @@ from node.api_messages import Following
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import HeldLimits, Override, Period
+from node.trust import Trust
 from protocol.messages import DownloadState
 
 
@@ -39,7 +42,8 @@ class AgentTerms(Struct, frozen=True):
     stays as it is. ``asked`` are the paths that it was asked for before the agent restarted. ``limits`` and
     ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is in
     bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out orders
-    of others; empty: it accepts none. ``keyed``: it is in a network with keys."""
+    of others; empty: it accepts none. ``keyed``: it is in a network with keys. With written keys in ``signed_by`` it
+    takes only what one of them has signed."""
 
     peer: str
     token: bytes
@@ -63,6 +67,7 @@ class AgentTerms(Struct, frozen=True):
     override: Override | None = None
     quota: int = 0
     downloaded: tuple[Downloaded, ...] = ()
+    signed_by: tuple[str, ...] = ()
 
 
 class AgentState:
@@ -84,8 +89,9 @@ class AgentState:
             parts[not who.foreground or item.path in who.asked].append(item)
         self.catalogue = Catalogue(parts[True], parts[False])
         self.uploads = UploadTotals()
+        self.trust = Trust(who.signed_by)
         self.shares = Shares(
-            self.catalogue, self.jobs, wall_offset, self.is_fetched, lambda path: self.quota.going == path
+            self.catalogue, self.jobs, wall_offset, self.is_fetched, lambda path: self.quota.going == path, self.trust
         )
         self.quota = Quota(
             who.quota,
@@ -99,9 +105,11 @@ class AgentState:
             self.is_followed,
             who.downloaded,
         )
-        self.gets = Gets(self.catalogue, self.jobs, self.quota.has_room)
+        self.gets = Gets(self.catalogue, self.jobs, self.quota.has_room, self.trust)
+        self.mends = Mends(self.catalogue, self.jobs, self._is_busy)
+        self.audits = Audits(self.catalogue, self.jobs, self.shares, self.mends.repair)
         self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
-        self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng)
+        self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng, self.trust)
         self.children = Children()
         self.last_rate = LastRate()
         self.serving = not away
@@ -110,6 +118,9 @@ class AgentState:
     def _told_downloads(self, now: float) -> list[DownloadState]:
         silent = self.children.silent_seconds(now).get("downloader", 0.0)
         return told_downloads((reported(job, silent, now) for job in self.jobs.all()), now, self.orders.jobs)
+
+    def _is_busy(self, item: LibraryItem) -> bool:
+        return item.digest in self.gets.digests or self.shares.is_hashing(item.path)
 
     def is_followed(self, path: str) -> bool:
         return self.follows.covers(path)

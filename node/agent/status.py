@@ -12,6 +12,7 @@ from node.agent.library import LibraryItem
 from node.agent.state import AgentState
 from node.api_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
 from node.local_messages import Fetch
+from node.trust import signers_of
 
 PAGE_COUNT = 1_000
 """Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
@@ -26,7 +27,8 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
     rows: list[Fetch | JobStatus | LibraryItem]
     if request.jobs is not None:
         asked = [agent.jobs.get(number) for number in request.jobs]
-        withdrawn = [job for job in agent.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
+        there = [job for job in agent.jobs.all() if job.path in request.paths]
+        withdrawn = [job for job in there if job.phase == "withdrawn" or job.kind == "mend"]
         items = [item for path in request.paths if (item := agent.catalogue.at(path)) is not None]
         rows, more = [*(job for job in asked if job is not None), *withdrawn, *items], 0
     else:
@@ -86,6 +88,7 @@ def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> Sh
         state=item.state,
         detail=item.detail,
         since=item.since,
+        signed_by=signers_of(item.signatures),
     )
 
 
@@ -103,6 +106,7 @@ def interrupted_status(download: Fetch) -> JobStatus:
         path=download.dest,
         link=link_of(download),
         detail=detail,
+        signed_by=signers_of(download.signatures),
     )
 
 

@@ -18,6 +18,10 @@ Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
 
 
+NOT_LOOKED_AT = b""
+"""The bits of a journal entry whose partial content has yet to be hashed, or made."""
+
+
 class JournalEntry(NamedTuple):
     """``bits`` is the `protocol.bitfield` of the pieces that are durable."""
 
@@ -80,6 +84,10 @@ class Store(Protocol):
     def open_partial(self, manifest: Manifest, dest: str, force: bool, keep: int = 0) -> PartialContent:
         """Start or take up the download of ``manifest`` to ``dest``. With ``force`` it replaces what is there; ``keep``
         such stay beside it."""
+
+    def open_in_place(self, manifest: Manifest, dest: str, stamps: bytes) -> PartialContent:
+        """Mend the content of ``manifest`` at ``dest``, which had ``stamps``: pieces are written over those there, and
+        `discard` deletes nothing. `ContentChangedError` when somebody has written to it."""
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """What tells later whether the content at ``path`` changed."""

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from node.disk.errors import NoSpaceError, NotThereError
+from node.disk.errors import AwayError, NoSpaceError, NotThereError, PassingError
 from node.disk.piece_work import check_pieces, whole_digest
-from node.disk.store import Cancelled, PartialContent, Progress, Store
+from node.disk.store import NOT_LOOKED_AT, Cancelled, JournalEntry, PartialContent, Progress, Store
 from node.downloader.reuse import Batch, find
 from node.local_messages import LocalCopy
 from protocol.bitfield import Bitfield
@@ -35,6 +35,9 @@ class Place:
     """Other content of this machine that may have some of it."""
     keep: int = 0
     """How many of what it replaces stay."""
+    mends: bytes = b""
+    """`node.disk.stamps` of the content that stands there, of which wrong pieces are to be fetched again. Empty: what
+    stands there is not touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,9 @@ class Published:
     left_behind: str = ""
 
 
-class BegunError(NoSpaceError):
-    """The disk is full for a download that had begun: it may wait for space, and then go on. ``have`` are the pieces
-    that are on disk, as far as that is known without looking."""
+class BegunError(PassingError):
+    """The disk is full, read-only or away for a download that had begun: it may wait, and then go on. ``have`` are the
+    pieces that are on disk, as far as that is known without looking."""
 
     def __init__(self, text: str, manifest: Manifest, have: Bitfield) -> None:
         super().__init__(text)
@@ -85,30 +88,38 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     """Find out what is at the destination already, and make ready to write the rest.
 
     Content that stands there whole is checked and counts as published. Of a partial download, what the journal names
-    is hashed again. Raises `DiskError` when the destination cannot be used, `BegunError` when the disk is full, or
-    that of the journal, and something is there already.
+    is hashed again; of content that is to be mended, all. Raises `DiskError` when the destination cannot be used,
+    `BegunError` when the disk is full or away, or that of the journal, and something is there already.
     """
     manifest = store.load_seed(place.seed_path)
+    if place.mends:
+        return _prepare_mending(place, manifest, store, progress, cancelled)
     if store.existing_matches(place.dest, manifest, progress, cancelled):
         _forget(place, store)
         return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
+    begun = _begun(place, store)
+    noted = _noted(begun, manifest)
+    if begun is None:  # before there is anything to remove: whoever removes it looks here
+        store.journal.start(place.digest, place.seed_path, place.dest, NOT_LOOKED_AT)
     try:
         partial = store.open_partial(manifest, place.dest, place.force, place.keep)
-    except NoSpaceError as error:
-        if not _begun(place, store):
-            raise
-        have = Bitfield(manifest.piece_count)
-        for piece in _noted(place, manifest, store):
-            have.set(piece)
-        raise BegunError(str(error), manifest, have) from error
+    except DiskError as error:
+        if begun is None:
+            _forget(place, store)
+        elif isinstance(error, NoSpaceError | AwayError):
+            have = Bitfield(manifest.piece_count)
+            for piece in noted:
+                have.set(piece)
+            raise BegunError(str(error), manifest, have) from error
+        raise
     have = Bitfield(manifest.piece_count)
     try:
         if partial.resumed:
-            for piece in check_pieces(partial, manifest, _noted(place, manifest, store), progress, cancelled):
+            for piece in check_pieces(partial, manifest, noted, progress, cancelled):
                 have.set(piece)
             partial.sync()  # what was found good may so far be in the page cache alone
         store.journal.start(place.digest, place.seed_path, place.dest, have.to_bytes())
-    except NoSpaceError as error:
+    except (NoSpaceError, AwayError) as error:
         partial.close()
         raise BegunError(str(error), manifest, have) from error
     except BaseException:
@@ -118,15 +129,27 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     return Ready(manifest, partial, have, have.copy(), reusable)
 
 
-def _begun(place: Place, store: Store) -> bool:
+def _prepare_mending(place: Place, manifest: Manifest, store: Store, progress: Progress, cancelled: Cancelled) -> Ready:
+    """Find the wrong pieces of content that stands there. Nothing is noted: after a restart all is checked again."""
+    content = store.open_in_place(manifest, place.dest, place.mends)
+    have = Bitfield(manifest.piece_count)
+    try:
+        for piece in check_pieces(content, manifest, range(manifest.piece_count), progress, cancelled):
+            have.set(piece)
+    except BaseException:
+        content.close()
+        raise
+    return Ready(manifest, content, have, have.copy(), find(manifest, have, place.copies, place.dest, False, store))
+
+
+def _begun(place: Place, store: Store) -> JournalEntry | None:
     entry = store.journal.get(place.digest)
-    return entry is not None and entry.dest == place.dest
+    return entry if entry is not None and entry.dest == place.dest else None
 
 
-def _noted(place: Place, manifest: Manifest, store: Store) -> Iterable[int]:
+def _noted(entry: JournalEntry | None, manifest: Manifest) -> Iterable[int]:
     """The pieces worth hashing again: those the journal names, or all of them when it knows nothing."""
-    entry = store.journal.get(place.digest)
-    if entry is None or entry.dest != place.dest:
+    if entry is None or entry.bits == NOT_LOOKED_AT:
         return range(manifest.piece_count)
     try:
         return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
@@ -202,12 +225,14 @@ def put_away(place: Place, ready: Ready, store: Store) -> None:
 def sweep(place: Place, store: Store) -> bool:
     """Delete what an earlier run left of a cancelled download; what cannot be deleted is said. False then."""
     try:
-        store.remove_leftovers(store.load_seed(place.seed_path), place.dest)
         begun = _begun(place, store)
+        seed_path = place.seed_path or (begun.seed_path if begun is not None else "")
+        if seed_path:
+            store.remove_leftovers(store.load_seed(seed_path), place.dest)
     except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
         return False
-    if begun:
+    if begun is not None:
         _forget(place, store)
     return True
 

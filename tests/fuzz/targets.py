@@ -35,7 +35,9 @@ from protocol.messages import (
     Roster,
 )
 from protocol.orders import check_directory, is_for
-from protocol.seed_formats import Seed, format_seed, parse_seed
+from protocol.seed_formats import Seed, format_seed, parse_seed, seed_link
+from protocol.signature import format_key, format_secret, is_signed, parse_secret, sign, split_signatures
+from protocol.signature import parse_key as parse_signer
 from service.text import printable
 from service.units import parse_bytes, parse_rate, parse_seconds
 from tests.fuzz import files
@@ -126,6 +128,24 @@ def _link_samples() -> Iterator[bytes]:
         yield format_link(Link(DIGEST, DIGEST, "wie schön", 300, tracker)).encode()
 
 
+_SIGNED = Link(DIGEST, DIGEST, "wie schön", 300)
+
+
+def _signature(data: bytes) -> None:
+    """Nothing but the one that there is fits; and keys as text."""
+    assert is_signed(data, _SIGNED) == (data == sign(b"s" * 32, _SIGNED, 7))
+    split_signatures(data)
+    for parse, write in ((parse_signer, format_key), (parse_secret, format_secret)):
+        with suppress(UsageError):
+            assert parse(write(parse(text_of(data)))) == parse(text_of(data))
+
+
+def _signature_samples() -> Iterator[bytes]:
+    yield sign(b"s" * 32, _SIGNED, 7)
+    yield format_key(DIGEST.encode()[:32]).encode()
+    yield format_secret(DIGEST.encode()[:32]).encode()
+
+
 def _invite(data: bytes) -> None:
     text = text_of(data)
     with suppress(UsageError):
@@ -184,6 +204,8 @@ def _seed_samples() -> Iterator[bytes]:
     yield format_seed(Seed("name.bin", file), "text")
     yield format_seed(Seed("name.bin", file), "msgpack")
     yield format_seed(Seed("tree", tree), "msgpack")
+    signed = Seed("name.bin", file)
+    yield format_seed(Seed("name.bin", file, sign(b"s" * 32, seed_link(signed), 7)), "msgpack")
 
 
 def _bitfield(data: bytes) -> None:
@@ -236,6 +258,7 @@ def _text_samples() -> Iterator[bytes]:
 TARGETS: dict[str, Target] = {
     "messages": Target(_messages, _message_samples, form=1),
     "link": Target(_link, _link_samples),
+    "signature": Target(_signature, _signature_samples),
     "invite": Target(_invite, _invite_samples),
     "orders": Target(_orders, _order_samples),
     "manifest": Target(_manifest, lambda: map(encode_manifest, _manifests()), form=0),
