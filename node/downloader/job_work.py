@@ -154,7 +154,7 @@ def _noted(entry: JournalEntry | None, manifest: Manifest) -> Iterable[int]:
     try:
         return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
     except ProtocolError as error:
-        log.warning("the journal is damaged (%s): %s is checked in full", error, place.dest)
+        log.warning("the journal is damaged (%s): %s is checked in full", error, entry.dest)
         return range(manifest.piece_count)
 
 

@@ -18,6 +18,7 @@ from node.agent.effects import Downloaded
 from node.agent.library import LIBRARY_NAME, Library, LibraryItem
 from node.config import AgentSettings, PeerSettings
 from node.disk.journal import JOURNAL_NAME, Journal
+from node.enrolment import NETWORK_NAME, Network, load_network
 from node.identity import IDENTITY_NAME, Identity, load_identity
 from node.schedule import HeldLimits, Override, limits_text
 from protocol.errors import ConfigError, DiskError
@@ -150,17 +151,24 @@ def agent_file_samples() -> Iterator[bytes]:
 
 
 def identity(data: bytes) -> str:
+    """Who the peer is, and the network that has let it in."""
+    told = ""
     with tempfile.TemporaryDirectory(dir=_memory()) as place:
-        (Path(place) / IDENTITY_NAME).write_bytes(data)
-        try:
-            load_identity(Path(place))
-        except DiskError as error:
-            return str(error).replace(place, "")
-    return ""
+        for name in (IDENTITY_NAME, NETWORK_NAME):
+            path = Path(place) / name
+            path.write_bytes(data)
+            path.chmod(0o600)
+        for load in (load_identity, load_network):
+            try:
+                load(Path(place))
+            except DiskError as error:
+                told += str(error).replace(place, "")
+    return told
 
 
 def identity_samples() -> Iterator[bytes]:
     yield msgspec.json.encode(Identity(bytes(32), KEY))
+    yield msgspec.json.encode(Network("tcp://10.0.0.5:5550", KEY))
 
 
 def key_folder(data: bytes) -> None:
