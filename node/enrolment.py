@@ -52,7 +52,7 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
     """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
     invite that was not used yet is used. `UsageError` when it does not hold, `NetworkError`
     when the tracker does not answer, `ConfigError` when others may read this peer's key."""
-    known = _load(data_dir)
+    known = load_network(data_dir)
     if settings.invite:
         invite = parse_invite(settings.invite)
         tracker, used = settings.tracker or invite.tracker, pair_of(invite.secret).public
@@ -86,13 +86,14 @@ def check_network(settings: PeerSettings, data_dir: Path) -> None:
     key = parse_invite(settings.invite).key if settings.invite else settings.tracker_key.lower()
     if not key:
         return
-    known = _load(data_dir)
+    known = load_network(data_dir)
     if known is None or known.key != key:
         what = f"the peer that runs on {data_dir} is not of the network that the invite or tracker_key is for"
         raise UsageError(f"{what}; stop it ('stop'), and run this again")
 
 
-def _load(data_dir: Path) -> Network | None:
+def load_network(data_dir: Path) -> Network | None:
+    """The network that has let the peer of ``data_dir`` in, if any. `DiskError` when that cannot be read."""
     path = data_dir / NETWORK_NAME
     try:
         known = msgspec.json.decode(read_private(path), type=Network)
@@ -102,7 +103,7 @@ def _load(data_dir: Path) -> Network | None:
         return None
     except OSError as error:
         raise disk_error(error, "read", path) from error
-    except (msgspec.MsgspecError, ProtocolError) as error:
+    except (msgspec.MsgspecError, RecursionError, ProtocolError) as error:
         raise DiskError(f"{path} is damaged ({error}); delete it, and join again with an invite") from None
     return known
 

@@ -82,7 +82,7 @@ def load_identity(data_dir: Path) -> Identity:
         identity = msgspec.json.decode(data, type=Identity)
         if identity.secret and not is_key(identity.secret):
             raise msgspec.ValidationError("its secret is not a key")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise DiskError(f"{path} is damaged ({error}); delete it to start as a new peer") from None
     if not identity.secret:
         _logger.info("%s is of an earlier version: this peer gets a key, and a new id with it", path)
@@ -273,7 +273,7 @@ def _read_holder(file: FileIO) -> Holder:
     file.seek(0)
     try:
         return msgspec.json.decode(file.read(_HOLDER_BYTES_MAX), type=Holder)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, RecursionError):
         return Holder(0)
 
 

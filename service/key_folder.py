@@ -169,7 +169,7 @@ class KeyFolder:
             used_by, used_at = (used.read_text().strip(), used.stat().st_mtime) if used.exists() else ("", 0.0)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ConfigError) as error:
             self.tell(f"{path} lets nobody in: {error}")
             return None
         return IssuedInvite(terms, used_by, used_at)

@@ -6,6 +6,7 @@ names, and removed by the next one.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -30,12 +31,16 @@ class SmallDisk:
         self._path = path
 
     def fill(self) -> None:
-        """Until not a byte is free. Raises `OSError`."""
+        """Until not a byte is free, whoever writes there meanwhile. Raises `OSError`, and nothing is taken then."""
         with (self._path / FILLER).open("ab") as filler:
-            free = os.fstatvfs(filler.fileno())
-            if free.f_bavail:
-                place = filler.seek(0, os.SEEK_END)
-                os.posix_fallocate(filler.fileno(), place, free.f_bavail * free.f_frsize)
+            fd = filler.fileno()
+            while (free := os.fstatvfs(fd)).f_bavail:
+                try:
+                    os.posix_fallocate(fd, filler.seek(0, os.SEEK_END), free.f_bavail * free.f_frsize)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC or os.fstatvfs(fd).f_bavail >= free.f_bavail:
+                        self.clear()
+                        raise
 
     def clear(self) -> None:
         """Free what `fill` took. Raises `OSError`."""

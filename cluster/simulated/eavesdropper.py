@@ -57,8 +57,8 @@ class Eavesdropper:
         """By session and piece, how often it came when it was there."""
         self._allowed: dict[tuple[str, str, int], Counter[int]] = {}
         """By receiver, source and session: how often each piece was asked for, less how often it came or was there."""
-        self._talk: dict[tuple[str, str], tuple[float, int]] = {}
-        """By who says it and who hears it: since when, and how much."""
+        self._talk: dict[tuple[str, str, bool], tuple[float, int]] = {}
+        """By who says it, who hears it, and whether that is said as a source: since when, and how much."""
         self.seeders_asked_at: dict[str, float] = {}
         """When each peer last asked who has something."""
 
@@ -98,17 +98,17 @@ class Eavesdropper:
         """Something about pieces that is none."""
         if source in self._liars or target in self._liars:
             return
-        now = self._world.now
-        since, count = self._talk.get((source, target), (now, 0))
+        now, of_source = self._world.now, isinstance(message, NotHeld | Status)
+        since, count = self._talk.get((source, target, of_source), (now, 0))
         if now - since > TALK_SECONDS:
             since, count = now, 0
-        self._talk[source, target] = since, count + 1
-        if count >= (QUEUED_COUNT_MAX if isinstance(message, NotHeld | Status) else TALK_COUNT_MAX):
+        self._talk[source, target, of_source] = since, count + 1
+        if count >= (QUEUED_COUNT_MAX if of_source else TALK_COUNT_MAX):
             raise BrokenInvariantError(f"{source} goes on saying things like {message} to {target}")
 
     def _piece(self, source: str, target: str, message: SentPiece) -> None:
-        for ends in ((source, target), (target, source)):
-            self._talk.pop(ends, None)
+        self._talk.pop((source, target, True), None)
+        self._talk.pop((target, source, False), None)
         if target in self._liars:
             return
         session, piece = message.header.session, message.header.piece

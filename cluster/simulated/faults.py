@@ -348,7 +348,7 @@ class Faults:
         why = self._rng.choice(("hung", "mistake", "for good"))
         if why == "hung":
             wish.peer.kill("downloader")
-        self._world.tell_remove(wish.peer, wish.content)
+        self._world.tell_remove(wish.peer, wish.content.digest)
         if why == "mistake":
             self._world.tell_get(wish.peer, wish.content.link)
         else:

@@ -85,7 +85,7 @@ class Relays:
         for digest, book in self._books.get(server, {}).items():
             for piece in _forgotten(uploads, digest, book):
                 yield f"forgot that nobody but {book.given[piece].receiver} has piece {piece}", FORGOTTEN_SECONDS
-            for receiver in _hoarders(uploads, book, now):
+            for receiver in _hoarders(server, book, now):
                 yield f"leaves pieces that nobody else has with {receiver}, and others pass on theirs", HOARDED_SECONDS
 
     def _book(self, server: PieceServerProcess, digest: str) -> _Book:
@@ -110,6 +110,7 @@ class Relays:
             elsewhere = has.count_set
             if isinstance(message, Follow):
                 known.since = now
+                known.gained.clear()
             else:
                 elsewhere -= sum(piece in has for piece in known.sent)
                 known.gained.append((now, max(0, elsewhere - known.elsewhere)))
@@ -138,14 +139,19 @@ def _forgotten(uploads: Uploads, digest: str, book: _Book) -> Iterator[int]:
             yield piece
 
 
-def _hoarders(uploads: Uploads, book: _Book, now: float) -> Iterator[tuple[str, int]]:
-    """Receivers with more pieces that nobody else has than they may keep while another one gets as many elsewhere."""
+def _hoarders(server: PieceServerProcess, book: _Book, now: float) -> Iterator[tuple[str, int]]:
+    """Receivers with more pieces that nobody else has than they may keep while another one gets as many elsewhere; of
+    one that has gone since, or follows nothing, its source knows nothing."""
+    uploads, routes = server.core.uploads, server.listener.routes
+    begun = [key for key, session in uploads._sessions.items() if session.begun]
+    there = {(routes[route].client.name, number) for route, number in begun if route in routes}
     assigned = [given for given in book.given.values() if uploads.is_open(given.session)]
     old = Counter(given.receiver for given in assigned if now - given.at > SPREAD_SECONDS)
     for receiver, count in old.items():
         if count > product.UNSPREAD_COUNT_MAX:
             least = PASSED_ON_FACTOR * (count + book.receivers[receiver].spread)
-            if any(_lately(one, now) >= least for name, one in book.receivers.items() if name != receiver):
+            others = [one for name, one in book.receivers.items() if name != receiver and name in there]
+            if any(_lately(one, now) >= least for one in others):
                 yield receiver
 
 

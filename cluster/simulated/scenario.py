@@ -263,7 +263,7 @@ class Scenario:
         if agent is not None and agent.alive:
             running = agent.core.gets.digests.get(wish.content.digest)
             if running is not None and running.manifest != wish.content.manifest_digest:
-                self.world.tell_remove(wish.peer, wish.content)
+                self.world.tell_remove(wish.peer, wish.content.digest)
         if wish.done_at is None:
             self.world.clock.after(PERSON_SECONDS, self._see_through, wish)
 
@@ -289,13 +289,23 @@ class Scenario:
         """Not everybody is done. Who could be is a failure; the others have to say what is missing, and to be done when
         somebody comes who has it."""
         for wish in self._open_wishes():
-            self._check_excuse(wish)
+            if not self._gives_up_another(wish):
+                self._check_excuse(wish)
         peer = self.world.add_peer("rescuer", Machine(*self.seeders[0].machine_rates), PeerTerms())
         for content in self.contents:
             self.world.give(peer, content)
         peer.start()
         if not self._run_until_done():
             raise LivenessError("; ".join(self._state(wish) for wish in self._open_wishes()))
+
+    def _gives_up_another(self, wish: Wish) -> bool:
+        """Who asked by name, and so gets other content of that name, which somebody's rewritten copy was, gives it up
+        for the one that is wanted. Whether that is so."""
+        others = [job.digest for job in wish.jobs() if not job.over and job.digest not in ("", wish.content.digest)]
+        for digest in others:
+            wish.target = wish.content.link
+            self.world.tell_remove(wish.peer, digest)
+        return bool(others)
 
     def _check_excuse(self, wish: Wish) -> None:
         banned = self._banned_by(wish)

@@ -173,9 +173,9 @@ class World:
         peer.ask(ApiList(next(self._requests), ""))
         peer.ask(ApiPeers(next(self._requests)))
 
-    def tell_remove(self, peer: Peer, content: SimulatedContent) -> None:
+    def tell_remove(self, peer: Peer, digest: str) -> None:
         """Somebody types `remove`."""
-        peer.ask(ApiRemove(next(self._requests), content.digest))
+        peer.ask(ApiRemove(next(self._requests), digest))
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> bool:
         """Let time pass; see `Clock.run`."""

@@ -292,5 +292,5 @@ class Library:
         except sqlite3.Error as error:
             self._is_stale = is_disk_trouble(error)
             raise database_error(error, self._path) from None
-        except (MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        except (MsgspecError, RecursionError, UnicodeDecodeError) as error:  # SQLite quotes what is no text
             raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None

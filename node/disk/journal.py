@@ -138,6 +138,9 @@ def _open(path: Path, is_there: bool = False) -> sqlite3.Connection:
             connection.execute(_TABLE)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
             connection.execute("COMMIT")
+    except UnicodeDecodeError:  # SQLite quotes it
+        connection.close()
+        raise sqlite3.DatabaseError("its schema is no text") from None
     except sqlite3.Error:
         connection.close()
         raise

@@ -299,7 +299,7 @@ class Staging:
             if durable.exists_at(CONTENT, self.fd) and str(self._stat(CONTENT, self.fd).st_ino) != inode:
                 # The exchange was done: what is called content here is the old one.
                 os.rename(CONTENT, _REPLACED, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            self._recover_replaced(int(keep or 0))
+            self._recover_replaced(int(keep) if keep.isdigit() else 0)
             remove_at(_REPLACING, self.fd)
 
     def _recover_replaced(self, keep: int) -> None:

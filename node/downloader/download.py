@@ -150,6 +150,7 @@ class Download:
 
     def start(self, now: float) -> list[Effect]:
         """Call once before anything else: content that is complete already completes here."""
+        self._patience.begin(now)
         effects = self._complete_if_done()
         if not self._completed:
             for source in self._pool:
@@ -240,8 +241,10 @@ class Download:
         self._assignments.arrived(source, message, piece in pieces.missing, now)
         if piece in source.gets:
             self._requests.go_on(source)
-        elif not message.relay:
-            source.idle = False
+        else:
+            source.idle = source.idle and message.relay
+            if piece in pieces.missing:
+                self._patience.gained(now)
         source.bits.set(piece)
         effects: list[Effect] = []
         if piece in pieces.missing:
@@ -300,6 +303,7 @@ class Download:
         return self.close(now)
 
     def resume(self, now: float) -> list[Effect]:
+        self._patience.begin(now)
         self._paused = False
         self._sessions.closed = self._completed
         return [*self._sessions.connect(now)]
@@ -329,7 +333,7 @@ class Download:
             effects += self._sessions.part_with_silent(now)
             effects += self._sessions.test(self._pool.to_test(now), now)
             self._give_up_overdue(now)
-            self._requests.look_over()
+            self._requests.look_over(now)
             effects += self._sessions.test(self._requests.not_known(now - CHECK_SECONDS), now)
             effects += self._assignments.say_have(self.have, now)
             needs_others = self._sessions.needs_others(self.pieces.open, now)
@@ -408,7 +412,7 @@ class Download:
             return []
         source.state = SourceState.READY
         self._pool.answered(source)
-        source.busy_since = now
+        source.busy_since = source.waited_since = now
         credit = self._credit.begin(source, now)
         needless = Bitfield.full_of(len(self.pieces)).without(self.pieces.open)
         return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, not self._sequential))]

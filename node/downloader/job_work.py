@@ -17,7 +17,7 @@ from node.downloader.reuse import Batch, find
 from node.local_messages import LocalCopy
 from protocol.bitfield import Bitfield
 from protocol.digest import short
-from protocol.errors import DiskError, VerificationError, ZswarmError
+from protocol.errors import DiskError, ProtocolError, VerificationError, ZswarmError
 from protocol.manifest import Manifest, decode_manifest
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,11 @@ def _noted(entry: JournalEntry | None, manifest: Manifest) -> Iterable[int]:
     """The pieces worth hashing again: those the journal names, or all of them when it knows nothing."""
     if entry is None or entry.bits == NOT_LOOKED_AT:
         return range(manifest.piece_count)
-    return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
+    try:
+        return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
+    except ProtocolError as error:
+        log.warning("the journal is damaged (%s): %s is checked in full", error, entry.dest)
+        return range(manifest.piece_count)
 
 
 def _forget(place: Place, store: Store) -> None:

@@ -51,6 +51,12 @@ class Patience:
         self._arrived_at = 0.0
         """...when the last one did, and seconds from one to the next."""
         self._pace = Average()
+        self._unasked_at = 0.0
+        """When a missing piece last came that was not asked for by number."""
+
+    def begin(self, now: float) -> None:
+        """The download begins, or goes on after a pause."""
+        self._unasked_at = now
 
     def heard(self, source: Source, now: float) -> None:
         """Something of ``source`` has come."""
@@ -64,6 +70,10 @@ class Patience:
             self._pace.add(now - self._arrived_at)
         self._arrived_at = now
         self._arrived += 1
+
+    def gained(self, now: float) -> None:
+        """A missing piece has come that was not asked for by number."""
+        self._unasked_at = now
 
     # --- how long it takes -------------------------------------------------------------------------------
 
@@ -103,6 +113,11 @@ class Patience:
             allowed = max(least, OVERDUE_FACTOR * slowest if slowest else OVERDUE_SECONDS_FIRST)
             if (source.owes or source.asked) and now - source.busy_since >= allowed:
                 yield source
+
+    def is_starved(self, now: float) -> bool:
+        """Whether nothing has come unasked for far too long: what nobody relays has to be asked for, and sources that
+        serve others as well may be busy for hours."""
+        return now - self._unasked_at >= _far_too_long(self.usual())
 
     def stuck(self, now: float) -> Iterator[Source]:
         """Sources that owe a piece which they were asked for, for far too long."""

@@ -1,4 +1,5 @@
-"""Pieces that are asked for by number: of sources that have nothing else to send, and which. PROTOCOL.md, section 6.
+"""Pieces that are asked for by number: of sources that have nothing else to send, or of any when nothing comes, and
+which. PROTOCOL.md, section 6.
 
 Pure. Owns who may be asked for more. Who owes a piece is in `pieces`, how long that takes in `patience`.
 """
@@ -25,11 +26,15 @@ class PieceRequests:
         self._asks_all = sequential
         """Whether sources that are busy are asked too: where there are more than one can be connected to, most of what
         is relayed is pushed by others."""
+        self._is_starved = False
+        """Whether they are asked because nothing comes: for one piece at a time, as it takes from their uplinks what
+        they push."""
         self._able: dict[Source, None] = {}
         """Sources that may be asked for more."""
 
-    def look_over(self) -> None:
+    def look_over(self, now: float) -> None:
         """Now and then: whoever may be asked by now is."""
+        self._is_starved = self._patience.is_starved(now)
         self._asks_all = self._sequential or self._pool.is_crowded
         self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
 
@@ -73,7 +78,7 @@ class PieceRequests:
     def _may_be_asked(self, source: Source) -> bool:
         if source.stock and not self._sequential:
             return source.alone
-        return source.idle or self._asks_all
+        return source.idle or self._asks_all or (self._is_starved and not self._pieces.asked)
 
     def _choose(self, source: Source) -> int | None:
         """A piece to ask ``source`` for that nobody is to send."""

@@ -184,7 +184,9 @@ class Source:
     assigned_elsewhere: dict[int, None] = field(default_factory=dict)
     """Pieces that others have assigned, or push themselves, and that it has not been told of."""
     busy_since: float = 0.0
-    """Since when it has been at the piece that it sends next."""
+    """Since when it has been at the piece that it sends next..."""
+    waited_since: float = 0.0
+    """...and since when that is waited for: what it was to send before it was overdue may come all the same."""
     interval: Average = field(default_factory=Average)
     """Seconds from one piece of it to the next, while it owed any."""
     recent: Recent = field(default_factory=Recent)
@@ -229,12 +231,14 @@ class Source:
         """It is to owe one more piece: if it owes none yet, its time runs from now."""
         if not self.owes:
             self.busy_since = now
+            if not self.snubs:
+                self.waited_since = now
 
     def delivered(self, now: float) -> None:
         """A piece of it has come."""
         if self.owes:
-            self.interval.add(now - self.busy_since)
-        self.busy_since = now
+            self.interval.add(now - self.waited_since)
+        self.busy_since = self.waited_since = now
         self.snubs = False
         self.recent.note(now)
 

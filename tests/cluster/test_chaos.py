@@ -127,6 +127,37 @@ def test_a_disk_that_is_full_and_then_is_not(disk: tuple[Path, SmallDisk]) -> No
     (path / "file").write_bytes(bytes(4_096))
 
 
+def test_a_disk_that_is_written_to_while_it_is_filled(
+    disk: tuple[Path, SmallDisk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, small = disk
+    allocate = os.posix_fallocate
+
+    def after_another(fd: int, place: int, size: int) -> None:
+        if not (path / "other").exists():
+            (path / "other").write_bytes(bytes(100_000))
+        allocate(fd, place, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", after_another)
+    small.fill()
+    assert os.statvfs(path).f_bavail == 0
+    small.clear()
+    assert [left.name for left in path.iterdir()] == ["other"]
+
+
+def test_a_disk_that_cannot_be_filled_is_left_as_it_was(
+    disk: tuple[Path, SmallDisk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path, small = disk
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(OSError, match="space"):
+        small.fill()
+    assert list(path.iterdir()) == []
+
+
 def test_a_read_only_disk(disk: tuple[Path, SmallDisk]) -> None:
     path, small = disk
     with (path / "file").open("wb"), pytest.raises(NetworkError, match="busy"):

@@ -1,12 +1,15 @@
-"""Changes to MessagePack that leave it MessagePack: what libFuzzer does to bytes is mostly refused. Pure."""
+"""Changes to MessagePack and JSON that leave it that: what libFuzzer does to bytes is mostly refused. Pure."""
 
 from __future__ import annotations
 
+import json
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgpack
 
+_MANY = 1_000
+"""Entries of a list that is not made longer: three times fifty times as long would take all memory."""
 _VALUES: tuple[Any, ...] = (
     *(None, True, 0, -1, 1, 255, 2**31, 2**53, 2**53 + 1, 2**64 - 1, -(2**63), 0.5, float("nan"), float("inf")),
     *("", "a", "\0", "../x", "é" * 300, "zswarm-manifest", "tcp://10.0.0.5:5550", "x" * 5_000),
@@ -14,16 +17,23 @@ _VALUES: tuple[Any, ...] = (
 )
 
 
-def mutated(data: bytes, start: int, rng: Random) -> bytes | None:
-    """``data`` with some values of the MessagePack from byte ``start`` on changed; None when there is none."""
+def mutated(data: bytes, form: int | Literal["json"], rng: Random) -> bytes | None:
+    """``data`` with some values changed of the JSON that it is, or of the MessagePack from byte ``form`` on; None when
+    it is none."""
     try:
-        value = msgpack.unpackb(data[start:], raw=False, strict_map_key=False)
-        for _ in range(rng.randint(1, 3)):
-            value = _changed(value, rng)
-        packed: bytes = msgpack.packb(value)
+        if form == "json":
+            return json.dumps(_changed_some(json.loads(data), rng)).encode()
+        value = msgpack.unpackb(data[form:], raw=False, strict_map_key=False)
+        packed: bytes = msgpack.packb(_changed_some(value, rng))
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
         return None
-    return data[:start] + packed
+    return data[:form] + packed
+
+
+def _changed_some(value: Any, rng: Random) -> Any:
+    for _ in range(rng.randint(1, 3)):
+        value = _changed(value, rng)
+    return value
 
 
 def _changed(value: Any, rng: Random) -> Any:
@@ -36,7 +46,7 @@ def _changed(value: Any, rng: Random) -> Any:
     if isinstance(value, list) and value and rng.random() < 0.9:
         place = rng.randrange(len(value))
         if rng.random() < 0.2:
-            return value * rng.choice((0, 2, 50))
+            return value * rng.choice((0, 2, 50) if len(value) < _MANY else (0, 1))
         return [*value[:place], _changed(value[place], rng), *value[place + 1 :]]
     if isinstance(value, int) and not isinstance(value, bool) and rng.random() < 0.5:
         return value + rng.choice((-1, 1, 64, -64, 2**16))

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from node import identity
+from node.enrolment import NETWORK_NAME, load_network
 from node.identity import (
     IDENTITY_NAME,
     LOCK_NAME,
@@ -80,10 +81,20 @@ def test_a_data_directory_is_made_for_its_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o750
 
 
-def test_a_damaged_identity_is_not_replaced_silently(tmp_path: Path) -> None:
-    (tmp_path / IDENTITY_NAME).write_text('{"peer": 5}')
+@pytest.mark.parametrize("damaged", ['{"peer": 5}', '{"other":' + "[" * 100_000])
+def test_a_damaged_identity_is_not_replaced_silently(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / IDENTITY_NAME).write_text(damaged)
     with pytest.raises(DiskError, match="delete it"):
         load_identity(tmp_path)
+
+
+@pytest.mark.parametrize("damaged", ['{"tracker": 5}', '{"other":' + "[" * 4_000])
+def test_a_damaged_note_of_the_network_says_what_to_do(tmp_path: Path, damaged: str) -> None:
+    path = tmp_path / NETWORK_NAME
+    path.touch(mode=0o600)
+    path.write_text(damaged)
+    with pytest.raises(DiskError, match="join again"):
+        load_network(tmp_path)
 
 
 def test_one_peer_a_data_directory(tmp_path: Path) -> None:

@@ -118,6 +118,15 @@ def test_an_expired_or_unknown_invite_lets_nobody_in(folder: KeyFolder) -> None:
     assert expired not in folder.invites()  # it was removed when the next one was made
 
 
+@pytest.mark.parametrize("damaged", [b"", b"\xff", b'{"expires":1e400}', b'{"other":' + b"[" * 4_000])
+def test_a_damaged_invite_lets_nobody_in(folder: KeyFolder, caplog: pytest.LogCaptureFixture, damaged: bytes) -> None:
+    key = invite_of(folder)
+    (folder.invites_path / f"{key}.invite").write_bytes(damaged)
+    assert folder.issued(key) is None
+    assert folder.invites() == {}
+    assert "lets nobody in" in caplog.text
+
+
 def test_keys_are_found_by_name_and_beginning(folder: KeyFolder) -> None:
     folder.authorize(ALICE, "alice")
     folder.authorize(BOB, "alice")

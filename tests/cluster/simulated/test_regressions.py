@@ -52,6 +52,29 @@ BROKE = (
         4714,
         Edit("node.downloader.sessions:Sessions.test", "source.answered", "False"),
     ),
+    Broke(
+        "what nobody relays came never where a receiver that acknowledges nothing kept all sources busy",
+        2414,
+        Edit(
+            "node.downloader.piece_requests:PieceRequests._may_be_asked",
+            " or (self._is_starved and not self._pieces.asked)",
+            "",
+        ),
+    ),
+    Broke(
+        "who was sent many pieces at once over a slow link was late, and everybody asked for them by number",
+        32403,
+        Edit(
+            "node.piece_server.uplink:Uplink.look",
+            "max(session.on_way[0].at, session.served_at)",
+            "session.on_way[0].at",
+        ),
+    ),
+    Broke(
+        "a source that sent at last what had been overdue seemed quick, and was asked for the same again and again",
+        32913,
+        Edit("node.downloader.source:Source.owed_from", "if not self.snubs:", "if True:"),
+    ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
 

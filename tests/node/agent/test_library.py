@@ -152,6 +152,15 @@ def test_damaged_database_says_what_to_do(tmp_path: Path) -> None:
         Library(tmp_path)
 
 
+def test_a_damaged_schema_that_sqlite_quotes_says_what_to_do(tmp_path: Path) -> None:
+    """In bytes that are no text, which Python cannot make a message of."""
+    Library(tmp_path).close()
+    path = tmp_path / "library.db"
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATE \xffABLE"))
+    with pytest.raises(DiskError, match="move it away"):
+        Library(tmp_path)
+
+
 def test_row_that_makes_no_sense(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
         library.put_item(ITEM)

@@ -68,7 +68,7 @@ def test_any_thread_may_record(tmp_path: Path) -> None:
     journal.close()
 
 
-@pytest.mark.parametrize("damage", ["garbage", "page", "version"])
+@pytest.mark.parametrize("damage", ["garbage", "page", "version", "schema"])
 def test_a_damaged_journal_is_moved_aside(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / JOURNAL_NAME
     journal = Journal(tmp_path)
@@ -81,6 +81,8 @@ def test_a_damaged_journal_is_moved_aside(damage: str, tmp_path: Path, caplog: p
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(20 * 4096))
+    elif damage == "schema":  # SQLite quotes it, in bytes that are no text
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATE \xffABLE"))
     else:
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA user_version = 99")

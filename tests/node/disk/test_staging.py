@@ -188,6 +188,19 @@ def test_a_new_thing_at_the_place_of_what_was_being_replaced(tmp_path: Path, mon
     assert shown(staging_path(dest) / "replaced") == seen(OLD_TREE)
 
 
+def test_a_damaged_note_of_what_was_being_replaced_is_no_obstacle(tmp_path: Path) -> None:
+    dest = tmp_path / "dest"
+    OLD_TREE.put(dest)
+    partial = Partial.open(NEW_TREE.manifest, dest, force=True)
+    NEW_TREE.write(partial)
+    partial.close()
+    inode = (staging_path(dest) / "content").stat().st_ino
+    (staging_path(dest) / "replacing").write_bytes(b"%d \xff\x00two" % inode)
+    Partial.open(NEW_TREE.manifest, dest, force=True).close()
+    assert not (staging_path(dest) / "replacing").exists()
+    assert (staging_path(dest) / "content").stat().st_ino == inode
+
+
 def test_a_rename_that_fails_gives_the_old_content_its_name_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,41 @@ def test_who_is_busy_is_asked_for_nothing() -> None:
     assert asked(scene.status("a")) == {}
 
 
+def test_what_nobody_relays_is_asked_of_busy_sources_when_nothing_has_come_for_long() -> None:
+    """They serve others as well, and so may never be idle. One that only repeats itself sends nothing."""
+    scene = Scene("    ")
+    scene.ready("a", "b")
+    scene.gets("a", 0, 1)
+    assert asked(scene.wait(STUCK_SECONDS / 2, "ab")) == {}
+    scene.piece("a", 0)
+    assert asked(scene.wait(STUCK_SECONDS / 2 - CHECK_SECONDS, "ab")) == {}
+    ((_, (first,)),) = asked(scene.wait(2 * CHECK_SECONDS, "ab")).items()
+    assert asked(scene.wait(1.0, "ab")) == {}, "one at a time: it takes from what they push to others"
+    name = next(source.entry.peer for source in scene.download.sources if source.gets)
+    assert list(asked([*scene.gets(name, first), *scene.wait(CHECK_SECONDS, "ab")]).values()) == [[5 - first]]
+
+
+def test_a_download_to_which_something_comes_again_asks_no_busy_source() -> None:
+    scene = Scene(" " * 40)
+    scene.ready("a")
+    ((some,),) = asked(scene.wait(STUCK_SECONDS + CHECK_SECONDS, "a")).values()
+    scene.gets("a", 39 if some != 39 else 38)
+    scene.wait(CHECK_SECONDS, "a")
+    assert asked([*scene.gets("a", some), *scene.wait(1.0, "a")]) == {}
+
+
+def test_a_download_that_was_paused_does_not_count_that_as_waiting() -> None:
+    scene = Scene("    ")
+    scene.ready("a")
+    scene.gets("a", 0, 1)
+    scene.download.pause(scene.now)
+    scene.now += 100.0
+    scene.download.resume(scene.now)
+    scene.connected("a")
+    scene.status("a")
+    assert asked(scene.wait(2 * CHECK_SECONDS)) == {}
+
+
 def test_who_pushes_is_idle_no_more_and_who_was_assigned_pieces_still_is() -> None:
     scene = Scene("          ")
     scene.ready("a", "b")
@@ -278,6 +313,21 @@ def test_the_time_allowed_is_measured_by_what_is_usual() -> None:
     assert scene.owed("a") == [3]
     scene.wait(3 * CHECK_SECONDS, answering="ab")
     assert scene.owed("a") == []
+
+
+def test_a_piece_that_comes_after_it_was_overdue_took_all_that_time() -> None:
+    """Else the source would seem to be quick, and be given up soon for each of the next."""
+    scene = Scene("          ", sequential=True)
+    scene.ready("a", "b")
+    source = scene.source("a")
+    assert source is not None
+    assert source.gets
+    scene.wait(OVERDUE_SECONDS_FIRST + CHECK_SECONDS, "ab")
+    assert not source.gets, "b is asked"
+    scene.wait(OVERDUE_SECONDS_FIRST, "ab")
+    assert source.gets
+    scene.piece("a", 0)
+    assert source.interval.value == pytest.approx(2 * OVERDUE_SECONDS_FIRST + CHECK_SECONDS)
 
 
 def test_a_piece_that_nobody_else_has_is_waited_for() -> None:

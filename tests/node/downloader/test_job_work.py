@@ -203,6 +203,16 @@ def test_a_note_about_another_place_says_nothing(disk: NotedDisk) -> None:
     assert list(ready.have.indices()) == disk.noted() == [2]
 
 
+@pytest.mark.parametrize("bits", [b"", b"\x80\x00", b"\x01"])
+def test_a_damaged_note_says_nothing(disk: NotedDisk, bits: bytes) -> None:
+    disk.resumed = True
+    disk.made.write(disk, [2])
+    disk.entry = JournalEntry(PLACE.digest, PLACE.seed_path, PLACE.dest, bits)
+    ready = prepare(disk)
+    assert isinstance(ready, Ready)
+    assert list(ready.have.indices()) == disk.noted() == [2]
+
+
 def test_what_is_there_already_is_forgotten_and_stamped(disk: NotedDisk) -> None:
     disk.there = True
     assert prepare(disk) == Published(disk.manifest, PLACE.dest, b"stamps")
