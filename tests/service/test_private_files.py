@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -27,6 +29,21 @@ def test_what_is_written_once_stays(tmp_path: Path) -> None:
     assert not write_private_once(path, b"second")
     assert (read_private(path), stat.S_IMODE(path.stat().st_mode)) == (b"first", 0o600)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["secret"]
+
+
+def test_nothing_is_left_of_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_private(tmp_path / "directory", b"x")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (write_private, write_private_once):
+        with pytest.raises(OSError, match="No space"):
+            write(tmp_path / "secret", b"x")
+    assert [one.name for one in tmp_path.iterdir()] == ["directory"]
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o644, 0o666, 0o601])
