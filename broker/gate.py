@@ -36,7 +36,7 @@ class Gate:
 
     def enrol(self, message: Enrol, invite: str) -> Enrolled | Error:
         """Let a key in, if the connection's ``invite`` is one."""
-        if self._folder is None:
+        if self._folder is None or self._live is None:
             return Error(message.id, "no_keys", "this tracker has no keys; join it without an invite")
         try:
             self._folder.enrol(invite, message.key, message.name)
@@ -45,6 +45,7 @@ class Gate:
         except OSError as error:
             _logger.error("cannot let key %s in: %s: %s", message.key[:16], self._folder.path, error.strerror)
             return Error(message.id, "disk", "the tracker could not write to its key folder; its log says why")
+        self._live.look()
         name = printable(message.name)
         _logger.info("key %s (%s) is let in by invite %s", message.key[:16], name or "no name", invite[:16])
         return Enrolled(message.id)

@@ -322,6 +322,11 @@ class LiveKeys:
             gone, self._gone = self._gone, set()
             return gone.difference(self.members)
 
+    def look(self) -> None:
+        """Look now: a key has just been let in."""
+        with self._lock:
+            self._look_at_all(self._clock())
+
     def may_connect(self, role: Role, key: str) -> bool:
         """For `transport.curve.Keys`. An invite is for requests, and those of the registrar."""
         return self.is_member(key) or (self._admits_invites and role is Role.TRACKER_ROUTER and self.is_invite(key))
@@ -329,7 +334,7 @@ class LiveKeys:
     def is_member(self, key: str) -> bool:
         with self._lock:
             if key not in self.members and self._clock() >= self._looked_at + LOOK_AGAIN_SECONDS:
-                self._look_at_all(self._clock())
+                self.look()
             return key in self.members
 
     def _look_at_all(self, now: float) -> None:
