@@ -74,7 +74,10 @@ def read_private(path: Path) -> bytes:
 def check_private_directory(path: Path, open_bits: int = 0o077) -> None:
     """`ConfigError` when others than its owner have any of the rights ``open_bits`` to the directory ``path``. Raises
     `OSError`."""
-    check_private(path, path.stat(), open_bits)
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{path}: is not a directory; expected one that is for secret keys alone")
+    check_private(path, found, open_bits)
 
 
 def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
@@ -84,6 +87,8 @@ def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
         raise ConfigError(
             f"{path}: holds a secret key and is another user's; use it as that user (sudo -u), or use another"
         )
+    if mode & open_bits and mode & stat.S_ISVTX:
+        raise ConfigError(f"{path}: all users share this directory; keep a secret key in one of your own (mode 700)")
     if mode & open_bits:
         what = f"is for a secret key and is open to other users (mode {mode:04o})"
         raise ConfigError(f"{path}: {what}; close it with: chmod {wanted} {path}")

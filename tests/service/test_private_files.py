@@ -62,3 +62,14 @@ def test_so_is_a_directory(tmp_path: Path) -> None:
     check_private_directory(tmp_path, 0o022)
     with pytest.raises(ConfigError, match="chmod 700"):
         check_private_directory(tmp_path)
+
+
+def test_nobody_is_told_to_close_what_others_need(tmp_path: Path) -> None:
+    shared, file = tmp_path / "tmp", tmp_path / "passwd"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    file.touch(0o644)
+    for path, why in ((shared, "all users share"), (file, "not a directory")):
+        with pytest.raises(ConfigError, match=why) as caught:
+            check_private_directory(path)
+        assert "chmod" not in str(caught.value)
