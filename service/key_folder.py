@@ -299,7 +299,7 @@ class LiveKeys:
     thread may ask."""
 
     def __init__(self, folder: KeyFolder, clock: Callable[[], float], invites: bool = False) -> None:
-        self._folder, self._clock, self._admits_invites = folder, clock, invites
+        self.folder, self._clock, self._admits_invites = folder, clock, invites
         self.members: frozenset[str] = frozenset()
         self._gone: set[str] = set()
         """Since the last `refresh`."""
@@ -340,11 +340,11 @@ class LiveKeys:
     def _look_at_all(self, now: float) -> None:
         self._looked_at = now
         before = self.members
-        for path in (self._folder.members_path, self._folder.invites_path):
+        for path in (self.folder.members_path, self.folder.invites_path):
             try:
                 self._look(path)
             except OSError as error:
-                self._folder.tell(f"{path} cannot be read: {error.strerror}")
+                self.folder.tell(f"{path} cannot be read: {error.strerror}")
                 if error.errno in _UNREADABLE:
                     self._stamps.pop(path, None)
                     self._take(path, frozenset())
@@ -356,7 +356,7 @@ class LiveKeys:
             if key not in self._invites:
                 return False
             if key not in self._issued:
-                self._issued[key] = self._folder.issued(key)
+                self._issued[key] = self.folder.issued(key)
             issued = self._issued[key]
             return issued is not None and issued.answers
 
@@ -366,9 +366,9 @@ class LiveKeys:
         if self._stamps.get(path) == stamp:
             return
         self._stamps.pop(path, None)
-        keys, others = _keys_in(path, ".key" if path == self._folder.members_path else ".invite")
+        keys, others = _keys_in(path, ".key" if path == self.folder.members_path else ".invite")
         for name in others:
-            self._folder.tell(
+            self.folder.tell(
                 f"{path / name} lets nobody in: it is no file named after a key: 64 digits, a to f in lower case"
             )
         self._take(path, keys)
@@ -376,7 +376,7 @@ class LiveKeys:
             self._stamps[path] = stamp
 
     def _take(self, path: Path, keys: frozenset[str]) -> None:
-        if path == self._folder.members_path:
+        if path == self.folder.members_path:
             self.members = keys
         else:
             self._invites = keys
