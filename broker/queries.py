@@ -12,10 +12,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
+from msgspec.structs import replace
+
 from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
 from broker.registry import Registry
 from protocol.digest import is_digest_start
 from protocol.errors import ProtocolError
+from protocol.grid import mate
 from protocol.limits import (
     LOOKUP_SCAN_COUNT_MAX,
     ORDERS_PAGE_COUNT,
@@ -35,6 +38,7 @@ from protocol.messages import (
     OrderList,
     PeerEntry,
     PeerList,
+    SeederEntry,
     SeederList,
     StandingEntry,
     StandingList,
@@ -124,11 +128,21 @@ class Answers:
         seeders = list(swarm.sources.values())
         itself = request.peer in swarm.sources
         total = len(seeders) - itself
+        cell, cells = swarm.cells.get(request.peer), swarm.cells
         if total > SEEDERS_COUNT_MAX:
-            seeders = self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)
+            first: list[SeederEntry] = []
+            if cell is not None:
+                # Those who were never receivers have what nobody else has.
+                first = [one for one in seeders if one.peer not in cells or mate(cell, cells[one.peer])]
+                first = first[:SEEDERS_COUNT_MAX]
+            seeders = first + self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)
+            seeders = list({seeder.peer: seeder for seeder in seeders}.values())
         if itself:
             seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
-        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
+        seeders = seeders[:SEEDERS_COUNT_MAX]
+        if cells:
+            seeders = [replace(one, cell=cells[one.peer]) if one.peer in cells else one for one in seeders]
+        return SeederList(request.id, *stamp, total, seeders, cell, len(cells))
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
         """Members behind ``after``, and where the next page begins."""

@@ -271,7 +271,7 @@ class Registrar:
         # A new address has to be announced with every entry: sources are known by it.
         moved = member is None or (transfer.joining and member.endpoint != transfer.endpoint)
         for entry in transfer.entries.values():
-            event = _entry_set(peer, entry)
+            event = self._entry_set(peer, entry)
             if moved or event != self.registry.entry_event(peer, entry.digest):
                 events.append(event)
         return events
@@ -315,7 +315,8 @@ class Registrar:
         refusal = _bad_entry(message, message.added)
         if refusal is not None:
             return refusal
-        added = {entry.digest: _entry_set(message.peer, self._ledger.announced(entry, now)) for entry in message.added}
+        entries = [self._ledger.announced(entry, now) for entry in message.added]
+        added = {entry.digest: self._entry_set(message.peer, entry) for entry in entries}
         gone = dict.fromkeys(digest for digest in message.removed if digest in member.listings and digest not in added)
         events: list[Event] = [EntryGone(message.peer, digest) for digest in gone]
         events += [event for event in added.values() if event != self.registry.entry_event(message.peer, event.digest)]
@@ -340,7 +341,8 @@ class Registrar:
         if event is None:
             listing = next(iter(swarm.listings.values()))
             event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
-        event = self._ledger.announced(msgspec.structs.replace(event, holding=after), now)
+        cell = self.registry.cell_for(peer, digest, after)
+        event = self._ledger.announced(msgspec.structs.replace(event, holding=after, cell=cell), now)
         if before is None and not self._room_for(peer, member.weight + 1):
             return self._registry_full(message)
         effects += self._ledger.commit([event], now)
@@ -356,6 +358,11 @@ class Registrar:
         what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
         note = Note("info", f"peer {_label(peer, member.name)} {what}; its list of {len(member.listings)} is removed")
         return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
+
+    def _entry_set(self, peer: str, entry: Entry) -> EntrySet:
+        named = (entry.manifest, entry.name, entry.length)
+        cell = self.registry.cell_for(peer, entry.digest, entry.holding)
+        return EntrySet(peer, entry.digest, *named, entry.holding, entry.aliases, entry.announced, cell)
 
     def _room_for(self, peer: str, count: int) -> bool:
         """May ``peer`` have ``count`` entries in all, each counted once for each of its names?"""
@@ -427,11 +434,6 @@ def _bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None
             except SeedError as error:
                 return Error(message.id, "bad_digest", f"{alias.name}: {error}")
     return None
-
-
-def _entry_set(peer: str, entry: Entry) -> EntrySet:
-    named = (entry.manifest, entry.name, entry.length)
-    return EntrySet(peer, entry.digest, *named, entry.holding, entry.aliases, entry.announced)
 
 
 def _page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:

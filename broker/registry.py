@@ -45,10 +45,15 @@ or repeated report takes nothing back, only lists do."""
 class Swarm:
     """Everybody who has or wants the content ``digest``. ``sources`` maps a peer to what answers say of it."""
 
-    __slots__ = ("digest", "listings", "requesting", "sources", "whole")
+    __slots__ = ("_free", "_taken", "cells", "digest", "listings", "requesting", "sources", "whole")
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
+        self.cells: dict[str, int] = {}
+        """Of those who are, or were, receivers."""
+        self._taken: dict[int, None] = {}
+        self._free = 0
+        """No cell below this one is free."""
         self.sources: dict[str, SeederEntry] = {}
         self.requesting: dict[str, None] = {}
         self.whole = 0
@@ -63,6 +68,22 @@ class Swarm:
     def wanted(self) -> bool:
         """Is there a member that has not all of it?"""
         return bool(self.requesting) or self.whole < len(self.sources)
+
+    def free_cell(self) -> int:
+        """The first that nobody has."""
+        while self._free in self._taken:
+            self._free += 1
+        return self._free
+
+    def set_cell(self, peer: str, cell: int | None) -> None:
+        """``peer`` has that ``cell`` from now on; None: it has none."""
+        before = self.cells.pop(peer, None)
+        if before is not None:
+            self._taken.pop(before, None)
+            self._free = min(self._free, before)
+        if cell is not None:
+            self.cells[peer] = cell
+            self._taken[cell] = None
 
     def holding(self, peer: str) -> Holding | None:
         """What ``peer`` is to this swarm."""
@@ -214,6 +235,8 @@ class Registry:
         if event.aliases or member.aliases:
             self._set_aliases(member, swarm, event)
         self._hold(member, swarm, event.holding)
+        if event.cell is not None or event.peer in swarm.cells:
+            swarm.set_cell(event.peer, event.cell)
 
     def _set_aliases(self, member: Member, swarm: Swarm, event: EntrySet) -> None:
         known = member.aliases.pop(swarm.digest, ())
@@ -236,6 +259,7 @@ class Registry:
             return
         swarm = self.swarms[digest]
         self._unhold(member, swarm)
+        swarm.set_cell(peer, None)
         names = (listing, *member.aliases.pop(digest, ()))
         for one in names:
             self._release(swarm, one)
@@ -295,6 +319,14 @@ class Registry:
         swarm = self.swarms.get(digest)
         return None if swarm is None else swarm.holding(peer)
 
+    def cell_for(self, peer: str, digest: str, holding: Holding) -> int | None:
+        """The cell that ``peer`` has in the grid of swarm ``digest`` or, if it is to be a receiver, gets."""
+        swarm = self.swarms.get(digest)
+        if swarm is None:
+            return None if holding == "whole" else 0
+        known = swarm.cells.get(peer)
+        return swarm.free_cell() if known is None and holding != "whole" else known
+
     def peer_events(self, peer: str) -> list[Event]:
         """The events that rebuild ``peer`` without its entries; empty when it is no member."""
         member = self.members.get(peer)
@@ -327,7 +359,7 @@ class Registry:
         if digest in member.aliases:
             aliases = tuple(Alias(alias.name, alias.manifest, alias.announced) for alias in member.aliases[digest])
         listed = (listing.manifest, listing.name, listing.length)
-        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced)
+        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced, self.swarms[digest].cells.get(peer))
 
     def events(self) -> Iterator[Event]:
         """The events that rebuild everything, in the order of joining."""

@@ -36,6 +36,7 @@ ANEW = 1
 """In place of a `Moment`: it is announced anew, whatever was known of it before."""
 
 Holding = Literal["whole", "partial", "requesting"]
+Cell = Count | None
 TransferState = Literal["requesting", "started", "finished", "failed"]
 DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "paused", "failed", "done"]
 """``resolving``: it has no manifest yet. One that has ended well is told of by the list of its peer; as ``done`` only
@@ -276,13 +277,14 @@ class TorrentEntry(Struct, frozen=True):
     announced: Moment = 0
 
 
-class SeederEntry(Struct, frozen=True):
-    """One source of a swarm."""
+class SeederEntry(Struct, frozen=True, omit_defaults=True):
+    """One source of a swarm. ``cell``: its place in the grid (`protocol.grid`), if it is or was a receiver."""
 
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
     whole: bool
+    cell: Cell = None
 
 
 class PeerEntry(Struct, frozen=True):
@@ -342,8 +344,9 @@ class GetSeederList(Message, frozen=True):
     min_seq: Count = 0
 
 
-class SeederList(Message, frozen=True):
-    """``total`` sources are known, of which ``seeders`` is all or a random sample."""
+class SeederList(Message, frozen=True, omit_defaults=True):
+    """``total`` sources are known, of which ``seeders`` is all, or those in the row and column of who asks and a random
+    sample of the others. ``cell`` is that of who asks, and there are ``cells``."""
 
     id: Count
     epoch: Count
@@ -351,6 +354,8 @@ class SeederList(Message, frozen=True):
     settling: bool
     total: Count
     seeders: Annotated[list[SeederEntry], Meta(max_length=lim.SEEDERS_COUNT_MAX)]
+    cell: Cell = None
+    cells: Count = 0
 
 
 class GetPeerList(Message, frozen=True):
@@ -443,7 +448,7 @@ class PeerLeft(Message, frozen=True):
     expired: bool
 
 
-class SourceAdded(Message, frozen=True):
+class SourceAdded(Message, frozen=True, omit_defaults=True):
     """``peer`` now has ``digest`` whole or in part, ``announced`` last at that moment under one of its names there."""
 
     digest: DigestText
@@ -452,11 +457,15 @@ class SourceAdded(Message, frozen=True):
     endpoint: Endpoint
     whole: bool
     announced: Moment = 0
+    cell: Cell = None
 
 
-class SourceRemoved(Message, frozen=True):
+class SourceRemoved(Message, frozen=True, omit_defaults=True):
+    """``peer`` has nothing of ``digest``. With a ``cell`` it wants it."""
+
     digest: DigestText
     peer: PeerId
+    cell: Cell = None
 
 
 class OrdersChanged(Message, frozen=True):
@@ -526,14 +535,18 @@ class ManifestPage(Message, frozen=True):
     data: Annotated[bytes, Meta(max_length=lim.MANIFEST_PAGE_BYTES)]
 
 
+Push = Literal["all", "row", "column", "nothing"]
+
+
 class Follow(Message, frozen=True, omit_defaults=True):
-    """The receiver takes what the source relays, but for the pieces in ``bits``; ``credit`` pieces may come. With
-    ``push`` False it takes only what it asks for."""
+    """The receiver takes what the source relays, but for the pieces in ``bits``; ``credit`` pieces may come. ``push``:
+    all that the source was assigned; the same to be handed on to the receiver's row (``column``); that and what the
+    source is to hand on (``row``); or ``nothing`` but what it asks for."""
 
     session: Count
     bits: Bits
     credit: Count
-    push: bool = True
+    push: Push = "all"
 
 
 class Received(Message, frozen=True, omit_defaults=True):
@@ -577,7 +590,8 @@ class Have(Message, frozen=True):
 
 
 class Piece(Message, frozen=True, omit_defaults=True):
-    """Header of a piece; its bytes are the next frame, whole. ``relay``: the receiver is to relay it. ``promised``:
+    """Header of a piece; its bytes are the next frame, whole. ``relay``: the receiver is to relay it; ``hand_on``: to
+    those who follow it along its row. ``promised``:
     pieces that this source will push in this session, in this order, besides those it has named before. Who has not
     got it cannot know its ``receipt``."""
 
@@ -586,6 +600,7 @@ class Piece(Message, frozen=True, omit_defaults=True):
     relay: bool = False
     promised: Annotated[list[PieceIndex], Meta(max_length=lim.PIECES_TOLD_COUNT_MAX)] = []
     receipt: Count = 0
+    hand_on: bool = False
 
 
 class NotHeld(Message, frozen=True):

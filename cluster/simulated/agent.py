@@ -90,7 +90,8 @@ class _HardOfHearing(Agent):
 
     def _tell(self, role: str, message: Any) -> None:
         if isinstance(message, Sources):
-            message = Sources(message.digest, [one for one in message.seeders if self._peer.hears_of(one.peer)])
+            heard = [one for one in message.seeders if self._peer.hears_of(one.peer)]
+            message = Sources(message.digest, heard, cell=message.cell, cells=message.cells)
         super()._tell(role, message)
 
 

@@ -415,7 +415,7 @@ class AgentCore(AgentState):
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
         sure = self.membership.joined and not effect.settling
-        return self._sources(effect.digest, effect.seeders, effect.total if sure else None)
+        return self._sources(effect.digest, effect.seeders, effect.total if sure else None, effect.cell, effect.cells)
 
     def _orders_news(self, hint: ro.OrdersNews, now: float) -> list[Any]:
         self.orders.ask(now, (hint.epoch, hint.seq))
@@ -432,11 +432,16 @@ class AgentCore(AgentState):
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
         return self._sources(hint.digest, [hint.seeder])
 
-    def _sources(self, digest: str, seeders: Iterable[SeederEntry], total: int | None = None) -> list[Any]:
-        """Tell the downloader of ``seeders``, at addresses that this peer can dial; ``total`` as `Sources` has it."""
+    def _sources(
+        self, digest: str, seeders: Iterable[SeederEntry], total: int | None = None, cell: Cell = None, cells: int = 0
+    ) -> list[Any]:
+        """Tell the downloader of ``seeders``, at addresses that this peer can dial; the rest as `Sources` has it."""
         host = self.membership.tracker_host
         found = [replace(seeder, endpoint=_dialled(seeder.endpoint, host)) for seeder in seeders]
-        return [ToDownloader(Sources(digest, found, total))]
+        return [ToDownloader(Sources(digest, found, total, cell, cells))]
+
+    def _receiver(self, hint: ro.Receiver, _now: float) -> list[Any]:
+        return [ToDownloader(Sources(hint.digest, [], None, hint.cell if hint.own else None, hint.cell + 1))]
 
     def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
         return [ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else []
@@ -478,6 +483,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     ro.RefreshAll: AgentCore._refresh_all,
     ro.OrdersNews: AgentCore._orders_news,
     ro.Heard: AgentCore._heard,
+    ro.Receiver: AgentCore._receiver,
     ro.SourceUp: AgentCore._source_up,
     ro.SourceDown: AgentCore._source_down,
 }

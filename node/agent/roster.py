@@ -10,7 +10,7 @@ from collections.abc import Container
 
 from msgspec import Struct
 
-from protocol.messages import Beat, OrdersChanged, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded
+from protocol.messages import Beat, OrdersChanged, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded, SourceRemoved
 
 
 class RefreshAll(Struct, frozen=True):
@@ -29,6 +29,14 @@ class SourceUp(Struct, frozen=True):
     seeder: SeederEntry
 
 
+class Receiver(Struct, frozen=True):
+    """Somebody who wants ``digest`` has that ``cell`` of the grid; ``own``: this peer."""
+
+    digest: str
+    cell: int
+    own: bool
+
+
 class SourceDown(Struct, frozen=True):
     """``peer`` no longer has ``digest``; an empty ``digest`` means it is gone."""
 
@@ -43,7 +51,7 @@ class Heard(Struct, frozen=True):
     announced: int
 
 
-Hint = RefreshAll | OrdersNews | SourceUp | SourceDown | Heard
+Hint = RefreshAll | OrdersNews | Receiver | SourceUp | SourceDown | Heard
 
 
 class RosterFollower:
@@ -69,6 +77,8 @@ class RosterFollower:
         elif roster.seq < newest:
             return []
         self.epoch, self.seq = roster.epoch, roster.seq
+        if isinstance(event, SourceAdded | SourceRemoved) and event.cell is not None and event.digest in wanted:
+            hints.append(Receiver(event.digest, event.cell, event.peer == self._own))
         if isinstance(event, Beat | PeerJoined) or event.peer == self._own:
             return hints
         if isinstance(event, PeerLeft):
@@ -79,7 +89,8 @@ class RosterFollower:
             if event.announced:
                 hints.append(Heard(event.digest, event.announced))
             if event.digest in wanted:
-                hints.append(SourceUp(event.digest, SeederEntry(event.peer, event.name, event.endpoint, event.whole)))
+                seeder = SeederEntry(event.peer, event.name, event.endpoint, event.whole, event.cell)
+                hints.append(SourceUp(event.digest, seeder))
         elif event.digest in wanted:
             hints.append(SourceDown(event.peer, event.digest))
         return hints

@@ -158,7 +158,7 @@ class DownloaderCore:
         if job is None:
             return
         if isinstance(message, Sources):
-            job.found(message.seeders, message.listed)
+            job.found(message.seeders, message.listed, message.cell, message.cells)
         else:
             job.halt()
 

@@ -49,6 +49,7 @@ from protocol.messages import (
     NoSession,
     NotHeld,
     Piece,
+    Push,
     Received,
     Relay,
     SeederEntry,
@@ -92,10 +93,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Gained:
-    """The piece is verified and on disk. ``relay``: this peer is to push it to its followers."""
+    """The piece is verified and on disk. ``relay``: this peer is to push it to its followers; ``hand_on``: to those
+    in its row."""
 
     piece: int
     relay: bool
+    hand_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,8 @@ class Download:
         """Whether pieces are asked for by number of sources that are busy too: where there are more than one can be
         connected to, most of what is relayed is pushed by others."""
         self._rng = rng
-        self._writing: dict[int, tuple[SeederEntry, bool]] = {}
-        """Who sent a piece, and whether it is to be relayed."""
+        self._writing: dict[int, tuple[SeederEntry, bool, bool]] = {}
+        """Who sent a piece, whether it is to be relayed, and whether to be handed on."""
         self._aside: dict[int, None] = {}
         """Pieces that nobody is asked for, since they are read from other content of this machine."""
         self._relays = 0
@@ -334,7 +337,7 @@ class Download:
             self._tell_others([piece, *message.promised], source)
         if piece in pieces.missing:
             pieces.arrive(piece, source)
-            self._writing[piece] = source.entry, message.relay
+            self._writing[piece] = source.entry, message.relay, message.hand_on
             effects.append(Write(piece))
             self._relays += message.relay
             self._assigned_lately.append(message.relay)
@@ -369,13 +372,13 @@ class Download:
         aside."""
         if piece in self._aside:
             return self._reused(piece, good)
-        entry, relay = self._writing.pop(piece)
+        entry, relay, hand_on = self._writing.pop(piece)
         self._share.release(self._pieces.piece_length)
         if good:
             self._pieces.finish(piece)
             if not relay:
                 self.spread.set(piece)
-            return [Gained(piece, relay), *self._complete_if_done()]
+            return [Gained(piece, relay, hand_on), *self._complete_if_done()]
         self._lose(piece, relay)
         if self._pool.is_banned(entry.peer):
             return []
@@ -394,7 +397,7 @@ class Download:
         if piece in self._aside:
             self._reused(piece, good=False)
             return
-        _, relay = self._writing.pop(piece)
+        _, relay, _ = self._writing.pop(piece)
         self._share.release(self._pieces.piece_length)
         self._lose(piece, relay)
 
@@ -414,7 +417,7 @@ class Download:
 
     def restart_relaying(self) -> None:
         """This peer's piece server is told anew what there is, and relays what it is told of from now on."""
-        self._relays = sum(relay for _, relay in self._writing.values())
+        self._relays = sum(relay for _, relay, _ in self._writing.values())
         self._room = self._relays + ROOM_COUNT
 
     def pause(self, now: float) -> list[Effect]:
@@ -451,7 +454,7 @@ class Download:
             effects += self._drop_forgotten(now)
             effects += [self._test(source, now) for source in self._pool.to_test(now)]
             self._give_up_overdue(now)
-            self._asks_all = self._sequential or self._pool.is_crowded
+            self._asks_all = self._sequential or (self._pool.is_crowded and not self._pool.is_grid)
             self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
             effects += self._poll(now)
             effects += self._say_have(now)
@@ -788,7 +791,8 @@ class Download:
         credit = self._grant(source, self._credit_for(source), now)
         self._unsaid[source] = None
         needless = Bitfield.full_of(len(self._pieces)).without(self._pieces.open)
-        return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, not self._sequential))]
+        push: Push = "nothing" if self._sequential else self._pool.pushes(source)
+        return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, push))]
 
     def _bits_of(self, message: Status) -> Bitfield:
         if message.state == "complete":

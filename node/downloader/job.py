@@ -44,7 +44,7 @@ from node.local_messages import NeedSources as NeedSourcesMessage
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError, ZswarmError
 from protocol.manifest import Manifest, piece_length_for
-from protocol.messages import Piece, SeederEntry
+from protocol.messages import Cell, Piece, SeederEntry
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,8 @@ class FetchJob:
         self._root = ""
         """Where the pieces are that ``_download`` has."""
         self._sources: dict[str, SeederEntry] = {}
+        self._cell: Cell = None
+        self._cells = 0
         self._arrived: Buffer = b""
         """The data of the piece that is being handled."""
         self._told_at = 0.0
@@ -128,10 +130,14 @@ class FetchJob:
         self._resolving = True
         self._resolve()
 
-    def found(self, seeders: Sequence[SeederEntry], listed: int | None = None) -> None:
-        """Sources, to be used now or as soon as there is something to ask of them; ``listed`` as in the message."""
+    def found(
+        self, seeders: Sequence[SeederEntry], listed: int | None = None, cell: Cell = None, cells: int = 0
+    ) -> None:
+        """Sources, to be used now or as soon as there is something to ask of them; the rest as in the message."""
+        self._cell, self._cells = self._cell if cell is None else cell, max(self._cells, cells)
         self._sources.update((entry.peer, entry) for entry in seeders)
         if self._core is not None and not self._away:
+            self._core.pool.note_grid(self._cell, self._cells)
             self._perform(self._core.found(seeders, self._now(), listed))
 
     def peer_lost(self, peer: str) -> None:
@@ -351,11 +357,14 @@ class FetchJob:
 
     def _tell_gained(self, now: float) -> None:
         """Say which pieces have come: at once what is to be relayed, the rest with that or after a moment."""
-        if self._gained and (now >= self._told_at + GAINED_SECONDS or any(one.relay for one in self._gained)):
+        if self._gained and (
+            now >= self._told_at + GAINED_SECONDS or any(one.relay or one.hand_on for one in self._gained)
+        ):
             self._told_at = now
             pieces = [one.piece for one in self._gained]
             relayed = [one.piece for one in self._gained if one.relay]
-            self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed))
+            handed_on = [one.piece for one in self._gained if one.hand_on]
+            self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed, handed_on))
             self._gained = []
 
     def set_room(self, count: int) -> None:

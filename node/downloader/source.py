@@ -23,8 +23,9 @@ from node.local_messages import SourceStanding
 from protocol.bitfield import Bitfield
 from protocol.endpoints import parse_endpoint
 from protocol.errors import ProtocolError
+from protocol.grid import mate
 from protocol.limits import MIB, SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
-from protocol.messages import PieceServerRequest, SeederEntry
+from protocol.messages import Cell, PieceServerRequest, Push, SeederEntry
 
 SOURCES_COUNT_MIN, SOURCES_BYTES_MAX = 4, 256 * MIB
 """A piece may be on its way from each source, whatever its length: where pieces are long there are fewer sources, but
@@ -32,6 +33,8 @@ still a few."""
 STATUS_COUNT_MAX, STATUS_RATE_MAX = 200, 20.0
 """Messages other than pieces that a source may send at once, and a second on average. An honest one says what is new a
 few times a second."""
+GRID_COUNT = SOURCES_PER_DOWNLOAD_COUNT_MAX
+"""With more receivers than this each follows those in its row and column of the grid, instead of all."""
 RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 5.0
 SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
@@ -271,6 +274,10 @@ class SourcePool:
         self._candidates: dict[str, Candidate] = {}
         self._active: dict[int, Source] = {}
         self._peers: dict[str, int] = {}
+        self._cell: Cell = None
+        """This peer's in the grid..."""
+        self._cells = 0
+        """...which has at least so many."""
         self._busy: set[str] = set()
         """Addresses of sources."""
         self._closed: dict[str, float] = {}
@@ -320,6 +327,9 @@ class SourcePool:
     def learn(self, entries: Sequence[SeederEntry], listed: int | None = None) -> list[str]:
         """A lookup or the roster names these sources. Returns the peers that were not known. ``listed`` is how many
         the tracker has in all, as far as it is sure: where these are all, others that cannot be used are forgotten."""
+        for entry in entries:
+            if entry.cell is not None:
+                self._cells = max(self._cells, entry.cell + 1)
         if len(entries) == listed:
             self._forget_unlisted({entry.peer for entry in entries})
         fresh: list[str] = []
@@ -378,16 +388,42 @@ class SourcePool:
         free = [source for source in self._active.values() if not source.owes]
         if not free:
             return None
-        worst = max(free, key=lambda source: self._candidates[source.entry.peer].rank)
+        worst = max(free, key=lambda source: self._rank_of(self._candidates[source.entry.peer]))
         peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if self._may_dial(peer, now)]
         best = min((peer for peer in peers if not self._candidates[peer].failures), key=self._order, default=None)
-        if best is None or self._candidates[best].rank >= self._candidates[worst.entry.peer].rank:
+        ranked = self._rank_of(self._candidates[worst.entry.peer])
+        if best is None or self._rank_of(self._candidates[best]) >= ranked:
             return None
         return worst, best
 
-    def _order(self, peer: str) -> tuple[int, float]:
+    def _order(self, peer: str) -> tuple[int, tuple[int, float]]:
         candidate = self._candidates[peer]
-        return candidate.failures, candidate.rank
+        return candidate.failures, self._rank_of(candidate)
+
+    def note_grid(self, cell: Cell, cells: int) -> None:
+        """This peer has that ``cell`` of the grid, which has at least so many ``cells``."""
+        self._cell, self._cells = cell, max(self._cells, cells)
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether there are more receivers than sources that there may be, so that all follow their row and column."""
+        return self._cell is not None and self._cells > GRID_COUNT
+
+    def pushes(self, source: Source) -> Push:
+        """What ``source`` is to push to this peer."""
+        cell = source.entry.cell
+        if cell is None or self._cell is None or not self.is_grid:
+            return "all"
+        return mate(self._cell, cell) or "nothing"
+
+    def _rank_of(self, candidate: Candidate) -> tuple[int, float]:
+        """The lower, the rather it is to be a source."""
+        cell = candidate.entry.cell
+        if not self.is_grid or self._cell is None:
+            return 0, candidate.rank
+        if cell is None:
+            return 0, candidate.rank
+        return (1 if mate(self._cell, cell) else 2), candidate.rank
 
     @property
     def is_crowded(self) -> bool:

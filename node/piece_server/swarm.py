@@ -13,7 +13,7 @@ from statistics import median_low
 from typing import NamedTuple
 
 from protocol.bitfield import Bitfield
-from protocol.messages import Status
+from protocol.messages import Push, Status
 
 SessionKey = tuple[bytes, int]
 """The receiver's route (its identity at our ROUTER) and its session number."""
@@ -112,7 +112,7 @@ class Session:
     """It has acknowledged a piece."""
     begun: bool = False
     """It has said `Follow`."""
-    follows: bool = False
+    push: Push = "nothing"
     credit: int = 0
     turn_bytes: int = 0
     """What it was sent in this turn."""
@@ -154,6 +154,15 @@ class Session:
         return self.route, self.number
 
     @property
+    def follows(self) -> bool:
+        return self.push != "nothing"
+
+    @property
+    def queue(self) -> list[int]:
+        """The pieces that it is pushed, in order."""
+        return self.swarm.for_row if self.push == "row" else self.swarm.relayed
+
+    @property
     def asked(self) -> int:
         """Pieces that it would relay besides."""
         return max(0, self.would_relay - self.relays)
@@ -178,6 +187,9 @@ class Swarm:
     relayed: list[int] = field(default_factory=list)
     relays: dict[int, None] = field(default_factory=dict)
     """The same."""
+    for_row: list[int] = field(default_factory=list)
+    """These and those that it hands on to its row."""
+    handed_on: dict[int, None] = field(default_factory=dict)
     own: dict[int, None] = field(default_factory=dict)
     """Those of them that it was not assigned, but took from its own stock."""
     pushes: deque[float] = field(default_factory=deque)
@@ -201,11 +213,18 @@ class Swarm:
         fresh = [piece for piece in pieces if piece not in self.relays]
         self.relays.update(dict.fromkeys(fresh))
         self.relayed += fresh
+        self.for_row += [piece for piece in fresh if piece not in self.handed_on]
         return len(fresh)
+
+    def hand_on(self, pieces: Iterable[int]) -> None:
+        """This peer pushes ``pieces`` along its row."""
+        fresh = [piece for piece in pieces if piece not in self.handed_on and piece not in self.relays]
+        self.handed_on.update(dict.fromkeys(fresh))
+        self.for_row += fresh
 
     def may_have_assigned(self, now: float) -> int:
         """How many pieces this peer may have been assigned in all, since its downloader last said what there is."""
-        left = sorted(len(self.relayed) - one.position for one in self.sessions.values() if one.follows)
+        left = sorted(len(one.queue) - one.position for one in self.sessions.values() if one.follows)
         if not left:
             return max(0, AHEAD_COUNT - self.relayed_before)
         while self.pushes and self.pushes[0] < now - QUICK_SECONDS:

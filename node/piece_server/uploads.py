@@ -15,7 +15,7 @@ at its other end, and a receiver that is slow or has stalled takes hardly anythi
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import median_low
@@ -148,16 +148,19 @@ class Uploads:
         swarm.revision += 1
         return True
 
-    def held(self, digest: str, pieces: list[int], relayed: list[int], now: float) -> list[Effect]:
+    def held(
+        self, digest: str, pieces: list[int], relayed: list[int], now: float, handed_on: Sequence[int] = ()
+    ) -> list[Effect]:
         """``pieces`` of a partial download are verified and on disk now, of which ``relayed`` were assigned to this
-        peer."""
+        peer, and ``handed_on`` are to go along its row."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             return []
         for piece in pieces:
             swarm.have.set(piece)
         swarm.revision += 1
-        if relayed:
+        swarm.hand_on(handed_on)
+        if relayed or handed_on:
             self._changed[digest] = None
             swarm.relayed_before -= len(relayed) - swarm.relay(relayed)  # the downloader counts each
             for session in swarm.sessions.values():
@@ -378,7 +381,7 @@ class Uploads:
         if not session.begun:
             self._uplink.answered(now - session.served_at)
         session.begun = True
-        session.follows = message.push
+        session.push = message.push
         session.credit = message.credit
         session.position = session.promised = session.relays = session.would_relay = 0
         self._ready[session] = None
@@ -498,7 +501,7 @@ class Uploads:
             followers = [session for session in swarm.sessions.values() if session.follows]
             if len(followers) < 2 or not swarm.in_stock.count_set:
                 continue
-            left = median_low([len(swarm.relayed) - session.position for session in followers])
+            left = median_low([len(session.queue) - session.position for session in followers])
             if left >= AHEAD_COUNT or self._uplink.spare.is_used_up(now, min(SPARE_COUNT, len(followers))):
                 continue
             piece = swarm.take_from_stock(self._rng.choice(followers))
@@ -538,7 +541,7 @@ class Uploads:
     def _push_next(self, session: Session, effects: list[Effect], now: float) -> bool:
         """Send the next relayed piece that ``session`` lacks; False when there is none."""
         swarm = session.swarm
-        have, skip, relayed, spare = swarm.have, session.skip, swarm.relayed, self._uplink.spare
+        have, skip, relayed, spare = swarm.have, session.skip, session.queue, self._uplink.spare
         while session.position < len(relayed):
             piece = relayed[session.position]
             if piece in swarm.own and piece not in skip and swarm.in_stock.count_set and spare.is_used_up(now):
@@ -566,15 +569,17 @@ class Uploads:
             session.relays += 1
             session.assigned[piece] = now
         promised: list[int] = []
-        if session.follows and session.promised < len(swarm.relayed):
+        queue = session.queue
+        if session.follows and session.promised < len(queue):
             told = max(session.promised, session.position)
-            session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
-            some = swarm.relayed[told : session.promised]
+            session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(queue))
+            some = queue[told : session.promised]
             promised = [one for one in some if one not in session.skip and one in swarm.have]
         receipt = self._rng.getrandbits(32)
         self._uplink.send(session, OnWay(piece, receipt, swarm.piece_size(piece), now, ration))
         self._changed[swarm.digest] = None
-        header = Piece(session.number, piece, relay, promised, receipt)
+        hand_on = session.push == "column" and piece in swarm.relays
+        header = Piece(session.number, piece, relay, promised, receipt, hand_on)
         effects.append(SendPiece(session.route, swarm.digest, header, session))
 
     def _tell_room(self, swarm: Swarm, now: float) -> list[Effect]:
@@ -674,4 +679,4 @@ class Uploads:
             assert swarm.relayed == list(swarm.relays)
         for session in self._sessions.values():
             assert session.credit >= 0
-            assert session.position <= len(session.swarm.relayed)
+            assert session.position <= len(session.queue)
