@@ -433,7 +433,7 @@ class AgentCore(AgentState):
         return self._sources(hint.digest, [hint.seeder])
 
     def _sources(
-        self, digest: str, seeders: Iterable[SeederEntry], total: int | None = None, cell: Cell = None, cells: int = 0
+        self, digest: str, seeders: Iterable[SeederEntry], total: int | None = None, cell: int | None = None, cells: int = 0
     ) -> list[Any]:
         """Tell the downloader of ``seeders``, at addresses that this peer can dial; the rest as `Sources` has it."""
         host = self.membership.tracker_host

@@ -13,6 +13,7 @@ from statistics import median_low
 from typing import NamedTuple
 
 from protocol.bitfield import Bitfield
+from protocol.limits import SESSIONS_COUNT_MAX
 from protocol.messages import Push, Status
 
 SessionKey = tuple[bytes, int]
@@ -201,7 +202,7 @@ class Swarm:
     """Of what its sessions are told in a `Status`."""
     company_told_at: float = float("-inf")
     """When one was last told that it is not alone any more."""
-    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT))
+    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=1 + 2 * SESSIONS_COUNT_MAX))
     """When the last pieces were assigned."""
     relayed_before: int = 0
     """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
@@ -282,7 +283,8 @@ class Swarm:
         if session.interval is None:
             return True
         last = self.assigned_at
-        pace = (last[-1] - last[0]) / (len(last) - 1)
+        count = min(len(last) - 1, max(PACE_COUNT, 2 * len(self.sessions)))
+        pace = (last[-1] - last[-1 - count]) / count
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
         return (AHEAD_COUNT + 1) * (session.interval - usual) <= self.in_stock.count_set * pace
 
