@@ -11,13 +11,14 @@ from typing import Literal, cast
 import click
 from click.core import ParameterSource
 
+from cluster.chaos.run import ChaosReport, ChaosRun, run_chaos, verdict
 from cluster.interrupts import Interrupted, interruptible
 from cluster.links import Links, check_real_rate, parse_link_rate
 from cluster.load.content import CLIENTS_COUNT_MAX
 from cluster.load.report import LoadReport
 from cluster.load.run import LoadPlan, run_load
 from cluster.load.table import render_load
-from cluster.progress import open_screen
+from cluster.progress import PlainScreen, open_screen
 from cluster.report import Report
 from cluster.report_file import check_report_path, write_report
 from cluster.run import Plan, run_cluster
@@ -32,12 +33,13 @@ from service.units import parse_bytes, parse_rate, parse_seconds
 
 PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
 DEFAULT_SIZE = "64MiB"
+DEFAULT_CHAOS_SIZE = "16MiB"
 DEFAULT_LINK_RATE = "1gbit"
 DEFAULT_TIMEOUT = "10m"
 DEFAULT_LOAD_SECONDS = "10s"
 DEFAULT_FILES_COUNT = 10
 EXIT_LOAD_FAILED, EXIT_NOT_VERIFIED = 1, 5
-AnyPlan = Plan | RolloutPlan | LoadPlan
+AnyPlan = Plan | RolloutPlan | LoadPlan | ChaosRun
 EXAMPLES = """\b
 Examples:
   python run_cluster.py --peers 5
@@ -47,20 +49,21 @@ Examples:
   python run_cluster.py --simulate --peers 1000 --size 10GiB --link-rate 10gbit
   python run_cluster.py --simulate --peers 50 --size 2GiB --seeder-dies-at 1
   python run_cluster.py --load 1000 --seconds 30s
+  sudo python run_cluster.py --chaos 7 --minutes 0.5
 
 Exit code 0 only when every copy, the seeders' included, is the same as the original byte for byte; with --load only
-without any error.
+without any error; with --chaos also when a download says which pieces nobody has any more.
 """
-_SWARM, _SIMULATE, _LOAD = "a swarm", "--simulate", "--load"
+_SWARM, _SIMULATE, _LOAD, _CHAOS = "a swarm", "--simulate", "--load", "--chaos"
 _MODES = {
-    "peers": (_SWARM, _SIMULATE),
+    "peers": (_SWARM, _SIMULATE, _CHAOS),
     "seeders": (_SWARM, _SIMULATE),
-    "size": (_SWARM, _SIMULATE),
-    "timeout": (_SWARM, _SIMULATE),
+    "size": (_SWARM, _SIMULATE, _CHAOS),
+    "timeout": (_SWARM, _SIMULATE, _CHAOS),
     "file": (_SWARM,),
-    "keep": (_SWARM,),
+    "keep": (_SWARM, _CHAOS),
     "algorithm": (_SWARM,),
-    "link_rate": (_SWARM, _SIMULATE),
+    "link_rate": (_SWARM, _SIMULATE, _CHAOS),
     "up_rates": (_SWARM, _SIMULATE),
     "delay": (_SIMULATE,),
     "seed": (_SIMULATE, _LOAD),
@@ -68,6 +71,7 @@ _MODES = {
     "seeder_dies_at": (_SIMULATE,),
     "seconds": (_LOAD,),
     "files": (_LOAD,),
+    "minutes": (_CHAOS,),
 }
 """What each option means something for."""
 
@@ -202,6 +206,20 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     show_default=True,
     help="With --load: how many each of them announces.",
 )
+@click.option(
+    "--chaos",
+    type=click.IntRange(0),
+    metavar="SEED",
+    help="Real processes are killed, stopped and started again, disks are full, files are damaged, seeders are lost, "
+    "links are cut (with --link-rate), as follows from this number. All is healed then, and verified.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, 24 * 60, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="With --chaos: how long all that goes on.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -223,14 +241,27 @@ def command(
     clients: int | None,
     seconds: float,
     files: int,
+    chaos: int | None,
+    minutes: float,
 ) -> int:
     """Start a tracker and some peers, give one of them a file, and have all others get it at the same moment. Or
     simulate that, to know before a rollout how long it takes. Or see how much a tracker can do."""
-    _check(ctx, peers, simulate, clients)
+    _check(ctx, peers, simulate, clients, chaos)
     if report_path is not None:
         check_report_path(report_path)
     if clients is not None:
         return run(LoadPlan(clients=clients, files=files, seconds=seconds, seed=seed), report_path)
+    if chaos is not None:
+        trial = ChaosRun(
+            seed=chaos,
+            peers=peers,
+            seconds=60 * minutes,
+            size=parse_bytes(DEFAULT_CHAOS_SIZE) if size is None else size,
+            keep=keep,
+            timeout=timeout,
+            links=_real_links(link_rate, ()),
+        )
+        return run(trial, report_path)
     if seeders >= peers:
         raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
     if file is not None and size is not None:
@@ -262,17 +293,19 @@ def command(
     return run(plan, report_path)
 
 
-def _check(ctx: click.Context, peers: int, simulate: bool, clients: int | None) -> None:
+def _check(ctx: click.Context, peers: int, simulate: bool, clients: int | None, chaos: int | None) -> None:
     """Options that mean nothing here are refused."""
-    if simulate and clients is not None:
-        raise click.UsageError("--simulate and --load: choose one")
-    mode = _SIMULATE if simulate else _SWARM if clients is None else _LOAD
+    wanted = {_SIMULATE: simulate, _LOAD: clients is not None, _CHAOS: chaos is not None}
+    modes_chosen = [mode for mode, is_wanted in wanted.items() if is_wanted]
+    if len(modes_chosen) > 1:
+        raise click.UsageError(f"{' and '.join(modes_chosen)}: choose one")
+    mode = modes_chosen[0] if modes_chosen else _SWARM
     for param in ctx.command.params:
         modes = _MODES.get(param.name or "", (mode,))
         if mode not in modes and ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT:
             where = f"not with {mode}" if mode != _SWARM else f"only with {' or '.join(modes)}"
             raise click.UsageError(f"{param.opts[0]}: {where}")
-    if mode == _SWARM and peers > PEERS_COUNT_MAX:
+    if mode in (_SWARM, _CHAOS) and peers > PEERS_COUNT_MAX:
         raise click.UsageError(f"--peers {peers}: at most {PEERS_COUNT_MAX} run on one machine; more with --simulate")
 
 
@@ -288,15 +321,20 @@ def _real_links(rate: float | None, up_rates: tuple[float, ...]) -> Links | None
 
 def run(plan: AnyPlan, report_path: Path | None) -> int:
     """Run ``plan``, print its table and write its report; the exit code."""
-    report: Report | LoadReport
+    report: Report | LoadReport | ChaosReport
     try:
         with interruptible():
-            with open_screen() as screen:
-                if isinstance(plan, LoadPlan):
-                    report = run_load(plan, screen)
-                else:
-                    report = run_cluster(plan, screen) if isinstance(plan, Plan) else run_rollout(plan, screen)
-            print_report(render_load(report) if isinstance(report, LoadReport) else render(report))
+            with PlainScreen() if isinstance(plan, ChaosRun) else open_screen() as screen:
+                match plan:
+                    case LoadPlan():
+                        report = run_load(plan, screen)
+                    case ChaosRun():
+                        report = run_chaos(plan, screen)
+                    case RolloutPlan():
+                        report = run_rollout(plan, screen)
+                    case Plan():
+                        report = run_cluster(plan, screen)
+            _print(report)
             if report_path is not None:
                 write_report(report_path, report)
     except Interrupted as stop:
@@ -305,6 +343,14 @@ def run(plan: AnyPlan, report_path: Path | None) -> int:
     if report.ok:
         return 0
     return EXIT_LOAD_FAILED if isinstance(report, LoadReport) else EXIT_NOT_VERIFIED
+
+
+def _print(report: Report | LoadReport | ChaosReport) -> None:
+    if isinstance(report, ChaosReport):
+        for line in verdict(report):
+            print(line)
+    else:
+        print_report(render_load(report) if isinstance(report, LoadReport) else render(report))
 
 
 def main(arguments: list[str]) -> int:

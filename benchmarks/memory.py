@@ -34,7 +34,7 @@ from node.agent.catalogue import link_of
 from node.agent.disk_work import hash_item
 from node.agent.effects import HashPath
 from node.agent.library import Library, LibraryItem
-from node.local_messages import ApiGet
+from node.api_messages import ApiGet
 from protocol.errors import DiskError, NetworkError, UsageError
 from protocol.limits import MIB
 from protocol.manifest import piece_length_for

@@ -17,7 +17,7 @@ from benchmarks.contenders.zswarm import share
 from benchmarks.small_cases import Restarts, Start
 from cluster.local import END_SECONDS, LocalCluster, LocalPeer
 from cluster.processes import children_of, end_all
-from node.local_messages import ApiList, ApiListReply
+from node.api_messages import ApiList, ApiListReply
 from protocol.limits import GIB, MIB
 
 SMALL_BYTES = MIB

@@ -71,11 +71,12 @@ class EntryGone(Message, frozen=True):
 
 
 class LoadSet(Message, frozen=True, omit_defaults=True):
-    """``peer`` has ``load`` upload sessions open and ``free`` bytes for what is ordered; None: it accepts no orders."""
+    """What the last heartbeat of ``peer`` says of itself: `protocol.messages.Heartbeat` has the fields' meaning."""
 
     peer: PeerId
     load: Count
     free: Count | None = None
+    rate: Count = 0
 
 
 class DownloadsSet(Message, frozen=True):

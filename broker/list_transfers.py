@@ -3,7 +3,8 @@
 A peer keeps its old list (or stays no member) until the last page is there. One transfer per (peer, token, run): a
 stranger who joins under somebody else's id disturbs nothing, who is whole first is the member; nor does what is late
 of a run that has ended. Bounded in number, in entries, and in the time between two pages. Where there are too many, who
-asked to join and has not sent a page yet makes room for the next: thousands of such keep nobody out.
+asked to join and has not sent a page yet makes room for the next, and so does the address that has the most of them:
+thousands of such keep nobody out.
 
 Many lists that come at once, as after a restart, name the same few files: what is equal in them is kept once.
 """
@@ -13,8 +14,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from broker.events import EntrySet
+from broker.ledger import moments_of
+from broker.shares import Shares
 from protocol import limits as lim
-from protocol.messages import Entry, FileList
+from protocol.digest import check_same_algorithm
+from protocol.errors import SeedError
+from protocol.messages import Entry, Error, FileList, PageOk, Update
+from protocol.names import check_name
 
 Key = tuple[str, bytes, int]
 
@@ -24,13 +31,51 @@ def weight_of(entries: Sequence[Entry]) -> int:
     return len(entries) + sum(len(entry.aliases) for entry in entries)
 
 
+def bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None:
+    """Why one of ``entries`` is refused; None when none is."""
+    for entry in entries:
+        for alias in entry.names():
+            try:
+                check_name(alias.name)
+            except SeedError as error:
+                return Error(message.id, "bad_name", str(error)[: lim.DETAIL_BYTES_MAX])
+            try:
+                check_same_algorithm(entry.digest, alias.manifest)
+            except SeedError as error:
+                return Error(message.id, "bad_digest", f"{alias.name}: {error}")
+    return None
+
+
+def entry_set(peer: str, entry: Entry, cell: int | None) -> EntrySet:
+    named = (entry.manifest, entry.name, entry.length)
+    return EntrySet(peer, entry.digest, *named, entry.holding, entry.aliases, entry.announced, cell)
+
+
+def page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:
+    """``entries`` as they were taken."""
+    return PageOk(message.id, message.list_id, message.page, moments_of(entries))
+
+
 class ListTransfer:
     """One list, of which pages 0 to ``next_page`` - 1 are there. ``joining``: its end is a (re)join of the peer."""
 
-    __slots__ = ("deadline", "endpoint", "entries", "joining", "list_id", "name", "next_page", "version", "weight")
+    __slots__ = (
+        "address",
+        "deadline",
+        "endpoint",
+        "entries",
+        "joining",
+        "list_id",
+        "name",
+        "next_page",
+        "version",
+        "weight",
+    )
 
-    def __init__(self, list_id: int, name: str, endpoint: str, joining: bool) -> None:
+    def __init__(self, list_id: int, name: str, endpoint: str, address: str, joining: bool) -> None:
         self.list_id = list_id
+        self.address = address
+        """The IP address it comes from."""
         self.name = name
         self.endpoint = endpoint
         self.joining = joining
@@ -50,6 +95,8 @@ class ListTransfers:
         self._transfers: OrderedDict[Key, ListTransfer] = OrderedDict()
         self._pageless: OrderedDict[Key, None] = OrderedDict()
         """Those of which no page has come, in the order of their deadlines."""
+        self._count, self._entries = Shares(), Shares()
+        """Transfers, and what they weigh, by address."""
         self._weight = 0
         self._shared: dict[Entry, Entry] = {}
         """Entries that lists have in common, or may come to have; never more than are in the lists."""
@@ -58,17 +105,36 @@ class ListTransfers:
     def __len__(self) -> int:
         return len(self._transfers)
 
-    @property
-    def full(self) -> bool:
-        """Is there no room for another, nor any to be made?"""
-        return len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX and not self._pageless
+    def make_room(self, address: str) -> bool:
+        """Is there room for another list from ``address``? Others may be dropped for it."""
+        if len(self._transfers) < lim.LIST_TRANSFERS_COUNT_MAX:
+            return True
+        if self._pageless:
+            self.drop(next(iter(self._pageless)))
+            return True
+        return self._drop_of(self._count.gives_way(address, 1))
+
+    def make_room_for(self, key: Key, transfer: ListTransfer, weight: int) -> bool:
+        """May ``transfer`` have entries of ``weight`` besides? Others may be dropped for it."""
+        while self._weight + weight > lim.LIST_TRANSFER_ENTRIES_COUNT_MAX:
+            if not self._drop_of(self._entries.gives_way(transfer.address, weight)):
+                return False
+        return key in self._transfers
+
+    def _drop_of(self, address: str | None) -> bool:
+        """Drop the heaviest transfer of ``address``; False when that is None."""
+        if address is None:
+            return False
+        found = (key for key, transfer in self._transfers.items() if transfer.address == address)
+        self.drop(max(found, key=lambda key: self._transfers[key].weight))
+        return True
 
     def get(self, key: Key) -> ListTransfer | None:
         """The transfer of (peer, token, run)."""
         return self._transfers.get(key)
 
-    def start(self, key: Key, name: str, endpoint: str, joining: bool, now: float) -> ListTransfer:
-        """A new transfer; not to be called when `full`, unless ``key`` has one already.
+    def start(self, key: Key, name: str, endpoint: str, address: str, joining: bool, now: float) -> ListTransfer:
+        """A new transfer; called after `make_room`, unless ``key`` has one already.
 
         One that has no page yet is taken up again: the request for it was repeated.
         """
@@ -78,10 +144,9 @@ class ListTransfers:
             self._touch(key, known, now)
             return known
         self.drop(key)
-        if len(self._transfers) >= lim.LIST_TRANSFERS_COUNT_MAX and self._pageless:
-            self.drop(next(iter(self._pageless)))
         self._last_id += 1
-        transfer = self._transfers[key] = ListTransfer(self._last_id, name, endpoint, joining)
+        transfer = self._transfers[key] = ListTransfer(self._last_id, name, endpoint, address, joining)
+        self._count.add(address, 1)
         self._touch(key, transfer, now)
         return transfer
 
@@ -92,21 +157,18 @@ class ListTransfers:
             transfer.entries[shared.digest] = shared
         weight = weight_of(page.entries)
         transfer.weight += weight
-        self._count(weight)
+        self._weigh(transfer, weight)
         transfer.next_page += 1
         transfer.version = page.version
         self._touch(key, transfer, now)
-
-    def room_for(self, weight: int) -> bool:
-        """May entries of ``weight`` be collected besides?"""
-        return self._weight + weight <= lim.LIST_TRANSFER_ENTRIES_COUNT_MAX
 
     def drop(self, key: Key) -> None:
         """Forget the transfer of ``key``, if there is one."""
         transfer = self._transfers.pop(key, None)
         self._pageless.pop(key, None)
         if transfer is not None:
-            self._count(-transfer.weight)
+            self._count.add(transfer.address, -1)
+            self._weigh(transfer, -transfer.weight)
 
     def next_deadline(self) -> float | None:
         """When `expire` is due."""
@@ -123,8 +185,9 @@ class ListTransfers:
             self.drop(key)
         return len(late)
 
-    def _count(self, change: int) -> None:
+    def _weigh(self, transfer: ListTransfer, change: int) -> None:
         self._weight += change
+        self._entries.add(transfer.address, change)
         if len(self._shared) > self._weight:
             self._shared.clear()
 
@@ -140,6 +203,8 @@ class ListTransfers:
     def check_invariants(self) -> None:
         """Assert that the counts and the order are right (for tests)."""
         assert self._weight == sum(transfer.weight for transfer in self._transfers.values())
+        assert self._weight == self._entries.total()
+        assert len(self._transfers) == self._count.total()
         assert len(self._shared) <= self._weight
         deadlines = [transfer.deadline for transfer in self._transfers.values()]
         assert deadlines == sorted(deadlines)

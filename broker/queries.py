@@ -46,6 +46,8 @@ from protocol.messages import (
     TorrentList,
 )
 
+GLOB_CHARACTERS = 512
+"""A pattern may be compared with each part of a name: so many pairs of characters take as long as to look at a name."""
 _DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
 _CURSOR = re.compile(r"(?s)(\S+) (\S+) (\d{1,16}) (.+)")
 
@@ -95,10 +97,12 @@ class Answers:
         after = _parse_cursor(request.after) if request.after else None
         matches = _filter(request)
         entries: list[TorrentEntry] = []
-        for scanned, listing in enumerate(self._candidates(request, after), start=1):
+        steps, step = 0.0, _glob_steps(request.pattern)
+        for listing in self._candidates(request, after):
+            steps += 1 + step * len(listing.name)
             if matches(listing):
                 entries.append(self._torrent_entry(listing))
-            if len(entries) == REPLY_PAGE_COUNT or scanned == LOOKUP_SCAN_COUNT_MAX:
+            if len(entries) == REPLY_PAGE_COUNT or steps >= LOOKUP_SCAN_COUNT_MAX:
                 return TorrentList(request.id, *stamp, entries, _format_cursor(listing))
         return TorrentList(request.id, *stamp, entries, "")
 
@@ -159,7 +163,8 @@ class Answers:
     def _standing(self, peer: str, digest: str) -> StandingEntry:
         member = self._registry.members[peer]
         download = next((one for one in member.downloads if one.digest == digest), None)
-        return StandingEntry(peer, member.name, self._registry.holding(peer, digest), download, member.free)
+        holding = self._registry.holding(peer, digest)
+        return StandingEntry(peer, member.name, holding, download, member.free, member.rate)
 
     def _sorted_peers(self) -> list[str]:
         if self._peers_as_of != self._registry.membership_changes:
@@ -176,10 +181,19 @@ def _filter(request: GetTorrentList) -> Callable[[Listing], bool]:
     if is_digest_start(pattern):
         return lambda listing: listing.digest.startswith(pattern)
     folded = pattern.casefold()
-    if "*" in pattern or "?" in pattern:
+    if _is_glob(pattern):
         glob = re.compile(fnmatch.translate(folded))
         return lambda listing: glob.match(listing.name.casefold()) is not None
     return lambda listing: folded in listing.name.casefold()
+
+
+def _glob_steps(pattern: str) -> float:
+    """For each character of a name, what it may take to match ``pattern``, with plain names as unit."""
+    return len(pattern) / GLOB_CHARACTERS if _is_glob(pattern) else 0.0
+
+
+def _is_glob(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
 
 
 def _format_cursor(listing: Listing) -> str:

@@ -18,15 +18,16 @@ import msgspec
 
 from broker.effects import Note, RegistrarEffect, Reply, SendLookup, Serving
 from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
-from broker.ledger import Ledger, moments_of
+from broker.ledger import Ledger
 from broker.link_messages import FromLookup
-from broker.list_transfers import Key, ListTransfer, ListTransfers, weight_of
+from broker.list_transfers import Key, ListTransfer, ListTransfers, bad_entry, entry_set, page_ok, weight_of
+from broker.member_notes import MemberNotes, label
 from broker.registry import HOLDING_AFTER, Member
+from broker.room import Room
 from broker.sessions import Session, Sessions
 from protocol import limits as lim
-from protocol.digest import check_same_algorithm
-from protocol.endpoints import is_wildcard, member_endpoint, parse_endpoint
-from protocol.errors import ProtocolError, SeedError
+from protocol.endpoints import member_endpoint
+from protocol.errors import ProtocolError
 from protocol.messages import (
     Entry,
     Error,
@@ -45,7 +46,6 @@ from protocol.messages import (
     Update,
     Welcome,
 )
-from protocol.names import check_name
 
 
 class Terms(NamedTuple):
@@ -67,12 +67,14 @@ class Registrar:
         self.registry = self._ledger.registry
         self._sessions = Sessions(terms.lease_seconds)
         self._transfers = ListTransfers()
+        self._room = Room(self.registry, self._sessions, terms.peers_max)
         self._loads: dict[str, LoadSet] = {}
         self._downloads: dict[str, DownloadsSet] = {}
         """Both as told since the last beat, by peer."""
         self._beat_at = now
         self._expire_from = now
         self._serving = False
+        self._notes = MemberNotes(now)
 
     @property
     def seq(self) -> int:
@@ -109,7 +111,7 @@ class Registrar:
 
     def next_deadline(self) -> float:
         """When `tick` is due."""
-        deadlines = [self._beat_at, self._transfers.next_deadline()]
+        deadlines = [self._beat_at, self._transfers.next_deadline(), self._notes.next_deadline()]
         lease = self._sessions.next_deadline()
         if lease is not None:
             deadlines.append(max(lease, self._expire_from))
@@ -128,10 +130,14 @@ class Registrar:
             self._downloads.clear()
             effects += [*self._ledger.commit_figures(figures, now), self._ledger.beat(), *self._ledger.feed.beat(now)]
         if now >= self._expire_from:
+            weight = 0
             for peer in self._sessions.expired(now):
+                weight += 1 + self.registry.members[peer].weight
                 effects += self._remove(peer, expired=True, now=now)
+                if weight >= lim.LINK_PAGE_COUNT:  # the rest in the next turn: others are waiting to be answered
+                    break
         self._transfers.expire(now)
-        return effects
+        return effects + self._notes.tick(now)
 
     # --- conversations -----------------------------------------------------------------------------------
 
@@ -168,13 +174,11 @@ class Registrar:
             case Update():
                 return self._update(message, session, now, effects)
             case Transfer():
-                return self._transfer(message, now, effects)
+                return self._transfer(message, session, now, effects)
 
     def _join(self, message: Join, address: str, now: float) -> RegistrarReply:
-        if message.peer not in self.registry.members and len(self.registry.members) >= self._terms.peers_max:
-            return Error(
-                message.id, "full", f"the tracker is at its limit of {self._terms.peers_max} peers (peers_max)"
-            )
+        if not self._room.for_member(message.peer, address):
+            return self._too_many_peers(message)
         if message.name and not message.name.isprintable():
             return Error(message.id, "bad_name", "a peer's name is printable text on one line")
         try:
@@ -182,9 +186,9 @@ class Registrar:
         except ProtocolError as error:
             return Error(message.id, "bad_endpoint", str(error))
         key = _key(message)
-        if self._transfers.full and self._transfers.get(key) is None:
+        if self._transfers.get(key) is None and not self._transfers.make_room(address):
             return Error(message.id, "busy", f"{len(self._transfers)} peers are joining; try again in a few seconds")
-        transfer = self._transfers.start(key, message.name, endpoint, joining=True, now=now)
+        transfer = self._transfers.start(key, message.name, endpoint, address, joining=True, now=now)
         return ListRequest(message.id, transfer.list_id)
 
     def _file_list(
@@ -200,17 +204,17 @@ class Registrar:
         if message.page > transfer.next_page:
             return Error(message.id, "bad_page", f"page {message.page} came where {transfer.next_page} was expected")
         if message.page < transfer.next_page:
-            return _page_ok(message, [transfer.entries.get(entry.digest, entry) for entry in message.entries])
+            return page_ok(message, [transfer.entries.get(entry.digest, entry) for entry in message.entries])
         if transfer.next_page and message.version != transfer.version:
             return self._start_over(message, transfer, session, now)
-        refusal = self._page_refusal(message, transfer)
+        refusal = self._page_refusal(message, transfer, now, effects)
         if refusal is not None:
             self._transfers.drop(key)
             return refusal
         entries = [self._ledger.announced(entry, now) for entry in message.entries]
         self._transfers.take(key, transfer, msgspec.structs.replace(message, entries=entries), now)
         if not message.last:
-            return _page_ok(message, entries)
+            return page_ok(message, entries)
         self._transfers.drop(key)
         return self._whole_list(message, transfer, now, effects)
 
@@ -220,27 +224,34 @@ class Registrar:
         """Ask for the whole list from page 0, of a member or of one who was about to become one."""
         key = _key(message)
         if transfer is not None:
-            transfer = self._transfers.start(key, transfer.name, transfer.endpoint, transfer.joining, now)
+            where = (transfer.endpoint, transfer.address)
+            transfer = self._transfers.start(key, transfer.name, *where, transfer.joining, now)
         elif session is None or session.run != message.run:
             return Rejoin(message.id)
-        elif self._transfers.full:
+        elif not self._transfers.make_room(session.address):
             return Error(message.id, "busy", f"{len(self._transfers)} lists are being received; try again later")
         else:
             member = self.registry.members[message.peer]
-            transfer = self._transfers.start(key, member.name, member.endpoint, joining=False, now=now)
+            where = (member.endpoint, session.address)
+            transfer = self._transfers.start(key, member.name, *where, joining=False, now=now)
         return ListRequest(message.id, transfer.list_id)
 
-    def _page_refusal(self, message: FileList, transfer: ListTransfer) -> Error | None:
+    def _page_refusal(
+        self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
+    ) -> Error | None:
         """Why ``message`` cannot be the next page of ``transfer``; None when it can."""
         weight = weight_of(message.entries)
+        if not weight and not message.last:
+            return Error(message.id, "bad_page", "a page without entries can only be the last one")
         count = transfer.weight + weight
         if count > lim.PEER_ENTRIES_COUNT_MAX:
             return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
-        if not self._transfers.room_for(weight):
+        if not self._transfers.make_room_for(_key(message), transfer, weight):
             return Error(message.id, "busy", "too many lists are being received; try again in a few seconds")
-        if not self._room_for(message.peer, count):
+        effects += self._make_room(message, transfer.address, count, now)
+        if not self._room.is_there_for(message.peer, count):
             return self._registry_full(message)
-        return _bad_entry(message, message.entries)
+        return bad_entry(message, message.entries)
 
     def _whole_list(
         self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
@@ -248,20 +259,21 @@ class Registrar:
         """All pages are there: the list takes the place of the old one, in one change set."""
         peer = message.peer
         member = self.registry.members.get(peer)
-        if member is None and len(self.registry.members) >= self._terms.peers_max:
-            return Error(
-                message.id, "full", f"the tracker is at its limit of {self._terms.peers_max} peers (peers_max)"
-            )
+        if not self._room.for_member(peer, transfer.address):
+            return self._too_many_peers(message)
+        leaving = self._room.gives_way_to_member(peer, transfer.address)
+        if leaving is not None:
+            effects += self._give_way(leaving, now)
         events: list[Event] = []
         if transfer.joining or member is None:
             events.append(PeerSet(peer, transfer.name, transfer.endpoint))
-            label = _label(peer, transfer.name)
-            verb = "joined" if member is None else "joined again"
-            what = f"{verb} {_place(transfer.endpoint)} with a list of {len(transfer.entries)}"
-            effects.append(Note("info", f"peer {label} {what}"))
+            told = (transfer.name, transfer.endpoint, len(transfer.entries))
+            effects += self._notes.joined(peer, *told, again=member is not None, now=now)
         events += self._list_changes(peer, member, transfer)
         effects += self._ledger.commit(events, now)
-        self._sessions.put(peer, Session(message.token, message.run, message.version, message.list_id), now)
+        session = Session(message.token, message.run, message.version, message.list_id, transfer.address)
+        self._sessions.put(peer, session, now)
+        self._room.changed(peer)
         return self._welcome(message)
 
     def _list_changes(self, peer: str, member: Member | None, transfer: ListTransfer) -> list[Event]:
@@ -281,9 +293,10 @@ class Registrar:
     ) -> RegistrarReply:
         member = self.registry.members[message.peer]
         if (message.free is None) != (member.free is None):  # people wait for that
-            effects += self._ledger.commit_figures([LoadSet(message.peer, member.load, message.free)], now)
-        if (message.load, message.free) != (member.load, member.free):
-            self._loads[message.peer] = LoadSet(message.peer, message.load, message.free)
+            effects += self._ledger.commit_figures([msgspec.structs.replace(member.figures(), free=message.free)], now)
+        figures = LoadSet(message.peer, message.load, message.free, message.rate)
+        if figures != member.figures():
+            self._loads[message.peer] = figures
         else:
             self._loads.pop(message.peer, None)
         if message.downloads is not None:
@@ -310,9 +323,10 @@ class Registrar:
         count = member.weight + weight_of(message.added)
         if count > lim.PEER_ENTRIES_COUNT_MAX:
             return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
-        if not self._room_for(message.peer, count):
+        effects += self._make_room(message, session.address, count, now)
+        if not self._room.is_there_for(message.peer, count):
             return self._registry_full(message)
-        refusal = _bad_entry(message, message.added)
+        refusal = bad_entry(message, message.added)
         if refusal is not None:
             return refusal
         entries = [self._ledger.announced(entry, now) for entry in message.added]
@@ -320,18 +334,20 @@ class Registrar:
         gone = dict.fromkeys(digest for digest in message.removed if digest in member.listings and digest not in added)
         events: list[Event] = [EntryGone(message.peer, digest) for digest in gone]
         events += [event for event in added.values() if event != self.registry.entry_event(message.peer, event.digest)]
-        effects += self._ledger.commit(events, now)
+        effects += self._commit(message.peer, events, now)
         session.version = message.version
         return self._ok(message, message.added)
 
-    def _transfer(self, message: Transfer, now: float, effects: list[RegistrarEffect]) -> RegistrarReply:
+    def _transfer(
+        self, message: Transfer, session: Session, now: float, effects: list[RegistrarEffect]
+    ) -> RegistrarReply:
         peer, digest = message.peer, message.digest
         before = self.registry.holding(peer, digest)
         after = HOLDING_AFTER[message.state, before]
         if after == before:
             return self._ok(message)
         if after is None:
-            effects += self._ledger.commit([EntryGone(peer, digest)], now)
+            effects += self._commit(peer, [EntryGone(peer, digest)], now)
             return self._ok(message)
         member, swarm = self.registry.members[peer], self.registry.swarms.get(digest)
         if swarm is None:
@@ -343,9 +359,11 @@ class Registrar:
             event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
         cell = self.registry.cell_for(peer, digest, after)
         event = self._ledger.announced(msgspec.structs.replace(event, holding=after, cell=cell), now)
-        if before is None and not self._room_for(peer, member.weight + 1):
-            return self._registry_full(message)
-        effects += self._ledger.commit([event], now)
+        if before is None:
+            effects += self._make_room(message, session.address, member.weight + 1, now)
+            if not self._room.is_there_for(peer, member.weight + 1):
+                return self._registry_full(message)
+        effects += self._commit(peer, [event], now)
         return self._ok(message)
 
     # --- members -----------------------------------------------------------------------------------------
@@ -356,19 +374,27 @@ class Registrar:
         self._loads.pop(peer, None)
         self._downloads.pop(peer, None)
         what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
-        note = Note("info", f"peer {_label(peer, member.name)} {what}; its list of {len(member.listings)} is removed")
-        return [note, *self._ledger.commit([PeerGone(peer, expired)], now)]
+        notes = self._notes.left(peer, member.name, what, len(member.listings), now)
+        return [*notes, *self._commit(peer, [PeerGone(peer, expired)], now)]
 
     def _entry_set(self, peer: str, entry: Entry) -> EntrySet:
-        named = (entry.manifest, entry.name, entry.length)
-        cell = self.registry.cell_for(peer, entry.digest, entry.holding)
-        return EntrySet(peer, entry.digest, *named, entry.holding, entry.aliases, entry.announced, cell)
+        return entry_set(peer, entry, self.registry.cell_for(peer, entry.digest, entry.holding))
 
-    def _room_for(self, peer: str, count: int) -> bool:
-        """May ``peer`` have ``count`` entries in all, each counted once for each of its names?"""
-        member = self.registry.members.get(peer)
-        others = self.registry.weight - (member.weight if member is not None else 0)
-        return others + count <= lim.ENTRIES_COUNT_MAX
+    def _commit(self, peer: str, events: Sequence[Event], now: float) -> list[RegistrarEffect]:
+        """Take in ``events`` of the entries of member ``peer``."""
+        effects = self._ledger.commit(events, now)
+        self._room.changed(peer)
+        return effects
+
+    def _make_room(self, message: RegistrarRequest, address: str, count: int, now: float) -> list[RegistrarEffect]:
+        """Have others give way, so that the peer at ``address`` can have ``count`` entries."""
+        leaving = self._room.give_way_to_entries(message.peer, address, count)
+        return [effect for peer in leaving for effect in self._give_way(peer, now)]
+
+    def _give_way(self, peer: str, now: float) -> list[RegistrarEffect]:
+        member = self.registry.members[peer]
+        what = f"the tracker is full: {label(peer, member.name)} gives way, as most comes from its address"
+        return [Note("warning", what), *self._remove(peer, expired=False, now=now)]
 
     def _welcome(self, message: FileList) -> Welcome:
         terms = self._terms
@@ -394,8 +420,8 @@ class Registrar:
         effects: list[RegistrarEffect] = []
         if isinstance(message, Join) and not session.replaced[message.run]:
             session.replaced[message.run] = True
-            label = _label(message.peer, self.registry.members[message.peer].name)
-            text = f"two peers use the identity of {label}; one data directory is probably a copy of the other"
+            name = label(message.peer, self.registry.members[message.peer].name)
+            text = f"two peers use the identity of {name}; one data directory is probably a copy of the other"
             effects.append(Note("warning", f"{text}; the one that joined last is served"))
         detail = (
             "another peer has since joined with this peer's identity. One data directory is probably a copy of the "
@@ -403,6 +429,10 @@ class Registrar:
             "identity of its own. This peer can join again when the other one is gone, or with the command join."
         )
         return [*effects, Reply(route, Error(message.id, "replaced", detail))]
+
+    def _too_many_peers(self, message: RegistrarRequest) -> Error:
+        what = f"the tracker is at its limit of {self._terms.peers_max} peers (peers_max)"
+        return Error(message.id, "full", what)
 
     def _registry_full(self, message: RegistrarRequest) -> Error:
         return Error(message.id, "full", f"the tracker is at its limit of {lim.ENTRIES_COUNT_MAX} entries")
@@ -412,6 +442,7 @@ class Registrar:
         self.registry.check_invariants()
         self._sessions.check_invariants()
         self._transfers.check_invariants()
+        self._room.check_invariants()
         assert len(self._sessions) == len(self.registry.members)
         assert all(self._sessions.get(peer) is not None for peer in self.registry.members)
         assert all(peer in self.registry.members for peer in (*self._loads, *self._downloads))
@@ -419,34 +450,3 @@ class Registrar:
 
 def _key(message: RegistrarRequest) -> Key:
     return message.peer, message.token, message.run
-
-
-def _bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None:
-    """Why one of ``entries`` is refused; None when none is."""
-    for entry in entries:
-        for alias in entry.names():
-            try:
-                check_name(alias.name)
-            except SeedError as error:
-                return Error(message.id, "bad_name", str(error)[: lim.DETAIL_BYTES_MAX])
-            try:
-                check_same_algorithm(entry.digest, alias.manifest)
-            except SeedError as error:
-                return Error(message.id, "bad_digest", f"{alias.name}: {error}")
-    return None
-
-
-def _page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:
-    """``entries`` as they were taken."""
-    return PageOk(message.id, message.list_id, message.page, moments_of(entries))
-
-
-def _place(endpoint: str) -> str:
-    """Where a peer serves, for the log."""
-    address = parse_endpoint(endpoint)
-    return f"on this machine at port {address.port}" if is_wildcard(address.host) else f"at {endpoint}"
-
-
-def _label(peer: str, name: str) -> str:
-    """How a peer is called in the log."""
-    return f"{name} ({peer[:8]})" if name else peer[:8]

@@ -108,6 +108,7 @@ class Member:
         "name",
         "partial",
         "peer",
+        "rate",
         "requesting",
         "weight",
         "whole",
@@ -118,6 +119,7 @@ class Member:
         self.move(name, endpoint)
         self.load = 0
         self.free: int | None = None
+        self.rate = 0
         self.downloads: list[DownloadState] = []
         self.listings: dict[str, Listing] = {}
         self.aliases: dict[str, tuple[Listing, ...]] = {}
@@ -131,6 +133,10 @@ class Member:
         self.name = name
         self.endpoint = endpoint
         self._as_source = tuple(SeederEntry(self.peer, name, endpoint, whole) for whole in (False, True))
+
+    def figures(self) -> LoadSet:
+        """The event that tells them."""
+        return LoadSet(self.peer, self.load, self.free, self.rate)
 
     def as_source(self, whole: bool) -> SeederEntry:
         """What answers say of it, of whole or partial content: the same object for all swarms."""
@@ -181,7 +187,7 @@ class Registry:
     def _tell(self, member: Member, event: LoadSet | DownloadsSet | OrderSet | OrderGone) -> None:
         match event:
             case LoadSet():
-                member.load, member.free = event.load, event.free
+                member.load, member.free, member.rate = event.load, event.free, event.rate
             case DownloadsSet():
                 member.downloads = event.downloads
             case OrderSet():
@@ -333,8 +339,8 @@ class Registry:
         if member is None:
             return []
         events: list[Event] = [PeerSet(peer, member.name, member.endpoint)]
-        if member.load or member.free is not None:
-            events.append(LoadSet(peer, member.load, member.free))
+        if member.load or member.free is not None or member.rate:
+            events.append(member.figures())
         if member.downloads:
             events.append(DownloadsSet(peer, member.downloads))
         events += [OrderSet(peer, order) for order in self.orders.get(peer, {}).values()]

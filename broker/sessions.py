@@ -13,18 +13,20 @@ REPLACED_RUNS_COUNT = 8
 
 
 class Session:
-    """One member. ``list_id`` is the transfer its list last came with, ``version`` the version of that list.
+    """One member. ``list_id`` is the transfer its list last came with, ``version`` the version of that list,
+    ``address`` the IP address it joined from.
 
     ``replaced`` are the runs that were members before ``run``, in order, and whether it was told that one lives on.
     """
 
-    __slots__ = ("lease_ends", "list_id", "replaced", "run", "token", "version")
+    __slots__ = ("address", "lease_ends", "list_id", "replaced", "run", "token", "version")
 
-    def __init__(self, token: bytes, run: int, version: int, list_id: int) -> None:
+    def __init__(self, token: bytes, run: int, version: int, list_id: int, address: str) -> None:
         self.token = token
         self.run = run
         self.version = version
         self.list_id = list_id
+        self.address = address
         self.lease_ends = 0.0
         self.replaced: dict[int, bool] = {}
 
@@ -75,6 +77,10 @@ class Sessions:
     def next_deadline(self) -> float | None:
         """When the next lease ends."""
         return next((session.lease_ends for session in self._sessions.values()), None)
+
+    def of_address(self, address: str) -> list[str]:
+        """Members that joined from there, the one that was heard of last at the end."""
+        return [peer for peer, session in self._sessions.items() if session.address == address]
 
     def expired(self, now: float) -> list[str]:
         """Members whose lease has ended."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from node.local_messages import DownloadReport, JobStatus, StatusReport
+from node.api_messages import JobStatus, StatusReport
+from node.local_messages import DownloadReport
 
 
 class Followed:

@@ -7,6 +7,7 @@ every process. What the peers are told to do is `cluster.run`'s.
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 import tempfile
@@ -14,18 +15,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from cluster.interrupts import shielded
 from cluster.processes import HERE, Host, Program, end_all, kill_all
+from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.client.lines import Line, Lines, latest_statuses
-from node.local_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import NetworkError
 from transport.runtime_dir import runtime_dir
 
 TRACKER = "tracker"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 START_SECONDS_PER_PEER = 3.0
 """How long the start may take at most: 20 peers are 80 processes, on whatever number of cores."""
 END_SECONDS = 15.0
@@ -34,6 +34,8 @@ REQUEST_SECONDS = 10.0
 PAUSE_SECONDS = 0.05
 TRACKER_PORTS_COUNT = 3
 PORT_ATTEMPTS = 50
+PORT_MIN = 10_000
+OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class LocalTracker:
@@ -97,8 +99,8 @@ class LocalPeer:
         self.name = directory.name
         self.data_dir = directory / "data"
         self.download_dir = directory / "files"
-        self.download_dir.mkdir(parents=True)
-        self.data_dir.mkdir()
+        for place in (self.download_dir, self.data_dir):
+            place.mkdir(parents=True, exist_ok=True)  # it may be a file system that was mounted there
         config = {
             "name": self.name,
             "tracker": tracker,
@@ -225,9 +227,7 @@ class LocalCluster:
     def __enter__(self) -> LocalCluster:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -248,16 +248,16 @@ def check_running(programs: Iterable[Program], who: str) -> None:
 
 
 def free_ports(count: int) -> int:
-    """The first of ``count`` consecutive ports that nobody uses now."""
+    """The first of ``count`` consecutive ports that nobody uses now, and that no outgoing connection is given while
+    their owner is restarted: that would keep them for a minute after it has ended."""
+    first_outgoing = int(OUTGOING_PORTS.read_text().split()[0])
     for _ in range(PORT_ATTEMPTS):
+        port = random.randrange(PORT_MIN, first_outgoing - count)
         with ExitStack() as held:
-            first = held.enter_context(socket.socket())
-            first.bind((HERE.address, 0))
-            port: int = first.getsockname()[1]
             try:
-                for following in range(port + 1, port + count):
-                    held.enter_context(socket.socket()).bind((HERE.address, following))
-            except (OSError, OverflowError):
+                for number in range(port, port + count):
+                    held.enter_context(socket.socket()).bind((HERE.address, number))
+            except OSError:
                 continue
             return port
     raise NetworkError(f"no {count} consecutive free ports were found")

@@ -23,7 +23,7 @@ import psutil
 
 from cluster.interrupts import shielded
 from cluster.processes import Host
-from cluster.shaped_network import Command, Machine, Owner, address_of, commands, owner_of
+from cluster.shaped_network import Command, Machine, Owner, address_of, commands, owner_of, switch
 from protocol.errors import NetworkError, UsageError
 
 NAMESPACES = Path("/run/netns")
@@ -58,15 +58,30 @@ def shaped_network(machines: Sequence[Machine]) -> Iterator[dict[str, Host]]:
     """
     check_usable()
     with shielded():
-        _remove(namespace for namespace, owner in _present() if _started_at(owner.pid) != owner.started)
-    us = Owner(os.getpid(), _started_at(os.getpid()) or 0)
+        _remove(namespace for namespace, owner in _present() if has_ended(owner))
+    us = this_process()
     try:
         for command in commands(us, machines):
-            _run(command)
+            run_as_root(command)
         yield {machine.name: _host(us, number, machine) for number, machine in enumerate(machines)}
     finally:
         with shielded():
             _remove(namespace for namespace, owner in _present() if owner == us)
+
+
+def switch_link(number: int, on: bool) -> None:
+    """Cut the link of the machine with this ``number`` in the network of this process, or mend it. `NetworkError`."""
+    run_as_root(switch(this_process(), number, on))
+
+
+def this_process() -> Owner:
+    """Whose name is on what this process makes."""
+    return Owner(os.getpid(), _started_at(os.getpid()) or 0)
+
+
+def has_ended(owner: Owner) -> bool:
+    """Whether what it made is left over."""
+    return _started_at(owner.pid) != owner.started
 
 
 def _host(owner: Owner, number: int, machine: Machine) -> Host:
@@ -102,7 +117,7 @@ def _remove(namespaces: Iterable[str]) -> None:
     errors = []
     for name in names:
         try:
-            _run(("ip", "netns", "delete", name))
+            run_as_root(("ip", "netns", "delete", name))
         except NetworkError as error:
             if (NAMESPACES / name).exists():  # it was not another run that was quicker
                 errors.append(str(error))
@@ -131,7 +146,7 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _run(command: Command) -> None:
+def run_as_root(command: Command) -> None:
     """Raises `NetworkError` with what it said. A Ctrl-C waits for it to end, and does not reach it."""
     with shielded():
         done = subprocess.run(

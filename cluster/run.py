@@ -24,10 +24,10 @@ from cluster.report import Outcome, PeerResult, Report, Usage, build_report, pee
 from cluster.stopwatch import Stopwatch
 from cluster.verify import Reference
 from cluster.workplace import workplace
+from node.api_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
 from node.client.lines import gather, latest_statuses
 from node.client.session import refused
 from node.config import Algorithm
-from node.local_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
 from protocol.errors import NetworkError
 from protocol.manifest import piece_length_for
 from service.units import format_bytes, format_seconds

@@ -74,7 +74,7 @@ def commands(owner: Owner, machines: Sequence[Machine]) -> Iterator[Command]:
     yield ("ip", "-n", hub, "link", "add", BRIDGE, "type", "bridge")
     yield ("ip", "-n", hub, "link", "set", BRIDGE, "up")
     for number, machine in enumerate(machines):
-        namespace, port = owner.namespace(machine.name), f"port{number}"
+        namespace, port = owner.namespace(machine.name), _port(number)
         yield ("ip", "netns", "add", namespace)
         yield ("ip", "-n", hub, "link", "add", port, "type", "veth", "peer", "name", INTERFACE, "netns", namespace)
         if machine.up is not None:
@@ -88,6 +88,15 @@ def commands(owner: Owner, machines: Sequence[Machine]) -> Iterator[Command]:
         yield ("ip", "-n", namespace, "address", "add", address, "dev", INTERFACE)
         yield ("ip", "-n", namespace, "link", "set", "lo", "up")
         yield ("ip", "-n", namespace, "link", "set", INTERFACE, "up")
+
+
+def switch(owner: Owner, number: int, on: bool) -> Command:
+    """What pulls the cable of the machine with this ``number``, or puts it back. The machine does not notice."""
+    return ("ip", "-n", owner.namespace(HUB), "link", "set", _port(number), "up" if on else "down")
+
+
+def _port(number: int) -> str:
+    return f"port{number}"
 
 
 def _shape(namespace: str, interface: str, rate: float) -> Command:

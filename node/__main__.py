@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from node.cli.app import main
-from node.config import PROGRAM
-from service.streams import prepare_streams
 
+def run(program: str = "") -> int:
+    """The command line of this process, which was started as ``program`` (default: as a module); the exit code."""
+    interrupted = signal.getsignal(signal.SIGINT)
+    if interrupted is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing has begun: what Ctrl-C finds being loaded is no news
+    from node.cli.app import main
+    from node.config import PROGRAM
+    from service.streams import prepare_streams
 
-def run(program: str) -> int:
-    """The command line of this process, which was started as ``program``; the exit code."""
+    if interrupted is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupted)
     prepare_streams()
-    return main(sys.argv[1:], program=program)
+    return main(sys.argv[1:], program=program or PROGRAM)
 
 
 def zswarm() -> int:
@@ -21,4 +27,4 @@ def zswarm() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(PROGRAM))
+    sys.exit(run())

@@ -17,14 +17,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from node.api_messages import Following
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
-from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import Period, PeriodKeys, parse_schedule
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
-from protocol.errors import NetworkError, ProtocolError, UsageError
+from protocol.errors import NetworkError, ProtocolError, SeedError, UsageError
 from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX
+from protocol.names import check_name_pattern
 from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
@@ -109,6 +110,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         for follow in self.follow:
             if not 0 < len(follow.pattern.encode(errors="surrogatepass")) <= PATTERN_BYTES_MAX:
                 raise ValueError(f"follow: a pattern has 1 to {PATTERN_BYTES_MAX} bytes")
+            try:
+                check_name_pattern(follow.pattern)
+            except SeedError as error:
+                raise ValueError(f"follow: {error}") from None
         for pattern in self.ignore:
             if not pattern or "/" in pattern:
                 raise ValueError(f"ignore: {pattern!r} matches no name; expected a pattern such as *.tmp")

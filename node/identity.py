@@ -14,11 +14,11 @@ import os
 import pwd
 import secrets
 import socket
+import stat
 import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
@@ -161,9 +161,7 @@ class DataDirLock:
     def __enter__(self) -> DataDirLock:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -270,6 +268,11 @@ def _line_of(path: Path) -> str:
 def _open_lock(path: Path) -> FileIO:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path.open("a+b", buffering=0)
+        # Whoever could open it could hold it.
+        lock = FileIO(path, "a+b", opener=lambda name, flags: os.open(name, flags, 0o600))
+        found = os.fstat(lock.fileno())
+        if stat.S_IMODE(found.st_mode) != 0o600 and found.st_uid == os.geteuid():  # an older version made it
+            os.fchmod(lock.fileno(), 0o600)
+        return lock
     except OSError as error:
         raise DiskError(f"{disk_error(error, 'use data directory', path.parent)}; {ELSEWHERE}") from error

@@ -18,11 +18,6 @@ TURN_SECONDS = 0.1
 """Whoever is first in line and takes nothing for this long, though there is room, loses its turn."""
 
 
-TRIPS_COUNT, ROUND_TRIP_SECONDS_MAX = 3, 0.5
-"""With as many pieces on their way as came in so many round trips the rate grows until the link is full, also where
-messages wait for a turn at either end. A round trip that seems to take longer is one in which somebody was busy."""
-
-
 Rate = Annotated[float, Meta(ge=0)]
 
 
@@ -37,11 +32,13 @@ UNLIMITED = RateLimits()
 
 
 class TokenBucket:
-    """Allows ``rate`` bytes a second on average; a rate of 0 allows everything. `set_rate` changes it."""
+    """Allows ``rate`` bytes (or messages) a second on average; a rate of 0 allows everything. `set_rate` changes it.
+    An idle one saves up those of ``burst_seconds``, and begins with them."""
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, burst_seconds: float = BURST_SECONDS) -> None:
         self.rate = rate
-        self._balance = rate * BURST_SECONDS
+        self._burst_seconds = burst_seconds
+        self._balance = rate * burst_seconds
         self._at = now
 
     def set_rate(self, rate: float, now: float) -> None:
@@ -51,7 +48,7 @@ class TokenBucket:
             self._refill(now)
             self._balance *= min(1.0, rate / self.rate)
         else:
-            self._balance, self._at = rate * BURST_SECONDS, now
+            self._balance, self._at = rate * self._burst_seconds, now
         self.rate = rate
 
     def ready_at(self, now: float) -> float:
@@ -61,14 +58,19 @@ class TokenBucket:
         self._refill(now)
         return now if self._balance >= 0 else now - self._balance / self.rate
 
-    def spend(self, count: int, now: float) -> None:
-        """Take ``count`` bytes, into debt if need be."""
+    def spend(self, count: int, now: float) -> bool:
+        """Take ``count`` bytes, into debt if need be; whether they were there."""
         if self.rate:
             self._refill(now)
             self._balance -= count
+        return not self.rate or self._balance >= 0
+
+    def give(self, count: int) -> None:
+        """Allow ``count`` bytes more."""
+        self._balance += count
 
     def _refill(self, now: float) -> None:
-        self._balance = min(self._balance + (now - self._at) * self.rate, self.rate * BURST_SECONDS)
+        self._balance = min(self._balance + (now - self._at) * self.rate, self.rate * self._burst_seconds)
         self._at = now
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node.local_messages import DownloadReport, JobStatus, SourceReport, SourceStanding
+from node.api_messages import JobStatus
+from node.local_messages import DownloadReport, SourceReport, SourceStanding
 from service.units import counted, format_seconds
 
 NAMED_COUNT = 3

@@ -18,6 +18,7 @@ from node.agent.effects import ForgetDownload, ForgetItem, ReplyApi, ToDownloade
 from node.agent.library import LIBRARY_NAME, Library
 from node.agent.state import AgentTerms
 from node.agent.status import interrupted_status, item_status
+from node.api_messages import ApiCollected, ApiDone, ApiRemove, ApiReply, JobStatus, SharedStatus
 from node.disk.disk_store import DiskStore
 from node.disk.journal import Journal
 from node.disk.staging import staging_path
@@ -25,7 +26,7 @@ from node.disk.unused import collect_unused
 from node.downloader.abandoned import find_abandoned
 from node.downloader.job_work import Place, sweep
 from node.identity import IDENTITY_NAME, DataDirLock, await_last_run
-from node.local_messages import ApiCollected, ApiDone, ApiRemove, ApiReply, DeleteFetch, JobStatus, SharedStatus
+from node.local_messages import DeleteFetch
 from protocol.digest import split_digest
 
 DELETED = "cancelled the download of {name}; what was fetched of it is deleted"

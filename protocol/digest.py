@@ -38,6 +38,8 @@ _DIGEST = re.compile(r"([a-z0-9]+):([0-9a-f]{%d})" % (2 * DIGEST_BYTES))  # noqa
 
 _START = re.compile(r"(?:%s):[0-9a-f]{%d,%d}" % ("|".join(_MAKERS), START_DIGITS_MIN, 2 * DIGEST_BYTES))  # noqa: UP031
 
+_DIGITS = re.compile(r"[0-9a-f]{%d,%d}" % (START_DIGITS_MIN, 2 * DIGEST_BYTES))  # noqa: UP031
+
 
 def new_hasher(algorithm: str) -> Hasher:
     """A hasher that has seen nothing yet; `SeedError` when there is no such algorithm."""
@@ -77,6 +79,12 @@ def is_digest(text: str) -> bool:
 def begins_digest(text: str, digest: str) -> bool:
     """Whether ``text`` names ``digest``: by all of it or by its beginning."""
     return digest.startswith(text) and is_digest_start(text)
+
+
+def advice_on(text: str) -> str:
+    """What to add where nothing is called ``text``, as the end of a sentence: a digest without its algorithm could be a
+    name, and is taken for one. Empty if it is none."""
+    return f"; a digest is given with its algorithm, such as {ALGORITHMS[0]}:{text}" if _DIGITS.fullmatch(text) else ""
 
 
 def check_same_algorithm(digest: str, manifest: str) -> None:

@@ -53,6 +53,10 @@ LINK_BYTES_MAX = 16 * MIB
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
 ROSTER_BYTES_MAX = 4 * KIB
+SUBSCRIPTION_BYTES_MAX = 1 * KIB
+"""A frame from a subscriber of the roster: a step of a handshake, or a subscription to everything."""
+SUBSCRIBER_BYTES_MAX = 4 * KIB
+"""All that comes from one. libzmq keeps each subscription, in 50 times as much memory."""
 FRAMES_COUNT_MAX = 3
 """Route, header and data of a piece: MAXMSGSIZE limits a frame, not their number."""
 DRAIN_COUNT = 200
@@ -95,6 +99,8 @@ ORDER_DIRECTORY_BYTES_MAX = 256
 ORDER_PATTERN_BYTES_MAX = 128
 ORDER_BYTES_MAX = 400 + 4 * (NAME_BYTES_MAX + ORDER_DIRECTORY_BYTES_MAX + ORDER_PATTERN_BYTES_MAX)
 """One order: field names and a peer id 170, two digests 146, numbers; texts are counted in characters."""
+FREE_STEP_BYTES = 16 * MIB
+"""What is told of free space is rounded down to this, so that it does not change with each heartbeat."""
 ORDERS_PAGE_COUNT = 100
 """Orders in one page of a lookup's reply."""
 
@@ -105,6 +111,8 @@ PEER_ENTRIES_COUNT_MAX = 1_000_000
 
 ENTRIES_COUNT_MAX = 20_000_000
 """Entries of all peers together: some 4 GiB at 200 bytes each."""
+SWARMS_COUNT_MAX = 4_000_000
+"""Contents that all of them are of: some 4 GiB at 1,000 bytes for one with its first entry."""
 ANNOUNCED_AHEAD_SECONDS = 86_400.0
 """How far ahead of its own clock a registrar believes the moments that peers tell it: the clock may have been set back
 since, on this machine or the one that had the tracker before, and what peers make up must not count for ever."""
@@ -129,7 +137,7 @@ LINKS_COUNT_MAX = 64
 LOOKUP_PARKED_COUNT_MAX = 10_000
 """Requests that wait in a lookup for their ``min_seq``."""
 LOOKUP_SCAN_COUNT_MAX = 20_000
-"""Names one request may look at (some 10 ms); the rest is for the next page."""
+"""Names one request may look at (some 10 ms), fewer where a pattern takes long; the rest is for the next page."""
 
 # --- time ------------------------------------------------------------------------------------------------
 HEARTBEAT_SECONDS = 5.0

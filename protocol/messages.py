@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from protocol import limits as lim
+from protocol.grid import Mate
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Length = Annotated[int, Meta(ge=0, le=lim.CONTENT_BYTES_MAX)]
@@ -187,7 +188,8 @@ class Order(Struct, frozen=True, omit_defaults=True):
 class Heartbeat(Message, frozen=True, omit_defaults=True):
     """Still here, with list ``version``; ``load`` is the number of upload sessions open, a figure for people, and so
     are ``downloads``: those under way or that failed lately. None: they are as last told. ``free``: it accepts orders,
-    and so many bytes are free where it puts them. ``orders``: those it gives; None: they are as last told."""
+    and so many bytes are free where it puts them. ``orders``: those it gives; None: they are as last told. ``rate``:
+    bytes a second, of its last download for which that says something; 0: it has had none."""
 
     id: Count
     peer: PeerId
@@ -198,6 +200,7 @@ class Heartbeat(Message, frozen=True, omit_defaults=True):
     downloads: Annotated[list[DownloadState], Meta(max_length=lim.DOWNLOADS_TOLD_COUNT_MAX)] | None = None
     free: Count | None = None
     orders: Annotated[list[Order], Meta(max_length=lim.ORDERS_TOLD_COUNT_MAX)] | None = None
+    rate: Count = 0
 
 
 class Rejoin(Message, frozen=True):
@@ -301,13 +304,14 @@ class PeerEntry(Struct, frozen=True):
 
 class StandingEntry(Struct, frozen=True, omit_defaults=True):
     """How a member stands with one content: what it has of it, and how its download of it goes, if it tells of one.
-    ``free`` as in its last heartbeat."""
+    ``free`` and ``rate`` as in its last heartbeat."""
 
     peer: PeerId
     name: PeerName
     holding: Holding | None = None
     download: DownloadState | None = None
     free: Count | None = None
+    rate: Count = 0
 
 
 class GetTorrentList(Message, frozen=True):
@@ -535,18 +539,16 @@ class ManifestPage(Message, frozen=True):
     data: Annotated[bytes, Meta(max_length=lim.MANIFEST_PAGE_BYTES)]
 
 
-Push = Literal["all", "row", "column", "nothing"]
-
-
 class Follow(Message, frozen=True, omit_defaults=True):
-    """The receiver takes what the source relays, but for the pieces in ``bits``; ``credit`` pieces may come. ``push``:
-    all that the source was assigned; the same to be handed on to the receiver's row (``column``); that and what the
-    source is to hand on (``row``); or ``nothing`` but what it asks for."""
+    """The receiver takes what the source relays, but for the pieces in ``bits``; ``credit`` pieces may come. With
+    ``push`` False it takes only what it asks for. ``mate``: what their cells have in common. One in the same row also
+    takes what the source hands on along it; one in the same column hands on along its own what it takes."""
 
     session: Count
     bits: Bits
     credit: Count
-    push: Push = "all"
+    push: bool = True
+    mate: Mate | None = None
 
 
 class Received(Message, frozen=True, omit_defaults=True):

@@ -25,6 +25,8 @@ _WINDOWS = re.compile(r'[\\:<>"|?*]')
 """A path separator, a separator of drives and streams, and what else Windows reads a meaning into."""
 _PARTIAL = re.compile(r"\..+\.part", re.IGNORECASE | re.DOTALL)
 """What a download is called while it takes shape beside its destination."""
+_WILDCARD = re.compile(r"\*+|\?|\[!?\]?[^]]*\]")
+"""What in a shell pattern stands for other characters."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:[./]|\Z))[a-z0-9_-](?:[a-z0-9_.-]{0,253}[a-z0-9_-])?"
 _PLAIN_PATH = re.compile(f"(?:{_PLAIN}/)*{_PLAIN}", re.ASCII | re.IGNORECASE)
@@ -38,6 +40,16 @@ def check_name(text: str) -> str:
     problem = problem or ("is reserved for downloads in progress" if is_partial(text) else None)
     if problem:
         raise SeedError(f"name {_shown(text)} {problem}")
+    return text
+
+
+def check_name_pattern(text: str) -> str:
+    """``text``, when there can be a name that it matches as a whole: a shell pattern if there is ``*`` or ``?`` in it,
+    else a name. `SeedError` that says why none can."""
+    try:
+        check_name(_WILDCARD.sub("x", text) if "*" in text or "?" in text else text)
+    except SeedError as error:
+        raise SeedError(f"no content can have a name that matches {_shown(text)}: {error}") from None
     return text
 
 

@@ -27,10 +27,10 @@ from protocol.errors import SeedError
 from protocol.manifest import (
     Manifest,
     check_manifest,
+    decode_fields,
     decode_manifest,
     encode_manifest,
     piece_length_for,
-    unpack_fields,
 )
 from protocol.names import check_name
 
@@ -105,12 +105,11 @@ def _is_msgpack(data: bytes) -> bool:
     return 0x80 <= data[0] <= 0x8F  # a map of up to 15 fields; no UTF-8 text begins with such a byte
 
 
+_DECODER = msgspec.msgpack.Decoder(_Written)
+
+
 def _parse_msgpack(data: bytes) -> Seed:
-    fields = unpack_fields(data, "seed", FORMAT, VERSION)
-    try:
-        written = msgspec.convert(fields, _Written, builtin_types=(bytes,))
-    except msgspec.ValidationError as error:
-        raise SeedError(f"seed: {error}") from None
+    written = decode_fields(data, _DECODER, "seed", FORMAT, VERSION)
     return Seed(check_name(written.name), decode_manifest(written.manifest))
 
 

@@ -22,6 +22,7 @@ import msgspec
 from protocol.errors import ConfigError, LocalError, ZswarmError
 from service.exits import EXIT_CRASHED, EXIT_STOPPED, EXIT_TERMINATED, fatal_exit
 from service.logs import LogSettings, set_up_logging
+from service.memory import limit_memory
 from transport.loop import Loop
 
 _STDIN = 0
@@ -59,6 +60,7 @@ def run_child(role: str, settings_type: type[S], main: Callable[[S, Loop], int])
         settings = _read_settings(settings_type)
         set_up_logging(role, settings.log)
         _raise_file_limit()
+        limit_memory()
         lifeline.watch()
         code = main(settings, loop)
     except ZswarmError as error:

@@ -23,12 +23,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes of the product are run one after another, beside all others; so are those that make
-    network namespaces, each of which removes what killed runs left."""
+    """Tests that make network namespaces, each of which removes what killed runs left, run one after another."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if item.get_closest_marker("process") is not None or "can_make_namespaces" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("processes"))
+        if "can_make_namespaces" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("namespaces"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -38,7 +38,7 @@ BENCHMARKS = ROOT / "benchmarks" / "README.md"
 HACKING = ROOT / "docs" / "HACKING.md"
 OPERATING = ROOT / "docs" / "OPERATING.md"
 DEPLOY = ROOT / "deploy" / "README.md"
-DOCUMENTS = (README, ROOT / "CHANGELOG.md", PROTOCOL, ARCHITECTURE, HACKING, OPERATING, PERFORMANCE, BENCHMARKS, DEPLOY)
+DOCUMENTS = (README, ROOT / "CHANGELOG.md", HACKING, *(ROOT / "docs").glob("[AOPR]*.md"), BENCHMARKS, DEPLOY)
 PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster", "benchmarks")
 
 SAMPLE = b"hello, swarm\n"

@@ -1,9 +1,8 @@
 """Keeps descriptors free in a process that strangers connect to.
 
 libzmq accepts whoever comes while there are descriptors. When there are none left its I/O thread spins on the
-connection that waits, and serves nobody new. It can neither refuse a connection nor close one, and `unbind` silences
-those that were accepted. But a process may shut down a descriptor of its own, which libzmq takes for the end of the
-other side.
+connection that waits, and serves nobody new; `unbind` silences those that were accepted. So some are hung up on
+(`transport.accepted`).
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ import errno
 import logging
 import os
 import resource
-import socket as sockets
-import struct
 
 import zmq
 
-from protocol.endpoints import ip_of
+from transport.accepted import Accepted
+from transport.kernel import address_of, tcp_info
 from transport.loop import Loop
-from transport.monitor import SocketMonitor
 
 SILENT_SECONDS = 10.0
 """A connection over which nothing came for this long gives way to a new one: two heartbeats, and what a session may
@@ -33,10 +30,6 @@ SPARE_PART = 4
 """...but no more than this part of all."""
 LOW_COUNT = 1_024
 """A limit below this is worth a line at start."""
-
-_TCP_INFO_BYTES = 56
-_LAST_RECEIVED = struct.Struct("=52xI")
-"""``tcpi_last_data_recv`` of Linux's ``struct tcp_info``: milliseconds."""
 
 _logger = logging.getLogger(__name__)
 
@@ -52,7 +45,7 @@ class ConnectionLimit:
         self._loop = loop
         self._limit = descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._mark = self._limit - min(SPARE_COUNT_MAX, self._limit // SPARE_PART)
-        self._accepted: list[_Accepted] = []
+        self._accepted: list[Accepted] = []
         self._others = 0
         self._silent: list[_Connection] = []
         self._look_at = self._scan_at = self._log_at = loop.now()
@@ -64,9 +57,8 @@ class ConnectionLimit:
                 self._mark,
             )
 
-    def watch(self, listening: zmq.Socket[bytes]) -> None:
-        """Before it is bound."""
-        accepted = _Accepted(listening)
+    def watch(self, accepted: Accepted) -> None:
+        """Before its socket is bound."""
         self._accepted.append(accepted)
         self._loop.add(accepted.monitor.socket, self._on_events)
 
@@ -95,7 +87,7 @@ class ConnectionLimit:
         self._on_events()
         for accepted in self._accepted:
             for fd in list(accepted.open):
-                if _address(fd) == address:
+                if address_of(fd) == address:
                     accepted.shut_down(fd)
 
     def close(self) -> None:
@@ -115,7 +107,7 @@ class ConnectionLimit:
         return {fd for accepted in self._accepted for fd in (*accepted.open, *accepted.closing)}
 
     def _newcomers(self) -> list[_Connection]:
-        return [(accepted, fd) for accepted in self._accepted for fd in accepted.update()]
+        return [(accepted, fd) for accepted in self._accepted for fd in accepted.take_newcomers()]
 
     def _keep_below_mark(self, newcomers: list[_Connection], now: float) -> None:
         excess = self._open_count() + self._others - self._mark
@@ -156,44 +148,7 @@ class ConnectionLimit:
         return found
 
 
-class _Accepted:
-    """The descriptors of the connections that a listening socket has accepted and that have not ended. Those that are
-    ``closing`` were shut down, and libzmq has yet to notice."""
-
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self.listening = socket
-        self.open: set[int] = set()
-        self.closing: set[int] = set()
-        self.monitor = SocketMonitor(socket, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-
-    def update(self) -> list[int]:
-        """Read what happened; the descriptors of those who came since the last call and are still there."""
-        newcomers: dict[int, None] = {}
-        for event, fd in self.monitor.read():
-            if event == zmq.EVENT_ACCEPTED:
-                self.open.add(fd)
-                newcomers[fd] = None
-            else:
-                self.open.discard(fd)
-                self.closing.discard(fd)
-                newcomers.pop(fd, None)
-        return list(newcomers)
-
-    def shut_down(self, fd: int) -> None:
-        """libzmq reads the end of the connection, and closes it. The descriptor may be another's by now, between the
-        last event and this call: then that one dials again."""
-        self.open.discard(fd)
-        self.closing.add(fd)
-        borrowed = _borrowed(fd)
-        try:
-            borrowed.shutdown(sockets.SHUT_RDWR)
-        except OSError:
-            _logger.debug("connection %d has ended already", fd)
-        finally:
-            borrowed.detach()
-
-
-_Connection = tuple[_Accepted, int]
+_Connection = tuple[Accepted, int]
 
 
 def _descriptors() -> set[int] | None:
@@ -204,29 +159,7 @@ def _descriptors() -> set[int] | None:
         return None if error.errno in (errno.EMFILE, errno.ENFILE) else set()  # the latter without /proc
 
 
-def _borrowed(fd: int) -> sockets.socket:
-    """``fd`` as a socket, to be detached and not closed; with room for an address of either family."""
-    return sockets.socket(sockets.AF_INET6, sockets.SOCK_STREAM, 0, fileno=fd)
-
-
-def _address(fd: int) -> str:
-    """Where it comes from, as `transport.sockets.peer_address` has it; empty when it has ended meanwhile."""
-    borrowed = _borrowed(fd)
-    try:
-        return str(ip_of(borrowed.getpeername()[0]) or "")
-    except OSError:
-        return ""
-    finally:
-        borrowed.detach()
-
-
 def _silent_seconds(fd: int) -> float:
     """How long ago something came over it; 0 when it has ended meanwhile."""
-    borrowed = _borrowed(fd)
-    try:
-        info = borrowed.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _TCP_INFO_BYTES)
-    except OSError:
-        return 0.0
-    finally:
-        borrowed.detach()
-    return float(_LAST_RECEIVED.unpack(info)[0]) / 1_000
+    info = tcp_info(fd)
+    return 0.0 if info is None else info.silent_seconds

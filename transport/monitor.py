@@ -84,6 +84,8 @@ class ConnectionMonitor:
         self._connected: bool | None = None
         self._before = ConnectionEvent.UNREACHED
         """What it is if the connection is lost now."""
+        self.fd = -1
+        """Of the last connection."""
         self._monitor = SocketMonitor(socket, _WATCHED)
 
     @property
@@ -96,6 +98,7 @@ class ConnectionMonitor:
         changes: list[ConnectionEvent] = []
         for kind, value in self._monitor.read():
             if kind == zmq.EVENT_CONNECTED:
+                self.fd = value
                 self._before = ConnectionEvent.STRANGER
             elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._before = ConnectionEvent.LOST

@@ -1,10 +1,12 @@
 """Who may not connect for a while: ZeroMQ's authentication protocol (ZeroMQ RFC 27) with addresses and nothing else.
 
 libzmq asks before it reads anything but the handshake. A connection that is closed once it was accepted would have
-filled memory before.
+filled memory before. A thread answers, so that nobody's handshake fails because the process is busy.
 """
 
 from __future__ import annotations
+
+import threading
 
 import zmq
 
@@ -13,6 +15,7 @@ from transport.loop import Loop
 
 ENDPOINT = "inproc://zeromq.zap.01"
 """Where libzmq asks, of its own context."""
+_END = b""
 DOMAIN = b"peers"
 
 
@@ -25,7 +28,8 @@ class Refused:
         self._socket = context.socket(zmq.REP)
         self._socket.set(zmq.LINGER, 0)
         self._socket.bind(ENDPOINT)
-        loop.add(self._socket, self._answer)
+        self._thread = threading.Thread(target=self._answer, name="refused")
+        self._thread.start()
 
     def watch(self, listening: zmq.Socket[bytes]) -> None:
         """Before it is bound."""
@@ -38,16 +42,17 @@ class Refused:
         self._until[address] = now + seconds
 
     def close(self) -> None:
-        self._loop.remove(self._socket)
-        self._socket.close()
+        with self._socket.context.socket(zmq.REQ) as end:
+            end.set(zmq.LINGER, -1)  # until it was taken
+            end.connect(ENDPOINT)
+            end.send(_END)
+            self._thread.join()
 
     def _answer(self) -> None:
-        while True:
-            try:
-                version, request, _, address, *_ = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+        while (asked := self._socket.recv_multipart()) != [_END]:
+            version, request, _, address, *_ = asked
             now = self._loop.now()
             refused = self._until.get(str(ip_of(address.decode()) or ""), now) > now
             verdict = [b"400", b"it said too much"] if refused else [b"200", b""]
-            self._socket.send_multipart([version, request, *verdict, b"", b""], zmq.NOBLOCK)
+            self._socket.send_multipart([version, request, *verdict, b"", b""])
+        self._socket.close()

@@ -28,8 +28,8 @@ from protocol.limits import (
     LINK_BYTES_MAX,
     LOCAL_BYTES_MAX,
     REPLY_BYTES_MAX,
-    ROSTER_BYTES_MAX,
     SESSION_PIECES_COUNT_MAX,
+    SUBSCRIPTION_BYTES_MAX,
 )
 from transport.addresses import listen_on
 from transport.runtime_dir import IPC_SCHEME
@@ -119,8 +119,17 @@ OPTIONS: Mapping[Role, Options] = {
     ),
     Role.TRACKER_PUB: Options(
         zmq.PUB,
-        ROSTER_BYTES_MAX,  # all it receives are subscriptions
-        _EVERY | _TCP | _ACCEPTING | {_O.SNDHWM: 2_000, _O.TCP_MAXRT: 15_000, _O.BACKLOG: 4_096},
+        SUBSCRIPTION_BYTES_MAX,
+        _EVERY
+        | _TCP
+        | _ACCEPTING
+        | {
+            _O.SNDHWM: 2_000,
+            _O.TCP_MAXRT: 15_000,
+            _O.BACKLOG: 4_096,
+            # The least there is: a stranger who subscribes without end is hung up on before much of it has come.
+            _O.RCVBUF: 1,
+        },
     ),
     Role.CONTROL_DEALER: Options(
         zmq.DEALER,
@@ -314,6 +323,12 @@ def send_each_or_drop(socket: zmq.Socket[bytes], messages: Iterable[tuple[bytes,
 def is_readable(socket: zmq.Socket[bytes]) -> bool:
     """Whether a message has arrived."""
     return bool(int(socket.getsockopt(_EVENTS)) & _READABLE)
+
+
+def is_empty(socket: zmq.Socket[bytes]) -> bool:
+    """Whether no message has arrived. A loop that waits for the socket goes on to hear of those that do."""
+    _note_use(socket)
+    return not is_readable(socket)
 
 
 def note_uses(socket: zmq.Socket[bytes], used: set[zmq.Socket[bytes]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -12,11 +13,15 @@ import zmq
 
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError, ProtocolError
+from protocol.limits import CONTROL_BYTES_MAX, DRAIN_COUNT, SUBSCRIBER_BYTES_MAX, UNDER_WAY_BYTES_MAX
+from transport.accepted import Accepted
 from transport.addresses import look_up, why_no_route, why_unreached
 from transport.connection_limit import ConnectionLimit
+from transport.kernel import shut_down
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.ports import LineOwner, OnGarbage
+from transport.publisher import Publisher
 from transport.refused import Refused
 from transport.runtime_dir import IPC_SCHEME
 from transport.sockets import (
@@ -31,6 +36,8 @@ from transport.sockets import (
     send_each_or_drop,
     send_or_drop,
 )
+from transport.unread import FRAME_BYTES, Unread
+from transport.unread_limit import UnreadLimit
 
 M = TypeVar("M")
 COPIED_BYTES_MAX = 262_144
@@ -54,23 +61,22 @@ class ZmqTransport:
         self.now, self.soon = loop.now, loop.soon
         self._limit: ConnectionLimit | None = None
         self._refused: Refused | None = None
+        self._unread = UnreadLimit(loop, self._refuse)
         self.opened: list[Closable] = []
 
     def run(self, tick: Callable[[float], float | None]) -> None:
-        """`Loop.run`; connections are kept below their limit."""
-        limit = self._limit
-        if limit is None:
-            self.loop.run(tick)
-            return
+        """`Loop.run`; connections, and what is unread of them, are kept below their limits."""
+        limits = [self._unread.tick, *([] if self._limit is None else [self._limit.tick])]
 
         def limited(now: float) -> float:
-            limit_at, due = limit.tick(now), tick(now)
+            limit_at, due = min(limit(now) for limit in limits), tick(now)
             return limit_at if due is None else min(due, limit_at)
 
         self.loop.run(limited)
 
     def close(self) -> None:
         """Close what was opened, but for lines."""
+        self._unread.close()
         if self._limit is not None:
             self._limit.close()
         for opened in self.opened:
@@ -83,6 +89,8 @@ class ZmqTransport:
         self, role: Role, endpoint: str, decoder: Decoder[M], owner: LineOwner[M], max_message_bytes: int | None = None
     ) -> ZmqLine[M]:
         line = ZmqLine(self.loop, open_socket(self.context, role, max_message_bytes), role, decoder, owner)
+        if not endpoint.startswith(IPC_SCHEME):
+            line.watch(self._unread)
         try:
             connect(line.socket, endpoint)
         except NetworkError:
@@ -94,11 +102,13 @@ class ZmqTransport:
         router = ZmqRouter(self.loop, open_socket(self.context, role), limit)
         self.opened.append(router)
         if not endpoint.startswith(IPC_SCHEME):
+            said_bytes = SUBSCRIBER_BYTES_MAX if role is Role.TRACKER_PUB else 0
+            accepted = Accepted(router.socket, self.now, self._unread.arrivals, said_bytes)
             if self._limit is None:
                 self._limit = ConnectionLimit(self.loop)
-            self._limit.watch(router.socket)
-            router.connections = self._limit
-        if role is Role.PIECE_ROUTER:
+            self._limit.watch(accepted)
+            self._unread.watch(accepted)
+            router.accepted, router.connections = accepted, self._limit
             if self._refused is None:
                 self.opened.append(refused := Refused(self.loop, self.context))
                 self._refused = refused
@@ -107,29 +117,40 @@ class ZmqTransport:
         router.bind(endpoint)
         return router
 
+    def _refuse(self, address: str, seconds: float) -> None:
+        assert self._refused is not None
+        self._refused.add(address, seconds)
+
 
 class ZmqRouter:
     port = 0
+    accepted: Accepted | None = None
     connections: ConnectionLimit | None = None
-    """None over ipc."""
     refused: Refused | None = None
-    """None but for peers."""
+    """All three None over ipc."""
 
     def __init__(self, loop: Loop, socket: zmq.Socket[bytes], limit: int) -> None:
         self._loop, self.socket, self._limit = loop, socket, limit
         self._frame: zmq.Frame | None = None
         """What is being heard."""
+        self._publisher: Publisher | None = None
+        """Of one that publishes."""
 
     def bind(self, endpoint: str) -> None:
         port = bind(self.socket, endpoint).rpartition(":")[2]
         self.port = int(port) if port.isdecimal() else 0
+        if self.socket.type == zmq.PUB:
+            self._publisher = Publisher(self.socket)
 
     def hear(self, decoder: Decoder[M], on_message: Callable[[bytes, M, float], None], on_garbage: OnGarbage) -> None:
-        decode, now, socket = decoder.decode, self._loop.now, self.socket
+        decode, now, socket, accepted = decoder.decode, self._loop.now, self.socket, self.accepted
 
         def on_readable() -> None:
-            at = now()
+            at, left = now(), DRAIN_COUNT
             for route, frames in drain_routed(socket):
+                left -= 1
+                if accepted is not None and not accepted.hears(route, frames[0]):
+                    continue
                 self._frame = frames[0]
                 try:
                     if len(frames) != 1:
@@ -139,6 +160,8 @@ class ZmqRouter:
                     on_garbage(route, frames[-1].bytes, error)
                     continue
                 on_message(route, message, at)
+            if left and accepted is not None:
+                accepted.all_is_read()
 
         self._loop.add(socket, on_readable)
 
@@ -156,7 +179,8 @@ class ZmqRouter:
         return (lambda: tracker.done) if send_or_drop(self.socket, [route, frame], copy=False) else None
 
     def publish(self, topic: bytes, message: msgspec.Struct) -> None:
-        send_or_drop(self.socket, [topic, encode(message, self._limit)])
+        assert self._publisher is not None
+        self._publisher.send([topic, encode(message, self._limit)])
 
     def address_of(self, route: bytes) -> str:
         del route
@@ -179,7 +203,10 @@ class ZmqRouter:
     def close(self) -> None:
         if self._loop.has(self.socket):
             self._loop.remove(self.socket)
-        self.socket.close()
+        if self._publisher is None:
+            self.socket.close()
+        else:
+            self._publisher.close()
 
 
 class ZmqLine(Generic[M]):
@@ -191,6 +218,9 @@ class ZmqLine(Generic[M]):
         self._loop, self._decode, self._owner = loop, decoder.decode, owner
         self._first = -1 if role is Role.ROSTER_SUB else 0  # there it is behind its topic
         self.socket = socket
+        self.unread: Unread | None = None
+        """Over TCP, once it is connected."""
+        self._watched_by: UnreadLimit | None = None
         try:
             self._monitor = ConnectionMonitor(socket)
         except zmq.ZMQError as error:
@@ -202,15 +232,47 @@ class ZmqLine(Generic[M]):
     def send(self, message: msgspec.Struct) -> None:
         send_or_drop(self.socket, [encode(message)])
 
+    def watch(self, limit: UnreadLimit) -> None:
+        """Before it connects."""
+        self._watched_by = limit
+        limit.dialled.add(self)
+
+    def has_no_end(self, now: float) -> bool:
+        unread = self.unread
+        assert unread is not None
+        longest = int(self.socket.get(zmq.MAXMSGSIZE)) + CONTROL_BYTES_MAX
+        if unread.waiting <= longest:
+            return False
+        if not self._read() or self.socket.closed:  # there may be more whole ones
+            return not self.socket.closed and unread.waiting > longest + UNDER_WAY_BYTES_MAX
+        unread.look(now, emptied=True)
+        return unread.waiting > longest
+
+    def hang_up(self, error: ProtocolError) -> None:
+        assert self.unread is not None
+        self._owner.on_garbage(error)
+        if not self.socket.closed:
+            with suppress(OSError):  # it has ended already
+                shut_down(self.unread.fd)
+
     def close(self, linger_ms: int | None = None) -> None:
+        if self._watched_by is not None:
+            self._watched_by.dialled.discard(self)
         self._loop.remove(self._monitor.socket)
         self._loop.remove(self.socket)
         self._monitor.close()
         self.socket.close(linger_ms)
 
     def _on_readable(self) -> None:
-        socket, owner = self.socket, self._owner
+        self._read()
+
+    def _read(self) -> bool:
+        """Whether nothing is left to be read."""
+        socket, owner, unread, left = self.socket, self._owner, self.unread, DRAIN_COUNT
         for frames in drain(socket):
+            left -= 1
+            if unread is not None:
+                unread.read += sum(map(len, frames)) + FRAME_BYTES * len(frames)
             try:
                 message = self._decode(frames[self._first].buffer)
             except ProtocolError as error:
@@ -218,11 +280,16 @@ class ZmqLine(Generic[M]):
             else:
                 owner.on_message(message, [frame.buffer for frame in frames[1:]])
             if socket.closed:
-                return
+                return True
+        return left > 0
 
     def _on_events(self) -> None:
         for event in self._monitor.events():
             if event is ConnectionEvent.CONNECTED:
+                if self._watched_by is not None:
+                    self.unread = Unread(self._monitor.fd, self._loop.now())
+                    self.unread.read_all()
+                    self._watched_by.arrivals.watch(self._monitor.fd, always=False)
                 self._owner.on_connected()
             else:
                 self._on_readable()  # what was said last

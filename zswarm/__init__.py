@@ -1,7 +1,7 @@
 """zswarm from Python: share, get and look through a peer of this machine, as the command line does.
 
 `Peer` is the peer that runs on the data directory. Where none runs, the program gets one of its own, which ends when
-the `Peer` is closed. ``share`` and ``get`` return a `Job` at once:
+the `Peer` is closed; no other program can use that one. ``share`` and ``get`` return a `Job` at once:
 
 >>> import zswarm
 >>> with zswarm.Peer() as peer:
@@ -45,8 +45,8 @@ Errors are `Error` and its subclasses; ``str`` of one says what happened and wha
 bytes a second, times in seconds.
 """
 
+from node.api_messages import StatusReport
 from node.client.view import Outcome
-from node.local_messages import StatusReport
 from protocol.errors import (
     ConfigError,
     DiskError,

@@ -10,13 +10,7 @@ from typing import Literal, Self, TypeVar
 
 from msgspec import Struct
 
-from node.client.orders import Follower, JobTracker, Order, get_order, share_order
-from node.client.services import real_services
-from node.client.session import Options, Session, any_peer
-from node.client.targets import check_pattern, existing_path, prepare_directory, read_target
-from node.client.view import Outcome
-from node.disk.share_options import ShareOptions
-from node.local_messages import (
+from node.api_messages import (
     ApiDone,
     ApiList,
     ApiListReply,
@@ -25,10 +19,16 @@ from node.local_messages import (
     ApiRemove,
     ApiRequest,
     JobStatus,
-    Phase,
     StatusReport,
 )
-from protocol.errors import RefusedError, error_of
+from node.client.orders import Follower, JobTracker, Order, get_order, share_order
+from node.client.services import real_services
+from node.client.session import Options, Session, any_peer
+from node.client.targets import check_pattern, existing_path, prepare_directory, read_target
+from node.client.view import Outcome
+from node.disk.share_options import ShareOptions
+from node.local_messages import Phase
+from protocol.errors import RefusedError, UsageError, error_of
 from protocol.messages import PeerEntry, TorrentEntry
 from service.paths import absolute_path
 from service.text import check_utf8
@@ -119,15 +119,22 @@ class Peer:
     environment and the configuration (``config``: its file), as on the command line. ``tracker`` and ``listen`` are
     endpoints (``tcp://HOST:PORT``), ``name`` is what others see.
 
-    A context manager, for use by one thread. Raises `NetworkError` if a peer runs and does not answer."""
+    A context manager, for use by one thread. Raises `NetworkError` if a peer runs and does not answer, and `UsageError`
+    if that is another program's own, which would end with that."""
 
     def __init__(
         self, data_dir: StrPath = "", *, tracker: str = "", config: StrPath = "", listen: str = "", name: str = ""
     ) -> None:
         self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name)
         services = real_services(_logger.info, owns_process=False)
-        self._resources = contextlib.ExitStack()
-        self._session = self._resources.enter_context(any_peer(self._options, services))
+        with contextlib.ExitStack() as resources:
+            self._session = resources.enter_context(any_peer(self._options, services))
+            self._session.status(jobs=[])
+            if self._session.borrowed:
+                place = self._options.settings().data_path
+                what = f"the peer on {place} is another program's own, and ends with it"
+                raise UsageError(f"{what}; give this one another data_dir, or run a peer for both: zswarm")
+            self._resources = resources.pop_all()
 
     def share(
         self,

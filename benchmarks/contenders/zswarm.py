@@ -22,8 +22,8 @@ from cluster.follow import Followed
 from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
 from cluster.processes import children_of
 from cluster.report import peer_names
+from node.api_messages import ApiAccepted, ApiDone, ApiGet, ApiRemove, ApiRequest, ApiShare, JobStatus
 from node.client.lines import gather, latest_statuses
-from node.local_messages import ApiAccepted, ApiDone, ApiGet, ApiRemove, ApiRequest, ApiShare, JobStatus
 from protocol.link import parse_link
 
 LOOK_SECONDS = 0.1

@@ -22,9 +22,10 @@ from node.agent.library import KeptOrders, LibraryItem
 from node.agent.process import Agent
 from node.agent.share_scan import Scanned
 from node.agent.state import AgentTerms
+from node.api_messages import ApiRequest
 from node.disk.errors import StoppedError
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import ApiRequest, Fetch, Sources, Unused
+from node.local_messages import Fetch, Sources, Unused
 from node.schedule import Override
 from protocol.errors import NotFoundError
 from protocol.limits import CONTENT_BYTES_MAX
@@ -151,8 +152,10 @@ class SimulatedAgentDisk:
         link = Link(manifest.digest, digest, request.name, manifest.length)
         return StoredSeed(link, store_seed(self._disk, request.seed))
 
-    def delete_item(self, item: LibraryItem) -> str:
+    def delete_item(self, item: LibraryItem, rest: bool) -> str:
         problem = self.item_problem(item)
+        if rest:
+            return "" if problem == DELETED else "it is there"
         if not problem:
             del self._disk.files[item.path]
         return problem

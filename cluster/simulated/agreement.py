@@ -127,7 +127,7 @@ class Agreement:
                     yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
                 if not source.credit and not process.budget.bucket.rate:
                     yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
-            for piece, source in job.download._pieces.promised.items():
+            for piece, source in job.download.pieces.promised.items():
                 if any(one is not source and piece in one.bits for one in idle):
                     yield (
                         f"waits for piece {piece} that {source.entry.name} promised, and others have",
@@ -212,7 +212,7 @@ def _of_status(
         yield f"takes itself for the only receiver of {where}", DISTANT_SECONDS
     if session.swarm.has_stock_for(session) and not source.stock:
         yield f"does not know that {where} has pieces to assign", STALLED_SECONDS
-    if uploads._idle_since is not None and server.clock.now - uploads._idle_since > IDLE_SECONDS:
+    if uploads._sending.idle_since is not None and server.clock.now - uploads._sending.idle_since > IDLE_SECONDS:
         if not source.idle:
             yield f"does not know that {where} has nothing to send", DISTANT_SECONDS
         for piece in session.swarm.have.without(source.bits).without(download.have).indices():
@@ -278,10 +278,10 @@ def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Itera
         swarm, download = server.core.uploads._swarms.get(digest), job.download
         if swarm is None or download is None or job.ended or digest in server.shelf.items():
             continue
-        if swarm.room != download._room:
-            yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._room}"
+        if swarm.room != download._assignments.room:
+            yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._assignments.room}"
         told = len(swarm.relayed) - swarm.relayed_before
-        relays = download._relays - sum(relay for _, relay in download._writing.values())
+        relays = download._assignments.relays - sum(one.relay for one in download.pieces.writing.values())
         if relays != told:
             yield f"relays {told} pieces of {job.fetch.name}, and its downloader counts {relays}"
 

@@ -63,15 +63,7 @@ class Eavesdropper:
 
     def listen(self) -> None:
         """From now on."""
-        told = self._world.network.seen
-
-        def seen(source: str, target: str, message: object) -> None:
-            told(source, target, message)
-            heard = _HEARD.get(type(message))
-            if heard is not None:
-                heard(self, source, target, message)
-
-        self._world.network.seen = seen
+        self._world.network.overhear(self, _HEARD)
 
     def runs(self, identity: str) -> int:
         """How many runs asked to be ``identity``."""

@@ -203,7 +203,7 @@ class Invariants:
                 continue
             for source in download.sources:
                 asked = max((piece for piece, at in source.gets.items() if at == process.clock.now), default=-1)
-                first = next(download._pieces.open.both(source.bits).indices(), asked)
+                first = next(download.pieces.open.both(source.bits).indices(), asked)
                 if source.asked or (first < asked and not source.snubs):
                     what = f"piece {asked}, and not {first}," if first < asked else "any piece"
                     raise BrokenInvariantError(f"{process.name} asks {source.entry.name} for {what} out of order")
@@ -269,14 +269,19 @@ class Invariants:
 
 def _under_way_bytes(download: Download) -> int:
     """What sources may send it, and what is being written; the books of a core are open to this alone."""
-    return download._pieces.piece_length * (len(download._writing) + sum(source.credit for source in download.sources))
+    return download.pieces.piece_length * (len(_senders(download)) + sum(source.credit for source in download.sources))
 
 
 def _allowed_bytes(download: Download) -> int:
     """What it may have under way whatever others have: a piece of each source, and of each whose is being written."""
     peers = [source.entry.peer for source in download.sources]
-    peers += [sender.peer for sender, _ in download._writing.values()]
-    return download._pieces.piece_length * len(dict.fromkeys(peers))
+    peers += _senders(download)
+    return download.pieces.piece_length * len(dict.fromkeys(peers))
+
+
+def _senders(download: Download) -> list[str]:
+    """Of the pieces that are being written."""
+    return [one.sender.peer for one in download.pieces.writing.values() if one.sender is not None]
 
 
 class _Journal(dict[str, JournalEntry]):

@@ -7,9 +7,9 @@ that listens learns nothing: what it sends to the old route fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from cluster.simulated.clock import Clock
 from cluster.simulated.lanes import Lane
@@ -20,6 +20,7 @@ CONNECT_SECONDS = 5.0
 """How long dialling a host that does not answer goes on: CONNECT_TIMEOUT of `transport.sockets`."""
 RETRANSMIT_SECONDS = 30.0
 """How long TCP tries to get something through (TCP_MAXRT, the keepalive a little longer)."""
+L = TypeVar("L")
 
 
 class Dialler(Protocol):
@@ -209,6 +210,19 @@ class Network:
         self.cuts: dict[tuple[str, str], int] = {}
         """How often each way is cut."""
         self._vanished: dict[Connection, None] = {}
+
+    def overhear(self, listener: L, heard: Mapping[type, Callable[[L, str, str, Any], None]]) -> None:
+        """From now on what is ``heard`` is called for each message of its type that arrives, with ``listener``, who
+        says it and who hears it."""
+        told = self.seen
+
+        def seen(source: str, target: str, message: object) -> None:
+            told(source, target, message)
+            of_type = heard.get(type(message))
+            if of_type is not None:
+                of_type(listener, source, target, message)
+
+        self.seen = seen
 
     def add_host(self, name: str, address: str, port: Port, delay: float) -> NetHost:
         self.hosts[name] = host = NetHost(name, address, port, delay)

@@ -15,7 +15,7 @@ from cluster.simulated.downloader import DownloaderProcess
 from cluster.simulated.host import PeerMachine
 from cluster.simulated.piece_server import PieceServerProcess
 from cluster.simulated.process import Process
-from node.local_messages import ApiRequest
+from node.api_messages import ApiRequest
 from protocol.messages import Piece
 
 RESTART_SECONDS = 0.1

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cluster.simulated.piece_server import PieceServerProcess
 from cluster.simulated.world import World
-from node.piece_server import uploads as product
+from node.piece_server import swarm as product
 from node.piece_server.swarm import SPREAD_SECONDS, Session
 from node.piece_server.uploads import Uploads
 from protocol.bitfield import Bitfield
@@ -66,15 +66,7 @@ class Relays:
 
     def listen(self) -> None:
         """From now on."""
-        told = self._world.network.seen
-
-        def seen(source: str, target: str, message: object) -> None:
-            told(source, target, message)
-            heard = _HEARD.get(type(message))
-            if heard is not None:
-                heard(self, source, target, message)
-
-        self._world.network.seen = seen
+        self._world.network.overhear(self, _HEARD)
 
     def sent(self, server: PieceServerProcess, session: Session, header: Piece) -> None:
         """``server`` sends a piece."""

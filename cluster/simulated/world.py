@@ -23,7 +23,7 @@ from cluster.simulated.store import shared_item
 from cluster.simulated.streams import Streams
 from cluster.simulated.trace import Trace
 from cluster.simulated.tracker import Tracker
-from node.local_messages import ApiGet, ApiJoin, ApiLeave, ApiList, ApiPeers, ApiRemove, ApiShare, JobStatus
+from node.api_messages import ApiGet, ApiJoin, ApiLeave, ApiList, ApiPeers, ApiRemove, ApiShare, JobStatus
 from protocol.manifest import Manifest
 
 PERSON_SECONDS = 1.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from node.api_messages import ApiError, ApiReply, ApiRequest
 from node.host import Host
-from node.local_messages import API_SOCKET, ApiError, ApiReply, ApiRequest
+from node.local_messages import API_SOCKET
 from protocol.codec import Decoder, request_id
 from protocol.errors import ProtocolError, TooLargeError
 from protocol.limits import LOCAL_BYTES_MAX

@@ -14,6 +14,10 @@ class Children:
         self._runs: dict[str, Hello] = {}
         self._heard_at: dict[str, float] = {}
 
+    def await_from(self, now: float) -> None:
+        """The agent starts: both should be heard of from now on."""
+        self._heard_at = {"piece_server": now, "downloader": now}
+
     def hello(self, message: Hello, now: float) -> bool:
         """Note a sign of life; True when it is of a run not heard of before, which knows nothing yet."""
         self._heard_at[message.role] = now

@@ -39,10 +39,9 @@ from node.agent.library import KeptOrders, LibraryItem
 from node.agent.requests import AgentApi
 from node.agent.shares_watch import SharesWatch
 from node.agent.state import AgentState, AgentTerms
+from node.api_messages import ApiError, ApiRequest
 from node.disk.share_options import NOTHING, Skipped
 from node.local_messages import (
-    ApiError,
-    ApiRequest,
     ChildToAgent,
     Collected,
     ContentChanged,
@@ -62,7 +61,7 @@ from node.local_messages import (
 from protocol.endpoints import host_of, is_loopback, with_host, with_port
 from protocol.limits import ENDPOINT_BYTES_MAX
 from protocol.link import Link
-from protocol.messages import LookupReply, Order, RegistrarReply, Roster, SeederEntry
+from protocol.messages import LookupReply, Order, RegistrarReply, Roster
 
 REFRESH_SPREAD_SECONDS = 1.0
 """Peers that all missed the same event do not ask at the same moment."""
@@ -79,7 +78,7 @@ class AgentCore(AgentState):
     ) -> None:
         super().__init__(who, items, wall_offset, rng, away)
         shared = (who.share, who.ignore, who.scan_seconds, who.algorithm, who.options)
-        self._watch = SharesWatch(*shared, self.catalogue, self.shares)
+        self._watch = SharesWatch(*shared, self.catalogue, self.shares, self.is_followed)
         self._api = AgentApi(self)
         self._changes_count = 0
 
@@ -94,6 +93,7 @@ class AgentCore(AgentState):
         resumed = self.gets.resume(downloads, self.who.asked, goes_on, now)
         ordered = self.orders.start(orders or KeptOrders(), now)
         self.membership.orders = self.orders.given
+        self.children.await_from(now)
         return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed, *ordered], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
@@ -135,6 +135,7 @@ class AgentCore(AgentState):
         elif isinstance(message, ContentChanged):
             wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
         elif isinstance(message, DownloadReport):
+            self.membership.rate = self.last_rate.report(message, now) or self.membership.rate
             wishes += self.gets.report(message)
         elif isinstance(message, DownloadStarted):
             wishes += self.gets.started(message)
@@ -329,6 +330,7 @@ class AgentCore(AgentState):
 
     def _unwant(self, wish: UnwantSources, _now: float) -> list[Any]:
         self.lookups.unwant(wish.digest)
+        self.last_rate.over(wish.digest)
         return []
 
     def _room_made(self, wish: RoomMade, now: float) -> list[Any]:
@@ -345,6 +347,8 @@ class AgentCore(AgentState):
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
         asked = self.quota.announced(effect.digests, effect.epoch, effect.seq)
+        gone = [digest for digest in effect.digests if self.membership.list.get(digest) is None]
+        self.follows.withdrawn(gone, now, (effect.epoch, effect.seq))
         return [*self.shares.tick(now), *asked]
 
     def _dated(self, effect: mb.Dated, now: float) -> list[Any]:
@@ -415,7 +419,8 @@ class AgentCore(AgentState):
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
         sure = self.membership.joined and not effect.settling
-        return self._sources(effect.digest, effect.seeders, effect.total if sure else None, effect.cell, effect.cells)
+        total = effect.total if sure else None
+        return self._sources(Sources(effect.digest, effect.seeders, total, effect.cell, effect.cells))
 
     def _orders_news(self, hint: ro.OrdersNews, now: float) -> list[Any]:
         self.orders.ask(now, (hint.epoch, hint.seq))
@@ -430,15 +435,13 @@ class AgentCore(AgentState):
         return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
-        return self._sources(hint.digest, [hint.seeder])
+        return self._sources(Sources(hint.digest, [hint.seeder]))
 
-    def _sources(
-        self, digest: str, seeders: Iterable[SeederEntry], total: int | None = None, cell: int | None = None, cells: int = 0
-    ) -> list[Any]:
-        """Tell the downloader of ``seeders``, at addresses that this peer can dial; the rest as `Sources` has it."""
+    def _sources(self, told: Sources) -> list[Any]:
+        """Tell the downloader of sources, at addresses that this peer can dial."""
         host = self.membership.tracker_host
-        found = [replace(seeder, endpoint=_dialled(seeder.endpoint, host)) for seeder in seeders]
-        return [ToDownloader(Sources(digest, found, total, cell, cells))]
+        found = [replace(seeder, endpoint=_dialled(seeder.endpoint, host)) for seeder in told.seeders]
+        return [ToDownloader(replace(told, seeders=found))]
 
     def _receiver(self, hint: ro.Receiver, _now: float) -> list[Any]:
         return [ToDownloader(Sources(hint.digest, [], None, hint.cell if hint.own else None, hint.cell + 1))]

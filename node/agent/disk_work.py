@@ -19,7 +19,7 @@ from node.agent.library import Library, LibraryItem
 from node.agent.order_places import free_bytes, prepare_place
 from node.agent.share_scan import Scanned, look
 from node.config import AgentSettings
-from node.disk.deletion import delete_content
+from node.disk.deletion import delete_content, delete_rest
 from node.disk.errors import disk_error
 from node.disk.hashing import hash_content
 from node.disk.seed_store import load_seed, store_seed
@@ -85,7 +85,7 @@ class AgentFiles(Library):
             return msgspec.json.decode(self._limits.read_bytes(), type=Override)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             log.warning("the limits that were set last cannot be read, those of the configuration hold: %s", error)
             return None
 
@@ -106,10 +106,13 @@ class AgentFiles(Library):
     def keep_seed(self, request: StoreSeed) -> StoredSeed:
         return keep_seed(request, self._data_dir)
 
-    def delete_item(self, item: LibraryItem) -> str:
-        """Why it is still there; empty when it was deleted."""
+    def delete_item(self, item: LibraryItem, rest: bool) -> str:
+        """Why it is still there; empty when it was deleted. ``rest``: go on with a deletion that was cut off."""
         try:
-            delete_content(Path(item.path), load_seed(Path(item.seed_path)), item.stamps)
+            if rest:
+                delete_rest(Path(item.path))
+            else:
+                delete_content(Path(item.path), load_seed(Path(item.seed_path)), item.stamps)
         except ZswarmError as error:
             return as_utf8(str(error))
         return ""
@@ -121,7 +124,7 @@ class AgentFiles(Library):
             return msgspec.json.decode(self._downloaded.read_bytes(), type=list[Downloaded])
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             log.warning(
                 "%s cannot be read, so no earlier download is deleted for the quota: %s", self._downloaded, error
             )
@@ -202,7 +205,12 @@ def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:
 
 
 def item_problem(item: LibraryItem) -> str:
-    """What is wrong with ``item`` on disk, without reading its content; empty when nothing is."""
+    """What is wrong with ``item`` on disk, without reading its content; empty when nothing is. One without a seed is
+    not what is there."""
+    if not os.path.lexists(item.path):
+        return DELETED
+    if not item.seed_path:
+        return "something else is there"
     try:
         if item.fingerprint:
             seen = scan(Path(item.path), item.options.link_roots)

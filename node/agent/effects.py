@@ -8,8 +8,9 @@ from typing import Literal
 from msgspec import Struct
 
 from node.agent.library import KeptOrders, LibraryItem, Origin
+from node.api_messages import ApiCollect, ApiReply
 from node.disk.share_options import AS_USUAL, ShareOptions
-from node.local_messages import AgentToDownloader, AgentToPieceServer, ApiCollect, ApiReply, Fetch, Unused
+from node.local_messages import AgentToDownloader, AgentToPieceServer, Fetch, Unused
 from node.schedule import Override
 from protocol.messages import Entry, Order, TransferState
 
@@ -171,17 +172,21 @@ class MeasureRoom(Struct, frozen=True):
     base: str
 
 
-class DeleteItem(Struct, frozen=True):
-    """Delete ``item`` from the disk, if it is just what was downloaded; `AgentCore.item_deleted` follows."""
-
-    item: LibraryItem
-
-
 class Downloaded(Struct, frozen=True):
-    """Of an item that was downloaded: `node.agent.quota.mark_of` it then."""
+    """Of an item that was downloaded: `node.agent.quota.mark_of` it then, and whether it is just being deleted."""
 
     path: str
     mark: str
+    going: bool = False
+
+
+class DeleteItem(Struct, frozen=True):
+    """Remember ``kept`` as `KeepDownloaded` does, and then delete ``item`` from the disk, if it is just what was
+    downloaded; `AgentCore.item_deleted` follows. Without ``kept``: only what an agent left of it that was killed while
+    it was deleted."""
+
+    item: LibraryItem
+    kept: list[Downloaded] | None = None
 
 
 class KeepDownloaded(Struct, frozen=True):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import posixpath
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from random import Random
 
@@ -25,7 +25,9 @@ from node.agent.effects import DELETED, CheckItem, FindTorrents, Wish
 from node.agent.gets import Gets, link_to, preference
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
-from node.local_messages import OVERTAKEN, ApiGet, Fetch, Following
+from node.api_messages import ApiGet, Following
+from node.local_messages import OVERTAKEN, Fetch
+from protocol.errors import DiskError
 from protocol.link import format_link
 from protocol.messages import ANEW, TorrentEntry
 
@@ -36,7 +38,9 @@ SETTLING_SECONDS = 5.0
 LEASE_SECONDS = 10.0
 """A command that follows says so again and again; one that has not for so long has ended."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 300.0
-"""What cannot be fetched is tried again: after so long at first, then twice as long each time."""
+"""What cannot be fetched is tried again: after so long at first, then twice as long each time..."""
+LOOK_SECONDS = 2.0
+"""...or as soon as what was in its way is there no longer, for which it is looked this often."""
 FETCHES_COUNT_MAX = 16
 """At once, of all that is followed: a pattern may match very many names."""
 QUESTIONS_COUNT_MAX = 64
@@ -59,15 +63,18 @@ def matches(following: Following, name: str) -> bool:
 
 class _Target:
     """A name that is followed: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none does;
-    ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at."""
+    ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at. One that failed
+    is tried again at ``retry_at``, and it is looked at ``look_at`` whether something is ``in_the_way``. ``own``:
+    somebody here made what is there, and it is the newest."""
 
     def __init__(self, path: str, entry: TorrentEntry) -> None:
         self.path = path
         self.entry = entry
         self.job = 0
         self.replaces = ""
-        self.checking = False
-        self.retry_at = 0.0
+        self.checking = self.own = False
+        self.retry_at = self.look_at = math.inf
+        self.in_the_way = False
         self.retry_seconds = RETRY_SECONDS
 
 
@@ -99,12 +106,13 @@ class Follows:
         self._questions: dict[str, None] = {}
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._commands = 0
+        self._after = (0, 0)
         self._working: dict[_Target, _Follow] = {}
         """What is looked at or fetched; at most `FETCHES_COUNT_MAX`."""
         self._queued: dict[_Target, _Follow] = {}
         """What is to be fetched when there is room, in order."""
         self._failed: dict[_Target, _Follow] = {}
-        """What is to be tried again; the first at `_retry_at`."""
+        """What is to be tried again, or looked at; the first at `_retry_at`."""
         self._retry_at = math.inf
         for what in configured:
             self._add(what, 0.0, None)
@@ -144,6 +152,13 @@ class Follows:
         self._questions[digest] = None
         return [FindTorrents(("follow", _OTHERS, digest), digest, after=after)]
 
+    def withdrawn(self, digests: Collection[str], now: float, after: tuple[int, int]) -> None:
+        """This peer has ``digests`` no longer, as of (epoch, seq) ``after``."""
+        targets = [target for follow in self._follows.values() for target in follow.targets.values()]
+        if any(target.own and target.entry.digest in digests for target in targets):
+            self._after = max(self._after, after)
+            self.refresh(now, 0.0)
+
     def refresh(self, now: float, within: float) -> list[Wish]:
         """Hints may have been lost: ask for everything, within so many seconds."""
         for follow in self._follows.values():
@@ -179,6 +194,8 @@ class Follows:
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
         """What is wrong with what stands where something is followed."""
+        if not item.seed_path:
+            return self._looked_at(item.path, problem != DELETED, now)
         wishes: list[Wish] = []
         for target, follow in list(self._working.items()):
             if not target.checking or target.path != item.path:
@@ -205,15 +222,12 @@ class Follows:
                         del targets[target]
             elif not follow.asking and now >= follow.ask_at:
                 follow.asking = True
-                wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, exact=not what.is_glob))
+                wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, not what.is_glob, self._after))
         for target, follow in list(self._working.items()):
             if target.job:
                 wishes += self._look_at_job(follow, target, now)
         if now >= self._retry_at:
-            for target, follow in list(self._failed.items()):
-                if now >= target.retry_at:
-                    wishes += self._pursue(follow, target, now)
-            self._retry_at = min((target.retry_at for target in self._failed), default=math.inf)
+            wishes += self._try_again(now)
         while self._queued and len(self._working) < FETCHES_COUNT_MAX:
             target, follow = next(iter(self._queued.items()))
             wishes += self._pursue(follow, target, now)
@@ -238,10 +252,12 @@ class Follows:
         if target is None:
             path = posixpath.join(follow.what.directory, name)
             here = self._catalogue.known(path)
-            if here is not None and max(here.announced, ANEW) > max(entry.announced, ANEW):
+            if here is not None and max(here.announced, ANEW) > max(entry.announced, ANEW) and not _is_away(here):
                 return []
             target = follow.targets[name] = _Target(path, entry)
-        elif entry.announced <= target.entry.announced:
+        elif entry.announced <= target.entry.announced and not (
+            target.own and _is_away(self._catalogue.known(target.path))
+        ):
             return []
         else:
             same = (entry.digest, entry.manifest) == (target.entry.digest, target.entry.manifest)
@@ -256,6 +272,7 @@ class Follows:
         for targets in (self._working, self._queued, self._failed):
             targets.pop(target, None)
         here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
+        target.own = here is not None and here.origin != "downloaded"
         if here is not None and (here.digest, here.manifest) == wanted and here.state in ("", "changed"):
             return []
         given_up = self._gets.give_up(target.path, target.entry.digest, NEWER, now)
@@ -310,12 +327,46 @@ class Follows:
             del self._working[target]
             if job.code not in (OVERTAKEN, "cancelled"):
                 self._failed[target] = follow
-                target.retry_at = now + target.retry_seconds
+                target.in_the_way = False
+                self._retry(target, now + target.retry_seconds, now if job.code == DiskError.code else math.inf)
                 target.retry_seconds = min(2 * target.retry_seconds, RETRY_SECONDS_MAX)
-                self._retry_at = min(self._retry_at, target.retry_at)
             return []
         here, known = self._catalogue.known(target.path), (target.replaces, target.entry.digest)
         as_it_was = here is not None and here.origin == "downloaded" and here.digest in known
         if as_it_was or not target.replaces or follow.what.force:
             return []
         return [*self._gets.give_up(target.path, "", CHANGED, now), *self._pursue(follow, target, now)]
+
+    def _try_again(self, now: float) -> list[Wish]:
+        """Do what it is time for, of all that failed."""
+        wishes: list[Wish] = []
+        for target, follow in list(self._failed.items()):
+            if now >= target.retry_at:
+                wishes += self._pursue(follow, target, now)
+            elif now >= target.look_at:
+                target.look_at = math.inf
+                wishes.append(
+                    CheckItem(LibraryItem(target.path, "downloaded", "", "", "", 0, seed_path="", stamps=b""))
+                )
+        self._retry_at = min((min(target.retry_at, target.look_at) for target in self._failed), default=math.inf)
+        return wishes
+
+    def _looked_at(self, path: str, is_there: bool, now: float) -> list[Wish]:
+        """Whether there is anything at ``path``, where something could not be put."""
+        wishes: list[Wish] = []
+        for target, follow in [one for one in self._failed.items() if one[0].path == path]:
+            if is_there:
+                target.in_the_way = True
+                self._retry(target, target.retry_at, now + LOOK_SECONDS)
+            elif target.in_the_way:
+                wishes += self._pursue(follow, target, now)
+        return wishes
+
+    def _retry(self, target: _Target, at: float, look_at: float) -> None:
+        target.retry_at, target.look_at = at, look_at
+        self._retry_at = min(self._retry_at, at, look_at)
+
+
+def _is_away(here: LibraryItem | None) -> bool:
+    """Whether what somebody here made is not at its place any more: then it keeps nothing away from there."""
+    return here is None or (here.origin != "downloaded" and here.state == "missing")

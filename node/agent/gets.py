@@ -36,10 +36,10 @@ from node.agent.effects import (
 )
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
+from node.agent.manifest_choice import ManifestChoice
+from node.api_messages import CONTENTS_SHOWN_COUNT, ApiGet, JobStatus
 from node.local_messages import (
-    CONTENTS_SHOWN_COUNT,
     OVERTAKEN,
-    ApiGet,
     Copies,
     DeleteFetch,
     DownloadFailed,
@@ -47,11 +47,10 @@ from node.local_messages import (
     DownloadReport,
     DownloadStarted,
     Fetch,
-    JobStatus,
     StopFetch,
     Unserve,
 )
-from protocol.digest import begins_digest, is_digest_start, short
+from protocol.digest import advice_on, begins_digest, is_digest_start, short
 from protocol.errors import DiskError, SeedError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
@@ -90,6 +89,7 @@ class Gets:
         self._begun: dict[str, None] = {}
         """Digests of downloads of which there may be something on disk."""
         self._interrupted: dict[str, Fetch] = {}
+        self._choice = ManifestChoice()
 
     @property
     def digests(self) -> dict[str, Fetch]:
@@ -253,7 +253,7 @@ class Gets:
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
         if not found:
-            self.failed(number, "not_found", f"nobody in the network has {asked.target}", now)
+            self.failed(number, "not_found", f"nobody in the network has {asked.target}{advice_on(asked.target)}", now)
             return []
         contents = list(found.values())[::-1]
         if is_digest_start(asked.target):
@@ -262,7 +262,8 @@ class Gets:
                 what = f"{len(contents)} different contents begin with {asked.target}; get one of them by its link"
                 self.failed(number, "usage", f"{what}: {shown}", now)
                 return []
-        elif len(contents) > 1:
+            return self._resolved(job, link_to(self._choice.among(contents, now)), now)
+        if len(contents) > 1:
             job.contents = contents[:CONTENTS_SHOWN_COUNT]
         return self._resolved(job, link_to(contents[0]), now)
 
@@ -304,6 +305,8 @@ class Gets:
         over = report.phase in ("done", "failed")
         if report.digest not in self._downloads and not over:
             return [ToDownloader(StopFetch(report.digest))]
+        if report.done_bytes:
+            self._choice.began(report.digest)
         for job in self._following(report.digest):
             job.download = report
             job.done_bytes = report.done_bytes
@@ -342,6 +345,7 @@ class Gets:
             self._jobs.done(job, message.finished_at)
             job.detail = message.left_behind and f"not all of the old directory could be deleted: {message.left_behind}"
         del self._downloads[message.digest]
+        self._choice.over(message.digest)
         self._begun.pop(message.digest, None)
         shared = self._catalogue.add(item)
         ended: list[Wish] = [UnwantSources(message.digest), ForgetDownload(download.dest)]
@@ -369,6 +373,8 @@ class Gets:
         download = self._downloads.get(message.digest)
         if download is None:
             return []
+        if message.code == VerificationError.code and self._choice.failed(message.digest):
+            return self._try_next_manifest(message.digest, now)
         for job in self._following(message.digest):
             self._jobs.fail(job, message.code, message.detail, now)
         kept = message.digest in self._begun and message.code != VerificationError.code
@@ -390,10 +396,13 @@ class Gets:
             if asked is not None:
                 exact = not is_digest_start(asked.target)
                 wishes.append(FindTorrents(("get", number), asked.target, exact=exact))
+        for digest in self._choice.due(now):
+            wishes += self._try_next_manifest(digest, now)
         return wishes
 
     def next_deadline(self) -> float | None:
-        return min(self._ask_at.values(), default=None)
+        deadlines = [*self._ask_at.values(), self._choice.next_deadline()]
+        return min((at for at in deadlines if at is not None), default=None)
 
     # --- steps -------------------------------------------------------------------------------------------
 
@@ -452,6 +461,19 @@ class Gets:
             self._begun[link.digest] = None
         return [SaveDownload(download)]
 
+    def _try_next_manifest(self, digest: str, now: float) -> list[Wish]:
+        """Begin the download of ``digest`` anew, with another manifest that lists have."""
+        download = self._downloads.get(digest)
+        if download is None:
+            self._choice.over(digest)
+            return []
+        manifest = self._choice.next(digest, now)
+        self._downloads[digest] = other = msgspec.structs.replace(download, manifest=manifest, seed_path="")
+        self._unsaved[digest] = None
+        self._begun.pop(digest, None)
+        what = f"{download.name}: manifest {short(download.manifest)} brought nothing; trying {short(manifest)}"
+        return [Note("info", what), _delete(download), SaveDownload(other)]
+
     def _next(self, digest: str, now: float) -> list[Wish]:
         """A download of ``digest`` is over: begin what waited for that, unless another is under way."""
         wishes: list[Wish] = []
@@ -492,6 +514,7 @@ class Gets:
 
     def _drop(self, digest: str) -> list[Wish]:
         dest = self._downloads.pop(digest).dest
+        self._choice.over(digest)
         self._begun.pop(digest, None)
         wishes: list[Wish] = [UnwantSources(digest), ForgetDownload(dest), ReportTransfer(digest, "failed")]
         entry = self._catalogue.entry(digest)

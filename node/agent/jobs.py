@@ -10,7 +10,8 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from node.local_messages import JobStatus, Phase
+from node.api_messages import JobStatus
+from node.local_messages import Phase
 
 FINISHED_COUNT_MAX = 200
 """Finished jobs that status still shows."""

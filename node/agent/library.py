@@ -11,11 +11,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
-from msgspec import Struct, ValidationError, convert, json
+from msgspec import MsgspecError, Struct, convert, json
 
 from node.disk.databases import database_error
 from node.disk.share_options import AS_USUAL, ShareOptions
@@ -186,7 +185,7 @@ class Library:
     def __enter__(self) -> Library:
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _prepare(self) -> None:
@@ -267,5 +266,5 @@ class Library:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
         except sqlite3.Error as error:
             raise database_error(error, self._path) from None
-        except ValidationError as error:
+        except (MsgspecError, RecursionError) as error:
             raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None

@@ -152,6 +152,8 @@ class Membership:
         self.load = 0
         self.free: int | None = None
         """Bytes for what others order; None: orders are not accepted."""
+        self.rate = 0
+        """Bytes a second, of the last download that was long enough to tell; 0: there was none."""
         self.orders: list[Order] = []
         """Those this peer gives."""
         self.epoch = 0
@@ -468,7 +470,7 @@ class Membership:
         )
         self._beat_at, self._heartbeat_at = now, now + seconds * self._rng.uniform(0.8, 1.0)
         orders = list(self.orders) if self.orders != self._told_orders else None
-        figures = self.list.version, self.load, self._run, news, self.free, orders
+        figures = self.list.version, self.load, self._run, news, self.free, orders, self.rate
         return self._ask(Slot.HEARTBEAT, Heartbeat(self._new_id(), self._peer, self._token, *figures), now)
 
     def _ask(self, slot: Slot, message: RegistrarRequest, now: float) -> list[Effect]:

@@ -19,10 +19,10 @@ from node.agent.effects import FindOrders, KeepOrders, MeasureRoom, Note, Prepar
 from node.agent.gets import Gets
 from node.agent.jobs import JobBook
 from node.agent.library import KeptOrders, TakenOrder
-from node.local_messages import ApiDone, ApiGet, ApiReply, ApiRollout, ApiRolloutReply
-from protocol.digest import begins_digest, short
+from node.api_messages import ApiDone, ApiGet, ApiReply, ApiRollout, ApiRolloutReply
+from protocol.digest import advice_on, begins_digest, short
 from protocol.errors import NotFoundError, UsageError
-from protocol.limits import MIB, ORDERS_TOLD_COUNT_MAX
+from protocol.limits import FREE_STEP_BYTES, ORDERS_TOLD_COUNT_MAX
 from protocol.link import Link, format_link, parse_link
 from protocol.messages import Order, OrderEntry
 from protocol.orders import check_directory, is_for
@@ -31,8 +31,6 @@ ASK_SPREAD_SECONDS = 0.5
 """All who accept orders hear of a new one at the same moment."""
 RETRY_SECONDS = 5.0
 MEASURE_SECONDS = 10.0
-FREE_STEP_BYTES = 16 * MIB
-"""What is told of the free space changes in such steps, and not with each heartbeat."""
 TAKEN_COUNT_MAX = 256
 """Orders that are remembered, so that they can be cancelled."""
 _ORDER_BITS = 64
@@ -103,12 +101,12 @@ class Orders:
         return [self._keep([*given, order], (route, ApiRolloutReply(request.id, order)))]
 
     def cancel(self, name: str, route: bytes, number: int) -> list[Wish]:
-        """Take back what is called ``name`` or has that digest. Raises `NotFoundError`."""
-        meant = [
-            one for one in self._given if not one.cancelled and (name == one.name or begins_digest(name, one.digest))
-        ]
+        """Take back what is called ``name``, or has that digest or id. Raises `NotFoundError`."""
+        going = [one for one in self._given if not one.cancelled]
+        meant = [one for one in going if name in (one.name, one.order) or begins_digest(name, one.digest)]
         if not meant:
-            raise NotFoundError(f"this peer has no rollout of {name}; each is cancelled at the peer that started it")
+            what = f"this peer has no rollout of {name}{advice_on(name)}"
+            raise NotFoundError(f"{what}; each is cancelled at the peer that started it")
         given = [replace(one, cancelled=True) if one in meant else one for one in self._given]
         done = f"cancelled the rollout of {name}; peers that have not all of it stop, and delete what they fetched"
         return [self._keep(given, (route, ApiDone(number, done)))]

@@ -22,20 +22,10 @@ from node.agent.disk_work import Cancelled, Progress, StoredSeed
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
+from node.api_messages import ApiCollected, ApiDone, ApiError, ApiLimits, ApiRequest
 from node.disk.share_options import Skipped
 from node.host import Host
-from node.local_messages import (
-    AGENT_SOCKET,
-    ApiCollected,
-    ApiDone,
-    ApiError,
-    ApiLimits,
-    ApiRequest,
-    ChildToAgent,
-    Fetch,
-    Hello,
-    Unused,
-)
+from node.local_messages import AGENT_SOCKET, ChildToAgent, Fetch, Hello, Unused
 from node.schedule import Override
 from node.workers import END_SECONDS
 from protocol.codec import ROSTER_DECODER, Decoder
@@ -72,7 +62,7 @@ class AgentDisk(Protocol):
     ) -> tuple[LibraryItem, Skipped]: ...
     def keep_seed(self, request: fx.StoreSeed) -> StoredSeed: ...
     def item_problem(self, item: LibraryItem) -> str: ...
-    def delete_item(self, item: LibraryItem) -> str: ...
+    def delete_item(self, item: LibraryItem, rest: bool) -> str: ...
     def keep_downloaded(self, items: list[fx.Downloaded]) -> None: ...
     def collect_seeds(self, used: Collection[str], dry_run: bool) -> list[Unused]: ...
     def look(self, request: fx.ScanShares) -> Scanned: ...
@@ -374,7 +364,16 @@ class Agent:
         self._looks.submit(self._measured, lambda: self._kept.free_bytes(request.base))
 
     def _delete_item(self, effect: fx.DeleteItem) -> None:
-        self._deletions.submit(partial(self._item_deleted, effect.item), lambda: self._kept.delete_item(effect.item))
+        item, kept = effect.item, effect.kept
+        try:
+            if kept is not None:
+                self._kept.keep_downloaded(kept)
+        except DiskError as error:  # what is new could not be remembered either
+            self._item_deleted(item, as_utf8(str(error)))
+        else:
+            self._deletions.submit(
+                partial(self._item_deleted, item), lambda: self._kept.delete_item(item, kept is None)
+            )
 
     def _scan(self, request: fx.ScanShares) -> None:
         self._looks.submit(self._looked, lambda: self._kept.look(request))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -32,7 +32,8 @@ from node.agent.effects import (
 )
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
-from node.local_messages import DownloadFinished, Fetch, JobStatus, QuotaStatus, Unserve, UploadReport
+from node.api_messages import JobStatus, QuotaStatus
+from node.local_messages import DownloadFinished, Fetch, Unserve, UploadReport
 from protocol.digest import short
 from protocol.messages import TorrentEntry
 from service.units import format_bytes
@@ -49,10 +50,11 @@ UNKNOWN = "it is not known to be unchanged since it was downloaded"
 
 
 class _Eviction(Struct):
-    """Of ``item``; the tracker has to answer ``until`` then."""
+    """Of ``item``, or of the ``rest`` of it; the tracker has to answer ``until`` then."""
 
     item: LibraryItem
     until: float
+    rest: bool = False
     stage: Literal["asking", "withdrawing", "asking again", "deleting"] = "asking"
 
 
@@ -77,7 +79,7 @@ class Quota:
         is_told: Callable[[str], bool],
         joined: Callable[[], bool],
         is_followed: Callable[[str], bool],
-        kept: Iterable[Downloaded] = (),
+        kept: Sequence[Downloaded] = (),
     ) -> None:
         self._limit = limit
         self._catalogue, self._jobs, self._uploads = catalogue, jobs, uploads
@@ -85,6 +87,8 @@ class Quota:
         self._is_followed = is_followed
         self._order = {each.path: each.mark for each in kept}
         """The least recently served first."""
+        self._going = [each.path for each in kept if each.going]
+        """What an agent was deleting when it was killed: the rest of it goes in the first turn."""
         self._dirty = False
         self._keep_at = 0.0
         self._waiting: dict[int, tuple[int, str]] = {}
@@ -105,6 +109,12 @@ class Quota:
             return None
         reasons = [f"{path}: {why}" for path, (why, _) in self._kept_for.items()]
         return QuotaStatus(self._limit, self._used(), list(self._deleted), reasons[-TOLD_COUNT:])
+
+    @property
+    def going(self) -> str:
+        """The path of what the disk deletes now, if anything."""
+        evicting = self._evicting
+        return evicting.item.path if evicting is not None and evicting.stage == "deleting" else ""
 
     def finished(self, message: DownloadFinished) -> list[Wish]:
         """A download is complete, and was taken into the library. What was at its destination already is not its."""
@@ -146,6 +156,11 @@ class Quota:
         if self._evicting is not None:
             late = self._evicting.stage != "deleting" and now >= self._evicting.until
             return [*kept, *(self._give_up("the tracker does not answer", now) if late else [])]
+        while self._going:
+            item = self._catalogue.known(self._going.pop())
+            if item is not None:
+                self._evicting = _Eviction(item, now, rest=True, stage="deleting")
+                return [*kept, DeleteItem(item)]
         if not self._limit or now < self._look_at:
             return kept
         self._look_at = now + AGAIN_SECONDS
@@ -192,7 +207,7 @@ class Quota:
             evicting.stage = "withdrawing"
             return [ToPieceServer(Unserve(digest)), Withdraw(digest)]
         evicting.stage = "deleting"
-        return [DeleteItem(item)]
+        return [DeleteItem(item, self._remembered())]
 
     def ask_failed(self, detail: str, now: float) -> list[Wish]:
         evicting = self._evicting
@@ -200,6 +215,10 @@ class Quota:
 
     def deleted(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
         """The disk has deleted ``item``, or left it as it is for the reason ``problem``."""
+        assert self._evicting is not None
+        if problem and self._evicting.rest:  # nothing was deleted of it, so it is an item like all others
+            self._evicting = None
+            return self._keep()
         if problem:
             return self._give_up(problem, now)
         self._evicting, self._look_at = None, 0.0
@@ -304,7 +323,11 @@ class Quota:
 
     def _keep(self) -> list[Wish]:
         self._dirty = False
-        return [KeepDownloaded([Downloaded(path, mark) for path, mark in self._order.items()])]
+        return [KeepDownloaded(self._remembered())]
+
+    def _remembered(self) -> list[Downloaded]:
+        going = self.going
+        return [Downloaded(path, mark, path == going) for path, mark in self._order.items()]
 
 
 def _takes_room(item: LibraryItem) -> bool:

@@ -10,7 +10,7 @@ from node.agent.effects import CollectSeeds, KeepAway, KeepLimits, Note, ReplyAp
 from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
-from node.local_messages import (
+from node.api_messages import (
     ApiAccepted,
     ApiCancelRollout,
     ApiCollect,
@@ -38,14 +38,10 @@ from node.local_messages import (
     ApiStandings,
     ApiStandingsReply,
     ApiStop,
-    Collect,
-    Collected,
-    Limit,
-    Pause,
-    Serving,
 )
+from node.local_messages import Collect, Collected, Limit, Pause, Serving
 from node.schedule import limits_text
-from protocol.digest import split_digest
+from protocol.digest import advice_on, split_digest
 from protocol.errors import NotFoundError, UsageError
 
 PATIENCE_SECONDS = 6.0
@@ -191,7 +187,7 @@ class AgentApi:
             return [*cancelled, ReplyApi(route, ApiDone(request.id, CANCELLED.format(name=request.name)))]
         paths = agent.shares.called(request.name, request.path)
         if not paths:
-            what = f"this peer neither shares nor downloads {request.name}"
+            what = f"this peer neither shares nor downloads {request.name}{advice_on(request.name)}"
             return [ReplyApi(route, ApiError(request.id, "not_found", what))]
         items = {path: agent.catalogue.known(path) for path in paths}
         if len({path if item is None else item.digest for path, item in items.items()}) > 1:

@@ -17,8 +17,8 @@ from node.agent.catalogue import Catalogue, link_of
 from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
 from node.agent.jobs import JobBook
 from node.agent.library import ItemState, LibraryItem, Origin
+from node.api_messages import JobStatus
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
-from node.local_messages import JobStatus
 from protocol.digest import begins_digest, short
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import ANEW, TorrentEntry
@@ -31,15 +31,21 @@ REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows wha
 
 
 class Shares:
-    """``wall_offset`` turns a monotonic moment into `time.time`. ``is_fetched``: somebody fetches that digest now."""
+    """``wall_offset`` turns a monotonic moment into `time.time`. ``is_fetched``: somebody fetches that digest now;
+    ``is_going``: what is at that path is being deleted for the quota."""
 
     def __init__(
-        self, catalogue: Catalogue, jobs: JobBook, wall_offset: float, is_fetched: Callable[[str], bool]
+        self,
+        catalogue: Catalogue,
+        jobs: JobBook,
+        wall_offset: float,
+        is_fetched: Callable[[str], bool],
+        is_going: Callable[[str], bool],
     ) -> None:
         self._catalogue = catalogue
         self._jobs = jobs
         self._wall_offset = wall_offset
-        self._is_fetched = is_fetched
+        self._is_fetched, self._is_going = is_fetched, is_going
         self._hashing: dict[str, HashPath] = {}
         """What was ordered and has not ended, the first first; in the background one at a time."""
         self._found: dict[str, HashPath] = {}
@@ -118,7 +124,7 @@ class Shares:
 
     def missing(self, path: str, why: str, now: float) -> list[Wish]:
         """What is shared at ``path`` is not there: it is kept, and looked for."""
-        return self._suspend(path, "missing", why, now)
+        return [] if self._is_going(path) else self._suspend(path, "missing", why, now)
 
     def back(self, path: str, now: float) -> list[Wish]:
         """What was missing at ``path`` is there again, as it was."""

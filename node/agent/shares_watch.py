@@ -8,20 +8,21 @@ taken for deleted.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from node.agent.catalogue import Catalogue
 from node.agent.effects import Note, ScanShares, Wish
 from node.agent.folders import Back, FolderWatch, Found, Gone, LeftOut, Listing, Missing, is_ignored
 from node.agent.library import LibraryItem
 from node.agent.shares import Shares
-from node.disk.share_options import ShareOptions
+from node.disk.share_options import KEPT_MARK, ShareOptions
 from protocol.digest import split_digest
 
 
 class SharesWatch:
     """``share`` are absolute paths of folders and files, looked at every ``period_seconds`` and shared with
-    ``options``, but for entries of folders that a pattern in ``ignore`` matches."""
+    ``options``, but for entries of folders that a pattern in ``ignore`` matches, and older versions that were kept of
+    downloads. ``is_followed`` tells whether something is followed to a path."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class SharesWatch:
         options: ShareOptions,
         catalogue: Catalogue,
         shares: Shares,
+        is_followed: Callable[[str], bool],
     ) -> None:
         self._share = share
         self._ignore = ignore
@@ -39,6 +41,7 @@ class SharesWatch:
         self._algorithm = algorithm
         self._catalogue = catalogue
         self._shares = shares
+        self._is_followed = is_followed
         self._watch = FolderWatch(period_seconds)
         self._scanning = False
 
@@ -109,7 +112,15 @@ class SharesWatch:
 
     def _is_configured(self, path: str) -> bool:
         folder, name = posixpath.split(path)
-        return path in self._share or (folder in self._share and not is_ignored(name, self._ignore))
+        if path in self._share:
+            return True
+        return folder in self._share and not is_ignored(name, self._ignore) and not self._was_replaced(path)
+
+    def _was_replaced(self, path: str) -> bool:
+        """Whether it is an older version, which a download has replaced and kept."""
+        newer = KEPT_MARK.sub("", path)
+        item = self._catalogue.known(newer)
+        return newer != path and (self._is_followed(newer) or (item is not None and item.origin == "downloaded"))
 
     def _options_of(self, item: LibraryItem) -> ShareOptions:
         """How it is shared: what lies in a folder as the configuration says, all else as it was."""

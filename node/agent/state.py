@@ -23,9 +23,9 @@ from node.agent.orders import Orders
 from node.agent.quota import Quota
 from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
-from node.agent.told_downloads import told_downloads
+from node.agent.told_downloads import LastRate, told_downloads
+from node.api_messages import Following
 from node.disk.share_options import AS_USUAL, ShareOptions
-from node.local_messages import Following
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import HeldLimits, Override, Period
 from protocol.messages import DownloadState
@@ -80,7 +80,9 @@ class AgentState:
             parts[not who.foreground or item.path in who.asked].append(item)
         self.catalogue = Catalogue(parts[True], parts[False])
         self.uploads = UploadTotals()
-        self.shares = Shares(self.catalogue, self.jobs, wall_offset, self.is_fetched)
+        self.shares = Shares(
+            self.catalogue, self.jobs, wall_offset, self.is_fetched, lambda path: self.quota.going == path
+        )
         self.quota = Quota(
             who.quota,
             self.catalogue,
@@ -97,6 +99,7 @@ class AgentState:
         self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
         self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng)
         self.children = Children()
+        self.last_rate = LastRate()
         self.serving = not away
         self.limits = HeldLimits(who.limits, who.schedule, who.override)
 

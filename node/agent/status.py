@@ -10,7 +10,8 @@ from node.agent.catalogue import link_of
 from node.agent.jobs import reported
 from node.agent.library import LibraryItem
 from node.agent.state import AgentState
-from node.local_messages import ApiGetStatus, Fetch, JobStatus, SharedStatus, StatusReport
+from node.api_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
+from node.local_messages import Fetch
 
 PAGE_COUNT = 1_000
 """Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;

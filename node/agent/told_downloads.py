@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from node.local_messages import JobStatus
+from node.api_messages import JobStatus
+from node.local_messages import DownloadReport
 from node.reasons import job_silence, why_no_source
 from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
 from protocol.messages import DownloadState, Order
@@ -16,6 +17,33 @@ from service.text import as_utf8
 
 ENDED_SECONDS_MAX = 3_600.0
 """For how long a download that failed is told of."""
+
+MEASURED_SECONDS_MIN = 1.0
+"""Of downloads that take less time the rate depends on when they are looked at."""
+
+
+class LastRate:
+    """Bytes a second that the last download brought in over the network, from its first ones to its last ones."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[float, int]] = {}
+        """Of those under way: when bytes were first reported, and how many."""
+
+    def report(self, report: DownloadReport, now: float) -> int | None:
+        """Take in how a download stands; the rate when it is over and was long enough, else None. What waited in
+        between begins anew."""
+        if report.phase == "downloading":
+            if report.received_bytes:
+                self._first.setdefault(report.digest, (now, report.received_bytes))
+            return None
+        first_at, first_bytes = self._first.pop(report.digest, (now, 0))
+        if report.phase not in ("verifying", "done") or now - first_at < MEASURED_SECONDS_MIN:
+            return None
+        return int((report.received_bytes - first_bytes) / (now - first_at))
+
+    def over(self, digest: str) -> None:
+        """There is no download of ``digest`` any more."""
+        self._first.pop(digest, None)
 
 
 def told_downloads(jobs: Iterable[JobStatus], now: float, ordered: Mapping[int, Order]) -> list[DownloadState]:

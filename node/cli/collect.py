@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from node.api_messages import ApiCollect, ApiCollected
 from node.cli import output
 from node.cli.options import State, json_option, peer_options
 from node.client.session import expected, maybe_peer
-from node.local_messages import ApiCollect, ApiCollected
 from service.command_line import ExampleCommand
 from service.text import printable
 from service.units import counted, format_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from node.api_messages import ApiFollow, ApiFollowed, Following, JobStatus, StatusReport
 from node.cli import output
 from node.cli.options import State, foreground_options
 from node.cli.progress import Display, open_display
@@ -12,9 +13,10 @@ from node.client.session import Session, any_peer
 from node.client.targets import check_pattern, prepare_directory
 from node.client.view import got_line, outcome_fields, outcome_of, trouble, view_of
 from node.config import KEEP_COUNT_MAX
-from node.local_messages import OVERTAKEN, ApiFollow, ApiFollowed, Following, JobStatus, StatusReport
+from node.local_messages import OVERTAKEN
 from node.reasons import silence
 from protocol.errors import UsageError
+from protocol.names import check_name_pattern
 from service.command_line import ExampleCommand, complete_directory
 from service.paths import absolute_path
 from service.text import check_utf8, printable
@@ -56,6 +58,7 @@ def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -
         raise UsageError("the name to follow is empty")
     check_pattern(pattern)
     check_utf8(pattern)
+    check_name_pattern(pattern)
     place = absolute_path(directory)
     check_utf8(str(place))
     what = Following(pattern, str(prepare_directory(place, "--to")), keep, force)

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from node.api_messages import StatusReport
 from node.cli.output import fitting_blocks, screen_lines, warn
 from node.cli.progress import is_terminal, live_console
 from node.cli.tables import Rows, shortened
 from node.client.view import trouble
-from node.local_messages import StatusReport
 from node.reasons import silence
 from service.units import counted, format_bytes, format_rate
 

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from node.api_messages import JobStatus, QuotaStatus, SharedStatus, StatusReport
 from node.cli.progress import is_terminal
 from node.cli.tables import ELLIPSIS, Block, Rows, shortened, table_blocks, wrapped
 from node.client.source_words import source_tables, tracker_silence
 from node.client.view import download_stats, short_digest, trouble, view_of
 from node.disk.share_options import Skipped
-from node.local_messages import JobStatus, QuotaStatus, SharedStatus, StatusReport
 from node.rate_limit import UNLIMITED
 from node.reasons import job_silence, silence
 from node.schedule import CONFIGURED, limits_text

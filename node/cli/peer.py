@@ -10,17 +10,7 @@ import sys
 
 import click
 
-from node.cli import output
-from node.cli.options import State, json_option, peer_options
-from node.cli.progress import is_terminal
-from node.cli.standings import find_content, standing_fields, standing_rows, summary
-from node.client.orders import Patience
-from node.client.session import Session, expected, maybe_peer, running_peer
-from node.client.source_words import aged
-from node.client.targets import check_pattern
-from node.client.view import trouble
-from node.config import no_peer
-from node.local_messages import (
+from node.api_messages import (
     ApiDone,
     ApiJoin,
     ApiLeave,
@@ -36,8 +26,18 @@ from node.local_messages import (
     ApiStop,
     StatusReport,
 )
+from node.cli import output
+from node.cli.options import State, json_option, peer_options
+from node.cli.progress import is_terminal
+from node.cli.standings import find_content, standing_fields, standing_rows, summary
+from node.client.orders import Patience
+from node.client.session import Session, expected, maybe_peer, running_peer
+from node.client.source_words import aged
+from node.client.targets import check_pattern
+from node.client.view import trouble
+from node.config import no_peer
 from node.schedule import limits_text
-from protocol.digest import is_digest
+from protocol.digest import advice_on, is_digest
 from protocol.errors import NetworkError, UsageError
 from service.command_line import ExampleCommand, complete_path, parsed_by, program_of
 from service.paths import absolute_path
@@ -81,7 +81,11 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
     if entries:
         output.print_table(*output.torrent_rows(entries, reply.now))
     elif not state.options.quiet:
-        output.warn(f"nothing on the network matches {pattern!r}" if pattern else "nobody shares anything yet")
+        output.warn(
+            f"nothing on the network matches {pattern!r}{advice_on(pattern)}"
+            if pattern
+            else "nobody shares anything yet"
+        )
     _warn_settling(state, reply.settling)
 
 

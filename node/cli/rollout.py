@@ -15,16 +15,7 @@ from typing import Any, Literal
 
 import click
 
-from node.cli import output
-from node.cli.live import table_screen
-from node.cli.options import State, chosen_options, json_option, peer_options
-from node.cli.progress import follow, is_terminal, open_display
-from node.cli.rollout_watch import HEADERS, Expected, Peer, Watch, expectation
-from node.cli.standings import find_content
-from node.client.orders import LOST_SECONDS, JobTracker, share_order
-from node.client.session import Session, refused, running_peer
-from node.client.targets import LINK_SCHEME, existing_path
-from node.local_messages import (
+from node.api_messages import (
     ApiCancelRollout,
     ApiDone,
     ApiOrders,
@@ -34,12 +25,21 @@ from node.local_messages import (
     ApiStandings,
     ApiStandingsReply,
 )
-from protocol.digest import begins_digest
+from node.cli import output
+from node.cli.live import table_screen
+from node.cli.options import State, chosen_options, json_option, peer_options
+from node.cli.progress import follow, is_terminal, open_display
+from node.cli.rollout_watch import HEADERS, Expected, Peer, Watch, expectation
+from node.cli.standings import find_content
+from node.client.orders import LOST_SECONDS, JobTracker, share_order
+from node.client.session import Session, refused, running_peer
+from node.client.targets import LINK_SCHEME, existing_path
+from protocol.digest import advice_on, begins_digest, short
 from protocol.errors import DiskError, NetworkError, NotFoundError, RefusedError, UsageError, VerificationError
 from protocol.limits import ORDER_PATTERN_BYTES_MAX
 from protocol.link import Link, format_link, parse_link
 from protocol.messages import Order, OrderEntry
-from protocol.orders import check_directory
+from protocol.orders import check_directory, is_for
 from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_path, parsed_by, program_of
 from service.paths import absolute_path, expanded
 from service.text import check_utf8, printable
@@ -75,8 +75,8 @@ Show = Callable[[Watch, list[Peer], str], None]
     help="Give the verdict after this long at the latest, e.g. 10m.",
 )
 @click.option("--receipt", metavar="FILE", help="Write the verdict to FILE, as JSON.", shell_complete=complete_path)
-@click.option("--watch", metavar="NAME", help="Watch a rollout that is going on.")
-@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started.")
+@click.option("--watch", metavar="NAME", help="Watch a rollout that is going on: of that name, digest or id.")
+@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started: of that name, digest or id.")
 @peer_options
 @json_option
 @click.pass_obj
@@ -204,11 +204,19 @@ def _find_order(session: Session, name: str) -> OrderEntry:
         if found:
             raise NotFoundError(f"the rollout of {name} was cancelled")
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
-        raise NotFoundError(f"there is no rollout of {name}{unsure}")
+        raise NotFoundError(f"there is no rollout of {name}{advice_on(name)}{unsure}")
     if len(going) > 1:
-        shown = ", ".join(f"{one.order.order} ({one.order.digest}, from {one.name})" for one in going)
-        raise UsageError(f"{len(going)} rollouts of {name} go on; name one of them: {printable(shown)}")
+        shown = "; ".join(f"--watch {one.order.order} ({_described(one)})" for one in going)
+        raise UsageError(f"{len(going)} rollouts of {name} go on; watch one of them with {shown}")
     return going[0]
+
+
+def _described(entry: OrderEntry) -> str:
+    """What tells an order from others of the same name."""
+    order = entry.order
+    to = f"to peers {order.peers}" if order.peers else "to all peers"
+    place = f", in {order.directory}" if order.directory else ""
+    return printable(f"from {entry.name or entry.peer}, {to}{place}, {short(order.digest)}")
 
 
 def _start(state: State, session: Session, link: Link, wanted: Expected, how: tuple[str, str, bool]) -> Watch:
@@ -222,6 +230,12 @@ def _start(state: State, session: Session, link: Link, wanted: Expected, how: tu
     before.update(reply.peers, reply.settling, session.now())
     if not before.peers() and wanted.count is None:
         whose = f"whose name matches {pattern}" if pattern else "besides this one"
+        if pattern and is_for(pattern, status.name):
+            has = any(entry.peer == status.peer and entry.holding == "whole" for entry in reply.peers)
+            itself = (
+                "has it already" if has else "has not got it, and carries out no orders of its own: 'get' fetches it"
+            )
+            whose = f"{whose} but this one, which {itself}"
         raise NotFoundError(f"there is no peer {whose}; with --expect N it waits for some")
     if not state.options.quiet:
         alone = [entry.peer for entry in reply.peers if entry.holding == "whole"] == [status.peer]

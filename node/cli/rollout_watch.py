@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from node.cli.standings import percent, seconds_left, standing_cells, state_of
+from protocol.limits import FREE_STEP_BYTES
 from protocol.messages import Order, OrderEntry, StandingEntry
 from protocol.orders import is_for
 from service.text import printable
@@ -246,19 +247,37 @@ def expectation(watch: Watch, upload_rate: float) -> list[str]:
         if names := [peer.name or peer.peer for peer in peers if peer.state == state]:
             lines.append(f"{words}: {printable(', '.join(names))}")
     room = sorted((peer.entry.free or 0, peer.name or peer.peer) for peer in accept)
-    if little := [f"{name} ({format_bytes(free)} free)" for free, name in room if free < need]:
-        lines.append(f"too little room: {printable(', '.join(little))}")
-    if enough := [(free, name) for free, name in room if free >= need]:
-        named = ", ".join(f"{name} {format_bytes(free)}" for free, name in enough[:ROOM_NAMED_COUNT])
+    if little := [f"{name} ({_free(free)} free)" for free, name in room if free + FREE_STEP_BYTES <= need]:
+        who = printable(", ".join(little))
+        lines.append(f"too little room, if it is as it was when they last said; each looks for itself: {who}")
+    if enough := [(free, name) for free, name in room if free + FREE_STEP_BYTES > need]:
+        named = ", ".join(f"{name} {_free(free)}" for free, name in enough[:ROOM_NAMED_COUNT])
         more = len(enough) - ROOM_NAMED_COUNT
         lines.append(f"free space: {printable(named)}" + (f", and {more} that have more" if more > 0 else ""))
     if upload_rate and accept:
         what = f"this peer alone has it, and sends {format_rate(upload_rate)} at most"
         lines.append(f"it takes at least {format_seconds(need / upload_rate)}: {what}")
-    if accept and need >= LINK_BYTES_PER_SECOND["1 Gbit/s"]:
+    return [*lines, *([_estimate(need, accept, upload_rate)] if accept else [])]
+
+
+def _free(told: int) -> str:
+    """What is known of the free space of a peer that has ``told`` as much."""
+    return format_bytes(told) if told >= FREE_STEP_BYTES else f"under {format_bytes(FREE_STEP_BYTES)}"
+
+
+def _estimate(need: int, fetching: Sequence[Peer], upload_rate: float) -> str:
+    """How long it will take those ``fetching`` if each is as fast as last time, as far as that has been measured."""
+    measured = [peer for peer in fetching if peer.entry.rate]
+    if not measured:
+        unknown = "no estimate: none of them has measured a rate yet"
         floors = [f"{format_seconds(need / rate)} over links of {name}" for name, rate in LINK_BYTES_PER_SECOND.items()]
-        lines.append(f"it takes at least {', '.join(floors)}; the rates of links are not known, so this is no estimate")
-    return lines
+        worth_saying = need >= LINK_BYTES_PER_SECOND["1 Gbit/s"]
+        return f"{unknown}; it takes at least {', '.join(floors)}" if worth_saying else unknown
+    slowest = min(measured, key=lambda peer: peer.entry.rate)
+    rate, others = slowest.entry.rate, len(fetching) - len(measured)
+    seconds = format_seconds(need / min(rate, upload_rate or rate))
+    text = f"estimate: {seconds}; {printable(slowest.name)}, the slowest, fetched at {format_rate(rate)} last time"
+    return f"{text}; of {counted(others, 'peer')} no rate is known yet" if others else text
 
 
 def _peer_fields(peer: Peer) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from node.api_messages import ApiList, ApiListReply
 from node.cli.output import Table
 from node.client.session import Session
-from node.local_messages import ApiList, ApiListReply
-from protocol.digest import is_digest_start, short
+from node.client.targets import check_pattern
+from protocol.digest import advice_on, is_digest_start, short
 from protocol.errors import NotFoundError, UsageError
 from protocol.messages import DownloadState, StandingEntry, TorrentEntry
 from service.text import printable
@@ -25,13 +26,15 @@ SHOWN_COUNT = 5
 
 def find_content(session: Session, name: str, tell: Callable[[str], None]) -> TorrentEntry:
     """The content that is called ``name``, of several the newest that somebody has whole, as ``tell`` is told; or the
-    one that has that digest, or one that begins so. Raises `NotFoundError`, or `UsageError` when several begin so."""
+    one that has that digest, or one that begins so. Raises `NotFoundError`, or `UsageError` when several begin so or
+    ``name`` can be none."""
+    check_pattern(name)
     exact = not is_digest_start(name)
     reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
     digests = list(dict.fromkeys(entry.digest for entry in reply.entries))
     if not digests:
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
-        raise NotFoundError(f"nobody in the network has {name}{unsure}")
+        raise NotFoundError(f"nobody in the network has {name}{advice_on(name)}{unsure}")
     if len(digests) > 1 and not exact:
         shown = ", ".join(digests[:SHOWN_COUNT])
         raise UsageError(f"{len(digests)} different contents begin with {name}; name one by its digest: {shown}")

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from node.api_messages import ApiReply, ApiRequest
 from node.client.lines import Lines
 from node.config import PROGRAM, no_peer
-from node.local_messages import API_SOCKET, ApiReply, ApiRequest
+from node.local_messages import API_SOCKET
 from protocol.errors import NetworkError
 from transport.runtime_dir import find_runtime_dir
 

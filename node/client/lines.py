@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import zmq
 
-from node.local_messages import API_SOCKET, ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.local_messages import API_SOCKET
 from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError
 from protocol.limits import LOCAL_BYTES_MAX
@@ -47,9 +47,7 @@ class Lines:
     def __enter__(self) -> Lines:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

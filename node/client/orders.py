@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from node.api_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from node.client.session import Session
 from node.client.source_words import ban_notice
 from node.client.targets import GetTarget
 from node.client.view import JobView, Outcome, choice, outcome_of, trouble, view_of
 from node.disk.share_options import ShareOptions
-from node.local_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from node.reasons import silence
 from protocol.errors import NetworkError, RefusedError
 from service.text import check_utf8

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from node.api_messages import ApiReply
 from node.client.session import Client, Foreground, Services
 from node.config import PROGRAM, PeerSettings
 from node.identity import is_free
-from node.local_messages import ApiReply
 
 if TYPE_CHECKING:
     from node.stored import Stored

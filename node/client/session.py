@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import msgspec
 
+from node.api_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.config import CONFIG_FILE, ENVIRONMENT, PeerSettings
 from node.identity import DataDirInUseError
-from node.local_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from protocol.errors import EXIT_CODES, ConfigError, NetworkError, RefusedError, UsageError, ZswarmError
 from service.paths import absolute_path
 from service.text import check_utf8
@@ -157,6 +157,12 @@ class Session:
         self.agents_count = 0
         """How many agents have reported so far. A new one, of the same peer or of another that took its place at the
         same socket, may know nothing of this command."""
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether the peer is that of another command or program, and ends with it; as far as its last `status`
+        says."""
+        return self._borrowed
 
     @property
     def lasting(self) -> bool:

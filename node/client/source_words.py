@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from node.local_messages import DownloadReport, JobStatus, SourceReport, StatusReport
+from node.api_messages import JobStatus, StatusReport
+from node.local_messages import DownloadReport, SourceReport
 from node.reasons import WORDS, called, job_silence, over
 from service.units import format_bytes, format_rate
 

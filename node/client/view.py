@@ -10,9 +10,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from node.api_messages import CONTENTS_SHOWN_COUNT, JobStatus, StatusReport
 from node.client.source_words import ban_notice
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import CONTENTS_SHOWN_COUNT, DownloadReport, JobStatus, StatusReport
+from node.local_messages import DownloadReport
 from node.reasons import job_silence, silence, why_no_source
 from protocol.digest import short
 from protocol.messages import TorrentEntry

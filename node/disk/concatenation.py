@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from node.disk.tree_scan import UnstableContentError
@@ -65,7 +64,7 @@ class Concatenation:
     def __enter__(self) -> Concatenation:
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _next_part(self) -> bool:

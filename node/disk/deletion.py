@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from node.disk import durable
 from node.disk.errors import ContentChangedError, disk_error
 from node.disk.existing import extra_paths
-from node.disk.staging import CONTENT, Staging
+from node.disk.staging import CONTENT, Staging, staging_path
 from node.disk.stamps import STAMP_BYTES, take_stamps
 from protocol.errors import DiskError
 from protocol.manifest import Manifest
@@ -38,6 +39,19 @@ def delete_content(path: Path, manifest: Manifest, stamps: bytes) -> None:
     staging.remove()
 
 
+def delete_rest(path: Path) -> None:
+    """Delete what a `delete_content` that was killed left of what it had moved away from ``path``. Raises `DiskError`
+    when it had not moved it yet, or something is at work there since."""
+    if os.path.lexists(path):
+        raise DiskError(f"{path} is there")
+    if os.path.lexists(staging_path(path)):
+        staging = Staging(path)
+        if not staging.is_spare(""):
+            staging.close()
+            raise DiskError(f"an interrupted download has {staging.path}")
+        staging.remove()
+
+
 def _leave(staging: Staging) -> None:
     """A directory that was made for this is deleted."""
     if staging.fresh and not durable.exists_at(CONTENT, staging.fd):
@@ -58,3 +72,21 @@ def _check(path: Path, manifest: Manifest, stamps: bytes, moved: bool = False) -
     extra = extra_paths(path, manifest)
     if extra:
         raise ContentChangedError(f"{path} also has {extra[0]}, which was not downloaded")
+    try:
+        _check_directories(path)
+    except OSError as error:
+        raise disk_error(error, "look at", path) from error
+
+
+def _check_directories(root: Path) -> None:
+    """No stamp shows what somebody did to those below ``root``: one that is protected could be deleted in part only."""
+    device = root.lstat().st_dev
+    for place, names, _ in os.walk(root):
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise ContentChangedError(f"{place} may not be written to")
+        for path in (f"{place}/{name}" for name in names):
+            found = os.lstat(path)
+            if not stat.S_ISDIR(found.st_mode):
+                raise ContentChangedError(f"{path} is a symbolic link now")
+            if found.st_dev != device:
+                raise ContentChangedError(f"something is mounted at {path}")

@@ -66,10 +66,12 @@ def check_space(directory: Path, directory_fd: int, manifest: Manifest, on_disk:
             needed -= _zero_bytes(manifest)
         if needed > available:
             raise no_space(directory, needed, available)
-    new_files = len(files) - len(on_disk)
+    new_files = len(files) - len(on_disk) + (0 if on_disk else len(manifest.empty_dirs))
     # f_files is 0 where inodes are made as needed.
     if room.f_files and new_files > room.f_favail:
-        raise DiskError(f"not enough inodes in {directory}: {new_files} files to create, {room.f_favail} free")
+        raise DiskError(
+            f"not enough inodes in {directory}: {new_files} files and directories to create, {room.f_favail} free"
+        )
 
 
 def _zero_bytes(manifest: Manifest) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -9,6 +10,9 @@ from msgspec import Struct
 from service.text import as_utf8
 
 EXAMPLES_COUNT_MAX = 3
+KEPT_TIME, KEPT_MARK = "%Y%m%dT%H%M%SZ", re.compile(r"\.\d{8}T\d{6}Z(\.\d+)?\Z", re.ASCII)
+"""What a download has replaced and kept is called NAME.20261130T210405Z: when it was written, in UTC. Their order is
+that of the names."""
 
 
 class ShareOptions(Struct, frozen=True):

@@ -24,7 +24,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import stat
 import time
 from itertools import count
@@ -32,6 +31,7 @@ from pathlib import Path
 
 from node.disk import durable
 from node.disk.errors import disk_error
+from node.disk.share_options import KEPT_MARK, KEPT_TIME
 from protocol.errors import DiskError
 from protocol.limits import NAME_BYTES_MAX
 
@@ -41,8 +41,6 @@ _REPLACED = "replaced"
 _LEFT = "left-"
 _PROBE = 'probe \x01\\:<>"|?*. '
 _ATTEMPTS = 5
-_TIME, _OLD_PATTERN = "%Y%m%dT%H%M%SZ", r"\.\d{8}T\d{6}Z(\.\d+)?"
-"""What is kept is called NAME.20261130T210405Z: when it was written, in UTC, whose order is that of the names."""
 _OLD = ".20261130T210405Z.99"
 _SAME_TIME_COUNT_MAX = 100
 """Of one second."""
@@ -270,13 +268,13 @@ class Staging:
         """Have what was replaced beside what took its place, and no more than ``keep`` such; 0: leave them."""
         if not keep:
             return
-        old = f"{self.dest.name}.{time.strftime(_TIME, time.gmtime(self._stat(_REPLACED, self.fd).st_mtime))}"
+        old = f"{self.dest.name}.{time.strftime(KEPT_TIME, time.gmtime(self._stat(_REPLACED, self.fd).st_mtime))}"
         names = [old, *(f"{old}.{number}" for number in range(1, _SAME_TIME_COUNT_MAX))]
         there = set(os.listdir(self.parent_fd))  # noqa: PTH208 - of a descriptor
         free = next((name for name in names if name not in there), names[-1])
         durable.rename_new(_REPLACED, self.fd, free, self.parent_fd)
-        pattern = re.compile(re.escape(self.dest.name) + _OLD_PATTERN)
-        kept = [name for name in (*there, free) if pattern.fullmatch(name) and self._was_put_aside(name)]
+        ours = [name for name in (*there, free) if KEPT_MARK.sub("", name) == self.dest.name != name]
+        kept = [name for name in ours if self._was_put_aside(name)]
         for name in sorted(kept)[:-keep]:
             try:
                 remove_at(name, self.parent_fd)
@@ -285,7 +283,7 @@ class Staging:
 
     def _was_put_aside(self, name: str) -> bool:
         """Whether ``name`` has the time of what it names, as what is kept has: a person's file hardly has."""
-        changed = time.strftime(_TIME, time.gmtime(self._stat(name, self.parent_fd).st_mtime))
+        changed = time.strftime(KEPT_TIME, time.gmtime(self._stat(name, self.parent_fd).st_mtime))
         return name.removeprefix(f"{self.dest.name}.").startswith(changed)
 
     def _is_in_place(self, name: str) -> bool:

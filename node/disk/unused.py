@@ -32,7 +32,8 @@ def collect_unused(data_dir: Path, used: Collection[str], dry_run: bool, drafts:
 
 
 def _unused(data_dir: Path, used: Collection[str], drafts: bool) -> Iterator[Unused]:
-    for path in _files(data_dir / "seeds"):
+    seeds = data_dir / "seeds"
+    for path in [] if seeds.is_symlink() else _files(seeds):  # what a link leads to may be other peers' too
         seed = _SEED.fullmatch(path.name)
         if (seed and seed[1] not in used) or (drafts and _DRAFT.fullmatch(path.name)):
             yield Unused("seed", str(path), path.lstat().st_blocks * 512)

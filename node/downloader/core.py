@@ -16,6 +16,7 @@ from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
 from node.downloader.job_work import Place
 from node.local_messages import (
+    HELLO_SECONDS,
     AgentToDownloader,
     Collect,
     Copies,
@@ -31,8 +32,6 @@ from node.local_messages import (
     Sources,
     StopFetch,
 )
-
-HELLO_SECONDS = 1.0
 
 
 class _Deletion:

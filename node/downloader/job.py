@@ -17,27 +17,23 @@ from collections.abc import Sequence
 
 from node.disk.errors import NoSpaceError, PassingError
 from node.disk.store import Buffer
-from node.downloader.bottleneck import Gauge, bottleneck
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
-from node.downloader.job_report import SourceReports, waiting_for
+from node.downloader.job_report import Progress
 from node.downloader.job_work import BegunError, Place, Published, Ready
 from node.downloader.manifest_fetch import GotManifest, ManifestFetch, NoManifest
-from node.downloader.rate_meter import RateMeter
 from node.downloader.source import Banned, Connect, Disconnect, Send, SourcePool
 from node.local_messages import (
-    Bottleneck,
+    REPORT_SECONDS,
     DownloadFailed,
     DownloadFinished,
-    DownloadReport,
     DownloadStarted,
     Fetch,
     Held,
     LocalCopy,
     Phase,
     Serve,
-    SourceReport,
     Unserve,
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
@@ -48,17 +44,12 @@ from protocol.messages import Cell, Piece, SeederEntry
 
 log = logging.getLogger(__name__)
 
-REPORT_SECONDS = 0.25
 GAINED_SECONDS = 0.1
 """How often the piece server is told of pieces that others relay: it needs them when it has nothing else to send."""
 DISK_RETRY_SECONDS = 5.0
 AWAY = "the peer has left the network"
-WRITING = "writing what has come to disk"
-REUSING = "taking over what other content on this machine has of it"
 REPAIRS_COUNT_MAX = 3
 """How often what changed on the disk after it was verified is fetched again, before the disk is given up."""
-COMPLAIN_SECONDS = 1.0
-"""A download that has just begun has no sources yet: that is nothing to tell a person."""
 
 
 class FetchJob:
@@ -71,23 +62,20 @@ class FetchJob:
         self.over = False
         self._context = context
         self._disk = JobDisk(context, self)
-        self._phase: Phase = "resolving"
-        self._entered_at = context.now()
-        self._detail = ""
+        self._progress = Progress(fetch, self._disk, context.now())
         self._manifest: Manifest | None = None
         self._resolving = False
         self._seed_lost = False
         """The seed that was at hand turned out to be gone or damaged."""
         self._core: ManifestFetch | Download | None = None
-        self._download: Download | None = None
+        self.download: Download | None = None
+        """The conversation with its sources, also when it is over; None while there is no manifest."""
         self._room_is_old = False
         """The piece server has not acknowledged what it was last told to serve."""
-        self._noted = (0, 0)
-        """Pieces and bytes that are on disk of a download, while nothing else is known of it."""
         self._frame_bytes = piece_length_for(fetch.length)
         """The longest piece that connections take; a link may be wrong about the length."""
         self._root = ""
-        """Where the pieces are that ``_download`` has."""
+        """Where the pieces are that `download` has."""
         self._sources: dict[str, SeederEntry] = {}
         self._cell: Cell = None
         self._cells = 0
@@ -97,26 +85,10 @@ class FetchJob:
         self._gained: list[Gained] = []
         """What the piece server has to be told of."""
         self._away = False
-        self._ended = False
+        self.ended = False
+        """It finished, failed or was cancelled; threads may still be at work for it."""
         self._retry_at: float | None = None
         self._repairs = 0
-        self._received_before = self._reused_before = 0
-        self._resumed_bytes = 0
-        self._rate = RateMeter()
-        self._source_reports = SourceReports()
-        self._gauge = Gauge()
-        self._report_at = 0.0
-        self._reported: DownloadReport | None = None
-
-    @property
-    def ended(self) -> bool:
-        """It finished, failed or was cancelled; threads may still be at work for it."""
-        return self._ended
-
-    @property
-    def download(self) -> Download | None:
-        """The conversation with its sources, also when it is over; None while there is no manifest."""
-        return self._download
 
     # --- orders from the agent ---------------------------------------------------------------------------
 
@@ -148,7 +120,7 @@ class FetchJob:
     def set_away(self, away: bool) -> None:
         """The peer left the network, or is back in it."""
         self._away = away
-        if isinstance(self._core, Download) and self._phase in ("downloading", "paused"):
+        if isinstance(self._core, Download) and self._progress.phase in ("downloading", "paused"):
             self._perform(self._core.pause(self._now()) if away else self._core.resume(self._now()))
             self._enter("paused" if away else "downloading", AWAY if away else "")
         elif self._resolving:
@@ -164,12 +136,12 @@ class FetchJob:
 
     def halt(self) -> None:
         """Stop; what there is stays."""
-        if not self._ended:
+        if not self.ended:
             self._end("failed", "stopped", discard=False)
 
     def report_again(self) -> None:
         """A new agent asks: say everything it may have missed."""
-        self._reported = None
+        self._progress.forget_reported()
         self._report(self._now())
         self.serve()
 
@@ -213,40 +185,40 @@ class FetchJob:
     # --- what the disk does (`job_disk.Owner`) -----------------------------------------------------------
 
     def on_verified(self, piece: int, good: bool) -> None:
-        assert self._download is not None
-        effects = self._download.written(piece, good, self._now())
-        if self._download is self._core:
+        assert self.download is not None
+        effects = self.download.written(piece, good, self._now())
+        if self.download is self._core:
             self._perform(effects)
 
     def on_unwritten(self, piece: int, error: BaseException) -> None:
-        assert self._download is not None
-        self._download.write_failed(piece)
+        assert self.download is not None
+        self.download.write_failed(piece)
         self.on_disk_error(error)
 
     def on_missed(self, pieces: list[int]) -> None:
-        assert self._download is not None
+        assert self.download is not None
         for piece in pieces:
-            self._download.write_failed(piece)
+            self.download.write_failed(piece)
 
     def on_disk_error(self, error: BaseException) -> None:
         """What may pass pauses the download; a full disk only one that had begun, in this run or before. Anything else
         ends it."""
-        if self._ended or self._retry_at is not None:
+        if self.ended or self._retry_at is not None:
             return
-        checking = self._phase == "checking"
+        checking = self._progress.phase == "checking"
         if checking and isinstance(error, NotFoundError | SeedError) and not self._seed_lost:
             log.warning("%s: %s; others are asked for it", short(self.fetch.digest), error)
             self._seed_lost = True
             self._ask_for_manifest()
             return
-        begun = self._download is not None or isinstance(error, BegunError)
+        begun = self.download is not None or isinstance(error, BegunError)
         if not isinstance(error, PassingError) or (isinstance(error, NoSpaceError) and not begun):
             self._fail(error)
             return
-        if isinstance(error, BegunError) and self._download is None:
+        if isinstance(error, BegunError) and self.download is None:
             noted = error.have
             self._manifest = manifest = error.manifest
-            self._noted = (noted.count_set, sum(manifest.piece_size(piece) for piece in noted.indices()))
+            self._progress.noted = (noted.count_set, sum(manifest.piece_size(piece) for piece in noted.indices()))
         log.warning("download of %s is paused: %s", short(self.fetch.digest), error)
         self._stop_core()
         self._retry_at = self._now() + DISK_RETRY_SECONDS
@@ -254,7 +226,7 @@ class FetchJob:
         self._disk.let_go(discard=False)
 
     def on_let_go(self) -> None:
-        self.over = self._ended
+        self.over = self.ended
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -276,9 +248,9 @@ class FetchJob:
                 self._prepare(self._disk.place.seed_path)
             else:
                 self._ask_for_manifest()
-        if self._phase == "downloading":
+        if self._progress.phase == "downloading":
             self._disk.sync_when_due(now)
-        if now >= self._report_at:
+        if now >= self._progress.report_at:
             self._report(now)
         return due
 
@@ -307,19 +279,16 @@ class FetchJob:
     def _prepared(self, result: Ready | Published) -> None:
         self._manifest = manifest = result.manifest
         if isinstance(result, Published):
-            self._resumed_bytes = manifest.length
+            self._progress.resumed_bytes = manifest.length
             self._stop_core()
             self._published(result)
             return
-        before = self._download
-        if before is not None:
-            self._received_before += before.received_bytes
-            self._reused_before += before.reused_bytes
+        before = self.download
         if manifest.piece_length > self._frame_bytes:  # the connection it came over takes none so long
             self._stop_core()
         context = self._context
         pool = SourcePool(context.sessions, context.rng) if self._core is None else self._core.pool
-        self._core = self._download = download = Download(
+        self._core = self.download = download = Download(
             manifest.digest,
             manifest.length,
             manifest.piece_length,
@@ -329,12 +298,10 @@ class FetchJob:
             context.rng,
             self.fetch.sequential,
         )
-        if before is None:  # what is on disk after a pause or a repair came in this run
-            self._resumed_bytes = download.done_bytes
-        self._gauge = Gauge()
+        self._progress.begins(download, before)
         self._frame_bytes = manifest.piece_length
         self._root = result.partial.root
-        download.set_aside(piece for batch in result.reusable for piece, _ in batch.pieces)
+        download.pieces.set_aside(piece for batch in result.reusable for piece, _ in batch.pieces)
         self._disk.reuse.begin(result.reusable)
         self._enter("downloading")
         self.serve()
@@ -343,13 +310,13 @@ class FetchJob:
 
     def serve(self) -> None:
         """Tell the piece server what there is to give; said again when either process was restarted."""
-        if self._download is not None and not self._ended:
-            self._serve(self._root, self._download)
+        if self.download is not None and not self.ended:
+            self._serve(self._root, self.download)
 
     def _serve(self, root: str, download: Download, stamps: bytes = b"") -> None:
         assert self._disk.place is not None
         fetch, seed_path = self.fetch, self._disk.place.seed_path
-        bits, spread = download.have.to_bytes(), download.spread.to_bytes()
+        bits, spread = download.have.to_bytes(), download.pieces.spread.to_bytes()
         self._gained.clear()
         self._room_is_old = True
         download.restart_relaying()
@@ -369,13 +336,13 @@ class FetchJob:
 
     def set_room(self, count: int) -> None:
         """The piece server has room for so many pieces to relay, counted from when it was last told what to serve."""
-        if self._download is not None and not self._room_is_old:
-            self._download.set_room(count)
+        if self.download is not None and not self._room_is_old:
+            self.download.set_room(count)
 
     def serving(self) -> None:
         """The piece server acknowledged `serve`: from now on this peer is a source."""
         self._room_is_old = False
-        if self._disk.place is None or self._manifest is None or self._ended:
+        if self._disk.place is None or self._manifest is None or self.ended:
             return
         fetch, seed_path = self.fetch, self._disk.place.seed_path
         self._context.tell_agent(DownloadStarted(fetch.digest, seed_path, fetch.manifest, self._manifest.length))
@@ -397,8 +364,8 @@ class FetchJob:
     def _published(self, result: Published) -> None:
         place, manifest, fetch = self._disk.place, result.manifest, self.fetch
         assert place is not None
-        if self._download is not None:
-            self._serve(result.path, self._download, result.stamps)
+        if self.download is not None:
+            self._serve(result.path, self.download, result.stamps)
         self._enter("done")
         self._context.tell_agent(
             DownloadFinished(
@@ -410,11 +377,11 @@ class FetchJob:
                 stamps=result.stamps,
                 finished_at=self._context.now(),
                 left_behind=result.left_behind,
-                written=self._download is not None,
+                written=self.download is not None,
             )
         )
         log.info("%s is complete and verified at %s", short(fetch.digest), result.path)
-        self._ended = self.over = True
+        self.ended = self.over = True
 
     def _fail(self, error: BaseException) -> None:
         code = error.code if isinstance(error, ZswarmError) else "internal"
@@ -426,7 +393,7 @@ class FetchJob:
         self._end("failed", detail, discard=False)
 
     def _end(self, phase: Phase, detail: str, discard: bool) -> None:
-        self._ended = True
+        self.ended = True
         self._resolving = False
         self._retry_at = None
         self._stop_core()
@@ -477,64 +444,15 @@ class FetchJob:
 
     def _enter(self, phase: Phase, detail: str = "") -> None:
         now = self._now()
-        if phase != self._phase:
-            self._entered_at = now
-        self._phase, self._detail = phase, detail
+        self._progress.enter(phase, detail, now)
         self._report(now)
 
     def _report(self, now: float) -> None:
         """Tell the agent how it goes, when that has changed."""
-        self._report_at = now + REPORT_SECONDS
-        report = self._make_report(now)
-        if report != self._reported:
-            self._reported = report
+        limit = self._context.budget.bucket.rate
+        report = self._progress.report(self._core, self.download, self._manifest, limit, now)
+        if report is not None:
             self._context.tell_agent(report)
-
-    def _make_report(self, now: float) -> DownloadReport:
-        download, manifest = self._download, self._manifest
-        done = (download.have.count_set, download.done_bytes) if download is not None else self._noted
-        received = self._received_before + (download.received_bytes if download is not None else 0)
-        reused = self._reused_before + (download.reused_bytes if download is not None else 0)
-        pool = None if self._core is None else self._core.pool
-        if pool is None and download is not None:
-            pool = download.pool
-        received_from = download.received_from if download is not None else {}
-        rate = self._rate.rate(received + reused, now)
-        waiting = nobody = ""
-        sources, more = ([], 0) if pool is None else self._source_reports.make(pool, received_from, now)
-        settled = self._phase in ("resolving", "downloading") and now - self._entered_at >= COMPLAIN_SECONDS
-        if self._core is not None and settled:
-            busy = REUSING if self._disk.reuse.under_way else WRITING if self._disk.writing else ""
-            nobody = waiting_for(self._core.pool, download)
-            waiting = nobody or ("" if rate else busy)
-        slow = self._held_back(download, sources, nobody, now) if download is not None else None
-        return DownloadReport(
-            digest=self.fetch.digest,
-            phase=self._phase,
-            length=manifest.length if manifest is not None else self.fetch.length,
-            pieces=manifest.piece_count if manifest is not None else 0,
-            done_pieces=done[0],
-            done_bytes=done[1],
-            checked_bytes=self._disk.checked_bytes,
-            received_bytes=received,
-            resumed_bytes=self._resumed_bytes,
-            rate=rate,
-            sources=sources,
-            more_sources=more,
-            detail=self._detail or waiting,
-            reused_bytes=reused,
-            reused_from=[root for root, _ in self._disk.reuse.good.most_common()],
-            bottleneck=slow if settled else None,
-        )
-
-    def _held_back(
-        self, download: Download, sources: Sequence[SourceReport], nobody: str, now: float
-    ) -> Bottleneck | None:
-        """What holds ``download`` back while it runs; asked in time for each report, since rates are taken of that."""
-        limit, work = self._context.budget.bucket.rate, self._disk.work_seconds
-        measured = self._gauge.read(download.waits, work, limit, sources, nobody, now)
-        running = self._phase == "downloading" and not self._disk.reuse.under_way
-        return bottleneck(measured) if running else None
 
     def _now(self) -> float:
         return self._context.now()

@@ -168,8 +168,9 @@ class ManifestFetch:
             return []
         self._check_at = now + CHECK_SECONDS
         effects: list[Effect] = []
-        for source in self._pool.unresponsive(now, 0, 0.0):
-            effects += self._next(source, now, NO_ANSWER)
+        for source in self._pool:
+            if source.is_unanswered(now):
+                effects += self._next(source, now, NO_ANSWER)
         quiet = self._heard_at is not None and now - self._heard_at >= IMPATIENT_SECONDS
         slow = now - self._asked_more_at >= 10 * IMPATIENT_SECONDS and self._pool.limit < GIVING_COUNT_MAX
         if quiet or slow:
@@ -199,7 +200,7 @@ class ManifestFetch:
         opened = self._pool.connect(now)
         if opened and self._heard_at is None:
             self._heard_at = self._asked_more_at = now
-        return [Connect(source.session, source.entry.endpoint) for source in opened]
+        return [source.dial() for source in opened]
 
     def _ask(self, source: Source, now: float) -> Effect:
         source.state = SourceState.TESTING

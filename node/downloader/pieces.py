@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from random import Random
+from typing import NamedTuple
 
 from node.downloader.source import Source
 from protocol.bitfield import Bitfield
+from protocol.messages import SeederEntry
 
 SAMPLE_COUNT = 8
 """Pieces of which the rarest is taken. Among so many drawn at random it is nearly as rare as among all (the power of
 two choices, Mitzenmacher 2001), and nobody has to count what everybody has."""
+
+
+class Arrived(NamedTuple):
+    """A piece that is being written: its ``sender``, None where it comes from this machine, and whether this peer is to
+    ``relay`` it, or to ``hand_on`` to its row what the sender relays."""
+
+    sender: SeederEntry | None = None
+    relay: bool = False
+    hand_on: bool = False
 
 
 class Pieces:
@@ -30,6 +41,10 @@ class Pieces:
         """Those of them that are neither promised nor asked for."""
         self.promised: dict[int, Source] = {}
         self.asked: dict[int, Source] = {}
+        self.writing: dict[int, Arrived] = {}
+        self.spread = Bitfield(have.size)
+        """Pieces that others relay, as far as is known."""
+        self.reused_bytes = 0
         self.cancelled: dict[Source, list[int]] = {}
         """Pieces that sources need not send and have not been told so."""
         self.done_bytes = sum(self.size(piece) for piece in have.indices())
@@ -88,30 +103,38 @@ class Pieces:
         source.promised.clear()
         source.gets.clear()
 
-    def set_aside(self, piece: int) -> None:
-        """The missing ``piece``, which nobody owes, is to come from this machine."""
-        self.missing.clear(piece)
-        self.open.clear(piece)
+    def set_aside(self, pieces: Iterable[int]) -> None:
+        """The missing ``pieces``, which nobody owes, are read from this machine's disk; `written` comes for each."""
+        for piece in pieces:
+            self.missing.clear(piece)
+            self.open.clear(piece)
+            self.writing[piece] = Arrived()
 
     # --- what becomes of it ------------------------------------------------------------------------------
 
-    def arrive(self, piece: int, sender: Source) -> None:
-        """The data of the missing ``piece`` is here and goes to be verified and written."""
+    def arrive(self, piece: int, sender: Source, relay: bool = False, hand_on: bool = False) -> None:
+        """The data of the missing ``piece`` is here and goes to be verified and written; see `Arrived`."""
+        self.writing[piece] = Arrived(sender.entry, relay, hand_on)
         self.missing.clear(piece)
         if piece in self.open:
             self.open.clear(piece)
         else:
             self.expect_no_more(piece, sender)
 
-    def finish(self, piece: int) -> None:
-        """``piece`` is verified and on disk."""
+    def written(self, piece: int, good: bool) -> Arrived:
+        """What was being written is on disk or, if not ``good``, missing again. Returns what `writing` had."""
+        arrived = self.writing.pop(piece)
+        if not good:
+            self.missing.set(piece)
+            self.open.set(piece)
+            return arrived
         self.have.set(piece)
         self.done_bytes += self.size(piece)
-
-    def lose(self, piece: int) -> None:
-        """What was to be written is not: ``piece`` is missing again."""
-        self.missing.set(piece)
-        self.open.set(piece)
+        if arrived.sender is None:
+            self.reused_bytes += self.size(piece)
+        if not arrived.relay:  # others have old content of this machine too, as far as one can tell
+            self.spread.set(piece)
+        return arrived
 
     # --- what to ask for ---------------------------------------------------------------------------------
 
@@ -150,4 +173,6 @@ class Pieces:
         assert owed == list(self.missing.without(self.open).indices())
         theirs = [piece for source in sources for piece in (*source.promised, *source.gets)]
         assert sorted(theirs) == owed
+        neither = Bitfield.full_of(len(self)).without(self.have).without(self.missing)
+        assert sorted(self.writing) == list(neither.indices())
         assert self.done_bytes == sum(map(self.size, self.have.indices()))

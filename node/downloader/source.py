@@ -11,7 +11,6 @@ same few for everybody.
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -20,12 +19,14 @@ from random import Random
 from typing import NamedTuple
 
 from node.local_messages import SourceStanding
+from node.pace import Average, Recent
+from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.endpoints import parse_endpoint
 from protocol.errors import ProtocolError
-from protocol.grid import mate
+from protocol.grid import Mate, mate
 from protocol.limits import MIB, SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
-from protocol.messages import Cell, PieceServerRequest, Push, SeederEntry
+from protocol.messages import Cell, PieceServerRequest, SeederEntry
 
 SOURCES_COUNT_MIN, SOURCES_BYTES_MAX = 4, 256 * MIB
 """A piece may be on its way from each source, whatever its length: where pieces are long there are fewer sources, but
@@ -35,15 +36,9 @@ STATUS_COUNT_MAX, STATUS_RATE_MAX = 200, 20.0
 few times a second."""
 GRID_COUNT = SOURCES_PER_DOWNLOAD_COUNT_MAX
 """With more receivers than this each follows those in its row and column of the grid, instead of all."""
-RETRY_SECONDS_FIRST = 0.5
-RETRY_SECONDS_MAX = 5.0
-SILENT_SECONDS = 3 * TEST_IDLE_SECONDS
-"""An idle source that leaves three Tests unanswered is gone."""
-TURNS_COUNT = 4
-SILENT_SENDING_SECONDS = 30.0
-"""A source whose answers queue behind a large piece on a slow link may be silent this long, or four piece times..."""
+RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX = 0.5, 5.0
 PATIENCE_DOUBLINGS_MAX = 6
-"""...and twice as long each time we were too impatient: else nothing would ever come over a link so slow."""
+"""A source given up for its silence may take twice as long the next time: else nothing would come over a slow link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +188,9 @@ class Source:
     """Pieces that others have assigned, or push themselves, and that it has not been told of."""
     busy_since: float = 0.0
     """Since when it has been at the piece that it sends next."""
-    interval: float | None = None
-    """Seconds from one piece of it to the next, while it owed any: moving average."""
-    recent: deque[float] = field(default_factory=deque)
+    interval: Average = field(default_factory=Average)
+    """Seconds from one piece of it to the next, while it owed any."""
+    recent: Recent = field(default_factory=Recent)
     """When the last pieces of it came."""
     patience: int = 1
     """How much longer than usual it may take: see `SourcePool.be_patient`."""
@@ -203,18 +198,31 @@ class Source:
     """`Test`s that it has not answered: the answers may all come at once, after a piece that took its time."""
     heard_count: int = 0
     """Pieces of this download that had arrived when it was last heard."""
-    status_tokens: float = STATUS_COUNT_MAX
-    status_at: float = 0.0
-    """How many messages it might send at this moment: see `floods`."""
+    words: TokenBucket = field(
+        default_factory=lambda: TokenBucket(STATUS_RATE_MAX, 0.0, STATUS_COUNT_MAX / STATUS_RATE_MAX)
+    )
+    """How many messages it might send."""
 
     @property
     def answered(self) -> bool:
         """Whether it has said anything yet that the peer we wanted would say."""
         return self.state is SourceState.READY
 
+    def dial(self) -> Connect:
+        return Connect(self.session, self.entry.endpoint)
+
+    def is_unanswered(self, now: float) -> bool:
+        """Whether it has not answered in time."""
+        return not self.answered and now - self.since >= TEST_TIMEOUT_SECONDS
+
     @property
     def owes(self) -> bool:
         return bool(self.promised or self.gets)
+
+    @property
+    def is_to_send(self) -> bool:
+        """Whether something may be expected of it."""
+        return self.owes and not self.snubs
 
     def answers_for(self, piece: int) -> bool:
         """Whether it owes ``piece``, or did when it was last told of it: it may say once that it does not have it."""
@@ -225,30 +233,17 @@ class Source:
         if not self.owes:
             self.busy_since = now
 
-    def delivered(self, now: float, recently: float) -> None:
-        """A piece of it has come. Those that came in the last ``recently`` seconds are remembered."""
+    def delivered(self, now: float) -> None:
+        """A piece of it has come."""
         if self.owes:
-            seconds = now - self.busy_since
-            self.interval = seconds if self.interval is None else self.interval + 0.25 * (seconds - self.interval)
+            self.interval.add(now - self.busy_since)
         self.busy_since = now
         self.snubs = False
-        self.recent.append(now)
-        while self.recent[0] < now - recently:
-            self.recent.popleft()
+        self.recent.note(now)
 
     def floods(self, now: float) -> bool:
         """A message that is no piece has come: whether those are too many."""
-        saved = self.status_tokens + STATUS_RATE_MAX * (now - self.status_at)
-        self.status_tokens, self.status_at = min(STATUS_COUNT_MAX, saved) - 1, now
-        return self.status_tokens < 0
-
-    def silence_allowed(self) -> float:
-        """Seconds without a word after which it is taken for gone."""
-        if not self.owes and not self.credit:
-            return SILENT_SECONDS
-        if self.interval is None:
-            return SILENT_SENDING_SECONDS * self.patience
-        return max(SILENT_SECONDS, 4 * self.interval) * self.patience
+        return not self.words.spend(1, now)
 
 
 def address_of(entry: SeederEntry) -> str:
@@ -373,7 +368,7 @@ class SourcePool:
         """Open a session with the known ``peer``, which has none."""
         candidate = self._candidates[peer]
         bits = Bitfield(self._piece_count)
-        source = Source(candidate.entry, next(self._sessions), now, bits, heard_at=now, status_at=now)
+        source = Source(candidate.entry, next(self._sessions), now, bits, heard_at=now)
         source.patience = candidate.patience
         self._active[source.session] = source
         self._peers[peer] = source.session
@@ -409,12 +404,13 @@ class SourcePool:
         """Whether there are more receivers than sources that there may be, so that all follow their row and column."""
         return self._cell is not None and self._cells > GRID_COUNT
 
-    def pushes(self, source: Source) -> Push:
-        """What ``source`` is to push to this peer."""
+    def pushes(self, source: Source) -> tuple[bool, Mate | None]:
+        """Whether ``source`` is to push to this peer, and what their cells have in common where that matters."""
         cell = source.entry.cell
         if cell is None or self._cell is None or not self.is_grid:
-            return "all"
-        return mate(self._cell, cell) or "nothing"
+            return True, None
+        common = mate(self._cell, cell)
+        return common is not None, common
 
     def _rank_of(self, candidate: Candidate) -> tuple[int, float]:
         """The lower, the rather it is to be a source."""
@@ -484,22 +480,6 @@ class SourcePool:
         self._closed[address_of(entry)] = inf
 
     # --- time --------------------------------------------------------------------------------------------
-
-    def unresponsive(self, now: float, arrived: int, arrived_at: float) -> list[Source]:
-        """Sources that did not answer in time. ``arrived`` pieces of this download have, the last at ``arrived_at``:
-        while others send as well, an answer may wait behind a piece for as long as it takes to get one from each."""
-        gone = []
-        turn = TURNS_COUNT * len(self._active)
-        for source in self._active.values():
-            if source.answered:
-                behind_pieces = arrived < source.heard_count + turn
-                since = max(source.heard_at, arrived_at) if behind_pieces else source.heard_at
-                late = now - since >= source.silence_allowed()
-            else:
-                late = now - source.since >= TEST_TIMEOUT_SECONDS
-            if late:
-                gone.append(source)
-        return gone
 
     def to_test(self, now: float) -> list[Source]:
         """Sources we have said nothing to for so long that they must be tested again."""

@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple, Protocol, cast
 
 from node.disk.errors import ContentChangedError, NotThereError
 from node.local_messages import (
+    HELLO_SECONDS,
+    REPORT_SECONDS,
     AgentToPieceServer,
     ContentChanged,
     DownloaderToPieceServer,
@@ -33,18 +35,16 @@ from node.local_messages import (
 )
 from node.piece_server.reading import Reading, Threads
 from node.piece_server.requests import Asked, Requests
+from node.piece_server.sending import Reply, SendPiece
 from node.piece_server.shelf import Book, Files, Shelf
 from node.piece_server.talk import GARBAGE_COST, Talk
-from node.piece_server.uploads import Effect, Recheck, Reply, SendPiece, Uploads
+from node.piece_server.uploads import Effect, Recheck, Uploads
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError
+from protocol.limits import DETAIL_BYTES_MAX
 from protocol.manifest import Manifest
 from protocol.messages import Error, GetManifest, ManifestPage, Message, Piece, PieceServerRequest, Status, Test
 
-HELLO_SECONDS = 1.0
-REPORT_SECONDS = 0.25
-ERROR_TEXT_MAX = 500
-"""Of what was wrong with garbage, as its sender is told; in characters."""
 _WITHDRAWN = ContentChangedError, SeedError, NotFoundError, ProtocolError
 """Nothing of the content can be served any more."""
 
@@ -182,7 +182,7 @@ class PieceServerCore:
         if self._talk.is_too_much(route, now, GARBAGE_COST):
             return
         self._bad_messages += 1
-        self._out.to_peer(route, Error(request, error.code, str(error)[:ERROR_TEXT_MAX]))
+        self._out.to_peer(route, Error(request, error.code, str(error)[:DETAIL_BYTES_MAX]))
 
     def _wait_for_seed(self, route: bytes, message: Test | GetManifest, now: float) -> None:
         """Answer when its seed is read. Whoever asks for the first page of a manifest asks for pieces next, so the

@@ -12,9 +12,10 @@ from random import Random
 from statistics import median_low
 from typing import NamedTuple
 
+from node.pace import Recent, RoundTrips
 from protocol.bitfield import Bitfield
-from protocol.limits import SESSIONS_COUNT_MAX
-from protocol.messages import Push, Status
+from protocol.grid import Mate
+from protocol.messages import Status
 
 SessionKey = tuple[bytes, int]
 """The receiver's route (its identity at our ROUTER) and its session number."""
@@ -34,31 +35,27 @@ GOLDEN_PART = (5**0.5 - 1) / 2
 """Of a circle: going on by this part again and again comes nowhere twice."""
 SPREAD_SECONDS = 5.0
 """A piece that was assigned so long ago should have spread."""
+UNSPREAD_COUNT_MAX = 8
+"""A receiver with more pieces than this that should have spread and have not is assigned no more, when another one has
+got as many pieces from other peers meanwhile."""
 
 
 @dataclass(slots=True, eq=False)
 class Ration:
     """Of some kind of pieces, ``least`` may be on their way at a time or, where receivers are far away, as many as
-    their links take: what has arrived within ``recently`` seconds. Those that count are ``taken``."""
+    their links take: what has arrived in a few ``round_trips``. Those that count are ``taken``."""
 
     least: int
+    round_trips: RoundTrips
     taken: int = 0
     waiting: dict[Session, None] = field(default_factory=dict)
     """Sessions that are sent one when it is their turn."""
-    recently: float = 0.0
-    arrived: deque[float] = field(default_factory=deque)
-    """When the last ones arrived."""
-
-    def note_arrived(self, now: float, recently: float) -> None:
-        """One has arrived. ``recently`` follows from the round trip, and may have changed."""
-        self.recently = recently
-        self.arrived.append(now)
+    arrived: Recent = field(default_factory=Recent)
 
     def is_used_up(self, now: float, least: int | None = None) -> bool:
         """``least``: instead of that of the ration."""
-        while self.arrived and self.arrived[0] < now - self.recently:
-            self.arrived.popleft()
-        return self.taken >= max(self.least if least is None else least, len(self.arrived))
+        arrived = self.arrived.since(now - self.round_trips.seconds)
+        return self.taken >= max(self.least if least is None else least, arrived)
 
     def next(self, now: float) -> Session | None:
         """Who may be sent one now, and waits no more."""
@@ -113,7 +110,9 @@ class Session:
     """It has acknowledged a piece."""
     begun: bool = False
     """It has said `Follow`."""
-    push: Push = "nothing"
+    follows: bool = False
+    mate: Mate | None = None
+    """As it said in that."""
     credit: int = 0
     turn_bytes: int = 0
     """What it was sent in this turn."""
@@ -155,13 +154,9 @@ class Session:
         return self.route, self.number
 
     @property
-    def follows(self) -> bool:
-        return self.push != "nothing"
-
-    @property
     def queue(self) -> list[int]:
         """The pieces that it is pushed, in order."""
-        return self.swarm.for_row if self.push == "row" else self.swarm.relayed
+        return self.swarm.for_row if self.mate == "row" else self.swarm.relayed
 
     @property
     def asked(self) -> int:
@@ -177,23 +172,22 @@ class Swarm:
     have: Bitfield
     length: int
     piece_length: int
-    stock: deque[int]
+    stock: deque[int] = field(default_factory=deque)
     """The pieces of `in_stock` and some that were, the next one last."""
-    in_stock: Bitfield
-    ever_in_stock: Bitfield
+    in_stock: Bitfield = field(init=False)
+    ever_in_stock: Bitfield = field(init=False)
     restocked: bool = False
     """Whether some has come back since they were told."""
     had_stock: bool = False
     """Whether there was any when receivers were last told."""
     relayed: list[int] = field(default_factory=list)
-    relays: dict[int, None] = field(default_factory=dict)
-    """The same."""
+    relays: dict[int, bool] = field(default_factory=dict)
+    """Whether it was not assigned one of these, but took it from its own stock."""
     for_row: list[int] = field(default_factory=list)
-    """These and those that it hands on to its row."""
+    """These and those that it hands on to its row..."""
     handed_on: dict[int, None] = field(default_factory=dict)
-    own: dict[int, None] = field(default_factory=dict)
-    """Those of them that it was not assigned, but took from its own stock."""
-    pushes: deque[float] = field(default_factory=deque)
+    """...alone."""
+    pushes: Recent = field(default_factory=Recent)
     """When followers were sent the last of them."""
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
     orphans: dict[int, float] = field(default_factory=dict)
@@ -202,17 +196,20 @@ class Swarm:
     """Of what its sessions are told in a `Status`."""
     company_told_at: float = float("-inf")
     """When one was last told that it is not alone any more."""
-    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=1 + 2 * SESSIONS_COUNT_MAX))
+    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT))
     """When the last pieces were assigned."""
     relayed_before: int = 0
     """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
     room: int = -1
     """As last said in a `Room`."""
 
-    def relay(self, pieces: Iterable[int]) -> int:
-        """This peer relays ``pieces`` too; how many of them it did not yet."""
+    def __post_init__(self) -> None:
+        self.in_stock, self.ever_in_stock = Bitfield(self.have.size), Bitfield(self.have.size)
+
+    def relay(self, pieces: Iterable[int], own: bool = False) -> int:
+        """This peer relays ``pieces`` too, of its ``own`` stock or assigned to it; how many of them it did not yet."""
         fresh = [piece for piece in pieces if piece not in self.relays]
-        self.relays.update(dict.fromkeys(fresh))
+        self.relays.update(dict.fromkeys(fresh, own))
         self.relayed += fresh
         self.for_row += [piece for piece in fresh if piece not in self.handed_on]
         return len(fresh)
@@ -224,14 +221,19 @@ class Swarm:
         self.for_row += fresh
 
     def may_have_assigned(self, now: float) -> int:
-        """How many pieces this peer may have been assigned in all, since its downloader last said what there is."""
+        """How many pieces this peer may have been assigned in all, since its downloader last said what there is: few
+        are to be left for a quick follower."""
         left = sorted(len(one.queue) - one.position for one in self.sessions.values() if one.follows)
         if not left:
             return max(0, AHEAD_COUNT - self.relayed_before)
-        while self.pushes and self.pushes[0] < now - QUICK_SECONDS:
-            self.pushes.popleft()
-        ahead = max(AHEAD_COUNT, len(self.pushes) // len(left))
+        ahead = max(AHEAD_COUNT, self.pushes.since(now - QUICK_SECONDS) // len(left))
         return max(0, len(self.relayed) - self.relayed_before + ahead - left[(len(left) - 1) // QUICK_PART])
+
+    def lose(self, piece: int) -> None:
+        """This peer does not have ``piece`` any more."""
+        self.have.clear(piece)
+        self.in_stock.clear(piece)
+        self.revision += 1
 
     def piece_size(self, piece: int) -> int:
         return min(self.piece_length, self.length - piece * self.piece_length)
@@ -283,22 +285,78 @@ class Swarm:
         if session.interval is None:
             return True
         last = self.assigned_at
-        count = min(len(last) - 1, max(PACE_COUNT, 2 * len(self.sessions)))
-        pace = (last[-1] - last[-1 - count]) / count
+        pace = (last[-1] - last[0]) / (len(last) - 1)
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
         return (AHEAD_COUNT + 1) * (session.interval - usual) <= self.in_stock.count_set * pace
 
     def has_stock_for(self, session: Session) -> bool:
         return not session.hoards and self.in_stock.without(session.skip).count_set > 0
 
-    def status(self, session: Session, idle: bool = False) -> Status:
+    # --- whether it spreads ------------------------------------------------------------------------------
+
+    def note_spread(self, bits: Bitfield) -> None:
+        """A receiver has, or is to get from others, the pieces ``bits``: somebody relays them."""
+        if self.in_stock.count_set and bits.count_set:
+            self.in_stock = self.in_stock.without(bits)
+
+    def has_by_now(self, session: Session, bits: Bitfield, now: float) -> None:
+        """The receiver of ``session`` has the pieces ``bits``."""
+        if not session.hoards:
+            self.note_spread(bits)
+        elsewhere = bits.without(session.sent).count_set
+        session.gained.count(now, max(0, elsewhere - session.had_elsewhere))
+        session.had_elsewhere = max(elsewhere, session.had_elsewhere)
+        for other in self.sessions.values():
+            if other is not session and other.assigned:
+                before = len(other.assigned)
+                other.assigned = {piece: at for piece, at in other.assigned.items() if piece not in bits}
+                other.spread.count(now, before - len(other.assigned))
+        if self.orphans:
+            self.orphans = {piece: at for piece, at in self.orphans.items() if piece not in bits}
+
+    def not_spread(self, now: float) -> tuple[list[int], list[Session]]:
+        """Pieces that were assigned, do not spread, and are nobody's any more; and receivers that are found to keep
+        theirs."""
+        back, hoarders = _old(self.orphans, now), []
+        for piece in back:
+            del self.orphans[piece]
+        for session in self.sessions.values():
+            old = _old(session.assigned, now)
+            if len(old) > UNSPREAD_COUNT_MAX and self._could_have_spread(session, len(old), now):
+                session.hoards = True
+                hoarders.append(session)
+                back += old
+                for piece in old:
+                    del session.assigned[piece]
+        return back, hoarders
+
+    def _could_have_spread(self, session: Session, count: int, now: float) -> bool:
+        """Whether another receiver got ``count`` pieces from others than ``session`` lately: else the receivers may be
+        slow."""
+        of_session = session.spread.count(now)
+        others = (one for one in self.sessions.values() if one is not session)
+        return any(one.gained.count(now) - of_session >= count for one in others)
+
+    # --- what is said ------------------------------------------------------------------------------------
+
+    def tell(self, session: Session, idle: bool) -> Status:
+        """What ``session`` is told now, and is known to have been told; ``idle``: there is nothing to send."""
         full = self.have.full
-        bits = b"" if full else self.have.to_bytes()
+        session.told = self.revision, idle
+        session.told_alone = len(self.sessions) == 1
+        session.stocked = self.has_stock_for(session)
+        if not session.stocked:
+            session.would_relay = session.relays
         return Status(
             session.number,
             "complete" if full else "partial",
-            bits,
-            stock=self.has_stock_for(session),
-            alone=len(self.sessions) == 1,
+            b"" if full else self.have.to_bytes(),
+            stock=session.stocked,
+            alone=session.told_alone,
             idle=idle,
         )
+
+
+def _old(pieces: dict[int, float], now: float) -> list[int]:
+    """Those that should have spread by now."""
+    return [piece for piece, since in pieces.items() if now - since > SPREAD_SECONDS]

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
+from node.rate_limit import TokenBucket
+
 MESSAGES_COUNT_MAX, MESSAGES_RATE_MAX = 5_000.0, 1_000.0
 """What a host may say at once, and a second on average: it is handled in a part of a second, and a hundred idle
 receivers say less..."""
@@ -25,8 +27,7 @@ HOSTS_COUNT_MAX = 10_000
 
 @dataclass(slots=True)
 class _Host:
-    may_say: float
-    at: float
+    words: TokenBucket
     refused_until: float = -inf
 
 
@@ -43,10 +44,7 @@ class Talk:
         host = self._by_route.get(route) or self._look_up(route, now)
         if now < host.refused_until:
             return True
-        saved = host.may_say + MESSAGES_RATE_MAX * (now - host.at)
-        host.at = now
-        host.may_say = min(MESSAGES_COUNT_MAX, saved) - count
-        if host.may_say >= 0.0:
+        if host.words.spend(count, now):
             return False
         host.refused_until = now + REFUSED_SECONDS
         self._refuse(route, REFUSED_SECONDS)
@@ -55,12 +53,12 @@ class Talk:
     def sent_piece(self, route: bytes) -> None:
         host = self._by_route.get(route)
         if host is not None:
-            host.may_say += MESSAGES_PER_PIECE
+            host.words.give(MESSAGES_PER_PIECE)
 
     def _look_up(self, route: bytes, now: float) -> _Host:
         for known in (self._hosts, self._by_route):
             if len(known) >= HOSTS_COUNT_MAX:
                 known.clear()
-        fresh = _Host(MESSAGES_COUNT_MAX, now)
+        fresh = _Host(TokenBucket(MESSAGES_RATE_MAX, now, MESSAGES_COUNT_MAX / MESSAGES_RATE_MAX))
         host = self._by_route[route] = self._hosts.setdefault(self._address_of(route), fresh)
         return host

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from node.pace import Average, RoundTrips
 from node.piece_server.swarm import OnWay, Ration, Session
-from node.rate_limit import ROUND_TRIP_SECONDS_MAX, TRIPS_COUNT, TokenBucket
+from node.rate_limit import TokenBucket
 from protocol.limits import SESSION_PIECES_COUNT_MAX, SOURCES_PER_DOWNLOAD_COUNT_MAX, STALLED_BYTES_MAX
 from protocol.messages import Piece
 
@@ -47,9 +48,10 @@ class Uplink:
 
     def __init__(self, now: float) -> None:
         self.bucket = TokenBucket(0.0, now)
-        self.assignments = Ration(ASSIGNED_COUNT_MAX)
-        self.answers = Ration(ANSWERED_COUNT_MAX)
-        self.spare = Ration(SPARE_COUNT)
+        self.round_trips = RoundTrips()
+        self.assignments = Ration(ASSIGNED_COUNT_MAX, self.round_trips)
+        self.answers = Ration(ANSWERED_COUNT_MAX, self.round_trips)
+        self.spare = Ration(SPARE_COUNT, self.round_trips)
         """Of all pieces, unless their receivers are late: while it is not used up a source may push pieces of its own
         stock."""
         self._bytes = 0
@@ -60,10 +62,8 @@ class Uplink:
         """...and that were to sessions that ended, over connections that are still there."""
         self._left: dict[bytes, Left] = {}
         """By route, what was on its way to sessions that ended before all was acknowledged."""
-        self._usual: float | None = None
-        """Seconds a piece is on its way: moving average."""
-        self._round_trip = ROUND_TRIP_SECONDS_MAX
-        """Seconds that the receiver which answered the soonest took for it: a message may wait behind pieces."""
+        self._usual = Average(0.05)
+        """Seconds a piece is on its way."""
 
     @property
     def pieces(self) -> int:
@@ -102,19 +102,15 @@ class Uplink:
         session.late &= bool(session.on_way)
         session.relays -= header.relay
 
-    def answered(self, seconds: float) -> None:
-        """A receiver took ``seconds`` to answer."""
-        self._round_trip = min(self._round_trip, seconds)
-
     def acknowledge(self, session: Session, count: int, now: float) -> None:
         """``count`` of the pieces that are on their way have arrived."""
         for _ in range(count):
             sent = session.on_way.popleft()
             self._count(session, sent, -1)
             self._measured(now - sent.at)
-            self.spare.note_arrived(now, TRIPS_COUNT * self._round_trip)
+            self.spare.arrived.note(now)
             if sent.ration is not None:
-                sent.ration.note_arrived(now, TRIPS_COUNT * self._round_trip)
+                sent.ration.arrived.note(now)
         if session.late:
             self._set_late(session, False)
 
@@ -144,7 +140,8 @@ class Uplink:
 
     def look(self, sessions: Iterable[Session], now: float) -> list[Session]:
         """See which of ``sessions`` are late. Returns those that are to end, as too much is on its way to late ones."""
-        allowed = LATE_SECONDS_FIRST if self._usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * self._usual)
+        usual = self._usual.value
+        allowed = LATE_SECONDS_FIRST if usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * usual)
         late = []
         for session in sessions:
             if not session.late and session.on_way and now - session.on_way[0].at > allowed:
@@ -172,11 +169,8 @@ class Uplink:
 
     def _measured(self, seconds: float) -> None:
         """A piece was acknowledged so long after it was sent."""
-        usual = self._usual
-        if usual is None:
-            self._usual = seconds
-        else:
-            self._usual = usual + 0.05 * (min(seconds, LATE_FACTOR * usual + LATE_SECONDS_MIN) - usual)
+        usual = self._usual.value
+        self._usual.add(seconds if usual is None else min(seconds, LATE_FACTOR * usual + LATE_SECONDS_MIN))
 
     def _set_late(self, session: Session, late: bool) -> None:
         for sent in session.on_way:

@@ -130,8 +130,9 @@ class Stage:
 class Actor:
     """A peer that does what it is told, in order."""
 
-    def __init__(self, stage: Stage, name: str, token: bytes = b"", run: int = 1) -> None:
+    def __init__(self, stage: Stage, name: str, token: bytes = b"", run: int = 1, address: str = "10.0.0.9") -> None:
         self.stage = stage
+        self.address = address
         self.name = name
         self.token = token or name.encode().ljust(16, b"-")
         self.run = run
@@ -145,7 +146,7 @@ class Actor:
 
     def ask_join(self, kind: type[R]) -> R:
         join = Join(self.id(), self.name, self.token, self.name.title(), self.endpoint, self.run)
-        return self.stage.ask(join, kind)
+        return self.stage.ask(join, kind, self.address)
 
     def page(self, list_id: int, page: int, last: bool, entries: Sequence[Entry], kind: type[R]) -> R:
         whose = (self.id(), self.name, self.token)
@@ -162,8 +163,8 @@ class Actor:
             self.page(list_id, number, False, page, PageOk)
         return self.page(list_id, len(pages) - 1, True, pages[-1], Welcome)
 
-    def heartbeat(self, kind: type[R], load: int = 0, downloads: list[DownloadState] | None = None) -> R:
-        figures = self.version, load, self.run, downloads
+    def heartbeat(self, kind: type[R], load: int = 0, downloads: list[DownloadState] | None = None, rate: int = 0) -> R:
+        figures = self.version, load, self.run, downloads, None, None, rate
         return self.stage.ask(Heartbeat(self.id(), self.name, self.token, *figures), kind)
 
     def update(self, kind: type[R], added: Sequence[Entry] = (), removed: Sequence[int] = (), base: int = 0) -> R:

@@ -17,7 +17,9 @@ def key(number: int) -> Key:
 
 def take(transfers: ListTransfers, number: int, *entries: Entry) -> list[Entry]:
     """One more page of list ``number``, from the wire; all that is known of that list."""
-    transfer = transfers.get(key(number)) or transfers.start(key(number), "", "tcp://10.0.0.9:1", joining=True, now=0.0)
+    transfer = transfers.get(key(number)) or transfers.start(
+        key(number), "", "tcp://10.0.0.9:1", "10.0.0.9", joining=True, now=0.0
+    )
     page = FileList(1, key(number)[0], bytes(16), transfer.list_id, transfer.next_page, False, 1, list(entries))
     transfers.take(key(number), transfer, decoder.decode(encode(page)), now=0.0)
     transfers.check_invariants()

@@ -152,6 +152,18 @@ def test_pages_give_every_name_once_and_in_order(monkeypatch: pytest.MonkeyPatch
     assert scene.names() == [f"file-{n:06d}" for n in range(1, 50, 2)]
 
 
+def test_a_pattern_that_takes_long_looks_at_fewer_names_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "LOOKUP_SCAN_COUNT_MAX", 100)
+    scene = Scene()
+    scene.stage.peer("a", *(entry(n, name=f"{n:02d}" + 240 * "a") for n in range(20)))
+    long = "*" + 50 * "[a-b]" + "c"
+    page = scene.ask(GetTorrentList(1, long), TorrentList)
+    assert page.entries == []
+    assert page.next.endswith(f" 00{240 * 'a'}"), "one name was enough"
+    assert scene.names(long) == []
+    assert len(scene.names("*aa*")) == 20
+
+
 def test_many_names_of_one_content_are_paged_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "REPLY_PAGE_COUNT", 2)
     scene = Scene()
@@ -209,7 +221,7 @@ def test_how_each_member_stands_with_a_content() -> None:
     scene.stage.peer("c", entry(1, "requesting"))
     failed = DownloadState(digest(1), "failed", 1001, reason="disk full")
     scene.stage.peer("d", entry(2)).heartbeat(Ok, downloads=[failed])
-    scene.stage.peer("e").heartbeat(Ok, downloads=[DownloadState(digest(2), "waiting")])
+    scene.stage.peer("e").heartbeat(Ok, downloads=[DownloadState(digest(2), "waiting")], rate=70)
     scene.stage.pass_time(1)
     reply = scene.ask(GetStandingList(3, digest(1)), StandingList)
     assert reply.peers == [
@@ -217,7 +229,7 @@ def test_how_each_member_stands_with_a_content() -> None:
         StandingEntry("b", "B", "partial", fetching),
         StandingEntry("c", "C", "requesting"),
         StandingEntry("d", "D", None, failed),
-        StandingEntry("e", "E"),
+        StandingEntry("e", "E", rate=70),
     ]
     listed = scene.ask(GetTorrentList(4, digest(1)), TorrentList).entries[0]
     counts = Counter(peer.holding for peer in reply.peers)

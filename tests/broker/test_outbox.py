@@ -14,22 +14,24 @@ from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import Goodbye, Ok, RegistrarReply
 from transport.loop import Loop
 from transport.sockets import OPTIONS, Role, connect, drain_routed, open_context, open_socket, send_or_drop
-from transport.zmq_transport import ZmqRouter, ZmqTransport
+from transport.zmq_transport import ZmqTransport
 
 WAIT_MS = 10_000
+LISTEN = "tcp://127.0.0.1:0"
 
 
 class Scene:
     """A tracker's socket that answers, and who asked. Time stands still unless ``now`` is set."""
 
-    def __init__(self, router: ZmqRouter, asker: zmq.Socket[bytes]) -> None:
+    def __init__(self, transport: ZmqTransport, asker: zmq.Socket[bytes]) -> None:
+        router, loop = transport.listen(Role.TRACKER_ROUTER, LISTEN, REPLY_BYTES_MAX), transport.loop
         self.now = 100.0
         self.router, self.asker = router.socket, asker
         self.outbox = Outbox(router, lambda: self.now)
         self._decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply)
         asker.rcvtimeo = WAIT_MS
         connect(asker, f"tcp://127.0.0.1:{router.port}")
-        assert asker.poll(WAIT_MS, zmq.POLLOUT)
+        transport.run(lambda now: now + 0.01 if not asker.poll(0, zmq.POLLOUT) else loop.stop())  # until it was let in
         send_or_drop(asker, [b"hello"])
         assert self.router.poll(WAIT_MS)
         ((self.route, _),) = drain_routed(self.router)
@@ -52,7 +54,7 @@ def scene() -> Iterator[Scene]:
     context = open_context()
     transport, asker = ZmqTransport(Loop(), context), open_socket(context, Role.CONTROL_DEALER)
     try:
-        yield Scene(transport.listen(Role.TRACKER_ROUTER, "tcp://127.0.0.1:0", REPLY_BYTES_MAX), asker)
+        yield Scene(transport, asker)
     finally:
         transport.close()
         asker.close(0)

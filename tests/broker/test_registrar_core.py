@@ -349,6 +349,68 @@ def test_those_who_ask_to_join_and_say_no_more_keep_nobody_out(monkeypatch: pyte
     assert list(stage.registry.members) == ["bob", "alice"]
 
 
+def test_half_done_lists_of_one_address_keep_those_of_others_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LIST_TRANSFERS_COUNT_MAX", 3)
+    monkeypatch.setattr(lim, "LIST_TRANSFER_ENTRIES_COUNT_MAX", 6)
+    stage = Stage()
+    for number in range(3):
+        stranger = Actor(stage, f"stranger-{number}", address="10.6.6.6")
+        stranger.page(stranger.ask_join(ListRequest).list_id, 0, False, [entry(number), entry(10 + number)], PageOk)
+    Actor(stage, "alice").join(entry(4))
+    Actor(stage, "bob").join(entry(5))
+    assert Actor(stage, "more", address="10.6.6.6").join(entry(6))
+    assert stranger.ask_join(ListRequest)
+    stage.registrar.check_invariants()
+
+
+def test_a_page_of_nothing_that_is_not_the_last_is_refused() -> None:
+    stage = Stage()
+    alice = Actor(stage, "alice")
+    assert alice.page(alice.ask_join(ListRequest).list_id, 0, False, [], Error).code == "bad_page"
+
+
+def test_where_there_is_no_room_the_address_with_the_most_members_gives_way() -> None:
+    stage = Stage(TERMS._replace(peers_max=4))
+    strangers = [Actor(stage, f"stranger-{number}", address="10.6.6.6") for number in range(5)]
+    for stranger in strangers[:4]:
+        stranger.join(entry(1))
+    assert strangers[4].ask_join(Error).code == "full", "its own address has the most"
+    Actor(stage, "alice").join(entry(2))
+    Actor(stage, "bob").join(entry(2))
+    assert sorted(stage.registry.members) == ["alice", "bob", "stranger-0", "stranger-1"]
+    assert Actor(stage, "carol").ask_join(Error).code == "full", "both have as much"
+    strangers[3].heartbeat(Rejoin)
+    stage.registrar.check_invariants()
+
+
+def test_where_there_is_no_room_the_address_with_the_most_entries_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "ENTRIES_COUNT_MAX", 6)
+    stage = Stage()
+    strangers = [Actor(stage, f"stranger-{number}", address="10.6.6.6") for number in range(2)]
+    for number, stranger in enumerate(strangers):
+        stranger.join(entry(3 * number), entry(3 * number + 1), entry(3 * number + 2))
+    assert strangers[0].update(Error, [entry(9)]).code == "full"
+    alice = stage.peer("alice", entry(20))
+    alice.update(Ok, [entry(21)])
+    assert len(stage.registry.members) == 2
+    stage.registrar.check_invariants()
+
+
+def test_members_with_long_lists_are_forgotten_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lim, "LINK_PAGE_COUNT", 4)
+    stage = Stage()
+    for number in range(6):
+        stage.peer(f"peer-{number}", entry(number), entry(10 + number))
+    stage.pass_time(LEASE - 0.1)
+    stage.now += 0.2
+    left = []
+    while stage.registry.members:
+        stage.registrar.tick(stage.now)
+        left.append(len(stage.registry.members))
+        assert not left[-1] or stage.registrar.next_deadline() <= stage.now
+    assert left == [4, 2, 0]
+
+
 # --- roster ----------------------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ EVENTS = st.one_of(
         st.lists(st.builds(Alias, st.sampled_from("xyz"), DIGESTS), max_size=2).map(tuple),
     ),
     st.builds(EntryGone, PEERS, DIGESTS),
-    st.builds(LoadSet, PEERS, st.integers(0, 9)),
+    st.builds(LoadSet, PEERS, st.integers(0, 9), st.none() | st.integers(0, 9), st.integers(0, 9)),
 )
 EVERYBODY: list[Event] = [
     *(PeerSet(peer, "name", "tcp://h:0") for peer in "abc"),

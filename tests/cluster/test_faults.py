@@ -13,12 +13,12 @@ import pytest
 from cluster.content import Original, copy_content
 from cluster.local import LocalCluster, LocalPeer
 from cluster.verify import Reference
+from node.api_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from node.client.lines import latest_statuses
 from node.disk.journal import JOURNAL_NAME
-from node.local_messages import ApiAccepted, ApiGet, ApiRequest, ApiShare, JobStatus, StatusReport
 from tests.cluster.conftest import Place
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 SIZE = 8 * 1024 * 1024
 UPLOAD_RATE = "2 MiB/s"
@@ -123,7 +123,6 @@ def test_each_process_of_a_receiver(swarm: Swarm) -> None:
     swarm.await_copies()
 
 
-@pytest.mark.slow
 def test_each_process_of_the_only_seeder(swarm: Swarm) -> None:
     for role, share in (("piece_server", 0.2), ("agent", 0.4)):
         swarm.await_share(swarm.first, share)
@@ -131,7 +130,6 @@ def test_each_process_of_the_only_seeder(swarm: Swarm) -> None:
     swarm.await_copies()
 
 
-@pytest.mark.slow
 def test_each_process_of_the_tracker(swarm: Swarm) -> None:
     for role, share in (("registrar", 0.2), ("lookup", 0.4)):
         swarm.await_share(swarm.first, share)
@@ -139,7 +137,6 @@ def test_each_process_of_the_tracker(swarm: Swarm) -> None:
     swarm.await_copies()
 
 
-@pytest.mark.slow
 def test_the_whole_tracker(swarm: Swarm) -> None:
     swarm.await_share(swarm.first, 0.25)
     before = swarm.cluster.tracker.endpoints
@@ -154,7 +151,6 @@ def test_the_whole_tracker(swarm: Swarm) -> None:
     swarm.until(late[0], lambda status: _done(status, "get"))
 
 
-@pytest.mark.slow
 def test_a_whole_receiver_goes_on_from_what_it_has(swarm: Swarm) -> None:
     swarm.await_journal(swarm.first)
     swarm.first.kill()
@@ -166,7 +162,6 @@ def test_a_whole_receiver_goes_on_from_what_it_has(swarm: Swarm) -> None:
     assert job.download.received_bytes < SIZE
 
 
-@pytest.mark.slow
 def test_the_whole_seeder_comes_back_with_what_it_shared(swarm: Swarm) -> None:
     swarm.await_share(swarm.first, 0.25)
     swarm.seeder.kill()

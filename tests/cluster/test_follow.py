@@ -6,7 +6,8 @@ import msgspec
 
 from cluster.follow import Followed
 from cluster.progress import note, percent, rows_for, summary
-from node.local_messages import DownloadReport, JobStatus, SharedStatus, SourceReport, StatusReport
+from node.api_messages import JobStatus, SharedStatus, StatusReport
+from node.local_messages import DownloadReport, SourceReport
 
 DIGEST = "blake3:" + "1" * 64
 REPORT = DownloadReport(DIGEST, "downloading", 100, 10, 4, 40, 0, 44, 0, 7.0, [], "")

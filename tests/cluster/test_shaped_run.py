@@ -38,6 +38,7 @@ def started(moment: str, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.process
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("can_make_namespaces")
 def test_three_peers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "report.json"

@@ -102,6 +102,7 @@ def test_every_other_node_gets_a_copy_and_nothing_is_left(cluster: Cluster) -> N
         os.killpg(job.process.pid, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_node_that_fails_makes_the_verdict_and_stops_no_other(cluster: Cluster) -> None:
     other = cluster.place / NODES[1] / "scratch" / "model.bin"
@@ -122,6 +123,7 @@ def test_what_cannot_begin_says_why(cluster: Cluster) -> None:
     assert cluster.left_over() == []
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_job_that_is_told_to_end_cleans_up(cluster: Cluster) -> None:
     (cluster.machine.config / "peer.yaml").write_text("upload_rate: 100 KiB/s\n")

@@ -16,26 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from node.local_messages import ApiGet, ApiShare, JobStatus
+from node.api_messages import ApiGet, ApiShare, JobStatus
 from protocol import messages
 from protocol.limits import MIB, STALLED_BYTES_MAX
 from protocol.link import Link, parse_link
 from tests.broker.running import RunningTracker
-from tests.hostile.receivers import (
-    Attack,
-    DeafFlood,
-    Flood,
-    FrameFlood,
-    NeverAcknowledge,
-    SessionsWithoutEnd,
-    SlowReaders,
-    framed,
-    get_manifests,
-    resident_bytes,
-)
+from tests.hostile.receivers import NeverAcknowledge, SessionsWithoutEnd, SlowReaders, get_manifests
+from tests.hostile.strangers import Attack, DeafFlood, Flood, FrameFlood, framed, resident_bytes
 from tests.node.test_peer_process import Peer, running, until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.alone]
 
 FILE_BYTES = 32 * MIB
 SPARE_SECONDS = 1.0
@@ -117,10 +107,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(tmp_path_factory.mktemp("receivers"), stack)
 
 
-both = pytest.mark.parametrize("address", [STRANGER, pytest.param(NEIGHBOUR, marks=pytest.mark.slow)])
+both = pytest.mark.parametrize("address", [STRANGER, NEIGHBOUR])
 
 
-@pytest.mark.slow
 @both
 def test_receivers_that_never_acknowledge(scene: Scene, address: str) -> None:
     first, *links = [scene.file() for _ in range(4)]
@@ -133,7 +122,6 @@ def test_sessions_without_end(scene: Scene, address: str) -> None:
     scene.endures(SessionsWithoutEnd(scene.port, address, links[0].digest), links, scene.get(first))
 
 
-@pytest.mark.slow
 @both
 def test_slow_readers_of_manifests(scene: Scene, address: str) -> None:
     first, *links = [scene.tree() for _ in range(4)]
@@ -141,9 +129,7 @@ def test_slow_readers_of_manifests(scene: Scene, address: str) -> None:
     scene.endures(SlowReaders(scene.port, address, asked), links, scene.get(first))
 
 
-@pytest.mark.parametrize(
-    "kind", [Flood, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (DeafFlood, FrameFlood))]
-)
+@pytest.mark.parametrize("kind", [Flood, DeafFlood, FrameFlood])
 def test_floods(scene: Scene, kind: type[Flood | DeafFlood | FrameFlood]) -> None:
     """From the honest receiver's own address its host would be refused, and it with it."""
     first, *links = [scene.file() for _ in range(4)]

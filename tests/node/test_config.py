@@ -55,6 +55,7 @@ def test_units_are_understood(tmp_path: Path) -> None:
         ("workers: 0", "workers"),
         ("ignore: ['']", "ignore"),
         ("ignore: [a/*.tmp]", "ignore"),
+        ("follow: [{pattern: a/b, to: /x}]", "follow: no content"),
         ("hash: md5", "hash"),
         ("trakcer: tcp://h:1", "tracker"),
         (f"name: {'x' * 65}", "name"),

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import zmq
 
+from node.api_messages import ApiGet, ApiShare, JobStatus
 from node.disk.hashing import hash_path
-from node.local_messages import ApiGet, ApiShare, JobStatus
 from protocol import messages
 from protocol.codec import Decoder, encode
 from protocol.limits import MIB
@@ -266,7 +266,7 @@ def test_among_strangers_that_lie_the_content_still_arrives_whole(tracker: Runni
         before = until("all its processes are in", by_seed.complete)
         accepted = by_seed.ask(ApiGet, "content.bin", str(by_seed.directory), seed, False, False, "content.bin")
         until("each stranger was asked", lambda: all(lying.heard.values()))
-        until("those that lie are banned", lambda: len(_banned(by_seed)) >= 8)
+        until("those that lie are banned", lambda: len(banned(by_seed)) >= 8)
         honest.finished(honest.ask(ApiShare, str(content), "blake3"))
         with_link = by_link.ask(ApiGet, link, str(by_link.directory), b"", False, False)
         for peer, job in ((by_seed, by_seed.finished(accepted)), (by_link, by_link.finished(with_link))):
@@ -281,14 +281,14 @@ def _link(manifest: Manifest) -> Link:
     return Link(manifest.digest, digest_of(manifest), "content.bin", manifest.length)
 
 
-def _banned(peer: Peer) -> list[str]:
+def banned(peer: Peer) -> list[str]:
     report = peer.status()
     jobs: list[JobStatus] = report.jobs if report is not None else []
     reports = [job.download for job in jobs if job.download is not None]
     return [source.peer for report in reports for source in report.sources if source.state == "banned"]
 
 
-def test_a_stranger_that_floods_who_asks_for_a_manifest_is_banned(tracker: RunningTracker, tmp_path: Path) -> None:
+def test_a_stranger_that_floods_who_asks_for_a_manifest_isbanned(tracker: RunningTracker, tmp_path: Path) -> None:
     content = tmp_path / "content.bin"
     content.write_bytes(os.urandom(300_000))
     manifest = hash_path(content, "blake3", None, None)
@@ -296,7 +296,7 @@ def test_a_stranger_that_floods_who_asks_for_a_manifest_is_banned(tracker: Runni
     with strangers(tracker, manifest, [page_flood]), running(*getter.arguments):
         until("it is in", getter.complete)
         getter.ask(ApiGet, format_link(_link(manifest)), str(getter.directory), b"", False, False)
-        until("the stranger is banned", lambda: _banned(getter) == ["page_flood"])
+        until("the stranger is banned", lambda: banned(getter) == ["page_flood"])
 
 
 def test_a_link_that_nobody_honours_fails_with_the_reason(tmp_path: Path) -> None:

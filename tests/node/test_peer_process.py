@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from node.client.api_client import ApiClient
-from node.local_messages import (
+from node.api_messages import (
     ApiAccepted,
     ApiDone,
     ApiGet,
@@ -32,6 +31,7 @@ from node.local_messages import (
     JobStatus,
     StatusReport,
 )
+from node.client.api_client import ApiClient
 from protocol.errors import NetworkError
 from transport.runtime_dir import runtime_dir
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from node.agent.library import Library
-from node.local_messages import ApiDone, Fetch
+from node.api_messages import ApiDone
+from node.local_messages import Fetch
 from node.stored import read_stored, remove_stored
 
 DIGEST = "blake3:" + "1" * 64

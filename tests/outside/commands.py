@@ -121,6 +121,7 @@ class Machine:
             "HOME": str(home),
             "XDG_RUNTIME_DIR": str(self._runtime),
             "LANG": "C.UTF-8",
+            **{key: os.environ[key] for key in ("PYTHONPYCACHEPREFIX",) if key in os.environ},
         }
 
     def peer(self, *arguments: str | Path) -> list[str]:
@@ -175,7 +176,7 @@ class Machine:
 
         def joined() -> bool:
             assert running.process.poll() is None, running.err
-            return self.status(name).get("network") == "joined"
+            return "joined the network of" in running.err
 
         eventually(joined, f"{name} has joined")
         return running

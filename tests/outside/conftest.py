@@ -15,7 +15,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.process)
-            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def becomes(path: Path, data: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.usefixtures("publisher")
 def test_of_versions_that_come_every_two_seconds_the_last_is_there_though_follower_and_tracker_are_killed(
     network: Machine,
@@ -79,6 +80,7 @@ def test_of_versions_that_come_every_two_seconds_the_last_is_there_though_follow
     assert [hashlib.sha256(other.read_bytes()).digest() in digests for other in kept] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("publisher")
 def test_what_somebody_put_there_is_replaced_only_by_force(network: Machine) -> None:
     path = network.place / "out/m.bin"
@@ -100,6 +102,8 @@ def test_what_somebody_put_there_is_replaced_only_by_force(network: Machine) -> 
     publish(network, b"third!")
     eventually(lambda: "exists with other content" in running.err, "it says so")
     assert path.read_bytes() == b"changed here"
+    path.rename(path.with_name("mine"))
+    becomes(path, b"third!")
 
 
 def test_a_peer_follows_what_its_configuration_says_and_a_tree_is_replaced_as_a_whole(network: Machine) -> None:
@@ -112,7 +116,8 @@ def test_a_peer_follows_what_its_configuration_says_and_a_tree_is_replaced_as_a_
         (made / "sub/x").write_text(str(number))
     config = {"share": [str(source.parent)], "scan_seconds": 0.2}
     network.start_peer("s", config=config)
-    network.start_peer("f", config={"follow": [{"pattern": "t*", "to": str(path.parent), "keep": 1}]})
+    following = {"follow": [{"pattern": "t*", "to": str(path.parent), "keep": 1}]}
+    network.start_peer("f", config={**following, "share": [str(path.parent)], "scan_seconds": 0.2})
     (network.place / "src/.t1").rename(source)
     eventually((path / "of 1").exists, "the first is there")
     source.rename(network.place / "src/.gone")
@@ -126,3 +131,5 @@ def test_a_peer_follows_what_its_configuration_says_and_a_tree_is_replaced_as_a_
     source.rename(network.place / "src/.t2")
     (network.place / "src/.gone").rename(source)
     eventually((path / "of 1").exists, "the first is there again")
+    listed = network.z("--data-dir", "f", "list", "--json").json["entries"]
+    assert {entry["name"] for entry in listed} == {"t"}, "what is kept beside it is not announced"

@@ -41,8 +41,11 @@ def got_first(network: Machine, old: bytes, new: bytes) -> tuple[Path, Running]:
 
 @pytest.mark.parametrize(
     ("directory", "data_dir"),
-    [("elsewhere", "g"), ("o", "g"), ("o", "fresh")],
-    ids=["beside the old version", "in its place", "in the place of a file of which nothing is known"],
+    [
+        pytest.param("elsewhere", "g", id="beside the old version", marks=pytest.mark.slow),
+        pytest.param("o", "g", id="in its place"),
+        pytest.param("o", "fresh", id="in the place of a file of which nothing is known", marks=pytest.mark.slow),
+    ],
 )
 def test_of_a_new_version_only_the_new_tenth_is_fetched(
     network: Machine, versions: tuple[bytes, bytes], directory: str, data_dir: str

@@ -14,7 +14,7 @@ from tests.outside.commands import Machine, eventually
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize("how", ["stop", "hang up"])
+@pytest.mark.parametrize("how", ["stop", pytest.param("hang up", marks=pytest.mark.slow)])
 def test_get_says_at_once_that_its_peer_has_stopped_and_how_to_go_on(how: str, network: Machine) -> None:
     (network.place / "m.bin").write_bytes(os.urandom(30 * MIB))
     network.start_peer("a", "--listen", "tcp://127.0.0.1:0")

@@ -62,6 +62,25 @@ def test_its_own_peer_ends_with_it_whether_or_not_it_was_closed(network: Machine
 
 
 @pytest.mark.slow
+def test_a_second_one_on_the_same_directory_is_refused_and_the_first_goes_on(network: Machine) -> None:
+    done = run_python(
+        network,
+        """
+        import zswarm
+        with zswarm.Peer() as peer:
+            try:
+                zswarm.Peer()
+            except zswarm.UsageError as error:
+                print(error)
+            print(len(peer.peers()))
+        """,
+    )
+    assert done.code == 0, done.err
+    refusal, count = done.out.splitlines()
+    assert "data is another program's own, and ends with it; give this one another data_dir" in refusal
+    assert count == "1"
+
+
 def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
     (network.place / "file").write_bytes(b"")
     done = run_python(
@@ -99,7 +118,7 @@ def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
 
 
 def test_a_job_that_takes_too_long_goes_on_and_may_be_waited_for_again(network: Machine) -> None:
-    (network.place / "model.bin").write_bytes(os.urandom(3_000_000))
+    (network.place / "model.bin").write_bytes(os.urandom(2_000_000))
     network.start_peer("source", config={"upload_rate": "1 MiB/s"})
     assert network.z("share", "model.bin", "--data-dir", "source").code == 0
     done = run_python(

@@ -48,6 +48,7 @@ def start(network: Machine) -> Running:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_running_download_gets_faster_and_slower(network: Machine) -> None:
     get = start(network)
     pids = [network.status(name)["pids"] for name in "ab"]

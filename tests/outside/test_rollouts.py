@@ -94,5 +94,33 @@ def test_what_cannot_be_is_an_error_before_anything_starts(network: Machine) -> 
     assert "cannot write the receipt" in unwritable.err
     assert network.z("--data-dir", "s", "rollout", "m.bin", "--to-dir", "../up").code == 2
     assert network.z("--data-dir", "s", "rollout", "m.bin").code == 3
+    too_long = network.z("--data-dir", "s", "rollout", "x" * 300)
+    assert (too_long.code, "too long for a name" in too_long.err) == (2, True)
     assert network.z("--data-dir", "s", "rollout", "--watch", "m.bin").code == 3
     assert network.z("--data-dir", "nobody", "rollout", "m.bin").code == 4
+
+
+def test_a_repeated_rollout_looks_at_the_copies_again(network: Machine) -> None:
+    start_taker(network, "t")
+    first = network.z("--data-dir", "s", "rollout", "m.bin")
+    assert first.code == 0
+    assert "no estimate: none of them has measured a rate yet" in first.err
+    with placed(network, "t").open("r+b") as copy:
+        copy.write(b"damaged")
+    again = network.z("--data-dir", "s", "rollout", "m.bin")
+    assert (again.code, again.out.splitlines()[0][:13]) == (5, "0 of 1 have i")
+    assert "m.bin exists with other content; use --force to replace it" in again.out
+    assert network.z("--data-dir", "s", "rollout", "m.bin", "--force").code == 0
+    assert placed(network, "t").read_bytes() == CONTENT
+
+
+def test_a_later_rollout_has_an_estimate(network: Machine) -> None:
+    start_taker(network, "t", download_rate="2 MiB/s")
+    assert network.z("--data-dir", "s", "rollout", "m.bin").code == 0
+    (network.place / "n.bin").write_bytes(CONTENT[::-1])
+
+    def told() -> bool:
+        later = network.z("--data-dir", "s", "rollout", "n.bin", "--timeout", "1ms")
+        return "t, the slowest, fetched at " in later.err
+
+    eventually(told, "the rate of the last download has been told")

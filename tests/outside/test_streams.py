@@ -81,3 +81,10 @@ def test_a_directory_that_is_no_utf8(machine: Machine) -> None:
     assert done.code == 0, done.err
     assert "d\\udcff/f.seed" in done.out
     assert json.loads(done.out.splitlines()[-1])["path"] == str(place / "f")
+
+
+def test_a_ctrl_c_while_it_is_loaded_ends_a_command_without_a_word(machine: Machine) -> None:
+    (machine.place / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "node", "list"]
+    path = os.pathsep.join([str(machine.place), machine.env["PYTHONPATH"]])
+    assert machine.run(command, env={"PYTHONPATH": path}) == Result(-signal.SIGINT, "", "")

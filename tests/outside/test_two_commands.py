@@ -107,6 +107,7 @@ def test_the_second_share_uses_the_tracker_of_the_first_and_says_when_it_is_gone
     assert there.z("get", second.out.strip(), "--timeout", "1s").code == 4
 
 
+@pytest.mark.slow
 def test_a_share_by_the_peer_of_another_brings_a_tracker_of_its_own_when_that_ends(lan: Network) -> None:
     here, there = lan.machines
     first = sharing(here)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.outside.commands import Machine, eventually
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 SLOW = MIB
 """Bytes a second."""
@@ -32,7 +34,6 @@ def eventual_bottleneck(network: Machine, kind: str) -> str:
     return str(eventually(found, f"it is held back by {kind}"))
 
 
-@pytest.mark.slow
 def test_a_download_with_a_limit_says_that_the_limit_holds_it_back(network: Machine) -> None:
     slow_download(network, {}, {"download_rate": SLOW})
     assert eventual_bottleneck(network, "rate_limit").startswith(

@@ -8,6 +8,7 @@ import pytest
 
 from protocol.digest import (
     ALGORITHMS,
+    advice_on,
     begins_digest,
     check_same_algorithm,
     format_digest,
@@ -94,3 +95,10 @@ def test_the_digests_of_a_content_and_its_manifest_have_one_algorithm() -> None:
 def test_a_content_is_named_by_the_beginning_of_its_digest(text: str, is_one: bool) -> None:
     assert is_digest_start(text) == is_one
     assert begins_digest(text, f"blake3:{ZEROS}") == (is_one and text.startswith("blake3"))
+
+
+def test_digits_that_no_content_is_called_may_be_meant_as_a_digest() -> None:
+    assert advice_on(ZEROS[:12]) == "; a digest is given with its algorithm, such as blake3:000000000000"
+    assert advice_on(ZEROS)
+    for name in (ZEROS[:11], ZEROS + "0", "DEADBEEF0000", f"blake3:{ZEROS}", "model.bin"):
+        assert advice_on(name) == ""

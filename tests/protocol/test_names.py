@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import SeedError
-from protocol.names import check_distinct, check_name, check_path, path_problems
+from protocol.names import check_distinct, check_name, check_name_pattern, check_path, path_problems
 
 WRONG_NAMES = {
     "": "is empty",
@@ -215,3 +215,27 @@ def test_content_cannot_be_called_like_a_download_under_way_but_a_part_of_it_can
 @pytest.mark.parametrize("name", [".part", "x.part", ".x.parts", ".x"])
 def test_names_that_only_resemble_one_are_names(name: str) -> None:
     assert check_name(name) == name
+
+
+@pytest.mark.parametrize("pattern", ["m.bin", "*", "?", "**", "[a-c]*.b[!x]n", "index-????", "x[*", "COM?x"])
+def test_a_pattern_that_some_name_matches(pattern: str) -> None:
+    assert check_name_pattern(pattern) == pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("a/b", "contains a path separator"),
+        ("a/*", "contains a path separator"),
+        ("", "is empty"),
+        ("..", "points elsewhere"),
+        ("*.", "ends in a dot"),
+        ("a\\*", "Windows cannot store"),
+        (".*.part", "reserved for downloads"),
+        ("NUL.*", "reserved by Windows"),
+        ("con", "reserved by Windows"),
+    ],
+)
+def test_a_pattern_that_no_name_matches_is_refused(pattern: str, why: str) -> None:
+    with pytest.raises(SeedError, match=why):
+        check_name_pattern(pattern)

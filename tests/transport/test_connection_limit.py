@@ -15,6 +15,8 @@ import pytest
 import zmq
 
 from transport import connection_limit
+from transport.accepted import Accepted
+from transport.arrivals import Arrivals
 from transport.connection_limit import ConnectionLimit
 from transport.loop import Loop
 from transport.sockets import Role, bind, connect, drain_routed, open_context, open_socket, send_or_drop
@@ -59,7 +61,7 @@ def serving() -> Iterator[str]:
     router = open_socket(context, Role.PIECE_ROUTER)
     in_use = sum(1 for _ in Path("/proc/self/fd").iterdir())
     limit = ConnectionLimit(loop, (in_use + ROOM) * 4 // 3)
-    limit.watch(router)
+    limit.watch(Accepted(router, loop.now, Arrivals(loop, lambda _: None)))
     endpoint = bind(router, "tcp://127.0.0.1:0")
 
     def answer() -> None:
@@ -143,7 +145,6 @@ def test_connections_that_are_silent_give_way(
     monkeypatch.setattr(connection_limit, "LOOK_SECONDS", 0.1)
     with serving() as endpoint:
         accepted = shake_hands(strangers, endpoint)
-        time.sleep(0.3)  # how long they are silent is counted by the kernel
         for dealer in honest:
             connect(dealer, endpoint)
             assert is_answered(dealer, PATIENCE_SECONDS)
@@ -157,7 +158,7 @@ def test_who_comes_while_descriptors_are_counted_is_counted_once(
     router = open_socket(context, Role.PIECE_ROUTER)
     in_use = len(count("/proc/self/fd"))
     limit = ConnectionLimit(loop, (in_use + ROOM) * 4 // 3)
-    limit.watch(router)
+    limit.watch(Accepted(router, loop.now, Arrivals(loop, lambda _: None)))
     endpoint = bind(router, "tcp://127.0.0.1:0")
     before = len(count("/proc/self/fd"))
 

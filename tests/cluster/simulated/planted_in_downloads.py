@@ -88,7 +88,7 @@ JOBS = (
     Bug(
         "budget_kept_by_bad_writes",
         "that a piece which could not be written is not under way any more",
-        (Edit("node.downloader.job:FetchJob.on_unwritten", "self._download.write_failed(piece)", "pass"),),
+        (Edit("node.downloader.job:FetchJob.on_unwritten", "self.download.write_failed(piece)", "pass"),),
         found_after=21,
         first=20,
     ),
@@ -174,7 +174,7 @@ PIECES = (
     Bug(
         "unwritten_piece_is_closed",
         "that a piece which could not be written is open again",
-        (Edit("node.downloader.pieces:Pieces.lose", "self.open.set(piece)", "pass"),),
+        (Edit("node.downloader.pieces:Pieces.written", "self.open.set(piece)", "pass"),),
         found_after=15,
         first=14,
     ),
@@ -189,7 +189,7 @@ PIECES = (
         "that a sequential download takes the first open piece and not the rarest",
         (
             Edit(
-                "node.downloader.download:Download._choose",
+                "node.downloader.piece_requests:PieceRequests._choose",
                 "self._pieces.first(bits) if self._sequential else ",
                 "",
             ),
@@ -202,9 +202,9 @@ PIECES = (
         "that a sequential download is assigned nothing",
         (
             Edit(
-                "node.downloader.download:Download._ask_stock",
-                "if not source.alone and not self._sequential",
-                "if not source.alone",
+                "node.downloader.download:Download.tick",
+                "if not self._sequential:",
+                "if True:",
             ),
         ),
         found_after=32,
@@ -229,7 +229,7 @@ CREDIT = (
     Bug(
         "credit_kept_by_a_dead_session",
         "that credit for what does not come takes no part of the budget",
-        (Edit("node.downloader.download:Download._end_session", "self._share.release(", "abs("),),
+        (Edit("node.downloader.credit:Credit.end", "self._share.release(", "abs("),),
         found_after=1,
     ),
     Bug(
@@ -237,7 +237,7 @@ CREDIT = (
         "that a session begins without credit",
         (
             Edit(
-                "node.downloader.download:Download._end_session",
+                "node.downloader.credit:Credit.end",
                 "source.credit = source.arrived",
                 "source.arrived",
             ),
@@ -248,13 +248,13 @@ CREDIT = (
     Bug(
         "acknowledged_twice",
         "that what was acknowledged once is not acknowledged again",
-        (Edit("node.downloader.download:Download._say", "source.arrived = 0", "pass"),),
+        (Edit("node.downloader.credit:Credit.say", "source.arrived = 0", "pass"),),
         found_after=3,
     ),
     Bug(
         "acknowledged_with_credit_alone",
         "to acknowledge pieces when there is no room for more",
-        (Edit("node.downloader.download:Download._say", "if source.arrived or given:", "if given:"),),
+        (Edit("node.downloader.credit:Credit.say", "if source.arrived or given:", "if given:"),),
         found_after=None,
     ),
     Bug(
@@ -262,7 +262,7 @@ CREDIT = (
         "to say that a source has more credit",
         (
             Edit(
-                "node.downloader.download:Download._say",
+                "node.downloader.credit:Credit.say",
                 "Received(session, source.arrived, given, source.receipt)",
                 "Received(session, source.arrived, min(given, 1), source.receipt)",
             ),
@@ -272,7 +272,7 @@ CREDIT = (
     Bug(
         "budget_kept_by_duplicates",
         "that a piece which is there already takes no part of the budget",
-        (Edit("node.downloader.download:Download.piece", "self._share.release(pieces.piece_length)", "pass"),),
+        (Edit("node.downloader.download:Download.piece", "self._credit.written()", "pass"),),
         found_after=1,
     ),
     Bug(
@@ -280,8 +280,8 @@ CREDIT = (
         "that a piece which is on disk is not under way any more",
         (
             Edit(
-                "node.downloader.download:Download.written",
-                "self._share.release(self._pieces.piece_length)",
+                "node.downloader.download:Download._no_more_written",
+                "self._credit.written()",
                 "pass",
             ),
         ),
@@ -318,7 +318,7 @@ CONVERSATION = (
     Bug(
         "not_held_ignored",
         "that a source may lose a piece it said it had",
-        (Edit("node.downloader.download:Download._not_held", "self._pieces.expect_no_more(piece, source)", "pass"),),
+        (Edit("node.downloader.download:Download._not_held", "self.pieces.expect_no_more(piece, source)", "pass"),),
         found_after=None,
     ),
     Bug(
@@ -326,7 +326,7 @@ CONVERSATION = (
         "to have others send what slow sources owe",
         (
             Edit("node.downloader.download:Download.tick", "self._give_up_overdue(now)", "pass"),
-            Edit("node.downloader.download:Download.tick", "effects += self._give_up_silent(now)", "pass"),
+            Edit("node.downloader.download:Download.tick", "effects += self._sessions.part_with_silent(now)", "pass"),
         ),
         found_after=9,
     ),
@@ -342,8 +342,8 @@ CONVERSATION = (
         "that a source whose stock is gone assigns nothing any more",
         (
             Edit(
-                "node.downloader.download:Download._status",
-                "source.asked = 0\n            self._stocked.pop(source, None)",
+                "node.downloader.assignments:Assignments.give_up",
+                "source.asked = 0\n        self._stocked.pop(source, None)",
                 "self._stocked.pop(source, None)",
             ),
         ),
@@ -358,7 +358,7 @@ CONVERSATION = (
     Bug(
         "room_ignored",
         "to have as many pieces assigned as there is room for",
-        (Edit("node.downloader.download:Download.set_room", "self._room = count", "pass"),),
+        (Edit("node.downloader.download:Download.set_room", "self._assignments.room = count", "pass"),),
         found_after=3,
     ),
     Bug(

@@ -87,7 +87,7 @@ PUSHING = (
         "that a piece which is to be pushed may have been lost meanwhile",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._push_next",
+                "node.piece_server.sending:Sending._push_next",
                 "continue\n            if piece in have:",
                 "continue\n            if True:",
             ),
@@ -99,7 +99,7 @@ PUSHING = (
         "that a piece which is asked for may have been lost meanwhile",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._send_next",
+                "node.piece_server.sending:Sending._send_next",
                 "if piece in have:\n                relay",
                 "if True:\n                relay",
             ),
@@ -109,7 +109,7 @@ PUSHING = (
     Bug(
         "lost_piece_is_said_to_be_had",
         "to take what is lost off the bitfield",
-        (Edit("node.piece_server.uploads:Uploads.lost", "swarm.have.clear(piece)", "pass"),),
+        (Edit("node.piece_server.swarm:Swarm.lose", "self.have.clear(piece)", "pass"),),
         found_after=None,
     ),
     Bug(
@@ -121,20 +121,26 @@ PUSHING = (
     Bug(
         "pushes_what_was_sent",
         "to push no pieces that were sent already",
-        (Edit("node.piece_server.uploads:Uploads._send", "session.skip.set(piece)", "pass"),),
+        (Edit("node.piece_server.sending:Sending._send", "session.skip.set(piece)", "pass"),),
         found_after=None,
     ),
     Bug(
         "pushes_nothing_of_late",
         "that followers who wait are sent what has come to be relayed",
-        (Edit("node.piece_server.uploads:Uploads.held", "self._ready[session] = None", "pass"),),
+        (
+            Edit(
+                "node.piece_server.uploads:Uploads.held",
+                "self._sending.wake(session for session in swarm.sessions.values() if session.follows)",
+                "pass",
+            ),
+        ),
         found_after=67,
         first=60,
     ),
     Bug(
         "credit_wakes_nobody",
         "that who had no credit is sent something when it has some",
-        (Edit("node.piece_server.uploads:Uploads._received", "self._ready[session] = None", "pass"),),
+        (Edit("node.piece_server.uploads:Uploads._received", "self._sending.wake([session])", "pass"),),
         found_after=0,
     ),
     Bug(
@@ -142,12 +148,12 @@ PUSHING = (
         "that pieces a receiver has from elsewhere are promised to it in vain",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._send",
+                "node.piece_server.sending:Sending._send",
                 "if one not in session.skip and one in swarm.have",
                 "if one in swarm.have",
             ),
             Edit(
-                "node.piece_server.uploads:Uploads._send",
+                "node.piece_server.sending:Sending._send",
                 "swarm.relayed[told : session.promised]",
                 "swarm.relayed[: session.promised]",
             ),
@@ -162,7 +168,7 @@ STOCK = (
         "that a piece somebody relays is not in stock",
         (
             Edit(
-                "node.piece_server.uploads:Swarm.take_from_stock",
+                "node.piece_server.swarm:Swarm.take_from_stock",
                 "in_stock.clear(piece)\n                break",
                 "break",
             ),
@@ -172,7 +178,7 @@ STOCK = (
     Bug(
         "asked_for_and_in_stock",
         "that a piece which was asked for by number is relayed by whoever gets it",
-        (Edit("node.piece_server.uploads:Uploads._send_next", "swarm.in_stock.clear(piece)", "pass"),),
+        (Edit("node.piece_server.sending:Sending._send_next", "swarm.in_stock.clear(piece)", "pass"),),
         found_after=0,
     ),
     Bug(
@@ -190,7 +196,7 @@ STOCK = (
     Bug(
         "hoarded_for_good",
         "to put back into stock what a receiver was to relay and does not",
-        (Edit("node.piece_server.uploads:Uploads._check_spread", "back += old", "pass"),),
+        (Edit("node.piece_server.swarm:Swarm.not_spread", "back += old", "pass"),),
         found_after=3,
     ),
     Bug(
@@ -199,7 +205,7 @@ STOCK = (
         (
             Edit(
                 "node.piece_server.uploads:Uploads._relay",
-                "return [self._tell(session)]",
+                "return [tell(session)]",
                 "return []",
             ),
             Edit("node.piece_server.uploads:Uploads._tell_stock", "swarm.had_stock = has_stock", "return []"),
@@ -209,15 +215,15 @@ STOCK = (
     Bug(
         "alone_for_good",
         "to tell a receiver that it is not the only one any more",
-        (Edit("node.piece_server.uploads:Uploads._tell_company", "[self._tell(one) for one in told]", "[]"),),
+        (Edit("node.piece_server.uploads:Uploads._tell_company", "[tell(one) for one in told]", "[]"),),
         found_after=3,
     ),
     Bug(
         "idle_untold",
         "to say that there is nothing to send",
         (
-            Edit("node.piece_server.uploads:Uploads._check", "if self._is_idle(now):", "if False:"),
-            Edit("node.piece_server.uploads:Uploads._test", "self._tell(session, is_idle)", "self._tell(session)"),
+            Edit("node.piece_server.uploads:Uploads._check", "if self._sending.is_idle(now):", "if False:"),
+            Edit("node.piece_server.uploads:Uploads._test", "tell(session, is_idle)", "tell(session)"),
         ),
         found_after=0,
     ),
@@ -250,9 +256,9 @@ STOCK = (
         "that the downloader knows nothing of pieces that are relayed for want of others",
         (
             Edit(
-                "node.piece_server.uploads:Uploads._relay_some",
-                "swarm.relayed_before += swarm.relay([piece])",
-                "swarm.relay([piece])",
+                "node.piece_server.sending:Sending._relay_some",
+                "swarm.relayed_before += swarm.relay([piece], own=True)",
+                "swarm.relay([piece], own=True)",
             ),
         ),
         found_after=None,

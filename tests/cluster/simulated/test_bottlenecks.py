@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cluster.simulated.peer import Peer
-from node.local_messages import ApiLimit, Bottleneck
+from node.api_messages import ApiLimit
+from node.local_messages import Bottleneck
 from protocol.limits import PIECE_BYTES_MIN
 from tests.cluster.simulated.swarms import Swarm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.simulated.host import PeerTerms
 from cluster.simulated.peer import Peer
-from node.local_messages import ApiCancelRollout, ApiRollout
+from node.api_messages import ApiCancelRollout, ApiRollout
 from tests.cluster.simulated.swarms import Swarm
 
 BASE = "/rollouts"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.simulated.peer import Role
-from node.local_messages import ApiLimit
+from node.api_messages import ApiLimit
 from protocol.limits import PIECE_BYTES_MIN
 from tests.cluster.simulated.swarms import Swarm
 
@@ -32,7 +32,7 @@ def pieces_in(swarm: Swarm, seconds: float) -> int:
 
 def slow(name: str) -> Swarm:
     """A download at full speed, two pieces a second, of which either side then allows a tenth."""
-    swarm = Swarm(1, 1, 400, piece_seconds=0.5)
+    swarm = Swarm(1, 1, 400, piece_seconds=0.5, watched=False)
     swarm.start()
     assert pieces_in(swarm, 20.0) > 30
     limit(swarm, name, 0.2 * PIECE_BYTES_MIN)

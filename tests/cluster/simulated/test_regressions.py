@@ -50,7 +50,7 @@ BROKE = (
     Broke(
         "a session that ended without a word, its queue being full, was opened anew by a Test and followed by nobody",
         4714,
-        Edit("node.downloader.download:Download._test", "source.answered", "False"),
+        Edit("node.downloader.sessions:Sessions.test", "source.answered", "False"),
     ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])

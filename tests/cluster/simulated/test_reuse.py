@@ -96,7 +96,7 @@ def reused_bytes(peer: Peer) -> int:
     """Of what is under way at ``peer``."""
     assert peer.downloader is not None
     downloads = [job.download for job in peer.downloader.core.jobs.values()]
-    return sum(download.reused_bytes for download in downloads if download is not None)
+    return sum(download.pieces.reused_bytes for download in downloads if download is not None)
 
 
 @pytest.mark.parametrize("what", ["deleted", "shorter", "other bytes"])

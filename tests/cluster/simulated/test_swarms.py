@@ -10,7 +10,7 @@ import pytest
 from cluster.simulated.content import StandIn
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.liars import Kind, fetch_lies, server_lies
-from node.downloader.source import SILENT_SENDING_SECONDS
+from node.downloader.patience import SILENT_SENDING_SECONDS
 from protocol.limits import PIECE_BYTES_MIN
 from protocol.messages import Message, Piece
 from tests.cluster.simulated.planting import Edit, edited
@@ -140,7 +140,7 @@ def test_very_slow_uplinks_deliver_too(seeders: int, receivers: int, seconds: fl
 
 
 def test_several_seeders_seldom_assign_the_same_piece() -> None:
-    swarm = Swarm(2, 8, 256, watched=False)
+    swarm = Swarm(2, 8, 128, watched=False)
     swarm.start()
     swarm.run_until_done(20 * swarm.bound)
     assert swarm.received_ratio() <= 1.04
@@ -325,21 +325,22 @@ def test_a_host_that_promises_pieces_and_sends_few_is_got_around() -> None:
             256,
             0.1,
             "leaves pieces that nobody else has with",
-            Edit("node.piece_server.uploads:Uploads._could_have_spread", "return any(", "return False and any("),
+            Edit("node.piece_server.swarm:Swarm._could_have_spread", "return any(", "return False and any("),
         ),
         (
             "hoarder",
             256,
             0.1,
             "forgot that nobody but",
-            Edit("node.piece_server.uploads:Uploads._check_spread", "back += old", "pass"),
+            Edit("node.piece_server.swarm:Swarm.not_spread", "back += old", "pass"),
         ),
-        (
+        pytest.param(
             "promiser",
             128,
             1.0,
             "that peer0 promised, and others have",
             Edit("node.downloader.download:Download.tick", "self._give_up_overdue(now)", "pass"),
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -351,7 +352,7 @@ def test_it_breaks_an_invariant_where_nobody_minds(
 
 
 @pytest.mark.parametrize("name", ["peer0", "seed0"])
-@pytest.mark.parametrize("seconds", [5.0, 15.0, 40.0])
+@pytest.mark.parametrize("seconds", [5.0, pytest.param(15.0, marks=pytest.mark.slow), 40.0])
 def test_a_host_that_sleeps_for_a_while(name: str, seconds: float) -> None:
     swarm = Swarm(2, 5, 40)
     swarm.start()

@@ -25,7 +25,8 @@ from node.agent.effects import (
 )
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.state import AgentTerms
-from node.local_messages import ApiGetStatus, ApiRequest, Fetch, Following, Hello, JobStatus, StatusReport
+from node.api_messages import ApiGetStatus, ApiRequest, Following, JobStatus, StatusReport
+from node.local_messages import Fetch, Hello
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import Override, Period
 from protocol.digest import begins_digest

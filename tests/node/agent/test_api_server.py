@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from node.agent.api_server import ApiServer
+from node.api_messages import ApiDone, ApiJoin, ApiLeave, ApiRequest
 from node.client.api_client import ApiClient
 from node.host import ProcessHost
-from node.local_messages import API_SOCKET, ApiDone, ApiJoin, ApiLeave, ApiRequest
+from node.local_messages import API_SOCKET
 from protocol.errors import NetworkError
 from transport.loop import Loop
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir

@@ -5,18 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from node.agent.effects import CollectSeeds, ToDownloader
-from node.local_messages import (
-    ApiCollect,
-    ApiCollected,
-    ApiError,
-    ApiShare,
-    Collect,
-    Collected,
-    Fetch,
-    SwarmUpload,
-    Unused,
-    UploadReport,
-)
+from node.api_messages import ApiCollect, ApiCollected, ApiError, ApiShare
+from node.local_messages import Collect, Collected, Fetch, SwarmUpload, Unused, UploadReport
 from tests.node.agent.scene import Scene, digest, item
 
 UNUSED = Unused("download", "/o/.x.part", 5)

@@ -5,23 +5,22 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from node.agent.effects import DELETED, CheckItem, ToDownloader
-from node.agent.follows import FETCHES_COUNT_MAX, LEASE_SECONDS, REFRESH_SECONDS, matches
-from node.agent.library import LibraryItem
-from node.local_messages import (
-    OVERTAKEN,
-    ApiFollow,
-    ApiFollowed,
-    ApiShare,
-    DeleteFetch,
-    DownloadFailed,
-    DownloadFinished,
-    DownloadStarted,
-    Fetch,
-    Following,
+from node.agent.effects import DELETED, CheckItem, ForgetItem, HashPath, ToDownloader
+from node.agent.folders import Listing
+from node.agent.follows import (
+    FETCHES_COUNT_MAX,
+    LEASE_SECONDS,
+    LOOK_SECONDS,
+    REFRESH_SECONDS,
+    RETRY_SECONDS,
+    SETTLING_SECONDS,
+    matches,
 )
+from node.agent.library import LibraryItem
+from node.api_messages import ApiFollow, ApiFollowed, ApiShare, Following
+from node.local_messages import OVERTAKEN, DeleteFetch, DownloadFailed, DownloadFinished, DownloadStarted, Fetch
 from protocol.messages import GetTorrentList, Roster, SourceAdded, TorrentEntry
-from tests.node.agent.scene import Scene, digest, item
+from tests.node.agent.scene import FOLDER, Scene, digest, item
 
 NAME = "model.bin"
 PATH = f"/out/{NAME}"
@@ -70,7 +69,7 @@ def ends(scene: Scene, number: int) -> None:
 
 def checked(scene: Scene, number: int, problem: str = "") -> None:
     """What is at its place was looked at: content ``number``."""
-    (check,) = scene.took(CheckItem)
+    (check,) = [check for check in scene.took(CheckItem) if check.item.digest]
     assert check.item.digest == digest(number)
     scene.play(scene.core.item_checked(check.item, problem, scene.now))
 
@@ -223,6 +222,82 @@ def test_what_fails_is_tried_again_ever_later() -> None:
         follow(scene)
         assert orders(scene) == []
         scene.pass_time(0.2)
+
+
+def looked(scene: Scene, problem: str) -> None:
+    """It was looked whether anything is at its place."""
+    (check,) = scene.took(CheckItem)
+    assert (check.item.path, check.item.seed_path) == (PATH, "")
+    scene.play(scene.core.item_checked(check.item, problem, scene.now))
+
+
+def fails(scene: Scene, detail: str) -> None:
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", detail), scene.now))
+    scene.play(scene.core.tick(scene.now))
+
+
+def test_what_failed_is_tried_again_soon_after_what_was_in_its_way_has_gone() -> None:
+    scene = Scene(follow=(WHAT,)).up()
+    scene.others[:] = [listed(1, 10)]
+    scene.pass_time(SETTLING_SECONDS)
+    for wait in (2, 4, 8, 16, 32):
+        assert orders(scene) == [(1, False)]
+        fails(scene, "in the way")
+        looked(scene, "something else is there")
+        scene.pass_time(wait)
+        scene.took(CheckItem)
+    fails(scene, "in the way")
+    looked(scene, "something else is there")
+    orders(scene)
+    scene.pass_time(LOOK_SECONDS)
+    looked(scene, "something else is there")
+    assert orders(scene) == []
+    scene.pass_time(LOOK_SECONDS)
+    looked(scene, DELETED)
+    assert orders(scene) == [(1, False)]
+
+
+def test_what_failed_with_nothing_in_its_way_waits() -> None:
+    scene = Scene(follow=(WHAT,)).up()
+    scene.others[:] = [listed(1, 10)]
+    scene.pass_time(SETTLING_SECONDS)
+    orders(scene)
+    fails(scene, "full")
+    looked(scene, DELETED)
+    scene.pass_time(RETRY_SECONDS - 0.1)
+    assert (scene.took(CheckItem), orders(scene)) == ([], [])
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_what_somebody_here_made_makes_room_when_it_is_moved_away_even_if_it_is_the_newest(follows: bool) -> None:
+    own = msgspec.structs.replace(item(2, PATH), announced=20)
+    if not follows:
+        own = msgspec.structs.replace(own, state="missing")
+    scene = Scene([own], follow=(WHAT,)).up()
+    scene.others[:] = [listed(1, 10), listed(2, 20, have=0)] if follows else [listed(1, 10)]
+    scene.pass_time(SETTLING_SECONDS)
+    if follows:
+        assert orders(scene) == []
+        scene.others[:] = [listed(1, 10)]
+        scene.play(scene.core.settle(scene.core.shares.missing(PATH, "it is not there", scene.now), scene.now))
+        scene.pass_time(0.0)
+    assert orders(scene) == [(1, False)]
+
+
+@pytest.mark.parametrize("how", ["followed", "downloaded", "neither"])
+def test_older_versions_that_are_kept_in_a_shared_folder_are_no_news(how: str) -> None:
+    path = f"{FOLDER}/{NAME}"
+    older = [f"{path}.20261130T210405Z", f"{path}.20261130T210405Z.1"]
+    followed = (Following(NAME, FOLDER, keep=2),) if how == "followed" else ()
+    scene = Scene([item(1, path, "downloaded")] if how == "downloaded" else [], follow=followed).up()
+    listing = Listing(dict.fromkeys(older, b"1"), folders={FOLDER: (1, 2)})
+    for _ in range(2):
+        scene.pass_time(3)
+        scene.play(scene.core.scanned(listing, scene.now, scene.now))
+    assert [hashed.path for hashed in scene.took(HashPath)] == (older[:1] if how == "neither" else [])
+    old = [item(7, older[0], "folder")]
+    later = Scene([item(1, path, "downloaded"), *old] if how == "downloaded" else old, follow=followed)
+    assert [gone.path for gone in later.took(ForgetItem)] == ([] if how == "neither" else older[:1])
 
 
 def test_nothing_is_followed_for_a_command_that_has_ended() -> None:

@@ -19,8 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.gets import UNSURE
 from node.agent.library import LibraryItem
-from node.local_messages import (
-    AgentToDownloader,
+from node.api_messages import (
     ApiAccepted,
     ApiDone,
     ApiError,
@@ -33,6 +32,9 @@ from node.local_messages import (
     ApiPeersReply,
     ApiRemove,
     ApiStop,
+)
+from node.local_messages import (
+    AgentToDownloader,
     ContentChanged,
     Copies,
     DeleteFetch,
@@ -260,6 +262,22 @@ def test_several_contents_of_one_beginning_are_listed_by_link() -> None:
     assert format_link(LINK) in job.detail
     assert job.detail.isprintable()
     assert digest(2) in job.detail
+
+
+def test_of_several_manifests_of_one_digest_each_has_its_turn() -> None:
+    scene = with_source()
+    honest = msgspec.structs.replace(THERE, announced=7)
+    scene.others[:] = [honest, msgspec.structs.replace(THERE, manifest=digest(2_001), announced=6)]
+    scene.ask(get(digest(1)))
+    scene.pass_time(11)
+    assert [fetch.manifest for fetch in scene.told(ToDownloader, Fetch)] == [digest(2_001), digest(1_001)]
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "verification", "wrong"), scene.now))
+    scene.play(scene.core.child_says(report("pieces"), scene.now))
+    scene.pass_time(60)
+    assert scene.told(ToDownloader, Fetch)[-1].manifest == digest(2_001), "it brings something"
+    for _ in range(4):
+        scene.play(scene.core.child_says(DownloadFailed(digest(1), "verification", "wrong"), scene.now))
+    assert (scene.job().phase, scene.job().code) == ("failed", "verification")
 
 
 def test_when_it_was_announced_is_known_of_what_is_fetched_as_soon_as_it_is_there() -> None:
@@ -646,3 +664,11 @@ def test_whatever_a_tracker_says_of_an_address_the_downloader_can_read(listed: s
     scene.ask(get())
     (sources,) = scene.told(ToDownloader, Sources)
     assert Decoder(AgentToDownloader, LOCAL_BYTES_MAX).decode(encode(sources, LOCAL_BYTES_MAX)) == sources
+
+
+def test_a_downloader_that_has_not_said_a_word_to_this_run_of_the_agent_is_the_reason_why_nothing_goes_on() -> None:
+    scene = Scene(downloads=[FETCH], asked=[FETCH.dest])
+    scene.hello("piece_server", port=9)
+    scene.pass_time(15.0)
+    (told,) = [beat.downloads for beat in scene.beats if beat.downloads][-1]
+    assert (told.state, told.reason) == ("waiting", "no news from the downloader for over 10 s")

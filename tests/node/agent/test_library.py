@@ -158,6 +158,18 @@ def test_row_that_makes_no_sense(tmp_path: Path) -> None:
             library.items()
 
 
+@pytest.mark.parametrize("text", ["", "{", "[" * 10_000])
+def test_json_that_is_none(tmp_path: Path, text: str) -> None:
+    with Library(tmp_path) as library:
+        library.put_item(ITEM)
+        library.keep_orders(library.orders())
+        library._db.execute("UPDATE items SET options = ?", (text,))
+        library._db.execute("UPDATE kept SET value = ?", (text,))
+        for read in (library.items, library.orders):
+            with pytest.raises(DiskError, match="move it away"):
+                read()
+
+
 def test_no_directory(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="unable to open"):
         Library(tmp_path / "absent")

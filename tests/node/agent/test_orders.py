@@ -6,7 +6,7 @@ from typing import Any
 
 from node.agent.effects import Note, ToDownloader
 from node.agent.library import KeptOrders, TakenOrder
-from node.local_messages import (
+from node.api_messages import (
     ApiCancelRollout,
     ApiDone,
     ApiError,
@@ -15,11 +15,8 @@ from node.local_messages import (
     ApiRemove,
     ApiRollout,
     ApiRolloutReply,
-    DeleteFetch,
-    DownloadFailed,
-    DownloadFinished,
-    Fetch,
 )
+from node.local_messages import DeleteFetch, DownloadFailed, DownloadFinished, Fetch
 from protocol.limits import MIB, ORDERS_TOLD_COUNT_MAX
 from protocol.link import Link, format_link
 from protocol.messages import Order, OrderEntry, OrdersChanged, Roster
@@ -83,6 +80,9 @@ def test_the_same_order_again_is_another_attempt_and_a_new_version_cancels_the_o
     newer, elsewhere = give(scene, 2), give(scene, 1, directory="x")
     told = {one.order: one.cancelled for one in scene.core.orders.given}
     assert told == {first.order: True, newer.order: False, elsewhere.order: False}
+    scene.ask(ApiCancelRollout(2, elsewhere.order))
+    scene.reply(ApiDone)
+    assert [one.order for one in scene.core.orders.given if not one.cancelled] == [newer.order]
 
 
 def test_a_cancelled_order_is_told_as_such() -> None:

@@ -19,10 +19,10 @@ from node.agent.library import Library, LibraryItem
 from node.agent.process import CHECK_THREADS_COUNT, Agent
 from node.agent.share_scan import look
 from node.agent.state import AgentTerms
+from node.api_messages import ApiAccepted, ApiError, ApiGet, ApiGetStatus, ApiLimit, ApiLimits, StatusReport
 from node.client.api_client import ApiClient
 from node.config import AgentSettings
 from node.host import ProcessHost
-from node.local_messages import ApiAccepted, ApiError, ApiGet, ApiGetStatus, ApiLimit, ApiLimits, StatusReport
 from node.rate_limit import RateLimits
 from protocol.errors import NetworkError
 from service.logs import LogSettings

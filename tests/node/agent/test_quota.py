@@ -14,20 +14,11 @@ from node.agent.effects import (
     ToDownloader,
     ToPieceServer,
 )
+from node.agent.folders import Listing
 from node.agent.library import LibraryItem
 from node.agent.quota import AGAIN_SECONDS, ANSWER_SECONDS, KEEP_SECONDS, mark_of
-from node.local_messages import (
-    ApiGet,
-    ApiLeave,
-    ApiShare,
-    DownloadFinished,
-    Fetch,
-    Following,
-    Serve,
-    SwarmUpload,
-    Unserve,
-    UploadReport,
-)
+from node.api_messages import ApiGet, ApiLeave, ApiShare, Following
+from node.local_messages import DownloadFinished, Fetch, Serve, SwarmUpload, Unserve, UploadReport
 from protocol.link import Link, format_link
 from protocol.messages import RegistrarReply, RegistrarRequest, TorrentEntry, Update
 from tests.node.agent.scene import Scene, digest, item
@@ -247,6 +238,34 @@ def test_what_the_disk_refuses_is_announced_again_and_the_next_goes() -> None:
     status = scene.status().quota
     assert status is not None
     assert status.kept == ["/data/file 1: it also has notes, which was not downloaded"]
+
+
+def test_what_is_being_deleted_is_not_said_to_be_missing() -> None:
+    scene = holding(1, 2, 3)
+    ask(scene)
+    entries = {got(number).path: got(number).fingerprint for number in (2, 3)}
+    scene.play(scene.core.scanned(Listing(entries, missing=(got(1).path,)), scene.now, scene.now))
+    assert not any("missing" in note.text for note in scene.took(Note))
+    assert not any(each.state for each in scene.status().shared)
+    deleted(scene, 1)
+    assert begun(scene) == ["new"]
+
+
+@pytest.mark.parametrize("problem", ["", "it is there"])
+def test_a_deletion_during_which_the_agent_was_killed_goes_on_when_it_starts_again(problem: str) -> None:
+    scene = holding(1, 2, 3)
+    ask(scene)
+    kept = scene.took(DeleteItem)[-1].kept
+    assert kept is not None
+    assert [each.path for each in kept if each.going] == ["/data/file 1"]
+    scene = Scene([got(1), got(2), got(3)], quota=300, downloaded=kept).up()
+    scene.pass_time(0.0)
+    assert scene.took(DeleteItem) == [DeleteItem(got(1))]
+    deleted(scene, 1, problem)
+    assert not any(each.going for each in scene.took(KeepDownloaded)[-1].items)
+    assert scene.took(ForgetItem) == ([] if problem else [ForgetItem("/data/file 1")])
+    assert not any("is not deleted" in note.text for note in scene.took(Note))
+    assert (digest(1) in scene.listed) == bool(problem)
 
 
 def test_what_begins_to_be_served_meanwhile_stays() -> None:

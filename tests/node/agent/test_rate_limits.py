@@ -9,8 +9,9 @@ import pytest
 
 from node.agent.disk_work import LIMITS_NAME, AgentFiles
 from node.agent.effects import KeepLimits, Note, ToDownloader, ToPieceServer
+from node.api_messages import ApiLimit, ApiLimits
 from node.config import AgentSettings
-from node.local_messages import ApiLimit, ApiLimits, Limit, Pause, ShareState
+from node.local_messages import Limit, Pause, ShareState
 from node.rate_limit import RateLimits
 from node.schedule import DAY_MINUTES, Override, PeriodKeys, parse_schedule
 from service.logs import LogSettings

@@ -19,15 +19,9 @@ from node.agent.effects import (
 )
 from node.agent.folders import Listing
 from node.agent.library import LibraryItem
+from node.api_messages import ApiAccepted, ApiDone, ApiError, ApiJoin, ApiLeave, ApiRemove, ApiShare
 from node.disk.share_options import AS_USUAL, ShareOptions, Skipped
 from node.local_messages import (
-    ApiAccepted,
-    ApiDone,
-    ApiError,
-    ApiJoin,
-    ApiLeave,
-    ApiRemove,
-    ApiShare,
     ContentChanged,
     DownloadReport,
     Serve,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.agent.told_downloads import ENDED_SECONDS_MAX, told_downloads
-from node.local_messages import DownloadReport, JobStatus, SourceReport
+from node.agent.told_downloads import ENDED_SECONDS_MAX, LastRate, told_downloads
+from node.api_messages import JobStatus
+from node.local_messages import DownloadReport, SourceReport
 from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
 from protocol.messages import DownloadState, Order
 
@@ -63,6 +64,24 @@ def test_there_are_a_few_of_them_with_a_few_words_each() -> None:
     assert [one.digest for one in told[:3]] == [digest(50), digest(30), digest(29)]
     assert len(told) == DOWNLOADS_TOLD_COUNT_MAX
     assert len(told[1].reason.encode()) == REASON_BYTES_MAX
+
+
+def test_the_last_rate_is_that_of_a_download_that_took_a_while_without_what_it_waited_for() -> None:
+    def look(phase: Any, received: int, now: float, content: int = 1) -> int | None:
+        zeros = (1000, 10, 4, 400, 0)
+        return last.report(DownloadReport(digest(content), phase, *zeros, received, 0, 0.0, [], ""), now)
+
+    last = LastRate()
+    assert [look("waiting", 0, 0.0), look("downloading", 0, 100.0), look("downloading", 50, 101.0)] == [None] * 3
+    assert look("downloading", 9_000, 103.0, 2) is None
+    assert look("downloading", 150, 104.0) is None
+    assert look("verifying", 450, 105.0) == 100
+    assert look("done", 450, 109.0) is None
+    assert look("verifying", 10_000, 103.5, 2) is None, "over in no time"
+    assert [look("downloading", 1, 110.0), look("paused", 2, 120.0), look("verifying", 3, 130.0)] == [None] * 3
+    look("downloading", 1, 140.0)
+    last.over(digest(1))
+    assert look("verifying", 3, 150.0) is None
 
 
 def test_shares_and_what_has_no_digest_yet_are_none_of_them() -> None:

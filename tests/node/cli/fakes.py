@@ -8,12 +8,8 @@ from typing import Any
 
 import msgspec
 
-import node.local_messages as messages
-from node.cli.app import main
-from node.client.session import Client, Foreground, Services
-from node.config import PeerSettings
-from node.identity import DataDirInUseError
-from node.local_messages import (
+import node.api_messages as messages
+from node.api_messages import (
     ApiAccepted,
     ApiCollected,
     ApiDone,
@@ -23,13 +19,15 @@ from node.local_messages import (
     ApiReply,
     ApiRequest,
     ApiShare,
-    DownloadReport,
     JobStatus,
     SharedStatus,
-    SourceReport,
-    SourceStanding,
     StatusReport,
 )
+from node.cli.app import main
+from node.client.session import Client, Foreground, Services
+from node.config import PeerSettings
+from node.identity import DataDirInUseError
+from node.local_messages import DownloadReport, SourceReport, SourceStanding
 from node.stored import Stored
 from protocol.errors import NetworkError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node.local_messages import ApiError, ApiStop
+from node.api_messages import ApiError, ApiStop
 from protocol.errors import (
     ConfigError,
     DiskError,

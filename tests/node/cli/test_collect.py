@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.agent.library import Library, LibraryItem
+from node.api_messages import ApiGetStatus
 from node.disk.journal import Journal
 from node.disk.seed_store import store_seed
 from node.disk.staging import staging_path
@@ -100,7 +101,7 @@ def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Left]:
     else:
         with running("node", *made.peer.options):
             until(made.peer.is_up, "the peer")
-            until(lambda: len(made.peer.json("status")["pids"]) == 3, "its processes")
+            until(lambda: len(made.peer.ask(ApiGetStatus(1)).pids) == 3, "its processes")
             yield made
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from node.local_messages import OVERTAKEN, ApiFollow, ApiFollowed, Following, StatusReport
+from node.api_messages import ApiFollow, ApiFollowed, Following, StatusReport
+from node.local_messages import OVERTAKEN
 from tests.node.cli.fakes import World, download, job, peer_with, report
 
 
@@ -67,7 +68,14 @@ def test_a_tracker_that_does_not_answer_is_told_of_once(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "argv", [["", "--to", "out"], ["x"], ["x", "--to", "out", "--keep", "-1"], ["x" * 300, "--to", "o"]]
+    "argv",
+    [
+        ["", "--to", "out"],
+        ["a/b", "--to", "out"],
+        ["x"],
+        ["x", "--to", "out", "--keep", "-1"],
+        ["x" * 300, "--to", "o"],
+    ],
 )
 def test_wrong_usage(argv: list[str]) -> None:
     assert followed(report()).run("follow", *argv) == 2

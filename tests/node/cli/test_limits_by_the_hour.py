@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from node.api_messages import ApiLimit
 from tests.node.cli.test_process import Peer, running, until
 
 pytestmark = pytest.mark.process
@@ -28,7 +29,7 @@ def test_limits_change_with_the_hour_and_say_why(tmp_path: Path, monkeypatch: py
     peer.options += ["--config", str(config)]
     with running("node", *peer.options) as process:
         until(peer.is_up, "the peer")
-        until(lambda: peer.json("limit")["upload_rate"] == 1024 * 1024, "eight o'clock")
+        until(lambda: peer.ask(ApiLimit(1)).limits.upload_rate == 1024 * 1024, "eight o'clock")
         why = peer.json("status")["limits_why"]
         assert why.startswith("schedule: mon-sun 08:00-18:00, until ")
         assert why.endswith(" 18:00")

@@ -8,9 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.client.services import real_services
-from node.identity import DataDirLock
-from node.local_messages import (
+from node.api_messages import (
     ApiDone,
     ApiGetStatus,
     ApiJoin,
@@ -27,6 +25,8 @@ from node.local_messages import (
     SharedStatus,
     StatusReport,
 )
+from node.client.services import real_services
+from node.identity import DataDirLock
 from node.rate_limit import RateLimits
 from node.stored import Stored
 from protocol.messages import DownloadState, PeerEntry, StandingEntry, TorrentEntry

@@ -10,11 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from node.api_messages import ApiGetStatus, ApiList, ApiListReply, ApiRequest
+from node.client.api_client import ApiClient
+from protocol.errors import NetworkError
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 20.0
@@ -70,9 +74,25 @@ class Peer:
     def json(self, *argv: str, code: int = 0) -> Any:
         return json.loads(self.run(*argv, "--json", code=code).stdout)
 
+    def ask(self, message: ApiRequest) -> Any:
+        """What the peer answers; None where none runs. For what is asked often: a command takes a while to start."""
+        try:
+            with closing(ApiClient(self.base / "data")) as client:
+                return client.request(message)
+        except NetworkError:
+            return None
+
     def is_up(self) -> bool:
-        command = [sys.executable, "-m", "node", *self.options, "status"]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+        return self.ask(ApiGetStatus(1)) is not None
+
+    def is_in(self) -> bool:
+        """It has joined the network."""
+        return bool(self.ask(ApiGetStatus(1)).network == "joined")
+
+    def knows_all(self) -> bool:
+        """Its tracker has been there for so long that it knows everybody."""
+        reply = self.ask(ApiList(1, "*"))
+        return isinstance(reply, ApiListReply) and not reply.settling
 
 
 @pytest.fixture
@@ -126,11 +146,11 @@ def test_leave_and_join(tmp_path: Path, tracker: str) -> None:
     alice = Peer(tmp_path / "alice", tracker)
     with running("node", *alice.options):
         until(alice.is_up, "the peer")
-        until(lambda: alice.json("status")["network"] == "joined", "membership")
+        until(alice.is_in, "membership")
         alice.run("leave")
         assert alice.json("status")["network"] == "left"
         alice.run("join")
-        until(lambda: alice.json("status")["network"] == "joined", "membership")
+        until(alice.is_in, "membership")
         assert "in use by the peer with pid" in alice.run(code=2).stderr
 
 

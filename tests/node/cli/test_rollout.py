@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node.local_messages import (
+from node.api_messages import (
     ApiCancelRollout,
     ApiDone,
     ApiError,
@@ -22,6 +22,7 @@ from node.local_messages import (
     ApiStandings,
     ApiStandingsReply,
 )
+from protocol.digest import short
 from protocol.messages import DownloadState, Order, OrderEntry, StandingEntry, TorrentEntry
 from tests.node.cli.fakes import DIGEST, MIB, World, peer_with, report
 
@@ -75,9 +76,15 @@ def test_watching_finds_the_order_of_anybody(capsys: pytest.CaptureFixture[str])
     assert (fields["verdict"], fields["from"]["name"], fields["have"]) == ("complete", "nine", 2)
     assert one.client is not None
     assert one.client.asked(ApiRollout) == []
-    twice = world(orders=(other, OrderEntry("p8", "eight", Order("o2", DIGEST, DIGEST, "model.bin", 1))))
+    second = Order("o2", DIGEST, DIGEST, "model.bin", 1, directory="a/b", peers="t*")
+    twice = world(orders=(other, OrderEntry("p8", "eight", second)))
     assert twice.run("rollout", "--watch", "model.bin") == 2
-    assert "o2" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "error: 2 rollouts of model.bin go on; watch one of them with "
+        f"--watch o1 (from nine, to all peers, {short(DIGEST)}); "
+        f"--watch o2 (from eight, to peers t*, in a/b, {short(DIGEST)})\n"
+    )
+    assert twice.run("rollout", "--watch", "o2", "--timeout", "1ms") == 5
     cancelled = OrderEntry("p9", "nine", Order("o1", DIGEST, DIGEST, "model.bin", 1, cancelled=True))
     assert world(orders=(cancelled,)).run("rollout", "--watch", "model.bin") == 3
 
@@ -123,6 +130,19 @@ def test_cancelling_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == "cancelled the rollout of model.bin\n"
     assert one.client is not None
     assert one.client.asked(ApiCancelRollout) == [ApiCancelRollout(1, "model.bin")]
+
+
+@pytest.mark.parametrize(("holding", "words"), [("whole", "has it already"), (None, "has not got it")])
+def test_an_order_for_this_peer_alone_is_refused_with_that_reason(
+    holding: Any, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = peer_with(
+        report(),
+        ApiList=ApiListReply(1, False, [ENTRY]),
+        ApiStandings=ApiStandingsReply(1, False, [StandingEntry(report().peer, "lab7", holding)]),
+    )
+    assert one.run("rollout", "model.bin", "--to", "lab*") == 3
+    assert f"no peer whose name matches lab* but this one, which {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

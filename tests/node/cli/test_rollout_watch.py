@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from msgspec.structs import replace
+
 from node.cli.rollout_watch import NEW_SECONDS, Expected, Watch, expectation
 from protocol.messages import DownloadState, Order, OrderEntry, StandingEntry
 
@@ -160,15 +162,35 @@ def test_an_order_for_some_expects_those() -> None:
 
 def test_what_to_expect_is_what_is_known() -> None:
     seen = watch()
-    little = StandingEntry("l", "l", free=999)
+    little = StandingEntry("l", "l", free=0)
     look(seen, 0.0, peer("a"), peer("b", "whole"), little, StandingEntry("r", "r"))
     assert expectation(seen, 100.0) == [
         "m.bin, 1000 B, to 4 peers; 1 of them has it already",
         "accept no orders: r",
-        "too little room: l (999 B free)",
-        "free space: a 4.9 KiB",
+        "free space: l under 16.0 MiB, a under 16.0 MiB",
         "it takes at least 10 s: this peer alone has it, and sends 100 B/s at most",
+        "no estimate: none of them has measured a rate yet",
     ]
+
+
+def test_who_surely_has_too_little_room_is_named_and_the_rounding_of_what_was_told_is_no_reason() -> None:
+    seen = Watch(OrderEntry("g", "giver", replace(order(), length=100 << 20)), Expected(), 0.0)
+    rooms = {"none": 0, "less": 84 << 20, "perhaps": (84 << 20) + 1, "much": 160 << 20}
+    look(seen, 0.0, *(StandingEntry(name, name, free=free) for name, free in rooms.items()))
+    assert expectation(seen, 0.0)[1:3] == [
+        "too little room, if it is as it was when they last said; each looks for itself: "
+        "none (under 16.0 MiB free), less (84.0 MiB free)",
+        "free space: perhaps 84.0 MiB, much 160.0 MiB",
+    ]
+
+
+def test_it_is_estimated_from_the_last_rates_of_those_who_have_measured_some() -> None:
+    seen = watch()
+    a, b = peer("a"), peer("b")
+    look(seen, 0.0, replace(a, rate=10), replace(b, rate=20), peer("c"), replace(peer("d", "whole"), rate=1))
+    slowest = "a, the slowest, fetched at 10 B/s last time; of 1 peer no rate is known yet"
+    assert expectation(seen, 0.0)[-1] == f"estimate: 1m 40s; {slowest}"
+    assert expectation(seen, 5.0)[-1] == f"estimate: 3m 20s; {slowest}"
 
 
 def test_the_receipt_has_everybody() -> None:

@@ -7,8 +7,9 @@ import re
 import pytest
 from rich.cells import cell_len
 
+from node.api_messages import SharedStatus
 from node.cli.output import in_order, screen_lines
-from node.local_messages import SharedStatus, SourceReport
+from node.local_messages import SourceReport
 from tests.node.cli.fakes import DIGEST, LINK, download, job, report
 
 REASON = "no source can be reached: bob (tcp://10.0.0.9:5600) refused the connection"

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.local_messages import ApiError, ApiGet, ApiGetStatus, ApiShare, SharedStatus
+from node.api_messages import ApiError, ApiGet, ApiGetStatus, ApiShare, SharedStatus
 from protocol.digest import format_digest, raw_digest
 from protocol.errors import NetworkError
 from protocol.limits import PIECE_BYTES_MIN
@@ -211,7 +211,7 @@ def test_a_refused_target_does_not_stop_the_others(capsys: pytest.CaptureFixture
     answers = iter([ApiError(1, "disk", "exists with other content"), None])
 
     def answer(message: ApiGet) -> ApiError:
-        from node.local_messages import ApiAccepted
+        from node.api_messages import ApiAccepted
 
         return next(answers) or ApiAccepted(message.id, 1)  # type: ignore[return-value]
 

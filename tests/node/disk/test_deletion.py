@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node.disk import deletion
-from node.disk.deletion import delete_content
-from node.disk.staging import staging_path
+from node.disk.deletion import delete_content, delete_rest
+from node.disk.staging import Staging, staging_path
 from node.disk.stamps import take_stamps
 from node.disk.storage import Partial
 from protocol.errors import DiskError
@@ -75,6 +76,27 @@ def test_a_directory_that_somebody_added_to_stays(extra: str, tmp_path: Path) ->
     assert tree_on_disk(dest) == before
 
 
+def test_a_directory_in_whose_place_somebody_put_a_link_stays(tmp_path: Path) -> None:
+    made, dest = made_tree(), tmp_path / "x"
+    stamps = downloaded(made, dest)
+    (dest / "a").rename(tmp_path / "mine")
+    (dest / "a").symlink_to(tmp_path / "mine")
+    with pytest.raises(DiskError, match="a is a symbolic link now"):
+        delete_content(dest, made.manifest, stamps)
+    assert names(tmp_path) == ["mine", "x"]
+
+
+def test_where_a_directory_is_protected_nothing_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, dest = made_tree(), tmp_path / "x"
+    stamps = downloaded(made, dest)
+    before = tree_on_disk(dest)
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith("/a/b"))  # root may do anything
+    with pytest.raises(DiskError, match="a/b may not be written to"):
+        delete_content(dest, made.manifest, stamps)
+    assert tree_on_disk(dest) == before
+    assert names(tmp_path) == ["x"]
+
+
 @pytest.mark.parametrize("make", [made_file, made_tree])
 def test_what_changes_in_the_last_moment_gets_its_name_back(
     make: Callable[[], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +114,27 @@ def test_what_changes_in_the_last_moment_gets_its_name_back(
     with pytest.raises(DiskError, match="changed since"):
         delete_content(dest, made.manifest, stamps)
     assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("make", [made_file, made_tree])
+def test_what_a_kill_left_is_deleted_later_and_nothing_else(
+    make: Callable[[], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, dest = make(), tmp_path / "x"
+    stamps = downloaded(made, dest)
+    with pytest.raises(DiskError, match="x is there"):
+        delete_rest(dest)
+    with monkeypatch.context() as killed:
+        killed.setattr(Staging, "remove", Staging.close)
+        delete_content(dest, made.manifest, stamps)
+    assert names(tmp_path) == [".x.part"]
+    delete_rest(dest)
+    assert names(tmp_path) == []
+    delete_rest(dest)  # it was killed just after that
+    Partial.open(made.manifest, dest).close()
+    with pytest.raises(DiskError, match="interrupted download"):
+        delete_rest(dest)
+    assert names(tmp_path) == [".x.part"]
 
 
 def test_beside_an_interrupted_download_it_stays(tmp_path: Path) -> None:

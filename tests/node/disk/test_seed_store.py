@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from node.disk.seed_store import load_seed, seed_path, store_seed
+from node.disk.unused import collect_unused
 from protocol.digest import format_digest
 from protocol.errors import DiskError, NotFoundError, SeedError
 from protocol.manifest import FileEntry, Manifest, encode_manifest, manifest_digest
@@ -65,3 +66,12 @@ def test_disk_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list((tmp_path / "seeds").iterdir()) == []
     with pytest.raises(DiskError, match="Is a directory"):
         load_seed(tmp_path)
+
+
+def test_unused_seeds_are_not_deleted_through_a_link(tmp_path: Path) -> None:
+    shared, data_dir = tmp_path / "shared", tmp_path / "data"
+    data_dir.mkdir()
+    path = store_seed(shared, ENCODED)
+    (data_dir / "seeds").symlink_to(path.parent)
+    assert collect_unused(data_dir, (), dry_run=False) == []
+    assert [unused.path for unused in collect_unused(shared, (), dry_run=False)] == [str(path)]

@@ -232,4 +232,4 @@ class Scene:
 
     def open(self) -> str:
         """A picture of the pieces that nobody is to send."""
-        return picture(self.download._pieces.open)
+        return picture(self.download.pieces.open)

@@ -11,8 +11,9 @@ import pytest
 
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
-from node.downloader.core import HELLO_SECONDS, DownloaderCore
+from node.downloader.core import DownloaderCore
 from node.local_messages import (
+    HELLO_SECONDS,
     Collect,
     Collected,
     Copies,

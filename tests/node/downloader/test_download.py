@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from node.downloader.download import CHECK_SECONDS, CREDIT_COUNT, HAVE_SECONDS, Completed, Gained, NeedSources, Write
+from node.downloader.assignments import HAVE_SECONDS
+from node.downloader.credit import CREDIT_COUNT
+from node.downloader.download import CHECK_SECONDS, Completed, Gained, NeedSources, Write
 from node.downloader.source import (
     RETRY_SECONDS_FIRST,
     STATUS_COUNT_MAX,
@@ -313,7 +315,7 @@ def test_answers_that_come_all_at_once_are_no_flood() -> None:
     source = scene.source("a")
     assert source is not None
     for _ in range(2 * STATUS_COUNT_MAX):
-        scene.download._test(source, scene.now)
+        scene.download._sessions.test([source], scene.now)
     for _ in range(3 * STATUS_COUNT_MAX):
         scene.status("a", "*  ")
     assert scene.download.pool.banned == {}
@@ -328,7 +330,7 @@ def test_no_session_in_answer_to_many_tests_is_no_flood() -> None:
     source = scene.source("a")
     assert source is not None
     for _ in range(2 * STATUS_COUNT_MAX):
-        scene.download._test(source, scene.now)
+        scene.download._sessions.test([source], scene.now)
     for _ in range(3 * STATUS_COUNT_MAX):
         scene.no_session("a")
     assert scene.download.pool.banned == {}

@@ -71,7 +71,7 @@ class AnyHistory(RuleBasedStateMachine):
         pool = SourcePool(count(1), rng)
         self.download = Download(DIGEST, LENGTH, PIECE_BYTES, of(have), self.budget, pool, rng, sequential)
         self.aside = [piece for piece in data.draw(some) if piece not in have]
-        self.download.set_aside(self.aside)
+        self.download.pieces.set_aside(self.aside)
         self.perform(self.download.start(self.now))
 
     def perform(self, effects: Sequence[Effect]) -> None:

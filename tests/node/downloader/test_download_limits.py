@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node.downloader.download import CHECK_SECONDS, CREDIT_COUNT, Write
+from node.downloader.credit import CREDIT_COUNT
+from node.downloader.download import CHECK_SECONDS, Write
 from node.downloader.source import Banned
 from node.rate_limit import BURST_SECONDS, Budget
 from protocol.limits import UNDER_WAY_BYTES_MAX

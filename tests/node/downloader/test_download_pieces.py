@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from node.downloader.download import (
-    CHECK_SECONDS,
-    OVERDUE_FACTOR,
-    OVERDUE_SECONDS_FIRST,
-    OVERDUE_SECONDS_MIN,
-    STARVED_SECONDS,
-    STUCK_SECONDS,
-    Gained,
-    NeedSources,
-    Write,
-)
+from node.downloader.assignments import STARVED_SECONDS
+from node.downloader.download import CHECK_SECONDS, Gained, NeedSources, Write
+from node.downloader.patience import OVERDUE_FACTOR, OVERDUE_SECONDS_FIRST, OVERDUE_SECONDS_MIN, STUCK_SECONDS
 from node.downloader.source import Disconnect, Send
 from protocol.limits import PIECES_TOLD_COUNT_MAX
 from protocol.messages import Cancel, Follow, Get, Received, Relay, Status
@@ -208,7 +200,7 @@ def test_a_source_is_not_asked_for_what_was_taken_back_there_as_long_as_another_
         scene.not_held("a", piece)
     slow = scene.source("b")
     assert slow is not None
-    slow.interval = 100.0
+    slow.interval.value = 100.0
     asked_of_a = {piece for some in asked(scene.idle("a", "*" * 10)).values() for piece in some}
     assert asked_of_a, "or it was not able to send anything"
     assert not asked_of_a & set(taken)
@@ -487,7 +479,7 @@ def test_what_others_relay_is_known_from_how_it_came() -> None:
     scene.written(0)
     scene.piece("b", 2)
     scene.written(2, good=False)
-    assert list(scene.download.spread.indices()) == [1]
+    assert list(scene.download.pieces.spread.indices()) == [1]
 
 
 # --- alone, and in order ----------------------------------------------------------------------------------

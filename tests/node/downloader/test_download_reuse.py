@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from node.downloader.download import CREDIT_COUNT, Completed, Gained, Write
+from node.downloader.credit import CREDIT_COUNT
+from node.downloader.download import Completed, Gained, Write
 from node.downloader.source import Send
 from protocol.messages import Follow, Get, Received
 from tests.node.downloader.scene import PIECE_BYTES, Scene, asked, cancelled, sent
@@ -12,7 +13,7 @@ from tests.node.scene_pictures import bits
 def aside(have: str, *pieces: int) -> Scene:
     """``pieces`` of those missing in ``have`` are read from the disk."""
     scene = Scene(have, started=False)
-    scene.download.set_aside(pieces)
+    scene.download.pieces.set_aside(pieces)
     scene.start()
     return scene
 
@@ -30,7 +31,7 @@ def test_what_was_read_is_gained_like_any_other_piece_and_completes_the_download
     scene = aside("*  ", 1, 2)
     assert scene.written(1) == [Gained(1, relay=False)]
     assert scene.written(2) == [Gained(2, relay=False), Completed()]
-    assert scene.download.reused_bytes == 2 * PIECE_BYTES - 40
+    assert scene.download.pieces.reused_bytes == 2 * PIECE_BYTES - 40
     assert scene.download.received_bytes == 0
 
 
@@ -48,7 +49,7 @@ def test_what_turns_out_to_be_wrong_or_unreadable_is_asked_for() -> None:
         scene.piece("a", piece)
         effects = scene.written(piece)
     assert Completed() in effects
-    assert scene.download.reused_bytes == PIECE_BYTES
+    assert scene.download.pieces.reused_bytes == PIECE_BYTES
 
 
 def test_a_piece_that_comes_while_it_is_read_is_not_written_twice() -> None:

@@ -10,19 +10,17 @@ import pytest
 
 from node.downloader.download import (
     CHECK_SECONDS,
-    MAKE_ROOM_COUNT,
-    NEED_SOURCES_SECONDS,
-    STUCK_SECONDS,
     Completed,
     Effect,
     Gained,
     NeedSources,
     Write,
 )
+from node.downloader.patience import SILENT_SENDING_SECONDS, STUCK_SECONDS
+from node.downloader.sessions import MAKE_ROOM_COUNT, NEED_SOURCES_SECONDS
 from node.downloader.source import (
     RETRY_SECONDS_FIRST,
     RETRY_SECONDS_MAX,
-    SILENT_SENDING_SECONDS,
     Connect,
     Disconnect,
     Send,

@@ -24,18 +24,10 @@ from node.disk.journal import Journal
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
-from node.downloader.job import DISK_RETRY_SECONDS, WRITING, FetchJob
+from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_context import JobContext, Listener
-from node.local_messages import (
-    DownloadFailed,
-    DownloadFinished,
-    DownloadReport,
-    Fetch,
-    Held,
-    LocalCopy,
-    Serve,
-    Unserve,
-)
+from node.downloader.job_report import WRITING
+from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, LocalCopy, Serve, Unserve
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield

@@ -251,7 +251,7 @@ def test_what_there_is_of_a_paused_download_is_served_by_a_new_piece_server(
     scene.run(job, lambda: scene.phase() == "paused" and not staging_is_locked(dest))
     before = [message for message in scene.to_pieces if isinstance(message, Serve)]
     assert job.download is not None
-    had, spread = job.download.have.to_bytes(), job.download.spread.to_bytes()
+    had, spread = job.download.have.to_bytes(), job.download.pieces.spread.to_bytes()
     job.serve()
     after = [message for message in scene.to_pieces if isinstance(message, Serve)]
     assert after == [*before, msgspec.structs.replace(before[0], bits=had, spread=spread)]

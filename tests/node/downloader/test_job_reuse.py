@@ -13,7 +13,8 @@ from node.disk.errors import NoSpaceError
 from node.disk.seed_store import store_seed
 from node.disk.storage import Partial
 from node.disk.store import Buffer
-from node.downloader.job import DISK_RETRY_SECONDS, REUSING, FetchJob
+from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
+from node.downloader.job_report import REUSING
 from node.downloader.reuse import PATIENCE_SECONDS
 from node.local_messages import Held, LocalCopy
 from protocol.limits import PIECE_BYTES_MIN

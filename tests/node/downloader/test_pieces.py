@@ -57,8 +57,8 @@ def test_from_open_to_had() -> None:
     for name, piece in (("a", 1), ("b", 3), ("c", 4)):
         scene.arrive(name, piece)
     assert scene.picture == "*waww "
-    scene.pieces.finish(1)
-    scene.pieces.lose(3)
+    scene.pieces.written(1, good=True)
+    scene.pieces.written(3, good=False)
     assert scene.picture == "**a w "
     assert scene.cancelled == {}
 
@@ -109,7 +109,7 @@ def test_the_last_piece_is_short() -> None:
     assert [pieces.size(piece) for piece in range(3)] == [100, 100, 60]
     assert pieces.done_bytes == 160
     pieces.arrive(1, Source(entry("a"), 1, 0.0, bits("   ")))
-    pieces.finish(1)
+    pieces.written(1, good=True)
     assert pieces.done_bytes == 260
 
 

@@ -8,11 +8,8 @@ from random import Random
 import pytest
 
 from node.downloader.source import (
-    SILENT_SECONDS,
-    SILENT_SENDING_SECONDS,
     SOURCES_COUNT_MIN,
     STATUS_COUNT_MAX,
-    TURNS_COUNT,
     Farewell,
     Source,
     SourcePool,
@@ -90,51 +87,9 @@ def test_who_does_not_answer_in_time() -> None:
     a, b, c = connected(made, "a", "b", "c")
     a.state = SourceState.READY
     b.state = SourceState.TESTING
-    assert made.unresponsive(TEST_TIMEOUT_SECONDS - 0.1, 0, 0.0) == []
-    assert names(made.unresponsive(TEST_TIMEOUT_SECONDS, 0, 0.0)) == ["b", "c"]
-    assert names(made.unresponsive(SILENT_SECONDS, 0, 0.0)) == ["a", "b", "c"]
+    assert not any(source.is_unanswered(TEST_TIMEOUT_SECONDS - 0.1) for source in made)
+    assert [source.is_unanswered(TEST_TIMEOUT_SECONDS) for source in (a, b, c)] == [False, True, True]
     assert c.state is SourceState.CONNECTING
-
-
-def test_an_answer_may_wait_behind_pieces_of_others_but_not_longer_than_they_come() -> None:
-    made = pool()
-    (source,) = connected(made, "a")
-    source.state = SourceState.READY
-    source.heard_count = 5
-    assert made.unresponsive(SILENT_SECONDS, 5 + 1, 1.0) == []
-    assert names(made.unresponsive(SILENT_SECONDS + 1.0, 5 + 1, 1.0)) == ["a"]
-    assert made.unresponsive(SILENT_SECONDS, 5 + TURNS_COUNT - 1, 1.0) == []
-    assert names(made.unresponsive(SILENT_SECONDS, 5 + TURNS_COUNT, 1.0)) == ["a"]
-
-
-def test_who_owes_a_piece_may_be_silent_for_longer() -> None:
-    made = pool()
-    (source,) = connected(made, "a")
-    assert source.silence_allowed() == SILENT_SECONDS
-    source.credit = 1
-    assert source.silence_allowed() == SILENT_SENDING_SECONDS
-    source.owed_from(100.0)
-    source.gets[1] = 100.0
-    source.delivered(120.0, 0.0)
-    assert source.silence_allowed() == 80.0
-    source.delivered(130.0, 0.0)
-    assert source.interval == 17.5
-    source.gets.clear()
-    assert source.silence_allowed() == 70.0
-    source.credit = 0
-    assert source.silence_allowed() == SILENT_SECONDS
-
-
-def test_the_time_for_a_piece_is_measured_only_while_one_is_owed() -> None:
-    (source,) = connected(pool(), "a")
-    source.owed_from(5.0)
-    source.promised[0] = source.promised[1] = None
-    source.owed_from(6.0)
-    source.delivered(8.0, 0.0)
-    assert source.interval == 3.0
-    source.promised.clear()
-    source.delivered(100.0, 0.0)
-    assert source.interval == 3.0
 
 
 @pytest.mark.parametrize(

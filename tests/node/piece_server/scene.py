@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from random import Random
 
 from node.local_messages import Room
-from node.piece_server.uploads import CHECK_SECONDS, Effect, Recheck, SendPiece, UploadRequest, Uploads
+from node.piece_server.sending import SendPiece
+from node.piece_server.uploads import CHECK_SECONDS, Effect, Recheck, UploadRequest, Uploads
 from protocol.messages import Bye, Cancel, Follow, Get, Have, NoSession, NotHeld, Piece, Received, Relay
 from protocol.messages import Test as AskTest
 from tests.node.scene_pictures import bits

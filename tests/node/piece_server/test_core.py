@@ -7,6 +7,8 @@ import pytest
 
 from node.disk.errors import ContentChangedError, NotThereError
 from node.local_messages import (
+    HELLO_SECONDS,
+    REPORT_SECONDS,
     ContentChanged,
     Held,
     Hello,
@@ -19,10 +21,10 @@ from node.local_messages import (
     Unserve,
     UploadReport,
 )
-from node.piece_server.core import ERROR_TEXT_MAX, HELLO_SECONDS, REPORT_SECONDS
 from node.piece_server.shelf import BOOKS_COUNT_MAX
 from node.piece_server.uploads import CHECK_SECONDS
 from protocol.errors import DiskError, NotFoundError, ProtocolError, SeedError, VersionError
+from protocol.limits import DETAIL_BYTES_MAX
 from protocol.messages import (
     Bye,
     Error,
@@ -539,6 +541,6 @@ def test_a_new_agent_is_told_of_sessions_that_are_open(sharing: Scene) -> None:
 
 def test_garbage_is_answered_and_counted(scene: Scene) -> None:
     scene.tick()
-    assert scene.garbage("x", 0, ProtocolError("y" * 1000)) == [("x", Error(0, "bad_message", "y" * ERROR_TEXT_MAX))]
+    assert scene.garbage("x", 0, ProtocolError("y" * 1000)) == [("x", Error(0, "bad_message", "y" * DETAIL_BYTES_MAX))]
     assert scene.garbage("x", 7, VersionError("old")) == [("x", Error(7, "bad_version", "old"))]
     assert reports(scene.tick(REPORT_SECONDS)) == [UploadReport([], 0, 2, 0)]

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from node.piece_server.sending import IDLE_SECONDS, Reply, SendPiece
 from node.piece_server.uplink import ANSWERED_COUNT_MAX
-from node.piece_server.uploads import CHECK_SECONDS, IDLE_SECONDS, Reply, SendPiece
+from node.piece_server.uploads import CHECK_SECONDS
 from protocol.limits import PIECES_TOLD_COUNT_MAX, SESSION_PIECES_COUNT_MAX
 from protocol.messages import Cancel, Follow, Get, Have, Received, Relay, Status
 from tests.node.piece_server.scene import DIGEST, OTHER, PIECE_BYTES, Scene, sent

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from node.piece_server.swarm import QUICK_SECONDS, SPREAD_SECONDS
-from node.piece_server.uploads import CHECK_SECONDS, UNSPREAD_COUNT_MAX
+from node.piece_server.swarm import QUICK_SECONDS, SPREAD_SECONDS, UNSPREAD_COUNT_MAX
+from node.piece_server.uploads import CHECK_SECONDS
 from protocol.messages import Relay
 from tests.node.piece_server.scene import DIGEST, Scene, sent
 

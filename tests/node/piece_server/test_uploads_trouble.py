@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.piece_server.sending import Reply, SendPiece
 from node.piece_server.uplink import LATE_SECONDS_FIRST, LEFT_SECONDS, ON_WAY_BYTES_MAX
-from node.piece_server.uploads import CHECK_SECONDS, EVICTION_SECONDS, Reply, SendPiece
+from node.piece_server.uploads import CHECK_SECONDS, EVICTION_SECONDS
 from protocol.limits import (
     MIB,
     ROUTE_SESSIONS_COUNT_MAX,

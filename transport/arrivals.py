@@ -1,0 +1,48 @@
+"""Wakes a loop when something comes over connections that libzmq's thread reads, though nothing of it can be read yet.
+
+That thread may have taken what came before it is looked for here. So little may be missed, but not what goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import Callable
+
+from transport.loop import Loop
+
+_logger = logging.getLogger(__name__)
+
+
+class Arrivals:
+    """Calls ``on_arrival`` with a descriptor over which something came. Closed before the loop's sockets are."""
+
+    def __init__(self, loop: Loop, on_arrival: Callable[[int], None]) -> None:
+        self._loop, self._on_arrival = loop, on_arrival
+        self._epoll = select.epoll()
+        self._told: list[int] = []
+        loop.add(self._epoll.fileno(), self._tell)
+
+    def watch(self, fd: int, always: bool) -> None:
+        """Until the connection ends. It is told of ``always``, or once until `again`."""
+        try:
+            self._epoll.register(fd, select.EPOLLIN | (select.EPOLLET if always else select.EPOLLONESHOT))
+        except OSError:
+            _logger.debug("connection %d has ended already", fd)
+
+    def again(self) -> None:
+        told, self._told = self._told, []
+        for fd in told:
+            try:
+                self._epoll.modify(fd, select.EPOLLIN | select.EPOLLONESHOT)
+            except OSError:
+                _logger.debug("connection %d has ended", fd)
+
+    def close(self) -> None:
+        self._loop.remove(self._epoll.fileno())
+        self._epoll.close()
+
+    def _tell(self) -> None:
+        for fd, _ in self._epoll.poll(0):
+            self._told.append(fd)
+            self._on_arrival(fd)

@@ -1,0 +1,54 @@
+"""The thread that a PUB socket has for itself.
+
+Where something is published libzmq first takes in all subscriptions that have come, and keeps each byte of them in a
+node of its own. A stranger who subscribes without end is hung up on, but what it sent until then takes a second. Nobody
+waits for what is published, so nobody stands still for that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+
+import zmq
+
+from transport.sockets import send_or_drop
+
+QUEUE_COUNT_MAX = 10_000
+"""What is published beyond that while the thread is busy is dropped."""
+
+_END = b""
+_ids = itertools.count()
+
+
+class Publisher:
+    """Has ``socket`` from now on, until `close`, which closes it."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        address = f"inproc://publisher-{next(_ids)}"
+        self._queue, self._taken = (socket.context.socket(zmq.PAIR) for _ in range(2))
+        self._queue.set(zmq.SNDHWM, QUEUE_COUNT_MAX)
+        self._taken.set(zmq.RCVHWM, QUEUE_COUNT_MAX)
+        self._queue.bind(address)
+        self._taken.connect(address)
+        self._thread = threading.Thread(target=self._publish, name="publisher")
+        self._thread.start()
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        send_or_drop(self._queue, frames)
+
+    def close(self) -> None:
+        self._queue.send(_END)  # there is room soon: the thread goes on
+        self._thread.join()
+        self._queue.close(0)
+
+    def _publish(self) -> None:
+        while True:
+            frames = self._taken.recv_multipart()
+            if frames == [_END]:
+                break
+            send_or_drop(self._socket, frames)
+        self._taken.close(0)
+        self._socket.close()
