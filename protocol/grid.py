@@ -18,6 +18,13 @@ def row_and_column(cell: int) -> tuple[int, int]:
     return (side, rest) if rest <= side else (rest - side - 1, side)
 
 
+def has_holes(cell: int, cells: int) -> bool:
+    """Whether a column has nobody in the row of ``cell``, where the first ``cells`` are taken."""
+    last, row = isqrt(max(0, cells - 1)), row_and_column(cell)[0]
+    corner = last * last + last
+    return corner < cells <= corner + 1 + row if row < last else cells <= corner
+
+
 def mate(cell: int, other: int) -> Mate | None:
     """What two cells have in common."""
     (row, column), (other_row, other_column) = row_and_column(cell), row_and_column(other)

@@ -24,7 +24,7 @@ from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.endpoints import parse_endpoint
 from protocol.errors import ProtocolError
-from protocol.grid import Mate, mate
+from protocol.grid import Mate, has_holes, mate
 from protocol.limits import MIB, SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
 from protocol.messages import Cell, PieceServerRequest, SeederEntry
 
@@ -403,6 +403,10 @@ class SourcePool:
     def is_grid(self) -> bool:
         """Whether there are more receivers than sources that there may be, so that all follow their row and column."""
         return self._cell is not None and self._cells > GRID_COUNT
+
+    @property
+    def has_holes(self) -> bool:
+        return self._cell is not None and has_holes(self._cell, self._cells)
 
     def pushes(self, source: Source) -> tuple[bool, Mate | None]:
         """Whether ``source`` is to push to this peer, and what their cells have in common where that matters."""
