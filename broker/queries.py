@@ -133,11 +133,12 @@ class Answers:
         itself = request.peer in swarm.sources
         total = len(seeders) - itself
         cell, cells = swarm.cells.get(request.peer), swarm.cells
+        top = 1 + max(cells.values(), default=-1)
         if total > SEEDERS_COUNT_MAX:
             first: list[SeederEntry] = []
             if cell is not None:
                 # Those who were never receivers have what nobody else has.
-                first = [one for one in seeders if one.peer not in cells or mate(cell, cells[one.peer])]
+                first = [one for one in seeders if one.peer not in cells or mate(cell, cells[one.peer], top)]
                 first = first[:SEEDERS_COUNT_MAX]
             seeders = first + self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)
             seeders = list({seeder.peer: seeder for seeder in seeders}.values())
@@ -146,7 +147,7 @@ class Answers:
         seeders = seeders[:SEEDERS_COUNT_MAX]
         if cells:
             seeders = [replace(one, cell=cells[one.peer]) if one.peer in cells else one for one in seeders]
-        return SeederList(request.id, *stamp, total, seeders, cell, len(cells))
+        return SeederList(request.id, *stamp, total, seeders, cell, top)
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
         """Members behind ``after``, and where the next page begins."""

@@ -1,33 +1,41 @@
 """The grid of a large swarm: each of its receivers has a cell (PROTOCOL.md, section 6.6). Pure.
 
 Cells are numbered shell by shell around a square: the first ``k * k`` of them are a square of ``k`` rows and columns,
-however many there are in all, so nobody's row or column changes when others come.
+whose places stay the same when others come. Those that do not fill another shell are guests: each is in a row and a
+column too, besides the one whose place that is. So no place is empty, except where one has left.
 """
 
 from __future__ import annotations
 
 from math import isqrt
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Mate = Literal["row", "column"]
 
 
-def row_and_column(cell: int) -> tuple[int, int]:
-    side = isqrt(cell)
-    rest = cell - side * side
-    return (side, rest) if rest <= side else (rest - side - 1, side)
+class Place(NamedTuple):
+    row: int
+    column: int
+    is_guest: bool = False
 
 
-def has_holes(cell: int, cells: int) -> bool:
-    """Whether a column has nobody in the row of ``cell``, where the first ``cells`` are taken."""
-    last, row = isqrt(max(0, cells - 1)), row_and_column(cell)[0]
-    corner = last * last + last
-    return corner < cells <= corner + 1 + row if row < last else cells <= corner
+def place_of(cell: int, cells: int) -> Place:
+    """Where ``cell`` is while there are so many ``cells``, of which it is one."""
+    side = isqrt(cells)
+    guest = cell - side * side
+    if guest >= 0:
+        turn, row = divmod(guest, side)
+        return Place(row, (row + turn) % side, is_guest=True)
+    shell = isqrt(cell)
+    rest = cell - shell * shell
+    return Place(shell, rest) if rest <= shell else Place(rest - shell - 1, shell)
 
 
-def mate(cell: int, other: int) -> Mate | None:
-    """What two cells have in common."""
-    (row, column), (other_row, other_column) = row_and_column(cell), row_and_column(other)
-    if row == other_row:
+def mate(cell: int, other: int, cells: int) -> Mate | None:
+    """What ``other`` is to ``cell``, which follows it as that. A guest gets from its row all that is handed on there,
+    and follows nobody in its column."""
+    cells = max(cells, cell + 1, other + 1)
+    own, others = place_of(cell, cells), place_of(other, cells)
+    if own.row == others.row:
         return "row"
-    return "column" if column == other_column else None
+    return "column" if own.column == others.column and not own.is_guest else None

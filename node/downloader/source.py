@@ -24,7 +24,7 @@ from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.endpoints import parse_endpoint
 from protocol.errors import ProtocolError
-from protocol.grid import Mate, has_holes, mate
+from protocol.grid import Mate, mate
 from protocol.limits import MIB, SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
 from protocol.messages import Cell, PieceServerRequest, SeederEntry
 
@@ -404,16 +404,12 @@ class SourcePool:
         """Whether there are more receivers than sources that there may be, so that all follow their row and column."""
         return self._cell is not None and self._cells > GRID_COUNT
 
-    @property
-    def has_holes(self) -> bool:
-        return self._cell is not None and has_holes(self._cell, self._cells)
-
     def pushes(self, source: Source) -> tuple[bool, Mate | None]:
         """Whether ``source`` is to push to this peer, and what their cells have in common where that matters."""
         cell = source.entry.cell
         if cell is None or self._cell is None or not self.is_grid:
             return True, None
-        common = mate(self._cell, cell)
+        common = mate(self._cell, cell, self._cells)
         return common is not None, common
 
     def _rank_of(self, candidate: Candidate) -> tuple[int, float]:
@@ -423,7 +419,7 @@ class SourcePool:
             return 0, candidate.rank
         if cell is None:
             return 0, candidate.rank
-        return (1 if mate(self._cell, cell) else 2), candidate.rank
+        return (1 if mate(self._cell, cell, self._cells) else 2), candidate.rank
 
     @property
     def is_crowded(self) -> bool:

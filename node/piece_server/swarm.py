@@ -223,9 +223,7 @@ class Swarm:
     def may_have_assigned(self, now: float) -> int:
         """How many pieces this peer may have been assigned in all, since its downloader last said what there is: few
         are to be left for a quick follower."""
-        followers = [one for one in self.sessions.values() if one.follows]
-        followers = [one for one in followers if one.mate == "row"] or followers
-        left = sorted(len(one.queue) - one.position for one in followers)
+        left = sorted(len(one.queue) - one.position for one in self.sessions.values() if one.follows)
         if not left:
             return max(0, AHEAD_COUNT - self.relayed_before)
         ahead = max(AHEAD_COUNT, self.pushes.since(now - QUICK_SECONDS) // len(left))
