@@ -15,6 +15,7 @@ from typing import NamedTuple
 from node.pace import Recent, RoundTrips
 from protocol.bitfield import Bitfield
 from protocol.grid import Mate
+from protocol.limits import SESSIONS_COUNT_MAX
 from protocol.messages import Status
 
 SessionKey = tuple[bytes, int]
@@ -29,8 +30,11 @@ the time, but processes that wait for their turn."""
 QUICK_PART = 4
 """The quick follower is the slowest of the quickest fourth. A slow uplink makes all of them wait; slow followers say
 nothing about the uplink, even where most are slow."""
-PACE_COUNT = 64
-"""Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them."""
+PACE_COUNT, PACE_ROUNDS_COUNT = 64, 2
+"""Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them. So these are those
+of a few rounds..."""
+PACE_COUNT_MAX = max(PACE_COUNT, PACE_ROUNDS_COUNT * SESSIONS_COUNT_MAX)
+"""...however many receivers there are."""
 GOLDEN_PART = (5**0.5 - 1) / 2
 """Of a circle: going on by this part again and again comes nowhere twice."""
 SPREAD_SECONDS = 5.0
@@ -196,7 +200,7 @@ class Swarm:
     """Of what its sessions are told in a `Status`."""
     company_told_at: float = float("-inf")
     """When one was last told that it is not alone any more."""
-    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT))
+    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT_MAX))
     """When the last pieces were assigned."""
     relayed_before: int = 0
     """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
@@ -285,7 +289,8 @@ class Swarm:
         if session.interval is None:
             return True
         last = self.assigned_at
-        pace = (last[-1] - last[0]) / (len(last) - 1)
+        count = min(len(last), max(PACE_COUNT, PACE_ROUNDS_COUNT * len(self.sessions)))
+        pace = (last[-1] - last[-count]) / (count - 1)
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
         return (AHEAD_COUNT + 1) * (session.interval - usual) <= self.in_stock.count_set * pace
 
