@@ -157,7 +157,9 @@ class DownloaderCore:
         if job is None:
             return
         if isinstance(message, Sources):
-            job.found(message.seeders, message.listed, message.cell, message.cells)
+            if message.cells:
+                job.note_grid(message.cell, message.cells)
+            job.found(message.seeders, message.listed)
         else:
             job.halt()
 

@@ -415,7 +415,7 @@ class Download:
         source.busy_since = now
         credit = self._credit.begin(source, now)
         needless = Bitfield.full_of(len(self.pieces)).without(self.pieces.open)
-        pushes, mate = self._pool.pushes(source)
+        pushes, mate = self._pool.grid.follows(source.entry.cell)
         follow = Follow(source.session, needless.to_bytes(), credit, pushes and not self._sequential, mate)
         return [Send(source.session, follow)]
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from node.disk.errors import NoSpaceError, PassingError
 from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
+from node.downloader.grid import Grid
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
 from node.downloader.job_report import Progress
@@ -77,8 +78,7 @@ class FetchJob:
         self._root = ""
         """Where the pieces are that `download` has."""
         self._sources: dict[str, SeederEntry] = {}
-        self._cell: Cell = None
-        self._cells = 0
+        self._grid = Grid()
         self._arrived: Buffer = b""
         """The data of the piece that is being handled."""
         self._told_at = 0.0
@@ -102,14 +102,14 @@ class FetchJob:
         self._resolving = True
         self._resolve()
 
-    def found(
-        self, seeders: Sequence[SeederEntry], listed: int | None = None, cell: Cell = None, cells: int = 0
-    ) -> None:
-        """Sources, to be used now or as soon as there is something to ask of them; the rest as in the message."""
-        self._cell, self._cells = self._cell if cell is None else cell, max(self._cells, cells)
+    def note_grid(self, cell: Cell, cells: int) -> None:
+        """As in the message `Sources`."""
+        self._grid.note(cell, cells)
+
+    def found(self, seeders: Sequence[SeederEntry], listed: int | None = None) -> None:
+        """Sources, to be used now or as soon as there is something to ask of them; ``listed`` as in the message."""
         self._sources.update((entry.peer, entry) for entry in seeders)
         if self._core is not None and not self._away:
-            self._core.pool.note_grid(self._cell, self._cells)
             self._perform(self._core.found(seeders, self._now(), listed))
 
     def peer_lost(self, peer: str) -> None:
@@ -288,6 +288,7 @@ class FetchJob:
             self._stop_core()
         context = self._context
         pool = SourcePool(context.sessions, context.rng) if self._core is None else self._core.pool
+        pool.grid = self._grid
         self._core = self.download = download = Download(
             manifest.digest,
             manifest.length,

@@ -3,9 +3,9 @@
 Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and never
 goes back to a banned peer. What is asked of a source, and what happens to its pieces, is up to `download`.
 
-Of a swarm larger than the pool, those with the lowest ranks are in it, which are drawn at random, each peer for itself:
-so a large swarm is a random graph, and all its uplinks are used. Were it those who are heard of first, it would be the
-same few for everybody.
+Of a swarm larger than the pool, those with the lowest ranks are in it: first who has the content from elsewhere, then
+this peer's mates in the `grid`, then others, of whom each peer draws its own at random. Were it those who are heard of
+first, it would be the same few for everybody.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
+from node.downloader.grid import Grid
 from node.local_messages import SourceStanding
 from node.pace import Average, Recent
 from node.rate_limit import TokenBucket
 from protocol.bitfield import Bitfield
 from protocol.endpoints import parse_endpoint
 from protocol.errors import ProtocolError
-from protocol.grid import Mate, mate
 from protocol.limits import MIB, SOURCES_PER_DOWNLOAD_COUNT_MAX, TEST_IDLE_SECONDS, TEST_TIMEOUT_SECONDS
-from protocol.messages import Cell, PieceServerRequest, SeederEntry
+from protocol.messages import PieceServerRequest, SeederEntry
 
 SOURCES_COUNT_MIN, SOURCES_BYTES_MAX = 4, 256 * MIB
 """A piece may be on its way from each source, whatever its length: where pieces are long there are fewer sources, but
@@ -34,8 +34,6 @@ still a few."""
 STATUS_COUNT_MAX, STATUS_RATE_MAX = 200, 20.0
 """Messages other than pieces that a source may send at once, and a second on average. An honest one says what is new a
 few times a second."""
-GRID_COUNT = SOURCES_PER_DOWNLOAD_COUNT_MAX
-"""With more receivers than this each follows those in its row and column of the grid, instead of all."""
 RETRY_SECONDS_FIRST, RETRY_SECONDS_MAX = 0.5, 5.0
 PATIENCE_DOUBLINGS_MAX = 6
 """A source given up for its silence may take twice as long the next time: else nothing would come over a slow link."""
@@ -264,15 +262,12 @@ class SourcePool:
     def __init__(self, sessions: Iterator[int], rng: Random, limit: int = 1) -> None:
         self._piece_count = 0
         self.limit = limit
+        self.grid = Grid()
         self._sessions = sessions
         self._rank = rng.random
         self._candidates: dict[str, Candidate] = {}
         self._active: dict[int, Source] = {}
         self._peers: dict[str, int] = {}
-        self._cell: Cell = None
-        """This peer's in the grid..."""
-        self._cells = 0
-        """...which has at least so many."""
         self._busy: set[str] = set()
         """Addresses of sources."""
         self._closed: dict[str, float] = {}
@@ -282,6 +277,7 @@ class SourcePool:
         """Sources, those there are too, are for ``count`` pieces of ``length`` bytes from now on."""
         self._piece_count = count
         self.limit = min(SOURCES_PER_DOWNLOAD_COUNT_MAX, max(SOURCES_COUNT_MIN, SOURCES_BYTES_MAX // length))
+        self.grid.limit = self.limit
         for source in self._active.values():
             source.bits = Bitfield(count)
 
@@ -324,7 +320,7 @@ class SourcePool:
         the tracker has in all, as far as it is sure: where these are all, others that cannot be used are forgotten."""
         for entry in entries:
             if entry.cell is not None:
-                self._cells = max(self._cells, entry.cell + 1)
+                self.grid.note(None, entry.cell + 1)
         if len(entries) == listed:
             self._forget_unlisted({entry.peer for entry in entries})
         fresh: list[str] = []
@@ -395,31 +391,9 @@ class SourcePool:
         candidate = self._candidates[peer]
         return candidate.failures, self._rank_of(candidate)
 
-    def note_grid(self, cell: Cell, cells: int) -> None:
-        """This peer has that ``cell`` of the grid, which has at least so many ``cells``."""
-        self._cell, self._cells = cell, max(self._cells, cells)
-
-    @property
-    def is_grid(self) -> bool:
-        """Whether there are more receivers than sources that there may be, so that all follow their row and column."""
-        return self._cell is not None and self._cells > GRID_COUNT
-
-    def pushes(self, source: Source) -> tuple[bool, Mate | None]:
-        """Whether ``source`` is to push to this peer, and what their cells have in common where that matters."""
-        cell = source.entry.cell
-        if cell is None or self._cell is None or not self.is_grid:
-            return True, None
-        common = mate(self._cell, cell, self._cells)
-        return common is not None, common
-
     def _rank_of(self, candidate: Candidate) -> tuple[int, float]:
         """The lower, the rather it is to be a source."""
-        cell = candidate.entry.cell
-        if not self.is_grid or self._cell is None:
-            return 0, candidate.rank
-        if cell is None:
-            return 0, candidate.rank
-        return (1 if mate(self._cell, cell, self._cells) else 2), candidate.rank
+        return self.grid.rank(candidate.entry.cell), candidate.rank
 
     @property
     def is_crowded(self) -> bool:
