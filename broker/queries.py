@@ -132,22 +132,18 @@ class Answers:
         seeders = list(swarm.sources.values())
         itself = request.peer in swarm.sources
         total = len(seeders) - itself
-        cell, cells = swarm.cells.get(request.peer), swarm.cells
-        top = 1 + max(cells.values(), default=-1)
+        cells = {} if swarm.cells is None else swarm.cells.of
+        own, count = cells.get(request.peer), 0 if swarm.cells is None else swarm.cells.count()
         if total > SEEDERS_COUNT_MAX:
-            first: list[SeederEntry] = []
-            if cell is not None:
-                # Those who were never receivers have what nobody else has.
-                first = [one for one in seeders if one.peer not in cells or mate(cell, cells[one.peer], top)]
-                first = first[:SEEDERS_COUNT_MAX]
-            seeders = first + self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)
-            seeders = list({seeder.peer: seeder for seeder in seeders}.values())
+            mates: list[SeederEntry] = []
+            if own is not None:  # and those who have it from elsewhere
+                mates = [one for one in seeders if one.peer not in cells or mate(own, cells[one.peer], count)]
+            some = [*mates, *self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)]
+            seeders = list({seeder.peer: seeder for seeder in some}.values())
         if itself:
             seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
-        seeders = seeders[:SEEDERS_COUNT_MAX]
-        if cells:
-            seeders = [replace(one, cell=cells[one.peer]) if one.peer in cells else one for one in seeders]
-        return SeederList(request.id, *stamp, total, seeders, cell, top)
+        seeders = [replace(one, cell=cells.get(one.peer)) for one in seeders[:SEEDERS_COUNT_MAX]] if cells else seeders
+        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX], own, count)
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
         """Members behind ``after``, and where the next page begins."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from broker.cells import Cells
 from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, OrderGone, OrderSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
@@ -45,15 +46,12 @@ or repeated report takes nothing back, only lists do."""
 class Swarm:
     """Everybody who has or wants the content ``digest``. ``sources`` maps a peer to what answers say of it."""
 
-    __slots__ = ("_free", "_taken", "cells", "digest", "listings", "requesting", "sources", "whole")
+    __slots__ = ("cells", "digest", "listings", "requesting", "sources", "whole")
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
-        self.cells: dict[str, int] = {}
-        """Of those who are, or were, receivers."""
-        self._taken: dict[int, None] = {}
-        self._free = 0
-        """No cell below this one is free."""
+        self.cells: Cells | None = None
+        """Of those who are, or were, receivers. Most swarms have none."""
         self.sources: dict[str, SeederEntry] = {}
         self.requesting: dict[str, None] = {}
         self.whole = 0
@@ -69,21 +67,16 @@ class Swarm:
         """Is there a member that has not all of it?"""
         return bool(self.requesting) or self.whole < len(self.sources)
 
-    def free_cell(self) -> int:
-        """The first that nobody has."""
-        while self._free in self._taken:
-            self._free += 1
-        return self._free
-
     def set_cell(self, peer: str, cell: int | None) -> None:
         """``peer`` has that ``cell`` from now on; None: it has none."""
-        before = self.cells.pop(peer, None)
-        if before is not None:
-            self._taken.pop(before, None)
-            self._free = min(self._free, before)
-        if cell is not None:
-            self.cells[peer] = cell
-            self._taken[cell] = None
+        if cell is not None and self.cells is None:
+            self.cells = Cells()
+        if self.cells is not None:
+            self.cells.set(peer, cell)
+
+    def cell(self, peer: str) -> int | None:
+        """That of ``peer`` in the grid."""
+        return None if self.cells is None else self.cells.of.get(peer)
 
     def holding(self, peer: str) -> Holding | None:
         """What ``peer`` is to this swarm."""
@@ -241,8 +234,7 @@ class Registry:
         if event.aliases or member.aliases:
             self._set_aliases(member, swarm, event)
         self._hold(member, swarm, event.holding)
-        if event.cell is not None or event.peer in swarm.cells:
-            swarm.set_cell(event.peer, event.cell)
+        swarm.set_cell(event.peer, event.cell)
 
     def _set_aliases(self, member: Member, swarm: Swarm, event: EntrySet) -> None:
         known = member.aliases.pop(swarm.digest, ())
@@ -330,8 +322,10 @@ class Registry:
         swarm = self.swarms.get(digest)
         if swarm is None:
             return None if holding == "whole" else 0
-        known = swarm.cells.get(peer)
-        return swarm.free_cell() if known is None and holding != "whole" else known
+        known = swarm.cell(peer)
+        if known is not None or holding == "whole":
+            return known
+        return 0 if swarm.cells is None else swarm.cells.free()
 
     def peer_events(self, peer: str) -> list[Event]:
         """The events that rebuild ``peer`` without its entries; empty when it is no member."""
@@ -365,7 +359,7 @@ class Registry:
         if digest in member.aliases:
             aliases = tuple(Alias(alias.name, alias.manifest, alias.announced) for alias in member.aliases[digest])
         listed = (listing.manifest, listing.name, listing.length)
-        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced, self.swarms[digest].cells.get(peer))
+        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced, self.swarms[digest].cell(peer))
 
     def events(self) -> Iterator[Event]:
         """The events that rebuild everything, in the order of joining."""
@@ -399,6 +393,8 @@ class Registry:
                 assert source == SeederEntry(peer, member.name, member.endpoint, source.whole)
             assert not swarm.sources.keys() & swarm.requesting.keys()
             holders = [*swarm.sources, *swarm.requesting]
+            if swarm.cells is not None:
+                swarm.cells.check_invariants(holders)
             listed = [self.members[peer].listings[digest] for peer in holders]
             assert listed, "a swarm nobody is in"
             listed += [alias for peer in holders for alias in self.members[peer].aliases.get(digest, ())]
