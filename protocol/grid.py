@@ -1,4 +1,4 @@
-"""The grid of a large swarm: each of its receivers has a cell (PROTOCOL.md, section 6.6). Pure.
+"""The grid of a large swarm: each of its receivers has a cell (PROTOCOL.md, section 6.4). Pure.
 
 Cells are numbered shell by shell around a square: the first ``k * k`` of them are a square of ``k`` rows and columns,
 whose places stay the same when others come. Those that do not fill another shell are guests: each is in a row and a

@@ -1,4 +1,4 @@
-"""The place of this peer among the receivers of one content. PROTOCOL.md, section 6.6.
+"""The place of this peer among the receivers of one content. PROTOCOL.md, section 6.4.
 
 Pure. Owns which others it follows there, and as what. Leaves the order of the cells to `protocol.grid`, and who becomes
 a source to `source`.

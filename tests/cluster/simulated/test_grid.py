@@ -6,11 +6,11 @@ import pytest
 
 from tests.cluster.simulated.swarms import Swarm
 
-RECEIVERS, PIECES = 100, 256
+RECEIVERS, PIECES = 70, 96
 
 
 def of_many(seed: int = 1) -> Swarm:
-    """Ten rows and columns."""
+    """Eight rows and columns, and six guests."""
     return Swarm(1, RECEIVERS, PIECES, seed=seed, down_seconds=1.0, watched=False)
 
 
