@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Collection
 from pathlib import PurePosixPath
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -24,12 +25,13 @@ from node.agent.state import AgentTerms
 from node.api_messages import ApiRequest
 from node.disk.errors import StoppedError
 from node.disk.share_options import NOTHING, Skipped
-from node.local_messages import Fetch, Unused
+from node.local_messages import Fetch, Sources, Unused
 from node.schedule import Override
 from protocol.errors import NotFoundError
 from protocol.limits import CONTENT_BYTES_MAX
 from protocol.link import Link
 from protocol.manifest import manifest_digest
+from protocol.messages import Roster, SourceAdded, SourceRemoved
 
 SCAN_SECONDS = 2.0
 
@@ -57,8 +59,7 @@ class AgentProcess(Process):
             rollouts=peer.terms.rollouts,
         )
         self.core = AgentCore(terms, list(peer.disk.items.values()), 0.0, rng, peer.away)
-        host, disk = SimulatedHost(peer, self), SimulatedAgentDisk(peer)
-        self._agent = Agent(host, self.core, disk, peer.tracker, Random(rng.getrandbits(64)), peer.stopped, lambda: 0)
+        self._agent = _HardOfHearing(peer, self, rng)
         self.wake(self.clock.now)
 
     def tick(self, now: float) -> float | None:
@@ -67,6 +68,34 @@ class AgentProcess(Process):
     def asked(self, request: ApiRequest) -> None:
         """The command line asks."""
         self._agent.asked(b"person", request, self.clock.now)
+
+
+class _HardOfHearing(Agent):
+    """It hears of the sources that its machine hears of."""
+
+    def __init__(self, peer: PeerMachine, process: AgentProcess, rng: Random) -> None:
+        self._peer = peer
+        host, disk = SimulatedHost(peer, process), SimulatedAgentDisk(peer)
+        super().__init__(host, process.core, disk, peer.tracker, Random(rng.getrandbits(64)), peer.stopped, lambda: 0)
+
+    def _on_roster(self, event: Roster) -> None:
+        follower, change = self.core.follower, event.event
+        if (
+            isinstance(change, SourceAdded | SourceRemoved)
+            and (event.epoch, event.seq) == (follower.epoch, follower.seq + 1)
+            and not self._peer.hears_of(change.peer)
+        ):
+            follower.seq = event.seq  # as if it had been lost where nobody minds
+        else:
+            super()._on_roster(event)
+
+    def _tell(self, role: str, message: Any) -> None:
+        if isinstance(message, Sources):
+            heard = [one for one in message.seeders if self._peer.hears_of(one.peer)]
+            is_grid = self._peer.terms.hears_of >= 1  # with a few of a row and a column there is none
+            grid = (message.cell, message.cells) if is_grid else (None, 0)
+            message = Sources(message.digest, heard, None, *grid)
+        super()._tell(role, message)
 
 
 class SimulatedAgentDisk:

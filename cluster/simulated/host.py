@@ -35,10 +35,12 @@ Tamper = Callable[[Message, bytes], tuple[Message, bytes] | None]
 
 
 class PeerTerms(NamedTuple):
-    """As in a peer's configuration; rates in bytes/s, 0 unlimited. ``rollouts``: where it carries out orders."""
+    """As in a peer's configuration; rates in bytes/s, 0 unlimited. ``hears_of``: the part of all sources that its
+    downloads ever hear of, for worlds so large that not all can matter. ``rollouts``: where it carries out orders."""
 
     upload_rate: float = 0
     download_rate: float = 0
+    hears_of: float = 1
     rollouts: str = ""
 
     @property
@@ -79,6 +81,7 @@ class PeerMachine:
         self.local: defaultdict[str, LocalRouter] = defaultdict(LocalRouter)
         self.routes = count(1)
         self._rng = rng
+        self._heard: dict[str, bool] = {}
 
     @property
     def endpoint(self) -> str:
@@ -90,6 +93,15 @@ class PeerMachine:
 
     def stopped(self) -> None:
         """Its agent ends by itself."""
+
+    def hears_of(self, peer: str) -> bool:
+        """Whether hints about ``peer`` get here: drawn once for each."""
+        if self.terms.hears_of >= 1:
+            return True
+        heard = self._heard.get(peer)
+        if heard is None:
+            heard = self._heard[peer] = self._rng.random() < self.terms.hears_of
+        return heard
 
 
 class LocalRouter:

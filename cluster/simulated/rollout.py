@@ -78,7 +78,7 @@ class _Rollout:
         receivers = plan.peers - plan.seeders
         self._bound = plan.links.bound(plan.size, plan.seeders, receivers)
         timed = plan.faults != "none" or plan.seeder_dies_at is not None
-        self._scale = scale = scale_of(plan.size, receivers, plan.links.rate, WORK_COUNT_MAX, timed)
+        self._scale = scale = scale_of(plan.size, receivers, plan.peers, plan.links.rate, WORK_COUNT_MAX, timed)
         faster = scale.lapse / scale.factor
         rate = plan.links.rate * faster
         self._piece_seconds = scale.piece_length / rate
@@ -86,11 +86,11 @@ class _Rollout:
         self._world = world = World(plan.seed, traced=False, turn_seconds=turn_seconds)
         self._content = make_content(RANDOM_NAME, scale.length, scale.piece_length)
         world.add_content(self._content)
+        terms = PeerTerms(hears_of=scale.sources / (plan.peers - 1) if scale.sources else 1)
         ups = [rate] * plan.seeders + [up * faster for up in plan.links.ups(receivers)]
         names = peer_names(plan.peers)
         peers = [
-            world.add_peer(name, Machine(up, rate, plan.delay / 4), PeerTerms())
-            for name, up in zip(names, ups, strict=True)
+            world.add_peer(name, Machine(up, rate, plan.delay / 4), terms) for name, up in zip(names, ups, strict=True)
         ]
         self._seeders, self._receivers = peers[: plan.seeders], peers[plan.seeders :]
         seeds, others = names[: plan.seeders], names[plan.seeders :]
@@ -263,6 +263,8 @@ class _Rollout:
             )
         if scale.lapse > 1:
             yield f"one second of the model stands for {scale.lapse:.3g} of the rollout"
+        if scale.sources:
+            yield f"a download hears of {scale.sources} others on average, not of all"
         if self._died_at is not None:
             after = f"{self._after(self._died_at):.2f} s"
             who = "the seeder" if plan.seeders == 1 else f"all {plan.seeders} seeders"

@@ -379,11 +379,12 @@ class SourcePool:
         free = [source for source in self._active.values() if not source.owes]
         if not free:
             return None
-        worst = max(free, key=lambda source: self._rank_of(self._candidates[source.entry.peer]))
         peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if self._may_dial(peer, now)]
         best = min((peer for peer in peers if not self._candidates[peer].failures), key=self._order, default=None)
-        ranked = self._rank_of(self._candidates[worst.entry.peer])
-        if best is None or self._rank_of(self._candidates[best]) >= ranked:
+        if best is None:
+            return None
+        worst = max(free, key=lambda source: self._rank_of(self._candidates[source.entry.peer]))
+        if self._rank_of(self._candidates[best]) >= self._rank_of(self._candidates[worst.entry.peer]):
             return None
         return worst, best
 

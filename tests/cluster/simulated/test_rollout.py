@@ -15,7 +15,7 @@ from cluster.follow import Followed
 from cluster.interrupts import Interrupted
 from cluster.links import Links
 from cluster.report import Report
-from cluster.simulated import rollout
+from cluster.simulated import rollout, scale
 from cluster.simulated.rollout import RolloutPlan, run_rollout
 from protocol.errors import NetworkError
 from protocol.limits import MIB
@@ -155,6 +155,16 @@ def test_too_many_pieces_are_simulated_by_fewer_and_it_says_so(monkeypatch: pyte
     assert coarse.received_ratio == pytest.approx(1, abs=0.05)
     assert any(f"{coarse.pieces} pieces of" in note and "stand for 256" in note for note in coarse.notes)
     assert not any("stand for" in note for note in fine.notes)
+
+
+def test_a_model_may_hear_of_few_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "SOURCES_COUNT", 4)
+    monkeypatch.setattr(rollout, "WORK_COUNT_MAX", 400)
+    report = predicted(peers=13)
+    assert report.ok
+    assert (report.pieces, report.real_pieces) == (33, 64)
+    assert "a download hears of 4 others on average, not of all" in report.notes
+    assert 2 <= sum(peer.sources for peer in report.results) / 12 <= 6
 
 
 # --- the command line ------------------------------------------------------------------------------------
