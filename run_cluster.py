@@ -62,6 +62,7 @@ _MODES = {
     "timeout": (_SWARM, _SIMULATE, _CHAOS),
     "file": (_SWARM,),
     "keep": (_SWARM, _CHAOS),
+    "secure": (_SWARM,),
     "algorithm": (_SWARM,),
     "link_rate": (_SWARM, _SIMULATE, _CHAOS),
     "up_rates": (_SWARM, _SIMULATE),
@@ -124,6 +125,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     metavar="DIR",
     help="Work in DIR, and leave everything there.",
 )
+@click.option("--secure", is_flag=True, help="In a network with keys, made for this run.")
 @click.option(
     "--timeout",
     callback=parsed_by(parse_seconds),
@@ -229,6 +231,7 @@ def command(
     size: int | None,
     algorithm: str,
     keep: Path | None,
+    secure: bool,
     timeout: float | None,
     report_path: Path | None,
     link_rate: float | None,
@@ -289,6 +292,7 @@ def command(
         keep=keep,
         timeout=timeout,
         links=_real_links(link_rate, up_rates or ()),
+        secure=secure,
     )
     return run(plan, report_path)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
 import click
 
-from broker.config import TrackerConfig, load_config
+from broker.config import TrackerConfig, addresses, load_config
 from broker.ready_file import check_ready_file
 from broker.tracker import Tracker
 from service.command_line import ExampleCommand, run_command, version_option
+from service.key_folder import KeyFolder, plain_warning
 from service.logs import set_up_logging
 from service.streams import prepare_streams
+from transport.addresses import is_local
+
+_logger = logging.getLogger(__name__)
 
 _EXAMPLES = """
 --config tracker.yaml
@@ -46,10 +51,17 @@ given the first one only. Ctrl-C or SIGTERM ends the tracker; peers rejoin by th
     help="Write the endpoints to FILE as JSON once all are serving.",
 )
 @click.option("--no-mdns", is_flag=True, help="Do not announce the tracker on the local network.")
+@click.option(
+    "--keys",
+    default="",
+    metavar="DIR",
+    help="The network's key folder ('zswarm keys init' makes one), or none; else $ZSWARM_KEYS, or keys in "
+    "~/.config/zswarm or /etc/zswarm, if it is there.",
+)
 @version_option("zswarm-tracker")
-def command(config: Path | None, listen: str | None, ready_file: Path | None, no_mdns: bool) -> int:
+def command(config: Path | None, listen: str | None, ready_file: Path | None, no_mdns: bool, keys: str) -> int:
     """Run the tracker: it knows who is in the network and who has what."""
-    return run_tracker(load_config(config, listen, no_mdns), ready_file)
+    return run_tracker(load_config(config, listen, no_mdns, keys), ready_file)
 
 
 def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
@@ -58,6 +70,10 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
     if ready_file is not None:
         check_ready_file(ready_file)
     tracker = Tracker(config, ready_file)
+    if config.keys:
+        _logger.info("peers need a key: those in %s are let in", KeyFolder(Path(config.keys)).members_path)
+    elif not is_local(addresses(config)[0].host):
+        _logger.warning("%s", plain_warning("tracker"))
     try:
         return tracker.supervisor.run()
     finally:

@@ -1,6 +1,6 @@
 """The announcer process: tells the local network by mDNS and DNS-SD (RFC 6762, RFC 6763) that there is a tracker.
 
-Runs where zeroconf is installed. It answers questions about this tracker and takes nothing in.
+Runs if zeroconf is installed. It answers queries about this tracker and ignores everything else.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from transport.addresses import look_up
 from transport.loop import Loop
 
 LOOK_SECONDS = 10.0
-"""How often it is seen whether this machine has other addresses."""
+"""How often it checks whether this machine's addresses have changed."""
 LABEL_BYTES_MAX = 40
-"""Of the host's name in the service's, which has at most 63 bytes in all (RFC 6763, section 4.1.1)."""
+"""Bytes of the host's name in the service's name, which has at most 63 bytes in all (RFC 6763, section 4.1.1)."""
 
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Announcer:
         self._zeroconf: zeroconf.Zeroconf | None = None
 
     def tick(self, now: float) -> float:
-        """See that what is announced is so; when to be called again."""
+        """Update the announcement; returns when to be called again."""
         addresses = self._addresses()
         if addresses != self._told:
             self.close()
@@ -74,7 +74,7 @@ class Announcer:
         _logger.info("announcing the tracker by mDNS as '%s' at %s", label, ", ".join(addresses))
 
     def close(self) -> None:
-        """Say that it is gone."""
+        """Withdraw the announcement."""
         if self._zeroconf is not None:
             self._zeroconf.close()
             self._zeroconf = None

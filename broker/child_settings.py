@@ -1,4 +1,4 @@
-"""What the tracker's processes are told at their start, as JSON on their stdin. Endpoints have real port numbers, so
+"""Settings of the tracker's processes, sent as JSON on their stdin at their start. Endpoints have real port numbers, so
 that a restarted process serves where its predecessor did."""
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from service.logs import LogSettings
 class RegistrarSettings(Struct, frozen=True, kw_only=True):
     """``lookups`` are the endpoints the lookups listen on, ``advertise`` the host to tell peers (empty: where they
     reach the registrar), ``ready_file`` the path to write once all serve (empty: none). ``runtime_key`` names the
-    runtime directory that ``link`` lies in (`transport.runtime_dir`). ``wall_offset`` turns the monotonic clock into
-    seconds since 1970 as the tracker's start saw them: a clock that is set back later sets back no epoch."""
+    runtime directory that ``link`` lies in (`transport.runtime_dir`). Adding ``wall_offset`` turns the monotonic clock
+    into seconds since 1970, as of the tracker's start: setting the clock back later does not set back the epoch.
+    ``keys`` is the network's key folder (empty: none)."""
 
     listen: str
     roster: str
@@ -26,6 +27,7 @@ class RegistrarSettings(Struct, frozen=True, kw_only=True):
     ready_file: str
     wall_offset: float
     log: LogSettings
+    keys: str = ""
 
     def epoch(self, now: float) -> int:
         """The epoch of a registrar that starts ``now`` (monotonic seconds): higher than that of all before it."""
@@ -33,11 +35,12 @@ class RegistrarSettings(Struct, frozen=True, kw_only=True):
 
 
 class LookupSettings(Struct, frozen=True, kw_only=True):
-    """``link`` is the registrar's end of the link."""
+    """``link`` is the registrar's end of the link, ``keys`` the network's key folder (empty: none)."""
 
     listen: str
     link: str
     log: LogSettings
+    keys: str = ""
 
 
 class AnnouncerSettings(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
-"""The tracker's configuration file (``configs/tracker.yaml`` documents every key) and what the children get of it."""
+"""The tracker's configuration file (``configs/tracker.yaml`` documents every key) and what its processes get from
+it."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from msgspec import Meta, Struct
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import ConfigError, ProtocolError, UsageError
 from protocol.limits import HEARTBEAT_SECONDS, LEASE_SECONDS, PEERS_COUNT_MAX
-from service.config import settings_of
+from service.config import NO_KEYS, keys_in_force, settings_of
 from service.logs import LogSettings
+from service.paths import expanded
 from service.units import parse_seconds
 
 CONFIG_FILE = "tracker.yaml"
@@ -23,7 +25,7 @@ _Duration = str | int | float
 
 
 class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of the file. Raises `ConfigError` for values that do not fit each other."""
+    """The keys of the file. Raises `ConfigError` for inconsistent values."""
 
     listen: str = "tcp://*:5550"
     advertise: str = ""
@@ -32,11 +34,14 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lease: _Duration = LEASE_SECONDS
     peers_max: Annotated[int, Meta(ge=1, le=PEERS_COUNT_MAX)] = PEERS_COUNT_MAX
     mdns: bool = True
+    keys: str = ""
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
         addresses(self)
         _check_advertise(self.advertise)
+        if self.keys not in ("", NO_KEYS) and not expanded(self.keys).is_absolute():
+            raise ConfigError(f"key `keys`: expected the absolute path of a key folder, or {NO_KEYS}")
         if self.heartbeat_seconds <= 0:
             raise ConfigError("key `heartbeat`: expected a duration above 0, such as 5s")
         if round(self.lease_seconds / self.heartbeat_seconds, 9) < LEASE_HEARTBEATS_MIN:
@@ -70,10 +75,12 @@ def _check_advertise(host: str) -> None:
         raise ConfigError(f"key `advertise`: expected a host name or an IP address: {error}") from None
 
 
-def load_config(path: Path | None, listen: str | None, no_mdns: bool = False) -> TrackerConfig:
-    """The configuration in ``path`` (None: the default file, if there is one), with ``listen`` in place of its own, and
-    without mDNS for ``no_mdns``. Raises `ConfigError`."""
+def load_config(path: Path | None, listen: str | None, no_mdns: bool = False, keys: str = "") -> TrackerConfig:
+    """The configuration in ``path`` (None: the default file, if there is one), with ``listen`` and the key folder
+    ``keys`` in place of its own, and without mDNS for ``no_mdns``. ``keys`` of the result are those in force; empty:
+    none. Raises `ConfigError`."""
     config = settings_of(path, CONFIG_FILE, TrackerConfig)
+    config = msgspec.structs.replace(config, keys=keys_in_force(keys or config.keys))
     if no_mdns:
         config = msgspec.structs.replace(config, mdns=False)
     if listen is None:

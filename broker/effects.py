@@ -1,5 +1,5 @@
-"""What the pure cores of the tracker ask their shells to do, in order; replies in an order of their own. Shells add
-nothing to it."""
+"""What the pure cores of the tracker ask their shells to do, in order, except replies, which have an order of their
+own. Shells add nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from protocol.messages import LookupReply, RegistrarReply, Roster
 
 
 class Reply(Struct, frozen=True):
-    """Answer the peer at ``route`` of the request socket. One that is gone is nobody's loss: it will ask again."""
+    """Answer the peer at ``route`` of the request socket. If it is gone, the reply is dropped: the peer will ask
+    again."""
 
     route: bytes
     message: RegistrarReply | LookupReply
@@ -25,7 +26,7 @@ class Publish(Struct, frozen=True):
 
 
 class SendLookup(Struct, frozen=True):
-    """Send down the link to the lookup at ``route``; when it cannot be sent, `LinkFeed.lost` is to be told."""
+    """Send down the link to the lookup at ``route``; if it cannot be sent, call `LinkFeed.lost`."""
 
     route: bytes
     message: FromRegistrar
@@ -45,7 +46,7 @@ class Note(Struct, frozen=True):
 
 
 class Serving(Struct, frozen=True):
-    """For the first time every lookup follows: the tracker is ready."""
+    """Every lookup follows for the first time: the tracker is ready."""
 
 
 RegistrarEffect = Reply | Publish | SendLookup | Note | Serving

@@ -1,11 +1,11 @@
-"""The events that make up the registry, and nothing else does: `broker.registry.Registry.apply` takes them.
+"""The events that change the registry; nothing else does. `broker.registry.Registry.apply` applies them.
 
-The registrar is their only writer. A lookup replays them, and the whole state travels as the events that rebuild
-it. Every event is absolute (it says what is, not what to add), so replaying one that is already in is harmless.
+The registrar is their only writer. A lookup replays them, and the whole state travels as the events that rebuild it.
+Every event is absolute (it gives a new state, not a difference), so replaying one is harmless.
 
-Numbering. What one request changes is one *change set*. Each of its roster messages takes the next number of the
-one global sequence, and there is at least one per change set, so that the answer's ``seq`` names its effect. The
-unnumbered events are `LoadSet` and `DownloadsSet`: figures for people, which nobody has to be able to read back.
+Numbering. What one request changes is one *change set*. Each of its roster messages takes the next number of the one
+global sequence, and there is at least one per change set, so that the answer's ``seq`` names its effect. The unnumbered
+events are `LoadSet` and `DownloadsSet`: figures for people, which nobody needs to read back.
 """
 
 from __future__ import annotations
@@ -27,18 +27,20 @@ from protocol.messages import (
     Length,
     Message,
     Moment,
+    OptionalKey,
     Order,
     PeerId,
     PeerName,
 )
 
 
-class PeerSet(Message, frozen=True):
-    """``peer`` is a member under this name and endpoint; what it has is not touched."""
+class PeerSet(Message, frozen=True, omit_defaults=True):
+    """``peer`` is a member under this name, endpoint and key; its entries do not change."""
 
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
+    key: OptionalKey = ""
 
 
 class PeerGone(Message, frozen=True):
@@ -50,7 +52,7 @@ class PeerGone(Message, frozen=True):
 
 class EntrySet(Message, frozen=True, omit_defaults=True):
     """``peer`` has, has part of, or asks for ``digest``, under this name and its ``aliases``, each ``announced`` at its
-    moment. ``cell``: its place in the grid of the swarm."""
+    own time. ``cell``: its place in the grid of the swarm."""
 
     peer: PeerId
     digest: DigestText
@@ -71,7 +73,7 @@ class EntryGone(Message, frozen=True):
 
 
 class LoadSet(Message, frozen=True, omit_defaults=True):
-    """What the last heartbeat of ``peer`` says of itself: `protocol.messages.Heartbeat` has the fields' meaning."""
+    """What the last heartbeat of ``peer`` says about it; the fields are those of `protocol.messages.Heartbeat`."""
 
     peer: PeerId
     load: Count
@@ -80,7 +82,7 @@ class LoadSet(Message, frozen=True, omit_defaults=True):
 
 
 class DownloadsSet(Message, frozen=True):
-    """These are the downloads that ``peer`` tells of."""
+    """The downloads that ``peer`` reports."""
 
     peer: PeerId
     downloads: Annotated[list[DownloadState], Meta(max_length=DOWNLOADS_TOLD_COUNT_MAX)]
@@ -94,7 +96,7 @@ class OrderSet(Message, frozen=True):
 
 
 class OrderGone(Message, frozen=True):
-    """``peer`` does not give the order called ``order``."""
+    """``peer`` does not give the order with id ``order`` any more."""
 
     peer: PeerId
     order: PeerId

@@ -1,6 +1,6 @@
-"""What arrives at a socket of the tracker and is no message. Pure.
+"""Invalid messages at a socket of the tracker: answers and counts them. Pure.
 
-Nothing that arrives is ever fatal, and nobody can fill the log: what was refused is counted, and the count is told at
+Nothing that arrives is fatal, and nobody can fill the log: refused messages are counted, and the count is logged at
 most once in NOTE_SECONDS.
 """
 
@@ -16,7 +16,7 @@ NOTE_SECONDS = 10.0
 
 
 class Intake:
-    """Of one socket. ``what`` is what the log calls its messages, in the plural."""
+    """The invalid messages of one socket. ``what`` is the log's word for its messages, in the plural."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -24,7 +24,7 @@ class Intake:
         self._noted = 0
         self._note_at: float | None = None
         self.refused = 0
-        """How many messages were none of ours."""
+        """The number of invalid messages."""
 
     def refuse(self, data: bytes, error: ProtocolError, now: float) -> Error:
         """The `Error` to answer ``data`` with."""

@@ -1,7 +1,7 @@
-"""The registry as its only writer keeps it: every change numbered, announced and passed on to the lookups. Pure.
+"""The registry at its only writer: every change is numbered, announced and passed on to the lookups. Pure.
 
-Says when a content was announced under a name (PROTOCOL.md, section 4.3), in the order of announcement and through its
-own restarts: peers tell a registrar that has just started what its predecessor told them.
+Gives each name of a content a timestamp (PROTOCOL.md, section 4.4), in the order of announcement. The order survives
+restarts: peers repeat to a new registrar the timestamps of its predecessor.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Ledger:
         return effects + self.feed.changed(events, self.seq, now)
 
     def announced(self, entry: E, now: float) -> E:
-        """``entry`` with the moments at which its names were announced: those that are known, of others now. Who only
-        wants it announces nothing."""
+        """``entry`` with the timestamps of its names: known ones, or new ones. A peer that only wants it announces
+        nothing."""
         clock = self.epoch * 1_000 + int((now - self._started_at) * 1e6)
         first = self._moment(entry, entry.name, entry.manifest, entry.announced, clock)
         if first == entry.announced and not entry.aliases:  # of most there is nothing to add
@@ -74,7 +74,7 @@ class Ledger:
         return known
 
     def commit_figures(self, figures: Sequence[LoadSet | DownloadsSet], now: float) -> list[RegistrarEffect]:
-        """Apply figures nobody waits for: they have no number and are not announced."""
+        """Apply figures that nobody waits for: they have no number and are not announced."""
         return self.commit([event for event in figures if event.peer in self.registry.members], now)
 
     def beat(self) -> Publish:

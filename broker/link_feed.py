@@ -1,9 +1,9 @@
 """The registrar's end of the ordered link: feeds each lookup the state and then every change. Pure.
 
-The state is not copied. It is read page by page from the living registry, as the lookup's acknowledgements allow,
-and changes that happen meanwhile go in between: since every event is absolute, a peer whose turn has not come yet
-needs none of them, and for all others the order of the stream makes it right. Who joins is read in the same way, later
-as well as at the start: so of a thousand peers that join at once with long lists only the names wait.
+The state is not copied. It is read page by page from the live registry, as the lookup's acknowledgements allow, and
+changes that happen meanwhile are sent in between. Since every event is absolute, a peer whose turn has not come yet
+needs none of them, and for all others the order of the stream gives the right result. Peers that join later are read in
+the same way: so if a thousand peers join at once with long lists, only their names wait.
 
 What waits for one lookup is bounded (LINK_QUEUE_COUNT_MAX events, LINK_WINDOW_COUNT messages under way). A lookup
 that falls behind further, or is silent, is forgotten; its next `Ack` is answered `LinkLost` and it starts over.
@@ -34,7 +34,7 @@ class _Link:
         self.acked = 0
         self.heard_at = now
         self.whole_at: int | None = None
-        """`sent` when the last page of the state had gone."""
+        """The value of `sent` when the last page of the state was sent."""
         self.queue: deque[tuple[Event, int | None]] = deque()
         """Changes not yet sent; the last event of a change set with the seq reached after it."""
         self.unread: OrderedDict[str, None] = OrderedDict.fromkeys(peers)  # a plain dict finds its first ever slower
@@ -46,7 +46,7 @@ class _Link:
 
     @property
     def loading(self) -> bool:
-        """Is there state to be read?"""
+        """Whether there is state left to read."""
         return self.whole_at is None or bool(self.unread) or self.reading is not None
 
     @property
@@ -80,7 +80,7 @@ class _Link:
         return page
 
     def add(self, events: Sequence[Event], seq: int) -> None:
-        """Queue one change set, except for what the state will tell anyway."""
+        """Queue one change set, except for what the state will contain anyway."""
         for event in events:
             if isinstance(event, PeerSet) and event.peer not in self.told:
                 self.unread[event.peer] = None
@@ -94,7 +94,7 @@ class _Link:
             self.queue.append((wanted[-1], seq))
 
     def take_changes(self) -> tuple[list[Event], int | None]:
-        """The next message's worth of the queue, and the seq reached with it; None within a change set."""
+        """The events for the next message, and the seq reached with them; None within a change set."""
         chunk = list(islice(self.queue, lim.LINK_PAGE_COUNT))
         for _ in chunk:
             self.queue.popleft()
@@ -102,7 +102,8 @@ class _Link:
 
 
 class LinkFeed:
-    """All lookups that follow ``registry``. ``settled_at`` is when the registrar may be taken to know everybody."""
+    """All lookups that follow ``registry``. ``settled_at`` is the time from which the registrar is assumed to know all
+    members."""
 
     def __init__(self, registry: Registry, epoch: int, settled_at: float) -> None:
         self._registry = registry
@@ -117,7 +118,7 @@ class LinkFeed:
         return sum(link.following for link in self._links.values())
 
     def handle(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
-        """A lookup asks for the state or acknowledges."""
+        """A lookup requests the state or acknowledges."""
         if isinstance(message, StateRequest):
             return self._start(route, message.sync, now)
         link = self._links.get(route)
@@ -128,7 +129,7 @@ class LinkFeed:
         return self._pump(link, now)
 
     def changed(self, events: Sequence[Event], seq: int, now: float) -> list[RegistrarEffect]:
-        """The registry has taken in ``events``, the change set that ends at ``seq``."""
+        """The registry has applied ``events``, the change set that ends at ``seq``."""
         self._seq = seq
         effects: list[RegistrarEffect] = []
         for link in list(self._links.values()):
@@ -144,7 +145,7 @@ class LinkFeed:
         return [] if link is None else [self._forget(link, "its connection is gone")]
 
     def beat(self, now: float) -> list[RegistrarEffect]:
-        """Once a second: say that the registrar is alive, forget who is not."""
+        """Once a second: send a sign of life, and forget silent lookups."""
         effects: list[RegistrarEffect] = []
         for link in list(self._links.values()):
             if now - link.heard_at > _SILENT_SECONDS:

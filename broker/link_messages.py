@@ -11,8 +11,8 @@
     Ack(sync, n) --------------------------> still here
              <------- LinkLost(sync)            the registrar does not know this sync: ask for the state
 
-``sync`` is drawn by the lookup for each start-over, so that what is left in the pipe of an earlier one is told
-apart. ``number`` counts the `Changes` of one sync from 0: a hole in it means that messages were lost.
+The lookup draws ``sync`` for each start-over, to distinguish leftover messages of an earlier one. ``number`` counts the
+`Changes` of one sync from 0: a gap means that messages were lost.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Ack(Message, frozen=True):
 
 class Changes(Message, frozen=True):
     """Events in order. After the last one the replica is at ``seq``, unless there is ``more``: of the state, or of the
-    change set that the last event belongs to. ``settling_seconds``: for so long the registrar may not know everybody.
+    change set that the last event belongs to. ``settling_seconds``: how long the registrar may still not know all
+    members.
     """
 
     sync: Count

@@ -1,12 +1,12 @@
-"""File lists on their way in: pages are collected here, outside the registry, until a list is whole. Pure.
+"""Incoming file lists: pages are collected here, outside the registry, until a list is complete. Pure.
 
-A peer keeps its old list (or stays no member) until the last page is there. One transfer per (peer, token, run): a
-stranger who joins under somebody else's id disturbs nothing, who is whole first is the member; nor does what is late
-of a run that has ended. Bounded in number, in entries, and in the time between two pages. Where there are too many, who
-asked to join and has not sent a page yet makes room for the next, and so does the address that has the most of them:
-thousands of such keep nobody out.
+A peer keeps its old list (or is not yet a member) until the last page has arrived. There is one transfer per (peer,
+token, run): a stranger who joins with somebody else's id disturbs nothing, nor do late messages of a run that has
+ended; the first complete list wins. Bounded in number, in entries, and in the time between two pages. If there are too
+many, a peer that asked to join and has not sent a page yet makes room for the next, and so does the address that has
+most of them: thousands of such peers keep nobody out.
 
-Many lists that come at once, as after a restart, name the same few files: what is equal in them is kept once.
+Many lists that arrive together, as after a restart, name the same few files: equal entries are stored once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Key = tuple[str, bytes, int]
 
 
 def weight_of(entries: Sequence[Entry]) -> int:
-    """How many entries they count as, where there is a limit: an entry counts once for each of its names."""
+    """How many entries they count as in limits: an entry counts once for each of its names."""
     return len(entries) + sum(len(entry.aliases) for entry in entries)
 
 
@@ -57,7 +57,7 @@ def page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:
 
 
 class ListTransfer:
-    """One list, of which pages 0 to ``next_page`` - 1 are there. ``joining``: its end is a (re)join of the peer."""
+    """One list, of which pages 0 to ``next_page`` - 1 have arrived. ``joining``: the peer (re)joins with it."""
 
     __slots__ = (
         "address",
@@ -84,29 +84,29 @@ class ListTransfer:
         self.entries: dict[str, Entry] = {}
         """By digest. Of two entries with the same content the later one counts."""
         self.weight = 0
-        """What limits count: one for each name of each entry that came."""
+        """Entries as limits count them: one for each name of each entry received."""
         self.deadline = 0.0
 
 
 class ListTransfers:
-    """All transfers under way, in the order of their deadlines."""
+    """All running transfers, in the order of their deadlines."""
 
     def __init__(self) -> None:
         self._transfers: OrderedDict[Key, ListTransfer] = OrderedDict()
         self._pageless: OrderedDict[Key, None] = OrderedDict()
-        """Those of which no page has come, in the order of their deadlines."""
+        """Those without any page yet, in the order of their deadlines."""
         self._count, self._entries = Shares(), Shares()
-        """Transfers, and what they weigh, by address."""
+        """Transfers, and their weight, by address."""
         self._weight = 0
         self._shared: dict[Entry, Entry] = {}
-        """Entries that lists have in common, or may come to have; never more than are in the lists."""
+        """Entries that lists have in common, or may have later; never more than are in the lists."""
         self._last_id = 0
 
     def __len__(self) -> int:
         return len(self._transfers)
 
     def make_room(self, address: str) -> bool:
-        """Is there room for another list from ``address``? Others may be dropped for it."""
+        """Whether there is room for another list from ``address``. Others may be dropped for it."""
         if len(self._transfers) < lim.LIST_TRANSFERS_COUNT_MAX:
             return True
         if self._pageless:
@@ -115,14 +115,14 @@ class ListTransfers:
         return self._drop_of(self._count.gives_way(address, 1))
 
     def make_room_for(self, key: Key, transfer: ListTransfer, weight: int) -> bool:
-        """May ``transfer`` have entries of ``weight`` besides? Others may be dropped for it."""
+        """Whether ``transfer`` may have further entries of ``weight``. Others may be dropped for it."""
         while self._weight + weight > lim.LIST_TRANSFER_ENTRIES_COUNT_MAX:
             if not self._drop_of(self._entries.gives_way(transfer.address, weight)):
                 return False
         return key in self._transfers
 
     def _drop_of(self, address: str | None) -> bool:
-        """Drop the heaviest transfer of ``address``; False when that is None."""
+        """Drop the heaviest transfer of ``address``; False if that is None."""
         if address is None:
             return False
         found = (key for key, transfer in self._transfers.items() if transfer.address == address)
@@ -134,9 +134,8 @@ class ListTransfers:
         return self._transfers.get(key)
 
     def start(self, key: Key, name: str, endpoint: str, address: str, joining: bool, now: float) -> ListTransfer:
-        """A new transfer; called after `make_room`, unless ``key`` has one already.
-
-        One that has no page yet is taken up again: the request for it was repeated.
+        """A new transfer; to be called after `make_room`, unless ``key`` has one already. One without a page yet is
+        reused: the request for it was repeated.
         """
         known = self._transfers.get(key)
         if known is not None and known.next_page == 0:
@@ -175,7 +174,7 @@ class ListTransfers:
         return next((transfer.deadline for transfer in self._transfers.values()), None)
 
     def expire(self, now: float) -> int:
-        """Drop those that have stood still for too long; how many."""
+        """Drop those that made no progress for too long; returns how many."""
         late: list[Key] = []
         for key, transfer in self._transfers.items():
             if transfer.deadline > now:
@@ -201,7 +200,7 @@ class ListTransfers:
             self._pageless.move_to_end(key)
 
     def check_invariants(self) -> None:
-        """Assert that the counts and the order are right (for tests)."""
+        """Assert that counts and order are correct (for tests)."""
         assert self._weight == sum(transfer.weight for transfer in self._transfers.values())
         assert self._weight == self._entries.total()
         assert len(self._transfers) == self._count.total()

@@ -1,7 +1,7 @@
 """Listings in the order of (name, digest, manifest, length), for a lookup that answers page by page. Pure.
 
-Changes come in bursts and are only sorted in when somebody reads. A listing that nobody lists any more
-(``peers`` is 0) is skipped, and swept out when a quarter of the index is such.
+Changes come in bursts and are sorted in only when somebody reads. A listing that nobody lists any more (``peers`` is 0)
+is skipped, and removed when a quarter of the index consists of such.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 ListingKey = tuple[str, str, str, int]
 _INSORT_COUNT_MAX = 64
-"""Up to so many additions are inserted one by one; more are merged in one go. Sorting everything would take 25 ms with
-100,000 listings, however few of them were new."""
+"""Up to this many additions are inserted one by one; more are merged in one go. Sorting everything would take 25 ms
+with 100,000 listings, however few of them were new."""
 
 
 class Listing:
@@ -88,7 +88,7 @@ class ListingIndex:
 
 
 def _merged(listings: list[Listing], added: list[Listing]) -> list[Listing]:
-    """Both, in order, as each of them is. Looks at few of ``listings``, which may be very many more than ``added``."""
+    """Both merged in order; each is sorted. Examines few of ``listings``, which may be far more than ``added``."""
     if not listings:
         return added
     merged: list[Listing] = []

@@ -1,6 +1,6 @@
 """A lookup process: the shell around `broker.lookup_core`. Run as a child of the tracker's supervisor.
 
-Listens for peers' requests, and dials the registrar. Lets the core decide, performs what it says.
+Listens for peers' requests, and dials the registrar. The core decides; the shell carries out its effects.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from protocol.errors import ProtocolError
 from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX
 from protocol.messages import LookupRequest
 from service.child import run_child
+from service.key_folder import LiveKeys, live_keys
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent
 from transport.ports import Line, Transport
@@ -32,11 +33,13 @@ _FROM_REGISTRAR: Decoder[FromRegistrar] = Decoder(FromRegistrar, LINK_BYTES_MAX)
 
 
 class LookupProcess:
-    """One run of a lookup. Raises `NetworkError` when it cannot listen."""
+    """One run of a lookup. ``keys`` say who is let in; None: everybody. Raises `NetworkError` when it cannot listen."""
 
-    def __init__(self, settings: LookupSettings, transport: Transport, rng: Random) -> None:
+    def __init__(
+        self, settings: LookupSettings, transport: Transport, rng: Random, keys: LiveKeys | None = None
+    ) -> None:
         self._settings = settings
-        self._transport = transport
+        self._transport, self._keys = transport, keys
         self._requests = transport.listen(Role.TRACKER_ROUTER, settings.listen, REPLY_BYTES_MAX)
         self._outbox = Outbox(self._requests, transport.now)
         self._link: Line | None = None
@@ -65,7 +68,7 @@ class LookupProcess:
         self._perform(self.core.handle_link(message, self._transport.now()))
 
     def on_garbage(self, error: ProtocolError) -> None:
-        """Its number is missing then, and the core starts over."""
+        """The core then misses its number, and starts over."""
         self._link_intake.refuse(b"", error, self._transport.now())
 
     def close(self) -> None:
@@ -82,6 +85,10 @@ class LookupProcess:
             self._link = self._transport.dial(Role.LINK_DEALER, self._settings.link, _FROM_REGISTRAR, self)
         self._perform(self.core.tick(now))
         deadlines = [self.core.next_deadline(), self._dial_at if self._link is None else None]
+        if self._keys is not None:
+            if self._keys.refresh(now):
+                self._requests.recheck()
+            deadlines.append(self._keys.next_deadline())
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadlines.append(intake.next_deadline())
@@ -102,9 +109,10 @@ def main(settings: LookupSettings, loop: Loop) -> int:
     """Run the lookup; 0 when it was told to end."""
     spare_the_registry()
     context = open_context()
-    transport = ZmqTransport(loop, context)
+    live, keys = live_keys(settings.keys, loop.now)
+    transport = ZmqTransport(loop, context, keys)
     try:
-        process = LookupProcess(settings, transport, Random())
+        process = LookupProcess(settings, transport, Random(), live)
         try:
             transport.run(process.tick)
         finally:

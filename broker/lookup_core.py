@@ -1,8 +1,8 @@
 """A lookup's conversations: when a request is answered, and from what. Pure.
 
-A request may name an (epoch, seq) that the answer has to contain. One that the replica has not reached is parked
-until it has, for MIN_SEQ_WAIT_SECONDS at most; then it is answered `Behind`. The same holds while the replica is
-still empty: a lookup never answers from less than a whole state. An epoch that is over asks for nothing.
+A request may name an (epoch, seq) that the answer has to include. If the replica has not reached it, the request is
+parked for at most MIN_SEQ_WAIT_SECONDS; then it is answered `Behind`. The same applies while the replica is empty: a
+lookup never answers from a partial state. An epoch that has ended sets no condition.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Lookup:
         self.replica = Replica(rng)
         self._answers: Answers | None = None
         self._parked: deque[_Parked] = deque()
-        """In the order of their deadlines: all wait equally long."""
+        """In the order of their deadlines: all have the same waiting time."""
 
     def connected(self, now: float) -> list[LookupEffect]:
         """The link has a (new) connection."""
@@ -50,7 +50,7 @@ class Lookup:
         return []
 
     def handle_link(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
-        """The registrar says something; parked requests may be answered now."""
+        """A message from the registrar; it may answer parked requests."""
         before = (self.replica.registry, self.replica.seq)
         effects = self.replica.handle(message, now)
         registry = self.replica.registry
@@ -66,7 +66,7 @@ class Lookup:
         return min((at for at in deadlines if at is not None), default=None)
 
     def tick(self, now: float) -> list[LookupEffect]:
-        """Answer those who waited long enough; ask a silent registrar again."""
+        """Answer requests that have waited long enough; ask a silent registrar again."""
         effects = self.replica.tick(now)
         while self._parked and self._parked[0].until <= now:
             parked = self._parked.popleft()

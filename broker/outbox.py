@@ -1,6 +1,6 @@
-"""What a process of the tracker answers, sent some at a time.
+"""The answers of a tracker process, sent in batches.
 
-An answer that is sent alone finds ZeroMQ's thread asleep, and to wake it costs as much as the answer.
+An answer that is sent alone finds ZeroMQ's thread asleep, and waking it costs as much as the answer.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from protocol.messages import LookupReply, RegistrarReply
 from transport.ports import PublicRouter
 
 BATCH_COUNT = 16
-"""So many at a time at most: whoever waits for the first works while the next are made. Below the high-water mark of
+"""Maximum batch: the peer that waits for the first answer works while the next are made. Below the high-water mark of
 the socket, since all of them may be for one peer."""
 BATCH_SECONDS = 0.001
-"""An answer that has waited for so long is sent with the next one: some take long to find."""
+"""An answer that has waited this long is sent with the next one: some take long to compute."""
 
 
 class Outbox:
@@ -29,7 +29,7 @@ class Outbox:
         """When the first of them was put in."""
 
     def put(self, reply: Reply) -> None:
-        """To be sent with the next `send` at the latest, in the order of calls."""
+        """Queue an answer, to be sent by the next `send` at the latest, in the order of calls."""
         now = self._clock()
         if not self._answers:
             self._since = now
@@ -38,6 +38,6 @@ class Outbox:
             self.send()
 
     def send(self) -> None:
-        """Send all there is. Who is gone or takes no more is not waited for: they ask again."""
+        """Send everything. Peers that are gone or do not read are not waited for: they ask again."""
         self._router.send_each(self._answers)
         self._answers.clear()

@@ -1,9 +1,10 @@
 """Ports of the tracker, held by its supervisor for as long as it runs.
 
-The supervisor binds each port without listening. That finds out at once whether it is free, chooses one where 0 was
-asked for, and keeps the system from handing it to anybody else while a child is restarted. A child can still listen
-on it: both sockets have SO_REUSEADDR (libzmq sets it), and Linux only refuses a second *listening* socket. So an
-abstract socket of that name, of which the network namespace has one, keeps a second tracker out until a child listens.
+The supervisor binds each port without listening. This shows at once whether it is free, chooses one for port 0, and
+keeps the system from giving it to another program while a child is restarted. A child can still listen on it: both
+sockets have SO_REUSEADDR (libzmq sets it), and Linux only refuses a second *listening* socket. So an abstract socket
+named after the port, which can exist only once in a network namespace, keeps a second tracker out until a child
+listens.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _REASONS = {
 
 
 class HeldPorts:
-    """The ports of ``wanted``; `addresses` has them with their numbers. Raises `NetworkError` that names the one which
-    cannot be had."""
+    """The ports of ``wanted``; `addresses` has them with their numbers. Raises `NetworkError`, which names the port
+    that is not available."""
 
     def __init__(self, wanted: list[Address]) -> None:
         self._sockets: list[socket.socket] = []

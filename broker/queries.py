@@ -1,7 +1,7 @@
-"""Answers to what peers ask a lookup, read from a registry. Pure: parking, epochs and the link are elsewhere.
+"""Answers to peers' queries at a lookup, read from a registry. Pure: parking, epochs and the link are elsewhere.
 
-`Answers` is made for one registry. Every answer is bounded in entries and in work: a page that had to look at too
-many names ends early and says where to go on, so no request holds up the others for long.
+`Answers` is made for one registry. Every answer is bounded in entries and in work: a page that had to examine too many
+names ends early and says where to continue, so no request holds up the others for long.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Answers:
         return TorrentList(request.id, *stamp, entries, "")
 
     def _candidates(self, request: GetTorrentList, after: ListingKey | None) -> Iterator[Listing]:
-        """Listings that may match, in order, behind ``after``."""
+        """Listings that may match, in order, after ``after``."""
         narrowed: Iterable[Listing]
         if _DIGEST.fullmatch(request.pattern):
             swarm = self._registry.swarms.get(request.pattern)
@@ -119,7 +119,7 @@ class Answers:
         return (listing for listing in narrowed if after is None or listing_key(listing) > after)
 
     def _torrent_entry(self, listing: Listing) -> TorrentEntry:
-        """Counts are those of the swarm: whoever shares the same bytes under another name serves this one too."""
+        """Counts are those of the swarm: a peer that shares the same bytes under another name serves this one too."""
         swarm = self._registry.swarms[listing.digest]
         counts = (swarm.whole, swarm.partial, len(swarm.requesting))
         named = (listing.name, listing.length, listing.digest, listing.manifest)
@@ -146,7 +146,7 @@ class Answers:
         return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX], own, count)
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
-        """Members behind ``after``, and where the next page begins."""
+        """Members after ``after``, and where the next page begins."""
         peers = self._sorted_peers()
         start = bisect_right(peers, after) if after else 0
         page = peers[start : start + REPLY_PAGE_COUNT]
@@ -155,7 +155,7 @@ class Answers:
     def _peer_entry(self, peer: str) -> PeerEntry:
         member = self._registry.members[peer]
         counts = (member.whole, member.partial, member.requesting)
-        return PeerEntry(peer, member.name, member.endpoint, *counts, member.load)
+        return PeerEntry(peer, member.name, member.endpoint, *counts, member.load, member.key)
 
     def _standing(self, peer: str, digest: str) -> StandingEntry:
         member = self._registry.members[peer]
@@ -171,7 +171,7 @@ class Answers:
 
 
 def _filter(request: GetTorrentList) -> Callable[[Listing], bool]:
-    """Which listings match; those the digest or the exact name have narrowed down all do."""
+    """Which listings match; those already selected by digest or exact name all do."""
     pattern = request.pattern
     if not pattern or request.exact or _DIGEST.fullmatch(pattern):
         return lambda _listing: True

@@ -1,4 +1,5 @@
-"""The file that tells scripts that the tracker serves, and where (docs/HACKING.md): all of it is there, or nothing."""
+"""The file that tells scripts that the tracker serves, and where (docs/HACKING.md): written completely, or not at
+all."""
 
 from __future__ import annotations
 
@@ -12,13 +13,12 @@ from protocol.errors import DiskError
 
 
 def check_ready_file(path: Path) -> None:
-    """Remove what an earlier run left; `DiskError` when the file could not be written later.
-
-    Nothing is at ``path`` meanwhile: somebody may be waiting for it already.
+    """Remove the file of an earlier run; `DiskError` if the file could not be written later. Leaves nothing at
+    ``path``: somebody may already be waiting for it.
     """
     try:
         if path.exists() and not path.is_file():  # a device has this name, and root could remove it
-            raise DiskError(f"cannot write the ready file {path}: something that is not a file is there")
+            raise DiskError(f"cannot write the ready file {path}: it exists and is not a regular file")
         path.unlink(missing_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -1,16 +1,18 @@
 """The registrar process: the shell around `broker.registrar_core`. Run as a child of the tracker's supervisor.
 
-Listens for peers' requests, for subscribers of the roster and for the lookups' links. Lets the core decide, performs
-what it says.
+Listens for peers' requests, for subscribers of the roster and for the lookups' links. The core decides; the shell
+carries out its effects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from broker.child_settings import RegistrarSettings
 from broker.effects import Note, Publish, RegistrarEffect, Reply, SendLookup
+from broker.gate import Gate
 from broker.heap import spare_the_registry
 from broker.intake import Intake
 from broker.link_messages import FromLookup
@@ -20,9 +22,11 @@ from broker.registrar_core import Registrar, Terms
 from protocol.codec import Decoder
 from protocol.endpoints import EVERY, Address, parse_endpoint, reachable_here
 from protocol.errors import ProtocolError
+from protocol.keys import peer_id_of
 from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
-from protocol.messages import Join, RegistrarRequest
+from protocol.messages import Enrol, Join, RegistrarRequest
 from service.child import run_child
+from service.key_folder import KeyFolder, LiveKeys, live_keys
 from transport.loop import Loop
 from transport.ports import Transport
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
@@ -30,14 +34,21 @@ from transport.sockets import Role, open_context
 from transport.zmq_transport import ZmqTransport
 
 TOPIC = b"roster"
+LAST_WORD_SECONDS = 0.5
+"""When a key is revoked, all connections to the roster are closed; before that everybody is told who left."""
 
 
 class RegistrarProcess:
-    """One run of the registrar, which counts ``epoch``. Raises `NetworkError` when it cannot listen."""
+    """One run of the registrar, identified by ``epoch``. ``keys`` say who is let in; None: everybody. Raises
+    `NetworkError` when it cannot listen."""
 
-    def __init__(self, settings: RegistrarSettings, epoch: int, transport: Transport) -> None:
+    def __init__(
+        self, settings: RegistrarSettings, epoch: int, transport: Transport, keys: LiveKeys | None = None
+    ) -> None:
         self._settings = settings
-        self._transport = transport
+        self._transport, self._keys = transport, keys
+        self._cut_roster_at = inf
+        self._gate = Gate(KeyFolder(Path(settings.keys)) if keys is not None else None, keys)
         self._roster = transport.listen(Role.TRACKER_PUB, settings.roster, ROSTER_BYTES_MAX)
         self._link = transport.listen(Role.LINK_ROUTER, settings.link, LINK_BYTES_MAX)
         self._requests = transport.listen(Role.TRACKER_ROUTER, settings.listen, REPLY_BYTES_MAX)
@@ -57,9 +68,17 @@ class RegistrarProcess:
         self._link.hear(from_lookups, self._on_link, self._on_link_garbage)
 
     def _on_request(self, route: bytes, message: RegistrarRequest, now: float) -> None:
+        key = self._requests.key_of(route)
+        if isinstance(message, Enrol):
+            self._outbox.put(Reply(route, self._gate.enrol(message, key)))
+            return
+        refusal = self._gate.refusal(message, key)
+        if refusal is not None:
+            self._outbox.put(Reply(route, refusal))
+            return
         # The address costs as much as decoding.
         address = self._requests.address_of(route) if isinstance(message, Join) else ""
-        self._perform(self.core.handle(route, address, message, now))
+        self._perform(self.core.handle(route, address, message, now, key))
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self._outbox.put(Reply(route, self._intake.refuse(data, error, self._transport.now())))
@@ -74,6 +93,15 @@ class RegistrarProcess:
         """Called after every turn; returns when to be called at the latest."""
         self._perform(self.core.tick(now))
         deadline = self.core.next_deadline()
+        if self._keys is not None:
+            if gone := self._keys.refresh(now):
+                self._perform(self.core.put_out(sorted(map(peer_id_of, gone)), now))
+                self._requests.recheck()
+                self._cut_roster_at = now + LAST_WORD_SECONDS
+            if now >= self._cut_roster_at:
+                self._cut_roster_at = inf
+                self._roster.recheck()
+            deadline = min(deadline, self._keys.next_deadline(), self._cut_roster_at)
         for intake in (self._intake, self._link_intake):
             self._perform(intake.note(now))
             deadline = min(deadline, intake.next_deadline() or deadline)
@@ -95,7 +123,7 @@ class RegistrarProcess:
                 self._announce()
 
     def _announce(self) -> None:
-        """Tell that the whole tracker serves, in the log and in the ready file."""
+        """Announce that the whole tracker serves, in the log and in the ready file."""
         settings = self._settings
         if settings.ready_file:
             endpoints = {
@@ -110,7 +138,8 @@ class RegistrarProcess:
 
 
 def _told(listen: str, advertise: str) -> str:
-    """What peers are told of a socket bound to ``listen``: it is at the host where they reach this one."""
+    """The endpoint that peers are told for a socket bound to ``listen``: its host is the one at which they reach the
+    registrar."""
     return str(Address(advertise or EVERY, parse_endpoint(listen).port))
 
 
@@ -119,9 +148,10 @@ def main(settings: RegistrarSettings, loop: Loop) -> int:
     spare_the_registry()
     make_runtime_dir(settings.runtime_key)
     context = open_context()
-    transport = ZmqTransport(loop, context)
+    live, keys = live_keys(settings.keys, loop.now, invites=True)
+    transport = ZmqTransport(loop, context, keys)
     try:
-        transport.run(RegistrarProcess(settings, settings.epoch(loop.now()), transport).tick)
+        transport.run(RegistrarProcess(settings, settings.epoch(loop.now()), transport, live).tick)
     finally:
         transport.close()
         context.term()

@@ -1,17 +1,16 @@
 """The registrar's conversations with peers (PROTOCOL.md, section 4). Pure; the only writer of the registry.
 
-Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. What a
-peer is told when it and the registrar disagree: `Rejoin` when it (or this run of it) is no member here, `ListRequest`
-when its list is of another version, `Error` when the fault is its own. Any request may be repeated: its effect is
-there once.
+Join -> ListRequest, FileList -> PageOk ... -> Welcome; Heartbeat, Update, Transfer -> Ok; Leave -> Goodbye. When a peer
+and the registrar disagree, the reply is `Rejoin` if the peer (or this run of it) is not a member, `ListRequest` if its
+list has another version, `Error` if the fault is its own. Any request may be repeated: it takes effect once.
 
-Left to others: which numbers and announcements a change has (`broker.ledger`), half-done lists
-(`broker.list_transfers`), leases (`broker.sessions`), the lookups (`broker.link_feed`).
+Elsewhere: numbers and announcements of changes (`broker.ledger`), incomplete lists (`broker.list_transfers`), leases
+(`broker.sessions`), the lookups (`broker.link_feed`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -37,10 +36,10 @@ from protocol.messages import (
     Join,
     Leave,
     ListRequest,
+    MemberRequest,
     Ok,
     PageOk,
     RegistrarReply,
-    RegistrarRequest,
     Rejoin,
     Transfer,
     Update,
@@ -49,7 +48,7 @@ from protocol.messages import (
 
 
 class Terms(NamedTuple):
-    """What the tracker tells and grants its peers. ``roster`` and ``lookups`` as peers are to dial them."""
+    """What the tracker tells and grants its peers. ``roster`` and ``lookups`` are the endpoints that peers dial."""
 
     lease_seconds: float
     heartbeat_seconds: float
@@ -70,7 +69,7 @@ class Registrar:
         self._room = Room(self.registry, self._sessions, terms.peers_max)
         self._loads: dict[str, LoadSet] = {}
         self._downloads: dict[str, DownloadsSet] = {}
-        """Both as told since the last beat, by peer."""
+        """Figures reported since the last beat, by peer."""
         self._beat_at = now
         self._expire_from = now
         self._serving = False
@@ -83,8 +82,11 @@ class Registrar:
 
     # --- events ------------------------------------------------------------------------------------------
 
-    def handle(self, route: bytes, address: str, message: RegistrarRequest, now: float) -> list[RegistrarEffect]:
-        """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers."""
+    def handle(
+        self, route: bytes, address: str, message: MemberRequest, now: float, key: str = ""
+    ) -> list[RegistrarEffect]:
+        """A peer at ``route``, whose IP address is ``address`` (empty: not known), asks; the last effect answers. Its
+        id is that of ``key`` (empty: a network without keys)."""
         session = self._sessions.get(message.peer)
         effects: list[RegistrarEffect] = []
         if session is not None:
@@ -93,12 +95,12 @@ class Registrar:
             if message.run in session.replaced:
                 return self._replaced(message, session, route)
             self._sessions.renew(message.peer, now)
-        reply = self._converse(address, message, session, now, effects)
+        reply = self._converse(address, key, message, session, now, effects)
         effects.append(Reply(route, reply))
         return effects
 
     def handle_link(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
-        """A lookup at ``route`` of the link socket says something."""
+        """A message from the lookup at ``route`` of the link socket."""
         effects = self._ledger.feed.handle(route, message, now)
         if not self._serving and self._ledger.feed.following >= len(self._terms.lookups):
             self._serving = True
@@ -118,7 +120,7 @@ class Registrar:
         return min(at for at in deadlines if at is not None)
 
     def tick(self, now: float) -> list[RegistrarEffect]:
-        """Beat, and forget who has been silent for a lease."""
+        """Send the beat, and forget members that have been silent for a lease."""
         if now - self.next_deadline() > self._terms.lease_seconds / 3:
             # This process itself stood still (overload, suspended machine): heartbeats lie unread in its sockets.
             self._expire_from = now + self._terms.lease_seconds
@@ -144,12 +146,13 @@ class Registrar:
     def _converse(
         self,
         address: str,
-        message: RegistrarRequest,
+        public_key: str,
+        message: MemberRequest,
         session: Session | None,
         now: float,
         effects: list[RegistrarEffect],
     ) -> RegistrarReply:
-        """The reply to ``message``; whatever else it causes is added to ``effects``."""
+        """The reply to ``message``; its other effects are added to ``effects``."""
         match message:
             case Heartbeat() | Update() | Transfer():  # first, because nearly all are
                 if session is None or session.run != message.run:
@@ -158,7 +161,7 @@ class Registrar:
             case Join():
                 return self._join(message, address, now)
             case FileList():
-                return self._file_list(message, session, now, effects)
+                return self._file_list(message, public_key, session, now, effects)
             case Leave():
                 self._transfers.drop(_key(message))
                 if session is not None:
@@ -192,7 +195,7 @@ class Registrar:
         return ListRequest(message.id, transfer.list_id)
 
     def _file_list(
-        self, message: FileList, session: Session | None, now: float, effects: list[RegistrarEffect]
+        self, message: FileList, public_key: str, session: Session | None, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
         key = _key(message)
         transfer = self._transfers.get(key)
@@ -216,12 +219,12 @@ class Registrar:
         if not message.last:
             return page_ok(message, entries)
         self._transfers.drop(key)
-        return self._whole_list(message, transfer, now, effects)
+        return self._whole_list(message, transfer, public_key, now, effects)
 
     def _start_over(
         self, message: FileList | Heartbeat | Update, transfer: ListTransfer | None, session: Session | None, now: float
     ) -> RegistrarReply:
-        """Ask for the whole list from page 0, of a member or of one who was about to become one."""
+        """Ask a member, or a joining peer, for the whole list from page 0."""
         key = _key(message)
         if transfer is not None:
             where = (transfer.endpoint, transfer.address)
@@ -254,9 +257,9 @@ class Registrar:
         return bad_entry(message, message.entries)
 
     def _whole_list(
-        self, message: FileList, transfer: ListTransfer, now: float, effects: list[RegistrarEffect]
+        self, message: FileList, transfer: ListTransfer, public_key: str, now: float, effects: list[RegistrarEffect]
     ) -> RegistrarReply:
-        """All pages are there: the list takes the place of the old one, in one change set."""
+        """All pages have arrived: the list replaces the old one, in one change set."""
         peer = message.peer
         member = self.registry.members.get(peer)
         if not self._room.for_member(peer, transfer.address):
@@ -266,7 +269,7 @@ class Registrar:
             effects += self._give_way(leaving, now)
         events: list[Event] = []
         if transfer.joining or member is None:
-            events.append(PeerSet(peer, transfer.name, transfer.endpoint))
+            events.append(PeerSet(peer, transfer.name, transfer.endpoint, public_key))
             told = (transfer.name, transfer.endpoint, len(transfer.entries))
             effects += self._notes.joined(peer, *told, again=member is not None, now=now)
         events += self._list_changes(peer, member, transfer)
@@ -368,12 +371,20 @@ class Registrar:
 
     # --- members -----------------------------------------------------------------------------------------
 
-    def _remove(self, peer: str, expired: bool, now: float) -> list[RegistrarEffect]:
+    def put_out(self, peers: Iterable[str], now: float) -> list[RegistrarEffect]:
+        """The keys of ``peers`` are authorised no more."""
+        effects: list[RegistrarEffect] = []
+        for peer in peers:
+            if peer in self.registry.members:
+                effects += self._remove(peer, False, now, "is put out, because its key is not authorised any more")
+        return effects
+
+    def _remove(self, peer: str, expired: bool, now: float, what: str = "left") -> list[RegistrarEffect]:
         member = self.registry.members[peer]
         self._sessions.remove(peer)
         self._loads.pop(peer, None)
         self._downloads.pop(peer, None)
-        what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else "left"
+        what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else what
         notes = self._notes.left(peer, member.name, what, len(member.listings), now)
         return [*notes, *self._commit(peer, [PeerGone(peer, expired)], now)]
 
@@ -386,7 +397,7 @@ class Registrar:
         self._room.changed(peer)
         return effects
 
-    def _make_room(self, message: RegistrarRequest, address: str, count: int, now: float) -> list[RegistrarEffect]:
+    def _make_room(self, message: MemberRequest, address: str, count: int, now: float) -> list[RegistrarEffect]:
         """Have others give way, so that the peer at ``address`` can have ``count`` entries."""
         leaving = self._room.give_way_to_entries(message.peer, address, count)
         return [effect for peer in leaving for effect in self._give_way(peer, now)]
@@ -403,19 +414,19 @@ class Registrar:
         lookups, moments = list(terms.lookups), self._ledger.moments(message.peer, message.entries)
         return Welcome(message.id, self._ledger.epoch, self.seq, *times, endpoint, terms.roster, lookups, moments)
 
-    def _ok(self, message: RegistrarRequest, added: Sequence[Entry] = ()) -> Ok:
+    def _ok(self, message: MemberRequest, added: Sequence[Entry] = ()) -> Ok:
         return Ok(message.id, self._ledger.epoch, self.seq, self._ledger.moments(message.peer, added))
 
-    def _wrong_token(self, message: RegistrarRequest) -> Error:
+    def _wrong_token(self, message: MemberRequest) -> Error:
         detail = (
             f"peer id {message.peer} belongs to a member that joined with another token. If that is another peer, "
-            f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. "
-            f"If it was this peer under a token it lost, the id is free {self._terms.lease_seconds:g} s after it ended."
+            f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. If "
+            f"this peer had that token and lost it, the id is free {self._terms.lease_seconds:g} s after it ended."
         )
         return Error(message.id, "wrong_token", detail)
 
-    def _replaced(self, message: RegistrarRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
-        """Refuse a run after which another one has joined: what is late of a peer that was restarted, or a twin."""
+    def _replaced(self, message: MemberRequest, session: Session, route: bytes) -> list[RegistrarEffect]:
+        """Refuse a run that another one has replaced: a late request of a peer that was restarted, or a twin."""
         self._transfers.drop(_key(message))
         effects: list[RegistrarEffect] = []
         if isinstance(message, Join) and not session.replaced[message.run]:
@@ -430,11 +441,11 @@ class Registrar:
         )
         return [*effects, Reply(route, Error(message.id, "replaced", detail))]
 
-    def _too_many_peers(self, message: RegistrarRequest) -> Error:
+    def _too_many_peers(self, message: MemberRequest) -> Error:
         what = f"the tracker is at its limit of {self._terms.peers_max} peers (peers_max)"
         return Error(message.id, "full", what)
 
-    def _registry_full(self, message: RegistrarRequest) -> Error:
+    def _registry_full(self, message: MemberRequest) -> Error:
         return Error(message.id, "full", f"the tracker is at its limit of {lim.ENTRIES_COUNT_MAX} entries")
 
     def check_invariants(self) -> None:
@@ -448,5 +459,5 @@ class Registrar:
         assert all(peer in self.registry.members for peer in (*self._loads, *self._downloads))
 
 
-def _key(message: RegistrarRequest) -> Key:
+def _key(message: MemberRequest) -> Key:
     return message.peer, message.token, message.run

@@ -3,10 +3,10 @@
 `Registry.apply` is the only way in. Reading is through the attributes; nobody else writes to them.
 
 Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
-`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are the one
-`str` object of the member or swarm, values are shared objects: a member has one for all content it has whole and one
-for the rest. Digest, manifest digest, name and length are kept once per `Listing`. Further names of an entry, which few
-have, are apart. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
+`Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are the one `str`
+object of the member or swarm, values are shared objects: a member has one for all content it has whole and one for the
+rest. Digest, manifest digest, name and length are kept once per `Listing`. Further names of an entry, which few have,
+are kept separately. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
     ("failed", "partial"): None,
     ("failed", "whole"): "whole",
 }
-"""What a peer is to a swarm after a transfer report; None is nothing. A download only adds to what is there: a late
-or repeated report takes nothing back, only lists do."""
+"""The holding of a peer after a transfer report; None is nothing. Reports only add: a late or repeated one takes
+nothing back, only lists do."""
 
 
 class Swarm:
-    """Everybody who has or wants the content ``digest``. ``sources`` maps a peer to what answers say of it."""
+    """All peers that have or want the content ``digest``. ``sources`` maps a peer to its entry in answers."""
 
     __slots__ = ("cells", "digest", "listings", "requesting", "sources", "whole")
 
@@ -59,12 +59,12 @@ class Swarm:
 
     @property
     def partial(self) -> int:
-        """How many sources have part of it."""
+        """The number of sources that have part of it."""
         return len(self.sources) - self.whole
 
     @property
     def wanted(self) -> bool:
-        """Is there a member that has not all of it?"""
+        """Is there a peer in the swarm that does not have all of it?"""
         return bool(self.requesting) or self.whole < len(self.sources)
 
     def set_cell(self, peer: str, cell: int | None) -> None:
@@ -79,7 +79,7 @@ class Swarm:
         return None if self.cells is None else self.cells.of.get(peer)
 
     def holding(self, peer: str) -> Holding | None:
-        """What ``peer`` is to this swarm."""
+        """The holding of ``peer`` in this swarm."""
         source = self.sources.get(peer)
         if source is None:
             return "requesting" if peer in self.requesting else None
@@ -96,6 +96,7 @@ class Member:
         "downloads",
         "endpoint",
         "free",
+        "key",
         "listings",
         "load",
         "name",
@@ -107,9 +108,9 @@ class Member:
         "whole",
     )
 
-    def __init__(self, peer: str, name: str, endpoint: str) -> None:
+    def __init__(self, peer: str, name: str, endpoint: str, key: str = "") -> None:
         self.peer = peer
-        self.move(name, endpoint)
+        self.move(name, endpoint, key)
         self.load = 0
         self.free: int | None = None
         self.rate = 0
@@ -121,18 +122,17 @@ class Member:
         self.partial = 0
         self.requesting = 0
 
-    def move(self, name: str, endpoint: str) -> None:
-        """It is called and reached like that now."""
-        self.name = name
-        self.endpoint = endpoint
-        self._as_source = tuple(SeederEntry(self.peer, name, endpoint, whole) for whole in (False, True))
+    def move(self, name: str, endpoint: str, key: str) -> None:
+        """Set its name, endpoint and key."""
+        self.name, self.endpoint, self.key = name, endpoint, key
+        self._as_source = tuple(SeederEntry(self.peer, name, endpoint, whole, key) for whole in (False, True))
 
     def figures(self) -> LoadSet:
-        """The event that tells them."""
+        """What its last heartbeat said, as an event."""
         return LoadSet(self.peer, self.load, self.free, self.rate)
 
     def as_source(self, whole: bool) -> SeederEntry:
-        """What answers say of it, of whole or partial content: the same object for all swarms."""
+        """Its entry in answers, as a source of whole or partial content: the same object for all swarms."""
         return self._as_source[whole]
 
     def count(self, holding: Holding, change: int) -> None:
@@ -152,17 +152,17 @@ class Registry:
         self.members: dict[str, Member] = {}
         self.swarms: dict[str, Swarm] = {}
         self.orders: dict[str, dict[str, Order]] = {}
-        """By the peer that gives them, by their own ids; of those who give any."""
+        """By the peer that gives them, then by their ids; only peers that give any."""
         self.weight = 0
-        """Names in all entries, of which limits count each as an entry."""
+        """The number of names in all entries; limits count each as an entry."""
         self.membership_changes = 0
-        """Counts joins and leaves, for whoever caches an order of the members."""
+        """Counts joins and leaves, for callers that cache the order of the members."""
         self.index = index
 
     # --- writing -----------------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
-        """Take ``event`` in. Raises `LocalError` for an entry of a peer that is no member: a bug of the writer."""
+        """Apply ``event``. Raises `LocalError` for an entry of a peer that is not a member: a bug of the writer."""
         match event:
             case EntrySet():
                 self._set_entry(event)
@@ -194,10 +194,10 @@ class Registry:
     def _set_peer(self, event: PeerSet) -> None:
         member = self.members.get(event.peer)
         if member is None:
-            self.members[event.peer] = Member(event.peer, event.name, event.endpoint)
+            self.members[event.peer] = Member(event.peer, event.name, event.endpoint, event.key)
             self.membership_changes += 1
-        elif (member.name, member.endpoint) != (event.name, event.endpoint):
-            member.move(event.name, event.endpoint)
+        elif (member.name, member.endpoint, member.key) != (event.name, event.endpoint, event.key):
+            member.move(event.name, event.endpoint, event.key)
             for digest in member.listings:
                 sources = self.swarms[digest].sources
                 if event.peer in sources:
@@ -307,13 +307,13 @@ class Registry:
     # --- reading -----------------------------------------------------------------------------------------
 
     def announced(self, digest: str, manifest: str, name: str, length: int) -> int:
-        """When that was last announced anew; 0 when it is not known."""
+        """The timestamp of this name of the content; 0 when it is not known."""
         swarm = self.swarms.get(digest)
         listing = swarm.listings.get((manifest, name, length)) if swarm is not None else None
         return 0 if listing is None else listing.announced
 
     def holding(self, peer: str, digest: str) -> Holding | None:
-        """What ``peer`` is to swarm ``digest``; None when it has no such entry."""
+        """The holding of ``peer`` in swarm ``digest``; None when it has no such entry."""
         swarm = self.swarms.get(digest)
         return None if swarm is None else swarm.holding(peer)
 
@@ -328,11 +328,11 @@ class Registry:
         return 0 if swarm.cells is None else swarm.cells.free()
 
     def peer_events(self, peer: str) -> list[Event]:
-        """The events that rebuild ``peer`` without its entries; empty when it is no member."""
+        """The events that rebuild ``peer`` without its entries; empty when it is not a member."""
         member = self.members.get(peer)
         if member is None:
             return []
-        events: list[Event] = [PeerSet(peer, member.name, member.endpoint)]
+        events: list[Event] = [PeerSet(peer, member.name, member.endpoint, member.key)]
         if member.load or member.free is not None or member.rate:
             events.append(member.figures())
         if member.downloads:

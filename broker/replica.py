@@ -1,9 +1,9 @@
 """The lookup's end of the ordered link: a replica of the registry. Pure.
 
-`Replica.registry` is None until the whole state has arrived for the first time. While a new state is coming in
-(after a hole, a silence, the registrar's restart) the replica stays what it was, and is replaced in one step when the
-new state is whole; likewise a change set shows when its last event is there. Readers see the past, never a half.
-What is held back for that is bounded: beyond LINK_QUEUE_COUNT_MAX events a new state takes less room.
+`Replica.registry` is None until the whole state has arrived for the first time. While a new state is coming in (after a
+gap, a silence, the registrar's restart) the replica stays as it was, and is replaced in one step when the new state is
+complete; likewise a change set is applied when its last event has arrived. Readers may see an old state, never a
+partial one. The events held back for this are bounded: beyond LINK_QUEUE_COUNT_MAX a new state takes less room.
 
 A registrar that restarted has lost its members and gets them back within a heartbeat; for that time, and until a
 lease has passed, the replica is `settling`.
@@ -37,14 +37,14 @@ class Replica:
         self._held_back: list[Event] = []
         """Events of a change set that is not complete."""
         self._ask_at: float | None = None
-        """When to ask for the state (again), unless something is heard before."""
+        """When to ask for the state (again), unless a message arrives before."""
 
     def connected(self, now: float) -> list[LookupEffect]:
-        """The link has a (new) connection: what was under way on the last one is lost, so ask for the state."""
+        """The link has a (new) connection: messages in flight on the last one are lost, so ask for the state."""
         return self._start_over(now)
 
     def settling(self, now: float) -> bool:
-        """May there be members that the registrar does not know yet?"""
+        """Whether there may be members that the registrar does not know yet."""
         return now < self._settled_at
 
     def next_deadline(self) -> float | None:
@@ -59,7 +59,7 @@ class Replica:
         return [note, *self._start_over(now)]
 
     def handle(self, message: FromRegistrar, now: float) -> list[LookupEffect]:
-        """Take in what came down the link. What belongs to an earlier sync is ignored."""
+        """Apply a message from the link. One of an earlier sync is ignored."""
         if message.sync != self._sync:
             return []
         if isinstance(message, LinkLost):
@@ -70,7 +70,7 @@ class Replica:
         return self._at(message.number, now) or self._take(message, now)
 
     def _at(self, number: int, now: float) -> list[LookupEffect]:
-        """Effects of a hole before message ``number``; none when there is no hole."""
+        """Effects of a gap before message ``number``; none when there is no gap."""
         if number == self._received:
             return []
         note = Note("warning", f"the link lost messages (got {number}, expected {self._received})")
@@ -92,7 +92,7 @@ class Replica:
         return effects
 
     def _reach(self, message: Changes, now: float) -> list[LookupEffect]:
-        """A change set, or the state, is complete: show it."""
+        """A change set, or the state, is complete: make it visible."""
         effects: list[LookupEffect] = []
         if self._incoming is not None:
             self.registry, self._incoming = self._incoming, None

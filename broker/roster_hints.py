@@ -1,8 +1,8 @@
-"""What the roster tells the network about a change of the registry. Pure.
+"""What the roster announces about a change of the registry. Pure.
 
-Roster messages are hints: they make peers fast, lookups make them right. So a large change (a peer that joins with
-a long list; after a tracker's restart that is every peer) is announced only as far as somebody can want it, and
-not as entries x subscribers messages.
+Roster messages are hints: they make peers fast, lookups make them correct. So of a large change (a peer joins with a
+long list; after a tracker's restart every peer does) only what somebody may want is announced, instead of entries x
+subscribers messages.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from broker.registry import Registry
 from protocol.messages import OrdersChanged, PeerJoined, PeerLeft, RosterEvent, SourceAdded, SourceRemoved
 
 HINTS_SMALL_COUNT = 16
-"""A change of up to so many hints is announced in full."""
+"""A change with up to this many hints is announced in full."""
 
 
 def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEvent]:
-    """The roster messages for ``events``, which ``registry`` has just taken in.
+    """The roster messages for ``events``, which ``registry`` has just applied.
 
-    At least one for any numbered change, so that it has a number of its own: what was announced last is always among
+    At least one for any numbered change, so that it has a number of its own: the content announced last is always among
     them.
     """
     hints = [hint for hint in (_hint(event, registry) for event in events) if hint is not None]
@@ -33,14 +33,15 @@ def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEven
 def _hint(event: Event, registry: Registry) -> RosterEvent | None:
     match event:
         case PeerSet():
-            return PeerJoined(event.peer, event.name, event.endpoint)
+            return PeerJoined(event.peer, event.name, event.endpoint, event.key)
         case PeerGone():
             return PeerLeft(event.peer, event.expired)
         case EntrySet() if event.holding != "requesting":
             member = registry.members[event.peer]
             announced = max(event.announced, *(alias.announced for alias in event.aliases), 0)
             whole = event.holding == "whole"
-            return SourceAdded(event.digest, event.peer, member.name, member.endpoint, whole, announced, event.cell)
+            told = (member.name, member.endpoint, whole, announced, member.key, event.cell)
+            return SourceAdded(event.digest, event.peer, *told)
         case EntrySet():  # one who only asks for it is no source of it
             return SourceRemoved(event.digest, event.peer, event.cell)
         case EntryGone():

@@ -1,4 +1,4 @@
-"""What the registrar knows of its members beyond the registry: token, run, list version, lease. Pure.
+"""What the registrar keeps of its members besides the registry: token, run, list version, lease. Pure.
 
 A peer id is bound to the token it joined with, and to the run that joined last, for as long as it is a member.
 """
@@ -9,14 +9,16 @@ import hmac
 from collections import OrderedDict
 
 REPLACED_RUNS_COUNT = 8
-"""Earlier runs of a member that are remembered. Of a peer that crashes in a loop only the last may still be heard."""
+"""Earlier runs of a member that are remembered. Of a peer that crashes in a loop only the last ones may still be
+heard."""
 
 
 class Session:
     """One member. ``list_id`` is the transfer its list last came with, ``version`` the version of that list,
     ``address`` the IP address it joined from.
 
-    ``replaced`` are the runs that were members before ``run``, in order, and whether it was told that one lives on.
+    ``replaced`` are the runs that were members before ``run``, in order, each with whether it was logged that it is
+    still alive.
     """
 
     __slots__ = ("address", "lease_ends", "list_id", "replaced", "run", "token", "version")
@@ -39,7 +41,7 @@ class Session:
         self.replaced = dict(list(runs.items())[-REPLACED_RUNS_COUNT:])
 
     def accepts(self, token: bytes) -> bool:
-        """Is this the token the member joined with?"""
+        """Whether this is the token that the member joined with."""
         return hmac.compare_digest(self.token, token)
 
 
@@ -54,7 +56,7 @@ class Sessions:
         return len(self._sessions)
 
     def get(self, peer: str) -> Session | None:
-        """The session of ``peer``; None when it is no member."""
+        """The session of ``peer``; None when it is not a member."""
         return self._sessions.get(peer)
 
     def put(self, peer: str, session: Session, now: float) -> None:
@@ -71,7 +73,7 @@ class Sessions:
         self._sessions.move_to_end(peer)
 
     def remove(self, peer: str) -> None:
-        """``peer`` is no member any more."""
+        """``peer`` is not a member any more."""
         del self._sessions[peer]
 
     def next_deadline(self) -> float | None:

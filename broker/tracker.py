@@ -1,6 +1,6 @@
 """A tracker: its ports, and the registrar and lookups under a supervisor.
 
-Has no ZeroMQ socket of its own. It holds the ports, so that a process that died is back where it was.
+Has no ZeroMQ socket of its own. It holds the ports, so that a restarted process is back at its own.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import msgspec
 from broker.child_settings import AnnouncerSettings, LookupSettings, RegistrarSettings
 from broker.config import TrackerConfig, addresses
 from broker.ports import HeldPorts
-from protocol.endpoints import Address, is_loopback
+from protocol.endpoints import Address
+from service.key_folder import KeyFolder
 from service.supervisor import ChildSpec, Supervisor
-from transport.addresses import listen_on
+from transport.addresses import is_local
 from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
 
 class Tracker:
     """Ready to run: its owner runs the ``supervisor``, and calls `close` when that has ended its processes. Raises
-    `NetworkError` when a port cannot be had."""
+    `NetworkError` when a port is not available, `ConfigError` when its keys cannot be used."""
 
     def __init__(self, config: TrackerConfig, ready_file: Path | None = None) -> None:
+        if config.keys:
+            KeyFolder(Path(config.keys)).load()  # or say what is wrong with it, once
         self._ports = HeldPorts(addresses(config))
         self.listen = str(self._ports.addresses[0])
         """Where the registrar listens, with its port."""
@@ -61,15 +64,15 @@ def child_specs(
         peers_max=config.peers_max,
         ready_file=str(ready_file.absolute()) if ready_file is not None else "",
         wall_offset=time.time() - time.monotonic(),
+        keys=config.keys,
         log=config.log,
     )
     specs = [ChildSpec("registrar", "broker.registrar", msgspec.json.encode(registrar))]
     for number, lookup in enumerate(lookups):
-        settings = LookupSettings(listen=lookup, link=link, log=config.log)
+        settings = LookupSettings(listen=lookup, link=link, log=config.log, keys=config.keys)
         role = "lookup" if number == 0 else f"lookup-{number + 1}"
         specs.append(ChildSpec(role, "broker.lookup", msgspec.json.encode(settings)))
-    loopback = all(map(is_loopback, listen_on(listen_at[0].host)))
-    if config.mdns and not loopback and find_spec("zeroconf") is not None:
+    if config.mdns and not config.keys and not is_local(listen_at[0].host) and find_spec("zeroconf") is not None:
         announcer = AnnouncerSettings(listen=listen, log=config.log)
         specs.append(ChildSpec("announcer", "broker.announcer", msgspec.json.encode(announcer)))
     return specs

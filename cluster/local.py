@@ -22,6 +22,8 @@ from cluster.processes import HERE, Host, Program, end_all, kill_all
 from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.client.lines import Line, Lines, latest_statuses
 from protocol.errors import NetworkError
+from service.config import KEYS_NAME, NO_KEYS
+from service.key_folder import KeyFolder
 from transport.runtime_dir import runtime_dir
 
 TRACKER = "tracker"
@@ -33,6 +35,7 @@ END_SECONDS_PER_PEER = 1.0
 REQUEST_SECONDS = 10.0
 PAUSE_SECONDS = 0.05
 TRACKER_PORTS_COUNT = 3
+INVITE_SECONDS = 3_600.0
 PORT_ATTEMPTS = 50
 PORT_MIN = 10_000
 OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -50,7 +53,7 @@ class LocalTracker:
         directory.mkdir()
         self._ready_file = directory / "ready.json"
         port = free_ports(TRACKER_PORTS_COUNT) if same_ports else 0
-        config = {"listen": f"tcp://{host.address}:{port}", **settings}
+        config = {"listen": f"tcp://{host.address}:{port}", "keys": NO_KEYS, **settings}
         (directory / "tracker.yaml").write_text(json.dumps(config, indent=2) + "\n")
         arguments = ["--config", str(directory / "tracker.yaml"), "--ready-file", str(self._ready_file)]
         self.program = Program("broker", arguments, directory / "log", sockets, host)
@@ -143,7 +146,7 @@ class LocalCluster:
 
     When its block ends, all processes are ended in order and reaped; those that take too long are killed. A second
     exception in the meantime (an impatient Ctrl-C) kills them all. ``root`` is its owner's to remove. ``sockets`` is a
-    directory for ipc sockets, which goes with the cluster.
+    directory for ipc sockets, which goes with the cluster. ``secure``: with keys, made for it.
     """
 
     def __init__(
@@ -152,6 +155,7 @@ class LocalCluster:
         tracker_settings: Mapping[str, Any] | None = None,
         same_ports: bool = False,
         hosts: Mapping[str, Host] | None = None,
+        secure: bool = False,
     ) -> None:
         self._root, self._hosts = root, hosts
         with shielded():
@@ -160,9 +164,12 @@ class LocalCluster:
             sockets = tempfile.TemporaryDirectory(prefix="zswarm-", dir=runtime_dir(root).parent)
             self.sockets = Path(self._resources.enter_context(sockets))
         self._lines = self._resources.enter_context(Lines())
-        self.tracker = LocalTracker(
-            root / TRACKER, self.sockets, tracker_settings or {}, same_ports, self._host(TRACKER)
-        )
+        settings = dict(tracker_settings or {})
+        self._keys = KeyFolder(root / KEYS_NAME) if secure else None
+        if self._keys is not None:
+            self._keys.make()
+            settings["keys"] = str(self._keys.path)
+        self.tracker = LocalTracker(root / TRACKER, self.sockets, settings, same_ports, self._host(TRACKER))
         self.peers: list[LocalPeer] = []
 
     def start_tracker(self) -> None:
@@ -171,10 +178,11 @@ class LocalCluster:
     def add_peers(self, names: Iterable[str], settings: Mapping[str, Any] | None = None) -> list[LocalPeer]:
         """Start a peer for each of ``names``, in parallel; `wait_joined` waits for them. The tracker is ready."""
         added = []
+        own = dict(settings or {})
+        if self._keys is not None:
+            own["invite"] = self._keys.invite(self.tracker.endpoint, INVITE_SECONDS, reusable=True)
         for name in names:
-            peer = LocalPeer(
-                self._root / name, self.sockets, self.tracker.endpoint, self._lines, settings or {}, self._host(name)
-            )
+            peer = LocalPeer(self._root / name, self.sockets, self.tracker.endpoint, self._lines, own, self._host(name))
             self.peers.append(peer)
             peer.start()
             added.append(peer)

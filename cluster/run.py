@@ -44,7 +44,7 @@ SETTLE_SECONDS = 3.0
 class Plan(Struct, frozen=True, kw_only=True):
     """What to run. ``file`` None: ``size`` random bytes. ``keep`` None: nothing is left. ``timeout`` in seconds, None
     for one that suits the links. ``links`` None: as fast as this machine is; otherwise each peer has such a link of its
-    own, which takes root."""
+    own, which takes root. ``secure``: in a network with keys."""
 
     peers: int
     seeders: int
@@ -54,6 +54,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     keep: Path | None
     timeout: float | None = None
     links: Links | None = None
+    secure: bool = False
 
 
 def run_cluster(plan: Plan, screen: Screen) -> Report:
@@ -68,7 +69,7 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
             timeout = plan.timeout
             if timeout is None:
                 timeout = TIMEOUT_SECONDS + (TIMEOUT_FACTOR * links.bound_s if links is not None else 0.0)
-            with LocalCluster(root, hosts=links.hosts if links is not None else None) as cluster:
+            with LocalCluster(root, hosts=links.hosts if links is not None else None, secure=plan.secure) as cluster:
                 outcome = _Run(plan, timeout, cluster, screen, clock).run(original)
                 screen.stage("ending all processes")
     clock.next("end")

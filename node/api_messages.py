@@ -286,7 +286,7 @@ class SharedStatus(Struct, frozen=True):
 
 
 class QuotaStatus(Struct, frozen=True):
-    """``used`` of at most ``limit`` bytes are taken by downloads. ``deleted``: what was deleted last to keep to it.
+    """``used`` of at most ``limit`` bytes are used by downloads. ``deleted``: what was deleted last to keep to it.
     ``kept``: what cannot be deleted, and why."""
 
     limit: int

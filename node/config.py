@@ -24,6 +24,7 @@ from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import Period, PeriodKeys, parse_schedule
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, SeedError, UsageError
+from protocol.keys import is_key, parse_invite
 from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX
 from protocol.names import check_name_pattern
 from service.logs import LogSettings
@@ -34,7 +35,7 @@ from service.units import parse_bytes, parse_rate, parse_seconds
 Algorithm = Literal["blake3", "sha256"]
 
 CONFIG_FILE = "peer.yaml"
-ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR"}
+ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR", "invite": "ZSWARM_INVITE"}
 """By key, the environment variable that overrides it, unless it is empty."""
 DATA_NAME = "zswarm"
 DEFAULT_TRACKER = "tcp://127.0.0.1:5550"
@@ -67,6 +68,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: str = ""
     tracker: str = ""
+    tracker_key: str = ""
+    invite: str = ""
     mdns: bool = True
     listen: str = "tcp://*:0"
     advertise: str = ""
@@ -91,6 +94,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if self.tracker and is_wildcard(_endpoint("tracker", self.tracker).host):
             raise ValueError(f"tracker: {self.tracker!r} names no host to dial")
+        if self.tracker_key and not is_key(self.tracker_key):
+            raise ValueError("tracker_key: expected 64 hexadecimal digits; 'keys list' on the tracker's host has them")
+        if self.invite:
+            parse_invite(self.invite)
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
             _endpoint("advertise", self.advertise, port_zero=True)
@@ -107,13 +114,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check_paths("link_roots", self.link_roots)
         _check_paths("rollouts", [self.rollouts] if self.rollouts else [])
         _check_paths("follow", [follow.to for follow in self.follow])
-        for follow in self.follow:
-            if not 0 < len(follow.pattern.encode(errors="surrogatepass")) <= PATTERN_BYTES_MAX:
-                raise ValueError(f"follow: a pattern has 1 to {PATTERN_BYTES_MAX} bytes")
-            try:
-                check_name_pattern(follow.pattern)
-            except SeedError as error:
-                raise ValueError(f"follow: {error}") from None
+        _check_follows(self.follow)
         for pattern in self.ignore:
             if not pattern or "/" in pattern:
                 raise ValueError(f"ignore: {pattern!r} matches no name; expected a pattern such as *.tmp")
@@ -186,7 +187,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     """What the agent process is told. ``advertise`` is what to tell the tracker, with port 0 for the
     piece server's; ``share`` are absolute paths. ``run`` names the run of the peer, through restarts of this process;
     ``foreground``: it is run for the sake of one command. ``limits`` are what the agent tells the other two, unless
-    the ``schedule`` has others for the hour or a person wants others. ``rollouts``: an absolute path, or empty."""
+    the ``schedule`` has others for the hour or a person wants others. ``rollouts``: an absolute path, or empty.
+    ``tracker_key``: of a network with keys."""
 
     data_dir: str
     runtime_dir: str
@@ -199,6 +201,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     run: str
     foreground: bool
     log: LogSettings
+    tracker_key: str = ""
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     rollouts: str = ""
@@ -209,21 +212,23 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):
-    """What the piece server process is told."""
+    """What the piece server process is told. ``keyed``: it is in a network with keys."""
 
     data_dir: str
     runtime_dir: str
     listen: str
     log: LogSettings
+    keyed: bool = False
 
 
 class DownloaderSettings(Struct, frozen=True, kw_only=True):
-    """What the downloader process is told."""
+    """What the downloader process is told. ``keyed``: it is in a network with keys."""
 
     data_dir: str
     runtime_dir: str
     workers: int
     log: LogSettings
+    keyed: bool = False
 
 
 def default_data_dir() -> Path:
@@ -270,6 +275,16 @@ def _endpoint(key: str, endpoint: str, port_zero: bool = False) -> Address:
         return parse_endpoint(endpoint, port_zero)
     except ProtocolError as error:
         raise ValueError(f"{key}: {error}") from None
+
+
+def _check_follows(follows: list[FollowSettings]) -> None:
+    for follow in follows:
+        if not 0 < len(follow.pattern.encode(errors="surrogatepass")) <= PATTERN_BYTES_MAX:
+            raise ValueError(f"follow: a pattern has 1 to {PATTERN_BYTES_MAX} bytes")
+        try:
+            check_name_pattern(follow.pattern)
+        except SeedError as error:
+            raise ValueError(f"follow: {error}") from None
 
 
 def _check_paths(key: str, paths: list[str]) -> None:

@@ -16,6 +16,7 @@ from node.work_queue import WorkQueue
 from node.workers import Workers
 from protocol.codec import Decoder, encode
 from protocol.limits import LOCAL_BYTES_MAX
+from transport.curve import Keys
 from transport.loop import Loop
 from transport.ports import Router, Transport
 from transport.runtime_dir import ipc_endpoint
@@ -46,10 +47,12 @@ class Host(Transport, Protocol):
 
 
 class ProcessHost(ZmqTransport):
-    """Over the sockets of ``runtime_dir``."""
+    """Over the sockets of ``runtime_dir``; ``keys`` as in `ZmqTransport`."""
 
-    def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]], runtime_dir: Path) -> None:
-        super().__init__(loop, context)
+    def __init__(
+        self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]], runtime_dir: Path, keys: Keys | None = None
+    ) -> None:
+        super().__init__(loop, context, keys)
         self._runtime_dir = runtime_dir
 
     def workers(self, count: int) -> WorkQueue:

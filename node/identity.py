@@ -1,8 +1,9 @@
 """Who this peer is, and that nobody else is it at the same time.
 
-The peer id and the token that proves it are minted at the first start and kept in the data directory, readable
-by their owner only. `DataDirLock` keeps a second peer out of a data directory; the supervisor holds it. Its processes
-hold a `RunningMark`, because those of a supervisor that was killed outlive it for a moment.
+The token and the key pair of the peer are minted at the first start and kept in the data directory, readable by their
+owner only; the peer id is the digest of the key. `DataDirLock` keeps a second peer out of a data directory; the
+supervisor holds it. Its processes hold a `RunningMark`, because those of a supervisor that was killed outlive it for a
+moment.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ import msgspec
 
 from node.disk.errors import disk_error
 from protocol.errors import DiskError, UsageError
-from protocol.messages import PeerId, Token
+from protocol.keys import is_key, peer_id_of
+from protocol.messages import Token
+from service.private_files import check_private, check_private_directory, write_private, write_private_once
 from service.text import printable
+from transport.curve import KeyPair, new_pair, pair_of
 from transport.runtime_dir import find_runtime_dir
 
 IDENTITY_NAME = "identity.json"
@@ -37,8 +41,7 @@ LOOK_SECONDS = 0.1
 """`is_free` takes the lock for a moment."""
 POLL_SECONDS = 0.02
 TELL_SECONDS = 0.5
-ID_BYTES = 16
-SECRET_BYTES = 32
+TOKEN_BYTES = 32
 ELSEWHERE = "choose another with --data-dir"
 _HOLDER_BYTES_MAX = 4_096
 
@@ -46,10 +49,19 @@ _logger = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """``peer`` is public and names the peer; ``token`` is known to this peer only."""
+    """``token`` and ``secret``, a key, are known to this peer only. That of an earlier version has no key."""
 
-    peer: PeerId
     token: Token
+    secret: str = ""
+
+    @property
+    def keys(self) -> KeyPair:
+        return pair_of(self.secret)
+
+    @property
+    def peer(self) -> str:
+        """The id, which is public and names the peer."""
+        return peer_id_of(self.keys.public)
 
     def token_for(self, tracker: str) -> bytes:
         """What the tracker at endpoint ``tracker`` is told: with it, one that a stranger named cannot take this peer's
@@ -63,30 +75,44 @@ def load_identity(data_dir: Path) -> Identity:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return _mint(path)
+        data = _mint(path)
     except OSError as error:
         raise disk_error(error, "read", path) from error
     try:
-        return msgspec.json.decode(data, type=Identity)
+        identity = msgspec.json.decode(data, type=Identity)
+        if identity.secret and not is_key(identity.secret):
+            raise msgspec.ValidationError("its secret is not a key")
     except msgspec.MsgspecError as error:
         raise DiskError(f"{path} is damaged ({error}); delete it to start as a new peer") from None
+    if not identity.secret:
+        _logger.info("%s is of an earlier version: this peer gets a key, and a new id with it", path)
+        identity = msgspec.structs.replace(identity, secret=new_pair().secret)
+        try:
+            write_private(path, msgspec.json.encode(identity))
+        except OSError as error:
+            raise disk_error(error, "write", path) from error
+    return identity
 
 
-def _mint(path: Path) -> Identity:
-    identity = Identity(peer=secrets.token_hex(ID_BYTES), token=secrets.token_bytes(SECRET_BYTES))
-    fresh = path.with_name(path.name + ".new")
+def check_identity_private(data_dir: Path) -> None:
+    """`ConfigError` when others than this user may read the identity in ``data_dir``, or put another in its place."""
+    path = data_dir / IDENTITY_NAME
+    try:
+        check_private(path, path.stat(), 0o077)
+        check_private_directory(data_dir, 0o022)
+    except OSError as error:
+        raise disk_error(error, "read", path) from error
+
+
+def _mint(path: Path) -> bytes:
+    """What is at ``path`` once somebody has minted an identity there."""
+    identity = Identity(secrets.token_bytes(TOKEN_BYTES), new_pair().secret)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(identity))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        write_private_once(path, msgspec.json.encode(identity))
+        return path.read_bytes()
     except OSError as error:
         raise disk_error(error, "write", path) from error
-    return identity
 
 
 class Holder(msgspec.Struct, frozen=True):

@@ -106,6 +106,15 @@ class Serving(Message, frozen=True):
     serving: bool
 
 
+class MemberKeys(Message, frozen=True):
+    """In a network with keys: peers with the keys ``added`` are admitted, those ``removed`` no more. ``whole``:
+    ``added`` are all. Before it has heard any, a piece server admits nobody."""
+
+    added: list[str]
+    removed: list[str]
+    whole: bool
+
+
 # --- piece server -> agent -------------------------------------------------------------------------------
 
 
@@ -381,7 +390,7 @@ class Room(Message, frozen=True):
     count: int
 
 
-AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving
+AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving | MemberKeys
 PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
 DownloaderToAgent = (

@@ -11,15 +11,17 @@ from pathlib import Path
 import msgspec
 
 from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
+from node.enrolment import network_of
 from node.identity import DataDirLock, await_last_run, load_identity
 from node.mdns import can_search, search
 from node.own_tracker import OwnTracker, run_tracker
 from node.rendezvous import answers
 from protocol.endpoints import parse_endpoint
 from protocol.errors import NetworkError
+from service.key_folder import plain_warning
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
-from transport.addresses import look_up
+from transport.addresses import is_local, look_up
 from transport.runtime_dir import make_runtime_dir, point_to_runtime_dir, remove_runtime_dir
 
 RUN_BYTES = 8
@@ -41,7 +43,7 @@ def numeric_endpoint(endpoint: str) -> str:
     return str(address._replace(host=next((host for host in hosts if not host.startswith("[")), hosts[0])))
 
 
-def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> list[ChildSpec]:
+def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool, tracker_key: str = "") -> list[ChildSpec]:
     """The three processes of a peer, to be started in this order. A ``foreground`` peer is there for one command: it
     has no part in what the configuration shares and follows."""
     data, runtime = str(settings.data_path), str(runtime_dir)
@@ -64,18 +66,21 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool) -> 
         schedule=settings.schedule_entries,
         quota=settings.quota_bytes,
         log=settings.log,
+        tracker_key=tracker_key,
     )
     downloader = DownloaderSettings(
         data_dir=data,
         runtime_dir=runtime,
         workers=settings.workers,
         log=settings.log,
+        keyed=bool(tracker_key),
     )
     piece_server = PieceServerSettings(
         data_dir=data,
         runtime_dir=runtime,
         listen=settings.listen,
         log=settings.log,
+        keyed=bool(tracker_key),
     )
     return [
         ChildSpec("agent", "node.agent", msgspec.json.encode(agent)),
@@ -121,9 +126,12 @@ class Peer:
         runtime_dir = make_runtime_dir(data_dir)
         point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
-        tracker = self._settings.tracker or self._find_tracker(runtime_dir)
+        tracker, key = network_of(self._settings, data_dir)
+        tracker = tracker or self._find_tracker(runtime_dir)
         settings = msgspec.structs.replace(self._settings, tracker=tracker)
-        self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground))
+        if not key and (self._tracker is not None or not is_local(parse_endpoint(settings.listen, True).host)):
+            self._tell(plain_warning("peer"))
+        self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground, key))
 
     def _find_tracker(self, runtime_dir: Path) -> str:
         """The endpoint of one that answers, or of this peer's own, which ends after the peer; else the default, where

@@ -18,7 +18,7 @@ from protocol.codec import Decoder, encode
 from protocol.endpoints import host_of_ip, ip_of, is_loopback, parse_endpoint
 from protocol.errors import ProtocolError, VersionError
 from protocol.messages import Heartbeat, RegistrarReply, Rejoin
-from transport.addresses import is_here
+from transport.addresses import has_keys, is_here
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, connect, open_context, open_socket
 
@@ -29,8 +29,10 @@ _OUTSIDE = ("192.0.2.1", "2001:db8::1")
 
 
 def answers(endpoint: str) -> bool:
-    """Whether a tracker answers at ``endpoint``, which is of an IP address, within `ANSWER_SECONDS`."""
-    return bool(answering([endpoint]))
+    """Whether a tracker answers at ``endpoint``, which is of an IP address, within `ANSWER_SECONDS`; one that has keys
+    answers only that it has."""
+    address = parse_endpoint(endpoint)
+    return bool(answering([endpoint])) or has_keys(address.host, address.port, ANSWER_SECONDS) is True
 
 
 def answering(endpoints: Sequence[str]) -> list[str]:

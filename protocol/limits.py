@@ -87,6 +87,8 @@ DOWNLOAD_BYTES = 290
 REASON_BYTES_MAX = 160
 """Why a download waits or failed: two lines of a terminal. Counted in characters, so up to four times as many bytes."""
 PEER_ID_BYTES_MAX = 64
+PEER_ID_HEX_COUNT = 32
+"""Digits of the id of a peer of this version: 128 bits of the digest of its key."""
 TOKEN_BYTES_MIN = 16
 TOKEN_BYTES_MAX = 64
 ENTRIES_ENVELOPE_BYTES = 512 + PEER_ID_BYTES_MAX + TOKEN_BYTES_MAX
@@ -179,6 +181,7 @@ JOURNAL_GROUP_SECONDS = 2.0
 IPC_PATH_BYTES_MAX = 107
 """``sockaddr_un.sun_path`` less its NUL."""
 
+assert PEER_ID_HEX_COUNT <= PEER_ID_BYTES_MAX
 assert PIECE_BYTES_MIN <= PIECE_BYTES_USUAL_MAX <= PIECE_BYTES_MAX
 assert PIECES_COUNT_MAX // 8 < CONTROL_BYTES_MAX, "a bitfield fits one control message"
 assert PIECES_COUNT_MAX * DIGEST_BYTES < MANIFEST_BYTES_MAX, "the largest piece table fits a manifest"

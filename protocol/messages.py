@@ -25,6 +25,9 @@ FileName = Annotated[str, Meta(min_length=1, max_length=lim.NAME_BYTES_MAX)]
 Run = Count
 """Which run of its agent a peer's request is of; 0: not stated."""
 Token = Annotated[bytes, Meta(min_length=lim.TOKEN_BYTES_MIN, max_length=lim.TOKEN_BYTES_MAX)]
+KeyText = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-f]{64}\Z")]
+OptionalKey = Annotated[str, Meta(max_length=64, pattern=r"^([0-9a-f]{64})?\Z")]
+"""A public key (`protocol.keys`); empty in a network without keys."""
 Endpoint = Annotated[str, Meta(max_length=lim.ENDPOINT_BYTES_MAX)]
 Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
@@ -104,6 +107,21 @@ class Join(Message, frozen=True):
     name: PeerName
     endpoint: Endpoint
     run: Run = 0
+
+
+class Enrol(Message, frozen=True):
+    """Let the peer with the public ``key`` into the network, by the invite whose key this connection has. ``name`` is
+    for people."""
+
+    id: Count
+    key: KeyText
+    name: PeerName = ""
+
+
+class Enrolled(Message, frozen=True):
+    """The key is let in, and stays so when the tracker starts again."""
+
+    id: Count
 
 
 class ListRequest(Message, frozen=True):
@@ -260,8 +278,9 @@ class Ok(Message, frozen=True, omit_defaults=True):
     announced: Moments = []
 
 
-RegistrarRequest = Join | FileList | Heartbeat | Update | Transfer | Leave
-RegistrarReply = ListRequest | PageOk | Welcome | Rejoin | Ok | Goodbye | Error
+MemberRequest = Join | FileList | Heartbeat | Update | Transfer | Leave
+RegistrarRequest = MemberRequest | Enrol
+RegistrarReply = ListRequest | PageOk | Welcome | Rejoin | Ok | Goodbye | Enrolled | Error
 
 # --- peer and lookup -------------------------------------------------------------------------------------
 
@@ -281,16 +300,18 @@ class TorrentEntry(Struct, frozen=True):
 
 
 class SeederEntry(Struct, frozen=True, omit_defaults=True):
-    """One source of a swarm. ``cell``: its place in the grid (`protocol.grid`), if it is or was a receiver."""
+    """One source of a swarm; who dials it finds ``key`` there. ``cell``: its place in the grid (`protocol.grid`), if it
+    is or was a receiver."""
 
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
     whole: bool
+    key: OptionalKey = ""
     cell: Cell = None
 
 
-class PeerEntry(Struct, frozen=True):
+class PeerEntry(Struct, frozen=True, omit_defaults=True):
     """One member of the network; counts are of its list entries, ``load`` is the number of its upload sessions."""
 
     peer: PeerId
@@ -300,6 +321,7 @@ class PeerEntry(Struct, frozen=True):
     partial: Count
     requesting: Count
     load: Count
+    key: OptionalKey = ""
 
 
 class StandingEntry(Struct, frozen=True, omit_defaults=True):
@@ -439,10 +461,11 @@ LookupReply = TorrentList | SeederList | PeerList | StandingList | OrderList | B
 # --- roster on PUB ---------------------------------------------------------------------------------------
 
 
-class PeerJoined(Message, frozen=True):
+class PeerJoined(Message, frozen=True, omit_defaults=True):
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
+    key: OptionalKey = ""
 
 
 class PeerLeft(Message, frozen=True):
@@ -461,6 +484,7 @@ class SourceAdded(Message, frozen=True, omit_defaults=True):
     endpoint: Endpoint
     whole: bool
     announced: Moment = 0
+    key: OptionalKey = ""
     cell: Cell = None
 
 

@@ -21,13 +21,17 @@ import msgspec
 import yaml
 
 from protocol.errors import ConfigError, UsageError
-from service.paths import expanded
+from service.key_folder import SECRET_NAME
+from service.paths import absolute_path, expanded
 
 S = TypeVar("S")
 
 CONFIG_BYTES_MAX = 1024 * 1024
 CONFIG_NAME = "zswarm"
 SYSTEM_DIR = Path("/etc") / CONFIG_NAME
+KEYS_NAME, KEYS_ENVIRONMENT = "keys", "ZSWARM_KEYS"
+NO_KEYS = "none"
+"""In place of a key folder: none, though there is one at the default place."""
 
 _AT = re.compile(r"(?P<problem>.*?)(?: - at (?P<in_key>`key` in )?`(?P<path>[^`]*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.*)`", re.DOTALL)
@@ -80,6 +84,37 @@ def find_default(name: str) -> Path | None:
             raise ConfigError(f"{path}: is a named pipe; remove it, or give a configuration file with --config")
         return path
     return None
+
+
+def keys_place(given: str) -> Path:
+    """The key folder (`service.key_folder`) that is ``given``, or that of the environment, or the one of this user or
+    else of this machine; where there is neither, the place for this user's. Raises `UsageError`."""
+    given = given or os.environ.get(KEYS_ENVIRONMENT, "")
+    if given:
+        return absolute_path(given)
+    own = _own_dir()
+    places = [directory / KEYS_NAME for directory in (own, SYSTEM_DIR) if directory is not None]
+    return next((place for place in places if has_keys(place)), places[0])
+
+
+def keys_in_force(given: str) -> str:
+    """The key folder that a tracker heeds: as `keys_place` has it, if it was named or there is one; empty: none."""
+    given = given or os.environ.get(KEYS_ENVIRONMENT, "")
+    if given == NO_KEYS:
+        return ""
+    place = keys_place(given)
+    return str(place) if given or has_keys(place) else ""
+
+
+def has_keys(place: Path) -> bool:
+    """Whether there is a key folder at ``place``, this user's or not."""
+    try:
+        (place / SECRET_NAME).lstat()
+    except PermissionError:
+        return place.parent == SYSTEM_DIR  # elsewhere it is another user's, after sudo for example
+    except OSError:
+        return False
+    return True
 
 
 def _is_fifo(path: Path) -> bool:

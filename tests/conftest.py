@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from cluster.namespaces import shaped_network
 from node.config import ENVIRONMENT
 from protocol.errors import ZswarmError
+from service.config import KEYS_ENVIRONMENT
 from tests.outside.commands import write_defaults
 
 # The same examples in every run, and no verdict that depends on how busy the machine is.
@@ -36,7 +37,7 @@ def _default_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     write_defaults(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(home))
-        for variable in ENVIRONMENT.values():
+        for variable in (*ENVIRONMENT.values(), KEYS_ENVIRONMENT):
             patch.delenv(variable, raising=False)
         yield
 

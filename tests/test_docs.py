@@ -162,7 +162,9 @@ def allowed_types(kind: inspect.Type) -> set[str]:
 
 def _text_types(kind: inspect.StrType) -> set[str]:
     if kind.pattern is not None:
-        return {"digest" if "blake3" in kind.pattern else "peer id"}
+        if "{64}" in kind.pattern:
+            return {"digest" if "blake3" in kind.pattern else "key"}
+        return {"peer id"}
     if kind.min_length:
         return {"name"}
     special = {limits.PEER_ID_BYTES_MAX: "label", limits.ENDPOINT_BYTES_MAX: "endpoint"}

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from protocol.endpoints import EVERY, host_of_ip, ip_of
+from protocol.endpoints import EVERY, host_of_ip, ip_of, is_loopback
 from protocol.errors import NetworkError
 
 REFUSED = "connection refused"
@@ -18,6 +18,11 @@ NO_ANSWER = "no answer"
 
 _ALL_IPV6, _ALL_IPV4 = "[::]", "0.0.0.0"
 """A socket bound to the former takes in IPv4 too, unless it is told otherwise."""
+
+_GREETING_START = b"\xff" + bytes(8) + b"\x7f\x03"
+"""The signature of ZMTP 3.0 (ZeroMQ RFC 23) and its major version, upon which the other side says the rest of its own
+greeting."""
+_MECHANISM = slice(12, 32)
 
 _WORDS: Mapping[int | None, str] = {
     errno.ECONNREFUSED: REFUSED,
@@ -52,6 +57,11 @@ def listen_on(host: str) -> list[str]:
     return [one for one in found if len(found) == 1 or is_here(one)] or found
 
 
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches who listens on ``host``. `NetworkError` as of `listen_on`."""
+    return all(map(is_loopback, listen_on(host)))
+
+
 def family_of(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if host.startswith("[") else socket.AF_INET
 
@@ -76,6 +86,23 @@ def why_no_route(host: str) -> str:
     except OSError as error:
         return _in_words(error)
     return ""
+
+
+def has_keys(host: str, port: int, seconds: float) -> bool | None:
+    """Whether whoever listens at address ``host`` lets nobody in without a key; None when that is not to be learned. A
+    handshake that fails for want of a key mostly looks like any other that is broken off."""
+    try:
+        with socket.create_connection((host.strip("[]"), port), seconds) as probe:
+            probe.settimeout(seconds)
+            probe.sendall(_GREETING_START)
+            greeting = b""
+            while len(greeting) < _MECHANISM.stop and (data := probe.recv(_MECHANISM.stop - len(greeting))):
+                greeting += data
+    except OSError:
+        return None
+    if greeting[:1] != b"\xff" or greeting[9:11] != b"\x7f\x03":
+        return None
+    return {b"CURVE": True, b"NULL": False}.get(greeting[_MECHANISM].rstrip(b"\0"))
 
 
 def _in_words(error: OSError) -> str:

@@ -82,6 +82,14 @@ class ConnectionLimit:
             if accepted.listening is listening and fd in accepted.open:
                 accepted.shut_down(fd)
 
+    def shut_down_all(self, listening: zmq.Socket[bytes]) -> None:
+        """Close all connections of the watched socket ``listening``."""
+        self._on_events()
+        for accepted in self._accepted:
+            if accepted.listening is listening:
+                for fd in list(accepted.open):
+                    accepted.shut_down(fd)
+
     def shut_down_from(self, address: str) -> None:
         """Close all connections from the IP ``address``."""
         self._on_events()

@@ -39,6 +39,8 @@ class ConnectionEvent(StrEnum):
     SILENT = "the other side took the TCP connection and did not answer"
     HUNG_UP = "the other side ended the TCP connection before it shook hands: it has too many, or is a stranger"
     STRANGER = "the other side speaks another protocol"
+    OTHER_SECURITY = "one side has keys, and the other has none"
+    DENIED = "the other side does not admit this one"
     LOST = "the connection ended"
 
 
@@ -109,6 +111,10 @@ class ConnectionMonitor:
         return changes
 
     def _why_lost(self, kind: int, value: int) -> ConnectionEvent:
+        if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return ConnectionEvent.DENIED
+        if kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+            return ConnectionEvent.OTHER_SECURITY
         if kind != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             return self._before
         # The value is the errno of the last read or write. With nothing to read, the time for a handshake is over.

@@ -77,6 +77,12 @@ class PublicRouter(Router, Protocol):
     def address_of(self, route: bytes) -> str:
         """The IP address behind ``route``, of whom a message is being heard."""
 
+    def key_of(self, route: bytes) -> str:
+        """The key of whoever is behind ``route``, of whom a message is being heard; empty in a network without keys."""
+
+    def recheck(self) -> None:
+        """Close the connections of those who may not connect any more, in a network with keys."""
+
     def hang_up_on(self, route: bytes) -> Callable[[], None]:
         """What closes the connection behind ``route``, of whom a message is being heard."""
 
@@ -97,9 +103,16 @@ class Transport(Protocol):
         """A line for the log."""
 
     def dial(
-        self, role: Role, endpoint: str, decoder: Decoder[M], owner: LineOwner[M], max_message_bytes: int | None = None
+        self,
+        role: Role,
+        endpoint: str,
+        decoder: Decoder[M],
+        owner: LineOwner[M],
+        max_message_bytes: int | None = None,
+        key: str = "",
     ) -> Line:
-        """Connect; see `transport.sockets.open_socket`. Raises `NetworkError` when this machine cannot dial."""
+        """Connect; see `transport.sockets.open_socket`. In a network with keys only the one with the public ``key`` is
+        spoken to. Raises `NetworkError` when this machine cannot dial."""
 
     def listen(self, role: Role, endpoint: str, limit: int) -> PublicRouter:
         """Bind ``endpoint``; messages of at most ``limit`` bytes go out. Raises `NetworkError` when that cannot be."""
@@ -112,3 +125,6 @@ class Transport(Protocol):
 
     def why_no_route(self, host: str) -> str:
         """`transport.addresses.why_no_route`."""
+
+    def has_keys(self, host: str, port: int, seconds: float) -> bool | None:
+        """`transport.addresses.has_keys`."""

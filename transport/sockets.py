@@ -365,6 +365,14 @@ def peer_address(frame: zmq.Frame) -> str:
     return str(ip_of(address) or "")
 
 
+def key_of(frame: zmq.Frame) -> str:
+    """The key of whoever sent a received frame, as `transport.access` admitted it; empty when it has none."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:  # the property is missing
+        return ""
+
+
 def descriptor(frame: zmq.Frame) -> int:
     """Of the connection that a received frame came over, as long as that is there."""
     return int(frame.get(zmq.SRCFD))

@@ -15,14 +15,15 @@ from protocol.codec import Decoder, encode
 from protocol.errors import NetworkError, ProtocolError
 from protocol.limits import CONTROL_BYTES_MAX, DRAIN_COUNT, SUBSCRIBER_BYTES_MAX, UNDER_WAY_BYTES_MAX
 from transport.accepted import Accepted
-from transport.addresses import look_up, why_no_route, why_unreached
+from transport.access import Access
+from transport.addresses import has_keys, look_up, why_no_route, why_unreached
 from transport.connection_limit import ConnectionLimit
+from transport.curve import Keys, dial_as
 from transport.kernel import shut_down
 from transport.loop import Loop
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.ports import LineOwner, OnGarbage
 from transport.publisher import Publisher
-from transport.refused import Refused
 from transport.runtime_dir import IPC_SCHEME
 from transport.sockets import (
     Role,
@@ -31,6 +32,7 @@ from transport.sockets import (
     descriptor,
     drain,
     drain_routed,
+    key_of,
     open_socket,
     peer_address,
     send_each_or_drop,
@@ -50,17 +52,19 @@ class Closable(Protocol):
 
 
 class ZmqTransport:
-    """Whoever has it runs it, and closes it before ``context`` is terminated; lines are closed before that."""
+    """Whoever has it runs it, and closes it before ``context`` is terminated; lines are closed before that. With
+    ``keys`` everybody who is dialled or comes over TCP has one."""
 
     look_up = staticmethod(look_up)
     why_unreached = staticmethod(why_unreached)
     why_no_route = staticmethod(why_no_route)
+    has_keys = staticmethod(has_keys)
 
-    def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        self.loop, self.context = loop, context
+    def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None = None) -> None:
+        self.loop, self.context, self._keys = loop, context, keys
         self.now, self.soon = loop.now, loop.soon
         self._limit: ConnectionLimit | None = None
-        self._refused: Refused | None = None
+        self._access: Access | None = None
         self._unread = UnreadLimit(loop, self._refuse)
         self.opened: list[Closable] = []
 
@@ -86,12 +90,24 @@ class ZmqTransport:
         getattr(_logger, level)("%s", text)
 
     def dial(
-        self, role: Role, endpoint: str, decoder: Decoder[M], owner: LineOwner[M], max_message_bytes: int | None = None
+        self,
+        role: Role,
+        endpoint: str,
+        decoder: Decoder[M],
+        owner: LineOwner[M],
+        max_message_bytes: int | None = None,
+        key: str = "",
     ) -> ZmqLine[M]:
+        is_keyed = self._keys is not None and not endpoint.startswith(IPC_SCHEME)
+        if is_keyed and not key:
+            raise NetworkError(f"{endpoint} has no key, and this network has keys")
         line = ZmqLine(self.loop, open_socket(self.context, role, max_message_bytes), role, decoder, owner)
         if not endpoint.startswith(IPC_SCHEME):
             line.watch(self._unread)
         try:
+            if is_keyed:
+                assert self._keys is not None
+                dial_as(line.socket, self._keys.own, key)
             connect(line.socket, endpoint)
         except NetworkError:
             line.close(0)
@@ -99,7 +115,7 @@ class ZmqTransport:
         return line
 
     def listen(self, role: Role, endpoint: str, limit: int) -> ZmqRouter:
-        router = ZmqRouter(self.loop, open_socket(self.context, role), limit)
+        router = ZmqRouter(self.loop, open_socket(self.context, role), limit, role)
         self.opened.append(router)
         if not endpoint.startswith(IPC_SCHEME):
             said_bytes = SUBSCRIBER_BYTES_MAX if role is Role.TRACKER_PUB else 0
@@ -109,32 +125,38 @@ class ZmqTransport:
             self._limit.watch(accepted)
             self._unread.watch(accepted)
             router.accepted, router.connections = accepted, self._limit
-            if self._refused is None:
-                self.opened.append(refused := Refused(self.loop, self.context))
-                self._refused = refused
-            self._refused.watch(router.socket)
-            router.refused = self._refused
+            if self._access is None:
+                self._access = Access(self.loop, self.context, self._keys)
+                self.opened.append(self._access)
+            self._access.watch(router.socket, role)
+            router.access, router.keys = self._access, self._keys
         router.bind(endpoint)
         return router
 
     def _refuse(self, address: str, seconds: float) -> None:
-        assert self._refused is not None
-        self._refused.add(address, seconds)
+        assert self._access is not None
+        self._access.refuse(address, seconds)
 
 
 class ZmqRouter:
     port = 0
     accepted: Accepted | None = None
     connections: ConnectionLimit | None = None
-    refused: Refused | None = None
+    access: Access | None = None
     """All three None over ipc."""
+    keys: Keys | None = None
+    """None where whoever comes needs no key, and over ipc."""
 
-    def __init__(self, loop: Loop, socket: zmq.Socket[bytes], limit: int) -> None:
-        self._loop, self.socket, self._limit = loop, socket, limit
+    def __init__(self, loop: Loop, socket: zmq.Socket[bytes], limit: int, role: Role) -> None:
+        self._loop, self.socket, self._limit, self._role = loop, socket, limit, role
         self._frame: zmq.Frame | None = None
         """What is being heard."""
         self._publisher: Publisher | None = None
         """Of one that publishes."""
+        self._key = ""
+        """Of whom."""
+        self._key_at: dict[int, str] = {}
+        """By descriptor, the key of whoever was heard there last. Not by route: others may use a route again."""
 
     def bind(self, endpoint: str) -> None:
         port = bind(self.socket, endpoint).rpartition(":")[2]
@@ -152,6 +174,8 @@ class ZmqRouter:
                 if accepted is not None and not accepted.hears(route, frames[0]):
                     continue
                 self._frame = frames[0]
+                if self.keys is not None and not self._is_let_in(self.keys, frames[0]):
+                    continue
                 try:
                     if len(frames) != 1:
                         raise ProtocolError(f"a message is one frame, not {len(frames)}")
@@ -186,6 +210,31 @@ class ZmqRouter:
         del route
         return "" if self._frame is None else peer_address(self._frame)
 
+    def key_of(self, route: bytes) -> str:
+        del route
+        return self._key
+
+    def recheck(self) -> None:
+        assert self.keys is not None
+        assert self.connections is not None
+        for fd, key in list(self._key_at.items()):
+            if not self.keys.may_connect(self._role, key):
+                del self._key_at[fd]
+                self.connections.shut_down(self.socket, fd)
+        if self._role is Role.TRACKER_PUB:  # whose connection is whose is not known there: all come again who may
+            self.connections.shut_down_all(self.socket)
+
+    def _is_let_in(self, keys: Keys, frame: zmq.Frame) -> bool:
+        """Whether whoever sent ``frame`` is let in still; hung up on if not."""
+        key, fd = key_of(frame), descriptor(frame)
+        if keys.may_connect(self._role, key):
+            self._key = self._key_at[fd] = key
+            return True
+        self._key_at.pop(fd, None)
+        assert self.connections is not None
+        self.connections.shut_down(self.socket, fd)
+        return False
+
     def hang_up_on(self, route: bytes) -> Callable[[], None]:
         del route
         assert self._frame is not None
@@ -194,10 +243,10 @@ class ZmqRouter:
 
     def refuse(self, route: bytes, seconds: float) -> None:
         assert self.connections is not None
-        assert self.refused is not None
+        assert self.access is not None
         address = self.address_of(route)
-        _logger.warning("%s says too much: hung up on, and refused for %g s", address, seconds)
-        self.refused.add(address, seconds)
+        _logger.warning("%s sends too many messages: disconnected, and refused for %g s", address, seconds)
+        self.access.refuse(address, seconds)
         self.connections.shut_down_from(address)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""zswarm from Python: share, get and look through a peer of this machine, as the command line does.
+"""zswarm from Python: share, get and list through a peer of this machine, as the command line does.
 
-`Peer` is the peer that runs on the data directory. Where none runs, the program gets one of its own, which ends when
+`Peer` is the peer that runs on the data directory. If none is running, the program gets one of its own, which ends when
 the `Peer` is closed; no other program can use that one. ``share`` and ``get`` return a `Job` at once:
 
 >>> import zswarm

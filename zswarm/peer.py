@@ -1,4 +1,4 @@
-"""A peer of this machine, and what it was asked to do. See `zswarm`."""
+"""A peer of this machine, and its jobs. See `zswarm`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from service.text import check_utf8
 from service.units import format_seconds
 
 LOOK_SECONDS = 0.1
-"""How often to look at a job that is waited for."""
+"""How often to query a job that is being waited for."""
 
 _logger = logging.getLogger("zswarm")
 
@@ -46,7 +46,7 @@ StrPath = str | os.PathLike[str]
 class Progress(Struct, frozen=True):
     """How far a `Job` is: ``done_bytes`` of ``length``, which is 0 until it is known. The phases of a share are
     ``checking`` (hashing) and ``waiting`` (for the tracker to list it), those of a get ``resolving``, ``downloading``
-    and ``verifying``; ``detail`` says what it waits for. ``rate`` is the present one; ``sources`` counts the connected
+    and ``verifying``; ``detail`` says what it waits for. ``rate`` is the current one; ``sources`` counts the connected
     ones."""
 
     phase: Phase
@@ -117,15 +117,23 @@ def _progress_of(job: JobStatus | None, detail: str) -> Progress:
 class Peer:
     """The peer that runs on ``data_dir``, or one of the program's own until `close`. What is not given comes from the
     environment and the configuration (``config``: its file), as on the command line. ``tracker`` and ``listen`` are
-    endpoints (``tcp://HOST:PORT``), ``name`` is what others see.
+    endpoints (``tcp://HOST:PORT``), ``name`` is what others see, ``invite`` the
+    line that lets this peer into a network with keys.
 
-    A context manager, for use by one thread. Raises `NetworkError` if a peer runs and does not answer, and `UsageError`
-    if that is another program's own, which would end with that."""
+    A context manager, for use by one thread. Raises `NetworkError` if a peer is running but does not answer, and
+    `UsageError` if it belongs to another program and would end with it."""
 
     def __init__(
-        self, data_dir: StrPath = "", *, tracker: str = "", config: StrPath = "", listen: str = "", name: str = ""
+        self,
+        data_dir: StrPath = "",
+        *,
+        tracker: str = "",
+        config: StrPath = "",
+        listen: str = "",
+        name: str = "",
+        invite: str = "",
     ) -> None:
-        self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name)
+        self._options = Options(os.fspath(config), os.fspath(data_dir), tracker, listen, name, invite)
         services = real_services(_logger.info, owns_process=False)
         with contextlib.ExitStack() as resources:
             self._session = resources.enter_context(any_peer(self._options, services))

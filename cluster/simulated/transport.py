@@ -37,8 +37,9 @@ class SimulatedTransport:
         decoder: Decoder[Any],
         owner: LineOwner[Any],
         max_message_bytes: int | None = None,
+        key: str = "",
     ) -> SimulatedLine:
-        del decoder, max_message_bytes
+        del decoder, max_message_bytes, key
         return SimulatedLine(self, endpoint, owner, queues=role is Role.FETCH_DEALER)
 
     def listen(self, role: Role, endpoint: str, limit: int) -> SimulatedRouter:
@@ -61,6 +62,10 @@ class SimulatedTransport:
         del host
         return ""
 
+    def has_keys(self, host: str, port: int, seconds: float) -> bool | None:
+        del host, port, seconds
+        return None
+
 
 class SimulatedRouter:
     """``limit``: messages that wait for one receiver at most."""
@@ -78,6 +83,14 @@ class SimulatedRouter:
         del decoder, on_garbage
         clock = self.listener.network.clock
         self.listener.on_message = lambda route, message: on_message(route, message, clock.now)
+
+    def key_of(self, route: bytes) -> str:
+        """There are no keys in a simulated world."""
+        del route
+        return ""
+
+    def recheck(self) -> None:
+        raise AssertionError("nobody was let in by a key")
 
     def send(self, route: bytes, message: msgspec.Struct, data: Sequence[bytes] = ()) -> bool:
         if isinstance(message, Piece):

@@ -16,6 +16,7 @@ from node.config import AgentSettings
 from node.host import ProcessHost
 from node.identity import RunningMark, load_identity
 from service.child import run_child
+from transport.curve import Keys, nobody
 from transport.loop import Loop
 from transport.sockets import open_context
 
@@ -25,10 +26,12 @@ def main(settings: AgentSettings, loop: Loop) -> int:
     mark = RunningMark(Path(settings.data_dir))
     context = open_context()
     try:
-        host = ProcessHost(loop, context, Path(settings.runtime_dir))
+        keys = Keys(load_identity(Path(settings.data_dir)).keys, nobody) if settings.tracker_key else None
+        host = ProcessHost(loop, context, Path(settings.runtime_dir), keys)
         files = AgentFiles(settings)
         core = _core(settings, files, loop)
-        agent = Agent(host, core, files, settings.tracker, Random(), loop.stop, _minute_of_week)
+        tracker, key = settings.tracker, settings.tracker_key
+        agent = Agent(host, core, files, tracker, Random(), loop.stop, _minute_of_week, key)
         try:
             host.run(agent.tick)
             agent.leave(loop)
@@ -64,6 +67,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         quota=settings.quota,
         downloaded=tuple(files.downloaded),
         rollouts=settings.rollouts,
+        keyed=bool(settings.tracker_key),
         ignore=settings.ignore,
         follow=settings.follow,
     )

@@ -1,8 +1,8 @@
-"""The file list this peer announces: its entries, its version, and what the tracker has not been told yet; and when
-the tracker says that they were announced. Pure.
+"""The file list this peer announces: its entries, its version, the changes that the tracker does not know yet, and the
+timestamps that it gave to announcements. Pure.
 
-Owns how a list and its changes are cut into messages that fit. When they are sent, repeated or started over is
-`node.agent.membership`'s.
+Owns how a list and its changes are split into messages that fit. `node.agent.membership` decides when they are sent,
+repeated or started over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from protocol.messages import ANEW, Alias, Entry, FileList, Moment, Transfer, Tr
 class AnnouncedList:
     """Entries by digest of ``peer``. ``version`` is the last one the tracker was told or is being told.
 
-    Messages are made with the ``number`` of the request and of the peer's ``run`` that they get."""
+    Methods that make messages take the ``number`` of the request and the peer's ``run``."""
 
     def __init__(self, peer: str, token: bytes) -> None:
         self.version = 0
@@ -46,14 +46,14 @@ class AnnouncedList:
         return True
 
     def announced(self, names: dict[tuple[str, str, str], Moment]) -> None:
-        """The tracker says when ``names`` were announced, each by digest, name and manifest. That is no news to it."""
+        """Keep the tracker's timestamps of ``names``, each by digest, name and manifest. They need not be sent back."""
         for digest in dict.fromkeys(digest for digest, _, _ in names):
             entry = self._entries.get(digest)
             if entry is not None:
                 self._entries[digest] = _announced(entry, partial(_moment, names, digest))
 
     def moments(self, digest: str) -> dict[tuple[str, str, str], Moment]:
-        """What the tracker has said of the names of ``digest``, each by digest, name and manifest."""
+        """The tracker's timestamps of the names of ``digest``, each by digest, name and manifest."""
         entry = self._entries.get(digest)
         names = entry.names() if entry is not None else []
         return {(digest, name.name, name.manifest): name.announced for name in names if name.announced > ANEW}
@@ -72,8 +72,8 @@ class AnnouncedList:
         self._news.append(Transfer(0, self._peer, self._token, digest, state))
 
     def snapshot(self) -> None:
-        """Begin a whole list: what has changed so far is part of it, and needs no update of its own. News of a
-        transfer whose entry has gone since would bring it back."""
+        """Begin a whole list: it contains all changes so far, which need no update of their own. News of a transfer
+        whose entry is gone would bring the entry back."""
         self._snapshot = list(self._entries.values())
         owed = (news for news in self._news if isinstance(news, Transfer))
         self._news = deque(news for news in owed if news.state == "failed" or news.digest in self._entries)
@@ -98,7 +98,7 @@ class AnnouncedList:
         return bool(self._news)
 
     def next_news(self, number: int, run: int) -> Update | Transfer:
-        """Take what is to be said next, when there is something; the caller repeats it until it is acknowledged."""
+        """Take the next message, if there is one; the caller repeats it until it is acknowledged."""
         first = self._news[0]
         if isinstance(first, Transfer):
             self._news.popleft()
@@ -124,11 +124,11 @@ class AnnouncedList:
         return Update(number, self._peer, self._token, base, self.version, *changes, run)
 
     def report_again(self, transfer: Transfer) -> None:
-        """It was taken, and nobody acknowledged it."""
+        """A transfer was taken, but not acknowledged."""
         self._news.appendleft(transfer)
 
     def forget_news(self) -> None:
-        """Nothing is owed to a tracker that will be told the whole list when it is joined again."""
+        """Drop pending changes: the tracker gets the whole list when the peer joins again."""
         self._news.clear()
 
 
@@ -137,7 +137,7 @@ def _moment(names: dict[tuple[str, str, str], Moment], digest: str, name: Alias)
 
 
 def _announced(entry: Entry, moment: Callable[[Alias], Moment]) -> Entry:
-    """``entry`` with what ``moment`` says of each of its names."""
+    """``entry`` with the timestamp that ``moment`` gives for each of its names."""
     first, *aliases = (replace(name, announced=moment(name)) for name in entry.names())
     return replace(entry, announced=first.announced, aliases=tuple(aliases))
 

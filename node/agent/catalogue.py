@@ -1,9 +1,9 @@
-"""What this peer shares, and what the others have to be told when it changes. Pure.
+"""What this peer shares, and what library, piece server and tracker have to be told when it changes. Pure.
 
-Items are by path; several may have the same content, of which the first is served, and all are announced, each by its
-name. An item that cannot be served now (its ``state`` says why) is kept and announced to nobody. When a path has new
-content, what was served there before goes on being served to those who are fetching it. Owns the order of telling:
-library, piece server, tracker. Hashing is `node.agent.shares`', rows on disk `node.agent.library`'s.
+Items are keyed by path. If several have the same content, the first is served, and all are announced, each by its name.
+An item that cannot be served (its ``state`` says why) is kept, but not announced. When a path gets new content, its
+previous content is still served to peers that are fetching it. Owns the order in which changes are passed on: library,
+piece server, tracker. Hashing belongs to `node.agent.shares`, rows on disk to `node.agent.library`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from protocol.manifest import piece_length_for
 from protocol.messages import ANEW, Alias, Entry, Moment
 
 STATE_BYTES_MAX = LOCAL_BYTES_MAX // 4
-"""Of the items in one `ShareState`: the last may be a tree of a million files, 24 MB of stamps."""
+"""Size of the items in one `ShareState`: the last may be a tree of a million files, with 24 MB of stamps."""
 ITEM_BYTES = 1_024
-"""About what an item takes besides its stamps."""
+"""Approximate size of an item without its stamps."""
 COPIES_COUNT_MAX = 256
-"""That the downloader is told of: it has to read the manifest of each before it begins."""
+"""Copies that are reported to the downloader, which has to read the manifest of each before it begins."""
 EARLIER_COUNT_MAX = 4
 """Earlier contents of one path that are still served: it may change again and again while somebody fetches."""
 
 
 class Catalogue:
-    """``items`` are the library's. So are those that are ``dormant``: nobody is told of them in this run of the peer,
-    unless it is asked for them."""
+    """``items`` are the library's. So are ``dormant`` ones: they are not announced in this run of the peer, unless they
+    are asked for."""
 
     def __init__(self, items: Iterable[LibraryItem], dormant: Iterable[LibraryItem] = ()) -> None:
         self._dormant = {item.path: item for item in dormant}
@@ -61,7 +61,7 @@ class Catalogue:
         return self._items.get(path)
 
     def known(self, path: str) -> LibraryItem | None:
-        """What the library has at ``path``, dormant or not."""
+        """The library's item at ``path``, dormant or not."""
         return self._items.get(path) or self._dormant.get(path)
 
     def with_digest(self, digest: str) -> LibraryItem | None:
@@ -69,7 +69,7 @@ class Catalogue:
         return next(iter(self._served.get(digest, {}).values()), None)
 
     def entry(self, digest: str) -> Entry | None:
-        """What this peer's list says of ``digest``: the name of the item that is served, and those of the others."""
+        """This peer's list entry for ``digest``: with the name of the item that is served, and those of the others."""
         first = self.with_digest(digest)
         if first is None:
             return None
@@ -85,7 +85,7 @@ class Catalogue:
         return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(aliases), announced)
 
     def announced(self, names: Mapping[tuple[str, str, str], Moment]) -> list[Wish]:
-        """The tracker says when ``names`` were announced, each by digest, name and manifest: kept, to be told to its
+        """Keep the tracker's timestamps of ``names``, each by digest, name and manifest, to repeat them to its
         successor."""
         wishes: list[Wish] = []
         for digest in dict.fromkeys(digest for digest, _, _ in names):
@@ -102,8 +102,8 @@ class Catalogue:
         return wishes
 
     def copies_for(self, download: Fetch) -> list[LocalCopy]:
-        """Content on this machine that may have pieces in common with ``download``, the likeliest first: what is at its
-        destination, what has its name, then the rest."""
+        """Content on this machine that may share pieces with ``download``, the likeliest first: at its destination,
+        under its name, then the rest."""
         piece_length, algorithm = piece_length_for(download.length), download.digest.partition(":")[0]
         found = [
             item
@@ -116,15 +116,15 @@ class Catalogue:
         return [LocalCopy(item.seed_path, item.path) for item in found[:COPIES_COUNT_MAX]]
 
     def known_items(self) -> list[LibraryItem]:
-        """All that the library has, dormant or not."""
+        """All items of the library, dormant or not."""
         return [*self._items.values(), *self._dormant.values()]
 
     def announcement(self) -> list[Wish]:
-        """Say everything to a tracker that has not been told anything."""
+        """The whole list, for a tracker that knows nothing yet."""
         return [Announce(entry) for digest in self._served if (entry := self.entry(digest)) is not None]
 
     def share_state(self, instance: int, peer: str, serving: bool) -> list[Wish]:
-        """All that a new piece server has to be told: one `ShareState`, and what does not fit into it."""
+        """The messages for a new piece server: one `ShareState`, and what does not fit into it."""
         items = [item for digest in self._served if (item := self._shared(digest)) is not None]
         size, fit = 0, 0
         while fit < len(items) and size < STATE_BYTES_MAX:
@@ -134,7 +134,7 @@ class Catalogue:
         return [state, *(ToPieceServer(item) for item in items[fit:])]
 
     def add(self, item: LibraryItem, keep_earlier: bool = False) -> list[Wish]:
-        """Share ``item``, in place of what was at its path; ``keep_earlier``: that goes on being served, if it was."""
+        """Share ``item``, in place of what was at its path; with ``keep_earlier`` that is still served, if it was."""
         wishes: list[Wish] = []
         self._dormant.pop(item.path, None)
         before = self._items.get(item.path)
@@ -155,7 +155,7 @@ class Catalogue:
         return self.add(found[0]) if found else []
 
     def suspend(self, path: str, state: ItemState, detail: str, since: float) -> list[Wish]:
-        """Keep what is at ``path``, and serve it to nobody until `add` brings it back; ``since`` is `time.time`."""
+        """Keep the item at ``path``, but do not serve it until `add` brings it back; ``since`` is `time.time`."""
         item = self._items.get(path)
         if item is None:
             return []
@@ -164,7 +164,7 @@ class Catalogue:
         return [SaveItem(self._items[path]), *self._unserve(item)]
 
     def remove(self, path: str) -> list[Wish]:
-        """Share what is at ``path`` no longer; another item of the same content takes its place."""
+        """Stop sharing the item at ``path``; another item of the same content takes its place."""
         if self._dormant.pop(path, None) is not None:
             return [ForgetItem(path)]
         item = self._items.pop(path, None)
@@ -177,12 +177,12 @@ class Catalogue:
         return wishes
 
     def tell_again(self, digest: str) -> list[Wish]:
-        """Serve and announce ``digest``, which somebody else withdrew, if it is served here."""
+        """Serve and announce ``digest`` again, which another part withdrew, if an item here has it."""
         entry, served = self.entry(digest), self._shared(digest)
         return [] if entry is None or served is None else [ToPieceServer(served), Announce(entry)]
 
     def drop_earlier(self, is_over: Callable[[LibraryItem], bool]) -> list[Wish]:
-        """Serve no longer the earlier contents of which ``is_over``."""
+        """Stop serving the earlier contents for which ``is_over``."""
         wishes: list[Wish] = []
         for item in [item for item in self.earlier() if is_over(item)]:
             self._drop_from_earlier(item)
@@ -210,7 +210,7 @@ class Catalogue:
             self._earlier.pop(item.path, None)
 
     def _unserve(self, item: LibraryItem) -> list[Wish]:
-        """Serve and announce ``item`` no longer, if it was."""
+        """Stop serving and announcing ``item``, if it was."""
         by_path = self._served.get(item.digest, {})
         if item.path not in by_path:
             return []
@@ -221,7 +221,7 @@ class Catalogue:
         return self._changed(item, served)
 
     def _changed(self, item: LibraryItem, before: Serve | None) -> list[Wish]:
-        """Tell that ``item`` came or went; ``before`` is what was served of its content."""
+        """Pass on that ``item`` came or went; ``before`` is the item of its content that was served until now."""
         entry, served = self.entry(item.digest), self._shared(item.digest)
         if entry is None or served is None:
             return [ToPieceServer(Unserve(item.digest)), Withdraw(item.digest)]
@@ -229,7 +229,7 @@ class Catalogue:
         return [*([] if told else [ToPieceServer(served)]), Announce(entry)]
 
     def _shared(self, digest: str) -> Serve | None:
-        """What the piece server is told of ``digest``."""
+        """The message about ``digest`` for the piece server."""
         first = self.with_digest(digest)
         if first is None:
             return None

@@ -1,4 +1,4 @@
-"""The agent's view of the peer's other two processes: which run of each it talks to, and what they report. Pure."""
+"""The agent's view of the peer's other two processes: which run of each it talks to, and their reports. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Children:
         self._heard_at = {"piece_server": now, "downloader": now}
 
     def hello(self, message: Hello, now: float) -> bool:
-        """Note a sign of life; True when it is of a run not heard of before, which knows nothing yet."""
+        """Record a sign of life; True if it is from a new run, which knows nothing yet."""
         self._heard_at[message.role] = now
         before = self._runs.get(message.role)
         self._runs[message.role] = message
         return before is None or before.instance != message.instance
 
     def silent_seconds(self, now: float) -> dict[str, float]:
-        """How long each said nothing, though it says hello every second."""
+        """How long each has been silent, though it says hello every second."""
         return {role: now - heard_at for role, heard_at in self._heard_at.items()}
 
     def pids(self) -> dict[str, int]:
@@ -34,14 +34,14 @@ class Children:
 
 
 class UploadTotals:
-    """What was sent, over all runs of the piece server: in all, and of what the peer lists since this agent started."""
+    """Bytes sent, over all runs of the piece server: in total, and for each listed content since this agent started."""
 
     def __init__(self) -> None:
         self.queued_pieces = 0
         self._sent: dict[str, int] = {}
         self._sessions: dict[str, int] = {}
         self._run = self._earlier = (0, 0)
-        """Bytes sent and bad messages: of the present run, and of those before it."""
+        """Bytes sent and bad messages, of the current run and of earlier ones."""
 
     @property
     def sent_bytes(self) -> int:
@@ -65,7 +65,7 @@ class UploadTotals:
         self._sessions, self.queued_pieces = {}, 0
 
     def report(self, message: UploadReport, is_listed: Callable[[str], object]) -> None:
-        """Add a report. What the peer does not list (any more) counts in all only."""
+        """Add a report. Content that the peer does not list (any more) counts only in the total."""
         for swarm in message.swarms:
             if is_listed(swarm.digest):
                 self._sent[swarm.digest] = self._sent.get(swarm.digest, 0) + swarm.sent_bytes
@@ -77,5 +77,5 @@ class UploadTotals:
         self.queued_pieces = message.queued_pieces
 
     def unlisted(self, digest: str) -> None:
-        """The peer has it no longer."""
+        """The peer does not list it any more."""
         self._sent.pop(digest, None)

@@ -1,8 +1,8 @@
-"""The agent without its sockets: every event goes in here, what is to be done comes out. Pure.
+"""The agent without its sockets: takes every event, and returns what is to be done. Pure.
 
-Joins the cores of `state`: `membership`, `roster` and `lookups` towards the tracker, `catalogue`, `shares` and `gets`
-for content. What one of them asks of another is carried out here; the rest is the shell's (`process`). The command
-line's requests are for `requests`.
+Joins the cores of `state`: `membership`, `roster` and `lookups` for the tracker, `catalogue`, `shares` and `gets` for
+content. Carries out what they ask of each other; the rest is up to the shell (`process`). The command line's requests
+go to `requests`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from node.agent.effects import (
 )
 from node.agent.folders import Listing
 from node.agent.library import KeptOrders, LibraryItem
+from node.agent.members import FindMembers
 from node.agent.requests import AgentApi
 from node.agent.shares_watch import SharesWatch
 from node.agent.state import AgentState, AgentTerms
@@ -64,14 +65,14 @@ from protocol.link import Link
 from protocol.messages import LookupReply, Order, RegistrarReply, Roster
 
 REFRESH_SPREAD_SECONDS = 1.0
-"""Peers that all missed the same event do not ask at the same moment."""
+"""Spreads the requests of peers that all missed the same event."""
 
 Effect = Outer | mb.Send | lk.Dial | lk.Ask
 """What the shell has to do."""
 
 
 class AgentCore(AgentState):
-    """`AgentState` has what it is made from."""
+    """For the arguments see `AgentState`."""
 
     def __init__(
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
@@ -85,7 +86,7 @@ class AgentCore(AgentState):
     # --- the start ---------------------------------------------------------------------------------------
 
     def start(self, downloads: Iterable[Fetch], now: float, orders: KeptOrders | None = None) -> list[Effect]:
-        """Take up what the library knows."""
+        """Begin with the contents of the library."""
 
         def goes_on(download: Fetch) -> bool:
             return not self.who.foreground and not self.follows.covers(download.dest)
@@ -119,6 +120,7 @@ class AgentCore(AgentState):
         return self.settle(self.lookups.disconnected(why, now), now)
 
     def roster_says(self, roster: Roster, now: float) -> list[Effect]:
+        self.members.heard(now)
         return self.settle(self.follower.handle(roster, self.gets.digests), now)
 
     # --- the other two processes -------------------------------------------------------------------------
@@ -162,6 +164,7 @@ class AgentCore(AgentState):
             if fresh:
                 self.uploads.new_run()
                 wishes.append(ToPieceServer(Limit(self.limits.now.upload_rate)))
+                wishes += self.members.told()
                 wishes += self.catalogue.share_state(self.who.instance, self.who.peer, self.serving)
             if message.port:
                 wishes += self.membership.set_endpoint(with_port(self.who.advertise, message.port), now)
@@ -195,11 +198,11 @@ class AgentCore(AgentState):
         return self.settle([*wishes, *self.follows.item_checked(item, problem, now)], now)
 
     def item_deleted(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
-        """``problem`` is why ``item`` is still there; empty when it was deleted."""
+        """``problem`` is the reason why ``item`` was not deleted; empty if it was."""
         return self.settle(self.quota.deleted(item, problem, now), now)
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Effect]:
-        """One look at all that is shared."""
+        """The result of one scan of everything shared."""
         return self.settle(self._watch.scanned(listing, began, now), now)
 
     def seed_stored(self, job: int, link: Link, seed_path: str, now: float) -> list[Effect]:
@@ -241,7 +244,7 @@ class AgentCore(AgentState):
         return self.settle(self.orders.refused(order, code, detail, now), now)
 
     def room_measured(self, free: int, now: float) -> list[Effect]:
-        """``free`` bytes are left where orders are carried out."""
+        """``free`` bytes are left in the directory for orders."""
         if self.membership.free is None:
             self.membership.hasten(now)
         self.membership.free = self.orders.measured(free, now)
@@ -264,6 +267,7 @@ class AgentCore(AgentState):
         cores = (
             self.membership,
             self.lookups,
+            self.members,
             self.shares,
             self.gets,
             self.orders,
@@ -279,14 +283,14 @@ class AgentCore(AgentState):
 
     def next_deadline(self) -> float | None:
         timed = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
-        cores = (*timed, self.quota, self.limits)
+        cores = (*timed, self.members, self.quota, self.limits)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
     # --- from one core to another ------------------------------------------------------------------------
 
     def settle(self, effects: Iterable[Any], now: float) -> list[Effect]:
-        """Carry out what the cores ask of each other, in order; return what is left for the shell."""
+        """Carry out what the cores ask of each other, in order; return the effects for the shell."""
         todo = deque(effects)
         outer: list[Effect] = []
         while todo:
@@ -342,7 +346,8 @@ class AgentCore(AgentState):
         self.orders.ask(now, (welcome.epoch, welcome.seq))
         dialled = self.lookups.set_endpoints(welcome.lookups, now)
         self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
-        return [Subscribe(welcome.roster), *dialled, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
+        members = self.members.welcomed((welcome.epoch, welcome.seq), now)
+        return [Subscribe(welcome.roster), *dialled, *members, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
 
     def _announced(self, effect: mb.Announced, now: float) -> list[Any]:
         self.shares.announced(effect.digests, effect.epoch, effect.seq, now)
@@ -352,7 +357,7 @@ class AgentCore(AgentState):
         return [*self.shares.tick(now), *asked]
 
     def _dated(self, effect: mb.Dated, now: float) -> list[Any]:
-        """What this peer announces itself the roster is not asked about."""
+        """Timestamps of this peer's own announcements, which the roster does not report to it."""
         wishes: list[Any] = list(self.catalogue.announced(effect.names))
         after = (self.membership.epoch, self.membership.seq)
         for (digest, _, _), moment in effect.names.items():
@@ -380,8 +385,14 @@ class AgentCore(AgentState):
             return self.quota.torrents_found(rest[0], effect.entries, not effect.settling, now)
         return self._api.torrents_found(rest[0], rest[1], effect, now)
 
-    def _peers_found(self, effect: lk.PeersFound, _now: float) -> list[Any]:
-        _, route, number = self._tag(effect.tag)
+    def _find_members(self, wish: FindMembers, now: float) -> list[Any]:
+        return list(self.lookups.peers(("members",), now, after=wish.after))
+
+    def _peers_found(self, effect: lk.PeersFound, now: float) -> list[Any]:
+        kind, *rest = self._tag(effect.tag)
+        if kind == "members":
+            return list(self.members.found(effect.peers, effect.settling, now))
+        route, number = rest
         host = self.membership.tracker_host
         peers = [replace(peer, endpoint=with_host(peer.endpoint, host)) for peer in effect.peers]
         return self._api.peers_found(route, number, replace(effect, peers=peers))
@@ -410,6 +421,9 @@ class AgentCore(AgentState):
         if kind == "orders":
             self.orders.ask_failed(now)
             return []
+        if kind == "members":
+            self.members.failed(now)
+            return []
         if kind == "follow":
             self.follows.ask_failed(rest[0], rest[1], now)
             return []
@@ -432,7 +446,11 @@ class AgentCore(AgentState):
     def _refresh_all(self, _hint: ro.RefreshAll, now: float) -> list[Any]:
         self.orders.ask(now, (0, 0))
         self.follows.refresh(now, REFRESH_SPREAD_SECONDS)
-        return list(self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS))
+        members = self.members.missed(now, REFRESH_SPREAD_SECONDS)
+        return [*members, *self.lookups.refresh_all(now, REFRESH_SPREAD_SECONDS)]
+
+    def _member_up(self, hint: ro.MemberUp, _now: float) -> list[Any]:
+        return list(self.members.joined(hint.peer, hint.key))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
         return self._sources(Sources(hint.digest, [hint.seeder]))
@@ -447,7 +465,8 @@ class AgentCore(AgentState):
         return [ToDownloader(Sources(hint.digest, [], None, hint.cell if hint.own else None, hint.cell + 1))]
 
     def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
-        return [ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else []
+        members = self.members.left(hint.peer) if not hint.digest else []
+        return [*members, *([ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else [])]
 
     @staticmethod
     def _tag(tag: Any) -> tuple[Any, ...]:
@@ -456,8 +475,8 @@ class AgentCore(AgentState):
 
 
 def _dialled(endpoint: str, tracker_host: str) -> str:
-    """How a peer that reaches its tracker at ``tracker_host`` dials ``endpoint``. A loopback address of another machine
-    is marked as such, which makes it an address that nobody dials."""
+    """The endpoint to dial for ``endpoint``, for a peer that reaches its tracker at ``tracker_host``. A loopback
+    address of another machine is marked as such, so that nobody dials it."""
     endpoint = with_host(endpoint, tracker_host)
     if is_loopback(host_of(endpoint)) and not is_loopback(tracker_host):
         return f"{endpoint} of another machine"[:ENDPOINT_BYTES_MAX]
@@ -483,7 +502,9 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     lk.OrdersFound: AgentCore._orders_found,
     lk.SeedersFound: AgentCore._seeders_found,
     lk.AskFailed: AgentCore._ask_failed,
+    FindMembers: AgentCore._find_members,
     ro.RefreshAll: AgentCore._refresh_all,
+    ro.MemberUp: AgentCore._member_up,
     ro.OrdersNews: AgentCore._orders_news,
     ro.Heard: AgentCore._heard,
     ro.Receiver: AgentCore._receiver,

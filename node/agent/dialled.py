@@ -27,7 +27,7 @@ from transport.sockets import CONNECT_MS_MAX, Role
 log = logging.getLogger(__name__)
 
 REDIAL_SECONDS, REDIAL_SECONDS_MAX = 0.2, 2.0
-"""Between an attempt that failed and the next one: twice as long each time, and up to half as long again at random."""
+"""Wait after a failed attempt: doubled each time, plus up to half of it at random."""
 _CONNECT_SECONDS_MAX = CONNECT_MS_MAX / 1_000
 
 _WORDS = {
@@ -35,7 +35,18 @@ _WORDS = {
     ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm tracker",
     ConnectionEvent.STRANGER: "something that is not a zswarm tracker answers there",
     ConnectionEvent.LOST: "connection lost",
+    ConnectionEvent.DENIED: "it does not admit this peer",
+    ConnectionEvent.OTHER_SECURITY: "it has keys and this peer has none; ask for an invite, and use --invite LINE",
 }
+_KEYED_WORDS = {
+    **_WORDS,
+    ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or another key than this peer knows",
+    ConnectionEvent.DENIED: "it does not admit this peer's key, which was revoked or never authorised; ask for an "
+    "invite, or for the key that 'keys show' prints to be authorised",
+    ConnectionEvent.OTHER_SECURITY: "it has no keys, and this peer is of a network with keys; it is another "
+    "tracker, or runs without its key folder",
+}
+"""Of a peer that knows the tracker's key."""
 _HINTS = {
     REFUSED: f"{REFUSED}; is it running there?",
     NO_ANSWER: f"{NO_ANSWER}; is the machine up, and can this one reach the port?",
@@ -45,9 +56,9 @@ M = TypeVar("M")
 
 
 class Dialled(Generic[M]):
-    """Dials ``endpoint`` and goes on dialling, from the first `tick` on; ``names`` looks hosts up. ``on_connected``
-    hears the address that was reached, as the host of an endpoint, and ``on_lost`` why there is no connection, also
-    after each attempt that failed. `NetworkError` when ``endpoint`` is no address."""
+    """Dials ``endpoint`` again and again, from the first `tick` on; ``names`` resolves hosts. ``on_connected`` gets the
+    address that was reached, as the host of an endpoint, and ``on_lost`` the reason why there is no connection, also
+    after each failed attempt. ``key`` as in `Transport.dial`. `NetworkError` when ``endpoint`` is no address."""
 
     def __init__(
         self,
@@ -60,8 +71,10 @@ class Dialled(Generic[M]):
         on_connected: Callable[[str], None],
         on_lost: Callable[[str], None],
         rng: Random,
+        key: str = "",
     ) -> None:
         self.endpoint = endpoint
+        self._key, self._words = key, _KEYED_WORDS if key else _WORDS
         try:
             self._address = parse_endpoint(endpoint)
         except ProtocolError as error:
@@ -71,12 +84,12 @@ class Dialled(Generic[M]):
         self._rng = rng
         self._line: Line | None = None
         self._host = ""
-        """Whom the line leads to..."""
+        """The address to which `_line` leads..."""
         self._dialled_at = 0.0
         """...and since when."""
         self._hosts: list[str] = []
         self._problems: dict[str, str] = {}
-        """Of this attempt, by address."""
+        """Problems of this attempt, by address."""
         self._failures = 0
         self._closed = False
         self._dial_at: float | None = 0.0
@@ -91,7 +104,7 @@ class Dialled(Generic[M]):
         return self._dial_at
 
     def send(self, message: Message) -> None:
-        """Send, or not: what is not answered is said again by whoever said it."""
+        """Send, or drop: the sender repeats what is not answered."""
         if self._line is not None:
             self._line.send(message)
 
@@ -130,7 +143,7 @@ class Dialled(Generic[M]):
         self._host, self._dialled_at = self._hosts.pop(0), self._transport.now()
         address = Address(self._host, self._address.port)
         try:
-            self._line = self._transport.dial(self._role, str(address), self._decoder, self)
+            self._line = self._transport.dial(self._role, str(address), self._decoder, self, key=self._key)
         except NetworkError as error:
             self._next_after(str(error))
 
@@ -162,14 +175,25 @@ class Dialled(Generic[M]):
         self._line = None
         host, port = self._host, self._address.port
         if event is ConnectionEvent.LOST:
-            self._failed(_WORDS[event])
+            self._failed(self._words[event])
+        elif event is ConnectionEvent.HUNG_UP:
+            keyed = partial(self._transport.has_keys, host, port, _CONNECT_SECONDS_MAX)
+            self._names.submit(self._told_keyed, keyed)
         elif event is not ConnectionEvent.UNREACHED:
-            self._next_after(_WORDS[event])
+            self._next_after(self._words[event])
         elif self._transport.now() - self._dialled_at >= 0.9 * _CONNECT_SECONDS_MAX:
             self._next_after(NO_ANSWER)
         else:
             why = partial(self._transport.why_unreached, host, port, _CONNECT_SECONDS_MAX)
             self._names.submit(self._told_why, why)
+
+    def _told_keyed(self, keyed: Any) -> None:
+        """Whether the tracker that hung up ``keyed`` has keys, if that is known."""
+        if isinstance(keyed, BaseException):
+            raise keyed
+        if not self._closed:
+            mismatch = keyed is not None and keyed is not bool(self._key)
+            self._next_after(self._words[ConnectionEvent.OTHER_SECURITY if mismatch else ConnectionEvent.HUNG_UP])
 
     def _told_why(self, why: Any) -> None:
         if isinstance(why, BaseException):
@@ -179,7 +203,7 @@ class Dialled(Generic[M]):
 
 
 def _summary(problems: Mapping[str, str]) -> str:
-    """``problems`` by address, in words; the same of all addresses is said once."""
+    """``problems`` by address, in words; one that all addresses share is named once."""
     words = dict.fromkeys(problems.values())
     if len(words) == 1:
         word = next(iter(words))

@@ -1,4 +1,4 @@
-"""What the agent has its threads do with the disk: hash, compare, keep seeds. Looks at folders are `share_scan`'s.
+"""Disk work for the agent's threads: hash, compare, store seeds. Scans of folders are in `share_scan`.
 
 Each function runs on a worker thread, touches only what it is given and returns its result or raises a
 `ZswarmError`. When they run, and what follows from it, is the agent's.
@@ -42,15 +42,15 @@ Cancelled = Callable[[], bool]
 
 
 AWAY_NAME = "away"
-"""In the runtime directory while the peer is out of the network by request: a restarted agent stays out too."""
+"""File in the runtime directory while the peer has left the network by request: a restarted agent stays out too."""
 
 
 LIMITS_NAME = "limits"
-"""In the runtime directory once a person changed the rate limits: a restarted agent keeps to them."""
+"""File in the runtime directory once a person has changed the rate limits: a restarted agent keeps them."""
 
 
 DOWNLOADED_NAME = "downloaded.json"
-"""In the data directory: what was downloaded, for the quota."""
+"""File in the data directory: the downloads, for the quota."""
 
 
 class AgentFiles(Library):
@@ -86,7 +86,7 @@ class AgentFiles(Library):
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, RecursionError) as error:
-            log.warning("the limits that were set last cannot be read, those of the configuration hold: %s", error)
+            log.warning("cannot read the limits that were set last, so those of the configuration apply: %s", error)
             return None
 
     def keep_limits(self, override: Override | None) -> None:
@@ -107,7 +107,7 @@ class AgentFiles(Library):
         return keep_seed(request, self._data_dir)
 
     def delete_item(self, item: LibraryItem, rest: bool) -> str:
-        """Why it is still there; empty when it was deleted. ``rest``: go on with a deletion that was cut off."""
+        """The reason why it was not deleted; empty if it was. ``rest``: continue an interrupted deletion."""
         try:
             if rest:
                 delete_rest(Path(item.path))
@@ -169,8 +169,8 @@ class StoredSeed(Struct, frozen=True):
 def hash_item(
     request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled
 ) -> tuple[LibraryItem, Skipped]:
-    """The item at the path, and what is left out of it; its content is read only if it is not as ``request.known``
-    says."""
+    """The item at the path, and what is left out of it; its content is read only if it differs from
+    ``request.known``."""
     path, options = Path(request.path), request.options
     before = scan(path, options.link_roots)
     known = request.known
@@ -197,7 +197,7 @@ def hash_item(
 
 
 def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:
-    """Check and keep the manifest."""
+    """Check and store the manifest."""
     manifest = decode_manifest(request.seed)
     digest = manifest_digest(request.seed, manifest.algorithm)
     link = Link(manifest.digest, digest, request.name, manifest.length)
@@ -224,7 +224,7 @@ def item_problem(item: LibraryItem) -> str:
 
 
 def _unchanged(known: LibraryItem, found: Scan) -> bool:
-    """Whether ``known`` can go on as it is: the same on disk, with a seed that can be handed out."""
+    """Whether ``known`` is still valid: unchanged on disk, with a seed that can be served."""
     try:
         manifest = load_seed(Path(known.seed_path))
         if known.fingerprint:
@@ -235,7 +235,7 @@ def _unchanged(known: LibraryItem, found: Scan) -> bool:
 
 
 def _has_posix_names(known: LibraryItem) -> bool:
-    """Whether its paths were such before, as those of a download may be, whatever is allowed here."""
+    """Whether its paths were not portable before, as those of a download may be, whatever this peer allows."""
     try:
         return load_seed(Path(known.seed_path)).posix_names
     except ZswarmError:

@@ -1,4 +1,4 @@
-"""What the agent's pure cores ask for. `node.agent.core` carries out the inner ones itself; the rest is its shell's."""
+"""The effects of the agent's pure cores. `node.agent.core` carries out the inner ones itself, its shell the others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from protocol.messages import Entry, Order, TransferState
 
 
 class Announce(Struct, frozen=True):
-    """Have ``entry`` in this peer's file list."""
+    """Put ``entry`` into this peer's file list."""
 
     entry: Entry
 
 
 class Withdraw(Struct, frozen=True):
-    """Have no entry of ``digest`` in this peer's file list."""
+    """Remove the entry of ``digest`` from this peer's file list."""
 
     digest: str
 
@@ -44,7 +44,8 @@ class FindTorrents(Struct, frozen=True):
 
 
 class WantSources(Struct, frozen=True):
-    """Keep the downloader told who has ``digest``; ``own_too`` counts this peer's piece server."""
+    """Keep the downloader informed of the sources of ``digest``; with ``own_too`` including this peer's piece
+    server."""
 
     digest: str
     own_too: bool
@@ -61,7 +62,7 @@ class FindOrders(Struct, frozen=True):
 
 
 class RoomMade(Struct, frozen=True):
-    """Get ``job`` may begin, as far as the quota goes; or it may not, for the reason ``refusal``."""
+    """The quota allows get ``job`` to begin, or does not, for the reason ``refusal``."""
 
     job: int
     refusal: str
@@ -86,8 +87,8 @@ class ToDownloader(Struct, frozen=True):
 
 
 class SaveItem(Struct, frozen=True):
-    """Put ``item`` into the library, in place of what has its path; `AgentCore.item_not_saved` follows if that
-    cannot be."""
+    """Put ``item`` into the library, in place of any item with its path; `AgentCore.item_not_saved` follows if that
+    fails."""
 
     item: LibraryItem
 
@@ -97,7 +98,7 @@ class ForgetItem(Struct, frozen=True):
 
 
 class SaveDownload(Struct, frozen=True):
-    """Put ``download`` into the library, in place of what has its destination; `AgentCore.download_saved` or
+    """Put ``download`` into the library, in place of any with its destination; `AgentCore.download_saved` or
     `download_not_saved` follows."""
 
     download: Fetch
@@ -108,7 +109,7 @@ class ForgetDownload(Struct, frozen=True):
 
 
 class StoreSeed(Struct, frozen=True):
-    """Check and keep the canonical manifest ``seed`` of what is to be called ``name``; `AgentCore.seed_stored` or
+    """Check and store the canonical manifest ``seed`` of a content named ``name``; `AgentCore.seed_stored` or
     `seed_refused` follows."""
 
     job: int
@@ -117,7 +118,7 @@ class StoreSeed(Struct, frozen=True):
 
 
 class HashPath(Struct, frozen=True):
-    """Hash ``path``, unless it is as ``known`` says; in the ``background``: nobody waits for it. `AgentCore.hashed` or
+    """Hash ``path``, unless it matches ``known``; in the ``background``: nobody waits for it. `AgentCore.hashed` or
     `hash_failed` follows."""
 
     path: str
@@ -133,8 +134,8 @@ class CancelHash(Struct, frozen=True):
 
 
 class ScanShares(Struct, frozen=True):
-    """Look at what the configuration shares, and at the items at ``paths``. `AgentCore.scanned` follows. ``options`` by
-    path, for what is not shared as the configuration says."""
+    """Scan what the configuration shares, and the items at ``paths``. `AgentCore.scanned` follows. ``options``, by
+    path, are those of items that are not shared with the configured ones."""
 
     paths: list[str]
     options: dict[str, ShareOptions] = {}
@@ -159,7 +160,7 @@ class KeepOrders(Struct, frozen=True):
 
 
 class PrepareOrder(Struct, frozen=True):
-    """Have the directory of ``order`` below ``base``, which nothing leads out of; `AgentCore.order_prepared` or
+    """Make the directory of ``order`` below ``base``, following no link out of it; `AgentCore.order_prepared` or
     `order_refused` follows."""
 
     order: Order
@@ -167,13 +168,13 @@ class PrepareOrder(Struct, frozen=True):
 
 
 class MeasureRoom(Struct, frozen=True):
-    """How many bytes are free at ``base``, which need not be there yet? `AgentCore.room_measured` follows."""
+    """How many bytes are free at ``base``, which need not exist yet? `AgentCore.room_measured` follows."""
 
     base: str
 
 
 class Downloaded(Struct, frozen=True):
-    """Of an item that was downloaded: `node.agent.quota.mark_of` it then, and whether it is just being deleted."""
+    """A downloaded item: its path, `node.agent.quota.mark_of` it at that time, and whether it is being deleted."""
 
     path: str
     mark: str
@@ -196,7 +197,7 @@ class KeepDownloaded(Struct, frozen=True):
 
 
 class ReplyApi(Struct, frozen=True):
-    """Answer the command line's request that came by ``route``."""
+    """Answer the command line's request that came over ``route``."""
 
     route: bytes
     reply: ApiReply
@@ -204,7 +205,7 @@ class ReplyApi(Struct, frozen=True):
 
 class CollectSeeds(Struct, frozen=True):
     """Delete, or with a dry run find, all seeds whose digests in hex are not in ``used``, and answer ``request`` with
-    these and what was ``removed`` already."""
+    these and what has already been ``removed``."""
 
     route: bytes
     request: ApiCollect
@@ -214,13 +215,13 @@ class CollectSeeds(Struct, frozen=True):
 
 
 class KeepAway(Struct, frozen=True):
-    """Remember, for another run of the agent, whether the peer is out of the network by request."""
+    """Remember, for later runs of the agent, whether the peer was told to leave the network."""
 
     away: bool
 
 
 class KeepLimits(Struct, frozen=True):
-    """Remember what a person set, for another run of the agent in this run of the peer; None: nothing."""
+    """Remember the limits that a person set, for later runs of the agent in this run of the peer; None: none."""
 
     override: Override | None
 

@@ -1,15 +1,15 @@
-"""What is shared, as it is seen on disk: when an entry of a folder is to be shared, and when an item has changed,
-is away, is back, or was deleted.
+"""Shared content as seen on disk: decides when an entry of a folder is to be shared, and when an item has changed, is
+missing, is back, or was deleted.
 
-Each file or directory right in a shared folder is an item. It is shared once two scans in a row found it the same,
-so what is still being copied in is left alone. An item that looks different is to be hashed again once it has come to
-rest; until then it stays what it was. Entries whose names are to be ignored, our own partial files, special files, and
-symbolic links that lead where links may not lead are no items.
+Each file or directory at the top of a shared folder is an item. It is shared once two scans in a row found it the same,
+so files still being copied in are left alone. An item that looks different is hashed again once it stops changing;
+until then it stays as it was. Entries with ignored names, partial downloads, special files, and symbolic links to
+disallowed places are not items.
 
-What is not there any more was deleted only if it lay in a shared folder that is there: anything else is away, as on a
-disk that is not mounted, and is looked for again at each scan.
+An absent item counts as deleted only if its shared folder is present. Otherwise it is missing, as on a disk that is not
+mounted, and is looked for again at each scan.
 
-Pure. The looks it compares are made by `node.agent.share_scan`.
+Pure. `node.agent.share_scan` makes the scans that are compared here.
 """
 
 from __future__ import annotations
@@ -27,56 +27,56 @@ SCAN_SHARE = 10
 """After a scan that took t seconds the next waits at least 10 t: watching costs at most a tenth of a core."""
 
 RETRY_SECONDS = 10.0
-"""What could not be shared and has not changed since is tried again this much later, then twice as late each time."""
+"""An unchanged entry that could not be shared is tried again after this time, which doubles each time."""
 RETRY_SECONDS_MAX = 640.0
 AWAY = "it is not there"
-HOLLOW = "an empty directory stands in its place, as for a disk that is not mounted"
+HOLLOW = "an empty directory is in its place, as when a disk is not mounted"
 _UNKNOWN = b""
 """The fingerprint of an item that is to be hashed."""
 
 
 def is_ignored(name: str, ignore: Iterable[str]) -> bool:
-    """Whether an entry of a shared folder that is called ``name`` is no item: one of the shell patterns ``ignore``
-    matches it, or it is a download of ours that is not complete."""
+    """Whether an entry ``name`` of a shared folder is not an item: it matches one of the shell patterns ``ignore``, or
+    is a partial download of our own."""
     return is_partial(name) or any(fnmatchcase(name, pattern) for pattern in ignore)
 
 
 class Found(Struct, frozen=True):
-    """What is at absolute ``path`` has come to rest as something new: hash it. ``fingerprint`` is what it looks like
-    now."""
+    """The entry at absolute ``path`` is new or different, and has stopped changing: hash it. ``fingerprint`` is what it
+    looks like now."""
 
     path: str
     fingerprint: bytes
 
 
 class Gone(Struct, frozen=True):
-    """What `Found` (or `FolderWatch.adopt`) named was deleted from its folder: share it no longer."""
+    """An entry that `Found` (or `FolderWatch.adopt`) named was deleted from its folder: stop sharing it."""
 
     path: str
 
 
 class Missing(Struct, frozen=True):
-    """What `Found` (or `FolderWatch.adopt`) named is not there, which is what ``why`` says; nobody saw it deleted."""
+    """An entry that `Found` (or `FolderWatch.adopt`) named is absent, as ``why`` says, but not known to be deleted."""
 
     path: str
     why: str
 
 
 class Back(Struct, frozen=True):
-    """What was `Missing` is there again, as it was."""
+    """A `Missing` entry is back, unchanged."""
 
     path: str
 
 
 class Unreadable(Struct, frozen=True):
-    """The folder or entry at ``path`` cannot be looked at; said once for each ``reason``."""
+    """The folder or entry at ``path`` cannot be read; reported once for each ``reason``."""
 
     path: str
     reason: str
 
 
 class LeftOut(Struct, frozen=True):
-    """What is ``skipped`` of the entries of the folder at ``path``; said when it changes."""
+    """The ``skipped`` entries of the folder at ``path``; reported when they change."""
 
     path: str
     skipped: Skipped
@@ -86,12 +86,12 @@ Change = Found | Gone | Missing | Back | Unreadable | LeftOut
 
 
 class Listing(Struct, frozen=True):
-    """One look at all that is shared: ``entries`` has a fingerprint by absolute path.
+    """One scan of everything shared: ``entries`` has a fingerprint by absolute path.
 
-    What is ``unknown``, path and reason, could not be seen (no reason: it was changing): whatever is there or below
-    stays as it was. What is ``missing`` should be there to be shared, and is not. ``folders`` are the shared folders
-    that are there, with what tells one from another at the same path. Entries that are ``hollow`` are directories with
-    nothing in them. ``skipped``: what is left out, by folder.
+    Paths in ``unknown``, with a reason, could not be read (empty reason: they were changing); everything at or below
+    them stays as it was. Paths in ``missing`` should be shared, but are absent. ``folders`` are the shared folders
+    present, with what distinguishes one from another at the same path. ``hollow`` entries are empty directories.
+    ``skipped``: what is left out, by folder.
     """
 
     entries: Mapping[str, bytes]
@@ -103,7 +103,7 @@ class Listing(Struct, frozen=True):
 
 
 class _Failure(Struct, frozen=True):
-    """Sharing an entry failed while it looked like ``fingerprint``; ``delay`` is the last wait."""
+    """Sharing an entry failed while it had ``fingerprint``; ``delay`` is the last wait."""
 
     fingerprint: bytes
     delay: float
@@ -111,7 +111,8 @@ class _Failure(Struct, frozen=True):
 
 
 class FolderWatch:
-    """Compares every `Listing` with the last. ``period_seconds`` is the usual time between the starts of scans."""
+    """Compares every `Listing` with the previous one. ``period_seconds`` is the usual time between the starts of
+    scans."""
 
     def __init__(self, period_seconds: float) -> None:
         self._period = period_seconds
@@ -136,13 +137,13 @@ class FolderWatch:
             self._missing[path] = None
 
     def forget(self, path: str) -> None:
-        """``path`` is no item any more, and was not found in a folder."""
+        """``path`` is not an item any more, and was not found in a folder."""
         self._found.pop(path, None)
         self._missing.pop(path, None)
 
     def failed(self, path: str, now: float) -> None:
         """``path`` cannot be shared. `Found` follows when it looks different, or else after a while: the reason may be
-        one that does not show, such as its permissions, and trying may mean to read all of it."""
+        invisible here, such as its permissions, and a new attempt may have to read all of it."""
         fingerprint = self._found.get(path, _UNKNOWN)
         if fingerprint == _UNKNOWN:
             return
@@ -183,7 +184,7 @@ class FolderWatch:
         return changes
 
     def _recognise(self, listing: Listing) -> None:
-        """Note which folders are those the items were found in: a mount point without its disk is not."""
+        """Record which folders are those in which the items were found: a mount point without its disk is not."""
         there: dict[str, bool] = {}
         for path in self._found:
             folder = posixpath.dirname(path)

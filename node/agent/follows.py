@@ -1,14 +1,13 @@
-"""Following: what is announced under a name is fetched, and the newest content of a name takes the place of an older
-one. Pure.
+"""Following: fetches what is announced under a name, and replaces older content of a name with the newest. Pure.
 
-Owns what is followed, which content each name should have by now, and when to ask for that. A lookup lists what there
-is; hints of the roster say at once that there may be something newer. The downloads are `node.agent.gets`': one that
-is under way when a newer content is announced is given up for it.
+Owns what is followed, which content each name should have, and when to ask a lookup for that. Hints of the roster say
+at once that there may be something newer. The downloads belong to `node.agent.gets`: one that is running when newer
+content is announced is given up for that.
 
-Which content is at its place, and when that was announced, the library knows; so there is nothing to keep besides, and
-nothing newer is replaced by something older. Only what was fetched, and has not changed since, is replaced; what others
-put there is not, unless there is force. A killed peer may not have noted what it had just put in place: the download
-is still stored then, and is taken up first, which finds it complete.
+The library knows which content is at a path, and when it was announced; so nothing else has to be stored, and nothing
+newer is replaced by something older. Only what was fetched, and has not changed since, is replaced; what others put
+there is not, except with ``force``. A killed peer may not have recorded what it had just put in place: the download is
+still stored then, and is resumed first, which finds it complete.
 """
 
 from __future__ import annotations
@@ -32,27 +31,27 @@ from protocol.link import format_link
 from protocol.messages import ANEW, TorrentEntry
 
 REFRESH_SECONDS = 60.0
-"""Hints tell of what is new. What none told of (a peer with a long list joined) is found out this much later."""
+"""Hints announce new content. Content that none announced (a peer with a long list joined) is found after this time."""
 SETTLING_SECONDS = 5.0
 """The same while the tracker may not know all of its peers."""
 LEASE_SECONDS = 10.0
-"""A command that follows says so again and again; one that has not for so long has ended."""
+"""A command that follows renews its request; one that has not for this long has ended."""
 RETRY_SECONDS, RETRY_SECONDS_MAX = 2.0, 300.0
-"""What cannot be fetched is tried again: after so long at first, then twice as long each time..."""
+"""Content that cannot be fetched is tried again after this time, which doubles each time..."""
 LOOK_SECONDS = 2.0
-"""...or as soon as what was in its way is there no longer, for which it is looked this often."""
+"""...or as soon as what was in its way is gone, which is checked this often."""
 FETCHES_COUNT_MAX = 16
-"""At once, of all that is followed: a pattern may match very many names."""
+"""Downloads at a time, for everything followed: a pattern may match very many names."""
 QUESTIONS_COUNT_MAX = 64
-"""About single contents at once; when more is announced, everything is asked for anew."""
+"""Queries about single contents at a time; when more are announced, everything is queried again."""
 SEEN_COUNT_MAX = 10_000
-"""Contents of which it is remembered when they were announced: nobody asks about them again for each new source."""
+"""Contents whose timestamps are remembered, so that each new source does not cause another query."""
 JOBS_COUNT = 200
-"""Downloads of one following that whoever asks is told of: it asks several times a second."""
+"""Downloads of one following that are reported to its command, which asks several times a second."""
 NEWER = "newer content of this name was announced"
-CHANGED = "what it was to replace has been changed meanwhile"
+CHANGED = "what it was to replace has since been changed"
 _OTHERS = 0
-"""The number in questions about single contents."""
+"""The number in queries about single contents."""
 
 
 def matches(following: Following, name: str) -> bool:
@@ -62,10 +61,10 @@ def matches(following: Following, name: str) -> bool:
 
 
 class _Target:
-    """A name that is followed: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none does;
-    ``replaces`` is the digest of what it may replace. ``checking``: what is there is being looked at. One that failed
-    is tried again at ``retry_at``, and it is looked at ``look_at`` whether something is ``in_the_way``. ``own``:
-    somebody here made what is there, and it is the newest."""
+    """A followed name: ``entry`` is the content that should be at ``path``. ``job`` fetches it, 0: none; ``replaces``
+    is the digest of the content it may replace. ``checking``: the present content is being checked. After a failure it
+    is tried again at ``retry_at``, and at ``look_at`` it is checked whether something is still ``in_the_way``. ``own``:
+    a person put there what is there, and it is the newest."""
 
     def __init__(self, path: str, entry: TorrentEntry) -> None:
         self.path = path
@@ -79,7 +78,7 @@ class _Target:
 
 
 class _Follow:
-    """``until``: a command has to say again that it follows; None: for ever."""
+    """``until``: the command has to renew its request before this time; None: for ever."""
 
     def __init__(self, number: int, what: Following, now: float, until: float | None) -> None:
         self.number = number
@@ -92,7 +91,7 @@ class _Follow:
 
 
 class Follows:
-    """``configured`` is followed as long as the peer runs. ``rng`` spreads questions."""
+    """``configured`` is followed as long as the peer runs. ``rng`` spreads queries over time."""
 
     def __init__(
         self, configured: Iterable[Following], catalogue: Catalogue, jobs: JobBook, gets: Gets, rng: Random
@@ -108,7 +107,7 @@ class Follows:
         self._commands = 0
         self._after = (0, 0)
         self._working: dict[_Target, _Follow] = {}
-        """What is looked at or fetched; at most `FETCHES_COUNT_MAX`."""
+        """What is being checked or fetched; at most `FETCHES_COUNT_MAX`."""
         self._queued: dict[_Target, _Follow] = {}
         """What is to be fetched when there is room, in order."""
         self._failed: dict[_Target, _Follow] = {}
@@ -139,8 +138,8 @@ class Follows:
     # --- what there is -----------------------------------------------------------------------------------
 
     def hinted(self, digest: str, announced: int, now: float, after: tuple[int, int] = (0, 0)) -> list[Wish]:
-        """Somebody has ``digest``, announced at that moment under one of its names: the roster says so, or it is this
-        peer, as of (epoch, seq) ``after``."""
+        """A peer has ``digest``, announced at that time under one of its names, as of (epoch, seq) ``after``: according
+        to the roster, or because it is this peer."""
         if not self._follows or announced <= self._seen.get(digest, 0):
             return []
         self._seen[digest] = announced
@@ -160,13 +159,13 @@ class Follows:
             self.refresh(now, 0.0)
 
     def refresh(self, now: float, within: float) -> list[Wish]:
-        """Hints may have been lost: ask for everything, within so many seconds."""
+        """Hints may have been lost: ask for everything, within ``within`` seconds."""
         for follow in self._follows.values():
             follow.ask_at = min(follow.ask_at, now + self._rng.uniform(0, within))
         return []
 
     def found(self, number: int, digest: str, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
-        """What a lookup lists: of following ``number`` all there is if it is ``sure``, or of a single content."""
+        """What a lookup lists for following ``number`` (everything, if it is ``sure``), or for a single content."""
         wishes: list[Wish] = []
         self._questions.pop(digest, None)
         for follow in list(self._follows.values()):
@@ -193,7 +192,7 @@ class Follows:
             follow.ask_at = now + SETTLING_SECONDS
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
-        """What is wrong with what stands where something is followed."""
+        """The result of checking the content at a followed path: ``problem`` is empty if it is unchanged."""
         if not item.seed_path:
             return self._looked_at(item.path, problem != DELETED, now)
         wishes: list[Wish] = []
@@ -268,7 +267,7 @@ class Follows:
         return [] if target.checking else self._pursue(follow, target, now)
 
     def _pursue(self, follow: _Follow, target: _Target, now: float) -> list[Wish]:
-        """Have the content of ``target`` at its place, if it is not there: look what is there first."""
+        """Get the content of ``target`` to its path, after checking what is there."""
         for targets in (self._working, self._queued, self._failed):
             targets.pop(target, None)
         here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
@@ -288,7 +287,7 @@ class Follows:
         return [*given_up, CheckItem(probe)]
 
     def _probe(self, path: str) -> LibraryItem | None:
-        """What was fetched to ``path``, or may have been when a run of the peer was killed."""
+        """What was fetched to ``path``, or may have been before a run of the peer was killed."""
         item, stored = self._catalogue.known(path), self._gets.interrupted.get(path)
         if item is not None and item.origin == "downloaded":
             return item

@@ -1,12 +1,12 @@
 """Getting: from what a person names to a download, and from its end to an item of the library. Pure.
 
-Owns the ``get`` jobs and the downloads that survive a restart. Which pieces come from whom is the downloader's; who
-has them, a lookup's.
+Owns the ``get`` jobs and the downloads that survive a restart. The downloader decides which pieces come from which
+source; a lookup knows the sources.
 
-A download is begun only once the library has it, and its partial content is deleted only when a person removes it. One
-that an earlier run of the peer left is taken up by the request that names it, content and destination, or by a peer
-that is run for its own sake, and then without the force it was asked for with. Until then it is interrupted, and so is
-one that failed with something on disk. The same content goes to one place at a time; a get to another waits.
+A download begins only once the library has it, and its partial content is deleted only when a person removes it. A
+download left by an earlier run of the peer is resumed by a request for the same content and destination, or by a peer
+run on its own, then without the original ``force``. Until then it is interrupted, and so is one that failed with
+something on disk. The same content goes to one place at a time; a get to another place waits.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from protocol.messages import Entry, TorrentEntry
 from protocol.names import check_name
 
 RESOLVE_SECONDS = 0.5
-"""A name nobody lists yet, while the tracker is not to be believed, is asked for again this much later."""
+"""A name that nobody lists yet is queried again after this time while the tracker's answers may be incomplete."""
 UNSURE = "nobody lists it yet, but the tracker or this peer has only just started; asking again"
 MAKING_ROOM = "making room for it within the quota"
 
@@ -85,9 +85,9 @@ class Gets:
         self._ask_at: dict[int, float] = {}
         self._downloads: dict[str, Fetch] = {}
         self._unsaved: dict[str, None] = {}
-        """Digests of downloads that wait to be in the library."""
+        """Digests of downloads that are being stored in the library."""
         self._begun: dict[str, None] = {}
-        """Digests of downloads of which there may be something on disk."""
+        """Digests of downloads that may have left something on disk."""
         self._interrupted: dict[str, Fetch] = {}
         self._choice = ManifestChoice()
 
@@ -98,16 +98,16 @@ class Gets:
 
     @property
     def interrupted(self) -> dict[str, Fetch]:
-        """Downloads that go on when they are asked for, by destination."""
+        """Downloads that continue only when they are requested again, by destination."""
         return self._interrupted
 
     @property
     def resolving(self) -> bool:
-        """Whether somebody asked for content of which it is not known yet which it is."""
+        """Whether a get has not been resolved to a content yet."""
         return any(asked.link is None for asked in self._asked.values())
 
     def manifests(self) -> list[str]:
-        """Of all downloads, those that are asked for and the interrupted ones included."""
+        """Manifest digests of all downloads, including requested and interrupted ones."""
         downloads = [*self._downloads.values(), *self._interrupted.values()]
         links = [asked.link for asked in self._asked.values() if asked.link is not None]
         return [*(download.manifest for download in downloads), *(link.manifest for link in links)]
@@ -117,8 +117,8 @@ class Gets:
     def resume(
         self, downloads: Iterable[Fetch], asked: Collection[str], goes_on: Callable[[Fetch], bool], now: float
     ) -> list[Wish]:
-        """What the library has at the start of the agent. Those to a destination in ``asked`` were under way in this
-        run of the peer, and go on; of those of earlier runs those do of which ``goes_on`` says so."""
+        """The downloads in the library at the start of the agent. Those to a destination in ``asked`` belong to this
+        run of the peer, and continue; downloads of earlier runs continue if ``goes_on`` says so."""
         wishes: list[Wish] = []
         for stored in downloads:
             of_this_run = stored.dest in asked
@@ -152,7 +152,7 @@ class Gets:
         return job, self.tick(now)
 
     def seed_stored(self, number: int, link: Link, seed_path: str, now: float) -> list[Wish]:
-        """The seed that job ``number`` came with is good, and kept at ``seed_path``."""
+        """The seed of job ``number`` is valid, and stored at ``seed_path``."""
         job = self._jobs.get(number)
         if job is None or number not in self._asked:
             return []
@@ -167,8 +167,8 @@ class Gets:
             self._jobs.fail(job, code, detail, now)
 
     def cancel(self, name: str, now: float, dest: str = "") -> list[Wish] | None:
-        """Give up what is called ``name`` or has that digest, and goes to ``dest`` unless that is empty; None when
-        there is none."""
+        """Cancel the download that is called ``name`` or has that digest, and goes to ``dest`` unless that is empty;
+        None when there is none."""
         wishes: list[Wish] = []
         digests: dict[str, None] = {}
         found = False
@@ -201,21 +201,21 @@ class Gets:
         return wishes
 
     def entry(self, digest: str) -> Entry | None:
-        """What this peer's list says of ``digest`` because it is being downloaded."""
+        """This peer's list entry for ``digest``, because it is being downloaded."""
         download = self._downloads.get(digest)
         if download is None:
             return None
         return Entry(download.digest, download.manifest, download.name, download.length, "requesting")
 
     def fetches(self) -> list[Wish]:
-        """All that a new downloader has to be told."""
+        """The messages for a new downloader."""
         return [wish for download in self._downloads.values() for wish in self._order(download)]
 
     # --- the library -------------------------------------------------------------------------------------
 
     def saved(self, download: Fetch) -> list[Wish]:
-        """``download`` is in the library: now it may begin. The same content to elsewhere does not go on by itself any
-        more."""
+        """``download`` is in the library: it may begin. A download of the same content to elsewhere does not continue
+        by itself."""
         if download.digest not in self._unsaved:
             return []
         del self._unsaved[download.digest]
@@ -230,7 +230,7 @@ class Gets:
         return [*wishes, *self._want(download)]
 
     def not_saved(self, download: Fetch, code: str, detail: str, now: float) -> list[Wish]:
-        """The library cannot have ``download``: what cannot be remembered is not begun."""
+        """The library cannot store ``download``: so it is not begun."""
         if download.digest not in self._unsaved:
             return [Note("error", detail)]
         del self._unsaved[download.digest]
@@ -243,7 +243,7 @@ class Gets:
     # --- answers -----------------------------------------------------------------------------------------
 
     def torrents_found(self, number: int, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
-        """What a lookup lists under the target of job ``number``. ``sure``: there is no more to come."""
+        """What a lookup lists for the target of job ``number``. ``sure``: the answer is complete."""
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
@@ -281,7 +281,7 @@ class Gets:
         return self._begin(job, asked, asked.link, now)
 
     def item_checked(self, item: LibraryItem, intact: bool, now: float) -> list[Wish]:
-        """Whether what stands at the destination of a get is what the library says."""
+        """Whether the destination of a get holds what the library says."""
         wishes: list[Wish] = []
         for job in self._jobs.active("get"):
             asked = self._asked.get(job.job)
@@ -300,8 +300,8 @@ class Gets:
     # --- what the downloader says ------------------------------------------------------------------------
 
     def report(self, report: DownloadReport) -> list[Wish]:
-        """How a download goes. One that is none of ours began by an order that crossed the end of the one before; what
-        there is of it stays, since nobody asked to have it deleted."""
+        """Progress of a download. One that is unknown here was ordered just as an earlier one ended; its files stay,
+        since nobody asked to delete them."""
         over = report.phase in ("done", "failed")
         if report.digest not in self._downloads and not over:
             return [ToDownloader(StopFetch(report.digest))]
@@ -335,7 +335,7 @@ class Gets:
         return [*wishes, Announce(entry), ReportTransfer(message.digest, "started")]
 
     def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
-        """It stands under its final name: an item like any other, unless it was removed in that moment."""
+        """It has its final name: an item like any other, unless it was removed at that moment."""
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
             return self._not_wanted(message)
@@ -354,8 +354,8 @@ class Gets:
         return [*over, *self._next(message.digest, now)]
 
     def _not_wanted(self, message: DownloadFinished) -> list[Wish]:
-        """Complete, but nobody waits for it: known already, or removed a moment ago. Then it stays where it is, whole
-        and verified, and is not shared: that is what was asked for."""
+        """Complete, but nobody waits for it: already known, or removed a moment ago. Then it stays where it is,
+        complete and verified, and is not shared, as was asked for."""
         known = self._catalogue.at(message.path)
         if known is not None and known.digest == message.digest:
             return []
@@ -369,7 +369,7 @@ class Gets:
         return wishes
 
     def download_failed(self, message: DownloadFailed, now: float) -> list[Wish]:
-        """What is on disk of it stays there, but for content that is not what it should be, and so it is remembered."""
+        """What is on disk of it stays there, unless its content is wrong, so it is remembered."""
         download = self._downloads.get(message.digest)
         if download is None:
             return []
@@ -407,7 +407,7 @@ class Gets:
     # --- steps -------------------------------------------------------------------------------------------
 
     def _resolved(self, job: JobStatus, link: Link, now: float) -> list[Wish]:
-        """It is known which content is meant: take what is there already, join a download, or begin one."""
+        """The content is known: use what is there already, join a download, or begin one."""
         asked = self._asked[job.job]
         try:
             name = check_name(link.name)
@@ -475,7 +475,7 @@ class Gets:
         return [Note("info", what), _delete(download), SaveDownload(other)]
 
     def _next(self, digest: str, now: float) -> list[Wish]:
-        """A download of ``digest`` is over: begin what waited for that, unless another is under way."""
+        """A download of ``digest`` is over: begin the next one that waited for it, unless another is running."""
         wishes: list[Wish] = []
         for job in self._jobs.active("get"):
             asked = self._asked.get(job.job)
@@ -484,21 +484,21 @@ class Gets:
         return wishes
 
     def _rival(self, job: JobStatus, link: Link) -> str:
-        """The digest of other content that is on its way to the path of ``job``, or that the same command gets, or has
-        got, to there: its force is not meant for that. Empty when there is none."""
+        """The digest of other content that is being downloaded to the path of ``job``, or that the same command
+        downloads or has downloaded there, which its ``force`` must not replace. Empty when there is none."""
         rivals = [download.digest for download in self._downloads.values() if download.dest == job.path]
         beside = self._jobs.of_same_command(job)
         rivals += [other.digest for other in beside if other.path == job.path and other.phase != "failed"]
         return next((digest for digest in rivals if digest != link.digest), "")
 
     def _catch_up(self, digest: str) -> None:
-        """Have all that follow a download know its last report: while it stands still no other comes."""
+        """Give all jobs of a download its last report: while it makes no progress no other comes."""
         reports = [job.download for job in self._following(digest) if job.download is not None]
         if reports:
             self.report(reports[0])
 
     def _order(self, download: Fetch) -> list[Wish]:
-        """Have the downloader carry it out, and know where pieces of it may be on this machine."""
+        """Order it from the downloader, and say where pieces of it may be on this machine."""
         copies = self._catalogue.copies_for(download)
         said = [ToDownloader(Copies(download.digest, copies))] if copies else []
         return [*said, ToDownloader(download)]
@@ -524,13 +524,14 @@ class Gets:
         return [job for job in self._jobs.active("get") if job.digest == digest and job.job not in self._asked]
 
     def _end(self, job: JobStatus) -> None:
-        """It is no question any more."""
+        """Its query is over."""
         self._asked.pop(job.job, None)
         self._ask_at.pop(job.job, None)
 
 
 def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:
-    """Which of several contents with one name is meant: the greatest. That is the newest of those that somebody has."""
+    """Sort key of contents with one name: the greatest is meant. That is the newest of those that somebody has
+    completely."""
     return entry.have > 0, entry.have + entry.partial > 0, entry.announced, entry.digest
 
 

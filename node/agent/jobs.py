@@ -1,6 +1,6 @@
 """The work a person asked for over the API, as `StatusReport` shows it. Pure.
 
-Owns numbering, what is over and how much of that is remembered. What a job does is in `node.agent.shares` and
+Owns their numbers, and how many finished ones are remembered. What a job does is in `node.agent.shares` and
 `node.agent.gets`.
 """
 
@@ -18,7 +18,7 @@ FINISHED_COUNT_MAX = 200
 
 
 class JobBook:
-    """``wall_offset`` turns a monotonic moment into `time.time`."""
+    """Adding ``wall_offset`` turns monotonic time into `time.time`."""
 
     def __init__(self, wall_offset: float) -> None:
         self._wall_offset = wall_offset
@@ -26,7 +26,7 @@ class JobBook:
         self._commands: dict[int, bytes] = {}
         self._next = 1
         self.changes_count = 0
-        """Begins and ends of jobs, and changes of phase that whoever makes them counts."""
+        """Counts starts and ends of jobs, and those phase changes that their owners report."""
 
     def new(
         self, kind: Literal["share", "get"], name: str, path: str, phase: Phase, now: float, command: bytes = b""

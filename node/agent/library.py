@@ -1,8 +1,8 @@
-"""What this peer shares and what it is to download, on disk, so that a restart hashes nothing and forgets nothing.
+"""Database of what this peer shares and what it is to download, so that a restart hashes nothing and forgets nothing.
 
 ``DATA_DIR/library.db``, an SQLite database that the agent owns; while no peer runs, `node.stored` opens it. A killed
-process loses nothing; a power cut may lose the last changes, which costs hashing them again. Which items are announced
-is `node.agent.catalogue`'s; how far a download has come is in `node.disk.journal`.
+process loses nothing; a power cut may lose the last changes, which costs hashing them again. `node.agent.catalogue`
+decides which items are announced; `node.disk.journal` has the progress of downloads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from protocol.errors import DiskError
 from protocol.messages import Moment, Order
 
 Origin = Literal["shared", "folder", "downloaded"]
-"""Shared by command or configuration, or changed by somebody since it was fetched; found in a shared folder; or
+"""Respectively: shared by command or configuration, or changed since it was fetched; found in a shared folder;
 fetched."""
 
 ItemState = Literal["", "missing", "changed", "damaged"]
@@ -63,7 +63,7 @@ _KEEP = "ALTER TABLE downloads ADD COLUMN keep INTEGER NOT NULL DEFAULT 0;"
 _FROM_3 = "ALTER TABLE items ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;" + _KEEP
 
 _KEPT = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
-"""What is no list: as JSON, by name. Versions that do not know it leave it alone."""
+"""Other data, as JSON by name. Versions that do not know a name leave it alone."""
 _ORDERS = "orders"
 
 _FORGET_ASKED = """
@@ -73,14 +73,14 @@ DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items
 
 LIBRARY_NAME = "library.db"
 _SCRIPTS = {0: _SCHEMA + _DOWNLOADS + _KEEP, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
-"""How a database of each older version becomes one of this; 0 is an empty one. Stamps of older versions have no change
-time: they differ, so all is hashed again."""
+"""How to convert a database of each older version to this one; 0 is an empty one. Stamps of older versions have no
+change time, so they differ and everything is hashed again."""
 Row = TypeVar("Row", bound=Struct)
 _BYTES = (bytes,)
 
 
 class TakenOrder(Struct, frozen=True):
-    """An order of another peer that is, or was, carried out: content ``digest`` to path ``dest``."""
+    """An order of another peer that is being, or was, carried out: content ``digest`` to path ``dest``."""
 
     order: str
     digest: str
@@ -98,7 +98,7 @@ class LibraryItem(Struct, frozen=True):
     """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
     ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
     hashed, with ``options``. ``state`` says whether it is served, ``detail`` why not, for a person, and ``since`` when:
-    `time.time`. ``announced`` is what the tracker says of it, or `ANEW`."""
+    `time.time`. ``announced`` is the tracker's timestamp, or `ANEW`."""
 
     path: str
     origin: Origin
@@ -120,8 +120,8 @@ class Library:
     """Items by path, downloads by destination. Use it from one thread, and close it. Every method raises `DiskError`
     when the database cannot be read or written.
 
-    ``run`` names the run of the peer, from the start of its supervisor to its end: what is put is `asked` for in it.
-    With ``read_only`` the agent may have it open too.
+    ``run`` names the run of the peer, from the start of its supervisor to its end: items and downloads put into the
+    library count as `asked` for in it. With ``read_only`` the agent may have the database open too.
     """
 
     def __init__(self, data_dir: Path, run: str = "", read_only: bool = False) -> None:
@@ -202,7 +202,7 @@ class Library:
     def _check_version(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version in _SCRIPTS:
-            raise DiskError(f"{self._path} has an older format; start a peer once, which takes it over")
+            raise DiskError(f"{self._path} has an older format; start a peer once to convert it")
         if version != SCHEMA_VERSION:
             raise DiskError(f"{self._path} has format {version}; this program knows {SCHEMA_VERSION}: move it away")
 

@@ -1,8 +1,8 @@
 """The peer's conversation with a lookup of its tracker (PROTOCOL.md, section 5). Pure.
 
-Picks one lookup of those Welcome names and stays with it; the next one when it does not answer. Questions are put
-page by page until they are answered in full. Seeder lists of the swarms that are wanted are asked for at once, when
-somebody says so, and every `REFRESH_SECONDS`.
+Picks one of the lookups that `Welcome` names and stays with it, or switches to the next one when it does not answer.
+Lists are requested page by page until they are complete. Seeder lists of the wanted swarms are requested at once, on
+demand, and every `REFRESH_SECONDS`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ BEHIND_SECONDS = 0.2
 BEHIND_COUNT_MAX = 8
 """A lookup waits a second before it says it is behind; one that is so this often in a row is cut off, not slow."""
 PAGES_COUNT_MAX = 2_000
-"""Of one answer: as many as it takes to look at every name a tracker can have, and as many again."""
+"""Pages of one answer: twice as many as it takes to examine every name that a tracker can have."""
 ENTRIES_COUNT_MAX = 100_000
-"""Of one answer: more would fit neither a message to the command line nor a person's eye."""
+"""Entries of one answer: more would not fit into a message to the command line, nor be readable."""
 SWITCH_SECONDS, SWITCH_SECONDS_MAX = 0.2, 2.0
-"""Where none of several lookups can be connected to, the next one is tried this much later, at random."""
+"""If none of several lookups can be reached, the next one is tried after this time, with random jitter."""
 REFRESH_SECONDS_MIN = 0.25
-"""However often a swarm's seeders are asked for, two questions are this far apart."""
+"""Minimum time between two requests for a swarm's seeders."""
 
 
 class Dial(Struct, frozen=True):
@@ -89,7 +89,7 @@ class OrdersFound(Struct, frozen=True):
 
 
 class SeedersFound(Struct, frozen=True):
-    """``total`` sources are listed, of which ``seeders`` is all or a sample. ``cell`` is this peer's."""
+    """``total`` sources are listed; ``seeders`` has all of them or a sample. ``cell`` is this peer's."""
 
     digest: str
     seeders: list[SeederEntry]
@@ -100,7 +100,7 @@ class SeedersFound(Struct, frozen=True):
 
 
 class AskFailed(Struct, frozen=True):
-    """There is no answer to ``tag``; ``code`` is a `protocol.errors` word."""
+    """Request ``tag`` has no answer; ``code`` is a `protocol.errors` word."""
 
     tag: Hashable
     code: str
@@ -123,7 +123,7 @@ class _Question:
 
 
 class _Wanted:
-    """A swarm whose seeders are wanted. ``question`` is the id of the open one, 0 for none."""
+    """A swarm whose seeders are wanted. ``question`` is the id of the open request, 0 for none."""
 
     def __init__(self, now: float, own_too: bool) -> None:
         self.own_too = own_too
@@ -133,7 +133,7 @@ class _Wanted:
 
 
 class Lookups:
-    """Questions to one lookup at a time. ``peer`` is left out of the seeder lists it asks for."""
+    """Requests to one lookup at a time. ``peer`` is left out of the seeder lists it asks for."""
 
     def __init__(self, peer: str, rng: random.Random) -> None:
         self.endpoint = ""
@@ -165,11 +165,14 @@ class Lookups:
         message = GetTorrentList(self._new_id(), pattern, exact, "", *after)
         return self._put(tag, message, now, patience)
 
-    def peers(self, tag: Hashable, now: float, patience: float | None = None) -> list[Effect]:
-        return self._put(tag, GetPeerList(self._new_id()), now, patience)
+    def peers(
+        self, tag: Hashable, now: float, patience: float | None = None, after: tuple[int, int] = (0, 0)
+    ) -> list[Effect]:
+        """Ask for all members, as of (epoch, seq) ``after``."""
+        return self._put(tag, GetPeerList(self._new_id(), "", *after), now, patience)
 
     def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[Effect]:
-        """Ask how every member stands with ``digest``."""
+        """Ask for the state of ``digest`` at every member."""
         return self._put(tag, GetStandingList(self._new_id(), digest), now, patience)
 
     def orders(
@@ -197,7 +200,7 @@ class Lookups:
         return self.tick(now)
 
     def refresh_all(self, now: float, within: float) -> list[Effect]:
-        """Ask about everything wanted, spread over ``within`` seconds: many peers have the same reason at once."""
+        """Ask about everything wanted, spread over ``within`` seconds: many peers may do the same at once."""
         for wanted in self._wanted.values():
             moment = max(now, wanted.asked_at + REFRESH_SECONDS_MIN) + self._rng.uniform(0, within)
             wanted.ask_at = min(wanted.ask_at, moment) if not wanted.question else moment
@@ -206,7 +209,7 @@ class Lookups:
     # --- what happens ------------------------------------------------------------------------------------
 
     def set_endpoints(self, endpoints: list[str], now: float) -> list[Effect]:
-        """The lookups there are. The present one is kept if it is among them."""
+        """Set the list of lookups. The current one is kept if it is among them."""
         self._endpoints = list(endpoints)
         if self.endpoint in endpoints or not endpoints:
             return []
@@ -223,8 +226,8 @@ class Lookups:
         return effects
 
     def disconnected(self, why: str, now: float) -> list[Effect]:
-        """The connection to the lookup was lost, or an attempt to make one failed. Where there is another one to go to,
-        go there: at once at first."""
+        """The connection to the lookup was lost, or an attempt to make one failed. Switch to another lookup, if there
+        is one: at first without delay."""
         self._connected = False
         first = self._silent_since is None
         effects = self._silent(f"lookup {self.endpoint}: {why}", now, now)
@@ -235,11 +238,11 @@ class Lookups:
         return effects
 
     def problem(self, now: float) -> str:
-        """Why questions have no answer, in words; empty when they have."""
+        """Why requests have no answer, in words; empty when they have."""
         return "" if self._silent_since is None else f"{self._problem} (no answer for {now - self._silent_since:.0f} s)"
 
     def receive(self, reply: LookupReply, now: float) -> list[Effect]:
-        """A message from the lookup; one nobody waits for changes nothing."""
+        """A message from the lookup; one that nobody waits for is ignored."""
         question = self._questions.get(reply.id)
         if question is None:
             return []
@@ -316,7 +319,7 @@ class Lookups:
             what = f"more than {ENTRIES_COUNT_MAX:,} entries match; ask for fewer with a longer name or pattern"
             return [AskFailed(question.tag, "usage", what)]
         if reply.next and question.pages >= PAGES_COUNT_MAX:
-            return [AskFailed(question.tag, "bad_message", f"lookup {self.endpoint} sends pages without end")]
+            return [AskFailed(question.tag, "bad_message", f"lookup {self.endpoint} sends pages endlessly")]
         if reply.next:
             question.message = msgspec.structs.replace(message, id=self._new_id(), after=reply.next)
             question.due = now + REQUEST_TIMEOUT_SECONDS
@@ -376,4 +379,4 @@ _PAGED: dict[tuple[type, type], type[TorrentsFound | PeersFound | StandingsFound
     (GetStandingList, StandingList): StandingsFound,
     (GetOrderList, OrderList): OrdersFound,
 }
-"""By question and answer, what the pages come to."""
+"""By request and reply, the effect that has all pages."""

@@ -1,12 +1,12 @@
 """The peer's conversation with the registrar (PROTOCOL.md, section 4). Pure.
 
-Join, whole list page by page, Welcome, heartbeats, updates and transfer reports one at a time, leave. Every request
-is repeated with its id until it is answered; a reply whose id is not open is stale and changes nothing. The list
-itself is `node.agent.announced`'s. The shell sends, and says when its connection comes or goes.
+Join, whole list page by page, Welcome, heartbeats, updates and transfer reports one at a time, leave. Every request is
+repeated with its id until it is answered; a reply whose id is not open is stale and changes nothing. The list itself is
+in `node.agent.announced`. The shell sends, and reports when its connection is made or lost.
 
-Every request names its ``run``: drawn anew by each agent, so that the registrar tells a restart from what is late of
-the run before, and two peers with one identity from each other. A retry keeps it and so takes no other peer's place;
-a person's `join` draws another.
+Every request names its ``run``, which each agent draws anew, so that the registrar can tell requests of a restarted
+agent from late ones of the run before, and two peers with one identity from each other. A retry keeps it, and so
+replaces no other peer; a person's `join` draws another.
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ from protocol.messages import (
 BACKOFF_FACTOR = 1.5
 REPEAT_SECONDS_MAX = 10.0
 REFUSED_RETRY_SECONDS = 60.0
-"""A refusal that only a person can mend (or the end of another peer) is tried again this often."""
+"""Time between attempts after a refusal that only a person, or the end of another peer, can resolve."""
 ERROR_RETRY_SECONDS = 5.0
 JOIN_LOST_SECONDS_FIRST = 0.2
-"""A join that the registrar forgot begins anew after half of this at least, and twice as long each time it happens
-again."""
+"""A join that the registrar forgot is repeated after at least half of this, and twice as long each further time."""
 LEAVE_SECONDS = 2.0
 """How long a leaving peer waits for Goodbye, all repetitions included."""
 LEAVE_REPEAT_SECONDS = 0.7
@@ -65,9 +64,9 @@ uplinks of 1.6 KB/s they would delay the pieces. When something is decided they 
 HASTE_SECONDS = 1.0
 """...and this long after the last one when people wait for what has changed."""
 AWAITED_SECONDS = 0.3
-"""A new member tells its orders, and whether it accepts some, within this time."""
+"""A new member sends its orders, and whether it accepts any, within this time."""
 HEARTBEAT_SECONDS_MIN = 0.05
-"""However often a tracker wants to hear from its members."""
+"""Minimum interval, however often a tracker asks for heartbeats."""
 LASTING_ERRORS = ("wrong_token", "bad_version", "replaced")
 _RUN_BITS = 52
 
@@ -109,7 +108,7 @@ class Announced(Struct, frozen=True):
 
 
 class Dated(Struct, frozen=True):
-    """The registrar says when ``names`` were announced, each by digest, name and manifest."""
+    """The registrar's timestamps of ``names``, each by digest, name and manifest."""
 
     names: dict[tuple[str, str, str], Moment]
 
@@ -134,8 +133,8 @@ class _Open:
 
 
 class Membership:
-    """State machine of one peer towards one tracker. ``away``: out by request from the start, until `join`.
-    ``downloads`` gives what is to be told of them at a moment."""
+    """State machine of one peer's membership at one tracker. ``away``: out by request from the start, until `join`.
+    ``downloads`` returns what to report about downloads at a given time."""
 
     def __init__(
         self,
@@ -151,18 +150,19 @@ class Membership:
         self.list = AnnouncedList(peer, token)
         self.load = 0
         self.free: int | None = None
-        """Bytes for what others order; None: orders are not accepted."""
+        """Free bytes for orders; None: orders are not accepted."""
         self.rate = 0
-        """Bytes a second, of the last download that was long enough to tell; 0: there was none."""
+        """Of the last download that was long enough to measure, bytes/s; 0: there was none."""
         self.orders: list[Order] = []
-        """Those this peer gives."""
+        """Orders that this peer gives."""
         self.epoch = 0
         self.seq = 0
         self.endpoint = ""
         self.tracker_host = host_of(tracker)
         """The address at which the tracker was reached last, as the host of an endpoint."""
         self.reach_problem = ""
-        """Why other machines cannot fetch from this peer though it is a member; empty when nothing is known of it."""
+        """Why other machines cannot fetch from this peer although it is a member; empty when no such problem is
+        known."""
         self._refusal = ""
         self._unreachable = ""
         self._outage = Outage()
@@ -176,11 +176,11 @@ class Membership:
         self._heartbeat_seconds = HEARTBEAT_SECONDS
         self._heartbeat_at: float | None = None
         self._beat_at = 0.0
-        """When the last heartbeat was sent first."""
+        """When the last heartbeat was first sent."""
         self._downloads = downloads
         self._told_downloads: list[DownloadState] | None = None
         self._told_orders: list[Order] | None = None
-        """Both as the registrar has acknowledged them; None: it may have those of another time."""
+        """Orders and downloads as the registrar last acknowledged them; None: it may have older ones."""
         self._join_at: float | None = None
         self._join_lost_seconds = JOIN_LOST_SECONDS_FIRST
         self._leave_by: float | None = None
@@ -213,18 +213,18 @@ class Membership:
         return self.network == "joined"
 
     def silent_seconds(self, now: float) -> dict[str, float]:
-        """How long the tracker has said nothing; nothing when it never did."""
+        """How long the tracker has been silent; empty if it never said anything."""
         return {} if self._heard_at is None else {"tracker": now - self._heard_at}
 
     def set_endpoint(self, endpoint: str, now: float) -> list[Effect]:
-        """The piece server serves at ``endpoint``: join with it, again if it was another one before."""
+        """The piece server serves at ``endpoint``: join with it, again if it was a different one before."""
         if endpoint == self._own_endpoint:
             return []
         self._own_endpoint = endpoint
         return self._begin_join(now) if self._wanted_in else []
 
     def join(self, now: float) -> list[Effect]:
-        """Back in after `leave`, or after a refusal without waiting; nothing when in or on the way."""
+        """Join again after `leave`, or without waiting after a refusal; does nothing when joined or joining."""
         if self._wanted_in and self.state is not State.REFUSED:
             return []
         self._wanted_in = True
@@ -252,22 +252,22 @@ class Membership:
         return self._pump(now) if self.list.remove(digest) else []
 
     def transfer(self, digest: str, state: TransferState, now: float) -> list[Effect]:
-        """Report a download's state; queued while there is nobody to tell, dropped when out by request."""
+        """Report a download's state; queued while not joined, dropped when out by request."""
         if not self._wanted_in:
             return []
         self.list.report(digest, state)
         return self._pump(now)
 
     def hasten(self, now: float) -> None:
-        """There is something to tell that people wait for: downloads have come to something, or orders."""
+        """Send the next heartbeat soon: people wait for changes of downloads or orders."""
         if self._heartbeat_at is not None:
             self._heartbeat_at = min(self._heartbeat_at, max(now, self._beat_at + HASTE_SECONDS))
 
     # --- what happens ------------------------------------------------------------------------------------
 
     def connected(self, host: str, now: float) -> list[Effect]:
-        """There is a connection to the tracker, reached at ``host``, maybe to a restarted one: say what is open again,
-        and show life soon."""
+        """There is a connection to the tracker, reached at ``host``, which may have restarted: repeat open requests,
+        and send a heartbeat soon."""
         self.tracker_host = host
         if self._unreachable:
             self._unreachable = f"tracker {self._tracker} does not answer; still trying"
@@ -375,7 +375,7 @@ class Membership:
         return effects + self._pump(now)
 
     def _dated(self, slot: Slot, moments: list[Moment]) -> list[Effect]:
-        """The open request of ``slot`` announced something, at these ``moments``."""
+        """The open request of ``slot`` announced something, with these timestamps."""
         request = self._open[slot].message
         entries = request.added if isinstance(request, Update) else []
         entries = request.entries if isinstance(request, FileList) else entries
@@ -391,8 +391,8 @@ class Membership:
         return [note, *self._begin_join(now)]
 
     def _on_join_lost(self, _reply: Rejoin, _slot: Slot, now: float) -> list[Effect]:
-        """The registrar forgot the join that was under way, for want of room or time. Were all who join at once to
-        begin anew at once, they would push each other out for ever."""
+        """The registrar forgot the running join, for lack of room or time. If all joining peers began again at once,
+        they would push each other out for ever."""
         what = f"tracker {self._tracker} forgot this peer's join; trying again"
         again_at = now + self._rng.uniform(0.5, 1.0) * self._join_lost_seconds
         self._join_lost_seconds = min(REPEAT_SECONDS_MAX, 2 * self._join_lost_seconds)
@@ -423,7 +423,8 @@ class Membership:
     # --- steps -------------------------------------------------------------------------------------------
 
     def _become(self, state: State) -> list[Effect]:
-        """Enter ``state``; whatever was open or due belonged to the one before, but a transfer report is still owed."""
+        """Enter ``state``; open or due requests belonged to the previous one, except for a transfer report, which is
+        still owed."""
         report = self._open.pop(Slot.REPORT, None)
         self._open.clear()
         if report is not None and isinstance(report.message, Transfer):
@@ -444,7 +445,7 @@ class Membership:
         return self._ask(Slot.CONVERSATION, join, now)
 
     def _wait_to_join(self, state: State, again_at: float, why: Note) -> list[Effect]:
-        """Enter ``state`` and join at ``again_at``; the same problem is told of once."""
+        """Enter ``state`` and join at ``again_at``; the same problem is logged once."""
         told = self._refusal == why.text
         self._become(state)
         self._refusal, self._join_at = why.text, again_at
@@ -456,7 +457,7 @@ class Membership:
         return self._ask(Slot.CONVERSATION, page, now)
 
     def _pump(self, now: float) -> list[Effect]:
-        """Say the next piece of news, if it is time and none is under way."""
+        """Send the next change, if it is time and none is open."""
         if self.state is not State.MEMBER or Slot.REPORT in self._open or not self.list.owes_news:
             return []
         return self._ask(Slot.REPORT, self.list.next_news(self._new_id(), self._run), now)
@@ -494,7 +495,7 @@ class Membership:
         return self._silent(f"tracker {self._tracker} does not answer; still trying", since, now)
 
     def _silent(self, problem: str, since: float, now: float) -> list[Effect]:
-        """Nothing is heard of the tracker since then."""
+        """The tracker has been silent since then."""
         self._silent_since = since if self._silent_since is None else self._silent_since
         self._unreachable = problem
         return [Note("warning", problem)] if self._outage.is_news(problem, now) else []
@@ -543,4 +544,4 @@ _HANDLERS: dict[tuple[State, type], _Handler] = {
     (State.LEAVING, Rejoin): Membership._on_nothing,
     (State.LEAVING, Error): Membership._on_leave_error,
 }
-"""Who handles the reply to an open request. Any other pair is a mistake of the registrar: logged and ignored."""
+"""The handlers of replies to open requests. Any other pair is a mistake of the registrar: logged and ignored."""

@@ -1,4 +1,4 @@
-"""Where orders of others are carried out: directories below one that the owner of the peer has named, for the agent's
+"""Where orders of other peers are carried out: directories below the one in the peer's configuration. For the agent's
 threads. A symbolic link below it is never followed: it could lead anywhere."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def prepare_place(base: Path, directory: str) -> Path:
                 fd = _opened(opened, part, os.O_PATH | os.O_NOFOLLOW, fd)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST):
-            what = "a symbolic link, which orders do not follow" if place.is_symlink() else "no directory"
+            what = "a symbolic link, which orders do not follow" if place.is_symlink() else "not a directory"
             raise DiskError(f"{place} is {what}; remove it, or order to another directory") from None
         raise disk_error(error, "make", place) from error
     if not os.access(place, os.W_OK | os.X_OK):

@@ -1,9 +1,9 @@
 """Rollouts: the orders that this peer gives, and those of others that it carries out (PROTOCOL.md, section 4.6). Pure.
 
-An order that is given is kept on disk first, told with the next heartbeat, and again to every tracker that asks for
-the list; cancelled, it is told for as long as there is room. A peer that accepts orders, below one place of its disk,
-reads all there are when it joins and when the roster hints at news. For each it begins an ordinary download, which goes
-on whatever becomes of the giver; only the word ``cancelled`` ends it.
+A new order is first stored on disk, then sent with the next heartbeat, and again after every join; a cancelled one is
+sent for as long as there is room. A peer that accepts orders, below one directory, reads all of them when it joins and
+when the roster hints at changes. For each it begins an ordinary download, which continues whatever becomes of the
+giver; only ``cancelled`` ends it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from protocol.messages import Order, OrderEntry
 from protocol.orders import check_directory, is_for
 
 ASK_SPREAD_SECONDS = 0.5
-"""All who accept orders hear of a new one at the same moment."""
+"""All peers that accept orders hear of a new one at the same moment."""
 RETRY_SECONDS = 5.0
 MEASURE_SECONDS = 10.0
 TAKEN_COUNT_MAX = 256
-"""Orders that are remembered, so that they can be cancelled."""
+"""Orders remembered so that they can be cancelled."""
 _ORDER_BITS = 64
 
 
 class _Running(Struct):
-    """What this run of the agent has made of an order. ``job`` is 0 while its place is prepared."""
+    """An order that this run of the agent carries out. ``job`` is 0 while its directory is prepared."""
 
     order: Order
     job: int = 0
@@ -77,8 +77,8 @@ class Orders:
     # --- given -------------------------------------------------------------------------------------------
 
     def give(self, request: ApiRollout, route: bytes) -> list[Wish]:
-        """Order what a person wants others to have. The same again is another attempt; what had its name and directory
-        before is cancelled. Raises `UsageError`."""
+        """Give an order for a person. Repeating it makes another attempt; an earlier order with its name and directory
+        is cancelled. Raises `UsageError`."""
         link = parse_link(request.link)
         content = (link.digest, link.manifest, link.name, link.length)
         directory = check_directory(request.directory)
@@ -95,30 +95,31 @@ class Orders:
             over = next((one for one in given if one.cancelled), None)
             if over is None:
                 names = ", ".join(dict.fromkeys(one.name for one in given))
-                most = f"this peer has {len(given)} rollouts, which is the most there can be: {names}"
-                raise UsageError(f"{most}; take one back with 'rollout --cancel NAME': who has it keeps it")
+                most = f"this peer has {len(given)} rollouts, the maximum: {names}"
+                raise UsageError(f"{most}; cancel one with 'rollout --cancel NAME': peers that have it keep it")
             given.remove(over)
         return [self._keep([*given, order], (route, ApiRolloutReply(request.id, order)))]
 
     def cancel(self, name: str, route: bytes, number: int) -> list[Wish]:
-        """Take back what is called ``name``, or has that digest or id. Raises `NotFoundError`."""
+        """Cancel the order of the content that is called ``name``, or has that digest or order id. Raises
+        `NotFoundError`."""
         going = [one for one in self._given if not one.cancelled]
         meant = [one for one in going if name in (one.name, one.order) or begins_digest(name, one.digest)]
         if not meant:
             what = f"this peer has no rollout of {name}{advice_on(name)}"
             raise NotFoundError(f"{what}; each is cancelled at the peer that started it")
         given = [replace(one, cancelled=True) if one in meant else one for one in self._given]
-        done = f"cancelled the rollout of {name}; peers that have not all of it stop, and delete what they fetched"
+        done = f"cancelled the rollout of {name}; peers that do not have all of it stop, and delete what they fetched"
         return [self._keep(given, (route, ApiDone(number, done)))]
 
     def kept(self, kept: KeptOrders) -> None:
-        """It is on disk: now it holds."""
+        """The orders are on disk: they take effect now."""
         self._given = list(kept.given)
 
     # --- taken -------------------------------------------------------------------------------------------
 
     def ask(self, now: float, after: tuple[int, int]) -> None:
-        """There may be others than before, as of (epoch, seq) ``after``."""
+        """The orders may have changed, as of (epoch, seq) ``after``."""
         if self._base:
             self._after = max(self._after, after)
             self._ask_at = now + self._rng.uniform(0, ASK_SPREAD_SECONDS)
@@ -127,7 +128,7 @@ class Orders:
         self._ask_at = now + RETRY_SECONDS
 
     def found(self, entries: Iterable[OrderEntry], now: float) -> list[Wish]:
-        """All orders there are. One that is not among them holds on: its giver may be away."""
+        """All listed orders. One that is not among them stays in effect: its giver may be away."""
         wishes: list[Wish] = []
         listed = {entry.order.order: entry for entry in entries}
         mine = [one for one in listed.values() if one.peer != self._peer and is_for(one.order.peers, self._name)]
@@ -163,7 +164,7 @@ class Orders:
         return [self._keep(self._given), *wishes]
 
     def refused(self, order: Order, code: str, detail: str, now: float) -> list[Wish]:
-        """There is no such place. The download fails, so that people see it."""
+        """The directory cannot be prepared. The download fails, so that people see it."""
         running = self._running.get(order.order)
         if running is None or running.order != order:
             return []

@@ -1,4 +1,4 @@
-"""What the log is told while somebody does not answer: each problem once, and a reminder now and then. Pure."""
+"""What is logged while a server does not answer: each problem once, and a reminder now and then. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ REMIND_SECONDS = 300.0
 
 
 class Outage:
-    """Problems of one outage: attempts may fail in two ways in turn, every few seconds for a night."""
+    """Problems of one outage: attempts may alternate between two failures, every few seconds, all night."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()

@@ -1,4 +1,4 @@
-"""The agent process: member of the network, keeper of the library, and whom the command line talks to.
+"""The agent process: member of the network, owner of the library, and server of the command line.
 
 Shell around `node.agent.core`: connections, threads for the disk, the library's database. It decides nothing. The
 peer's other two processes and the command line come to it; it dials the tracker.
@@ -37,16 +37,16 @@ from transport.loop import Loop
 from transport.sockets import Role
 
 CHECK_THREADS_COUNT = 8
-"""For items that people ask for again. One whose file system hangs holds up no other, until as many of them do."""
+"""Threads for items that people request again. A file system that hangs holds up the others only when it takes all of
+them."""
 LEAVE_SECONDS = 0.5
-"""How long the end of the process waits for the tracker to acknowledge that the peer left."""
+"""How long the process waits at its end for the tracker to acknowledge that the peer left."""
 REGISTRAR_DECODER: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
 LOOKUP_DECODER: Decoder[LookupReply] = Decoder(LookupReply, REPLY_BYTES_MAX)
 
 
 class AgentDisk(Protocol):
-    """What is kept: as `node.agent.library.Library`. And what is done to the disk in threads: as
-    `node.agent.disk_work`."""
+    """The library (see `node.agent.library.Library`), and work on the disk for threads (see `node.agent.disk_work`)."""
 
     def downloads(self) -> list[Fetch]: ...
     def put_item(self, item: LibraryItem) -> None: ...
@@ -71,7 +71,8 @@ class AgentDisk(Protocol):
 
 
 class Agent:
-    """One run of ``core`` on ``host``. ``stop`` ends the peer; ``minute`` is that of the local week, from Monday on."""
+    """One run of ``core`` on ``host``. ``stop`` ends the peer; ``minute`` is that of the local week, from Monday on;
+    ``tracker_key`` as in `AgentSettings`."""
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class Agent:
         rng: Random,
         stop: Callable[[], None],
         minute: Callable[[], int],
+        tracker_key: str = "",
     ) -> None:
         self.core, self._minute = core, minute
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
@@ -90,17 +92,19 @@ class Agent:
         self._disk = [host.workers(count) for count in (1, 1, 1, 1, 1, CHECK_THREADS_COUNT)]
         self._hashers, self._background_hashers, self._looks, self._seeds, self._deletions, self._checks = self._disk
         self._checking: set[tuple[str, str]] = set()
-        """Path and digest of items that are being looked at."""
+        """Path and digest of items that are being checked."""
         self._names = host.workers(1)
         self._cancelled: dict[str, threading.Event] = {}
         self._progress: dict[str, tuple[int, int]] = {}
         self._children = host.listen_local(AGENT_SOCKET)
         self._children.hear(Decoder(ChildToAgent, LOCAL_BYTES_MAX), self._on_child, self._on_garbage)
         self._routes: dict[str, bytes] = {}
-        """Of the run of each child that said hello last."""
+        """By role, the route of the child that last said hello."""
         self._api = ApiServer(host, self.asked)
         told = (self._on_registrar, self._on_registrar_connected, self._on_registrar_lost)
-        self._registrar = Dialled(host, self._names, Role.CONTROL_DEALER, tracker, REGISTRAR_DECODER, *told, rng)
+        self._tracker_key = tracker_key
+        to_registrar = Role.CONTROL_DEALER, tracker, REGISTRAR_DECODER
+        self._registrar = Dialled(host, self._names, *to_registrar, *told, rng, tracker_key)
         self._lookup: Dialled[LookupReply] | None = None
         self._roster: Dialled[Roster] | None = None
         self._roster_lost = False
@@ -119,8 +123,8 @@ class Agent:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def leave(self, loop: Loop) -> None:
-        """Leave the network, for the end of the process, in more turns of its ``loop``. The acknowledgement is not
-        waited for long: what was sent goes out, and a tracker that heard nothing forgets the peer when its lease
+        """Leave the network at the end of the process, in further turns of its ``loop``. It does not wait long for the
+        acknowledgement: what was sent goes out, and a tracker that heard nothing forgets the peer when its lease
         ends."""
         if self.core.departed or self.core.membership.network == "unreachable":
             return
@@ -276,7 +280,14 @@ class Agent:
             self._lookup = None
         told = (self._on_lookup, self._on_lookup_connected, self._on_lookup_lost)
         self._lookup = Dialled(
-            self._host, self._names, Role.CONTROL_DEALER, effect.endpoint, LOOKUP_DECODER, *told, self._rng
+            self._host,
+            self._names,
+            Role.CONTROL_DEALER,
+            effect.endpoint,
+            LOOKUP_DECODER,
+            *told,
+            self._rng,
+            self._tracker_key,
         )
 
     def _ask(self, effect: lk.Ask) -> None:
@@ -291,7 +302,14 @@ class Agent:
             self._roster = None
         told = (self._on_roster, self._on_roster_connected, self._on_roster_lost)
         self._roster = Dialled(
-            self._host, self._names, Role.ROSTER_SUB, effect.endpoint, ROSTER_DECODER, *told, self._rng
+            self._host,
+            self._names,
+            Role.ROSTER_SUB,
+            effect.endpoint,
+            ROSTER_DECODER,
+            *told,
+            self._rng,
+            self._tracker_key,
         )
 
     def _tell(self, role: str, message: Message) -> None:
@@ -380,7 +398,7 @@ class Agent:
 
 
 _DONE = ApiDone, ApiLimits
-"""Replies that say that something holds from now on."""
+"""Replies that confirm a change."""
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.Note: lambda agent, effect: agent._host.note(effect.level, effect.text),

@@ -1,11 +1,11 @@
-"""The quota of downloads: whether there is room for another one, and what is deleted to make it. Pure.
+"""The quota of downloads: whether there is room for another one, and what is deleted to make room. Pure.
 
-Owns what was downloaded and is unchanged since, the least recently served first: of nothing else is anything deleted.
-One item after another is deleted, in steps that keep the last copy safe. A lookup is asked who else has it. If somebody
-has, it is withdrawn; once the tracker has that, a lookup is asked again, as of then: of two peers that do this at the
-same time, the one that withdrew last sees that the other has. Then the disk is told; it compares the stamps once more.
-At each step that fails the item is announced again. Rows on disk are `node.agent.library`'s, the downloads
-`node.agent.gets`'.
+Owns the list of downloads that are unchanged since, the least recently served first; nothing else is ever deleted.
+Items are deleted one at a time, in steps that keep the last copy safe. A lookup is asked who else has it. If another
+peer has, it is withdrawn; once the tracker has acknowledged that, a lookup is asked again, as of that change: of two
+peers that do this at the same time, the one that withdrew last sees that the other has withdrawn too. Then a thread
+deletes it, after comparing the stamps once more. If a step fails, the item is announced again. Rows on disk belong to
+`node.agent.library`, the downloads to `node.agent.gets`.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from protocol.messages import TorrentEntry
 from service.units import format_bytes
 
 KEEP_SECONDS = 60.0
-"""How often the order in which items were served is written down, if it changed."""
+"""How often the order in which items were served is written to disk, if it changed."""
 AGAIN_SECONDS = 60.0
-"""What cannot be deleted is looked at again after this long."""
+"""Items that cannot be deleted are tried again after this long."""
 ANSWER_SECONDS = 20.0
-"""How long tracker and lookup together may take."""
+"""How long the tracker and a lookup together may take to answer."""
 TOLD_COUNT = 10
-"""Deletions and reasons that status shows."""
+"""How many deletions and reasons status shows."""
 UNKNOWN = "it is not known to be unchanged since it was downloaded"
 
 
 class _Eviction(Struct):
-    """Of ``item``, or of the ``rest`` of it; the tracker has to answer ``until`` then."""
+    """The eviction of ``item``, or of the ``rest`` of it; the tracker has to answer by ``until``."""
 
     item: LibraryItem
     until: float
@@ -59,14 +59,14 @@ class _Eviction(Struct):
 
 
 def mark_of(item: LibraryItem) -> str:
-    """Changes when the content or a stamp of it does."""
+    """A digest that changes when the content or one of its stamps does."""
     return hashlib.sha256(item.manifest.encode() + item.stamps).hexdigest()[:32]
 
 
 class Quota:
-    """At most ``limit`` bytes (0: any number). ``fetched`` are the downloads under way, ``kept`` what the last run
-    wrote down. ``is_listed`` tells whether a digest is in this peer's list, ``is_told`` whether the tracker has
-    acknowledged what the list says of it, ``joined`` whether the tracker can be asked."""
+    """At most ``limit`` bytes (0: any number). ``fetched`` are the running downloads, ``kept`` what the last run
+    stored. ``is_listed`` tells whether a digest is in this peer's list, ``is_told`` whether the tracker has
+    acknowledged its entry, ``joined`` whether the tracker can be asked."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Quota:
         self._kept_for: dict[str, tuple[str, float]] = {}
         """By path, why an item cannot be deleted, and until when it is not tried again."""
         self._said: dict[str, str] = {}
-        """By path, what the log was told last of an item that stays."""
+        """By path, what was last logged about an item that stays."""
         self._evicting: _Eviction | None = None
         self._deleted: deque[str] = deque(maxlen=TOLD_COUNT)
         self._look_at = 0.0
@@ -117,7 +117,8 @@ class Quota:
         return evicting.item.path if evicting is not None and evicting.stage == "deleting" else ""
 
     def finished(self, message: DownloadFinished) -> list[Wish]:
-        """A download is complete, and was taken into the library. What was at its destination already is not its."""
+        """A download is complete, and was put into the library. Content that was already at its destination does not
+        count as downloaded."""
         item = self._catalogue.at(message.path)
         if not message.written or item is None or item.origin != "downloaded" or item.digest != message.digest:
             return []
@@ -126,7 +127,7 @@ class Quota:
         return self._keep()
 
     def claimed(self, path: str) -> list[Wish]:
-        """A person shares what is at ``path``: it is not only a download any more."""
+        """A person shares the item at ``path``: it is not only a download any more."""
         return self._keep() if self._order.pop(path, None) is not None else []
 
     def served(self, report: UploadReport) -> None:
@@ -139,7 +140,8 @@ class Quota:
     # --- room for a download -----------------------------------------------------------------------------
 
     def has_room(self, job: JobStatus, length: int) -> bool:
-        """Whether a download of ``length`` bytes may begin. If not, it is made, and `RoomMade` says what came of it."""
+        """Whether a download of ``length`` bytes may begin. If not, room is made for it, and `RoomMade` gives the
+        result."""
         if not self._limit or self._excess(length, job.path) <= 0:
             self._waiting.pop(job.job, None)
             return True
@@ -173,7 +175,7 @@ class Quota:
         return [*kept, *(self._evict(None, now) if self._used() > self._limit else [])]
 
     def next_deadline(self) -> float | None:
-        """What is to be written down waits for any turn."""
+        """Pending writes wait for any turn."""
         if self._evicting is None:
             return self._look_at if self._limit else None
         return self._evicting.until if self._evicting.stage != "deleting" else None
@@ -181,7 +183,7 @@ class Quota:
     # --- steps of a deletion -----------------------------------------------------------------------------
 
     def announced(self, digests: Iterable[str], epoch: int, seq: int) -> list[Wish]:
-        """The tracker has what this peer says, or says no longer, of ``digests``."""
+        """The tracker has acknowledged this peer's current entries, or their removal, for ``digests``."""
         evicting = self._evicting
         if evicting is None or evicting.stage != "withdrawing" or evicting.item.digest not in digests:
             return []
@@ -189,16 +191,16 @@ class Quota:
         return [_ask(evicting.item, (epoch, seq))]
 
     def torrents_found(self, digest: str, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
-        """What a lookup lists under ``digest``; ``sure``: the tracker knows everybody."""
+        """What a lookup lists for ``digest``; ``sure``: the tracker knows all members."""
         evicting = self._evicting
         if evicting is None or evicting.stage not in ("asking", "asking again") or evicting.item.digest != digest:
             return []
         item, listed = evicting.item, bool(self._is_listed(digest))
         why = self._why_not(item, None, self._copies())
         if not sure:
-            why = "the tracker does not know everybody yet"
+            why = "the tracker does not know all peers yet"
         elif {entry.manifest for entry in entries} != {item.manifest} or max(e.have for e in entries) < 1 + listed:
-            why = "no other peer has it whole"
+            why = "no other peer has all of it"
         elif evicting.stage == "asking again" and listed:
             why = "it is shared again"
         if why:
@@ -214,9 +216,9 @@ class Quota:
         return self._give_up(detail, now) if evicting is not None and evicting.stage != "deleting" else []
 
     def deleted(self, item: LibraryItem, problem: str, now: float) -> list[Wish]:
-        """The disk has deleted ``item``, or left it as it is for the reason ``problem``."""
+        """``item`` was deleted, or left as it is for the reason ``problem``."""
         assert self._evicting is not None
-        if problem and self._evicting.rest:  # nothing was deleted of it, so it is an item like all others
+        if problem and self._evicting.rest:  # nothing of it was deleted, so it is an item like all others
             self._evicting = None
             return self._keep()
         if problem:
@@ -240,14 +242,14 @@ class Quota:
         del self._waiting[job.job]
         self._look_at = 0.0
         what = f"the quota of {format_bytes(self._limit)} has no room for {format_bytes(length)}"
-        used = f"{format_bytes(self._used())} are taken by downloads"
+        used = f"{format_bytes(self._used())} are used by downloads"
         kept = "; ".join(f"{path} stays: {why}" for path, (why, _) in [*self._kept_for.items()][:3])
         why = f"{used}, of which none can be deleted" + (f" ({kept})" if kept else "")
         advice = "raise `quota`, or remove what is not needed any more: 'remove', and delete its files"
         return [*wishes, RoomMade(job.job, f"{what}: {why if length <= self._limit else 'it is larger'}; {advice}")]
 
     def _evict(self, job: JobStatus | None, now: float) -> list[Wish]:
-        """Begin to delete the item that was not served for the longest, of those that may go."""
+        """Begin to delete the least recently served item that may be deleted."""
         self._kept_for = {path: kept for path, kept in self._kept_for.items() if now < kept[1]}
         copies, notes = self._copies(), list[Wish]()
         downloaded = [item.path for item in self._catalogue.known_items() if item.origin == "downloaded"]
@@ -283,11 +285,11 @@ class Quota:
         if self._is_followed(item.path):
             return "it is followed"
         if item.digest in self._fetched() or item.path in asked:
-            return "it is being fetched, or was for the same command"
+            return "it is being fetched, or the same command has fetched it"
         if copies[item.digest] > 1:
             return "this peer shares the same content at another path too"
         if not self._joined():
-            return "this peer is not in the network, so who else has it is not known"
+            return "this peer is not in the network, so it does not know who else has it"
         if self._is_listed(item.digest) and not self._is_told(item.digest):
             return (
                 "the tracker has not acknowledged it yet"  # and what it acknowledges next would not be the withdrawal
@@ -303,7 +305,7 @@ class Quota:
         return [*self._refused(item.path, why, now), *again]
 
     def _refused(self, path: str, why: str, now: float) -> list[Wish]:
-        """The item at ``path`` stays. What is tried again and again is said once."""
+        """The item at ``path`` stays. Repeated attempts are logged once."""
         self._kept_for[path] = (why, now + AGAIN_SECONDS)
         if self._said.get(path) == why:
             return []

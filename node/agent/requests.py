@@ -1,4 +1,4 @@
-"""What the agent does for the command line: each request's meaning, and the replies that come later. Pure."""
+"""What the agent does for the command line: handles each request, and sends replies that come later. Pure."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ from protocol.errors import NotFoundError, UsageError
 PATIENCE_SECONDS = 6.0
 """How long a list may take; a person's command waits somewhat longer."""
 UNREACHABLE_PATIENCE_SECONDS = 1.0
-"""The same while it is known that the tracker does not answer; a lookup of its may."""
+"""The same while the tracker is known not to answer; one of its lookups still may."""
 UNACKNOWLEDGED = "left the network; the tracker did not acknowledge it and will forget this peer when the lease ends"
 OVERTAKEN = "joining again before the tracker acknowledged that the peer left"
 CANCELLED = "cancelled the download of {name}; what was fetched is being deleted"
 WATCHED = "removed {name}; it is in a shared folder and will be shared again when it changes or the peer restarts"
-LEFT = "{path} is in nobody's use; it is being deleted already, or cannot be: the peer's log says why"
-BUSY = "seeds: something is being hashed, or looked up, that may need one of them; try again later"
+LEFT = "{path} is not in use; it is already being deleted, or cannot be: the peer's log says why"
+BUSY = "seeds: content that may need one of them is being hashed or looked up; try again later"
 Effects = list[Any]
 
 
 class AgentApi:
-    """``agent`` is whose cores are asked. Who waits for the end of a leave is remembered here."""
+    """Uses the cores of ``agent``. Remembers which requests wait for the end of a leave."""
 
     def __init__(self, agent: AgentState) -> None:
         self._agent = agent
         self._leaving: list[tuple[bytes, ApiLeave | ApiStop]] = []
         self._collecting: dict[int, tuple[bytes, ApiCollect]] = {}
-        """Who waits for the downloader, by the tag of what it was told."""
+        """Requests that wait for the downloader, by the tag of the message to it."""
         self._last_tag = 0
 
     def handle(self, route: bytes, request: ApiRequest, now: float) -> Effects:
@@ -93,7 +93,7 @@ class AgentApi:
         return [ReplyApi(route, ApiError(number, effect.code, detail))]
 
     def departed(self, acknowledged: bool) -> Effects:
-        """Out of the network: whoever asked for that is told, and a stop goes on."""
+        """The peer has left the network: answer the requests for that, and continue a stop."""
         effects: Effects = []
         for route, request in self._leaving:
             effects.append(ReplyApi(route, ApiDone(request.id, "" if acknowledged else UNACKNOWLEDGED)))

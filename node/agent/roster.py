@@ -1,7 +1,7 @@
 """Follows the roster that the tracker publishes (PROTOCOL.md, section 7). Pure.
 
-What is published makes a peer fast, never right: events become hints for the downloads under way, and an event that
-was missed becomes `RefreshAll`, because only a lookup knows what it said.
+The roster makes a peer fast, never correct: events become hints for the running downloads, and a missed event becomes
+`RefreshAll`, because only a lookup knows what it said.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class RefreshAll(Struct, frozen=True):
 
 
 class OrdersNews(Struct, frozen=True):
-    """Somebody gives other orders than before, as of ``seq``."""
+    """A peer's orders have changed, as of ``seq``."""
 
     epoch: int
     seq: int
@@ -38,24 +38,31 @@ class Receiver(Struct, frozen=True):
 
 
 class SourceDown(Struct, frozen=True):
-    """``peer`` no longer has ``digest``; an empty ``digest`` means it is gone."""
+    """``peer`` does not have ``digest`` any more; an empty ``digest`` means that the peer is gone."""
 
     peer: str
     digest: str
 
 
+class MemberUp(Struct, frozen=True):
+    """``peer`` has joined a network with keys."""
+
+    peer: str
+    key: str
+
+
 class Heard(Struct, frozen=True):
-    """Somebody has ``digest``, which was announced last at that moment under one of its names."""
+    """A peer has ``digest``; ``announced`` is the latest timestamp of its names."""
 
     digest: str
     announced: int
 
 
-Hint = RefreshAll | OrdersNews | Receiver | SourceUp | SourceDown | Heard
+Hint = RefreshAll | OrdersNews | Receiver | SourceUp | SourceDown | MemberUp | Heard
 
 
 class RosterFollower:
-    """(epoch, seq) of the last event known of. ``own`` is this peer's id: what it did itself is no hint."""
+    """Keeps the (epoch, seq) of the last known event. ``own`` is this peer's id: its own changes are not hints."""
 
     def __init__(self, own: str) -> None:
         self.epoch = 0
@@ -79,9 +86,11 @@ class RosterFollower:
         self.epoch, self.seq = roster.epoch, roster.seq
         if isinstance(event, SourceAdded | SourceRemoved) and event.cell is not None and event.digest in wanted:
             hints.append(Receiver(event.digest, event.cell, event.peer == self._own))
-        if isinstance(event, Beat | PeerJoined) or event.peer == self._own:
+        if isinstance(event, Beat) or event.peer == self._own:
             return hints
-        if isinstance(event, PeerLeft):
+        if isinstance(event, PeerJoined):
+            hints += [MemberUp(event.peer, event.key)] if event.key else []
+        elif isinstance(event, PeerLeft):
             hints.append(SourceDown(event.peer, ""))
         elif isinstance(event, OrdersChanged):
             hints.append(OrdersNews(roster.epoch, roster.seq))
@@ -89,7 +98,8 @@ class RosterFollower:
             if event.announced:
                 hints.append(Heard(event.digest, event.announced))
             if event.digest in wanted:
-                seeder = SeederEntry(event.peer, event.name, event.endpoint, event.whole, event.cell)
+                about = (event.name, event.endpoint, event.whole, event.key, event.cell)
+                seeder = SeederEntry(event.peer, *about)
                 hints.append(SourceUp(event.digest, seeder))
         elif event.digest in wanted:
             hints.append(SourceDown(event.peer, event.digest))

@@ -1,7 +1,7 @@
-"""One look at all that is shared, for the agent's threads: it takes time in large trees.
+"""One scan of everything shared, for the agent's threads: it takes time in large trees.
 
-Whatever the disk answers, a look ends with a `node.agent.folders.Listing`; what could not be seen is in it with the
-reason. What follows from it is decided by `node.agent.folders`.
+Whatever the disk answers, a scan ends with a `node.agent.folders.Listing`, which also has what could not be read, with
+the reason. `node.agent.folders` decides what follows from it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from protocol.errors import DiskError, NotFoundError
 from service.text import as_utf8
 
 LinkRoots = Callable[[str], Sequence[str]]
-"""The directories that links in what is shared at a path may lead into."""
+"""The directories that links inside the item at a path may lead into."""
 
 
 class Scanned(Struct, frozen=True):
-    """One look from ``began`` on."""
+    """One scan, begun at ``began``."""
 
     listing: Listing
     began: float
@@ -38,7 +38,7 @@ def look(
     link_roots: LinkRoots = lambda _: (),
     ignore: Sequence[str] = (),
 ) -> Scanned:
-    """See what the configured shares are now, and what is at the paths of ``items``."""
+    """Scan the configured shares, and the paths of ``items``."""
     began = clock()
     return Scanned(list_shares(share, items, link_roots, ignore), began)
 
@@ -49,8 +49,8 @@ def list_shares(
     link_roots: LinkRoots = lambda _: (),
     ignore: Sequence[str] = (),
 ) -> Listing:
-    """Look at ``share`` (absolute): at the entries of folders, but for those that a pattern in ``ignore`` matches, and
-    at files; and at each of ``items``."""
+    """Scan ``share`` (absolute paths): files, and the entries of folders, except those that match a pattern in
+    ``ignore``; also each of ``items``."""
     seen = _Seen(link_roots, ignore)
     missing: list[str] = []
     folders: dict[str, tuple[int, int]] = {}
@@ -74,7 +74,7 @@ def list_shares(
 
 
 class _Seen:
-    """What a `Listing` says of items and entries, as it is looked at."""
+    """The contents of a `Listing`, collected during a scan."""
 
     def __init__(self, link_roots: LinkRoots, ignore: Sequence[str]) -> None:
         self._link_roots = link_roots
@@ -85,7 +85,7 @@ class _Seen:
         self.skipped: dict[str, Skipped] = {}
 
     def add_entries_of(self, folder: Path) -> None:
-        """An `OSError` is of the folder itself."""
+        """Raises `OSError` for the folder itself."""
         skipped = NOTHING
         for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names, not paths
             if is_ignored(name, self._ignore):

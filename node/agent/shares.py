@@ -1,9 +1,9 @@
-"""Sharing: hash, put into the catalogue, announce, and read it back from a lookup before a link is given. Pure.
+"""Sharing: hash, put into the catalogue, announce, and read back from a lookup before giving out a link. Pure.
 
-A path is hashed once at a time, whoever asks: a person over the API, the watch that saw it changed, the configuration.
-What a person asked to share is forgotten when a person says so; `missing`, or with other bytes than were hashed, it is
-kept and not served. Owns the ``share`` jobs; what the others are told when an item comes or goes is
-`node.agent.catalogue`'s.
+A path is hashed only once at a time, whether a person, a scan that found a change, or the configuration asks for it.
+What a person shared is forgotten only when a person removes it; while it is `missing`, or has other bytes than were
+hashed, it is kept but not served. Owns the ``share`` jobs; `node.agent.catalogue` tells other parts when an item comes
+or goes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import ANEW, TorrentEntry
 
 READ_BACK_SECONDS = 1.0
-"""A lookup that does not list what was announced (it restarted) is asked again this much later."""
+"""A lookup that does not list the announced content (it restarted) is asked again after this time."""
 WAITING = "waiting for the tracker to list it"
-DAMAGED = "not the bytes that were hashed, although nothing has written to it since"
+DAMAGED = "its bytes are not those that were hashed, although nothing has written to it since"
 REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
 
 
 class Shares:
-    """``wall_offset`` turns a monotonic moment into `time.time`. ``is_fetched``: somebody fetches that digest now;
-    ``is_going``: what is at that path is being deleted for the quota."""
+    """Adding ``wall_offset`` turns monotonic time into `time.time`. ``is_fetched``: whether a peer is fetching a
+    digest; ``is_going``: whether the item at a path is being deleted for the quota."""
 
     def __init__(
         self,
@@ -47,13 +47,13 @@ class Shares:
         self._wall_offset = wall_offset
         self._is_fetched, self._is_going = is_fetched, is_going
         self._hashing: dict[str, HashPath] = {}
-        """What was ordered and has not ended, the first first; in the background one at a time."""
+        """Hashing that was ordered and has not ended, oldest first; in the background one at a time."""
         self._found: dict[str, HashPath] = {}
-        """What is to be hashed in the background next. A person may ask for it before its turn."""
+        """To be hashed in the background next. A person may ask for it before its turn."""
         self._cancelled: dict[str, None] = {}
-        """Of these, what is not wanted any more."""
+        """Those of these whose results are not wanted any more."""
         self._stale: dict[str, HashPath] = {}
-        """What is to be hashed when what is ordered for its path has ended."""
+        """To be hashed when the hashing already ordered for the same path has ended."""
         self._complained: dict[str, str] = {}
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
@@ -64,7 +64,7 @@ class Shares:
         return bool(self._hashing)
 
     def is_announced(self, digest: str) -> bool:
-        """Whether the tracker has acknowledged what this peer says of ``digest``."""
+        """Whether the tracker has acknowledged this peer's entry for ``digest``."""
         return digest in self._announced
 
     def is_hashing(self, path: str) -> bool:
@@ -75,7 +75,7 @@ class Shares:
     def request(
         self, path: str, algorithm: str, now: float, options: ShareOptions = AS_USUAL
     ) -> tuple[JobStatus, list[Wish]]:
-        """A person wants ``path`` shared; the same path again joins the job that is under way."""
+        """A person wants ``path`` shared; a repeated request joins the running job."""
         for job in self._jobs.active("share"):
             if job.path == path:
                 return job, []
@@ -103,7 +103,7 @@ class Shares:
         return list(named or dict.fromkeys(place for place, *_ in known if place == path))
 
     def gone(self, path: str, why: str, now: float) -> list[Wish]:
-        """``path`` is to be shared no longer, for the reason ``why``."""
+        """Stop sharing ``path``, for the reason ``why``."""
         wishes: list[Wish] = []
         for job in self._jobs.active("share"):
             if job.path == path:
@@ -123,18 +123,18 @@ class Shares:
     # --- what becomes of items on disk -------------------------------------------------------------------
 
     def missing(self, path: str, why: str, now: float) -> list[Wish]:
-        """What is shared at ``path`` is not there: it is kept, and looked for."""
+        """The item at ``path`` is missing: it is kept, and looked for."""
         return [] if self._is_going(path) else self._suspend(path, "missing", why, now)
 
     def back(self, path: str, now: float) -> list[Wish]:
-        """What was missing at ``path`` is there again, as it was."""
+        """The missing item at ``path`` is back, unchanged."""
         item = self._catalogue.at(path)
         if item is None or item.state != "missing":
             return []
         return self._accept(item, now)
 
     def replaced(self, path: str, now: float) -> None:
-        """The item at ``path`` is another by now, or well again: the jobs that shared it follow it."""
+        """The item at ``path`` has changed, or is good again: update the jobs that shared it."""
         item = self._catalogue.at(path)
         assert item is not None
         for job in self._shared_by(path):
@@ -144,7 +144,8 @@ class Shares:
                 self._jobs.done(job, job.ended_monotonic)
 
     def doubted(self, path: str, digest: str, why: str, now: float) -> list[Wish]:
-        """A read found that ``path`` does not hold ``digest`` any more: it is not served until it was hashed again."""
+        """A read found that ``path`` does not hold ``digest`` any more: it is not served until it has been hashed
+        again."""
         item = self._catalogue.at(path)
         if item is None or item.digest != digest:
             return self._catalogue.drop_earlier(lambda earlier: (earlier.path, earlier.digest) == (path, digest))
@@ -182,7 +183,7 @@ class Shares:
         return wishes
 
     def hash_failed(self, path: str, code: str, detail: str, now: float) -> list[Wish]:
-        """What is at ``path`` cannot be shared now; what was shared there before stays, as far as it can be served."""
+        """The content at ``path`` cannot be shared; what was shared there before stays, as far as it can be served."""
         wanted, wishes = self._hash_ended(path)
         if not wanted:
             return wishes
@@ -197,7 +198,7 @@ class Shares:
         return wishes
 
     def not_saved(self, item: LibraryItem, code: str, detail: str, now: float) -> list[Wish]:
-        """``item`` cannot be remembered. What a person shares is withdrawn then; what was found or fetched is shared
+        """``item`` cannot be stored. If a person shared it, it is withdrawn; if it was found or fetched, it is shared
         as long as the peer runs."""
         asked = [job for job in self._jobs.active("share") if job.path == item.path and job.digest == item.digest]
         for job in asked:
@@ -208,7 +209,7 @@ class Shares:
         return [Note("error", what)]
 
     def changing(self, digest: str) -> None:
-        """The tracker is about to be told something new of ``digest``."""
+        """A new entry for ``digest`` is about to be sent to the tracker."""
         self._announced.pop(digest, None)
 
     def forgotten(self) -> None:
@@ -216,7 +217,7 @@ class Shares:
         self._announced.clear()
 
     def announced(self, digests: Iterable[str], epoch: int, seq: int, now: float) -> None:
-        """The registrar has what this peer says of ``digests``."""
+        """The registrar has acknowledged this peer's entries for ``digests``."""
         for digest in digests:
             if self._catalogue.with_digest(digest) is not None:
                 self._announced[digest] = (epoch, seq)
@@ -225,7 +226,7 @@ class Shares:
                 self._ask_at[job.job] = now
 
     def torrents_found(self, number: int, entries: list[TorrentEntry], now: float) -> None:
-        """What a lookup lists under the digest of job ``number``."""
+        """What a lookup lists for the digest of job ``number``."""
         job = self._jobs.get(number)
         if job is None or job.over:
             return
@@ -264,7 +265,7 @@ class Shares:
     # --- hashing -----------------------------------------------------------------------------------------
 
     def _hash(self, path: str, algorithm: str, origin: Origin, options: ShareOptions) -> list[Wish]:
-        """Order ``path`` to be hashed, now or when what is under way for it has ended."""
+        """Order ``path`` to be hashed, at once or when the current hashing of it has ended."""
         known = self._catalogue.known(path)
         if known is not None and not (known.digest.startswith(f"{algorithm}:") and known.state in ("", "missing")):
             origin, known = known.origin, None  # its stamps say nothing
@@ -275,7 +276,7 @@ class Shares:
         return self._order(order)
 
     def _order(self, order: HashPath) -> list[Wish]:
-        """Have it hashed: at once if a person waits for it, else when nothing else is hashed in the background."""
+        """Hash it: at once if a person waits for it, otherwise when nothing else is being hashed in the background."""
         order = msgspec.structs.replace(order, background=not self._asked(order.path))
         if order.background and self._hashes_in_background():
             self._found[order.path] = order
@@ -300,7 +301,7 @@ class Shares:
         return again is None and not cancelled, wishes
 
     def say_who_waits(self) -> None:
-        """One path is hashed at a time: the jobs of others are to say what they wait for."""
+        """One path is hashed at a time: jobs of other paths say what they wait for."""
         asked = [path for path, order in self._hashing.items() if not order.background]
         for job in self._jobs.active("share"):
             if job.phase == "checking":
@@ -341,7 +342,7 @@ class Shares:
         return [note, *self._catalogue.suspend(path, state, why, since)]
 
     def _describe(self, job: JobStatus, item: LibraryItem, now: float) -> None:
-        """``job`` shares ``item``: asked for or not, its content may be another than before."""
+        """``job`` shares ``item``, whose content may differ from before."""
         job.name, job.digest = item.name, item.digest
         job.length = job.done_bytes = item.length
         if job.phase == "waiting" and item.digest in self._announced:
@@ -352,6 +353,6 @@ class Shares:
             self._jobs.end(job, "withdrawn", "disk", why, job.ended_monotonic or now)
 
     def _shared_by(self, path: str) -> list[JobStatus]:
-        """The jobs by which what is at ``path`` is shared, or was until it was withdrawn."""
+        """The jobs that share the item at ``path``, or did until it was withdrawn."""
         phases = ("waiting", "done", "withdrawn")
         return [job for job in self._jobs.all() if job.kind == "share" and job.path == path and job.phase in phases]

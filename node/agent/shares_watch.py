@@ -1,8 +1,7 @@
-"""Keeps what is shared in step with the disk: the configuration's shares, and what becomes of all items. Pure.
+"""Keeps the shared items in step with the disk: the configured shares, and changes of all items. Pure.
 
-`node.agent.folders` tells what came to rest, went or came back; hashing, keeping and withdrawing are for
-`node.agent.shares`. Whatever a person shared or fetched is watched like an entry of a folder, but that it is never
-taken for deleted.
+`node.agent.folders` reports what has stopped changing, gone or come back; `node.agent.shares` hashes, keeps and
+withdraws. What a person shared or fetched is watched like an entry of a folder, but never counts as deleted.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from protocol.digest import split_digest
 
 
 class SharesWatch:
-    """``share`` are absolute paths of folders and files, looked at every ``period_seconds`` and shared with
-    ``options``, but for entries of folders that a pattern in ``ignore`` matches, and older versions that were kept of
-    downloads. ``is_followed`` tells whether something is followed to a path."""
+    """``share`` are absolute paths of folders and files, scanned every ``period_seconds`` and shared with ``options``,
+    except entries of folders that match a pattern in ``ignore``, and older versions of downloads that were kept.
+    ``is_followed``: whether a name is followed to a path."""
 
     def __init__(
         self,
@@ -46,11 +45,11 @@ class SharesWatch:
         self._scanning = False
 
     def start(self, now: float) -> list[Wish]:
-        """What was found in a folder that is configured no longer, or is ignored now, is forgotten."""
+        """Forget items found in folders that are not configured any more, or that are now ignored."""
         wishes: list[Wish] = []
         for item in self._catalogue.items():
             if item.origin == "folder" and not self._is_configured(item.path):
-                wishes += self._shares.gone(item.path, "its folder is no longer shared, or it is to be ignored", now)
+                wishes += self._shares.gone(item.path, "its folder is not shared any more, or it is to be ignored", now)
         return wishes
 
     def tick(self, now: float) -> list[Wish]:
@@ -66,7 +65,7 @@ class SharesWatch:
         return None if self._scanning else self._watch.next_deadline()
 
     def scanned(self, listing: Listing, began: float, now: float) -> list[Wish]:
-        """Take in one look at all that is shared, made from ``began`` until ``now``."""
+        """Process one scan of everything shared, made from ``began`` until ``now``."""
         self._scanning = False
         wishes: list[Wish] = []
         for change in self._watch.compare(listing, began, now):
@@ -91,7 +90,7 @@ class SharesWatch:
         self._watch.failed(path, now)
 
     def _take_up_items(self) -> None:
-        """Watch the items there are now, and no others but what the configuration names."""
+        """Watch the present items and what the configuration names, and nothing else."""
         for path in self._watch.paths:
             if self._catalogue.at(path) is None and not self._is_configured(path):
                 self._watch.forget(path)
@@ -123,5 +122,5 @@ class SharesWatch:
         return newer != path and (self._is_followed(newer) or (item is not None and item.origin == "downloaded"))
 
     def _options_of(self, item: LibraryItem) -> ShareOptions:
-        """How it is shared: what lies in a folder as the configuration says, all else as it was."""
+        """The options to share it with: in a folder the configured ones, elsewhere those it had."""
         return self._options if item.origin == "folder" else item.options

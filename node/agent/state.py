@@ -1,6 +1,6 @@
-"""All that an agent is and knows: who the peer is, and the cores that have a part of it each. Pure.
+"""The state of an agent: the peer's identity, and the cores that each own a part. Pure.
 
-What they ask of each other is carried out by `core`; `requests` and `status` ask them for the command line.
+`core` carries out what they ask of each other; `requests` and `status` query them for the command line.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from node.agent.gets import Gets
 from node.agent.jobs import JobBook, reported
 from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
+from node.agent.members import Members
 from node.agent.membership import Membership
 from node.agent.orders import Orders
 from node.agent.quota import Quota
@@ -32,13 +33,13 @@ from protocol.messages import DownloadState
 
 
 class AgentTerms(Struct, frozen=True):
-    """Who the peer is, what its configuration says, and ``instance`` and ``pid`` of this run of the agent.
+    """The peer's identity, its configuration, and ``instance`` and ``pid`` of this run of the agent.
 
-    ``foreground``: the peer is there for one command, and does nothing but what it is asked for; what its library has
-    besides stays as it is. ``asked`` are paths of what it was asked for before the agent was started again. ``limits``
-    and ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is
-    in bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out
-    orders of others; empty: it accepts none."""
+    ``foreground``: the peer runs for one command, and does only what it is asked for; everything else in its library
+    stays as it is. ``asked`` are the paths that it was asked for before the agent restarted. ``limits`` and
+    ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is in
+    bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out orders
+    of others; empty: it accepts none. ``keyed``: it is in a network with keys."""
 
     peer: str
     token: bytes
@@ -55,6 +56,7 @@ class AgentTerms(Struct, frozen=True):
     options: ShareOptions = AS_USUAL
     limits: RateLimits = UNLIMITED
     rollouts: str = ""
+    keyed: bool = False
     ignore: tuple[str, ...] = ()
     follow: tuple[Following, ...] = ()
     schedule: tuple[Period, ...] = ()
@@ -64,7 +66,8 @@ class AgentTerms(Struct, frozen=True):
 
 
 class AgentState:
-    """``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to leave."""
+    """Adding ``wall_offset`` turns the loop's monotonic seconds into `time.time`. ``away``: the last run was told to
+    leave."""
 
     def __init__(
         self, who: AgentTerms, items: Iterable[LibraryItem], wall_offset: float, rng: random.Random, away: bool = False
@@ -74,6 +77,7 @@ class AgentState:
         self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away, self._told_downloads)
         self.follower = RosterFollower(who.peer)
         self.lookups = Lookups(who.peer, rng)
+        self.members = Members(who.keyed)
         self.jobs = JobBook(wall_offset)
         parts: dict[bool, list[LibraryItem]] = {True: [], False: []}
         for item in items:
@@ -111,5 +115,5 @@ class AgentState:
         return self.follows.covers(path)
 
     def is_fetched(self, digest: str) -> bool:
-        """Somebody fetches it from this peer now."""
+        """Whether a peer is fetching it from this one."""
         return self.uploads.of(digest)[1] > 0

@@ -1,4 +1,4 @@
-"""`StatusReport`: everything a person may want to know of a peer, from what the cores know. Pure."""
+"""Builds `StatusReport`, everything a person may want to know of a peer, from the cores. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from node.local_messages import Fetch
 PAGE_COUNT = 1_000
 """Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
 what the last job has beyond that is in the page too."""
-EARLIER = "this path has other content by now; served to those who are fetching this"
+EARLIER = "this path has other content now; this is still served to peers that are fetching it"
 
 
 def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> StatusReport:
@@ -90,8 +90,8 @@ def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> Sh
 
 
 def interrupted_status(download: Fetch) -> JobStatus:
-    """A download that nobody works on, as ``status`` has it."""
-    other = "the same content was requested elsewhere since then" if download.superseded else "it is not running"
+    """An interrupted download, as ``status`` shows it."""
+    other = "the same content has since been requested elsewhere" if download.superseded else "it is not running"
     detail = f"{other}; 'get' to {posixpath.dirname(download.dest)} continues it, 'remove' deletes what was fetched"
     return JobStatus(
         job=0,

@@ -1,7 +1,7 @@
-"""What this peer tells the network of its downloads, for people (PROTOCOL.md, section 4.2). Pure.
+"""What this peer reports to the network about its downloads, for people (PROTOCOL.md, section 4.2). Pure.
 
-Bounded: a few downloads, and a few words for each. What ended well is in the peer's list; whether it is where an order
-wants it is told here.
+Bounded: a few downloads, and a few words for each. A download that succeeded is in the peer's list; it is also reported
+here if it carried out an order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from protocol.messages import DownloadState, Order
 from service.text import as_utf8
 
 ENDED_SECONDS_MAX = 3_600.0
-"""For how long a download that failed is told of."""
+"""For how long a failed download is reported."""
 
 MEASURED_SECONDS_MIN = 1.0
 """Of downloads that take less time the rate depends on when they are looked at."""
@@ -47,10 +47,10 @@ class LastRate:
 
 
 def told_downloads(jobs: Iterable[JobStatus], now: float, ordered: Mapping[int, Order]) -> list[DownloadState]:
-    """The downloads among ``jobs``, which are in the order of their begin: those under way first, then those that
-    failed, then those that were ``ordered`` (by number of the job) and are done, the latest first. Of several that want
-    one content the last counts, or the one that was ordered: that is told of for as long as it is, even if a person
-    here has cancelled it."""
+    """The downloads among ``jobs``, which are in the order of their start: running ones first, then failed ones, then
+    finished ones that were ``ordered`` (by number of the job), the latest first. Of several for one content the last
+    counts, or the ordered one, which is reported for as long as the order exists, even if a person here has cancelled
+    it."""
     gets = [job for job in jobs if job.kind == "get" and job.digest]
     last = {job.digest: job for job in sorted(gets, key=lambda job: job.job in ordered)}
     active = [job for job in last.values() if not job.over]

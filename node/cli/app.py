@@ -1,9 +1,9 @@
 """The command line: ``zswarm [OPTIONS] [COMMAND ...]``, or ``python -m node``. Owns dispatch, errors and exit codes.
 
 The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.rollout` (rollout),
-`node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc) and `node.cli.local`
-(seed, verify). Exit codes: 0 success, 2 usage, 3 not found, 4 network, 5 verification, or a rollout that did not reach
-all, 6 disk, 130 Ctrl-C, 1 anything else.
+`node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc), `node.cli.local`
+(seed, verify) and `node.cli.keys` (keys). Exit codes: 0 success, 2 usage, 3 not found, 4 network, 5 verification, or a
+rollout that did not reach all, 6 disk, 130 Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import click
 
 from node.cli import collect as cli_collect
 from node.cli import following as cli_following
+from node.cli import keys as cli_keys
 from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
@@ -56,8 +57,8 @@ class Commands(click.Group):
 def commands(ctx: click.Context) -> None:
     """Get the same files onto many machines, fast and verified.
 
-    Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data
-    directory; share, get and follow run one themselves where there is none.
+    Without COMMAND this runs a peer until Ctrl-C. The commands talk to the peer that runs on the same data directory;
+    share, get and follow run one themselves if there is none.
     """
     if ctx.invoked_subcommand is None:
         state = ctx.find_object(State)
@@ -81,6 +82,7 @@ for _command in (
     cli_peer.stop,
     cli_local.seed,
     cli_local.verify,
+    cli_keys.keys,
 ):
     commands.add_command(_command)
 

@@ -1,4 +1,4 @@
-"""The command ``gc``: deletes what is left of earlier work and nobody uses any more."""
+"""The command ``gc``: deletes leftovers of earlier work that are not used any more."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ KINDS = {"download": "partial download", "seed": "seed", "journal": "damaged jou
 
 
 @click.command(cls=ExampleCommand, examples="gc --dry-run\ngc\ngc --json")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @peer_options
 @json_option
 @click.pass_obj
 def gc(state: State, dry_run: bool) -> None:
-    """Remove what nobody uses any more.
+    """Remove what is not used any more.
 
-    That is seeds in the data directory that nothing shared or fetched needs, partial downloads that nothing names any
-    more, and damaged journals. Interrupted downloads stay, and so does all content that is shared or was downloaded.
-    Works without a running peer too.
+    That is seeds in the data directory that nothing shared or fetched needs, partial downloads that no record names,
+    and damaged journals. Interrupted downloads stay, and so does all content that is shared or was downloaded. Works
+    without a running peer too.
     """
     with maybe_peer(state.options, state.services) as session:
         if session is not None:

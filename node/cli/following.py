@@ -1,4 +1,4 @@
-"""``follow``: have what is announced under a name, and what is newer in its place, until Ctrl-C."""
+"""``follow``: fetch what is announced under a name, and replace it with anything newer, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.paths import absolute_path
 from service.text import check_utf8, printable
 
 IDLE_SECONDS = 0.5
-"""Between two looks while nothing is fetched."""
+"""Between two requests for news while nothing is being fetched."""
 
 
 @click.command(
@@ -42,16 +42,16 @@ IDLE_SECONDS = 0.5
     type=click.IntRange(0, KEEP_COUNT_MAX),
     default=0,
     metavar="N",
-    help="How many older versions stay, as NAME.TIME.",
+    help="Keep this many older versions, as NAME.TIME.",
 )
-@click.option("--force", is_flag=True, help="Also replace what others put there.")
+@click.option("--force", is_flag=True, help="Also replace files that others put there.")
 @foreground_options
 @click.pass_obj
 def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -> None:
     """Fetch what is called PATTERN now, and anything newer as soon as it is announced.
 
-    PATTERN is a name, or with * or ? a shell pattern for names. The newer content takes the place of the older in one
-    step: whoever opens it finds one of them, whole. Follows until Ctrl-C; without a running peer, this command runs
+    PATTERN is a name, or with * or ? a shell pattern for names. The newer content replaces the older in one step: a
+    program that opens it finds either one, complete. Follows until Ctrl-C; without a running peer, this command runs
     one. The key 'follow' in a peer's configuration does the same for as long as the peer runs.
     """
     if not pattern.strip():
@@ -69,11 +69,11 @@ def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -
             _Follower(state, session, what).run()
     except KeyboardInterrupt:
         if not state.options.quiet:
-            output.warn("interrupted; the same command goes on from what is there")
+            output.warn("interrupted; the same command continues from what is there")
 
 
 class _Follower:
-    """Says what was fetched, each once, and what goes wrong."""
+    """Reports each fetched content once, and what goes wrong."""
 
     def __init__(self, state: State, session: Session, what: Following) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""What is drawn again and again on a terminal besides progress bars: ``status --watch`` and the line of uploads."""
+"""What is redrawn on a terminal besides progress bars: ``status --watch`` and the line of uploads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAIN_SECONDS = 30.0
 
 
 class UploadMeter:
-    """The upload rate out of successive totals. Pure."""
+    """Computes the upload rate from successive totals. Pure."""
 
     def __init__(self) -> None:
         self._points: deque[tuple[float, int]] = deque()
@@ -53,7 +53,7 @@ def upload_line(report: StatusReport, rate: float) -> str:
 
 
 class UploadDisplay(NamedTuple):
-    """``show`` shows the uploads of a report at a time, ``say`` writes a line of its own."""
+    """``show`` draws the uploads of a report taken at a time, ``say`` writes a separate line."""
 
     show: Callable[[StatusReport, float], None]
     say: Callable[[str], None]

@@ -1,4 +1,4 @@
-"""Commands that need no peer: ``seed`` describes content in a file, ``verify`` checks content against one."""
+"""Commands that need no peer: ``seed`` writes a seed file for content, ``verify`` checks content against one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def seed(
 ) -> None:
     """Write the seed of a file or directory.
 
-    That is its name, size and digests. Needs no peer. Whoever has the seed can 'get' the content and 'verify' it.
+    That is its name, size and digests. Needs no peer. With the seed, others can 'get' the content and 'verify' it.
     """
     from node.disk.hashing import hash_content, measure
     from protocol.seed_formats import Seed, format_seed
@@ -133,7 +133,7 @@ def verify(state: State, path: str, seedfile: str) -> None:
     """Check a file or directory against a seed.
 
     Every byte of it is read. Needs no peer. Exit code 5 when anything differs. Files of a directory that the seed does
-    not name are listed, but are no difference.
+    not name are listed, but do not count as a difference.
     """
     from node.disk.existing import extra_paths
     from node.disk.hashing import verify_path

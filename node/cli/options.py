@@ -1,4 +1,4 @@
-"""What the commands share towards click: their common options."""
+"""The click options that the commands have in common."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class State(Struct):
-    """What click carries from the command line's start to the command."""
+    """What click passes from the program's options to the command."""
 
     options: Options
     services: Services
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    """Remember a common option wherever it stands; one not given here leaves what an outer level said."""
+    """Remember a common option wherever it was given; one that is absent here keeps the value of an outer level."""
     if value in (None, False) or param.name is None:
         return
     if value == "":  # a shell variable that is not set
@@ -60,6 +60,12 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
         hidden=hidden,
         help="The tracker, e.g. tcp://10.0.0.1:5550; else $ZSWARM_TRACKER.",
     )
+    invite = _common(
+        "--invite",
+        metavar="LINE",
+        hidden=hidden,
+        help="Join the network with keys that LINE, of 'keys init' or 'keys invite', is for; else $ZSWARM_INVITE.",
+    )
     listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
     name = _common("--name", metavar="NAME", hidden=hidden, help="The name that others see.")
     no_mdns = _common(
@@ -68,7 +74,7 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
         hidden=hidden,
         help="Neither look for a tracker on the local network nor announce one.",
     )
-    return lambda command: tracker(listen(name(no_mdns(command))))
+    return lambda command: tracker(invite(listen(name(no_mdns(command)))))
 
 
 def group_options(command: F) -> F:
@@ -82,7 +88,7 @@ def peer_options(command: F) -> F:
 
 
 def foreground_options(command: F) -> F:
-    """The options of a command that runs a peer in the foreground where none runs."""
+    """The options of a command that runs a peer in the foreground if none is running."""
     return _config(_data_dir(_peer_values(hidden=False)(_quiet(_json(command)))))
 
 
@@ -97,7 +103,7 @@ def quiet_option(command: F) -> F:
 
 
 def share_options(command: F) -> F:
-    """How what is shared is taken: arguments of `chosen_options`."""
+    """The options of what is shared: arguments of `chosen_options`."""
     follow = click.option(
         "--follow-links", is_flag=True, help="Share symbolic links as what they point to, if that is inside PATH..."
     )

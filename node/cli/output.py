@@ -34,7 +34,7 @@ from service.units import counted, format_bytes, format_seconds
 SHORT_ID = 8
 FACT_COLUMNS = 11
 FEW_LINES = 16
-"""Of a terminal in which most facts have to make room for what goes on."""
+"""On a terminal with fewer lines than this, most facts make room for jobs and items."""
 FEW_FACTS = 2
 _TROUBLE = ("missing", "damaged")
 Peer = TypeVar("Peer", PeerEntry, StandingEntry)
@@ -42,16 +42,16 @@ FOLLOWING_SHOWN = 10
 Table = tuple[list[str], list[list[str]]]
 """Headers and rows."""
 PLAIN_ELLIPSIS = "~"
-"""Of a terminal that does not have the other, and as wide."""
+"""For a terminal that cannot show the other one; of the same width."""
 
 
 def left_out(skipped: Skipped, followed: bool) -> None:
-    """What a share or a seed has not of what is there; ``followed``: links were followed."""
+    """What a share or a seed leaves out; ``followed``: links were followed."""
     warn(f"left out: {skipped.described(printable)}{skipped.advice(followed)}")
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON on standard output, in UTF-8 whatever the locale."""
+    """Print one line of JSON on standard output, in UTF-8 whatever the locale."""
     try:
         line = msgspec.json.encode(value)
     except UnicodeEncodeError:  # a path of this machine that is no UTF-8: what of it is not becomes escapes
@@ -62,7 +62,7 @@ def print_json(value: Any) -> None:
 
 
 def print_path(path: str) -> None:
-    """A path as the only result: for a script exactly as it is."""
+    """Print a path as the only result: for a script, exactly as it is."""
     print(printable(path) if is_terminal(sys.stdout) else path, flush=True)
 
 
@@ -86,7 +86,7 @@ def fitting_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> lis
 
 
 def newest_first(entries: Sequence[TorrentEntry]) -> list[TorrentEntry]:
-    """By name, of one name the newest first."""
+    """Sorted by name; of one name, the newest first."""
     return sorted(entries, key=lambda entry: (entry.name, -entry.announced, entry.digest, entry.manifest))
 
 
@@ -147,7 +147,7 @@ class StatusText(msgspec.Struct, frozen=True):
 def _quota_facts(quota: QuotaStatus | None) -> list[tuple[str, str]]:
     if quota is None:
         return []
-    used = ("quota", f"{format_bytes(quota.used)} of {format_bytes(quota.limit)} are taken by downloads")
+    used = ("quota", f"{format_bytes(quota.used)} of {format_bytes(quota.limit)} are used by downloads")
     deleted = [("", printable(text)) for text in quota.deleted]
     return [used, *deleted, *(("", printable(f"not deleted: {text}")) for text in quota.kept)]
 
@@ -182,7 +182,7 @@ def status_text(report: StatusReport) -> StatusText:
     ]
     hangs = silence(report.silent_seconds.get("agent", 0.0), "agent")
     if hangs:
-        facts.append(("warning", f"{hangs}: this is what was known before"))
+        facts.append(("warning", f"{hangs}: showing what was known before"))
     if report.reach_problem:
         facts.append(("warning", printable(report.reach_problem)))
     if report.bad_messages:
@@ -195,12 +195,12 @@ def status_text(report: StatusReport) -> StatusText:
 
 
 def busy_first(shared: Sequence[SharedStatus]) -> list[SharedStatus]:
-    """What somebody fetches now comes first, then what is in trouble."""
+    """Items being fetched first, then those with problems."""
     return sorted(shared, key=lambda item: 0 if item.sessions else 1 if item.state in _TROUBLE else 2)
 
 
 def in_order(jobs: Sequence[JobStatus]) -> list[JobStatus]:
-    """What goes on first, then what has ended, the newest first."""
+    """Running jobs first, then those that have ended, the newest first."""
     over = [job for job in jobs if job.over]
     newest = sorted(over, key=lambda job: (job.finished_at, job.job), reverse=True)
     return [*(job for job in jobs if not job.over), *newest]
@@ -224,7 +224,7 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
 
 
 def _shared_rows(shared: Sequence[SharedStatus], served: str = "served") -> Table:
-    """``served`` is what is said of items with which nothing is wrong."""
+    """``served`` is the state shown for items with no problem."""
     headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "<PATH", "=STATE", "~DETAIL"]
     rows = [
         [
@@ -254,8 +254,8 @@ class ScreenLine(NamedTuple):
 
 
 def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLine]:
-    """``status`` on a terminal that has no more room than this: what is left out is counted, and is the least
-    important: items that nobody fetches now, then jobs that are done, then jobs that failed."""
+    """``status`` on a terminal of this size. The least important rows are left out, and counted: items that nobody is
+    fetching, then jobs that are done, then jobs that failed."""
     text = status_text(report)
     facts = text.facts if height >= FEW_LINES else text.facts[:FEW_FACTS]
     lines = [ScreenLine(line) for key, value in facts for line in _fact_lines(key, value, width)]
@@ -283,7 +283,7 @@ def screen_lines(report: StatusReport, width: int, height: int) -> list[ScreenLi
 
 
 def _fact_lines(key: str, value: str, width: int) -> list[str]:
-    """Of what may be the reason why nothing goes on all is kept."""
+    """Keeps all facts that may explain why nothing makes progress."""
     room = max(1, width - FACT_COLUMNS)
     value = writable(value, sys.stdout)
     first, *more = (wrapped(value, room) or [""]) if key in ("network", "warning") else [shortened(value, room)]

@@ -1,4 +1,4 @@
-"""Commands that ask the running peer something or tell it something.
+"""Commands that query or control the running peer.
 
 They are list, peers, status, remove, limit, leave, join and stop.
 """
@@ -49,14 +49,14 @@ PLAIN_SECONDS = 5.0
 JOIN_SECONDS = 10.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 20.0
-"""The running peer leaves the network, and gives its children time to end."""
-UNTIL_STOP = "this holds until the peer stops or its schedule has other limits; then its configuration holds again"
+"""The running peer leaves the network, and gives its children time to exit."""
+UNTIL_STOP = "these limits apply until the peer stops or its schedule changes them, then those of its configuration"
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
 
 
 @click.command("list", cls=ExampleCommand, examples="list\nlist '*.iso'\nlist ubuntu --json\nlist model.bin --peers")
 @click.argument("pattern", default="")
-@click.option("--peers", is_flag=True, help="Show how each peer stands with the one content that PATTERN names.")
+@click.option("--peers", is_flag=True, help="Show the state of the one content that PATTERN names at each peer.")
 @peer_options
 @json_option
 @click.pass_obj
@@ -66,7 +66,7 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
     PATTERN is part of a name, or with * or ? a pattern for whole names; a digest, or the part of it that is shown here,
     finds that content. Of several contents with one name the newest comes first. AGE is the time since announcement.
     With --peers, PATTERN is a whole name, a digest, or the beginning of one, and each peer is shown: it has the
-    content, fetches it, failed or waits and why, or has not got it.
+    content, fetches it, failed or waits and why, or does not have it.
     """
     check_pattern(pattern)
     if peers:
@@ -214,17 +214,17 @@ def remove(state: State, target: str) -> None:
 
 
 @click.command(cls=ExampleCommand, examples="limit\nlimit --up 10MiB/s --down 0\nlimit --up 40mbit")
-@click.option("--up", callback=parsed_by(parse_rate), metavar="RATE", help="Of all uploads together; 0: unlimited.")
-@click.option("--down", callback=parsed_by(parse_rate), metavar="RATE", help="Of all downloads together; 0: unlimited.")
+@click.option("--up", callback=parsed_by(parse_rate), metavar="RATE", help="Limit of all uploads; 0: unlimited.")
+@click.option("--down", callback=parsed_by(parse_rate), metavar="RATE", help="Limit of all downloads; 0: unlimited.")
 @peer_options
 @json_option
 @click.pass_obj
 def limit(state: State, up: float | None, down: float | None) -> None:
     """Show or change the rate limits of the running peer.
 
-    A change holds at once, without a restart, until the peer stops, or until the hour at which the schedule of its
-    configuration has other limits next: then that configuration holds again. A limit that is not given stays as it is.
-    Pieces already on their way still arrive.
+    A change applies at once, without a restart, until the peer stops, or until the schedule in its configuration next
+    changes the limits: then the configuration applies again. A limit that is not given stays as it is. Pieces already
+    in flight still arrive.
     """
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiLimit(session.next_id(), up, down), ApiLimits)

@@ -1,7 +1,7 @@
 """Progress on standard error: live bars on a terminal, plain lines elsewhere, nothing with ``--quiet``.
 
-Results go to standard output, so progress never mixes with what a script reads. What a line says is decided in
-`node.client.view`; here is only where and how often it is drawn.
+Results go to standard output, so progress never mixes with what a script reads. `node.client.view` decides what a line
+says; this module only where and how often it is drawn.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PLAIN_SILENT_SECONDS = 30.0
 """A job that hardly moves says so this often."""
 ECHO_COLUMNS = 4
 NARROW_COLUMNS = 60
-"""Of a terminal that has no room for a bar."""
+"""Width below which a terminal has no room for a bar."""
 LIVE_SECONDS = 0.1
 PLAIN_SECONDS = 0.2
-"""How often a display is worth a new status."""
+"""How often a display gets a new status."""
 
 
 class Display(Protocol):
@@ -79,7 +79,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 class SilentDisplay:
-    """``--quiet``: only errors are written, by whoever meets them."""
+    """``--quiet``: draws nothing; errors are written elsewhere."""
 
     interval = PLAIN_SECONDS
 
@@ -113,7 +113,7 @@ class PlainDisplay(SilentDisplay):
 
 
 class PlainLines:
-    """Decides which lines of progress are worth a place in a log."""
+    """Decides which lines of progress are worth writing to a log."""
 
     def __init__(self) -> None:
         self._said: dict[int, tuple[JobView, float]] = {}
@@ -209,8 +209,8 @@ def is_narrow(console: Console) -> bool:
 
 
 def _bars(console: Console) -> Progress:
-    """One row a job: label, verb, bar, percent, numbers or a reason. Of numbers what does not fit is cut, a reason has
-    as many lines as it takes."""
+    """One row per job: label, verb, bar, percent, numbers or a reason. Numbers that do not fit are cut; a reason takes
+    as many lines as it needs."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.table import Column
     from rich.text import Text

@@ -47,9 +47,9 @@ from service.units import format_seconds, parse_seconds
 
 LOOK_SECONDS = 0.5
 ORDERS_SECONDS = 2.0
-"""How often it is looked whether somebody has cancelled it."""
+"""How often it checks whether somebody has cancelled the rollout."""
 PLAIN_SECONDS = 10.0
-"""Without a terminal a line says this often how far all are."""
+"""Without a terminal, a line of overall progress is written this often."""
 Verdict = Literal["complete", "incomplete", "cancelled", "interrupted"]
 Show = Callable[[Watch, list[Peer], str], None]
 
@@ -72,11 +72,11 @@ Show = Callable[[Watch, list[Peer], str], None]
     callback=parsed_by(parse_seconds),
     default="0",
     metavar="TIME",
-    help="Give the verdict after this long at the latest, e.g. 10m.",
+    help="Give the verdict after at most this long, e.g. 10m.",
 )
 @click.option("--receipt", metavar="FILE", help="Write the verdict to FILE, as JSON.", shell_complete=complete_path)
-@click.option("--watch", metavar="NAME", help="Watch a rollout that is going on: of that name, digest or id.")
-@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started: of that name, digest or id.")
+@click.option("--watch", metavar="NAME", help="Watch a running rollout, by name, digest or id.")
+@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started, by name, digest or id.")
 @peer_options
 @json_option
 @click.pass_obj
@@ -95,9 +95,9 @@ def rollout(
 ) -> None:
     """Have every peer fetch PATH, or the content called NAME.
 
-    Peers with 'rollouts' in their configuration carry it out, also those that join later, until it is cancelled. Exit
-    code 0: all that are expected have it, verified; 5: some do not, with the reason for each. Expected are all peers
-    but this one, those that match --to, those of --hosts, or any N (--expect). Needs a running peer here.
+    Peers with 'rollouts' in their configuration carry it out, including those that join later, until it is cancelled.
+    Exit code 0: all expected peers have it, verified; 5: some do not, with the reason for each. Expected are all peers
+    but this one, those that match --to, those in --hosts, or any N (--expect). Needs a running peer here.
     """
     if sum(map(bool, (target, watch, cancel))) != 1:
         raise UsageError("give one of PATH, NAME, --watch NAME and --cancel NAME")
@@ -138,7 +138,7 @@ def _read_hosts(path: str) -> tuple[str, ...]:
     names = [line.partition("#")[0].strip() for line in lines]
     found = tuple(dict.fromkeys(name for name in names if name))
     if not found:
-        raise UsageError(f"{path} names no peer; it has one name a line")
+        raise UsageError(f"{path} names no peer; write one name per line")
     return found
 
 
@@ -171,7 +171,7 @@ def _write_receipt(place: Path, fields: dict[str, Any]) -> None:
 
 
 def _link(state: State, session: Session, target: str) -> Link:
-    """What is meant by the target, shared first if it is a path."""
+    """The link of the target, which is shared first if it is a path."""
     if target.startswith(LINK_SCHEME):
         return parse_link(target)
     if "/" not in target and not os.path.lexists(expanded(target)):
@@ -207,7 +207,7 @@ def _find_order(session: Session, name: str) -> OrderEntry:
         raise NotFoundError(f"there is no rollout of {name}{advice_on(name)}{unsure}")
     if len(going) > 1:
         shown = "; ".join(f"--watch {one.order.order} ({_described(one)})" for one in going)
-        raise UsageError(f"{len(going)} rollouts of {name} go on; watch one of them with {shown}")
+        raise UsageError(f"{len(going)} rollouts of {name} are running; watch one of them with {shown}")
     return going[0]
 
 
@@ -232,11 +232,9 @@ def _start(state: State, session: Session, link: Link, wanted: Expected, how: tu
         whose = f"whose name matches {pattern}" if pattern else "besides this one"
         if pattern and is_for(pattern, status.name):
             has = any(entry.peer == status.peer and entry.holding == "whole" for entry in reply.peers)
-            itself = (
-                "has it already" if has else "has not got it, and carries out no orders of its own: 'get' fetches it"
-            )
+            itself = "has it already" if has else "does not have it, and carries out no orders of its own: use 'get'"
             whose = f"{whose} but this one, which {itself}"
-        raise NotFoundError(f"there is no peer {whose}; with --expect N it waits for some")
+        raise NotFoundError(f"there is no peer {whose}; --expect N waits for N peers")
     if not state.options.quiet:
         alone = [entry.peer for entry in reply.peers if entry.holding == "whole"] == [status.peer]
         for line in expectation(before, status.limits.upload_rate if alone else 0.0):
@@ -274,7 +272,7 @@ def _follow(state: State, session: Session, watch: Watch, receipt: Path | None, 
 
 
 def _watch(session: Session, watch: Watch, show: Show) -> Verdict:
-    """Look again and again until it is over."""
+    """Poll until it is over."""
     answered = orders_at = session.now()
     while True:
         problem = ""
@@ -309,7 +307,7 @@ def _is_cancelled(session: Session, watch: Watch) -> bool:
 
 @contextlib.contextmanager
 def _display(quiet: bool) -> Iterator[Show]:
-    """A function that shows a watch, which peers have changed since the last time, and what is in the way."""
+    """A function that shows a watch, the peers that have changed since the last call, and any problem."""
     if quiet:
         yield lambda _watch, _changed, _problem: None
         return
@@ -326,7 +324,7 @@ def _display(quiet: bool) -> Iterator[Show]:
         nonlocal said_at, said_problem
         if problem != said_problem:
             said_problem = problem
-            output.warn(problem or "there are answers again")
+            output.warn(problem or "the answers are back")
         for peer in changed:
             line = _change(peer)
             if line and line != said.get(peer.peer):
@@ -340,7 +338,7 @@ def _display(quiet: bool) -> Iterator[Show]:
 
 
 def _change(peer: Peer) -> str:
-    """The line that says what has become of ``peer``; empty when it is nothing yet, as it is at first."""
+    """The line for the state of ``peer``; empty as long as there is nothing to report."""
     if peer.state == "has not" or (peer.state == "waits" and not peer.detail):
         return ""
     words = f"{printable(peer.name or peer.peer)}: {peer.state}"

@@ -1,7 +1,7 @@
-"""How far a rollout is: who is expected to have it, how each stands, and what the verdict is. Pure.
+"""The progress of a rollout: which peers are expected to have it, the state of each, and the verdict. Pure.
 
-A peer that was there once is not forgotten. Whoever failed, refuses, is gone or was never there is not waited for,
-unless there is a time until which it is.
+A peer that was seen once is not forgotten. Peers that failed, refuse, are gone or were never seen are not waited for,
+unless there is a timeout.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ HEADERS = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "DETAIL"]
 AWAY = ("gone", "absent")
 WENT: Mapping[RolloutState, str] = {
     "waits": "it was waiting",
-    "has not": "it had nothing of it",
+    "has not": "it had none of it",
     "failed": "it had failed",
     "refuses": "it accepted no orders",
 }
-"""What a peer that is gone was doing, where that is not said with the word for the state."""
+"""What a peer that is gone was doing, where the name of its state does not say it."""
 ENDED = ("has it", "failed", "refuses", *AWAY)
 _ORDER = ("failed", "refuses", "gone", "absent", "verifying", "checking", "fetching", "waits", "has not", "has it")
-"""In which they are shown: those that a person has to do something about first."""
+"""The order in which states are shown: first those that need a person's attention."""
 NEW_SECONDS = 2.0
 """A peer that has just joined may be about to say that it accepts orders."""
 ROOM_NAMED_COUNT = 8
-"""Peers whose free space is told before a rollout: those that have least."""
+"""Peers whose free space is shown before a rollout: those that have least."""
 LINK_BYTES_PER_SECOND = {"1 Gbit/s": 1e9 / 8, "10 Gbit/s": 1e10 / 8}
 
 
 class Expected(Struct, frozen=True):
-    """Who is to have it: ``count`` peers, whoever they are; those called ``hosts``; neither: all that the order is
-    for. ``timeout`` in seconds, 0 for none."""
+    """The peers that should have it: any ``count`` peers; those called ``hosts``; if neither is given, all that the
+    order is for. ``timeout`` in seconds, 0 for none."""
 
     count: int | None = None
     hosts: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Expected(Struct, frozen=True):
 
 
 class Peer(Struct):
-    """One that is expected, or was seen. ``peer`` is empty when it was never there. Times are seconds since the watch
+    """A peer that is expected, or was seen. ``peer`` is empty if it was never seen. Times are seconds since the watch
     began; None: not yet."""
 
     peer: str
@@ -79,8 +79,8 @@ class Peer(Struct):
 
 
 class Watch:
-    """What is seen of the order in ``target`` from the moment ``now`` on (monotonic seconds); ``from_start``: it was
-    given then."""
+    """Watches the order in ``target`` from ``now`` on (monotonic seconds); ``from_start``: it was given at that
+    moment."""
 
     def __init__(self, target: OrderEntry, expected: Expected, now: float, from_start: bool = True) -> None:
         self.target = target
@@ -96,8 +96,8 @@ class Watch:
         return self.target.order
 
     def update(self, entries: Sequence[StandingEntry], settling: bool, now: float) -> list[Peer]:
-        """Take in how everybody stands; those whose state is another one than before. While the tracker is
-        ``settling`` who is missing may only have to join again."""
+        """Record the state of all peers; returns those whose state has changed. While the tracker is ``settling``, a
+        missing peer may only have to join again."""
         changed = []
         self.settling = settling
         there = {entry.peer: entry for entry in entries if self._concerns(entry)}
@@ -122,14 +122,14 @@ class Watch:
         return changed
 
     def peers(self) -> list[Peer]:
-        """Everybody who is expected or was seen, in the order in which a person wants to see them."""
+        """All peers that are expected or were seen, in the order in which a person wants to see them."""
         names = {peer.name for peer in self._seen.values()}
         missing = [peer for name, peer in self._missing.items() if name not in names]
         return sorted([*self._seen.values(), *missing], key=lambda peer: (_ORDER.index(peer.state), peer.name))
 
     @property
     def wanted_count(self) -> int:
-        """How many are to have it."""
+        """The number of peers that should have it."""
         return self.expected.count or len(self.peers())
 
     @property
@@ -140,8 +140,8 @@ class Watch:
         return bool(self.expected.timeout) and now - self.began >= self.expected.timeout
 
     def outcome(self, now: float) -> bool | None:
-        """True: all who are expected have it; False: they have not, and nothing more is waited for; None: it goes
-        on."""
+        """True: all expected peers have it; False: some do not, and there is nothing more to wait for; None: it is
+        still running."""
         if self.expected.count is not None:
             return True if self.have_count >= self.expected.count else False if self.late(now) else None
         peers = self.peers()
@@ -172,7 +172,7 @@ class Watch:
         return "; ".join(parts)
 
     def verdict(self, complete: bool, now: float) -> list[str]:
-        """The last lines: how many have it, and who has not and why."""
+        """The last lines: how many have it, and which have not and why."""
         seconds = format_seconds(now - self.began)
         counts = f"{self.have_count} of {self.wanted_count} have it"
         if complete:
@@ -186,7 +186,7 @@ class Watch:
         return [f"{counts} after {seconds}", *lines]
 
     def receipt(self, verdict: str, options: dict[str, Any], began_at: float, now: float) -> dict[str, Any]:
-        """What the receipt file has. ``began_at`` is of the wall clock (`time.time`)."""
+        """The contents of the receipt file. ``began_at`` is wall-clock time (`time.time`)."""
         order, seconds = self.order, now - self.began
         return {
             "format": "zswarm-rollout",
@@ -216,8 +216,9 @@ class Watch:
         return entry.peer != self.target.peer and is_for(self.order.peers, entry.name)
 
     def _standing(self, entry: StandingEntry) -> tuple[RolloutState, str]:
-        """State and detail: of who accepts orders, what came of this one. That somebody has the content says nothing of
-        the place that was ordered; only of an older order that is not told of any more it is all there is to go by."""
+        """State and detail: for a peer that accepts orders, of this order. That it has the content says nothing about
+        the ordered directory; but for an older order, which it does not report any more, there is nothing else to go
+        by."""
         download = entry.download
         ours = download is not None and download.order == self.order.order and download.attempt >= self.order.attempt
         if entry.free is None:
@@ -230,13 +231,13 @@ class Watch:
 
 
 _ABSENT = "no peer of this name is in the network"
-_ELSEWHERE = "it has the content, and has not said what became of this order"
+_ELSEWHERE = "it has the content, but has not reported on this order"
 _REFUSES = "it accepts no orders: 'rollouts' is not set in its configuration"
 
 
 def expectation(watch: Watch, upload_rate: float) -> list[str]:
-    """What to expect, before it begins: what is known, and what is not. ``upload_rate`` limits the only source; 0:
-    there is no such limit."""
+    """What to expect before it begins: what is known, and what is not. ``upload_rate`` limits the only source; 0: no
+    limit."""
     order, peers = watch.order, watch.peers()
     need = order.length
     accept = [peer for peer in peers if peer.entry.free is not None and not peer.has_it]
@@ -249,13 +250,13 @@ def expectation(watch: Watch, upload_rate: float) -> list[str]:
     room = sorted((peer.entry.free or 0, peer.name or peer.peer) for peer in accept)
     if little := [f"{name} ({_free(free)} free)" for free, name in room if free + FREE_STEP_BYTES <= need]:
         who = printable(", ".join(little))
-        lines.append(f"too little room, if it is as it was when they last said; each looks for itself: {who}")
+        lines.append(f"not enough space, as of the last heartbeat; each checks again before it starts: {who}")
     if enough := [(free, name) for free, name in room if free + FREE_STEP_BYTES > need]:
         named = ", ".join(f"{name} {_free(free)}" for free, name in enough[:ROOM_NAMED_COUNT])
         more = len(enough) - ROOM_NAMED_COUNT
         lines.append(f"free space: {printable(named)}" + (f", and {more} that have more" if more > 0 else ""))
     if upload_rate and accept:
-        what = f"this peer alone has it, and sends {format_rate(upload_rate)} at most"
+        what = f"only this peer has it, and it sends at most {format_rate(upload_rate)}"
         lines.append(f"it takes at least {format_seconds(need / upload_rate)}: {what}")
     return [*lines, *([_estimate(need, accept, upload_rate)] if accept else [])]
 

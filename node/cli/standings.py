@@ -1,6 +1,6 @@
-"""How the peers of the network stand with one content: asked of the tracker, put into words, as rows. Pure.
+"""The state of one content at each peer of the network: the tracker's answer in words and as rows. Pure.
 
-Names and reasons come from other peers: rows have them made printable.
+Names and reasons come from other peers, so rows contain them escaped.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SHOWN_COUNT = 5
 
 
 def find_content(session: Session, name: str, tell: Callable[[str], None]) -> TorrentEntry:
-    """The content that is called ``name``, of several the newest that somebody has whole, as ``tell`` is told; or the
-    one that has that digest, or one that begins so. Raises `NotFoundError`, or `UsageError` when several begin so or
-    ``name`` can be none."""
+    """The content that is called ``name`` (of several the newest that a peer has completely, which is reported to
+    ``tell``), or whose digest is or begins with ``name``. Raises `NotFoundError`, or `UsageError` if several digests
+    begin with it or ``name`` is impossible."""
     check_pattern(name)
     exact = not is_digest_start(name)
     reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
@@ -42,12 +42,12 @@ def find_content(session: Session, name: str, tell: Callable[[str], None]) -> To
     if len(digests) > 1:
         others = ", ".join(short(digest) for digest in digests[:SHOWN_COUNT] if digest != newest.digest)
         what = f"{len(digests)} contents are called {name}; this is about the newest, {short(newest.digest)}"
-        tell(f"{what}, and for another one give its digest: {others}")
+        tell(f"{what}, for another one give its digest: {others}")
     return newest
 
 
 def state_of(entry: StandingEntry) -> State:
-    """One word, or two, for how a peer stands."""
+    """The state of a peer in one or two words."""
     download = entry.download
     if entry.holding == "whole":
         return "has it"
@@ -62,12 +62,12 @@ def state_of(entry: StandingEntry) -> State:
 
 
 def seconds_left(download: DownloadState) -> float | None:
-    """At its present rate; None when that says nothing."""
+    """The time left at its current rate; None when that says nothing."""
     return (download.length - download.done) / download.rate if download.rate else None
 
 
 def percent(entry: StandingEntry) -> int | None:
-    """Whole percent, 100 only of who has it; None when it is not known."""
+    """Whole percent, 100 only if the peer has all of it; None when it is not known."""
     if entry.holding == "whole":
         return 100
     download = entry.download

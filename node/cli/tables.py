@@ -1,8 +1,8 @@
 """Tables of text for a person: aligned columns that fit a width. Pure.
 
-Numbers and short columns are never cut before long ones: a stranger's 255-byte name must not push sizes and digests
-off the screen. Where there is no room for all columns, the least important go, in the order of `SPARE`. Rows may be
-many thousands.
+Numbers and short columns are never cut before long ones: a stranger's 255-byte name must not push sizes and digests off
+the screen. If there is no room for all columns, the least important are dropped, in the order of `SPARE`. There may be
+thousands of rows.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ SPARE = (
     *("AGE", "PARTLY", "WANTED", "WANTS", "UPLOADS", "ORIGIN", "JOB", "PIECES", "RECEIVED", "SOURCES", "RATE", "LEFT"),
     *("HAVE", "HAS", "SENT", "TO", "PEER", "PATH", "SIZE"),
 )
-"""Columns that are left out on a narrow terminal, the first of them first."""
+"""Columns that are left out on a narrow terminal, in this order."""
 
 
 class _Column(NamedTuple):
-    """``place`` in the rows. A ``fixed`` one is never cut, one ``from_left`` at its beginning."""
+    """A column at index ``place`` of the rows. A ``fixed`` one is never cut; one ``from_left`` is cut at its
+    beginning."""
 
     place: int
     title: str
@@ -76,7 +77,7 @@ def table_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> list[
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` cells, broken at blanks where that can be."""
+    """``text`` in lines of at most ``width`` cells, broken at blanks where possible."""
     lines = [""]
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines[-1] else word
@@ -88,14 +89,14 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def shortened(text: str, width: int) -> str:
-    """``text`` in at most ``width`` cells, with a sign that something is missing."""
+    """``text`` in at most ``width`` cells, with an ellipsis if it was cut."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + ELLIPSIS
 
 
 def shortened_from_left(text: str, width: int) -> str:
-    """The same with the end of ``text``, which of a path says more than its beginning."""
+    """The same, keeping the end of ``text``: the end of a path says more than its beginning."""
     if cell_len(text) <= width:
         return text
     return ELLIPSIS + set_cell_size(text[::-1], max(0, width - 1))[::-1].lstrip()

@@ -45,7 +45,7 @@ Kind = Literal["share", "get"]
 
 SHARE_GOES_ON = "the running peer continues: 'status' shows it, 'remove PATH' cancels it"
 STOPPED: Mapping[Kind, str] = {
-    "share": "it goes on when a peer runs there again; the same command runs one until Ctrl-C",
+    "share": "it continues when a peer runs there again; the same command runs one until Ctrl-C",
     "get": "the download continues when a peer runs there again; the same command continues it too",
 }
 GOES_ON = "the download continues in the running peer: 'status' shows it, 'remove NAME' cancels it"
@@ -53,8 +53,8 @@ SERVE_SECONDS = 0.5
 
 
 class Plan(Struct, frozen=True):
-    """A whole command. ``serve``: a foreground peer goes on serving when the orders are done; ``timeout`` in
-    seconds, 0 for none. ``follows_links``: a share that does so. ``trackers``: those that links to get name."""
+    """A whole command. ``serve``: a foreground peer continues to serve when the orders are done; ``timeout`` is in
+    seconds, 0 for none. ``follows_links``: the share follows links. ``trackers``: those named in the links to get."""
 
     kind: Kind
     orders: list[Order]
@@ -174,13 +174,13 @@ def _carry_out(state: State, plan: Plan) -> None:
 
 
 def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list[Outcome]:
-    """``outcomes`` of a share with links that name the tracker as others reach it, where a command's peer took one that
-    nobody configured."""
+    """``outcomes`` of a share. If the command's peer uses a tracker that nobody configured, their links name it as
+    others reach it."""
     if session.lasting or state.options.settings().tracker or not any(outcome.ok for outcome in outcomes):
         return outcomes
     tracker = state.services.for_others(session.tracker)
     if tracker and is_loopback(parse_endpoint(tracker).host) and not state.options.quiet:
-        output.warn("this machine has no address but loopback ones: the link is of use on this machine only")
+        output.warn("this machine has only loopback addresses: the link works only on this machine")
 
     def naming_it(outcome: Outcome) -> Outcome:
         link = msgspec.structs.replace(parse_link(outcome.link), tracker=tracker)
@@ -210,8 +210,8 @@ def _run(session: Session, plan: Plan, tracker: JobTracker, quiet: bool) -> list
 
 
 def _report(state: State, plan: Plan, outcomes: list[Outcome], complete: bool, lasting: bool) -> int:
-    """Print what came of the orders, or of those that have ended when the command is interrupted and they are not
-    ``complete``; the exit code of the first that failed, 0 if none did."""
+    """Print the outcomes of the orders, or if they are not ``complete`` (the command was interrupted), of those that
+    have ended; returns the exit code of the first that failed, 0 if none did."""
     options = state.options
     if options.json:
         rows = [outcome_fields(outcome, plan.kind) for outcome in outcomes]
@@ -267,9 +267,9 @@ def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: b
 
 
 def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str]) -> int:
-    """With a peer that ends with a command: serve what is at ``paths`` until Ctrl-C, which is the expected end, and
-    then exit code 0, or until nothing of it can be served any more. Another agent, as when the peer was another
-    command's and has ended, is given the orders."""
+    """With a foreground peer: serve what is at ``paths`` until Ctrl-C, the expected end with exit code 0, or until
+    nothing of it can be served any more. A different agent, as when the peer was another command's and has ended, gets
+    the orders again."""
     quiet = state.options.quiet
     if not quiet:
         output.warn("serving until Ctrl-C")
@@ -305,7 +305,7 @@ def _go_on_serving(state: State, plan: Plan, session: Session, paths: list[str])
 
 
 def _tell_changes(before: dict[str, str], reasons: dict[str, str], quiet: bool, say: Callable[[str], None]) -> None:
-    """Say which paths are served no longer, ``reasons`` being why, and which are served again."""
+    """Say which paths are not served any more, with the ``reasons``, and which are served again."""
     for path, why in reasons.items():
         if before.get(path) != why:
             say(f"not serving {printable(path)} any more: {why}")

@@ -65,6 +65,7 @@ class Options(msgspec.Struct):
     tracker: str = ""
     listen: str = ""
     name: str = ""
+    invite: str = ""
     no_mdns: bool = False
     quiet: bool = False
     json: bool = False
@@ -76,7 +77,8 @@ class Options(msgspec.Struct):
         if self.in_file is None:
             self.in_file = self._read_file()
         settings = self.in_file
-        given = {key: getattr(self, key) for key in ("data_dir", "tracker", "listen", "name") if getattr(self, key)}
+        keys = ("data_dir", "tracker", "invite", "listen", "name")
+        given = {key: getattr(self, key) for key in keys if getattr(self, key)}
         for key, variable in ENVIRONMENT.items():
             if key not in given and (value := os.environ.get(variable, "")):
                 settings = with_values(settings, {key: value}, f"environment variable {variable}")

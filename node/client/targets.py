@@ -54,7 +54,7 @@ def _no_directory(place: Path, option: str) -> str:
     """What is in the way of the directory ``place``."""
     found = next(path for path in (place, *place.parents) if os.path.lexists(path))
     if found.is_symlink() and not found.exists():
-        link = f"{found} is a symbolic link to {found.readlink()}, which is not there"
+        link = f"{found} is a symbolic link to {found.readlink()}, which does not exist"
         return f"{link}; create that, or choose another {option}"
     return f"{found} is a file; {option} takes the directory to put the download in"
 

@@ -154,7 +154,7 @@ def choice(contents: Sequence[TorrentEntry], now: float) -> str:
     taken, *others = contents
     more = " or more" if len(contents) == CONTENTS_SHOWN_COUNT else ""
     newest = (
-        "the newest" if taken.announced == max(entry.announced for entry in contents) else "the newest that is whole"
+        "the newest" if taken.announced == max(entry.announced for entry in contents) else "the newest complete one"
     )
     shown = ", ".join(f"{short_digest(other.digest)} ({announced_ago(other, now)})" for other in others)
     return (
@@ -166,7 +166,7 @@ def choice(contents: Sequence[TorrentEntry], now: float) -> str:
 def announced_ago(entry: TorrentEntry, now: float) -> str:
     """``announced 3m 05s ago``."""
     if not entry.announced:
-        return "wanted by others only" if not entry.have + entry.partial else "announced at an unknown time"
+        return "only wanted by others" if not entry.have + entry.partial else "announced at an unknown time"
     return f"announced {format_seconds(max(0.0, now - entry.announced / 1e6))} ago"
 
 

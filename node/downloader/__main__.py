@@ -13,8 +13,9 @@ from node.disk.journal import Journal
 from node.downloader.links import FetchLinks
 from node.downloader.process import Downloader
 from node.host import ProcessHost
-from node.identity import RunningMark
+from node.identity import RunningMark, load_identity
 from service.child import run_child
+from transport.curve import Keys, nobody
 from transport.loop import Loop
 from transport.sockets import open_context
 
@@ -24,7 +25,8 @@ def main(settings: DownloaderSettings, loop: Loop) -> int:
     data_dir = Path(settings.data_dir)
     mark = RunningMark(data_dir)
     context = open_context()
-    host = ProcessHost(loop, context, Path(settings.runtime_dir))
+    keys = Keys(load_identity(data_dir).keys, nobody) if settings.keyed else None
+    host = ProcessHost(loop, context, Path(settings.runtime_dir), keys)
     journal = Journal(data_dir)
     store, rng = DiskStore(data_dir, journal), Random(secrets.randbits(64))
     links, instance = FetchLinks(host), secrets.randbits(48)

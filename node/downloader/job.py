@@ -420,7 +420,7 @@ class FetchJob:
             elif isinstance(effect, Gained):
                 self._gained.append(effect)
             elif isinstance(effect, Connect):
-                self._context.links.connect(effect.session, effect.endpoint, self._frame_bytes, self)
+                self._context.links.connect(effect.session, effect.endpoint, self._frame_bytes, self, effect.key)
             elif isinstance(effect, Disconnect):
                 self._context.links.disconnect(effect.session)
             else:

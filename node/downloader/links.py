@@ -27,6 +27,8 @@ LOST_WORDS = {
     ConnectionEvent.SILENT: NO_ANSWER,
     ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm peer",
     ConnectionEvent.LOST: "connection lost",
+    ConnectionEvent.DENIED: "it does not admit this peer",
+    ConnectionEvent.OTHER_SECURITY: "it has keys and this peer has none, or the other way round",
 }
 REFUSAL_SECONDS_MAX = 1.0
 """A machine refuses within a round trip; that there is none is known when it was looked for three times, in 3 s."""
@@ -42,12 +44,12 @@ class FetchLinks:
         self._links: dict[int, _Link] = {}
         self._decoder: Decoder[PieceServerReply] = Decoder(PieceServerReply, REPLY_BYTES_MAX)
 
-    def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None:
+    def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener, key: str = "") -> None:
         """Open the connection; the listener hears `Listener.on_connected`, or `Listener.on_lost` also when this
         machine has no socket left or ``endpoint`` is no address of a host, or `Listener.on_misbehaved` when another
         program answers there. It hears nothing before this returns.
 
-        ``piece_bytes`` is the largest data frame to be accepted.
+        ``piece_bytes`` is the largest data frame to be accepted; ``key`` as in `Transport.dial`.
         """
         link = self._links[session] = _Link(session, endpoint, listener, self._transport)
         if not _is_numeric(endpoint):
@@ -55,7 +57,7 @@ class FetchLinks:
             return
         limit = max(piece_bytes + CONTROL_BYTES_MAX, REPLY_BYTES_MAX)
         try:
-            link.line = self._transport.dial(Role.FETCH_DEALER, endpoint, self._decoder, link, limit)
+            link.line = self._transport.dial(Role.FETCH_DEALER, endpoint, self._decoder, link, limit, key)
         except NetworkError as error:
             log.warning("a source cannot be dialled now: %s", error)
             self._fail(link, str(error))

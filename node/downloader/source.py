@@ -45,6 +45,7 @@ class Connect:
 
     session: int
     endpoint: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class Source:
         return self.state is SourceState.READY
 
     def dial(self) -> Connect:
-        return Connect(self.session, self.entry.endpoint)
+        return Connect(self.session, self.entry.endpoint, self.entry.key)
 
     def is_unanswered(self, now: float) -> bool:
         """Whether it has not answered in time."""

@@ -9,11 +9,12 @@ from random import SystemRandom
 
 from node.config import PieceServerSettings
 from node.host import ProcessHost
-from node.identity import RunningMark
+from node.identity import RunningMark, load_identity
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.process import PieceServer, listen_kept
 from node.piece_server.reading_threads import ReadingThreads
 from service.child import run_child
+from transport.curve import Keys
 from transport.loop import Loop
 from transport.sockets import open_context
 
@@ -25,10 +26,12 @@ def main(settings: PieceServerSettings, loop: Loop) -> int:
     data_dir = Path(settings.data_dir)
     mark = RunningMark(data_dir)
     context = open_context()
-    host = ProcessHost(loop, context, Path(settings.runtime_dir))
+    admitted: set[str] = set()
+    keys = Keys(load_identity(data_dir).keys, lambda _role, key: key in admitted) if settings.keyed else None
+    host = ProcessHost(loop, context, Path(settings.runtime_dir), keys)
     peers = listen_kept(host, settings.listen, data_dir / "port")
     threads = ReadingThreads(loop)
-    server = PieceServer(host, peers, DiskFiles(), threads, SystemRandom(), os.getpid())
+    server = PieceServer(host, peers, DiskFiles(), threads, SystemRandom(), os.getpid(), admitted)
     log.info("serving pieces on port %d", peers.port)
     try:
         host.run(server.tick)

@@ -12,7 +12,7 @@ from random import Random
 
 from node.disk.errors import disk_error
 from node.host import Host
-from node.local_messages import AGENT_SOCKET, PIECES_SOCKET, AgentToPieceServer, DownloaderToPieceServer
+from node.local_messages import AGENT_SOCKET, PIECES_SOCKET, AgentToPieceServer, DownloaderToPieceServer, MemberKeys
 from node.piece_server.core import PieceServerCore
 from node.piece_server.reading import Threads
 from node.piece_server.shelf import Files
@@ -28,14 +28,24 @@ log = logging.getLogger(__name__)
 
 class PieceServer:
     """One run on ``host``, for those who come to ``peers``; the `core.Outlet` of its core. ``rng`` and ``pid``
-    are those of `PieceServerCore`. ``threads`` stay their owner's to close."""
+    are those of `PieceServerCore`. ``threads`` stay their owner's to close. ``admitted`` has the keys of those who may
+    come, in a network with keys."""
 
-    def __init__(self, host: Host, peers: PublicRouter, files: Files, threads: Threads, rng: Random, pid: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        peers: PublicRouter,
+        files: Files,
+        threads: Threads,
+        rng: Random,
+        pid: int,
+        admitted: set[str] | None = None,
+    ) -> None:
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
         self.page_to_peer, self.address_of, self.hang_up_on = peers.send_watched, peers.address_of, peers.hang_up_on
         self.refuse = peers.refuse
-        self._peers, self._now = peers, host.now
+        self._peers, self._now, self._admitted = peers, host.now, admitted
         self.core = PieceServerCore(files, threads, self, rng, pid, peers.port, host.now())
         self.tick = self.core.tick
         requests: Decoder[PieceServerRequest] = Decoder(PieceServerRequest)
@@ -51,7 +61,14 @@ class PieceServer:
         self._downloader.send(route, message)
 
     def _on_agent(self, message: AgentToPieceServer) -> None:
-        self.core.agent_says(message, self._now())
+        if not isinstance(message, MemberKeys):
+            self.core.agent_says(message, self._now())
+        elif self._admitted is not None:
+            removed = self._admitted.difference(message.added) if message.whole else message.removed
+            self._admitted.difference_update(removed)
+            self._admitted.update(message.added)
+            if removed:
+                self._peers.recheck()
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self.core.bad_message(route, request_id(data), error, self._now())

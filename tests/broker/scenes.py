@@ -21,9 +21,9 @@ from protocol.messages import (
     Join,
     Leave,
     ListRequest,
+    MemberRequest,
     PageOk,
     RegistrarReply,
-    RegistrarRequest,
     Roster,
     RosterEvent,
     SourceAdded,
@@ -82,7 +82,7 @@ class Stage:
     def registry(self) -> Registry:
         return self.registrar.registry
 
-    def ask(self, message: RegistrarRequest, kind: type[R], address: str = "10.0.0.9") -> R:
+    def ask(self, message: MemberRequest, kind: type[R], address: str = "10.0.0.9") -> R:
         """Send ``message``; the reply, which must be of type ``kind`` and carry the id. The moments of announcement in
         it are taken out, and are in `moments`."""
         effects = self.registrar.handle(b"route", address, message, self.now)

@@ -60,12 +60,12 @@ def test_a_peer_joins_is_found_and_leaves(tmp_path: Path) -> None:
             seeders = client.ask(lookup, GetSeederList(5, digest(1)), SeederList).seeders
             assert [(seeder.peer, seeder.endpoint, seeder.whole) for seeder in seeders] == [("alice", AT, True)]
         assert client.next_event() == PeerJoined("alice", "alice", AT)
-        assert client.next_event() == SourceAdded(digest(1), "alice", "alice", AT, True, *welcome.announced)
+        assert client.next_event() == SourceAdded(digest(1), "alice", "alice", AT, True, welcome.announced[0])
         left = client.ask(client.registrar, Leave(6, "alice", TOKEN), Goodbye)
         for lookup in client.lookups:
             nobody = client.ask(lookup, GetPeerList(7, epoch=left.epoch, min_seq=left.seq), PeerList)
             assert nobody.peers == []
-        assert client.next_event() == SourceAdded(digest(2), "alice", "alice", AT, False, *ok.announced)
+        assert client.next_event() == SourceAdded(digest(2), "alice", "alice", AT, False, ok.announced[0])
         assert client.next_event() == PeerLeft("alice", expired=False)
     assert not tracker.ready_file.exists()
 

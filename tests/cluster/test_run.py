@@ -49,6 +49,20 @@ def test_three_peers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.process
+def test_three_peers_in_a_network_with_keys(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep = tmp_path / "keep"
+    code = run_cluster.main(["--peers", "3", "--size", "1MiB", "--secure", "--keep", str(keep)])
+    shown = capsys.readouterr()
+    assert code == 0, shown
+    assert "3 of 3 verified" in shown.out
+    members = list((keep / "keys" / "members").iterdir())
+    known = [json.loads((keep / f"peer-0{number}/data/network.json").read_text()) for number in (1, 2, 3)]
+    assert len(members) == 3
+    assert len({one["key"] for one in known}) == 1
+    assert place.is_clean()
+
+
+@pytest.mark.process
 @pytest.mark.slow
 def test_a_tree_from_two_seeders_kept(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree, keep = tmp_path / "naïve tree", tmp_path / "keep"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import importlib
+import logging
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def run_inside(name: str, options: list[str]) -> None:
     with atheris.instrument_imports(include=OURS):
         from tests.fuzz.targets import TARGETS, check
     target = TARGETS[name]
+    logging.disable(logging.CRITICAL)  # each damaged file is told of
 
     def mutate(data: bytes, size: int, seed: int) -> bytes:
         rng = Random(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import stat
@@ -18,11 +19,13 @@ from node.identity import (
     DataDirLock,
     RunningMark,
     await_last_run,
+    check_identity_private,
     is_free,
     load_identity,
     this_process,
 )
-from protocol.errors import DiskError, UsageError
+from protocol.errors import ConfigError, DiskError, UsageError
+from protocol.keys import peer_id_of
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
 
 
@@ -32,6 +35,34 @@ def test_an_identity_is_minted_once_and_kept_private(tmp_path: Path) -> None:
     assert load_identity(data_dir) == identity
     assert load_identity(tmp_path / "other") != identity
     assert stat.S_IMODE((data_dir / IDENTITY_NAME).stat().st_mode) == 0o600
+
+
+def test_the_id_is_the_digest_of_the_key(tmp_path: Path) -> None:
+    mine = load_identity(tmp_path)
+    assert mine.peer == peer_id_of(mine.keys.public)
+    assert mine.keys.secret not in (mine.keys.public, mine.peer)
+
+
+def test_an_identity_of_an_earlier_version_gets_a_key(tmp_path: Path) -> None:
+    old = {"peer": "1f" * 16, "token": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFE="}
+    (tmp_path / IDENTITY_NAME).write_text(json.dumps(old))
+    mine = load_identity(tmp_path)
+    assert mine.peer == peer_id_of(mine.keys.public) != old["peer"]
+    assert load_identity(tmp_path) == mine
+    check_identity_private(tmp_path)
+
+
+def test_an_identity_that_others_may_read_or_replace_is_not_private(tmp_path: Path) -> None:
+    load_identity(tmp_path)
+    tmp_path.chmod(0o755)
+    check_identity_private(tmp_path)
+    tmp_path.chmod(0o775)
+    with pytest.raises(ConfigError, match="chmod 700"):
+        check_identity_private(tmp_path)
+    tmp_path.chmod(0o700)
+    (tmp_path / IDENTITY_NAME).chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        check_identity_private(tmp_path)
 
 
 def test_each_tracker_is_told_another_token_and_always_the_same(tmp_path: Path) -> None:

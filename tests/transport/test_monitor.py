@@ -18,7 +18,7 @@ from tests.transport.conftest import Open
 from transport.monitor import ConnectionEvent, ConnectionMonitor
 from transport.sockets import Role, bind, connect, send_or_drop
 
-CONNECTED, UNREACHED, SILENT, HUNG_UP, STRANGER, LOST = ConnectionEvent
+CONNECTED, UNREACHED, SILENT, HUNG_UP, STRANGER, OTHER_SECURITY, DENIED, LOST = ConnectionEvent
 PATIENCE_SECONDS = 20.0
 
 
@@ -103,9 +103,21 @@ def test_someone_who_speaks_another_protocol(dialer: Dialer) -> None:
         connect(socket, endpoint_of(server))
         server.settimeout(PATIENCE_SECONDS)
         with server.accept()[0] as stranger:
+            # The greeting of ZMTP 3, and a command that is none.
+            stranger.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+            stranger.sendall(b"\x04\x05\x04NONE")
+            assert wait_for(monitor, 1) == [STRANGER]
+
+
+def test_someone_who_has_keys(dialer: Dialer) -> None:
+    socket, monitor = dialer
+    with plain.create_server(("127.0.0.1", 0)) as server:
+        connect(socket, endpoint_of(server))
+        server.settimeout(PATIENCE_SECONDS)
+        with server.accept()[0] as stranger:
             # The greeting of ZMTP 3, and a security mechanism that is not ours.
             stranger.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32))
-            assert wait_for(monitor, 1) == [STRANGER]
+            assert wait_for(monitor, 1) == [OTHER_SECURITY]
 
 
 def test_a_socket_of_a_kind_that_does_not_fit(opened: Open, dialer: Dialer) -> None:

@@ -11,10 +11,10 @@ from broker.effects import Reply
 from broker.registrar_core import Registrar, Terms
 from node.agent.membership import Effect, Membership, Send
 from protocol.codec import Decoder, encode
-from protocol.messages import Entry, Holding, RegistrarReply, RegistrarRequest
+from protocol.messages import Entry, Holding, MemberRequest, RegistrarReply
 
 TERMS = Terms(15.0, 5.0, 10, "tcp://*:2", ("tcp://*:3",))
-REQUESTS: Decoder[RegistrarRequest] = Decoder(RegistrarRequest)
+REQUESTS: Decoder[MemberRequest] = Decoder(MemberRequest)
 REPLIES: Decoder[RegistrarReply] = Decoder(RegistrarReply, 1 << 20)
 PEER = "peer-1"
 

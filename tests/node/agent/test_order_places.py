@@ -29,7 +29,7 @@ def test_the_base_may_be_a_link_and_nothing_below_it(tmp_path: Path) -> None:
         with pytest.raises(DiskError, match="symbolic link"):
             prepare_place(base, escape)
     (outside / "file").touch()
-    with pytest.raises(DiskError, match="no directory"):
+    with pytest.raises(DiskError, match="not a directory"):
         prepare_place(base, "file/x")
     assert not (tmp_path / "out").exists()
 

@@ -153,12 +153,12 @@ def test_when_nothing_can_go_the_download_is_refused_as_for_a_full_disk() -> Non
     ask(scene)
     job = scene.job()
     assert (job.phase, job.code) == ("failed", "disk")
-    assert job.detail.startswith("the quota of 300 B has no room for 100 B: 300 B are taken by downloads")
-    assert "/data/file 1 stays: no other peer has it whole" in job.detail
+    assert job.detail.startswith("the quota of 300 B has no room for 100 B: 300 B are used by downloads")
+    assert "/data/file 1 stays: no other peer has all of it" in job.detail
     assert (begun(scene), deletions(scene), set(scene.listed)) == ([], [], {digest(1), digest(2), digest(3)})
     status = scene.status().quota
     assert status is not None
-    assert [text.rpartition(": ")[2] for text in status.kept] == ["no other peer has it whole"] * 3
+    assert [text.rpartition(": ")[2] for text in status.kept] == ["no other peer has all of it"] * 3
 
 
 def test_what_is_larger_than_the_quota_is_refused_and_nothing_is_deleted_for_it() -> None:
@@ -174,7 +174,7 @@ def test_while_the_tracker_knows_not_everybody_nothing_is_deleted() -> None:
     scene.settling = True
     ask(scene)
     assert (deletions(scene), scene.job().phase) == ([], "failed")
-    assert "does not know everybody yet" in scene.job().detail
+    assert "does not know all peers yet" in scene.job().detail
     scene.settling = False
     ask(scene)
     assert deletions(scene) == ["/data/file 1"]
@@ -308,7 +308,7 @@ def test_what_one_command_gets_is_not_deleted_for_the_rest_of_it() -> None:
     scene.others = [elsewhere(8)]
     ask(scene)
     assert (deletions(scene), scene.job().code) == ([], "disk")
-    assert "for the same command" in scene.job().detail
+    assert "the same command has fetched it" in scene.job().detail
 
 
 def test_what_was_at_its_destination_already_is_not_a_download_of_this_peer() -> None:

@@ -114,7 +114,7 @@ def test_damaged_limits_are_told_of_and_those_of_the_configuration_hold(
         kept.keep_limits(Override(RateLimits(1.5, 0.0)))
         (tmp_path / "run" / LIMITS_NAME).write_bytes(data)
         assert kept.override is None
-    assert "those of the configuration hold" in caplog.text
+    assert "those of the configuration apply" in caplog.text
 
 
 def test_the_schedule_changes_the_limits_and_ends_what_a_person_set() -> None:

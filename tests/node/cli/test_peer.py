@@ -238,7 +238,7 @@ def test_limit_tells_what_holds_then(options: list[str], asked: ApiLimit, capsys
     assert world.client.requests == [asked]
     captured = capsys.readouterr()
     assert captured.out == "up 10.0 MiB/s, down unlimited\n"
-    assert ("until the peer stops or its schedule has other limits" in captured.err) == bool(options)
+    assert ("until the peer stops or its schedule changes them" in captured.err) == bool(options)
 
 
 def test_limit_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ def test_a_peer_keeps_to_its_quota_and_the_last_copy_stays(tmp_path: Path, track
         quota = bob.json("status")["quota"]
         assert (quota["limit"], quota["used"]) == (2_560 * 1024, 2 * MIB)
         assert [text.split()[1] for text in quota["deleted"]] == [str(got / "a"), str(got / "c")]
-        assert quota["kept"] == [f"{got / 'b'}: no other peer has it whole"]
+        assert quota["kept"] == [f"{got / 'b'}: no other peer has all of it"]
         refused = bob.run("get", "large", code=6).stderr
         assert "the quota of 2.5 MiB has no room for 3.0 MiB: it is larger" in refused
         in_the_way = bob.base / "data" / "downloaded.new"

@@ -80,7 +80,7 @@ def test_watching_finds_the_order_of_anybody(capsys: pytest.CaptureFixture[str])
     twice = world(orders=(other, OrderEntry("p8", "eight", second)))
     assert twice.run("rollout", "--watch", "model.bin") == 2
     assert capsys.readouterr().err == (
-        "error: 2 rollouts of model.bin go on; watch one of them with "
+        "error: 2 rollouts of model.bin are running; watch one of them with "
         f"--watch o1 (from nine, to all peers, {short(DIGEST)}); "
         f"--watch o2 (from eight, to peers t*, in a/b, {short(DIGEST)})\n"
     )
@@ -120,7 +120,7 @@ def test_a_tracker_that_is_away_is_waited_for(capsys: pytest.CaptureFixture[str]
     )
     assert one.run("rollout", "model.bin") == 0
     said = capsys.readouterr().err.splitlines()
-    assert said[-3:-1] == ["tracker does not answer", "there are answers again"]
+    assert said[-3:-1] == ["tracker does not answer", "the answers are back"]
     assert said[-1].startswith("two: has it, ")
 
 
@@ -132,7 +132,7 @@ def test_cancelling_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None
     assert one.client.asked(ApiCancelRollout) == [ApiCancelRollout(1, "model.bin")]
 
 
-@pytest.mark.parametrize(("holding", "words"), [("whole", "has it already"), (None, "has not got it")])
+@pytest.mark.parametrize(("holding", "words"), [("whole", "has it already"), (None, "does not have it")])
 def test_an_order_for_this_peer_alone_is_refused_with_that_reason(
     holding: Any, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,7 +87,7 @@ def test_one_that_is_gone_is_waited_for_as_long_as_there_is_time() -> None:
     seen = watch(timeout=20.0)
     look(seen, 0.0, peer("a"))
     look(seen, 5.0)
-    assert seen.verdict(False, 5.0)[-1] == "a: gone: it had nothing of it"
+    assert seen.verdict(False, 5.0)[-1] == "a: gone: it had none of it"
     assert seen.outcome(5.0) is None
     assert seen.outcome(20.0) is False
 
@@ -168,7 +168,7 @@ def test_what_to_expect_is_what_is_known() -> None:
         "m.bin, 1000 B, to 4 peers; 1 of them has it already",
         "accept no orders: r",
         "free space: l under 16.0 MiB, a under 16.0 MiB",
-        "it takes at least 10 s: this peer alone has it, and sends 100 B/s at most",
+        "it takes at least 10 s: only this peer has it, and it sends at most 100 B/s",
         "no estimate: none of them has measured a rate yet",
     ]
 
@@ -178,7 +178,7 @@ def test_who_surely_has_too_little_room_is_named_and_the_rounding_of_what_was_to
     rooms = {"none": 0, "less": 84 << 20, "perhaps": (84 << 20) + 1, "much": 160 << 20}
     look(seen, 0.0, *(StandingEntry(name, name, free=free) for name, free in rooms.items()))
     assert expectation(seen, 0.0)[1:3] == [
-        "too little room, if it is as it was when they last said; each looks for itself: "
+        "not enough space, as of the last heartbeat; each checks again before it starts: "
         "none (under 16.0 MiB free), less (84.0 MiB free)",
         "free space: perhaps 84.0 MiB, much 160.0 MiB",
     ]

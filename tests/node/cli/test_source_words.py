@@ -88,7 +88,7 @@ def test_a_source_that_is_not_connected_now_is_not_called_new() -> None:
 def test_what_an_agent_that_hangs_said_last_is_called_old(capsys: pytest.CaptureFixture[str]) -> None:
     going = report([job(phase="downloading", download=download())])
     old = status_text(aged(going, 12.0))
-    assert ("warning", "no news from the agent for over 10 s: this is what was known before") in old.facts
+    assert ("warning", "no news from the agent for over 10 s: showing what was known before") in old.facts
     assert "MiB/s" not in str(old.jobs)
     sending = download(sources=[replace(source("a"), rate=5.0 * MIB)])
     fast = job(phase="downloading", download=sending)

@@ -179,7 +179,7 @@ def test_an_output_that_leads_nowhere_is_refused_as_that(
 ) -> None:
     (here / "away").symlink_to("/mnt/gone")
     assert peer_with(report()).run("get", "model.bin", "-o", given) == 6
-    assert f"{here}/away is a symbolic link to /mnt/gone, which is not there; create that" in capsys.readouterr().err
+    assert f"{here}/away is a symbolic link to /mnt/gone, which does not exist; create that" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

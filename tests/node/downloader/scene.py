@@ -36,7 +36,7 @@ PIECE_BYTES = 100
 
 
 def entry(name: str, port: int = 1, cell: int | None = None) -> SeederEntry:
-    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False, cell)
+    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False, cell=cell)
 
 
 def sent(effects: Sequence[Effect]) -> list[PieceServerRequest]:

@@ -80,8 +80,8 @@ class FakeLinks:
         """Session, and the longest piece that its connection takes."""
         self.sent: list[tuple[int, Message]] = []
 
-    def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener) -> None:
-        del endpoint
+    def connect(self, session: int, endpoint: str, piece_bytes: int, listener: Listener, key: str = "") -> None:
+        del endpoint, key
         self.dialled.append((session, piece_bytes))
         self.open[session] = listener
 

@@ -1,0 +1,107 @@
+"""Whose keys the piece server admits in a network with keys: the members', as roster and lookups tell. Pure.
+
+The roster tells of each that comes or goes. Where it may have missed something, or says nothing, a lookup is asked for
+all of them. While the tracker may not know everybody yet, after its restart, nobody is put out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from node.agent.effects import ToPieceServer
+from node.local_messages import MemberKeys
+from protocol.messages import PeerEntry
+
+AGAIN_SECONDS = 5.0
+"""After an answer that is not the last word, or none, and while the roster is silent."""
+
+
+class FindMembers(Struct, frozen=True):
+    """Ask a lookup for all members, as of (epoch, seq) ``after``."""
+
+    after: tuple[int, int]
+
+
+Effect = FindMembers | ToPieceServer
+
+
+class Members:
+    """Nothing but where there are keys (``keyed``)."""
+
+    def __init__(self, keyed: bool) -> None:
+        self._keyed = keyed
+        self._keys: dict[str, str] = {}
+        """By peer."""
+        self._since: dict[str, str] | None = None
+        """What the roster has said since the open question was asked, by peer; an empty key: it left. None: there is no
+        question open."""
+        self._after = (0, 0)
+        self._ask_at: float | None = None
+        self._heard_at: float | None = None
+        """When the roster said something last, or might have begun to."""
+
+    def told(self) -> list[Effect]:
+        """For a piece server that knows nothing."""
+        return [ToPieceServer(MemberKeys(list(self._keys.values()), [], True))] if self._keys else []
+
+    def welcomed(self, after: tuple[int, int], now: float) -> list[Effect]:
+        """This peer is a member as of (epoch, seq) ``after``."""
+        self._after, self._heard_at = after, now
+        return self.missed(now, 0.0)
+
+    def missed(self, now: float, within: float) -> list[Effect]:
+        """The roster has not told everything; ask ``within`` seconds."""
+        if self._keyed:
+            self._ask_at = now + within
+        return self.tick(now)
+
+    def heard(self, now: float) -> None:
+        """The roster says something."""
+        self._heard_at = now
+
+    def joined(self, peer: str, key: str) -> list[Effect]:
+        if not self._keyed:
+            return []
+        if self._since is not None:
+            self._since[peer] = key
+        self._keys[peer] = key
+        return [ToPieceServer(MemberKeys([key], [], False))]
+
+    def left(self, peer: str) -> list[Effect]:
+        if self._since is not None:
+            self._since[peer] = ""
+        key = self._keys.pop(peer, "")
+        return [ToPieceServer(MemberKeys([], [key], False))] if key else []
+
+    def found(self, peers: Sequence[PeerEntry], settling: bool, now: float) -> list[Effect]:
+        """The answer. ``settling``: the tracker may not know everybody yet."""
+        since, self._since = self._since or {}, None
+        keys = {peer.peer: peer.key for peer in peers if peer.key} | since
+        keys = {peer: key for peer, key in keys.items() if key}
+        if settling:
+            keys = self._keys | keys
+            self._ask_at = now + AGAIN_SECONDS
+        self._keys = keys
+        return [ToPieceServer(MemberKeys(list(keys.values()), [], not settling))]
+
+    def failed(self, now: float) -> None:
+        """There is no answer."""
+        self._since, self._ask_at = None, now + AGAIN_SECONDS
+
+    def tick(self, now: float) -> list[Effect]:
+        due = self.next_deadline()
+        if due is None or now < due:
+            return []
+        self._since, self._ask_at = {}, None
+        if self._heard_at is not None:
+            self._heard_at = max(self._heard_at, now)
+        return [FindMembers(self._after)]
+
+    def next_deadline(self) -> float | None:
+        """None while there is a question open, or nothing to ask."""
+        if self._since is not None or not self._keyed:
+            return None
+        silent = None if self._heard_at is None else self._heard_at + AGAIN_SECONDS
+        return min((at for at in (self._ask_at, silent) if at is not None), default=None)

@@ -1,0 +1,175 @@
+"""How a peer comes to know its tracker's key: by an invite, once, or from its configuration.
+
+What it learned is kept in the data directory: from then on its peer never speaks to a tracker without that key.
+Waits for the tracker: for the time before a peer's processes run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+import zmq
+from msgspec import Struct
+
+from node.config import PeerSettings
+from node.disk.errors import disk_error
+from node.identity import check_identity_private, load_identity
+from protocol.codec import Decoder, encode
+from protocol.endpoints import parse_endpoint
+from protocol.errors import DiskError, NetworkError, ProtocolError, UsageError
+from protocol.keys import Invite, parse_invite
+from protocol.limits import REPLY_BYTES_MAX
+from protocol.messages import Endpoint, Enrol, Enrolled, Error, KeyText, RegistrarReply
+from service.private_files import read_private, write_private
+from service.text import printable
+from transport.addresses import has_keys, look_up, why_unreached
+from transport.curve import dial_as, pair_of
+from transport.monitor import ConnectionEvent, ConnectionMonitor
+from transport.sockets import Role, connect, open_context, open_socket
+
+_logger = logging.getLogger(__name__)
+
+NETWORK_NAME = "network.json"
+ENROL_SECONDS = 10.0
+"""How long the tracker may take to be there and to answer."""
+PAUSE_SECONDS = 0.3
+_REPLIES: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
+
+
+class Network(Struct, frozen=True):
+    """The ``tracker`` and its ``key``; ``invite`` is the public key of the invite that was used."""
+
+    tracker: Endpoint
+    key: KeyText
+    invite: str = ""
+
+
+def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
+    """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
+    invite that was not used yet is used. `UsageError` when it does not hold, `NetworkError`
+    when the tracker does not answer, `ConfigError` when others may read this peer's key."""
+    known = _load(data_dir)
+    if settings.invite:
+        invite = parse_invite(settings.invite)
+        tracker, used = settings.tracker or invite.tracker, pair_of(invite.secret).public
+        if known is None or (known.key, known.invite) != (invite.key, used):
+            check_identity_private(data_dir)
+            try:
+                _enrol(tracker, invite, load_identity(data_dir).keys.public, settings.peer_name)
+            except (UsageError, NetworkError) as error:
+                if known is None or known.key != invite.key:
+                    raise
+                _logger.warning("%s; this peer was let in before, and goes on with that", error)
+            else:
+                known = Network(tracker, invite.key, used)
+                _keep(data_dir, known)
+                _logger.info("the network of %s has let this peer in; the invite is not needed any more", tracker)
+    elif settings.tracker_key:
+        if not settings.tracker:
+            raise UsageError("tracker_key is configured and no tracker; name it in the configuration or with --tracker")
+        known = Network(settings.tracker, settings.tracker_key.lower())
+    if known is None:
+        return settings.tracker, ""
+    check_identity_private(data_dir)
+    return settings.tracker or known.tracker, known.key
+
+
+def _load(data_dir: Path) -> Network | None:
+    path = data_dir / NETWORK_NAME
+    try:
+        return msgspec.json.decode(read_private(path), type=Network)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk_error(error, "read", path) from error
+    except msgspec.MsgspecError as error:
+        raise DiskError(f"{path} is damaged ({error}); delete it, and join again with an invite") from None
+
+
+def _keep(data_dir: Path, network: Network) -> None:
+    path = data_dir / NETWORK_NAME
+    try:
+        write_private(path, msgspec.json.encode(network))
+    except OSError as error:
+        raise disk_error(error, "write", path) from error
+
+
+def _enrol(tracker: str, invite: Invite, key: str, name: str) -> None:
+    """Have the network let ``key`` in. A request may be repeated, so whatever does not answer is asked again."""
+    deadline = time.monotonic() + ENROL_SECONDS
+    while True:
+        problem = _ask(tracker, invite, Enrol(1, key, name), deadline)
+        if not problem:
+            return
+        if time.monotonic() + PAUSE_SECONDS >= deadline:
+            raise NetworkError(f"cannot use the invite: tracker {tracker}: {problem}")
+        time.sleep(PAUSE_SECONDS)
+
+
+def _ask(tracker: str, invite: Invite, question: Enrol, deadline: float) -> str:
+    """Why there is no answer, if there is none. `UsageError` for one that says no."""
+    address = parse_endpoint(tracker)
+    hosts = look_up(address.host)
+    problem = ""
+    for host in hosts:
+        with contextlib.ExitStack() as resources:
+            context = open_context()
+            resources.callback(context.term)
+            dealer = open_socket(context, Role.CONTROL_DEALER)
+            resources.callback(dealer.close, 0)
+            monitor = ConnectionMonitor(dealer)
+            resources.callback(monitor.close)
+            dial_as(dealer, pair_of(invite.secret), invite.key)
+            connect(dealer, str(address._replace(host=host)))
+            event = _await(dealer, monitor, encode(question), deadline)
+            if isinstance(event, bytes):
+                _take(event)
+                return ""
+        problem = _why(event, host, address.port)
+    return problem
+
+
+def _await(dealer: zmq.Socket[bytes], monitor: ConnectionMonitor, question: bytes, deadline: float) -> bytes | str:
+    """The answer to ``question``, or what became of the connection."""
+    poller = zmq.Poller()
+    poller.register(monitor.socket, zmq.POLLIN)
+    poller.register(dealer, zmq.POLLIN)
+    while (left := deadline - time.monotonic()) > 0:
+        for ready, _ in poller.poll(int(left * 1_000) + 1):
+            if ready is dealer:
+                answer: bytes = dealer.recv()
+                return answer
+            for event in monitor.events():
+                if event is not ConnectionEvent.CONNECTED:
+                    return event
+                dealer.send(question)
+    return ConnectionEvent.SILENT
+
+
+def _take(answer: bytes) -> None:
+    try:
+        reply = _REPLIES.decode(answer)
+    except ProtocolError as error:
+        raise NetworkError(f"the tracker's answer to the invite cannot be understood: {error}") from None
+    if not isinstance(reply, Enrolled):
+        why = reply.detail if isinstance(reply, Error) else type(reply).__name__
+        raise UsageError(f"the tracker does not let this peer in: {printable(why)}")
+
+
+def _why(event: str, host: str, port: int) -> str:
+    """Why nobody answers at ``host``, in words. `UsageError` where to try again is in vain."""
+    if event is ConnectionEvent.DENIED:
+        raise UsageError("this invite does not hold: it was used, has expired, or was revoked; ask for another")
+    if event is ConnectionEvent.UNREACHED:
+        return why_unreached(host, port, ENROL_SECONDS)
+    if event in (ConnectionEvent.OTHER_SECURITY, ConnectionEvent.HUNG_UP):
+        keyed = has_keys(host, port, ENROL_SECONDS)
+        if keyed is False:
+            return "it has no keys; it has to be started again after 'keys init'"
+        if keyed:
+            return "it has another key than the invite says; ask for one to the network as it is now"
+    return str(event)

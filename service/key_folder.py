@@ -1,0 +1,378 @@
+"""The keys of a network: a folder on its tracker's host, which is its user's alone (0700).
+
+::
+
+    tracker.secret       the tracker's secret key (0600)
+    members/KEY.key      lets in the peer with this public key; its first line is a name for people
+    invites/KEY.invite   an invite with this public key, as `InviteTerms` in JSON
+    invites/KEY.used     that it let a peer in, and cannot again: the key of that peer
+    revoked/KEY.key      a key that no invite brings back
+
+Files may be made and deleted by hand; only their names say who is let in. The tracker's processes look at the folder
+once a second (`LiveKeys`), and of them only the registrar writes to it (`KeyFolder.enrol`).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from threading import RLock
+
+import msgspec
+from msgspec import Struct
+
+from protocol.errors import ConfigError, NotFoundError, UsageError
+from protocol.keys import Invite, format_invite, is_key, parse_key
+from protocol.limits import PEER_ID_BYTES_MAX, PEERS_COUNT_MAX
+from service.private_files import (
+    check_private_directory,
+    read_private,
+    sync_directory,
+    write_private,
+    write_private_once,
+)
+from service.text import as_utf8, printable
+from transport.curve import KeyPair, Keys, new_pair, pair_of
+from transport.sockets import Role
+
+SECRET_NAME = "tracker.secret"
+LABEL_BYTES_MAX = 4_096
+USED_SECONDS = 600.0
+"""How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
+INVITES_COUNT_MAX = 10_000
+TOLD_COUNT_MAX = 100
+START_COUNT_MIN = 8
+"""Digits that may stand for a key: of fewer, some are words."""
+USED_BY_ANOTHER = "this invite was for one peer, and another has used it; ask for another"
+LOOK_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 0.2
+"""How soon after a look it looks again for a key that it does not know: of one that was let in a moment ago."""
+_FRESH_NS = 2_000_000_000
+"""A directory that changed this recently may have changed again at the same time stamp."""
+_UNREADABLE = errno.ENOENT, errno.ENOTDIR, errno.EACCES
+"""Nobody is let in. Other errors pass, such as a lack of descriptors, and what was read last holds."""
+
+_logger = logging.getLogger(__name__)
+
+
+class InviteTerms(Struct, frozen=True):
+    """``expires`` in seconds since 1970. Of one that is not ``reusable`` one peer can make use."""
+
+    expires: float
+    reusable: bool = False
+    name: str = ""
+
+
+class Member(Struct, frozen=True):
+    """``name`` is safe to show. ``invite`` is the public key of the invite it came with; empty: none."""
+
+    name: str
+    invite: str = ""
+
+
+class IssuedInvite(Struct, frozen=True):
+    """``used_by`` is the key of the peer that it let in, empty if it can still let one in; since ``used_at``."""
+
+    terms: InviteTerms
+    used_by: str = ""
+    used_at: float = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it expires; less than 0 afterwards."""
+        return self.terms.expires - time.time()
+
+    @property
+    def answers(self) -> bool:
+        """Whether whoever has it is listened to now."""
+        return self.seconds_left > 0 and (not self.used_by or time.time() < self.used_at + USED_SECONDS)
+
+
+def plain_warning(what: str) -> str:
+    """What its user is told of a ``what`` that other machines reach, and that has no keys."""
+    return (
+        f"other machines can reach this {what}, and it has no keys: whoever does can read and announce anything; to "
+        "change that, run 'keys init' on the tracker's host"
+    )
+
+
+class RefusedKeyError(UsageError):
+    """An invite does not let a key in. ``str(error)`` says to its owner why."""
+
+    code = "refused"
+
+
+class KeyFolder:
+    """The folder at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.members_path, self.invites_path, self._revoked_path = (
+            path / name for name in ("members", "invites", "revoked")
+        )
+        self._told: set[str] = set()
+
+    def make(self) -> bool:
+        """Make what is not there, and nothing anew. True: the network had no key before."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private_directory(self.path)
+        for directory in (self.members_path, self.invites_path, self._revoked_path):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        if write_private_once(self.path / SECRET_NAME, f"{new_pair().secret}\n".encode()):
+            return True
+        self.load()
+        return False
+
+    def load(self) -> KeyPair:
+        """The tracker's keys. `ConfigError` when there are none, or others may read them."""
+        secret = self.path / SECRET_NAME
+        try:
+            check_private_directory(self.path)
+            return pair_of(parse_key(read_private(secret).decode()))
+        except FileNotFoundError:
+            raise ConfigError(f"{secret}: does not exist; make a network's keys with 'keys init'") from None
+        except OSError as error:
+            raise ConfigError(f"{secret}: {error.strerror}; it has to belong to the tracker's user") from None
+        except (UsageError, UnicodeDecodeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"{secret}: is damaged; restore it from a copy, or delete it for new keys") from None
+
+    # --- what there is -----------------------------------------------------------------------------------
+
+    def members(self) -> dict[str, Member]:
+        """By key."""
+        return {key: self._member(key) for key in sorted(_keys_in(self.members_path, ".key")[0])}
+
+    def invites(self) -> dict[str, IssuedInvite]:
+        """By key; those that can be read."""
+        found: dict[str, IssuedInvite] = {}
+        for key in sorted(_keys_in(self.invites_path, ".invite")[0])[:INVITES_COUNT_MAX]:
+            issued = self.issued(key)
+            if issued is not None:
+                found[key] = issued
+        return found
+
+    def issued(self, key: str) -> IssuedInvite | None:
+        """The invite with the public ``key``; None when there is none that can be read."""
+        path = self.invites_path / f"{key}.invite"
+        try:
+            terms = msgspec.json.decode(read_private(path), type=InviteTerms)
+            used = path.with_suffix(".used")
+            used_by, used_at = (used.read_text().strip(), used.stat().st_mtime) if used.exists() else ("", 0.0)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, ConfigError) as error:
+            self.tell(f"{path} lets nobody in: {error}")
+            return None
+        return IssuedInvite(terms, used_by, used_at)
+
+    def tell(self, text: str) -> None:
+        """A line for the log, once, and not thousands."""
+        if text not in self._told and len(self._told) < TOLD_COUNT_MAX:
+            self._told.add(text)
+            _logger.warning("%s", printable(as_utf8(text)))
+
+    def _member(self, key: str) -> Member:
+        try:
+            with (self.members_path / f"{key}.key").open("rb") as file:
+                lines = as_utf8(os.fsdecode(file.read(LABEL_BYTES_MAX))).splitlines()
+        except OSError:
+            return Member("")
+        name, invite, *_ = *lines, "", ""
+        return Member(printable(name.strip()), invite.strip() if is_key(invite.strip()) else "")
+
+    # --- what a person does ------------------------------------------------------------------------------
+
+    def authorize(self, key: str, name: str = "", invite: str = "") -> None:
+        """Let the peer with ``key`` in, whatever was before."""
+        write_private(self.members_path / f"{key}.key", f"{_label(name)}\n{invite}\n".encode())
+        (self._revoked_path / f"{key}.key").unlink(missing_ok=True)
+
+    def invite(self, tracker: str, seconds: float, reusable: bool = False, name: str = "") -> str:
+        """A new invite to the network, whose tracker peers reach at ``tracker``, as the line to hand to them. It
+        expires after ``seconds``."""
+        own, pair, terms = self.load(), new_pair(), InviteTerms(time.time() + seconds, reusable, name)
+        for key, issued in self.invites().items():
+            if issued.seconds_left < 0:
+                for suffix in (".invite", ".used"):
+                    (self.invites_path / f"{key}{suffix}").unlink(missing_ok=True)
+        write_private(self.invites_path / f"{pair.public}.invite", msgspec.json.encode(terms))
+        return format_invite(Invite(tracker, own.public, pair.secret))
+
+    def revoke(self, key: str) -> None:
+        """``key``, of a member or an invite, is let in no more, and brought back by no invite."""
+        invite = self.invites_path / f"{key}.invite"
+        if not invite.exists():
+            write_private(self._revoked_path / f"{key}.key", b"")
+        for path in (self.members_path / f"{key}.key", invite):
+            path.unlink(missing_ok=True)
+            sync_directory(path.parent)
+
+    def named(self, text: str) -> str:
+        """The one key, of a member or an invite, that ``text`` is, begins, or is the name of. `NotFoundError`, or
+        `UsageError` when there are several."""
+        names = {key: member.name for key, member in self.members().items()}
+        names |= {key: printable(issued.terms.name) for key, issued in self.invites().items()}
+        start = text.strip().lower()
+        if not start:
+            raise UsageError("the name is empty; see 'keys list'")
+        if start in names:  # whatever somebody calls itself
+            return start
+        is_start = len(start) >= START_COUNT_MIN
+        found = [key for key, name in names.items() if text == name or (is_start and key.startswith(start))]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotFoundError(f"no member or invite has the name or key {printable(text)!r}; see 'keys list'")
+        raise UsageError(f"{printable(text)!r} fits {len(found)} keys: {', '.join(key[:16] for key in found[:8])}")
+
+    # --- what the registrar does -------------------------------------------------------------------------
+
+    def enrol(self, invite: str, key: str, name: str) -> None:
+        """Let the peer with ``key`` in, by the invite with the public key ``invite``; what is so already stays.
+        `RefusedKeyError` says why not. Once this returns it is on disk. Raises `OSError`."""
+        issued = self.issued(invite)
+        if issued is None or not issued.answers:
+            raise RefusedKeyError("this invite does not hold any more: it has expired or was revoked; ask for another")
+        if (self._revoked_path / f"{key}.key").exists():
+            raise RefusedKeyError("the key of this peer was revoked; its owner can let it in again (keys authorize)")
+        member, pending = self.members_path / f"{key}.key", self.members_path / f"{key}.pending"
+        if member.exists():
+            return
+        if not issued.terms.reusable and issued.used_by not in ("", key):
+            raise RefusedKeyError(USED_BY_ANOTHER)
+        if issued.used_by and not pending.exists():
+            raise RefusedKeyError("this invite was used, and its peer removed since; ask for another")
+        if len(_keys_in(self.members_path, ".key")[0]) >= PEERS_COUNT_MAX:
+            raise RefusedKeyError(f"the network is at its limit of {PEERS_COUNT_MAX} keys")
+        if issued.terms.reusable:
+            self.authorize(key, name, invite)
+            return
+        # Used up first, then let in: whatever ends this process in between, nobody else gets in by it.
+        write_private(pending, f"{_label(name)}\n{invite}\n".encode())
+        if not issued.used_by and not write_private_once(self.invites_path / f"{invite}.used", f"{key}\n".encode()):
+            pending.unlink()
+            raise RefusedKeyError(USED_BY_ANOTHER)
+        pending.replace(member)
+        sync_directory(self.members_path)
+
+
+def _label(name: str) -> str:
+    return printable(as_utf8(name))[:PEER_ID_BYTES_MAX]
+
+
+def _keys_in(directory: Path, suffix: str) -> tuple[frozenset[str], list[str]]:
+    """The keys that files in ``directory`` are named after, and files with that suffix that are named otherwise.
+    Raises `OSError`."""
+    keys: set[str] = set()
+    others: list[str] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            stem, dot, end = entry.name.rpartition(".")
+            if dot + end != suffix:
+                continue
+            if is_key(stem) and stem == stem.lower() and entry.is_file():  # `revoke` finds it by this name
+                keys.add(stem)
+            else:
+                others.append(entry.name)
+    return frozenset(keys), others
+
+
+class LiveKeys:
+    """Who is let in, as the folder says. `refresh` looks at it, and so does whoever asks for a key that is not there,
+    but not often. ``clock`` gives monotonic seconds; with ``invites`` those connect too who have one. Any
+    thread may ask."""
+
+    def __init__(self, folder: KeyFolder, clock: Callable[[], float], invites: bool = False) -> None:
+        self._folder, self._clock, self._admits_invites = folder, clock, invites
+        self.members: frozenset[str] = frozenset()
+        self._gone: set[str] = set()
+        """Since the last `refresh`."""
+        self._invites: frozenset[str] = frozenset()
+        self._issued: dict[str, IssuedInvite | None] = {}
+        """Those that somebody had, since the last change."""
+        self._stamps: dict[Path, tuple[int, int, int]] = {}
+        self._looked_at = -inf
+        self._lock = RLock()
+        self.refresh(clock())
+
+    def next_deadline(self) -> float:
+        return self._looked_at + LOOK_SECONDS
+
+    def refresh(self, now: float) -> set[str]:
+        """Look, if it is time; the keys that are members no more."""
+        with self._lock:
+            if now >= self.next_deadline():
+                self._look_at_all(now)
+            gone, self._gone = self._gone, set()
+            return gone.difference(self.members)
+
+    def may_connect(self, role: Role, key: str) -> bool:
+        """For `transport.curve.Keys`. An invite is for requests, and those of the registrar."""
+        return self.is_member(key) or (self._admits_invites and role is Role.TRACKER_ROUTER and self.is_invite(key))
+
+    def is_member(self, key: str) -> bool:
+        with self._lock:
+            if key not in self.members and self._clock() >= self._looked_at + LOOK_AGAIN_SECONDS:
+                self._look_at_all(self._clock())
+            return key in self.members
+
+    def _look_at_all(self, now: float) -> None:
+        self._looked_at = now
+        before = self.members
+        for path in (self._folder.members_path, self._folder.invites_path):
+            try:
+                self._look(path)
+            except OSError as error:
+                self._folder.tell(f"{path} cannot be read: {error.strerror}")
+                if error.errno in _UNREADABLE:
+                    self._stamps.pop(path, None)
+                    self._take(path, frozenset())
+        self._gone |= before.difference(self.members)
+
+    def is_invite(self, key: str) -> bool:
+        """Whether ``key`` is of an invite that somebody may have to make use of."""
+        with self._lock:
+            if key not in self._invites:
+                return False
+            if key not in self._issued:
+                self._issued[key] = self._folder.issued(key)
+            issued = self._issued[key]
+            return issued is not None and issued.answers
+
+    def _look(self, path: Path) -> None:
+        found = path.stat()
+        stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+        if self._stamps.get(path) == stamp:
+            return
+        self._stamps.pop(path, None)
+        keys, others = _keys_in(path, ".key" if path == self._folder.members_path else ".invite")
+        for name in others:
+            self._folder.tell(
+                f"{path / name} lets nobody in: it is no file named after a key: 64 digits, a to f in lower case"
+            )
+        self._take(path, keys)
+        if time.time_ns() - max(stamp[1:]) > _FRESH_NS:
+            self._stamps[path] = stamp
+
+    def _take(self, path: Path, keys: frozenset[str]) -> None:
+        if path == self._folder.members_path:
+            self.members = keys
+        else:
+            self._invites = keys
+            self._issued.clear()
+
+
+def live_keys(folder: str, clock: Callable[[], float], invites: bool = False) -> tuple[LiveKeys | None, Keys | None]:
+    """Of the key folder at ``folder``; nothing where that is empty. Raises `ConfigError`."""
+    if not folder:
+        return None, None
+    place = KeyFolder(Path(folder))
+    live = LiveKeys(place, clock, invites)
+    return live, Keys(place.load(), live.may_connect)

@@ -1,0 +1,84 @@
+"""Files with secrets: their owner's alone (0600), whole or not there, on disk once they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from protocol.errors import ConfigError
+
+SECRET_BYTES_MAX = 4_096
+_NO_LINKS = errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS
+"""What file systems say that have no hard links."""
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write ``data`` in place of what is at ``path``, if anything. Raises `OSError`."""
+    _write_fresh(path, data).replace(path)
+    sync_directory(path.parent)
+
+
+def write_private_once(path: Path, data: bytes) -> bool:
+    """Write ``data`` to ``path``; False when something is there already, and stays. Raises `OSError`."""
+    fresh = _write_fresh(path, data)
+    try:
+        path.hardlink_to(fresh)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS or path.exists():
+            raise
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
+def _write_fresh(path: Path, data: bytes) -> Path:
+    """A file beside ``path`` that nobody else writes."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh
+
+
+def sync_directory(path: Path) -> None:
+    """What was made, renamed or deleted in the directory ``path`` is so on disk. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_private(path: Path) -> bytes:
+    """What is in ``path``, at most `SECRET_BYTES_MAX` of it. `ConfigError` when others than its owner may read or
+    change it. Raises `OSError`."""
+    with path.open("rb") as file:
+        check_private(path, os.fstat(file.fileno()), 0o077)
+        return file.read(SECRET_BYTES_MAX)
+
+
+def check_private_directory(path: Path, open_bits: int = 0o077) -> None:
+    """`ConfigError` when others than its owner have any of the rights ``open_bits`` to the directory ``path``. Raises
+    `OSError`."""
+    check_private(path, path.stat(), open_bits)
+
+
+def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
+    """`check_private_directory` for anything, as it was ``found``."""
+    mode, wanted = stat.S_IMODE(found.st_mode), "700" if stat.S_ISDIR(found.st_mode) else "600"
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(
+            f"{path}: holds a secret key and is another user's; use it as that user (sudo -u), or use another"
+        )
+    if mode & open_bits:
+        what = f"is for a secret key and is open to other users (mode {mode:04o})"
+        raise ConfigError(f"{path}: {what}; close it with: chmod {wanted} {path}")

@@ -1,0 +1,238 @@
+"""`service.key_folder`: who is let in, as files say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from protocol.errors import ConfigError, NotFoundError, UsageError
+from protocol.keys import parse_invite
+from service.key_folder import LOOK_SECONDS, SECRET_NAME, KeyFolder, LiveKeys, RefusedKeyError
+from transport.curve import new_pair, pair_of
+from transport.sockets import Role
+
+ALICE, BOB = "a1" * 32, "b2" * 32
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> KeyFolder:
+    made = KeyFolder(tmp_path / "keys")
+    assert made.make()
+    return made
+
+
+def invite_of(folder: KeyFolder, *, reusable: bool = False, seconds: float = 60.0, name: str = "") -> str:
+    """The public key of a new invite."""
+    line = folder.invite("tcp://10.0.0.1:5550", seconds, reusable, name)
+    return pair_of(parse_invite(line).secret).public
+
+
+def test_it_is_made_once_and_private(folder: KeyFolder) -> None:
+    own = folder.load()
+    assert not folder.make()
+    assert folder.load() == own
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder.path / SECRET_NAME).stat().st_mode) == 0o600
+
+
+def test_a_secret_that_others_may_read_is_refused(folder: KeyFolder) -> None:
+    (folder.path / SECRET_NAME).chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        folder.load()
+    (folder.path / SECRET_NAME).chmod(0o600)
+    folder.path.chmod(0o755)
+    with pytest.raises(ConfigError, match="chmod 700"):
+        folder.load()
+    with pytest.raises(ConfigError, match="chmod 700"):
+        folder.make()
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 64, b"\xff" * 64, b"a1" * 31])
+def test_a_damaged_secret_is_not_replaced(folder: KeyFolder, content: bytes) -> None:
+    (folder.path / SECRET_NAME).write_bytes(content)
+    for use in (folder.load, folder.make):
+        with pytest.raises(ConfigError, match="damaged"):
+            use()
+    assert (folder.path / SECRET_NAME).read_bytes() == content
+
+
+def test_without_keys_the_error_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="keys init"):
+        KeyFolder(tmp_path / "nothing").load()
+
+
+def test_an_invite_for_one_peer_lets_one_in(folder: KeyFolder) -> None:
+    invite = invite_of(folder)
+    folder.enrol(invite, ALICE, "alice\x1b[2J")
+    folder.enrol(invite, ALICE, "alice")  # its answer was lost
+    with pytest.raises(RefusedKeyError, match="another has used it"):
+        folder.enrol(invite, BOB, "bob")
+    assert {key: one.name for key, one in folder.members().items()} == {ALICE: "alice\\x1b[2J"}
+    assert folder.members()[ALICE].invite == invite
+
+
+def test_one_that_is_revoked_or_removed_does_not_come_back_by_an_invite(folder: KeyFolder) -> None:
+    once, often = invite_of(folder), invite_of(folder, reusable=True)
+    folder.enrol(once, ALICE, "alice")
+    folder.enrol(often, BOB, "bob")
+    folder.revoke(BOB)
+    (folder.members_path / f"{ALICE}.key").unlink()
+    for invite, key in ((once, ALICE), (often, BOB)):
+        with pytest.raises(RefusedKeyError):
+            folder.enrol(invite, key, "again")
+    assert not folder.members()
+    folder.authorize(BOB)
+    folder.enrol(often, BOB, "bob")
+    assert list(folder.members()) == [BOB]
+
+
+def test_a_process_that_ends_in_between_lets_nobody_else_in(folder: KeyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    invite = invite_of(folder)
+
+    def end(_self: Path, _target: Path) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        real = Path.replace
+        patch.setattr(Path, "replace", lambda one, to: end(one, to) if one.suffix == ".pending" else real(one, to))
+        with pytest.raises(OSError, match="killed"):
+            folder.enrol(invite, ALICE, "alice")
+    with pytest.raises(RefusedKeyError):
+        folder.enrol(invite, BOB, "bob")
+    folder.enrol(invite, ALICE, "alice")
+    assert list(folder.members()) == [ALICE]
+
+
+def test_an_expired_or_unknown_invite_lets_nobody_in(folder: KeyFolder) -> None:
+    expired = invite_of(folder, seconds=-1.0)
+    for invite in (expired, BOB):
+        with pytest.raises(RefusedKeyError, match="expired or was revoked"):
+            folder.enrol(invite, ALICE, "alice")
+    invite_of(folder)
+    assert expired not in folder.invites()  # it was removed when the next one was made
+
+
+def test_keys_are_found_by_name_and_beginning(folder: KeyFolder) -> None:
+    folder.authorize(ALICE, "alice")
+    folder.authorize(BOB, "alice")
+    invite = invite_of(folder, name="lab")
+    assert folder.named("a1a1a1a1") == folder.named(ALICE.upper()) == ALICE
+    assert folder.named("lab") == invite
+    with pytest.raises(UsageError, match="2 keys"):
+        folder.named("alice")
+    for text in ("carol", "\x1b", "a1a1a1a", "a1" * 31 + "a2"):
+        with pytest.raises(NotFoundError):
+            folder.named(text)
+    folder.authorize("c3" * 32)  # without a name
+    with pytest.raises(UsageError, match="empty"):
+        folder.named(" ")
+    folder.authorize("d4" * 32, ALICE)
+    assert folder.named(ALICE) == ALICE
+    folder.revoke(invite)
+    with pytest.raises(NotFoundError):
+        folder.named("lab")
+
+
+# --- live ------------------------------------------------------------------------------------------------
+
+
+def looks(live: LiveKeys) -> set[str]:
+    """What a look says that is due."""
+    return live.refresh(live.next_deadline())
+
+
+def live_of(folder: KeyFolder) -> LiveKeys:
+    """Whose clock stands still, so that it looks when it is told to."""
+    return LiveKeys(folder, lambda: 0.0, invites=True)
+
+
+def test_what_is_changed_by_hand_is_seen_at_the_next_look(folder: KeyFolder) -> None:
+    live = live_of(folder)
+    (folder.members_path / f"{ALICE}.key").touch()
+    assert live.refresh(live.next_deadline() - LOOK_SECONDS / 2) == set()
+    assert not live.members
+    assert looks(live) == set()
+    assert live.members == {ALICE}
+    (folder.members_path / f"{ALICE}.key").unlink()
+    assert looks(live) == {ALICE}
+    assert not live.members
+
+
+def test_so_it_is_after_a_time_without_changes(folder: KeyFolder) -> None:
+    folder.authorize(ALICE)
+    past = time.time() - 60.0
+    os.utime(folder.members_path, (past, past))
+    live = live_of(folder)
+    assert looks(live) == set()
+    folder.authorize(BOB)
+    looks(live)
+    assert live.members == {ALICE, BOB}
+    folder.revoke(ALICE)
+    assert looks(live) == {ALICE}
+
+
+def test_what_is_named_otherwise_lets_nobody_in_and_is_told_once(
+    folder: KeyFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("alice.key", f"{ALICE.upper()}.key", f"{ALICE[:-1]}.key", "\x1b.key", f"{ALICE}.key.new", "notes"):
+        (folder.members_path / name).write_text(ALICE)
+    (folder.members_path / f"{BOB}.key").mkdir()
+    (folder.invites_path / f"{ALICE}.invite").write_text("{}")
+    with caplog.at_level(logging.WARNING):
+        live = live_of(folder)
+        for _ in range(3):
+            looks(live)
+    assert not live.members
+    assert not live.is_invite(ALICE)
+    told = [record.getMessage() for record in caplog.records if "named after a key" in record.getMessage()]
+    assert len(told) == len(set(told)) == 5
+    assert all(text.isprintable() for text in told)
+
+
+def test_without_the_folder_nobody_is_let_in(folder: KeyFolder) -> None:
+    folder.authorize(ALICE)
+    live = live_of(folder)
+    folder.members_path.rename(folder.path / "elsewhere")
+    assert looks(live) == {ALICE}
+    (folder.path / "elsewhere").rename(folder.members_path)
+    looks(live)
+    assert live.members == {ALICE}
+
+
+def test_an_invite_is_listened_to_until_it_expires(folder: KeyFolder) -> None:
+    live = live_of(folder)
+    invite, expired = invite_of(folder), invite_of(folder, seconds=-1.0)
+    looks(live)
+    assert live.is_invite(invite)
+    assert not live.is_invite(expired)
+    folder.enrol(invite, ALICE, "")
+    looks(live)
+    assert live.is_invite(invite)  # for a repetition
+    past = time.time() - 3_600.0
+    os.utime(folder.invites_path / f"{invite}.used", (past, past))
+    assert not live_of(folder).is_invite(invite)
+    folder.revoke(invite)
+    looks(live)
+    assert not live.is_invite(invite)
+
+
+@pytest.mark.parametrize("invites", [False, True])
+def test_an_invite_is_for_requests_of_the_registrar_alone(folder: KeyFolder, invites: bool) -> None:
+    folder.authorize(ALICE)
+    invite = invite_of(folder)
+    live = LiveKeys(folder, lambda: 0.0, invites)
+    roles = Role.TRACKER_ROUTER, Role.TRACKER_PUB
+    assert [live.may_connect(role, ALICE) for role in roles] == [True, True]
+    assert [live.may_connect(role, invite) for role in roles] == [invites, False]
+    assert not any(live.may_connect(role, BOB) for role in Role)
+
+
+def test_pairs_differ_and_follow_from_the_secret() -> None:
+    first, second = new_pair(), new_pair()
+    assert len({*first, *second}) == 4
+    assert pair_of(first.secret) == first
