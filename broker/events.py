@@ -31,6 +31,7 @@ from protocol.messages import (
     Order,
     PeerId,
     PeerName,
+    Signature,
 )
 
 
@@ -62,6 +63,7 @@ class EntrySet(Message, frozen=True, omit_defaults=True):
     holding: Holding
     aliases: Aliases = ()
     announced: Moment = 0
+    signature: Signature = b""
     cell: Cell = None
 
 

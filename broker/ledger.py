@@ -17,7 +17,7 @@ from broker.link_feed import LinkFeed
 from broker.registry import Registry
 from broker.roster_hints import roster_hints
 from protocol.limits import ANNOUNCED_AHEAD_SECONDS
-from protocol.messages import ANEW, Beat, Entry, Roster
+from protocol.messages import ANEW, Alias, Beat, Entry, Roster
 
 E = TypeVar("E", Entry, EntrySet)
 
@@ -49,12 +49,11 @@ class Ledger:
         """``entry`` with the timestamps of its names: known ones, or new ones. A peer that only wants it announces
         nothing."""
         clock = self.epoch * 1_000 + int((now - self._started_at) * 1e6)
-        first = self._moment(entry, entry.name, entry.manifest, entry.announced, clock)
+        first = self._moment(entry, entry, entry.announced, clock)
         if first == entry.announced and not entry.aliases:  # of most there is nothing to add
             return entry
         aliases = tuple(
-            replace(alias, announced=self._moment(entry, alias.name, alias.manifest, alias.announced, clock))
-            for alias in entry.aliases
+            replace(alias, announced=self._moment(entry, alias, alias.announced, clock)) for alias in entry.aliases
         )
         return replace(entry, announced=first, aliases=aliases)
 
@@ -63,11 +62,11 @@ class Ledger:
         listed = [self.registry.entry_event(peer, entry.digest) for entry in entries]
         return moments_of([event for event in listed if event is not None])
 
-    def _moment(self, entry: Entry | EntrySet, name: str, manifest: str, told: int, clock: int) -> int:
-        """When ``entry`` was announced as ``name``, of which the peer says ``told``; ``clock`` is now."""
+    def _moment(self, entry: Entry | EntrySet, name: Alias | Entry | EntrySet, told: int, clock: int) -> int:
+        """When ``entry`` was announced under ``name``, of which the peer says ``told``; ``clock`` is now."""
         if told > clock + ANNOUNCED_AHEAD_SECONDS * 1e6:
             told = 0
-        known = max(told, self.registry.announced(entry.digest, manifest, name, entry.length))
+        known = max(told, self.registry.announced(entry.digest, name.manifest, name.name, entry.length, name.signature))
         self._last_moment = max(self._last_moment, known)
         if told == ANEW or not (known or entry.holding == "requesting"):
             known = self._last_moment = max(self._last_moment + 1, clock)

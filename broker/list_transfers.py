@@ -43,12 +43,16 @@ def bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None:
                 check_same_algorithm(entry.digest, alias.manifest)
             except SeedError as error:
                 return Error(message.id, "bad_digest", f"{alias.name}: {error}")
+            if len(alias.signature) not in (0, lim.SIGNATURE_BYTES):
+                what = f"{alias.name}: a signature has {lim.SIGNATURE_BYTES} bytes, not {len(alias.signature)}"
+                return Error(message.id, "bad_signature", what[: lim.DETAIL_BYTES_MAX])
     return None
 
 
 def entry_set(peer: str, entry: Entry, cell: int | None) -> EntrySet:
     named = (entry.manifest, entry.name, entry.length)
-    return EntrySet(peer, entry.digest, *named, entry.holding, entry.aliases, entry.announced, cell)
+    told = (entry.aliases, entry.announced, entry.signature)
+    return EntrySet(peer, entry.digest, *named, entry.holding, *told, cell)
 
 
 def page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:

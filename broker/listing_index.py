@@ -1,4 +1,4 @@
-"""Listings in the order of (name, digest, manifest, length), for a lookup that answers page by page. Pure.
+"""Listings in the order of (name, digest, manifest, length, signature), for a lookup that answers page by page. Pure.
 
 Changes come in bursts and are sorted in only when somebody reads. A listing that nobody lists any more (``peers`` is 0)
 is skipped, and removed when a quarter of the index consists of such.
@@ -9,30 +9,31 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 
-ListingKey = tuple[str, str, str, int]
+ListingKey = tuple[str, str, str, int, bytes]
 _INSORT_COUNT_MAX = 64
 """Up to this many additions are inserted one by one; more are merged in one go. Sorting everything would take 25 ms
 with 100,000 listings, however few of them were new."""
 
 
 class Listing:
-    """One swarm under one name: ``peers`` members list it so. ``peers`` 0 means that it is gone. ``announced`` as
-    `protocol.messages.TorrentEntry` has it."""
+    """One swarm under one name, with one signature or none: ``peers`` members list it so. ``peers`` 0 means that it is
+    gone. ``announced`` as `protocol.messages.TorrentEntry` has it."""
 
-    __slots__ = ("announced", "digest", "length", "manifest", "name", "peers")
+    __slots__ = ("announced", "digest", "length", "manifest", "name", "peers", "signature")
 
-    def __init__(self, digest: str, manifest: str, name: str, length: int) -> None:
+    def __init__(self, digest: str, manifest: str, name: str, length: int, signature: bytes) -> None:
         self.digest = digest
         self.manifest = manifest
         self.name = name
         self.length = length
+        self.signature = signature
         self.peers = 0
         self.announced = 0
 
 
 def listing_key(listing: Listing) -> ListingKey:
     """The order of listings."""
-    return listing.name, listing.digest, listing.manifest, listing.length
+    return listing.name, listing.digest, listing.manifest, listing.length, listing.signature
 
 
 class ListingIndex:

@@ -49,7 +49,7 @@ from protocol.messages import (
 GLOB_CHARACTERS = 512
 """A pattern may be compared with each part of a name: so many pairs of characters take as long as to look at a name."""
 _DIGEST = re.compile(r"(blake3|sha256):[0-9a-f]{64}")
-_CURSOR = re.compile(r"(?s)(\S+) (\S+) (\d{1,16}) (.+)")
+_CURSOR = re.compile(r"(?s)(\S+) (\S+) (\d{1,16}) ((?:[0-9a-f]{2})*) (.+)")
 
 
 Stamp = tuple[int, int, bool]
@@ -123,7 +123,7 @@ class Answers:
         swarm = self._registry.swarms[listing.digest]
         counts = (swarm.whole, swarm.partial, len(swarm.requesting))
         named = (listing.name, listing.length, listing.digest, listing.manifest)
-        return TorrentEntry(*named, *counts, listing.announced)
+        return TorrentEntry(*named, *counts, listing.announced, listing.signature)
 
     def _seeder_list(self, request: GetSeederList, stamp: Stamp) -> SeederList:
         swarm = self._registry.swarms.get(request.digest)
@@ -194,12 +194,12 @@ def _is_glob(pattern: str) -> bool:
 
 
 def _format_cursor(listing: Listing) -> str:
-    return f"{listing.digest} {listing.manifest} {listing.length} {listing.name}"
+    return f"{listing.digest} {listing.manifest} {listing.length} {listing.signature.hex()} {listing.name}"
 
 
 def _parse_cursor(text: str) -> ListingKey:
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise ProtocolError("'after' has to be the 'next' of an earlier reply")
-    digest, manifest, length, name = found.groups()
-    return name, digest, manifest, int(length)
+    digest, manifest, length, signature, name = found.groups()
+    return name, digest, manifest, int(length), bytes.fromhex(signature)

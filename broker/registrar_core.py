@@ -359,7 +359,8 @@ class Registrar:
         event = self.registry.entry_event(peer, digest)
         if event is None:
             listing = next(iter(swarm.listings.values()))
-            event = EntrySet(peer, digest, listing.manifest, listing.name, listing.length, after)
+            named = (listing.manifest, listing.name, listing.length)
+            event = EntrySet(peer, digest, *named, after, signature=listing.signature)
         cell = self.registry.cell_for(peer, digest, after)
         event = self._ledger.announced(msgspec.structs.replace(event, holding=after, cell=cell), now)
         if before is None:

@@ -5,8 +5,8 @@
 Memory. Many peers share the same few files, so what a (peer, file) entry costs is two dictionary slots: one in
 `Member.listings` (digest to listing) and one in the swarm's `sources` or `requesting` (by peer). Keys are the one `str`
 object of the member or swarm, values are shared objects: a member has one for all content it has whole and one for the
-rest. Digest, manifest digest, name and length are kept once per `Listing`. Further names of an entry, which few have,
-are kept separately. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
+rest. Digest, manifest digest, name, length and signature are kept once per `Listing`. Further names of an entry, which
+few have, are kept separately. Dictionaries whose keys are all `str` have 16-byte slots in CPython 3.11.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
 from protocol.messages import Alias, DownloadState, Holding, Order, SeederEntry, TransferState
 
-_ListingKey = tuple[str, str, int]
+_ListingKey = tuple[str, str, int, bytes]
+"""Manifest, name, length, signature."""
 
 HOLDING_AFTER: dict[tuple[TransferState, Holding | None], Holding | None] = {
     ("requesting", None): "requesting",
@@ -220,7 +221,7 @@ class Registry:
         swarm = self.swarms.get(event.digest)
         if swarm is None:
             swarm = self.swarms[event.digest] = Swarm(event.digest)
-        listing = self._listing(swarm, (event.manifest, event.name, event.length), event.announced)
+        listing = self._listing(swarm, (event.manifest, event.name, event.length, event.signature), event.announced)
         known = member.listings.get(swarm.digest)
         if known is None:
             self._weigh(member, 1)
@@ -240,7 +241,7 @@ class Registry:
         known = member.aliases.pop(swarm.digest, ())
         if event.aliases:
             aliases = [
-                self._listing(swarm, (alias.manifest, alias.name, event.length), alias.announced)
+                self._listing(swarm, (alias.manifest, alias.name, event.length, alias.signature), alias.announced)
                 for alias in event.aliases
             ]
             for listing in aliases:
@@ -300,16 +301,16 @@ class Registry:
     def _release(self, swarm: Swarm, listing: Listing) -> None:
         listing.peers -= 1
         if listing.peers == 0:
-            del swarm.listings[(listing.manifest, listing.name, listing.length)]
+            del swarm.listings[(listing.manifest, listing.name, listing.length, listing.signature)]
             if self.index is not None:
                 self.index.discarded()
 
     # --- reading -----------------------------------------------------------------------------------------
 
-    def announced(self, digest: str, manifest: str, name: str, length: int) -> int:
+    def announced(self, digest: str, manifest: str, name: str, length: int, signature: bytes) -> int:
         """The timestamp of this name of the content; 0 when it is not known."""
         swarm = self.swarms.get(digest)
-        listing = swarm.listings.get((manifest, name, length)) if swarm is not None else None
+        listing = swarm.listings.get((manifest, name, length, signature)) if swarm is not None else None
         return 0 if listing is None else listing.announced
 
     def holding(self, peer: str, digest: str) -> Holding | None:
@@ -357,9 +358,12 @@ class Registry:
             return None
         aliases: tuple[Alias, ...] = ()
         if digest in member.aliases:
-            aliases = tuple(Alias(alias.name, alias.manifest, alias.announced) for alias in member.aliases[digest])
+            aliases = tuple(
+                Alias(alias.name, alias.manifest, alias.announced, alias.signature) for alias in member.aliases[digest]
+            )
         listed = (listing.manifest, listing.name, listing.length)
-        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced, self.swarms[digest].cell(peer))
+        cell = self.swarms[digest].cell(peer)
+        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced, listing.signature, cell)
 
     def events(self) -> Iterator[Event]:
         """The events that rebuild everything, in the order of joining."""
@@ -399,7 +403,7 @@ class Registry:
             assert listed, "a swarm nobody is in"
             listed += [alias for peer in holders for alias in self.members[peer].aliases.get(digest, ())]
             for key, listing in swarm.listings.items():
-                assert key == (listing.manifest, listing.name, listing.length)
+                assert key == (listing.manifest, listing.name, listing.length, listing.signature)
                 assert listing.peers == sum(one is listing for one in listed) > 0
             assert sum(listing.peers for listing in swarm.listings.values()) == len(listed)
         if self.index is not None:

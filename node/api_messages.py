@@ -15,18 +15,21 @@ from protocol.messages import Message, Order, OrderEntry, PeerEntry, StandingEnt
 
 
 class ApiShare(Message, frozen=True):
-    """Hash and share absolute ``path``; answered with `ApiAccepted` at once, followed through `ApiGetStatus`."""
+    """Hash and share absolute ``path``; answered with `ApiAccepted` at once, followed through `ApiGetStatus`.
+    ``signature``, if not empty, is of what was shared there a moment ago, and is announced with it."""
 
     id: int
     path: str
     algorithm: str
     options: ShareOptions = AS_USUAL
+    signature: bytes = b""
 
 
 class ApiGet(Message, frozen=True):
     """Download ``target`` to absolute directory ``directory``. ``target`` is a name, a digest or a link; with
     ``seed`` (canonical manifest bytes), which calls the content ``name``, it is only shown. ``keep``: how many of what
-    is replaced stay. Answered with `ApiAccepted` at once."""
+    is replaced stay. With written keys in ``signed_by``, only what one of them signed is taken; ``signatures`` are
+    those that whoever asks knows. Answered with `ApiAccepted` at once."""
 
     id: int
     target: str
@@ -36,6 +39,8 @@ class ApiGet(Message, frozen=True):
     sequential: bool
     name: str = ""
     keep: int = 0
+    signed_by: tuple[str, ...] = ()
+    signatures: bytes = b""
 
 
 class ApiAccepted(Message, frozen=True):
@@ -47,12 +52,14 @@ class ApiAccepted(Message, frozen=True):
 
 class Following(Struct, frozen=True):
     """What is called ``pattern``, or matches it, goes to absolute ``directory`` and is replaced by what is newer;
-    ``keep`` older ones stay beside it. ``force``: what a person put there is replaced too."""
+    ``keep`` older ones stay beside it. ``force``: what a person put there is replaced too. With written keys in
+    ``signed_by``, only what one of them signed counts, and newer is what was signed later."""
 
     pattern: str
     directory: str
     keep: int = 0
     force: bool = False
+    signed_by: tuple[str, ...] = ()
 
     @property
     def is_glob(self) -> bool:
@@ -237,7 +244,8 @@ class JobStatus(Struct):
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people; ``started_monotonic`` and
     ``ended_monotonic`` are these moments by the machine's monotonic clock. ``seconds`` is how long it took, and in a
     report how long it has taken so far. ``contents``: those that have the name that was asked for, if several do, and
-    up to `CONTENTS_SHOWN_COUNT`, the one that is taken first.
+    up to `CONTENTS_SHOWN_COUNT`, the one that is taken first. ``signed_by``: the written keys whose signatures go with
+    it.
 
     It is the agent's own record of the job, of which a report has a copy."""
 
@@ -261,6 +269,7 @@ class JobStatus(Struct):
     ended_monotonic: float = 0.0
     skipped: Skipped = NOTHING
     contents: list[TorrentEntry] = field(default_factory=list)
+    signed_by: list[str] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
@@ -268,9 +277,10 @@ class JobStatus(Struct):
 
 
 class SharedStatus(Struct, frozen=True):
-    """A library item. ``origin``: ``shared`` by command, found in a ``folder``, or ``downloaded``. ``state`` is empty
-    while it is served; or it is ``missing``, ``changed`` or ``damaged`` (`node.agent.library.ItemState`) ``since`` a
-    moment (`time.time`), for the reason ``detail``; or ``earlier``: its path has other content by now."""
+    """A library item, ``signed_by`` these written keys. ``origin``: ``shared`` by command, found in a ``folder``, or
+    ``downloaded``. ``state`` is empty while it is served; or it is ``missing``, ``changed`` or ``damaged``
+    (`node.agent.library.ItemState`) ``since`` a moment (`time.time`), for the reason ``detail``; or ``earlier``: its
+    path has other content by now."""
 
     name: str
     digest: str
@@ -283,6 +293,7 @@ class SharedStatus(Struct, frozen=True):
     state: str = ""
     detail: str = ""
     since: float = 0.0
+    signed_by: list[str] = []
 
 
 class QuotaStatus(Struct, frozen=True):

@@ -27,6 +27,7 @@ from protocol.errors import NetworkError, ProtocolError, SeedError, UsageError
 from protocol.keys import is_key, parse_invite
 from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX
 from protocol.names import check_name_pattern
+from protocol.signature import parse_key
 from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
@@ -55,6 +56,7 @@ class FollowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pattern: str
     to: str
     keep: Annotated[int, Meta(ge=0, le=KEEP_COUNT_MAX)] = 0
+    signed_by: list[str] = field(default_factory=list)
 
 
 class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +91,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     sequential: bool = False
     scan_seconds: str | int | float = 2
     rollouts: str = ""
+    signed_by: list[str] = field(default_factory=list)
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
@@ -114,6 +117,7 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check_paths("link_roots", self.link_roots)
         _check_paths("rollouts", [self.rollouts] if self.rollouts else [])
         _check_paths("follow", [follow.to for follow in self.follow])
+        _check_signers("signed_by", self.signed_by)
         _check_follows(self.follow)
         for pattern in self.ignore:
             if not pattern or "/" in pattern:
@@ -152,7 +156,10 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def followings(self) -> tuple[Following, ...]:
-        return tuple(Following(one.pattern, str(absolute_path(one.to)), one.keep) for one in self.follow)
+        return tuple(
+            Following(one.pattern, str(absolute_path(one.to)), one.keep, signed_by=tuple(one.signed_by))
+            for one in self.follow
+        )
 
     @property
     def share_options(self) -> ShareOptions:
@@ -209,6 +216,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     follow: tuple[Following, ...] = ()
     schedule: list[Period] = field(default_factory=list)
     quota: int = 0
+    signed_by: tuple[str, ...] = ()
 
 
 class PieceServerSettings(Struct, frozen=True, kw_only=True):
@@ -277,8 +285,17 @@ def _endpoint(key: str, endpoint: str, port_zero: bool = False) -> Address:
         raise ValueError(f"{key}: {error}") from None
 
 
+def _check_signers(key: str, signers: list[str]) -> None:
+    for text in signers:
+        try:
+            parse_key(text)
+        except UsageError as error:
+            raise ValueError(f"{key}: {error}") from None
+
+
 def _check_follows(follows: list[FollowSettings]) -> None:
     for follow in follows:
+        _check_signers("follow: signed_by", follow.signed_by)
         if not 0 < len(follow.pattern.encode(errors="surrogatepass")) <= PATTERN_BYTES_MAX:
             raise ValueError(f"follow: a pattern has 1 to {PATTERN_BYTES_MAX} bytes")
         try:

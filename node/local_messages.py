@@ -154,7 +154,8 @@ class Fetch(Message, frozen=True):
 
     So it is in the agent's library too until it is complete. ``force`` holds for the run of the peer that it was given
     to, and for no other. ``superseded``: the same content was asked for elsewhere since, so this one is not ordered
-    before it is asked for again. ``keep``: how many of what it replaces stay beside it."""
+    before it is asked for again. ``keep``: how many of what it replaces stay beside it. ``signatures``
+    of it, one after another, which were verified."""
 
     digest: str
     manifest: str
@@ -166,6 +167,7 @@ class Fetch(Message, frozen=True):
     sequential: bool
     superseded: bool = False
     keep: int = 0
+    signatures: bytes = b""
 
 
 class LocalCopy(Struct, frozen=True):
@@ -191,7 +193,7 @@ class StopFetch(Message, frozen=True):
 
 class DeleteFetch(Message, frozen=True):
     """Stop the download of ``digest`` to ``dest``, and delete its partial content and journal, whichever run began it.
-    An empty ``seed_path`` means that there can be neither unless it is under way."""
+    An empty ``seed_path``: the journal has it if there is any."""
 
     digest: str
     dest: str

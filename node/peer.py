@@ -65,6 +65,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool, tra
         rollouts="" if foreground else str(settings.rollouts_path or ""),
         schedule=settings.schedule_entries,
         quota=settings.quota_bytes,
+        signed_by=tuple(settings.signed_by),
         log=settings.log,
         tracker_key=tracker_key,
     )

@@ -95,8 +95,6 @@ def collect_stored(data_dir: Path, dry_run: bool, tell: Callable[[str], None]) -
 
 def _delete(data_dir: Path, message: DeleteFetch) -> bool:
     """False when something of it is left."""
-    if not message.seed_path:
-        return True
     with closing(Journal(data_dir)) as journal:
         place = Place(message.digest, message.seed_path, message.dest, force=False)
         return sweep(place, DiskStore(data_dir, journal))

@@ -15,6 +15,7 @@
     |-- NotFoundError           nobody has it, no such name or path (exit 3)
     |-- NetworkError            tracker or peers cannot be reached, address in use (exit 4)
     |-- VerificationError       the bytes are not what the seed says (exit 5)
+    |-- SignatureError          the keys that are believed have not signed it (exit 7)
     `-- DiskError               no space, not writable, exists with other content (exit 6)
 
 ``code`` is the word that names an error on the wire and in ``--json`` output; ``exit_code`` is what a
@@ -115,9 +116,25 @@ class DiskError(ZswarmError):
     exit_code = 6
 
 
+class SignatureError(ZswarmError):
+    """Content that is there under the name, and that no key signed which is believed."""
+
+    code = "signature"
+    exit_code = 7
+
+
 _KINDS: dict[str, type[ZswarmError]] = {
     kind.code: kind
-    for kind in (UsageError, ConfigError, SeedError, NotFoundError, NetworkError, VerificationError, DiskError)
+    for kind in (
+        UsageError,
+        ConfigError,
+        SeedError,
+        NotFoundError,
+        NetworkError,
+        VerificationError,
+        DiskError,
+        SignatureError,
+    )
 }
 EXIT_CODES: dict[str, int] = {code: kind.exit_code for code, kind in _KINDS.items()}
 """Exit code by error code, for an error that came over a local socket as a word."""

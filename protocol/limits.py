@@ -28,6 +28,17 @@ CONTENT_BYTES_MAX = 4 * TIB
 PIECE_BYTES_MAX = CONTENT_BYTES_MAX // PIECES_COUNT_MAX
 """64 MiB, of content of more than 2 TiB."""
 
+SIGNER_BYTES = 32
+"""A public key of Ed25519."""
+SIGNATURE_BYTES = SIGNER_BYTES + 8 + 64
+"""Public key, timestamp, Ed25519 signature."""
+SIGNED_MOMENT_MAX = 2**53
+"""Microseconds since 1970: 285 years. Every JSON reader can represent it."""
+SIGNATURES_KEPT_COUNT_MAX = 4
+"""Signatures of one content under one name, each by another key, that a peer keeps and passes on."""
+FORGED_COUNT_MAX = 1_000
+"""Signatures in one answer that name a believed key and do not verify. More of them end the request: 0.1 s."""
+
 # --- names -----------------------------------------------------------------------------------------------
 NAME_BYTES_MAX = 255
 """One path component in UTF-8: the limit of ext4, XFS, Btrfs and APFS."""
@@ -64,15 +75,19 @@ DRAIN_COUNT = 200
 ENTRY_BYTES = 243
 """A file-list entry without its name: field names 51, two digests 146, holding 11, two numbers 18, and the rest."""
 ENTRIES_PAGE_COUNT = 130
-"""File-list entries in one message: so many with the longest names fit a control message."""
+"""File-list entries in one message: so many with the longest names fit a control message, fewer if they are signed."""
 ALIASES_COUNT_MAX = 15
 """Names of one content at one peer besides the first."""
 ALIAS_BYTES = 123
 """One of these without the name itself: field names 32, a digest 73, a number 9, and the rest."""
+SIGNED_BYTES = SIGNATURE_BYTES + 12
+"""A signature in either of these: the field name takes 10 bytes."""
 NAMES_PAGE_COUNT = ENTRIES_PAGE_COUNT * (1 + ALIASES_COUNT_MAX)
 """Names in one such message, at most."""
 REPLY_PAGE_COUNT = 500
 """Entries in one page of a lookup's reply."""
+CURSOR_BYTES_MAX = 1_024
+"""Where the next page goes on: two digests, a length, a name, a signature in hex."""
 SEEDERS_COUNT_MAX = 64
 """Sources a lookup names in one reply: the whole swarm up to 64, a sample above."""
 PIECES_TOLD_COUNT_MAX = 4_096
@@ -127,7 +142,7 @@ LIST_TRANSFER_ENTRIES_COUNT_MAX = 2_000_000
 LINK_PAGE_COUNT = 1_000
 """Registry events in one message of the link."""
 LINK_EVENT_BYTES_MAX = 1_000 + max(
-    ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX),
+    ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX + SIGNED_BYTES) + SIGNED_BYTES,
     DOWNLOADS_TOLD_COUNT_MAX * (DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX),
 )
 """One encoded registry event: field names, names of 255 bytes, their digests or an endpoint, a peer id, downloads."""
@@ -189,7 +204,7 @@ assert PIECES_COUNT_MAX * (2 * DIGEST_BYTES + 1) < SEED_TEXT_BYTES_MAX
 assert PIECES_TOLD_COUNT_MAX * 5 < CONTROL_BYTES_MAX, "5 bytes an integer"
 assert ENTRIES_PAGE_COUNT * (ENTRY_BYTES + NAME_BYTES_MAX) + ENTRIES_ENVELOPE_BYTES <= CONTROL_BYTES_MAX, "a page fits"
 assert (
-    ENTRY_BYTES + NAME_BYTES_MAX + ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX)
+    ENTRY_BYTES + NAME_BYTES_MAX + ALIASES_COUNT_MAX * (ALIAS_BYTES + NAME_BYTES_MAX + SIGNED_BYTES) + SIGNED_BYTES
     <= CONTROL_BYTES_MAX - ENTRIES_ENVELOPE_BYTES
 ), "an entry fits"
 assert MANIFEST_PAGE_BYTES < REPLY_BYTES_MAX
@@ -199,6 +214,7 @@ assert (
 ), "a heartbeat fits"
 assert ORDERS_PAGE_COUNT * (ORDER_BYTES_MAX + 512) < REPLY_BYTES_MAX, "a page of orders fits"
 assert ORDER_BYTES_MAX + 512 < LINK_EVENT_BYTES_MAX
+assert 2 * (8 + 2 * DIGEST_BYTES) + 16 + 2 * SIGNATURE_BYTES + NAME_BYTES_MAX + 4 <= CURSOR_BYTES_MAX
 assert REPLY_PAGE_COUNT * (1_000 + DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX) < REPLY_BYTES_MAX, "a page of standings fits"
 assert 2 * PIECE_BYTES_USUAL_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"
 assert min(UNDER_WAY_BYTES_MAX, STALLED_BYTES_MAX) >= PIECE_BYTES_MAX, "the longest piece fits alone"

@@ -157,16 +157,17 @@ def _pieces(length: int, piece_length: int) -> int:
     return -(-length // piece_length)
 
 
-def decode_fields(data: bytes, decoder: msgspec.msgpack.Decoder[F], what: str, format: str, version: int) -> F:
-    """The msgpack map in ``data`` when it says that it is of ``format`` and ``version``; `SeedError` about ``what``
-    otherwise. Nothing is made of fields that the decoder's type does not have: a map of a hundred million empty maps
-    would take 9 GB."""
+def decode_fields(data: bytes, decoder: msgspec.msgpack.Decoder[F], what: str, format: str, *versions: int) -> F:
+    """The msgpack map in ``data`` when it says that it is of ``format`` and one of ``versions``; `SeedError` about
+    ``what`` otherwise. Nothing is made of fields that the decoder's type does not have: a map of a hundred million
+    empty maps would take 9 GB."""
     try:
         head = _HEAD.decode(data)
         if head.format != format:
             raise SeedError(f"not a zswarm {what}: its first field does not say so")
-        if head.version != version:
-            raise SeedError(f"{what} of format version {head.version}; this program reads version {version}")
+        if head.version not in versions:
+            known = " and ".join(map(str, versions))
+            raise SeedError(f"{what} of format version {head.version}; this program reads version {known}")
         return decoder.decode(data)
     except msgspec.ValidationError as error:
         raise SeedError(f"{what}: {error}") from None

@@ -33,6 +33,8 @@ Detail = Annotated[str, Meta(max_length=lim.DETAIL_BYTES_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Bits = Annotated[bytes, Meta(max_length=lim.PIECES_COUNT_MAX // 8)]
 
+Signature = Annotated[bytes, Meta(max_length=lim.SIGNATURE_BYTES)]
+"""A signature of the content under the name (`protocol.signature`), or empty. Not verified: it may be any bytes."""
 Moment = Count
 """When a content was announced under a name: microseconds since 1970 by the registrar's clock, no two alike. 0: it was
 not, or not known."""
@@ -64,11 +66,12 @@ class Error(Message, frozen=True):
 
 class Alias(Struct, frozen=True, omit_defaults=True):
     """A further name of a content, and the manifest it goes with: another one if the same bytes have other paths.
-    ``announced`` as in `Entry`."""
+    ``announced`` as in `Entry`. A name that several keys have signed is there once for each."""
 
     name: FileName
     manifest: DigestText
     announced: Moment = 0
+    signature: Signature = b""
 
 
 Aliases = Annotated[tuple[Alias, ...], Meta(max_length=lim.ALIASES_COUNT_MAX)]
@@ -76,7 +79,7 @@ Aliases = Annotated[tuple[Alias, ...], Meta(max_length=lim.ALIASES_COUNT_MAX)]
 
 class Entry(Struct, frozen=True, omit_defaults=True):
     """One line of a peer's file list: what it has, has part of, or asked for. ``announced``: what the registrar has
-    said of its first name (0: nothing yet), or `ANEW`."""
+    said of its first name (0: nothing yet), or `ANEW`; ``signature`` is of that name."""
 
     digest: DigestText
     manifest: DigestText
@@ -85,10 +88,11 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     holding: Holding
     aliases: Aliases = ()
     announced: Moment = 0
+    signature: Signature = b""
 
     def names(self) -> list[Alias]:
         """All of its names."""
-        return [Alias(self.name, self.manifest, self.announced), *self.aliases]
+        return [Alias(self.name, self.manifest, self.announced, self.signature), *self.aliases]
 
 
 Moments = Annotated[list[Moment], Meta(max_length=lim.NAMES_PAGE_COUNT)]
@@ -286,8 +290,9 @@ RegistrarReply = ListRequest | PageOk | Welcome | Rejoin | Ok | Goodbye | Enroll
 
 
 class TorrentEntry(Struct, frozen=True):
-    """One swarm under one name: how many peers have it whole, have part of it, asked for it. ``announced``: when it was
-    last announced anew under that name; 0: nobody who has any of it calls it so."""
+    """One swarm under one name, with one signature of that or none: how many peers have it whole, have part of it,
+    asked for it. ``announced``: when it was last announced anew under that name; 0: nobody who has any of it calls it
+    so."""
 
     name: FileName
     length: Length
@@ -297,6 +302,7 @@ class TorrentEntry(Struct, frozen=True):
     partial: Count
     requesting: Count
     announced: Moment = 0
+    signature: Signature = b""
 
 
 class SeederEntry(Struct, frozen=True, omit_defaults=True):
@@ -344,7 +350,7 @@ class GetTorrentList(Message, frozen=True):
     id: Count
     pattern: Annotated[str, Meta(max_length=lim.PATTERN_BYTES_MAX)] = ""
     exact: bool = False
-    after: Annotated[str, Meta(max_length=512)] = ""
+    after: Annotated[str, Meta(max_length=lim.CURSOR_BYTES_MAX)] = ""
     epoch: Count = 0
     min_seq: Count = 0
 
@@ -357,7 +363,7 @@ class TorrentList(Message, frozen=True):
     seq: Count
     settling: bool
     entries: Annotated[list[TorrentEntry], Meta(max_length=lim.REPLY_PAGE_COUNT)]
-    next: Annotated[str, Meta(max_length=512)]
+    next: Annotated[str, Meta(max_length=lim.CURSOR_BYTES_MAX)]
 
 
 class GetSeederList(Message, frozen=True):

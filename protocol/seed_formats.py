@@ -1,7 +1,7 @@
-"""A seed is a manifest and a name, in a file of one of two formats (PROTOCOL.md, section 3.5).
+"""A seed is a manifest and a name, signed or not, in a file of one of two formats (PROTOCOL.md, section 3.5).
 
 The formats are recognised by their content and never by a file's ending. ``msgpack`` has the canonical encoding of the
-manifest in it. ``text`` is the plain one, a single file only, one field a line::
+manifest in it, and it alone has room for a signature. ``text`` is the plain one, a single file only, one field a line::
 
     file name
     length in bytes
@@ -24,18 +24,22 @@ from msgspec import Struct
 from protocol import limits as lim
 from protocol.digest import format_digest, split_digest
 from protocol.errors import SeedError
+from protocol.link import Link
 from protocol.manifest import (
     Manifest,
     check_manifest,
     decode_fields,
     decode_manifest,
     encode_manifest,
+    manifest_digest,
     piece_length_for,
 )
 from protocol.names import check_name
+from protocol.signature import is_signed
 
 FORMAT = "zswarm-seed"
-VERSION = 2
+VERSION, SIGNED_VERSION = 2, 3
+"""Of seeds without a signature, and with one."""
 
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LENGTH = re.compile(r"[0-9]{1,16}")
@@ -44,10 +48,11 @@ _AROUND = " \t\r"
 
 
 class Seed(Struct, frozen=True):
-    """A content and what it is called."""
+    """A content and what it is called. ``signature`` is one of just that, or empty."""
 
     name: str
     manifest: Manifest
+    signature: bytes = b""
 
 
 class _Written(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +62,7 @@ class _Written(Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     name: str
     manifest: bytes
+    signature: bytes = b""
 
 
 class SeedFormat(Struct, frozen=True):
@@ -66,6 +72,7 @@ class SeedFormat(Struct, frozen=True):
     parse: Callable[[bytes], Seed]
     render: Callable[[Seed], bytes]
     takes_trees: bool
+    takes_signatures: bool
 
 
 def parse_seed(data: bytes) -> Seed:
@@ -91,6 +98,13 @@ def seed_format(format: str) -> SeedFormat:
     return known
 
 
+def seed_link(seed: Seed) -> Link:
+    """The link to what ``seed`` describes."""
+    manifest = seed.manifest
+    pinned = manifest_digest(encode_manifest(manifest), manifest.algorithm)
+    return Link(manifest.digest, pinned, seed.name, manifest.length)
+
+
 def format_big_hash(digest: str) -> str:
     """A content digest as the text format writes it."""
     return digest.removeprefix("sha256:")
@@ -109,13 +123,22 @@ _DECODER = msgspec.msgpack.Decoder(_Written)
 
 
 def _parse_msgpack(data: bytes) -> Seed:
-    written = decode_fields(data, _DECODER, "seed", FORMAT, VERSION)
-    return Seed(check_name(written.name), decode_manifest(written.manifest))
+    written = decode_fields(data, _DECODER, "seed", FORMAT, VERSION, SIGNED_VERSION)
+    if bool(written.signature) != (written.version == SIGNED_VERSION):
+        raise SeedError(f"seed of format version {written.version}: only one of version {SIGNED_VERSION} is signed")
+    seed = Seed(check_name(written.name), decode_manifest(written.manifest), written.signature)
+    if seed.signature and not is_signed(seed.signature, seed_link(seed)):
+        raise SeedError("its signature is not of this content under this name: one of them was changed afterwards")
+    return seed
 
 
 def _render_msgpack(seed: Seed) -> bytes:
     manifest = encode_manifest(seed.manifest)
-    data: bytes = msgpack.packb({"format": FORMAT, "version": VERSION, "name": seed.name, "manifest": manifest})
+    version = SIGNED_VERSION if seed.signature else VERSION
+    fields = {"format": FORMAT, "version": version, "name": seed.name, "manifest": manifest}
+    if seed.signature:
+        fields["signature"] = seed.signature
+    data: bytes = msgpack.packb(fields)
     return data
 
 
@@ -157,6 +180,8 @@ def _render_text(seed: Seed) -> bytes:
     manifest = seed.manifest
     if manifest.files is not None:
         raise SeedError("the text format describes a single file; use msgpack for a directory")
+    if seed.signature:
+        raise SeedError("the text format has no room for a signature; use msgpack")
     if seed.name != seed.name.strip(_AROUND):
         raise SeedError(f"the text format cannot keep the spaces around the name {seed.name!a}; use msgpack")
     check_name(seed.name)
@@ -166,8 +191,8 @@ def _render_text(seed: Seed) -> bytes:
 
 
 _FORMATS: dict[str, SeedFormat] = {
-    "msgpack": SeedFormat(_is_msgpack, _parse_msgpack, _render_msgpack, takes_trees=True),
-    "text": SeedFormat(_is_text, _parse_text, _render_text, takes_trees=False),
+    "msgpack": SeedFormat(_is_msgpack, _parse_msgpack, _render_msgpack, takes_trees=True, takes_signatures=True),
+    "text": SeedFormat(_is_text, _parse_text, _render_text, takes_trees=False, takes_signatures=False),
 }
 
 FORMATS: tuple[str, ...] = tuple(_FORMATS)

@@ -135,6 +135,14 @@ def _own_dir() -> Path | None:
         return None
 
 
+def signing_folder() -> Path:
+    """Where this user's signing keys are. `UsageError` when the home directory is not known."""
+    own = _own_dir()
+    if own is None:
+        raise UsageError("this user's home directory is not known; give the path of the signing key")
+    return own / "signing"
+
+
 def load_settings(path: Path, kind: type[S]) -> S:
     """Read ``path`` as a ``kind``, a msgspec struct that forbids unknown fields.
 

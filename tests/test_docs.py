@@ -27,6 +27,7 @@ from protocol.link import Link, parse_link
 from protocol.manifest import Manifest, decode_manifest, encode_manifest, manifest_digest, piece_length_for
 from protocol.messages import Message, Roster
 from protocol.seed_formats import Seed, format_seed, parse_seed
+from protocol.signature import moment_of, sign, statement
 from service.units import parse_bytes
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +39,15 @@ BENCHMARKS = ROOT / "benchmarks" / "README.md"
 HACKING = ROOT / "docs" / "HACKING.md"
 OPERATING = ROOT / "docs" / "OPERATING.md"
 DEPLOY = ROOT / "deploy" / "README.md"
-DOCUMENTS = (README, ROOT / "CHANGELOG.md", HACKING, *(ROOT / "docs").glob("[AOPR]*.md"), BENCHMARKS, DEPLOY)
+DOCUMENTS = (
+    README,
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    HACKING,
+    *(ROOT / "docs").glob("[AOPR]*.md"),
+    BENCHMARKS,
+    DEPLOY,
+)
 PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster", "benchmarks")
 
 SAMPLE = b"hello, swarm\n"
@@ -190,6 +199,13 @@ def test_examples_are_what_they_say(name: str, example: Example) -> None:
     message: Struct = Decoder[Struct](kind, LINK_BYTES_MAX).decode(example.data)
     assert encode(message, LINK_BYTES_MAX) == example.data
     assert meaning.get("t") == (None if kind is Roster else name)
+
+
+def test_the_signature_is_that_of_the_statement() -> None:
+    (said,), (data,), link = blocks("statement"), blocks("signature"), parse_link(blocks("link")[0])
+    signature = bytes.fromhex(data)
+    assert statement(link, moment_of(signature)).decode() == said
+    assert signature == sign(b"s" * 32, link, moment_of(signature))
 
 
 def test_every_message_has_an_example() -> None:
@@ -414,7 +430,7 @@ def test_every_module_has_its_place_in_the_architecture(folder: str) -> None:
 
 
 def test_readme_lists_the_commands() -> None:
-    listed = re.findall(r"^\| `([a-z]+)\b[^|]*` \|", text_of(README), re.MULTILINE)
+    listed = re.findall(r"^\| `([a-z-]+)\b[^|]*` \|", text_of(README), re.MULTILINE)
     assert listed == list(commands.commands)
 
 

@@ -53,6 +53,7 @@ from protocol.errors import (
     NetworkError,
     NotFoundError,
     SeedError,
+    SignatureError,
     UsageError,
     VerificationError,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "PeerEntry",
     "Progress",
     "SeedError",
+    "SignatureError",
     "StatusReport",
     "TorrentEntry",
     "UsageError",

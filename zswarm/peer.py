@@ -24,13 +24,16 @@ from node.api_messages import (
 from node.client.orders import Follower, JobTracker, Order, get_order, share_order
 from node.client.services import real_services
 from node.client.session import Options, Session, any_peer
+from node.client.signing import signature_of
 from node.client.targets import check_pattern, existing_path, prepare_directory, read_target
 from node.client.view import Outcome
 from node.disk.share_options import ShareOptions
 from node.local_messages import Phase
 from protocol.errors import RefusedError, UsageError, error_of
+from protocol.link import parse_link
 from protocol.messages import PeerEntry, TorrentEntry
 from service.paths import absolute_path
+from service.signing_keys import load_signing_key
 from service.text import check_utf8
 from service.units import format_seconds
 
@@ -61,13 +64,19 @@ class Job:
     """A share or a get that the peer works on, whether or not anybody waits for it. Iterating yields a `Progress`
     several times a second, the last one when it is done, and raises what `wait` raises if it failed."""
 
-    def __init__(self, session: Session, order: Order, progress: Callable[[Progress], None] | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        order: Order,
+        progress: Callable[[Progress], None] | None = None,
+        signed: Callable[[Outcome], Order] | None = None,
+    ) -> None:
+        """``signed`` makes of the outcome of a share the order that shares it again, with its signature."""
         self._session = session
         self._target = order.target
-        self._tracker = JobTracker([order])
-        self._follower = Follower(session, self._tracker)
         self._progress = progress
-        self._follower.look()
+        self._signed = signed
+        self._begin(order)
 
     def __iter__(self) -> Iterator[Progress]:
         while True:
@@ -87,6 +96,11 @@ class Job:
                 raise TimeoutError(f"{self._target}: {late.detail}")
         return self._outcome()
 
+    def _begin(self, order: Order) -> None:
+        self._tracker = JobTracker([order])
+        self._follower = Follower(self._session, self._tracker)
+        self._follower.look()
+
     def _outcome(self) -> Outcome:
         (outcome,) = self._tracker.ended()
         if not outcome.ok:
@@ -95,6 +109,9 @@ class Job:
 
     def _look(self) -> Progress:
         self._follower.look()
+        if self._signed is not None and self._tracker.finished() and self._tracker.ended()[0].ok:
+            order, self._signed = self._signed(self._tracker.ended()[0]), None
+            self._begin(order)
         (status,) = self._tracker.statuses()
         (view,) = self._tracker.views() or (None,)
         progress = _progress_of(status, "" if view is None else view.note)
@@ -151,14 +168,25 @@ class Peer:
         algorithm: Literal["", "blake3", "sha256"] = "",
         link_roots: Sequence[StrPath] = (),
         posix_names: bool = False,
+        sign: str = "",
     ) -> Job:
         """Share the file or directory ``path``; the outcome has its ``link``. ``algorithm`` is that of its digests, by
         default the configured one. Symbolic links in a directory are shared as what they point to if that is below one
-        of ``link_roots``. ``posix_names`` allows names that Windows cannot store."""
+        of ``link_roots``. ``posix_names`` allows names that Windows cannot store. ``sign`` is a signing
+        key, as for ``zswarm share --sign``."""
         place = existing_path(os.fspath(path))
         roots = tuple(str(existing_path(os.fspath(root))) for root in link_roots)
         chosen = algorithm or self._options.settings().hash
-        return Job(self._session, share_order(place, chosen, ShareOptions(roots, posix_names)))
+        options = ShareOptions(roots, posix_names)
+        key = load_signing_key(sign) if sign else None
+
+        def signed(outcome: Outcome) -> Order:
+            assert key is not None
+            signature = signature_of(self._session, key, parse_link(outcome.link), _logger.warning)
+            return share_order(place, chosen, options, signature)
+
+        order = share_order(place, chosen, options)
+        return Job(self._session, order, signed=signed if key is not None else None)
 
     def get(
         self,
@@ -167,25 +195,28 @@ class Peer:
         *,
         force: bool = False,
         sequential: bool | None = None,
+        signed_by: Sequence[str] = (),
         progress: Callable[[Progress], None] | None = None,
     ) -> Job:
         """Fetch and verify ``target``: a name, digest, link or seed file. ``to`` is the directory to put it in, created
         if missing; by default the configured ``download_dir``. ``force`` replaces other content of that name there.
-        ``sequential`` fetches pieces in order. ``progress`` is called several times a second while the job is waited
-        for."""
+        ``sequential`` fetches pieces in order. With keys (``ed25519:...``) in ``signed_by`` only what one of them has
+        signed is taken; otherwise it is a `SignatureError`. ``progress`` is called several times a second while the job
+        is waited for."""
         found = read_target(target)
         settings = self._options.settings()
         place = absolute_path(os.fspath(to)) if to else settings.download_path
         check_utf8(str(place))
         in_order = settings.sequential if sequential is None else sequential
-        return Job(self._session, get_order(found, prepare_directory(place), force, in_order), progress)
+        return Job(self._session, get_order(found, prepare_directory(place), force, in_order, signed_by), progress)
 
     def peers(self) -> list[PeerEntry]:
         """Who is in the network."""
         return self._request(ApiPeers(self._session.next_id()), ApiPeersReply).peers
 
     def list(self, pattern: str = "") -> list[TorrentEntry]:
-        """What the network has under names that match ``pattern``, which is as for ``zswarm list``."""
+        """What the network has under names that match ``pattern``, which is as for ``zswarm list``. What several keys
+        have signed is there once for each."""
         check_pattern(pattern)
         return self._request(ApiList(self._session.next_id(), pattern), ApiListReply).entries
 

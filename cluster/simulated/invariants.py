@@ -22,7 +22,7 @@ from cluster.simulated.relays import Relays
 from cluster.simulated.store import staged
 from cluster.simulated.tracker import LookupProcess, RegistrarProcess
 from cluster.simulated.world import World
-from node.disk.store import JournalEntry
+from node.disk.store import NOT_LOOKED_AT, JournalEntry
 from node.downloader.download import Download
 from protocol.bitfield import Bitfield
 from protocol.limits import SOURCES_PER_DOWNLOAD_COUNT_MAX
@@ -114,6 +114,8 @@ class Invariants:
 
     def _on_note(self, peer: Peer, entry: JournalEntry) -> None:
         """What the journal names is durable, and was good when it was noted."""
+        if entry.bits == NOT_LOOKED_AT:
+            return
         root = staged(entry.dest)
         partial = peer.disk.partials.get(root)
         durable = partial.durable if partial is not None and partial.claim == entry.digest else {}

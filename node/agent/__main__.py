@@ -70,6 +70,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
         keyed=bool(settings.tracker_key),
         ignore=settings.ignore,
         follow=settings.follow,
+        signed_by=settings.signed_by,
     )
     return AgentCore(terms, files.items(), time.time() - loop.now(), Random(), files.away)
 

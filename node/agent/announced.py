@@ -13,7 +13,14 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from protocol.limits import ALIAS_BYTES, CONTROL_BYTES_MAX, ENTRIES_ENVELOPE_BYTES, ENTRIES_PAGE_COUNT, ENTRY_BYTES
+from protocol.limits import (
+    ALIAS_BYTES,
+    CONTROL_BYTES_MAX,
+    ENTRIES_ENVELOPE_BYTES,
+    ENTRIES_PAGE_COUNT,
+    ENTRY_BYTES,
+    SIGNED_BYTES,
+)
 from protocol.messages import ANEW, Alias, Entry, FileList, Moment, Transfer, TransferState, Update
 
 
@@ -143,5 +150,5 @@ def _announced(entry: Entry, moment: Callable[[Alias], Moment]) -> Entry:
 
 
 def _weight(entry: Entry) -> int:
-    aliases = sum(ALIAS_BYTES + len(alias.name.encode()) for alias in entry.aliases)
-    return ENTRY_BYTES + len(entry.name.encode()) + aliases
+    names = sum(len(name.name.encode()) + (SIGNED_BYTES if name.signature else 0) for name in entry.names())
+    return ENTRY_BYTES + ALIAS_BYTES * len(entry.aliases) + names

@@ -18,7 +18,8 @@ from node.local_messages import Fetch, LocalCopy, Serve, ShareState, Unserve
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.manifest import piece_length_for
-from protocol.messages import ANEW, Alias, Entry, Moment
+from protocol.messages import ANEW, Alias, Entry, Holding, Moment
+from protocol.signature import Named, split_signatures
 
 STATE_BYTES_MAX = LOCAL_BYTES_MAX // 4
 """Size of the items in one `ShareState`: the last may be a tree of a million files, with 24 MB of stamps."""
@@ -73,16 +74,31 @@ class Catalogue:
         first = self.with_digest(digest)
         if first is None:
             return None
-        names: dict[tuple[str, str], Alias] = {}
+        names: dict[tuple[str, str, bytes], Alias] = {}
         for item in self._served[digest].values():
-            name = names.get((item.name, item.manifest))
-            if name is None or item.announced == ANEW:
-                names[item.name, item.manifest] = Alias(item.name, item.manifest, item.announced)
+            for alias in _names(item, item.signatures, item.announced):
+                key = (alias.name, alias.manifest, alias.signature)
+                if key not in names or item.announced == ANEW:
+                    names[key] = alias
             if len(names) > ALIASES_COUNT_MAX:
                 break
-        aliases = list(names.values())
-        announced = aliases.pop(0).announced
-        return Entry(digest, first.manifest, first.name, first.length, "whole", tuple(aliases), announced)
+        return _entry(digest, first.length, "whole", list(names.values())[: ALIASES_COUNT_MAX + 1])
+
+    def signatures_of(self, content: Named) -> bytes:
+        """Those that this peer has of ``content`` under its name."""
+        same = (content.manifest, content.name)
+        items = self._served.get(content.digest, {}).values()
+        return b"".join(item.signatures for item in items if (item.manifest, item.name) == same)
+
+    def sign(self, path: str, signatures: bytes) -> list[Wish]:
+        """What is at ``path`` has these ``signatures``."""
+        item = self._items.get(path)
+        if item is None or item.signatures == signatures:
+            return []
+        signed = msgspec.structs.replace(item, signatures=signatures)
+        self._insert(signed)
+        entry = self.entry(item.digest)
+        return [SaveItem(signed), *([] if entry is None else [Announce(entry)])]
 
     def announced(self, names: Mapping[tuple[str, str, str], Moment]) -> list[Wish]:
         """Keep the tracker's timestamps of ``names``, each by digest, name and manifest, to repeat them to its
@@ -236,6 +252,22 @@ class Catalogue:
         seeds = {item.manifest: item.seed_path for item in self._served[digest].values()}
         del seeds[first.manifest]
         return Serve(digest, first.manifest, first.seed_path, first.path, stamps=first.stamps, more=seeds)
+
+
+def entry_of(download: Fetch, holding: Holding) -> Entry:
+    """What a list says of ``download``, of which the peer has not all."""
+    return _entry(download.digest, download.length, holding, _names(download, download.signatures))
+
+
+def _names(content: Named, signatures: bytes, announced: Moment = 0) -> list[Alias]:
+    """The name of ``content``, once for each of its ``signatures``."""
+    return [Alias(content.name, content.manifest, announced, one) for one in split_signatures(signatures) or [b""]]
+
+
+def _entry(digest: str, length: int, holding: Holding, names: list[Alias]) -> Entry:
+    first, *others = names
+    named = (first.manifest, first.name, length)
+    return Entry(digest, *named, holding, tuple(others), first.announced, first.signature)
 
 
 def link_of(item: LibraryItem | Fetch) -> str:

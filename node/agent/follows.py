@@ -20,15 +20,18 @@ from fnmatch import fnmatchcase
 from random import Random
 
 from node.agent.catalogue import Catalogue, link_of
-from node.agent.effects import DELETED, CheckItem, FindTorrents, Wish
-from node.agent.gets import Gets, link_to, preference
+from node.agent.effects import DELETED, CheckItem, FindTorrents, Note, Wish
+from node.agent.gets import Gets
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
+from node.agent.meant import link_to, preference
 from node.api_messages import ApiGet, Following
 from node.local_messages import OVERTAKEN, Fetch
-from protocol.errors import DiskError
+from node.trust import Trust
+from protocol.errors import DiskError, SignatureError, UsageError
 from protocol.link import format_link
 from protocol.messages import ANEW, TorrentEntry
+from protocol.signature import moment_of
 
 REFRESH_SECONDS = 60.0
 """Hints announce new content. Content that none announced (a peer with a long list joined) is found after this time."""
@@ -86,6 +89,8 @@ class _Follow:
         self.until = until
         self.ask_at = now
         self.asking = False
+        self.problem = ""
+        """Why what was found says nothing, as it was told last."""
         self.targets: dict[str, _Target] = {}
         self.jobs: deque[int] = deque(maxlen=JOBS_COUNT)
 
@@ -94,8 +99,15 @@ class Follows:
     """``configured`` is followed as long as the peer runs. ``rng`` spreads queries over time."""
 
     def __init__(
-        self, configured: Iterable[Following], catalogue: Catalogue, jobs: JobBook, gets: Gets, rng: Random
+        self,
+        configured: Iterable[Following],
+        catalogue: Catalogue,
+        jobs: JobBook,
+        gets: Gets,
+        rng: Random,
+        trust: Trust,
     ) -> None:
+        self._trust = trust
         self._catalogue = catalogue
         self._jobs = jobs
         self._gets = gets
@@ -174,14 +186,40 @@ class Follows:
             if number != _OTHERS:
                 follow.asking = False
                 follow.ask_at = now + (REFRESH_SECONDS if sure else SETTLING_SECONDS) * self._rng.uniform(0.8, 1.2)
-            newest = {
-                entry.name: entry
-                for entry in sorted(entries, key=preference)
-                if matches(follow.what, entry.name) and entry.have + entry.partial
-            }
+            try:
+                newest, follow.problem = self._newest(follow, entries), ""
+            except (SignatureError, UsageError) as error:
+                newest = {}
+                if follow.problem != str(error):
+                    follow.problem = str(error)
+                    wishes.append(Note("warning", f"following {follow.what.pattern}: {error}"))
             for name, entry in newest.items():
                 wishes += self._offer(follow, name, entry, now)
         return wishes
+
+    def _newest(self, follow: _Follow, entries: list[TorrentEntry]) -> dict[str, TorrentEntry]:
+        """By name, the content of ``entries`` that should be there. With keys, what one of them signed last, whoever
+        has it. Raises `SignatureError` and `UsageError`."""
+        named = [entry for entry in entries if matches(follow.what, entry.name)]
+        keys = self._trust.keys_for(follow.what.signed_by)
+        if keys:
+            return {entry.name: entry for entry in reversed(self._trust.newest(keys, named))}
+        found = [entry for entry in named if entry.have + entry.partial]
+        return {entry.name: entry for entry in sorted(found, key=preference)}
+
+    def _may_go_on(self, follow: _Follow, stored: Fetch) -> bool:
+        """Whether keys, if there are any, allow what an earlier run left."""
+        keys = self._trust.keys_for(follow.what.signed_by)
+        return self._trust.is_by(keys, stored.signatures, stored)
+
+    def _age(self, follow: _Follow, entry: TorrentEntry | LibraryItem) -> int:
+        """When ``entry`` was announced, or with keys, when one of them signed it: the greater, the newer."""
+        keys = self._trust.keys_for(follow.what.signed_by)
+        if not keys:
+            return max(entry.announced, ANEW)
+        if isinstance(entry, TorrentEntry):
+            return moment_of(entry.signature)
+        return self._trust.moment(keys, entry.signatures, entry)
 
     def ask_failed(self, number: int, digest: str, now: float) -> None:
         """There is no answer."""
@@ -201,6 +239,8 @@ class Follows:
                 continue
             target.checking = False
             stored = self._gets.interrupted.get(target.path)
+            if stored is not None and not self._may_go_on(follow, stored):
+                stored = None
             if not problem and item.digest != target.entry.digest:
                 wishes += self._fetch(follow, target, now, force=True, replaces=item.digest)
             elif problem != DELETED and stored is not None and stored.digest != target.entry.digest:
@@ -251,10 +291,10 @@ class Follows:
         if target is None:
             path = posixpath.join(follow.what.directory, name)
             here = self._catalogue.known(path)
-            if here is not None and max(here.announced, ANEW) > max(entry.announced, ANEW) and not _is_away(here):
+            if here is not None and self._age(follow, here) > self._age(follow, entry) and not _is_away(here):
                 return []
             target = follow.targets[name] = _Target(path, entry)
-        elif entry.announced <= target.entry.announced and not (
+        elif self._age(follow, entry) <= self._age(follow, target.entry) and not (
             target.own and _is_away(self._catalogue.known(target.path))
         ):
             return []
@@ -273,7 +313,8 @@ class Follows:
         here, wanted = self._catalogue.at(target.path), (target.entry.digest, target.entry.manifest)
         target.own = here is not None and here.origin != "downloaded"
         if here is not None and (here.digest, here.manifest) == wanted and here.state in ("", "changed"):
-            return []
+            signatures = self._trust.kept(here.signatures + target.entry.signature, here)
+            return self._catalogue.sign(target.path, signatures)  # so nothing signed in between replaces it
         given_up = self._gets.give_up(target.path, target.entry.digest, NEWER, now)
         target.job = 0
         if len(self._working) >= FETCHES_COUNT_MAX:
@@ -310,7 +351,18 @@ class Follows:
         self._commands += 1
         # Each is a command of its own: of those of one command none replaces what another has fetched.
         command = b"follow %d" % self._commands
-        request = ApiGet(0, link, follow.what.directory, b"", force, sequential=False, keep=follow.what.keep)
+        signatures = target.entry.signature if instead is None else instead.signatures
+        request = ApiGet(
+            0,
+            link,
+            follow.what.directory,
+            b"",
+            force,
+            sequential=False,
+            keep=follow.what.keep,
+            signed_by=follow.what.signed_by,
+            signatures=signatures,
+        )
         job, wishes = self._gets.request(request, now, command)
         target.job, target.replaces = job.job, replaces
         follow.jobs.append(job.job)

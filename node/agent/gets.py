@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from node.agent.catalogue import Catalogue, link_of
+from node.agent.catalogue import Catalogue, entry_of, link_of
 from node.agent.effects import (
     Announce,
     CheckItem,
@@ -37,6 +37,7 @@ from node.agent.effects import (
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.agent.manifest_choice import ManifestChoice
+from node.agent.meant import Asked, link_to, meant_by
 from node.api_messages import CONTENTS_SHOWN_COUNT, ApiGet, JobStatus
 from node.local_messages import (
     OVERTAKEN,
@@ -50,8 +51,9 @@ from node.local_messages import (
     StopFetch,
     Unserve,
 )
-from protocol.digest import advice_on, begins_digest, is_digest_start, short
-from protocol.errors import DiskError, SeedError, VerificationError
+from node.trust import Trust, signers_of
+from protocol.digest import begins_digest, is_digest_start, short
+from protocol.errors import DiskError, NotFoundError, SeedError, SignatureError, UsageError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
 from protocol.messages import Entry, TorrentEntry
 from protocol.names import check_name
@@ -62,26 +64,16 @@ UNSURE = "nobody lists it yet, but the tracker or this peer has only just starte
 MAKING_ROOM = "making room for it within the quota"
 
 
-class _Asked:
-    """A get that is not a download yet. ``link`` is known from the start, or once it is resolved."""
-
-    def __init__(self, request: ApiGet) -> None:
-        self.directory = request.directory
-        self.target = request.target
-        self.force = request.force
-        self.sequential = request.sequential
-        self.keep = request.keep
-        self.seed_path = ""
-        self.link: Link | None = None
-
-
 class Gets:
-    def __init__(self, catalogue: Catalogue, jobs: JobBook, has_room: Callable[[JobStatus, int], bool]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, jobs: JobBook, has_room: Callable[[JobStatus, int], bool], trust: Trust
+    ) -> None:
         """``has_room``: may a job for so many bytes begin? If not, `room_made` follows."""
         self._catalogue = catalogue
         self._jobs = jobs
+        self._trust = trust
         self._has_room = has_room
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, Asked] = {}
         self._ask_at: dict[int, float] = {}
         self._downloads: dict[str, Fetch] = {}
         self._unsaved: dict[str, None] = {}
@@ -118,12 +110,15 @@ class Gets:
         self, downloads: Iterable[Fetch], asked: Collection[str], goes_on: Callable[[Fetch], bool], now: float
     ) -> list[Wish]:
         """The downloads in the library at the start of the agent. Those to a destination in ``asked`` belong to this
-        run of the peer, and continue; downloads of earlier runs continue if ``goes_on`` says so."""
+        run of the peer, and continue; downloads of earlier runs continue if ``goes_on`` says so. Downloads that the
+        configuration no longer allows do not continue."""
         wishes: list[Wish] = []
+        keys = self._trust.keys_for()
         for stored in downloads:
             of_this_run = stored.dest in asked
             download = stored if of_this_run else msgspec.structs.replace(stored, force=False)
-            if stored.superseded or not (of_this_run or goes_on(stored)) or stored.digest in self._downloads:
+            allowed = (of_this_run or goes_on(stored)) and self._trust.is_by(keys, stored.signatures, stored)
+            if stored.superseded or not allowed or stored.digest in self._downloads:
                 self._interrupted[stored.dest] = download
                 continue
             job = self._jobs.new("get", download.name, download.dest, "waiting", now)
@@ -135,16 +130,17 @@ class Gets:
 
     def request(self, request: ApiGet, now: float, command: bytes) -> tuple[JobStatus, list[Wish]]:
         """A person wants ``request.target``; ``command`` tells commands apart."""
-        asked = _Asked(request)
+        asked = Asked(request)
         job = self._jobs.new("get", request.target, request.directory, "resolving", now, command)
         self._asked[job.job] = asked
-        if request.seed:
-            return job, [StoreSeed(job.job, request.seed, request.name)]
         try:
+            asked.keys = self._trust.keys_for(request.signed_by)
+            if request.seed:
+                return job, [StoreSeed(job.job, request.seed, request.name)]
             if request.target.startswith(SCHEME):
                 link = msgspec.structs.replace(parse_link(request.target), tracker="")  # the command chose one
                 return job, self._resolved(job, link, now)
-        except SeedError as error:
+        except UsageError as error:
             self._end(job)
             self._jobs.fail(job, error.code, str(error), now)
             return job, []
@@ -205,7 +201,7 @@ class Gets:
         download = self._downloads.get(digest)
         if download is None:
             return None
-        return Entry(download.digest, download.manifest, download.name, download.length, "requesting")
+        return entry_of(download, "requesting")
 
     def fetches(self) -> list[Wish]:
         """The messages for a new downloader."""
@@ -247,25 +243,25 @@ class Gets:
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
-        found = {(entry.digest, entry.manifest): entry for entry in sorted(entries, key=preference)}
-        if not found and not sure:
+        try:
+            contents = meant_by(asked, entries, sure, self._trust)
+        except (NotFoundError, UsageError, SignatureError) as error:
+            self.failed(number, error.code, str(error), now)
+            return []
+        if not contents:
             job.detail = UNSURE
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
-        if not found:
-            self.failed(number, "not_found", f"nobody in the network has {asked.target}{advice_on(asked.target)}", now)
-            return []
-        contents = list(found.values())[::-1]
-        if is_digest_start(asked.target):
-            if len({entry.digest for entry in contents}) > 1:
-                shown = "; ".join(format_link(link_to(entry)) for entry in contents[:CONTENTS_SHOWN_COUNT])
-                what = f"{len(contents)} different contents begin with {asked.target}; get one of them by its link"
-                self.failed(number, "usage", f"{what}: {shown}", now)
-                return []
-            return self._resolved(job, link_to(self._choice.among(contents, now)), now)
-        if len(contents) > 1:
+        chosen = contents[0]
+        if is_digest_start(asked.target) and not asked.keys:
+            chosen = self._choice.among(contents, now)
+        elif len(contents) > 1 and asked.pinned is None:
             job.contents = contents[:CONTENTS_SHOWN_COUNT]
-        return self._resolved(job, link_to(contents[0]), now)
+        link = link_to(chosen)
+        asked.signatures = b"".join(entry.signature for entry in entries if link_to(entry) == link)
+        if asked.keys:
+            asked.signatures = chosen.signature
+        return self._resolved(job, link, now)
 
     def ask_failed(self, number: int, now: float) -> None:
         self._ask_at[number] = now + RESOLVE_SECONDS
@@ -293,6 +289,7 @@ class Gets:
                 self._jobs.done(job, now)
                 if self._catalogue.at(item.path) is None:
                     wishes += self._catalogue.add(item)
+                wishes += self._catalogue.sign(item.path, self._trust.kept(item.signatures + asked.signatures, item))
             else:
                 wishes += self._begin(job, asked, asked.link, now)
         return wishes
@@ -331,15 +328,17 @@ class Gets:
             wishes.append(SaveDownload(download))
         if self._catalogue.with_digest(message.digest) is not None:
             return wishes
-        entry = Entry(message.digest, message.manifest, download.name, message.length, "partial")
-        return [*wishes, Announce(entry), ReportTransfer(message.digest, "started")]
+        known = msgspec.structs.replace(download, manifest=message.manifest, length=message.length)
+        return [*wishes, Announce(entry_of(known, "partial")), ReportTransfer(message.digest, "started")]
 
     def finished(self, message: DownloadFinished, now: float) -> list[Wish]:
         """It has its final name: an item like any other, unless it was removed at that moment."""
         download = self._downloads.get(message.digest)
         if download is None or PurePosixPath(download.dest) != PurePosixPath(message.path):
             return self._not_wanted(message)
-        item = _item(message, download.name)
+        if download.signatures and message.manifest != download.manifest:
+            return self._not_wanted(message)  # of a manifest that was given up for the signed one
+        item = _item(message, download.name, download.signatures)
         for job in self._following(message.digest):
             job.length, job.path, job.link = message.length, message.path, link_of(item)
             self._jobs.done(job, message.finished_at)
@@ -394,8 +393,8 @@ class Gets:
             del self._ask_at[number]
             asked = self._asked.get(number)
             if asked is not None:
-                exact = not is_digest_start(asked.target)
-                wishes.append(FindTorrents(("get", number), asked.target, exact=exact))
+                target = asked.target if asked.pinned is None else asked.pinned.digest
+                wishes.append(FindTorrents(("get", number), target, exact=not is_digest_start(target)))
         for digest in self._choice.due(now):
             wishes += self._try_next_manifest(digest, now)
         return wishes
@@ -414,24 +413,33 @@ class Gets:
         except SeedError as error:
             self.failed(job.job, error.code, str(error), now)
             return []
-        asked.link, job.detail = link, ""
         job.name, job.digest, job.length = name, link.digest, link.length
+        if not self._trust.is_by(asked.keys, asked.signatures, link):
+            asked.signatures = self._catalogue.signatures_of(link)
+            if not self._trust.is_by(asked.keys, asked.signatures, link):
+                asked.pinned, self._ask_at[job.job] = link, now
+                return self.tick(now)
+        asked.link, job.detail = link, ""
+        asked.signatures = self._trust.kept(asked.signatures, link)
+        job.signed_by = signers_of(asked.signatures)
         job.path = posixpath.join(asked.directory, name)
         job.link = format_link(link)
         item = self._catalogue.known(job.path)
-        if item is not None and item.digest == link.digest and not item.state and not asked.force:
+        is_it = item is not None and item.digest == link.digest and (not asked.keys or item.manifest == link.manifest)
+        if item is not None and is_it and not item.state and not asked.force:
             job.phase = "checking"
             return [CheckItem(item)]
         return self._begin(job, asked, link, now)
 
-    def _begin(self, job: JobStatus, asked: _Asked, link: Link, now: float) -> list[Wish]:
+    def _begin(self, job: JobStatus, asked: Asked, link: Link, now: float) -> list[Wish]:
         rival = self._rival(job, link)
         if rival:
             what = f"{job.path} would be both {short(link.digest)} and {short(rival)}, which is being downloaded there"
             self.failed(job.job, "usage", f"{what}; get one of them to another directory with -o", now)
             return []
         running = self._downloads.get(link.digest)
-        if running is not None and running.dest != job.path:
+        other = running is not None and asked.keys and running.manifest != link.manifest
+        if running is not None and (running.dest != job.path or other):
             job.phase, job.detail = "waiting", f"the same content is being downloaded to {running.dest} first"
             return []
         if running is None and not self._has_room(job, link.length):
@@ -441,7 +449,7 @@ class Gets:
         job.phase, job.detail = "waiting", ""
         if running is not None:
             self._catch_up(link.digest)
-            return []
+            return self._sign(running, asked, link)
         stored = self._interrupted.get(job.path)
         known_seed = stored.seed_path if stored is not None and stored.digest == link.digest else ""
         download = Fetch(
@@ -454,12 +462,25 @@ class Gets:
             force=asked.force,
             sequential=asked.sequential,
             keep=asked.keep,
+            signatures=asked.signatures,
         )
         self._downloads[link.digest] = download
         self._unsaved[link.digest] = None
         if stored is not None and stored.digest == link.digest:
             self._begun[link.digest] = None
         return [SaveDownload(download)]
+
+    def _sign(self, running: Fetch, asked: Asked, link: Link) -> list[Wish]:
+        """The download that is ``running`` has the signatures of ``asked`` too; with keys it stays at its manifest."""
+        if asked.keys:
+            self._choice.over(running.digest)
+        if running.manifest != link.manifest or running.name != link.name:
+            return []
+        signatures = self._trust.kept(running.signatures + asked.signatures, link)
+        if signatures == running.signatures:
+            return []
+        signed = self._downloads[running.digest] = msgspec.structs.replace(running, signatures=signatures)
+        return [SaveDownload(signed)]
 
     def _try_next_manifest(self, digest: str, now: float) -> list[Wish]:
         """Begin the download of ``digest`` anew, with another manifest that lists have."""
@@ -468,7 +489,9 @@ class Gets:
             self._choice.over(digest)
             return []
         manifest = self._choice.next(digest, now)
-        self._downloads[digest] = other = msgspec.structs.replace(download, manifest=manifest, seed_path="")
+        self._downloads[digest] = other = msgspec.structs.replace(
+            download, manifest=manifest, seed_path="", signatures=b""
+        )
         self._unsaved[digest] = None
         self._begun.pop(digest, None)
         what = f"{download.name}: manifest {short(download.manifest)} brought nothing; trying {short(manifest)}"
@@ -529,17 +552,7 @@ class Gets:
         self._ask_at.pop(job.job, None)
 
 
-def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:
-    """Sort key of contents with one name: the greatest is meant. That is the newest of those that somebody has
-    completely."""
-    return entry.have > 0, entry.have + entry.partial > 0, entry.announced, entry.digest
-
-
-def link_to(entry: TorrentEntry) -> Link:
-    return Link(entry.digest, entry.manifest, entry.name, entry.length)
-
-
-def _item(message: DownloadFinished, name: str) -> LibraryItem:
+def _item(message: DownloadFinished, name: str, signatures: bytes = b"") -> LibraryItem:
     return LibraryItem(
         path=message.path,
         origin="downloaded",
@@ -549,6 +562,7 @@ def _item(message: DownloadFinished, name: str) -> LibraryItem:
         length=message.length,
         seed_path=message.seed_path,
         stamps=message.stamps,
+        signatures=signatures,
     )
 
 

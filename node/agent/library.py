@@ -30,7 +30,7 @@ ItemState = Literal["", "missing", "changed", "damaged"]
 """Why an item is not served: nothing is at its path; a read found other bytes, and it is hashed again; it holds other
 bytes though nobody wrote to it. Empty: it is served."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE items (
     path TEXT PRIMARY KEY, origin TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL, name TEXT NOT NULL,
@@ -61,6 +61,10 @@ ALTER TABLE items ADD COLUMN since REAL NOT NULL DEFAULT 0;
 """
 _KEEP = "ALTER TABLE downloads ADD COLUMN keep INTEGER NOT NULL DEFAULT 0;"
 _FROM_3 = "ALTER TABLE items ADD COLUMN announced INTEGER NOT NULL DEFAULT 0;" + _KEEP
+_FROM_4 = """
+ALTER TABLE items ADD COLUMN signatures BLOB NOT NULL DEFAULT x'';
+ALTER TABLE downloads ADD COLUMN signatures BLOB NOT NULL DEFAULT x'';
+"""
 
 _KEPT = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
 """Other data, as JSON by name. Versions that do not know a name leave it alone."""
@@ -72,7 +76,13 @@ DELETE FROM asked WHERE path = ? AND NOT EXISTS (SELECT 1 FROM items WHERE items
 """
 
 LIBRARY_NAME = "library.db"
-_SCRIPTS = {0: _SCHEMA + _DOWNLOADS + _KEEP, 1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
+_SCRIPTS = {
+    0: _SCHEMA + _DOWNLOADS + _KEEP + _FROM_4,
+    1: _FROM_1 + _FROM_2 + _FROM_3 + _FROM_4,
+    2: _FROM_2 + _FROM_3 + _FROM_4,
+    3: _FROM_3 + _FROM_4,
+    4: _FROM_4,
+}
 """How to convert a database of each older version to this one; 0 is an empty one. Stamps of older versions have no
 change time, so they differ and everything is hashed again."""
 Row = TypeVar("Row", bound=Struct)
@@ -98,7 +108,8 @@ class LibraryItem(Struct, frozen=True):
     """Whole content at absolute ``path``. ``digest`` and ``manifest`` are written digests, ``length`` is in bytes.
     ``stamps`` (`node.disk.stamps`) and ``fingerprint`` (`node.disk.tree_scan`; empty: not known) are of when it was
     hashed, with ``options``. ``state`` says whether it is served, ``detail`` why not, for a person, and ``since`` when:
-    `time.time`. ``announced`` is the tracker's timestamp, or `ANEW`."""
+    `time.time`. ``announced`` is the tracker's timestamp, or `ANEW`. ``signatures``: verified signatures, one after
+    another, each by another key."""
 
     path: str
     origin: Origin
@@ -114,6 +125,7 @@ class LibraryItem(Struct, frozen=True):
     detail: str = ""
     since: float = 0.0
     announced: Moment = 0
+    signatures: bytes = b""
 
 
 class Library:
@@ -266,5 +278,5 @@ class Library:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
         except sqlite3.Error as error:
             raise database_error(error, self._path) from None
-        except (MsgspecError, RecursionError) as error:
+        except (MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None

@@ -131,7 +131,9 @@ class AgentApi:
     # --- requests ----------------------------------------------------------------------------------------
 
     def _share(self, route: bytes, request: ApiShare, now: float) -> Effects:
-        job, wishes = self._agent.shares.request(request.path, request.algorithm, now, request.options)
+        job, wishes = self._agent.shares.request(
+            request.path, request.algorithm, now, request.options, request.signature
+        )
         claimed = self._agent.quota.claimed(request.path)
         return [ReplyApi(route, ApiAccepted(request.id, job.job)), *wishes, *claimed]
 

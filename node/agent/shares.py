@@ -19,14 +19,18 @@ from node.agent.jobs import JobBook
 from node.agent.library import ItemState, LibraryItem, Origin
 from node.api_messages import JobStatus
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
+from node.trust import Verifier, signers_of
 from protocol.digest import begins_digest, short
+from protocol.errors import SignatureError
 from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import ANEW, TorrentEntry
+from protocol.signature import split_signatures
 
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list the announced content (it restarted) is asked again after this time."""
 WAITING = "waiting for the tracker to list it"
 DAMAGED = "its bytes are not those that were hashed, although nothing has written to it since"
+CHANGED_MEANWHILE = "it has changed since it was hashed for its signature; share it again"
 REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
 
 
@@ -41,8 +45,10 @@ class Shares:
         wall_offset: float,
         is_fetched: Callable[[str], bool],
         is_going: Callable[[str], bool],
+        verifier: Verifier,
     ) -> None:
         self._catalogue = catalogue
+        self._verifier = verifier
         self._jobs = jobs
         self._wall_offset = wall_offset
         self._is_fetched, self._is_going = is_fetched, is_going
@@ -54,6 +60,8 @@ class Shares:
         """Those of these whose results are not wanted any more."""
         self._stale: dict[str, HashPath] = {}
         """To be hashed when the hashing already ordered for the same path has ended."""
+        self._signed: dict[str, bytes] = {}
+        """By path, the signature that a person made for the content being hashed there."""
         self._complained: dict[str, str] = {}
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
@@ -73,12 +81,15 @@ class Shares:
     # --- what is asked for -------------------------------------------------------------------------------
 
     def request(
-        self, path: str, algorithm: str, now: float, options: ShareOptions = AS_USUAL
+        self, path: str, algorithm: str, now: float, options: ShareOptions = AS_USUAL, signature: bytes = b""
     ) -> tuple[JobStatus, list[Wish]]:
-        """A person wants ``path`` shared; a repeated request joins the running job."""
+        """A person wants ``path`` shared, with this ``signature`` of its content if that is not empty; a repeated
+        request joins the running job."""
+        if signature:
+            self._signed[path] = signature
         for job in self._jobs.active("share"):
             if job.path == path:
-                return job, []
+                return job, self._sign_announced(job, now)
         job = self._jobs.new("share", posixpath.basename(path), path, "checking", now)
         known = self._catalogue.known(path)
         if known is not None and known.origin == "folder" and options == AS_USUAL:
@@ -108,7 +119,7 @@ class Shares:
         for job in self._jobs.active("share"):
             if job.path == path:
                 self._jobs.fail(job, "cancelled", f"{why} before it was shared", now)
-        for waiting in (self._found, self._stale, self._complained):
+        for waiting in (self._found, self._stale, self._complained, self._signed):
             waiting.pop(path, None)
         if path in self._hashing and path not in self._cancelled:
             self._cancelled[path] = None
@@ -171,7 +182,13 @@ class Shares:
         if spoilt and not asked:
             where = before.detail if before is not None and before.state == "changed" else DAMAGED
             return wishes + self._suspend(path, "damaged", f"{where}: {REPAIR}", now)
-        wishes += self._accept(item, now)
+        signature = self._signed.pop(path, b"")
+        if signature and not self._verifier.is_signed(signature, item):
+            for job in asked:
+                self._jobs.fail(job, SignatureError.code, CHANGED_MEANWHILE, now)
+            signature, asked = b"", []
+        wishes += self._accept(item, now, signature)
+        item = self._catalogue.at(path) or item
         if not skipped:
             self._complained.pop(path, None)
         elif self._complained.get(path) != skipped.described():
@@ -188,6 +205,7 @@ class Shares:
         if not wanted:
             return wishes
         asked = self._asked(path)
+        self._signed.pop(path, None)
         for job in asked:
             self._jobs.fail(job, code, detail, now)
         if code == "not_found" and self._catalogue.at(path) is not None:
@@ -235,8 +253,9 @@ class Shares:
             return
         announced = self._catalogue.entry(item.digest)
         assert announced is not None
-        name, listed = (item.name, item.manifest), [(entry.name, entry.manifest) for entry in entries]
-        fits = name in [(one.name, one.manifest) for one in announced.names()]
+        name = (item.name, item.manifest, (split_signatures(item.signatures) or [b""])[-1])
+        listed = [(entry.name, entry.manifest, entry.signature) for entry in entries]
+        fits = name in [(one.name, one.manifest, one.signature) for one in announced.names()]
         if listed and (name in listed or not fits):
             job.link = link_of(item)
             self._jobs.done(job, now)
@@ -313,12 +332,27 @@ class Shares:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _accept(self, item: LibraryItem, now: float) -> list[Wish]:
-        """``item`` is what is at its path now: serve it."""
+    def _sign_announced(self, job: JobStatus, now: float) -> list[Wish]:
+        """Have the signature that a person made for what ``job`` has hashed already, if there is one."""
+        if job.phase != "waiting" or job.path not in self._signed:
+            return []
+        item, signature = self._catalogue.at(job.path), self._signed.pop(job.path)
+        if item is None or item.state or not self._verifier.is_signed(signature, item):
+            self._jobs.fail(job, SignatureError.code, CHANGED_MEANWHILE, now)
+            return []
+        return self._accept(item, now, signature)
+
+    def _accept(self, item: LibraryItem, now: float, signature: bytes = b"") -> list[Wish]:
+        """``item`` is what is at its path now: serve it. A person has made ``signature`` of it, if that is not
+        empty: it keeps those it had, and is announced anew if this one is new."""
         before = self._catalogue.at(item.path)
         known = self._catalogue.known(item.path)
         announced = 0 if known is None else known.announced if known.digest == item.digest else ANEW
-        item = msgspec.structs.replace(item, state="", detail="", since=0.0, announced=announced)
+        same = known is not None and (known.digest, known.manifest) == (item.digest, item.manifest)
+        kept = known.signatures if known is not None and same else b""
+        if signature and signature not in split_signatures(kept):
+            kept, announced = self._verifier.kept(kept + signature, item), ANEW
+        item = msgspec.structs.replace(item, state="", detail="", since=0.0, announced=announced, signatures=kept)
         if known is not None and known.digest != item.digest and item.origin == "downloaded":
             item = msgspec.structs.replace(item, origin="shared")  # what was fetched is not what is there
         if before == item:
@@ -345,6 +379,7 @@ class Shares:
         """``job`` shares ``item``, whose content may differ from before."""
         job.name, job.digest = item.name, item.digest
         job.length = job.done_bytes = item.length
+        job.signed_by = signers_of(item.signatures)
         if job.phase == "waiting" and item.digest in self._announced:
             self._ask_at[job.job] = now
 

@@ -29,6 +29,7 @@ from node.api_messages import Following
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import HeldLimits, Override, Period
+from node.trust import Trust
 from protocol.messages import DownloadState
 
 
@@ -39,7 +40,8 @@ class AgentTerms(Struct, frozen=True):
     stays as it is. ``asked`` are the paths that it was asked for before the agent restarted. ``limits`` and
     ``schedule`` are the configuration's, ``override`` what a person set before this run of the agent. ``quota`` is in
     bytes, ``downloaded`` what earlier runs downloaded. ``rollouts`` is the directory below which it carries out orders
-    of others; empty: it accepts none. ``keyed``: it is in a network with keys."""
+    of others; empty: it accepts none. ``keyed``: it is in a network with keys. With written keys in ``signed_by`` it
+    takes only what one of them has signed."""
 
     peer: str
     token: bytes
@@ -63,6 +65,7 @@ class AgentTerms(Struct, frozen=True):
     override: Override | None = None
     quota: int = 0
     downloaded: tuple[Downloaded, ...] = ()
+    signed_by: tuple[str, ...] = ()
 
 
 class AgentState:
@@ -84,8 +87,9 @@ class AgentState:
             parts[not who.foreground or item.path in who.asked].append(item)
         self.catalogue = Catalogue(parts[True], parts[False])
         self.uploads = UploadTotals()
+        self.trust = Trust(who.signed_by)
         self.shares = Shares(
-            self.catalogue, self.jobs, wall_offset, self.is_fetched, lambda path: self.quota.going == path
+            self.catalogue, self.jobs, wall_offset, self.is_fetched, lambda path: self.quota.going == path, self.trust
         )
         self.quota = Quota(
             who.quota,
@@ -99,9 +103,9 @@ class AgentState:
             self.is_followed,
             who.downloaded,
         )
-        self.gets = Gets(self.catalogue, self.jobs, self.quota.has_room)
+        self.gets = Gets(self.catalogue, self.jobs, self.quota.has_room, self.trust)
         self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
-        self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng)
+        self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng, self.trust)
         self.children = Children()
         self.last_rate = LastRate()
         self.serving = not away

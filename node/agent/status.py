@@ -12,6 +12,7 @@ from node.agent.library import LibraryItem
 from node.agent.state import AgentState
 from node.api_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
 from node.local_messages import Fetch
+from node.trust import signers_of
 
 PAGE_COUNT = 1_000
 """Jobs, shared items and sources of downloads in one page, of some hundred bytes each as a rule and a few KiB at most;
@@ -86,6 +87,7 @@ def item_status(item: LibraryItem, sent_bytes: int = 0, sessions: int = 0) -> Sh
         state=item.state,
         detail=item.detail,
         since=item.since,
+        signed_by=signers_of(item.signatures),
     )
 
 
@@ -103,6 +105,7 @@ def interrupted_status(download: Fetch) -> JobStatus:
         path=download.dest,
         link=link_of(download),
         detail=detail,
+        signed_by=signers_of(download.signatures),
     )
 
 

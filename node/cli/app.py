@@ -2,8 +2,9 @@
 
 The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.rollout` (rollout),
 `node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc), `node.cli.local`
-(seed, verify) and `node.cli.keys` (keys). Exit codes: 0 success, 2 usage, 3 not found, 4 network, 5 verification, or a
-rollout that did not reach all, 6 disk, 130 Ctrl-C, 1 anything else.
+(seed, verify), `node.cli.signing` (signing-key) and `node.cli.keys` (keys). Exit codes: 0 success, 2 usage, 3 not
+found, 4 network, 5 verification, or a rollout that did not reach all, 6 disk, 7 not signed, 130 Ctrl-C, 1 anything
+else.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from node.cli import local as cli_local
 from node.cli import output
 from node.cli import peer as cli_peer
 from node.cli import rollout as cli_rollout
+from node.cli import signing as cli_signing
 from node.cli import transfers as cli_transfers
 from node.cli.options import State, group_options
 from node.client.services import real_services
@@ -82,6 +84,7 @@ for _command in (
     cli_peer.stop,
     cli_local.seed,
     cli_local.verify,
+    cli_signing.signing_key,
     cli_keys.keys,
 ):
     commands.add_command(_command)

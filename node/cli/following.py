@@ -6,7 +6,7 @@ import click
 
 from node.api_messages import ApiFollow, ApiFollowed, Following, JobStatus, StatusReport
 from node.cli import output
-from node.cli.options import State, foreground_options
+from node.cli.options import State, foreground_options, signed_by_option
 from node.cli.progress import Display, open_display
 from node.client.orders import Patience
 from node.client.session import Session, any_peer
@@ -45,14 +45,16 @@ IDLE_SECONDS = 0.5
     help="Keep this many older versions, as NAME.TIME.",
 )
 @click.option("--force", is_flag=True, help="Also replace files that others put there.")
+@signed_by_option
 @foreground_options
 @click.pass_obj
-def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -> None:
+def follow(state: State, pattern: str, directory: str, keep: int, force: bool, signed_by: tuple[str, ...]) -> None:
     """Fetch what is called PATTERN now, and anything newer as soon as it is announced.
 
     PATTERN is a name, or with * or ? a shell pattern for names. The newer content replaces the older in one step: a
     program that opens it finds either one, complete. Follows until Ctrl-C; without a running peer, this command runs
-    one. The key 'follow' in a peer's configuration does the same for as long as the peer runs.
+    one. With --signed-by only content signed by that key counts, and the newest is what it signed last. The key
+    'follow' in a peer's configuration does the same for as long as the peer runs.
     """
     if not pattern.strip():
         raise UsageError("the name to follow is empty")
@@ -61,7 +63,7 @@ def follow(state: State, pattern: str, directory: str, keep: int, force: bool) -
     check_name_pattern(pattern)
     place = absolute_path(directory)
     check_utf8(str(place))
-    what = Following(pattern, str(prepare_directory(place, "--to")), keep, force)
+    what = Following(pattern, str(prepare_directory(place, "--to")), keep, force, signed_by)
     try:
         with any_peer(state.options, state.services) as session:
             if not state.options.quiet:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+import msgspec
 
 from node.cli import output
 from node.cli.options import (
@@ -17,6 +18,7 @@ from node.cli.options import (
     json_option,
     quiet_option,
     share_options,
+    sign_option,
 )
 from node.cli.progress import LocalProgress, open_display
 from node.client.targets import SEED_SUFFIX, existing_path, read_seed_file
@@ -30,6 +32,7 @@ from service.units import counted, format_bytes
 if TYPE_CHECKING:
     from node.disk.share_options import Skipped
     from protocol.seed_formats import Seed
+    from service.signing_keys import SigningKey
 
 STDOUT = "-"
 PROBLEMS_SHOWN = 20
@@ -39,7 +42,8 @@ SeedFormat = Literal["text", "msgpack"]
 
 @click.command(
     cls=ExampleCommand,
-    examples="seed model.bin\nseed dataset/ -o dataset.seed\nseed model.bin --format text --hash sha256 -o -",
+    examples="seed model.bin\nseed dataset/ -o dataset.seed\nseed model.bin --format text --hash sha256 -o -\n"
+    "seed model.bin --sign release",
 )
 @click.argument("path", shell_complete=complete_path)
 @click.option(
@@ -54,11 +58,12 @@ SeedFormat = Literal["text", "msgpack"]
     "--format",
     "seed_format",
     type=click.Choice(["text", "msgpack"]),
-    help="text: one file, readable; msgpack: directories too. [text for a file, msgpack for a directory]",
+    help="text: one file, readable; msgpack: directories and signatures too. [text for an unsigned file, else msgpack]",
 )
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
 @share_options
 @hash_option
+@sign_option
 @quiet_option
 @json_option
 @click.pass_obj
@@ -72,6 +77,7 @@ def seed(
     link_roots: tuple[str, ...],
     posix_names: bool,
     algorithm: str | None,
+    sign_with: str | None,
 ) -> None:
     """Write the seed of a file or directory.
 
@@ -79,9 +85,17 @@ def seed(
     """
     from node.disk.hashing import hash_content, measure
     from protocol.seed_formats import Seed, format_seed
+    from protocol.seed_formats import seed_format as format_called
 
     source = existing_path(path)
-    chosen: SeedFormat = seed_format or ("msgpack" if source.is_dir() else "text")
+    chosen: SeedFormat = seed_format or ("msgpack" if source.is_dir() or sign_with is not None else "text")
+    key = None
+    if sign_with is not None:
+        from service.signing_keys import load_signing_key
+
+        if not format_called(chosen).takes_signatures:
+            raise SeedError(f"the {chosen} format has no room for a signature; use --format msgpack")
+        key = load_signing_key(sign_with)
     if chosen == "text" and source.is_dir():
         raise SeedError(f"{path} is a directory: the text format describes one file; use --format msgpack")
     if out == STDOUT and state.options.json:
@@ -94,6 +108,8 @@ def seed(
         progress = LocalProgress(display, source.name, "hashing", measure(source, options), state.services.clock)
         hashed = hash_content(source, algorithm or "blake3", progress, None, options)
     made = Seed(source.name, hashed.manifest)
+    if key is not None:
+        made = _signed(made, key)
     if hashed.skipped and not state.options.quiet:
         output.left_out(hashed.skipped, bool(options.link_roots))
     data = format_seed(made, chosen)
@@ -105,17 +121,25 @@ def seed(
         _tell_seed(state, target, chosen, made, hashed.skipped)
 
 
+def _signed(made: Seed, key: SigningKey) -> Seed:
+    from protocol.seed_formats import seed_link
+    from protocol.signature import sign
+    from service.signing_keys import moment_now
+
+    return msgspec.structs.replace(made, signature=sign(key.secret, seed_link(made), moment_now()))
+
+
 def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped: Skipped) -> None:
-    from protocol.link import Link, format_link
-    from protocol.manifest import encode_manifest, manifest_digest
+    from node.trust import signers_of
+    from protocol.link import format_link
+    from protocol.seed_formats import seed_link
 
     manifest = made.manifest
     if state.options.json:
-        canonical = manifest_digest(encode_manifest(manifest), manifest.algorithm)
-        link = format_link(Link(manifest.digest, canonical, made.name, manifest.length))
+        link = format_link(seed_link(made))
         fields = {"ok": True, "seed": str(target), "format": seed_format, "name": made.name, "link": link}
         facts = {"length": manifest.length, "pieces": manifest.piece_count, "digest": manifest.digest}
-        output.print_json(fields | facts | {"skipped": skipped})
+        output.print_json(fields | facts | {"skipped": skipped, "signed_by": signers_of(made.signature)})
     elif state.options.quiet:
         output.print_path(str(target))
     else:
@@ -137,6 +161,7 @@ def verify(state: State, path: str, seedfile: str) -> None:
     """
     from node.disk.existing import extra_paths
     from node.disk.hashing import verify_path
+    from node.trust import signers_of
     from protocol.seed_formats import parse_seed
 
     place = existing_path(path)
@@ -151,11 +176,13 @@ def verify(state: State, path: str, seedfile: str) -> None:
     extra = extra_paths(place, manifest) if place.is_dir() else []
     if state.options.json:
         facts = {"path": str(place), "name": described.name, "length": manifest.length, "digest": manifest.digest}
-        output.print_json({"ok": not problems} | facts | {"problems": problems, "extra": extra})
+        signed = {"signed_by": signers_of(described.signature)}
+        output.print_json({"ok": not problems} | facts | signed | {"problems": problems, "extra": extra})
     if not problems:
         if not (state.options.json or state.options.quiet):
             size = f"{format_bytes(manifest.length)} in {counted(manifest.piece_count, 'piece')}"
-            print(f"{printable(str(place))}  {size}, matches the seed")
+            by = "".join(f", signed by {key}" for key in signers_of(described.signature))
+            print(f"{printable(str(place))}  {size}, matches the seed{by}")
         if extra and not state.options.quiet:
             _tell_extra(place, extra)
         return

@@ -128,6 +128,32 @@ def chosen_options(path: Path, follow_links: bool, link_roots: Sequence[str], po
     return ShareOptions(followed, posix_names)
 
 
+sign_option = click.option(
+    "--sign",
+    "sign_with",
+    metavar="KEY",
+    help="Sign it with this key of yours, made by 'signing-key KEY': a name or a path.",
+    shell_complete=complete_path,
+)
+
+
+def signed_by_option(command: F) -> F:
+    """``--signed-by``: written keys."""
+    return click.option(
+        "--signed-by",
+        multiple=True,
+        metavar="KEY",
+        callback=_checked_keys,
+        help="Take only what this key (ed25519:...) has signed; may be repeated: one of them.",
+    )(command)
+
+
+def _checked_keys(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    from protocol.signature import format_key, parse_key
+
+    return tuple(format_key(parse_key(text)) for text in value)
+
+
 hash_option = click.option(
     "--hash",
     "algorithm",

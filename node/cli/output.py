@@ -25,6 +25,7 @@ from node.reasons import job_silence, silence
 from node.schedule import CONFIGURED, limits_text
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, StandingEntry, TorrentEntry
+from protocol.signature import short_key
 from service.streams import error as error
 from service.streams import warn as warn
 from service.streams import writable
@@ -39,6 +40,10 @@ FEW_FACTS = 2
 _TROUBLE = ("missing", "damaged")
 Peer = TypeVar("Peer", PeerEntry, StandingEntry)
 FOLLOWING_SHOWN = 10
+Content = tuple[str, str, str]
+"""Digest, manifest and name."""
+Signers = dict[Content, list[str]]
+"""The written keys that have signed it."""
 Table = tuple[list[str], list[list[str]]]
 """Headers and rows."""
 PLAIN_ELLIPSIS = "~"
@@ -86,13 +91,29 @@ def fitting_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> lis
 
 
 def newest_first(entries: Sequence[TorrentEntry]) -> list[TorrentEntry]:
-    """Sorted by name; of one name, the newest first."""
-    return sorted(entries, key=lambda entry: (entry.name, -entry.announced, entry.digest, entry.manifest))
+    """Sorted by name; of one name, the newest first. Each content once, whoever has signed it."""
+    latest: dict[Content, TorrentEntry] = {}
+    for entry in entries:
+        known = latest.get(content_of(entry))
+        if known is None or known.announced < entry.announced:
+            latest[content_of(entry)] = entry
+    return sorted(latest.values(), key=lambda entry: (entry.name, -entry.announced, entry.digest, entry.manifest))
 
 
-def torrent_rows(entries: Sequence[TorrentEntry], now: float) -> Table:
-    """Headers and rows of ``list``; ``now`` is `time.time`."""
-    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", ">AGE", "=DIGEST"]
+def content_of(entry: TorrentEntry) -> Content:
+    return entry.digest, entry.manifest, entry.name
+
+
+def torrent_fields(entry: TorrentEntry, signers: Signers) -> dict[str, Any]:
+    """``entry`` for ``list --json``."""
+    fields = msgspec.structs.asdict(entry)
+    del fields["signature"]
+    return fields | {"signed_by": signers.get(content_of(entry), [])}
+
+
+def torrent_rows(entries: Sequence[TorrentEntry], signers: Signers, now: float) -> Table:
+    """Headers and rows of ``list``; ``now`` is `time.time`. Nothing is said of signatures where there are none."""
+    headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", ">AGE", "=DIGEST", *(["SIGNED BY"] if signers else [])]
     rows = [
         [
             printable(entry.name),
@@ -102,6 +123,7 @@ def torrent_rows(entries: Sequence[TorrentEntry], now: float) -> Table:
             str(entry.requesting),
             format_seconds(max(0.0, now - entry.announced / 1e6)) if entry.announced else "-",
             short_digest(entry.digest),
+            *([", ".join(map(short_key, signers.get(content_of(entry), ["-"])))] if signers else []),
         ]
         for entry in entries
     ]

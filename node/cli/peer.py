@@ -37,6 +37,7 @@ from node.client.targets import check_pattern
 from node.client.view import trouble
 from node.config import no_peer
 from node.schedule import limits_text
+from node.trust import Verifier
 from protocol.digest import advice_on, is_digest
 from protocol.errors import NetworkError, UsageError
 from service.command_line import ExampleCommand, complete_path, parsed_by, program_of
@@ -50,6 +51,7 @@ JOIN_SECONDS = 10.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 20.0
 """The running peer leaves the network, and gives its children time to exit."""
+FLOODED = "the list is full of false signatures: who has signed the rest is not shown"
 UNTIL_STOP = "these limits apply until the peer stops or its schedule changes them, then those of its configuration"
 SETTLING = "the tracker started a moment ago: peers are still joining, the list may be incomplete"
 
@@ -65,6 +67,7 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
 
     PATTERN is part of a name, or with * or ? a pattern for whole names; a digest, or the part of it that is shown here,
     finds that content. Of several contents with one name the newest comes first. AGE is the time since announcement.
+    SIGNED BY are keys, shortened, whose signatures of that name and content were verified here.
     With --peers, PATTERN is a whole name, a digest, or the beginning of one, and each peer is shown: it has the
     content, fetches it, failed or waits and why, or does not have it.
     """
@@ -74,12 +77,16 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
         return
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiList(session.next_id(), pattern), ApiListReply)
+    signers, flooded = Verifier().signers(reply.entries)
     entries = output.newest_first(reply.entries)
+    if flooded and not state.options.quiet:
+        output.warn(FLOODED)
     if state.options.json:
-        output.print_json({"settling": reply.settling, "entries": entries})
+        fields = [output.torrent_fields(entry, signers) for entry in entries]
+        output.print_json({"settling": reply.settling, "entries": fields})
         return
     if entries:
-        output.print_table(*output.torrent_rows(entries, reply.now))
+        output.print_table(*output.torrent_rows(entries, signers, reply.now))
     elif not state.options.quiet:
         output.warn(
             f"nothing on the network matches {pattern!r}{advice_on(pattern)}"

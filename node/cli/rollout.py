@@ -175,7 +175,7 @@ def _link(state: State, session: Session, target: str) -> Link:
     if target.startswith(LINK_SCHEME):
         return parse_link(target)
     if "/" not in target and not os.path.lexists(expanded(target)):
-        entry = find_content(session, target, state.services.tell)
+        entry = find_content(session, target, state.services.tell, state.options.settings().signed_by)
         return Link(entry.digest, entry.manifest, entry.name, entry.length)
     place = existing_path(target)
     check_utf8(str(place))

@@ -13,6 +13,7 @@ from node.api_messages import ApiList, ApiListReply
 from node.cli.output import Table
 from node.client.session import Session
 from node.client.targets import check_pattern
+from node.trust import Verifier, parse_keys, refusal
 from protocol.digest import advice_on, is_digest_start, short
 from protocol.errors import NotFoundError, UsageError
 from protocol.messages import DownloadState, StandingEntry, TorrentEntry
@@ -24,21 +25,30 @@ SHOWN_COUNT = 5
 """Contents that an error names."""
 
 
-def find_content(session: Session, name: str, tell: Callable[[str], None]) -> TorrentEntry:
+def find_content(
+    session: Session, name: str, tell: Callable[[str], None], signed_by: Sequence[str] = ()
+) -> TorrentEntry:
     """The content that is called ``name`` (of several the newest that a peer has completely, which is reported to
     ``tell``), or whose digest is or begins with ``name``. Raises `NotFoundError`, or `UsageError` if several digests
-    begin with it or ``name`` is impossible."""
+    begin with it or ``name`` is impossible. With written keys in ``signed_by`` only what they have signed counts, and
+    the newest is what they signed last; otherwise it raises `SignatureError`."""
     check_pattern(name)
     exact = not is_digest_start(name)
     reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
-    digests = list(dict.fromkeys(entry.digest for entry in reply.entries))
+    entries = reply.entries
+    if signed_by and entries:
+        keys = parse_keys(signed_by)
+        entries = Verifier().newest(keys, reply.entries)
+        if not entries:
+            raise refusal(keys, name, reply.entries)
+    digests = list(dict.fromkeys(entry.digest for entry in entries))
     if not digests:
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
         raise NotFoundError(f"nobody in the network has {name}{advice_on(name)}{unsure}")
     if len(digests) > 1 and not exact:
         shown = ", ".join(digests[:SHOWN_COUNT])
         raise UsageError(f"{len(digests)} different contents begin with {name}; name one by its digest: {shown}")
-    newest = max(reply.entries, key=lambda entry: (entry.have > 0, entry.announced))
+    newest = entries[0] if signed_by else max(entries, key=lambda entry: (entry.have > 0, entry.announced))
     if len(digests) > 1:
         others = ", ".join(short(digest) for digest in digests[:SHOWN_COUNT] if digest != newest.digest)
         what = f"{len(digests)} contents are called {name}; this is about the newest, {short(newest.digest)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -13,7 +14,15 @@ from msgspec import Struct
 
 from node.cli import output
 from node.cli.live import upload_display
-from node.cli.options import State, chosen_options, foreground_options, hash_option, share_options
+from node.cli.options import (
+    State,
+    chosen_options,
+    foreground_options,
+    hash_option,
+    share_options,
+    sign_option,
+    signed_by_option,
+)
 from node.cli.progress import follow, is_terminal, open_display
 from node.client.orders import JobTracker, Order, Patience, get_order, share_order
 from node.client.session import PeerStoppedError, Session, any_peer
@@ -54,7 +63,8 @@ SERVE_SECONDS = 0.5
 
 class Plan(Struct, frozen=True):
     """A whole command. ``serve``: a foreground peer continues to serve when the orders are done; ``timeout`` is in
-    seconds, 0 for none. ``follows_links``: the share follows links. ``trackers``: those named in the links to get."""
+    seconds, 0 for none. ``follows_links``: the share follows links. ``trackers``: those named in the links to get.
+    ``signed``: makes of an order of a share the same with its signature."""
 
     kind: Kind
     orders: list[Order]
@@ -62,15 +72,18 @@ class Plan(Struct, frozen=True):
     timeout: float = 0.0
     follows_links: bool = False
     trackers: Sequence[str] = ()
+    signed: Callable[[Session, Order, Outcome], Order] | None = None
 
 
 @click.command(
     cls=ExampleCommand,
-    examples="share model.bin\nshare /data/set1 /data/set2 --json\nshare models/snapshots/main --link-root models",
+    examples="share model.bin\nshare /data/set1 /data/set2 --json\nshare models/snapshots/main --link-root models\n"
+    "share model.bin --sign release",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, shell_complete=complete_path)
 @share_options
 @hash_option
+@sign_option
 @foreground_options
 @click.pass_obj
 def share(
@@ -80,6 +93,7 @@ def share(
     link_roots: tuple[str, ...],
     posix_names: bool,
     algorithm: str | None,
+    sign_with: str | None,
 ) -> None:
     """Share files or directories, and print a link for each.
 
@@ -88,10 +102,21 @@ def share(
     """
     chosen = algorithm or state.options.settings().hash
     places = dict.fromkeys(existing_path(path) for path in paths)
-    orders = [
-        share_order(place, chosen, chosen_options(place, follow_links, link_roots, posix_names)) for place in places
-    ]
-    _carry_out(state, Plan("share", orders, serve=True, follows_links=follow_links or bool(link_roots)))
+    chosen_by_path = {str(place): chosen_options(place, follow_links, link_roots, posix_names) for place in places}
+    orders = [share_order(Path(place), chosen, options) for place, options in chosen_by_path.items()]
+    signed = None
+    if sign_with is not None:
+        from service.signing_keys import load_signing_key
+
+        key = load_signing_key(sign_with)
+
+        def signed(session: Session, order: Order, outcome: Outcome) -> Order:
+            from node.client.signing import signature_of
+
+            signature = signature_of(session, key, parse_link(outcome.link), state.services.tell)
+            return share_order(Path(order.target), chosen, chosen_by_path[order.target], signature)
+
+    _carry_out(state, Plan("share", orders, True, follows_links=follow_links or bool(link_roots), signed=signed))
 
 
 @click.command(
@@ -121,6 +146,7 @@ def share(
     metavar="TIME",
     help="Give up after this long, e.g. 10m.",
 )
+@signed_by_option
 @foreground_options
 @click.pass_obj
 def get(
@@ -131,12 +157,14 @@ def get(
     sequential: bool,
     keep_serving: bool,
     timeout: float,
+    signed_by: tuple[str, ...],
 ) -> None:
     """Download and verify content.
 
     By name, digest or its beginning as 'list' shows it, link (zswarm://...) or seed file. Several are fetched at once.
     Without a running peer, this command runs one until it is done, with the tracker that the link names if none is
-    configured. A download that was stopped continues from what is verified on disk.
+    configured. A download that was stopped continues from what is verified on disk. With --signed-by a name means what
+    that key has signed last under it; exit code 7 when it has signed nothing that is there.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     check_places(found)
@@ -145,7 +173,7 @@ def get(
     check_utf8(str(place))
     place = prepare_directory(place)
     in_order = sequential or settings.sequential
-    orders = [get_order(target, place, force, in_order) for target in found]
+    orders = [get_order(target, place, force, in_order, signed_by) for target in found]
     trackers = tuple(dict.fromkeys(target.tracker for target in found if target.tracker))
     _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout, trackers=trackers))
 
@@ -158,6 +186,8 @@ def _carry_out(state: State, plan: Plan) -> None:
     try:
         with any_peer(state.options, state.services, plan.trackers, runs_tracker=plan.kind == "share") as session:
             outcomes = _run(session, plan, tracker, state.options.quiet)
+            if plan.signed is not None:
+                plan, outcomes = _sign(state, session, plan, outcomes)
             if plan.kind == "share":
                 outcomes = _for_others(state, session, outcomes)
             code = _report(state, plan, outcomes, complete=True, lasting=session.lasting)
@@ -171,6 +201,21 @@ def _carry_out(state: State, plan: Plan) -> None:
         output.warn(_interrupted(plan, session) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
+
+
+def _sign(state: State, session: Session, plan: Plan, outcomes: list[Outcome]) -> tuple[Plan, list[Outcome]]:
+    """Have what was shared announced with its signature: the plan that does it again, and what came of it."""
+    assert plan.signed is not None
+    orders, again = list(plan.orders), [place for place, outcome in enumerate(outcomes) if outcome.ok]
+    for place in again:
+        orders[place] = plan.signed(session, orders[place], outcomes[place])
+    plan = msgspec.structs.replace(plan, orders=orders)
+    second = msgspec.structs.replace(plan, orders=[orders[place] for place in again])
+    ended = _run(session, second, JobTracker(second.orders), state.options.quiet)
+    for place, outcome in zip(again, ended, strict=True):
+        seconds = outcomes[place].seconds + outcome.seconds
+        outcomes[place] = msgspec.structs.replace(outcome, seconds=seconds, skipped=outcomes[place].skipped)
+    return plan, outcomes
 
 
 def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list[Outcome]:
@@ -248,7 +293,8 @@ def _report_failures(plan: Plan, outcomes: list[Outcome]) -> int:
 def _print_shared(outcome: Outcome, as_json: bool, quiet: bool, follows_links: bool) -> None:
     if not quiet:
         size, seconds = format_bytes(outcome.length), format_seconds(outcome.seconds)
-        output.warn(f"sharing {outcome.name}, {size}, ready in {seconds}")
+        signed = f", signed by {outcome.signed_by[-1]}" if outcome.signed_by else ""
+        output.warn(f"sharing {outcome.name}, {size}, ready in {seconds}{signed}")
         if outcome.skipped:
             output.left_out(outcome.skipped, follows_links)
         if outcome.detail:

@@ -16,7 +16,8 @@ from node.client.targets import GetTarget
 from node.client.view import JobView, Outcome, choice, outcome_of, trouble, view_of
 from node.disk.share_options import ShareOptions
 from node.reasons import silence
-from protocol.errors import NetworkError, RefusedError
+from node.trust import signers_of
+from protocol.errors import NetworkError, RefusedError, SignatureError
 from service.text import check_utf8
 
 LOST_SECONDS = 15.0
@@ -25,32 +26,41 @@ STATUS_SECONDS = 1.0
 """A question to an agent that was killed is lost: it is put again this soon."""
 ASKS_COUNT_MAX = 20
 """How often one order is asked for before the peer is taken to be broken."""
+UNCHECKED = "the running peer does not check signatures, it is of an older version; restart it"
 FORGETFUL = "the peer keeps forgetting this; its log says why"
 
 
 class Order(msgspec.Struct, frozen=True):
     """One target of a command: how to ask the peer for it, given a request number. ``hint`` is added to the error
-    when nobody has it."""
+    when nobody has it. With written keys in ``signed_by`` it is done only if one of them has signed it."""
 
     target: str
     message: Callable[[int], ApiRequest]
     hint: str = ""
+    signed_by: tuple[str, ...] = ()
 
 
-def share_order(path: Path, algorithm: str, options: ShareOptions) -> Order:
-    """Have ``path`` shared. `UsageError` when a path is no UTF-8."""
+def share_order(path: Path, algorithm: str, options: ShareOptions, signature: bytes = b"") -> Order:
+    """Have ``path`` shared, with the ``signature`` of its content if that is not empty. `UsageError` when a path is no
+    UTF-8."""
     for text in (str(path), *options.link_roots):
         check_utf8(text)
-    return Order(str(path), lambda number: ApiShare(number, str(path), algorithm, options))
+    signers = tuple(signers_of(signature))
+    message = functools.partial(ApiShare, path=str(path), algorithm=algorithm, options=options, signature=signature)
+    return Order(str(path), message, signed_by=signers)
 
 
-def get_order(target: GetTarget, directory: Path, force: bool, sequential: bool) -> Order:
-    """Have ``target`` fetched to ``directory``, which is UTF-8."""
+def get_order(
+    target: GetTarget, directory: Path, force: bool, sequential: bool, signed_by: Sequence[str] = ()
+) -> Order:
+    """Have ``target`` fetched to ``directory``, which is UTF-8, if one of the written keys ``signed_by``, where there
+    are any, has signed it."""
 
     def message(number: int) -> ApiRequest:
-        return ApiGet(number, target.text, str(directory), target.seed, force, sequential, target.name)
+        where, how = (target.text, str(directory), target.seed), (force, sequential, target.name)
+        return ApiGet(number, *where, *how, signed_by=tuple(signed_by), signatures=target.signature)
 
-    return Order(target.text, message, target.hint)
+    return Order(target.text, message, target.hint, tuple(signed_by))
 
 
 class _Slot(msgspec.Struct):
@@ -121,6 +131,10 @@ class JobTracker:
         slot.job = found
         if found.over:
             slot.outcome = outcome_of(found, slot.order.target)
+            wanted = slot.order.signed_by
+            if slot.outcome.ok and wanted and not set(wanted) & set(found.signed_by):
+                bad = {"ok": False, "code": SignatureError.code, "detail": UNCHECKED}
+                slot.outcome = msgspec.structs.replace(slot.outcome, **bad)
 
     def statuses(self) -> list[JobStatus | None]:
         """What the peer said last of each order, in order; None: nothing yet."""

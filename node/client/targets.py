@@ -19,7 +19,7 @@ SEED_SUFFIX = ".seed"
 class GetTarget(Struct, frozen=True):
     """``text`` as given; ``seed`` the canonical manifest when it is a seed file, else empty; ``name`` and ``digest`` of
     the content are empty when only the peer can find them out; ``hint`` is added to the error when nobody has it;
-    ``tracker`` is the one that a link names."""
+    ``tracker`` is the one that a link names, ``signature`` that of a seed file."""
 
     text: str
     seed: bytes = b""
@@ -27,6 +27,7 @@ class GetTarget(Struct, frozen=True):
     digest: str = ""
     hint: str = ""
     tracker: str = ""
+    signature: bytes = b""
 
 
 def existing_path(path: str) -> Path:
@@ -113,7 +114,7 @@ def _from_seed(text: str, path: Path) -> GetTarget:
     from protocol.seed_formats import parse_seed
 
     seed = parse_seed(read_seed_file(path))
-    return GetTarget(text, encode_manifest(seed.manifest), seed.name, seed.manifest.digest)
+    return GetTarget(text, encode_manifest(seed.manifest), seed.name, seed.manifest.digest, signature=seed.signature)
 
 
 def check_places(targets: Sequence[GetTarget]) -> None:

@@ -17,6 +17,7 @@ from node.local_messages import DownloadReport
 from node.reasons import job_silence, silence, why_no_source
 from protocol.digest import short
 from protocol.messages import TorrentEntry
+from protocol.signature import moment_of, short_key
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
@@ -124,8 +125,8 @@ def download_stats(report: DownloadReport) -> str:
 class Outcome(Struct, frozen=True):
     """How one target ended, as ``--json`` prints it. ``rate`` is bytes per second over the whole download, resumed
     and reused bytes left out; ``reused_from`` are paths, the one that gave most first; ``sources`` are the peers that
-    sent anything; ``banned`` says who sent what was wrong; ``contents`` as `JobStatus` has it; ``code`` is a
-    `protocol.errors` word."""
+    sent anything; ``banned`` says who sent what was wrong; ``contents`` and ``signed_by`` as `JobStatus` has
+    them; ``code`` is a `protocol.errors` word."""
 
     target: str
     ok: bool
@@ -147,15 +148,20 @@ class Outcome(Struct, frozen=True):
     detail: str = ""
     skipped: Skipped = NOTHING
     contents: list[TorrentEntry] = []
+    signed_by: list[str] = []
 
 
 def choice(contents: Sequence[TorrentEntry], now: float) -> str:
     """Which of several ``contents`` with one name is taken, the first; ``now`` is `time.time`."""
     taken, *others = contents
     more = " or more" if len(contents) == CONTENTS_SHOWN_COUNT else ""
-    newest = (
-        "the newest" if taken.announced == max(entry.announced for entry in contents) else "the newest complete one"
-    )
+    moments = [moment_of(entry.signature) for entry in contents]
+    if all(moments) and moments[0] == max(moments):
+        newest = "the one signed last"
+    elif taken.announced == max(entry.announced for entry in contents):
+        newest = "the newest"
+    else:
+        newest = "the newest complete one"
     shown = ", ".join(f"{short_digest(other.digest)} ({announced_ago(other, now)})" for other in others)
     return (
         f"{printable(taken.name)}: {len(contents)}{more} contents have this name; taking {newest}, "
@@ -204,6 +210,7 @@ def outcome_of(job: JobStatus, target: str) -> Outcome:
         detail=job.detail,
         skipped=job.skipped,
         contents=job.contents,
+        signed_by=job.signed_by,
     )
 
 
@@ -223,9 +230,10 @@ def not_served(report: StatusReport, paths: Iterable[str]) -> dict[str, str]:
 
 def got_line(outcome: Outcome) -> str:
     """``/data/model.bin  1.2 GiB in 4.1 s, 300.0 MiB/s from 5 sources, verified``."""
+    signed = f", signed by {', '.join(map(short_key, outcome.signed_by))}" if outcome.signed_by else ""
     if not outcome.verified:
         size = format_bytes(outcome.length)
-        return f"{printable(outcome.path)}  {size}, already here, not read again; --force checks and repairs it"
+        return f"{printable(outcome.path)}  {size}{signed}, already here, not read again; --force checks and repairs it"
     facts = f"{format_bytes(outcome.length)} in {format_seconds(outcome.seconds)}"
     if outcome.rate:
         facts += f", {format_rate(outcome.rate)}"
@@ -240,12 +248,12 @@ def got_line(outcome: Outcome) -> str:
         facts += f" from {printable(outcome.reused_from[0])}" if outcome.reused_from else ""
         if len(outcome.reused_from) > 1:
             facts += f" and {counted(len(outcome.reused_from) - 1, 'other place')}"
-    return f"{printable(outcome.path)}  {facts}, verified"
+    return f"{printable(outcome.path)}  {facts}, verified{signed}"
 
 
 def outcome_fields(outcome: Outcome, kind: str) -> dict[str, Any]:
     """The fields of ``outcome`` that say something about a ``share`` or a ``get``, for ``--json``."""
-    names = ["target", "ok", "name", "digest", "length", "seconds"]
+    names = ["target", "ok", "name", "digest", "length", "seconds", "signed_by"]
     if kind == "share":
         names += ["link", "skipped"]
     else:

@@ -18,6 +18,10 @@ Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
 
 
+NOT_LOOKED_AT = b""
+"""The bits of a journal entry whose partial content has yet to be hashed, or made."""
+
+
 class JournalEntry(NamedTuple):
     """``bits`` is the `protocol.bitfield` of the pieces that are durable."""
 

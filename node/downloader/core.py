@@ -176,7 +176,7 @@ class DownloaderCore:
             del self._next[message.digest]
         if job is not None and job.fetch.dest == message.dest:
             job.cancel()
-        elif message.seed_path and message.dest not in self._deletions:
+        elif message.dest not in self._deletions:
             deletion = _Deletion(partial(self._deleted, message.dest))
             disk = self._deletions[message.dest] = JobDisk(self._context, deletion)
             disk.place = Place(message.digest, message.seed_path, message.dest, force=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from node.disk.errors import NoSpaceError, NotThereError
 from node.disk.piece_work import check_pieces, whole_digest
-from node.disk.store import Cancelled, PartialContent, Progress, Store
+from node.disk.store import NOT_LOOKED_AT, Cancelled, JournalEntry, PartialContent, Progress, Store
 from node.downloader.reuse import Batch, find
 from node.local_messages import LocalCopy
 from protocol.bitfield import Bitfield
@@ -92,19 +92,25 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     if store.existing_matches(place.dest, manifest, progress, cancelled):
         _forget(place, store)
         return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
+    begun = _begun(place, store)
+    noted = _noted(begun, manifest)
+    if begun is None:  # before there is anything to remove: whoever removes it looks here
+        store.journal.start(place.digest, place.seed_path, place.dest, NOT_LOOKED_AT)
     try:
         partial = store.open_partial(manifest, place.dest, place.force, place.keep)
-    except NoSpaceError as error:
-        if not _begun(place, store):
-            raise
-        have = Bitfield(manifest.piece_count)
-        for piece in _noted(place, manifest, store):
-            have.set(piece)
-        raise BegunError(str(error), manifest, have) from error
+    except DiskError as error:
+        if begun is None:
+            _forget(place, store)
+        elif isinstance(error, NoSpaceError):
+            have = Bitfield(manifest.piece_count)
+            for piece in noted:
+                have.set(piece)
+            raise BegunError(str(error), manifest, have) from error
+        raise
     have = Bitfield(manifest.piece_count)
     try:
         if partial.resumed:
-            for piece in check_pieces(partial, manifest, _noted(place, manifest, store), progress, cancelled):
+            for piece in check_pieces(partial, manifest, noted, progress, cancelled):
                 have.set(piece)
             partial.sync()  # what was found good may so far be in the page cache alone
         store.journal.start(place.digest, place.seed_path, place.dest, have.to_bytes())
@@ -118,15 +124,14 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     return Ready(manifest, partial, have, have.copy(), reusable)
 
 
-def _begun(place: Place, store: Store) -> bool:
+def _begun(place: Place, store: Store) -> JournalEntry | None:
     entry = store.journal.get(place.digest)
-    return entry is not None and entry.dest == place.dest
+    return entry if entry is not None and entry.dest == place.dest else None
 
 
-def _noted(place: Place, manifest: Manifest, store: Store) -> Iterable[int]:
+def _noted(entry: JournalEntry | None, manifest: Manifest) -> Iterable[int]:
     """The pieces worth hashing again: those the journal names, or all of them when it knows nothing."""
-    entry = store.journal.get(place.digest)
-    if entry is None or entry.dest != place.dest:
+    if entry is None or entry.bits == NOT_LOOKED_AT:
         return range(manifest.piece_count)
     return Bitfield.from_bytes(entry.bits, manifest.piece_count).indices()
 
@@ -198,12 +203,14 @@ def put_away(place: Place, ready: Ready, store: Store) -> None:
 def sweep(place: Place, store: Store) -> bool:
     """Delete what an earlier run left of a cancelled download; what cannot be deleted is said. False then."""
     try:
-        store.remove_leftovers(store.load_seed(place.seed_path), place.dest)
         begun = _begun(place, store)
+        seed_path = place.seed_path or (begun.seed_path if begun is not None else "")
+        if seed_path:
+            store.remove_leftovers(store.load_seed(seed_path), place.dest)
     except ZswarmError as error:
         log.warning("what there is of %s beside %s is left there: %s", short(place.digest), place.dest, error)
         return False
-    if begun:
+    if begun is not None:
         _forget(place, store)
     return True
 

@@ -45,10 +45,13 @@ def digest(number: int) -> str:
     return f"blake3:{number:064x}"
 
 
-def entry(number: int, holding: Holding = "whole", name: str = "", aliases: Sequence[str] = ()) -> Entry:
+def entry(
+    number: int, holding: Holding = "whole", name: str = "", aliases: Sequence[str] = (), signature: bytes = b""
+) -> Entry:
     """A list entry for content number ``number``."""
     manifest, also = digest(10_000_000 + number), tuple(Alias(alias, digest(10_000_000 + number)) for alias in aliases)
-    return Entry(digest(number), manifest, name or f"file-{number:06d}", 1000 + number, holding, also)
+    named = (manifest, name or f"file-{number:06d}", 1000 + number)
+    return Entry(digest(number), *named, holding, also, signature=signature)
 
 
 def picture(registry: Registry) -> object:
@@ -58,7 +61,17 @@ def picture(registry: Registry) -> object:
         for m in registry.members.values()
     ]
     entries = [
-        (peer, d, registry.holding(peer, d), one.manifest, one.name, one.length, one.announced, str(cell))
+        (
+            peer,
+            d,
+            registry.holding(peer, d),
+            one.manifest,
+            one.name,
+            one.length,
+            one.announced,
+            one.signature,
+            str(cell),
+        )
         for peer, member in registry.members.items()
         for d, listing in member.listings.items()
         for cell in [registry.swarms[d].cell(peer)]

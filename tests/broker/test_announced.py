@@ -14,7 +14,7 @@ FIRST = EPOCH * 1_000
 
 def moment(stage: Stage, number: int, name: str = "m") -> int:
     """When content ``number`` was announced as ``name``, as the registry has it."""
-    return stage.registry.announced(digest(number), digest(10_000_000 + number), name, 1_000 + number)
+    return stage.registry.announced(digest(number), digest(10_000_000 + number), name, 1_000 + number, b"")
 
 
 def test_each_name_gets_its_moment_when_it_is_first_announced_and_the_peer_is_told() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from protocol.limits import SIGNATURE_BYTES
 from protocol.messages import (
     Alias,
     Entry,
@@ -195,6 +197,20 @@ def test_a_file_name_that_is_unsafe_is_refused(name: str) -> None:
     bob = stage.peer("bob")
     assert bob.update(Error, [entry(1, name=name)]).code == "bad_name"
     assert stage.peer("carol").update(Error, [entry(1, aliases=["good", name])]).code == "bad_name"
+
+
+@pytest.mark.parametrize("length", [1, SIGNATURE_BYTES - 1])
+def test_a_signature_that_can_be_none_is_refused(length: int) -> None:
+    stage = Stage()
+    wrong = b"s" * length
+    alice = Actor(stage, "alice")
+    list_id = alice.ask_join(ListRequest).list_id
+    assert alice.page(list_id, 0, True, [entry(1, signature=wrong)], Error).code == "bad_signature"
+    bob = stage.peer("bob")
+    assert bob.update(Error, [entry(1, signature=wrong)]).code == "bad_signature"
+    alias = Alias("another", digest(7), signature=wrong)
+    bob = stage.peer("carol")
+    assert bob.update(Error, [replace(entry(1), aliases=(alias,))]).code == "bad_signature"
 
 
 def test_an_entry_whose_digests_are_of_different_algorithms_is_refused() -> None:

@@ -111,6 +111,41 @@ def test_all_names_a_peer_has_for_a_content_are_lines() -> None:
     assert named() == [("two", 1)]
 
 
+def test_who_lists_another_signature_takes_the_place_of_none() -> None:
+    """Nobody knows here which of them is right, so all are told: whoever asks verifies them."""
+    scene = Scene()
+    right, wrong = b"r" * lim.SIGNATURE_BYTES, b"w" * lim.SIGNATURE_BYTES
+    scene.stage.peer("a", entry(1, name="one", signature=right))
+    liar = scene.stage.peer("b", entry(1, name="one", signature=wrong))
+    scene.stage.peer("c", entry(1, name="one"))
+
+    def told() -> list[tuple[bytes, int]]:
+        return [(e.signature, e.have) for e in scene.ask(GetTorrentList(7, "one", True), TorrentList).entries]
+
+    assert told() == [(b"", 3), (right, 3), (wrong, 3)]
+    liar.update(Ok, [entry(1, name="one", signature=right)])
+    assert told() == [(b"", 3), (right, 3)]
+    liar.transfer(1, "started", Ok)
+    assert told() == [(b"", 3), (right, 3)]
+
+
+def test_pages_of_names_that_differ_in_their_signature_alone_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "REPLY_PAGE_COUNT", 2)
+    scene = Scene()
+    signatures = [bytes([n]) * lim.SIGNATURE_BYTES for n in range(7)]
+    for n, signature in enumerate(signatures):
+        scene.stage.peer(f"p{n}", entry(1, name="n" * 255, signature=signature))
+    found, after = [], ""
+    while True:
+        reply = scene.ask(GetTorrentList(1, after=after), TorrentList)
+        found += [e.signature for e in reply.entries]
+        after = reply.next
+        assert len(after) <= lim.CURSOR_BYTES_MAX
+        if not after:
+            break
+    assert found == signatures
+
+
 @pytest.mark.parametrize(
     ("pattern", "exact", "expected"),
     [

@@ -25,6 +25,7 @@ ENTRIES = st.lists(
         HOLDINGS,
         st.sampled_from(["", "a name"]),
         st.lists(st.sampled_from(["another", "a third"]), max_size=2),
+        st.sampled_from([b"", b"s" * lim.SIGNATURE_BYTES, b"t" * lim.SIGNATURE_BYTES]),
     ),
     max_size=6,
     unique_by=lambda e: e.digest,

@@ -28,7 +28,7 @@ from node.schedule import Override
 from protocol.bitfield import Bitfield
 from protocol.codec import Decoder, encode, request_id
 from protocol.endpoints import host_of_ip, is_loopback, is_wildcard, member_endpoint, parse_endpoint, reachable_here
-from protocol.errors import ConfigError, DiskError, ProtocolError, SeedError
+from protocol.errors import ConfigError, DiskError, ProtocolError, SeedError, UsageError
 from protocol.limits import LINK_BYTES_MAX, LOCAL_BYTES_MAX, NAME_BYTES_MAX
 from protocol.link import Link, format_link, parse_link
 from protocol.manifest import FileEntry, Manifest, decode_manifest, encode_manifest, piece_length_for
@@ -42,7 +42,16 @@ from protocol.messages import (
     Roster,
 )
 from protocol.orders import check_directory, is_for
-from protocol.seed_formats import Seed, format_seed, parse_seed
+from protocol.seed_formats import Seed, format_seed, parse_seed, seed_link
+from protocol.signature import (
+    format_key,
+    format_secret,
+    is_signed,
+    parse_key,
+    parse_secret,
+    sign,
+    split_signatures,
+)
 from service.config import load_settings
 
 INPUT_BYTES_MAX = 64 * 1024
@@ -159,6 +168,24 @@ def _link_samples() -> Iterator[bytes]:
         yield format_link(Link(DIGEST, DIGEST, "wie schön", 300, tracker)).encode()
 
 
+_SIGNED = Link(DIGEST, DIGEST, "wie schön", 300)
+
+
+def _signature(data: bytes) -> None:
+    """Nothing but the one that there is fits; and keys as text."""
+    assert is_signed(data, _SIGNED) == (data == sign(b"s" * 32, _SIGNED, 7))
+    split_signatures(data)
+    for parse, write in ((parse_key, format_key), (parse_secret, format_secret)):
+        with suppress(UsageError):
+            assert parse(write(parse(_text(data)))) == parse(_text(data))
+
+
+def _signature_samples() -> Iterator[bytes]:
+    yield sign(b"s" * 32, _SIGNED, 7)
+    yield format_key(DIGEST.encode()[:32]).encode()
+    yield format_secret(DIGEST.encode()[:32]).encode()
+
+
 def _orders(data: bytes) -> None:
     """A pattern and a name, both as long as they may be, or a directory."""
     pattern, _, name = _text(data).partition("\0")
@@ -196,6 +223,8 @@ def _seed_samples() -> Iterator[bytes]:
     yield format_seed(Seed("name.bin", file), "text")
     yield format_seed(Seed("name.bin", file), "msgpack")
     yield format_seed(Seed("tree", tree), "msgpack")
+    signed = Seed("name.bin", file)
+    yield format_seed(Seed("name.bin", file, sign(b"s" * 32, seed_link(signed), 7)), "msgpack")
 
 
 def _bitfield(data: bytes) -> None:
@@ -348,6 +377,7 @@ def _memory() -> str | None:
 TARGETS: dict[str, Target] = {
     "messages": Target(_messages, _message_samples, packed=1),
     "link": Target(_link, _link_samples),
+    "signature": Target(_signature, _signature_samples),
     "orders": Target(_orders, _order_samples),
     "manifest": Target(_manifest, lambda: map(encode_manifest, _manifests()), packed=0),
     "seed": Target(_seed, _seed_samples, packed=0),

@@ -11,12 +11,14 @@ import pytest
 import zmq
 
 from node.api_messages import ApiGet, ApiShare
+from node.disk.share_options import AS_USUAL
 from protocol import messages
 from protocol.codec import Decoder, encode
 from protocol.endpoints import parse_endpoint
-from protocol.limits import ENTRIES_PAGE_COUNT, LIST_TRANSFERS_COUNT_MAX, REPLY_BYTES_MAX
-from protocol.link import parse_link
-from protocol.messages import Entry, FileList, Join, ListRequest, PageOk, RegistrarReply
+from protocol.limits import ALIASES_COUNT_MAX, ENTRIES_PAGE_COUNT, LIST_TRANSFERS_COUNT_MAX, REPLY_BYTES_MAX
+from protocol.link import Link, parse_link
+from protocol.messages import Alias, Entry, FileList, Join, ListRequest, PageOk, RegistrarReply
+from protocol.signature import format_key, public_key, sign
 from tests.broker.running import Client, RunningTracker
 from tests.node.test_peer_process import Peer, running, until
 
@@ -51,6 +53,46 @@ def test_a_stranger_that_lists_a_digest_with_another_manifest_keeps_nobody_from_
         accepted = getter.ask(ApiGet, link.digest, str(getter.directory), b"", False, False)
         job = getter.finished(accepted)
         assert job.phase == "done", job
+        assert Path(job.path).read_bytes() == content.read_bytes()
+
+
+@pytest.mark.slow
+def test_strangers_cannot_decide_what_a_key_says_that_a_name_means(tracker: RunningTracker, tmp_path: Path) -> None:
+    """They list what the key said before as if it were the newest, its signatures beside other content, and false ones
+    by the thousand."""
+    secret, name = b"s" * 32, "content.bin"
+    content = tmp_path / "honest-files" / name
+    content.parent.mkdir()
+    content.write_bytes(os.urandom(300_000))
+    registrar = tracker.endpoints["registrar"]
+    honest, getter = Peer(tmp_path / "honest", registrar), Peer(tmp_path / "getter", registrar)
+    with Client(tracker) as client, running(*honest.arguments), running(*getter.arguments):
+        until("both are in", lambda: honest.complete() and getter.complete())
+        link = parse_link(honest.finished(honest.ask(ApiShare, str(content), "blake3")).link)
+        right = sign(secret, link, 1_000)
+        honest.finished(honest.ask(ApiShare, str(content), "blake3", AS_USUAL, right))
+        old = Link(digest(1), digest(2), name, 5)
+        later, far = int(time.time() * 1e6) + 10**9, (2**52).to_bytes(8, "big")
+        false = [bytes([n % 256, n // 256]) * 32 for n in range(900)]
+        entries = [
+            Entry(old.digest, old.manifest, name, 5, "whole", announced=later, signature=sign(secret, old, 999)),
+            Entry(digest(3), digest(2), name, 5, "whole", announced=later, signature=right),
+            Entry(digest(4), digest(2), name, link.length, "whole", signature=right[:32] + far + right[40:]),
+            *(
+                Entry(digest(9 + n), digest(2), name, 5, "whole", signature=right[:40] + one)
+                for n, one in enumerate(false)
+            ),
+        ]
+        others = [Alias(name, link.manifest, signature=right[:40] + one) for one in false[:ALIASES_COUNT_MAX]]
+        entries.append(
+            Entry(link.digest, link.manifest, name, link.length, "whole", tuple(others), signature=b"x" * 104)
+        )
+        for page in range(0, len(entries), ENTRIES_PAGE_COUNT):
+            client.join(f"stranger-{page}", *entries[page : page + ENTRIES_PAGE_COUNT], endpoint="tcp://127.0.0.1:9")
+        key = format_key(public_key(secret))
+        accepted = getter.ask(ApiGet, name, str(getter.directory), b"", False, False, "", 0, (key,))
+        job = getter.finished(accepted)
+        assert (job.phase, job.signed_by) == ("done", [key]), job
         assert Path(job.path).read_bytes() == content.read_bytes()
 
 

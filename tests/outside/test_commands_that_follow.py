@@ -85,7 +85,7 @@ def test_what_is_stored_is_listed_and_removed_without_a_peer(network: Machine) -
     assert slow_get(network, link, "-o", "p").interrupt().code == 130
     found = stored(network)
     assert job(found, "interrupted") == [str(network.place / place / "m.bin") for place in "op"]
-    assert "elsewhere since" in found["jobs"][0]["detail"]
+    assert "since been requested elsewhere" in found["jobs"][0]["detail"]
     assert network.z("remove", "nothing", "--data-dir", "b").code == 3
     removed = network.z("remove", "m.bin", "--data-dir", "b")
     assert (removed.code, list(network.place.glob("[op]/.*"))) == (0, []), removed.err

@@ -45,6 +45,35 @@ def test_it_uses_the_peer_that_runs_and_leaves_it_running(network: Machine) -> N
     assert [item["link"] for item in shared] == [done.out.strip()]
 
 
+@pytest.mark.slow
+def test_it_signs_what_it_shares_and_takes_only_what_is_signed(machine: Machine) -> None:
+    # A name is refused only once the tracker knows all peers, a lease after its start.
+    (machine.config / "tracker.yaml").write_text("{mdns: false, heartbeat: 200ms, lease: 600ms}\n")
+    machine.start_tracker()
+    key = machine.z("signing-key", "release", "-q").out.strip()
+    (machine.place / "model.bin").write_bytes(b"precious")
+    (machine.place / "other.bin").write_bytes(b"worthless")
+    machine.start_peer("data")
+    done = run_python(
+        machine,
+        f"""
+        import zswarm
+        with zswarm.Peer() as peer:
+            print(peer.share("model.bin", sign="release").wait().signed_by == ["{key}"])
+            link = peer.share("other.bin").wait().link
+            print(peer.get("model.bin", to="copies", signed_by=["{key}"]).wait().signed_by == ["{key}"])
+            try:
+                peer.get(link, to="copies", signed_by=["{key}"]).wait(timeout=20)
+            except zswarm.SignatureError as error:
+                print(error)
+        """,
+    )
+    assert done.code == 0, done.err
+    shared, got, refusal = done.out.splitlines()
+    assert (shared, got) == ("True", "True")
+    assert refusal.startswith("other.bin is there, but not signed by")
+
+
 def test_its_own_peer_ends_with_it_whether_or_not_it_was_closed(network: Machine) -> None:
     done = run_python(
         network,

@@ -106,4 +106,4 @@ def manifests(draw: st.DrawFn, trees: bool = True) -> Manifest:
 
 def seeds(trees: bool = True) -> st.SearchStrategy[Seed]:
     """A manifest with a name."""
-    return st.builds(Seed, names, manifests(trees))
+    return st.builds(Seed, names, manifests(trees), st.just(b""))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from protocol.digest import format_digest, raw_digest
 from protocol.errors import SeedError
 from protocol.manifest import Manifest, encode_manifest
-from protocol.seed_formats import FORMATS, Seed, format_seed, parse_seed, seed_format
+from protocol.seed_formats import FORMATS, Seed, format_seed, parse_seed, seed_format, seed_link
+from protocol.signature import sign
 from tests.protocol.strategies import seeds
 
 SHA256 = "sha256:" + "ab" * 32
@@ -32,6 +33,30 @@ def test_text_and_back(seed: Seed) -> None:
     data = format_seed(seed, "text")
     assert parse_seed(data) == seed
     assert parse_seed(data.replace(b"\n", b" \r\n\t") + b"\r\n\n") == seed
+
+
+def signed(seed: Seed, moment: int = 7) -> Seed:
+    return msgspec.structs.replace(seed, signature=sign(b"s" * 32, seed_link(seed), moment))
+
+
+def test_a_signature_is_in_the_seed_and_of_that_content_under_that_name_alone() -> None:
+    whole = signed(SEED)
+    assert parse_seed(format_seed(whole, "msgpack")) == whole
+    for other in (Seed("other.bin", MANIFEST), Seed("data.bin", msgspec.structs.replace(MANIFEST, pieces=b"3" * 64))):
+        forged = msgspec.structs.replace(other, signature=whole.signature)
+        with pytest.raises(SeedError, match="its signature is not of this content under this name"):
+            parse_seed(format_seed(forged, "msgpack"))
+    for signature in (whole.signature[:-1], whole.signature * 10_000, b"s"):
+        with pytest.raises(SeedError, match="its signature is not of"):
+            parse_seed(format_seed(msgspec.structs.replace(SEED, signature=signature), "msgpack"))
+    with pytest.raises(SeedError, match="no room for a signature; use msgpack"):
+        format_seed(whole, "text")
+    fields = msgpack.unpackb(format_seed(whole, "msgpack"))
+    for version, present in ((2, True), (3, False)):
+        wrong = {key: value for key, value in fields.items() if present or key != "signature"} | {"version": version}
+        with pytest.raises(SeedError, match="only one of version 3 is signed"):
+            parse_seed(msgpack.packb(wrong))
+    assert [seed_format(name).takes_signatures for name in FORMATS] == [True, False]
 
 
 def test_the_name_is_beside_the_manifest() -> None:

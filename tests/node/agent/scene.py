@@ -98,6 +98,7 @@ class Scene:
         quota: int = 0,
         downloaded: Iterable[Downloaded] = (),
         follow: tuple[Following, ...] = (),
+        signed_by: tuple[str, ...] = (),
     ) -> None:
         terms = AgentTerms(
             peer="me",
@@ -120,6 +121,7 @@ class Scene:
             quota=quota,
             downloaded=tuple(downloaded),
             follow=follow,
+            signed_by=signed_by,
         )
         self.core = AgentCore(terms, items, WALL, random.Random(1), away)
         self.now = 0.0
@@ -269,7 +271,7 @@ class Scene:
             return OrderList(message.id, 3, self.seq, self.settling, self.ordered, "")
         assert isinstance(message, GetTorrentList)
         own = [
-            TorrentEntry(alias.name, e.length, e.digest, alias.manifest, 1, 0, 0)
+            TorrentEntry(alias.name, e.length, e.digest, alias.manifest, 1, 0, 0, signature=alias.signature)
             for e in self.listed.values()
             for alias in e.names()
         ]
@@ -285,4 +287,4 @@ class Scene:
         have = {e.digest: int(e.digest in self.listed) for e in found}
         for entry in self.others:
             have[entry.digest] = have.get(entry.digest, 0) + entry.have
-        return [*{(e.digest, e.name, e.manifest): replace(e, have=have[e.digest]) for e in found}.values()]
+        return [*{(e.digest, e.name, e.manifest, e.signature): replace(e, have=have[e.digest]) for e in found}.values()]

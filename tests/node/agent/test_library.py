@@ -22,14 +22,16 @@ JOB = Fetch(DIGEST, DIGEST, "ü", 2**42, "/data/ü", "", force=True, sequential=
 
 
 def test_what_is_put_survives_a_restart(tmp_path: Path) -> None:
-    other = msgspec.structs.replace(ITEM, path="/data/0", origin="downloaded")
+    other = msgspec.structs.replace(ITEM, path="/data/0", origin="downloaded", signatures=bytes(range(208)))
+    signed = msgspec.structs.replace(JOB, dest="/data/0", signatures=bytes(range(104)))
     with Library(tmp_path) as library:
         library.put_item(ITEM)
         library.put_item(other)
         library.put_download(JOB)
+        library.put_download(signed)
     with Library(tmp_path) as library:
         assert library.items() == [other, ITEM]
-        assert library.downloads() == [JOB]
+        assert library.downloads() == [signed, JOB]
 
 
 def test_orders_survive_a_restart_and_there_are_none_at_first(tmp_path: Path) -> None:
@@ -186,9 +188,10 @@ def test_options_are_kept_and_an_older_database_is_brought_up_to_date(tmp_path: 
         library.put_item(item)
         assert library.items() == [item]
     database = sqlite3.connect(tmp_path / "library.db")
-    for column in ("options", "state", "detail", "since", "announced"):
+    for column in ("options", "state", "detail", "since", "announced", "signatures"):
         database.execute(f"ALTER TABLE items DROP COLUMN {column}")
-    database.execute("ALTER TABLE downloads DROP COLUMN keep")
+    for column in ("keep", "signatures"):
+        database.execute(f"ALTER TABLE downloads DROP COLUMN {column}")
     database.executescript("PRAGMA user_version = 2;")
     database.close()
     with Library(tmp_path) as library:

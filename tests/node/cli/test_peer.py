@@ -57,7 +57,8 @@ def test_list_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_of_several_contents_with_one_name_the_newest_is_first(capsys: pytest.CaptureFixture[str]) -> None:
     ages = [5, 9, 7]
-    assert listing(*(msgspec.structs.replace(ENTRY, announced=age) for age in ages)).run("list", "--json") == 0
+    entries = [msgspec.structs.replace(ENTRY, announced=age, manifest=f"blake3:{age:064x}") for age in ages]
+    assert listing(*entries).run("list", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [entry["announced"] for entry in found["entries"]] == [9, 7, 5]
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from node.api_messages import (
@@ -23,7 +24,9 @@ from node.api_messages import (
     ApiStandingsReply,
 )
 from protocol.digest import short
+from protocol.link import parse_link
 from protocol.messages import DownloadState, Order, OrderEntry, StandingEntry, TorrentEntry
+from protocol.signature import format_key, public_key, sign
 from tests.node.cli.fakes import DIGEST, MIB, World, peer_with, report
 
 ENTRY = TorrentEntry("model.bin", 100 * MIB, DIGEST, DIGEST, 1, 0, 0)
@@ -59,6 +62,26 @@ def test_by_name_it_orders_and_ends_when_all_have_it(capsys: pytest.CaptureFixtu
     fields = json.loads(receipt.read_text())
     assert (fields["verdict"], fields["options"]["to_dir"], fields["peers"][0]["name"]) == ("complete", "a", "two")
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_with_keys_in_the_configuration_a_name_is_what_they_signed_last(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = TorrentEntry("model.bin", 5, f"blake3:{'cd' * 32}", DIGEST, 9, 0, 0, 10**9)
+    signed = msgspec.structs.replace(ENTRY, signature=sign(b"s" * 32, ENTRY, 7))
+    config = tmp_path / "peer.yaml"
+    config.write_text(f"signed_by: ['{format_key(public_key(b's' * 32))}']\n")
+    for entries, code in (([other, signed], 0), ([other, ENTRY], 7)):
+        one = peer_with(
+            report(),
+            ApiList=ApiListReply(1, False, entries),
+            ApiStandings=ApiStandingsReply(1, False, [GIVER, StandingEntry("p2", "two", "whole", DONE, free=10**12)]),
+            ApiRollout=ApiRolloutReply(1, ORDER),
+        )
+        assert one.run("--config", str(config), "rollout", "model.bin") == code
+        assert one.client is not None
+        assert [parse_link(asked.link).digest for asked in one.client.asked(ApiRollout)] == [DIGEST][: code == 0]
+    assert "not signed by ed25519:" in capsys.readouterr().err
 
 
 def test_who_has_not_is_a_line_and_exit_code_5(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_a_new_download(disk: NotedDisk) -> None:
     ready = prepare(disk)
     assert isinstance(ready, Ready)
     assert ready.have.count_set == 0
-    assert disk.did == ["look", "open", "start"]
+    assert disk.did == ["look", "start", "open", "start"]
     assert disk.noted() == []
 
 
@@ -213,11 +214,29 @@ def test_no_room_to_begin(disk: NotedDisk, begun: bool) -> None:
     assert isinstance(raised.value, BegunError) is begun
 
 
-def test_what_cannot_be_noted_is_closed(disk: NotedDisk) -> None:
+def test_what_cannot_be_noted_is_not_begun(disk: NotedDisk) -> None:
     disk.fails["start"] = DiskError("no journal today")
     with pytest.raises(DiskError, match="no journal"):
         prepare(disk)
-    assert disk.did == ["look", "open", "start", "close"]
+    assert disk.did == ["look", "start"]
+
+
+def test_what_was_found_and_cannot_be_noted_is_closed(disk: NotedDisk) -> None:
+    disk.resumed = True
+    disk.entry = JournalEntry(PLACE.digest, PLACE.seed_path, PLACE.dest, b"\x00")
+    disk.fails["start"] = DiskError("no journal today")
+    with pytest.raises(DiskError, match="no journal"):
+        prepare(disk)
+    assert disk.did == ["look", "open", "sync", "start", "close"]
+
+
+def test_what_was_just_begun_is_removed_by_whoever_does_not_know_its_seed(disk: NotedDisk) -> None:
+    """Whoever has it removed is told of the seed only later."""
+    prepare(disk)
+    assert job_work.sweep(replace(PLACE, seed_path=""), disk)
+    assert disk.did[-2:] == ["remove leftovers", "forget"]
+    assert job_work.sweep(replace(PLACE, seed_path=""), disk)
+    assert disk.did[-1] == "forget"
 
 
 def test_synced_and_then_noted(disk: NotedDisk) -> None:
