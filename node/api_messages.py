@@ -179,6 +179,20 @@ class ApiCollected(Message, frozen=True):
     left: list[str]
 
 
+class ApiAudit(Message, frozen=True):
+    """Read again what is shared and called ``name`` or has that digest, or is at absolute ``path``, or all if both are
+    empty: at most ``rate`` bytes a second, 0 for no limit. ``repair``: fetch wrong pieces again where that was not
+    to happen by itself. Answered with `ApiAccepted` at once. ``stop``: stop all
+    audits instead; answered with `ApiDone`."""
+
+    id: int
+    name: str = ""
+    path: str = ""
+    rate: float = 0.0
+    repair: bool = False
+    stop: bool = False
+
+
 class ApiLeave(Message, frozen=True):
     id: int
 
@@ -233,13 +247,20 @@ CONTENTS_SHOWN_COUNT = 5
 """Of those with one name, or whose digests have one beginning."""
 
 
+PROBLEMS_TOLD_COUNT = 1_000
+"""Of items that an audit found not to be as they were hashed."""
+JobKind = Literal["share", "get", "mend", "audit"]
+
+
 class JobStatus(Struct):
-    """A ``share`` or ``get`` asked for over the API, or a download taken up again at start.
+    """A ``share``, ``get`` or ``audit`` asked for over the API, a download taken up again at start, or a ``mend``:
+    wrong pieces of what stands there are fetched again.
 
     share: phases ``checking`` (hashing, ``done_bytes`` of ``length``), ``waiting`` (for the tracker to list it),
     ``done`` (``link`` is set), ``withdrawn`` (what was shared is not served any more), ``failed``; ``skipped`` was left
     out of it. get: the phases of `DownloadReport`, with its report in ``download``, the last one of a process that has
-    said nothing for ``silent_seconds``.
+    said nothing for ``silent_seconds``; mend: the same. audit: ``waiting`` (for its turn), ``checking``, ``done`` (all
+    is as it was hashed), ``failed`` (``code`` is ``verification`` if it is not, and ``problems`` say what and how).
 
     ``started_at`` and ``finished_at`` (0: not yet) are of the wall clock, for people; ``started_monotonic`` and
     ``ended_monotonic`` are these moments by the machine's monotonic clock. ``seconds`` is how long it took, and in a
@@ -250,7 +271,7 @@ class JobStatus(Struct):
     It is the agent's own record of the job, of which a report has a copy."""
 
     job: int
-    kind: Literal["share", "get"]
+    kind: JobKind
     phase: Phase
     name: str
     digest: str = ""
@@ -269,6 +290,7 @@ class JobStatus(Struct):
     ended_monotonic: float = 0.0
     skipped: Skipped = NOTHING
     contents: list[TorrentEntry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     signed_by: list[str] = field(default_factory=list)
 
     @property
@@ -355,6 +377,7 @@ ApiRequest = (
     | ApiOrders
     | ApiRemove
     | ApiCollect
+    | ApiAudit
     | ApiLimit
     | ApiLeave
     | ApiJoin

@@ -170,6 +170,20 @@ class Fetch(Message, frozen=True):
     signatures: bytes = b""
 
 
+class Mend(Message, frozen=True):
+    """Fetch again the wrong pieces of content ``digest``, which stands at ``dest`` and had ``stamps``
+    (`node.disk.stamps`) when it was right. Reported on as a download is; it is stopped as one, and then deletes
+    nothing."""
+
+    digest: str
+    manifest: str
+    name: str
+    length: int
+    dest: str
+    seed_path: str
+    stamps: bytes
+
+
 class LocalCopy(Struct, frozen=True):
     """Other content that should be at ``root`` on this machine, with its manifest at ``seed_path``."""
 
@@ -394,7 +408,9 @@ class Room(Message, frozen=True):
 
 AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving | MemberKeys
 PieceServerToAgent = Hello | ContentChanged | UploadReport
-AgentToDownloader = Hello | Limit | Copies | Fetch | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+AgentToDownloader = (
+    Hello | Limit | Copies | Fetch | Mend | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+)
 DownloaderToAgent = (
     Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected
 )

@@ -15,7 +15,7 @@ from cluster.simulated.host import PeerMachine, SimulatedHost
 from cluster.simulated.process import Process
 from cluster.simulated.store import shared_item, store_seed
 from node.agent.core import AgentCore
-from node.agent.disk_work import Cancelled, Progress, StoredSeed
+from node.agent.disk_work import Cancelled, HashedItem, Progress, StoredSeed
 from node.agent.effects import DELETED, Downloaded, HashPath, PrepareOrder, ScanShares, StoreSeed
 from node.agent.folders import Listing
 from node.agent.library import KeptOrders, LibraryItem
@@ -24,7 +24,7 @@ from node.agent.share_scan import Scanned
 from node.agent.state import AgentTerms
 from node.api_messages import ApiRequest
 from node.disk.errors import StoppedError
-from node.disk.share_options import NOTHING, Skipped
+from node.disk.share_options import NOTHING
 from node.local_messages import Fetch, Sources, Unused
 from node.schedule import Override
 from protocol.errors import NotFoundError
@@ -131,7 +131,7 @@ class SimulatedAgentDisk:
     def keep_limits(self, override: Override | None) -> None:
         self._peer.override = override
 
-    def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> tuple[LibraryItem, Skipped]:
+    def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> HashedItem:
         del progress
         disk, path, known = self._disk, request.path, request.known
         file = disk.files.get(path)
@@ -140,13 +140,15 @@ class SimulatedAgentDisk:
         if cancelled():
             raise StoppedError(f"{path}: cancelled")
         if known is not None and self.item_problem(known) == "":
-            return msgspec.structs.replace(known, fingerprint=file.stamps), NOTHING
+            return HashedItem(msgspec.structs.replace(known, fingerprint=file.stamps), NOTHING, "")
         was = file.manifest
         disk.busy(was.length)
         pieces = tuple(file.pieces[piece] for piece in range(was.piece_count))
         content = described(posixpath.basename(path), was.length, was.piece_length, pieces)
         disk.on_hashed(content)
-        return shared_item(disk, path, request.origin, content), NOTHING
+        before = request.before
+        same = before is None or before.digest == content.digest or before.stamps != file.stamps
+        return HashedItem(shared_item(disk, path, request.origin, content), NOTHING, "" if same else "some of it")
 
     def keep_seed(self, request: StoreSeed) -> StoredSeed:
         manifest = self._disk.decode(request.seed)

@@ -26,6 +26,7 @@ from cluster.simulated.world import World
 from node.agent.core import AgentCore
 from node.downloader.download import Download
 from node.downloader.source import Source, SourceState
+from node.local_messages import Fetch, Mend
 from node.piece_server.shelf import Shelf
 from node.piece_server.swarm import Session
 from node.piece_server.uploads import Uploads
@@ -287,7 +288,8 @@ def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Itera
 
 
 def _of_fetched(agent: AgentCore, process: DownloaderProcess, shelf: Shelf, disk: SimulatedDisk) -> Iterator[str]:
-    wanted, jobs, whole = agent.gets.digests, process.core.jobs, shelf.items()
+    jobs, whole = process.core.jobs, shelf.items()
+    wanted: dict[str, Fetch | Mend] = {**agent.gets.digests, **agent.mends.digests}
     for digest, download in wanted.items():
         if digest not in jobs:
             yield f"is to get {download.name} and does not"

@@ -15,6 +15,7 @@ from cluster.simulated.content import SentPiece
 from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.world import World
 from node.downloader.download import Download
+from node.downloader.sessions import FALSE_PIECES_COUNT_MAX
 from protocol.bitfield import Bitfield
 from protocol.messages import (
     Cancel,
@@ -34,8 +35,8 @@ from protocol.messages import (
     TorrentList,
 )
 
-CHANCES_COUNT = 3
-"""Sessions over which one source sends one download wrong bytes: a second one may begin before the first piece is
+CHANCES_COUNT = 2 * FALSE_PIECES_COUNT_MAX + 1
+"""Sessions over which one source sends one download wrong bytes: each time a second one may begin before the piece is
 hashed."""
 COPIES_COUNT_MAX = 2
 """How often a piece that is there may come over one session: it was pushed, and it was asked for, when it was not."""

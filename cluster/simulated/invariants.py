@@ -102,9 +102,13 @@ class Invariants:
         self._bannable[peer.identity] = None
 
     def _on_write(self, peer: Peer, root: str, piece: int, data: bytes) -> None:
-        """What is written was verified, and is not there already, noted as durable and good."""
-        partial = peer.disk.partials.get(root)
-        if partial is not None and not self._world.is_right(partial.claim, piece, data):
+        """What is written was verified, and is not there already, noted as durable and good, or right where it is to be
+        mended."""
+        if (file := peer.disk.files.get(root)) is not None and file.pieces[piece] == data:
+            raise BrokenInvariantError(f"{peer.name} fetched piece {piece} again, though it was not wrong")
+        partial, mended = peer.disk.partials.get(root), peer.disk.files.get(root)
+        claim = partial.claim if partial is not None else mended.manifest.digest if mended is not None else ""
+        if claim and not self._world.is_right(claim, piece, data):
             raise BrokenInvariantError(f"{peer.name} wrote piece {piece} unverified: {data!r}")
         if partial is None or partial.durable.get(piece) != data:
             return

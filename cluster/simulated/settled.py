@@ -85,7 +85,7 @@ def _check_idle(peer: Peer, busy: bool) -> None:
     assert peer.agent is not None
     assert peer.downloader is not None
     assert peer.piece_server is not None
-    if peer.agent.core.gets.digests or peer.downloader.core.jobs:
+    if peer.agent.core.gets.digests or set(peer.downloader.core.jobs) - set(peer.agent.core.mends.digests):
         raise BrokenInvariantError(f"{peer.name} has all it wants, and is downloading")
     if not busy and peer.piece_server.core.uploads.next_deadline(peer.network.clock.now) is not None:
         raise BrokenInvariantError(f"{peer.name} has sessions, and nobody is downloading")

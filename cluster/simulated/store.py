@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Generator, Iterable, Sequence
 
 from cluster.simulated.content import SimulatedContent, StandIn
-from cluster.simulated.disk import SimulatedDisk, StoredPartial
+from cluster.simulated.disk import SimulatedDisk, StoredFile, StoredPartial
 from node.agent.library import LibraryItem, Origin
 from node.disk.errors import ContentChangedError, NotThereError
 from node.disk.layout import Layout, Span
@@ -55,6 +55,11 @@ class SimulatedStore:
         if there is None or not resumed:
             there = disk.partials[root] = StoredPartial(claim)
         return SimulatedPartial(disk, manifest, dest, there, resumed)
+
+    def open_in_place(self, manifest: Manifest, dest: str, stamps: bytes) -> SimulatedInPlace:
+        if self.take_stamps(dest, manifest) != stamps:
+            raise ContentChangedError(f"{dest} was written to after it was hashed; it is left as it is")
+        return SimulatedInPlace(self._disk, manifest, dest, stamps)
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         file = self._disk.files.get(path)
@@ -149,6 +154,61 @@ class SimulatedPartial:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+class SimulatedInPlace:
+    """As `node.disk.in_place.InPlace`. A power cut leaves all that was written."""
+
+    resumed, failed, left_behind = True, False, ""
+
+    def __init__(self, disk: SimulatedDisk, manifest: Manifest, dest: str, stamps: bytes) -> None:
+        self.manifest = manifest
+        self.layout = Layout(manifest)
+        self.root = dest
+        self._disk, self._stamps = disk, stamps
+        self._written: list[int] = []
+
+    def write(self, piece: int, data: Buffer) -> None:
+        self._disk.check_space(1)
+        self._disk.busy(self.manifest.piece_size(piece))
+        file = self._file()
+        written = bytes(data)
+        self._disk.on_write(self.root, piece, written)
+        file.pieces[piece] = written
+        self._disk.flipped.pop((self.root, piece), None)
+        self._written.append(piece)
+
+    def interrupt(self) -> None:
+        """A write takes no time."""
+
+    def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
+        del buffer
+        length = self.manifest.piece_length
+        for span in spans:
+            self._disk.busy(span.length)
+            for piece in range(span.offset // length, -(-(span.offset + span.length) // length)):
+                yield memoryview(self._file().pieces[piece])
+
+    def sync(self) -> list[int]:
+        pieces, self._written = self._written, []
+        return pieces
+
+    def publish(self) -> str:
+        self._file()
+        self._disk.published(self.root)
+        return self.root
+
+    def discard(self) -> None:
+        """It is not ours to delete."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _file(self) -> StoredFile:
+        file = self._disk.files.get(self.root)
+        if file is None or file.stamps != self._stamps:
+            raise ContentChangedError(f"{self.root} was written to after it was hashed; it is left as it is")
+        return file
 
 
 class SimulatedJournal:

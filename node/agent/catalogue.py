@@ -14,7 +14,7 @@ import msgspec
 
 from node.agent.effects import Announce, ForgetItem, SaveItem, ToPieceServer, Wish, Withdraw
 from node.agent.library import ItemState, LibraryItem
-from node.local_messages import Fetch, LocalCopy, Serve, ShareState, Unserve
+from node.local_messages import Fetch, LocalCopy, Mend, Serve, ShareState, Unserve
 from protocol.limits import ALIASES_COUNT_MAX, LOCAL_BYTES_MAX
 from protocol.link import Link, format_link
 from protocol.manifest import piece_length_for
@@ -117,7 +117,7 @@ class Catalogue:
                     self._earlier[item.path][digest] = dated
         return wishes
 
-    def copies_for(self, download: Fetch) -> list[LocalCopy]:
+    def copies_for(self, download: Fetch | Mend) -> list[LocalCopy]:
         """Content on this machine that may share pieces with ``download``, the likeliest first: at its destination,
         under its name, then the rest."""
         piece_length, algorithm = piece_length_for(download.length), download.digest.partition(":")[0]

@@ -35,8 +35,10 @@ from node.agent.effects import (
     Withdraw,
 )
 from node.agent.folders import Listing
+from node.agent.gets import Gets
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.members import FindMembers
+from node.agent.mends import Mends
 from node.agent.requests import AgentApi
 from node.agent.shares_watch import SharesWatch
 from node.agent.state import AgentState, AgentTerms
@@ -79,7 +81,7 @@ class AgentCore(AgentState):
     ) -> None:
         super().__init__(who, items, wall_offset, rng, away)
         shared = (who.share, who.ignore, who.scan_seconds, who.algorithm, who.options)
-        self._watch = SharesWatch(*shared, self.catalogue, self.shares, self.is_followed)
+        self._watch = SharesWatch(*shared, self.catalogue, self.shares, self.is_followed, self.mends.covers)
         self._api = AgentApi(self)
         self._changes_count = 0
 
@@ -95,7 +97,8 @@ class AgentCore(AgentState):
         ordered = self.orders.start(orders or KeptOrders(), now)
         self.membership.orders = self.orders.given
         self.children.await_from(now)
-        return self.settle([*self._watch.start(now), *self.catalogue.announcement(), *resumed, *ordered], now)
+        begun = [*self._watch.start(now), *self.catalogue.announcement(), *resumed, *ordered]
+        return self.settle([*begun, *self.mends.start(now)], now)
 
     # --- the tracker -------------------------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class AgentCore(AgentState):
 
     def roster_says(self, roster: Roster, now: float) -> list[Effect]:
         self.members.heard(now)
-        return self.settle(self.follower.handle(roster, self.gets.digests), now)
+        return self.settle(self.follower.handle(roster, {**self.gets.digests, **self.mends.digests}), now)
 
     # --- the other two processes -------------------------------------------------------------------------
 
@@ -138,21 +141,26 @@ class AgentCore(AgentState):
             wishes += self.shares.doubted(message.root, message.digest, message.detail, now)
         elif isinstance(message, DownloadReport):
             self.membership.rate = self.last_rate.report(message, now) or self.membership.rate
-            wishes += self.gets.report(message)
+            wishes += self._owner(message.digest).report(message)
         elif isinstance(message, DownloadStarted):
-            wishes += self.gets.started(message)
+            wishes += self._owner(message.digest).started(message)
         elif isinstance(message, DownloadFinished):
-            wishes += self.gets.finished(message, now)
-            wishes += self.quota.finished(message)
+            is_mended = message.digest in self.mends.digests
+            wishes += self._owner(message.digest).finished(message, now)
+            wishes += self.quota.mended(message.path) if is_mended else self.quota.finished(message)
             if self.catalogue.at(message.path) is not None:
                 self.shares.replaced(message.path, now)
         elif isinstance(message, DownloadFailed):
-            wishes += self.gets.download_failed(message, now)
+            wishes += self._owner(message.digest).download_failed(message, now)
         elif isinstance(message, NeedSources):
             wishes += self.lookups.refresh(message.digest, now)
         elif isinstance(message, Collected):
             wishes += self._api.collected(message)
         return self.settle(wishes, now)
+
+    def _owner(self, digest: str) -> Gets | Mends:
+        """Whose work the downloader reports on."""
+        return self.mends if digest in self.mends.digests else self.gets
 
     def _hello(self, message: Hello, now: float) -> list[Effect]:
         """Answer a sign of life; a new run is told everything."""
@@ -172,9 +180,9 @@ class AgentCore(AgentState):
             wishes.append(ToDownloader(answer))
             if fresh:
                 wishes.append(ToDownloader(Limit(self.limits.now.download_rate)))
-                wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches()]
+                wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches(), *self.mends.orders()]
                 wishes += self._api.collects()
-                for digest in self.gets.digests:
+                for digest in [*self.gets.digests, *self.mends.digests]:
                     wishes += self.lookups.refresh(digest, now)
         return self.settle(wishes, now)
 
@@ -182,15 +190,21 @@ class AgentCore(AgentState):
 
     def hash_progress(self, path: str, done: int, total: int) -> None:
         self.shares.progress(path, done, total)
+        self.audits.progress(path, done)
 
-    def hashed(self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING) -> list[Effect]:
-        """``item`` is at ``path``, and ``skipped`` is left out of it."""
-        return self.settle([*self.shares.hashed(path, item, now, skipped), *self.shares.tick(now)], now)
+    def hashed(
+        self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING, rotted: str = ""
+    ) -> list[Effect]:
+        """``item`` is at ``path``, ``skipped`` is left out of it, and it has ``rotted``, in words, if it has."""
+        wishes = [*self.shares.hashed(path, item, now, skipped, rotted), *self.shares.tick(now)]
+        wishes += self.mends.found(path, now)
+        return self.settle([*wishes, *self.audits.hash_ended(path, "", now)], now)
 
     def hash_failed(self, path: str, code: str, detail: str, now: float) -> list[Effect]:
         if code != "cancelled":
             self._watch.failed(path, now)
-        return self.settle(self.shares.hash_failed(path, code, detail, now), now)
+        wishes = self.shares.hash_failed(path, code, detail, now)
+        return self.settle([*wishes, *self.audits.hash_ended(path, detail, now)], now)
 
     def item_checked(self, item: LibraryItem, problem: str, now: float) -> list[Effect]:
         """``problem`` is empty when ``item`` is on disk as it was hashed."""
@@ -217,7 +231,7 @@ class AgentCore(AgentState):
         return self.settle(self.shares.not_saved(item, code, detail, now), now)
 
     def download_saved(self, download: Fetch, now: float) -> list[Effect]:
-        return self.settle(self.gets.saved(download), now)
+        return self.settle([*self.mends.give_way(download.digest, now), *self.gets.saved(download)], now)
 
     def download_not_saved(self, download: Fetch, code: str, detail: str, now: float) -> list[Effect]:
         return self.settle(self.gets.not_saved(download, code, detail, now), now)
@@ -270,6 +284,7 @@ class AgentCore(AgentState):
             self.members,
             self.shares,
             self.gets,
+            self.mends,
             self.orders,
             self.follows,
             self._watch,
@@ -282,8 +297,8 @@ class AgentCore(AgentState):
         return self.settle(self._api.told_time(minute, now), now)
 
     def next_deadline(self) -> float | None:
-        timed = (self.membership, self.lookups, self.shares, self.gets, self.orders, self.follows, self._watch)
-        cores = (*timed, self.members, self.quota, self.limits)
+        tracker, content = (self.membership, self.lookups), (self.shares, self.gets, self.mends, self._watch)
+        cores = (*tracker, *content, self.orders, self.follows, self.members, self.quota, self.limits)
         moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
         return min(moments, default=None)
 
@@ -313,7 +328,7 @@ class AgentCore(AgentState):
 
     def _withdraw(self, wish: Withdraw, now: float) -> list[Any]:
         self.shares.changing(wish.digest)
-        wanted = self.gets.entry(wish.digest)
+        wanted = self.gets.entry(wish.digest) or self.mends.entry(wish.digest)
         if wanted is not None:
             return list(self.membership.set_entry(wanted, now))
         self.uploads.unlisted(wish.digest)
@@ -466,7 +481,8 @@ class AgentCore(AgentState):
 
     def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
         members = self.members.left(hint.peer) if not hint.digest else []
-        return [*members, *([ToDownloader(SourceLost(hint.peer, hint.digest))] if self.gets.digests else [])]
+        fetched = self.gets.digests or self.mends.digests
+        return [*members, *([ToDownloader(SourceLost(hint.peer, hint.digest))] if fetched else [])]
 
     @staticmethod
     def _tag(tag: Any) -> tuple[Any, ...]:

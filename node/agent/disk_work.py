@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -21,10 +23,10 @@ from node.agent.share_scan import Scanned, look
 from node.config import AgentSettings
 from node.disk.deletion import delete_content, delete_rest
 from node.disk.errors import disk_error
-from node.disk.hashing import hash_content
+from node.disk.hashing import drop_cached, hash_content, rot_between
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.share_options import Skipped
-from node.disk.stamps import take_stamps
+from node.disk.stamps import is_unwritten, take_stamps
 from node.disk.tree_scan import Scan, scan
 from node.disk.unused import collect_unused
 from node.local_messages import Unused
@@ -51,6 +53,10 @@ LIMITS_NAME = "limits"
 
 DOWNLOADED_NAME = "downloaded.json"
 """File in the data directory: the downloads, for the quota."""
+
+
+PACE_SECONDS = 0.1
+"""How soon an audit that waits for its rate notices that it is cancelled."""
 
 
 class AgentFiles(Library):
@@ -100,7 +106,7 @@ class AgentFiles(Library):
         except OSError as error:
             raise disk_error(error, "write", self._limits) from error
 
-    def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> tuple[LibraryItem, Skipped]:
+    def hash_item(self, request: HashPath, progress: Progress, cancelled: Cancelled) -> HashedItem:
         return hash_item(request, self._data_dir, progress, cancelled)
 
     def keep_seed(self, request: StoreSeed) -> StoredSeed:
@@ -166,19 +172,35 @@ class StoredSeed(Struct, frozen=True):
     path: str
 
 
-def hash_item(
-    request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled
-) -> tuple[LibraryItem, Skipped]:
-    """The item at the path, and what is left out of it; its content is read only if it differs from
-    ``request.known``."""
+class HashedItem(NamedTuple):
+    """What is at a path, what is ``skipped`` of it, and how it has ``rotted`` since ``HashPath.before``: empty if it is
+    the same content, or somebody wrote to it."""
+
+    item: LibraryItem
+    skipped: Skipped
+    rotted: str
+
+
+def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: Cancelled) -> HashedItem:
+    """The item at the path; its content is read only if it is not as ``request.known`` says."""
     path, options = Path(request.path), request.options
     before = scan(path, options.link_roots)
     known = request.known
     if known is not None and known.options == options and _unchanged(known, before):
-        return msgspec.structs.replace(known, fingerprint=before.fingerprint()), before.skipped
+        return HashedItem(msgspec.structs.replace(known, fingerprint=before.fingerprint()), before.skipped, "")
     if known is not None and not options.posix_names and _has_posix_names(known):
         options = msgspec.structs.replace(options, posix_names=True)
-    hashed = hash_content(path, request.algorithm, lambda done: progress(done, before.length), cancelled, options)
+    pace = None
+    if request.rate is not None:
+        drop_cached(before)
+        pace = Pace(request.rate, cancelled)
+
+    def told(done: int) -> None:
+        progress(done, before.length)
+        if pace is not None:
+            pace.keep(done)
+
+    hashed = hash_content(path, request.algorithm, told, cancelled, options)
     manifest = hashed.manifest
     data = encode_manifest(manifest)
     item = LibraryItem(
@@ -193,7 +215,34 @@ def hash_item(
         fingerprint=hashed.fingerprint,
         options=options,
     )
-    return item, hashed.skipped
+    return HashedItem(item, hashed.skipped, _rotted(request.before, manifest, hashed.stamps))
+
+
+def _rotted(before: LibraryItem | None, found: Manifest, stamps: bytes) -> str:
+    """How the content ``found`` has rotted since it was ``before``; empty if it has not."""
+    if before is None or before.digest == found.digest or not is_unwritten(before.stamps, stamps):
+        return ""
+    try:
+        return rot_between(load_seed(Path(before.seed_path)), found)
+    except ZswarmError as error:
+        log.warning("%s: what is wrong with it cannot be told: %s", before.path, error)
+        return "its bytes are others"
+
+
+class Pace:
+    """Work that goes on at ``rate`` bytes a second (0: as fast as it can), until it is ``cancelled``."""
+
+    def __init__(self, rate: float, cancelled: Cancelled) -> None:
+        self._rate, self._cancelled = rate, cancelled
+        self._began = time.monotonic()
+
+    def keep(self, done: int) -> None:
+        """Return when ``done`` bytes, in all, are due."""
+        while self._rate and not self._cancelled():
+            left = self._began + done / self._rate - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, PACE_SECONDS))
 
 
 def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:

@@ -118,8 +118,9 @@ class StoreSeed(Struct, frozen=True):
 
 
 class HashPath(Struct, frozen=True):
-    """Hash ``path``, unless it matches ``known``; in the ``background``: nobody waits for it. `AgentCore.hashed` or
-    `hash_failed` follows."""
+    """Hash ``path``, unless it is as ``known`` says; in the ``background``: nobody waits for it. ``before`` is the item
+    that is there, and tells rot from other content. With a ``rate``, in bytes/s (0: no limit), it is an audit: the disk
+    is read, and not what is cached of it. `AgentCore.hashed` or `hash_failed` follows."""
 
     path: str
     algorithm: str
@@ -127,6 +128,8 @@ class HashPath(Struct, frozen=True):
     known: LibraryItem | None
     options: ShareOptions = AS_USUAL
     background: bool = False
+    before: LibraryItem | None = None
+    rate: float | None = None
 
 
 class CancelHash(Struct, frozen=True):

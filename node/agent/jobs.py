@@ -1,16 +1,14 @@
 """The work a person asked for over the API, as `StatusReport` shows it. Pure.
 
-Owns their numbers, and how many finished ones are remembered. What a job does is in `node.agent.shares` and
-`node.agent.gets`.
+Owns their numbers, and how many finished ones are remembered. What a job does is in `node.agent.shares`,
+`node.agent.gets`, `node.agent.mends` and `node.agent.audits`.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 from msgspec.structs import replace
 
-from node.api_messages import JobStatus
+from node.api_messages import JobKind, JobStatus
 from node.local_messages import Phase
 
 FINISHED_COUNT_MAX = 200
@@ -28,9 +26,7 @@ class JobBook:
         self.changes_count = 0
         """Counts starts and ends of jobs, and those phase changes that their owners report."""
 
-    def new(
-        self, kind: Literal["share", "get"], name: str, path: str, phase: Phase, now: float, command: bytes = b""
-    ) -> JobStatus:
+    def new(self, kind: JobKind, name: str, path: str, phase: Phase, now: float, command: bytes = b"") -> JobStatus:
         """``command`` is the same for all that one command asks for."""
         self._prune()
         started_at = now + self._wall_offset
@@ -46,7 +42,7 @@ class JobBook:
     def all(self) -> list[JobStatus]:
         return list(self._jobs.values())
 
-    def active(self, kind: Literal["share", "get"]) -> list[JobStatus]:
+    def active(self, kind: JobKind) -> list[JobStatus]:
         return [job for job in self._jobs.values() if job.kind == kind and not job.over]
 
     def of_same_command(self, job: JobStatus) -> list[JobStatus]:
@@ -75,5 +71,5 @@ def reported(job: JobStatus, downloader_silent_seconds: float, now: float) -> Jo
     """``job`` as a report has it."""
     if job.over:
         return replace(job)
-    silent = downloader_silent_seconds if job.kind == "get" else 0.0
+    silent = downloader_silent_seconds if job.kind in ("get", "mend") else 0.0
     return replace(job, seconds=now - job.started_monotonic, silent_seconds=silent)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from msgspec import MsgspecError, Struct, convert, json
 
-from node.disk.databases import database_error
+from node.disk.databases import database_error, is_disk_trouble
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.local_messages import Fetch
 from protocol.errors import DiskError
@@ -140,10 +140,8 @@ class Library:
         self._data_dir = data_dir
         self._path = data_dir / LIBRARY_NAME
         self._run = run
-        mode = "ro" if read_only else "rwc"
         with self._translated():
-            # Each statement is its own transaction.
-            self._db = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", isolation_level=None, uri=True)
+            self._open("ro" if read_only else "rwc")
         try:
             with self._translated():
                 self._check_version() if read_only else self._prepare()
@@ -200,6 +198,19 @@ class Library:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self, mode: str) -> None:
+        # Each statement is its own transaction.
+        self._db = sqlite3.connect(f"file:{quote(str(self._path))}?mode={mode}", isolation_level=None, uri=True)
+        self._is_stale = False
+
+    def _reopen(self) -> None:
+        """After the disk has failed. None is made where it is not: the disk may be away."""
+        if self._is_stale:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._open("rw")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -243,6 +254,7 @@ class Library:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._reopen()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -254,6 +266,7 @@ class Library:
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         with self._translated():
+            self._reopen()
             return self._db.execute(statement, values).fetchall()
 
     def _stored(self, field: str, value: object) -> object:
@@ -277,6 +290,7 @@ class Library:
         except UnicodeEncodeError as error:
             raise DiskError(f"{error.object!a} is not valid UTF-8; the library cannot keep it") from None
         except sqlite3.Error as error:
+            self._is_stale = is_disk_trouble(error)
             raise database_error(error, self._path) from None
         except (MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DiskError(f"cannot use {self._path}: {error}; if it is damaged, move it away") from None

@@ -18,12 +18,11 @@ from node.agent import membership as mb
 from node.agent.api_server import ApiServer
 from node.agent.core import AgentCore
 from node.agent.dialled import Dialled
-from node.agent.disk_work import Cancelled, Progress, StoredSeed
+from node.agent.disk_work import Cancelled, HashedItem, Progress, StoredSeed
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
 from node.api_messages import ApiCollected, ApiDone, ApiError, ApiLimits, ApiRequest
-from node.disk.share_options import Skipped
 from node.host import Host
 from node.local_messages import AGENT_SOCKET, ChildToAgent, Fetch, Hello, Unused
 from node.schedule import Override
@@ -57,9 +56,7 @@ class AgentDisk(Protocol):
     def keep_orders(self, orders: KeptOrders) -> None: ...
     def keep_away(self, away: bool) -> None: ...
     def keep_limits(self, override: Override | None) -> None: ...
-    def hash_item(
-        self, request: fx.HashPath, progress: Progress, cancelled: Cancelled
-    ) -> tuple[LibraryItem, Skipped]: ...
+    def hash_item(self, request: fx.HashPath, progress: Progress, cancelled: Cancelled) -> HashedItem: ...
     def keep_seed(self, request: fx.StoreSeed) -> StoredSeed: ...
     def item_problem(self, item: LibraryItem) -> str: ...
     def delete_item(self, item: LibraryItem, rest: bool) -> str: ...
@@ -89,8 +86,9 @@ class Agent:
         self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
         # Apart, so that what a person waits for is not behind what was found or looked at, nor a seed, which goes to
         # the data directory, behind content on another file system.
-        self._disk = [host.workers(count) for count in (1, 1, 1, 1, 1, CHECK_THREADS_COUNT)]
-        self._hashers, self._background_hashers, self._looks, self._seeds, self._deletions, self._checks = self._disk
+        self._disk = [host.workers(count) for count in (1, 1, 1, 1, 1, 1, CHECK_THREADS_COUNT)]
+        self._hashers, self._background_hashers, self._auditors, *others = self._disk
+        self._looks, self._seeds, self._deletions, self._checks = others
         self._checking: set[tuple[str, str]] = set()
         """Path and digest of items that are being checked."""
         self._names = host.workers(1)
@@ -214,8 +212,7 @@ class Agent:
         elif isinstance(result, BaseException):
             raise result
         else:
-            item, skipped = result
-            self._perform(self.core.hashed(request.path, item, now, skipped))
+            self._perform(self.core.hashed(request.path, result.item, now, result.skipped, result.rotted))
 
     def _seed_stored(self, request: fx.StoreSeed, result: Any) -> None:
         now = self._host.now()
@@ -350,6 +347,8 @@ class Agent:
             self._progress[request.path] = (done, total)
 
         hashers = self._background_hashers if request.background else self._hashers
+        if request.background and request.rate is not None:
+            hashers = self._auditors
         hashers.submit(
             partial(self._hashed, request), lambda: self._kept.hash_item(request, progress, cancelled.is_set)
         )

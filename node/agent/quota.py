@@ -126,6 +126,14 @@ class Quota:
         self._order[item.path] = mark_of(item)
         return self._keep()
 
+    def mended(self, path: str) -> list[Wish]:
+        """What is at ``path`` is right again: as unchanged a download as it was before, if it was one."""
+        item = self._catalogue.at(path)
+        if item is None or path not in self._order:
+            return []
+        self._order[path] = mark_of(item)
+        return self._keep()
+
     def claimed(self, path: str) -> list[Wish]:
         """A person shares the item at ``path``: it is not only a download any more."""
         return self._keep() if self._order.pop(path, None) is not None else []

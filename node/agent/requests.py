@@ -12,6 +12,7 @@ from node.agent.state import AgentState
 from node.agent.status import status_report
 from node.api_messages import (
     ApiAccepted,
+    ApiAudit,
     ApiCancelRollout,
     ApiCollect,
     ApiCollected,
@@ -43,6 +44,7 @@ from node.local_messages import Collect, Collected, Limit, Pause, Serving
 from node.schedule import limits_text
 from protocol.digest import advice_on, split_digest
 from protocol.errors import NotFoundError, UsageError
+from service.units import counted
 
 PATIENCE_SECONDS = 6.0
 """How long a list may take; a person's command waits somewhat longer."""
@@ -206,6 +208,17 @@ class AgentApi:
         self._collecting[self._last_tag] = (route, request)
         return self.collects()[-1:]
 
+    def _audit(self, route: bytes, request: ApiAudit, now: float) -> Effects:
+        if request.stop:
+            count, wishes = self._agent.audits.stop(now)
+            what = f"stopped {counted(count, 'audit')}" if count else "no audit was under way"
+            return [*wishes, ReplyApi(route, ApiDone(request.id, what))]
+        job, wishes = self._agent.audits.request(request, now)
+        if job is None:
+            what = f"this peer does not share {request.name}{advice_on(request.name)}"
+            return [ReplyApi(route, ApiError(request.id, "not_found", what))]
+        return [*wishes, ReplyApi(route, ApiAccepted(request.id, job.job))]
+
     def _leave(self, route: bytes, request: ApiLeave | ApiStop, now: float) -> Effects:
         self._leaving.append((route, request))
         self._agent.serving = False
@@ -263,6 +276,7 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiOrders: AgentApi._orders,
     ApiRemove: AgentApi._remove,
     ApiCollect: AgentApi._collect,
+    ApiAudit: AgentApi._audit,
     ApiLeave: AgentApi._leave,
     ApiStop: AgentApi._leave,
     ApiJoin: AgentApi._join,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from node.agent.catalogue import Catalogue, link_of
-from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, Wish
+from node.agent.effects import CancelHash, FindTorrents, HashPath, Note, SaveItem, Wish
 from node.agent.jobs import JobBook
 from node.agent.library import ItemState, LibraryItem, Origin
 from node.api_messages import JobStatus
@@ -26,12 +26,14 @@ from protocol.limits import ALIASES_COUNT_MAX
 from protocol.messages import ANEW, TorrentEntry
 from protocol.signature import split_signatures
 
+SAVE_SECONDS = 5.0
+"""The library is given again what it could not take, on a full disk, this much later."""
 READ_BACK_SECONDS = 1.0
 """A lookup that does not list the announced content (it restarted) is asked again after this time."""
 WAITING = "waiting for the tracker to list it"
-DAMAGED = "its bytes are not those that were hashed, although nothing has written to it since"
 CHANGED_MEANWHILE = "it has changed since it was hashed for its signature; share it again"
-REPAIR = "is the disk failing? 'get LINK --force' repairs it, 'verify' shows what is wrong, 'share' accepts it as it is"
+REPAIR = "is the disk failing? 'verify {name} --repair' fetches them again, 'share' accepts it as it is"
+MENDING = "is the disk failing? they are fetched again"
 
 
 class Shares:
@@ -65,6 +67,10 @@ class Shares:
         self._complained: dict[str, str] = {}
         self._announced: dict[str, tuple[int, int]] = {}
         self._ask_at: dict[int, float] = {}
+        self._unsaved: dict[str, None] = {}
+        """Paths of items that the library could not take, and since then has not been given again."""
+        self._unsaved_why: dict[str, str] = {}
+        self._save_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -97,13 +103,32 @@ class Shares:
         order = self._hashing.get(path)
         if order is None or path in self._cancelled:
             return job, self._hash(path, algorithm, "shared", options)
-        if (order.algorithm, order.options) == (algorithm, options):
+        if (order.algorithm, order.options, order.rate) == (algorithm, options, None):
             return job, []
         return job, [CancelHash(path), *self._hash(path, algorithm, "shared", options)]
 
     def found(self, path: str, algorithm: str, origin: Origin, options: ShareOptions = AS_USUAL) -> list[Wish]:
         """``path`` is to be shared, or looks different from what was hashed."""
         return self._hash(path, algorithm, origin, options)
+
+    def audit(self, item: LibraryItem, rate: float) -> list[Wish]:
+        """Read ``item`` again, whatever its stamps say, ``rate`` as `HashPath` has it. Where it is being hashed, that
+        will do."""
+        if item.path in self._hashing:
+            return []
+        self._found.pop(item.path, None)
+        algorithm = item.digest.partition(":")[0]
+        order = HashPath(item.path, algorithm, item.origin, None, item.options, rate > 0, item, rate)
+        self._hashing[item.path] = order
+        return [order]
+
+    def stop_audit(self, path: str) -> list[Wish]:
+        """Read on no more what is read at ``path`` for an audit alone."""
+        order = self._hashing.get(path)
+        if order is None or order.rate is None or path in self._stale or path in self._cancelled:
+            return []
+        self._cancelled[path] = None
+        return [CancelHash(path)]
 
     def called(self, name: str, path: str) -> list[str]:
         """The paths of items and of shares under way that are called ``name`` or have that digest, or one that begins
@@ -171,17 +196,19 @@ class Shares:
             if job.path == path and job.phase == "checking":
                 job.done_bytes, job.length = done, total
 
-    def hashed(self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING) -> list[Wish]:
-        """``item`` is what is at ``path`` now, ``skipped`` what was left out of it."""
+    def hashed(
+        self, path: str, item: LibraryItem, now: float, skipped: Skipped = NOTHING, rotted: str = ""
+    ) -> list[Wish]:
+        """``item`` is what is at ``path`` now, ``skipped`` what was left out of it; ``rotted``: what is wrong with
+        it, if it is other content though nobody wrote to it."""
         wanted, wishes = self._hash_ended(path)
         if not wanted:
             return wishes
         asked = self._asked(path)
         before = self._catalogue.at(path)
-        spoilt = before is not None and before.digest != item.digest and before.stamps == item.stamps
-        if spoilt and not asked:
-            where = before.detail if before is not None and before.state == "changed" else DAMAGED
-            return wishes + self._suspend(path, "damaged", f"{where}: {REPAIR}", now)
+        if rotted and before is not None and not asked:
+            advice = MENDING if before.origin == "downloaded" else REPAIR.format(name=before.name)
+            return wishes + self._suspend(path, "damaged", f"rotted: {rotted}; {advice}", now)
         signature = self._signed.pop(path, b"")
         if signature and not self._verifier.is_signed(signature, item):
             for job in asked:
@@ -217,13 +244,18 @@ class Shares:
 
     def not_saved(self, item: LibraryItem, code: str, detail: str, now: float) -> list[Wish]:
         """``item`` cannot be stored. If a person shared it, it is withdrawn; if it was found or fetched, it is shared
-        as long as the peer runs."""
+        as long as the peer runs, and stored as soon as that is possible."""
         asked = [job for job in self._jobs.active("share") if job.path == item.path and job.digest == item.digest]
         for job in asked:
             self._jobs.fail(job, code, f"it cannot be recorded, so it is not shared: {detail}", now)
         if asked:
             return self.gone(item.path, detail, now)
-        what = f"{item.path} cannot be recorded and will not be shared after a restart: {detail}"
+        self._unsaved[item.path] = None
+        self._save_at = now + SAVE_SECONDS
+        if self._unsaved_why.get(item.path) == detail:
+            return []
+        self._unsaved_why[item.path] = detail
+        what = f"{item.path} cannot be recorded, and is not shared after a restart unless it can be later: {detail}"
         return [Note("error", what)]
 
     def changing(self, digest: str) -> None:
@@ -276,10 +308,15 @@ class Shares:
             if job is not None and not job.over:
                 after = self._announced.get(job.digest, (0, 0))
                 wishes.append(FindTorrents(("share", number), job.digest, after=after))
+        if self._unsaved and now >= self._save_at:
+            items = [item for path in self._unsaved if (item := self._catalogue.at(path)) is not None]
+            self._unsaved.clear()
+            wishes += [SaveItem(item) for item in items]
         return wishes
 
     def next_deadline(self) -> float | None:
-        return min(self._ask_at.values(), default=None)
+        saves = [self._save_at] if self._unsaved else []
+        return min([*self._ask_at.values(), *saves], default=None)
 
     # --- hashing -----------------------------------------------------------------------------------------
 
@@ -288,7 +325,7 @@ class Shares:
         known = self._catalogue.known(path)
         if known is not None and not (known.digest.startswith(f"{algorithm}:") and known.state in ("", "missing")):
             origin, known = known.origin, None  # its stamps say nothing
-        order = HashPath(path, algorithm, origin, known, options)
+        order = HashPath(path, algorithm, origin, known, options, before=self._catalogue.at(path))
         if path in self._hashing:
             self._stale[path] = order
             return []
@@ -305,7 +342,7 @@ class Shares:
         return [order]
 
     def _hashes_in_background(self) -> bool:
-        return any(order.background for order in self._hashing.values())
+        return any(order.background and order.rate is None for order in self._hashing.values())
 
     def _hash_ended(self, path: str) -> tuple[bool, list[Wish]]:
         """Whether the result is wanted; and what is to be hashed next."""

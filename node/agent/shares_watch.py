@@ -21,7 +21,8 @@ from protocol.digest import split_digest
 class SharesWatch:
     """``share`` are absolute paths of folders and files, scanned every ``period_seconds`` and shared with ``options``,
     except entries of folders that match a pattern in ``ignore``, and older versions of downloads that were kept.
-    ``is_followed``: whether a name is followed to a path."""
+    ``is_followed``: whether a name is followed to a path; ``is_mended``: whether this peer is writing to what is
+    there."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class SharesWatch:
         catalogue: Catalogue,
         shares: Shares,
         is_followed: Callable[[str], bool],
+        is_mended: Callable[[str], bool],
     ) -> None:
         self._share = share
         self._ignore = ignore
@@ -40,7 +42,7 @@ class SharesWatch:
         self._algorithm = algorithm
         self._catalogue = catalogue
         self._shares = shares
-        self._is_followed = is_followed
+        self._is_followed, self._is_mended = is_followed, is_mended
         self._watch = FolderWatch(period_seconds)
         self._scanning = False
 
@@ -103,6 +105,8 @@ class SharesWatch:
 
     def _found(self, path: str) -> list[Wish]:
         item = self._catalogue.at(path)
+        if self._is_mended(path):
+            return []
         if item is not None:
             return self._shares.found(path, split_digest(item.digest)[0], item.origin, self._options_of(item))
         if self._is_configured(path):

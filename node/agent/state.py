@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from node.agent.audits import Audits
 from node.agent.catalogue import Catalogue
 from node.agent.children import Children, UploadTotals
 from node.agent.effects import Downloaded
@@ -20,6 +21,7 @@ from node.agent.library import LibraryItem
 from node.agent.lookups import Lookups
 from node.agent.members import Members
 from node.agent.membership import Membership
+from node.agent.mends import Mends
 from node.agent.orders import Orders
 from node.agent.quota import Quota
 from node.agent.roster import RosterFollower
@@ -104,6 +106,8 @@ class AgentState:
             who.downloaded,
         )
         self.gets = Gets(self.catalogue, self.jobs, self.quota.has_room, self.trust)
+        self.mends = Mends(self.catalogue, self.jobs, self._is_busy)
+        self.audits = Audits(self.catalogue, self.jobs, self.shares, self.mends.repair)
         self.orders = Orders(who.peer, who.name, who.rollouts, self.gets, self.jobs, rng)
         self.follows = Follows(who.follow, self.catalogue, self.jobs, self.gets, rng, self.trust)
         self.children = Children()
@@ -114,6 +118,9 @@ class AgentState:
     def _told_downloads(self, now: float) -> list[DownloadState]:
         silent = self.children.silent_seconds(now).get("downloader", 0.0)
         return told_downloads((reported(job, silent, now) for job in self.jobs.all()), now, self.orders.jobs)
+
+    def _is_busy(self, item: LibraryItem) -> bool:
+        return item.digest in self.gets.digests or self.shares.is_hashing(item.path)
 
     def is_followed(self, path: str) -> bool:
         return self.follows.covers(path)

@@ -27,7 +27,8 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
     rows: list[Fetch | JobStatus | LibraryItem]
     if request.jobs is not None:
         asked = [agent.jobs.get(number) for number in request.jobs]
-        withdrawn = [job for job in agent.jobs.all() if job.phase == "withdrawn" and job.path in request.paths]
+        there = [job for job in agent.jobs.all() if job.path in request.paths]
+        withdrawn = [job for job in there if job.phase == "withdrawn" or job.kind == "mend"]
         items = [item for path in request.paths if (item := agent.catalogue.at(path)) is not None]
         rows, more = [*(job for job in asked if job is not None), *withdrawn, *items], 0
     else:

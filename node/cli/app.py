@@ -2,9 +2,9 @@
 
 The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.rollout` (rollout),
 `node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc), `node.cli.local`
-(seed, verify), `node.cli.signing` (signing-key) and `node.cli.keys` (keys). Exit codes: 0 success, 2 usage, 3 not
-found, 4 network, 5 verification, or a rollout that did not reach all, 6 disk, 7 not signed, 130 Ctrl-C, 1 anything
-else.
+(seed, verify), `node.cli.audits` (audit), `node.cli.signing` (signing-key) and `node.cli.keys` (keys). Exit codes: 0
+success, 2 usage, 3 not found, 4 network, 5 verification, or a rollout that did not reach all, 6 disk, 7 not signed, 130
+Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from node.cli import audits as cli_audits
 from node.cli import collect as cli_collect
 from node.cli import following as cli_following
 from node.cli import keys as cli_keys
@@ -84,6 +85,7 @@ for _command in (
     cli_peer.stop,
     cli_local.seed,
     cli_local.verify,
+    cli_audits.audit,
     cli_signing.signing_key,
     cli_keys.keys,
 ):

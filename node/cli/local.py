@@ -1,4 +1,4 @@
-"""Commands that need no peer: ``seed`` writes a seed file for content, ``verify`` checks content against one."""
+"""``seed`` writes a seed file for content, ``verify`` checks content against one; neither needs a peer for that."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import click
 import msgspec
 
 from node.cli import output
+from node.cli.audits import verify_shared
 from node.cli.options import (
     State,
     chosen_options,
     hash_option,
     json_option,
+    peer_options,
     quiet_option,
     share_options,
     sign_option,
@@ -23,7 +25,7 @@ from node.cli.options import (
 from node.cli.progress import LocalProgress, open_display
 from node.client.targets import SEED_SUFFIX, existing_path, read_seed_file
 from node.client.view import short_digest
-from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError
+from protocol.errors import DiskError, NotFoundError, SeedError, UsageError, VerificationError
 from service.command_line import ExampleCommand, complete_path
 from service.paths import absolute_path
 from service.text import printable
@@ -147,18 +149,28 @@ def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped
         print(f"{printable(str(target))}  {printable(made.name)}, {size}, {short_digest(manifest.digest)}")
 
 
-@click.command(cls=ExampleCommand, examples="verify /data/model.bin model.seed\nverify dataset/ dataset.seed --json")
-@click.argument("path", shell_complete=complete_path)
-@click.argument("seedfile", shell_complete=complete_path)
-@quiet_option
+@click.command(
+    cls=ExampleCommand,
+    examples="verify /data/model.bin model.seed\nverify dataset/ dataset.seed --json\nverify model.bin --repair",
+)
+@click.argument("path", metavar="PATH|NAME", shell_complete=complete_path)
+@click.argument("seedfile", metavar="[SEEDFILE]", default="", shell_complete=complete_path)
+@click.option("--repair", is_flag=True, help="Fetch wrong pieces of NAME again, to where they are.")
+@peer_options
 @json_option
 @click.pass_obj
-def verify(state: State, path: str, seedfile: str) -> None:
-    """Check a file or directory against a seed.
+def verify(state: State, path: str, seedfile: str, repair: bool) -> None:
+    """Check a file or directory against a seed, or something shared against what it was.
 
-    Every byte of it is read. Needs no peer. Exit code 5 when anything differs. Files of a directory that the seed does
-    not name are listed, but do not count as a difference.
+    Every byte of it is read. Exit code 5 when anything differs. With SEEDFILE no peer is needed; files of a directory
+    that the seed does not name are listed, but do not count as a difference. Without it, NAME (or a digest, or a path)
+    is something that the running peer shares, and --repair has the peer fetch its wrong pieces from others.
     """
+    if not seedfile:
+        verify_shared(state, path, repair)
+        return
+    if repair:
+        raise UsageError(f"--repair is for what a peer shares; to repair a copy: get {seedfile} -o DIR --force")
     from node.disk.existing import extra_paths
     from node.disk.hashing import verify_path
     from node.trust import signers_of

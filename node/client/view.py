@@ -23,6 +23,7 @@ from service.units import counted, format_bytes, format_rate, format_seconds
 
 _SHARE_WORDS = {"checking": "hashing", "waiting": "announcing", "done": "shared"}
 _GET_WORDS = {"resolving": "looking up"}
+_WORDS = {"share": _SHARE_WORDS, "audit": {"checking": "reading", "done": "right"}, "mend": {"downloading": "mending"}}
 
 
 class JobView(Struct, frozen=True):
@@ -52,7 +53,7 @@ class JobView(Struct, frozen=True):
 def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
     """The progress line of ``job``; ``label`` stands for it until its name is known. ``problem`` is what keeps the
     peer from its tracker, and so a job from going on."""
-    words = _SHARE_WORDS if job.kind == "share" else _GET_WORDS
+    words = _WORDS.get(job.kind, _GET_WORDS)
     report = job.download
     done = job.done_bytes
     stats = ""

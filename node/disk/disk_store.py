@@ -12,6 +12,7 @@ from pathlib import Path
 from node.disk import seed_store, stamps, storage
 from node.disk.content import Content
 from node.disk.existing import existing_matches
+from node.disk.in_place import InPlace
 from node.disk.layout import Layout
 from node.disk.staging import bytes_on_disk, staging_path
 from node.disk.store import Buffer, Cancelled, JournalPort, PartialContent, Progress
@@ -41,6 +42,10 @@ class DiskStore:
     def open_partial(self, manifest: Manifest, dest: str, force: bool, keep: int = 0) -> PartialContent:
         """`node.disk.storage.Partial.open`."""
         return storage.Partial.open(manifest, Path(dest), force, keep)
+
+    def open_in_place(self, manifest: Manifest, dest: str, stamps: bytes) -> PartialContent:
+        """`node.disk.in_place.InPlace`."""
+        return InPlace(manifest, Path(dest), stamps)
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """`node.disk.stamps.take_stamps`."""

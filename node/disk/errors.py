@@ -21,6 +21,10 @@ class NoSpaceError(PassingError):
     """The file system of a download is full, or would be. What is verified is kept."""
 
 
+class AwayError(PassingError):
+    """A file system is read-only, or a directory not there: its disk may be away. It may be back later."""
+
+
 class OpenFilesError(PassingError):
     """This process, or the machine, has as many files open as it may."""
 
@@ -41,10 +45,14 @@ class StoppedError(ZswarmError):
 
 def disk_error(error: OSError, doing: str, path: Path | str) -> DiskError:
     """``error`` as a `DiskError` that says ``doing`` and ``path``, and what to do: `NoSpaceError` when the disk or a
-    quota is full, `OpenFilesError` when no more files can be opened."""
+    quota is full, `AwayError` when it is read-only or gone, `OpenFilesError` when no more files can be opened."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         kind = "quota is used up" if error.errno == errno.EDQUOT else "disk is full"
         return NoSpaceError(f"cannot {doing} {path}: the {kind}; free some space")
+    if error.errno == errno.EROFS:
+        return AwayError(f"cannot {doing} {path}: the file system is read-only; make it writable")
+    if error.errno in (errno.ENODEV, errno.ENXIO, errno.ESTALE):
+        return AwayError(f"cannot {doing} {path}: {error.strerror}; is its disk there?")
     if error.errno == errno.EMFILE:
         return OpenFilesError(f"cannot {doing} {path}: too many open files; raise the limit (ulimit -n) of the peer")
     if error.errno == errno.ENFILE:

@@ -7,6 +7,8 @@ that changes meanwhile is refused. Downloads check their pieces in `node.disk.pi
 
 from __future__ import annotations
 
+import contextlib
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +28,7 @@ from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
 from protocol.manifest import FileEntry, Manifest, piece_length_for
 from protocol.names import check_name, path_problems
 from protocol.seed_formats import Seed, format_big_hash, format_seed, seed_format, small_hashes
+from service.units import counted
 
 Progress = Callable[[int], None]
 """Called with the bytes read and hashed so far, from the thread that asked, at least once a block."""
@@ -133,6 +136,28 @@ def hash_content(
 def measure(path: Path, options: ShareOptions = AS_USUAL) -> int:
     """The bytes that `hash_content` would read, to show progress against. Raises as `node.disk.tree_scan.scan` does."""
     return scan(path, options.link_roots).length
+
+
+def drop_cached(found: Scan) -> None:
+    """Have the files of ``found`` read from the disk next time, as far as the system allows: what is cached of them may
+    be right when the disk is not."""
+    for file in found.files:
+        with contextlib.suppress(OSError):  # whoever reads it next is told
+            fd = os.open(found.file_path(file), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
+
+
+def rot_between(was: Manifest, found: Manifest) -> str:
+    """How much of content ``was`` has other bytes in ``found``, for a person; empty if it is not the same files."""
+    if any(getattr(was, fact) != getattr(found, fact) for fact in ("algorithm", "length", "files", "empty_dirs")):
+        return ""
+    wrong = _bad_pieces(was, found.pieces)
+    where = wrong[0].path
+    first = f"piece {wrong[0].piece}{f' in {where}' if where else ''}"
+    return f"{counted(len(wrong), 'piece')} of {was.piece_count}, the first {first}"
 
 
 def verify_path(path: Path, manifest: Manifest, progress: Progress | None = None) -> list[Problem]:

@@ -8,13 +8,15 @@ above all, is an error of each call until it can: the process that owns it goes 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from node.disk.databases import database_error
+from node.disk.databases import database_error, is_disk_trouble
 from node.disk.store import JournalEntry
 
 JOURNAL_NAME = "journal.db"
@@ -41,6 +43,8 @@ class Journal:
         self._path = data_dir / JOURNAL_NAME
         self._lock = threading.Lock()
         self._open_connection: sqlite3.Connection | None = None
+        self._is_made = False
+        """There was one, so none is made where it is not: its disk may be away."""
         try:
             self._connection()
         except sqlite3.Error as error:
@@ -82,13 +86,14 @@ class Journal:
     def _connection(self) -> sqlite3.Connection:
         if self._open_connection is None:
             try:
-                self._open_connection = _open(self._path)
+                self._open_connection = _open(self._path, self._is_made)
             except sqlite3.DatabaseError as error:
                 # An OperationalError is about the disk or the directory, not about what is in the file.
                 if isinstance(error, sqlite3.OperationalError):
                     raise
                 self._replace(error)
                 self._open_connection = _open(self._path)
+            self._is_made = True
         return self._open_connection
 
     def _replace(self, damage: sqlite3.DatabaseError) -> None:
@@ -102,6 +107,10 @@ class Journal:
         try:
             return self._connection().execute(statement, values).fetchall()
         except sqlite3.Error as error:
+            if is_disk_trouble(error) and self._open_connection is not None:
+                with contextlib.suppress(sqlite3.Error):  # what it could not write is lost with the disk it was on
+                    self._open_connection.close()
+                self._open_connection = None
             raise database_error(error, self._path) from error
 
 
@@ -110,9 +119,10 @@ def _code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, is_there: bool = False) -> sqlite3.Connection:
     # One process uses it: exclusive locking needs no shared memory, which a data directory on NFS could not give.
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    uri = f"file:{quote(str(path))}?mode={'rw' if is_there else 'rwc'}"
+    connection = sqlite3.connect(uri, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")

@@ -31,7 +31,7 @@ def store_seed(data_dir: Path, manifest_bytes: bytes) -> Path:
     algorithm = decode_manifest(manifest_bytes).algorithm
     path = seed_path(data_dir, manifest_digest(manifest_bytes, algorithm))
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # a data directory that is away is not made anew
         if not path.is_file() or path.read_bytes() != manifest_bytes:
             _write(path, manifest_bytes)
     except OSError as error:

@@ -30,7 +30,7 @@ from itertools import count
 from pathlib import Path
 
 from node.disk import durable
-from node.disk.errors import disk_error
+from node.disk.errors import AwayError, disk_error
 from node.disk.share_options import KEPT_MARK, KEPT_TIME
 from protocol.errors import DiskError
 from protocol.limits import NAME_BYTES_MAX
@@ -70,7 +70,7 @@ def open_directory(path: Path) -> int:
     try:
         return os.open(path, _DIRECTORY)
     except FileNotFoundError:
-        raise DiskError(f"the directory {path} does not exist; create it or choose another destination") from None
+        raise AwayError(f"the directory {path} does not exist; create it or choose another destination") from None
     except NotADirectoryError:
         raise DiskError(f"{path} is not a directory") from None
     except OSError as error:

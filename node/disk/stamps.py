@@ -45,6 +45,21 @@ def take_stamps(root: Path, manifest: Manifest) -> bytes:
     return bytes(stamps)
 
 
+def is_unwritten(before: bytes, now: bytes) -> bool:
+    """Whether stamps ``now`` are those of the files of ``before`` that nobody meant to write to since: the same inodes
+    and modification times. The change time may differ: that of a file changes with its mode, and when it is mended."""
+    if len(before) != len(now) or len(now) % STAMP_BYTES:
+        return False
+    pairs = zip(_STAMP.iter_unpack(before), _STAMP.iter_unpack(now), strict=True)
+    return all((old[0], old[2]) == (new[0], new[2]) for old, new in pairs)
+
+
+def is_file_unwritten(found: os.stat_result, stamps: bytes, file_index: int) -> bool:
+    """`is_unwritten` of one file."""
+    at = file_index * STAMP_BYTES
+    return is_unwritten(stamps[at : at + STAMP_BYTES], _STAMP.pack(*_stamp_of(found)))
+
+
 def stamp_difference(found: os.stat_result, stamps: bytes, file_index: int, expected_length: int) -> str:
     """How a file differs from what it was when it was hashed, for a person; empty when it has the same length and
     stamp. Stamps of another format than this one's differ."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from node.disk import durable
 from node.disk.destination import check_destination, check_paths, check_space
-from node.disk.errors import NotThereError, StoppedError, disk_error
+from node.disk.errors import AwayError, NotThereError, StoppedError, disk_error
 from node.disk.layout import Layout, Span
 from node.disk.leftovers import find_leftovers
 from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
@@ -184,6 +184,7 @@ class Partial:
         dest = self._staging.dest
         self._check_usable()
         try:
+            self._check_parent()
             self._complete()
             self.sync()
             check_destination(dest, self._staging.parent_fd, self.layout.is_tree, self._force)
@@ -191,6 +192,8 @@ class Partial:
             self._staging.publish(self._force, self._keep)
         except FileExistsError:
             raise DiskError(f"{dest} was made by somebody else meanwhile; move it away, or use --force") from None
+        except FileNotFoundError:
+            raise AwayError(f"what was fetched for {dest} is gone: somebody deleted or moved it") from None
         except OSError as error:
             raise disk_error(error, "put in place", dest) from error
         self._root = dest
@@ -230,6 +233,8 @@ class Partial:
                 write_sparse(fd, view, offset)
             finally:
                 self._files.release(index)
+        except FileNotFoundError:
+            raise AwayError(f"{self._root} is gone: somebody deleted or moved it") from None
         except OSError as error:
             raise disk_error(error, "write", self._root / self.layout.files[index].path) from error
         return False
@@ -369,9 +374,14 @@ class Partial:
 
     def _check_parent(self) -> None:
         parent = self._staging.dest.parent
-        found, ours = parent.stat(), os.fstat(self._staging.parent_fd)
+        try:
+            found, ours = parent.stat(), os.fstat(self._staging.parent_fd)
+        except FileNotFoundError:
+            raise AwayError(
+                f"{parent} is not there any more: was its disk unmounted, or the directory moved?"
+            ) from None
         if (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino):
-            raise DiskError(f"{parent} was moved or replaced during the download")
+            raise AwayError(f"{parent} was moved or replaced during the download")
 
 
 def remove_leftovers(manifest: Manifest, dest: Path) -> None:

@@ -85,6 +85,10 @@ class Store(Protocol):
         """Start or take up the download of ``manifest`` to ``dest``. With ``force`` it replaces what is there; ``keep``
         such stay beside it."""
 
+    def open_in_place(self, manifest: Manifest, dest: str, stamps: bytes) -> PartialContent:
+        """Mend the content of ``manifest`` at ``dest``, which had ``stamps``: pieces are written over those there, and
+        `discard` deletes nothing. `ContentChangedError` when somebody has written to it."""
+
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """What tells later whether the content at ``path`` changed."""
 

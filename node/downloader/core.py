@@ -25,6 +25,7 @@ from node.local_messages import (
     Hello,
     Limit,
     LocalCopy,
+    Mend,
     Pause,
     PieceServerToDownloader,
     Room,
@@ -63,7 +64,7 @@ class DownloaderCore:
         self._agent_instance = 0
         self._piece_server_instance = 0
         self._jobs: dict[str, FetchJob] = {}
-        self._next: dict[str, Fetch] = {}
+        self._next: dict[str, Fetch | Mend] = {}
         self._copies: dict[str, list[LocalCopy]] = {}
         """Of downloads that are to begin."""
         self._deletions: dict[str, JobDisk] = {}
@@ -78,7 +79,7 @@ class DownloaderCore:
 
     def order(self, message: AgentToDownloader) -> None:
         """Do what the agent says."""
-        if isinstance(message, Fetch):
+        if isinstance(message, Fetch | Mend):
             self._fetch(message)
         elif isinstance(message, Copies):
             self._copies[message.digest] = message.copies
@@ -193,7 +194,7 @@ class DownloaderCore:
             if fetch.dest == dest and digest not in self._jobs:
                 self._fetch(self._next.pop(digest))
 
-    def _fetch(self, message: Fetch) -> None:
+    def _fetch(self, message: Fetch | Mend) -> None:
         """A new order. One that is being carried out already comes from an agent that was restarted. When it is for
         another manifest or place, the end of what is being carried out got lost on its way. An order for what has just
         ended, or for a place where something has just ended or is being deleted, waits until nothing of that is
@@ -209,11 +210,17 @@ class DownloaderCore:
             self._next[message.digest] = message
         elif job is None:
             copies = self._copies.pop(message.digest, [])
-            self._jobs[message.digest] = job = FetchJob(message, self._context, copies)
+            self._jobs[message.digest] = job = self._job_for(message, copies)
             job.start(self._away)
         else:
             self._copies.pop(message.digest, None)
             job.report_again()
+
+    def _job_for(self, order: Fetch | Mend, copies: list[LocalCopy]) -> FetchJob:
+        if isinstance(order, Fetch):
+            return FetchJob(order, self._context, copies)
+        what = (order.digest, order.manifest, order.name, order.length, order.dest, order.seed_path)
+        return FetchJob(Fetch(*what, force=False, sequential=False), self._context, copies, order.stamps)
 
     def _pause(self, paused: bool) -> None:
         if paused != self._away:

@@ -271,11 +271,7 @@ class Download:
         sender = written.sender
         if sender is None or self._pool.is_banned(sender.peer):
             return []
-        reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
-        self._pool.ban(sender, reason)
-        source = self._pool.of_peer(sender.peer)
-        told = [] if source is None else self._sessions.part_with(source, now, Farewell.FRIENDLY, [piece])
-        return [*told, Banned(sender.peer, sender.name, reason)]  # told, it looks at its disk
+        return [*self._sessions.sent_false_piece(sender, piece, now)]
 
     def write_failed(self, piece: int) -> None:
         """A `Write` could not be done for a reason of our own (disk), or what was set aside cannot be read: the piece

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from node.disk.errors import NoSpaceError, PassingError
+from node.disk.errors import AwayError, NoSpaceError, PassingError
 from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
 from node.downloader.grid import Grid
@@ -56,9 +56,10 @@ REPAIRS_COUNT_MAX = 3
 class FetchJob:
     """One download. ``over`` once it ended and nothing of it runs any more."""
 
-    def __init__(self, fetch: Fetch, context: JobContext, copies: Sequence[LocalCopy] = ()) -> None:
-        """``copies``: other content of this machine that may have pieces of it."""
+    def __init__(self, fetch: Fetch, context: JobContext, copies: Sequence[LocalCopy] = (), mends: bytes = b"") -> None:
+        """``copies``: other content of this machine that may have pieces of it; ``mends`` as `Place` has it."""
         self.fetch = fetch
+        self._mends = mends
         self._copies = tuple(copies)
         self.over = False
         self._context = context
@@ -89,6 +90,7 @@ class FetchJob:
         """It finished, failed or was cancelled; threads may still be at work for it."""
         self._retry_at: float | None = None
         self._repairs = 0
+        self._paused_for = ""  # as the log was told last
 
     # --- orders from the agent ---------------------------------------------------------------------------
 
@@ -201,8 +203,8 @@ class FetchJob:
             self.download.write_failed(piece)
 
     def on_disk_error(self, error: BaseException) -> None:
-        """What may pass pauses the download; a full disk only one that had begun, in this run or before. Anything else
-        ends it."""
+        """What may pass pauses the download; a disk that is full or away only one that had begun, in this run or
+        before. Anything else ends it."""
         if self.ended or self._retry_at is not None:
             return
         checking = self._progress.phase == "checking"
@@ -212,14 +214,16 @@ class FetchJob:
             self._ask_for_manifest()
             return
         begun = self.download is not None or isinstance(error, BegunError)
-        if not isinstance(error, PassingError) or (isinstance(error, NoSpaceError) and not begun):
+        if not isinstance(error, PassingError) or (isinstance(error, NoSpaceError | AwayError) and not begun):
             self._fail(error)
             return
         if isinstance(error, BegunError) and self.download is None:
             noted = error.have
             self._manifest = manifest = error.manifest
             self._progress.noted = (noted.count_set, sum(manifest.piece_size(piece) for piece in noted.indices()))
-        log.warning("download of %s is paused: %s", short(self.fetch.digest), error)
+        if str(error) != self._paused_for:
+            self._paused_for = str(error)
+            log.warning("download of %s is paused: %s", short(self.fetch.digest), error)
         self._stop_core()
         self._retry_at = self._now() + DISK_RETRY_SECONDS
         self._enter("paused", str(error))
@@ -273,7 +277,7 @@ class FetchJob:
     def _prepare(self, seed_path: str) -> None:
         self._enter("checking")
         fetch = self.fetch
-        place = Place(fetch.digest, seed_path, fetch.dest, fetch.force, self._copies, fetch.keep)
+        place = Place(fetch.digest, seed_path, fetch.dest, fetch.force, self._copies, fetch.keep, self._mends)
         self._disk.prepare(place, self._prepared)
 
     def _prepared(self, result: Ready | Published) -> None:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from node.disk.errors import NoSpaceError, NotThereError
+from node.disk.errors import AwayError, NoSpaceError, NotThereError, PassingError
 from node.disk.piece_work import check_pieces, whole_digest
 from node.disk.store import NOT_LOOKED_AT, Cancelled, JournalEntry, PartialContent, Progress, Store
 from node.downloader.reuse import Batch, find
@@ -35,6 +35,9 @@ class Place:
     """Other content of this machine that may have some of it."""
     keep: int = 0
     """How many of what it replaces stay."""
+    mends: bytes = b""
+    """`node.disk.stamps` of the content that stands there, of which wrong pieces are to be fetched again. Empty: what
+    stands there is not touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +63,9 @@ class Published:
     left_behind: str = ""
 
 
-class BegunError(NoSpaceError):
-    """The disk is full for a download that had begun: it may wait for space, and then go on. ``have`` are the pieces
-    that are on disk, as far as that is known without looking."""
+class BegunError(PassingError):
+    """The disk is full, read-only or away for a download that had begun: it may wait, and then go on. ``have`` are the
+    pieces that are on disk, as far as that is known without looking."""
 
     def __init__(self, text: str, manifest: Manifest, have: Bitfield) -> None:
         super().__init__(text)
@@ -85,10 +88,12 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     """Find out what is at the destination already, and make ready to write the rest.
 
     Content that stands there whole is checked and counts as published. Of a partial download, what the journal names
-    is hashed again. Raises `DiskError` when the destination cannot be used, `BegunError` when the disk is full, or
-    that of the journal, and something is there already.
+    is hashed again; of content that is to be mended, all. Raises `DiskError` when the destination cannot be used,
+    `BegunError` when the disk is full or away, or that of the journal, and something is there already.
     """
     manifest = store.load_seed(place.seed_path)
+    if place.mends:
+        return _prepare_mending(place, manifest, store, progress, cancelled)
     if store.existing_matches(place.dest, manifest, progress, cancelled):
         _forget(place, store)
         return Published(manifest, place.dest, store.take_stamps(place.dest, manifest))
@@ -101,7 +106,7 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
     except DiskError as error:
         if begun is None:
             _forget(place, store)
-        elif isinstance(error, NoSpaceError):
+        elif isinstance(error, NoSpaceError | AwayError):
             have = Bitfield(manifest.piece_count)
             for piece in noted:
                 have.set(piece)
@@ -114,7 +119,7 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
                 have.set(piece)
             partial.sync()  # what was found good may so far be in the page cache alone
         store.journal.start(place.digest, place.seed_path, place.dest, have.to_bytes())
-    except NoSpaceError as error:
+    except (NoSpaceError, AwayError) as error:
         partial.close()
         raise BegunError(str(error), manifest, have) from error
     except BaseException:
@@ -122,6 +127,19 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
         raise
     reusable = find(manifest, have, place.copies, place.dest, place.force, store)
     return Ready(manifest, partial, have, have.copy(), reusable)
+
+
+def _prepare_mending(place: Place, manifest: Manifest, store: Store, progress: Progress, cancelled: Cancelled) -> Ready:
+    """Find the wrong pieces of content that stands there. Nothing is noted: after a restart all is checked again."""
+    content = store.open_in_place(manifest, place.dest, place.mends)
+    have = Bitfield(manifest.piece_count)
+    try:
+        for piece in check_pieces(content, manifest, range(manifest.piece_count), progress, cancelled):
+            have.set(piece)
+    except BaseException:
+        content.close()
+        raise
+    return Ready(manifest, content, have, have.copy(), find(manifest, have, place.copies, place.dest, False, store))
 
 
 def _begun(place: Place, store: Store) -> JournalEntry | None:

@@ -19,6 +19,7 @@ from node.downloader.source import (
     Source,
     SourcePool,
     Trouble,
+    address_of,
 )
 from protocol.bitfield import Bitfield
 from protocol.messages import Bye, SeederEntry, Test
@@ -27,7 +28,10 @@ NEED_SOURCES_SECONDS = 1.0
 MAKE_ROOM_COUNT = 8
 """So many sources at a time give way when all places are taken: useless ones to others that are known, or any to
 candidates that were passed over while every source owed something."""
-
+FALSE_PIECES_COUNT_MAX = 3
+"""From one address, after which it is banned for good: what a liar can cost a download."""
+PARDON_SECONDS = 30.0
+"""How long a source is banned for its first false piece; for the second twice as long."""
 Effects = list[Connect | Disconnect | Send | Banned]
 
 
@@ -40,12 +44,18 @@ class Sessions:
         self.closed = False
         """Nobody is dialled."""
         self._needed_at = float("-inf")
+        self._false: dict[str, int] = {}
+        """False pieces by the address that they came from."""
+        self._pardons: dict[str, tuple[float, SeederEntry]] = {}
+        """By address, who is banned for a false piece from there, and until when."""
 
     def found(self, entries: Sequence[SeederEntry], now: float, listed: int | None) -> Effects:
         newcomers = self._pool.learn(entries, listed)
         return [*self.connect(now), *self._prefer(newcomers, len(newcomers), now)]
 
     def connect(self, now: float) -> Effects:
+        for address in [address for address, (until, _) in self._pardons.items() if now >= until]:
+            self._pool.pardon(self._pardons.pop(address)[1])
         opened = () if self.closed else self._pool.connect(now)
         return [source.dial() for source in opened]
 
@@ -72,8 +82,25 @@ class Sessions:
         return [*self.drop(source, now, why), *self.connect(now)]
 
     def ban(self, source: Source, reason: str, now: float) -> Effects:
-        self._pool.ban(source.entry, reason)
+        self._ban(source.entry, reason)
+        self._false[address_of(source.entry)] = FALSE_PIECES_COUNT_MAX
         return [*self.drop(source, now, Farewell.FRIENDLY), Banned(source.entry.peer, source.entry.name, reason)]
+
+    def sent_false_piece(self, entry: SeederEntry, piece: int, now: float) -> Effects:
+        """A source has sent bytes that are not ``piece``. It is told, and looks at its disk. An honest one does not
+        send that piece again, so it is used again after a while, up to `FALSE_PIECES_COUNT_MAX`."""
+        reason = f"sent a damaged piece {piece}; run 'verify' there to check its copy"
+        source, address = self._pool.of_peer(entry.peer), address_of(entry)
+        count = self._false[address] = self._false.get(address, 0) + 1
+        self._ban(entry, reason)
+        if count < FALSE_PIECES_COUNT_MAX:
+            self._pardons[address] = now + count * PARDON_SECONDS, entry
+        told = [] if source is None else self.part_with(source, now, Farewell.FRIENDLY, [piece])
+        return [*told, Banned(entry.peer, entry.name, reason)]
+
+    def _ban(self, entry: SeederEntry, reason: str) -> None:
+        self._pool.ban(entry, reason)
+        self._pardons.pop(address_of(entry), None)
 
     # --- now and then ------------------------------------------------------------------------------------
 

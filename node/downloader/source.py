@@ -1,11 +1,11 @@
 """One source of a download, and the pool of all of them: who is known, connected, trusted. PROTOCOL.md, section 6.
 
-Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and never
-goes back to a banned peer. What is asked of a source, and what happens to its pieces, is up to `download`.
+Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and does not go
+back to a banned peer unless it is pardoned. What is asked of a source, and what becomes of its pieces, is `download`'s.
 
-Of a swarm larger than the pool, those with the lowest ranks are in it: first who has the content from elsewhere, then
-this peer's mates in the `grid`, then others, of whom each peer draws its own at random. Were it those who are heard of
-first, it would be the same few for everybody.
+Of a swarm larger than the pool, those with the lowest ranks are in it: first those that have the content from elsewhere,
+then this peer's mates in the `grid`, then others, which each peer draws at random. Those who are heard of first would be
+the same for everybody.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Banned:
-    """The peer did something no honest peer does; it is not used again in this download."""
+    """The peer did something no honest peer does, or its disk did; see `Sessions` for how long it is not used."""
 
     peer: str
     name: str
@@ -311,8 +311,7 @@ class SourcePool:
     @property
     def banned(self) -> dict[str, str]:
         """Peer id to what it did."""
-        troubles = {peer: found.trouble for peer, found in self._candidates.items() if found.banned}
-        return {peer: trouble.reason for peer, trouble in troubles.items() if trouble is not None}
+        return {peer: one.trouble.reason for peer, one in self._candidates.items() if one.trouble and one.banned}
 
     # --- who comes and goes ------------------------------------------------------------------------------
 
@@ -451,9 +450,15 @@ class SourcePool:
             candidate.patience = min(2 * source.patience, 2**PATIENCE_DOUBLINGS_MAX)
 
     def ban(self, entry: SeederEntry, reason: str) -> None:
-        """Never connect to this known peer, nor to where it was found, again in this download."""
+        """Do not connect to this known peer, nor to where it was found, again in this download before a `pardon`."""
         self._candidates[entry.peer].trouble = Trouble("banned", reason)
         self._closed[address_of(entry)] = inf
+
+    def pardon(self, entry: SeederEntry) -> None:
+        """The peer, if it is banned, and where it was found may be connected to again."""
+        if self.is_banned(entry.peer):
+            self._candidates[entry.peer].trouble = None
+            self._closed.pop(address_of(entry), None)
 
     # --- time --------------------------------------------------------------------------------------------
 

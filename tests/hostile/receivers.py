@@ -15,7 +15,18 @@ from protocol import messages
 from protocol.codec import Decoder, encode
 from protocol.errors import ProtocolError
 from protocol.limits import REPLY_BYTES_MAX, ROUTE_SESSIONS_COUNT_MAX, SESSION_PIECES_COUNT_MAX
-from protocol.messages import Bye, Follow, Get, GetManifest, Message, NoSession, PieceServerReply, Status
+from protocol.messages import (
+    Bye,
+    Follow,
+    Get,
+    GetManifest,
+    Message,
+    NoSession,
+    Piece,
+    PieceServerReply,
+    Received,
+    Status,
+)
 from tests.hostile.strangers import Attack, Strangers, framed
 
 TURN_MS = 20
@@ -103,6 +114,25 @@ class SessionsWithoutEnd(_Dealers):
         for number in range(ROUTE_SESSIONS_COUNT_MAX):
             yield Bye(number)
             yield messages.Test(number, self.digest)
+
+
+class Complain(_Dealers):
+    """Get one piece after another, and say of each that it is bad; and of others that were never sent."""
+
+    def again(self) -> Iterator[Message]:
+        yield messages.Test(1, self.digest)
+
+    def answer(self, message: Message) -> Iterator[Message]:
+        if isinstance(message, NoSession):
+            yield messages.Test(message.session, self.digest)
+        elif isinstance(message, Status) and message.state == "complete":
+            yield Follow(message.session, bytes(len(PIECES) // 8), 1, False)
+            yield Get(message.session, [PIECES[0]])
+        elif isinstance(message, Piece):
+            yield Received(message.session, 1, 1, message.receipt)  # else there is no other session
+            for piece in (message.piece, message.piece, PIECES[-1]):
+                yield Bye(message.session, [piece])
+            yield messages.Test(message.session, self.digest)
 
 
 class SlowReaders(Strangers):

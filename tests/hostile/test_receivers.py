@@ -18,10 +18,10 @@ import pytest
 
 from node.api_messages import ApiGet, ApiShare, JobStatus
 from protocol import messages
-from protocol.limits import MIB, STALLED_BYTES_MAX
+from protocol.limits import MIB, PIECE_BYTES_MIN, STALLED_BYTES_MAX
 from protocol.link import Link, parse_link
 from tests.broker.running import RunningTracker
-from tests.hostile.receivers import NeverAcknowledge, SessionsWithoutEnd, SlowReaders, get_manifests
+from tests.hostile.receivers import Complain, NeverAcknowledge, SessionsWithoutEnd, SlowReaders, get_manifests
 from tests.hostile.strangers import Attack, DeafFlood, Flood, FrameFlood, framed, resident_bytes
 from tests.node.test_peer_process import Peer, running, until
 
@@ -89,6 +89,12 @@ class Scene:
         assert job.phase == "done", job
         return time.monotonic() - began
 
+    def sent_bytes(self) -> int:
+        """What the source has sent, as it says itself, once that stays the same."""
+        report = self.source.status()
+        assert report is not None
+        return report.sent_bytes
+
     def endures(self, attack: Attack, links: list[Link], alone: float) -> None:
         """The honest receiver gets ``links``, of which it took ``alone`` seconds for one."""
         self.peak = before = resident_bytes(self.pid)
@@ -114,6 +120,27 @@ both = pytest.mark.parametrize("address", [STRANGER, NEIGHBOUR])
 def test_receivers_that_never_acknowledge(scene: Scene, address: str) -> None:
     first, *links = [scene.file() for _ in range(4)]
     scene.endures(NeverAcknowledge(scene.port, address, links[0].digest), links, scene.get(first))
+
+
+@both
+def test_complaints_about_good_pieces(scene: Scene, address: str) -> None:
+    """Each costs one read of a piece that was sent, and what is shared stays so."""
+    first, *links = [scene.file() for _ in range(4)]
+    alone = scene.get(first)
+    sent, read = scene.sent_bytes(), bytes_read(scene.pid)
+    scene.endures(Complain(scene.port, address, links[0].digest), links, alone)
+    sent, read = scene.sent_bytes() - sent, bytes_read(scene.pid) - read
+    assert sent > 3 * FILE_BYTES + 200 * PIECE_BYTES_MIN, "there were complaints"
+    assert read <= 2 * sent + 64 * MIB
+    report = scene.source.status()
+    assert report is not None
+    assert {item.state for item in report.shared} == {""}
+
+
+def bytes_read(pid: int) -> int:
+    """What a process has read, from disks, caches and sockets."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["rchar"])
 
 
 @both

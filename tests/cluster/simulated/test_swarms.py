@@ -272,8 +272,8 @@ def test_a_lying_host_is_banned_and_nothing_of_it_is_kept() -> None:
     assert swarm.banned()
 
 
-def test_a_liar_gets_rid_of_one_bad_piece_at_most() -> None:
-    """What was under way when it was banned does not count as received from it."""
+def test_a_liar_gets_rid_of_one_bad_piece_each_time_it_is_tried() -> None:
+    """Three times. What was under way when it was banned does not count as received from it."""
     swarm = Swarm(1, 6, 40, liars=("peer0",))
     bad: list[int] = []
 
@@ -286,7 +286,7 @@ def test_a_liar_gets_rid_of_one_bad_piece_at_most() -> None:
     swarm.peer("peer0").tamper = always
     swarm.start()
     swarm.run_until_done(1_000.0)
-    assert 0 < len(bad) <= 2 * 5
+    assert 0 < len(bad) <= 3 * 2 * 5
 
 
 def test_a_host_that_claims_what_it_has_not_delays_nobody_for_long() -> None:

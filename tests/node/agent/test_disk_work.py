@@ -23,12 +23,13 @@ def hashed(path: Path, data_dir: Path, known: LibraryItem | None = None) -> tupl
     """The item, and the progress that was reported: none when nothing was read."""
     progress: list[int] = []
     request = HashPath(str(path), "blake3", "shared", known)
-    item, _skipped = hash_item(request, data_dir, lambda done, _total: progress.append(done), lambda: False)
+    item, _skipped, _ = hash_item(request, data_dir, lambda done, _total: progress.append(done), lambda: False)
     return item, progress
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
     tree = tmp_path / "tree"
     (tree / "sub" / "empty").mkdir(parents=True)
     (tree / "sub" / "a").write_bytes(b"a" * 1_000)
@@ -100,7 +101,7 @@ def test_an_item_is_hashed_with_its_options(tree: Path, tmp_path: Path) -> None:
     usual, _ = hashed(tree, data_dir)
     options = ShareOptions((str(tmp_path),))
     request = HashPath(str(tree), "blake3", "shared", usual, options)
-    item, skipped = hash_item(request, data_dir, lambda _done, _total: None, lambda: False)
+    item, skipped, _ = hash_item(request, data_dir, lambda _done, _total: None, lambda: False)
     assert (item.options, item.digest != usual.digest, bool(skipped)) == (options, True, False)
     assert item_problem(item) == item_problem(usual) == ""
     (tmp_path / "target").write_bytes(b"other")
@@ -112,7 +113,7 @@ def test_names_that_came_with_a_download_stay_shared_when_it_is_hashed_again(tre
     data_dir = tmp_path / "data"
     (tree / "a:b").write_bytes(b"x")
     request = HashPath(str(tree), "blake3", "shared", None, ShareOptions(posix_names=True))
-    item, _ = hash_item(request, data_dir, lambda _done, _total: None, lambda: False)
+    item, *_ = hash_item(request, data_dir, lambda _done, _total: None, lambda: False)
     downloaded = msgspec.structs.replace(item, origin="downloaded", options=ShareOptions())
     os.utime(tree / "a:b")
     again, _ = hashed(tree, data_dir, downloaded)

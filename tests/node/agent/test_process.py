@@ -94,7 +94,7 @@ def test_a_get_does_not_wait_for_a_look_at_what_is_shared(tmp_path: Path, monkey
     data_dir, content = tmp_path / "data", tmp_path / "file"
     data_dir.mkdir()
     content.write_bytes(b"content")
-    known, _ = hash_item(HashPath(str(content), "blake3", "shared", None), data_dir, lambda *_: None, lambda: False)
+    known, *_ = hash_item(HashPath(str(content), "blake3", "shared", None), data_dir, lambda *_: None, lambda: False)
     with Library(data_dir) as library:
         library.put_item(known)
     thread = threading.Thread(target=run_agent, args=(data_dir, stop))

@@ -93,7 +93,7 @@ def test_sharing_again_what_is_unchanged_hashes_nothing_and_gives_the_link() -> 
 def test_another_algorithm_means_hashing_again() -> None:
     scene = Scene([item(1)]).up()
     scene.ask(ApiShare(2, PATH, "sha256"))
-    assert scene.took(HashPath) == [HashPath(PATH, "sha256", "shared", None)]
+    assert scene.took(HashPath) == [HashPath(PATH, "sha256", "shared", None, before=item(1))]
 
 
 def test_two_who_share_one_path_share_one_job() -> None:
@@ -157,7 +157,10 @@ def doubt(scene: Scene, number: int = 1) -> HashPath:
 
 def test_content_that_a_read_found_changed_is_withdrawn_everywhere_and_hashed_again() -> None:
     scene = Scene([item(1)]).up()
-    assert doubt(scene) == HashPath(PATH, "blake3", "shared", None, background=True)
+    order = doubt(scene)
+    assert order.before is not None
+    assert order.before.state == "changed"
+    assert order == HashPath(PATH, "blake3", "shared", None, background=True, before=order.before)
     assert scene.listed == {}
     assert scene.took(ForgetItem) == []
     (shown,) = scene.status().shared
@@ -172,11 +175,11 @@ def test_other_bytes_that_nobody_wrote_are_damage_and_no_new_content() -> None:
     doubt(scene)
     scene.took(Note)
     rotten = msgspec.structs.replace(item(2, PATH), stamps=item(1).stamps)
-    scene.play(scene.core.hashed(PATH, rotten, scene.now))
+    scene.play(scene.core.hashed(PATH, rotten, scene.now, rotted="1 piece of 7"))
     assert scene.listed == {}
     (shown,) = scene.status().shared
     assert (shown.state, shown.digest) == ("damaged", digest(1))
-    assert shown.detail.startswith("piece 3 differs: is the disk failing? 'get LINK --force' repairs it")
+    assert shown.detail.startswith("rotted: 1 piece of 7; is the disk failing? 'verify file 1 --repair' fetches them")
     (note,) = scene.took(Note)
     assert note.level == "warning"
     assert f"not serving file 1 ({short(digest(1))}), {PATH}: damaged" in note.text
@@ -241,7 +244,7 @@ def test_what_was_touched_is_hashed_again_and_nobody_hears_of_it() -> None:
     version = scene.core.membership.list.version
     for _ in range(2):
         look(scene, file_1=b"touched")
-    assert scene.took(HashPath) == [HashPath(PATH, "blake3", "shared", item(1), background=True)]
+    assert scene.took(HashPath) == [HashPath(PATH, "blake3", "shared", item(1), background=True, before=item(1))]
     scene.took(Note)
     scene.play(scene.core.hashed(PATH, touched(1), scene.now))
     assert [message.stamps for message in scene.told(ToPieceServer, Serve)] == [b"new"]

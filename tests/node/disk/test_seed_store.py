@@ -19,6 +19,7 @@ ENCODED = encode_manifest(MANIFEST)
 
 
 def test_store_and_load(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
     path = store_seed(tmp_path / "data", ENCODED)
     assert path == seed_path(tmp_path / "data", manifest_digest(ENCODED, "sha256"))
     assert path.read_bytes() == ENCODED
@@ -70,6 +71,7 @@ def test_disk_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unused_seeds_are_not_deleted_through_a_link(tmp_path: Path) -> None:
     shared, data_dir = tmp_path / "shared", tmp_path / "data"
+    shared.mkdir()
     data_dir.mkdir()
     path = store_seed(shared, ENCODED)
     (data_dir / "seeds").symlink_to(path.parent)

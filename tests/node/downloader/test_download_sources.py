@@ -17,7 +17,7 @@ from node.downloader.download import (
     Write,
 )
 from node.downloader.patience import SILENT_SENDING_SECONDS, STUCK_SECONDS
-from node.downloader.sessions import MAKE_ROOM_COUNT, NEED_SOURCES_SECONDS
+from node.downloader.sessions import MAKE_ROOM_COUNT, NEED_SOURCES_SECONDS, PARDON_SECONDS
 from node.downloader.source import (
     RETRY_SECONDS_FIRST,
     RETRY_SECONDS_MAX,
@@ -390,7 +390,7 @@ def test_who_lies_is_banned_with_all_that_are_at_its_address() -> None:
     scene.arrives(Piece(liar.session, 0))
     scene.written(0, good=False)
     assert connected_to(crowd(scene, 200)) == []
-    assert connected_to(scene.wait(30.0)) == []
+    assert connected_to(scene.wait(PARDON_SECONDS - 1)) == []
     assert list(scene.download.pool.banned) == [liar.entry.peer]
 
 
@@ -406,4 +406,33 @@ def test_a_ban_holds_though_another_of_its_address_was_in_use_when_it_came() -> 
     scene.written(0, good=False)
     (other,) = scene.download.sources
     scene._then(scene.download.disconnected(other.session, "connection lost", scene.now))
-    assert connected_to(scene.wait(30.0)) == []
+    assert connected_to(scene.wait(PARDON_SECONDS - 1)) == []
+
+
+def test_who_sent_a_false_piece_has_two_more_chances_and_then_none() -> None:
+    scene = Scene("   ")
+    scene.ready("a")
+    for seconds in (PARDON_SECONDS, 2 * PARDON_SECONDS):
+        (source,) = scene.download.sources
+        scene.arrives(Piece(source.session, 0))
+        scene.written(0, good=False)
+        assert connected_to(scene.wait(seconds - 1)) == []
+        assert connected_to(scene.wait(2)) == ["a"]
+        assert scene.download.pool.banned == {}
+        (source,) = scene.download.sources
+        scene._then(scene.download.connected(source.session, scene.now))
+        scene._then(scene.download.handle(source.session, Status(source.session, "complete"), scene.now))
+        scene.wait(1)
+    (source,) = scene.download.sources
+    scene.arrives(Piece(source.session, 0))
+    scene.written(0, good=False)
+    assert connected_to(scene.wait(20 * PARDON_SECONDS)) == []
+    assert connected_to(scene.found("a")) == []
+
+
+def test_who_breaks_the_protocol_has_no_other_chance() -> None:
+    scene = Scene("   ")
+    scene.ready("a")
+    (source,) = scene.download.sources
+    scene._then(scene.download.misbehaved(source.session, "sent garbage", scene.now))
+    assert connected_to(scene.wait(20 * PARDON_SECONDS)) == []

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from node.disk.errors import NoSpaceError, NotThereError
+from node.disk.errors import NoSpaceError, NotThereError, PassingError
 from node.disk.layout import Layout, Span
 from node.disk.store import Buffer, Cancelled, JournalEntry, Progress
 from node.downloader import job_work
@@ -98,6 +98,11 @@ class NotedDisk:
     def open_partial(self, manifest: Manifest, dest: str, force: bool, keep: int = 0) -> NotedDisk:
         assert (dest, manifest, force, keep) == (PLACE.dest, self.manifest, PLACE.force, PLACE.keep)
         self._do("open")
+        return self
+
+    def open_in_place(self, manifest: Manifest, dest: str, stamps: bytes) -> NotedDisk:
+        assert (dest, manifest, stamps) == (PLACE.dest, self.manifest, PLACE.mends)
+        self._do("open in place")
         return self
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
@@ -209,7 +214,7 @@ def test_no_room_to_begin(disk: NotedDisk, begun: bool) -> None:
     disk.fails["open"] = NoSpaceError("full")
     dest = PLACE.dest if begun else "/elsewhere"
     disk.entry = JournalEntry(PLACE.digest, PLACE.seed_path, dest, b"\x00")
-    with pytest.raises(NoSpaceError) as raised:
+    with pytest.raises(PassingError) as raised:
         prepare(disk)
     assert isinstance(raised.value, BegunError) is begun
 

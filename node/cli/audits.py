@@ -1,0 +1,127 @@
+"""``audit``, and ``verify`` of something shared: the running peer reads it again and says what is wrong."""
+
+from __future__ import annotations
+
+import click
+
+from node.api_messages import ApiAccepted, ApiAudit, ApiDone, JobStatus, StatusReport
+from node.cli import output
+from node.cli.options import State, json_option, peer_options
+from node.cli.progress import open_display
+from node.client.orders import Patience
+from node.client.session import Session, running_peer
+from node.client.view import view_of
+from protocol.errors import EXIT_CODES, UsageError, VerificationError
+from service.command_line import ExampleCommand, complete_path, parsed_by
+from service.paths import absolute_path
+from service.text import check_utf8, printable
+from service.units import parse_rate
+
+DEFAULT_RATE = "50 MiB/s"
+GOES_ON = "the audit goes on in the running peer: 'status' shows it, 'audit --stop' ends it"
+
+
+@click.command(cls=ExampleCommand, examples="audit\naudit --rate 200MiB/s\naudit model.bin\naudit --stop")
+@click.argument("target", metavar="[NAME]", default="", shell_complete=complete_path)
+@click.option(
+    "--rate",
+    callback=parsed_by(parse_rate),
+    default=DEFAULT_RATE,
+    metavar="RATE",
+    help=f"Read at most so much a second; 0: no limit. [{DEFAULT_RATE}]",
+)
+@click.option("--stop", is_flag=True, help="Stop all audits that are under way.")
+@peer_options
+@json_option
+@click.pass_obj
+def audit(state: State, target: str, rate: float, stop: bool) -> None:
+    """Have the running peer read again all that it shares, or NAME.
+
+    Every byte is read from the disk and hashed, in the background, and what is not as it was hashed is named: exit
+    code 5 then. What was downloaded is fetched again where it is wrong; 'verify NAME --repair' does that for the rest.
+    Ctrl-C ends only the display.
+    """
+    if stop and target:
+        raise UsageError("--stop stops all audits; leave out NAME")
+    with running_peer(state.options, state.services) as session:
+        if stop:
+            reply = session.request(ApiAudit(session.next_id(), stop=True), ApiDone)
+            output.print_json({"ok": True, "detail": reply.detail}) if state.options.json else output.warn(reply.detail)
+            return
+        try:
+            job = _followed(state, session, _ask(session, target, rate, repair=False))
+        except KeyboardInterrupt:
+            if not state.options.quiet:
+                output.warn(GOES_ON)
+            raise
+        _tell(state, job)
+
+
+def verify_shared(state: State, target: str, repair: bool) -> None:
+    """Have the running peer read ``target``, which it shares, at once, and with ``repair`` mend what is wrong."""
+    with running_peer(state.options, state.services) as session:
+        job = _followed(state, session, _ask(session, target, 0.0, repair))
+        if job.code == VerificationError.code and repair:
+            for problem in job.problems:
+                output.warn(printable(problem))
+            if job.digest:
+                job = _mended(state, session, job)
+            else:
+                output.warn("they are being mended: 'status' shows it")
+        _tell(state, job)
+
+
+def _ask(session: Session, target: str, rate: float, repair: bool) -> int:
+    path = str(absolute_path(target)) if target else ""
+    check_utf8(path)
+    return session.request(ApiAudit(session.next_id(), target, path, rate, repair), ApiAccepted).job
+
+
+def _followed(state: State, session: Session, number: int) -> JobStatus:
+    """Show job ``number`` until it has ended."""
+    patience = Patience(session)
+    with open_display(state.options.quiet) as display:
+        while True:
+            report = patience.status([number], [])
+            job = next((job for job in report.jobs if job.job == number), None) if report is not None else None
+            if report is not None and job is None:
+                raise VerificationError("the peer was started again and has not read all; give the command again")
+            if job is not None:
+                display.show([view_of(job)], session.now())
+                if job.over:
+                    return job
+            session.pause(display.interval)
+
+
+def _mended(state: State, session: Session, found: JobStatus) -> JobStatus:
+    """Show how what was ``found`` is mended, until it is or cannot be: then that is the result."""
+    patience, path = Patience(session), found.path
+    with open_display(state.options.quiet) as display:
+        while True:
+            report = patience.status([], [path])
+            job = _last_mend(report, found) if report is not None else None
+            if job is not None:
+                display.show([view_of(job)], session.now())
+                if job.over:
+                    return job
+            session.pause(display.interval)
+
+
+def _last_mend(report: StatusReport, since: JobStatus) -> JobStatus | None:
+    mends = [job for job in report.jobs if job.kind == "mend" and job.path == since.path and job.job > since.job]
+    return mends[-1] if mends else None
+
+
+def _tell(state: State, job: JobStatus) -> None:
+    """The result of ``job``, and the exit code that goes with it."""
+    if state.options.json:
+        facts = {"ok": job.phase == "done", "name": job.name, "path": job.path, "length": job.length}
+        output.print_json(facts | {"problems": job.problems, "detail": job.detail, "code": job.code})
+    else:
+        for problem in job.problems:
+            print(printable(problem))
+        if job.phase == "done" and not state.options.quiet:
+            print(printable(f"{job.name}  {job.detail}"))
+    if job.phase != "done":
+        output.error(printable(f"{job.name}: {job.detail}"))
+        click.get_current_context().exit(EXIT_CODES.get(job.code, 1))

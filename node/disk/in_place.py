@@ -1,0 +1,158 @@
+"""Content that stands under its final name and has wrong pieces: they are written over, where they are.
+
+Bytes that rotted on a disk are nobody's work, so there is no old version to keep, and a copy of a terabyte is too much
+for one wrong piece. Only verified pieces are written, so the content never becomes worse than it is; modes, owners,
+links and everything that is no part of the content stay. The modification time is put back after each write: the bytes
+are those of that time again, and a file that somebody else writes to meanwhile is known by it and not touched any more.
+`node.disk.storage` has downloads to where nothing is, or something else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+from node.disk.errors import ContentChangedError, NotThereError, StoppedError, disk_error
+from node.disk.layout import Layout, Span
+from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
+from node.disk.stamps import is_file_unwritten, is_unwritten, take_stamps
+from node.disk.store import Buffer
+from protocol.errors import LocalError
+from protocol.manifest import Manifest
+
+_WRITTEN = "was written to after it was hashed; it is left as it is"
+
+
+class InPlace:
+    """The content of ``manifest`` at ``root``, to be mended; as `node.disk.store.PartialContent`. ``stamps`` are of
+    when it was right. Raises `ContentChangedError` when somebody wrote to it since, `DiskError` when it cannot be
+    looked at.
+
+    `write` may be called by several threads at once. `discard` deletes nothing."""
+
+    left_behind = ""
+    resumed = True
+
+    def __init__(self, manifest: Manifest, root: Path, stamps: bytes) -> None:
+        self.manifest = manifest
+        self.layout = Layout(manifest)
+        self.root = os.fspath(root)
+        self.failed = False
+        self._stamps = stamps
+        self._files = OpenFiles(self._open_to_write, OPEN_FILES_COUNT_MAX)
+        self._lock = threading.Lock()
+        self._dirty: dict[int, None] = {}
+        self._written: list[int] = []
+        self._interrupted = self._closed = False
+        self._check_unwritten()
+
+    def write(self, piece: int, data: Buffer) -> None:
+        """Write the verified bytes of ``piece`` over those that are there. Raises as `node.disk.storage.Partial.write`
+        does, and `ContentChangedError` when somebody else has written to the file."""
+        if self._closed:
+            raise LocalError(f"{self.root} is closed")
+        view = memoryview(data).cast("B")
+        start = 0
+        for span in self.layout.spans(piece):
+            if self._interrupted:
+                raise StoppedError("stopped while writing")
+            self._write_span(span, view[start : start + span.length])
+            start += span.length
+        with self._lock:
+            self._written.append(piece)
+
+    def interrupt(self) -> None:
+        """Have `write` give up before its next file."""
+        self._interrupted = True
+
+    def chunks(self, spans: Iterable[Span], buffer: bytearray) -> Generator[memoryview, None, None]:
+        """As `node.disk.storage.Partial.chunks`."""
+        try:
+            yield from read_chunks(OneOpenFile(self._open_to_read), spans, buffer)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotThereError(f"a file of {self.root} was deleted") from None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise disk_error(error, "read", self.root) from error
+            raise NotThereError(f"a file of {self.root} cannot be read: {error.strerror}") from error
+
+    def sync(self) -> list[int]:
+        """As `node.disk.storage.Partial.sync`."""
+        with self._lock:
+            pieces, self._written = self._written, []
+            dirty, self._dirty = self._dirty, {}
+            for index in dirty:
+                try:
+                    fd = self._files.acquire(index)
+                    try:
+                        os.fsync(fd)
+                    finally:
+                        self._files.release(index)
+                except OSError as error:
+                    self.failed = True
+                    raise disk_error(error, "write out", self._path(index)) from error
+        return pieces
+
+    def publish(self) -> str:
+        """The content is right again."""
+        self._check_unwritten()
+        self.sync()
+        self.close()
+        return self.root
+
+    def discard(self) -> None:
+        """Close it: what is there is not ours to delete."""
+        self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self._files.close()
+
+    def _check_unwritten(self) -> None:
+        if not is_unwritten(self._stamps, take_stamps(Path(self.root), self.manifest)):
+            raise ContentChangedError(f"{self.root} {_WRITTEN}")
+
+    def _write_span(self, span: Span, view: memoryview) -> None:
+        index = span.file_index
+        try:
+            fd = self._files.acquire(index)
+            try:
+                with self._lock:  # of two threads one would see the time of the other's write
+                    before = os.fstat(fd)
+                    if not is_file_unwritten(before, self._stamps, index):
+                        raise ContentChangedError(f"{self._path(index)} {_WRITTEN}")
+                    _write_all(fd, view, span.offset)
+                    os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+                    self._dirty[index] = None
+            finally:
+                self._files.release(index)
+        except OSError as error:
+            raise disk_error(error, "mend", self._path(index)) from error
+
+    def _open_to_write(self, index: int) -> int:
+        return self._open(index, os.O_WRONLY)
+
+    def _open_to_read(self, index: int) -> int:
+        return self._open(index, os.O_RDONLY)
+
+    def _open(self, index: int, flags: int) -> int:
+        # O_NONBLOCK: a pipe that took a file's place must not hang.
+        fd = os.open(self._path(index), flags | os.O_CLOEXEC | os.O_NONBLOCK)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != self.layout.files[index].length:
+            os.close(fd)
+            raise NotThereError(f"{self._path(index)} is not the file that was hashed")
+        return fd
+
+    def _path(self, index: int) -> str:
+        return self.layout.path_under(self.root, index)
+
+
+def _write_all(fd: int, view: memoryview, offset: int) -> None:
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view, offset = view[count:], offset + count

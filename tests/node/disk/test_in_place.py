@@ -1,0 +1,97 @@
+"""Mending in place: only wrong pieces change, nobody else's writes are touched, modes and times stay."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from node.disk.errors import ContentChangedError
+from node.disk.hashing import hash_path, rot_between
+from node.disk.in_place import InPlace
+from node.disk.piece_work import check_pieces, whole_digest
+from node.disk.stamps import is_unwritten, take_stamps
+from protocol.manifest import Manifest
+
+PIECE = 64 * 1024
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    (root / "d").mkdir(parents=True)
+    (root / "a").write_bytes(os.urandom(PIECE // 2))
+    (root / "d/b").write_bytes(os.urandom(3 * PIECE))
+    (root / "d/c").write_bytes(b"")
+    return root
+
+
+def content_of(root: Path, manifest: Manifest) -> bytes:
+    assert manifest.files is not None
+    return b"".join((root / file.path).read_bytes() for file in manifest.files)
+
+
+def flip(path: Path, at: int) -> None:
+    found = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_wrong_pieces_are_written_over_and_all_else_stays(tree: Path) -> None:
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    right = content_of(tree, manifest)
+    (tree / "d/b").chmod(0o640)
+    flip(tree / "a", 5)
+    flip(tree / "d/b", 2 * PIECE)
+    assert rot_between(manifest, hash_path(tree)) == "2 pieces of 4, the first piece 0 in a"
+    before = (tree / "d/b").stat()
+    content = InPlace(manifest, tree, stamps)
+    good = check_pieces(content, manifest, range(manifest.piece_count))
+    assert good == [1, 3]
+    for piece in (0, 2):
+        content.write(piece, right[piece * PIECE :][: manifest.piece_size(piece)])
+    assert content.sync() == [0, 2]
+    assert whole_digest(content, manifest)
+    assert content.publish() == str(tree)
+    after = (tree / "d/b").stat()
+    assert (after.st_mtime_ns, after.st_ino, after.st_mode) == (before.st_mtime_ns, before.st_ino, before.st_mode)
+    assert hash_path(tree) == manifest
+    assert is_unwritten(stamps, take_stamps(tree, manifest))
+
+
+def test_what_somebody_writes_to_is_left_as_it_is(tree: Path) -> None:
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    right = content_of(tree, manifest)
+    content = InPlace(manifest, tree, stamps)
+    with (tree / "d/b").open("r+b") as file:
+        file.write(b"their work")
+    with pytest.raises(ContentChangedError, match="left as it is"):
+        content.write(1, right[PIECE : 2 * PIECE])
+    assert (tree / "d/b").read_bytes().startswith(b"their work")
+    with pytest.raises(ContentChangedError):
+        content.publish()
+    content.close()
+    with pytest.raises(ContentChangedError):
+        InPlace(manifest, tree, stamps)
+
+
+def test_a_file_that_took_the_place_of_another_is_not_mended(tree: Path) -> None:
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    found = (tree / "a").stat()
+    (tree / "new").write_bytes(bytes(found.st_size))
+    os.utime(tree / "new", ns=(found.st_atime_ns, found.st_mtime_ns))
+    (tree / "new").replace(tree / "a")
+    with pytest.raises(ContentChangedError):
+        InPlace(manifest, tree, stamps)
+
+
+def test_giving_up_deletes_nothing(tree: Path) -> None:
+    manifest = hash_path(tree)
+    content = InPlace(manifest, tree, take_stamps(tree, manifest))
+    content.discard()
+    assert hash_path(tree) == manifest
