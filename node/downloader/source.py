@@ -3,9 +3,9 @@
 Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and does not go
 back to a banned peer unless it is pardoned. What is asked of a source, and what becomes of its pieces, is `download`'s.
 
-Of a swarm larger than the pool, those with the lowest ranks are in it: first those that have the content from elsewhere,
-then this peer's mates in the `grid`, then others, which each peer draws at random. Those who are heard of first would be
-the same for everybody.
+Of a swarm larger than the pool, those with the lowest ranks are in it: first those that have the content from
+elsewhere, then this peer's mates in the `grid`, then others, which each peer draws at random. Those who are heard of
+first would be the same for everybody.
 """
 
 from __future__ import annotations
