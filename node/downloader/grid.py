@@ -14,8 +14,8 @@ from protocol.messages import Cell
 
 
 class Grid:
-    """Used where there are more receivers than one can have as sources, since else all follow all, and no more than
-    have a row and a column that one can have as sources."""
+    """Used where there are more receivers than one can have as sources, since else all follow all, and where a row and a
+    column are at most half of those: in a simulated swarm of 300 the last was done later with it than without."""
 
     def __init__(self) -> None:
         self.limit = SOURCES_PER_DOWNLOAD_COUNT_MAX
@@ -36,7 +36,7 @@ class Grid:
     @property
     def is_used(self) -> bool:
         mates = 2 * isqrt(self._cells)
-        return self._cell is not None and mates <= self.limit and self._cells > SOURCES_PER_DOWNLOAD_COUNT_MAX
+        return self._cell is not None and 2 * mates <= self.limit and self._cells > SOURCES_PER_DOWNLOAD_COUNT_MAX
 
     def follows(self, other: Cell) -> tuple[bool, Mate | None]:
         """Whether a source with the cell ``other`` is to push to this peer, and what it is to it. One without a cell,

@@ -47,7 +47,7 @@ def test_a_mate_takes_the_place_of_one_who_is_none() -> None:
     assert found[1] == "mate"
 
 
-@pytest.mark.parametrize("cells", [1, SOURCES_PER_DOWNLOAD_COUNT_MAX, 2_000, 2**53])
+@pytest.mark.parametrize("cells", [1, SOURCES_PER_DOWNLOAD_COUNT_MAX, 289, 2**53])
 def test_all_follow_all_where_nobody_needs_the_grid_or_it_is_too_large(cells: int) -> None:
     """Whatever a tracker says: a row and a column that are no sources would bring nothing."""
     grid = Grid()
