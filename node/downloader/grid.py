@@ -14,8 +14,8 @@ from protocol.messages import Cell
 
 
 class Grid:
-    """Used where there are more receivers than one can have as sources, since else all follow all, and where a row and a
-    column are at most half of those: in a simulated swarm of 300 the last was done later with it than without."""
+    """Used where there are more receivers than one can have as sources, since else all follow all, and where a row and
+    a column are at most half of those: in a simulated swarm of 300 the last was done later with it than without."""
 
     def __init__(self) -> None:
         self.limit = SOURCES_PER_DOWNLOAD_COUNT_MAX
