@@ -35,8 +35,8 @@ DIGEST = "blake3:" + "ab" * 32
 PIECE_BYTES = 100
 
 
-def entry(name: str, port: int = 1) -> SeederEntry:
-    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False)
+def entry(name: str, port: int = 1, cell: int | None = None) -> SeederEntry:
+    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False, cell=cell)
 
 
 def sent(effects: Sequence[Effect]) -> list[PieceServerRequest]:
