@@ -17,6 +17,7 @@ from msgspec import Meta
 from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX
 from protocol.messages import (
     Aliases,
+    Cell,
     Count,
     DigestText,
     DownloadState,
@@ -52,7 +53,7 @@ class PeerGone(Message, frozen=True):
 
 class EntrySet(Message, frozen=True, omit_defaults=True):
     """``peer`` has, has part of, or asks for ``digest``, under this name and its ``aliases``, each ``announced`` at its
-    own time."""
+    own time. ``cell``: its place in the grid of the swarm."""
 
     peer: PeerId
     digest: DigestText
@@ -63,6 +64,7 @@ class EntrySet(Message, frozen=True, omit_defaults=True):
     aliases: Aliases = ()
     announced: Moment = 0
     signature: Signature = b""
+    cell: Cell = None
 
 
 class EntryGone(Message, frozen=True):

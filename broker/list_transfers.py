@@ -49,9 +49,10 @@ def bad_entry(message: FileList | Update, entries: list[Entry]) -> Error | None:
     return None
 
 
-def entry_set(peer: str, entry: Entry) -> EntrySet:
+def entry_set(peer: str, entry: Entry, cell: int | None) -> EntrySet:
     named = (entry.manifest, entry.name, entry.length)
-    return EntrySet(peer, entry.digest, *named, entry.holding, entry.aliases, entry.announced, entry.signature)
+    told = (entry.aliases, entry.announced, entry.signature)
+    return EntrySet(peer, entry.digest, *named, entry.holding, *told, cell)
 
 
 def page_ok(message: FileList, entries: Sequence[Entry]) -> PageOk:

@@ -12,10 +12,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
+from msgspec.structs import replace
+
 from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
 from broker.registry import Registry
 from protocol.digest import is_digest_start
 from protocol.errors import ProtocolError
+from protocol.grid import mate
 from protocol.limits import (
     LOOKUP_SCAN_COUNT_MAX,
     ORDERS_PAGE_COUNT,
@@ -35,6 +38,7 @@ from protocol.messages import (
     OrderList,
     PeerEntry,
     PeerList,
+    SeederEntry,
     SeederList,
     StandingEntry,
     StandingList,
@@ -128,11 +132,18 @@ class Answers:
         seeders = list(swarm.sources.values())
         itself = request.peer in swarm.sources
         total = len(seeders) - itself
+        cells = {} if swarm.cells is None else swarm.cells.of
+        own, count = cells.get(request.peer), 0 if swarm.cells is None else swarm.cells.count()
         if total > SEEDERS_COUNT_MAX:
-            seeders = self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)
+            mates: list[SeederEntry] = []
+            if own is not None:  # and those who have it from elsewhere
+                mates = [one for one in seeders if one.peer not in cells or mate(own, cells[one.peer], count)]
+            some = [*mates, *self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)]
+            seeders = list({seeder.peer: seeder for seeder in some}.values())
         if itself:
             seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
-        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX])
+        seeders = [replace(one, cell=cells.get(one.peer)) for one in seeders[:SEEDERS_COUNT_MAX]] if cells else seeders
+        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX], own, count)
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
         """Members after ``after``, and where the next page begins."""

@@ -286,7 +286,7 @@ class Registrar:
         # A new address has to be announced with every entry: sources are known by it.
         moved = member is None or (transfer.joining and member.endpoint != transfer.endpoint)
         for entry in transfer.entries.values():
-            event = entry_set(peer, entry)
+            event = self._entry_set(peer, entry)
             if moved or event != self.registry.entry_event(peer, entry.digest):
                 events.append(event)
         return events
@@ -332,7 +332,8 @@ class Registrar:
         refusal = bad_entry(message, message.added)
         if refusal is not None:
             return refusal
-        added = {entry.digest: entry_set(message.peer, self._ledger.announced(entry, now)) for entry in message.added}
+        entries = [self._ledger.announced(entry, now) for entry in message.added]
+        added = {entry.digest: self._entry_set(message.peer, entry) for entry in entries}
         gone = dict.fromkeys(digest for digest in message.removed if digest in member.listings and digest not in added)
         events: list[Event] = [EntryGone(message.peer, digest) for digest in gone]
         events += [event for event in added.values() if event != self.registry.entry_event(message.peer, event.digest)]
@@ -360,7 +361,8 @@ class Registrar:
             listing = next(iter(swarm.listings.values()))
             named = (listing.manifest, listing.name, listing.length)
             event = EntrySet(peer, digest, *named, after, signature=listing.signature)
-        event = self._ledger.announced(msgspec.structs.replace(event, holding=after), now)
+        cell = self.registry.cell_for(peer, digest, after)
+        event = self._ledger.announced(msgspec.structs.replace(event, holding=after, cell=cell), now)
         if before is None:
             effects += self._make_room(message, session.address, member.weight + 1, now)
             if not self._room.is_there_for(peer, member.weight + 1):
@@ -386,6 +388,9 @@ class Registrar:
         what = f"was silent for {self._terms.lease_seconds:g} s and is forgotten" if expired else what
         notes = self._notes.left(peer, member.name, what, len(member.listings), now)
         return [*notes, *self._commit(peer, [PeerGone(peer, expired)], now)]
+
+    def _entry_set(self, peer: str, entry: Entry) -> EntrySet:
+        return entry_set(peer, entry, self.registry.cell_for(peer, entry.digest, entry.holding))
 
     def _commit(self, peer: str, events: Sequence[Event], now: float) -> list[RegistrarEffect]:
         """Take in ``events`` of the entries of member ``peer``."""

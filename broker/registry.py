@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from broker.cells import Cells
 from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, OrderGone, OrderSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
@@ -46,10 +47,12 @@ nothing back, only lists do."""
 class Swarm:
     """All peers that have or want the content ``digest``. ``sources`` maps a peer to its entry in answers."""
 
-    __slots__ = ("digest", "listings", "requesting", "sources", "whole")
+    __slots__ = ("cells", "digest", "listings", "requesting", "sources", "whole")
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
+        self.cells: Cells | None = None
+        """Of those who are, or were, receivers. Most swarms have none."""
         self.sources: dict[str, SeederEntry] = {}
         self.requesting: dict[str, None] = {}
         self.whole = 0
@@ -64,6 +67,17 @@ class Swarm:
     def wanted(self) -> bool:
         """Is there a peer in the swarm that does not have all of it?"""
         return bool(self.requesting) or self.whole < len(self.sources)
+
+    def set_cell(self, peer: str, cell: int | None) -> None:
+        """``peer`` has that ``cell`` from now on; None: it has none."""
+        if cell is not None and self.cells is None:
+            self.cells = Cells()
+        if self.cells is not None:
+            self.cells.set(peer, cell)
+
+    def cell(self, peer: str) -> int | None:
+        """That of ``peer`` in the grid."""
+        return None if self.cells is None else self.cells.of.get(peer)
 
     def holding(self, peer: str) -> Holding | None:
         """The holding of ``peer`` in this swarm."""
@@ -221,6 +235,7 @@ class Registry:
         if event.aliases or member.aliases:
             self._set_aliases(member, swarm, event)
         self._hold(member, swarm, event.holding)
+        swarm.set_cell(event.peer, event.cell)
 
     def _set_aliases(self, member: Member, swarm: Swarm, event: EntrySet) -> None:
         known = member.aliases.pop(swarm.digest, ())
@@ -243,6 +258,7 @@ class Registry:
             return
         swarm = self.swarms[digest]
         self._unhold(member, swarm)
+        swarm.set_cell(peer, None)
         names = (listing, *member.aliases.pop(digest, ()))
         for one in names:
             self._release(swarm, one)
@@ -302,6 +318,16 @@ class Registry:
         swarm = self.swarms.get(digest)
         return None if swarm is None else swarm.holding(peer)
 
+    def cell_for(self, peer: str, digest: str, holding: Holding) -> int | None:
+        """The cell that ``peer`` has in the grid of swarm ``digest`` or, if it is to be a receiver, gets."""
+        swarm = self.swarms.get(digest)
+        if swarm is None:
+            return None if holding == "whole" else 0
+        known = swarm.cell(peer)
+        if known is not None or holding == "whole":
+            return known
+        return 0 if swarm.cells is None else swarm.cells.free()
+
     def peer_events(self, peer: str) -> list[Event]:
         """The events that rebuild ``peer`` without its entries; empty when it is not a member."""
         member = self.members.get(peer)
@@ -336,7 +362,8 @@ class Registry:
                 Alias(alias.name, alias.manifest, alias.announced, alias.signature) for alias in member.aliases[digest]
             )
         listed = (listing.manifest, listing.name, listing.length)
-        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced, listing.signature)
+        cell = self.swarms[digest].cell(peer)
+        return EntrySet(peer, digest, *listed, holding, aliases, listing.announced, listing.signature, cell)
 
     def events(self) -> Iterator[Event]:
         """The events that rebuild everything, in the order of joining."""
@@ -370,6 +397,8 @@ class Registry:
                 assert source == SeederEntry(peer, member.name, member.endpoint, source.whole)
             assert not swarm.sources.keys() & swarm.requesting.keys()
             holders = [*swarm.sources, *swarm.requesting]
+            if swarm.cells is not None:
+                swarm.cells.check_invariants(holders)
             listed = [self.members[peer].listings[digest] for peer in holders]
             assert listed, "a swarm nobody is in"
             listed += [alias for peer in holders for alias in self.members[peer].aliases.get(digest, ())]

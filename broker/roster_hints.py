@@ -40,8 +40,11 @@ def _hint(event: Event, registry: Registry) -> RosterEvent | None:
             member = registry.members[event.peer]
             announced = max(event.announced, *(alias.announced for alias in event.aliases), 0)
             whole = event.holding == "whole"
-            return SourceAdded(event.digest, event.peer, member.name, member.endpoint, whole, announced, member.key)
-        case EntrySet() | EntryGone():  # one who only asks for it is no source of it
+            told = (member.name, member.endpoint, whole, announced, member.key, event.cell)
+            return SourceAdded(event.digest, event.peer, *told)
+        case EntrySet():  # one who only asks for it is no source of it
+            return SourceRemoved(event.digest, event.peer, event.cell)
+        case EntryGone():
             return SourceRemoved(event.digest, event.peer)
         case OrderSet() | OrderGone():
             return OrdersChanged(event.peer)

@@ -225,11 +225,14 @@ class Collect(Message, frozen=True):
 
 class Sources(Message, frozen=True):
     """The sources a lookup or the roster names for ``digest`` now: all there are, or some. ``listed`` is how many the
-    tracker lists; None: that is not known, or not sure."""
+    tracker lists; None: that is not known, or not sure. ``cell`` is this peer's in the grid, if that is told,
+    which has at least so many ``cells``."""
 
     digest: str
     seeders: list[SeederEntry]
     listed: int | None = None
+    cell: int | None = None
+    cells: int = 0
 
 
 class SourceLost(Message, frozen=True):
@@ -384,11 +387,13 @@ class ServeOk(Message, frozen=True):
 
 
 class Held(Message, frozen=True):
-    """More pieces of a served download are verified and on disk; this peer is to relay those of ``relayed``."""
+    """More pieces of a served download are verified and on disk; this peer is to relay those of ``relayed``, and
+    to hand those of ``handed_on`` on to its row."""
 
     digest: str
     pieces: list[int]
     relayed: list[int]
+    handed_on: list[int] = field(default_factory=list)
 
 
 # --- piece server -> downloader --------------------------------------------------------------------------

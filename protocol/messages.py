@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from protocol import limits as lim
+from protocol.grid import Mate
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Length = Annotated[int, Meta(ge=0, le=lim.CONTENT_BYTES_MAX)]
@@ -41,6 +42,7 @@ ANEW = 1
 """In place of a `Moment`: it is announced anew, whatever was known of it before."""
 
 Holding = Literal["whole", "partial", "requesting"]
+Cell = Count | None
 TransferState = Literal["requesting", "started", "finished", "failed"]
 DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "paused", "failed", "done"]
 """``resolving``: it has no manifest yet. One that has ended well is told of by the list of its peer; as ``done`` only
@@ -304,13 +306,15 @@ class TorrentEntry(Struct, frozen=True):
 
 
 class SeederEntry(Struct, frozen=True, omit_defaults=True):
-    """One source of a swarm; who dials it finds ``key`` there."""
+    """One source of a swarm; who dials it finds ``key`` there. ``cell``: its place in the grid (`protocol.grid`), if it
+    is or was a receiver."""
 
     peer: PeerId
     name: PeerName
     endpoint: Endpoint
     whole: bool
     key: OptionalKey = ""
+    cell: Cell = None
 
 
 class PeerEntry(Struct, frozen=True, omit_defaults=True):
@@ -372,8 +376,9 @@ class GetSeederList(Message, frozen=True):
     min_seq: Count = 0
 
 
-class SeederList(Message, frozen=True):
-    """``total`` sources are known, of which ``seeders`` is all or a random sample."""
+class SeederList(Message, frozen=True, omit_defaults=True):
+    """``total`` sources are known, of which ``seeders`` is all, or those in the row and column of who asks and a random
+    sample of the others. ``cell`` is that of who asks, and there are ``cells``."""
 
     id: Count
     epoch: Count
@@ -381,6 +386,8 @@ class SeederList(Message, frozen=True):
     settling: bool
     total: Count
     seeders: Annotated[list[SeederEntry], Meta(max_length=lim.SEEDERS_COUNT_MAX)]
+    cell: Cell = None
+    cells: Count = 0
 
 
 class GetPeerList(Message, frozen=True):
@@ -484,11 +491,15 @@ class SourceAdded(Message, frozen=True, omit_defaults=True):
     whole: bool
     announced: Moment = 0
     key: OptionalKey = ""
+    cell: Cell = None
 
 
-class SourceRemoved(Message, frozen=True):
+class SourceRemoved(Message, frozen=True, omit_defaults=True):
+    """``peer`` has nothing of ``digest``. With a ``cell`` it wants it."""
+
     digest: DigestText
     peer: PeerId
+    cell: Cell = None
 
 
 class OrdersChanged(Message, frozen=True):
@@ -560,12 +571,14 @@ class ManifestPage(Message, frozen=True):
 
 class Follow(Message, frozen=True, omit_defaults=True):
     """The receiver takes what the source relays, but for the pieces in ``bits``; ``credit`` pieces may come. With
-    ``push`` False it takes only what it asks for."""
+    ``push`` False it takes only what it asks for. ``mate``: what their cells have in common. One in the same row also
+    takes what the source hands on along it; one in the same column hands on along its own what it takes."""
 
     session: Count
     bits: Bits
     credit: Count
     push: bool = True
+    mate: Mate | None = None
 
 
 class Received(Message, frozen=True, omit_defaults=True):
@@ -609,7 +622,8 @@ class Have(Message, frozen=True):
 
 
 class Piece(Message, frozen=True, omit_defaults=True):
-    """Header of a piece; its bytes are the next frame, whole. ``relay``: the receiver is to relay it. ``promised``:
+    """Header of a piece; its bytes are the next frame, whole. ``relay``: the receiver is to relay it; ``hand_on``: to
+    those who follow it along its row. ``promised``:
     pieces that this source will push in this session, in this order, besides those it has named before. Who has not
     got it cannot know its ``receipt``."""
 
@@ -618,6 +632,7 @@ class Piece(Message, frozen=True, omit_defaults=True):
     relay: bool = False
     promised: Annotated[list[PieceIndex], Meta(max_length=lim.PIECES_TOLD_COUNT_MAX)] = []
     receipt: Count = 0
+    hand_on: bool = False
 
 
 class NotHeld(Message, frozen=True):

@@ -91,7 +91,10 @@ class _HardOfHearing(Agent):
 
     def _tell(self, role: str, message: Any) -> None:
         if isinstance(message, Sources):
-            message = Sources(message.digest, [one for one in message.seeders if self._peer.hears_of(one.peer)])
+            heard = [one for one in message.seeders if self._peer.hears_of(one.peer)]
+            is_grid = self._peer.terms.hears_of >= 1  # with a few of a row and a column there is none
+            grid = (message.cell, message.cells) if is_grid else (None, 0)
+            message = Sources(message.digest, heard, None, *grid)
         super()._tell(role, message)
 
 

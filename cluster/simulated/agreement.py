@@ -282,7 +282,7 @@ def _of_relayed(process: DownloaderProcess, server: PieceServerProcess) -> Itera
         if swarm.room != download._assignments.room:
             yield f"has room for {swarm.room} pieces of {job.fetch.name} to relay, not for {download._assignments.room}"
         told = len(swarm.relayed) - swarm.relayed_before
-        relays = download._assignments.relays - sum(relay for _, relay in download.pieces.writing.values())
+        relays = download._assignments.relays - sum(one.relay for one in download.pieces.writing.values())
         if relays != told:
             yield f"relays {told} pieces of {job.fetch.name}, and its downloader counts {relays}"
 

@@ -287,7 +287,7 @@ def _allowed_bytes(download: Download) -> int:
 
 def _senders(download: Download) -> list[str]:
     """Of the pieces that are being written."""
-    return [sender.peer for sender, _ in download.pieces.writing.values() if sender is not None]
+    return [one.sender.peer for one in download.pieces.writing.values() if one.sender is not None]
 
 
 class _Journal(dict[str, JournalEntry]):

@@ -264,7 +264,7 @@ class _Rollout:
         if scale.lapse > 1:
             yield f"one second of the model stands for {scale.lapse:.3g} of the rollout"
         if scale.sources:
-            yield f"a download hears of {scale.sources} others on average, not of all"
+            yield f"a download hears of {scale.sources} others on average, not of all, so there is no grid"
         if self._died_at is not None:
             after = f"{self._after(self._died_at):.2f} s"
             who = "the seeder" if plan.seeders == 1 else f"all {plan.seeders} seeders"

@@ -64,7 +64,7 @@ from node.local_messages import (
 from protocol.endpoints import host_of, is_loopback, with_host, with_port
 from protocol.limits import ENDPOINT_BYTES_MAX
 from protocol.link import Link
-from protocol.messages import LookupReply, Order, RegistrarReply, Roster, SeederEntry
+from protocol.messages import LookupReply, Order, RegistrarReply, Roster
 
 REFRESH_SPREAD_SECONDS = 1.0
 """Spreads the requests of peers that all missed the same event."""
@@ -448,7 +448,8 @@ class AgentCore(AgentState):
 
     def _seeders_found(self, effect: lk.SeedersFound, _now: float) -> list[Any]:
         sure = self.membership.joined and not effect.settling
-        return self._sources(effect.digest, effect.seeders, effect.total if sure else None)
+        total = effect.total if sure else None
+        return self._sources(Sources(effect.digest, effect.seeders, total, effect.cell, effect.cells))
 
     def _orders_news(self, hint: ro.OrdersNews, now: float) -> list[Any]:
         self.orders.ask(now, (hint.epoch, hint.seq))
@@ -467,13 +468,16 @@ class AgentCore(AgentState):
         return list(self.members.joined(hint.peer, hint.key))
 
     def _source_up(self, hint: ro.SourceUp, _now: float) -> list[Any]:
-        return self._sources(hint.digest, [hint.seeder])
+        return self._sources(Sources(hint.digest, [hint.seeder]))
 
-    def _sources(self, digest: str, seeders: Iterable[SeederEntry], total: int | None = None) -> list[Any]:
-        """Tell the downloader of ``seeders``, at addresses that this peer can dial; ``total`` as `Sources` has it."""
+    def _sources(self, told: Sources) -> list[Any]:
+        """Tell the downloader of sources, at addresses that this peer can dial."""
         host = self.membership.tracker_host
-        found = [replace(seeder, endpoint=_dialled(seeder.endpoint, host)) for seeder in seeders]
-        return [ToDownloader(Sources(digest, found, total))]
+        found = [replace(seeder, endpoint=_dialled(seeder.endpoint, host)) for seeder in told.seeders]
+        return [ToDownloader(replace(told, seeders=found))]
+
+    def _receiver(self, hint: ro.Receiver, _now: float) -> list[Any]:
+        return [ToDownloader(Sources(hint.digest, [], None, hint.cell if hint.own else None, hint.cell + 1))]
 
     def _source_down(self, hint: ro.SourceDown, _now: float) -> list[Any]:
         members = self.members.left(hint.peer) if not hint.digest else []
@@ -519,6 +523,7 @@ _INNER: dict[type, Callable[[AgentCore, Any, float], list[Any]]] = {
     ro.MemberUp: AgentCore._member_up,
     ro.OrdersNews: AgentCore._orders_news,
     ro.Heard: AgentCore._heard,
+    ro.Receiver: AgentCore._receiver,
     ro.SourceUp: AgentCore._source_up,
     ro.SourceDown: AgentCore._source_down,
 }

@@ -89,12 +89,14 @@ class OrdersFound(Struct, frozen=True):
 
 
 class SeedersFound(Struct, frozen=True):
-    """``total`` sources are listed; ``seeders`` has all of them or a sample."""
+    """``total`` sources are listed; ``seeders`` has all of them or a sample. ``cell`` is this peer's."""
 
     digest: str
     seeders: list[SeederEntry]
     settling: bool
     total: int
+    cell: int | None = None
+    cells: int = 0
 
 
 class AskFailed(Struct, frozen=True):
@@ -307,7 +309,7 @@ class Lookups:
         del self._questions[message.id]
         if isinstance(message, GetSeederList) and isinstance(reply, SeederList):
             self._release(question, now)
-            return [SeedersFound(message.digest, reply.seeders, reply.settling, reply.total)]
+            return [SeedersFound(message.digest, reply.seeders, reply.settling, reply.total, reply.cell, reply.cells)]
         found = _PAGED.get((type(message), type(reply)))
         if found is None:
             return [AskFailed(question.tag, "bad_message", f"lookup answered with {type(reply).__name__}")]

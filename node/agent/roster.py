@@ -10,7 +10,7 @@ from collections.abc import Container
 
 from msgspec import Struct
 
-from protocol.messages import Beat, OrdersChanged, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded
+from protocol.messages import Beat, OrdersChanged, PeerJoined, PeerLeft, Roster, SeederEntry, SourceAdded, SourceRemoved
 
 
 class RefreshAll(Struct, frozen=True):
@@ -27,6 +27,14 @@ class OrdersNews(Struct, frozen=True):
 class SourceUp(Struct, frozen=True):
     digest: str
     seeder: SeederEntry
+
+
+class Receiver(Struct, frozen=True):
+    """Somebody who wants ``digest`` has that ``cell`` of the grid; ``own``: this peer."""
+
+    digest: str
+    cell: int
+    own: bool
 
 
 class SourceDown(Struct, frozen=True):
@@ -50,7 +58,7 @@ class Heard(Struct, frozen=True):
     announced: int
 
 
-Hint = RefreshAll | OrdersNews | SourceUp | SourceDown | MemberUp | Heard
+Hint = RefreshAll | OrdersNews | Receiver | SourceUp | SourceDown | MemberUp | Heard
 
 
 class RosterFollower:
@@ -76,6 +84,8 @@ class RosterFollower:
         elif roster.seq < newest:
             return []
         self.epoch, self.seq = roster.epoch, roster.seq
+        if isinstance(event, SourceAdded | SourceRemoved) and event.cell is not None and event.digest in wanted:
+            hints.append(Receiver(event.digest, event.cell, event.peer == self._own))
         if isinstance(event, Beat) or event.peer == self._own:
             return hints
         if isinstance(event, PeerJoined):
@@ -88,7 +98,8 @@ class RosterFollower:
             if event.announced:
                 hints.append(Heard(event.digest, event.announced))
             if event.digest in wanted:
-                seeder = SeederEntry(event.peer, event.name, event.endpoint, event.whole, event.key)
+                about = (event.name, event.endpoint, event.whole, event.key, event.cell)
+                seeder = SeederEntry(event.peer, *about)
                 hints.append(SourceUp(event.digest, seeder))
         elif event.digest in wanted:
             hints.append(SourceDown(event.peer, event.digest))

@@ -158,6 +158,8 @@ class DownloaderCore:
         if job is None:
             return
         if isinstance(message, Sources):
+            if message.cells:
+                job.note_grid(message.cell, message.cells)
             job.found(message.seeders, message.listed)
         else:
             job.halt()

@@ -22,7 +22,7 @@ from node.downloader.bottleneck import Waits
 from node.downloader.credit import Credit
 from node.downloader.patience import Patience
 from node.downloader.piece_requests import PieceRequests
-from node.downloader.pieces import Pieces
+from node.downloader.pieces import Arrived, Pieces
 from node.downloader.sessions import Sessions
 from node.downloader.source import (
     UNABLE,
@@ -66,10 +66,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Gained:
-    """The piece is verified and on disk. ``relay``: this peer is to push it to its followers."""
+    """The piece is verified and on disk. ``relay``: this peer is to push it to its followers; ``hand_on``: to those
+    in its row."""
 
     piece: int
     relay: bool
+    hand_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class Download:
         source.bits.set(piece)
         effects: list[Effect] = []
         if piece in pieces.missing:
-            pieces.arrive(piece, source, message.relay)
+            pieces.arrive(piece, source, message.relay, message.hand_on)
             effects.append(Write(piece))
         else:
             self._credit.written()
@@ -269,9 +271,10 @@ class Download:
     def written(self, piece: int, good: bool, now: float) -> list[Effect]:
         """A `Write` ended: ``good`` when the digest matched and the bytes are on disk. Or that of a piece that was set
         aside."""
-        sender, relay = self._no_more_written(piece, good)
+        written = self._no_more_written(piece, good)
         if good:
-            return [Gained(piece, relay), *self._complete_if_done()]
+            return [Gained(piece, written.relay, written.hand_on), *self._complete_if_done()]
+        sender = written.sender
         if sender is None or self._pool.is_banned(sender.peer):
             return []
         return [*self._sessions.sent_false_piece(sender, piece, now)]
@@ -281,13 +284,13 @@ class Download:
         is missing again."""
         self._no_more_written(piece, good=False)
 
-    def _no_more_written(self, piece: int, good: bool) -> tuple[SeederEntry | None, bool]:
-        sender, relay = self.pieces.written(piece, good)
-        if sender is not None:
+    def _no_more_written(self, piece: int, good: bool) -> Arrived:
+        written = self.pieces.written(piece, good)
+        if written.sender is not None:
             self._credit.written()
         if not good:
-            self._assignments.relays -= relay
-        return sender, relay
+            self._assignments.relays -= written.relay
+        return written
 
     def set_room(self, count: int) -> None:
         """This peer's piece server has room for ``count`` pieces to relay, in all since `restart_relaying`."""
@@ -295,7 +298,7 @@ class Download:
 
     def restart_relaying(self) -> None:
         """This peer's piece server is told anew what there is, and relays what it is told of from now on."""
-        self._assignments.restart(sum(relay for _, relay in self.pieces.writing.values()))
+        self._assignments.restart(sum(one.relay for one in self.pieces.writing.values()))
 
     def pause(self, now: float) -> list[Effect]:
         """Disconnect from everyone and ask for nothing until `resume`; writes under way still end."""
@@ -415,7 +418,9 @@ class Download:
         source.busy_since = source.waited_since = now
         credit = self._credit.begin(source, now)
         needless = Bitfield.full_of(len(self.pieces)).without(self.pieces.open)
-        return [Send(source.session, Follow(source.session, needless.to_bytes(), credit, not self._sequential))]
+        pushes, mate = self._pool.grid.follows(source.entry.cell)
+        follow = Follow(source.session, needless.to_bytes(), credit, pushes and not self._sequential, mate)
+        return [Send(source.session, follow)]
 
     def _bits_of(self, message: Status) -> Bitfield:
         if message.state == "complete":
@@ -443,5 +448,5 @@ class Download:
     def check_invariants(self) -> None:
         """Raise AssertionError when the books do not agree with each other."""
         self.pieces.check_invariants(self._pool)
-        self._credit.check_invariants(self.sources, sum(entry is not None for entry, _ in self.pieces.writing.values()))
+        self._credit.check_invariants(self.sources, sum(one.sender is not None for one in self.pieces.writing.values()))
         assert all(source.asked >= 0 for source in self._pool)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from node.disk.errors import AwayError, NoSpaceError, PassingError
 from node.disk.store import Buffer
 from node.downloader.download import Completed, Download, Gained, NeedSources, SourceMessage, Write
+from node.downloader.grid import Grid
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
 from node.downloader.job_report import Progress
@@ -40,7 +41,7 @@ from node.local_messages import NeedSources as NeedSourcesMessage
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError, ZswarmError
 from protocol.manifest import Manifest, piece_length_for
-from protocol.messages import Piece, SeederEntry
+from protocol.messages import Cell, Piece, SeederEntry
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class FetchJob:
         self._root = ""
         """Where the pieces are that `download` has."""
         self._sources: dict[str, SeederEntry] = {}
+        self._grid = Grid()
         self._arrived: Buffer = b""
         """The data of the piece that is being handled."""
         self._told_at = 0.0
@@ -101,6 +103,10 @@ class FetchJob:
             return
         self._resolving = True
         self._resolve()
+
+    def note_grid(self, cell: Cell, cells: int) -> None:
+        """As in the message `Sources`."""
+        self._grid.note(cell, cells)
 
     def found(self, seeders: Sequence[SeederEntry], listed: int | None = None) -> None:
         """Sources, to be used now or as soon as there is something to ask of them; ``listed`` as in the message."""
@@ -286,6 +292,7 @@ class FetchJob:
             self._stop_core()
         context = self._context
         pool = SourcePool(context.sessions, context.rng) if self._core is None else self._core.pool
+        pool.grid = self._grid
         self._core = self.download = download = Download(
             manifest.digest,
             manifest.length,
@@ -322,11 +329,14 @@ class FetchJob:
 
     def _tell_gained(self, now: float) -> None:
         """Say which pieces have come: at once what is to be relayed, the rest with that or after a moment."""
-        if self._gained and (now >= self._told_at + GAINED_SECONDS or any(one.relay for one in self._gained)):
+        if self._gained and (
+            now >= self._told_at + GAINED_SECONDS or any(one.relay or one.hand_on for one in self._gained)
+        ):
             self._told_at = now
             pieces = [one.piece for one in self._gained]
             relayed = [one.piece for one in self._gained if one.relay]
-            self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed))
+            handed_on = [one.piece for one in self._gained if one.hand_on]
+            self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed, handed_on))
             self._gained = []
 
     def set_room(self, count: int) -> None:

@@ -35,7 +35,7 @@ class PieceRequests:
     def look_over(self, now: float) -> None:
         """Now and then: whoever may be asked by now is."""
         self._is_starved = self._patience.is_starved(now)
-        self._asks_all = self._sequential or self._pool.is_crowded
+        self._asks_all = self._sequential or (self._pool.is_crowded and not self._pool.grid.is_used)
         self._able.update((source, None) for source in self._pool.ready() if self._may_be_asked(source))
 
     def go_on(self, source: Source) -> None:

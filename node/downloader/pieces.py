@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from random import Random
+from typing import NamedTuple
 
 from node.downloader.source import Source
 from protocol.bitfield import Bitfield
@@ -16,6 +17,15 @@ from protocol.messages import SeederEntry
 SAMPLE_COUNT = 8
 """Pieces of which the rarest is taken. Among so many drawn at random it is nearly as rare as among all (the power of
 two choices, Mitzenmacher 2001), and nobody has to count what everybody has."""
+
+
+class Arrived(NamedTuple):
+    """A piece that is being written: its ``sender``, None where it comes from this machine, and whether this peer is to
+    ``relay`` it, or to ``hand_on`` to its row what the sender relays."""
+
+    sender: SeederEntry | None = None
+    relay: bool = False
+    hand_on: bool = False
 
 
 class Pieces:
@@ -31,8 +41,7 @@ class Pieces:
         """Those of them that are neither promised nor asked for."""
         self.promised: dict[int, Source] = {}
         self.asked: dict[int, Source] = {}
-        self.writing: dict[int, tuple[SeederEntry | None, bool]] = {}
-        """Who sent a piece, None where it comes from this machine, and whether it is to be relayed."""
+        self.writing: dict[int, Arrived] = {}
         self.spread = Bitfield(have.size)
         """Pieces that others relay, as far as is known."""
         self.reused_bytes = 0
@@ -99,34 +108,33 @@ class Pieces:
         for piece in pieces:
             self.missing.clear(piece)
             self.open.clear(piece)
-            self.writing[piece] = None, False
+            self.writing[piece] = Arrived()
 
     # --- what becomes of it ------------------------------------------------------------------------------
 
-    def arrive(self, piece: int, sender: Source, relay: bool = False) -> None:
-        """The data of the missing ``piece`` is here and goes to be verified and written; this peer is to ``relay`` it
-        or others do."""
-        self.writing[piece] = sender.entry, relay
+    def arrive(self, piece: int, sender: Source, relay: bool = False, hand_on: bool = False) -> None:
+        """The data of the missing ``piece`` is here and goes to be verified and written; see `Arrived`."""
+        self.writing[piece] = Arrived(sender.entry, relay, hand_on)
         self.missing.clear(piece)
         if piece in self.open:
             self.open.clear(piece)
         else:
             self.expect_no_more(piece, sender)
 
-    def written(self, piece: int, good: bool) -> tuple[SeederEntry | None, bool]:
+    def written(self, piece: int, good: bool) -> Arrived:
         """What was being written is on disk or, if not ``good``, missing again. Returns what `writing` had."""
-        sender, relay = self.writing.pop(piece)
+        arrived = self.writing.pop(piece)
         if not good:
             self.missing.set(piece)
             self.open.set(piece)
-            return sender, relay
+            return arrived
         self.have.set(piece)
         self.done_bytes += self.size(piece)
-        if sender is None:
+        if arrived.sender is None:
             self.reused_bytes += self.size(piece)
-        if not relay:  # others have old content of this machine too, as far as one can tell
+        if not arrived.relay:  # others have old content of this machine too, as far as one can tell
             self.spread.set(piece)
-        return sender, relay
+        return arrived
 
     # --- what to ask for ---------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 Pure. `SourcePool` decides whom to connect to, notices who does not answer, waits before it tries again and does not go
 back to a banned peer unless it is pardoned. What is asked of a source, and what becomes of its pieces, is `download`'s.
 
-Of a swarm larger than the pool, those with the lowest ranks are in it, which each peer draws at random: so a large
-swarm is a random graph, and all its uplinks are used. Those who are heard of first would be the same for everybody.
+Of a swarm larger than the pool, those with the lowest ranks are in it: first those that have the content from
+elsewhere, then this peer's mates in the `grid`, then others, which each peer draws at random. Those who are heard of
+first would be the same for everybody.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
+from node.downloader.grid import Grid
 from node.local_messages import SourceStanding
 from node.pace import Average, Recent
 from node.rate_limit import TokenBucket
@@ -265,6 +267,7 @@ class SourcePool:
     def __init__(self, sessions: Iterator[int], rng: Random, limit: int = 1) -> None:
         self._piece_count = 0
         self.limit = limit
+        self.grid = Grid()
         self._sessions = sessions
         self._rank = rng.random
         self._candidates: dict[str, Candidate] = {}
@@ -279,6 +282,7 @@ class SourcePool:
         """Sources, those there are too, are for ``count`` pieces of ``length`` bytes from now on."""
         self._piece_count = count
         self.limit = min(SOURCES_PER_DOWNLOAD_COUNT_MAX, max(SOURCES_COUNT_MIN, SOURCES_BYTES_MAX // length))
+        self.grid.limit = self.limit
         for source in self._active.values():
             source.bits = Bitfield(count)
 
@@ -318,6 +322,9 @@ class SourcePool:
     def learn(self, entries: Sequence[SeederEntry], listed: int | None = None) -> list[str]:
         """A lookup or the roster names these sources. Returns the peers that were not known. ``listed`` is how many
         the tracker has in all, as far as it is sure: where these are all, others that cannot be used are forgotten."""
+        for entry in entries:
+            if entry.cell is not None:
+                self.grid.note(None, entry.cell + 1)
         if len(entries) == listed:
             self._forget_unlisted({entry.peer for entry in entries})
         fresh: list[str] = []
@@ -376,16 +383,22 @@ class SourcePool:
         free = [source for source in self._active.values() if not source.owes]
         if not free:
             return None
-        worst = max(free, key=lambda source: self._candidates[source.entry.peer].rank)
         peers = self._waiting(now) if newcomers is None else [peer for peer in newcomers if self._may_dial(peer, now)]
         best = min((peer for peer in peers if not self._candidates[peer].failures), key=self._order, default=None)
-        if best is None or self._candidates[best].rank >= self._candidates[worst.entry.peer].rank:
+        if best is None:
+            return None
+        worst = max(free, key=lambda source: self._rank_of(self._candidates[source.entry.peer]))
+        if self._rank_of(self._candidates[best]) >= self._rank_of(self._candidates[worst.entry.peer]):
             return None
         return worst, best
 
-    def _order(self, peer: str) -> tuple[int, float]:
+    def _order(self, peer: str) -> tuple[int, tuple[int, float]]:
         candidate = self._candidates[peer]
-        return candidate.failures, candidate.rank
+        return candidate.failures, self._rank_of(candidate)
+
+    def _rank_of(self, candidate: Candidate) -> tuple[int, float]:
+        """The lower, the rather it is to be a source."""
+        return self.grid.rank(candidate.entry.cell), candidate.rank
 
     @property
     def is_crowded(self) -> bool:

@@ -257,7 +257,7 @@ class PieceServerCore:
             book, failure = None, error
         if book is not None:
             for message in held if self._serve(digest, book) else []:
-                self._perform(self._uploads.held(digest, message.pieces, message.relayed, now))
+                self._perform(self._uploads.held(digest, message.pieces, message.relayed, now, message.handed_on))
             self._read_on(digest)
         elif isinstance(failure, _WITHDRAWN):
             self._content_changed(digest, str(failure))
@@ -435,7 +435,9 @@ class PieceServerCore:
             if message.digest in self._opening:
                 self._opening[message.digest].append(message)
             else:
-                self._perform(self._uploads.held(message.digest, message.pieces, message.relayed, now))
+                self._perform(
+                    self._uploads.held(message.digest, message.pieces, message.relayed, now, message.handed_on)
+                )
         elif isinstance(message, Unserve) and self.shelf.remove_partial(message.digest):
             self._withdraw(message.digest)
 

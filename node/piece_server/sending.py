@@ -141,7 +141,7 @@ class Sending:
             followers = [session for session in swarm.sessions.values() if session.follows]
             if len(followers) < 2 or not swarm.in_stock.count_set:
                 continue
-            left = median_low([len(swarm.relayed) - session.position for session in followers])
+            left = median_low([len(session.queue) - session.position for session in followers])
             if left >= AHEAD_COUNT or self._uplink.spare.is_used_up(now, min(SPARE_COUNT, len(followers))):
                 continue
             piece = swarm.take_from_stock(self._rng.choice(followers))
@@ -180,10 +180,10 @@ class Sending:
     def _push_next(self, session: Session, effects: Effects, now: float) -> bool:
         """Send the next relayed piece that ``session`` lacks; False when there is none."""
         swarm = session.swarm
-        have, skip, relayed, spare = swarm.have, session.skip, swarm.relayed, self._uplink.spare
+        have, skip, relayed, spare = swarm.have, session.skip, session.queue, self._uplink.spare
         while session.position < len(relayed):
             piece = relayed[session.position]
-            if swarm.relays[piece] and piece not in skip and swarm.in_stock.count_set and spare.is_used_up(now):
+            if swarm.relays.get(piece) and piece not in skip and swarm.in_stock.count_set and spare.is_used_up(now):
                 spare.waiting[session] = None
                 return False
             session.position += 1
@@ -214,12 +214,14 @@ class Sending:
             session.relays += 1
             session.assigned[piece] = now
         promised: list[int] = []
-        if session.follows and session.promised < len(swarm.relayed):
+        queue = session.queue
+        if session.follows and session.promised < len(queue):
             told = max(session.promised, session.position)
-            session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(swarm.relayed))
-            some = swarm.relayed[told : session.promised]
+            session.promised = min(told + PIECES_TOLD_COUNT_MAX, len(queue))
+            some = queue[told : session.promised]
             promised = [one for one in some if one not in session.skip and one in swarm.have]
         receipt = self._rng.getrandbits(32)
         self._uplink.send(session, OnWay(piece, receipt, swarm.piece_size(piece), now, ration))
-        header = Piece(session.number, piece, relay, promised, receipt)
+        hand_on = session.mate == "column" and piece in swarm.relays
+        header = Piece(session.number, piece, relay, promised, receipt, hand_on)
         effects.append(SendPiece(session.route, swarm.digest, header, session))

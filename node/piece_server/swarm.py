@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from node.pace import Recent, RoundTrips
 from protocol.bitfield import Bitfield
+from protocol.grid import Mate
+from protocol.limits import SESSIONS_COUNT_MAX
 from protocol.messages import Status
 
 SessionKey = tuple[bytes, int]
@@ -28,8 +30,11 @@ the time, but processes that wait for their turn."""
 QUICK_PART = 4
 """The quick follower is the slowest of the quickest fourth. A slow uplink makes all of them wait; slow followers say
 nothing about the uplink, even where most are slow."""
-PACE_COUNT = 64
-"""Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them."""
+PACE_COUNT, PACE_ROUNDS_COUNT = 64, 2
+"""Assignments that say how fast pieces are assigned: receivers ask in the same moment, all of them. So these are those
+of a few rounds..."""
+PACE_COUNT_MAX = max(PACE_COUNT, PACE_ROUNDS_COUNT * SESSIONS_COUNT_MAX)
+"""...however many receivers there are."""
 GOLDEN_PART = (5**0.5 - 1) / 2
 """Of a circle: going on by this part again and again comes nowhere twice."""
 SPREAD_SECONDS = 5.0
@@ -110,6 +115,8 @@ class Session:
     begun: bool = False
     """It has said `Follow`."""
     follows: bool = False
+    mate: Mate | None = None
+    """As it said in that."""
     credit: int = 0
     turn_bytes: int = 0
     """What it was sent in this turn."""
@@ -151,6 +158,11 @@ class Session:
         return self.route, self.number
 
     @property
+    def queue(self) -> list[int]:
+        """The pieces that it is pushed, in order."""
+        return self.swarm.for_row if self.mate == "row" else self.swarm.relayed
+
+    @property
     def asked(self) -> int:
         """Pieces that it would relay besides."""
         return max(0, self.would_relay - self.relays)
@@ -175,6 +187,10 @@ class Swarm:
     relayed: list[int] = field(default_factory=list)
     relays: dict[int, bool] = field(default_factory=dict)
     """Whether it was not assigned one of these, but took it from its own stock."""
+    for_row: list[int] = field(default_factory=list)
+    """These and those that it hands on to its row..."""
+    handed_on: dict[int, None] = field(default_factory=dict)
+    """...alone."""
     pushes: Recent = field(default_factory=Recent)
     """When followers were sent the last of them."""
     sessions: dict[SessionKey, Session] = field(default_factory=dict)
@@ -184,7 +200,7 @@ class Swarm:
     """Of what its sessions are told in a `Status`."""
     company_told_at: float = float("-inf")
     """When one was last told that it is not alone any more."""
-    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT))
+    assigned_at: deque[float] = field(default_factory=lambda: deque(maxlen=PACE_COUNT_MAX))
     """When the last pieces were assigned."""
     relayed_before: int = 0
     """How many of these this peer's downloader has not been assigned since it last said what there is to serve."""
@@ -199,12 +215,19 @@ class Swarm:
         fresh = [piece for piece in pieces if piece not in self.relays]
         self.relays.update(dict.fromkeys(fresh, own))
         self.relayed += fresh
+        self.for_row += [piece for piece in fresh if piece not in self.handed_on]
         return len(fresh)
+
+    def hand_on(self, pieces: Iterable[int]) -> None:
+        """This peer pushes ``pieces`` along its row."""
+        fresh = [piece for piece in pieces if piece not in self.handed_on and piece not in self.relays]
+        self.handed_on.update(dict.fromkeys(fresh))
+        self.for_row += fresh
 
     def may_have_assigned(self, now: float) -> int:
         """How many pieces this peer may have been assigned in all, since its downloader last said what there is: few
         are to be left for a quick follower."""
-        left = sorted(len(self.relayed) - one.position for one in self.sessions.values() if one.follows)
+        left = sorted(len(one.queue) - one.position for one in self.sessions.values() if one.follows)
         if not left:
             return max(0, AHEAD_COUNT - self.relayed_before)
         ahead = max(AHEAD_COUNT, self.pushes.since(now - QUICK_SECONDS) // len(left))
@@ -266,7 +289,8 @@ class Swarm:
         if session.interval is None:
             return True
         last = self.assigned_at
-        pace = (last[-1] - last[0]) / (len(last) - 1)
+        count = min(len(last), max(PACE_COUNT, PACE_ROUNDS_COUNT * len(self.sessions)))
+        pace = (last[-1] - last[-count]) / (count - 1)
         usual = median_low(one.interval for one in self.sessions.values() if one.interval is not None)
         return (AHEAD_COUNT + 1) * (session.interval - usual) <= self.in_stock.count_set * pace
 

@@ -15,7 +15,7 @@ at its other end, and a receiver that is slow or has stalled takes hardly anythi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -116,16 +116,19 @@ class Uploads:
         swarm.revision += 1
         return True
 
-    def held(self, digest: str, pieces: list[int], relayed: list[int], now: float) -> list[Effect]:
+    def held(
+        self, digest: str, pieces: list[int], relayed: list[int], now: float, handed_on: Sequence[int] = ()
+    ) -> list[Effect]:
         """``pieces`` of a partial download are verified and on disk now, of which ``relayed`` were assigned to this
-        peer."""
+        peer, and ``handed_on`` are to go along its row."""
         swarm = self._swarms.get(digest)
         if swarm is None:
             return []
         for piece in pieces:
             swarm.have.set(piece)
         swarm.revision += 1
-        if relayed:
+        swarm.hand_on(handed_on)
+        if relayed or handed_on:
             self._changed[digest] = None
             swarm.relayed_before -= len(relayed) - swarm.relay(relayed)  # the downloader counts each
             self._sending.wake(session for session in swarm.sessions.values() if session.follows)
@@ -333,7 +336,7 @@ class Uploads:
         if not session.begun:
             self._uplink.round_trips.measured(now - session.served_at)
         session.begun = True
-        session.follows = message.push
+        session.follows, session.mate = message.push, message.mate
         session.credit = message.credit
         session.position = session.promised = session.relays = session.would_relay = 0
         self._sending.wake([session])
@@ -446,4 +449,4 @@ class Uploads:
             assert swarm.relayed == list(swarm.relays)
         for session in self._sessions.values():
             assert session.credit >= 0
-            assert session.position <= len(session.swarm.relayed)
+            assert session.position <= len(session.queue)

@@ -61,9 +61,20 @@ def picture(registry: Registry) -> object:
         for m in registry.members.values()
     ]
     entries = [
-        (peer, d, registry.holding(peer, d), one.manifest, one.name, one.length, one.announced, one.signature)
+        (
+            peer,
+            d,
+            registry.holding(peer, d),
+            one.manifest,
+            one.name,
+            one.length,
+            one.announced,
+            one.signature,
+            str(cell),
+        )
         for peer, member in registry.members.items()
         for d, listing in member.listings.items()
+        for cell in [registry.swarms[d].cell(peer)]
         for one in (listing, *member.aliases.get(d, ()))
     ]
     return sorted(members), sorted(entries)

@@ -40,7 +40,7 @@ def test_join_in_four_steps() -> None:
     assert stage.hints() == [
         PeerJoined("alice", "Alice", ALICE_AT),
         SourceAdded(digest(1), "alice", "Alice", ALICE_AT, True),
-        SourceAdded(digest(2), "alice", "Alice", ALICE_AT, False),
+        SourceAdded(digest(2), "alice", "Alice", ALICE_AT, False, cell=0),
     ]
     assert stage.notes == [f"peer Alice (alice) joined at {ALICE_AT} with a list of 2"]
     stage.registrar.check_invariants()
@@ -103,7 +103,7 @@ def test_a_rejoin_replaces_the_list_in_one_step() -> None:
     assert stage.hints() == [
         PeerJoined("alice", "Alice", ALICE_AT),
         SourceRemoved(digest(1), "alice"),
-        SourceAdded(digest(3), "alice", "Alice", ALICE_AT, True),
+        SourceAdded(digest(3), "alice", "Alice", ALICE_AT, True, cell=0),
         SourceAdded(digest(4), "alice", "Alice", ALICE_AT, True),
     ]
     stage.registrar.check_invariants()

@@ -219,7 +219,7 @@ def test_sources_of_a_swarm_without_the_one_who_asks() -> None:
     scene.stage.peer("a", entry(1))
     scene.stage.peer("b", entry(1, "partial"))
     scene.stage.peer("c", entry(1, "requesting"))
-    everybody = [SeederEntry("a", "A", AT, True), SeederEntry("b", "B", AT, False)]
+    everybody = [SeederEntry("a", "A", AT, True), SeederEntry("b", "B", AT, False, cell=0)]
     reply = scene.ask(GetSeederList(3, digest(1), "c"), SeederList)
     assert (reply.total, reply.seeders) == (2, everybody)
     reply = scene.ask(GetSeederList(3, digest(1), "b"), SeederList)

@@ -195,12 +195,12 @@ def test_a_started_download_makes_a_partial_source_whatever_the_list_says() -> N
     bob = stage.peer("bob")
     stage.hints()
     bob.transfer(1, "requesting", Ok)
-    assert stage.hints() == [SourceRemoved(digest(1), "bob")], "the change has a number; bob is no source"
+    assert stage.hints() == [SourceRemoved(digest(1), "bob", 0)], "the change has a number; bob is no source"
     bob.transfer(1, "started", Ok)
-    assert stage.hints() == [SourceAdded(digest(1), "bob", "Bob", ALICE_AT, False)]
+    assert stage.hints() == [SourceAdded(digest(1), "bob", "Bob", ALICE_AT, False, cell=0)]
     assert stage.registry.members["bob"].listings[digest(1)].name == "its name"
     bob.transfer(1, "finished", Ok)
-    assert stage.hints() == [SourceAdded(digest(1), "bob", "Bob", ALICE_AT, True)]
+    assert stage.hints() == [SourceAdded(digest(1), "bob", "Bob", ALICE_AT, True, cell=0)]
     bob.transfer(1, "started", Ok)
     assert stage.hints() == []
     stage.registrar.check_invariants()

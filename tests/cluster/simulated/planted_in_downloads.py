@@ -110,7 +110,7 @@ JOBS = (
         (
             Edit(
                 "node.downloader.job:FetchJob._tell_gained",
-                "self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed))",
+                "self._context.tell_pieces(Held(self.fetch.digest, pieces, relayed, handed_on))",
                 "pass",
             ),
         ),

@@ -154,8 +154,8 @@ PUSHING = (
             ),
             Edit(
                 "node.piece_server.sending:Sending._send",
-                "swarm.relayed[told : session.promised]",
-                "swarm.relayed[: session.promised]",
+                "queue[told : session.promised]",
+                "queue[: session.promised]",
             ),
         ),
         found_after=0,

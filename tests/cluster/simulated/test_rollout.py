@@ -163,7 +163,7 @@ def test_a_model_may_hear_of_few_sources(monkeypatch: pytest.MonkeyPatch) -> Non
     report = predicted(peers=13)
     assert report.ok
     assert (report.pieces, report.real_pieces) == (33, 64)
-    assert "a download hears of 4 others on average, not of all" in report.notes
+    assert "a download hears of 4 others on average, not of all, so there is no grid" in report.notes
     assert 2 <= sum(peer.sources for peer in report.results) / 12 <= 6
 
 

@@ -35,8 +35,8 @@ DIGEST = "blake3:" + "ab" * 32
 PIECE_BYTES = 100
 
 
-def entry(name: str, port: int = 1, key: str = "") -> SeederEntry:
-    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False, key)
+def entry(name: str, port: int = 1, key: str = "", cell: int | None = None) -> SeederEntry:
+    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False, key, cell)
 
 
 def sent(effects: Sequence[Effect]) -> list[PieceServerRequest]:

@@ -5,6 +5,7 @@ invariants. What the core does comes as words:
 
     a<2          piece 2 goes to a
     a<2 relay    ...which is to relay it
+    a<2 hand on  ...which is to hand it on along its row
     a<2 +3+5     ...and is promised pieces 3 and 5
     a: partial stock alone idle, a: not held 2, a: no session      what a is told
     recheck 2    piece 2 is to be read again
@@ -18,6 +19,7 @@ from random import Random
 from node.local_messages import Room
 from node.piece_server.sending import SendPiece
 from node.piece_server.uploads import CHECK_SECONDS, Effect, Recheck, UploadRequest, Uploads
+from protocol.grid import Mate
 from protocol.messages import Bye, Cancel, Follow, Get, Have, NoSession, NotHeld, Piece, Received, Relay
 from protocol.messages import Test as AskTest
 from tests.node.scene_pictures import bits
@@ -46,7 +48,8 @@ def word(effect: Effect) -> str:
     if isinstance(effect, SendPiece):
         header = effect.header
         promised = " " + "".join(f"+{piece}" for piece in header.promised) if header.promised else ""
-        return f"{effect.route.decode()}<{header.piece}{' relay' if header.relay else ''}{promised}"
+        role = " relay" * header.relay + " hand on" * header.hand_on
+        return f"{effect.route.decode()}<{header.piece}{role}{promised}"
     if isinstance(effect, Recheck):
         return f"recheck {effect.piece}"
     assert not isinstance(effect, Room)
@@ -110,12 +113,12 @@ class Scene:
         for name in names:
             self.test(name)
 
-    def follows(self, name: str, credit: int, skip: str = "", push: bool = True) -> list[str]:
+    def follows(self, name: str, credit: int, skip: str = "", push: bool = True, mate: Mate | None = None) -> list[str]:
         """Has the pieces ``skip`` or gets them elsewhere. Its session is opened first, if need be."""
         if self.key(name) not in self.uploads._sessions:
             self.test(name)
         needless = bits(skip.ljust(self.have.size)).to_bytes()
-        return self.says(name, Follow(1, needless, credit, push))
+        return self.says(name, Follow(1, needless, credit, push, mate))
 
     def gets_only(self, name: str, credit: int) -> list[str]:
         return self.follows(name, credit, push=False)
@@ -144,10 +147,10 @@ class Scene:
 
     # --- what else happens -------------------------------------------------------------------------------
 
-    def held(self, *pieces: int, relayed: Sequence[int] | None = None) -> list[str]:
+    def held(self, *pieces: int, relayed: Sequence[int] | None = None, handed_on: Sequence[int] = ()) -> list[str]:
         """The download has ``pieces`` now; it is to relay all of them, if nothing else is said."""
         relays = list(pieces if relayed is None else relayed)
-        return self.then(self.uploads.held(DIGEST, list(pieces), relays, self.now))
+        return self.then(self.uploads.held(DIGEST, list(pieces), relays, self.now, handed_on))
 
     def fails(self, name: str, piece: int, gone: bool, relay: bool = False) -> list[str]:
         session = self.uploads._sessions.get(self.key(name))
