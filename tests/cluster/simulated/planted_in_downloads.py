@@ -50,8 +50,8 @@ DISK = (
         (
             Edit(
                 "node.downloader.job_work:prepare",
-                "check_pieces(partial, manifest, _noted(place, manifest, store), progress, cancelled)",
-                "_noted(place, manifest, store)",
+                "check_pieces(partial, manifest, noted, progress, cancelled)",
+                "noted",
             ),
         ),
         found_after=5,

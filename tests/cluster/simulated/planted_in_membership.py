@@ -8,7 +8,7 @@ AGENT = (
     Bug(
         "fetches_not_said_again",
         "to tell a new downloader what there is to download",
-        (Edit("node.agent.core:AgentCore._hello", ", *self.gets.fetches()]", "]"),),
+        (Edit("node.agent.core:AgentCore._hello", " *self.gets.fetches(),", ""),),
         found_after=1,
     ),
     Bug(
