@@ -10,17 +10,17 @@ import logging
 
 from protocol.keys import peer_id_of
 from protocol.messages import Enrol, Enrolled, Error, MemberRequest
-from service.key_folder import KeyFolder, LiveKeys, RefusedKeyError
+from service.key_folder import LiveKeys, RefusedKeyError
 from service.text import printable
 
 _logger = logging.getLogger(__name__)
 
 
 class Gate:
-    """``live`` is what holds of the ``folder``; None: a network without keys."""
+    """``live`` None: a network without keys."""
 
-    def __init__(self, folder: KeyFolder | None, live: LiveKeys | None) -> None:
-        self._folder, self._live = folder, live
+    def __init__(self, live: LiveKeys | None) -> None:
+        self._live = live
 
     def refusal(self, message: MemberRequest, key: str) -> Error | None:
         """Why ``message``, which came over a connection with ``key``, is not for the core; None when it is."""
@@ -36,15 +36,16 @@ class Gate:
 
     def enrol(self, message: Enrol, invite: str) -> Enrolled | Error:
         """Let a key in, if the connection's ``invite`` is one."""
-        if self._folder is None:
+        if self._live is None:
             return Error(message.id, "no_keys", "this tracker has no keys; join it without an invite")
         try:
-            self._folder.enrol(invite, message.key, message.name)
+            self._live.folder.enrol(invite, message.key, message.name)
         except RefusedKeyError as error:
             return Error(message.id, "refused", str(error))
         except OSError as error:
-            _logger.error("cannot let key %s in: %s: %s", message.key[:16], self._folder.path, error.strerror)
+            _logger.error("cannot let key %s in: %s: %s", message.key[:16], self._live.folder.path, error.strerror)
             return Error(message.id, "disk", "the tracker could not write to its key folder; its log says why")
+        self._live.look()
         name = printable(message.name)
         _logger.info("key %s (%s) is let in by invite %s", message.key[:16], name or "no name", invite[:16])
         return Enrolled(message.id)

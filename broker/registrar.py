@@ -26,7 +26,7 @@ from protocol.keys import peer_id_of
 from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX, ROSTER_BYTES_MAX
 from protocol.messages import Enrol, Join, RegistrarRequest
 from service.child import run_child
-from service.key_folder import KeyFolder, LiveKeys, live_keys
+from service.key_folder import LiveKeys, live_keys
 from transport.loop import Loop
 from transport.ports import Transport
 from transport.runtime_dir import make_runtime_dir, remove_runtime_dir
@@ -48,7 +48,7 @@ class RegistrarProcess:
         self._settings = settings
         self._transport, self._keys = transport, keys
         self._cut_roster_at = inf
-        self._gate = Gate(KeyFolder(Path(settings.keys)) if keys is not None else None, keys)
+        self._gate = Gate(keys)
         self._roster = transport.listen(Role.TRACKER_PUB, settings.roster, ROSTER_BYTES_MAX)
         self._link = transport.listen(Role.LINK_ROUTER, settings.link, LINK_BYTES_MAX)
         self._requests = transport.listen(Role.TRACKER_ROUTER, settings.listen, REPLY_BYTES_MAX)

@@ -19,7 +19,7 @@ from node.config import PeerSettings
 from node.disk.errors import disk_error
 from node.identity import check_identity_private, load_identity
 from protocol.codec import Decoder, encode
-from protocol.endpoints import parse_endpoint
+from protocol.endpoints import is_wildcard, parse_endpoint
 from protocol.errors import DiskError, NetworkError, ProtocolError, UsageError
 from protocol.keys import Invite, parse_invite
 from protocol.limits import REPLY_BYTES_MAX
@@ -71,24 +71,41 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
     elif settings.tracker_key:
         if not settings.tracker:
             raise UsageError("tracker_key is configured and no tracker; name it in the configuration or with --tracker")
-        known = Network(settings.tracker, settings.tracker_key.lower())
+        key = settings.tracker_key.lower()
+        if known is None or known.key != key:
+            known = Network(settings.tracker, key)
+            _keep(data_dir, known)
     if known is None:
         return settings.tracker, ""
     check_identity_private(data_dir)
     return settings.tracker or known.tracker, known.key
 
 
+def check_network(settings: PeerSettings, data_dir: Path) -> None:
+    """`UsageError` when ``settings`` name a network with keys, and the peer that runs on ``data_dir`` is not of it."""
+    key = parse_invite(settings.invite).key if settings.invite else settings.tracker_key.lower()
+    if not key:
+        return
+    known = load_network(data_dir)
+    if known is None or known.key != key:
+        what = f"the peer that runs on {data_dir} is not of the network that the invite or tracker_key is for"
+        raise UsageError(f"{what}; stop it ('stop'), and run this again")
+
+
 def load_network(data_dir: Path) -> Network | None:
     """The network that has let the peer of ``data_dir`` in, if any. `DiskError` when that cannot be read."""
     path = data_dir / NETWORK_NAME
     try:
-        return msgspec.json.decode(read_private(path), type=Network)
+        known = msgspec.json.decode(read_private(path), type=Network)
+        if is_wildcard(parse_endpoint(known.tracker).host):
+            raise ProtocolError(f"{known.tracker} names no host to dial")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise disk_error(error, "read", path) from error
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, ProtocolError) as error:
         raise DiskError(f"{path} is damaged ({error}); delete it, and join again with an invite") from None
+    return known
 
 
 def _keep(data_dir: Path, network: Network) -> None:

@@ -21,7 +21,6 @@ import msgspec
 import yaml
 
 from protocol.errors import ConfigError, UsageError
-from service.key_folder import SECRET_NAME
 from service.paths import absolute_path, expanded
 
 S = TypeVar("S")
@@ -107,9 +106,10 @@ def keys_in_force(given: str) -> str:
 
 
 def has_keys(place: Path) -> bool:
-    """Whether there is a key folder at ``place``, this user's or not."""
+    """Whether there is a key folder at ``place``, this user's or not, and whole or not: of one that lost its secret, or
+    is closed to this user, nobody must make a network without keys."""
     try:
-        (place / SECRET_NAME).lstat()
+        place.lstat()
     except PermissionError:
         return place.parent == SYSTEM_DIR  # elsewhere it is another user's, after sudo for example
     except OSError:

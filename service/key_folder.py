@@ -49,6 +49,7 @@ TOLD_COUNT_MAX = 100
 START_COUNT_MIN = 8
 """Digits that may stand for a key: of fewer, some are words."""
 USED_BY_ANOTHER = "this invite was for one peer, and another has used it; ask for another"
+REVOKED = "the key of this peer was revoked; its owner can let it in again (keys authorize)"
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.2
 """How soon after a look it looks again for a key that it does not know: of one that was let in a moment ago."""
@@ -135,7 +136,8 @@ class KeyFolder:
             check_private_directory(self.path)
             return pair_of(parse_key(read_private(secret).decode()))
         except FileNotFoundError:
-            raise ConfigError(f"{secret}: does not exist; make a network's keys with 'keys init'") from None
+            what = "make a network's keys with 'keys init', or start the tracker with '--keys none' for one without"
+            raise ConfigError(f"{secret}: does not exist; {what}") from None
         except OSError as error:
             raise ConfigError(f"{secret}: {error.strerror}; it has to belong to the tracker's user") from None
         except (UsageError, UnicodeDecodeError) as error:
@@ -189,9 +191,9 @@ class KeyFolder:
 
     # --- what a person does ------------------------------------------------------------------------------
 
-    def authorize(self, key: str, name: str = "", invite: str = "") -> None:
+    def authorize(self, key: str, name: str = "") -> None:
         """Let the peer with ``key`` in, whatever was before."""
-        write_private(self.members_path / f"{key}.key", f"{_label(name)}\n{invite}\n".encode())
+        write_private(self.members_path / f"{key}.key", _about(name, ""))
         (self._revoked_path / f"{key}.key").unlink(missing_ok=True)
 
     def invite(self, tracker: str, seconds: float, reusable: bool = False, name: str = "") -> str:
@@ -210,14 +212,15 @@ class KeyFolder:
         invite = self.invites_path / f"{key}.invite"
         if not invite.exists():
             write_private(self._revoked_path / f"{key}.key", b"")
-        for path in (self.members_path / f"{key}.key", invite):
+        for path in (self.members_path / f"{key}.key", invite, invite.with_suffix(".used")):
             path.unlink(missing_ok=True)
             sync_directory(path.parent)
 
     def named(self, text: str) -> str:
-        """The one key, of a member or an invite, that ``text`` is, begins, or is the name of. `NotFoundError`, or
-        `UsageError` when there are several."""
-        names = {key: member.name for key, member in self.members().items()}
+        """The one key, of a member or an invite, that ``text`` is, begins, or is the name of. A name that an invite
+        shares with a member that came by it is the member's. `NotFoundError`, or `UsageError` for several."""
+        members = self.members()
+        names = {key: member.name for key, member in members.items()}
         names |= {key: printable(issued.terms.name) for key, issued in self.invites().items()}
         start = text.strip().lower()
         if not start:
@@ -226,6 +229,8 @@ class KeyFolder:
             return start
         is_start = len(start) >= START_COUNT_MIN
         found = [key for key, name in names.items() if text == name or (is_start and key.startswith(start))]
+        came_by = {members[key].invite for key in found if key in members}
+        found = [key for key in found if key not in came_by or (is_start and key.startswith(start))]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -240,8 +245,9 @@ class KeyFolder:
         issued = self.issued(invite)
         if issued is None or not issued.answers:
             raise RefusedKeyError("this invite does not hold any more: it has expired or was revoked; ask for another")
-        if (self._revoked_path / f"{key}.key").exists():
-            raise RefusedKeyError("the key of this peer was revoked; its owner can let it in again (keys authorize)")
+        revoked = self._revoked_path / f"{key}.key"
+        if revoked.exists():
+            raise RefusedKeyError(REVOKED)
         member, pending = self.members_path / f"{key}.key", self.members_path / f"{key}.pending"
         if member.exists():
             return
@@ -251,20 +257,23 @@ class KeyFolder:
             raise RefusedKeyError("this invite was used, and its peer removed since; ask for another")
         if len(_keys_in(self.members_path, ".key")[0]) >= PEERS_COUNT_MAX:
             raise RefusedKeyError(f"the network is at its limit of {PEERS_COUNT_MAX} keys")
-        if issued.terms.reusable:
-            self.authorize(key, name, invite)
-            return
         # Used up first, then let in: whatever ends this process in between, nobody else gets in by it.
-        write_private(pending, f"{_label(name)}\n{invite}\n".encode())
-        if not issued.used_by and not write_private_once(self.invites_path / f"{invite}.used", f"{key}\n".encode()):
+        write_private(pending, _about(name, invite))
+        once = not issued.terms.reusable and not issued.used_by
+        if once and not write_private_once(self.invites_path / f"{invite}.used", f"{key}\n".encode()):
             pending.unlink()
             raise RefusedKeyError(USED_BY_ANOTHER)
         pending.replace(member)
+        if revoked.exists():  # meanwhile, by a command
+            member.unlink(missing_ok=True)
         sync_directory(self.members_path)
+        if not member.exists():
+            raise RefusedKeyError(REVOKED)
 
 
-def _label(name: str) -> str:
-    return printable(as_utf8(name))[:PEER_ID_BYTES_MAX]
+def _about(name: str, invite: str) -> bytes:
+    """What a member's file has in it."""
+    return f"{printable(as_utf8(name))[:PEER_ID_BYTES_MAX]}\n{invite}\n".encode()
 
 
 def _keys_in(directory: Path, suffix: str) -> tuple[frozenset[str], list[str]]:
@@ -290,7 +299,7 @@ class LiveKeys:
     thread may ask."""
 
     def __init__(self, folder: KeyFolder, clock: Callable[[], float], invites: bool = False) -> None:
-        self._folder, self._clock, self._admits_invites = folder, clock, invites
+        self.folder, self._clock, self._admits_invites = folder, clock, invites
         self.members: frozenset[str] = frozenset()
         self._gone: set[str] = set()
         """Since the last `refresh`."""
@@ -313,6 +322,11 @@ class LiveKeys:
             gone, self._gone = self._gone, set()
             return gone.difference(self.members)
 
+    def look(self) -> None:
+        """Look now: a key has just been let in."""
+        with self._lock:
+            self._look_at_all(self._clock())
+
     def may_connect(self, role: Role, key: str) -> bool:
         """For `transport.curve.Keys`. An invite is for requests, and those of the registrar."""
         return self.is_member(key) or (self._admits_invites and role is Role.TRACKER_ROUTER and self.is_invite(key))
@@ -320,17 +334,17 @@ class LiveKeys:
     def is_member(self, key: str) -> bool:
         with self._lock:
             if key not in self.members and self._clock() >= self._looked_at + LOOK_AGAIN_SECONDS:
-                self._look_at_all(self._clock())
+                self.look()
             return key in self.members
 
     def _look_at_all(self, now: float) -> None:
         self._looked_at = now
         before = self.members
-        for path in (self._folder.members_path, self._folder.invites_path):
+        for path in (self.folder.members_path, self.folder.invites_path):
             try:
                 self._look(path)
             except OSError as error:
-                self._folder.tell(f"{path} cannot be read: {error.strerror}")
+                self.folder.tell(f"{path} cannot be read: {error.strerror}")
                 if error.errno in _UNREADABLE:
                     self._stamps.pop(path, None)
                     self._take(path, frozenset())
@@ -342,7 +356,7 @@ class LiveKeys:
             if key not in self._invites:
                 return False
             if key not in self._issued:
-                self._issued[key] = self._folder.issued(key)
+                self._issued[key] = self.folder.issued(key)
             issued = self._issued[key]
             return issued is not None and issued.answers
 
@@ -352,9 +366,9 @@ class LiveKeys:
         if self._stamps.get(path) == stamp:
             return
         self._stamps.pop(path, None)
-        keys, others = _keys_in(path, ".key" if path == self._folder.members_path else ".invite")
+        keys, others = _keys_in(path, ".key" if path == self.folder.members_path else ".invite")
         for name in others:
-            self._folder.tell(
+            self.folder.tell(
                 f"{path / name} lets nobody in: it is no file named after a key: 64 digits, a to f in lower case"
             )
         self._take(path, keys)
@@ -362,7 +376,7 @@ class LiveKeys:
             self._stamps[path] = stamp
 
     def _take(self, path: Path, keys: frozenset[str]) -> None:
-        if path == self._folder.members_path:
+        if path == self.folder.members_path:
             self.members = keys
         else:
             self._invites = keys

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from protocol.errors import ConfigError
@@ -16,37 +19,39 @@ _NO_LINKS = errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS
 
 def write_private(path: Path, data: bytes) -> None:
     """Write ``data`` in place of what is at ``path``, if anything. Raises `OSError`."""
-    _write_fresh(path, data).replace(path)
+    with _written_beside(path, data) as fresh:
+        fresh.replace(path)
     sync_directory(path.parent)
 
 
 def write_private_once(path: Path, data: bytes) -> bool:
     """Write ``data`` to ``path``; False when something is there already, and stays. Raises `OSError`."""
-    fresh = _write_fresh(path, data)
-    try:
-        path.hardlink_to(fresh)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS or path.exists():
-            raise
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with _written_beside(path, data) as fresh:
+        try:
+            path.hardlink_to(fresh)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS or path.exists():
+                raise
+            fresh.replace(path)
     sync_directory(path.parent)
     return True
 
 
-def _write_fresh(path: Path, data: bytes) -> Path:
-    """A file beside ``path`` that nobody else writes."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return fresh
+@contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """A file with ``data`` beside ``path``, of this call's own; it is gone at the end of the block."""
+    descriptor, name = tempfile.mkstemp(".new", f"{path.name}.", path.parent)  # with mode 0600
+    fresh = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield fresh
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:
@@ -69,7 +74,10 @@ def read_private(path: Path) -> bytes:
 def check_private_directory(path: Path, open_bits: int = 0o077) -> None:
     """`ConfigError` when others than its owner have any of the rights ``open_bits`` to the directory ``path``. Raises
     `OSError`."""
-    check_private(path, path.stat(), open_bits)
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{path}: is not a directory; expected one that is for secret keys alone")
+    check_private(path, found, open_bits)
 
 
 def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
@@ -79,6 +87,8 @@ def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
         raise ConfigError(
             f"{path}: holds a secret key and is another user's; use it as that user (sudo -u), or use another"
         )
+    if mode & open_bits and mode & stat.S_ISVTX:
+        raise ConfigError(f"{path}: all users share this directory; keep a secret key in one of your own (mode 700)")
     if mode & open_bits:
         what = f"is for a secret key and is open to other users (mode {mode:04o})"
         raise ConfigError(f"{path}: {what}; close it with: chmod {wanted} {path}")

@@ -3,25 +3,35 @@ with keys, by its key.
 
 libzmq asks before it reads anything but the handshake. A connection that is closed once it was accepted would have
 filled memory before. Where nobody answers, nobody connects: the sockets have a domain, and it is enforced. A thread
-answers, so that nobody's handshake fails because the process is busy.
+answers, so that nobody's handshake fails because the process is busy. Where it cannot tell who may connect, nobody may,
+and the log says so; should it end, so does the process.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
+from math import inf
 
 import zmq
 
 from protocol.endpoints import ip_of
+from protocol.errors import LocalError
 from transport.curve import Keys, listen_as
 from transport.loop import Loop
 from transport.sockets import Role
 
 ENDPOINT = "inproc://zeromq.zap.01"
 """Where libzmq asks, of its own context."""
+ADMITTED, NOT_NOW, REFUSED = [b"200", b""], [b"300", b"not now"], [b"400", b"not admitted"]
+"""With the second, whoever asks is told nothing: its time for a handshake runs out, and it tries again."""
+TELL_SECONDS = 60.0
+"""Between two lines in the log: a stranger can ask often."""
 _CURVE = b"CURVE"
 _END = b""
+
+_logger = logging.getLogger(__name__)
 
 
 class Access:
@@ -31,6 +41,7 @@ class Access:
     def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> None:
         self._loop, self._keys = loop, keys
         self._until: dict[str, float] = {}
+        self._tell_at = -inf
         self._socket = context.socket(zmq.REP)
         self._socket.set(zmq.LINGER, 0)
         self._socket.bind(ENDPOINT)
@@ -50,7 +61,14 @@ class Access:
         self._until = {each: until for each, until in self._until.items() if until > now}
         self._until[address] = now + seconds
 
+    def check(self) -> None:
+        """`LocalError` when nobody answers any more, and so nobody could connect ever again."""
+        if not self._thread.is_alive():
+            raise LocalError("the thread that decides who may connect has ended")
+
     def close(self) -> None:
+        if not self._thread.is_alive():
+            return
         with self._socket.context.socket(zmq.REQ) as end:
             end.set(zmq.LINGER, -1)  # until it was taken
             end.connect(ENDPOINT)
@@ -58,15 +76,26 @@ class Access:
             self._thread.join()
 
     def _answer(self) -> None:
-        while (asked := self._socket.recv_multipart()) != [_END]:
-            version, request, domain, address, _, mechanism, *credentials = asked
+        try:
+            while (asked := self._socket.recv_multipart()) != [_END]:
+                self._socket.send_multipart([*asked[:2], *self._verdict(asked), b""])
+        finally:
+            self._socket.close()
+
+    def _verdict(self, asked: Sequence[bytes]) -> list[bytes]:
+        """Status, its text, and the key of whoever asks."""
+        try:
+            _, _, domain, address, _, mechanism, *credentials = asked
             key = self._key(domain, mechanism, credentials)
             now = self._loop.now()
-            refused = self._until.get(str(ip_of(address.decode()) or ""), now) > now
-            verdict = [b"400", b"not admitted"] if refused or key is None else [b"200", b""]
-            user = b"" if refused or key is None else key.encode()
-            self._socket.send_multipart([version, request, *verdict, user, b""])
-        self._socket.close()
+            if key is None or self._until.get(str(ip_of(address.decode()) or ""), now) > now:
+                return [*REFUSED, b""]
+            return [*ADMITTED, key.encode()]
+        except Exception:  # whatever it was: without an answer this thread could give no other
+            if self._loop.now() >= self._tell_at:
+                self._tell_at = self._loop.now() + TELL_SECONDS
+                _logger.exception("cannot tell who may connect; whoever tries now is not let in")
+            return [*NOT_NOW, b""]
 
     def _key(self, domain: bytes, mechanism: bytes, credentials: Sequence[bytes]) -> str | None:
         """The key of whoever asks, empty where nobody has one; None when it is not let in."""

@@ -69,10 +69,13 @@ class ZmqTransport:
         self.opened: list[Closable] = []
 
     def run(self, tick: Callable[[float], float | None]) -> None:
-        """`Loop.run`; connections, and what is unread of them, are kept below their limits."""
+        """`Loop.run`; connections, and what is unread of them, are kept below their limits. `LocalError` when nobody
+        could connect any more."""
         limits = [self._unread.tick, *([] if self._limit is None else [self._limit.tick])]
 
         def limited(now: float) -> float:
+            if self._access is not None:
+                self._access.check()
             limit_at, due = min(limit(now) for limit in limits), tick(now)
             return limit_at if due is None else min(due, limit_at)
 

@@ -32,6 +32,7 @@ from node.local_messages import Phase
 from protocol.errors import RefusedError, UsageError, error_of
 from protocol.link import parse_link
 from protocol.messages import PeerEntry, TorrentEntry
+from protocol.signature import format_key, parse_key
 from service.paths import absolute_path
 from service.signing_keys import load_signing_key
 from service.text import check_utf8
@@ -195,20 +196,22 @@ class Peer:
         *,
         force: bool = False,
         sequential: bool | None = None,
-        signed_by: Sequence[str] = (),
+        signed_by: str | Sequence[str] = (),
         progress: Callable[[Progress], None] | None = None,
     ) -> Job:
         """Fetch and verify ``target``: a name, digest, link or seed file. ``to`` is the directory to put it in, created
         if missing; by default the configured ``download_dir``. ``force`` replaces other content of that name there.
-        ``sequential`` fetches pieces in order. With keys (``ed25519:...``) in ``signed_by`` only what one of them has
-        signed is taken; otherwise it is a `SignatureError`. ``progress`` is called several times a second while the job
-        is waited for."""
+        ``sequential`` fetches pieces in order. With a key (``ed25519:...``) or several in ``signed_by`` only what one
+        of them has signed is taken; otherwise it is a `SignatureError`. ``progress`` is called several times a second
+        while the job is waited for."""
         found = read_target(target)
         settings = self._options.settings()
         place = absolute_path(os.fspath(to)) if to else settings.download_path
         check_utf8(str(place))
         in_order = settings.sequential if sequential is None else sequential
-        return Job(self._session, get_order(found, prepare_directory(place), force, in_order, signed_by), progress)
+        texts = [signed_by] if isinstance(signed_by, str) else signed_by  # an empty text is no key, and an error
+        keys = tuple(format_key(parse_key(text)) for text in texts)
+        return Job(self._session, get_order(found, prepare_directory(place), force, in_order, keys), progress)
 
     def peers(self) -> list[PeerEntry]:
         """Who is in the network."""

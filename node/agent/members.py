@@ -1,4 +1,5 @@
-"""Whose keys the piece server admits in a network with keys: the members', as roster and lookups tell. Pure.
+"""Whose keys the piece server admits in a network with keys: the members', as roster and lookups tell. The downloader
+hears of those whose leaving the roster did not tell. Pure.
 
 The roster tells of each that comes or goes. Where it may have missed something, or says nothing, a lookup is asked for
 all of them. While the tracker may not know everybody yet, after its restart, nobody is put out.
@@ -10,8 +11,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from node.agent.effects import ToPieceServer
-from node.local_messages import MemberKeys
+from node.agent.effects import ToDownloader, ToPieceServer
+from node.local_messages import MemberKeys, SourceLost
 from protocol.messages import PeerEntry
 
 AGAIN_SECONDS = 5.0
@@ -24,7 +25,7 @@ class FindMembers(Struct, frozen=True):
     after: tuple[int, int]
 
 
-Effect = FindMembers | ToPieceServer
+Effect = FindMembers | ToPieceServer | ToDownloader
 
 
 class Members:
@@ -83,8 +84,10 @@ class Members:
         if settling:
             keys = self._keys | keys
             self._ask_at = now + AGAIN_SECONDS
+        gone = sorted(self._keys.keys() - keys.keys())
         self._keys = keys
-        return [ToPieceServer(MemberKeys(list(keys.values()), [], not settling))]
+        told = ToPieceServer(MemberKeys(list(keys.values()), [], not settling))
+        return [told, *(ToDownloader(SourceLost(peer, "")) for peer in gone)]
 
     def failed(self, now: float) -> None:
         """There is no answer."""

@@ -313,6 +313,11 @@ def _attach(
     while True:
         client = find_client(settings.data_path, services)
         if client is not None:
+            try:
+                _check_network(settings)
+            except ZswarmError:
+                client.close()
+                raise
             return client, None
         if named:
             used = settings.tracker or _only(named)
@@ -328,6 +333,13 @@ def _attach(
             client = _await_client(settings.data_path, peer, services)
             resources.push(trial.pop_all())
             return client, peer
+
+
+def _check_network(settings: PeerSettings) -> None:
+    if settings.invite or settings.tracker_key:
+        from node.enrolment import check_network  # here, because of what it imports
+
+        check_network(settings, settings.data_path)
 
 
 def _only(named: Sequence[str]) -> str:

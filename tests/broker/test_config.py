@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -70,6 +74,36 @@ def test_without_a_name_the_default_file_is_read(tmp_path: Path, monkeypatch: py
     assert (load_config(None, None).listen, load_config(None, None).lookups) == ("tcp://*:7000", 2)
     assert (load_config(None, "tcp://*:8000").listen, load_config(None, "tcp://*:8000").lookups) == ("tcp://*:8000", 2)
     assert load_config(ROOT / "configs" / "tracker.yaml", None).lookups == 1
+
+
+def test_a_key_folder_that_is_not_whole_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody makes a network without keys because a file is lost, or is another user's."""
+    monkeypatch.delenv("ZSWARM_KEYS", raising=False)
+    with tempfile.TemporaryDirectory() as place:  # one that any user can enter
+        Path(place).chmod(0o755)
+        monkeypatch.setenv("XDG_CONFIG_HOME", place)
+        keys = Path(place, "zswarm", "keys")
+        assert load_config(None, None).keys == ""
+        keys.mkdir(parents=True)
+        assert load_config(None, None).keys == str(keys)
+        keys.chmod(0)
+        with as_another_user():
+            assert load_config(None, None).keys == str(keys)
+        keys.chmod(0o700)
+        assert load_config(None, None, keys="none").keys == ""
+
+
+@contextmanager
+def as_another_user() -> Iterator[None]:
+    """Root, whom no mode keeps out, is somebody else meanwhile."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def test_a_wrong_address_on_the_command_line_is_said_to_be_there() -> None:

@@ -12,6 +12,7 @@ from protocol.keys import parse_invite, peer_id_of
 from protocol.messages import Enrol, Enrolled, Error, FileList, Heartbeat, Join, Leave, MemberRequest, Transfer, Update
 from service.key_folder import KeyFolder, LiveKeys
 from transport.curve import pair_of
+from transport.sockets import Role
 
 ALICE, BOB, TOKEN = "a1" * 32, "b2" * 32, bytes(32)
 DIGEST = "blake3:" + "0" * 64
@@ -37,7 +38,7 @@ def folder(tmp_path: Path) -> KeyFolder:
 
 
 def gate_of(folder: KeyFolder) -> Gate:
-    return Gate(folder, LiveKeys(folder, time.monotonic, invites=True))
+    return Gate(LiveKeys(folder, time.monotonic, invites=True))
 
 
 def test_nobody_speaks_for_another(folder: KeyFolder) -> None:
@@ -79,8 +80,16 @@ def test_what_cannot_be_written_is_not_acknowledged(folder: KeyFolder) -> None:
 
 
 def test_without_keys_everything_passes_but_an_enrolment() -> None:
-    gate = Gate(None, None)
+    gate = Gate(None)
     assert all(gate.refusal(request, "") is None for request in requests("any-id"))
     answer = gate.enrol(Enrol(7, ALICE), "")
     assert isinstance(answer, Error)
     assert answer.code == "no_keys"
+
+
+def test_who_was_let_in_may_connect_at_once(folder: KeyFolder) -> None:
+    """A peer dials again right after the answer."""
+    invite = pair_of(parse_invite(folder.invite("tcp://10.0.0.1:5550", 60.0)).secret).public
+    live = LiveKeys(folder, lambda: 0.0, invites=True)
+    Gate(live).enrol(Enrol(7, ALICE, "alice"), invite)
+    assert live.may_connect(Role.TRACKER_ROUTER, ALICE)

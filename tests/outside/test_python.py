@@ -61,7 +61,13 @@ def test_it_signs_what_it_shares_and_takes_only_what_is_signed(machine: Machine)
         with zswarm.Peer() as peer:
             print(peer.share("model.bin", sign="release").wait().signed_by == ["{key}"])
             link = peer.share("other.bin").wait().link
-            print(peer.get("model.bin", to="copies", signed_by=["{key}"]).wait().signed_by == ["{key}"])
+            for keys in (["{key}"], "{key}", ["{key.upper()}"]):
+                print(peer.get("model.bin", to="copies", signed_by=keys).wait().signed_by == ["{key}"])
+            for wrong in ("", ["x"]):  # what is not set must not mean that anybody will do
+                try:
+                    peer.get("model.bin", to="copies", signed_by=wrong)
+                except zswarm.UsageError as error:
+                    print("is no key" in str(error))
             try:
                 peer.get(link, to="copies", signed_by=["{key}"]).wait(timeout=20)
             except zswarm.SignatureError as error:
@@ -69,8 +75,8 @@ def test_it_signs_what_it_shares_and_takes_only_what_is_signed(machine: Machine)
         """,
     )
     assert done.code == 0, done.err
-    shared, got, refusal = done.out.splitlines()
-    assert (shared, got) == ("True", "True")
+    *rest, refusal = done.out.splitlines()
+    assert rest == ["True"] * 6
     assert refusal.startswith("other.bin is there, but not signed by")
 
 

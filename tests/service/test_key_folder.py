@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,9 +143,56 @@ def test_keys_are_found_by_name_and_beginning(folder: KeyFolder) -> None:
         folder.named(" ")
     folder.authorize("d4" * 32, ALICE)
     assert folder.named(ALICE) == ALICE
+    folder.enrol(invite, "e5" * 32, "")
     folder.revoke(invite)
+    assert not list(folder.invites_path.iterdir())
     with pytest.raises(NotFoundError):
         folder.named("lab")
+
+
+def test_a_peer_that_is_called_as_its_invite_was_is_found(folder: KeyFolder) -> None:
+    """As one expects: an invite for lab-7, with which the machine lab-7 came."""
+    for reusable in (False, True):
+        invite = invite_of(folder, name="lab-7", reusable=reusable)
+        assert folder.named("lab-7") == invite
+        folder.enrol(invite, ALICE, "lab-7")
+        assert folder.named("lab-7") == ALICE
+        folder.revoke(ALICE)
+        assert folder.named("lab-7") == invite
+        folder.revoke(invite)
+        folder.authorize(ALICE)
+        folder.revoke(invite)
+        (folder.members_path / f"{ALICE}.key").unlink()
+
+
+def test_a_revocation_during_an_enrolment_holds(folder: KeyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a command's, in another process."""
+    for reusable in (False, True):
+        invite = invite_of(folder, reusable=reusable)
+        with monkeypatch.context() as patch:
+            patch.setattr("service.key_folder.PEERS_COUNT_MAX", RevokesBefore(folder, ALICE))
+            with pytest.raises(RefusedKeyError, match="revoked"):
+                folder.enrol(invite, ALICE, "alice")
+        assert not folder.members()
+        with pytest.raises(RefusedKeyError, match="revoked"):
+            folder.enrol(invite, ALICE, "alice")
+        folder.authorize(ALICE)
+        (folder.members_path / f"{ALICE}.key").unlink()
+
+
+class RevokesBefore(int):
+    """A limit; once it is looked at, ``key`` is revoked."""
+
+    def __new__(cls, folder: KeyFolder, key: str) -> RevokesBefore:
+        made = super().__new__(cls, 100)
+        made.revoke = lambda: folder.revoke(key)
+        return made
+
+    revoke: Callable[[], None]
+
+    def __le__(self, other: int) -> bool:  # count >= limit
+        self.revoke()
+        return super().__le__(other)
 
 
 # --- live ------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -29,6 +31,21 @@ def test_what_is_written_once_stays(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["secret"]
 
 
+def test_nothing_is_left_of_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_private(tmp_path / "directory", b"x")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (write_private, write_private_once):
+        with pytest.raises(OSError, match="No space"):
+            write(tmp_path / "secret", b"x")
+    assert [one.name for one in tmp_path.iterdir()] == ["directory"]
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o644, 0o666, 0o601])
 def test_one_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "secret"
@@ -45,3 +62,14 @@ def test_so_is_a_directory(tmp_path: Path) -> None:
     check_private_directory(tmp_path, 0o022)
     with pytest.raises(ConfigError, match="chmod 700"):
         check_private_directory(tmp_path)
+
+
+def test_nobody_is_told_to_close_what_others_need(tmp_path: Path) -> None:
+    shared, file = tmp_path / "tmp", tmp_path / "passwd"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    file.touch(0o644)
+    for path, why in ((shared, "all users share"), (file, "not a directory")):
+        with pytest.raises(ConfigError, match=why) as caught:
+            check_private_directory(path)
+        assert "chmod" not in str(caught.value)

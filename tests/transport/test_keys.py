@@ -7,14 +7,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 import zmq
 
 from protocol.codec import Decoder, encode
-from protocol.errors import NetworkError
+from protocol.errors import LocalError, NetworkError
 from protocol.limits import CONTROL_BYTES_MAX
 from protocol.messages import Beat, Bye, NoSession, PieceServerRequest, Roster
 from transport.addresses import has_keys
@@ -214,10 +214,29 @@ def test_it_can_be_learned_whether_somebody_has_keys(scene: Scene) -> None:
     plain.close()
 
 
+def test_while_it_cannot_be_told_who_may_connect_nobody_does(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """And the log says it, once, however often a stranger asks."""
+    pair, members = scene.member(), scene.members
+    scene.members = cast("set[str]", None)  # any bug
+    callers = scene.call(pair), scene.call(new_pair())
+    assert not scene.run(lambda: any(CONNECTED in caller.events for caller in callers), seconds=0.5)
+    assert [record.getMessage()[:27] for record in caplog.records] == ["cannot tell who may connect"]
+    scene.members = members
+    again = scene.call(pair)
+    assert scene.run(lambda: again.events == [CONNECTED])
+
+
+def test_a_process_in_which_nobody_answers_ends(scene: Scene) -> None:
+    assert scene.transport._access is not None
+    scene.transport._access.close()
+    with pytest.raises(LocalError, match="who may connect"):
+        scene.run(lambda: False, seconds=1.0)
+
+
 def test_without_anybody_who_answers_libzmq_nobody_connects(scene: Scene) -> None:
     pair = scene.member()
     assert scene.transport._access is not None
     scene.transport._access.close()
-    scene.transport.opened.remove(scene.transport._access)
+    scene.transport._access = None  # or the process would end
     caller = scene.call(pair)
     assert not scene.run(lambda: CONNECTED in caller.events, seconds=1.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from node.agent.effects import ToPieceServer
+from node.agent.effects import ToDownloader, ToPieceServer
 from node.agent.members import AGAIN_SECONDS, Effect, FindMembers, Members
-from node.local_messages import MemberKeys
+from node.local_messages import MemberKeys, SourceLost
 from protocol.messages import PeerEntry
 
 KEYS = {name: f"{number:02x}" * 32 for number, name in enumerate("abcdef", start=1)}
@@ -60,6 +60,16 @@ def test_what_the_roster_says_while_a_question_is_open_holds() -> None:
     assert server.peers == "c"
     server.take(members.found([entry("a"), entry("b")], False, 0.1))
     assert server.peers == "bc"
+
+
+def test_downloads_hear_of_those_whose_leaving_the_roster_did_not_tell() -> None:
+    members, server = Members(True), PieceServer()
+    members.welcomed(AFTER, 0.0)
+    server.take(members.found([entry("a"), entry("b")], False, 0.1))
+    members.missed(1.0, 0.0)
+    assert server.take(members.found([entry("b")], True, 1.1)) == []
+    members.tick(9.0)
+    assert server.take(members.found([entry("b")], False, 9.1)) == [ToDownloader(SourceLost("a", ""))]
 
 
 def test_while_the_tracker_may_not_know_everybody_nobody_is_put_out() -> None:

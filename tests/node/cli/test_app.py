@@ -38,6 +38,7 @@ COMMANDS = [
     "stop",
     "seed",
     "verify",
+    "audit",
     "signing-key",
 ]
 

@@ -35,8 +35,8 @@ DIGEST = "blake3:" + "ab" * 32
 PIECE_BYTES = 100
 
 
-def entry(name: str, port: int = 1, cell: int | None = None) -> SeederEntry:
-    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False, cell=cell)
+def entry(name: str, port: int = 1, key: str = "", cell: int | None = None) -> SeederEntry:
+    return SeederEntry(name, f"name-{name}", f"tcp://{name}:{port}", False, key, cell)
 
 
 def sent(effects: Sequence[Effect]) -> list[PieceServerRequest]:
@@ -144,8 +144,8 @@ class Scene:
     def start(self) -> list[Effect]:
         return self._then(self.download.start(self.now))
 
-    def found(self, *names: str) -> list[Effect]:
-        return self._then(self.download.found([entry(name) for name in names], self.now))
+    def found(self, *names: str, key: str = "") -> list[Effect]:
+        return self._then(self.download.found([entry(name, key=key) for name in names], self.now))
 
     def peer_lost(self, name: str) -> list[Effect]:
         return self._then(self.download.peer_lost(name, self.now))

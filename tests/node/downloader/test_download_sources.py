@@ -63,6 +63,16 @@ def test_a_peer_the_tracker_lost_that_goes_on_sending_is_kept_until_it_owes_noth
     assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
 
 
+def test_in_a_network_with_keys_a_peer_that_is_out_is_hung_up_on_at_once() -> None:
+    """Its key may have been revoked: it is to hear nothing more, and nothing more is taken from it."""
+    scene = Scene("    ")
+    scene.found("a", key="a1" * 32)
+    scene.ready("a")
+    scene.piece("a", 0, promised=[1, 2])
+    assert scene.peer_lost("a")[0] == Disconnect(1)
+    assert not [e for e in scene.wait(20.0) if isinstance(e, Connect)]
+
+
 def test_a_peer_the_tracker_lost_is_dropped_when_it_takes_back_what_it_owes() -> None:
     scene = Scene("  ")
     scene.ready("a")
