@@ -65,7 +65,7 @@ def test_a_peer_joins_is_found_and_leaves(tmp_path: Path) -> None:
         for lookup in client.lookups:
             nobody = client.ask(lookup, GetPeerList(7, epoch=left.epoch, min_seq=left.seq), PeerList)
             assert nobody.peers == []
-        assert client.next_event() == SourceAdded(digest(2), "alice", "alice", AT, False, ok.announced[0])
+        assert client.next_event() == SourceAdded(digest(2), "alice", "alice", AT, False, ok.announced[0], cell=0)
         assert client.next_event() == PeerLeft("alice", expired=False)
     assert not tracker.ready_file.exists()
 
