@@ -18,9 +18,12 @@ from tests.outside.commands import write_defaults
 settings.register_profile("zswarm", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("zswarm")
 
-# A shell starts what runs in the background with SIGINT ignored, and every program started here would inherit that.
+# A shell starts what runs in the background with SIGINT ignored, nohup ignores SIGHUP, and every program started here
+# would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
