@@ -144,8 +144,8 @@ class Uplink:
         allowed = LATE_SECONDS_FIRST if usual is None else max(LATE_SECONDS_MIN, LATE_FACTOR * usual)
         late = []
         for session in sessions:
-            if not session.late and session.on_way and now - max(session.on_way[0].at, session.served_at) > allowed:
-                self._set_late(session, True)  # pieces that were sent together come one after another
+            if not session.late and session.on_way and now - session.on_way[0].at > allowed:
+                self._set_late(session, True)
             if session.late:
                 late.append(session)
         late.sort(key=lambda session: session.on_way[0].at)

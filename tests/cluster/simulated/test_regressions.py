@@ -62,15 +62,6 @@ BROKE = (
         ),
     ),
     Broke(
-        "who was sent many pieces at once over a slow link was late, and everybody asked for them by number",
-        32403,
-        Edit(
-            "node.piece_server.uplink:Uplink.look",
-            "max(session.on_way[0].at, session.served_at)",
-            "session.on_way[0].at",
-        ),
-    ),
-    Broke(
         "a source that sent at last what had been overdue seemed quick, and was asked for the same again and again",
         32913,
         Edit("node.downloader.source:Source.owed_from", "if not self.snubs:", "if True:"),

@@ -91,21 +91,6 @@ def test_what_is_late_does_not_make_the_source_look_busy() -> None:
     assert "b: complete idle" in scene.wait(2 * PATIENT_SECONDS)
 
 
-def test_pieces_that_were_sent_together_and_come_one_after_another_are_not_late() -> None:
-    """On a slow link: the source is not idle, and others wait for who relays these."""
-    scene = Scene("*" * 9, "*" * 9)
-    scene.follows("a", 8)
-    scene.follows("b", 1)
-    scene.gets("a", 8)
-    scene.wait(1.0, "a", "b")
-    scene.received("a")
-    scene.gets("a", *range(8))
-    for _ in range(7):
-        assert "b: complete idle" not in scene.wait(1.0, "a", "b")
-        scene.received("a")
-    assert scene.uploads.queued_pieces == 1
-
-
 def test_who_is_late_gets_more_when_it_has_received_something() -> None:
     scene = spread("***")
     scene.follows("a", 1)
