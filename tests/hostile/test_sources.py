@@ -26,6 +26,7 @@ SECONDS = 6.0
 """How long an attack lasts."""
 
 
+@pytest.mark.slow
 def test_a_source_whose_message_has_no_end_is_left(tmp_path: Path) -> None:
     content = tmp_path / "content.bin"
     content.write_bytes(os.urandom(3_000_000))

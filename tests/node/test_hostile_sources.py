@@ -299,6 +299,7 @@ def test_a_stranger_that_floods_who_asks_for_a_manifest_isbanned(tracker: Runnin
         until("the stranger is banned", lambda: banned(getter) == ["page_flood"])
 
 
+@pytest.mark.slow
 def test_a_link_that_nobody_honours_fails_with_the_reason(tmp_path: Path) -> None:
     """Once the tracker is sure that it knows everybody."""
     content = tmp_path / "content.bin"

@@ -139,6 +139,7 @@ def test_an_invite_for_one_lets_no_second_in(keyed: Keyed) -> None:
     assert not (machine.place / "dave-files/m.bin").exists()
 
 
+@pytest.mark.slow
 def test_a_key_is_authorised_by_hand(keyed: Keyed) -> None:
     machine = keyed.machine
     config = machine.place / "erin.yaml"
@@ -249,6 +250,7 @@ def heard(keyed: Keyed, secret: bytes | None) -> dict[str, int]:
     return {who: caller.heard for who, caller in callers.items()}
 
 
+@pytest.mark.slow
 def test_a_stranger_hears_nothing_from_anybody(keyed: Keyed) -> None:
     nothing = {"registrar": 0, "lookup": 0, "roster": 0, "piece server": 0}
     assert heard(keyed, zmq.curve_keypair()[1]) == nothing

@@ -116,6 +116,7 @@ def test_a_second_one_on_the_same_directory_is_refused_and_the_first_goes_on(net
     assert count == "1"
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
     (network.place / "file").write_bytes(b"")
     done = run_python(
@@ -152,6 +153,7 @@ def test_what_goes_wrong_is_raised_with_what_to_do(network: Machine) -> None:
     assert kinds == expected, done.out
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_goes_on_and_may_be_waited_for_again(network: Machine) -> None:
     (network.place / "model.bin").write_bytes(os.urandom(2_000_000))
     network.start_peer("source", config={"upload_rate": "1 MiB/s"})

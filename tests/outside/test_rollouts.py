@@ -100,6 +100,7 @@ def test_what_cannot_be_is_an_error_before_anything_starts(network: Machine) -> 
     assert network.z("--data-dir", "nobody", "rollout", "m.bin").code == 4
 
 
+@pytest.mark.slow
 def test_a_repeated_rollout_looks_at_the_copies_again(network: Machine) -> None:
     start_taker(network, "t")
     first = network.z("--data-dir", "s", "rollout", "m.bin")
@@ -114,6 +115,7 @@ def test_a_repeated_rollout_looks_at_the_copies_again(network: Machine) -> None:
     assert placed(network, "t").read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_later_rollout_has_an_estimate(network: Machine) -> None:
     start_taker(network, "t", download_rate="2 MiB/s")
     assert network.z("--data-dir", "s", "rollout", "m.bin").code == 0

@@ -21,6 +21,7 @@ def zone(hour: int, minute: int, second: int) -> str:
     return f"TST{'-' if west < 0 else ''}{abs(west) // 3600:02d}:{abs(west) // 60 % 60:02d}:{abs(west) % 60:02d}"
 
 
+@pytest.mark.slow
 def test_limits_change_with_the_hour_and_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", zone(7, 59, 58))
     peer = Peer(tmp_path / "alice", "tcp://127.0.0.1:1")

@@ -63,6 +63,7 @@ def test_a_peer_keeps_to_its_quota_and_the_last_copy_stays(tmp_path: Path, track
         assert f"deleted {got / 'a'} (1.0 MiB" in bobs.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_get_that_runs_its_own_peer_makes_room_too(tmp_path: Path, tracker: str) -> None:
     alice, bob = Peer(tmp_path / "alice", tracker), Peer(tmp_path / "bob", tracker)
     for number, name in enumerate("ab"):

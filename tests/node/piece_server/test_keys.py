@@ -79,6 +79,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     remove_runtime_dir(tmp_path)
 
 
+@pytest.mark.slow
 def test_it_admits_members_and_nobody_before_it_was_told_of_them(scene: Scene) -> None:
     alice, bob = new_pair(), new_pair()
     assert not scene.is_answered(alice)
