@@ -65,9 +65,12 @@ def sync_directory(path: Path) -> None:
 
 def read_private(path: Path) -> bytes:
     """What is in ``path``, at most `SECRET_BYTES_MAX` of it. `ConfigError` when others than its owner may read or
-    change it. Raises `OSError`."""
-    with path.open("rb") as file:
-        check_private(path, os.fstat(file.fileno()), 0o077)
+    change it, or it is no file. Raises `OSError`."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):  # nobody may write to a named pipe for ever
+            raise ConfigError(f"{path}: is not a file; expected one with a secret key")
+        check_private(path, found, 0o077)
         return file.read(SECRET_BYTES_MAX)
 
 

@@ -73,3 +73,9 @@ def test_nobody_is_told_to_close_what_others_need(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=why) as caught:
             check_private_directory(path)
         assert "chmod" not in str(caught.value)
+
+
+def test_a_named_pipe_is_refused_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key", 0o600)
+    with pytest.raises(ConfigError, match="is not a file"):
+        read_private(tmp_path / "key")
