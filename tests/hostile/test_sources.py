@@ -27,6 +27,7 @@ SECONDS = 6.0
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_source_whose_message_has_no_end_is_left(tmp_path: Path) -> None:
     content = tmp_path / "content.bin"
     content.write_bytes(os.urandom(3_000_000))

@@ -20,9 +20,9 @@ from protocol.limits import CONTROL_BYTES_MAX, MIB
 from tests.broker.running import Client, RunningTracker
 from tests.hostile.strangers import Attack, DeafFlood, Endless, Flood, Subscribers, framed, resident_bytes
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.alone]
 
-SECONDS = 4.0
+SECONDS = 3.0
 """How long an attack lasts."""
 SPARE_SECONDS = 0.1
 """What an answer may take longer than twice as long as before: the attack needs a part of the machine too."""
@@ -86,19 +86,19 @@ every = pytest.mark.parametrize("process", ["registrar", "lookup"])
 
 
 @every
-@pytest.mark.parametrize("frame_bytes", [CONTROL_BYTES_MAX - 1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("frame_bytes", [CONTROL_BYTES_MAX - 1, 0])
 def test_messages_without_end(scene: Scene, process: str, frame_bytes: int) -> None:
     scene.endures(Endless(scene.ports[process], STRANGER, frame_bytes))
 
 
-@pytest.mark.parametrize("topic_bytes", [500, *(pytest.param(count, marks=pytest.mark.slow) for count in (20, 4_000))])
+@pytest.mark.parametrize("topic_bytes", [20, 500, 4_000])
 def test_subscriptions_without_end(scene: Scene, topic_bytes: int) -> None:
     scene.endures(Subscribers(scene.ports["roster"], STRANGER, topic_bytes))
 
 
 @every
-@pytest.mark.parametrize("kind", [Flood, pytest.param(DeafFlood, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("address", [STRANGER, pytest.param(NEIGHBOUR, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", [Flood, DeafFlood])
+@pytest.mark.parametrize("address", [STRANGER, NEIGHBOUR])
 def test_floods(scene: Scene, process: str, kind: type[Flood | DeafFlood], address: str, asked: bytes) -> None:
     """Who is in at the address of the flood stays in."""
     scene.endures(kind(scene.ports[process], address, asked))
