@@ -201,6 +201,7 @@ def test_a_short_mix(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("can_make_namespaces")
 def test_a_longer_mix_over_links_that_are_cut(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,7 @@ def test_as_much_as_there_may_be_of_one_byte(name: str, byte: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2 * FUZZ_SECONDS)
 def test_ten_minutes_guided_by_coverage() -> None:
     pytest.importorskip("atheris", reason="needs requirements-fuzz.txt")

@@ -149,6 +149,7 @@ def test_clients_end_with_the_run(place: Place) -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["registrar", "lookup"])
 def test_a_part_of_the_tracker_that_dies_is_seen_in_the_errors(role: str, place: Place, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
