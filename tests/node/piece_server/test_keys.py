@@ -46,10 +46,13 @@ class Scene:
         peer = open_socket(self.outside, Role.FETCH_DEALER, 2 * MIB)
         dial_as(peer, own, self.own.public)
         peer.connect(f"tcp://127.0.0.1:{self.port}")
-        peer.send(encode(AskTest(7, DIGEST)))
-        found = self._run(lambda: bool(peer.poll(0, zmq.POLLIN)))
-        peer.close(0)
-        return found
+        try:
+            peer.send(encode(AskTest(7, DIGEST)), zmq.NOBLOCK)
+            return self._run(lambda: bool(peer.poll(0, zmq.POLLIN)))
+        except zmq.Again:  # it has been turned away already, and does not try again
+            return False
+        finally:
+            peer.close(0)
 
     def _run(self, until: Callable[[], bool]) -> bool:
         self.loop.resume()
