@@ -122,6 +122,7 @@ def test_receivers_that_never_acknowledge(scene: Scene, address: str) -> None:
     scene.endures(NeverAcknowledge(scene.port, address, links[0].digest), links, scene.get(first))
 
 
+@pytest.mark.long
 def test_complaints_about_good_pieces(scene: Scene) -> None:
     """Each costs one read of a piece that was sent, and what is shared stays so."""
     first, *links = [scene.file() for _ in range(4)]
