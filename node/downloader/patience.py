@@ -26,6 +26,9 @@ this link needs for all that there is credit for, is snubbing us (BEP 3): others
 when no piece has arrived yet."""
 STUCK_SECONDS = 60.0
 """A source that owes a piece this long is closed and opened anew, even when there is no other."""
+STARVED_SECONDS_FIRST = 200.0
+"""A download that has had no piece yet waits this long until it asks busy sources. On links where a piece takes 40 s,
+one receiver in four would otherwise ask for what is on its way to it: 1.5 of the content would be sent, not 1.34."""
 
 
 class Owed(NamedTuple):
@@ -117,7 +120,8 @@ class Patience:
     def is_starved(self, now: float) -> bool:
         """Whether nothing has come unasked for far too long: what nobody relays has to be asked for, and sources that
         serve others as well may be busy for hours."""
-        return now - self._unasked_at >= _far_too_long(self.usual())
+        allowed = _far_too_long(self.usual()) if self._arrived else STARVED_SECONDS_FIRST
+        return now - self._unasked_at >= allowed
 
     def stuck(self, now: float) -> Iterator[Source]:
         """Sources that owe a piece which they were asked for, for far too long."""

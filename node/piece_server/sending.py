@@ -160,7 +160,7 @@ class Sending:
         while wanted and not self._uplink.answers.is_used_up(now):
             piece = wanted.popleft()
             if piece in have:
-                relay = piece in swarm.in_stock and not session.hoards
+                relay = swarm.is_assigned_by_number(piece) and not session.hoards
                 if relay:
                     swarm.in_stock.clear(piece)
                 self._send(session, piece, relay, self._uplink.answers, effects, now)

@@ -39,6 +39,9 @@ GOLDEN_PART = (5**0.5 - 1) / 2
 """Of a circle: going on by this part again and again comes nowhere twice."""
 SPREAD_SECONDS = 5.0
 """A piece that was assigned so long ago should have spread."""
+CAME_BACK_COUNT_MAX = 1
+"""A piece that came back to stock more often is for whoever asks to relay: whoever asked for it by number, and kept it,
+could keep it from all others. Not the first time: a source that was slow has come back to it then."""
 UNSPREAD_COUNT_MAX = 8
 """A receiver with more pieces than this that should have spread and have not is assigned no more, when another one has
 got as many pieces from other peers meanwhile."""
@@ -180,6 +183,8 @@ class Swarm:
     """The pieces of `in_stock` and some that were, the next one last."""
     in_stock: Bitfield = field(init=False)
     ever_in_stock: Bitfield = field(init=False)
+    came_back: dict[int, int] = field(default_factory=dict)
+    """How often pieces were in stock again after they had been assigned."""
     restocked: bool = False
     """Whether some has come back since they were told."""
     had_stock: bool = False
@@ -253,6 +258,8 @@ class Swarm:
         self.stock = fresh + deque(piece for piece in self.stock if piece in self.in_stock)
         for piece in fresh:
             self.in_stock.set(piece)
+            if piece in self.ever_in_stock:
+                self.came_back[piece] = self.came_back.get(piece, 0) + 1
             self.ever_in_stock.set(piece)
 
     def take_from_stock(self, session: Session) -> int | None:
@@ -277,6 +284,10 @@ class Swarm:
                 break
         stock.extend(reversed(passed))
         return found
+
+    def is_assigned_by_number(self, piece: int) -> bool:
+        """Whether who asks for ``piece`` is to relay it."""
+        return piece in self.in_stock and self.came_back.get(piece, 0) <= CAME_BACK_COUNT_MAX
 
     def note_assigned(self, session: Session, now: float) -> None:
         if session.assigned_at:

@@ -122,13 +122,13 @@ def test_receivers_that_never_acknowledge(scene: Scene, address: str) -> None:
     scene.endures(NeverAcknowledge(scene.port, address, links[0].digest), links, scene.get(first))
 
 
-@pytest.mark.long
-def test_complaints_about_good_pieces(scene: Scene) -> None:
+@both
+def test_complaints_about_good_pieces(scene: Scene, address: str) -> None:
     """Each costs one read of a piece that was sent, and what is shared stays so."""
     first, *links = [scene.file() for _ in range(4)]
     alone = scene.get(first)
     sent, read = scene.sent_bytes(), bytes_read(scene.pid)
-    scene.endures(Complain(scene.port, NEIGHBOUR, links[0].digest), links, alone)
+    scene.endures(Complain(scene.port, address, links[0].digest), links, alone)
     sent, read = scene.sent_bytes() - sent, bytes_read(scene.pid) - read
     assert sent > 3 * FILE_BYTES + 200 * PIECE_BYTES_MIN, "there were complaints"
     assert read <= 2 * sent + 64 * MIB

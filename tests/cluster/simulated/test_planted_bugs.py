@@ -12,7 +12,7 @@ from cluster.simulated.soak import run_quietly
 from tests.cluster.simulated.planted_bugs import BUGS, FOUND
 from tests.cluster.simulated.planting import Bug
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("bug", FOUND, ids=lambda bug: bug.name)

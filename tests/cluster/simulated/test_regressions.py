@@ -76,7 +76,6 @@ def test_a_world_that_broke_holds(broke: Broke) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.long
 @each_of_them
 def test_it_breaks_with_the_bug(broke: Broke) -> None:
     with edited((broke.undone,)):

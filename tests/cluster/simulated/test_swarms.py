@@ -136,7 +136,7 @@ def test_very_slow_uplinks_deliver_too(seeders: int, receivers: int, seconds: fl
     swarm.start()
     swarm.run_until_done(20 * swarm.bound)
     assert swarm.last() <= 10 * swarm.bound
-    assert swarm.received_ratio() <= 1.6  # what has not come for a minute is asked of others too
+    assert swarm.received_ratio() <= 1.35
 
 
 def test_several_seeders_seldom_assign_the_same_piece() -> None:

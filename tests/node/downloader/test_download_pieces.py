@@ -6,7 +6,13 @@ import pytest
 
 from node.downloader.assignments import STARVED_SECONDS
 from node.downloader.download import CHECK_SECONDS, Gained, NeedSources, Write
-from node.downloader.patience import OVERDUE_FACTOR, OVERDUE_SECONDS_FIRST, OVERDUE_SECONDS_MIN, STUCK_SECONDS
+from node.downloader.patience import (
+    OVERDUE_FACTOR,
+    OVERDUE_SECONDS_FIRST,
+    OVERDUE_SECONDS_MIN,
+    STARVED_SECONDS_FIRST,
+    STUCK_SECONDS,
+)
 from node.downloader.source import Disconnect, Send
 from protocol.limits import PIECES_TOLD_COUNT_MAX
 from protocol.messages import Cancel, Follow, Get, Received, Relay, Status
@@ -163,7 +169,7 @@ def test_what_nobody_relays_is_asked_of_busy_sources_when_nothing_has_come_for_l
 def test_a_download_to_which_something_comes_again_asks_no_busy_source() -> None:
     scene = Scene(" " * 40)
     scene.ready("a")
-    ((some,),) = asked(scene.wait(STUCK_SECONDS + CHECK_SECONDS, "a")).values()
+    ((some,),) = asked(scene.wait(STARVED_SECONDS_FIRST + CHECK_SECONDS, "a")).values()
     scene.gets("a", 39 if some != 39 else 38)
     scene.wait(CHECK_SECONDS, "a")
     assert asked([*scene.gets("a", some), *scene.wait(1.0, "a")]) == {}

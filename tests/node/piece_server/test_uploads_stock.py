@@ -269,6 +269,17 @@ def test_pieces_of_one_that_is_gone_stay_assigned_if_another_receiver_has_them()
     assert sent(scene.relays("b", 9)) == "b1"
 
 
+def test_a_piece_that_came_back_more_than_once_is_for_whoever_asks_to_relay() -> None:
+    """Else strangers that ask for it by number, one after another, keep it from all others."""
+    scene = stock("**", "a", "b", "c", "d")
+    for stranger in "ac":
+        assert scene.gets(stranger, 0) == [f"{stranger}<0 relay"]
+        scene.bye(stranger)
+        scene.wait(SPREAD_SECONDS + 0.5, "b", "d")
+    assert scene.gets("d", 0) == ["d<0"]
+    assert sorted(sent(scene.relays("b", 2)).split()) == ["b0", "b1"]
+
+
 def test_who_waits_to_be_assigned_something_gets_what_comes_back() -> None:
     scene = stock("**", "a", "b")
     scene.relays("a", 1)
