@@ -213,14 +213,14 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     type=click.IntRange(0),
     metavar="SEED",
     help="Real processes are killed, stopped and started again, disks are full, files are damaged, seeders are lost, "
-    "links are cut (with --link-rate), as follows from this number. All is healed then, and verified.",
+    "links are cut (with --link-rate), as this seed decides. Then everything is healed and verified.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(0, 24 * 60, min_open=True),
     default=0.5,
     show_default=True,
-    help="With --chaos: how long all that goes on.",
+    help="With --chaos: how long faults occur before everything is healed.",
 )
 @click.pass_context
 def command(

@@ -71,7 +71,7 @@ def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:
         check_ready_file(ready_file)
     tracker = Tracker(config, ready_file)
     if config.keys:
-        _logger.info("peers need a key: those in %s are let in", KeyFolder(Path(config.keys)).members_path)
+        _logger.info("only peers whose key is in %s are let in", KeyFolder(Path(config.keys)).members_path)
     elif not is_local(addresses(config)[0].host):
         _logger.warning("%s", plain_warning("tracker"))
     try:

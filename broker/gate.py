@@ -1,7 +1,7 @@
-"""The registrar's side of keys: an invite says one thing only, and nobody speaks for another. In a network without keys
+"""The registrar's side of keys: an invite may only enrol, and nobody speaks for another peer. In a network without keys
 everything passes.
 
-Who may connect was decided before (`transport.access`); what a peer that passes is told is the core's.
+`transport.access` has decided before who may connect; the core answers messages that pass.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Gate:
         if self._live is None:
             return None
         if not self._live.is_member(key):
-            detail = "an invite is for Enrol and nothing else; dial again with the key that it lets in"
+            detail = "an invite may send only Enrol; then connect with the key that was enrolled"
             return Error(message.id, "invited", detail)
         if message.peer != peer_id_of(key):
-            detail = f"peer id {message.peer} belongs to another key than this connection has; speak for yourself alone"
+            detail = f"peer id {message.peer} is not that of this connection's key; send your own"
             return Error(message.id, "not_yours", detail)
         return None
 
@@ -43,9 +43,9 @@ class Gate:
         except RefusedKeyError as error:
             return Error(message.id, "refused", str(error))
         except OSError as error:
-            _logger.error("cannot let key %s in: %s: %s", message.key[:16], self._live.folder.path, error.strerror)
+            _logger.error("cannot let in key %s: %s: %s", message.key[:16], self._live.folder.path, error.strerror)
             return Error(message.id, "disk", "the tracker could not write to its key folder; its log says why")
         self._live.look()
         name = printable(message.name)
-        _logger.info("key %s (%s) is let in by invite %s", message.key[:16], name or "no name", invite[:16])
+        _logger.info("key %s (%s) was let in by invite %s", message.key[:16], name or "no name", invite[:16])
         return Enrolled(message.id)

@@ -377,7 +377,7 @@ class Registrar:
         effects: list[RegistrarEffect] = []
         for peer in peers:
             if peer in self.registry.members:
-                effects += self._remove(peer, False, now, "is put out, because its key is not authorised any more")
+                effects += self._remove(peer, False, now, "is shut out, because its key is no longer authorised")
         return effects
 
     def _remove(self, peer: str, expired: bool, now: float, what: str = "left") -> list[RegistrarEffect]:

@@ -1,7 +1,7 @@
-"""How a peer comes to know its tracker's key: by an invite, once, or from its configuration.
+"""How a peer learns its tracker's key: by an invite, once, or from its configuration.
 
-What it learned is kept in the data directory: from then on its peer never speaks to a tracker without that key.
-Waits for the tracker: for the time before a peer's processes run.
+The key is kept in the data directory: from then on its peer never speaks to a tracker without it. This waits for the
+tracker, so it runs before the peer's processes start.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 NETWORK_NAME = "network.json"
 ENROL_SECONDS = 10.0
-"""How long the tracker may take to be there and to answer."""
+"""How long the tracker may take to come up and answer."""
 PAUSE_SECONDS = 0.3
 _REPLIES: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
 
@@ -50,8 +50,8 @@ class Network(Struct, frozen=True):
 
 def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
     """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
-    invite that was not used yet is used. `UsageError` when it does not hold, `NetworkError`
-    when the tracker does not answer, `ConfigError` when others may read this peer's key."""
+    invite that was not used yet is used. `UsageError` when it is not valid, `NetworkError` when the tracker does not
+    answer, `ConfigError` when others may read this peer's key."""
     known = load_network(data_dir)
     if settings.invite:
         invite = parse_invite(settings.invite)
@@ -63,14 +63,14 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
             except (UsageError, NetworkError) as error:
                 if known is None or known.key != invite.key:
                     raise
-                _logger.warning("%s; this peer was let in before, and goes on with that", error)
+                _logger.warning("%s; continuing, because this network has let this peer in before", error)
             else:
                 known = Network(tracker, invite.key, used)
                 _keep(data_dir, known)
-                _logger.info("the network of %s has let this peer in; the invite is not needed any more", tracker)
+                _logger.info("the network of %s has let this peer in; the invite is no longer needed", tracker)
     elif settings.tracker_key:
         if not settings.tracker:
-            raise UsageError("tracker_key is configured and no tracker; name it in the configuration or with --tracker")
+            raise UsageError("there is a tracker_key, but no tracker; name it in the configuration or with --tracker")
         key = settings.tracker_key.lower()
         if known is None or known.key != key:
             known = Network(settings.tracker, key)
@@ -82,13 +82,14 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
 
 
 def check_network(settings: PeerSettings, data_dir: Path) -> None:
-    """`UsageError` when ``settings`` name a network with keys, and the peer that runs on ``data_dir`` is not of it."""
+    """`UsageError` when ``settings`` name a network with keys to which the peer that runs on ``data_dir`` does not
+    belong."""
     key = parse_invite(settings.invite).key if settings.invite else settings.tracker_key.lower()
     if not key:
         return
     known = load_network(data_dir)
     if known is None or known.key != key:
-        what = f"the peer that runs on {data_dir} is not of the network that the invite or tracker_key is for"
+        what = f"the peer that runs on {data_dir} does not belong to the network of the invite or tracker_key"
         raise UsageError(f"{what}; stop it ('stop'), and run this again")
 
 
@@ -117,7 +118,7 @@ def _keep(data_dir: Path, network: Network) -> None:
 
 
 def _enrol(tracker: str, invite: Invite, key: str, name: str) -> None:
-    """Have the network let ``key`` in. A request may be repeated, so whatever does not answer is asked again."""
+    """Have the network let ``key`` in. A request may be repeated, so a tracker that does not answer is asked again."""
     deadline = time.monotonic() + ENROL_SECONDS
     while True:
         problem = _ask(tracker, invite, Enrol(1, key, name), deadline)
@@ -179,15 +180,15 @@ def _take(answer: bytes) -> None:
 
 
 def _why(event: str, host: str, port: int) -> str:
-    """Why nobody answers at ``host``, in words. `UsageError` where to try again is in vain."""
+    """Why nobody answers at ``host``, in words. `UsageError` if trying again cannot help."""
     if event is ConnectionEvent.DENIED:
-        raise UsageError("this invite does not hold: it was used, has expired, or was revoked; ask for another")
+        raise UsageError("this invite is not valid: it was used, has expired, or was revoked; ask for another")
     if event is ConnectionEvent.UNREACHED:
         return why_unreached(host, port, ENROL_SECONDS)
     if event in (ConnectionEvent.OTHER_SECURITY, ConnectionEvent.HUNG_UP):
         keyed = has_keys(host, port, ENROL_SECONDS)
         if keyed is False:
-            return "it has no keys; it has to be started again after 'keys init'"
+            return "it has no keys; restart it after 'keys init'"
         if keyed:
-            return "it has another key than the invite says; ask for one to the network as it is now"
+            return "its key is not the one in the invite; ask for a new invite"
     return str(event)

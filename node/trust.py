@@ -63,7 +63,9 @@ class Verifier:
             forged += 1
             if forged > FORGED_COUNT_MAX:
                 what = f"more than {FORGED_COUNT_MAX} entries claim to be signed by {described(keys)} and are not"
-                raise SignatureError(f"{what}: somebody floods the tracker with them; name the content by its link")
+                raise SignatureError(
+                    f"{what}: somebody is flooding the tracker with them; use a link instead of the name"
+                )
         return found
 
     def signers(self, entries: Iterable[TorrentEntry]) -> tuple[dict[tuple[str, str, str], list[str]], bool]:
@@ -121,7 +123,7 @@ class Trust(Verifier):
         both = keys & self._configured
         if not both:
             what = f"this peer takes only what is signed by {described(self._configured)} ('signed_by' in its"
-            raise UsageError(f"{what} configuration), so nothing that only {described(keys)} signed")
+            raise UsageError(f"{what} configuration), not what only {described(keys)} has signed")
         return both
 
 
@@ -146,4 +148,4 @@ def refusal(keys: Keys, target: str, entries: Sequence[TorrentEntry]) -> Signatu
     signed = sum(bool(entry.signature) for entry in entries)
     others = "unsigned" if not signed else f"{signed} of {len(entries)} signed by others, or falsely"
     what = f"{target} is there, but not signed by {described(keys)} ({others})"
-    return SignatureError(f"{what}; its owner can do that with 'share --sign'")
+    return SignatureError(f"{what}; its owner can sign it with 'share --sign'")

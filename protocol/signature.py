@@ -118,5 +118,5 @@ def parse_secret(text: str) -> bytes:
     """The secret key that is written ``text``. `UsageError`, which repeats nothing of it."""
     digits = text.strip()
     if not digits.startswith(SECRET_PREFIX) or not _HEX.fullmatch(digits.removeprefix(SECRET_PREFIX)):
-        raise UsageError(f"it is no signing key: expected {SECRET_PREFIX} and 64 hexadecimal digits")
+        raise UsageError(f"is not a signing key: expected {SECRET_PREFIX} and 64 hexadecimal digits")
     return bytes.fromhex(digits.removeprefix(SECRET_PREFIX))

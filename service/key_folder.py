@@ -1,12 +1,12 @@
-"""The keys of a network: a folder on its tracker's host, which is its user's alone (0700).
+"""The keys of a network: a folder on its tracker's host, private to the tracker's user (0700).
 
 ::
 
     tracker.secret       the tracker's secret key (0600)
     members/KEY.key      lets in the peer with this public key; its first line is a name for people
     invites/KEY.invite   an invite with this public key, as `InviteTerms` in JSON
-    invites/KEY.used     that it let a peer in, and cannot again: the key of that peer
-    revoked/KEY.key      a key that no invite brings back
+    invites/KEY.used     it has let a peer in, and cannot again: the key of that peer
+    revoked/KEY.key      a key that no invite can let in again
 
 Files may be made and deleted by hand; only their names say who is let in. The tracker's processes look at the folder
 once a second (`LiveKeys`), and of them only the registrar writes to it (`KeyFolder.enrol`).
@@ -47,22 +47,22 @@ USED_SECONDS = 600.0
 INVITES_COUNT_MAX = 10_000
 TOLD_COUNT_MAX = 100
 START_COUNT_MIN = 8
-"""Digits that may stand for a key: of fewer, some are words."""
-USED_BY_ANOTHER = "this invite was for one peer, and another has used it; ask for another"
-REVOKED = "the key of this peer was revoked; its owner can let it in again (keys authorize)"
+"""Digits that may stand for a key: with fewer, some would be words."""
+USED_BY_ANOTHER = "this invite was for one peer, and another has used it; ask for a new one"
+REVOKED = "this peer's key was revoked; the network's owner can let it in again (keys authorize)"
 LOOK_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.2
-"""How soon after a look it looks again for a key that it does not know: of one that was let in a moment ago."""
+"""How soon it looks again for a key that it does not know, which may have been let in a moment ago."""
 _FRESH_NS = 2_000_000_000
 """A directory that changed this recently may have changed again at the same time stamp."""
 _UNREADABLE = errno.ENOENT, errno.ENOTDIR, errno.EACCES
-"""Nobody is let in. Other errors pass, such as a lack of descriptors, and what was read last holds."""
+"""With these nobody is let in. Other errors are temporary, such as a lack of descriptors: what was read last holds."""
 
 _logger = logging.getLogger(__name__)
 
 
 class InviteTerms(Struct, frozen=True):
-    """``expires`` in seconds since 1970. Of one that is not ``reusable`` one peer can make use."""
+    """``expires`` in seconds since 1970. Unless it is ``reusable``, only one peer can use it."""
 
     expires: float
     reusable: bool = False
@@ -85,25 +85,25 @@ class IssuedInvite(Struct, frozen=True):
 
     @property
     def seconds_left(self) -> float:
-        """Until it expires; less than 0 afterwards."""
+        """Until it expires; negative afterwards."""
         return self.terms.expires - time.time()
 
     @property
     def answers(self) -> bool:
-        """Whether whoever has it is listened to now."""
+        """Whether a peer with it is answered now."""
         return self.seconds_left > 0 and (not self.used_by or time.time() < self.used_at + USED_SECONDS)
 
 
 def plain_warning(what: str) -> str:
-    """What its user is told of a ``what`` that other machines reach, and that has no keys."""
+    """The warning about a ``what`` without keys that other machines can reach."""
     return (
-        f"other machines can reach this {what}, and it has no keys: whoever does can read and announce anything; to "
-        "change that, run 'keys init' on the tracker's host"
+        f"other machines can reach this {what}, and it has no keys: any of them can read and announce anything; "
+        "to let in only machines with a key, run 'keys init' on the tracker's host"
     )
 
 
 class RefusedKeyError(UsageError):
-    """An invite does not let a key in. ``str(error)`` says to its owner why."""
+    """An invite does not let a key in. ``str(error)`` tells the peer's owner why."""
 
     code = "refused"
 
@@ -119,7 +119,7 @@ class KeyFolder:
         self._told: set[str] = set()
 
     def make(self) -> bool:
-        """Make what is not there, and nothing anew. True: the network had no key before."""
+        """Create what is missing, and replace nothing. True: the network had no key before."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_private_directory(self.path)
         for directory in (self.members_path, self.invites_path, self._revoked_path):
@@ -139,11 +139,11 @@ class KeyFolder:
             what = "make a network's keys with 'keys init', or start the tracker with '--keys none' for one without"
             raise ConfigError(f"{secret}: does not exist; {what}") from None
         except OSError as error:
-            raise ConfigError(f"{secret}: {error.strerror}; it has to belong to the tracker's user") from None
+            raise ConfigError(f"{secret}: {error.strerror}; it must belong to the tracker's user") from None
         except (UsageError, UnicodeDecodeError) as error:
             if isinstance(error, ConfigError):
                 raise
-            raise ConfigError(f"{secret}: is damaged; restore it from a copy, or delete it for new keys") from None
+            raise ConfigError(f"{secret}: is damaged; restore a backup, or delete it and make new keys") from None
 
     # --- what there is -----------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class KeyFolder:
         return IssuedInvite(terms, used_by, used_at)
 
     def tell(self, text: str) -> None:
-        """A line for the log, once, and not thousands."""
+        """Log a line once, and at most `TOLD_COUNT_MAX` different ones."""
         if text not in self._told and len(self._told) < TOLD_COUNT_MAX:
             self._told.add(text)
             _logger.warning("%s", printable(as_utf8(text)))
@@ -192,7 +192,7 @@ class KeyFolder:
     # --- what a person does ------------------------------------------------------------------------------
 
     def authorize(self, key: str, name: str = "") -> None:
-        """Let the peer with ``key`` in, whatever was before."""
+        """Let the peer with ``key`` in, even if it was revoked."""
         write_private(self.members_path / f"{key}.key", _about(name, ""))
         (self._revoked_path / f"{key}.key").unlink(missing_ok=True)
 
@@ -208,7 +208,7 @@ class KeyFolder:
         return format_invite(Invite(tracker, own.public, pair.secret))
 
     def revoke(self, key: str) -> None:
-        """``key``, of a member or an invite, is let in no more, and brought back by no invite."""
+        """Stop letting in ``key``, of a member or an invite; no invite can let it in again."""
         invite = self.invites_path / f"{key}.invite"
         if not invite.exists():
             write_private(self._revoked_path / f"{key}.key", b"")
@@ -217,8 +217,8 @@ class KeyFolder:
             sync_directory(path.parent)
 
     def named(self, text: str) -> str:
-        """The one key, of a member or an invite, that ``text`` is, begins, or is the name of. A name that an invite
-        shares with a member that came by it is the member's. `NotFoundError`, or `UsageError` for several."""
+        """The one key, of a member or an invite, that ``text`` is, begins, or names. If an invite and a member that
+        joined with it have the same name, that is the member. `NotFoundError`, or `UsageError` for several."""
         members = self.members()
         names = {key: member.name for key, member in members.items()}
         names |= {key: printable(issued.terms.name) for key, issued in self.invites().items()}
@@ -235,16 +235,16 @@ class KeyFolder:
             return found[0]
         if not found:
             raise NotFoundError(f"no member or invite has the name or key {printable(text)!r}; see 'keys list'")
-        raise UsageError(f"{printable(text)!r} fits {len(found)} keys: {', '.join(key[:16] for key in found[:8])}")
+        raise UsageError(f"{printable(text)!r} matches {len(found)} keys: {', '.join(key[:16] for key in found[:8])}")
 
     # --- what the registrar does -------------------------------------------------------------------------
 
     def enrol(self, invite: str, key: str, name: str) -> None:
-        """Let the peer with ``key`` in, by the invite with the public key ``invite``; what is so already stays.
-        `RefusedKeyError` says why not. Once this returns it is on disk. Raises `OSError`."""
+        """Let the peer with ``key`` in, by the invite with the public key ``invite``; repeating this changes
+        nothing. Once it returns, the key is on disk. Raises `RefusedKeyError` and `OSError`."""
         issued = self.issued(invite)
         if issued is None or not issued.answers:
-            raise RefusedKeyError("this invite does not hold any more: it has expired or was revoked; ask for another")
+            raise RefusedKeyError("this invite is no longer valid: it has expired or was revoked; ask for a new one")
         revoked = self._revoked_path / f"{key}.key"
         if revoked.exists():
             raise RefusedKeyError(REVOKED)
@@ -254,10 +254,10 @@ class KeyFolder:
         if not issued.terms.reusable and issued.used_by not in ("", key):
             raise RefusedKeyError(USED_BY_ANOTHER)
         if issued.used_by and not pending.exists():
-            raise RefusedKeyError("this invite was used, and its peer removed since; ask for another")
+            raise RefusedKeyError("this invite was used, and its peer has been removed since; ask for a new one")
         if len(_keys_in(self.members_path, ".key")[0]) >= PEERS_COUNT_MAX:
             raise RefusedKeyError(f"the network is at its limit of {PEERS_COUNT_MAX} keys")
-        # Used up first, then let in: whatever ends this process in between, nobody else gets in by it.
+        # Used up first, then let in: if this process ends in between, nobody else gets in with it.
         write_private(pending, _about(name, invite))
         once = not issued.terms.reusable and not issued.used_by
         if once and not write_private_once(self.invites_path / f"{invite}.used", f"{key}\n".encode()):
@@ -294,9 +294,8 @@ def _keys_in(directory: Path, suffix: str) -> tuple[frozenset[str], list[str]]:
 
 
 class LiveKeys:
-    """Who is let in, as the folder says. `refresh` looks at it, and so does whoever asks for a key that is not there,
-    but not often. ``clock`` gives monotonic seconds; with ``invites`` those connect too who have one. Any
-    thread may ask."""
+    """Who is let in, as the folder says. `refresh` looks at it, and so does a question about an unknown key, but not
+    often. ``clock`` gives monotonic seconds; ``invites``: peers with an invite may connect too. Any thread may ask."""
 
     def __init__(self, folder: KeyFolder, clock: Callable[[], float], invites: bool = False) -> None:
         self.folder, self._clock, self._admits_invites = folder, clock, invites
@@ -305,7 +304,7 @@ class LiveKeys:
         """Since the last `refresh`."""
         self._invites: frozenset[str] = frozenset()
         self._issued: dict[str, IssuedInvite | None] = {}
-        """Those that somebody had, since the last change."""
+        """Those that somebody has used since the last change."""
         self._stamps: dict[Path, tuple[int, int, int]] = {}
         self._looked_at = -inf
         self._lock = RLock()
@@ -315,7 +314,7 @@ class LiveKeys:
         return self._looked_at + LOOK_SECONDS
 
     def refresh(self, now: float) -> set[str]:
-        """Look, if it is time; the keys that are members no more."""
+        """Look, if it is time. Returns the keys that are no longer members."""
         with self._lock:
             if now >= self.next_deadline():
                 self._look_at_all(now)
@@ -328,7 +327,7 @@ class LiveKeys:
             self._look_at_all(self._clock())
 
     def may_connect(self, role: Role, key: str) -> bool:
-        """For `transport.curve.Keys`. An invite is for requests, and those of the registrar."""
+        """For `transport.curve.Keys`. An invite is only for requests to the registrar."""
         return self.is_member(key) or (self._admits_invites and role is Role.TRACKER_ROUTER and self.is_invite(key))
 
     def is_member(self, key: str) -> bool:
@@ -351,7 +350,7 @@ class LiveKeys:
         self._gone |= before.difference(self.members)
 
     def is_invite(self, key: str) -> bool:
-        """Whether ``key`` is of an invite that somebody may have to make use of."""
+        """Whether ``key`` is that of an invite that can be used, or was a moment ago."""
         with self._lock:
             if key not in self._invites:
                 return False
@@ -369,7 +368,7 @@ class LiveKeys:
         keys, others = _keys_in(path, ".key" if path == self.folder.members_path else ".invite")
         for name in others:
             self.folder.tell(
-                f"{path / name} lets nobody in: it is no file named after a key: 64 digits, a to f in lower case"
+                f"{path / name} lets nobody in: expected a file named after a key, 64 hexadecimal digits in lower case"
             )
         self._take(path, keys)
         if time.time_ns() - max(stamp[1:]) > _FRESH_NS:

@@ -1,4 +1,4 @@
-"""Files with secrets: their owner's alone (0600), whole or not there, on disk once they are written."""
+"""Files with secrets: private to their owner (0600), written completely or not at all, and on disk once written."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from protocol.errors import ConfigError
 
 SECRET_BYTES_MAX = 4_096
 _NO_LINKS = errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS
-"""What file systems say that have no hard links."""
+"""What file systems without hard links say."""
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write ``data`` in place of what is at ``path``, if anything. Raises `OSError`."""
+    """Write ``data`` to ``path``, replacing what is there. Raises `OSError`."""
     with _written_beside(path, data) as fresh:
         fresh.replace(path)
     sync_directory(path.parent)
 
 
 def write_private_once(path: Path, data: bytes) -> bool:
-    """Write ``data`` to ``path``; False when something is there already, and stays. Raises `OSError`."""
+    """Write ``data`` to ``path`` unless it exists; False if it does. Raises `OSError`."""
     with _written_beside(path, data) as fresh:
         try:
             path.hardlink_to(fresh)
@@ -41,7 +41,7 @@ def write_private_once(path: Path, data: bytes) -> bool:
 
 @contextmanager
 def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
-    """A file with ``data`` beside ``path``, of this call's own; it is gone at the end of the block."""
+    """A temporary file with ``data`` beside ``path``; it is gone at the end of the block."""
     descriptor, name = tempfile.mkstemp(".new", f"{path.name}.", path.parent)  # with mode 0600
     fresh = Path(name)
     try:
@@ -55,7 +55,7 @@ def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def sync_directory(path: Path) -> None:
-    """What was made, renamed or deleted in the directory ``path`` is so on disk. Raises `OSError`."""
+    """Store on disk what was created, renamed or deleted in the directory ``path``. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -64,22 +64,22 @@ def sync_directory(path: Path) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """What is in ``path``, at most `SECRET_BYTES_MAX` of it. `ConfigError` when others than its owner may read or
-    change it, or it is no file. Raises `OSError`."""
+    """The content of ``path``, at most `SECRET_BYTES_MAX` of it. `ConfigError` if users other than its owner may read
+    or change it, or if it is not a file. Raises `OSError`."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):  # nobody may write to a named pipe for ever
+        if not stat.S_ISREG(found.st_mode):  # reading a named pipe may wait for ever
             raise ConfigError(f"{path}: is not a file; expected one with a secret key")
         check_private(path, found, 0o077)
         return file.read(SECRET_BYTES_MAX)
 
 
 def check_private_directory(path: Path, open_bits: int = 0o077) -> None:
-    """`ConfigError` when others than its owner have any of the rights ``open_bits`` to the directory ``path``. Raises
-    `OSError`."""
+    """`ConfigError` if users other than its owner have any of the rights ``open_bits`` to the directory ``path``.
+    Raises `OSError`."""
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
-        raise ConfigError(f"{path}: is not a directory; expected one that is for secret keys alone")
+        raise ConfigError(f"{path}: is not a directory; expected a private one for secret keys")
     check_private(path, found, open_bits)
 
 
@@ -88,7 +88,7 @@ def check_private(path: Path, found: os.stat_result, open_bits: int) -> None:
     mode, wanted = stat.S_IMODE(found.st_mode), "700" if stat.S_ISDIR(found.st_mode) else "600"
     if found.st_uid not in (os.geteuid(), 0):
         raise ConfigError(
-            f"{path}: holds a secret key and is another user's; use it as that user (sudo -u), or use another"
+            f"{path}: holds a secret key and belongs to another user; run this as that user (sudo -u), or use another"
         )
     if mode & open_bits and mode & stat.S_ISVTX:
         raise ConfigError(f"{path}: all users share this directory; keep a secret key in one of your own (mode 700)")

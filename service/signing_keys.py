@@ -1,4 +1,4 @@
-"""Signing keys: files with a secret key that belong to their user alone (0600), in such a directory (0700).
+"""Signing keys: files with a secret key, private to their user (0600), in a private directory (0700).
 
 What they sign is in `protocol.signature`."""
 
@@ -50,7 +50,7 @@ def load_signing_key(given: str) -> SigningKey:
     except OSError as error:
         raise DiskError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: it is no signing key, but other data") from None
+        raise ConfigError(f"{path}: is not a signing key") from None
     except ConfigError:
         raise
     except UsageError as error:

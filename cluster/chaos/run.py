@@ -1,7 +1,6 @@
-"""One run: a cluster in which everything goes wrong for a while, is healed, and must have what it wants then.
+"""One run: everything in a cluster goes wrong for a while, is healed, and then every peer must have what it wants.
 
-Owns the order of things and the verdict. What goes wrong is `cluster.chaos.plan`'s, how it is done
-`cluster.chaos.faults`'.
+Owns the order of events and the verdict. `cluster.chaos.plan` decides what goes wrong, `cluster.chaos.faults` does it.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ from service.units import format_seconds
 LOOK_SECONDS = 0.2
 SHARE_SECONDS = 120.0
 STUCK_SECONDS = 120.0
-"""A healed cluster in which nothing has changed for so long never gets any further. Timeouts are far below that."""
+"""A healed cluster in which nothing has changed for this long is stuck: all timeouts are far shorter."""
 LEFT_SECONDS = 60.0
-"""A process whose supervisor was killed ends by itself; so long after the end of all, none may be left."""
+"""A process whose supervisor was killed ends by itself; this long after the cluster has ended, none may be left."""
 TREE_FILES_COUNT = 40
 SPARE_BYTES = 16 * 1024 * 1024
-"""What a small disk has room for besides content: journals, seeds, manifests."""
+"""Room on a small disk for more than content: journals, seeds, manifests."""
 TRACKER_SETTINGS = {"heartbeat": "500ms", "lease": "2s"}
 TRACEBACK = "Traceback (most recent call last)"
 
 
 class ChaosRun(Struct, frozen=True, kw_only=True):
-    """What to run. ``size`` bytes has the file, half of that the tree. ``keep`` None: nothing is left. ``links`` None:
-    as fast as this machine is, with no links that could be cut. ``timeout``: how long a healed cluster may take, in
-    seconds; None: as long as something goes on."""
+    """What to run. The file has ``size`` bytes, the tree half of that. ``keep`` None: everything is removed. ``links``
+    None: as fast as this machine is, with no links that could be cut. ``timeout``: how long a healed cluster may take,
+    in seconds; None: as long as there is progress."""
 
     seed: int
     peers: int
@@ -64,8 +63,8 @@ class ChaosRun(Struct, frozen=True, kw_only=True):
 
 
 class ChaosReport(Struct, frozen=True, kw_only=True):
-    """``wanted`` downloads of peers that were not lost, of which ``verified`` are right byte for byte, and of
-    ``unobtainable`` nobody has all pieces any more. ``faults`` happened. ``problems``: what is not as it must be."""
+    """``wanted``: downloads of peers that were not lost; ``verified``: of these, correct byte for byte;
+    ``unobtainable``: nobody has all pieces any more. ``faults`` happened. ``problems``: all that went wrong."""
 
     seed: int
     wanted: int
@@ -81,7 +80,7 @@ class ChaosReport(Struct, frozen=True, kw_only=True):
 
 
 def run_chaos(run: ChaosRun, screen: Screen) -> ChaosReport:
-    """Do it, and print what happens. Raises a `ZswarmError` when it could not even begin."""
+    """Run it, and print what happens. Raises a `ZswarmError` if it could not even begin."""
     plan = draw_plan(run.seed, peer_names(run.peers), run.seconds, run.size)
     with workplace(run.keep, screen) as root, ExitStack() as resources:
         total = sum(content.size for content in plan.contents)
@@ -95,7 +94,7 @@ def run_chaos(run: ChaosRun, screen: Screen) -> ChaosReport:
             hosts = resources.enter_context(shaped_network(machines))
         else:
             left_out.add("cut")
-            _print("cut links are left out: they take --link-rate")
+            _print("cut links are left out: they need --link-rate")
         try:
             places = [root / name / disk for name in plan.peers for disk in DISKS]
             disks = resources.enter_context(small_disks(places, total + SPARE_BYTES))
@@ -116,7 +115,7 @@ def run_chaos(run: ChaosRun, screen: Screen) -> ChaosReport:
 
 
 def verdict(report: ChaosReport) -> Iterator[str]:
-    """Its lines, the last of which sums it up."""
+    """The lines of the result; the last one sums it up."""
     for problem in report.problems:
         yield f"problem: {problem}"
     what = f"{report.verified} of {report.wanted} downloads verified"
@@ -155,7 +154,7 @@ class _Chaos:
         self._screen.stage(f"seed {self._plan.seed}, {self._plan.seconds:g} s; {self._plan}")
         self._began_at = time.monotonic()
         self._happen(faults)
-        self._tell("all is healed")
+        self._tell("everything is healed")
         faults.heal(self._now)
         self._wants = [want for want in self._wants if want.peer.name not in lost]
         healed_at = time.monotonic()
@@ -234,8 +233,8 @@ class _Chaos:
             time.sleep(LOOK_SECONDS)
 
     def _settle(self, faults: Faults, survivors: list[LocalPeer]) -> list[str]:
-        """Until all have what they want, or nobody has it, and the tracker knows; or what is wrong when nothing goes on
-        any more."""
+        """Wait until all peers have what they want, or nobody has it, and the tracker lists it. Returns what is
+        wrong if there is no progress any more."""
         began_at = changed_at = time.monotonic()
         last: object = None
         last_wrong: list[str] = []
@@ -264,11 +263,11 @@ class _Chaos:
                     self._tell("; ".join(wrong))
             if now - changed_at > STUCK_SECONDS or now - began_at > timeout:
                 what = f"nothing has changed for {format_seconds(now - changed_at)}"
-                return [f"{what}, {format_seconds(now - began_at)} after all was healed", *wrong]
+                return [f"{what}, {format_seconds(now - began_at)} after everything was healed", *wrong]
             time.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - now)))
 
     def _wrong_in_listing(self, survivors: list[LocalPeer]) -> Iterator[str]:
-        """What the tracker lists other than what ``survivors`` have."""
+        """The differences between what the tracker lists and what ``survivors`` have."""
         asker = survivors[0]
         for content in self._plan.contents:
             whole = sum(peer.name in content.seeders for peer in survivors)
@@ -281,10 +280,10 @@ class _Chaos:
                 continue
             have = {entry.digest: entry.have for entry in reply.entries if entry.have}
             if have != ({self._digests[content.name]: whole} if whole else {}):
-                yield f"the tracker lists {content.name} as {have}, and {whole} have it"
+                yield f"the tracker lists {content.name} as {have}, but {whole} have it"
 
     def _verify(self, peers: Mapping[str, LocalPeer]) -> tuple[int, list[str]]:
-        """How many downloads are right, and whatever is wrong or left over on any disk."""
+        """How many downloads are correct, and everything that is wrong or left over on any disk."""
         verified, problems = 0, []
         unfinished = {(want.peer.name, want.content.name) for want in self._wants if not want.done}
         for name, peer in peers.items():
@@ -325,7 +324,7 @@ class _Chaos:
 def _until_shared(peer: LocalPeer, request: ApiShare) -> JobStatus:
     reply = peer.request(request)
     if not isinstance(reply, ApiAccepted):
-        raise NetworkError(f"{peer.name} did not take the request: {getattr(reply, 'detail', '')}")
+        raise NetworkError(f"{peer.name} refused the request: {getattr(reply, 'detail', '')}")
     deadline = time.monotonic() + SHARE_SECONDS
     while time.monotonic() < deadline:
         job = next(job for job in peer.status().jobs if job.job == reply.job)
@@ -339,7 +338,7 @@ def _until_shared(peer: LocalPeer, request: ApiShare) -> JobStatus:
 
 @contextmanager
 def _killed_if_interrupted(cluster: LocalCluster) -> Iterator[None]:
-    """Processes that stand still would not end in order."""
+    """Stopped processes would not shut down cleanly."""
     with ExitStack() as on_error:
         on_error.callback(lambda: kill_all(cluster.programs()))
         yield
@@ -347,7 +346,7 @@ def _killed_if_interrupted(cluster: LocalCluster) -> Iterator[None]:
 
 
 def _left(sockets: Path) -> list[str]:
-    """Processes of the cluster that run on although it has ended."""
+    """Processes of the cluster that still run although it has ended."""
     deadline = time.monotonic() + LEFT_SECONDS
     while (left := _processes_with(sockets)) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
@@ -355,14 +354,14 @@ def _left(sockets: Path) -> list[str]:
 
 
 def _kill_left(sockets: Path) -> None:
-    """Of a run that was interrupted, also those that stand still, of a supervisor that was killed."""
+    """Kill what an interrupted run left: also stopped processes whose supervisor was killed."""
     with shielded():
         for process, _ in _processes_with(sockets):
             process.kill()
 
 
 def _processes_with(sockets: Path) -> list[tuple[psutil.Process, str]]:
-    """Whoever's children they are by now, each with its command line."""
+    """Those with this ``XDG_RUNTIME_DIR``, whoever their parents are by now; each with its command line."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -374,7 +373,7 @@ def _processes_with(sockets: Path) -> list[tuple[psutil.Process, str]]:
 
 
 def _tracebacks(cluster: LocalCluster) -> list[str]:
-    """Programs whose log has one: whatever went wrong, none of it is an error of the program."""
+    """Programs whose log has one: no fault may lead to an error of the program itself."""
     problems = []
     for program in cluster.programs():
         log = program.log_path.read_text(errors="replace")

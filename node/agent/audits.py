@@ -1,8 +1,7 @@
-"""Audits: what is shared is read again from the disk, at a rate a person states, to find out whether it is still right.
+"""Audits: shared content is read again from the disk, at a rate that a person sets, to find out whether it has rotted.
 
-Pure. Owns the ``audit`` jobs. Those with a rate take turns, and so do those without, each among themselves: whoever
-waits for one item does not wait for all. Hashing, and what becomes of an item that is not as it was hashed, is
-`node.agent.shares`'.
+Pure. Owns the ``audit`` jobs. Those with a rate are one queue, and those without are another: a check of one item does
+not wait for a slow audit of everything. `node.agent.shares` hashes, and handles items that do not match their digest.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from protocol.digest import short
 from protocol.errors import VerificationError
 from service.units import counted, format_bytes
 
-ALL = "all that is shared"
+ALL = "everything shared"
 
 
 class _Audit(Struct):
@@ -48,7 +47,7 @@ class Audits:
         """Those with a rate, and those without; the first of each is at work."""
 
     def request(self, request: ApiAudit, now: float) -> tuple[JobStatus | None, list[Wish]]:
-        """Audit what ``request`` means; None if that is nothing."""
+        """Audit what ``request`` names; no job if that is nothing."""
         items = self._meant(request)
         if request.name and not items:
             return None, []
@@ -61,7 +60,7 @@ class Audits:
         return job, self._begin(lane, now) if len(lane) == 1 else []
 
     def stop(self, now: float) -> tuple[int, list[Wish]]:
-        """Stop all audits; how many there were."""
+        """Stop all audits. Returns how many there were."""
         wishes: list[Wish] = []
         audits = [audit for lane in self._lanes.values() for audit in lane]
         for lane in self._lanes.values():
@@ -96,7 +95,7 @@ class Audits:
         return [item for path in paths if (item := self._catalogue.at(path)) is not None]
 
     def _begin(self, lane: deque[_Audit], now: float) -> list[Wish]:
-        """Read what is next in ``lane``, and end the audits that have nothing left."""
+        """Read the next item of ``lane``, and end the audits that have none left."""
         wishes: list[Wish] = []
         while lane:
             audit = lane[0]
@@ -112,7 +111,7 @@ class Audits:
         return wishes
 
     def _judge(self, audit: _Audit, item: LibraryItem, trouble: str, now: float) -> list[Wish]:
-        """Take in what was found of ``item``."""
+        """Record the result for ``item``."""
         there = self._catalogue.at(item.path)
         audit.read_bytes += item.length
         audit.job.done_bytes = audit.read_bytes
@@ -120,7 +119,7 @@ class Audits:
         if there is None:
             problem = "it is not shared any more"
         elif there.digest != item.digest:
-            problem = f"somebody has changed it; it is shared as what it is now, {short(there.digest)}"
+            problem = f"somebody has changed it; it is now shared as {short(there.digest)}"
         elif there.state:
             problem = f"{there.state}: {there.detail}"
             if there.state == "damaged" and audit.repair:
@@ -136,6 +135,6 @@ class Audits:
     def _end(self, audit: _Audit, now: float) -> None:
         read = f"{counted(audit.count, 'item')}, {format_bytes(audit.job.length)}, read"
         if audit.wrong:
-            self._jobs.fail(audit.job, VerificationError.code, f"{read}; {audit.wrong} not as hashed", now)
+            self._jobs.fail(audit.job, VerificationError.code, f"{read}; {audit.wrong} with problems", now)
         else:
-            self._jobs.end(audit.job, "done", "", f"{read}; all as hashed", now)
+            self._jobs.end(audit.job, "done", "", f"{read}; no problems", now)

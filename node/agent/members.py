@@ -1,8 +1,8 @@
-"""Whose keys the piece server admits in a network with keys: the members', as roster and lookups tell. The downloader
-hears of those whose leaving the roster did not tell. Pure.
+"""Whose keys the piece server admits in a network with keys: those of the members, as roster and lookups report them.
+The downloader hears of members whose departure the roster did not report. Pure.
 
-The roster tells of each that comes or goes. Where it may have missed something, or says nothing, a lookup is asked for
-all of them. While the tracker may not know everybody yet, after its restart, nobody is put out.
+The roster announces each member that comes or goes. If something may have been missed, or the roster is silent, a
+lookup is asked for all members. While the tracker may not know everybody yet, after its restart, nobody is shut out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from node.local_messages import MemberKeys, SourceLost
 from protocol.messages import PeerEntry
 
 AGAIN_SECONDS = 5.0
-"""After an answer that is not the last word, or none, and while the roster is silent."""
+"""Until the next question: after an incomplete answer, or none, and while the roster is silent."""
 
 
 class FindMembers(Struct, frozen=True):
@@ -29,22 +29,22 @@ Effect = FindMembers | ToPieceServer | ToDownloader
 
 
 class Members:
-    """Nothing but where there are keys (``keyed``)."""
+    """Does nothing unless the network has keys (``keyed``)."""
 
     def __init__(self, keyed: bool) -> None:
         self._keyed = keyed
         self._keys: dict[str, str] = {}
         """By peer."""
         self._since: dict[str, str] | None = None
-        """What the roster has said since the open question was asked, by peer; an empty key: it left. None: there is no
-        question open."""
+        """What the roster has said since the open question was asked, by peer; an empty key: it left. None: no question
+        is open."""
         self._after = (0, 0)
         self._ask_at: float | None = None
         self._heard_at: float | None = None
-        """When the roster said something last, or might have begun to."""
+        """When the roster last said something, or might have begun to."""
 
     def told(self) -> list[Effect]:
-        """For a piece server that knows nothing."""
+        """For a piece server that has just started."""
         return [ToPieceServer(MemberKeys(list(self._keys.values()), [], True))] if self._keys else []
 
     def welcomed(self, after: tuple[int, int], now: float) -> list[Effect]:
@@ -53,13 +53,13 @@ class Members:
         return self.missed(now, 0.0)
 
     def missed(self, now: float, within: float) -> list[Effect]:
-        """The roster has not told everything; ask ``within`` seconds."""
+        """The roster may have missed something; ask ``within`` seconds."""
         if self._keyed:
             self._ask_at = now + within
         return self.tick(now)
 
     def heard(self, now: float) -> None:
-        """The roster says something."""
+        """The roster has said something."""
         self._heard_at = now
 
     def joined(self, peer: str, key: str) -> list[Effect]:
@@ -90,7 +90,7 @@ class Members:
         return [told, *(ToDownloader(SourceLost(peer, "")) for peer in gone)]
 
     def failed(self, now: float) -> None:
-        """There is no answer."""
+        """No answer came."""
         self._since, self._ask_at = None, now + AGAIN_SECONDS
 
     def tick(self, now: float) -> list[Effect]:
@@ -103,7 +103,7 @@ class Members:
         return [FindMembers(self._after)]
 
     def next_deadline(self) -> float | None:
-        """None while there is a question open, or nothing to ask."""
+        """None while a question is open, or if there is nothing to ask."""
         if self._since is not None or not self._keyed:
             return None
         silent = None if self._heard_at is None else self._heard_at + AGAIN_SECONDS

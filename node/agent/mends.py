@@ -1,9 +1,9 @@
 """Content of this peer that rotted on its disk, mended from the network. Pure.
 
-An item is `damaged` when it has other bytes though nobody wrote to it (`node.agent.shares` finds that). Its right
-pieces are served meanwhile as those of a download are, and the wrong ones are fetched again to where they stand. What
-was downloaded is mended without being asked; of what a person shared nothing is changed unless they say so (`repair`).
-The work is the downloader's, as that of a download (`node.local_messages.Mend`).
+An item is `damaged` when its bytes have changed although nobody wrote to it (`node.agent.shares` finds that). Meanwhile
+its right pieces are served like those of a download, and the wrong ones are fetched again and written in place.
+Downloads are mended without being asked; content that a person shared is changed only if they say so (`repair`). The
+downloader does the work, as for a download (`node.local_messages.Mend`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from protocol.messages import Entry
 from service.units import counted
 
 WAIT_SECONDS = 1.0
-"""What has to wait, for a download of the same content or until it is hashed, is looked at again after this long."""
+"""An item that has to wait, for a download of the same content or to be hashed, is looked at again after this long."""
 RETRY_SECONDS = 300.0
-"""What could not be mended is tried again after this long."""
+"""An item that could not be mended is tried again after this long."""
 
 
 class Mends:
@@ -44,7 +44,7 @@ class Mends:
         self._wanted: dict[str, float] = {}
         """Paths of items to be mended, and when to look at them."""
         self._asked: dict[str, None] = {}
-        """Those that are not mended without being asked."""
+        """Those that a person asked for."""
         self._under_way: dict[str, Mend] = {}
         self._job: dict[str, JobStatus] = {}
         self._serving: dict[str, Entry] = {}
@@ -60,13 +60,13 @@ class Mends:
         return any(mend.dest == path for mend in self._under_way.values())
 
     def start(self, now: float) -> list[Wish]:
-        """Take up what the library has as damaged."""
+        """Begin with the items that the library has as damaged."""
         for item in self._catalogue.items():
             self._look(item, now)
         return self.tick(now)
 
     def found(self, path: str, now: float) -> list[Wish]:
-        """What is at ``path`` was looked at."""
+        """The item at ``path`` was checked."""
         item = self._catalogue.at(path)
         if item is not None:
             self._look(item, now)
@@ -97,7 +97,7 @@ class Mends:
     # --- what the downloader says ------------------------------------------------------------------------
 
     def report(self, report: DownloadReport) -> list[Wish]:
-        """How it goes; the first report after the check says how much is wrong."""
+        """Progress; the first report after the check says how much is wrong."""
         job, mend = self._job[report.digest], self._under_way[report.digest]
         begins = report.phase == "downloading" and job.phase != "downloading" and not job.detail
         job.download, job.done_bytes = report, report.done_bytes
@@ -122,7 +122,7 @@ class Mends:
         """The content is right again, and served as before."""
         mend = self._under_way[message.digest]
         job = self._end(mend)
-        self._jobs.end(job, "done", "", f"mended; {job.detail or 'nothing was wrong any more'}", now)
+        self._jobs.end(job, "done", "", f"mended; {job.detail or 'nothing was wrong'}", now)
         self._asked.pop(mend.dest, None)
         item = self._catalogue.at(mend.dest)
         wishes: list[Wish] = [UnwantSources(mend.digest)]
@@ -148,7 +148,7 @@ class Mends:
         for mend in list(self._under_way.values()):
             item = self._catalogue.at(mend.dest)
             if item is None or item.digest != mend.digest or item.state != "damaged":
-                wishes += self._stop(mend, "it is not wanted any more", now)
+                wishes += self._stop(mend, "it is no longer needed", now)
         for path in [path for path, at in self._wanted.items() if now >= at]:
             item = self._catalogue.at(path)
             del self._wanted[path]

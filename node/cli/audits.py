@@ -18,7 +18,7 @@ from service.text import check_utf8, printable
 from service.units import parse_rate
 
 DEFAULT_RATE = "50 MiB/s"
-GOES_ON = "the audit goes on in the running peer: 'status' shows it, 'audit --stop' ends it"
+GOES_ON = "the audit continues in the running peer: 'status' shows it, 'audit --stop' ends it"
 
 
 @click.command(cls=ExampleCommand, examples="audit\naudit --rate 200MiB/s\naudit model.bin\naudit --stop")
@@ -28,17 +28,17 @@ GOES_ON = "the audit goes on in the running peer: 'status' shows it, 'audit --st
     callback=parsed_by(parse_rate),
     default=DEFAULT_RATE,
     metavar="RATE",
-    help=f"Read at most so much a second; 0: no limit. [{DEFAULT_RATE}]",
+    help=f"Read at most this much a second; 0: no limit. [{DEFAULT_RATE}]",
 )
-@click.option("--stop", is_flag=True, help="Stop all audits that are under way.")
+@click.option("--stop", is_flag=True, help="Stop all running audits.")
 @peer_options
 @json_option
 @click.pass_obj
 def audit(state: State, target: str, rate: float, stop: bool) -> None:
-    """Have the running peer read again all that it shares, or NAME.
+    """Have the running peer re-read everything it shares, or only NAME.
 
-    Every byte is read from the disk and hashed, in the background, and what is not as it was hashed is named: exit
-    code 5 then. What was downloaded is fetched again where it is wrong; 'verify NAME --repair' does that for the rest.
+    Every byte is read from the disk and hashed, in the background. If anything does not match its digest, it is named,
+    and the exit code is 5. Wrong pieces of downloads are fetched again; 'verify NAME --repair' does that for the rest.
     Ctrl-C ends only the display.
     """
     if stop and target:
@@ -85,7 +85,7 @@ def _followed(state: State, session: Session, number: int) -> JobStatus:
             report = patience.status([number], [])
             job = next((job for job in report.jobs if job.job == number), None) if report is not None else None
             if report is not None and job is None:
-                raise VerificationError("the peer was started again and has not read all; give the command again")
+                raise VerificationError("the peer was restarted before it had read everything; run the command again")
             if job is not None:
                 display.show([view_of(job)], session.now())
                 if job.over:
@@ -94,7 +94,7 @@ def _followed(state: State, session: Session, number: int) -> JobStatus:
 
 
 def _mended(state: State, session: Session, found: JobStatus) -> JobStatus:
-    """Show how what was ``found`` is mended, until it is or cannot be: then that is the result."""
+    """Show how what was ``found`` is mended, until it is, or cannot be. Returns the job that mends it."""
     patience, path = Patience(session), found.path
     with open_display(state.options.quiet) as display:
         while True:

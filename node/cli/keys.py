@@ -1,5 +1,5 @@
-"""``keys``: who is let into a network with keys. All but ``keys show`` are for its tracker's host, where the tracker
-heeds them within a second; none of them talks to it."""
+"""``keys``: who is let into a network with keys. All but ``keys show`` run on its tracker's host. None of them talks to
+the tracker, which notices a change within a second."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ _folder_option = click.option(
     help="The network's key folder; else $ZSWARM_KEYS, ~/.config/zswarm/keys or /etc/zswarm/keys.",
     shell_complete=complete_directory,
 )
-_name_option = click.option("--name", default="", metavar="NAME", help="What 'keys list' calls it.")
+_name_option = click.option("--name", default="", metavar="NAME", help="The name that 'keys list' shows.")
 
 
 def _invite_options(command: Callable[..., None]) -> Callable[..., None]:
-    reusable = click.option("--reusable", is_flag=True, help="For any number of peers; otherwise for one.")
+    reusable = click.option("--reusable", is_flag=True, help="Valid for any number of peers; otherwise for one.")
     expires = click.option(
-        "--expires", default=EXPIRES, show_default=True, callback=parsed_by(parse_seconds), metavar="TIME"
+        "--expires",
+        default=EXPIRES,
+        show_default=True,
+        callback=parsed_by(parse_seconds),
+        metavar="TIME",
+        help="How long it is valid.",
     )
     tracker = click.option(
         "--tracker", default="", metavar="ENDPOINT", help="Where peers reach the tracker.  [this machine, port 5550]"
@@ -47,10 +52,10 @@ def _invite_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(subcommand_metavar="COMMAND ...")
 def keys() -> None:
-    """Let peers into a network with keys, and put them out.
+    """Let peers into a network with keys, and shut them out.
 
-    On the tracker's host 'keys init' makes the network's keys and prints an invite: one line, with which a peer joins
-    (--invite). The tracker must be restarted once; what is changed later holds within a second.
+    On the tracker's host 'keys init' creates the network's keys and prints an invite: one line, with which a peer joins
+    (--invite). Then restart the tracker once; later changes take effect within a second.
     """
 
 
@@ -63,9 +68,9 @@ def keys() -> None:
 def init(
     ctx: click.Context, state: State, folder: str, name: str, expires: float, reusable: bool, tracker: str
 ) -> None:
-    """Make the keys of a network, on its tracker's host, and print an invite.
+    """Create the keys of a network, on its tracker's host, and print an invite.
 
-    Keys that are there already stay as they are.
+    Existing keys are kept.
     """
     place = _folder(folder)
     fresh = place.make()
@@ -73,9 +78,9 @@ def init(
         program = "zswarm-tracker" if program_of(ctx) == "zswarm" else "python -m broker"
         start = f"{program} --keys {shlex.quote(str(place.path))}"
         if fresh:
-            output.warn(f"made the keys of a network in {place.path}; (re)start its tracker: {start}")
+            output.warn(f"created the network's keys in {place.path}; (re)start its tracker: {start}")
         else:
-            output.warn(f"{place.path} has the keys of a network already; they stay")
+            output.warn(f"{place.path} already has a network's keys; they are kept")
     _invite(ctx, state, place, name, expires, reusable, tracker)
 
 
@@ -94,7 +99,7 @@ def _invite(
     ctx: click.Context, state: State, folder: KeyFolder, name: str, expires: float, reusable: bool, tracker: str
 ) -> None:
     if not expires:
-        raise UsageError("--expires: expected more than no time at all")
+        raise UsageError("--expires: expected a time longer than 0 s")
     line = folder.invite(_reached(tracker), expires, reusable, name)
     if state.options.json:
         output.print_json({"invite": line, "keys": str(folder.path), "reusable": reusable, "expires_seconds": expires})
@@ -103,12 +108,12 @@ def _invite(
     if not state.options.quiet:
         whom = "any number of peers" if reusable else "one peer"
         output.warn(
-            f"it lets {whom} in, for {format_seconds(expires)}: {program_of(ctx)} --invite LINE; keep it secret"
+            f"it lets {whom} in, within {format_seconds(expires)}: {program_of(ctx)} --invite LINE; keep it secret"
         )
 
 
 def _reached(tracker: str) -> str:
-    """The endpoint for an invite; `UsageError` when ``tracker`` is none."""
+    """The endpoint for an invite; `UsageError` when ``tracker`` is not one."""
     from node.rendezvous import outward_host
     from protocol.endpoints import Address, is_wildcard, parse_endpoint
     from protocol.errors import ProtocolError
@@ -163,7 +168,7 @@ def _invite_state(issued: IssuedInvite) -> str:
 @json_option
 @click.pass_obj
 def authorize(state: State, key: str, name: str, folder: str) -> None:
-    """Let the peer with the public key KEY in; 'keys show' prints it there."""
+    """Let in the peer whose public key is KEY; 'keys show' prints it there."""
     from protocol.keys import parse_key
 
     place = _folder(folder)
@@ -180,9 +185,9 @@ def authorize(state: State, key: str, name: str, folder: str) -> None:
 @json_option
 @click.pass_obj
 def revoke(state: State, target: str, folder: str) -> None:
-    """Put a peer out of the network, or end an invite.
+    """Shut a peer out of the network, or end an invite.
 
-    NAME may also be its key, or the first 8 digits of that. The tracker forgets the peer within seconds, and everybody
+    NAME can also be its key, or the key's first 8 digits. Within seconds the tracker forgets the peer, and everybody
     closes its connections.
     """
 
@@ -194,8 +199,8 @@ def revoke(state: State, target: str, folder: str) -> None:
     _done(state, f"{'member' if member is not None else 'invite'} {key[:16]} is revoked", key)
     came_by = place.invites().get(member.invite) if member is not None else None
     if member is not None and came_by is not None and came_by.terms.reusable and not state.options.quiet:
-        again = f"it came by a reusable invite, which lets it in with another key: keys revoke {member.invite[:16]}"
-        output.warn(again)
+        again = "it joined with a reusable invite, which still lets it in with another key; to end that too"
+        output.warn(f"{again}: keys revoke {member.invite[:16]}")
 
 
 @keys.command(cls=ExampleCommand, examples="keys show\nkeys show --data-dir /srv/zswarm")

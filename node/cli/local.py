@@ -155,16 +155,16 @@ def _tell_seed(state: State, target: Path, seed_format: str, made: Seed, skipped
 )
 @click.argument("path", metavar="PATH|NAME", shell_complete=complete_path)
 @click.argument("seedfile", metavar="[SEEDFILE]", default="", shell_complete=complete_path)
-@click.option("--repair", is_flag=True, help="Fetch wrong pieces of NAME again, to where they are.")
+@click.option("--repair", is_flag=True, help="Fetch wrong pieces of NAME again, and write them in place.")
 @peer_options
 @json_option
 @click.pass_obj
 def verify(state: State, path: str, seedfile: str, repair: bool) -> None:
-    """Check a file or directory against a seed, or something shared against what it was.
+    """Check a file or directory against a seed, or shared content against its digest.
 
-    Every byte of it is read. Exit code 5 when anything differs. With SEEDFILE no peer is needed; files of a directory
-    that the seed does not name are listed, but do not count as a difference. Without it, NAME (or a digest, or a path)
-    is something that the running peer shares, and --repair has the peer fetch its wrong pieces from others.
+    Every byte of it is read. The exit code is 5 if anything differs. With SEEDFILE no peer is needed; files in a
+    directory that the seed does not name are listed, but do not count as a difference. Without it, NAME (or a digest,
+    or a path) is something that the running peer shares, and --repair has the peer fetch its wrong pieces from others.
     """
     if not seedfile:
         verify_shared(state, path, repair)

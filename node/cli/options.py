@@ -64,7 +64,7 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
         "--invite",
         metavar="LINE",
         hidden=hidden,
-        help="Join the network with keys that LINE, of 'keys init' or 'keys invite', is for; else $ZSWARM_INVITE.",
+        help="Join a network with keys, by the LINE that 'keys init' or 'keys invite' printed; else $ZSWARM_INVITE.",
     )
     listen = _common("--listen", metavar="ENDPOINT", hidden=hidden, help="Where to serve pieces, e.g. tcp://*:5600.")
     name = _common("--name", metavar="NAME", hidden=hidden, help="The name that others see.")
@@ -132,7 +132,7 @@ sign_option = click.option(
     "--sign",
     "sign_with",
     metavar="KEY",
-    help="Sign it with this key of yours, made by 'signing-key KEY': a name or a path.",
+    help="Sign it with this key, a name or a path; 'signing-key KEY' makes one.",
     shell_complete=complete_path,
 )
 
@@ -144,7 +144,7 @@ def signed_by_option(command: F) -> F:
         multiple=True,
         metavar="KEY",
         callback=_checked_keys,
-        help="Take only what this key (ed25519:...) has signed; may be repeated: one of them.",
+        help="Take only what this key (ed25519:...) has signed. If repeated: what one of the keys has signed.",
     )(command)
 
 

@@ -1,4 +1,4 @@
-"""``signing-key``: makes a key for 'share --sign', and says what others believe it by. Needs no peer."""
+"""``signing-key``: makes a key for 'share --sign', and prints its public half. Needs no peer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from service.text import printable
 @json_option
 @click.pass_obj
 def signing_key(state: State, key: str) -> None:
-    """Make a signing key, if it is not there yet, and print its public key.
+    """Make a signing key, unless it exists, and print its public key.
 
-    KEY is a name, for a file in ~/.config/zswarm/signing, or with a slash a path in a directory that is its owner's
-    alone (mode 700). 'share --sign KEY' signs with it, 'get --signed-by' takes what is printed. Keep the file secret,
-    and keep a copy: whoever has it decides what its names mean.
+    KEY is a name, for a file in ~/.config/zswarm/signing, or with a slash a path, in a directory that only its owner
+    can enter (mode 700). 'share --sign KEY' signs with it; give the printed key to 'get --signed-by'. Keep the file
+    secret and back it up: anyone who has it can decide what its names mean.
     """
     from service.signing_keys import make_signing_key
 
@@ -31,6 +31,4 @@ def signing_key(state: State, key: str) -> None:
     print(made.public, flush=True)
     if not state.options.quiet:
         place = printable(str(made.path))
-        output.warn(
-            f"made {place}; keep it secret, and keep a copy" if fresh else f"{place} is there already; it stays"
-        )
+        output.warn(f"made {place}; keep it secret and back it up" if fresh else f"{place} already exists; it is kept")

@@ -64,7 +64,7 @@ SERVE_SECONDS = 0.5
 class Plan(Struct, frozen=True):
     """A whole command. ``serve``: a foreground peer continues to serve when the orders are done; ``timeout`` is in
     seconds, 0 for none. ``follows_links``: the share follows links. ``trackers``: those named in the links to get.
-    ``signed``: makes of an order of a share the same with its signature."""
+    ``signed``: makes the order of a share again, with a signature."""
 
     kind: Kind
     orders: list[Order]
@@ -163,8 +163,8 @@ def get(
 
     By name, digest or its beginning as 'list' shows it, link (zswarm://...) or seed file. Several are fetched at once.
     Without a running peer, this command runs one until it is done, with the tracker that the link names if none is
-    configured. A download that was stopped continues from what is verified on disk. With --signed-by a name means what
-    that key has signed last under it; exit code 7 when it has signed nothing that is there.
+    configured. A download that was stopped continues from what is verified on disk. With --signed-by, a name means what
+    that key signed last under it; the exit code is 7 if nothing with that name is signed by it.
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     check_places(found)
@@ -204,7 +204,7 @@ def _carry_out(state: State, plan: Plan) -> None:
 
 
 def _sign(state: State, session: Session, plan: Plan, outcomes: list[Outcome]) -> tuple[Plan, list[Outcome]]:
-    """Have what was shared announced with its signature: the plan that does it again, and what came of it."""
+    """Announce shared content with its signature. Returns the plan with the signed orders, and the outcomes."""
     assert plan.signed is not None
     orders, again = list(plan.orders), [place for place, outcome in enumerate(outcomes) if outcome.ok]
     for place in again:

@@ -167,7 +167,7 @@ class Download:
     def peer_lost(self, peer: str, now: float) -> list[Effect]:
         """The roster says that the peer left, expired or no longer has the content. That is a hint: a source that
         owes pieces may well be sending them, and is kept until it owes nothing or falls silent. One with a key may
-        have been put out of the network, and is hung up on."""
+        have been shut out of the network, and is hung up on."""
         self._pool.forget(peer)
         source = self._pool.of_peer(peer)
         if source is None or (source.owes and not source.entry.key):

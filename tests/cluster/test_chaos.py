@@ -194,7 +194,7 @@ def test_a_short_mix(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     assert code == 0, shown
     assert shown.out.splitlines()[-1].startswith("seed 8 held: ")
-    assert "all is healed" in shown.out
+    assert "everything is healed" in shown.out
     assert f"-{os.getpid()}-" not in MOUNTS.read_text()
     assert place.is_clean()
 

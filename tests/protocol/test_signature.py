@@ -113,7 +113,7 @@ def test_keys_are_written_in_one_way() -> None:
 def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no key: expected ed25519: and 64"):
         parse_key(text)
-    with pytest.raises(UsageError, match="no signing key"):
+    with pytest.raises(UsageError, match="not a signing key"):
         parse_secret(text)
 
 

@@ -66,6 +66,6 @@ def test_what_is_not_there_says_how_to_make_it(folder: Path) -> None:
 def test_what_is_no_key_is_refused_without_repeating_it(folder: Path, text: bytes) -> None:
     make_signing_key("release")
     (folder / "release.key").write_bytes(text)
-    with pytest.raises(ConfigError, match="no signing key") as refused:
+    with pytest.raises(ConfigError, match="not a signing key") as refused:
         load_signing_key("release")
     assert "7373" not in str(refused.value)

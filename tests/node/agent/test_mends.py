@@ -167,7 +167,7 @@ def test_an_audit_reads_one_item_after_another_and_changes_nothing_where_all_is_
     scene.play(scene.core.hashed(order.path, item(2), scene.now))
     job = scene.job()
     assert (job.phase, job.done_bytes, job.problems) == ("done", 200, [])
-    assert job.detail == "2 items, 200 B, read; all as hashed"
+    assert job.detail == "2 items, 200 B, read; no problems"
     assert scene.took(SaveItem) == []
 
 
