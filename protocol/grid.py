@@ -7,6 +7,7 @@ column too, besides the one whose place that is. So no place is empty, except wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isqrt
 from typing import Literal, NamedTuple
 
@@ -39,3 +40,23 @@ def mate(cell: int, other: int, cells: int) -> Mate | None:
     if own.row == others.row:
         return "row"
     return "column" if own.column == others.column and not own.is_guest else None
+
+
+def mates(cell: int, cells: int) -> Iterator[int]:
+    """Those of so many ``cells`` that `mate` gives a word for, and ``cell`` itself, some twice: in steps of the side of
+    the square, not of the number of cells."""
+    cells = max(cells, cell + 1)
+    side, own = isqrt(cells), place_of(cell, cells)
+    square = side * side
+    guests = range(square, cells)
+    yield from (_cell_at(own.row, column) for column in range(side))
+    yield from guests[own.row :: side]
+    if not own.is_guest:
+        yield from (_cell_at(row, own.column) for row in range(side))
+        in_column = (square + turn * side + (own.column - turn) % side for turn in range(2))
+        yield from (guest for guest in in_column if guest in guests)
+
+
+def _cell_at(row: int, column: int) -> int:
+    """The cell whose place in the square that is."""
+    return row * row + column if column <= row else column * column + column + 1 + row
