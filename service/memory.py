@@ -15,6 +15,7 @@ from protocol.limits import GIB
 MEMORY_PART = 5 / 8
 MEMORY_BYTES_MIN = 1 * GIB
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def limit_memory() -> None:
@@ -26,15 +27,23 @@ def limit_memory() -> None:
 
 
 def memory_bytes() -> int:
-    """What there is for this process: of the machine, or of the control group it is in."""
+    """The memory that this process can use: that of the machine, or the lowest limit of the control groups it is in."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(machine, _group_bytes() or machine)
+    return min([machine, *_group_limits()])
 
 
-def _group_bytes() -> int | None:
+def _group_limits() -> list[int]:
+    """Those of its own control group (version 2) and the ones around it: Slurm limits the job, not the task."""
     try:
-        own = Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip()
-        limit = (_CGROUPS / own.lstrip("/") / "memory.max").read_text().strip()
+        own = Path(_OWN_CGROUP.read_text().rpartition("::")[2].strip().lstrip("/"))
     except OSError:
-        return None
-    return int(limit) if limit.isdigit() else None
+        return []
+    limits: list[int] = []
+    for group in (own, *own.parents):
+        try:
+            limit = (_CGROUPS / group / "memory.max").read_text().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            limits.append(int(limit))
+    return limits

@@ -10,12 +10,10 @@ import zmq
 from protocol.errors import LocalError
 from transport import publisher
 from transport.publisher import Publisher
-from transport.sockets import Role, open_context, open_socket
+from transport.sockets import Role, open_context, open_socket, send_or_drop
 
 
 def test_a_thread_that_has_ended_is_noticed_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    send_or_drop = publisher.send_or_drop
-
     def without_memory(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> bool:
         if socket.type == zmq.PUB:
             raise MemoryError
