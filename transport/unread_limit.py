@@ -128,19 +128,18 @@ class UnreadLimit:
         self._alert_until = now + ALERT_SECONDS
         self._gives_back = True
         self._count += len(found)
-        address = address_of(found[0][1].fd)
+        addresses = [address_of(connection.fd) for _, connection in found]
+        for address in set(filter(None, addresses)):
+            self._refuse(address, REFUSED_SECONDS)
         for accepted, connection in found:
-            where = address_of(connection.fd)
-            if where:
-                self._refuse(where, REFUSED_SECONDS)
             accepted.shut_down(connection.fd)
         if now >= self._log_at:
             self._log_at = now + LOG_SECONDS
             _logger.warning(
-                "%d connections were hung up on, which sent more than could be read; one from %s, with %d KiB: it "
-                "cannot connect for %g s",
+                "closed %d connections that sent more than could be read, one of them from %s with %d KiB; their "
+                "addresses cannot connect for %g s",
                 self._count,
-                address,
+                addresses[0] or "an address that is not known any more",
                 found[0][1].waiting // 1024,
                 REFUSED_SECONDS,
             )
