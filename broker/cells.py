@@ -8,7 +8,7 @@ from protocol.grid import mates
 
 
 class Cells:
-    """Those of a swarm's receivers, who keep theirs when they have all of it: others follow them there."""
+    """The cells of one swarm. A receiver keeps its cell when it has all of the content: others follow it there."""
 
     __slots__ = ("_count", "_free", "_peers", "of")
 
@@ -23,7 +23,7 @@ class Cells:
         """No cell from this one on is taken."""
 
     def free(self) -> int:
-        """The lowest that nobody has."""
+        """The lowest cell that nobody has."""
         while self._free in self._peers:
             self._free += 1
         return self._free
@@ -40,7 +40,7 @@ class Cells:
             self._count = max(self._count, cell + 1)
 
     def count(self) -> int:
-        """How many there are, those included that were left and are lower than one that is taken."""
+        """The size of the grid: one more than the highest cell that is taken."""
         while self._count and self._count - 1 not in self._peers:
             self._count -= 1
         return self._count
@@ -50,7 +50,7 @@ class Cells:
         return (self._peers[other] for other in mates(cell, self.count()) if other in self._peers)
 
     def check_invariants(self, members: Iterable[str]) -> None:
-        """Assert that ``members`` alone have cells, each one of its own, and none below the first free one is free."""
+        """Assert that only ``members`` have cells, no two the same, and that no cell below ``_free`` is free."""
         assert self.of.keys() <= set(members)
         assert self._peers == {cell: peer for peer, cell in self.of.items()}
         assert len(self._peers) == len(self.of)

@@ -1,7 +1,7 @@
-"""The registrar's side of keys: an invite says one thing only, and nobody speaks for another. In a network without keys
-everything passes.
+"""What a key permits at the registrar: an invite permits `Enrol` alone, and a peer speaks only for itself. In a network
+without keys everything passes.
 
-Who may connect was decided before (`transport.access`); what a peer that passes is told is the core's.
+`transport.access` has decided before who may connect; the core answers the requests that pass.
 """
 
 from __future__ import annotations

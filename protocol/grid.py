@@ -1,8 +1,8 @@
 """The grid of a large swarm: each of its receivers has a cell (PROTOCOL.md, section 6.4). Pure.
 
 Cells are numbered shell by shell around a square: the first ``k * k`` of them are a square of ``k`` rows and columns,
-whose places stay the same when others come. Those that do not fill another shell are guests: each is in a row and a
-column too, besides the one whose place that is. So no place is empty, except where one has left.
+whose places stay the same when more are added. Cells that do not fill another shell are guests: each shares a place of
+the square, and so a row and a column, with the cell that has it. So no place is empty, except where a peer has left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
 
 def place_of(cell: int, cells: int) -> Place:
-    """Where ``cell`` is while there are so many ``cells``, of which it is one."""
+    """The place of ``cell`` in a grid of ``cells`` cells, of which it is one."""
     side = isqrt(cells)
     guest = cell - side * side
     if guest >= 0:
@@ -33,8 +33,8 @@ def place_of(cell: int, cells: int) -> Place:
 
 
 def mate(cell: int, other: int, cells: int) -> Mate | None:
-    """What ``other`` is to ``cell``, which follows it as that. A guest gets from its row all that is handed on there,
-    and follows nobody in its column."""
+    """Whether ``cell`` follows ``other`` as one in its row, in its column, or not at all (None). A guest gets from its
+    row all that is handed on there, and follows nobody in its column."""
     cells = max(cells, cell + 1, other + 1)
     own, others = place_of(cell, cells), place_of(other, cells)
     if own.row == others.row:
@@ -43,8 +43,8 @@ def mate(cell: int, other: int, cells: int) -> Mate | None:
 
 
 def mates(cell: int, cells: int) -> Iterator[int]:
-    """Those of so many ``cells`` that `mate` gives a word for, and ``cell`` itself, some twice: in steps of the side of
-    the square, not of the number of cells."""
+    """The cells that ``cell`` follows in a grid of ``cells`` cells, and ``cell`` itself; some come twice. Takes time in
+    proportion to the side of the square, not to the number of cells."""
     cells = max(cells, cell + 1)
     side, own = isqrt(cells), place_of(cell, cells)
     square = side * side

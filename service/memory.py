@@ -1,7 +1,7 @@
-"""How much memory a child may have: a part of what there is, so that no child takes the machine with it.
+"""The memory limit of a child process: a part of all memory, so that no child takes the machine down with it.
 
-The limit is that of the kernel for a process's data (``ulimit -d``), at which allocations fail. A little below it a
-child that strangers reach ends by itself and says why (`transport.unread_limit`).
+It is the kernel's limit for a process's data (``ulimit -d``), at which allocations fail. A child that strangers can
+reach ends by itself a little below it, and says why (`transport.unread_limit`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def limit_memory() -> None:
-    """Of this process, unless it has a lower limit."""
+    """Limit the memory of this process, unless it has a lower limit already."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = max(MEMORY_BYTES_MIN, int(MEMORY_PART * memory_bytes()))
     lower = [one for one in (soft, hard) if one != resource.RLIM_INFINITY]

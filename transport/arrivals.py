@@ -1,6 +1,6 @@
-"""Wakes a loop when something comes over connections that libzmq's thread reads, though nothing of it can be read yet.
+"""Wakes a loop when bytes arrive over connections that libzmq's thread reads, before they make a whole message.
 
-That thread may have taken what came before it is looked for here. So little may be missed, but not what goes on.
+That thread may have read the bytes before they are noticed here. So a few bytes may go unnoticed, but not a stream.
 """
 
 from __future__ import annotations

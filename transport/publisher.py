@@ -1,8 +1,8 @@
-"""The thread that a PUB socket has for itself.
+"""A PUB socket in a thread of its own.
 
-Where something is published libzmq first takes in all subscriptions that have come, and keeps each byte of them in a
-node of its own. A stranger who subscribes without end is hung up on, but what it sent until then takes a second. Nobody
-waits for what is published, so nobody stands still for that.
+Before libzmq publishes a message it processes all subscriptions that have arrived, and keeps each byte of them in a
+node of its own. A stranger that subscribes without end is disconnected, but what it sent until then takes up to a
+second. Nobody waits for published messages, so that time is spent in this thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ids = itertools.count()
 
 
 class Publisher:
-    """Has ``socket`` from now on, until `close`, which closes it."""
+    """Owns ``socket`` from now on, and closes it in `close`."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
