@@ -1,7 +1,7 @@
-"""The registrar's side of keys: an invite may only enrol, and nobody speaks for another peer. In a network without keys
-everything passes.
+"""What a key permits at the registrar: an invite permits `Enrol` alone, and a peer speaks only for itself. In a network
+without keys everything passes.
 
-`transport.access` has decided before who may connect; the core answers messages that pass.
+`transport.access` has decided before who may connect; the core answers the requests that pass.
 """
 
 from __future__ import annotations

@@ -49,12 +49,10 @@ class Ledger:
         """``entry`` with the timestamps of its names: known ones, or new ones. A peer that only wants it announces
         nothing."""
         clock = self.epoch * 1_000 + int((now - self._started_at) * 1e6)
-        first = self._moment(entry, entry, entry.announced, clock)
+        first = self._moment(entry, entry, clock)
         if first == entry.announced and not entry.aliases:  # of most there is nothing to add
             return entry
-        aliases = tuple(
-            replace(alias, announced=self._moment(entry, alias, alias.announced, clock)) for alias in entry.aliases
-        )
+        aliases = tuple(replace(alias, announced=self._moment(entry, alias, clock)) for alias in entry.aliases)
         return replace(entry, announced=first, aliases=aliases)
 
     def moments(self, peer: str, entries: Sequence[Entry]) -> list[int]:
@@ -62,10 +60,9 @@ class Ledger:
         listed = [self.registry.entry_event(peer, entry.digest) for entry in entries]
         return moments_of([event for event in listed if event is not None])
 
-    def _moment(self, entry: Entry | EntrySet, name: Alias | Entry | EntrySet, told: int, clock: int) -> int:
-        """When ``entry`` was announced under ``name``, of which the peer says ``told``; ``clock`` is now."""
-        if told > clock + ANNOUNCED_AHEAD_SECONDS * 1e6:
-            told = 0
+    def _moment(self, entry: Entry | EntrySet, name: Alias | Entry | EntrySet, clock: int) -> int:
+        """The timestamp of ``entry`` under ``name``; ``clock`` is now."""
+        told = name.announced if name.announced <= clock + ANNOUNCED_AHEAD_SECONDS * 1e6 else 0
         known = max(told, self.registry.announced(entry.digest, name.manifest, name.name, entry.length, name.signature))
         self._last_moment = max(self._last_moment, known)
         if told == ANEW or not (known or entry.holding == "requesting"):

@@ -118,12 +118,12 @@ class ListTransfers:
             return True
         return self._drop_of(self._count.gives_way(address, 1))
 
-    def make_room_for(self, key: Key, transfer: ListTransfer, weight: int) -> bool:
-        """Whether ``transfer`` may have further entries of ``weight``. Others may be dropped for it."""
+    def make_room_for(self, transfer: ListTransfer, weight: int) -> bool:
+        """Whether ``transfer`` may have further entries of ``weight``. Other addresses may lose theirs for it."""
         while self._weight + weight > lim.LIST_TRANSFER_ENTRIES_COUNT_MAX:
             if not self._drop_of(self._entries.gives_way(transfer.address, weight)):
                 return False
-        return key in self._transfers
+        return True
 
     def _drop_of(self, address: str | None) -> bool:
         """Drop the heaviest transfer of ``address``; False if that is None."""

@@ -1,7 +1,7 @@
-"""What the log is told of members that come and go. Pure.
+"""Lines for the log about members that come and go. Pure.
 
-A stranger can join and leave as often as it likes, and fills no disk: in each NOTE_SECONDS so many lines are told, and
-then the number of the others.
+A stranger that joins and leaves over and over does not fill the disk: in each period of NOTE_SECONDS up to
+NOTES_COUNT_MAX lines are logged, and then the number of the others.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from protocol.endpoints import is_wildcard, parse_endpoint
 
 NOTE_SECONDS = 10.0
 NOTES_COUNT_MAX = 200
-"""In that time: of a thousand peers that start at once the first ones are named."""
+"""Of a thousand peers that start at once the first ones are named."""
 
 
 class MemberNotes:
@@ -20,7 +20,7 @@ class MemberNotes:
         self._told = self._left_out = 0
 
     def joined(self, peer: str, name: str, endpoint: str, count: int, again: bool, now: float) -> list[Note]:
-        """With a list of ``count``."""
+        """``count``: the entries of its list."""
         verb = "joined again" if again else "joined"
         return self._note(f"peer {label(peer, name)} {verb} {_place(endpoint)} with a list of {count}", now)
 

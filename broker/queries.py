@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
+from broker.cells import Cells
 from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
-from broker.registry import Registry
+from broker.registry import Registry, Swarm
 from protocol.digest import is_digest_start
 from protocol.errors import ProtocolError
-from protocol.grid import mate
 from protocol.limits import (
     LOOKUP_SCAN_COUNT_MAX,
     ORDERS_PAGE_COUNT,
@@ -129,21 +129,19 @@ class Answers:
         swarm = self._registry.swarms.get(request.digest)
         if swarm is None:
             return SeederList(request.id, *stamp, 0, [])
-        seeders = list(swarm.sources.values())
-        itself = request.peer in swarm.sources
-        total = len(seeders) - itself
-        cells = {} if swarm.cells is None else swarm.cells.of
-        own, count = cells.get(request.peer), 0 if swarm.cells is None else swarm.cells.count()
+        sources, cells = swarm.sources, swarm.cells
+        own, count = (None, 0) if cells is None else (cells.of.get(request.peer), cells.count())
+        itself = request.peer in sources
+        total = len(sources) - itself
+        seeders = list(sources.values())
         if total > SEEDERS_COUNT_MAX:
-            mates: list[SeederEntry] = []
-            if own is not None:  # and those who have it from elsewhere
-                mates = [one for one in seeders if one.peer not in cells or mate(own, cells[one.peer], count)]
-            some = [*mates, *self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)]
-            seeders = list({seeder.peer: seeder for seeder in some}.values())
-        if itself:
-            seeders = [seeder for seeder in seeders if seeder.peer != request.peer]
-        seeders = [replace(one, cell=cells.get(one.peer)) for one in seeders[:SEEDERS_COUNT_MAX]] if cells else seeders
-        return SeederList(request.id, *stamp, total, seeders[:SEEDERS_COUNT_MAX], own, count)
+            sample = self._rng.sample(seeders, SEEDERS_COUNT_MAX + itself)
+            seeders = sample if cells is None or own is None else [*_mates(swarm, cells, own), *sample]
+            seeders = list({seeder.peer: seeder for seeder in seeders}.values())
+        seeders = [seeder for seeder in seeders if seeder.peer != request.peer][:SEEDERS_COUNT_MAX]
+        if cells is not None:
+            seeders = [replace(one, cell=cells.of.get(one.peer)) for one in seeders]
+        return SeederList(request.id, *stamp, total, seeders, own, count)
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
         """Members after ``after``, and where the next page begins."""
@@ -168,6 +166,13 @@ class Answers:
             self._peers = sorted(self._registry.members)
             self._peers_as_of = self._registry.membership_changes
         return self._peers
+
+
+def _mates(swarm: Swarm, cells: Cells, own: int) -> list[SeederEntry]:
+    """The sources that have it from elsewhere, and those in the row and column of cell ``own``."""
+    sources = swarm.sources
+    elsewhere = [source for peer, source in sources.items() if peer not in cells.of]
+    return elsewhere + [sources[peer] for peer in cells.mates_of(own) if peer in sources]
 
 
 def _filter(request: GetTorrentList) -> Callable[[Listing], bool]:

@@ -249,7 +249,7 @@ class Registrar:
         count = transfer.weight + weight
         if count > lim.PEER_ENTRIES_COUNT_MAX:
             return Error(message.id, "too_many", f"a list has at most {lim.PEER_ENTRIES_COUNT_MAX} entries")
-        if not self._transfers.make_room_for(_key(message), transfer, weight):
+        if not self._transfers.make_room_for(transfer, weight):
             return Error(message.id, "busy", "too many lists are being received; try again in a few seconds")
         effects += self._make_room(message, transfer.address, count, now)
         if not self._room.is_there_for(message.peer, count):

@@ -394,7 +394,7 @@ class Registry:
             assert swarm.whole == sum(source.whole for source in swarm.sources.values())
             for peer, source in swarm.sources.items():
                 member = self.members[peer]
-                assert source == SeederEntry(peer, member.name, member.endpoint, source.whole)
+                assert source == SeederEntry(peer, member.name, member.endpoint, source.whole, member.key)
             assert not swarm.sources.keys() & swarm.requesting.keys()
             holders = [*swarm.sources, *swarm.requesting]
             if swarm.cells is not None:

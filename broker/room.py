@@ -1,4 +1,4 @@
-"""Whether the registry has room for more members and entries, and who gives way to whom where it has not. Pure.
+"""Whether the registry has room for more members and entries, and who gives way to whom if it has not. Pure.
 
 An entry counts once for each of its names.
 """
@@ -14,7 +14,7 @@ from protocol import limits as lim
 
 
 class Room:
-    """That of ``registry``, with ``peers_max`` members. What changes in it is told after the change."""
+    """The room in ``registry`` for up to ``peers_max`` members. Call `changed` after each change of a member."""
 
     def __init__(self, registry: Registry, sessions: Sessions, peers_max: int) -> None:
         self._registry, self._sessions, self._peers_max = registry, sessions, peers_max
@@ -36,7 +36,7 @@ class Room:
             self._entries.add(session.address, weight)
 
     def for_member(self, peer: str, address: str) -> bool:
-        """May ``peer`` join from ``address``, perhaps in place of another?"""
+        """Whether ``peer`` may join from ``address``, perhaps in place of another."""
         return not self._lacks_member(peer) or self._members.gives_way(address, 1) is not None
 
     def gives_way_to_member(self, peer: str, address: str) -> str | None:
@@ -45,8 +45,8 @@ class Room:
         return None if most is None else self._sessions.of_address(most)[-1]
 
     def give_way_to_entries(self, peer: str, address: str, count: int) -> Iterator[str]:
-        """The members that have to leave before ``peer`` has ``count`` entries in all, one after another; whether that
-        was enough `is_there_for` says."""
+        """The members that have to leave, one after another, before ``peer`` has ``count`` entries in all;
+        `is_there_for` tells whether that was enough."""
         more = self._more(peer, count)
         while self._lacks(more) and (most := self._entries.gives_way(address, more)) is not None:
             members = self._registry.members

@@ -1,14 +1,14 @@
-"""How much each IP address has of what there is room for, and which one gives way. Pure.
+"""How much of a limited resource each IP address uses, and which address gives way. Pure.
 
-Names and connections cost a stranger nothing, addresses do. Where there is no room left, the address that has the most
-gives way to one that has less. So many honest peers behind one address are held up by nothing as long as there is room.
+Names and connections cost a stranger nothing; addresses do. When there is no room left, the address that uses most
+gives way to one that uses less. As long as there is room, any number of honest peers behind one address is admitted.
 """
 
 from __future__ import annotations
 
 
 class Shares:
-    """Of one kind of room, in what that is counted in."""
+    """The shares of one resource, such as entries, in its own unit."""
 
     def __init__(self) -> None:
         self._of: dict[str, int] = {}
@@ -25,7 +25,8 @@ class Shares:
             self._of.pop(address, None)
 
     def gives_way(self, address: str, count: int) -> str | None:
-        """Who is to make room for ``count`` more of ``address``: whoever has the most, and more than that has then."""
+        """The address that makes room for ``count`` more of ``address``: the one with the most, if that is more than
+        ``address`` would have. None: nobody does."""
         most = max(self._of, key=self.of, default=None)
         return most if most is not None and self.of(most) > self.of(address) + count else None
 

@@ -623,9 +623,8 @@ class Have(Message, frozen=True):
 
 class Piece(Message, frozen=True, omit_defaults=True):
     """Header of a piece; its bytes are the next frame, whole. ``relay``: the receiver is to relay it; ``hand_on``: to
-    those who follow it along its row. ``promised``:
-    pieces that this source will push in this session, in this order, besides those it has named before. Who has not
-    got it cannot know its ``receipt``."""
+    those who follow it along its row. ``promised``: pieces that this source will push in this session, in this order,
+    besides those it has named before. A receiver that has not got the piece cannot know its ``receipt``."""
 
     session: Count
     piece: PieceIndex

@@ -102,7 +102,7 @@ def short_key(key: str) -> str:
 def parse_key(text: str) -> bytes:
     """The public key that is written ``text``. `UsageError`, which repeats no secret."""
     digits = text.strip().lower()
-    if digits.startswith(SECRET_PREFIX):
+    if SECRET_PREFIX in digits:
         raise UsageError("this is a secret key; the public one, which 'signing-key' prints, begins with ed25519:")
     if not digits.startswith(KEY_PREFIX) or not _HEX.fullmatch(digits.removeprefix(KEY_PREFIX)):
         raise UsageError(f"{text!a:.90} is no key: expected {KEY_PREFIX} and 64 hexadecimal digits")

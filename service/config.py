@@ -106,14 +106,16 @@ def keys_in_force(given: str) -> str:
 
 
 def has_keys(place: Path) -> bool:
-    """Whether there is a key folder at ``place``, this user's or not, and whole or not: of one that lost its secret, or
-    is closed to this user, nobody must make a network without keys."""
+    """Whether there is a key folder at ``place``, this user's or not, and whole or not: of one that lost its secret, is
+    closed to this user or cannot be looked at, nobody must make a network without keys."""
     try:
         place.lstat()
     except PermissionError:
         return place.parent == SYSTEM_DIR  # elsewhere it is another user's, after sudo for example
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        pass
     return True
 
 

@@ -140,9 +140,9 @@ class KeyFolder:
             raise ConfigError(f"{secret}: does not exist; {what}") from None
         except OSError as error:
             raise ConfigError(f"{secret}: {error.strerror}; it must belong to the tracker's user") from None
-        except (UsageError, UnicodeDecodeError) as error:
-            if isinstance(error, ConfigError):
-                raise
+        except ConfigError:
+            raise
+        except (UsageError, UnicodeDecodeError):
             raise ConfigError(f"{secret}: is damaged; restore a backup, or delete it and make new keys") from None
 
     # --- what there is -----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""How much memory a child may have: a part of what there is, so that no child takes the machine with it.
+"""The memory limit of a child process: a part of all memory, so that no child takes the machine down with it.
 
-The limit is that of the kernel for a process's data (``ulimit -d``), at which allocations fail. A little below it a
-child that strangers reach ends by itself and says why (`transport.unread_limit`).
+It is the kernel's limit for a process's data (``ulimit -d``), at which allocations fail. A child that strangers can
+reach ends by itself a little below it, and says why (`transport.unread_limit`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from protocol.limits import GIB
 MEMORY_PART = 5 / 8
 MEMORY_BYTES_MIN = 1 * GIB
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 def limit_memory() -> None:
-    """Of this process, unless it has a lower limit."""
+    """Limit the memory of this process, unless it has a lower limit already."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = max(MEMORY_BYTES_MIN, int(MEMORY_PART * memory_bytes()))
     lower = [one for one in (soft, hard) if one != resource.RLIM_INFINITY]
@@ -26,15 +27,23 @@ def limit_memory() -> None:
 
 
 def memory_bytes() -> int:
-    """What there is for this process: of the machine, or of the control group it is in."""
+    """The memory that this process can use: that of the machine, or the lowest limit of the control groups it is in."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min(machine, _group_bytes() or machine)
+    return min([machine, *_group_limits()])
 
 
-def _group_bytes() -> int | None:
+def _group_limits() -> list[int]:
+    """Those of its own control group (version 2) and the ones around it: Slurm limits the job, not the task."""
     try:
-        own = Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip()
-        limit = (_CGROUPS / own.lstrip("/") / "memory.max").read_text().strip()
+        own = Path(_OWN_CGROUP.read_text().rpartition("::")[2].strip().lstrip("/"))
     except OSError:
-        return None
-    return int(limit) if limit.isdigit() else None
+        return []
+    limits: list[int] = []
+    for group in (own, *own.parents):
+        try:
+            limit = (_CGROUPS / group / "memory.max").read_text().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            limits.append(int(limit))
+    return limits

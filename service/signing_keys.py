@@ -1,4 +1,4 @@
-"""Signing keys: files with a secret key, private to their user (0600), in a private directory (0700).
+"""Signing keys: files with a secret key that only their user can read (0600), in a directory of the same user (0700).
 
 What they sign is in `protocol.signature`."""
 

@@ -92,6 +92,17 @@ class Accepted:
         self._emptied = False
         return emptied
 
+    def hang_up_on(self, fd: int) -> None:
+        """Shut down the connection ``fd``, if it is still there."""
+        self.update()
+        if fd in self.open:
+            self.shut_down(fd)
+
+    def hang_up_on_all(self) -> None:
+        self.update()
+        for fd in list(self.open):
+            self.shut_down(fd)
+
     def shut_down(self, fd: int) -> None:
         """Hang up, and listen no more to what has come. The descriptor may be another's by now, between the last event
         and this call: then that one dials again."""

@@ -1,10 +1,10 @@
 """Who may connect: ZeroMQ's authentication protocol (ZeroMQ RFC 27), by the address of whoever asks and, in a network
 with keys, by its key.
 
-libzmq asks before it reads anything but the handshake. A connection that is closed once it was accepted would have
-filled memory before. Where nobody answers, nobody connects: the sockets have a domain, and it is enforced. A thread
-answers, so that nobody's handshake fails because the process is busy. Where it cannot tell who may connect, nobody may,
-and the log says so; should it end, so does the process.
+libzmq asks before it reads anything but the handshake; a connection that is closed only after that could have filled
+memory before. While nobody answers, nobody connects: the sockets have a domain, and it is enforced. A thread answers,
+so that no handshake fails because the process is busy. When it cannot tell who may connect, nobody may, and the log
+says so; if the thread ends, the process ends too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENDPOINT = "inproc://zeromq.zap.01"
 ADMITTED, NOT_NOW, REFUSED = [b"200", b""], [b"300", b"not now"], [b"400", b"not admitted"]
 """With the second, whoever asks is told nothing: its time for a handshake runs out, and it tries again."""
 TELL_SECONDS = 60.0
-"""Between two lines in the log: a stranger can ask often."""
+"""At least this long between two lines in the log: a stranger can ask often."""
 _CURVE = b"CURVE"
 _END = b""
 

@@ -12,8 +12,6 @@ import logging
 import os
 import resource
 
-import zmq
-
 from transport.accepted import Accepted
 from transport.kernel import address_of, tcp_info
 from transport.loop import Loop
@@ -74,21 +72,6 @@ class ConnectionLimit:
             self._others = len(found - connections) if found is not None else self._limit - len(connections)
             self._keep_below_mark(newcomers, now)
         return self._look_at
-
-    def shut_down(self, listening: zmq.Socket[bytes], fd: int) -> None:
-        """Close the connection ``fd`` of the watched socket ``listening``, if it is still there."""
-        self._on_events()
-        for accepted in self._accepted:
-            if accepted.listening is listening and fd in accepted.open:
-                accepted.shut_down(fd)
-
-    def shut_down_all(self, listening: zmq.Socket[bytes]) -> None:
-        """Close all connections of the watched socket ``listening``."""
-        self._on_events()
-        for accepted in self._accepted:
-            if accepted.listening is listening:
-                for fd in list(accepted.open):
-                    accepted.shut_down(fd)
 
     def shut_down_from(self, address: str) -> None:
         """Close all connections from the IP ``address``."""

@@ -1,8 +1,8 @@
-"""The thread that a PUB socket has for itself.
+"""A PUB socket in a thread of its own.
 
-Where something is published libzmq first takes in all subscriptions that have come, and keeps each byte of them in a
-node of its own. A stranger who subscribes without end is hung up on, but what it sent until then takes a second. Nobody
-waits for what is published, so nobody stands still for that.
+Before libzmq publishes a message it processes all subscriptions that have arrived, and keeps each byte of them in a
+node of its own. A stranger that subscribes without end is disconnected, but what it sent until then takes up to a
+second. Nobody waits for published messages, so that time is spent in this thread.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from collections.abc import Sequence
 
 import zmq
 
+from protocol.errors import LocalError
 from transport.sockets import send_or_drop
 
 QUEUE_COUNT_MAX = 10_000
 """What is published beyond that while the thread is busy is dropped."""
+
+FULL_SECONDS = 0.01
+"""Between two attempts to end the thread while the queue is full."""
 
 _END = b""
 _ids = itertools.count()
 
 
 class Publisher:
-    """Has ``socket`` from now on, until `close`, which closes it."""
+    """Owns ``socket`` from now on, and closes it in `close`."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
@@ -37,18 +41,21 @@ class Publisher:
         self._thread.start()
 
     def send(self, frames: Sequence[bytes]) -> None:
+        """`LocalError` when the thread has ended, and so nothing would be published ever again."""
+        if not self._thread.is_alive():
+            raise LocalError("the thread that publishes has ended")
         send_or_drop(self._queue, frames)
 
     def close(self) -> None:
-        self._queue.send(_END)  # there is room soon: the thread goes on
+        while self._thread.is_alive() and not send_or_drop(self._queue, [_END]):
+            self._thread.join(FULL_SECONDS)
         self._thread.join()
         self._queue.close(0)
 
     def _publish(self) -> None:
-        while True:
-            frames = self._taken.recv_multipart()
-            if frames == [_END]:
-                break
-            send_or_drop(self._socket, frames)
-        self._taken.close(0)
-        self._socket.close()
+        try:
+            while (frames := self._taken.recv_multipart()) != [_END]:
+                send_or_drop(self._socket, frames)
+        finally:
+            self._taken.close(0)
+            self._socket.close()

@@ -1,8 +1,8 @@
-"""How much has come over each connection that nobody could read, and whose is too much.
+"""How many bytes of each connection have arrived and not been read, and which connections have too many.
 
-libzmq hands a message on when all of its frames have come, and none of its queues has a bound: what a stranger sends
-without end, or faster than it is looked at, fills the memory of the process. The kernel counts what came; what was read
-is counted here. An honest peer has a few requests open at a time, and each is one frame.
+libzmq hands a message on when all of its frames have arrived, and none of its queues has a bound: a stranger that sends
+a message without end, or messages faster than they are read, fills the memory of the process. The kernel counts what
+arrived; what was read is counted here. An honest peer has a few requests open at a time, and each is one frame.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from transport.kernel import tcp_info
 UNREAD_BYTES_MAX = 1 * MIB
 """Of one connection..."""
 UNREAD_ALL_BYTES_MAX = 64 * MIB
-"""...and of all together, or by so much memory may grow meanwhile. Beyond that only so much of one..."""
+"""...and of all together; also how much memory may grow meanwhile. Beyond that one connection may have only this..."""
 CROWDED_BYTES_MAX = 2 * CONTROL_BYTES_MAX
-"""...that a request waits and the next one is coming, and nothing of one that takes longer for its message."""
+"""...a request that waits and the next one on its way, and none if its message takes longer than `SLOW_SECONDS`."""
 SLOW_SECONDS = 5.0
 FRAME_BYTES = 64
 """What a frame takes on the wire besides what is in it, at most, encryption included; and how much memory an empty one

@@ -1,8 +1,8 @@
-"""Bounds what this process keeps of strangers that nobody can read, and its memory as a whole.
+"""Bounds the memory of this process that holds unread bytes of strangers, and its memory as a whole.
 
-What grows is looked for when the memory of the process grows. Who is over its bound (`transport.unread`) is hung up on,
-and its address cannot connect for a while. Where memory grows all the same until it is almost what the process may have
-(``ulimit -d``, which `service.child` sets), the process says so and ends: its supervisor starts it again.
+Connections are examined when the memory of the process grows. One over its bound (`transport.unread`) is closed, and
+its address cannot connect for a while. If memory still grows until it is near the limit of the process (``ulimit -d``,
+which `service.memory` sets), the process says so and ends: its supervisor starts it again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from transport.loop import Loop
 from transport.unread import Unread, too_much
 
 LOOK_SECONDS, LOOK_SECONDS_BUSY = 1.0, 0.1
-"""How often it is looked whether memory has grown, and how soon after something came."""
+"""How often the size of memory is checked, and how soon after bytes arrived."""
 ALERT_SECONDS = 5.0
-"""For so long after too much was unread connections are looked at each time."""
+"""After a connection had too much unread: how long connections are examined at each check."""
 GROWTH_BYTES = 8 * MIB
-"""By so much memory has to grow before connections are looked at."""
+"""How much memory has to grow before connections are examined."""
 REFUSED_SECONDS = 10.0
 LOG_SECONDS = 10.0
 MEMORY_PART = 0.8
@@ -48,7 +48,7 @@ class Dialled(Protocol):
 
 
 class UnreadLimit:
-    """``refuse`` is told the address of whom to let in no more, and for how many seconds."""
+    """``refuse(address, seconds)`` keeps new connections from an IP address out."""
 
     def __init__(self, loop: Loop, refuse: Callable[[str, float], None]) -> None:
         self._loop, self._refuse = loop, refuse
@@ -128,19 +128,18 @@ class UnreadLimit:
         self._alert_until = now + ALERT_SECONDS
         self._gives_back = True
         self._count += len(found)
-        address = address_of(found[0][1].fd)
+        addresses = [address_of(connection.fd) for _, connection in found]
+        for address in set(filter(None, addresses)):
+            self._refuse(address, REFUSED_SECONDS)
         for accepted, connection in found:
-            where = address_of(connection.fd)
-            if where:
-                self._refuse(where, REFUSED_SECONDS)
             accepted.shut_down(connection.fd)
         if now >= self._log_at:
             self._log_at = now + LOG_SECONDS
             _logger.warning(
-                "%d connections were hung up on, which sent more than could be read; one from %s, with %d KiB: it "
-                "cannot connect for %g s",
+                "closed %d connections that sent more than could be read, one of them from %s with %d KiB; their "
+                "addresses cannot connect for %g s",
                 self._count,
-                address,
+                addresses[0] or "an address that is not known any more",
                 found[0][1].waiting // 1024,
                 REFUSED_SECONDS,
             )

@@ -219,13 +219,13 @@ class ZmqRouter:
 
     def recheck(self) -> None:
         assert self.keys is not None
-        assert self.connections is not None
+        assert self.accepted is not None
         for fd, key in list(self._key_at.items()):
             if not self.keys.may_connect(self._role, key):
                 del self._key_at[fd]
-                self.connections.shut_down(self.socket, fd)
+                self.accepted.hang_up_on(fd)
         if self._role is Role.TRACKER_PUB:  # whose connection is whose is not known there: all come again who may
-            self.connections.shut_down_all(self.socket)
+            self.accepted.hang_up_on_all()
 
     def _is_let_in(self, keys: Keys, frame: zmq.Frame) -> bool:
         """Whether whoever sent ``frame`` is let in still; hung up on if not."""
@@ -234,15 +234,15 @@ class ZmqRouter:
             self._key = self._key_at[fd] = key
             return True
         self._key_at.pop(fd, None)
-        assert self.connections is not None
-        self.connections.shut_down(self.socket, fd)
+        assert self.accepted is not None
+        self.accepted.hang_up_on(fd)
         return False
 
     def hang_up_on(self, route: bytes) -> Callable[[], None]:
         del route
         assert self._frame is not None
-        assert self.connections is not None
-        return partial(self.connections.shut_down, self.socket, descriptor(self._frame))
+        assert self.accepted is not None
+        return partial(self.accepted.hang_up_on, descriptor(self._frame))
 
     def refuse(self, route: bytes, seconds: float) -> None:
         assert self.connections is not None

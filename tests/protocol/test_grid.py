@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.grid import mate, place_of
+from protocol.grid import mate, mates, place_of
 
 CELLS = st.integers(1, 300)
 
@@ -49,6 +49,12 @@ def test_each_gets_what_any_other_relays_once_in_one_step_or_two(cells: int, dat
             direct = mate(cell, relay, cells) is not None
             through = [other for other in hands_on if other != cell and mate(cell, other, cells) == "row"]
             assert len(through) + direct == 1, f"{relay} to {cell} of {cells}"
+
+
+@given(CELLS, st.data())
+def test_mates_are_those_with_a_row_or_column_in_common(cells: int, data: st.DataObject) -> None:
+    cell = data.draw(st.integers(0, cells - 1))
+    assert set(mates(cell, cells)) == {other for other in range(cells) if mate(cell, other, cells)}
 
 
 @given(st.integers(65, 1_000))

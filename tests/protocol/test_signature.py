@@ -118,7 +118,8 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 
 
 def test_errors_repeat_no_secret() -> None:
-    for parse, text in ((parse_key, format_secret(SECRET)), (parse_secret, format_secret(SECRET)[:-1])):
+    secret = format_secret(SECRET)
+    for parse, text in ((parse_key, secret), (parse_key, f"'{secret}'"), (parse_secret, secret[:-1])):
         with pytest.raises(UsageError) as refused:
             parse(text)
         assert SECRET.hex()[:16] not in str(refused.value)

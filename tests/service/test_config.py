@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from msgspec import Meta, Struct, field
 
 from protocol.errors import ConfigError
 from service import config
-from service.config import load_settings, settings_of
+from service.config import keys_in_force, load_settings, settings_of
 from service.logs import LogSettings
 from service.units import parse_rate
 
@@ -195,6 +196,21 @@ def test_a_place_that_cannot_be_looked_at(places: tuple[Path, Path], monkeypatch
     closed = [own, system]
     with pytest.raises(ConfigError, match=f"^{system}/sample.yaml: Permission denied; .*--config"):
         default()
+
+
+def test_where_it_cannot_be_told_whether_there_are_keys_there_are(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, _ = places
+    fails = {own: OSError(errno.EIO, "Input/output error")}
+
+    def lstat(path: Path) -> None:
+        raise fails.get(path.parent, NotADirectoryError())
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert keys_in_force("") == str(own / "keys")
+    fails.clear()
+    assert keys_in_force("") == ""
 
 
 def test_bytes_that_are_no_text(file: Path) -> None:
