@@ -97,6 +97,19 @@ def test_what_a_person_shares_is_mended_only_when_they_say_so() -> None:
     assert (scene.status().shared[0].state, scene.core.catalogue.items()[0].origin) == ("", "shared")
 
 
+def test_to_have_it_mended_once_allows_nothing_later() -> None:
+    scene = Scene([item(1)]).up()
+    rotten(scene)
+    scene.ask(ApiAudit(2, "file 1", PATH, repair=True))
+    scene.ask(ApiRemove(6, "file 1"))
+    scene.pass_time(1)
+    scene.play(scene.core.settle(scene.core.catalogue.add(item(1)), scene.now))
+    scene.told(ToDownloader, Mend), scene.took(HashPath)
+    rotten(scene)
+    scene.pass_time(1_000)
+    assert scene.told(ToDownloader, Mend) == []
+
+
 def test_a_restart_of_either_process_takes_it_up_again() -> None:
     damaged = replace(downloaded(), state="damaged", detail="rotted: 2 pieces", since=5.0)
     scene = Scene([damaged])
