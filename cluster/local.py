@@ -37,7 +37,7 @@ PAUSE_SECONDS = 0.05
 TRACKER_PORTS_COUNT = 3
 INVITE_SECONDS = 3_600.0
 PORT_ATTEMPTS = 50
-PORT_MIN = 10_000
+PORT_MIN, PORT_MAX = 10_000, 65_535
 OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -256,11 +256,12 @@ def check_running(programs: Iterable[Program], who: str) -> None:
 
 
 def free_ports(count: int) -> int:
-    """The first of ``count`` consecutive ports that nobody uses now, and that no outgoing connection is given while
-    their owner is restarted: that would keep them for a minute after it has ended."""
+    """The first of ``count`` consecutive ports that nobody uses now. If the system leaves any, no outgoing connection
+    is given them while their owner is restarted: it would keep them for a minute after it has ended."""
     first_outgoing = int(OUTGOING_PORTS.read_text().split()[0])
+    end = first_outgoing if first_outgoing - count > PORT_MIN else PORT_MAX + 1
     for _ in range(PORT_ATTEMPTS):
-        port = random.randrange(PORT_MIN, first_outgoing - count)
+        port = random.randrange(PORT_MIN, end - count)
         with ExitStack() as held:
             try:
                 for number in range(port, port + count):
