@@ -50,8 +50,8 @@ class Network(Struct, frozen=True):
 
 def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
     """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
-    invite that was not used yet is used. `UsageError` when it does not hold, `NetworkError`
-    when the tracker does not answer, `ConfigError` when others may read this peer's key."""
+    invite that was not used yet is used. `UsageError` when it does not hold, `NetworkError` when the tracker does not
+    answer, `ConfigError` when others may read this peer's key."""
     known = load_network(data_dir)
     if settings.invite:
         invite = parse_invite(settings.invite)
