@@ -19,7 +19,7 @@ from typing import Any
 
 from cluster.interrupts import shielded
 from cluster.processes import HERE, Host, Program, end_all, kill_all
-from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.api_messages import ApiAccepted, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.client.lines import Line, Lines, latest_statuses
 from protocol.errors import NetworkError
 from service.config import KEYS_NAME, NO_KEYS
@@ -138,6 +138,13 @@ class LocalPeer:
         reply = self.request(ApiGetStatus(self.line.next_id()), timeout)
         assert isinstance(reply, StatusReport), reply
         return reply
+
+
+def accepted(peer: LocalPeer, reply: ApiReply | None) -> ApiAccepted:
+    """The ``reply`` to a request for a job. `NetworkError` when that is another one, or none."""
+    if isinstance(reply, ApiAccepted):
+        return reply
+    raise NetworkError(f"{peer.name} did not take the request: {getattr(reply, 'detail', 'no answer')}")
 
 
 class LocalCluster:
