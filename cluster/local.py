@@ -19,7 +19,7 @@ from typing import Any
 
 from cluster.interrupts import shielded
 from cluster.processes import HERE, Host, Program, end_all, kill_all
-from node.api_messages import ApiGetStatus, ApiReply, ApiRequest, StatusReport
+from node.api_messages import ApiAccepted, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.client.lines import Line, Lines, latest_statuses
 from protocol.errors import NetworkError
 from service.config import KEYS_NAME, NO_KEYS
@@ -37,7 +37,7 @@ PAUSE_SECONDS = 0.05
 TRACKER_PORTS_COUNT = 3
 INVITE_SECONDS = 3_600.0
 PORT_ATTEMPTS = 50
-PORT_MIN = 10_000
+PORT_MIN, PORT_MAX = 10_000, 65_535
 OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -138,6 +138,13 @@ class LocalPeer:
         reply = self.request(ApiGetStatus(self.line.next_id()), timeout)
         assert isinstance(reply, StatusReport), reply
         return reply
+
+
+def accepted(peer: LocalPeer, reply: ApiReply | None) -> ApiAccepted:
+    """The ``reply`` to a request for a job. `NetworkError` when that is another one, or none."""
+    if isinstance(reply, ApiAccepted):
+        return reply
+    raise NetworkError(f"{peer.name} did not take the request: {getattr(reply, 'detail', 'no answer')}")
 
 
 class LocalCluster:
@@ -256,11 +263,12 @@ def check_running(programs: Iterable[Program], who: str) -> None:
 
 
 def free_ports(count: int) -> int:
-    """The first of ``count`` consecutive ports that nobody uses now, and that no outgoing connection is given while
-    their owner is restarted: that would keep them for a minute after it has ended."""
+    """The first of ``count`` consecutive ports that nobody uses now. If the system leaves any, no outgoing connection
+    is given them while their owner is restarted: it would keep them for a minute after it has ended."""
     first_outgoing = int(OUTGOING_PORTS.read_text().split()[0])
+    end = first_outgoing if first_outgoing - count > PORT_MIN else PORT_MAX + 1
     for _ in range(PORT_ATTEMPTS):
-        port = random.randrange(PORT_MIN, first_outgoing - count)
+        port = random.randrange(PORT_MIN, end - count)
         with ExitStack() as held:
             try:
                 for number in range(port, port + count):

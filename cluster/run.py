@@ -16,7 +16,7 @@ from msgspec import Struct
 from cluster.content import RANDOM_NAME, Original, check_space, copy_content, existing, make_random
 from cluster.follow import Followed
 from cluster.links import Links, notes_of
-from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer
+from cluster.local import REQUEST_SECONDS, LocalCluster, LocalPeer, accepted
 from cluster.measure import Meter
 from cluster.measured_links import MeasuredLinks, measured_links
 from cluster.progress import Screen, note, percent
@@ -24,7 +24,7 @@ from cluster.report import Outcome, PeerResult, Report, Usage, build_report, pee
 from cluster.stopwatch import Stopwatch
 from cluster.verify import Reference
 from cluster.workplace import workplace
-from node.api_messages import ApiAccepted, ApiGet, ApiReply, ApiShare, JobStatus, StatusReport
+from node.api_messages import ApiAccepted, ApiGet, ApiShare, JobStatus, StatusReport
 from node.client.lines import gather, latest_statuses
 from node.client.session import refused
 from node.config import Algorithm
@@ -227,7 +227,7 @@ class _Run:
 
     def _ask(self, requests: Mapping[LocalPeer, ApiShare | ApiGet]) -> dict[LocalPeer, ApiAccepted]:
         replies = gather({peer.line: message for peer, message in requests.items()}, REQUEST_SECONDS)
-        return {peer: _accepted(peer, replies.get(peer.line)) for peer in requests}
+        return {peer: accepted(peer, replies.get(peer.line)) for peer in requests}
 
     def _statuses(self, peers: Sequence[LocalPeer]) -> dict[LocalPeer, StatusReport]:
         """What ``peers`` say now, at most one look in `LOOK_SECONDS`."""
@@ -244,12 +244,6 @@ class _Run:
             elif late:
                 waited = format_seconds(self._timeout)
                 followed.fail(f"not done after {waited}: {note(followed)}, {percent(followed)} %")
-
-
-def _accepted(peer: LocalPeer, reply: ApiReply | None) -> ApiAccepted:
-    if isinstance(reply, ApiAccepted):
-        return reply
-    raise NetworkError(f"{peer.name} did not take the request: {getattr(reply, 'detail', 'no answer')}")
 
 
 def _last_line(peer: LocalPeer) -> str:

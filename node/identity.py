@@ -136,7 +136,7 @@ class Holder(msgspec.Struct, frozen=True):
                 who += ", which sees other file systems than this process (a container?)"
         else:
             who = f"a peer on host {printable(self.host)} (pid {self.pid} there)"
-        return f"data directory {data_dir} is in use by {who}; choose another with --data-dir"
+        return f"data directory {data_dir} is in use by {who}; {ELSEWHERE}"
 
 
 def this_process() -> Holder:

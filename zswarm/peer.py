@@ -135,8 +135,8 @@ def _progress_of(job: JobStatus | None, detail: str) -> Progress:
 class Peer:
     """The peer that runs on ``data_dir``, or one of the program's own until `close`. What is not given comes from the
     environment and the configuration (``config``: its file), as on the command line. ``tracker`` and ``listen`` are
-    endpoints (``tcp://HOST:PORT``), ``name`` is what others see, ``invite`` the
-    line that lets this peer into a network with keys.
+    endpoints (``tcp://HOST:PORT``), ``name`` is what others see, ``invite`` the line that lets this peer into a network
+    with keys.
 
     A context manager, for use by one thread. Raises `NetworkError` if a peer is running but does not answer, and
     `UsageError` if it belongs to another program and would end with it."""
@@ -173,8 +173,8 @@ class Peer:
     ) -> Job:
         """Share the file or directory ``path``; the outcome has its ``link``. ``algorithm`` is that of its digests, by
         default the configured one. Symbolic links in a directory are shared as what they point to if that is below one
-        of ``link_roots``. ``posix_names`` allows names that Windows cannot store. ``sign`` is a signing
-        key, as for ``zswarm share --sign``."""
+        of ``link_roots``. ``posix_names`` allows names that Windows cannot store. ``sign`` is a signing key, as for
+        ``zswarm share --sign``."""
         place = existing_path(os.fspath(path))
         roots = tuple(str(existing_path(os.fspath(root))) for root in link_roots)
         chosen = algorithm or self._options.settings().hash

@@ -22,7 +22,7 @@ from cluster.chaos.wants import Want, settled
 from cluster.content import Original, check_space, copy_content, make_random, make_random_tree
 from cluster.interrupts import shielded
 from cluster.links import Links
-from cluster.local import REQUEST_SECONDS, TRACKER, LocalCluster, LocalPeer
+from cluster.local import REQUEST_SECONDS, TRACKER, LocalCluster, LocalPeer, accepted
 from cluster.namespaces import shaped_network
 from cluster.processes import Host, kill_all
 from cluster.progress import Screen
@@ -30,7 +30,7 @@ from cluster.report import peer_names
 from cluster.shaped_network import Machine
 from cluster.verify import Reference
 from cluster.workplace import workplace
-from node.api_messages import ApiAccepted, ApiList, ApiListReply, ApiShare, JobStatus
+from node.api_messages import ApiList, ApiListReply, ApiShare, JobStatus
 from node.client.lines import latest_statuses
 from protocol.errors import NetworkError, UsageError
 from service.units import format_seconds
@@ -322,9 +322,7 @@ class _Chaos:
 
 
 def _until_shared(peer: LocalPeer, request: ApiShare) -> JobStatus:
-    reply = peer.request(request)
-    if not isinstance(reply, ApiAccepted):
-        raise NetworkError(f"{peer.name} refused the request: {getattr(reply, 'detail', '')}")
+    reply = accepted(peer, peer.request(request))
     deadline = time.monotonic() + SHARE_SECONDS
     while time.monotonic() < deadline:
         job = next(job for job in peer.status().jobs if job.job == reply.job)

@@ -25,13 +25,15 @@ ALL = "everything shared"
 
 
 class _Audit(Struct):
-    """``items`` are still to be read, the first of them now; ``read_bytes`` were read before it."""
+    """``items`` are still to be read, the first of them now (``is_reading``) or when it is not hashed any more for
+    another reason; ``read_bytes`` were read before it."""
 
     job: JobStatus
     items: deque[LibraryItem]
     rate: float
     repair: bool
     count: int
+    is_reading: bool = False
     wrong: int = 0
     read_bytes: int = 0
 
@@ -64,7 +66,7 @@ class Audits:
         wishes: list[Wish] = []
         audits = [audit for lane in self._lanes.values() for audit in lane]
         for lane in self._lanes.values():
-            if lane and lane[0].items:
+            if lane:
                 wishes += self._shares.stop_audit(lane[0].items[0].path)
             lane.clear()
         for audit in audits:
@@ -74,19 +76,21 @@ class Audits:
     def hash_ended(self, path: str, trouble: str, now: float) -> list[Wish]:
         """``path`` was hashed, or could not be for the reason ``trouble``."""
         wishes: list[Wish] = []
-        for lane in self._lanes.values():
-            if not lane or not lane[0].items or lane[0].items[0].path != path or self._shares.is_hashing(path):
-                continue
+        for lane in self._at(path):
             audit = lane[0]
-            wishes += self._judge(audit, audit.items.popleft(), trouble, now)
+            if audit.is_reading and not self._shares.is_hashing(path):  # else what was read does not count
+                wishes += self._judge(audit, audit.items.popleft(), trouble, now)
             wishes += self._begin(lane, now)
         return wishes
 
     def progress(self, path: str, done: int) -> None:
         """``done`` bytes of ``path`` are hashed."""
-        for lane in self._lanes.values():
-            if lane and lane[0].items and lane[0].items[0].path == path:
-                lane[0].job.done_bytes = lane[0].read_bytes + done
+        for lane in self._at(path):
+            lane[0].job.done_bytes = lane[0].read_bytes + done
+
+    def _at(self, path: str) -> list[deque[_Audit]]:
+        """Those of the lanes that have come to ``path``."""
+        return [lane for lane in self._lanes.values() if lane and lane[0].items[0].path == path]
 
     def _meant(self, request: ApiAudit) -> list[LibraryItem]:
         if not request.name:
@@ -104,7 +108,9 @@ class Audits:
                 item = audit.items[0]
                 there = self._catalogue.at(item.path)
                 if there is not None and (there.digest, there.state) == (item.digest, ""):
-                    return [*wishes, *self._shares.audit(there, audit.rate)]
+                    wishes += self._shares.audit(there, audit.rate)
+                    audit.is_reading = self._shares.is_audited(item.path)
+                    return wishes
                 wishes += self._judge(audit, audit.items.popleft(), "", now)
             lane.popleft()
             self._end(audit, now)

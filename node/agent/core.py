@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -73,6 +73,13 @@ Effect = Outer | mb.Send | lk.Dial | lk.Ask
 """What the shell has to do."""
 
 
+class _Timed(Protocol):
+    """A core that does something by itself."""
+
+    def tick(self, now: float) -> Sequence[object]: ...
+    def next_deadline(self) -> float | None: ...
+
+
 class AgentCore(AgentState):
     """For the arguments see `AgentState`."""
 
@@ -82,6 +89,18 @@ class AgentCore(AgentState):
         super().__init__(who, items, wall_offset, rng, away)
         shared = (who.share, who.ignore, who.scan_seconds, who.algorithm, who.options)
         self._watch = SharesWatch(*shared, self.catalogue, self.shares, self.is_followed, self.mends.covers)
+        self._timed: Sequence[_Timed] = (
+            self.membership,
+            self.lookups,
+            self.members,
+            self.shares,
+            self.gets,
+            self.mends,
+            self.orders,
+            self.follows,
+            self._watch,
+            self.quota,
+        )
         self._api = AgentApi(self)
         self._changes_count = 0
 
@@ -278,28 +297,15 @@ class AgentCore(AgentState):
         return self.membership.state is mb.State.LEFT
 
     def tick(self, now: float) -> list[Effect]:
-        cores = (
-            self.membership,
-            self.lookups,
-            self.members,
-            self.shares,
-            self.gets,
-            self.mends,
-            self.orders,
-            self.follows,
-            self._watch,
-            self.quota,
-        )
-        return self.settle([effect for core in cores for effect in core.tick(now)], now)
+        return self.settle([effect for core in self._timed for effect in core.tick(now)], now)
 
     def tell_time(self, minute: int, now: float) -> list[Effect]:
         """It is ``minute`` of the local week, which the schedule of the limits goes by."""
         return self.settle(self._api.told_time(minute, now), now)
 
     def next_deadline(self) -> float | None:
-        tracker, content = (self.membership, self.lookups), (self.shares, self.gets, self.mends, self._watch)
-        cores = (*tracker, *content, self.orders, self.follows, self.members, self.quota, self.limits)
-        moments = [moment for core in cores if (moment := core.next_deadline()) is not None]
+        deadlines = [*(core.next_deadline() for core in self._timed), self.limits.next_deadline()]
+        moments = [moment for moment in deadlines if moment is not None]
         return min(moments, default=None)
 
     # --- from one core to another ------------------------------------------------------------------------

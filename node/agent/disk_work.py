@@ -30,6 +30,7 @@ from node.disk.stamps import is_unwritten, take_stamps
 from node.disk.tree_scan import Scan, scan
 from node.disk.unused import collect_unused
 from node.local_messages import Unused
+from node.rate_limit import TokenBucket
 from node.schedule import Override
 from protocol.errors import NotFoundError, ZswarmError
 from protocol.link import Link
@@ -233,16 +234,17 @@ class Pace:
     """Work that goes on at ``rate`` bytes a second (0: as fast as it can), until it is ``cancelled``."""
 
     def __init__(self, rate: float, cancelled: Cancelled) -> None:
-        self._rate, self._cancelled = rate, cancelled
-        self._began = time.monotonic()
+        self._bucket, self._cancelled = TokenBucket(rate, time.monotonic()), cancelled
+        self._done = 0
 
     def keep(self, done: int) -> None:
-        """Return when ``done`` bytes, in all, are due."""
-        while self._rate and not self._cancelled():
-            left = self._began + done / self._rate - time.monotonic()
-            if left <= 0:
-                return
+        """``done`` bytes, in all, are done: return when more may be."""
+        now = time.monotonic()
+        self._bucket.spend(done - self._done, now)
+        self._done = done
+        while (left := self._bucket.ready_at(now) - now) > 0 and not self._cancelled():
             time.sleep(min(left, PACE_SECONDS))
+            now = time.monotonic()
 
 
 def keep_seed(request: StoreSeed, data_dir: Path) -> StoredSeed:

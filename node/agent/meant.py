@@ -48,7 +48,10 @@ def meant_by(asked: Asked, entries: Sequence[TorrentEntry], sure: bool, verifier
             raise refusal(asked.keys, name, entries)
     else:
         listed = sorted(entries, key=preference)[::-1]
-    contents = list({(entry.digest, entry.manifest): entry for entry in reversed(listed)}.values())[::-1]
+    first: dict[tuple[str, str], TorrentEntry] = {}
+    for entry in listed:
+        first.setdefault((entry.digest, entry.manifest), entry)
+    contents = list(first.values())
     if asked.pinned is None and is_digest_start(name) and len({entry.digest for entry in contents}) > 1:
         shown = "; ".join(format_link(link_to(entry)) for entry in contents[:CONTENTS_SHOWN_COUNT])
         what = f"{len(contents)} different contents begin with {name}; get one of them by its link"

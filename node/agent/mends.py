@@ -73,8 +73,7 @@ class Mends:
         return self.tick(now)
 
     def repair(self, path: str, now: float) -> list[Wish]:
-        """A person wants what is damaged at ``path`` mended, whoever put it there; now or as soon as it is known to be
-        damaged."""
+        """A person wants what is damaged at ``path`` mended, whoever put it there: now, not when it rots again."""
         self._asked[path] = None
         return self.found(path, now)
 
@@ -148,11 +147,13 @@ class Mends:
         for mend in list(self._under_way.values()):
             item = self._catalogue.at(mend.dest)
             if item is None or item.digest != mend.digest or item.state != "damaged":
+                self._asked.pop(mend.dest, None)
                 wishes += self._stop(mend, "it is no longer needed", now)
         for path in [path for path, at in self._wanted.items() if now >= at]:
             item = self._catalogue.at(path)
             del self._wanted[path]
             if item is None or item.state != "damaged":
+                self._asked.pop(path, None)
                 continue
             if item.digest in self._under_way or self._is_busy(item):
                 self._wanted[path] = now + WAIT_SECONDS

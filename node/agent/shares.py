@@ -84,6 +84,11 @@ class Shares:
     def is_hashing(self, path: str) -> bool:
         return path in self._hashing or path in self._found
 
+    def is_audited(self, path: str) -> bool:
+        """Whether all that is at ``path`` is being read, for an audit."""
+        order = self._hashing.get(path)
+        return order is not None and order.rate is not None and path not in self._cancelled
+
     # --- what is asked for -------------------------------------------------------------------------------
 
     def request(
@@ -112,8 +117,8 @@ class Shares:
         return self._hash(path, algorithm, origin, options)
 
     def audit(self, item: LibraryItem, rate: float) -> list[Wish]:
-        """Read ``item`` again, whatever its stamps say, ``rate`` as `HashPath` has it. Where it is being hashed, that
-        will do."""
+        """Read ``item`` again, whatever its stamps say, ``rate`` as `HashPath` has it; not while it is being hashed:
+        see `is_audited`."""
         if item.path in self._hashing:
             return []
         self._found.pop(item.path, None)
@@ -124,8 +129,7 @@ class Shares:
 
     def stop_audit(self, path: str) -> list[Wish]:
         """Read on no more what is read at ``path`` for an audit alone."""
-        order = self._hashing.get(path)
-        if order is None or order.rate is None or path in self._stale or path in self._cancelled:
+        if not self.is_audited(path) or path in self._stale:
             return []
         self._cancelled[path] = None
         return [CancelHash(path)]

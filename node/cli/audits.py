@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 
-from node.api_messages import ApiAccepted, ApiAudit, ApiDone, JobStatus, StatusReport
+from node.api_messages import ApiAccepted, ApiAudit, ApiDone, JobStatus
 from node.cli import output
 from node.cli.options import State, json_option, peer_options
 from node.cli.progress import open_display
@@ -74,42 +76,43 @@ def verify_shared(state: State, target: str, repair: bool) -> None:
 def _ask(session: Session, target: str, rate: float, repair: bool) -> int:
     path = str(absolute_path(target)) if target else ""
     check_utf8(path)
+    session.status(jobs=[])  # from now on it shows if another agent answers
     return session.request(ApiAudit(session.next_id(), target, path, rate, repair), ApiAccepted).job
 
 
 def _followed(state: State, session: Session, number: int) -> JobStatus:
     """Show job ``number`` until it has ended."""
-    patience = Patience(session)
-    with open_display(state.options.quiet) as display:
-        while True:
-            report = patience.status([number], [])
-            job = next((job for job in report.jobs if job.job == number), None) if report is not None else None
-            if report is not None and job is None:
-                raise VerificationError("the peer was restarted before it had read everything; run the command again")
-            if job is not None:
-                display.show([view_of(job)], session.now())
-                if job.over:
-                    return job
-            session.pause(display.interval)
+    return _shown(state, session, [number], [], lambda job: job.job == number)
 
 
 def _mended(state: State, session: Session, found: JobStatus) -> JobStatus:
-    """Show how what was ``found`` is mended, until it is, or cannot be. Returns the job that mends it."""
-    patience, path = Patience(session), found.path
+    """Show how what was ``found`` is mended, until it is or cannot be: then that is the result."""
+    return _shown(
+        state,
+        session,
+        [],
+        [found.path],
+        lambda job: job.kind == "mend" and job.path == found.path and job.job > found.job,
+    )
+
+
+def _shown(
+    state: State, session: Session, jobs: list[int], paths: list[str], is_it: Callable[[JobStatus], bool]
+) -> JobStatus:
+    """Show the last of ``jobs`` and of those at ``paths`` that ``is_it``, from when there is one until it has ended.
+    Raises `VerificationError` if the agent was started again, which has forgotten it and numbers its jobs anew."""
+    patience, agents = Patience(session), session.agents_count
     with open_display(state.options.quiet) as display:
         while True:
-            report = patience.status([], [path])
-            job = _last_mend(report, found) if report is not None else None
-            if job is not None:
-                display.show([view_of(job)], session.now())
-                if job.over:
-                    return job
+            report = patience.status(jobs, paths)
+            found = [job for job in report.jobs if is_it(job)] if report is not None else []
+            if session.agents_count != agents or (report is not None and jobs and not found):
+                raise VerificationError("the peer was started again, so it is not known what is right; audit it again")
+            if found:
+                display.show([view_of(found[-1])], session.now())
+                if found[-1].over:
+                    return found[-1]
             session.pause(display.interval)
-
-
-def _last_mend(report: StatusReport, since: JobStatus) -> JobStatus | None:
-    mends = [job for job in report.jobs if job.kind == "mend" and job.path == since.path and job.job > since.job]
-    return mends[-1] if mends else None
 
 
 def _tell(state: State, job: JobStatus) -> None:

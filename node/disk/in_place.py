@@ -19,9 +19,10 @@ from pathlib import Path
 from node.disk.errors import ContentChangedError, NotThereError, StoppedError, disk_error
 from node.disk.layout import Layout, Span
 from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
+from node.disk.sparse import write_all
 from node.disk.stamps import is_file_unwritten, is_unwritten, take_stamps
 from node.disk.store import Buffer
-from protocol.errors import LocalError
+from protocol.errors import DiskError, LocalError
 from protocol.manifest import Manifest
 
 _WRITTEN = "was written to after it was hashed; it is left as it is"
@@ -41,20 +42,24 @@ class InPlace:
         self.manifest = manifest
         self.layout = Layout(manifest)
         self.root = os.fspath(root)
-        self.failed = False
         self._stamps = stamps
         self._files = OpenFiles(self._open_to_write, OPEN_FILES_COUNT_MAX)
         self._lock = threading.Lock()
         self._dirty: dict[int, None] = {}
         self._written: list[int] = []
+        self._failed = ""
         self._interrupted = self._closed = False
         self._check_unwritten()
+
+    @property
+    def failed(self) -> bool:
+        """As `node.disk.storage.Partial.failed`."""
+        return bool(self._failed)
 
     def write(self, piece: int, data: Buffer) -> None:
         """Write the verified bytes of ``piece`` over those that are there. Raises as `node.disk.storage.Partial.write`
         does, and `ContentChangedError` when somebody else has written to the file."""
-        if self._closed:
-            raise LocalError(f"{self.root} is closed")
+        self._check_usable()
         view = memoryview(data).cast("B")
         start = 0
         for span in self.layout.spans(piece):
@@ -83,22 +88,25 @@ class InPlace:
     def sync(self) -> list[int]:
         """As `node.disk.storage.Partial.sync`."""
         with self._lock:
+            if self._closed:
+                return []
+            self._check_usable()
             pieces, self._written = self._written, []
             dirty, self._dirty = self._dirty, {}
-            for index in dirty:
-                try:
-                    fd = self._files.acquire(index)
-                    try:
-                        os.fsync(fd)
-                    finally:
-                        self._files.release(index)
-                except OSError as error:
-                    self.failed = True
-                    raise disk_error(error, "write out", self._path(index)) from error
+            try:
+                for index in dirty:
+                    self._files.sync(index)
+                if self._files.close_error is not None:
+                    raise self._files.close_error
+            except OSError as error:
+                self._failed = f"writing {self.root} out failed: {error.strerror}; it has to be taken up anew"
+                self._files.drop_cached(dirty)
+                raise disk_error(error, "write out", self.root) from error
         return pieces
 
     def publish(self) -> str:
         """The content is right again."""
+        self._check_usable()
         self._check_unwritten()
         self.sync()
         self.close()
@@ -111,6 +119,12 @@ class InPlace:
     def close(self) -> None:
         self._closed = True
         self._files.close()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise LocalError(f"{self.root} is closed")
+        if self._failed:
+            raise DiskError(self._failed)
 
     def _check_unwritten(self) -> None:
         if not is_unwritten(self._stamps, take_stamps(Path(self.root), self.manifest)):
@@ -125,9 +139,11 @@ class InPlace:
                     before = os.fstat(fd)
                     if not is_file_unwritten(before, self._stamps, index):
                         raise ContentChangedError(f"{self._path(index)} {_WRITTEN}")
-                    _write_all(fd, view, span.offset)
-                    os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
                     self._dirty[index] = None
+                    try:
+                        write_all(fd, view, span.offset)
+                    finally:  # a write that failed would look like somebody else's
+                        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
             finally:
                 self._files.release(index)
         except OSError as error:
@@ -150,9 +166,3 @@ class InPlace:
 
     def _path(self, index: int) -> str:
         return self.layout.path_under(self.root, index)
-
-
-def _write_all(fd: int, view: memoryview, offset: int) -> None:
-    while view:
-        count = os.pwrite(fd, view, offset)
-        view, offset = view[count:], offset + count

@@ -6,6 +6,7 @@ for one pass over many files. How a file is opened is its owner's business.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -69,6 +70,24 @@ class OpenFiles:
             del self._users[index]
             if self._closed:
                 self._close_fd(self._fds.pop(index))
+
+    def sync(self, index: int) -> None:
+        """``fsync`` file ``index``."""
+        fd = self.acquire(index)
+        try:
+            os.fsync(fd)
+        finally:
+            self.release(index)
+
+    def drop_cached(self, indices: Iterable[int]) -> None:
+        """After a failed sync the cache may hold, as clean, what the disk never got: a check must read the disk."""
+        with contextlib.suppress(OSError):  # the disk is failing already, and this is only for a better diagnosis
+            for index in indices:
+                fd = self.acquire(index)
+                try:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                finally:
+                    self.release(index)
 
     def forget(self, index: int) -> None:
         """Close file ``index`` unless it is in use, so that the next acquire opens it anew."""

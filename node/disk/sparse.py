@@ -24,9 +24,9 @@ def write_sparse(fd: int, view: memoryview, offset: int) -> None:
     written = 0
     for start, end in zero_runs(view, offset):
         if _is_hole(fd, offset + start, offset + end):
-            _write(fd, view[written:start], offset + written)
+            write_all(fd, view[written:start], offset + written)
             written = end
-    _write(fd, view[written:], offset + written)
+    write_all(fd, view[written:], offset + written)
 
 
 def zero_runs(view: memoryview, offset: int) -> list[tuple[int, int]]:
@@ -74,7 +74,8 @@ def _is_hole(fd: int, start: int, end: int) -> bool:
         raise
 
 
-def _write(fd: int, view: memoryview, offset: int) -> None:
+def write_all(fd: int, view: memoryview, offset: int) -> None:
+    """``view`` to ``offset`` of a file, in as many calls as it takes. ``OSError`` as ``pwrite`` raises it."""
     while view:
         count = os.pwrite(fd, view, offset)
         offset += count

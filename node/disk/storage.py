@@ -12,7 +12,6 @@ the error, so the `Partial` refuses everything: open it anew, and go on from the
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -170,7 +169,7 @@ class Partial:
                 self._flush(sorted(files), sorted(dirs), closed)
             except OSError as error:
                 self._failed = f"writing {self._root} out failed: {error.strerror}; it has to be taken up anew"
-                self._drop_cached(files)
+                self._files.drop_cached(files)
                 raise disk_error(error, "write out", self._root) from error
             return pieces
 
@@ -338,25 +337,11 @@ class Partial:
         each = not (closed or self._files.gave_up) and len(files) + len(dirs) <= SYNC_EACH_COUNT_MAX
         if each or not durable.sync_file_system(self._staging.fd):
             for index in files:
-                fd = self._files.acquire(index)
-                try:
-                    os.fsync(fd)
-                finally:
-                    self._files.release(index)
+                self._files.sync(index)
             for name in dirs:
                 durable.sync_at(name, self._staging.fd)
         if self._files.close_error is not None:
             raise self._files.close_error
-
-    def _drop_cached(self, files: Iterable[int]) -> None:
-        """After a failed sync the cache may hold, as clean, what the disk never got: a check must read the disk."""
-        with contextlib.suppress(OSError):  # the disk is failing already, and this is only for a better diagnosis
-            for index in files:
-                fd = self._files.acquire(index)
-                try:
-                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                finally:
-                    self._files.release(index)
 
     def _complete(self) -> None:
         """Make what no piece makes, empty files and directories, and see that nothing is missing."""

@@ -19,7 +19,7 @@ class Grid:
 
     def __init__(self) -> None:
         self.limit = SOURCES_PER_DOWNLOAD_COUNT_MAX
-        """How many sources there may be."""
+        """How many sources there may be: fewer of longer pieces."""
         self._cell: Cell = None
         """This peer's, as far as it was told..."""
         self._cells = 0
@@ -36,7 +36,7 @@ class Grid:
     @property
     def is_used(self) -> bool:
         mates = 2 * isqrt(self._cells)
-        return self._cell is not None and 2 * mates <= self.limit and self._cells > SOURCES_PER_DOWNLOAD_COUNT_MAX
+        return self._cell is not None and 2 * mates <= self.limit < self._cells
 
     def follows(self, other: Cell) -> tuple[bool, Mate | None]:
         """Whether a source with the cell ``other`` is to push to this peer, and what it is to it. One without a cell,

@@ -55,7 +55,7 @@ class Uplink:
         """Of all pieces, unless their receivers are late: while it is not used up a source may push pieces of its own
         stock."""
         self._bytes = 0
-        """Of these pieces."""
+        """On their way to sessions that are not late."""
         self._late_bytes = 0
         """Bytes that are on their way to sessions that are late..."""
         self._left_bytes = 0

@@ -77,7 +77,7 @@ class Uploads:
         self._sending = Sending(self._sessions, self._uplink, rng)
         self._rng = rng
         self._places: Places[Session] = Places()
-        """The same."""
+        """Of the same sessions, by address and connection."""
         self._told_over: dict[SessionKey, None] = {}
         """Who was told since the last check that it has no session: many messages to it may come at once."""
         self._changed: dict[str, None] = {}

@@ -71,6 +71,14 @@ def test_free_ports_are_free() -> None:
     assert 1 <= free_ports(3) <= 65_533
 
 
+def test_free_ports_are_found_where_nearly_all_may_be_given_to_outgoing_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "range").write_text("1024\t65535\n")
+    monkeypatch.setattr("cluster.local.OUTGOING_PORTS", tmp_path / "range")
+    assert 10_000 <= free_ports(3) <= 65_533
+
+
 def test_what_a_person_set_for_a_peer_of_their_own_does_not_reach_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSWARM_TRACKER", "tcp://elsewhere:1")
     monkeypatch.setenv("ZSWARM_DATA_DIR", "/elsewhere")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from node.agent.disk_work import hash_item, item_problem, keep_seed
+from node.agent.disk_work import Pace, hash_item, item_problem, keep_seed
 from node.agent.effects import HashPath, StoreSeed
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
@@ -63,6 +64,21 @@ def test_changes_and_deletions_are_seen(tree: Path, tmp_path: Path, fingerprint:
     assert item_problem(item)
     (tree / "b").unlink()
     assert item_problem(item)
+
+
+def test_a_rate_is_kept_to_after_the_disk_has_stood_still_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr("node.agent.disk_work.time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    pace = Pace(10.0, lambda: False)
+    pace.keep(100)
+    assert 9.0 < clock.now <= 10.1
+    clock.now = 1_000.0
+    pace.keep(200)
+    assert 1_009.0 < clock.now <= 1_010.1
 
 
 def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:

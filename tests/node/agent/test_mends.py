@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from node.agent.effects import HashPath, Note, SaveItem, ToDownloader, ToPieceServer
 from node.agent.library import LibraryItem
-from node.api_messages import ApiAccepted, ApiAudit, ApiDone, ApiError, ApiGet, ApiRemove, JobStatus
+from node.api_messages import ApiAccepted, ApiAudit, ApiDone, ApiError, ApiGet, ApiRemove, ApiShare, JobStatus
 from node.local_messages import (
     ContentChanged,
     DownloadFailed,
@@ -95,6 +95,19 @@ def test_what_a_person_shares_is_mended_only_when_they_say_so() -> None:
     report(scene)
     finished(scene)
     assert (scene.status().shared[0].state, scene.core.catalogue.items()[0].origin) == ("", "shared")
+
+
+def test_to_have_it_mended_once_allows_nothing_later() -> None:
+    scene = Scene([item(1)]).up()
+    rotten(scene)
+    scene.ask(ApiAudit(2, "file 1", PATH, repair=True))
+    scene.ask(ApiRemove(6, "file 1"))
+    scene.pass_time(1)
+    scene.play(scene.core.settle(scene.core.catalogue.add(item(1)), scene.now))
+    scene.told(ToDownloader, Mend), scene.took(HashPath)
+    rotten(scene)
+    scene.pass_time(1_000)
+    assert scene.told(ToDownloader, Mend) == []
 
 
 def test_a_restart_of_either_process_takes_it_up_again() -> None:
@@ -194,6 +207,45 @@ def test_a_person_who_waits_for_one_item_does_not_wait_for_an_audit_of_all() -> 
     assert (order.path, order.background) == (item(2).path, False)
     scene.ask(ApiAudit(3, "nothing of that name"))
     assert scene.reply(ApiError).code == "not_found"
+
+
+def test_what_is_being_hashed_for_another_reason_is_read_after_that() -> None:
+    """Nothing is read of what looks as it did when it was hashed."""
+    scene = Scene([item(1)]).up()
+    scene.ask(ApiShare(7, PATH, "blake3"))
+    scene.reply(ApiAccepted)
+    (shared,) = scene.took(HashPath)
+    assert shared.known is not None
+    assert audit(scene, "file 1", 0.0) is None
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    (order,) = scene.took(HashPath)
+    assert (order.known, order.rate) == (None, 0.0)
+    scene.play(scene.core.hashed(PATH, replace(item(91, PATH), stamps=item(1).stamps), scene.now, rotted=ROT))
+    (job,) = [job for job in scene.status().jobs if job.kind == "audit"]
+    assert (job.phase, job.code) == ("failed", "verification")
+
+
+def test_what_is_to_be_hashed_again_meanwhile_is_read_after_that() -> None:
+    """What was read is not believed then."""
+    scene = Scene([item(1)]).up()
+    audit(scene)
+    scene.ask(ApiShare(7, PATH, "blake3"))
+    scene.play(scene.core.hashed(PATH, replace(item(91, PATH), stamps=item(1).stamps), scene.now, rotted=ROT))
+    assert [order.known for order in scene.took(HashPath)] == [item(1)]
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    assert [order.rate for order in scene.took(HashPath)] == [10.0]
+
+
+def test_after_a_stop_an_audit_reads_anew() -> None:
+    scene = Scene([item(1)]).up()
+    audit(scene)
+    scene.ask(ApiAudit(2, stop=True))
+    scene.reply(ApiDone)
+    assert audit(scene) is None
+    scene.play(scene.core.hash_failed(PATH, "cancelled", "hashing was stopped", scene.now))
+    assert len(scene.took(HashPath)) == 1
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    assert scene.job().phase == "done"
 
 
 def test_audits_are_stopped() -> None:

@@ -82,6 +82,19 @@ def test_a_name_means_what_the_key_signed_last_and_the_signature_is_passed_on() 
     assert scene.took(SaveItem)[-1].item.signatures == listed(2, 20).signature
 
 
+def test_an_older_content_that_is_signed_again_is_the_newest_whoever_still_lists_its_first_signature() -> None:
+    scene = Scene().up()
+    scene.others[:] = [listed(1, 10), listed(2, 20), listed(1, 30)]
+    assert get(scene) == [1]
+    assert scene.job().signed_by == [KEY]
+
+
+def test_without_keys_too_what_was_announced_again_is_the_newest() -> None:
+    scene = Scene().up()
+    scene.others[:] = [listed(1, 10, announced=1), listed(2, announced=2), listed(1, announced=3)]
+    assert get(scene, by=()) == [1]
+
+
 def test_the_newest_is_waited_for_even_if_nobody_has_it_yet() -> None:
     """Otherwise whoever stops a seeder, or says that it is gone, could make others take what was signed before."""
     scene = Scene().up()

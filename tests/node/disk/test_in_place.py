@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from node.disk.hashing import hash_path, rot_between
 from node.disk.in_place import InPlace
 from node.disk.piece_work import check_pieces, whole_digest
 from node.disk.stamps import is_unwritten, take_stamps
+from protocol.errors import DiskError
 from protocol.manifest import Manifest
 
 PIECE = 64 * 1024
@@ -88,6 +91,56 @@ def test_a_file_that_took_the_place_of_another_is_not_mended(tree: Path) -> None
     (tree / "new").replace(tree / "a")
     with pytest.raises(ContentChangedError):
         InPlace(manifest, tree, stamps)
+
+
+def refusing(code: int) -> Callable[..., int]:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+def test_after_a_failed_write_it_is_still_known_that_nobody_else_wrote(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    right = content_of(tree, manifest)
+    content, pwrite = InPlace(manifest, tree, stamps), os.pwrite
+
+    def write_half(fd: int, data: memoryview, offset: int) -> int:
+        monkeypatch.setattr(os, "pwrite", refusing(errno.EIO))
+        return pwrite(fd, data[: len(data) // 2], offset)
+
+    monkeypatch.setattr(os, "pwrite", write_half)
+    with pytest.raises(DiskError, match="cannot mend"):
+        content.write(1, right[PIECE : 2 * PIECE])
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    assert is_unwritten(stamps, take_stamps(tree, manifest))
+    content.write(1, right[PIECE : 2 * PIECE])
+    assert content.publish() == str(tree)
+
+
+def test_after_a_failed_sync_nothing_counts_and_the_disk_is_read_again(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel would report success the next time, and read back what the disk never got."""
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    right = content_of(tree, manifest)
+    content, fsync, dropped = InPlace(manifest, tree, stamps), os.fsync, []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda fd, *_: dropped.append(os.fspath(Path(f"/proc/self/fd/{fd}").readlink()))
+    )
+    monkeypatch.setattr(os, "fsync", refusing(errno.EIO))
+    content.write(1, right[PIECE : 2 * PIECE])
+    with pytest.raises(DiskError, match="write out"):
+        content.sync()
+    assert content.failed
+    assert dropped == [str(tree / "d/b")]
+    monkeypatch.setattr(os, "fsync", fsync)
+    for refused in (content.sync, lambda: content.write(1, right[PIECE : 2 * PIECE]), content.publish):
+        with pytest.raises(DiskError, match="taken up anew"):
+            refused()
+    content.close()
 
 
 def test_giving_up_deletes_nothing(tree: Path) -> None:

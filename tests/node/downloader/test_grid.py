@@ -64,6 +64,14 @@ def test_of_long_pieces_there_are_too_few_sources_for_it() -> None:
     assert not made.grid.is_used
 
 
+def test_of_rather_long_pieces_there_are_fewer_sources_so_fewer_receivers_are_too_many() -> None:
+    made = pool(own=0, cells=60)
+    assert not made.grid.is_used
+    made.fetch_pieces(9, 5 * 2**20)
+    assert made.limit < 60
+    assert made.grid.is_used
+
+
 def test_without_a_cell_of_its_own_it_follows_all() -> None:
     grid = Grid()
     grid.note(None, MANY)

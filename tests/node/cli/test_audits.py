@@ -1,0 +1,76 @@
+"""``audit`` and ``verify NAME``: the peer's audit is followed to its end, and to that of the mending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from node.api_messages import ApiAccepted, ApiAudit, ApiGetStatus, ApiReply, ApiRequest, JobStatus, StatusReport
+from protocol.errors import VerificationError
+from tests.node.cli.fakes import FakeClient, World, job, report
+
+LOOKS_COUNT_MAX = 50
+
+
+def answering(*reports: StatusReport) -> Callable[[ApiRequest], ApiReply]:
+    """Gives ``reports`` one after the other, and the last one again and again, but not for ever."""
+    given: list[StatusReport] = []
+
+    def answer(_: ApiRequest) -> ApiReply:
+        given.append(reports[min(len(given), len(reports) - 1)])
+        assert len(given) < LOOKS_COUNT_MAX, "it asks for ever"
+        return given[-1]
+
+    return answer
+
+
+def world(*reports: StatusReport) -> World:
+    first = report([job("audit", "checking", 5)])
+    return World(
+        FakeClient({ApiAudit: lambda message: ApiAccepted(message.id, 5), ApiGetStatus: answering(first, *reports)})
+    )
+
+
+def audited(number: int = 5, bad: bool = False) -> JobStatus:
+    if not bad:
+        return job("audit", number=number, detail="all as hashed")
+    problems = ["/data/model.bin: damaged: rotted: 1 piece of 7"]
+    wrong = {"code": VerificationError.code, "detail": "1 not as hashed", "problems": problems}
+    return job("audit", "failed", number, **wrong)
+
+
+def mended(number: int = 6) -> JobStatus:
+    return job("mend", number=number, detail="mended; rotted: 1 piece of 7")
+
+
+def other_agent(*jobs: JobStatus) -> StatusReport:
+    return report(jobs, pids={"agent": 99, "piece_server": 12, "downloader": 13})
+
+
+def test_it_ends_with_what_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert world(report([audited()])).run("audit") == 0
+    assert "all as hashed" in capsys.readouterr().out
+    assert world(report([audited(bad=True)])).run("verify", "model.bin") == 5
+    assert "rotted: 1 piece" in capsys.readouterr().out
+
+
+def test_what_is_wrong_is_mended_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    found = audited(bad=True)
+    reports = report([found]), report([found]), report([found, mended()])
+    assert world(*reports).run("verify", "model.bin", "--repair") == 0
+    assert "mended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("jobs", [[], [audited()]], ids=["no jobs", "another job of that number"])
+def test_an_agent_that_was_restarted_has_not_read_all(
+    jobs: list[JobStatus], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert world(other_agent(*jobs)).run("audit") == 5
+    assert "the peer was started again" in capsys.readouterr().err
+
+
+def test_an_agent_that_was_restarted_mends_nothing_that_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    reports = report([audited(bad=True)]), other_agent()
+    assert world(*reports).run("verify", "model.bin", "--repair") == 5
+    assert "the peer was started again" in capsys.readouterr().err
