@@ -107,7 +107,7 @@ def _shown(
             report = patience.status(jobs, paths)
             found = [job for job in report.jobs if is_it(job)] if report is not None else []
             if session.agents_count != agents or (report is not None and jobs and not found):
-                raise VerificationError("the peer was started again, so it is not known what is right; audit it again")
+                raise VerificationError("the peer was restarted, so the result is not known; run the command again")
             if found:
                 display.show([view_of(found[-1])], session.now())
                 if found[-1].over:
