@@ -67,10 +67,10 @@ def test_an_agent_that_was_restarted_has_not_read_all(
     jobs: list[JobStatus], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert world(other_agent(*jobs)).run("audit") == 5
-    assert "the peer was started again" in capsys.readouterr().err
+    assert "the peer was restarted" in capsys.readouterr().err
 
 
 def test_an_agent_that_was_restarted_mends_nothing_that_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     reports = report([audited(bad=True)]), other_agent()
     assert world(*reports).run("verify", "model.bin", "--repair") == 5
-    assert "the peer was started again" in capsys.readouterr().err
+    assert "the peer was restarted" in capsys.readouterr().err
