@@ -181,8 +181,8 @@ TRACKER = (
         (
             Edit(
                 "broker.queries:Answers._seeder_list",
-                "seeders = list(swarm.sources.values())",
-                "seeders = [seeder for seeder in swarm.sources.values() if seeder.whole]",
+                "seeders = list(sources.values())",
+                "seeders = [seeder for seeder in sources.values() if seeder.whole]",
             ),
         ),
         found_after=0,

@@ -12,9 +12,9 @@ from cluster.simulated.soak import run_quietly
 from tests.cluster.simulated.planted_bugs import BUGS, FOUND
 from tests.cluster.simulated.planting import Bug
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-
+@pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("bug", FOUND, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug) -> None:
     with bug.planted():
@@ -27,7 +27,7 @@ def test_most_are_found_and_all_have_names_of_their_own() -> None:
     assert len({bug.name for bug in BUGS}) == len(BUGS)
 
 
-@pytest.mark.parametrize("bug", [bug for bug in BUGS if bug not in FOUND], ids=lambda bug: bug.name)
-def test_those_that_are_not_found_can_still_be_planted(bug: Bug) -> None:
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_each_can_be_planted(bug: Bug) -> None:
     with bug.planted():
         pass
