@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import socket as plain
 import struct
@@ -21,6 +22,18 @@ from tests.transport.test_connection_limit import GREETING, READY
 
 ROUTER_READY = b"\x04\x29\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER\x08Identity\x00\x00\x00\x00"
 SUB_READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03SUB"
+
+
+ATTACK_SECONDS = float(os.environ.get("ATTACK_SECONDS", "0"))
+"""How long each attack lasts at least: the figures in `docs/RELIABILITY.md` are those of a minute."""
+
+log = logging.getLogger(__name__)
+
+
+def note(attack: Attack, memory: int, alone: float, median: float) -> None:
+    """What an attack has cost: bytes of ``memory``, and an honest one's time, in seconds, before it and during it."""
+    about = f"{attack.name} on port {attack.port} from {attack.address}"
+    log.info("%s: %.0f MiB; an honest one took %.4f s alone and %.4f s", about, memory / MIB, alone, median)
 
 
 class Attack(threading.Thread):

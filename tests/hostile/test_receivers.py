@@ -22,7 +22,16 @@ from protocol.limits import MIB, PIECE_BYTES_MIN, STALLED_BYTES_MAX
 from protocol.link import Link, parse_link
 from tests.broker.running import RunningTracker
 from tests.hostile.receivers import Complain, NeverAcknowledge, SessionsWithoutEnd, SlowReaders, get_manifests
-from tests.hostile.strangers import Attack, DeafFlood, Flood, FrameFlood, framed, resident_bytes
+from tests.hostile.strangers import (
+    ATTACK_SECONDS,
+    Attack,
+    DeafFlood,
+    Flood,
+    FrameFlood,
+    framed,
+    note,
+    resident_bytes,
+)
 from tests.node.test_peer_process import Peer, running, until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.alone]
@@ -99,7 +108,13 @@ class Scene:
         """The honest receiver gets ``links``, of which it took ``alone`` seconds for one."""
         self.peak = before = resident_bytes(self.pid)
         with attack:
-            took = [self.get(link) for link in links]
+            took, began = [], time.monotonic()
+            for number, link in enumerate(links, 1):
+                while time.monotonic() < began + ATTACK_SECONDS * number / len(links):
+                    self.peak = max(self.peak, resident_bytes(self.pid))
+                    time.sleep(0.01)
+                took.append(self.get(link))
+        note(attack, self.peak - before, alone, statistics.median(took))
         assert statistics.median(took) <= 2 * alone + SPARE_SECONDS
         assert self.peak - before <= MEMORY_BYTES
         report = self.source.status()

@@ -14,7 +14,7 @@ from protocol.limits import MIB
 from protocol.link import Link, format_link
 from protocol.messages import Entry
 from tests.broker.running import Client, RunningTracker
-from tests.hostile.strangers import EndlessSource, resident_bytes
+from tests.hostile.strangers import ATTACK_SECONDS, EndlessSource, resident_bytes
 from tests.node.test_hostile_sources import digest_of
 from tests.node.test_peer_process import Peer, running, until
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.process
 
 MEMORY_BYTES = 192 * MIB
 """What a process may take for an attack."""
-SECONDS = 6.0
+SECONDS = max(6.0, ATTACK_SECONDS)
 """How long an attack lasts."""
 
 
