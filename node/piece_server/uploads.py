@@ -368,7 +368,8 @@ class Uploads:
         have = session.swarm.have
         missing = [piece for piece in message.pieces if piece not in have]
         room = PIECES_TOLD_COUNT_MAX - len(session.wanted)
-        session.wanted.extend([piece for piece in message.pieces if piece in have][:room])
+        on_way = {sent.piece for sent in session.on_way}  # it took them back, too late, and asks again
+        session.wanted.extend([piece for piece in message.pieces if piece in have and piece not in on_way][:room])
         self._sending.wake([session])
         return [not_held(session, piece) for piece in missing]
 

@@ -62,9 +62,9 @@ BROKE = (
         ),
     ),
     Broke(
-        "a source that sent at last what had been overdue seemed quick, and was asked for the same again and again",
-        32913,
-        Edit("node.downloader.source:Source.owed_from", "if not self.snubs:", "if True:"),
+        "a piece that was on its way was sent once more each time it was taken back and asked for again",
+        102642,
+        Edit("node.piece_server.uploads:Uploads._get", " and piece not in on_way", ""),
     ),
 )
 each_of_them = pytest.mark.parametrize("broke", BROKE, ids=[broke.what for broke in BROKE])
