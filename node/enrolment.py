@@ -29,7 +29,7 @@ from service.text import printable
 from transport.addresses import has_keys, look_up, why_unreached
 from transport.curve import dial_as, pair_of
 from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import Role, connect, open_context, open_socket
+from transport.sockets import Role, connect, open_context, open_socket, send_or_drop
 
 _logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def _await(dealer: zmq.Socket[bytes], monitor: ConnectionMonitor, question: byte
             for event in monitor.events():
                 if event is not ConnectionEvent.CONNECTED:
                     return event
-                dealer.send(question)
+                send_or_drop(dealer, [question])
     return ConnectionEvent.SILENT
 
 

@@ -20,7 +20,7 @@ from protocol.errors import ProtocolError, VersionError
 from protocol.messages import Heartbeat, RegistrarReply, Rejoin
 from transport.addresses import has_keys, is_here
 from transport.monitor import ConnectionEvent, ConnectionMonitor
-from transport.sockets import Role, connect, open_context, open_socket
+from transport.sockets import Role, connect, open_context, open_socket, send_or_drop
 
 ANSWER_SECONDS = 1.0
 """How long a tracker may take to answer whoever looks for one."""
@@ -71,7 +71,7 @@ def answering(endpoints: Sequence[str]) -> list[str]:
                 for event in monitor.events():
                     if event is ConnectionEvent.CONNECTED:
                         poller.register(dealer, zmq.POLLIN)
-                        dealer.send(question)
+                        send_or_drop(dealer, [question])
                     else:
                         asked.pop(dealer, None)
     return found

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+import zmq
 
+from node import enrolment
 from node.config import PeerSettings
 from node.enrolment import NETWORK_NAME, network_of
 from node.identity import load_identity
 from protocol.errors import ConfigError, DiskError
+from transport.monitor import ConnectionEvent, ConnectionMonitor
+from transport.sockets import Role, bind, connect, open_context, open_socket
 
 TRACKER, KEY = "tcp://10.0.0.1:5550", "a1" * 32
 
@@ -61,3 +66,19 @@ def test_what_others_may_change_is_refused(place: Path) -> None:
     place.chmod(0o777)
     with pytest.raises(ConfigError, match="chmod 700"):
         network_of(PeerSettings(), place)
+
+
+def test_a_tracker_that_hangs_up_before_it_is_asked_is_not_waited_for() -> None:
+    context, trackers = open_context(), open_context()
+    router, dealer = open_socket(trackers, Role.TRACKER_ROUTER), open_socket(context, Role.CONTROL_DEALER)
+    monitor = ConnectionMonitor(dealer)
+    connect(dealer, bind(router, "tcp://127.0.0.1:0"))
+    assert dealer.poll(5_000, zmq.POLLOUT)
+    router.close(0)
+    trackers.term()
+    while dealer.poll(0, zmq.POLLOUT):
+        pass
+    assert enrolment._await(dealer, monitor, b"question", time.monotonic() + 5.0) is ConnectionEvent.LOST
+    monitor.close()
+    dealer.close(0)
+    context.term()

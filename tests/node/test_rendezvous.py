@@ -17,6 +17,7 @@ from protocol.endpoints import is_loopback, parse_endpoint
 from protocol.limits import CONTROL_BYTES_MAX
 from protocol.messages import Ok, Rejoin
 from tests.broker.running import Client, RunningTracker
+from transport.monitor import ConnectionEvent, ConnectionMonitor
 
 NOBODY = "tcp://127.0.0.1:1"
 
@@ -86,6 +87,26 @@ def test_only_the_reply_of_a_registrar_counts_of_whatever_version(reply: bytes, 
             assert answers(f"tcp://127.0.0.1:{port}") is is_one
         finally:
             thread.join()
+
+
+def test_who_hangs_up_before_it_is_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+
+    class Late(ConnectionMonitor):
+        """Tells of a connection when that has ended."""
+
+        def events(self) -> list[ConnectionEvent]:
+            found = super().events()
+            if ConnectionEvent.CONNECTED in found:
+                router.close(0)
+                context.term()
+                self.socket.poll(5_000)
+            return found
+
+    monkeypatch.setattr(rendezvous, "ConnectionMonitor", Late)
+    assert answering([f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}"]) == []
+    assert router.closed
 
 
 def test_one_tracker_may_have_several_addresses() -> None:

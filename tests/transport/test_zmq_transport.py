@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -53,7 +54,9 @@ class Scene:
         return dealer
 
     def say(self, dealer: zmq.Socket[bytes]) -> None:
-        dealer.send(encode(Bye(1)))
+        """Nothing if it has been hung up on: it does not dial again, so it would wait forever."""
+        with suppress(zmq.Again):
+            dealer.send(encode(Bye(1)), zmq.NOBLOCK)
 
     def run(self, until: Callable[[], bool]) -> bool:
         """Whether it came to that."""
