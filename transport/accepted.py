@@ -40,14 +40,19 @@ class Accepted:
         self._newcomers: dict[int, None] = {}
         self._by_route: dict[bytes, Unread] = {}
         self._ended: dict[int, Unread] = {}
-        """Connections of which messages may still wait, by the descriptors that they had."""
+        """Connections of which messages may still wait, by the descriptors that they had. Another may have that of one
+        by now, or its route if it chose that itself."""
 
     def update(self) -> None:
         """Read what happened."""
+        self._read_events()
+        if self._ended and self._by_route and is_empty(self.listening):
+            self._forget_ended()
+
+    def _read_events(self) -> None:
         for event, fd in self.monitor.read():
             if event == zmq.EVENT_ACCEPTED:
                 self.open[fd] = Unread(fd, self._now())
-                self._ended.pop(fd, None)
                 self._newcomers[fd] = None
                 self._arrivals.watch(fd, always=self.said_bytes > 0)
             else:
@@ -71,8 +76,10 @@ class Accepted:
         return not connection.hung_up
 
     def _find(self, fd: int) -> Unread:
-        if fd not in self.open:
-            self.update()
+        """The connection of a route that was not heard of before. If one that has ended had the same descriptor, and
+        what is read now is the first of it, the one that is there is taken for it; that gets credit for no more bytes
+        than have come over it."""
+        self._read_events()  # what is known of `fd` may be about one that has ended
         for known in (self.open, self.closing, self._ended):
             if fd in known:
                 return known[fd]
@@ -82,9 +89,12 @@ class Accepted:
         """No whole message waits: those of connections that have ended neither."""
         self._emptied = True
         if self._ended:
-            self._ended.clear()
-            there = set(map(id, (*self.open.values(), *self.closing.values())))
-            self._by_route = {route: one for route, one in self._by_route.items() if id(one) in there}
+            self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        self._ended.clear()
+        there = set(map(id, (*self.open.values(), *self.closing.values())))
+        self._by_route = {route: one for route, one in self._by_route.items() if id(one) in there}
 
     def take_emptied(self) -> bool:
         """Whether there was a moment since the last call at which no whole message waited."""

@@ -41,9 +41,11 @@ class Scene:
         self.heard.append(self.router.address_of(route))
         self.on_heard(route)
 
-    def dial(self, address: str, receive_bytes: int = -1) -> zmq.Socket[bytes]:
-        """Connect from there, and say something."""
+    def dial(self, address: str, receive_bytes: int = -1, route: bytes = b"") -> zmq.Socket[bytes]:
+        """Connect from there, and say something. A ``route`` is one that it chooses itself."""
         dealer = self.context.socket(zmq.DEALER)
+        if route:
+            dealer.set(zmq.ROUTING_ID, route)
         dealer.set(zmq.RECONNECT_IVL, -1)
         dealer.set(zmq.LINGER, 0)
         dealer.set(zmq.RCVBUF, receive_bytes)
@@ -98,6 +100,18 @@ def test_a_refused_address_is_hung_up_on_and_cannot_dial_and_others_can(scene: S
     scene.say(before[1])
     assert scene.run(lambda: len(scene.heard) == 5)
     assert scene.heard[3:] == [NEIGHBOUR, NEIGHBOUR]
+
+
+def test_who_was_hung_up_on_is_heard_when_it_dials_again_though_by_the_same_route(scene: Scene) -> None:
+    scene.on_heard = lambda route: scene.router.hang_up_on(route)()
+    scene.dial(STRANGER, route=b"mine")
+    assert scene.run(lambda: len(scene.heard) == 1)
+    assert scene.router.accepted is not None
+    there = scene.router.accepted.closing
+    assert scene.run(lambda: not there)
+    scene.on_heard = lambda route: route
+    scene.dial(STRANGER, route=b"mine")
+    assert scene.run(lambda: len(scene.heard) == 2)
 
 
 def test_what_is_read_has_gone_out_and_what_is_not_goes_with_the_connection(scene: Scene) -> None:
