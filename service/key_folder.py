@@ -45,6 +45,7 @@ LABEL_BYTES_MAX = 4_096
 USED_SECONDS = 600.0
 """How long an invite that was used up still answers the peer that used it, whose answer may have been lost."""
 INVITES_COUNT_MAX = 10_000
+"""Beyond that no more are made. Files made by hand count too, and all are listed: each may let peers in."""
 TOLD_COUNT_MAX = 100
 START_COUNT_MIN = 8
 """Digits that may stand for a key: with fewer, some would be words."""
@@ -154,7 +155,7 @@ class KeyFolder:
     def invites(self) -> dict[str, IssuedInvite]:
         """By key; those that can be read."""
         found: dict[str, IssuedInvite] = {}
-        for key in sorted(_keys_in(self.invites_path, ".invite")[0])[:INVITES_COUNT_MAX]:
+        for key in sorted(_keys_in(self.invites_path, ".invite")[0]):
             issued = self.issued(key)
             if issued is not None:
                 found[key] = issued
@@ -198,12 +199,15 @@ class KeyFolder:
 
     def invite(self, tracker: str, seconds: float, reusable: bool = False, name: str = "") -> str:
         """A new invite to the network, whose tracker peers reach at ``tracker``, as the line to hand to them. It
-        expires after ``seconds``."""
+        expires after ``seconds``. Those that have expired are removed; `UsageError` if too many are left."""
         own, pair, terms = self.load(), new_pair(), InviteTerms(time.time() + seconds, reusable, name)
-        for key, issued in self.invites().items():
-            if issued.seconds_left < 0:
-                for suffix in (".invite", ".used"):
-                    (self.invites_path / f"{key}{suffix}").unlink(missing_ok=True)
+        found = self.invites()
+        expired = [key for key, issued in found.items() if issued.seconds_left < 0]
+        for key in expired:
+            for suffix in (".invite", ".used"):
+                (self.invites_path / f"{key}{suffix}").unlink(missing_ok=True)
+        if (count := len(found) - len(expired)) >= INVITES_COUNT_MAX:
+            raise UsageError(f"there are {count} invites, and {INVITES_COUNT_MAX} is the most; revoke some of them")
         write_private(self.invites_path / f"{pair.public}.invite", msgspec.json.encode(terms))
         return format_invite(Invite(tracker, own.public, pair.secret))
 

@@ -118,6 +118,23 @@ def test_an_expired_or_unknown_invite_lets_nobody_in(folder: KeyFolder) -> None:
     assert expired not in folder.invites()  # it was removed when the next one was made
 
 
+def test_every_invite_that_lets_peers_in_is_listed_and_can_be_revoked_and_there_are_not_too_many(
+    folder: KeyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = [invite_of(folder, reusable=True, name=f"lab-{number}") for number in range(4)]
+    monkeypatch.setattr("service.key_folder.INVITES_COUNT_MAX", 3)
+    assert [list(folder.invites()), live_of(folder).is_invite(max(often))] == [sorted(often), True]
+    with pytest.raises(UsageError, match="4 invites, and 3 is the most; revoke some"):
+        invite_of(folder)
+    for number, key in enumerate(often):
+        assert folder.named(f"lab-{number}") == folder.named(key[:8]) == key
+        folder.revoke(key)
+    assert [folder.invites(), any(map(live_of(folder).is_invite, often))] == [{}, False]
+    expired = [invite_of(folder, seconds=-1.0 - number) for number in range(3)]
+    invite_of(folder)
+    assert not folder.invites().keys() & set(expired), "those that have expired do not count, and are removed"
+
+
 @pytest.mark.parametrize("damaged", [b"", b"\xff", b'{"expires":1e400}', b'{"other":' + b"[" * 4_000])
 def test_a_damaged_invite_lets_nobody_in(folder: KeyFolder, caplog: pytest.LogCaptureFixture, damaged: bytes) -> None:
     key = invite_of(folder)
