@@ -28,6 +28,8 @@ ADMITTED, NOT_NOW, REFUSED = [b"200", b""], [b"300", b"not now"], [b"400", b"not
 """With the second, whoever asks is told nothing: its time for a handshake runs out, and it tries again."""
 TELL_SECONDS = 60.0
 """At least this long between two lines in the log: a stranger can ask often."""
+FORGET_COUNT = 64
+"""Up to this many addresses are kept although they are no longer refused; beyond it, about half at most."""
 _CURVE = b"CURVE"
 _END = b""
 
@@ -41,6 +43,7 @@ class Access:
     def __init__(self, loop: Loop, context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> None:
         self._loop, self._keys = loop, keys
         self._until: dict[str, float] = {}
+        self._forget_at = FORGET_COUNT
         self._tell_at = -inf
         self._socket = context.socket(zmq.REP)
         self._socket.set(zmq.LINGER, 0)
@@ -56,10 +59,12 @@ class Access:
             listen_as(listening, self._keys.own)
 
     def refuse(self, address: str, seconds: float) -> None:
-        """Nobody connects from the IP ``address`` for so long."""
+        """Nobody connects from the IP ``address`` for so long, or for longer if that was said before."""
         now = self._loop.now()
-        self._until = {each: until for each, until in self._until.items() if until > now}
-        self._until[address] = now + seconds
+        if len(self._until) >= self._forget_at:
+            self._until = {each: until for each, until in self._until.items() if until > now}
+            self._forget_at = max(FORGET_COUNT, 2 * len(self._until))
+        self._until[address] = max(self._until.get(address, now), now + seconds)
 
     def check(self) -> None:
         """`LocalError` when nobody answers any more, and so nobody could connect ever again."""
