@@ -22,6 +22,7 @@ from node.disk.share_options import AS_USUAL, ShareOptions
 from node.identity import IDENTITY_NAME
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import Period, PeriodKeys, parse_schedule
+from protocol.discreet import Discreet
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, SeedError, UsageError
 from protocol.keys import is_key, parse_invite
@@ -59,7 +60,7 @@ class FollowSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     signed_by: list[str] = field(default_factory=list)
 
 
-class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A peer's configuration file; every key has a default.
 
     Rates and durations may be numbers (bytes/s, seconds) or text ("40mbit", "10 MiB/s", "500ms"); the properties

@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from node.disk.errors import disk_error
+from protocol.discreet import Discreet
 from protocol.errors import DiskError, UsageError
 from protocol.keys import is_key, peer_id_of
 from protocol.messages import Token
@@ -48,7 +49,7 @@ _HOLDER_BYTES_MAX = 4_096
 _logger = logging.getLogger(__name__)
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(Discreet, msgspec.Struct, frozen=True):
     """``token`` and ``secret``, a key, are known to this peer only. That of an earlier version has no key."""
 
     token: Token

@@ -11,6 +11,7 @@ import re
 
 from msgspec import Struct
 
+from protocol.discreet import Discreet
 from protocol.endpoints import TCP_SCHEME, is_wildcard, parse_endpoint
 from protocol.errors import ProtocolError, UsageError
 from protocol.limits import ENDPOINT_BYTES_MAX, PEER_ID_HEX_COUNT
@@ -20,7 +21,7 @@ _KEY = re.compile(r"[0-9a-fA-F]{64}")
 _INVITE = re.compile(SCHEME + r"([^/]{1,%d})/([^/]{64})/([^/]{64})" % ENDPOINT_BYTES_MAX)  # noqa: UP031
 
 
-class Invite(Struct, frozen=True):
+class Invite(Discreet, Struct, frozen=True):
     """The tracker at endpoint ``tracker`` has the public key ``key``, and lets whoever has the key ``secret`` bring a
     key of its own."""
 

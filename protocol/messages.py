@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from protocol import limits as lim
+from protocol.discreet import Discreet
 from protocol.grid import Mate
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
@@ -49,7 +50,7 @@ DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "veri
 if it carries out an order."""
 
 
-class Message(Struct, frozen=True, tag_field="t", tag=True):
+class Message(Discreet, Struct, frozen=True, tag_field="t", tag=True):
     """Base of all messages; the class name is the tag ``t``."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from protocol.discreet import Discreet
 from protocol.errors import ConfigError, DiskError, NotFoundError, UsageError
 from protocol.signature import format_key, format_secret, parse_secret, public_key
 from service.config import signing_folder
@@ -20,7 +21,7 @@ SUFFIX = ".key"
 _SECRET_BYTES = 32
 
 
-class SigningKey(Struct, frozen=True):
+class SigningKey(Discreet, Struct, frozen=True):
     """``public`` is the written public key."""
 
     path: Path

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import zmq
+from msgspec import Struct
 from zmq.utils import z85
 
+from protocol.discreet import Discreet
 from protocol.errors import ConfigError
 from transport.sockets import Role
 
 
-class KeyPair(NamedTuple):
+class KeyPair(Discreet, Struct, frozen=True):
     """Both as `protocol.keys` writes keys."""
 
     public: str

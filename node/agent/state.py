@@ -32,10 +32,11 @@ from node.disk.share_options import AS_USUAL, ShareOptions
 from node.rate_limit import UNLIMITED, RateLimits
 from node.schedule import HeldLimits, Override, Period
 from node.trust import Trust
+from protocol.discreet import Discreet
 from protocol.messages import DownloadState
 
 
-class AgentTerms(Struct, frozen=True):
+class AgentTerms(Discreet, Struct, frozen=True):
     """The peer's identity, its configuration, and ``instance`` and ``pid`` of this run of the agent.
 
     ``foreground``: the peer runs for one command, and does only what it is asked for; everything else in its library

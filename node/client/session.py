@@ -20,6 +20,7 @@ import msgspec
 from node.api_messages import ApiError, ApiGetStatus, ApiReply, ApiRequest, StatusReport
 from node.config import CONFIG_FILE, ENVIRONMENT, PeerSettings
 from node.identity import DataDirInUseError
+from protocol.discreet import Discreet
 from protocol.errors import EXIT_CODES, ConfigError, NetworkError, RefusedError, UsageError, ZswarmError
 from service.paths import absolute_path
 from service.text import check_utf8
@@ -56,7 +57,7 @@ class Foreground(Protocol):
     def stop(self) -> None: ...
 
 
-class Options(msgspec.Struct):
+class Options(Discreet, msgspec.Struct):
     """The options every command shares, as given on the command line; empty means not given. ``in_file`` is what the
     configuration file says, once it was read: a pipe can be read only once."""
 
