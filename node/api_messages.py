@@ -336,7 +336,7 @@ class StatusReport(Message, frozen=True):
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
     ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``limits_why`` says why, and until when;
-    ``following`` is what is followed."""
+    ``following`` is what is followed. ``keyed``: the network has keys."""
 
     id: int
     peer: str
@@ -363,6 +363,7 @@ class StatusReport(Message, frozen=True):
     limits_why: str = ""
     quota: QuotaStatus | None = None
     following: list[Following] = field(default_factory=list)
+    keyed: bool = False
 
 
 ApiRequest = (

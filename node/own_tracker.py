@@ -1,5 +1,8 @@
 """The tracker that a ``share`` runs beside its peer, where none is configured and none is found.
 
+It has the keys that any tracker started by this user on this machine has: where there is a key folder, no network is
+open by mistake.
+
 The only module of `node` that imports `broker`: the processes are those of any tracker, under a supervisor of this
 process.
 """
@@ -10,13 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.config import TrackerConfig
+import msgspec
+
+from broker.config import TrackerConfig, load_config
 from broker.tracker import Tracker
-from node.config import DEFAULT_TRACKER
+from node.config import DEFAULT_TRACKER, PeerSettings
+from node.disk.errors import disk_error
 from node.rendezvous import answers
 from protocol.endpoints import reachable_here
-from protocol.errors import NetworkError
-from service.logs import LogSettings
+from protocol.errors import ConfigError, NetworkError
+from service.key_folder import KeyFolder
 
 START_SECONDS = 10.0
 POLL_SECONDS = 0.05
@@ -29,9 +35,13 @@ READY_NAME = "tracker.ready"
 class OwnTracker:
     """A tracker that serves from now on, at ``endpoint`` as this machine dials it: `poll` it now and then, `stop` it at
     the end, which leaving its block does. ``ready`` is a file of its own, not there yet. Raises `NetworkError` when a
-    port cannot be had."""
+    port cannot be had, `ConfigError` when its keys cannot be used."""
 
     def __init__(self, config: TrackerConfig, ready: Path) -> None:
+        self.keys = config.keys
+        """Its key folder; empty: none."""
+        self.key = KeyFolder(Path(config.keys)).load().public if config.keys else ""
+        """Its public key; empty: none."""
         self._tracker = Tracker(config, ready)
         self.endpoint = reachable_here(self._tracker.listen)
         try:
@@ -67,12 +77,16 @@ class OwnTracker:
         self.stop()
 
 
-def run_tracker(mdns: bool, log: LogSettings, runtime_dir: Path, tell: Callable[[str], None]) -> OwnTracker | None:
+def run_tracker(settings: PeerSettings, key: str, runtime_dir: Path, tell: Callable[[str], None]) -> OwnTracker | None:
     """A tracker at the default ports or, where another program has them, at free ones. None when another tracker serves
-    at the default ports by now. ``mdns``: it is announced on the local network. ``runtime_dir`` is the peer's."""
+    at the default ports by now. ``settings``, the public ``key`` and ``runtime_dir`` are those of the peer beside it,
+    which is let in. Raises `NetworkError`, `ConfigError`, `DiskError`, and `UsageError` when that key was revoked."""
     ready = runtime_dir / READY_NAME
+    config = TrackerConfig(mdns=settings.mdns, log=settings.log, keys=load_config(None, None).keys)
+    if config.keys:
+        _let_in(KeyFolder(Path(config.keys)), key, settings.peer_name)
     try:
-        return OwnTracker(TrackerConfig(mdns=mdns, log=log), ready)
+        return OwnTracker(config, ready)
     except NetworkError as error:
         deadline = time.monotonic() + TAKEN_SECONDS
         while time.monotonic() < deadline:
@@ -81,4 +95,15 @@ def run_tracker(mdns: bool, log: LogSettings, runtime_dir: Path, tell: Callable[
             time.sleep(POLL_SECONDS)
         why = str(error).partition(";")[0]
     tell(f"{why}, and no tracker answers at {DEFAULT_TRACKER}; taking free ports")
-    return OwnTracker(TrackerConfig(listen=FREE_PORTS, mdns=mdns, log=log), ready)
+    return OwnTracker(msgspec.structs.replace(config, listen=FREE_PORTS), ready)
+
+
+def _let_in(folder: KeyFolder, key: str, name: str) -> None:
+    try:
+        folder.load()
+    except ConfigError as error:
+        raise ConfigError(f"{error}; to share without keys, set ZSWARM_KEYS=none") from None
+    try:
+        folder.admit(key, name)
+    except OSError as error:
+        raise disk_error(error, "write", folder.members_path) from error

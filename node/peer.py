@@ -12,7 +12,7 @@ import msgspec
 
 from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
 from node.enrolment import network_of
-from node.identity import DataDirLock, await_last_run, load_identity
+from node.identity import DataDirLock, Identity, await_last_run, check_identity_private, load_identity
 from node.mdns import can_search, search
 from node.own_tracker import OwnTracker, run_tracker
 from node.rendezvous import answers
@@ -122,39 +122,44 @@ class Peer:
         data_dir = self._settings.data_path
         self._resources.enter_context(DataDirLock(data_dir))
         await_last_run(data_dir, self._tell)
-        load_identity(data_dir)
+        identity = load_identity(data_dir)
         remove_runtime_dir(data_dir)  # what a killed peer left; the lock says that it is nobody's
         runtime_dir = make_runtime_dir(data_dir)
         point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
         tracker, key = network_of(self._settings, data_dir)
-        tracker = tracker or self._find_tracker(runtime_dir)
+        if not tracker:
+            tracker, key = self._find_tracker(runtime_dir, identity)
         settings = msgspec.structs.replace(self._settings, tracker=tracker)
         if not key and (self._tracker is not None or not is_local(parse_endpoint(settings.listen, True).host)):
             self._tell(plain_warning("peer"))
         self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground, key))
 
-    def _find_tracker(self, runtime_dir: Path) -> str:
-        """The endpoint of one that answers, or of this peer's own, which ends after the peer; else the default, where
-        one may be started later."""
+    def _find_tracker(self, runtime_dir: Path, identity: Identity) -> tuple[str, str]:
+        """The endpoint of one that answers, or that and the key, if it has one, of this peer's own, which ends after
+        the peer; else the default, where one may be started later."""
         if answers(DEFAULT_TRACKER):
-            return DEFAULT_TRACKER
+            return DEFAULT_TRACKER, ""
         nowhere = f"no tracker is configured, and none answers at {DEFAULT_TRACKER}"
         if self._settings.mdns and can_search():
             found = search()
             if found:
                 self._tell(f"{nowhere}: using {found.endpoint}, which '{found.name}' announces on the local network")
-                return found.endpoint
+                return found.endpoint, ""
             nowhere += " or on the local network"
         if not self._runs_tracker:
             self._tell(f"{nowhere}; still trying there. Name one with --tracker, or get by a link that names one")
-            return DEFAULT_TRACKER
-        own = run_tracker(self._settings.mdns, self._settings.log, runtime_dir, self._tell)
+            return DEFAULT_TRACKER, ""
+        own = run_tracker(self._settings, identity.keys.public, runtime_dir, self._tell)
         if own is None:
-            return DEFAULT_TRACKER
+            return DEFAULT_TRACKER, ""
         self._tracker = self._resources.enter_context(own)
-        self._tell(f"{nowhere}: this command runs one, on port {parse_endpoint(own.endpoint).port}, until it ends")
-        return own.endpoint
+        if own.key:
+            check_identity_private(self._settings.data_path)
+        keys = f" with the keys in {own.keys}," if own.keys else ""
+        port = parse_endpoint(own.endpoint).port
+        self._tell(f"{nowhere}: this command runs one, on port {port},{keys} until it ends")
+        return own.endpoint, own.key
 
     def poll(self, timeout: float) -> int | None:
         """Restart what died, waiting up to ``timeout`` seconds for it; an exit code when the peer is to end."""

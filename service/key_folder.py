@@ -197,6 +197,13 @@ class KeyFolder:
         write_private(self.members_path / f"{key}.key", _about(name, ""))
         (self._revoked_path / f"{key}.key").unlink(missing_ok=True)
 
+    def admit(self, key: str, name: str) -> None:
+        """Let the peer with ``key`` in, which is the network owner's own, unless it was revoked. Raises
+        `RefusedKeyError` and `OSError`."""
+        if (self._revoked_path / f"{key}.key").exists():
+            raise RefusedKeyError(REVOKED)
+        write_private_once(self.members_path / f"{key}.key", _about(name, ""))
+
     def invite(self, tracker: str, seconds: float, reusable: bool = False, name: str = "") -> str:
         """A new invite to the network, whose tracker peers reach at ``tracker``, as the line to hand to them. It
         expires after ``seconds``. Those that have expired are removed; `UsageError` if too many are left."""

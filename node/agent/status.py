@@ -67,6 +67,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         limits_why=agent.limits.why,
         quota=agent.quota.status(),
         following=agent.follows.all,
+        keyed=who.keyed,
     )
 
 

@@ -227,6 +227,11 @@ def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list
     if tracker and is_loopback(parse_endpoint(tracker).host) and not state.options.quiet:
         output.warn("this machine has only loopback addresses: the link works only on this machine")
 
+    if tracker and session.keyed and not state.options.quiet:
+        program = program_of(click.get_current_context())
+        asked = f"'{program} keys invite --tracker {tracker}' prints it on the tracker's host"
+        output.warn(f"this network has keys: each other machine needs an invite once (--invite LINE); {asked}")
+
     def naming_it(outcome: Outcome) -> Outcome:
         link = msgspec.structs.replace(parse_link(outcome.link), tracker=tracker)
         return msgspec.structs.replace(outcome, link=format_link(link))

@@ -157,6 +157,8 @@ class Session:
         self._agent = 0
         self.tracker = ""
         """The endpoint of the peer's tracker; as far as its last `status` says."""
+        self.keyed = False
+        """Whether its network has keys, likewise."""
         self.agents_count = 0
         """How many agents have reported so far. A new one, of the same peer or of another that took its place at the
         same socket, may know nothing of this command."""
@@ -193,7 +195,7 @@ class Session:
         everything."""
         report = self.request(ApiGetStatus(self.next_id(), jobs, paths=list(paths)), StatusReport, timeout)
         self._borrowed = report.foreground and self._peer is None
-        self.tracker = report.tracker
+        self.tracker, self.keyed = report.tracker, report.keyed
         agent = report.pids.get("agent", 0)
         if agent != self._agent:
             self._agent = agent

@@ -92,6 +92,17 @@ def test_one_that_is_revoked_or_removed_does_not_come_back_by_an_invite(folder: 
     assert list(folder.members()) == [BOB]
 
 
+def test_the_peer_of_the_same_owner_is_let_in_unless_it_was_revoked(folder: KeyFolder) -> None:
+    folder.authorize(ALICE, "alice")
+    folder.admit(ALICE, "another name")
+    folder.admit(BOB, "bob")
+    assert {key: one.name for key, one in folder.members().items()} == {ALICE: "alice", BOB: "bob"}
+    folder.revoke(BOB)
+    with pytest.raises(RefusedKeyError, match="revoked"):
+        folder.admit(BOB, "bob")
+    assert list(folder.members()) == [ALICE]
+
+
 def test_a_process_that_ends_in_between_lets_nobody_else_in(folder: KeyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     invite = invite_of(folder)
 

@@ -88,3 +88,18 @@ def test_a_share_of_its_own_names_the_tracker_and_the_command_for_others(
     assert share("--quiet") == (f"{NAMING}\n", "")
     assert json.loads(share("--json")[0])["results"][0]["link"] == NAMING
     assert share("--tracker", "tcp://10.0.0.1:5550")[0] == f"{LINK}\n"
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_share_says_what_else_others_need_in_a_network_with_keys(
+    keyed: bool, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "model.bin").write_bytes(b"x")
+    for more in ((), ("--quiet",)):
+        world = peer_with(report([job("share")], [SHARED], foreground=True, keyed=keyed))
+        world.foreground = FakeForeground()
+        world.interrupt_after = 5
+        world.for_others = {"tcp://10.0.0.1:5550": TRACKER}
+        assert world.run("share", "model.bin", *more) == 0
+        told = f"'python -m node keys invite --tracker {TRACKER}' prints it" in capsys.readouterr().err
+        assert told is (keyed and not more)
