@@ -73,14 +73,24 @@ def test_the_version_has_one_home() -> None:
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "service.command_line.VERSION"}
 
 
-@pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-mdns.txt", "requirements-dev.txt", "requirements-bench.txt"]
-)
-def test_no_dependency_can_become_one_of_a_later_major_version(name: str) -> None:
-    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    wanted = [line for line in lines if not line.startswith(("#", "-r "))]
+@pytest.mark.parametrize("name", ["pyproject.toml", *sorted(path.name for path in ROOT.glob("requirements*.txt"))])
+def test_every_dependency_has_a_lower_bound_and_stays_below_a_later_major_version(name: str) -> None:
+    if name == "pyproject.toml":
+        wanted = PROJECT["build-system"]["requires"]
+        assert not {"dependencies", "optional-dependencies"} & PROJECT["project"].keys(), "they are in the other files"
+        assert "dependency-groups" not in PROJECT
+    else:
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        wanted = [line for line in lines if not line.startswith(("#", "-r "))]
+    assert wanted
     assert [line for line in wanted if not re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line)] == []
-    assert all(re.search(r",<\d+$", one) for one in PROJECT["build-system"]["requires"])
+
+
+@pytest.mark.parametrize("script", ["run", "installed"])
+def test_ci_checks_the_dependencies_once_all_are_installed(script: str) -> None:
+    lines = (ROOT / ".ci" / script).read_text(encoding="utf-8").splitlines()
+    *_, last = (number for number, line in enumerate(lines) if "pip install " in line)
+    assert [line for line in lines[last:] if line.endswith(" -m pip check")]
 
 
 def completed(words: str, cwd: Path, shell: str = "bash") -> list[str]:
