@@ -30,7 +30,7 @@ from cluster.report import peer_names
 from cluster.shaped_network import Machine
 from cluster.verify import Reference
 from cluster.workplace import workplace
-from node.api_messages import ApiList, ApiListReply, ApiShare, JobStatus
+from node.api_messages import ApiList, ApiListReply, ApiShare, JobStatus, StatusReport
 from node.client.lines import latest_statuses
 from protocol.errors import NetworkError, UsageError
 from service.units import format_seconds
@@ -138,6 +138,8 @@ class _Chaos:
         self._began_at = 0.0
         self._wants: list[Want] = []
         self._digests: dict[str, str] = {}
+        self._accepted: set[tuple[str, str]] = set()
+        """Names of peers, and digests of what each shared while it was damaged and was told is right as it is."""
 
     def run(self, disks: Mapping[Path, SmallDisk]) -> ChaosReport:
         peers = self._start()
@@ -246,6 +248,8 @@ class _Chaos:
             for want in self._wants:
                 if want.peer in statuses:
                     want.update(statuses[want.peer], now, self._tell)
+            for peer, status in statuses.items():
+                self._accept_healed(peer, status)
             networks = {peer.name: status.network for peer, status in statuses.items()}
             state = [networks, [want.progress for want in self._wants]]
             if state != last:
@@ -265,6 +269,16 @@ class _Chaos:
                 what = f"nothing has changed for {format_seconds(now - changed_at)}"
                 return [f"{what}, {format_seconds(now - began_at)} after everything was healed", *wrong]
             time.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - now)))
+
+    def _accept_healed(self, peer: LocalPeer, status: StatusReport) -> None:
+        """What ``peer`` hashed while some of it was damaged, and which was healed quietly, it takes for rotted. Whoever
+        shares it says that it is right as it is, which the log tells them to do."""
+        for item in status.shared:
+            healed = peer.name, item.digest
+            if item.state == "damaged" and item.digest not in self._digests.values() and healed not in self._accepted:
+                self._accepted.add(healed)
+                self._tell(f"{peer.name}: {item.name} was hashed while it was damaged; it is shared anew")
+                peer.line.send(ApiShare(peer.line.next_id(), item.path, "blake3"))
 
     def _wrong_in_listing(self, survivors: list[LocalPeer]) -> Iterator[str]:
         """The differences between what the tracker lists and what ``survivors`` have."""
