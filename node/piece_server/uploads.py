@@ -52,6 +52,8 @@ CHECK_SECONDS = 0.25
 """How often sessions are looked over, and a source that is idle tells what it has got since."""
 EVICTION_SECONDS = 5.0
 """Where there are too many, one that has got nothing for so long may give way to one whose address holds no more."""
+HUNG_UP_COUNT_MAX = 64
+"""How many receivers that hung up may still complain of what they were sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Uploads:
         """Of the same sessions, by address and connection."""
         self._told_over: dict[SessionKey, None] = {}
         """Who was told since the last check that it has no session: many messages to it may come at once."""
+        self._hung_up: dict[SessionKey, tuple[str, Bitfield]] = {}
+        """What receivers had been sent that cannot be reached any more: that shows before their last words are read."""
         self._changed: dict[str, None] = {}
         """Swarms whose stock or room may not be as was told."""
         self._check_at = now
@@ -176,7 +180,9 @@ class Uploads:
         key = route, message.session
         session = self._sessions.get(key)
         if session is None:
-            if isinstance(message, Bye) or key in self._told_over:
+            if isinstance(message, Bye):
+                return self._complaints(message, *self._hung_up.pop(key, ("", Bitfield(0))))
+            if key in self._told_over:
                 return []
             self._told_over[key] = None
             return [Reply(route, NoSession(message.session))]
@@ -197,10 +203,12 @@ class Uploads:
         elif isinstance(message, Have):
             return self._have(session, message, now)
         else:
-            bad = [Recheck(session.swarm.digest, piece) for piece in message.bad if piece in session.sent]
             self._drop(session, now)
-            return [*bad]
+            return self._complaints(message, session.swarm.digest, session.sent)
         return []
+
+    def _complaints(self, message: Bye, digest: str, sent: Bitfield) -> list[Effect]:
+        return [Recheck(digest, piece) for piece in message.bad if digest in self._swarms and piece in sent]
 
     def piece_failed(self, session: Session, header: Piece, gone: bool) -> list[Effect]:
         """The piece of a `SendPiece` in the open ``session`` could not be read. One that is ``gone`` is taken off the
@@ -226,6 +234,9 @@ class Uploads:
         session = self._sessions.get((route, number))
         if session is not None:
             self._drop(session)
+            self._hung_up[session.key] = session.swarm.digest, session.sent
+            if len(self._hung_up) > HUNG_UP_COUNT_MAX:
+                del self._hung_up[next(iter(self._hung_up))]
         self._uplink.lost(route)
 
     def tick(self, now: float) -> list[Effect]:

@@ -317,6 +317,19 @@ def test_a_complaint_costs_its_session_and_no_more_than_a_read_of_what_was_sent(
     assert sharing.test("b") == [("b", COMPLETE)]
 
 
+def test_a_complaint_counts_though_its_sender_has_hung_up_and_another_piece_was_just_to_be_sent(sharing: Scene) -> None:
+    """That the connection is gone shows at the next send, before what came over it last is read."""
+    sent_to(sharing, "a", 0)
+    sharing.deaf.add("a")
+    sharing.peer("a", Get(1, [1]))
+    assert sharing.core.uploads.sessions() == {}
+    sharing.disk.wrong[0] = ContentChangedError("piece 0 is not what was hashed")
+    said = sharing.peer("a", Bye(1, [0, 2]))
+    assert said == [("agent", ContentChanged(DIGEST, "/shared", "piece 0 is not what was hashed"))]
+    sharing.peer("a", Bye(1, [0]))
+    assert sharing.disk.checked == [0], "what was sent to it, and once"
+
+
 def test_a_piece_of_a_download_that_is_wrong_on_disk_is_had_no_more(downloading: Scene) -> None:
     sent_to(downloading, "a", 0)
     downloading.disk.wrong[0] = NotThereError("piece 0 is not what was verified")
