@@ -51,7 +51,7 @@ from node.local_messages import (
     StopFetch,
     Unserve,
 )
-from node.trust import Trust, signers_of
+from node.trust import Trust, refusal, signers_of
 from protocol.digest import begins_digest, is_digest_start, short
 from protocol.errors import DiskError, NotFoundError, SeedError, SignatureError, UsageError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
@@ -243,8 +243,13 @@ class Gets:
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
+        name = asked.target
         try:
-            contents = meant_by(asked, entries, sure, self._trust)
+            if asked.pinned is not None:
+                name, entries = asked.pinned.name, [entry for entry in entries if link_to(entry) == asked.pinned]
+                if not entries and sure:
+                    raise refusal(asked.keys, name, entries)
+            contents = meant_by(name, entries, asked.keys, self._trust, sure)
         except (NotFoundError, UsageError, SignatureError) as error:
             self.failed(number, error.code, str(error), now)
             return []
@@ -254,7 +259,7 @@ class Gets:
             return []
         chosen = contents[0]
         if is_digest_start(asked.target) and not asked.keys:
-            chosen = self._choice.among(contents, now)
+            self._choice.among(contents, now)
         elif len(contents) > 1 and asked.pinned is None:
             job.contents = contents[:CONTENTS_SHOWN_COUNT]
         link = link_to(chosen)

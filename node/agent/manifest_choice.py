@@ -1,12 +1,11 @@
 """Which manifest is fetched of content that a person named by its digest, where lists have several. Pure.
 
-Whoever lists a digest says under which manifest, and a stranger can say anything. So the one that has been listed
-longest comes first, and the others have their turn when it fails or brings nothing.
+`node.agent.meant` says in which order they come. The others have their turn when the first fails or brings nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from protocol.messages import TorrentEntry
 
@@ -23,15 +22,12 @@ class ManifestChoice:
         self._failures: dict[str, int] = {}
         self._due: dict[str, float] = {}
 
-    def among(self, entries: Iterable[TorrentEntry], now: float) -> TorrentEntry:
-        """The one of ``entries``, which are of one content, that is tried first."""
-        found = sorted(entries, key=lambda entry: (entry.have == 0, entry.announced or 1 << 63, entry.manifest))
-        digest = found[0].digest
-        manifests = list(dict.fromkeys(entry.manifest for entry in found))
-        if len(manifests) > 1 and digest not in self._manifests:
-            self._manifests[digest], self._failures[digest] = manifests, 0
+    def among(self, contents: Sequence[TorrentEntry], now: float) -> None:
+        """A digest may mean these, which differ in their manifests, the one that is tried first in front."""
+        digest = contents[0].digest
+        if len(contents) > 1 and digest not in self._manifests:
+            self._manifests[digest], self._failures[digest] = [entry.manifest for entry in contents], 0
             self._due[digest] = now + PATIENCE_SECONDS
-        return found[0]
 
     def failed(self, digest: str) -> bool:
         """What was tried failed; whether another is to be tried."""

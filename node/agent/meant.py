@@ -1,7 +1,8 @@
-"""Which content a get means, of those that a lookup lists. Pure.
+"""Which content a name or digest means, of those that a lookup lists. Pure.
 
 A name means the newest content that somebody has whole. With keys, it means the content that one of them signed last,
-even if nobody has it whole: who has what is the word of others.
+even if nobody has it whole: who has what is the word of others. A digest may be listed with several manifests, and
+a stranger can list any: the one that has been listed longest comes first.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node.api_messages import CONTENTS_SHOWN_COUNT, ApiGet
-from node.trust import ANYBODY, Verifier, refusal
+from node.trust import ANYBODY, Keys, Verifier, refusal
 from protocol.digest import advice_on, is_digest_start
 from protocol.errors import NotFoundError, UsageError
-from protocol.link import Link, format_link
+from protocol.link import Link
 from protocol.messages import TorrentEntry
 
 
@@ -33,29 +34,32 @@ class Asked:
         self.signatures = request.signatures
 
 
-def meant_by(asked: Asked, entries: Sequence[TorrentEntry], sure: bool, verifier: Verifier) -> list[TorrentEntry]:
-    """The contents that ``asked`` may mean, of the ``entries`` that a lookup lists; the first is meant. Empty: ask
-    again, since the list may be incomplete (not ``sure``). Raises `NotFoundError`, `SignatureError`, and `UsageError`
-    if several contents begin with the digest."""
-    name = asked.target
-    if asked.pinned is not None:
-        name, entries = asked.pinned.name, [entry for entry in entries if link_to(entry) == asked.pinned]
-    elif not entries and sure:
+def meant_by(
+    name: str, entries: Sequence[TorrentEntry], keys: Keys, verifier: Verifier, sure: bool = True
+) -> list[TorrentEntry]:
+    """The contents that ``name``, or a digest or its beginning, may mean, of the ``entries`` that a lookup lists for
+    it; the first is meant. With ``keys``, only what one of them has signed. Empty: ask again, since the list may be
+    incomplete (not ``sure``). Raises `NotFoundError`, `SignatureError`, and `UsageError` if several contents begin with
+    the digest."""
+    by_digest = is_digest_start(name)
+    if not entries and sure:
         raise NotFoundError(f"nobody in the network has {name}{advice_on(name)}")
-    if asked.keys:
-        listed = verifier.newest(asked.keys, entries)
+    if keys:
+        listed = verifier.newest(keys, entries)
         if not listed and sure:
-            raise refusal(asked.keys, name, entries)
+            raise refusal(keys, name, entries)
     else:
         listed = sorted(entries, key=preference)[::-1]
     first: dict[tuple[str, str], TorrentEntry] = {}
     for entry in listed:
         first.setdefault((entry.digest, entry.manifest), entry)
+    digests = list(dict.fromkeys(entry.digest for entry in listed))
+    if by_digest and len(digests) > 1:
+        shown = ", ".join(digests[:CONTENTS_SHOWN_COUNT])
+        raise UsageError(f"{len(digests)} different contents begin with {name}; name one by its digest: {shown}")
     contents = list(first.values())
-    if asked.pinned is None and is_digest_start(name) and len({entry.digest for entry in contents}) > 1:
-        shown = "; ".join(format_link(link_to(entry)) for entry in contents[:CONTENTS_SHOWN_COUNT])
-        what = f"{len(contents)} different contents begin with {name}; get one of them by its link"
-        raise UsageError(f"{what}: {shown}")
+    if by_digest and not keys:
+        contents.sort(key=lambda entry: (entry.have == 0, entry.announced or 1 << 63, entry.manifest))
     return contents
 
 

@@ -100,7 +100,8 @@ def _list_peers(state: State, name: str) -> None:
     if not name:
         raise UsageError("--peers needs the name or the digest of a content")
     with running_peer(state.options, state.services) as session:
-        digest = name if is_digest(name) else find_content(session, name, state.services.tell).digest
+        keys = state.options.settings().signed_by
+        digest = name if is_digest(name) else find_content(session, name, state.services.tell, keys).digest
         reply = session.request(ApiStandings(session.next_id(), digest), ApiStandingsReply)
     entries = output.by_name(reply.peers)
     if state.options.json:

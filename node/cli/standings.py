@@ -9,51 +9,42 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from node.agent.meant import meant_by
 from node.api_messages import ApiList, ApiListReply
 from node.cli.output import Table
 from node.client.session import Session
 from node.client.targets import check_pattern
-from node.trust import Verifier, parse_keys, refusal
-from protocol.digest import advice_on, is_digest_start, short
-from protocol.errors import NotFoundError, UsageError
+from node.trust import Verifier, parse_keys
+from protocol.digest import is_digest_start, short
+from protocol.errors import NotFoundError
 from protocol.messages import DownloadState, StandingEntry, TorrentEntry
 from service.text import printable
 from service.units import format_rate, format_seconds
 
 State = Literal["has it", "fetching", "checking", "verifying", "waits", "failed", "has not"]
 SHOWN_COUNT = 5
-"""Contents that an error names."""
+"""Contents that a message names."""
 
 
 def find_content(
     session: Session, name: str, tell: Callable[[str], None], signed_by: Sequence[str] = ()
 ) -> TorrentEntry:
-    """The content that is called ``name`` (of several the newest that a peer has completely, which is reported to
-    ``tell``), or whose digest is or begins with ``name``. Raises `NotFoundError`, or `UsageError` if several digests
-    begin with it or ``name`` is impossible. With written keys in ``signed_by`` only what they have signed counts, and
-    the newest is what they signed last; otherwise it raises `SignatureError`."""
+    """The content that is called ``name``, or whose digest is or begins with it, as `node.agent.meant.meant_by` has it,
+    with written keys in ``signed_by``; that others have the name too is reported to ``tell``. Raises as that does, and
+    `UsageError` if ``name`` is impossible."""
     check_pattern(name)
-    exact = not is_digest_start(name)
-    reply = session.request(ApiList(session.next_id(), name, exact), ApiListReply)
-    entries = reply.entries
-    if signed_by and entries:
-        keys = parse_keys(signed_by)
-        entries = Verifier().newest(keys, reply.entries)
-        if not entries:
-            raise refusal(keys, name, reply.entries)
-    digests = list(dict.fromkeys(entry.digest for entry in entries))
-    if not digests:
+    reply = session.request(ApiList(session.next_id(), name, exact=not is_digest_start(name)), ApiListReply)
+    try:
+        contents = meant_by(name, reply.entries, parse_keys(signed_by), Verifier())
+    except NotFoundError as error:
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
-        raise NotFoundError(f"nobody in the network has {name}{advice_on(name)}{unsure}")
-    if len(digests) > 1 and not exact:
-        shown = ", ".join(digests[:SHOWN_COUNT])
-        raise UsageError(f"{len(digests)} different contents begin with {name}; name one by its digest: {shown}")
-    newest = entries[0] if signed_by else max(entries, key=lambda entry: (entry.have > 0, entry.announced))
+        raise NotFoundError(f"{error}{unsure}") from None
+    digests = list(dict.fromkeys(entry.digest for entry in contents))
     if len(digests) > 1:
-        others = ", ".join(short(digest) for digest in digests[:SHOWN_COUNT] if digest != newest.digest)
-        what = f"{len(digests)} contents are called {name}; this is about the newest, {short(newest.digest)}"
+        others = ", ".join(map(short, digests[1:SHOWN_COUNT]))
+        what = f"{len(digests)} contents are called {name}; this is about the newest, {short(digests[0])}"
         tell(f"{what}, for another one give its digest: {others}")
-    return newest
+    return contents[0]
 
 
 def state_of(entry: StandingEntry) -> State:

@@ -253,13 +253,13 @@ def test_a_name_that_only_one_content_has_is_no_choice() -> None:
     assert scene.job().contents == []
 
 
-def test_several_contents_of_one_beginning_are_listed_by_link() -> None:
+def test_several_contents_of_one_beginning_are_listed() -> None:
     scene = with_source()
     scene.others.append(TorrentEntry(NAME, 5, digest(2), digest(3), 1, 0, 0))
     scene.ask(get(BEGINNING))
     job = scene.job()
     assert (job.phase, job.code) == ("failed", "usage")
-    assert format_link(LINK) in job.detail
+    assert digest(1) in job.detail
     assert job.detail.isprintable()
     assert digest(2) in job.detail
 

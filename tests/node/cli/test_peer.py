@@ -127,6 +127,17 @@ def test_list_peers_takes_the_newest_content_of_a_name_that_somebody_has_whole()
     assert "3 contents are called model.bin; this is about the newest" in world.told[-1]
 
 
+def test_list_peers_takes_what_get_takes_where_nobody_has_any_whole() -> None:
+    part, nobodys = (
+        msgspec.structs.replace(ENTRY, digest="blake3:" + each * 32, announced=at, have=0, partial=partial)
+        for each, at, partial in (("ab", 1_000, 1), ("cd", 2_000, 0))
+    )
+    world = World(FakeClient({ApiList: ApiListReply(1, False, [nobodys, part]), ApiStandings: standings()}))
+    assert world.run("list", "model.bin", "--peers") == 0
+    assert world.client is not None
+    assert [asked.digest for asked in world.client.asked(ApiStandings)] == [part.digest]
+
+
 NEWS = (("ab", 1_000), ("cd", 2_000))
 
 
