@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.local_messages import OVER, DownloadReport, Phase, Unused
 from node.rate_limit import UNLIMITED, RateLimits
-from protocol.messages import Message, Order, OrderEntry, PeerEntry, StandingEntry, TorrentEntry
+from protocol.messages import Message, Moment, Order, OrderEntry, PeerEntry, StandingEntry, TorrentEntry
 
 
 class ApiShare(Message, frozen=True):
@@ -89,12 +89,13 @@ class ApiList(Message, frozen=True):
 
 
 class ApiListReply(Message, frozen=True):
-    """``now`` is `time.time` of the answer."""
+    """``now`` is `time.time` of the answer. What was announced before ``since`` may be missing."""
 
     id: int
     settling: bool
     entries: list[TorrentEntry]
     now: float = 0.0
+    since: Moment = 0
 
 
 class ApiPeers(Message, frozen=True):

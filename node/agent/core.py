@@ -401,7 +401,7 @@ class AgentCore(AgentState):
         if kind == "follow":
             return list(self.follows.found(rest[0], rest[1], effect.entries, sure, now))
         if kind == "get":
-            return list(self.gets.torrents_found(rest[0], effect.entries, sure, now))
+            return list(self.gets.torrents_found(rest[0], effect.entries, sure, now, effect.since))
         if kind == "quota":
             return self.quota.torrents_found(rest[0], effect.entries, not effect.settling, now)
         return self._api.torrents_found(rest[0], rest[1], effect, now)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Collection, Iterable
+from math import inf
 from pathlib import PurePosixPath
 
 import msgspec
@@ -37,7 +38,7 @@ from node.agent.effects import (
 from node.agent.jobs import JobBook
 from node.agent.library import LibraryItem
 from node.agent.manifest_choice import ManifestChoice
-from node.agent.meant import Asked, link_to, meant_by
+from node.agent.meant import NEWER_MAY_COME, SETTLED_SECONDS, Asked, link_to, may_be_old, meant_by
 from node.api_messages import CONTENTS_SHOWN_COUNT, ApiGet, JobStatus
 from node.local_messages import (
     OVERTAKEN,
@@ -55,7 +56,7 @@ from node.trust import Trust, refusal, signers_of
 from protocol.digest import begins_digest, is_digest_start, short
 from protocol.errors import DiskError, NotFoundError, SeedError, SignatureError, UsageError, VerificationError
 from protocol.link import SCHEME, Link, format_link, parse_link
-from protocol.messages import Entry, TorrentEntry
+from protocol.messages import Entry, Moment, TorrentEntry
 from protocol.names import check_name
 
 RESOLVE_SECONDS = 0.5
@@ -238,8 +239,11 @@ class Gets:
 
     # --- answers -----------------------------------------------------------------------------------------
 
-    def torrents_found(self, number: int, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
-        """What a lookup lists for the target of job ``number``. ``sure``: the answer is complete."""
+    def torrents_found(
+        self, number: int, entries: list[TorrentEntry], sure: bool, now: float, since: Moment = 0
+    ) -> list[Wish]:
+        """What a lookup lists for the target of job ``number``. ``sure``: the answer is complete; otherwise what was
+        announced before ``since`` may be missing."""
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
@@ -253,8 +257,13 @@ class Gets:
         except (NotFoundError, UsageError, SignatureError) as error:
             self.failed(number, error.code, str(error), now)
             return []
-        if not contents:
+        if asked.pinned is None and may_be_old(name, contents, since):
+            job.detail = NEWER_MAY_COME
+            asked.until = min(asked.until, now + SETTLED_SECONDS)
+        else:
             job.detail = UNSURE
+            asked.until = now if contents else inf
+        if now < asked.until:
             self._ask_at[number] = now + RESOLVE_SECONDS
             return []
         chosen = contents[0]

@@ -27,6 +27,7 @@ from protocol.messages import (
     GetTorrentList,
     LookupReply,
     LookupRequest,
+    Moment,
     OrderEntry,
     OrderList,
     PeerEntry,
@@ -63,11 +64,13 @@ class Ask(Struct, frozen=True):
 
 
 class TorrentsFound(Struct, frozen=True):
-    """The whole answer to `Lookups.torrents`."""
+    """The whole answer to `Lookups.torrents`. While the tracker is ``settling``, what was announced before it started,
+    at ``since``, may be missing."""
 
     tag: Hashable
     entries: list[TorrentEntry]
     settling: bool
+    since: Moment = 0
 
 
 class PeersFound(Struct, frozen=True):
@@ -325,6 +328,8 @@ class Lookups:
             question.due = now + REQUEST_TIMEOUT_SECONDS
             self._questions[question.message.id] = question
             return self._send(question)
+        if found is TorrentsFound:
+            return [TorrentsFound(question.tag, question.found, reply.settling, reply.settling * reply.epoch * 1_000)]
         return [found(question.tag, question.found, reply.settling)]
 
     def _ask_seeders(self, digest: str, wanted: _Wanted, now: float) -> list[Effect]:

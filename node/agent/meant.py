@@ -8,18 +8,25 @@ a stranger can list any: the one that has been listed longest comes first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from node.api_messages import CONTENTS_SHOWN_COUNT, ApiGet
 from node.trust import ANYBODY, Keys, Verifier, refusal
 from protocol.digest import advice_on, is_digest_start
 from protocol.errors import NotFoundError, UsageError
 from protocol.link import Link
-from protocol.messages import TorrentEntry
+from protocol.messages import Moment, TorrentEntry
+
+SETTLED_SECONDS = 20.0
+"""A name waits no longer than this for newer content, which a tracker that has just started may not list yet. It lists
+all after a lease, 15 s."""
+NEWER_MAY_COME = "the tracker has just started and may not list the newest content of this name yet; waiting up to 20 s"
 
 
 class Asked:
     """A get that is not a download yet. ``link`` is known from the start, or once it is resolved. With ``keys``, one of
-    them must have signed the content; ``pinned`` is a link whose ``signatures`` are still being looked up."""
+    them must have signed the content; ``pinned`` is a link whose ``signatures`` are still being looked up. A name
+    waits no longer than ``until`` for newer content that the tracker may not list yet."""
 
     def __init__(self, request: ApiGet) -> None:
         self.directory = request.directory
@@ -27,6 +34,7 @@ class Asked:
         self.force = request.force
         self.sequential = request.sequential
         self.keep = request.keep
+        self.until = inf
         self.seed_path = ""
         self.link: Link | None = None
         self.pinned: Link | None = None
@@ -61,6 +69,12 @@ def meant_by(
     if by_digest and not keys:
         contents.sort(key=lambda entry: (entry.have == 0, entry.announced or 1 << 63, entry.manifest))
     return contents
+
+
+def may_be_old(name: str, contents: Sequence[TorrentEntry], since: Moment) -> bool:
+    """Whether there may be newer content called ``name`` than ``contents``, in a list from which things that were
+    announced before ``since`` may be missing. What was announced later is newer than all of these."""
+    return not is_digest_start(name) and bool(contents) and 0 < contents[0].announced < since
 
 
 def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:

@@ -77,7 +77,7 @@ class AgentApi:
 
     def torrents_found(self, route: bytes, number: int, effect: TorrentsFound, now: float) -> Effects:
         wall = now + self._agent.wall_offset
-        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall))]
+        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall, effect.since))]
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
         return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import click
 
+from node.agent.meant import SETTLED_SECONDS
 from node.api_messages import (
     ApiCancelRollout,
     ApiDone,
@@ -175,7 +176,8 @@ def _link(state: State, session: Session, target: str) -> Link:
     if target.startswith(LINK_SCHEME):
         return parse_link(target)
     if "/" not in target and not os.path.lexists(expanded(target)):
-        entry = find_content(session, target, state.services.tell, state.options.settings().signed_by)
+        keys = state.options.settings().signed_by
+        entry = find_content(session, target, state.services.tell, keys, SETTLED_SECONDS)
         return Link(entry.digest, entry.manifest, entry.name, entry.length)
     place = existing_path(target)
     check_utf8(str(place))

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from node.agent.meant import meant_by
+from node.agent.meant import NEWER_MAY_COME, may_be_old, meant_by
 from node.api_messages import ApiList, ApiListReply
 from node.cli.output import Table
 from node.client.session import Session
@@ -17,34 +17,47 @@ from node.client.targets import check_pattern
 from node.trust import Verifier, parse_keys
 from protocol.digest import is_digest_start, short
 from protocol.errors import NotFoundError
-from protocol.messages import DownloadState, StandingEntry, TorrentEntry
+from protocol.messages import DownloadState, Moment, StandingEntry, TorrentEntry
 from service.text import printable
 from service.units import format_rate, format_seconds
 
 State = Literal["has it", "fetching", "checking", "verifying", "waits", "failed", "has not"]
+AGAIN_SECONDS = 0.5
 SHOWN_COUNT = 5
 """Contents that a message names."""
 
 
 def find_content(
-    session: Session, name: str, tell: Callable[[str], None], signed_by: Sequence[str] = ()
+    session: Session, name: str, tell: Callable[[str], None], signed_by: Sequence[str] = (), patience: float = 0.0
 ) -> TorrentEntry:
     """The content that is called ``name``, or whose digest is or begins with it, as `node.agent.meant.meant_by` has it,
-    with written keys in ``signed_by``; that others have the name too is reported to ``tell``. Raises as that does, and
-    `UsageError` if ``name`` is impossible."""
+    with written keys in ``signed_by``; that others have the name too is reported to ``tell``. If newer content may be
+    missing from the tracker's list, it is waited for, ``patience`` seconds. Raises as that does, and `UsageError` if
+    ``name`` is impossible."""
     check_pattern(name)
-    reply = session.request(ApiList(session.next_id(), name, exact=not is_digest_start(name)), ApiListReply)
-    try:
-        contents = meant_by(name, reply.entries, parse_keys(signed_by), Verifier())
-    except NotFoundError as error:
-        unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
-        raise NotFoundError(f"{error}{unsure}") from None
+    until = session.now() + patience
+    contents, since = _listed(session, name, signed_by)
+    if may_be_old(name, contents, since) and patience:
+        tell(NEWER_MAY_COME)
+    while may_be_old(name, contents, since) and session.now() < until:
+        session.pause(AGAIN_SECONDS)
+        contents, since = _listed(session, name, signed_by)
     digests = list(dict.fromkeys(entry.digest for entry in contents))
     if len(digests) > 1:
         others = ", ".join(map(short, digests[1:SHOWN_COUNT]))
         what = f"{len(digests)} contents are called {name}; this is about the newest, {short(digests[0])}"
         tell(f"{what}, for another one give its digest: {others}")
     return contents[0]
+
+
+def _listed(session: Session, name: str, signed_by: Sequence[str]) -> tuple[list[TorrentEntry], Moment]:
+    """The contents that ``name`` may mean, and from when on the list has all that was announced."""
+    reply = session.request(ApiList(session.next_id(), name, exact=not is_digest_start(name)), ApiListReply)
+    try:
+        return meant_by(name, reply.entries, parse_keys(signed_by), Verifier()), reply.since
+    except NotFoundError as error:
+        unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
+        raise NotFoundError(f"{error}{unsure}") from None
 
 
 def state_of(entry: StandingEntry) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import psutil
 import pytest
@@ -82,3 +83,25 @@ def test_a_name_that_several_contents_have_means_the_newest_also_after_the_track
     got = network.z("get", "m.bin", "-o", "r", "--data-dir", "c4")
     assert got.code == 0, got.err
     assert (place / "r/m.bin").read_bytes() == DATA
+
+
+@pytest.mark.slow
+def test_after_the_tracker_was_killed_a_name_waits_for_the_peer_that_has_the_newest(network: Machine) -> None:
+    (network.place / "m.bin").write_bytes(DATA)
+    quick = {"scan_seconds": 0.2}
+    network.start_peer("s", config=quick)
+    late = network.start_peer("g", config=quick)
+    assert network.z("share", "m.bin", "--data-dir", "s").code == 0
+    assert network.z("get", "m.bin", "-o", "o", "--data-dir", "g").code == 0
+    edit(network, "g", "o/m.bin", b"edited" + DATA)
+    os.killpg(late.process.pid, signal.SIGSTOP)
+    try:
+        for child in psutil.Process(network.processes()[0].process.pid).children():
+            child.kill()
+        eventually(lambda: listed(network) == ["m.bin"], "only the old one is listed")
+        got = network.start("get", "m.bin", "-o", "p", "--data-dir", "c")
+        eventually(lambda: "may not list the newest" in got.err, "it says that it waits")
+    finally:
+        os.killpg(late.process.pid, signal.SIGCONT)
+    assert got.wait().code == 0, got.err
+    assert (network.place / "p/m.bin").read_bytes() == b"edited" + DATA

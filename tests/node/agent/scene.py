@@ -61,6 +61,8 @@ from protocol.messages import (
 )
 
 T = TypeVar("T")
+EPOCH = 3
+"""Of the tracker."""
 WALL = 1_000_000.0
 FOLDER = "/shared"
 
@@ -244,31 +246,31 @@ class Scene:
             assert message.last
             lookups = ["tcp://*:2"]
             told = (15.0, 5.0, "tcp://10.0.0.1:9", "tcp://*:1", lookups)
-            return Welcome(message.id, 3, self.seq, *told, self._moments(message.entries))
+            return Welcome(message.id, EPOCH, self.seq, *told, self._moments(message.entries))
         if isinstance(message, Leave):
             self.listed.clear()
-            return Goodbye(message.id, 3, self.seq)
+            return Goodbye(message.id, EPOCH, self.seq)
         if isinstance(message, Update):
             for gone in message.removed:
                 self.listed.pop(gone, None)
             self.listed.update({entry.digest: entry for entry in message.added})
-            return Ok(message.id, 3, self.seq, self._moments(message.added))
+            return Ok(message.id, EPOCH, self.seq, self._moments(message.added))
         if isinstance(message, Transfer):
             self.transfers.append((message.digest, message.state))
         elif isinstance(message, Heartbeat):
             self.beats.append(message)
-        return Ok(message.id, 3, self.seq)
+        return Ok(message.id, EPOCH, self.seq)
 
     def _moments(self, entries: list[Entry]) -> list[int]:
         return [self.moments.get(entry.digest, 0) for entry in entries for _ in entry.names()]
 
     def _lookup(self, message: LookupRequest) -> LookupReply:
         if isinstance(message, GetSeederList):
-            return SeederList(message.id, 3, self.seq, self.settling, len(self.seeders), self.seeders)
+            return SeederList(message.id, EPOCH, self.seq, self.settling, len(self.seeders), self.seeders)
         if isinstance(message, GetPeerList):
-            return PeerList(message.id, 3, self.seq, self.settling, [], "")
+            return PeerList(message.id, EPOCH, self.seq, self.settling, [], "")
         if isinstance(message, GetOrderList):
-            return OrderList(message.id, 3, self.seq, self.settling, self.ordered, "")
+            return OrderList(message.id, EPOCH, self.seq, self.settling, self.ordered, "")
         assert isinstance(message, GetTorrentList)
         own = [
             TorrentEntry(alias.name, e.length, e.digest, alias.manifest, 1, 0, 0, signature=alias.signature)
@@ -280,7 +282,7 @@ class Scene:
             for e in [*own, *self.others]
             if message.pattern in ("", e.name) or begins_digest(message.pattern, e.digest)
         ]
-        return TorrentList(message.id, 3, self.seq, self.settling, self._counted(found), "")
+        return TorrentList(message.id, EPOCH, self.seq, self.settling, self._counted(found), "")
 
     def _counted(self, found: list[TorrentEntry]) -> list[TorrentEntry]:
         """As a tracker has it: the counts of each are those of all that have the same bytes, by whatever name."""

@@ -19,6 +19,7 @@ from node.agent.effects import (
 )
 from node.agent.gets import UNSURE
 from node.agent.library import LibraryItem
+from node.agent.meant import NEWER_MAY_COME, SETTLED_SECONDS
 from node.api_messages import (
     ApiAccepted,
     ApiDone,
@@ -65,7 +66,7 @@ from protocol.messages import (
     SourceRemoved,
     TorrentEntry,
 )
-from tests.node.agent.scene import WALL, Scene, digest, item
+from tests.node.agent.scene import EPOCH, WALL, Scene, digest, item
 
 NAME = "model.bin"
 BEGINNING = digest(1)[:-1]
@@ -209,6 +210,47 @@ def test_a_name_nobody_has_is_not_found_once_the_tracker_is_sure() -> None:
     scene.others.append(THERE)
     scene.pass_time(5)
     assert (scene.job().phase, scene.job().detail) == ("waiting", ""), "that is no reason any more"
+
+
+def after_a_restart(target: str = NAME) -> Scene:
+    """The tracker has just been restarted, and lists one content, which was announced before."""
+    scene = with_source()
+    scene.settling = True
+    scene.others[:] = [msgspec.structs.replace(THERE, announced=EPOCH * 1_000 - 5)]
+    scene.ask(get(target))
+    return scene
+
+
+def test_a_name_waits_for_newer_content_that_a_restarted_tracker_does_not_list_yet() -> None:
+    scene = after_a_restart()
+    assert (scene.job().phase, scene.job().detail) == ("resolving", NEWER_MAY_COME)
+    scene.others.append(TorrentEntry(NAME, 5, digest(2), digest(2_002), 1, 0, 0, EPOCH * 1_000 - 2))
+    scene.pass_time(2)
+    assert scene.job().phase == "resolving"
+    scene.settling = False
+    scene.pass_time(1)
+    assert (scene.job().phase, scene.job().digest, scene.job().detail) == ("waiting", digest(2), "")
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    scene = after_a_restart()
+    scene.pass_time(SETTLED_SECONDS - 1)
+    assert scene.job().phase == "resolving"
+    scene.pass_time(2)
+    assert (scene.job().phase, scene.job().digest) == ("waiting", digest(1))
+
+
+@pytest.mark.parametrize("target", [digest(1), BEGINNING, format_link(LINK)])
+def test_a_digest_or_link_does_not_wait_for_a_restarted_tracker(target: str) -> None:
+    assert after_a_restart(target).job().phase == "waiting"
+
+
+def test_what_was_announced_since_the_tracker_started_is_the_newest() -> None:
+    scene = with_source()
+    scene.settling = True
+    scene.others[:] = [msgspec.structs.replace(THERE, announced=EPOCH * 1_000 + 5)]
+    scene.ask(get())
+    assert scene.job().phase == "waiting"
 
 
 def test_while_the_tracker_is_unreachable_a_get_waits() -> None:

@@ -79,7 +79,7 @@ def test_a_list_is_asked_for_page_by_page() -> None:
     assert second.after == "a"
     assert second.id != first.id
     effects = lookups.receive(TorrentList(second.id, 3, 9, True, [torrent("b")], ""), 0.2)
-    assert effects == [TorrentsFound("tag", [torrent("a"), torrent("b")], True)]
+    assert effects == [TorrentsFound("tag", [torrent("a"), torrent("b")], True, 3_000)]
     assert lookups.receive(TorrentList(second.id, 3, 9, True, [torrent("b")], ""), 0.2) == []
     assert lookups.next_deadline() is None
 

@@ -113,12 +113,12 @@ class FakeClient:
         self.requests: list[ApiRequest] = []
         self.closed = False
         self._jobs = 0
-        self._answers = {ApiShare: self._accept, ApiGet: self._accept} | dict(answers)
+        self.answers = {ApiShare: self._accept, ApiGet: self._accept} | dict(answers)
 
     def request(self, message: ApiRequest, timeout: float) -> ApiReply:
         assert timeout > 0
         self.requests.append(message)
-        answer = self._answers.get(type(message), ApiDone(message.id))
+        answer = self.answers.get(type(message), ApiDone(message.id))
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, Exception):

@@ -64,6 +64,18 @@ def test_by_name_it_orders_and_ends_when_all_have_it(capsys: pytest.CaptureFixtu
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
 
 
+def test_of_a_tracker_that_has_just_started_the_newest_content_is_waited_for() -> None:
+    old = msgspec.structs.replace(ENTRY, digest=f"blake3:{'ab' * 32}", announced=5)
+    answers: list[Any] = [ApiListReply(1, True, [old], since=9)] * 3
+    answers.append(ApiListReply(1, False, [old, msgspec.structs.replace(ENTRY, announced=7)]))
+    one = world(StandingEntry("p2", "two", "whole", DONE, free=10**12))
+    assert one.client is not None
+    one.client.answers[ApiList] = answers
+    assert one.run("rollout", "model.bin") == 0
+    assert [parse_link(asked.link).digest for asked in one.client.asked(ApiRollout)] == [DIGEST]
+    assert "may not list the newest content" in one.told[0]
+
+
 def test_with_keys_in_the_configuration_a_name_is_what_they_signed_last(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
