@@ -75,6 +75,7 @@ class Mends:
     def repair(self, path: str, now: float) -> list[Wish]:
         """A person wants what is damaged at ``path`` mended, whoever put it there: now, not when it rots again."""
         self._asked[path] = None
+        self._wanted.pop(path, None)
         return self.found(path, now)
 
     def entry(self, digest: str) -> Entry | None:

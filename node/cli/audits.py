@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import click
+from msgspec.structs import replace
 
-from node.api_messages import ApiAccepted, ApiAudit, ApiDone, JobStatus
+from node.api_messages import ApiAccepted, ApiAudit, ApiDone, JobStatus, StatusReport
 from node.cli import output
 from node.cli.options import State, json_option, peer_options
 from node.cli.progress import open_display
 from node.client.orders import Patience
 from node.client.session import Session, running_peer
 from node.client.view import view_of
+from protocol.digest import short
 from protocol.errors import EXIT_CODES, UsageError, VerificationError
 from service.command_line import ExampleCommand, complete_path, parsed_by
 from service.paths import absolute_path
@@ -20,6 +23,7 @@ from service.text import check_utf8, printable
 from service.units import parse_rate
 
 DEFAULT_RATE = "50 MiB/s"
+RESTARTED = "the peer was restarted, so the result is not known; run the command again"
 GOES_ON = "the audit continues in the running peer: 'status' shows it, 'audit --stop' ends it"
 
 
@@ -81,37 +85,61 @@ def _ask(session: Session, target: str, rate: float, repair: bool) -> int:
 
 
 def _followed(state: State, session: Session, number: int) -> JobStatus:
-    """Show job ``number`` until it has ended."""
-    return _shown(state, session, [number], [], lambda job: job.job == number)
+    """Show job ``number`` until it has ended. `VerificationError` if it is forgotten: the agent was restarted."""
+
+    def find(report: StatusReport) -> JobStatus:
+        found = [job for job in report.jobs if job.job == number]
+        if not found:
+            raise VerificationError(RESTARTED)
+        return found[0]
+
+    return _shown(state, session, [number], [], find)
 
 
 def _mended(state: State, session: Session, found: JobStatus) -> JobStatus:
-    """Show how what was ``found`` is mended, until it is or cannot be: then that is the result."""
-    return _shown(
-        state,
-        session,
-        [],
-        [found.path],
-        lambda job: job.kind == "mend" and job.path == found.path and job.job > found.job,
-    )
+    """Show how what was ``found`` is mended, until it is right, whoever did that, or cannot be: that is the result."""
+    return _shown(state, session, [], [found.path], partial(_mending, found))
+
+
+def _mending(found: JobStatus, report: StatusReport) -> JobStatus | None:
+    """The result for what was ``found``, or the job that is at work on it; None if none is yet."""
+    # A mend that was under way before may be the one. Older ones have nothing to do with it.
+    mends = [job for job in report.jobs if job.kind == "mend" and job.path == found.path]
+    mends = [job for job in mends if not job.over or job.ended_monotonic >= found.ended_monotonic]
+    mend = mends[-1] if mends else None
+    items = [item for item in report.shared if item.path == found.path]
+    if not items:
+        return replace(found, detail="it is not shared any more", problems=[])
+    if items[0].digest != found.digest:
+        what = f"somebody has changed it; it is now shared as {short(items[0].digest)}"
+        return replace(found, detail=what, problems=[])
+    if items[0].state == "missing":
+        return replace(found, detail=f"missing: {items[0].detail}", problems=[])
+    if not items[0].state and (mend is None or mend.phase != "done"):
+        return replace(found, phase="done", code="", detail="it is right again", problems=[])
+    return mend if mend is not None and (items[0].state != "changed" or not mend.over) else None
 
 
 def _shown(
-    state: State, session: Session, jobs: list[int], paths: list[str], is_it: Callable[[JobStatus], bool]
+    state: State,
+    session: Session,
+    jobs: list[int],
+    paths: list[str],
+    find: Callable[[StatusReport], JobStatus | None],
 ) -> JobStatus:
-    """Show the last of ``jobs`` and of those at ``paths`` that ``is_it``, from when there is one until it has ended.
-    Raises `VerificationError` if the agent was started again, which has forgotten it and numbers its jobs anew."""
+    """Show the job that ``find`` takes from reports on ``jobs`` and ``paths``, until one has ended. Raises
+    `VerificationError` if the agent was restarted, which numbers its jobs anew."""
     patience, agents = Patience(session), session.agents_count
     with open_display(state.options.quiet) as display:
         while True:
             report = patience.status(jobs, paths)
-            found = [job for job in report.jobs if is_it(job)] if report is not None else []
-            if session.agents_count != agents or (report is not None and jobs and not found):
-                raise VerificationError("the peer was restarted, so the result is not known; run the command again")
-            if found:
-                display.show([view_of(found[-1])], session.now())
-                if found[-1].over:
-                    return found[-1]
+            if session.agents_count != agents:
+                raise VerificationError(RESTARTED)
+            job = None if report is None else find(report)
+            if job is not None:
+                display.show([view_of(job)], session.now())
+                if job.over:
+                    return job
             session.pause(display.interval)
 
 

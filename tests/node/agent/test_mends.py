@@ -132,6 +132,9 @@ def test_what_cannot_be_mended_stays_damaged_says_why_and_is_tried_again() -> No
     assert scene.told(ToDownloader, Mend) == []
     scene.pass_time(2)
     assert len(scene.told(ToDownloader, Mend)) == 1
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "cannot mend it: not allowed"), scene.now))
+    scene.ask(ApiAudit(2, "file 1", PATH, repair=True))
+    assert len(scene.told(ToDownloader, Mend)) == 1, "a person does not wait for that"
 
 
 def test_it_gives_way_to_a_download_of_the_same_content_and_goes_on_after_it() -> None:

@@ -6,9 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from node.api_messages import ApiAccepted, ApiAudit, ApiGetStatus, ApiReply, ApiRequest, JobStatus, StatusReport
+from node.api_messages import (
+    ApiAccepted,
+    ApiAudit,
+    ApiGetStatus,
+    ApiReply,
+    ApiRequest,
+    JobStatus,
+    SharedStatus,
+    StatusReport,
+)
 from protocol.errors import VerificationError
-from tests.node.cli.fakes import FakeClient, World, job, report
+from tests.node.cli.fakes import DIGEST, LINK, FakeClient, World, job, report
 
 LOOKS_COUNT_MAX = 50
 
@@ -55,11 +64,49 @@ def test_it_ends_with_what_was_found(capsys: pytest.CaptureFixture[str]) -> None
     assert "rotted: 1 piece" in capsys.readouterr().out
 
 
+def shared(state: str = "", detail: str = "", digest: str = DIGEST) -> SharedStatus:
+    return SharedStatus("model.bin", digest, LINK, 7, "/data/model.bin", "shared", 0, 0, state, detail)
+
+
+DAMAGED = shared("damaged", "rotted: 1 piece of 7")
+
+
 def test_what_is_wrong_is_mended_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     found = audited(bad=True)
-    reports = report([found]), report([found]), report([found, mended()])
+    reports = report([found]), report([found], [DAMAGED]), report([found, mended()], [shared()])
     assert world(*reports).run("verify", "model.bin", "--repair") == 0
     assert "mended" in capsys.readouterr().out
+
+
+def test_a_mend_that_was_under_way_already_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    found, under_way = audited(bad=True), job("mend", "downloading", 4)
+    reports = report([found]), report([found, under_way], [DAMAGED]), report([found, mended(4)], [shared()])
+    assert world(*reports).run("verify", "model.bin", "--repair") == 0
+    assert "mended" in capsys.readouterr().out
+
+
+def test_what_somebody_else_put_right_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    found, needless = audited(bad=True), job("mend", "failed", 6, code="cancelled", detail="it is no longer needed")
+    for jobs in ([found], [found, needless]):
+        reports = report([found]), report(jobs, [shared("changed")]), report(jobs, [shared()])
+        assert world(*reports).run("verify", "model.bin", "--repair") == 0
+        assert "it is right again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("items", "problem"),
+    [
+        ([], "it is not shared any more"),
+        ([shared(digest=f"blake3:{'cd' * 32}")], "it is now shared as cdcdcdcdcdcd"),
+        ([shared("missing", "it is not there")], "missing: it is not there"),
+    ],
+)
+def test_what_cannot_be_mended_any_more_is_not_waited_for(
+    items: list[SharedStatus], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = audited(bad=True)
+    assert world(report([found]), report([found], items)).run("verify", "model.bin", "--repair") == 5
+    assert problem in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("jobs", [[], [audited()]], ids=["no jobs", "another job of that number"])
