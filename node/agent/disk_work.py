@@ -24,6 +24,7 @@ from node.config import AgentSettings
 from node.disk.deletion import delete_content, delete_rest
 from node.disk.errors import disk_error
 from node.disk.hashing import drop_cached, hash_content, rot_between
+from node.disk.mend_notes import MendNote
 from node.disk.seed_store import load_seed, store_seed
 from node.disk.share_options import Skipped
 from node.disk.stamps import is_unwritten, take_stamps
@@ -216,18 +217,25 @@ def hash_item(request: HashPath, data_dir: Path, progress: Progress, cancelled: 
         fingerprint=hashed.fingerprint,
         options=options,
     )
-    return HashedItem(item, hashed.skipped, _rotted(request.before, manifest, hashed.stamps))
+    return HashedItem(item, hashed.skipped, _rotted(request.before, manifest, hashed.stamps, data_dir))
 
 
-def _rotted(before: LibraryItem | None, found: Manifest, stamps: bytes) -> str:
-    """How the content ``found`` has rotted since it was ``before``; empty if it has not."""
-    if before is None or before.digest == found.digest or not is_unwritten(before.stamps, stamps):
+def _rotted(before: LibraryItem | None, found: Manifest, stamps: bytes, data_dir: Path) -> str:
+    """How the content ``found`` has rotted since it was ``before``; empty if it has not. A mend of it that was killed
+    within a write is no reason to think otherwise."""
+    if before is None or before.digest == found.digest:
+        return ""
+    unwritten = is_unwritten(before.stamps, stamps)
+    if not unwritten and before.state != "damaged":
         return ""
     try:
-        return rot_between(load_seed(Path(before.seed_path)), found)
+        was, note = load_seed(Path(before.seed_path)), MendNote(data_dir, before.digest)
+        if not unwritten and not note.put_back(before.path, was, found, before.stamps, stamps):
+            return ""
+        return rot_between(was, found)
     except ZswarmError as error:
         log.warning("%s: what is wrong with it cannot be told: %s", before.path, error)
-        return "its bytes are others"
+        return "its bytes are others" if unwritten else ""
 
 
 class Pace:

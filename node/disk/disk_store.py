@@ -14,6 +14,7 @@ from node.disk.content import Content
 from node.disk.existing import existing_matches
 from node.disk.in_place import InPlace
 from node.disk.layout import Layout
+from node.disk.mend_notes import MendNote
 from node.disk.staging import bytes_on_disk, staging_path
 from node.disk.store import Buffer, Cancelled, JournalPort, PartialContent, Progress
 from protocol.errors import DiskError
@@ -45,7 +46,11 @@ class DiskStore:
 
     def open_in_place(self, manifest: Manifest, dest: str, stamps: bytes) -> PartialContent:
         """`node.disk.in_place.InPlace`."""
-        return InPlace(manifest, Path(dest), stamps)
+        return InPlace(manifest, Path(dest), stamps, MendNote(self._data_dir, manifest.digest))
+
+    def note_mend(self, digest: str, dest: str, right: bytes) -> None:
+        """`node.disk.mend_notes.MendNote.keep`."""
+        MendNote(self._data_dir, digest).keep(dest, right)
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """`node.disk.stamps.take_stamps`."""

@@ -4,6 +4,7 @@ Bytes that rotted on a disk are nobody's work, so there is no old version to kee
 for one wrong piece. Only verified pieces are written, so the content never becomes worse than it is; modes, owners,
 links and everything that is no part of the content stay. The modification time is put back after each write: the bytes
 are those of that time again, and a file that somebody else writes to meanwhile is known by it and not touched any more.
+After a kill between the two `node.disk.mend_notes` tells whose write it was.
 `node.disk.storage` has downloads to where nothing is, or something else.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from node.disk.errors import ContentChangedError, NotThereError, StoppedError, disk_error
 from node.disk.layout import Layout, Span
+from node.disk.mend_notes import MendNote
 from node.disk.open_files import OPEN_FILES_COUNT_MAX, OneOpenFile, OpenFiles, read_chunks
 from node.disk.sparse import write_all
 from node.disk.stamps import is_file_unwritten, is_unwritten, take_stamps
@@ -33,12 +35,12 @@ class InPlace:
     when it was right. Raises `ContentChangedError` when somebody wrote to it since, `DiskError` when it cannot be
     looked at.
 
-    `write` may be called by several threads at once. `discard` deletes nothing."""
+    `write` may be called by several threads at once. `discard` deletes nothing. ``note`` is forgotten at the end."""
 
     left_behind = ""
     resumed = True
 
-    def __init__(self, manifest: Manifest, root: Path, stamps: bytes) -> None:
+    def __init__(self, manifest: Manifest, root: Path, stamps: bytes, note: MendNote | None = None) -> None:
         self.manifest = manifest
         self.layout = Layout(manifest)
         self.root = os.fspath(root)
@@ -48,7 +50,8 @@ class InPlace:
         self._dirty: dict[int, None] = {}
         self._written: list[int] = []
         self._failed = ""
-        self._interrupted = self._closed = False
+        self._interrupted = self._closed = self._in_doubt = False
+        self._note = note
         self._check_unwritten()
 
     @property
@@ -119,6 +122,8 @@ class InPlace:
     def close(self) -> None:
         self._closed = True
         self._files.close()
+        if self._note is not None and not self._in_doubt:
+            self._note.forget()
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -140,10 +145,12 @@ class InPlace:
                     if not is_file_unwritten(before, self._stamps, index):
                         raise ContentChangedError(f"{self._path(index)} {_WRITTEN}")
                     self._dirty[index] = None
+                    self._in_doubt = True
                     try:
                         write_all(fd, view, span.offset)
                     finally:  # a write that failed would look like somebody else's
                         os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+                        self._in_doubt = False
             finally:
                 self._files.release(index)
         except OSError as error:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from node.disk.errors import ContentChangedError, disk_error
@@ -58,6 +60,31 @@ def is_file_unwritten(found: os.stat_result, stamps: bytes, file_index: int) -> 
     """`is_unwritten` of one file."""
     at = file_index * STAMP_BYTES
     return is_unwritten(stamps[at : at + STAMP_BYTES], _STAMP.pack(*_stamp_of(found)))
+
+
+def put_back_times(paths: Sequence[str], before: bytes, stamps: bytes) -> bool:
+    """Give the files at ``paths``, which have ``stamps``, the modification times of the stamps ``before``. False, and
+    nothing done, if one is another file by now or has been changed."""
+    if not len(before) == len(stamps) == STAMP_BYTES * len(paths):
+        return False
+    late: list[tuple[int, int]] = []
+    with ExitStack() as opened:
+        for path, old, new in zip(paths, _STAMP.iter_unpack(before), _STAMP.iter_unpack(stamps), strict=True):
+            if old[2] != new[2]:
+                return False
+            if old[0] == new[0]:
+                continue
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except OSError:
+                return False
+            opened.callback(os.close, fd)
+            if _stamp_of(os.fstat(fd)) != new:
+                return False
+            late.append((fd, old[0]))
+        for fd, mtime in late:
+            os.utime(fd, ns=(os.fstat(fd).st_atime_ns, mtime))
+    return True
 
 
 def stamp_difference(found: os.stat_result, stamps: bytes, file_index: int, expected_length: int) -> str:

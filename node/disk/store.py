@@ -89,6 +89,10 @@ class Store(Protocol):
         """Mend the content of ``manifest`` at ``dest``, which had ``stamps``: pieces are written over those there, and
         `discard` deletes nothing. `ContentChangedError` when somebody has written to it."""
 
+    def note_mend(self, digest: str, dest: str, right: bytes) -> None:
+        """Of content ``digest`` at ``dest`` all pieces that are not in the bitfield ``right`` are about to be written
+        over."""
+
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """What tells later whether the content at ``path`` changed."""
 

@@ -130,12 +130,13 @@ def prepare(place: Place, store: Store, progress: Progress, cancelled: Cancelled
 
 
 def _prepare_mending(place: Place, manifest: Manifest, store: Store, progress: Progress, cancelled: Cancelled) -> Ready:
-    """Find the wrong pieces of content that stands there. Nothing is noted: after a restart all is checked again."""
+    """Find the wrong pieces of content that stands there. After a restart all are checked again."""
     content = store.open_in_place(manifest, place.dest, place.mends)
     have = Bitfield(manifest.piece_count)
     try:
         for piece in check_pieces(content, manifest, range(manifest.piece_count), progress, cancelled):
             have.set(piece)
+        store.note_mend(place.digest, place.dest, have.to_bytes())
     except BaseException:
         content.close()
         raise

@@ -18,10 +18,12 @@ from node.agent.effects import Downloaded
 from node.agent.library import LIBRARY_NAME, Library, LibraryItem
 from node.config import AgentSettings, PeerSettings
 from node.disk.journal import JOURNAL_NAME, Journal
+from node.disk.mend_notes import MendNote, Note
 from node.enrolment import NETWORK_NAME, Network, load_network
 from node.identity import IDENTITY_NAME, Identity, load_identity
 from node.schedule import HeldLimits, Override, limits_text
 from protocol.errors import ConfigError, DiskError
+from protocol.manifest import Manifest, piece_length_for
 from service.config import load_settings
 from service.key_folder import SECRET_NAME, InviteTerms, KeyFolder
 from tests.fuzz.samples import DIGEST, KEY, text_of, value_of
@@ -130,13 +132,18 @@ def library_row_samples() -> Iterator[bytes]:
 
 
 def agent_files(data: bytes) -> str:
-    """Rate limits that a person set, or what was downloaded."""
+    """Rate limits that a person set, what was downloaded, or which pieces of rotten content are written over."""
     with tempfile.TemporaryDirectory(dir=_memory()) as place:
         settings = msgspec.structs.replace(
             value_of(inspect.type_info(AgentSettings)), data_dir=place, runtime_dir=place
         )
         for name in (LIMITS_NAME, DOWNLOADED_NAME):
             (Path(place) / name).write_bytes(data)
+        note = MendNote(Path(place), DIGEST)
+        note.keep("/data/a", b"")
+        next((Path(place) / "mends").iterdir()).write_bytes(data)
+        empty = Manifest(0, piece_length_for(0), DIGEST, b"", None, ())
+        assert not note.put_back("/data/a", empty, empty, b"", b"")
         with closing(AgentFiles(settings)) as files:
             override, downloaded = files.override, files.downloaded
     if override is not None:
@@ -146,7 +153,7 @@ def agent_files(data: bytes) -> str:
 
 
 def agent_file_samples() -> Iterator[bytes]:
-    for kind in (Override, list[Downloaded]):
+    for kind in (Override, list[Downloaded], Note):
         yield msgspec.json.encode(value_of(inspect.type_info(kind)))
 
 

@@ -165,14 +165,20 @@ class Machine:
         self.tracker = eventually(endpoint, "the tracker is ready")
         return self.tracker
 
-    def start_peer(self, name: str, *arguments: str | Path, config: Mapping[str, Any] | None = None) -> Running:
+    def start_peer(
+        self,
+        name: str,
+        *arguments: str | Path,
+        config: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Running:
         """Start a peer on the data directory ``name`` below `place`, and wait until it has joined the network."""
         given: list[str | Path] = [*arguments]
         if config is not None:
             path = self.place / f"{name}.yaml"
             path.write_text(json.dumps(config))
             given += ["--config", path]
-        running = self.start("--data-dir", name, "--name", name, *given)
+        running = self.start("--data-dir", name, "--name", name, *given, env=env)
 
         def joined() -> bool:
             assert running.process.poll() is None, running.err

@@ -151,6 +151,45 @@ def test_what_a_person_shares_is_mended_when_they_say_so(network: Machine) -> No
     eventually(lambda: whole(network, "r") == 2, "it is a source again")
 
 
+KILLED_AT_UTIME = """
+import os, signal
+
+if os.environ.get("KILL_AT_UTIME"):
+    os.utime = lambda *_, **__: os.killpg(0, signal.SIGKILL)
+"""
+"""A mend writes a piece, and then puts the modification time back."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mender", ["downloaded", "shared"])
+def test_a_mend_that_is_killed_within_a_write_leaves_rot_and_no_new_content(network: Machine, mender: str) -> None:
+    hook = network.place / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(KILLED_AT_UTIME)
+    killed = {"KILL_AT_UTIME": "1", "PYTHONPATH": f"{hook}:{network.env['PYTHONPATH']}"}
+    content = make(network.place / "m.bin")
+    other = "shared" if mender == "downloaded" else "downloaded"
+    copy = network.place / ("m.bin" if mender == "shared" else "o/m.bin")
+    network.start_peer(other, config=RARELY)
+    fragile = network.start_peer(mender, config=QUICK, env=killed)
+    assert network.z("share", "m.bin", "--data-dir", "shared").code == 0
+    assert network.z("get", "m.bin", "-o", "o", "--data-dir", "downloaded").code == 0
+    flip(copy, 3, 77)
+    if mender == "shared":
+        eventually(lambda: item(network, mender)["state"] == "damaged", "it is found")
+        network.z("verify", "m.bin", "--repair", "--data-dir", mender)
+    fragile.wait()
+    assert copy.read_bytes() != content, "one of two pieces is mended"
+    again = network.start_peer(mender, config=QUICK)
+    eventually(lambda: "rotted: 1 piece of" in again.err, "what is left is found")
+    (listed,) = network.z("list", "--json", "--data-dir", other).json["entries"]
+    mended = network.z("verify", "m.bin", "--repair", "--data-dir", mender)
+    assert mended.code == 0, mended.err
+    assert copy.read_bytes() == content
+    assert item(network, mender)["digest"] == listed["digest"]
+    assert item(network, mender)["origin"] == mender
+
+
 @pytest.mark.slow
 def test_an_audit_reads_all_at_its_rate_and_names_what_is_wrong(network: Machine) -> None:
     contents = [make(network.place / name) for name in ("a.bin", "b.bin")]

@@ -12,8 +12,10 @@ import pytest
 from node.disk.errors import ContentChangedError
 from node.disk.hashing import hash_path, rot_between
 from node.disk.in_place import InPlace
+from node.disk.mend_notes import MendNote
 from node.disk.piece_work import check_pieces, whole_digest
 from node.disk.stamps import is_unwritten, take_stamps
+from protocol.bitfield import Bitfield
 from protocol.errors import DiskError
 from protocol.manifest import Manifest
 
@@ -91,6 +93,43 @@ def test_a_file_that_took_the_place_of_another_is_not_mended(tree: Path) -> None
     (tree / "new").replace(tree / "a")
     with pytest.raises(ContentChangedError):
         InPlace(manifest, tree, stamps)
+
+
+@pytest.mark.parametrize("somebody", ["", "writes", "writes over what was rotten", "replaces"])
+def test_after_a_kill_within_a_write_times_are_put_back_unless_somebody_has_written_too(
+    tree: Path, somebody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What outlives the process is what is on disk: the bytes, the times, and the note."""
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    right, path = content_of(tree, manifest), tree / "d/b"
+    flip(path, 2 * PIECE)
+    flip(path, PIECE)
+    note = MendNote(tree.parent, manifest.digest)
+    content, utime = InPlace(manifest, tree, stamps, note), os.utime
+    good = Bitfield(manifest.piece_count)
+    for piece in check_pieces(content, manifest, range(manifest.piece_count)):
+        good.set(piece)
+    note.keep(str(tree), good.to_bytes())
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "utime", killed)
+    with pytest.raises(KeyboardInterrupt):
+        content.write(2, right[2 * PIECE : 3 * PIECE])
+    content.close()
+    monkeypatch.setattr(os, "utime", utime)
+    assert not is_unwritten(stamps, take_stamps(tree, manifest))
+    with path.open("r+b") as file:
+        file.seek(0 if somebody == "writes" else PIECE)
+        file.write(b"their work" if somebody.startswith("writes") else b"")
+    if somebody == "replaces":
+        (tree / "new").write_bytes(path.read_bytes())
+        (tree / "new").replace(path)
+    found = hash_path(tree), take_stamps(tree, manifest)
+    put_back = note.put_back(str(tree), manifest, found[0], stamps, found[1])
+    assert put_back == (somebody in ("", "writes over what was rotten")), "nobody can tell in the second case"
+    assert is_unwritten(stamps, take_stamps(tree, manifest)) == put_back
 
 
 def refusing(code: int) -> Callable[..., int]:

@@ -105,6 +105,10 @@ class NotedDisk:
         self._do("open in place")
         return self
 
+    def note_mend(self, digest: str, dest: str, right: bytes) -> None:
+        assert (digest, dest, bool(right)) == (PLACE.digest, PLACE.dest, True)
+        self._do("note mend")
+
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         assert (path, manifest) == (PLACE.dest, self.manifest)
         self._do("stamp")

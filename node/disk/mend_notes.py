@@ -1,0 +1,79 @@
+"""Which pieces of rotten content are being written over, noted before the first is and forgotten at the end.
+
+A process may be killed after a write and before the modification time is put back. The content then looks as if
+somebody had written to it, and would be announced as new content, half mended. The note tells: if only pieces that were
+to be written over are wrong, nobody else has written there. `DATA_DIR/mends` has one for each content.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from node.disk.errors import disk_error
+from node.disk.layout import Layout
+from node.disk.stamps import put_back_times
+from protocol.bitfield import Bitfield
+from protocol.digest import split_digest
+from protocol.errors import ProtocolError
+from protocol.manifest import Manifest
+
+
+class Note(Struct, frozen=True):
+    root: str
+    right: bytes
+    """The pieces that are not written over, as a `protocol.bitfield`."""
+
+
+class MendNote:
+    """That of content ``digest``. `DiskError` when it cannot be written or read."""
+
+    def __init__(self, data_dir: Path, digest: str) -> None:
+        self._path = data_dir / "mends" / split_digest(digest)[1].hex()
+
+    def keep(self, root: str, right: bytes) -> None:
+        """The pieces of the content at ``root`` that are not ``right`` are about to be written over."""
+        draft = self._path.with_suffix(".new")
+        try:
+            draft.parent.mkdir(mode=0o700, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(msgspec.json.encode(Note(root, right)))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+        except OSError as error:
+            raise disk_error(error, "write", self._path) from error
+
+    def forget(self) -> None:
+        """All times are as they were, or are to stay as they are."""
+        with suppress(OSError):  # one too many is looked at only if the content has rotted
+            self._path.unlink(missing_ok=True)
+
+    def put_back(self, root: str, was: Manifest, found: Manifest, before: bytes, stamps: bytes) -> bool:
+        """Put the modification times of the content at ``root`` back if a mend of it was killed and nobody else has
+        written to it: ``was`` is the right content and ``before`` its stamps, ``found`` what is there with ``stamps``.
+        False if that is not so."""
+        try:
+            note = msgspec.json.decode(self._path.read_bytes(), type=Note)
+            right = Bitfield.from_bytes(note.right, was.piece_count)
+        except FileNotFoundError:
+            return False
+        except (msgspec.MsgspecError, RecursionError, ProtocolError):
+            return False  # nobody can tell any more
+        except OSError as error:
+            raise disk_error(error, "read", self._path) from error
+        same = all(getattr(was, fact) == getattr(found, fact) for fact in ("algorithm", "length", "files"))
+        if note.root != root or not same:
+            return False
+        if any(was.piece_digest(piece) != found.piece_digest(piece) for piece in right.indices()):
+            return False
+        layout = Layout(was)
+        paths = [layout.path_under(root, index) for index in range(len(layout.files))]
+        if not put_back_times(paths, before, stamps):
+            return False
+        self.forget()
+        return True
