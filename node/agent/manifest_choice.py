@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
+
+from msgspec import Struct
 
 from protocol.messages import TorrentEntry
 
@@ -15,45 +18,52 @@ TURNS_COUNT = 2
 """So often each of them may fail."""
 
 
+class _Turns(Struct):
+    """``manifests`` are tried in turn, the present one in front. The next one's turn is at ``due``, unless pieces of
+    this one come."""
+
+    manifests: list[str]
+    due: float
+    failures: int = 0
+
+
 class ManifestChoice:
     def __init__(self) -> None:
-        self._manifests: dict[str, list[str]] = {}
-        """By content, those that are tried in turn, the present one in front."""
-        self._failures: dict[str, int] = {}
-        self._due: dict[str, float] = {}
+        self._turns: dict[str, _Turns] = {}
+        """By content."""
 
     def among(self, contents: Sequence[TorrentEntry], now: float) -> None:
         """A digest may mean these, which differ in their manifests, the one that is tried first in front."""
-        digest = contents[0].digest
-        if len(contents) > 1 and digest not in self._manifests:
-            self._manifests[digest], self._failures[digest] = [entry.manifest for entry in contents], 0
-            self._due[digest] = now + PATIENCE_SECONDS
+        if len(contents) > 1:
+            turns = _Turns([entry.manifest for entry in contents], now + PATIENCE_SECONDS)
+            self._turns.setdefault(contents[0].digest, turns)
 
     def failed(self, digest: str) -> bool:
         """What was tried failed; whether another is to be tried."""
-        if digest not in self._manifests:
+        turns = self._turns.get(digest)
+        if turns is None:
             return False
-        self._failures[digest] += 1
-        return self._failures[digest] < TURNS_COUNT * len(self._manifests[digest])
+        turns.failures += 1
+        return turns.failures < TURNS_COUNT * len(turns.manifests)
 
     def next(self, digest: str, now: float) -> str:
         """The manifest to try now."""
-        manifests = self._manifests[digest]
-        manifests.append(manifests.pop(0))
-        self._due[digest] = now + PATIENCE_SECONDS
-        return manifests[0]
+        turns = self._turns[digest]
+        turns.manifests.append(turns.manifests.pop(0))
+        turns.due = now + PATIENCE_SECONDS
+        return turns.manifests[0]
 
     def began(self, digest: str) -> None:
         """Pieces have come, and were right: this one is gone on with unless it fails."""
-        self._due.pop(digest, None)
+        if digest in self._turns:
+            self._turns[digest].due = inf
 
     def over(self, digest: str) -> None:
-        for each in (self._manifests, self._failures, self._due):
-            each.pop(digest, None)
+        self._turns.pop(digest, None)
 
     def due(self, now: float) -> list[str]:
         """Contents of which nothing has come for too long."""
-        return [digest for digest, at in self._due.items() if at <= now]
+        return [digest for digest, turns in self._turns.items() if turns.due <= now]
 
     def next_deadline(self) -> float | None:
-        return min(self._due.values(), default=None)
+        return min((turns.due for turns in self._turns.values() if turns.due < inf), default=None)
