@@ -10,6 +10,7 @@ from random import SystemRandom
 from node.config import PieceServerSettings
 from node.host import ProcessHost
 from node.identity import RunningMark, load_identity
+from node.piece_server.admitted import Admitted
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.process import PieceServer, listen_kept
 from node.piece_server.reading_threads import ReadingThreads
@@ -26,7 +27,7 @@ def main(settings: PieceServerSettings, loop: Loop) -> int:
     data_dir = Path(settings.data_dir)
     mark = RunningMark(data_dir)
     context = open_context()
-    admitted: set[str] = set()
+    admitted = Admitted()
     keys = Keys(load_identity(data_dir).keys, lambda _role, key: key in admitted) if settings.keyed else None
     host = ProcessHost(loop, context, Path(settings.runtime_dir), keys)
     peers = listen_kept(host, settings.listen, data_dir / "port")

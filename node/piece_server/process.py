@@ -13,6 +13,7 @@ from random import Random
 from node.disk.errors import disk_error
 from node.host import Host
 from node.local_messages import AGENT_SOCKET, PIECES_SOCKET, AgentToPieceServer, DownloaderToPieceServer, MemberKeys
+from node.piece_server.admitted import Admitted
 from node.piece_server.core import PieceServerCore
 from node.piece_server.reading import Threads
 from node.piece_server.shelf import Files
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 class PieceServer:
     """One run on ``host``, for those who come to ``peers``; the `core.Outlet` of its core. ``rng`` and ``pid``
-    are those of `PieceServerCore`. ``threads`` stay their owner's to close. ``admitted`` has the keys of those who may
-    come, in a network with keys."""
+    are those of `PieceServerCore`. ``threads`` stay their owner's to close. ``admitted`` says who may come, in a
+    network with keys."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class PieceServer:
         threads: Threads,
         rng: Random,
         pid: int,
-        admitted: set[str] | None = None,
+        admitted: Admitted | None = None,
     ) -> None:
         agent, self._downloader = host.dial_local(AGENT_SOCKET), host.listen_local(PIECES_SOCKET)
         self.to_peer, self.to_agent, self.note = peers.send, agent.send, host.note
@@ -63,12 +64,8 @@ class PieceServer:
     def _on_agent(self, message: AgentToPieceServer) -> None:
         if not isinstance(message, MemberKeys):
             self.core.agent_says(message, self._now())
-        elif self._admitted is not None:
-            removed = self._admitted.difference(message.added) if message.whole else message.removed
-            self._admitted.difference_update(removed)
-            self._admitted.update(message.added)
-            if removed:
-                self._peers.recheck()
+        elif self._admitted is not None and self._admitted.told(message):
+            self._peers.recheck()
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self.core.bad_message(route, request_id(data), error, self._now())

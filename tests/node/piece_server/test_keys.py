@@ -12,6 +12,7 @@ import zmq
 
 from node.host import ProcessHost
 from node.local_messages import MemberKeys
+from node.piece_server.admitted import Admitted
 from node.piece_server.disk_files import DiskFiles
 from node.piece_server.process import PieceServer, listen_kept
 from node.piece_server.reading_threads import ReadingThreads
@@ -30,7 +31,7 @@ SILENCE_SECONDS = 1.0
 class Scene:
     def __init__(self, data_dir: Path) -> None:
         self.loop, self.context, self.outside = Loop(), open_context(), open_context()
-        self.own, admitted = new_pair(), set[str]()
+        self.own, admitted = new_pair(), Admitted()
         keys = Keys(self.own, lambda _role, key: key in admitted)
         self.host = ProcessHost(self.loop, self.context, make_runtime_dir(data_dir), keys)
         self.threads = ReadingThreads(self.loop)
