@@ -100,8 +100,9 @@ class Faults:
                 program.start()
 
     def heal(self, now: float) -> None:
-        """Undo everything: disks first, since files are mended on them. Raises `OSError`, `NetworkError`."""
-        for end in sorted(self._ends, key=lambda end: end.kind not in DISK_KINDS):
+        """Undo everything: disks first, since files are mended on them, and those first that cannot be written, since
+        others may be full of what has to be deleted. Raises `OSError`, `NetworkError`."""
+        for end in sorted(self._ends, key=lambda end: (end.kind != "read_only", end.kind != "full")):
             end.undo()
         self._ends.clear()
         self.tick(now + RESTART_SECONDS)
