@@ -229,10 +229,11 @@ def _rotted(before: LibraryItem | None, found: Manifest, stamps: bytes, data_dir
     if not unwritten and before.state != "damaged":
         return ""
     try:
-        was, note = load_seed(Path(before.seed_path)), MendNote(data_dir, before.digest)
-        if not unwritten and not note.put_back(before.path, was, found, before.stamps, stamps):
+        was = load_seed(Path(before.seed_path))
+        rot, note = rot_between(was, found), MendNote(data_dir, before.digest)
+        if rot and not unwritten and not note.put_back(before.path, was, found, before.stamps, stamps):
             return ""
-        return rot_between(was, found)
+        return rot
     except ZswarmError as error:
         log.warning("%s: what is wrong with it cannot be told: %s", before.path, error)
         return "its bytes are others" if unwritten else ""

@@ -55,8 +55,8 @@ class MendNote:
 
     def put_back(self, root: str, was: Manifest, found: Manifest, before: bytes, stamps: bytes) -> bool:
         """Put the modification times of the content at ``root`` back if a mend of it was killed and nobody else has
-        written to it: ``was`` is the right content and ``before`` its stamps, ``found`` what is there with ``stamps``.
-        False if that is not so."""
+        written to it: ``was`` is the right content and ``before`` its stamps, ``found``, of the same files, what is
+        there with ``stamps``. False if that is not so, or cannot be done."""
         try:
             note = msgspec.json.decode(self._path.read_bytes(), type=Note)
             right = Bitfield.from_bytes(note.right, was.piece_count)
@@ -66,14 +66,11 @@ class MendNote:
             return False  # nobody can tell any more
         except OSError as error:
             raise disk_error(error, "read", self._path) from error
-        same = all(getattr(was, fact) == getattr(found, fact) for fact in ("algorithm", "length", "files"))
-        if note.root != root or not same:
-            return False
-        if any(was.piece_digest(piece) != found.piece_digest(piece) for piece in right.indices()):
+        if note.root != root:
             return False
         layout = Layout(was)
         paths = [layout.path_under(root, index) for index in range(len(layout.files))]
-        if not put_back_times(paths, before, stamps):
-            return False
+        ours = all(was.piece_digest(piece) == found.piece_digest(piece) for piece in right.indices())
+        done = ours and put_back_times(paths, before, stamps)
         self.forget()
-        return True
+        return done

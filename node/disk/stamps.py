@@ -64,7 +64,8 @@ def is_file_unwritten(found: os.stat_result, stamps: bytes, file_index: int) -> 
 
 def put_back_times(paths: Sequence[str], before: bytes, stamps: bytes) -> bool:
     """Give the files at ``paths``, which have ``stamps``, the modification times of the stamps ``before``. False, and
-    nothing done, if one is another file by now or has been changed."""
+    nothing done, if one is another file by now, has been changed, or cannot be opened; False, too, if the file system
+    does not take a time."""
     if not len(before) == len(stamps) == STAMP_BYTES * len(paths):
         return False
     late: list[tuple[int, int]] = []
@@ -82,8 +83,11 @@ def put_back_times(paths: Sequence[str], before: bytes, stamps: bytes) -> bool:
             if _stamp_of(os.fstat(fd)) != new:
                 return False
             late.append((fd, old[0]))
-        for fd, mtime in late:
-            os.utime(fd, ns=(os.fstat(fd).st_atime_ns, mtime))
+        try:
+            for fd, mtime in late:
+                os.utime(fd, ns=(os.fstat(fd).st_atime_ns, mtime))
+        except OSError:  # read-only, for example, or the file is another user's
+            return False
     return True
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from node.agent.disk_work import Pace, hash_item, item_problem, keep_seed
 from node.agent.effects import HashPath, StoreSeed
 from node.agent.library import LibraryItem
 from node.disk.hashing import hash_path
+from node.disk.mend_notes import MendNote
 from node.disk.seed_store import load_seed
 from node.disk.share_options import ShareOptions
 from protocol.errors import DiskError, NotFoundError, SeedError
@@ -64,6 +67,26 @@ def test_changes_and_deletions_are_seen(tree: Path, tmp_path: Path, fingerprint:
     assert item_problem(item)
     (tree / "b").unlink()
     assert item_problem(item)
+
+
+@pytest.mark.parametrize("trouble", ["", "times cannot be changed", "a directory is gone too"])
+def test_after_a_mend_that_was_killed_within_a_write_it_is_rot_if_its_times_can_be_put_back(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    item, _ = hashed(tree, tmp_path / "data")
+    MendNote(tmp_path / "data", item.digest).keep(item.path, b"\0")
+    written = (tree / "sub/a").stat().st_mtime_ns
+    (tree / "sub/a").write_bytes(b"x" * 1_000)
+    os.utime(tree / "sub/a", ns=(written + 5, written + 5))
+    if trouble == "a directory is gone too":
+        (tree / "sub/empty").rmdir()
+    elif trouble:
+        monkeypatch.setattr(os, "utime", Mock(side_effect=PermissionError(errno.EPERM, os.strerror(errno.EPERM))))
+    damaged = msgspec.structs.replace(item, state="damaged")
+    request = HashPath(item.path, "blake3", "shared", None, before=damaged)
+    found = hash_item(request, tmp_path / "data", lambda *_: None, lambda: False)
+    assert found.rotted == ("" if trouble else "1 piece of 1, the first piece 0 in sub/a")
+    assert (tree / "sub/a").stat().st_mtime_ns == written + (5 if trouble else 0)
 
 
 def test_a_rate_is_kept_to_after_the_disk_has_stood_still_too(monkeypatch: pytest.MonkeyPatch) -> None:
