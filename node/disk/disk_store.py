@@ -49,8 +49,8 @@ class DiskStore:
         return InPlace(manifest, Path(dest), stamps, MendNote(self._data_dir, manifest.digest))
 
     def note_mend(self, digest: str, dest: str, right: bytes) -> None:
-        """`node.disk.mend_notes.MendNote.keep`."""
-        MendNote(self._data_dir, digest).keep(dest, right)
+        """`node.disk.mend_notes.MendNote.draft`."""
+        MendNote(self._data_dir, digest).draft(dest, right)
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """`node.disk.stamps.take_stamps`."""

@@ -35,7 +35,8 @@ class InPlace:
     when it was right. Raises `ContentChangedError` when somebody wrote to it since, `DiskError` when it cannot be
     looked at.
 
-    `write` may be called by several threads at once. `discard` deletes nothing. ``note`` is forgotten at the end."""
+    `write` may be called by several threads at once. `discard` deletes nothing. ``note``, drafted before the first
+    `write`, holds from a `write` to the next `sync`, and is forgotten at the end."""
 
     left_behind = ""
     resumed = True
@@ -50,7 +51,7 @@ class InPlace:
         self._dirty: dict[int, None] = {}
         self._written: list[int] = []
         self._failed = ""
-        self._interrupted = self._closed = self._in_doubt = False
+        self._interrupted = self._closed = self._noted = self._in_doubt = False
         self._note = note
         self._check_unwritten()
 
@@ -105,6 +106,9 @@ class InPlace:
                 self._failed = f"writing {self.root} out failed: {error.strerror}; it has to be taken up anew"
                 self._files.drop_cached(dirty)
                 raise disk_error(error, "write out", self.root) from error
+            if self._note is not None and self._noted and not self._in_doubt:
+                self._note.rest()
+                self._noted = False
         return pieces
 
     def publish(self) -> str:
@@ -144,13 +148,16 @@ class InPlace:
                     before = os.fstat(fd)
                     if not is_file_unwritten(before, self._stamps, index):
                         raise ContentChangedError(f"{self._path(index)} {_WRITTEN}")
+                    if self._note is not None and not self._noted:
+                        self._note.hold()
+                        self._noted = True
                     self._dirty[index] = None
-                    self._in_doubt = True
+                    was_in_doubt, self._in_doubt = self._in_doubt, True
                     try:
                         write_all(fd, view, span.offset)
                     finally:  # a write that failed would look like somebody else's
                         os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-                        self._in_doubt = False
+                        self._in_doubt = was_in_doubt
             finally:
                 self._files.release(index)
         except OSError as error:

@@ -1,8 +1,10 @@
-"""Which pieces of rotten content are being written over, noted before the first is and forgotten at the end.
+"""Which pieces of rotten content are being written over, noted while they are.
 
 A process may be killed after a write and before the modification time is put back. The content then looks as if
 somebody had written to it, and would be announced as new content, half mended. The note tells: if only pieces that were
-to be written over are wrong, nobody else has written there. `DATA_DIR/mends` has one for each content.
+to be written over are wrong, nobody else has written there. That is believed only of a process killed while it was
+writing: a mend may wait for its sources for days, and what a person writes meanwhile is theirs. `DATA_DIR/mends` has a
+note for each content, as a draft (``.new``) while nothing is being written.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from protocol.bitfield import Bitfield
 from protocol.digest import split_digest
 from protocol.errors import ProtocolError
 from protocol.manifest import Manifest
+from service.private_files import sync_directory
 
 
 class Note(Struct, frozen=True):
@@ -34,23 +37,37 @@ class MendNote:
 
     def __init__(self, data_dir: Path, digest: str) -> None:
         self._path = data_dir / "mends" / split_digest(digest)[1].hex()
+        self._draft = self._path.with_suffix(".new")
 
-    def keep(self, root: str, right: bytes) -> None:
-        """The pieces of the content at ``root`` that are not ``right`` are about to be written over."""
-        draft = self._path.with_suffix(".new")
+    def draft(self, root: str, right: bytes) -> None:
+        """The pieces of the content at ``root`` that are not ``right`` are to be written over. No note holds yet."""
         try:
-            draft.parent.mkdir(mode=0o700, exist_ok=True)
-            with draft.open("wb") as file:
+            self._draft.parent.mkdir(mode=0o700, exist_ok=True)
+            with self._draft.open("wb") as file:
                 file.write(msgspec.json.encode(Note(root, right)))
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(self._path)
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk_error(error, "write", self._draft) from error
+
+    def hold(self) -> None:
+        """They are about to be: from now on it holds, after a power cut too."""
+        try:
+            self._draft.replace(self._path)
+            sync_directory(self._path.parent)
         except OSError as error:
             raise disk_error(error, "write", self._path) from error
+
+    def rest(self) -> None:
+        """All times are as they were: until `hold` it is a draft again."""
+        with suppress(OSError):  # one that holds too long matters only if the process is killed
+            self._path.replace(self._draft)
 
     def forget(self) -> None:
         """All times are as they were, or are to stay as they are."""
         with suppress(OSError):  # one too many is looked at only if the content has rotted
+            self._draft.unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
 
     def put_back(self, root: str, was: Manifest, found: Manifest, before: bytes, stamps: bytes) -> bool:

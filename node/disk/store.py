@@ -90,8 +90,7 @@ class Store(Protocol):
         `discard` deletes nothing. `ContentChangedError` when somebody has written to it."""
 
     def note_mend(self, digest: str, dest: str, right: bytes) -> None:
-        """Of content ``digest`` at ``dest`` all pieces that are not in the bitfield ``right`` are about to be written
-        over."""
+        """Of content ``digest`` at ``dest`` all pieces that are not in the bitfield ``right`` will be written over."""
 
     def take_stamps(self, path: str, manifest: Manifest) -> bytes:
         """What tells later whether the content at ``path`` changed."""

@@ -140,7 +140,8 @@ def agent_files(data: bytes) -> str:
         for name in (LIMITS_NAME, DOWNLOADED_NAME):
             (Path(place) / name).write_bytes(data)
         note = MendNote(Path(place), DIGEST)
-        note.keep("/data/a", b"")
+        note.draft("/data/a", b"")
+        note.hold()
         next((Path(place) / "mends").iterdir()).write_bytes(data)
         empty = Manifest(0, piece_length_for(0), DIGEST, b"", None, ())
         assert not note.put_back("/data/a", empty, empty, b"", b"")

@@ -74,7 +74,9 @@ def test_after_a_mend_that_was_killed_within_a_write_it_is_rot_if_its_times_can_
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     item, _ = hashed(tree, tmp_path / "data")
-    MendNote(tmp_path / "data", item.digest).keep(item.path, b"\0")
+    note = MendNote(tmp_path / "data", item.digest)
+    note.draft(item.path, b"\0")
+    note.hold()
     written = (tree / "sub/a").stat().st_mtime_ns
     (tree / "sub/a").write_bytes(b"x" * 1_000)
     os.utime(tree / "sub/a", ns=(written + 5, written + 5))

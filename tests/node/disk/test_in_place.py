@@ -109,7 +109,7 @@ def test_after_a_kill_within_a_write_times_are_put_back_unless_somebody_has_writ
     good = Bitfield(manifest.piece_count)
     for piece in check_pieces(content, manifest, range(manifest.piece_count)):
         good.set(piece)
-    note.keep(str(tree), good.to_bytes())
+    note.draft(str(tree), good.to_bytes())
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -130,6 +130,33 @@ def test_after_a_kill_within_a_write_times_are_put_back_unless_somebody_has_writ
     put_back = note.put_back(str(tree), manifest, found[0], stamps, found[1])
     assert put_back == (somebody in ("", "writes over what was rotten")), "nobody can tell in the second case"
     assert is_unwritten(stamps, take_stamps(tree, manifest)) == put_back
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_a_person_writes_while_a_mend_waits_for_its_sources_is_theirs(tree: Path, begun: bool) -> None:
+    """Even if the process was killed while it waited, and they wrote over nothing but rotten pieces."""
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    right, path = content_of(tree, manifest), tree / "d/b"
+    flip(path, PIECE)
+    flip(path, 2 * PIECE)
+    note = MendNote(tree.parent, manifest.digest)
+    content, good = InPlace(manifest, tree, stamps, note), Bitfield(manifest.piece_count)
+    for piece in (0, 3):
+        good.set(piece)
+    note.draft(str(tree), good.to_bytes())
+    note.hold()  # as a process left it that was killed at that time
+    note.draft(str(tree), good.to_bytes())
+    if begun:
+        content.write(2, right[2 * PIECE : 3 * PIECE])
+        content.sync()
+    with path.open("r+b") as file:
+        file.seek(PIECE)
+        file.write(b"their work")
+    written = take_stamps(tree, manifest)
+    assert not note.put_back(str(tree), manifest, hash_path(tree), stamps, written)
+    assert take_stamps(tree, manifest) == written
+    content.close()
+    assert not list((tree.parent / "mends").iterdir())
 
 
 def refusing(code: int) -> Callable[..., int]:
