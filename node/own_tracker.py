@@ -19,6 +19,7 @@ from broker.config import TrackerConfig, load_config
 from broker.tracker import Tracker
 from node.config import DEFAULT_TRACKER, PeerSettings
 from node.disk.errors import disk_error
+from node.identity import check_identity_private
 from node.rendezvous import answers
 from protocol.endpoints import reachable_here
 from protocol.errors import ConfigError, NetworkError
@@ -80,10 +81,12 @@ class OwnTracker:
 def run_tracker(settings: PeerSettings, key: str, runtime_dir: Path, tell: Callable[[str], None]) -> OwnTracker | None:
     """A tracker at the default ports or, where another program has them, at free ones. None when another tracker serves
     at the default ports by now. ``settings``, the public ``key`` and ``runtime_dir`` are those of the peer beside it,
-    which is let in. Raises `NetworkError`, `ConfigError`, `DiskError`, and `UsageError` when that key was revoked."""
+    which is let in. Raises `NetworkError`, `DiskError`, `ConfigError` (others may read that peer's secret key, for
+    example), and `UsageError` when the key was revoked."""
     ready = runtime_dir / READY_NAME
     config = TrackerConfig(mdns=settings.mdns, log=settings.log, keys=load_config(None, None).keys)
     if config.keys:
+        check_identity_private(settings.data_path)
         _let_in(KeyFolder(Path(config.keys)), key, settings.peer_name)
     try:
         return OwnTracker(config, ready)

@@ -12,7 +12,7 @@ import msgspec
 
 from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
 from node.enrolment import network_of
-from node.identity import DataDirLock, Identity, await_last_run, check_identity_private, load_identity
+from node.identity import DataDirLock, Identity, await_last_run, load_identity
 from node.mdns import can_search, search
 from node.own_tracker import OwnTracker, run_tracker
 from node.rendezvous import answers
@@ -154,8 +154,6 @@ class Peer:
         if own is None:
             return DEFAULT_TRACKER, ""
         self._tracker = self._resources.enter_context(own)
-        if own.key:
-            check_identity_private(self._settings.data_path)
         keys = f" with the keys in {own.keys}," if own.keys else ""
         port = parse_endpoint(own.endpoint).port
         self._tell(f"{nowhere}: this command runs one, on port {port},{keys} until it ends")
