@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import click
 from msgspec.structs import replace
@@ -98,26 +97,28 @@ def _followed(state: State, session: Session, number: int) -> JobStatus:
 
 def _mended(state: State, session: Session, found: JobStatus) -> JobStatus:
     """Show how what was ``found`` is mended, until it is right, whoever did that, or cannot be: that is the result."""
-    return _shown(state, session, [], [found.path], partial(_mending, found))
+    states: list[str] = []
 
-
-def _mending(found: JobStatus, report: StatusReport) -> JobStatus | None:
-    """The result for what was ``found``, or the job that is at work on it; None if none is yet."""
-    # A mend that was under way before may be the one. Older ones have nothing to do with it.
-    mends = [job for job in report.jobs if job.kind == "mend" and job.path == found.path]
-    mends = [job for job in mends if not job.over or job.ended_monotonic >= found.ended_monotonic]
-    mend = mends[-1] if mends else None
-    items = [item for item in report.shared if item.path == found.path]
-    if not items:
-        return replace(found, detail="it is not shared any more", problems=[])
-    if items[0].digest != found.digest:
-        what = f"somebody has changed it; it is now shared as {short(items[0].digest)}"
-        return replace(found, detail=what, problems=[])
-    if items[0].state == "missing":
-        return replace(found, detail=f"missing: {items[0].detail}", problems=[])
-    if not items[0].state and (mend is None or mend.phase != "done"):
+    def find(report: StatusReport) -> JobStatus | None:
+        item = next((item for item in report.shared if item.path == found.path), None)
+        if item is None:
+            return replace(found, detail="it is not shared any more", problems=[])
+        states.append(item.state)
+        if item.digest != found.digest:
+            what = f"somebody has changed it; it is now shared as {short(item.digest)}"
+            return replace(found, detail=what, problems=[])
+        if item.state == "missing":
+            return replace(found, detail=f"missing: {item.detail}", problems=[])
+        # A mend that was under way before may be the one. Older ones have nothing to do with it.
+        mends = [job for job in report.jobs if job.kind == "mend" and job.path == found.path]
+        mend = next((job for job in mends[::-1] if not job.over or job.ended_monotonic >= found.ended_monotonic), None)
+        if item.state or (mend is not None and mend.phase == "done"):
+            return mend if mend is not None and (item.state != "changed" or not mend.over) else None
+        if mend is None and not any(states):
+            return replace(found, problems=[])  # some of it cannot be read, which no mend helps against
         return replace(found, phase="done", code="", detail="it is right again", problems=[])
-    return mend if mend is not None and (items[0].state != "changed" or not mend.over) else None
+
+    return _shown(state, session, [], [found.path], find)
 
 
 def _shown(

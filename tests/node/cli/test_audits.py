@@ -93,6 +93,16 @@ def test_what_somebody_else_put_right_is_right(capsys: pytest.CaptureFixture[str
         assert "it is right again" in capsys.readouterr().out
 
 
+def test_what_cannot_be_read_is_not_rot_and_not_said_to_be_right(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its pieces are refused for now, and nothing of it is mended."""
+    found = audited(bad=True)
+    found.problems[:] = ["/data/model.bin: cannot read /data/model.bin: Input/output error"]
+    assert world(report([found]), report([found], [shared()])).run("verify", "model.bin", "--repair") == 5
+    told = capsys.readouterr()
+    assert told.err.count("Input/output error") == 1
+    assert "right again" not in told.out + told.err
+
+
 @pytest.mark.parametrize(
     ("items", "problem"),
     [
