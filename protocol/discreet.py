@@ -1,4 +1,4 @@
-"""Structs with a secret, which is not shown where they are: in a log, a traceback, or the output of a test. Pure."""
+"""Structs that do not show their secrets in a log, a traceback or the output of a test. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HIDDEN = "(hidden)"
 
 
 class Discreet:
-    """First base of structs with a field that is named as one of `SECRET_FIELDS`. Of that they show only whether it is
+    """The first base of structs that have a field of `SECRET_FIELDS`. Of its value they show only whether it is
     empty."""
 
     __slots__ = ()

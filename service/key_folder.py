@@ -198,8 +198,8 @@ class KeyFolder:
         (self._revoked_path / f"{key}.key").unlink(missing_ok=True)
 
     def admit(self, key: str, name: str) -> None:
-        """Let the peer with ``key`` in, which is the network owner's own, unless it was revoked. Raises
-        `RefusedKeyError` and `OSError`."""
+        """Let in ``key``, of a peer of the network's owner. Raises `RefusedKeyError` if it was revoked, and
+        `OSError`."""
         if (self._revoked_path / f"{key}.key").exists():
             raise RefusedKeyError(REVOKED)
         write_private_once(self.members_path / f"{key}.key", _about(name, ""))

@@ -76,9 +76,8 @@ class Accepted:
         return not connection.hung_up
 
     def _find(self, fd: int) -> Unread:
-        """The connection of a route that was not heard of before. If one that has ended had the same descriptor, and
-        what is read now is the first of it, the one that is there is taken for it; that gets credit for no more bytes
-        than have come over it."""
+        """The connection of a route that was not heard of before: the one that has descriptor ``fd`` now. That may be
+        wrong for the first message of one that has ended; but of no connection more counts as read than has come."""
         self._read_events()  # what is known of `fd` may be about one that has ended
         for known in (self.open, self.closing, self._ended):
             if fd in known:

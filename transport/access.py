@@ -29,7 +29,7 @@ ADMITTED, NOT_NOW, REFUSED = [b"200", b""], [b"300", b"not now"], [b"400", b"not
 TELL_SECONDS = 60.0
 """At least this long between two lines in the log: a stranger can ask often."""
 FORGET_COUNT = 64
-"""Up to this many addresses are kept although they are no longer refused; beyond it, about half at most."""
+"""Once this many addresses are kept, or twice as many as the last time, those no longer refused are dropped."""
 _CURVE = b"CURVE"
 _END = b""
 
@@ -59,7 +59,7 @@ class Access:
             listen_as(listening, self._keys.own)
 
     def refuse(self, address: str, seconds: float) -> None:
-        """Nobody connects from the IP ``address`` for so long, or for longer if that was said before."""
+        """Nobody connects from the IP ``address`` for ``seconds``; an earlier refusal that ends later still holds."""
         now = self._loop.now()
         if len(self._until) >= self._forget_at:
             self._until = {each: until for each, until in self._until.items() if until > now}

@@ -20,7 +20,10 @@ from protocol.messages import Moment, TorrentEntry
 SETTLED_SECONDS = 20.0
 """A name waits no longer than this for newer content, which a tracker that has just started may not list yet. It lists
 all after a lease, 15 s."""
-NEWER_MAY_COME = "the tracker has just started and may not list the newest content of this name yet; waiting up to 20 s"
+NEWER_MAY_COME = (
+    "the tracker has just started and may not list the newest content of this name yet; "
+    f"waiting up to {SETTLED_SECONDS:g} s"
+)
 
 
 class Asked:
@@ -61,8 +64,7 @@ def meant_by(
     first: dict[tuple[str, str], TorrentEntry] = {}
     for entry in listed:
         first.setdefault((entry.digest, entry.manifest), entry)
-    digests = list(dict.fromkeys(entry.digest for entry in listed))
-    if by_digest and len(digests) > 1:
+    if by_digest and len(digests := list(dict.fromkeys(entry.digest for entry in listed))) > 1:
         shown = ", ".join(digests[:CONTENTS_SHOWN_COUNT])
         raise UsageError(f"{len(digests)} different contents begin with {name}; name one by its digest: {shown}")
     contents = list(first.values())

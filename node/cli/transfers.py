@@ -229,8 +229,8 @@ def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list
 
     if tracker and session.keyed and not state.options.quiet:
         program = program_of(click.get_current_context())
-        asked = f"'{program} keys invite --tracker {tracker}' prints it on the tracker's host"
-        output.warn(f"this network has keys: each other machine needs an invite once (--invite LINE); {asked}")
+        how = f"run '{program} keys invite --tracker {tracker}' on the tracker's host to make one"
+        output.warn(f"this network has keys: each other machine needs an invite once (--invite LINE); {how}")
 
     def naming_it(outcome: Outcome) -> Outcome:
         link = msgspec.structs.replace(parse_link(outcome.link), tracker=tracker)

@@ -1,6 +1,6 @@
 """Whose keys are admitted in a network with keys: those of the members that the agent has named. Pure.
 
-Another thread looks here before each handshake, so nothing is in a state between two.
+Another thread looks here before each handshake, so all keys of a message come and go at once.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ class Uploads:
         self._told_over: dict[SessionKey, None] = {}
         """Who was told since the last check that it has no session: many messages to it may come at once."""
         self._hung_up: dict[SessionKey, tuple[str, Bitfield]] = {}
-        """What receivers had been sent that cannot be reached any more: that shows before their last words are read."""
+        """What receivers had been sent whose connection is gone. A failed send shows that before their last message is
+        read, which may be a complaint."""
         self._changed: dict[str, None] = {}
         """Swarms whose stock or room may not be as was told."""
         self._check_at = now

@@ -101,5 +101,5 @@ def test_a_share_says_what_else_others_need_in_a_network_with_keys(
         world.interrupt_after = 5
         world.for_others = {"tcp://10.0.0.1:5550": TRACKER}
         assert world.run("share", "model.bin", *more) == 0
-        told = f"'python -m node keys invite --tracker {TRACKER}' prints it" in capsys.readouterr().err
+        told = f"'python -m node keys invite --tracker {TRACKER}' on the tracker's host" in capsys.readouterr().err
         assert told is (keyed and not more)
