@@ -74,9 +74,11 @@ def meant_by(
 
 
 def may_be_old(name: str, contents: Sequence[TorrentEntry], since: Moment) -> bool:
-    """Whether there may be newer content called ``name`` than ``contents``, in a list from which things that were
-    announced before ``since`` may be missing. What was announced later is newer than all of these."""
-    return not is_digest_start(name) and bool(contents) and 0 < contents[0].announced < since
+    """Whether ``name`` may mean other content than ``contents``, in a list from which things that were announced before
+    ``since`` may be missing. What was announced later is newer than all of these, but only meant if somebody has it."""
+    if is_digest_start(name) or not contents or not contents[0].announced:
+        return False
+    return contents[0].announced < since or (since > 0 and not contents[0].have)
 
 
 def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:

@@ -253,6 +253,18 @@ def test_what_was_announced_since_the_tracker_started_is_the_newest() -> None:
     assert scene.job().phase == "waiting"
 
 
+def test_what_nobody_has_whole_is_not_meant_while_somebody_with_whole_content_may_come_back() -> None:
+    scene = with_source()
+    scene.settling = True
+    scene.others[:] = [TorrentEntry(NAME, 5, digest(2), digest(2_002), 0, 1, 0, EPOCH * 1_000 + 5)]
+    scene.ask(get())
+    assert (scene.job().phase, scene.job().detail) == ("resolving", NEWER_MAY_COME)
+    scene.others.append(msgspec.structs.replace(THERE, announced=EPOCH * 1_000 - 5))
+    scene.settling = False
+    scene.pass_time(1)
+    assert (scene.job().phase, scene.job().digest) == ("waiting", THERE.digest)
+
+
 def test_while_the_tracker_is_unreachable_a_get_waits() -> None:
     scene = Scene()
     scene.reachable = False
