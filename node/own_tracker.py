@@ -1,7 +1,7 @@
 """The tracker that a ``share`` runs beside its peer, where none is configured and none is found.
 
-It has the keys that any tracker started by this user on this machine has: where there is a key folder, it does not open a
-network without keys.
+It has the keys that any tracker started by this user on this machine has: where there is a key folder, it does not open
+a network without keys.
 
 The only module of `node` that imports `broker`: the processes are those of any tracker, under a supervisor of this
 process.

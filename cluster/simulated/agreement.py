@@ -128,7 +128,7 @@ class Agreement:
                     yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
                 if not source.credit and not process.budget.bucket.rate:
                     yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
-            for piece, source in job.download.pieces.promised.items():
+            for piece, source in job.download.pieces.promised.items() if not process.budget.bucket.rate else ():
                 if any(one is not source and piece in one.bits for one in idle):
                     yield (
                         f"waits for piece {piece} that {source.entry.name} promised, and others have",
@@ -184,7 +184,9 @@ def _differences_with(
     asked = source.asked - session.asked
     if asked > 0 and len(session.on_way) == source.arrived:
         yield f"waits for {where} to assign pieces, which counts {asked} less", DISTANT_SECONDS
-    if session.credit and owed:
+    spare = server.core.uploads._uplink.spare
+    gives_way = session in spare.waiting and spare.taken >= spare.least  # to pieces that others relay
+    if session.credit and owed and not gives_way:
         turn = _turn_seconds(server.core.uploads, session.swarm.piece_length)
         yield f"is owed piece {owed[0]} by {where}, which has credit", STALLED_SECONDS + turn
     yield from _of_status(server, session, source, download)

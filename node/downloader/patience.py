@@ -130,9 +130,15 @@ class Patience:
                 yield source
 
     def mute(self, now: float) -> list[Source]:
-        """Sources that were asked for nothing, and have sent nothing for far too long, whatever they have promised."""
+        """Sources that have sent nothing for far too long, whatever they have promised: because they were asked for
+        nothing, or although they were."""
         allowed = _far_too_long(self.usual())
-        return [source for source in self._pool.ready() if not source.gets and now - source.busy_since > allowed]
+        return [
+            source
+            for source in self._pool.ready()
+            if (source.snubs or not source.gets)
+            and now - (source.waited_since if source.snubs else source.busy_since) > allowed
+        ]
 
 
 def _silence_allowed(source: Source) -> float:

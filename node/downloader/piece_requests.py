@@ -61,7 +61,7 @@ class PieceRequests:
         usual = self._patience.usual()
         owed: list[Owed] = []
         able, self._able = self._able, {}
-        for source in able:
+        for source in sorted(able, key=_last_resort):
             window = 1 + self._credit.most(source)
             while self._may_be_asked(source) and len(source.gets) < window:
                 piece = self._choose(source)
@@ -101,3 +101,9 @@ class PieceRequests:
             and one.is_owed
         ]
         return self._rng.choice(late) if late else None
+
+
+def _last_resort(source: Source) -> float:
+    """Who takes too long comes last, and of those the one that was asked last: else, where all do, it would be asked
+    again and again."""
+    return source.busy_since if source.snubs else 0.0

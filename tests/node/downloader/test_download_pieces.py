@@ -370,6 +370,13 @@ def test_an_overdue_source_is_asked_for_what_only_it_has_until_it_sends_somethin
     assert asked(scene.piece("a", 1)) == {1: [0]}
 
 
+def test_where_all_take_too_long_another_one_is_asked_each_time() -> None:
+    scene = Scene("  ", sequential=True)
+    scene.ready("a", "b", "c")
+    effects = scene.wait(5 * OVERDUE_SECONDS_FIRST, answering="abc")
+    assert [get.session for get in sent(effects) if isinstance(get, Get)][:4] == [2, 3, 1, 2]
+
+
 def test_who_has_a_stock_and_assigns_nothing_does_not_keep_others_from_assigning() -> None:
     scene = Scene("      ")
     assert relays(scene.ready("a", stock=True)) == {1: 1}

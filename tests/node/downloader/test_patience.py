@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import count
 from random import Random
 
-from node.downloader.patience import SILENT_SECONDS, SILENT_SENDING_SECONDS, TURNS_COUNT, Patience
+from node.downloader.patience import SILENT_SECONDS, SILENT_SENDING_SECONDS, STUCK_SECONDS, TURNS_COUNT, Patience
 from node.downloader.source import Source, SourcePool, SourceState
 from protocol.limits import TEST_TIMEOUT_SECONDS
 from tests.node.downloader.scene import entry
@@ -76,3 +76,15 @@ def test_the_time_for_a_piece_is_measured_only_while_one_is_owed() -> None:
     source.promised.clear()
     patience.arrived(source, 100.0)
     assert source.interval.value == 3.0
+
+
+def test_who_is_asked_again_each_time_it_is_overdue_is_mute_all_the_same() -> None:
+    patience, (source, other) = made("a", "b")
+    for now in range(0, int(STUCK_SECONDS) + 20, 10):
+        for one in (source, other):
+            one.gets.clear()
+            one.owed_from(now)
+            one.gets[1] = now
+            one.snubs = True
+        other.delivered(now)
+    assert names(patience.mute(STUCK_SECONDS + 10)) == ["a"]
