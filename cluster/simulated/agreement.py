@@ -252,7 +252,7 @@ def _within(peer: Peer) -> Iterator[str]:
     yield from _of_relayed(peer.downloader, peer.piece_server)
     yield from _of_fetched(agent, peer.downloader, shelf, peer.disk)
     jobs, partials, whole = peer.downloader.core.jobs, shelf.partials(), shelf.items()
-    for entry in agent.membership.list.entries():
+    for entry in agent.trackers.list.entries():
         if entry.holding == "whole" and entry.digest not in whole:
             yield f"announces {entry.name} and does not serve it"
         elif entry.holding == "partial" and entry.digest not in [*partials, *whole]:

@@ -366,7 +366,7 @@ class Scenario:
             f"{job.download.have.count_set} of {job.download.have.size}" for job in jobs if job.download is not None
         ]
         failures = f", failed {len(wish.failures)} times, last {wish.failures[-1]}" if wish.failures else ""
-        network = peer.agent.core.membership.network if peer.agent is not None else "no agent"
+        network = peer.agent.core.trackers.network if peer.agent is not None else "no agent"
         return f"{peer.name} ({network}) has {pieces or 'nothing'}, says {self._detail(wish)!r}{failures}"
 
     def _bound(self) -> float:

@@ -24,7 +24,7 @@ def check_settled(world: World, liars: Collection[str], seeders_asked_at: dict[s
     registry = world.tracker.registrar.core.registry
     joined: dict[str, Peer] = {}
     for peer in world.peers.values():
-        if peer.powered and peer.agent is not None and peer.agent.core.membership.joined:
+        if peer.powered and peer.agent is not None and peer.agent.core.trackers.joined:
             joined[peer.identity] = peer
     _check_strangers(world, registry, joined, liars)
     for identity, peer in joined.items():
@@ -70,13 +70,13 @@ def _check_member(world: World, registry: Registry, identity: str, peer: Peer) -
     member = registry.members.get(identity)
     if member is None:
         raise BrokenInvariantError(f"{peer.name} has joined, and the registrar does not know it")
-    says = {entry.digest: entry.holding for entry in core.membership.list.entries()}
+    says = {entry.digest: entry.holding for entry in core.trackers.list.entries()}
     known = {digest: registry.holding(identity, digest) for digest in member.listings}
     if says != known:
         raise BrokenInvariantError(f"{peer.name} would say {says}, and the registrar has {known}")
-    registrar = world.tracker.registrar
-    if (core.follower.epoch, core.follower.seq) != (registrar.epoch, registrar.core.seq):
-        heard = f"{core.follower.epoch}/{core.follower.seq} of {registrar.epoch}/{registrar.core.seq}"
+    registrar, follower = world.tracker.registrar, core.trackers.all[0].follower
+    if (follower.epoch, follower.seq) != (registrar.epoch, registrar.core.seq):
+        heard = f"{follower.epoch}/{follower.seq} of {registrar.epoch}/{registrar.core.seq}"
         raise BrokenInvariantError(f"{peer.name} follows the roster to {heard}")
 
 

@@ -50,9 +50,9 @@ AGENT = (
         "that a list may change while it is being sent",
         (
             Edit(
-                "node.agent.announced:AnnouncedList.snapshot",
-                "self._snapshot = list(self._entries.values())",
-                "self._snapshot = self._snapshot or list(self._entries.values())",
+                "node.agent.announced:ToldList.snapshot",
+                "self._snapshot = self._announced.entries()",
+                "self._snapshot = self._snapshot or self._announced.entries()",
             ),
         ),
         found_after=7,
