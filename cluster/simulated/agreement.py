@@ -72,8 +72,9 @@ class Agreement:
 
     def _look(self) -> None:
         now = self._world.now
-        for lookup in self._world.tracker.lookups:
-            check_answers(lookup, self._world)
+        for tracker in self._world.trackers:
+            for lookup in tracker.lookups:
+                check_answers(lookup, self._world)
         peers = [peer for peer in self._world.peers.values() if peer.name not in self._liars]
         self._undisturbed = dict.fromkeys(peer.name for peer in peers if self._is_undisturbed(peer))
         since: dict[str, float] = {}

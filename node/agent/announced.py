@@ -77,9 +77,8 @@ class AnnouncedList:
                 continue
             known = self._moment(name)
             if len(self.told) > 1:
-                # Each is told a timestamp once: one that takes it for one of the future keeps its own, and one that
-                # answers with a later one has it from another peer, who tells all trackers.
-                if moment > known and told <= ANEW:
+                # Each is told a timestamp once: one that takes it for one of the future keeps its own.
+                if moment > known:
                     self._tell(name[0], but=teller)
                 elif moment < known != told:
                     teller.changed(name[0])
