@@ -14,15 +14,13 @@ from cluster.simulated.errors import BrokenInvariantError
 from cluster.simulated.peer import Peer
 from cluster.simulated.tracker import Tracker
 from cluster.simulated.world import World
-from node.api_messages import ApiList, ApiListReply, ApiReply
+from node.api_messages import ApiList, ApiListReply, ApiPeers, ApiPeersReply, ApiReply
 from node.local_messages import API_SOCKET
 
 TWO_PART = 0.15
 """Of all worlds with heavy faults."""
 Fate = Literal["dies", "hangs", "comes back empty", "is cut off", "lives"]
 FATES: tuple[Fate, ...] = ("dies", "hangs", "comes back empty", "is cut off", "lives")
-CUT_PART = 0.6
-"""Of the peers, who do not reach a tracker that is cut off."""
 OUTAGE_SECONDS_MIN, OUTAGE_SECONDS_MAX = 2.0, 60.0
 BETWEEN_SECONDS = 25.0
 REQUEST = 1_000_000_000
@@ -90,7 +88,8 @@ class Several:
         if fate == "hangs":
             tracker.pause()
         elif fate == "is cut off":
-            some = [name for name in self._world.peers if self._rng.random() < CUT_PART]
+            names = list(self._world.peers)
+            some = self._rng.sample(names, self._rng.randint(1, len(names)))
             self._cuts = [way for name in some for way in ((name, tracker.host.name), (tracker.host.name, name))]
             for way in self._cuts:
                 self._world.network.cut(*way)
@@ -113,25 +112,28 @@ class Several:
     # --- what a person is told ------------------------------------------------------------------------------
 
     def check_lists(self) -> None:
-        """Whoever types `list` is answered, and told of all that others who are in the network have whole."""
+        """Whoever types `list` or `peers` is answered, and told of all that others have whole, and of all who are in
+        the network."""
         world = self._world
         honest = [peer for peer in world.peers.values() if peer.powered and peer.agent is not None]
         joined = [peer for peer in honest if peer.agent is not None and peer.agent.core.trackers.joined]
         whole = {item.digest for peer in joined for item in peer.disk.items.values() if not item.state}
         for peer in joined:
-            reply = self._ask(peer)
-            if not isinstance(reply, ApiListReply):
-                raise BrokenInvariantError(f"{peer.name} asks what there is, and is told {reply}")
-            missing = sorted(whole - {entry.digest for entry in reply.entries})
+            listed = self._ask(peer, ApiList(REQUEST, ""))
+            there = self._ask(peer, ApiPeers(REQUEST))
+            if not isinstance(listed, ApiListReply) or not isinstance(there, ApiPeersReply):
+                raise BrokenInvariantError(f"{peer.name} asks what there is, and is told {listed} and {there}")
+            missing = sorted(whole - {entry.digest for entry in listed.entries})
+            missing += [one.name for one in joined if one.identity not in [entry.peer for entry in there.peers]]
             if missing:
-                raise BrokenInvariantError(f"{peer.name} is not told of {missing}, which others have")
+                raise BrokenInvariantError(f"{peer.name} is not told of {missing}, which are there")
 
-    def _ask(self, peer: Peer) -> ApiReply | None:
-        """The answer to `list`, if there is one in time."""
+    def _ask(self, peer: Peer, request: ApiList | ApiPeers) -> ApiReply | None:
+        """The answer, if there is one in time."""
         answers: dict[int, ApiReply] = {}
         router = peer.local[API_SOCKET]
         router.on_unread = lambda reply: answers.update({reply.id: reply})
-        peer.ask(ApiList(REQUEST, ""))
+        peer.ask(request)
         self._world.run(self._world.now + ANSWER_SECONDS, lambda: REQUEST in answers)
         router.on_unread = None
         return answers.get(REQUEST)

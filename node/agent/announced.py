@@ -77,9 +77,12 @@ class AnnouncedList:
                 continue
             known = self._moment(name)
             if len(self.told) > 1:
-                # Each is told a timestamp once: one that takes it for one of the future keeps its own.
+                # Each is told a timestamp once: one that takes it for one of the future keeps its own. One that has not
+                # answered yet may have a later one.
                 if moment > known:
-                    self._tell(name[0], but=teller)
+                    for other in self.told:
+                        if other is not teller and name[0] not in other.sent:
+                            other.changed(name[0])
                 elif moment < known != told:
                     teller.changed(name[0])
             count[name] = moment if len(self.told) == 1 else max(moment, known)
@@ -93,10 +96,9 @@ class AnnouncedList:
         entry = self._entries.get(name[0])
         return 0 if entry is None else dict(names_of(entry)).get(name, 0)
 
-    def _tell(self, digest: str, but: ToldList | None = None) -> None:
+    def _tell(self, digest: str) -> None:
         for told in self.told:
-            if told is not but:
-                told.changed(digest)
+            told.changed(digest)
 
 
 class ToldList:
@@ -109,6 +111,8 @@ class ToldList:
         self.version = 0
         self._announced, self._peer, self._token = announced, peer, token
         self._news: deque[str | Transfer] = deque()
+        self.sent: frozenset[str] = frozenset()
+        """Entries in the last message, which is not answered yet."""
         self._is_begun = False
         """Whether changes are news: before the next whole list they are not."""
         self._snapshot: list[Entry] = []
@@ -150,6 +154,7 @@ class ToldList:
                 break
             end += 1
         entries, last = self._snapshot[offset:end], end >= len(self._snapshot)
+        self.sent = frozenset(entry.digest for entry in entries)
         return FileList(number, self._peer, self._token, list_id, page, last, self.version, entries, run), end
 
     def owes(self, digest: str) -> bool:
@@ -184,6 +189,7 @@ class ToldList:
                 added[digest] = entry
         base, self.version = self.version, self.version + 1
         changes = list(added.values()), list(removed)
+        self.sent = frozenset(added)
         return Update(number, self._peer, self._token, base, self.version, *changes, run)
 
     def report_again(self, transfer: Transfer) -> None:

@@ -259,7 +259,8 @@ class Membership:
         for message, since in self._open.due(now):
             effects += [*self._unanswered(since, now), Send(message)]
         if self.beats.due is not None and now >= self.beats.due and Slot.HEARTBEAT not in self._open:
-            effects += self._beat(now)
+            beat = self.beats.next(self._open.new_id(), self._peer, self._token, self.told.version, self._run, now)
+            effects += self._ask(Slot.HEARTBEAT, beat, now)
         return effects
 
     def next_deadline(self) -> float | None:
@@ -318,6 +319,8 @@ class Membership:
     def _dated(self, slot: Slot, moments: list[Moment]) -> list[Effect]:
         """The open request of ``slot`` announced something, with these timestamps."""
         request = self._open.message(slot)
+        if slot is not Slot.HEARTBEAT:
+            self.told.sent = frozenset()
         entries = request.entries if isinstance(request, FileList) else []
         entries = request.added if isinstance(request, Update) else entries
         return [Dated(self._announced.dated(self.told, entries, moments))] if moments else []
@@ -393,10 +396,6 @@ class Membership:
         place = self._list_id, self._page, self._next_offset
         page, self._next_offset = self.told.page(self._open.new_id(), self._run, *place)
         return self._ask(Slot.CONVERSATION, page, now)
-
-    def _beat(self, now: float) -> list[Effect]:
-        beat = self.beats.next(self._open.new_id(), self._peer, self._token, self.told.version, self._run, now)
-        return self._ask(Slot.HEARTBEAT, beat, now)
 
     def _ask(self, slot: Slot, message: RegistrarRequest, now: float) -> list[Effect]:
         self._open.open(slot, message, now)
