@@ -45,7 +45,7 @@ class AgentProcess(Process):
         terms = AgentTerms(
             peer=peer.identity,
             name=peer.name,
-            trackers=dict.fromkeys(peer.trackers, peer.token),
+            tokens=dict.fromkeys(peer.trackers, peer.token),
             advertise="tcp://*:0",
             algorithm="blake3",
             share=(),

@@ -14,10 +14,8 @@ from protocol.limits import HEARTBEAT_SECONDS, LEASE_SECONDS, PEERS_COUNT_MAX
 from service.logs import LogSettings
 
 REGISTRAR_PORT, ROSTER_PORT, LINK_PORT, LOOKUP_PORT = 5550, 5551, 5549, 5552
-EPOCHS_APART = 1_000_000
+EPOCHS_APART = 1_000
 """Trackers count their epochs from different starts, as they do by their clocks."""
-CLOCKS_APART_SECONDS = 0.7
-"""By how much the clock of each is ahead of the one before."""
 RESTART_SECONDS = 0.1
 """The supervisor's first wait before it starts a dead child again."""
 
@@ -47,7 +45,7 @@ class Tracker:
             lease_seconds=LEASE_SECONDS,
             peers_max=PEERS_COUNT_MAX,
             ready_file="",
-            wall_offset=CLOCKS_APART_SECONDS * number,
+            wall_offset=0.0,
             log=LogSettings(),
         )
         self.registrar = RegistrarProcess(self, 1 + EPOCHS_APART * number)

@@ -49,7 +49,7 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
     terms = AgentTerms(
         peer=identity.peer,
         name=settings.name,
-        trackers={tracker: identity.token_for(tracker) for tracker in settings.trackers},
+        tokens={tracker: identity.token_for(tracker) for tracker in settings.trackers},
         advertise=settings.advertise,
         algorithm=settings.algorithm,
         share=tuple(settings.share),

@@ -37,8 +37,8 @@ from protocol.messages import DownloadState
 
 
 class AgentTerms(Discreet, Struct, frozen=True):
-    """The peer's identity, its configuration, and ``instance`` and ``pid`` of this run of the agent. ``trackers`` has
-    for the endpoint of each the token by which it knows this peer.
+    """The peer's identity, its configuration, and ``instance`` and ``pid`` of this run of the agent. ``tokens``:
+    by which each tracker, by its endpoint, knows this peer.
 
     ``foreground``: the peer runs for one command, and does only what it is asked for; everything else in its library
     stays as it is. ``asked`` are the paths that it was asked for before the agent restarted. ``limits`` and
@@ -49,7 +49,7 @@ class AgentTerms(Discreet, Struct, frozen=True):
 
     peer: str
     name: str
-    trackers: dict[str, bytes]
+    tokens: dict[str, bytes]
     advertise: str
     algorithm: str
     share: tuple[str, ...]
@@ -81,7 +81,7 @@ class AgentState:
         self.who = who
         self.wall_offset = wall_offset
         self.figures = Figures(self._told_downloads)
-        self.trackers = Trackers(who.trackers, Who(who.peer, who.name, away), self.figures, rng)
+        self.trackers = Trackers(who.tokens, Who(who.peer, who.name, away), self.figures, rng)
         self.members = Members(who.keyed)
         self.jobs = JobBook(wall_offset)
         parts: dict[bool, list[LibraryItem]] = {True: [], False: []}

@@ -47,7 +47,7 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         peer=who.peer,
         name=who.name,
         network=trackers.network,
-        tracker=", ".join(who.trackers),
+        tracker=", ".join(who.tokens),
         endpoint=first.membership.endpoint,
         epoch=max(first.follower.epoch, first.membership.epoch),
         seq=first.follower.seq,

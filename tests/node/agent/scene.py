@@ -106,7 +106,7 @@ class Scene:
         terms = AgentTerms(
             peer="me",
             name="one",
-            trackers={"tcp://tracker:5550": b"t" * 32},
+            tokens={"tcp://tracker:5550": b"t" * 32},
             advertise="tcp://*:0",
             algorithm="blake3",
             share=(FOLDER,),

@@ -56,7 +56,7 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
     terms = AgentTerms(
         peer="0" * 32,
         name="one",
-        trackers={settings.trackers[0]: b"t" * 32},
+        tokens={settings.trackers[0]: b"t" * 32},
         advertise=settings.advertise,
         algorithm="blake3",
         share=(),
