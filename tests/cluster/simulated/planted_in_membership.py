@@ -62,8 +62,8 @@ AGENT = (
         "news_to_the_first_tracker_only",
         "that each tracker is told of every change",
         (Edit("node.agent.announced:AnnouncedList._tell", "for told in self.told:", "for told in self.told[:1]:"),),
-        found_after=9,
-        first=9,
+        found_after=186,
+        first=180,
     ),
     Bug(
         "joins_the_first_tracker_only",
