@@ -24,7 +24,7 @@ from cluster.report_file import check_report_path, write_report
 from cluster.run import Plan, run_cluster
 from cluster.simulated.rollout import RolloutPlan, run_rollout
 from cluster.table import print_report, render
-from node.config import Algorithm
+from node.config import TRACKERS_COUNT_MAX, Algorithm
 from protocol.digest import ALGORITHMS
 from protocol.errors import UsageError
 from service.command_line import parsed_by, run_command
@@ -48,6 +48,7 @@ Examples:
   sudo python run_cluster.py --peers 17 --link-rate 40mbit
   python run_cluster.py --simulate --peers 1000 --size 10GiB --link-rate 10gbit
   python run_cluster.py --simulate --peers 50 --size 2GiB --seeder-dies-at 1
+  python run_cluster.py --trackers 2 --kill-tracker --size 1GiB
   python run_cluster.py --load 1000 --seconds 30s
   sudo python run_cluster.py --chaos 7 --minutes 0.5
 
@@ -63,6 +64,8 @@ _MODES = {
     "file": (_SWARM,),
     "keep": (_SWARM, _CHAOS),
     "secure": (_SWARM,),
+    "trackers": (_SWARM,),
+    "kill_tracker": (_SWARM,),
     "algorithm": (_SWARM,),
     "link_rate": (_SWARM, _SIMULATE, _CHAOS),
     "up_rates": (_SWARM, _SIMULATE),
@@ -126,6 +129,18 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help="Work in DIR, and leave everything there.",
 )
 @click.option("--secure", is_flag=True, help="In a network with keys, made for this run.")
+@click.option(
+    "--trackers",
+    type=click.IntRange(1, TRACKERS_COUNT_MAX),
+    default=1,
+    show_default=True,
+    help="Every peer is a member of each.",
+)
+@click.option(
+    "--kill-tracker",
+    is_flag=True,
+    help="With several trackers: kill one in the middle, start it again later, and compare with a run without that.",
+)
 @click.option(
     "--timeout",
     callback=parsed_by(parse_seconds),
@@ -232,6 +247,8 @@ def command(
     algorithm: str,
     keep: Path | None,
     secure: bool,
+    trackers: int,
+    kill_tracker: bool,
     timeout: float | None,
     report_path: Path | None,
     link_rate: float | None,
@@ -269,6 +286,8 @@ def command(
         raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
     if file is not None and size is not None:
         raise click.UsageError("--file and --size: choose one")
+    if kill_tracker and trackers == 1:
+        raise click.UsageError("--kill-tracker: with --trackers 2, or more")
     size = parse_bytes(DEFAULT_SIZE) if size is None else size
     if simulate:
         rollout = RolloutPlan(
@@ -293,6 +312,8 @@ def command(
         timeout=timeout,
         links=_real_links(link_rate, up_rates or ()),
         secure=secure,
+        trackers=trackers,
+        kill_tracker=kill_tracker,
     )
     return run(plan, report_path)
 

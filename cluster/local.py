@@ -1,4 +1,4 @@
-"""A tracker and peers on this machine: separate processes, free ports, a data and a download directory for each peer.
+"""Trackers and peers on this machine: separate processes, free ports, a data and a download directory for each peer.
 
 All files lie under one root. `LocalCluster` starts, waits, kills, restarts and, however its block ends, ends and reaps
 every process. What the peers are told to do is `cluster.run`'s.
@@ -68,8 +68,16 @@ class LocalTracker:
 
     def start(self, seconds: float = START_SECONDS) -> None:
         """Returns when all its processes serve. `NetworkError` when it ends, or is not ready within ``seconds``."""
+        self.begin()
+        self.await_ready(seconds)
+
+    def begin(self) -> None:
+        """Start it, and wait for nothing."""
         self._ready_file.unlink(missing_ok=True)
         self.program.start()
+
+    def await_ready(self, seconds: float = START_SECONDS) -> None:
+        """As `start`, of one that was begun."""
         deadline = time.monotonic() + seconds
         while not self._ready_file.exists():
             check_running([self.program], "the tracker")
@@ -94,7 +102,7 @@ class LocalPeer:
         self,
         directory: Path,
         sockets: Path,
-        tracker: str,
+        trackers: Sequence[str],
         lines: Lines,
         settings: Mapping[str, Any],
         host: Host = HERE,
@@ -106,7 +114,7 @@ class LocalPeer:
             place.mkdir(parents=True, exist_ok=True)  # it may be a file system that was mounted there
         config = {
             "name": self.name,
-            "tracker": tracker,
+            "tracker": list(trackers),
             "listen": f"tcp://{host.address}:0",
             "data_dir": str(self.data_dir),
             "download_dir": str(self.download_dir),
@@ -153,7 +161,8 @@ class LocalCluster:
 
     When its block ends, all processes are ended in order and reaped; those that take too long are killed. A second
     exception in the meantime (an impatient Ctrl-C) kills them all. ``root`` is its owner's to remove. ``sockets`` is a
-    directory for ipc sockets, which goes with the cluster. ``secure``: with keys, made for it.
+    directory for ipc sockets, which goes with the cluster. ``secure``: with keys, made for it. ``tracker`` is the
+    first of ``trackers``; their number is ``trackers``.
     """
 
     def __init__(
@@ -163,6 +172,7 @@ class LocalCluster:
         same_ports: bool = False,
         hosts: Mapping[str, Host] | None = None,
         secure: bool = False,
+        trackers: int = 1,
     ) -> None:
         self._root, self._hosts = root, hosts
         with shielded():
@@ -176,11 +186,19 @@ class LocalCluster:
         if self._keys is not None:
             self._keys.make()
             settings["keys"] = str(self._keys.path)
-        self.tracker = LocalTracker(root / TRACKER, self.sockets, settings, same_ports, self._host(TRACKER))
+        names = [f"{TRACKER}{number or ''}" for number in range(trackers)]
+        self.trackers = [
+            LocalTracker(root / name, self.sockets, settings, same_ports, self._host(TRACKER)) for name in names
+        ]
+        self.tracker = self.trackers[0]
         self.peers: list[LocalPeer] = []
 
     def start_tracker(self) -> None:
-        self.tracker.start()
+        """All of them, if there are several."""
+        for tracker in self.trackers:
+            tracker.begin()
+        for tracker in self.trackers:
+            tracker.await_ready()
 
     def add_peers(self, names: Iterable[str], settings: Mapping[str, Any] | None = None) -> list[LocalPeer]:
         """Start a peer for each of ``names``, in parallel; `wait_joined` waits for them. The tracker is ready."""
@@ -188,8 +206,9 @@ class LocalCluster:
         own = dict(settings or {})
         if self._keys is not None:
             own["invite"] = self._keys.invite(self.tracker.endpoint, INVITE_SECONDS, reusable=True)
+        endpoints = [tracker.endpoint for tracker in self.trackers]
         for name in names:
-            peer = LocalPeer(self._root / name, self.sockets, self.tracker.endpoint, self._lines, own, self._host(name))
+            peer = LocalPeer(self._root / name, self.sockets, endpoints, self._lines, own, self._host(name))
             self.peers.append(peer)
             peer.start()
             added.append(peer)
@@ -222,8 +241,8 @@ class LocalCluster:
                 )
 
     def programs(self) -> list[Program]:
-        """Every program, the tracker's first."""
-        return [self.tracker.program, *(peer.program for peer in self.peers)]
+        """Every program, the trackers' first."""
+        return [*(tracker.program for tracker in self.trackers), *(peer.program for peer in self.peers)]
 
     def _host(self, name: str) -> Host:
         return HERE if self._hosts is None else self._hosts[name]
@@ -233,7 +252,7 @@ class LocalCluster:
         seconds = END_SECONDS + END_SECONDS_PER_PEER * len(self.peers)
         try:
             end_all([peer.program for peer in self.peers], seconds)
-            end_all([self.tracker.program], END_SECONDS)
+            end_all([tracker.program for tracker in self.trackers], END_SECONDS)
         finally:
             with shielded():
                 kill_all(self.programs())

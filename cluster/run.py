@@ -22,6 +22,7 @@ from cluster.measured_links import MeasuredLinks, measured_links
 from cluster.progress import Screen, note, percent
 from cluster.report import Outcome, PeerResult, Report, Usage, build_report, peer_names
 from cluster.stopwatch import Stopwatch
+from cluster.tracker_outage import TrackerOutage
 from cluster.verify import Reference
 from cluster.workplace import workplace
 from node.api_messages import ApiAccepted, ApiGet, ApiShare, JobStatus, StatusReport
@@ -44,7 +45,8 @@ SETTLE_SECONDS = 3.0
 class Plan(Struct, frozen=True, kw_only=True):
     """What to run. ``file`` None: ``size`` random bytes. ``keep`` None: nothing is left. ``timeout`` in seconds, None
     for one that suits the links. ``links`` None: as fast as this machine is; otherwise each peer has such a link of its
-    own, which takes root. ``secure``: in a network with keys."""
+    own, which takes root. ``secure``: in a network with keys. ``kill_tracker``: one of the ``trackers`` dies meanwhile;
+    the same is done without that before, for comparison."""
 
     peers: int
     seeders: int
@@ -55,10 +57,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     links: Links | None = None
     secure: bool = False
+    trackers: int = 1
+    kill_tracker: bool = False
 
 
 def run_cluster(plan: Plan, screen: Screen) -> Report:
     """Do it. Raises a `ZswarmError` when it could not even begin; whoever did not get it is in the report."""
+    before = None
+    if plan.kill_tracker:
+        before = run_cluster(msgspec.structs.replace(plan, kill_tracker=False, keep=None), screen)
     clock = Stopwatch()
     with workplace(plan.keep, screen) as root:
         original = existing(plan.file) if plan.file is not None else None
@@ -69,13 +76,18 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
             timeout = plan.timeout
             if timeout is None:
                 timeout = TIMEOUT_SECONDS + (TIMEOUT_FACTOR * links.bound_s if links is not None else 0.0)
-            with LocalCluster(root, hosts=links.hosts if links is not None else None, secure=plan.secure) as cluster:
-                outcome = _Run(plan, timeout, cluster, screen, clock).run(original)
+            hosts = links.hosts if links is not None else None
+            with LocalCluster(root, None, plan.kill_tracker, hosts, plan.secure, plan.trackers) as cluster:
+                run = _Run(plan, timeout, cluster, screen, clock)
+                outcome = run.run(original)
                 screen.stage("ending all processes")
     clock.next("end")
     if plan.links is not None and links is not None:
-        notes = list(notes_of(plan.links, outcome.usage.busy if outcome.usage is not None else None))
+        notes = [*outcome.notes, *notes_of(plan.links, outcome.usage.busy if outcome.usage is not None else None)]
         outcome = msgspec.structs.replace(outcome, goodput=links.goodput, bound_s=links.bound_s, notes=notes)
+    if before is not None and run.outage is not None:
+        note = run.outage.note(outcome.wall_s, before.wall_s)
+        outcome = msgspec.structs.replace(outcome, notes=[note, *outcome.notes])
     return build_report(outcome, clock.seconds)
 
 
@@ -98,6 +110,7 @@ class _Run:
         self._screen = screen
         self._clock = clock
         self._look_seconds = LOOK_SECONDS + LOOK_SECONDS_PER_PEER * plan.peers
+        self.outage: TrackerOutage | None = None
 
     def run(self, original: Original) -> Outcome:
         """All of it, until every copy is verified."""
@@ -110,9 +123,12 @@ class _Run:
         self._clock.next("share")
         followed = {peer: Followed(peer.name, shared.digest, shared.length) for peer in peers}
         began_at = time.monotonic()
+        self.outage = TrackerOutage(self._cluster, began_at) if self._plan.kill_tracker else None
         usage = self._get(shared, {peer: followed[peer] for peer in receivers}, followed)
         ended_at = time.monotonic()
         self._settle(followed)
+        if self.outage is not None:
+            self.outage.end(time.monotonic())
         self._clock.next("get")
         self._screen.stage(f"verifying {len(peers)} copies")
         reference = Reference(original.path)
@@ -133,7 +149,8 @@ class _Run:
 
     def _start(self) -> list[LocalPeer]:
         count = self._plan.peers
-        self._screen.stage(f"starting a tracker and {count} peers")
+        trackers = "a tracker" if self._plan.trackers == 1 else f"{self._plan.trackers} trackers"
+        self._screen.stage(f"starting {trackers} and {count} peers")
         self._cluster.start_tracker()
         return self._cluster.add_peers(peer_names(count))
 
@@ -190,6 +207,9 @@ class _Run:
         while not all(peer.over for peer in receivers.values()):
             for peer, status in self._statuses(list(everyone)).items():
                 everyone[peer].update(status, time.monotonic())
+            if self.outage is not None:
+                done = sum(peer.done for peer in receivers.values())
+                self.outage.step(done / (len(receivers) * shared.length or 1), time.monotonic())
             self._give_up(receivers, late=time.monotonic() > deadline)
             meter.sample(time.monotonic())
             self._screen.show(list(receivers.values()), time.monotonic())

@@ -89,13 +89,15 @@ class ApiList(Message, frozen=True):
 
 
 class ApiListReply(Message, frozen=True):
-    """``now`` is `time.time` of the answer. What was announced before ``since`` may be missing."""
+    """``now`` is `time.time` of the answer. What was announced before ``since`` may be missing. ``silent``: which
+    trackers it is without, in words; empty for none."""
 
     id: int
     settling: bool
     entries: list[TorrentEntry]
     now: float = 0.0
     since: Moment = 0
+    silent: str = ""
 
 
 class ApiPeers(Message, frozen=True):
@@ -103,9 +105,12 @@ class ApiPeers(Message, frozen=True):
 
 
 class ApiPeersReply(Message, frozen=True):
+    """``silent`` as in `ApiListReply`."""
+
     id: int
     settling: bool
     peers: list[PeerEntry]
+    silent: str = ""
 
 
 class ApiStandings(Message, frozen=True):
@@ -116,9 +121,12 @@ class ApiStandings(Message, frozen=True):
 
 
 class ApiStandingsReply(Message, frozen=True):
+    """``silent`` as in `ApiListReply`."""
+
     id: int
     settling: bool
     peers: list[StandingEntry]
+    silent: str = ""
 
 
 class ApiRollout(Message, frozen=True):
@@ -151,9 +159,12 @@ class ApiOrders(Message, frozen=True):
 
 
 class ApiOrdersReply(Message, frozen=True):
+    """``silent`` as in `ApiListReply`."""
+
     id: int
     settling: bool
     entries: list[OrderEntry]
+    silent: str = ""
 
 
 class ApiRemove(Message, frozen=True):
@@ -337,7 +348,8 @@ class StatusReport(Message, frozen=True):
     ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
     ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``limits_why`` says why, and until when;
-    ``following`` is what is followed. ``keyed``: the network has keys."""
+    ``following`` is what is followed. ``tracker``: its endpoint, or those of several with ", "
+    between them. ``keyed``: the network has keys."""
 
     id: int
     peer: str

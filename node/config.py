@@ -42,6 +42,8 @@ ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR", "invi
 DATA_NAME = "zswarm"
 DEFAULT_TRACKER = "tcp://127.0.0.1:5550"
 """Where a tracker is looked for first when none is configured."""
+TRACKERS_COUNT_MAX = 8
+"""Each is told everything, and asked everything."""
 KEEP_COUNT_MAX = 1_000
 """Older contents of a followed name."""
 IGNORED = (".*", "*.tmp", "*.part")
@@ -70,7 +72,7 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     name: str = ""
-    tracker: str = ""
+    tracker: str | list[str] = ""
     tracker_key: str = ""
     invite: str = ""
     mdns: bool = True
@@ -96,8 +98,7 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
-        if self.tracker and is_wildcard(_endpoint("tracker", self.tracker).host):
-            raise ValueError(f"tracker: {self.tracker!r} names no host to dial")
+        _check_trackers(self.trackers)
         if self.tracker_key and not is_key(self.tracker_key):
             raise ValueError("tracker_key: expected 64 hexadecimal digits; 'keys list' on the tracker's host has them")
         if self.invite:
@@ -134,6 +135,12 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
         data_dir = self.data_dir and place(self.data_dir)
         shared, roots = [place(path) for path in self.share], [place(path) for path in self.link_roots]
         return msgspec.structs.replace(self, data_dir=data_dir, share=shared, link_roots=roots)
+
+    @property
+    def trackers(self) -> list[str]:
+        """The endpoints of ``tracker``, which may have commas between them; none if one is to be looked for."""
+        named = [self.tracker] if isinstance(self.tracker, str) else self.tracker
+        return [one.strip() for text in named for one in text.split(",") if one.strip()]
 
     @property
     def peer_name(self) -> str:
@@ -201,7 +208,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     data_dir: str
     runtime_dir: str
     name: str
-    tracker: str
+    trackers: list[str]
     advertise: str
     share: list[str]
     algorithm: Algorithm
@@ -284,6 +291,19 @@ def _endpoint(key: str, endpoint: str, port_zero: bool = False) -> Address:
         return parse_endpoint(endpoint, port_zero)
     except ProtocolError as error:
         raise ValueError(f"{key}: {error}") from None
+
+
+def _check_trackers(trackers: list[str]) -> None:
+    if len(trackers) > TRACKERS_COUNT_MAX:
+        raise ValueError(f"tracker: {len(trackers)} are named; at most {TRACKERS_COUNT_MAX} are possible")
+    known: dict[Address, str] = {}
+    for endpoint in trackers:
+        address = _endpoint("tracker", endpoint)
+        if is_wildcard(address.host):
+            raise ValueError(f"tracker: {endpoint!r} names no host to dial")
+        if address in known:
+            raise ValueError(f"tracker: {known[address]} and {endpoint} are the same; name each tracker once")
+        known[address] = endpoint
 
 
 def _check_signers(key: str, signers: list[str]) -> None:

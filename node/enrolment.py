@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -48,18 +49,18 @@ class Network(Struct, frozen=True):
     invite: str = ""
 
 
-def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
-    """The endpoint of the tracker, empty if one is to be looked for, and its key, empty in a network without keys. An
-    invite that was not used yet is used. `UsageError` when it is not valid, `NetworkError` when the tracker does not
-    answer, `ConfigError` when others may read this peer's key."""
+def network_of(settings: PeerSettings, data_dir: Path) -> tuple[list[str], str]:
+    """The endpoints of the trackers, none if one is to be looked for, and their key, empty in a network without keys.
+    An invite that was not used yet is used, at each tracker that answers. `UsageError` when it is not valid,
+    `NetworkError` when no tracker answers, `ConfigError` when others may read this peer's key."""
     known = load_network(data_dir)
     if settings.invite:
         invite = parse_invite(settings.invite)
-        tracker, used = settings.tracker or invite.tracker, pair_of(invite.secret).public
+        trackers, used = settings.trackers or [invite.tracker], pair_of(invite.secret).public
         if known is None or (known.key, known.invite) != (invite.key, used):
             check_identity_private(data_dir)
             try:
-                _enrol(tracker, invite, load_identity(data_dir).keys.public, settings.peer_name)
+                tracker = _enrol_at_all(trackers, invite, load_identity(data_dir).keys.public, settings.peer_name)
             except (UsageError, NetworkError) as error:
                 if known is None or known.key != invite.key:
                     raise
@@ -69,16 +70,16 @@ def network_of(settings: PeerSettings, data_dir: Path) -> tuple[str, str]:
                 _keep(data_dir, known)
                 _logger.info("the network of %s has let this peer in; the invite is no longer needed", tracker)
     elif settings.tracker_key:
-        if not settings.tracker:
+        if not settings.trackers:
             raise UsageError("there is a tracker_key, but no tracker; name it in the configuration or with --tracker")
         key = settings.tracker_key.lower()
         if known is None or known.key != key:
-            known = Network(settings.tracker, key)
+            known = Network(settings.trackers[0], key)
             _keep(data_dir, known)
     if known is None:
-        return settings.tracker, ""
+        return settings.trackers, ""
     check_identity_private(data_dir)
-    return settings.tracker or known.tracker, known.key
+    return settings.trackers or [known.tracker], known.key
 
 
 def check_network(settings: PeerSettings, data_dir: Path) -> None:
@@ -115,6 +116,25 @@ def _keep(data_dir: Path, network: Network) -> None:
         write_private(path, msgspec.json.encode(network))
     except OSError as error:
         raise disk_error(error, "write", path) from error
+
+
+def _enrol_at_all(trackers: Sequence[str], invite: Invite, key: str, name: str) -> str:
+    """Have each of ``trackers`` let ``key`` in; those that do not answer get it with a copy of the key folder. Returns
+    the first that did. Raises what `_enrol` raises if none does."""
+    problems: list[UsageError | NetworkError] = []
+    done: list[str] = []
+    for tracker in trackers:
+        try:
+            _enrol(tracker, invite, key, name)
+        except (UsageError, NetworkError) as error:
+            problems.append(error)
+        else:
+            done.append(tracker)
+    if not done:
+        raise problems[0]
+    for problem in problems:
+        _logger.warning("%s; %s has let this peer in", problem, done[0])
+    return done[0]
 
 
 def _enrol(tracker: str, invite: Invite, key: str, name: str) -> None:

@@ -51,7 +51,7 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool, tra
         data_dir=data,
         runtime_dir=runtime,
         name=settings.peer_name,
-        tracker=settings.tracker,
+        trackers=settings.trackers,
         advertise=numeric_endpoint(settings.advertise or settings.listen),
         share=[] if foreground else [str(path) for path in settings.share_paths],
         ignore=tuple(settings.ignore),
@@ -127,10 +127,11 @@ class Peer:
         runtime_dir = make_runtime_dir(data_dir)
         point_to_runtime_dir(data_dir, runtime_dir)
         self._resources.callback(remove_runtime_dir, data_dir)
-        tracker, key = network_of(self._settings, data_dir)
-        if not tracker:
-            tracker, key = self._find_tracker(runtime_dir, identity)
-        settings = msgspec.structs.replace(self._settings, tracker=tracker)
+        trackers, key = network_of(self._settings, data_dir)
+        if not trackers:
+            found, key = self._find_tracker(runtime_dir, identity)
+            trackers = [found]
+        settings = msgspec.structs.replace(self._settings, tracker=trackers)
         if not key and (self._tracker is not None or not is_local(parse_endpoint(settings.listen, True).host)):
             self._tell(plain_warning("peer"))
         self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground, key))

@@ -32,7 +32,7 @@ from protocol.digest import split_digest
 DELETED = "cancelled the download of {name}; what was fetched of it is deleted"
 LEFT = "cancelled the download of {name}; what was fetched of it is left where it is"
 STAYS = "{path} is not in use, and cannot be deleted"
-NOBODY = AgentTerms("", b"", "", "", "", "blake3", (), 1.0, instance=0, pid=0, foreground=True)
+NOBODY = AgentTerms("", "", {"": b""}, "", "blake3", (), 1.0, instance=0, pid=0, foreground=True)
 
 
 class Stored(Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-SECRET_FIELDS = frozenset({"secret", "token", "invite"})
+SECRET_FIELDS = frozenset({"secret", "token", "tokens", "invite"})
 HIDDEN = "(hidden)"
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from benchmarks.contenders.helper import Answer, serve
 from benchmarks.tracker_load import samples
+from node.agent.announced import AnnouncedList
 from node.agent.dialled import Dialled
+from node.agent.heartbeats import Figures
 from node.agent.membership import Effect, Membership, Send, Welcomed
 from node.host import ProcessHost
 from node.work_queue import WorkQueue
@@ -40,9 +42,11 @@ class LightPeer:
         entries: Sequence[Entry],
     ) -> None:
         rng = random.Random(number)
-        self._membership = Membership(samples.peer_id(number), samples.token(number), f"light-{number}", tracker, rng)
+        who = samples.peer_id(number), samples.token(number), f"light-{number}"
+        listed = AnnouncedList()
         for entry in entries:
-            self._membership.set_entry(entry, 0.0)
+            listed.set(entry)
+        self._membership = Membership(*who, tracker, rng, listed, Figures())
         told = (self._receive, self._connected, self._lost)
         self._connection = Dialled(host, names, Role.CONTROL_DEALER, tracker, _DECODER, *told, rng)
         self._endpoint = f"tcp://*:{1 + number}"

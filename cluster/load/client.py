@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 
 from cluster.load.content import common_entry, endpoint_of, own_entry, peer_of
 from cluster.load.mix import Operation
-from node.agent.announced import AnnouncedList
+from node.agent.announced import AnnouncedList, ToldList
 from node.agent.lookups import BEHIND_COUNT_MAX
 from protocol.limits import SEEDERS_COUNT_MAX
 from protocol.messages import (
@@ -102,7 +102,8 @@ class Client:
         self._run = 0
         self._last_id = 0
         self._extra = own_entry(number, files)
-        self._list = AnnouncedList(self.peer, self._token)
+        self._list = AnnouncedList()
+        self._told = ToldList(self._list, self.peer, self._token)
         for file in range(files):
             self._list.set(own_entry(number, file))
         self._list.set(common_entry())
@@ -130,10 +131,10 @@ class Client:
         endpoint = endpoint_of(self._number)
         join = Join(self._new_id(), self.peer, self._token, self.peer, endpoint, self._run)
         wanted = _expect((yield Request(Channel.REGISTRAR, join)), ListRequest)
-        self._list.snapshot()
+        self._told.snapshot()
         number = offset = 0
         while True:
-            page, offset = self._list.page(self._new_id(), self._run, wanted.list_id, number, offset)
+            page, offset = self._told.page(self._new_id(), self._run, wanted.list_id, number, offset)
             reply = yield Request(Channel.REGISTRAR, page)
             if page.last:
                 break
@@ -146,7 +147,7 @@ class Client:
 
     def heartbeat(self) -> Conversation:
         load = self._rng.randrange(LOADS_COUNT)
-        beat = Heartbeat(self._new_id(), self.peer, self._token, self._list.version, load, self._run)
+        beat = Heartbeat(self._new_id(), self.peer, self._token, self._told.version, load, self._run)
         self._reached(_expect((yield Request(Channel.REGISTRAR, beat)), Ok))
 
     def update(self) -> Conversation:
@@ -154,7 +155,7 @@ class Client:
         self.lose_track()
         if not self._list.remove(self._extra.digest):
             self._list.set(self._extra)
-        update = self._list.next_news(self._new_id(), self._run)
+        update = self._told.next_news(self._new_id(), self._run)
         assert isinstance(update, Update)
         self._reached(_expect((yield Request(Channel.REGISTRAR, update)), Ok))
         self._settle()

@@ -44,9 +44,8 @@ class AgentProcess(Process):
         self.peer = peer
         terms = AgentTerms(
             peer=peer.identity,
-            token=peer.token,
             name=peer.name,
-            tracker=peer.tracker,
+            tokens=dict.fromkeys(peer.trackers, peer.token),
             advertise="tcp://*:0",
             algorithm="blake3",
             share=(),
@@ -76,18 +75,19 @@ class _HardOfHearing(Agent):
     def __init__(self, peer: PeerMachine, process: AgentProcess, rng: Random) -> None:
         self._peer = peer
         host, disk = SimulatedHost(peer, process), SimulatedAgentDisk(peer)
-        super().__init__(host, process.core, disk, peer.tracker, Random(rng.getrandbits(64)), peer.stopped, lambda: 0)
+        rng = Random(rng.getrandbits(64))
+        super().__init__(host, process.core, disk, rng, peer.stopped, lambda: 0, hears=self._hears)
 
-    def _on_roster(self, event: Roster) -> None:
-        follower, change = self.core.follower, event.event
+    def _hears(self, number: int, event: Roster) -> bool:
+        follower, change = self.core.trackers.all[number].follower, event.event
         if (
             isinstance(change, SourceAdded | SourceRemoved)
             and (event.epoch, event.seq) == (follower.epoch, follower.seq + 1)
             and not self._peer.hears_of(change.peer)
         ):
             follower.seq = event.seq  # as if it had been lost where nobody minds
-        else:
-            super()._on_roster(event)
+            return False
+        return True
 
     def _tell(self, role: str, message: Any) -> None:
         if isinstance(message, Sources):

@@ -72,8 +72,9 @@ class Agreement:
 
     def _look(self) -> None:
         now = self._world.now
-        for lookup in self._world.tracker.lookups:
-            check_answers(lookup, self._world)
+        for tracker in self._world.trackers:
+            for lookup in tracker.lookups:
+                check_answers(lookup, self._world)
         peers = [peer for peer in self._world.peers.values() if peer.name not in self._liars]
         self._undisturbed = dict.fromkeys(peer.name for peer in peers if self._is_undisturbed(peer))
         since: dict[str, float] = {}
@@ -254,7 +255,7 @@ def _within(peer: Peer) -> Iterator[str]:
     yield from _of_relayed(peer.downloader, peer.piece_server)
     yield from _of_fetched(agent, peer.downloader, shelf, peer.disk)
     jobs, partials, whole = peer.downloader.core.jobs, shelf.partials(), shelf.items()
-    for entry in agent.membership.list.entries():
+    for entry in agent.trackers.list.entries():
         if entry.holding == "whole" and entry.digest not in whole:
             yield f"announces {entry.name} and does not serve it"
         elif entry.holding == "partial" and entry.digest not in [*partials, *whole]:

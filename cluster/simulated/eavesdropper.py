@@ -51,7 +51,8 @@ class Eavesdropper:
     def __init__(self, world: World, liars: Collection[str]) -> None:
         self._world, self._liars = world, liars
         self._runs: dict[str, dict[int, None]] = {}
-        self._asked: dict[tuple[str, int], tuple[int, int]] = {}
+        self._asked: dict[tuple[str, str, int], tuple[int, int]] = {}
+        """By who asks, the tracker and the question."""
         self._wrong: dict[tuple[Download, str], dict[int, None]] = {}
         self._copies: dict[Download, Counter[tuple[int, int]]] = {}
         """By session and piece, how often it came when it was there."""
@@ -73,13 +74,13 @@ class Eavesdropper:
     def _join(self, _source: str, _target: str, message: Join) -> None:
         self._runs.setdefault(message.peer, {})[message.run] = None
 
-    def _question(self, source: str, _target: str, message: GetTorrentList | GetSeederList | GetPeerList) -> None:
-        self._asked[source, message.id] = (message.epoch, message.min_seq)
+    def _question(self, source: str, target: str, message: GetTorrentList | GetSeederList | GetPeerList) -> None:
+        self._asked[source, target, message.id] = (message.epoch, message.min_seq)
         if isinstance(message, GetSeederList):
             self.seeders_asked_at[source] = self._world.now
 
-    def _answer(self, _source: str, target: str, message: TorrentList | SeederList | PeerList) -> None:
-        asked = self._asked.pop((target, message.id), (0, 0))
+    def _answer(self, source: str, target: str, message: TorrentList | SeederList | PeerList) -> None:
+        asked = self._asked.pop((target, source, message.id), (0, 0))
         if (message.epoch, message.seq) < asked:
             what = f"as of {message.epoch}/{message.seq}, and asked for {asked[0]}/{asked[1]}"
             raise BrokenInvariantError(f"{target} was answered {what}")

@@ -17,6 +17,7 @@ from msgspec import Struct
 from cluster.simulated.disk import TORN
 from cluster.simulated.network import Connection
 from cluster.simulated.peer import ROLES, Peer, Role
+from cluster.simulated.tracker import Tracker
 from cluster.simulated.world import World
 
 Level = Literal["none", "light", "heavy"]
@@ -172,6 +173,10 @@ class Faults:
             peers = [peer for peer in peers if _is_busy(peer)] or peers
         return self._rng.choice(peers) if peers else None
 
+    def _any_tracker(self) -> Tracker:
+        trackers = self._world.trackers
+        return self._rng.choice(trackers) if len(trackers) > 1 else trackers[0]
+
     # --- one kind each; what they return is for the record -------------------------------------------------
 
     def _process_kills(self) -> str:
@@ -313,19 +318,20 @@ class Faults:
         return f"{peer.name}: {path}"
 
     def _registrar_kills(self) -> str:
-        if self._world.tracker.registrar.alive:
-            self._world.tracker.kill_registrar()
-        return "registrar"
+        tracker = self._any_tracker()
+        if tracker.registrar.alive:
+            tracker.kill_registrar()
+        return tracker.registrar.name
 
     def _lookup_kills(self) -> str:
-        number = self._rng.randrange(len(self._world.tracker.lookups))
-        if self._world.tracker.lookups[number].alive:
-            self._world.tracker.kill_lookup(number)
-        return f"lookup {number}"
+        tracker = self._any_tracker()
+        number = self._rng.randrange(len(tracker.lookups))
+        if tracker.lookups[number].alive:
+            tracker.kill_lookup(number)
+        return tracker.lookups[number].name
 
     def _tracker_pauses(self) -> str:
-        tracker = self._world.tracker
-        process = self._rng.choice([tracker.registrar, *tracker.lookups])
+        process = self._rng.choice(self._any_tracker().processes)
         process.pause()
         self._lasts(process.go_on)
         return process.name

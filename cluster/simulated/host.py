@@ -49,8 +49,8 @@ class PeerTerms(NamedTuple):
 
 
 class PeerMachine:
-    """``identity`` and ``token`` as in its data directory; ``tracker`` is the address it is configured with. ``note``
-    gets its log."""
+    """``identity`` and ``token`` as in its data directory; ``trackers`` are the addresses it is configured with.
+    ``note`` gets its log."""
 
     port_number = 7_000
 
@@ -60,12 +60,12 @@ class PeerMachine:
         net: NetHost,
         disk: SimulatedDisk,
         rng: Random,
-        tracker: str,
+        trackers: Sequence[str],
         terms: PeerTerms,
         note: Callable[[str, object], None],
         turn_seconds: float = TURN_SECONDS,
     ) -> None:
-        self.network, self.net, self.disk, self.tracker, self.terms = network, net, disk, tracker, terms
+        self.network, self.net, self.disk, self.trackers, self.terms = network, net, disk, trackers, terms
         self.name = net.name
         self.note = note
         self.turn_seconds = turn_seconds
@@ -108,6 +108,8 @@ class LocalRouter:
     """A socket of the machine that its processes reach by name, through the runs of whoever listens there."""
 
     def __init__(self) -> None:
+        self.on_unread: Callable[[Any], None] | None = None
+        """Gets what is said to a person, which nobody reads otherwise."""
         self._process: Process | None = None
         self._dealers: dict[bytes, LocalDealer] = {}
         self._waiting: list[tuple[LocalDealer, Any]] = []
@@ -142,7 +144,9 @@ class LocalRouter:
         del data
         dealer = self._dealers.get(route)
         if dealer is None:
-            return False  # the command line reads no answers here
+            if self.on_unread is not None:
+                self.on_unread(message)
+            return False
         dealer.process.clock.after(LOCAL_SECONDS, dealer.process.receive, dealer.on_message, message)
         return True
 

@@ -37,11 +37,8 @@ class Invariants:
         self._liars = liars
         self._bannable: dict[str, None] = {}
         """Identities of those who sent what was wrong, by their own fault or their disk's."""
-        self._epoch = 0
-        self._seats: dict[str, str] = {}
-        """Where each member is, by identity."""
-        self._changes = 0
-        self._takeovers: dict[str, int] = {}
+        self._seats: dict[str, _Seats] = {}
+        """By tracker."""
         self._reached: dict[LookupProcess, tuple[int, int]] = {}
         self.heard = Eavesdropper(world, liars)
         self.relays = Relays(world)
@@ -58,9 +55,10 @@ class Invariants:
                 self._watch_peer(peer)
         self.heard.listen()
         self.relays.listen()
-        world.tracker.after_turn = self._after_turn
-        for process in (world.tracker.registrar, *world.tracker.lookups):
-            process.after_turn = self._after_turn
+        for tracker in world.trackers:
+            tracker.after_turn = self._after_turn
+            for process in tracker.processes:
+                process.after_turn = self._after_turn
 
     def check_published(self) -> None:
         """Nothing stands under its final name with another digest."""
@@ -234,7 +232,7 @@ class Invariants:
 
     def _check_replica(self, process: LookupProcess) -> None:
         """A replica equals the registrar at the same place in the sequence, and does not go back in it."""
-        registrar, replica = self._world.tracker.registrar, process.core.replica
+        registrar, replica = process.tracker.registrar, process.core.replica
         before, reached = self._reached.get(process, (0, 0)), (replica.epoch, replica.seq)
         self._reached[process] = reached
         if reached < before:
@@ -248,29 +246,37 @@ class Invariants:
 
     def _check_seats(self, process: RegistrarProcess) -> None:
         """A member's place is taken by nobody who has not its token, and by each run of a peer but once."""
-        registry = process.core.registry
-        if process.epoch != self._epoch:
-            self._epoch, self._changes = process.epoch, 0
-            self._seats.clear()
-            self._takeovers.clear()
-        left_and_joined = registry.membership_changes - self._changes > 1
-        self._changes = registry.membership_changes
-        before, self._seats = self._seats, {peer: member.endpoint for peer, member in registry.members.items()}
+        registry, name = process.core.registry, process.tracker.host.name
+        seats = self._seats.get(name)
+        if seats is None or process.epoch != seats.epoch:
+            seats = self._seats[name] = _Seats(process.epoch)
+        left_and_joined = registry.membership_changes - seats.changes > 1
+        seats.changes = registry.membership_changes
+        before, seats.endpoints = seats.endpoints, {one.peer: one.endpoint for one in registry.members.values()}
         for peer in before:
-            if left_and_joined or peer not in self._seats:
-                self._takeovers.pop(peer, None)
-            elif before[peer] != self._seats[peer]:
-                self._check_takeover(peer, before[peer], self._seats[peer])
+            if left_and_joined or peer not in seats.endpoints:
+                seats.takeovers.pop(peer, None)
+            elif before[peer] != seats.endpoints[peer]:
+                self._check_takeover(seats, peer, before[peer], seats.endpoints[peer])
 
-    def _check_takeover(self, identity: str, before: str, after: str) -> None:
+    def _check_takeover(self, seats: _Seats, identity: str, before: str, after: str) -> None:
         tokens = {peer.endpoint: peer.token for peer in self._world.peers.values()}
         if tokens.get(before) != tokens.get(after):
             raise BrokenInvariantError(f"{after} took the place of {before} as {identity}, without its token")
-        count = self._takeovers[identity] = self._takeovers.get(identity, 0) + 1
+        count = seats.takeovers[identity] = seats.takeovers.get(identity, 0) + 1
         if count >= self.heard.runs(identity):
             raise BrokenInvariantError(
                 f"{identity} changed places {count} times, with {self.heard.runs(identity)} runs"
             )
+
+
+class _Seats:
+    """Of one run of a registrar: ``endpoints`` of the members, by identity."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.changes = epoch, 0
+        self.endpoints: dict[str, str] = {}
+        self.takeovers: dict[str, int] = {}
 
 
 def _under_way_bytes(download: Download) -> int:

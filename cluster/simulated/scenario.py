@@ -19,6 +19,8 @@ from cluster.simulated.invariants import Invariants
 from cluster.simulated.liars import KINDS, Flooder, Kind, fetch_lies, server_lies
 from cluster.simulated.peer import Peer
 from cluster.simulated.settled import check_forgotten, check_settled
+from cluster.simulated.several import Several, draw_count
+from cluster.simulated.streams import Streams
 from cluster.simulated.tight import draw_tight, limited
 from cluster.simulated.world import PERSON_SECONDS, Machine, Wish, World
 from node.client.view import view_of
@@ -85,7 +87,8 @@ class Scenario:
 
     def __init__(self, seed: int, level: Level) -> None:
         self.seed, self.level = seed, level
-        self.world = World(seed, lookups=1 + seed % 2)
+        trackers = draw_count(Streams(seed).of("two trackers")) if level == "heavy" else 1
+        self.world = World(seed, lookups=1 + seed % 2, trackers=trackers)
         streams = self.world.streams
         self._rng = streams.of("scenario")
         heavy = level == "heavy"
@@ -108,6 +111,9 @@ class Scenario:
         self._orders = streams.of("sequential")
         self._in_order = IN_ORDER_PART if self._orders.random() < SEQUENTIAL_PART else 0.0
         self._flooders: list[Flooder] = []
+        self._several = Several(self.world) if trackers > 1 else None
+        if self._several is not None:
+            self.setting += f", {trackers} trackers, of which at last one {self._several.fate}"
 
     def run(self) -> Outcome:
         """All of it. Whatever breaks is the outcome's ``error``."""
@@ -204,6 +210,8 @@ class Scenario:
                     since = rng.uniform(0, until if rng.random() < LATE_PART else START_SECONDS)
                     world.clock.after(since, self._wish, peer, content, rng.random() < 0.7, rng.random() < BY_NAME_PART)
         self.faults.start()
+        if self._several is not None:
+            self._several.start()
         self._be_curious()
         world.run(until)
         self.invariants.check_published()
@@ -248,12 +256,20 @@ class Scenario:
                 world.peers[name].power_off()
         # a tracker that stood still gives its peers a lease more
         leases = 2 if self.plan.tracker_pauses else 1
-        world.clock.after(leases * LEASE_SECONDS + FORGET_SECONDS, check_forgotten, world, self.gone)
+        forgetful = list(world.trackers)
+        if self._several is not None:
+            self._several.heal()
+            forgetful = list(self._several.serving())
+        world.clock.after(leases * LEASE_SECONDS + FORGET_SECONDS, check_forgotten, world, self.gone, forgetful)
         for wish in self._open_wishes():
             self._see_through(wish)
         if not self._run_until_done():
             self._rescue()
         world.run(world.now + SETTLE_SECONDS)
+        if self._several is not None:
+            self._several.check_lists()
+            self._several.end()
+            world.run(world.now + SETTLE_SECONDS)
         self.invariants.check_published()
         check_settled(world, self.liars, self.invariants.heard.seeders_asked_at)
 
@@ -366,7 +382,7 @@ class Scenario:
             f"{job.download.have.count_set} of {job.download.have.size}" for job in jobs if job.download is not None
         ]
         failures = f", failed {len(wish.failures)} times, last {wish.failures[-1]}" if wish.failures else ""
-        network = peer.agent.core.membership.network if peer.agent is not None else "no agent"
+        network = peer.agent.core.trackers.network if peer.agent is not None else "no agent"
         return f"{peer.name} ({network}) has {pieces or 'nothing'}, says {self._detail(wish)!r}{failures}"
 
     def _bound(self) -> float:

@@ -1,4 +1,4 @@
-"""A simulated world: one tracker, peers, content, and people who want it. Pure.
+"""A simulated world: a tracker or several, peers, content, and people who want it. Pure.
 
 Everything in it follows from ``seed`` and what is done to it. Owns who is there, and the people at the peers, who
 type `get` again when it failed. Faults are `faults`', what must hold is `invariants`'.
@@ -71,14 +71,21 @@ class Wish:
 class World:
     """``trace`` None keeps no record, for worlds too large for one."""
 
-    def __init__(self, seed: int, traced: bool = True, lookups: int = 1, turn_seconds: float = TURN_SECONDS) -> None:
+    def __init__(
+        self,
+        seed: int,
+        traced: bool = True,
+        lookups: int = 1,
+        turn_seconds: float = TURN_SECONDS,
+        trackers: int = 1,
+    ) -> None:
         self.streams = Streams(seed)
         self.clock = Clock()
         self.trace = Trace() if traced else None
         self.turn_seconds = turn_seconds
         self.network = Network(self.clock, self._seen if traced else _unseen)
-        host = self.network.add_host("tracker", "10.0.0.1", Port(inf, inf), 0.0005)
-        self.tracker = Tracker(self.network, host, lookups, self.streams.of("tracker"), self.note)
+        self.trackers = [self._add_tracker(number, lookups) for number in range(trackers)]
+        self.tracker = self.trackers[0]
         self.peers: dict[str, Peer] = {}
         self.contents: dict[str, SimulatedContent] = {}
         self.wishes: list[Wish] = []
@@ -116,7 +123,9 @@ class World:
         net = self.network.add_host(name, address, Port(machine.up, machine.down), machine.delay)
         disk = SimulatedDisk(self.streams.of("disk", name), self._decoded, machine.capacity, machine.disk_rate)
         rng = self.streams.of("peer", name)
-        peer = Peer(self.network, net, disk, rng, self.tracker.address, terms, self.note, self.turn_seconds)
+        peer = Peer(
+            self.network, net, disk, rng, [one.address for one in self.trackers], terms, self.note, self.turn_seconds
+        )
         peer.machine_rates = (machine.up, machine.down)
         disk.published = lambda path: self._published(peer, path)
         disk.on_hashed = self.add_content
@@ -184,6 +193,11 @@ class World:
     def joined(self) -> int:
         """How many peers the tracker knows."""
         return len(self.tracker.registrar.core.registry.members)
+
+    def _add_tracker(self, number: int, lookups: int) -> Tracker:
+        name = f"tracker{number or ''}"
+        host = self.network.add_host(name, f"10.0.0.{1 + number}", Port(inf, inf), 0.0005)
+        return Tracker(self.network, host, lookups, self.streams.of(name), self.note, number)
 
     # --- people ------------------------------------------------------------------------------------------
 

@@ -30,8 +30,7 @@ def main(settings: AgentSettings, loop: Loop) -> int:
         host = ProcessHost(loop, context, Path(settings.runtime_dir), keys)
         files = AgentFiles(settings)
         core = _core(settings, files, loop)
-        tracker, key = settings.tracker, settings.tracker_key
-        agent = Agent(host, core, files, tracker, Random(), loop.stop, _minute_of_week, key)
+        agent = Agent(host, core, files, Random(), loop.stop, _minute_of_week, settings.tracker_key)
         try:
             host.run(agent.tick)
             agent.leave(loop)
@@ -49,9 +48,8 @@ def _core(settings: AgentSettings, files: AgentFiles, loop: Loop) -> AgentCore:
     identity = load_identity(Path(settings.data_dir))
     terms = AgentTerms(
         peer=identity.peer,
-        token=identity.token_for(settings.tracker),
         name=settings.name,
-        tracker=settings.tracker,
+        tokens={tracker: identity.token_for(tracker) for tracker in settings.trackers},
         advertise=settings.advertise,
         algorithm=settings.algorithm,
         share=tuple(settings.share),

@@ -1,5 +1,5 @@
-"""The file list this peer announces: its entries, its version, the changes that the tracker does not know yet, and the
-timestamps that it gave to announcements. Pure.
+"""The file list this peer announces, with the timestamps that trackers gave to announcements; and for each tracker, the
+version it was told, and the changes that it does not know yet. Pure.
 
 Owns how a list and its changes are split into messages that fit. `node.agent.membership` decides when they are sent,
 repeated or started over.
@@ -8,7 +8,7 @@ repeated or started over.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -23,22 +23,23 @@ from protocol.limits import (
 )
 from protocol.messages import ANEW, Alias, Entry, FileList, Moment, Transfer, TransferState, Update
 
+Names = dict[tuple[str, str, str], Moment]
+"""Timestamps of names, each by digest, name and manifest."""
+
 
 class AnnouncedList:
-    """Entries by digest of ``peer``. ``version`` is the last one the tracker was told or is being told.
+    """Entries by digest, for all trackers. A change is news to each `ToldList` of it."""
 
-    Methods that make messages take the ``number`` of the request and the peer's ``run``."""
-
-    def __init__(self, peer: str, token: bytes) -> None:
-        self.version = 0
-        self._peer, self._token = peer, token
+    def __init__(self) -> None:
+        self.told: list[ToldList] = []
         self._entries: dict[str, Entry] = {}
-        self._news: deque[str | Transfer] = deque()
-        self._snapshot: list[Entry] = []
 
     def entries(self) -> list[Entry]:
         """All of them."""
         return list(self._entries.values())
+
+    def get(self, digest: str) -> Entry | None:
+        return self._entries.get(digest)
 
     def set(self, entry: Entry) -> bool:
         """Add or replace an entry; False when it is there already, the same."""
@@ -49,30 +50,78 @@ class AnnouncedList:
         if before == entry:
             return False
         self._entries[entry.digest] = entry
-        self._news.append(entry.digest)
+        self._tell(entry.digest)
         return True
-
-    def announced(self, names: dict[tuple[str, str, str], Moment]) -> None:
-        """Keep the tracker's timestamps of ``names``, each by digest, name and manifest. They need not be sent back."""
-        for digest in dict.fromkeys(digest for digest, _, _ in names):
-            entry = self._entries.get(digest)
-            if entry is not None:
-                self._entries[digest] = _announced(entry, partial(_moment, names, digest))
-
-    def moments(self, digest: str) -> dict[tuple[str, str, str], Moment]:
-        """The tracker's timestamps of the names of ``digest``, each by digest, name and manifest."""
-        entry = self._entries.get(digest)
-        names = entry.names() if entry is not None else []
-        return {(digest, name.name, name.manifest): name.announced for name in names if name.announced > ANEW}
 
     def remove(self, digest: str) -> bool:
         if self._entries.pop(digest, None) is None:
             return False
-        self._news.append(digest)
+        self._tell(digest)
         return True
 
-    def get(self, digest: str) -> Entry | None:
-        return self._entries.get(digest)
+    def moments(self, digest: str) -> Names:
+        """The timestamps of the names of ``digest``, as far as trackers gave any."""
+        entry = self._entries.get(digest)
+        return {} if entry is None else {name: moment for name, moment in names_of(entry) if moment > ANEW}
+
+    def dated(self, teller: ToldList, entries: Sequence[Entry], moments: Sequence[Moment]) -> Names:
+        """The tracker of ``teller`` answered ``entries`` with its timestamps of their names; none if they do not fit.
+        The latest that any tracker gave counts, as for the trackers themselves; the others are told. Returns those that
+        count now."""
+        said = [(name, told) for entry in entries for name, told in names_of(entry)]
+        if len(said) != len(moments):
+            return {}
+        count: Names = {}
+        for (name, told), moment in zip(said, moments, strict=True):
+            if not moment:
+                continue
+            known = self._moment(name)
+            if len(self.told) > 1:
+                # Each is told a timestamp once: one that takes it for one of the future keeps its own. One that has not
+                # answered yet may have a later one.
+                if moment > known:
+                    for other in self.told:
+                        if other is not teller and name[0] not in other.sent:
+                            other.changed(name[0])
+                elif moment < known != told:
+                    teller.changed(name[0])
+            count[name] = moment if len(self.told) == 1 else max(moment, known)
+        for digest in dict.fromkeys(digest for digest, _, _ in count):
+            entry = self._entries.get(digest)
+            if entry is not None:
+                self._entries[digest] = _announced(entry, partial(_moment, count, digest))
+        return count
+
+    def _moment(self, name: tuple[str, str, str]) -> Moment:
+        entry = self._entries.get(name[0])
+        return 0 if entry is None else dict(names_of(entry)).get(name, 0)
+
+    def _tell(self, digest: str) -> None:
+        for told in self.told:
+            told.changed(digest)
+
+
+class ToldList:
+    """What one tracker was told of ``announced``, by ``peer`` with ``token``. ``version`` is the last one it was told
+    or is being told.
+
+    Methods that make messages take the ``number`` of the request and the peer's ``run``."""
+
+    def __init__(self, announced: AnnouncedList, peer: str, token: bytes) -> None:
+        self.version = 0
+        self._announced, self._peer, self._token = announced, peer, token
+        self._news: deque[str | Transfer] = deque()
+        self.sent: frozenset[str] = frozenset()
+        """Entries in the last message, which is not answered yet."""
+        self._is_begun = False
+        """Whether changes are news: before the next whole list they are not."""
+        self._snapshot: list[Entry] = []
+        announced.told.append(self)
+
+    def changed(self, digest: str) -> None:
+        """The entry of ``digest`` is another one, or gone."""
+        if self._is_begun:
+            self._news.append(digest)
 
     def report(self, digest: str, state: TransferState) -> None:
         """Queue news of a transfer, behind the changes that came before it."""
@@ -81,10 +130,17 @@ class AnnouncedList:
     def snapshot(self) -> None:
         """Begin a whole list: it contains all changes so far, which need no update of their own. News of a transfer
         whose entry is gone would bring the entry back."""
-        self._snapshot = list(self._entries.values())
+        self._snapshot = self._announced.entries()
         owed = (news for news in self._news if isinstance(news, Transfer))
-        self._news = deque(news for news in owed if news.state == "failed" or news.digest in self._entries)
+        self._news = deque(
+            news for news in owed if news.state == "failed" or self._announced.get(news.digest) is not None
+        )
+        self._is_begun = True
         self.version += 1
+
+    def await_snapshot(self) -> None:
+        """Changes are no news from now on; the next whole list contains them."""
+        self._is_begun = False
 
     def snapshot_digests(self) -> tuple[str, ...]:
         return tuple(entry.digest for entry in self._snapshot)
@@ -98,7 +154,12 @@ class AnnouncedList:
                 break
             end += 1
         entries, last = self._snapshot[offset:end], end >= len(self._snapshot)
+        self.sent = frozenset(entry.digest for entry in entries)
         return FileList(number, self._peer, self._token, list_id, page, last, self.version, entries, run), end
+
+    def owes(self, digest: str) -> bool:
+        """Whether the entry of ``digest``, or that it is gone, is still to be sent."""
+        return digest in self._news
 
     @property
     def owes_news(self) -> bool:
@@ -117,7 +178,7 @@ class AnnouncedList:
             digest = self._news[0]
             if isinstance(digest, Transfer):
                 break
-            entry = self._entries.get(digest)
+            entry = self._announced.get(digest)
             room -= ENTRY_BYTES if entry is None else _weight(entry)
             if room < 0:
                 break
@@ -128,6 +189,7 @@ class AnnouncedList:
                 added[digest] = entry
         base, self.version = self.version, self.version + 1
         changes = list(added.values()), list(removed)
+        self.sent = frozenset(added)
         return Update(number, self._peer, self._token, base, self.version, *changes, run)
 
     def report_again(self, transfer: Transfer) -> None:
@@ -139,7 +201,12 @@ class AnnouncedList:
         self._news.clear()
 
 
-def _moment(names: dict[tuple[str, str, str], Moment], digest: str, name: Alias) -> Moment:
+def names_of(entry: Entry) -> list[tuple[tuple[str, str, str], Moment]]:
+    """Each of its names, with the timestamp that ``entry`` has of it."""
+    return [((entry.digest, name.name, name.manifest), name.announced) for name in entry.names()]
+
+
+def _moment(names: Names, digest: str, name: Alias) -> Moment:
     return names.get((digest, name.name, name.manifest), name.announced)
 
 

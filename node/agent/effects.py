@@ -35,12 +35,11 @@ class ReportTransfer(Struct, frozen=True):
 
 
 class FindTorrents(Struct, frozen=True):
-    """Ask a lookup for swarms, as of (epoch, seq) ``after``; the answer comes back with ``tag``."""
+    """Ask for swarms, as of all that this peer was told; the answer comes back with ``tag``."""
 
     tag: Hashable
     pattern: str
     exact: bool = False
-    after: tuple[int, int] = (0, 0)
 
 
 class WantSources(Struct, frozen=True):
@@ -56,9 +55,7 @@ class UnwantSources(Struct, frozen=True):
 
 
 class FindOrders(Struct, frozen=True):
-    """Ask a lookup for all orders, as of (epoch, seq) ``after``."""
-
-    after: tuple[int, int]
+    """Ask for all orders, as of all that this peer was told."""
 
 
 class RoomMade(Struct, frozen=True):

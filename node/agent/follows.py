@@ -117,7 +117,6 @@ class Follows:
         self._questions: dict[str, None] = {}
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._commands = 0
-        self._after = (0, 0)
         self._working: dict[_Target, _Follow] = {}
         """What is being checked or fetched; at most `FETCHES_COUNT_MAX`."""
         self._queued: dict[_Target, _Follow] = {}
@@ -149,9 +148,9 @@ class Follows:
 
     # --- what there is -----------------------------------------------------------------------------------
 
-    def hinted(self, digest: str, announced: int, now: float, after: tuple[int, int] = (0, 0)) -> list[Wish]:
-        """A peer has ``digest``, announced at that time under one of its names, as of (epoch, seq) ``after``: according
-        to the roster, or because it is this peer."""
+    def hinted(self, digest: str, announced: int, now: float) -> list[Wish]:
+        """A peer has ``digest``, announced at that time under one of its names: according to the roster, or because it
+        is this peer."""
         if not self._follows or announced <= self._seen.get(digest, 0):
             return []
         self._seen[digest] = announced
@@ -161,13 +160,12 @@ class Follows:
         if len(self._questions) >= QUESTIONS_COUNT_MAX:
             return self.refresh(now, SETTLING_SECONDS)
         self._questions[digest] = None
-        return [FindTorrents(("follow", _OTHERS, digest), digest, after=after)]
+        return [FindTorrents(("follow", _OTHERS, digest), digest)]
 
-    def withdrawn(self, digests: Collection[str], now: float, after: tuple[int, int]) -> None:
-        """This peer has ``digests`` no longer, as of (epoch, seq) ``after``."""
+    def withdrawn(self, digests: Collection[str], now: float) -> None:
+        """This peer has ``digests`` no longer."""
         targets = [target for follow in self._follows.values() for target in follow.targets.values()]
         if any(target.own and target.entry.digest in digests for target in targets):
-            self._after = max(self._after, after)
             self.refresh(now, 0.0)
 
     def refresh(self, now: float, within: float) -> list[Wish]:
@@ -261,7 +259,7 @@ class Follows:
                         del targets[target]
             elif not follow.asking and now >= follow.ask_at:
                 follow.asking = True
-                wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, not what.is_glob, self._after))
+                wishes.append(FindTorrents(("follow", follow.number, ""), what.pattern, not what.is_glob))
         for target, follow in list(self._working.items()):
             if target.job:
                 wishes += self._look_at_job(follow, target, now)

@@ -47,6 +47,7 @@ PAGES_COUNT_MAX = 2_000
 """Pages of one answer: twice as many as it takes to examine every name that a tracker can have."""
 ENTRIES_COUNT_MAX = 100_000
 """Entries of one answer: more would not fit into a message to the command line, nor be readable."""
+TOO_MANY = f"more than {ENTRIES_COUNT_MAX:,} entries match; ask for fewer with a longer name or pattern"
 SWITCH_SECONDS, SWITCH_SECONDS_MAX = 0.2, 2.0
 """If none of several lookups can be reached, the next one is tried after this time, with random jitter."""
 REFRESH_SECONDS_MIN = 0.25
@@ -71,24 +72,29 @@ class TorrentsFound(Struct, frozen=True):
     entries: list[TorrentEntry]
     settling: bool
     since: Moment = 0
+    without: tuple[int, ...] = ()
+    """The trackers that have not answered, by number, here and below."""
 
 
 class PeersFound(Struct, frozen=True):
     tag: Hashable
-    peers: list[PeerEntry]
+    entries: list[PeerEntry]
     settling: bool
+    without: tuple[int, ...] = ()
 
 
 class StandingsFound(Struct, frozen=True):
     tag: Hashable
-    peers: list[StandingEntry]
+    entries: list[StandingEntry]
     settling: bool
+    without: tuple[int, ...] = ()
 
 
 class OrdersFound(Struct, frozen=True):
     tag: Hashable
     entries: list[OrderEntry]
     settling: bool
+    without: tuple[int, ...] = ()
 
 
 class SeedersFound(Struct, frozen=True):
@@ -110,7 +116,8 @@ class AskFailed(Struct, frozen=True):
     detail: str
 
 
-Effect = Dial | Ask | TorrentsFound | PeersFound | StandingsFound | OrdersFound | SeedersFound | AskFailed | Note
+Found = TorrentsFound | PeersFound | StandingsFound | OrdersFound
+Effect = Dial | Ask | Found | SeedersFound | AskFailed | Note
 
 
 class _Question:
@@ -144,8 +151,6 @@ class Lookups:
         self._rng = rng
         self._endpoints: list[str] = []
         self._connected = False
-        self._silent_since: float | None = None
-        self._problem = ""
         self._outage = Outage()
         self._switch_at: float | None = None
         self._next_id = 1
@@ -183,6 +188,11 @@ class Lookups:
     ) -> list[Effect]:
         """Ask for all orders, as of (epoch, seq) ``after``."""
         return self._put(tag, GetOrderList(self._new_id(), "", *after), now, patience)
+
+    def drop(self, tag: Hashable) -> None:
+        """No answer to what was asked with ``tag`` is needed any more."""
+        for number in [number for number, question in self._questions.items() if question.tag == tag]:
+            del self._questions[number]
 
     def want(self, digest: str, now: float, own_too: bool = False) -> list[Effect]:
         """Keep asking who has ``digest``, this peer included if ``own_too``; the first time at once."""
@@ -232,7 +242,7 @@ class Lookups:
         """The connection to the lookup was lost, or an attempt to make one failed. Switch to another lookup, if there
         is one: at first without delay."""
         self._connected = False
-        first = self._silent_since is None
+        first = self._outage.since is None
         effects = self._silent(f"lookup {self.endpoint}: {why}", now, now)
         if len(self._endpoints) > 1 and first:
             return effects + self._dial(self._following(), now)
@@ -242,7 +252,12 @@ class Lookups:
 
     def problem(self, now: float) -> str:
         """Why requests have no answer, in words; empty when they have."""
-        return "" if self._silent_since is None else f"{self._problem} (no answer for {now - self._silent_since:.0f} s)"
+        since, why = self._outage.since, self._outage.why
+        return "" if since is None else f"{why} (no answer for {now - since:.0f} s)"
+
+    @property
+    def is_silent(self) -> bool:
+        return self._outage.since is not None
 
     def receive(self, reply: LookupReply, now: float) -> list[Effect]:
         """A message from the lookup; one that nobody waits for is ignored."""
@@ -319,8 +334,7 @@ class Lookups:
         question.found += reply.peers if isinstance(reply, PeerList | StandingList) else reply.entries
         question.pages += 1
         if len(question.found) > ENTRIES_COUNT_MAX:
-            what = f"more than {ENTRIES_COUNT_MAX:,} entries match; ask for fewer with a longer name or pattern"
-            return [AskFailed(question.tag, "usage", what)]
+            return [AskFailed(question.tag, "usage", TOO_MANY)]
         if reply.next and question.pages >= PAGES_COUNT_MAX:
             return [AskFailed(question.tag, "bad_message", f"lookup {self.endpoint} sends pages endlessly")]
         if reply.next:
@@ -352,11 +366,9 @@ class Lookups:
 
     def _silent(self, why: str, since: float, now: float) -> list[Effect]:
         """The present lookup does not answer, since then."""
-        if self._silent_since is None:
-            self._silent_since = since
         following = self._following()
-        self._problem = f"{why}; {'still trying' if following == self.endpoint else f'asking {following}'}"
-        return [Note("warning", self._problem)] if self._outage.is_news(why, now) else []
+        told = f"{why}; {'still trying' if following == self.endpoint else f'asking {following}'}"
+        return [Note("warning", told)] if self._outage.goes_on(told, since, now) else []
 
     def _dial(self, endpoint: str, now: float) -> list[Effect]:
         self.endpoint = endpoint
@@ -367,18 +379,15 @@ class Lookups:
         return [Dial(endpoint)]
 
     def _answered(self, now: float) -> list[Effect]:
-        if self._silent_since is None:
-            return []
-        seconds, self._silent_since = now - self._silent_since, None
-        self._outage.end()
-        return [Note("info", f"lookup {self.endpoint} answers, after {seconds:.0f} s")]
+        seconds = self._outage.end(now)
+        return [] if seconds is None else [Note("info", f"lookup {self.endpoint} answers, after {seconds:.0f} s")]
 
     def _new_id(self) -> int:
         self._next_id += 1
         return self._next_id
 
 
-_PAGED: dict[tuple[type, type], type[TorrentsFound | PeersFound | StandingsFound | OrdersFound]] = {
+_PAGED: dict[tuple[type, type], type[Found]] = {
     (GetTorrentList, TorrentList): TorrentsFound,
     (GetPeerList, PeerList): PeersFound,
     (GetStandingList, StandingList): StandingsFound,

@@ -20,9 +20,7 @@ AGAIN_SECONDS = 5.0
 
 
 class FindMembers(Struct, frozen=True):
-    """Ask a lookup for all members, as of (epoch, seq) ``after``."""
-
-    after: tuple[int, int]
+    """Ask for all members."""
 
 
 Effect = FindMembers | ToPieceServer | ToDownloader
@@ -38,7 +36,6 @@ class Members:
         self._since: dict[str, str] | None = None
         """What the roster has said since the open question was asked, by peer; an empty key: it left. None: no question
         is open."""
-        self._after = (0, 0)
         self._ask_at: float | None = None
         self._heard_at: float | None = None
         """When the roster last said something, or might have begun to."""
@@ -47,9 +44,9 @@ class Members:
         """For a piece server that has just started."""
         return [ToPieceServer(MemberKeys(list(self._keys.values()), [], True))] if self._keys else []
 
-    def welcomed(self, after: tuple[int, int], now: float) -> list[Effect]:
-        """This peer is a member as of (epoch, seq) ``after``."""
-        self._after, self._heard_at = after, now
+    def welcomed(self, now: float) -> list[Effect]:
+        """This peer is a member."""
+        self._heard_at = now
         return self.missed(now, 0.0)
 
     def missed(self, now: float, within: float) -> list[Effect]:
@@ -100,7 +97,7 @@ class Members:
         self._since, self._ask_at = {}, None
         if self._heard_at is not None:
             self._heard_at = max(self._heard_at, now)
-        return [FindMembers(self._after)]
+        return [FindMembers()]
 
     def next_deadline(self) -> float | None:
         """None while a question is open, or if there is nothing to ask."""

@@ -53,7 +53,6 @@ class Orders:
         self._taken: dict[str, TakenOrder] = {}
         self._running: dict[str, _Running] = {}
         self._ask_at: float | None = None
-        self._after = (0, 0)
         self._measure_at: float | None = None
 
     @property
@@ -118,10 +117,9 @@ class Orders:
 
     # --- taken -------------------------------------------------------------------------------------------
 
-    def ask(self, now: float, after: tuple[int, int]) -> None:
-        """The orders may have changed, as of (epoch, seq) ``after``."""
+    def ask(self, now: float) -> None:
+        """The orders may have changed."""
         if self._base:
-            self._after = max(self._after, after)
             self._ask_at = now + self._rng.uniform(0, ASK_SPREAD_SECONDS)
 
     def ask_failed(self, now: float) -> None:
@@ -185,7 +183,7 @@ class Orders:
         wishes: list[Wish] = []
         if self._ask_at is not None and now >= self._ask_at:
             self._ask_at = None
-            wishes.append(FindOrders(self._after))
+            wishes.append(FindOrders())
         if self._measure_at is not None and now >= self._measure_at:
             self._measure_at = None
             wishes.append(MeasureRoom(self._base))

@@ -1,7 +1,7 @@
 """The agent process: member of the network, owner of the library, and server of the command line.
 
 Shell around `node.agent.core`: connections, threads for the disk, the library's database. It decides nothing. The
-peer's other two processes and the command line come to it; it dials the tracker.
+peer's other two processes and the command line come to it; it dials the trackers.
 """
 
 from __future__ import annotations
@@ -13,35 +13,31 @@ from random import Random
 from typing import Any, Protocol
 
 from node.agent import effects as fx
-from node.agent import lookups as lk
-from node.agent import membership as mb
 from node.agent.api_server import ApiServer
 from node.agent.core import AgentCore
 from node.agent.dialled import Dialled
 from node.agent.disk_work import Cancelled, HashedItem, Progress, StoredSeed
 from node.agent.library import KeptOrders, LibraryItem
-from node.agent.outage import Outage
 from node.agent.share_scan import Scanned
+from node.agent.tracker import FromTracker
+from node.agent.tracker_lines import TrackerLines
 from node.api_messages import ApiCollected, ApiDone, ApiError, ApiLimits, ApiRequest
 from node.host import Host
 from node.local_messages import AGENT_SOCKET, ChildToAgent, Fetch, Hello, Unused
 from node.schedule import Override
 from node.workers import END_SECONDS
-from protocol.codec import ROSTER_DECODER, Decoder
+from protocol.codec import Decoder
 from protocol.errors import DiskError, NetworkError, ProtocolError, ZswarmError
-from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
-from protocol.messages import LookupReply, Message, RegistrarReply, Roster
+from protocol.limits import LOCAL_BYTES_MAX
+from protocol.messages import Message, Roster
 from service.text import as_utf8
 from transport.loop import Loop
-from transport.sockets import Role
 
 CHECK_THREADS_COUNT = 8
 """Threads for items that people request again. A file system that hangs holds up the others only when it takes all of
 them."""
 LEAVE_SECONDS = 0.5
 """How long the process waits at its end for the tracker to acknowledge that the peer left."""
-REGISTRAR_DECODER: Decoder[RegistrarReply] = Decoder(RegistrarReply, REPLY_BYTES_MAX)
-LOOKUP_DECODER: Decoder[LookupReply] = Decoder(LookupReply, REPLY_BYTES_MAX)
 
 
 class AgentDisk(Protocol):
@@ -69,21 +65,22 @@ class AgentDisk(Protocol):
 
 class Agent:
     """One run of ``core`` on ``host``. ``stop`` ends the peer; ``minute`` is that of the local week, from Monday on;
-    ``tracker_key`` as in `AgentSettings`."""
+    ``tracker_key`` as in `AgentSettings`. ``hears`` tells, for the number of a tracker, whether an event of its roster
+    gets here: in a simulated world not all do."""
 
     def __init__(
         self,
         host: Host,
         core: AgentCore,
         disk: AgentDisk,
-        tracker: str,
         rng: Random,
         stop: Callable[[], None],
         minute: Callable[[], int],
         tracker_key: str = "",
+        hears: Callable[[int, Roster], bool] = lambda _number, _event: True,
     ) -> None:
         self.core, self._minute = core, minute
-        self._host, self._kept, self._rng, self._stop = host, disk, rng, stop
+        self._host, self._kept, self._stop = host, disk, stop
         # Apart, so that what a person waits for is not behind what was found or looked at, nor a seed, which goes to
         # the data directory, behind content on another file system.
         self._disk = [host.workers(count) for count in (1, 1, 1, 1, 1, 1, CHECK_THREADS_COUNT)]
@@ -99,14 +96,10 @@ class Agent:
         self._routes: dict[str, bytes] = {}
         """By role, the route of the child that last said hello."""
         self._api = ApiServer(host, self.asked)
-        told = (self._on_registrar, self._on_registrar_connected, self._on_registrar_lost)
-        self._tracker_key = tracker_key
-        to_registrar = Role.CONTROL_DEALER, tracker, REGISTRAR_DECODER
-        self._registrar = Dialled(host, self._names, *to_registrar, *told, rng, tracker_key)
-        self._lookup: Dialled[LookupReply] | None = None
-        self._roster: Dialled[Roster] | None = None
-        self._roster_lost = False
-        self._roster_outage = Outage()
+        self._trackers = [
+            TrackerLines(core, number, host, self._names, self._perform, rng, tracker_key, hears)
+            for number in range(len(core.trackers.all))
+        ]
         self._perform(core.start(disk.downloads(), host.now(), disk.orders()))
 
     def tick(self, now: float) -> float | None:
@@ -124,18 +117,21 @@ class Agent:
         """Leave the network at the end of the process, in further turns of its ``loop``. It does not wait long for the
         acknowledgement: what was sent goes out, and a tracker that heard nothing forgets the peer when its lease
         ends."""
-        if self.core.departed or self.core.membership.network == "unreachable":
+        if self.core.departed or self.core.trackers.network == "unreachable":
             return
         loop.resume()
         give_up_at = loop.now() + LEAVE_SECONDS
         self._perform(self.core.leave(loop.now()))
 
         def tick(now: float) -> float | None:
-            self._perform(self.core.settle(self.core.membership.tick(now), now))
+            trackers, registrars = self.core.trackers, [lines.registrar for lines in self._trackers]
+            self._perform(self.core.settle(trackers.each(lambda one: one.membership.tick(now)), now))
             if self.core.departed or now >= give_up_at:
                 loop.stop()
-            self._registrar.tick(now)
-            moments = (give_up_at, self.core.membership.next_deadline(), self._registrar.next_deadline())
+            for registrar in registrars:
+                registrar.tick(now)
+            moments = [give_up_at, *(registrar.next_deadline() for registrar in registrars)]
+            moments += [tracker.membership.next_deadline() for tracker in trackers.all]
             return min(moment for moment in moments if moment is not None)
 
         loop.run(tick)
@@ -150,43 +146,10 @@ class Agent:
         self._names.close(0.0)
 
     def _dialled(self) -> list[Dialled[Any]]:
-        """The connections to the tracker."""
-        return [one for one in (self._registrar, self._lookup, self._roster) if one is not None]
+        """The connections to the trackers."""
+        return [dialled for lines in self._trackers for dialled in lines.dialled()]
 
     # --- what arrives ------------------------------------------------------------------------------------
-
-    def _on_registrar(self, reply: RegistrarReply) -> None:
-        self._perform(self.core.registrar_says(reply, self._host.now()))
-
-    def _on_registrar_connected(self, host: str) -> None:
-        self._perform(self.core.registrar_connected(host, self._host.now()))
-
-    def _on_registrar_lost(self, why: str) -> None:
-        self._perform(self.core.registrar_lost(why, self._host.now()))
-
-    def _on_lookup(self, reply: LookupReply) -> None:
-        self._perform(self.core.lookup_says(reply, self._host.now()))
-
-    def _on_lookup_connected(self, _host: str) -> None:
-        self._perform(self.core.lookup_connected(self._host.now()))
-
-    def _on_lookup_lost(self, why: str) -> None:
-        self._perform(self.core.lookup_lost(why, self._host.now()))
-
-    def _on_roster(self, event: Roster) -> None:
-        self._perform(self.core.roster_says(event, self._host.now()))
-
-    def _on_roster_connected(self, _host: str) -> None:
-        if self._roster_lost:
-            self._host.note("info", f"roster {self._roster.endpoint if self._roster is not None else ''} is back")
-        self._roster_lost = False
-        self._roster_outage.end()
-
-    def _on_roster_lost(self, why: str) -> None:
-        assert self._roster is not None
-        self._roster_lost = True
-        if self._roster_outage.is_news(why, self._host.now()):
-            self._host.note("warning", f"roster {self._roster.endpoint}: {why}")
 
     def _on_child(self, route: bytes, message: ChildToAgent, now: float) -> None:
         if isinstance(message, Hello):
@@ -270,44 +233,6 @@ class Agent:
             except NetworkError as error:
                 # An address from the tracker that is none: what works goes on.
                 self._host.note("error", str(error))
-
-    def _dial(self, effect: lk.Dial) -> None:
-        if self._lookup is not None:
-            self._lookup.close()
-            self._lookup = None
-        told = (self._on_lookup, self._on_lookup_connected, self._on_lookup_lost)
-        self._lookup = Dialled(
-            self._host,
-            self._names,
-            Role.CONTROL_DEALER,
-            effect.endpoint,
-            LOOKUP_DECODER,
-            *told,
-            self._rng,
-            self._tracker_key,
-        )
-
-    def _ask(self, effect: lk.Ask) -> None:
-        assert self._lookup is not None
-        self._lookup.send(effect.message)
-
-    def _subscribe(self, effect: fx.Subscribe) -> None:
-        if self._roster is not None:
-            if self._roster.endpoint == effect.endpoint:
-                return
-            self._roster.close()
-            self._roster = None
-        told = (self._on_roster, self._on_roster_connected, self._on_roster_lost)
-        self._roster = Dialled(
-            self._host,
-            self._names,
-            Role.ROSTER_SUB,
-            effect.endpoint,
-            ROSTER_DECODER,
-            *told,
-            self._rng,
-            self._tracker_key,
-        )
 
     def _tell(self, role: str, message: Message) -> None:
         """Tell the child of ``role``, if it is there; a new run of it is told everything anyway."""
@@ -401,10 +326,7 @@ _DONE = ApiDone, ApiLimits
 
 _PERFORM: dict[type, Callable[[Agent, Any], None]] = {
     fx.Note: lambda agent, effect: agent._host.note(effect.level, effect.text),
-    mb.Send: lambda agent, effect: agent._registrar.send(effect.message),
-    lk.Dial: Agent._dial,
-    lk.Ask: Agent._ask,
-    fx.Subscribe: Agent._subscribe,
+    FromTracker: lambda agent, effect: agent._trackers[effect.tracker].perform(effect.effect),
     fx.ToPieceServer: lambda agent, effect: agent._tell("piece_server", effect.message),
     fx.ToDownloader: lambda agent, effect: agent._tell("downloader", effect.message),
     fx.SaveItem: Agent._save_item,

@@ -190,13 +190,13 @@ class Quota:
 
     # --- steps of a deletion -----------------------------------------------------------------------------
 
-    def announced(self, digests: Iterable[str], epoch: int, seq: int) -> list[Wish]:
-        """The tracker has acknowledged this peer's current entries, or their removal, for ``digests``."""
+    def announced(self, digests: Iterable[str]) -> list[Wish]:
+        """All trackers have acknowledged this peer's current entries, or their removal, for ``digests``."""
         evicting = self._evicting
         if evicting is None or evicting.stage != "withdrawing" or evicting.item.digest not in digests:
             return []
         evicting.stage = "asking again"
-        return [_ask(evicting.item, (epoch, seq))]
+        return [_ask(evicting.item)]
 
     def torrents_found(self, digest: str, entries: list[TorrentEntry], sure: bool, now: float) -> list[Wish]:
         """What a lookup lists for ``digest``; ``sure``: the tracker knows all members."""
@@ -269,7 +269,7 @@ class Quota:
                 why = self._why_not(item, job, copies)
                 if not why:
                     self._evicting = _Eviction(item, now + ANSWER_SECONDS)
-                    return [*notes, _ask(item, (0, 0))]
+                    return [*notes, _ask(item)]
                 notes += self._refused(path, why, now)
         return notes
 
@@ -344,5 +344,5 @@ def _takes_room(item: LibraryItem) -> bool:
     return item.origin == "downloaded" and item.state != "missing"
 
 
-def _ask(item: LibraryItem, after: tuple[int, int]) -> Wish:
-    return FindTorrents(("quota", item.digest), item.digest, after=after)
+def _ask(item: LibraryItem) -> Wish:
+    return FindTorrents(("quota", item.digest), item.digest)

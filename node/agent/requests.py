@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -77,21 +77,24 @@ class AgentApi:
 
     def torrents_found(self, route: bytes, number: int, effect: TorrentsFound, now: float) -> Effects:
         wall = now + self._agent.wall_offset
-        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall, effect.since))]
+        silent = self._silent(effect.without)
+        return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall, effect.since, silent))]
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
-        return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.peers))]
+        return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.entries, self._silent(effect.without)))]
 
     def orders_found(self, route: bytes, number: int, effect: OrdersFound) -> Effects:
-        return [ReplyApi(route, ApiOrdersReply(number, effect.settling, effect.entries))]
+        return [ReplyApi(route, ApiOrdersReply(number, effect.settling, effect.entries, self._silent(effect.without)))]
 
     def standings_found(self, route: bytes, number: int, effect: StandingsFound) -> Effects:
-        return [ReplyApi(route, ApiStandingsReply(number, effect.settling, effect.peers))]
+        return [
+            ReplyApi(route, ApiStandingsReply(number, effect.settling, effect.entries, self._silent(effect.without)))
+        ]
 
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
         if effect.code == "network":
-            detail = self._agent.membership.problem or f"{detail}; the peer keeps trying"
+            detail = self._agent.trackers.unreached or f"{detail}; the peer keeps trying"
         return [ReplyApi(route, ApiError(number, effect.code, detail))]
 
     def departed(self, acknowledged: bool) -> Effects:
@@ -148,24 +151,16 @@ class AgentApi:
         return [*wishes, ReplyApi(route, ApiFollowed(request.id, jobs))]
 
     def _list(self, route: bytes, request: ApiList, now: float) -> Effects:
-        follower = self._agent.follower
-        return list(
-            self._agent.lookups.torrents(
-                ("list", route, request.id),
-                request.pattern,
-                now,
-                exact=request.exact,
-                after=(follower.epoch, follower.seq),
-                patience=self._patience(),
-            )
-        )
+        tag, questions = ("list", route, request.id), self._agent.trackers.questions
+        patience = self._patience()
+        return list(questions.torrents(tag, request.pattern, now, exact=request.exact, patience=patience))
 
     def _peers(self, route: bytes, request: ApiPeers, now: float) -> Effects:
-        return list(self._agent.lookups.peers(("peers", route, request.id), now, patience=self._patience()))
+        return list(self._agent.trackers.questions.peers(("peers", route, request.id), now, self._patience()))
 
     def _standings(self, route: bytes, request: ApiStandings, now: float) -> Effects:
         tag = ("standings", route, request.id)
-        return list(self._agent.lookups.standings(tag, request.digest, now, self._patience()))
+        return list(self._agent.trackers.questions.standings(tag, request.digest, now, self._patience()))
 
     def _rollout(self, route: bytes, request: ApiRollout, _now: float) -> Effects:
         try:
@@ -180,9 +175,8 @@ class AgentApi:
             return [ReplyApi(route, ApiError(request.id, error.code, str(error)))]
 
     def _orders(self, route: bytes, request: ApiOrders, now: float) -> Effects:
-        tag, agent = ("rollouts", route, request.id), self._agent
-        after = (agent.follower.epoch, agent.follower.seq)
-        return list(agent.lookups.orders(tag, now, after, self._patience()))
+        tag = ("rollouts", route, request.id)
+        return list(self._agent.trackers.questions.orders(tag, now, self._patience()))
 
     def _remove(self, route: bytes, request: ApiRemove, now: float) -> Effects:
         agent = self._agent
@@ -223,7 +217,7 @@ class AgentApi:
         self._leaving.append((route, request))
         self._agent.serving = False
         quiet = [KeepAway(isinstance(request, ApiLeave)), ToPieceServer(Serving(False)), ToDownloader(Pause(True))]
-        return [*quiet, *self._agent.membership.leave(now)]
+        return [*quiet, *self._agent.trackers.each(lambda one: one.membership.leave(now))]
 
     def _join(self, route: bytes, request: ApiJoin, now: float) -> Effects:
         if any(isinstance(waiting, ApiStop) for _, waiting in self._leaving):
@@ -232,7 +226,8 @@ class AgentApi:
         self._leaving.clear()
         self._agent.serving = True
         awake = [*overtaken, KeepAway(False), ToPieceServer(Serving(True)), ToDownloader(Pause(False))]
-        return [*awake, *self._agent.membership.join(now), ReplyApi(route, ApiDone(request.id))]
+        joined = self._agent.trackers.each(lambda one: one.membership.join(now))
+        return [*awake, *joined, ReplyApi(route, ApiDone(request.id))]
 
     def _limit(self, route: bytes, request: ApiLimit, _now: float) -> Effects:
         limits, effects = self._agent.limits, list[Any]()
@@ -260,8 +255,13 @@ class AgentApi:
         return [ReplyApi(route, status_report(self._agent, request, now))]
 
     def _patience(self) -> float:
-        silent = self._agent.membership.network in ("unreachable", "refused")
+        silent = self._agent.trackers.network in ("unreachable", "refused")
         return UNREACHABLE_PATIENCE_SECONDS if silent else PATIENCE_SECONDS
+
+    def _silent(self, without: Sequence[int]) -> str:
+        """Which trackers, by number, an answer is without, in words; empty when it is that of all."""
+        trackers = self._agent.trackers
+        return trackers.without([trackers.all[number] for number in without]) if without else ""
 
 
 _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {

@@ -18,10 +18,7 @@ class RefreshAll(Struct, frozen=True):
 
 
 class OrdersNews(Struct, frozen=True):
-    """A peer's orders have changed, as of ``seq``."""
-
-    epoch: int
-    seq: int
+    """A peer's orders have changed."""
 
 
 class SourceUp(Struct, frozen=True):
@@ -93,7 +90,7 @@ class RosterFollower:
         elif isinstance(event, PeerLeft):
             hints.append(SourceDown(event.peer, ""))
         elif isinstance(event, OrdersChanged):
-            hints.append(OrdersNews(roster.epoch, roster.seq))
+            hints.append(OrdersNews())
         elif isinstance(event, SourceAdded):
             if event.announced:
                 hints.append(Heard(event.digest, event.announced))

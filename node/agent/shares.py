@@ -65,7 +65,7 @@ class Shares:
         self._signed: dict[str, bytes] = {}
         """By path, the signature that a person made for the content being hashed there."""
         self._complained: dict[str, str] = {}
-        self._announced: dict[str, tuple[int, int]] = {}
+        self._announced: dict[str, None] = {}
         self._ask_at: dict[int, float] = {}
         self._unsaved: dict[str, None] = {}
         """Paths of items that the library could not take, and since then has not been given again."""
@@ -270,11 +270,11 @@ class Shares:
         """Out of the network: nothing of this peer is announced any more."""
         self._announced.clear()
 
-    def announced(self, digests: Iterable[str], epoch: int, seq: int, now: float) -> None:
+    def announced(self, digests: Iterable[str], now: float) -> None:
         """The registrar has acknowledged this peer's entries for ``digests``."""
         for digest in digests:
             if self._catalogue.with_digest(digest) is not None:
-                self._announced[digest] = (epoch, seq)
+                self._announced[digest] = None
         for job in self._jobs.active("share"):
             if job.phase == "waiting" and job.digest in self._announced:
                 self._ask_at[job.job] = now
@@ -310,8 +310,7 @@ class Shares:
             del self._ask_at[number]
             job = self._jobs.get(number)
             if job is not None and not job.over:
-                after = self._announced.get(job.digest, (0, 0))
-                wishes.append(FindTorrents(("share", number), job.digest, after=after))
+                wishes.append(FindTorrents(("share", number), job.digest))
         if self._unsaved and now >= self._save_at:
             items = [item for path in self._unsaved if (item := self._catalogue.at(path)) is not None]
             self._unsaved.clear()

@@ -16,17 +16,17 @@ from node.agent.children import Children, UploadTotals
 from node.agent.effects import Downloaded
 from node.agent.follows import Follows
 from node.agent.gets import Gets
+from node.agent.heartbeats import Figures
 from node.agent.jobs import JobBook, reported
 from node.agent.library import LibraryItem
-from node.agent.lookups import Lookups
 from node.agent.members import Members
-from node.agent.membership import Membership
 from node.agent.mends import Mends
 from node.agent.orders import Orders
 from node.agent.quota import Quota
-from node.agent.roster import RosterFollower
 from node.agent.shares import Shares
 from node.agent.told_downloads import LastRate, told_downloads
+from node.agent.tracker import Who
+from node.agent.trackers import Trackers
 from node.api_messages import Following
 from node.disk.share_options import AS_USUAL, ShareOptions
 from node.rate_limit import UNLIMITED, RateLimits
@@ -37,7 +37,8 @@ from protocol.messages import DownloadState
 
 
 class AgentTerms(Discreet, Struct, frozen=True):
-    """The peer's identity, its configuration, and ``instance`` and ``pid`` of this run of the agent.
+    """The peer's identity, its configuration, and ``instance`` and ``pid`` of this run of the agent. ``tokens``:
+    by which each tracker, by its endpoint, knows this peer.
 
     ``foreground``: the peer runs for one command, and does only what it is asked for; everything else in its library
     stays as it is. ``asked`` are the paths that it was asked for before the agent restarted. ``limits`` and
@@ -47,9 +48,8 @@ class AgentTerms(Discreet, Struct, frozen=True):
     takes only what one of them has signed."""
 
     peer: str
-    token: bytes
     name: str
-    tracker: str
+    tokens: dict[str, bytes]
     advertise: str
     algorithm: str
     share: tuple[str, ...]
@@ -80,9 +80,8 @@ class AgentState:
     ) -> None:
         self.who = who
         self.wall_offset = wall_offset
-        self.membership = Membership(who.peer, who.token, who.name, who.tracker, rng, away, self._told_downloads)
-        self.follower = RosterFollower(who.peer)
-        self.lookups = Lookups(who.peer, rng)
+        self.figures = Figures(self._told_downloads)
+        self.trackers = Trackers(who.tokens, Who(who.peer, who.name, away), self.figures, rng)
         self.members = Members(who.keyed)
         self.jobs = JobBook(wall_offset)
         parts: dict[bool, list[LibraryItem]] = {True: [], False: []}
@@ -100,9 +99,9 @@ class AgentState:
             self.jobs,
             self.uploads,
             lambda: self.gets.digests,
-            self.membership.list.get,
+            self.trackers.list.get,
             self.shares.is_announced,
-            lambda: self.membership.joined,
+            lambda: self.trackers.joined,
             self.is_followed,
             who.downloaded,
         )

@@ -23,7 +23,8 @@ EARLIER = "this path has other content now; this is still served to peers that a
 def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> StatusReport:
     """The report that answers ``request``."""
     silent = agent.children.silent_seconds(now)
-    membership, uploads, who = agent.membership, agent.uploads, agent.who
+    trackers, uploads, who = agent.trackers, agent.uploads, agent.who
+    first = next((one for one in trackers.all if one.membership.joined), trackers.all[0])
     rows: list[Fetch | JobStatus | LibraryItem]
     if request.jobs is not None:
         asked = [agent.jobs.get(number) for number in request.jobs]
@@ -45,20 +46,20 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         id=request.id,
         peer=who.peer,
         name=who.name,
-        network=membership.network,
-        tracker=who.tracker,
-        endpoint=membership.endpoint,
-        epoch=max(agent.follower.epoch, membership.epoch),
-        seq=agent.follower.seq,
+        network=trackers.network,
+        tracker=", ".join(who.tokens),
+        endpoint=first.membership.endpoint,
+        epoch=max(first.follower.epoch, first.membership.epoch),
+        seq=first.follower.seq,
         pids={"agent": who.pid, **agent.children.pids()},
         jobs=[*(interrupted_status(row) for row in rows if isinstance(row, Fetch)), *jobs],
         shared=[_shared(agent, row) for row in rows if isinstance(row, LibraryItem)],
         sent_bytes=uploads.sent_bytes,
         queued_pieces=uploads.queued_pieces,
         bad_messages=uploads.bad_messages,
-        problem=membership.problem or agent.lookups.problem(now),
-        reach_problem=membership.reach_problem,
-        silent_seconds=silent | membership.silent_seconds(now),
+        problem=trackers.problem(now),
+        reach_problem=first.membership.reach_problem,
+        silent_seconds=silent | trackers.silent_seconds(now),
         foreground=who.foreground,
         shared_count=len(agent.catalogue),
         uploads=uploads.sessions,

@@ -26,10 +26,12 @@ class State(Struct):
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Remember a common option wherever it was given; one that is absent here keeps the value of an outer level."""
-    if value in (None, False) or param.name is None:
+    if value in (None, False, ()) or param.name is None:
         return
-    if value == "":  # a shell variable that is not set
+    if "" in (value if isinstance(value, tuple) else [value]):  # a shell variable that is not set
         raise click.BadParameter("is empty; leave it out for the default", ctx, param)
+    if isinstance(value, tuple):  # of an option that may be given several times
+        value = ",".join(value)
     setattr(ctx.find_object(State).options, param.name, value)  # type: ignore[union-attr]
 
 
@@ -57,8 +59,9 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
     tracker = _common(
         "--tracker",
         metavar="ENDPOINT",
+        multiple=True,
         hidden=hidden,
-        help="The tracker, e.g. tcp://10.0.0.1:5550; else $ZSWARM_TRACKER.",
+        help="The tracker, e.g. tcp://10.0.0.1:5550, or each of several; else $ZSWARM_TRACKER, with commas.",
     )
     invite = _common(
         "--invite",

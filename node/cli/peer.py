@@ -83,7 +83,7 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
         output.warn(FLOODED)
     if state.options.json:
         fields = [output.torrent_fields(entry, signers) for entry in entries]
-        output.print_json({"settling": reply.settling, "entries": fields})
+        output.print_json({**_partly(reply), "entries": fields})
         return
     if entries:
         output.print_table(*output.torrent_rows(entries, signers, reply.now))
@@ -93,7 +93,7 @@ def list_command(state: State, pattern: str, peers: bool) -> None:
             if pattern
             else "nobody shares anything yet"
         )
-    _warn_settling(state, reply.settling)
+    _warn_partly(state, reply)
 
 
 def _list_peers(state: State, name: str) -> None:
@@ -106,12 +106,12 @@ def _list_peers(state: State, name: str) -> None:
     entries = output.by_name(reply.peers)
     if state.options.json:
         rows = [standing_fields(entry) for entry in entries]
-        output.print_json({"settling": reply.settling, "digest": digest, "peers": rows})
+        output.print_json({**_partly(reply), "digest": digest, "peers": rows})
         return
     output.print_table(*standing_rows(entries))
     if not state.options.quiet:
         output.warn(summary(entries))
-    _warn_settling(state, reply.settling)
+    _warn_partly(state, reply)
 
 
 @click.command(cls=ExampleCommand, examples="peers\npeers --json")
@@ -123,15 +123,26 @@ def peers(state: State) -> None:
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiPeers(session.next_id()), ApiPeersReply)
     if state.options.json:
-        output.print_json({"settling": reply.settling, "peers": output.by_name(reply.peers)})
+        output.print_json({**_partly(reply), "peers": output.by_name(reply.peers)})
         return
     output.print_table(*output.peer_rows(reply.peers))
-    _warn_settling(state, reply.settling)
+    _warn_partly(state, reply)
 
 
-def _warn_settling(state: State, settling: bool) -> None:
-    if settling and not state.options.quiet:
+def _partly(reply: ApiListReply | ApiStandingsReply | ApiPeersReply) -> dict[str, object]:
+    """Why an answer may be incomplete, as JSON."""
+    silent = {"silent": reply.silent} if reply.silent else {}
+    return {"settling": reply.settling, **silent}
+
+
+def _warn_partly(state: State, reply: ApiListReply | ApiStandingsReply | ApiPeersReply) -> None:
+    """The same for people."""
+    if state.options.quiet:
+        return
+    if reply.settling:
         output.warn(SETTLING)
+    if reply.silent:
+        output.warn(printable(reply.silent))
 
 
 @click.command(cls=ExampleCommand, examples="status\nstatus --watch\nstatus --json")

@@ -281,7 +281,7 @@ def _watch(session: Session, watch: Watch, show: Show) -> Verdict:
         try:
             reply = session.request(ApiStandings(session.next_id(), watch.order.digest), ApiStandingsReply)
             answered = now = session.now()
-            show(watch, watch.update(reply.peers, reply.settling, now), "")
+            show(watch, watch.update(reply.peers, reply.settling, now), printable(reply.silent))
             if now - orders_at >= ORDERS_SECONDS:
                 orders_at = now
                 if _is_cancelled(session, watch):

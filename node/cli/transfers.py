@@ -221,9 +221,9 @@ def _sign(state: State, session: Session, plan: Plan, outcomes: list[Outcome]) -
 def _for_others(state: State, session: Session, outcomes: list[Outcome]) -> list[Outcome]:
     """``outcomes`` of a share. If the command's peer uses a tracker that nobody configured, their links name it as
     others reach it."""
-    if session.lasting or state.options.settings().tracker or not any(outcome.ok for outcome in outcomes):
+    if session.lasting or state.options.settings().trackers or not any(outcome.ok for outcome in outcomes):
         return outcomes
-    tracker = state.services.for_others(session.tracker)
+    tracker = state.services.for_others(session.trackers[0])
     if tracker and is_loopback(parse_endpoint(tracker).host) and not state.options.quiet:
         output.warn("this machine has only loopback addresses: the link works only on this machine")
 

@@ -155,8 +155,8 @@ class Session:
         self._ids = 0
         self._borrowed = self._is_closed = False
         self._agent = 0
-        self.tracker = ""
-        """The endpoint of the peer's tracker; as far as its last `status` says."""
+        self.trackers: list[str] = []
+        """The endpoints of the peer's trackers; as far as its last `status` says."""
         self.keyed = False
         """Whether its network has keys, likewise."""
         self.agents_count = 0
@@ -195,7 +195,7 @@ class Session:
         everything."""
         report = self.request(ApiGetStatus(self.next_id(), jobs, paths=list(paths)), StatusReport, timeout)
         self._borrowed = report.foreground and self._peer is None
-        self.tracker, self.keyed = report.tracker, report.keyed
+        self.trackers, self.keyed = report.tracker.split(", "), report.keyed
         agent = report.pids.get("agent", 0)
         if agent != self._agent:
             self._agent = agent
@@ -300,7 +300,8 @@ def any_peer(
         with contextlib.closing(Session((client, peer), services, settings.data_path, attach)) as session:
             if named and peer is None:
                 with contextlib.suppress(NetworkError):  # of an agent that restarts; who follows the job is patient
-                    _tell_tracker(session.status(jobs=[]).tracker, "the running peer uses", named, services)
+                    session.status(jobs=[])
+                    _tell_tracker(session.trackers, "the running peer uses", named, services)
             yield session
 
 
@@ -323,7 +324,7 @@ def _attach(
                 raise
             return client, None
         if named:
-            used = settings.tracker or _only(named)
+            used = settings.trackers or [_only(named)]
             _tell_tracker(used, "this command is configured for", named, services)
             quieter = msgspec.structs.replace(quieter, tracker=used)
         with contextlib.ExitStack() as trial:
@@ -354,13 +355,13 @@ def _only(named: Sequence[str]) -> str:
     return named[0]
 
 
-def _tell_tracker(used: str, how: str, named: Sequence[str], services: Services) -> None:
-    """Say which tracker is ``used``, before it is asked, where links name some."""
+def _tell_tracker(used: list[str], how: str, named: Sequence[str], services: Services) -> None:
+    """Say which trackers are ``used``, before they are asked, where links name some."""
     for tracker in named:
-        if services.same_tracker(used, tracker):
+        if any(services.same_tracker(one, tracker) for one in used):
             services.tell(f"using the tracker that the link names, {tracker}")
         else:
-            services.tell(f"the link names the tracker {tracker}, but {how} {used}; trying with that")
+            services.tell(f"the link names the tracker {tracker}, but {how} {', '.join(used)}; trying with that")
 
 
 def find_client(data_dir: Path, services: Services) -> Client | None:

@@ -34,11 +34,11 @@ def keep(place: Path, content: str) -> None:
 
 
 def test_a_configured_key_is_kept_and_the_configuration_comes_first(place: Path) -> None:
-    assert network_of(PeerSettings(tracker=TRACKER), place) == (TRACKER, "")
-    assert network_of(PeerSettings(tracker=TRACKER, tracker_key=KEY.upper()), place) == (TRACKER, KEY)
-    assert network_of(PeerSettings(), place) == (TRACKER, KEY)
-    assert network_of(PeerSettings(tracker="tcp://10.0.0.2:1"), place) == ("tcp://10.0.0.2:1", KEY)
-    assert network_of(PeerSettings(tracker=TRACKER, tracker_key="b2" * 32), place) == (TRACKER, "b2" * 32)
+    assert network_of(PeerSettings(tracker=TRACKER), place) == ([TRACKER], "")
+    assert network_of(PeerSettings(tracker=TRACKER, tracker_key=KEY.upper()), place) == ([TRACKER], KEY)
+    assert network_of(PeerSettings(), place) == ([TRACKER], KEY)
+    assert network_of(PeerSettings(tracker="tcp://10.0.0.2:1"), place) == (["tcp://10.0.0.2:1"], KEY)
+    assert network_of(PeerSettings(tracker=TRACKER, tracker_key="b2" * 32), place) == ([TRACKER], "b2" * 32)
 
 
 @pytest.mark.parametrize(

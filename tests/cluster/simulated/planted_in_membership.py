@@ -50,13 +50,72 @@ AGENT = (
         "that a list may change while it is being sent",
         (
             Edit(
-                "node.agent.announced:AnnouncedList.snapshot",
-                "self._snapshot = list(self._entries.values())",
-                "self._snapshot = self._snapshot or list(self._entries.values())",
+                "node.agent.announced:ToldList.snapshot",
+                "self._snapshot = self._announced.entries()",
+                "self._snapshot = self._snapshot or self._announced.entries()",
             ),
         ),
         found_after=7,
         first=6,
+    ),
+    Bug(
+        "news_to_the_first_tracker_only",
+        "that each tracker is told of every change",
+        (Edit("node.agent.announced:AnnouncedList._tell", "for told in self.told:", "for told in self.told[:1]:"),),
+        found_after=186,
+        first=180,
+    ),
+    Bug(
+        "joins_the_first_tracker_only",
+        "to join every tracker",
+        (
+            Edit(
+                "node.agent.core:AgentCore._hello",
+                "self.trackers.each(lambda one: one.membership.set_endpoint(endpoint, now))",
+                "self.trackers.all[0].of(self.trackers.all[0].membership.set_endpoint(endpoint, now))",
+            ),
+        ),
+        found_after=9,
+        first=9,
+    ),
+    Bug(
+        "first_answer_counts",
+        "that one tracker may know what another does not",
+        (Edit("node.agent.questions:merge", "if not others:", "if True:"),),
+        found_after=21,
+        first=21,
+    ),
+    Bug(
+        "last_answer_counts",
+        "the same, with the last one",
+        (
+            Edit(
+                "node.agent.questions:merge",
+                "if not others:\n        return first",
+                "if True:\n        return answers[-1]",
+            ),
+        ),
+        found_after=388,
+        first=380,
+    ),
+    Bug(
+        "first_tracker_is_asked",
+        "to ask every tracker",
+        (
+            Edit(
+                "node.agent.questions:Questions._put",
+                "for tracker in self._trackers",
+                "for tracker in self._trackers[:1]",
+            ),
+        ),
+        found_after=21,
+        first=21,
+    ),
+    Bug(
+        "timestamp_not_told_to_the_others",
+        "that all trackers are to say when something was announced",
+        (Edit("node.agent.announced:AnnouncedList.dated", "if moment > known:", "if False:"),),
+        found_after=None,
     ),
     Bug(
         "seeders_asked_for_once",

@@ -25,6 +25,7 @@ from node.agent.effects import (
 )
 from node.agent.library import KeptOrders, LibraryItem
 from node.agent.state import AgentTerms
+from node.agent.tracker import FromTracker
 from node.api_messages import ApiGetStatus, ApiRequest, Following, JobStatus, StatusReport
 from node.local_messages import Fetch, Hello
 from node.rate_limit import UNLIMITED, RateLimits
@@ -104,9 +105,8 @@ class Scene:
     ) -> None:
         terms = AgentTerms(
             peer="me",
-            token=b"t" * 32,
             name="one",
-            tracker="tcp://tracker:5550",
+            tokens={"tcp://tracker:5550": b"t" * 32},
             advertise="tcp://*:0",
             algorithm="blake3",
             share=(FOLDER,),
@@ -149,15 +149,16 @@ class Scene:
         todo, outer = list(effects), list[Effect]()
         while todo:
             effect = todo.pop(0)
-            if isinstance(effect, mb.Send):
+            sent = effect.effect if isinstance(effect, FromTracker) else None
+            if isinstance(sent, mb.Send):
                 if self.reachable:
-                    todo += self.core.registrar_says(self._registrar(effect.message), self.now)
-            elif isinstance(effect, lk.Dial):
-                todo += self.core.lookup_connected(self.now)
-            elif isinstance(effect, lk.Ask):
+                    todo += self.core.registrar_says(0, self._registrar(sent.message), self.now)
+            elif isinstance(sent, lk.Dial):
+                todo += self.core.lookup_connected(0, self.now)
+            elif isinstance(sent, lk.Ask):
                 if self.reachable:
-                    self.questions.append(effect.message)
-                    todo += self.core.lookup_says(self._lookup(effect.message), self.now)
+                    self.questions.append(sent.message)
+                    todo += self.core.lookup_says(0, self._lookup(sent.message), self.now)
             else:
                 outer.append(effect)
                 todo[:0] = self._save(effect)

@@ -50,7 +50,7 @@ def follow(scene: Scene, what: Following = WHAT) -> list[int]:
 def hint(scene: Scene, number: int, announced: int) -> None:
     """The roster tells of a source."""
     event = SourceAdded(digest(number), "p", "other", "tcp://h:1", True, announced)
-    scene.play(scene.core.roster_says(Roster(3, scene.core.follower.seq + 1, event), scene.now))
+    scene.play(scene.core.roster_says(0, Roster(3, scene.core.trackers.all[0].follower.seq + 1, event), scene.now))
 
 
 def announce(scene: Scene, number: int, announced: int, name: str = NAME) -> None:

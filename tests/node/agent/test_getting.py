@@ -638,7 +638,7 @@ def test_the_roster_makes_newcomers_and_losses_known_at_once() -> None:
     newcomer = SeederEntry("q", "new", "tcp://h:2", False)
 
     def say(event: RosterEvent) -> None:
-        scene.play(scene.core.roster_says(Roster(3, scene.core.follower.seq + 1, event), scene.now))
+        scene.play(scene.core.roster_says(0, Roster(3, scene.core.trackers.all[0].follower.seq + 1, event), scene.now))
 
     say(SourceAdded(digest(1), "q", "new", "tcp://h:2", False))
     assert scene.told(ToDownloader, Sources) == [Sources(digest(1), [newcomer])]
@@ -655,7 +655,7 @@ def test_a_gap_in_the_roster_and_need_both_mean_asking_again() -> None:
     scene.play(scene.core.child_says(NeedSources(digest(1)), scene.now))
     assert len(scene.questions) == 1
     gone = PeerLeft("z", False)
-    scene.play(scene.core.roster_says(Roster(3, scene.core.follower.seq + 5, gone), scene.now))
+    scene.play(scene.core.roster_says(0, Roster(3, scene.core.trackers.all[0].follower.seq + 5, gone), scene.now))
     scene.pass_time(1.3)
     assert len(scene.questions) == 2
 
@@ -701,7 +701,7 @@ def test_lists_are_a_lookups_answer_or_an_error_within_seconds() -> None:
 )
 def test_sources_are_at_addresses_that_can_be_dialled_from_here(tracker_host: str, listed: str, told: str) -> None:
     scene = with_source()
-    scene.core.registrar_connected(tracker_host, scene.now)
+    scene.core.registrar_connected(0, tracker_host, scene.now)
     scene.seeders[:] = [SeederEntry("p", "other", listed, True)]
     scene.ask(get())
     (sources,) = scene.told(ToDownloader, Sources)
@@ -713,7 +713,7 @@ def test_sources_are_at_addresses_that_can_be_dialled_from_here(tracker_host: st
 )
 def test_whatever_a_tracker_says_of_an_address_the_downloader_can_read(listed: str) -> None:
     scene = with_source()
-    scene.core.registrar_connected("10.200.200.200", scene.now)
+    scene.core.registrar_connected(0, "10.200.200.200", scene.now)
     scene.seeders[:] = [SeederEntry("p", "other", listed, True)]
     scene.ask(get())
     (sources,) = scene.told(ToDownloader, Sources)

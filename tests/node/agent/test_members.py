@@ -10,7 +10,6 @@ from node.local_messages import MemberKeys, SourceLost
 from protocol.messages import PeerEntry
 
 KEYS = {name: f"{number:02x}" * 32 for number, name in enumerate("abcdef", start=1)}
-AFTER = (7, 3)
 
 
 def entry(peer: str) -> PeerEntry:
@@ -40,7 +39,7 @@ class PieceServer:
 def test_a_new_member_asks_for_all_and_then_hears_of_each() -> None:
     members, server = Members(True), PieceServer()
     assert members.told() == []
-    assert members.welcomed(AFTER, 0.0) == [FindMembers(AFTER)]
+    assert members.welcomed(0.0) == [FindMembers()]
     server.take(members.found([entry("a"), entry("b")], False, 0.1))
     assert server.peers == "ab"
     server.take(members.joined("c", KEYS["c"]))
@@ -54,7 +53,7 @@ def test_a_new_member_asks_for_all_and_then_hears_of_each() -> None:
 
 def test_what_the_roster_says_while_a_question_is_open_holds() -> None:
     members, server = Members(True), PieceServer()
-    members.welcomed(AFTER, 0.0)
+    members.welcomed(0.0)
     server.take(members.joined("c", KEYS["c"]))
     server.take(members.left("a"))
     assert server.peers == "c"
@@ -64,7 +63,7 @@ def test_what_the_roster_says_while_a_question_is_open_holds() -> None:
 
 def test_downloads_hear_of_those_whose_leaving_the_roster_did_not_tell() -> None:
     members, server = Members(True), PieceServer()
-    members.welcomed(AFTER, 0.0)
+    members.welcomed(0.0)
     server.take(members.found([entry("a"), entry("b")], False, 0.1))
     members.missed(1.0, 0.0)
     assert server.take(members.found([entry("b")], True, 1.1)) == []
@@ -74,25 +73,25 @@ def test_downloads_hear_of_those_whose_leaving_the_roster_did_not_tell() -> None
 
 def test_while_the_tracker_may_not_know_everybody_nobody_is_put_out() -> None:
     members, server = Members(True), PieceServer()
-    members.welcomed(AFTER, 0.0)
+    members.welcomed(0.0)
     server.take(members.found([entry("a"), entry("b")], False, 0.1))
     members.missed(1.0, 0.0)
     members.heard(2.0)
     server.take(members.found([entry("c")], True, 1.1))
     assert server.peers == "abc"
     assert members.next_deadline() == 1.1 + AGAIN_SECONDS
-    assert members.tick(1.1 + AGAIN_SECONDS) == [FindMembers(AFTER)]
+    assert members.tick(1.1 + AGAIN_SECONDS) == [FindMembers()]
     server.take(members.found([entry("c")], False, 7.0))
     assert server.peers == "c"
 
 
 def test_a_silent_roster_is_not_relied_on() -> None:
     members = Members(True)
-    members.welcomed(AFTER, 0.0)
+    members.welcomed(0.0)
     members.found([], False, 0.1)
     members.heard(3.0)
     assert members.tick(3.0 + AGAIN_SECONDS - 0.1) == []
-    assert members.tick(3.0 + AGAIN_SECONDS) == [FindMembers(AFTER)]
+    assert members.tick(3.0 + AGAIN_SECONDS) == [FindMembers()]
     assert members.next_deadline() is None  # one question at a time
     members.failed(9.0)
     assert members.next_deadline() == min(9.0, 3.0 + AGAIN_SECONDS) + AGAIN_SECONDS
@@ -100,15 +99,15 @@ def test_a_silent_roster_is_not_relied_on() -> None:
 
 def test_what_is_missed_while_a_question_is_open_is_asked_for_after_it() -> None:
     members = Members(True)
-    members.welcomed(AFTER, 0.0)
+    members.welcomed(0.0)
     assert members.missed(0.1, 0.5) == []
     members.found([], False, 0.2)
-    assert members.tick(0.6) == [FindMembers(AFTER)]
+    assert members.tick(0.6) == [FindMembers()]
 
 
 def test_without_keys_nothing_is_asked_or_told() -> None:
     members = Members(False)
-    effects = [*members.welcomed(AFTER, 0.0), *members.missed(1.0, 0.0), *members.joined("a", ""), *members.left("a")]
+    effects = [*members.welcomed(0.0), *members.missed(1.0, 0.0), *members.joined("a", ""), *members.left("a")]
     assert (effects, members.tick(1e9), members.next_deadline(), members.told()) == ([], [], None, [])
 
 
@@ -118,7 +117,7 @@ def test_whatever_happens_in_whatever_order_the_last_word_of_each_counts() -> No
         rng = random.Random(seed)
         members, server = Members(True), PieceServer()
         truth: set[str] = set()
-        members.welcomed(AFTER, 0.0)
+        members.welcomed(0.0)
         snapshot = list(truth)
         for step in range(60):
             peer, now = rng.choice("abcdef"), float(step)

@@ -16,7 +16,6 @@ from node.agent.membership import (
     Announced,
     Departed,
     Effect,
-    Membership,
     Send,
     State,
     Welcomed,
@@ -41,6 +40,7 @@ from protocol.messages import (
     Update,
     Welcome,
 )
+from tests.node.agent.sole_membership import SoleMembership
 
 TRACKER = "tcp://tracker:5550"
 
@@ -53,8 +53,8 @@ def entry(number: int, holding: Holding = "whole", name: str = "") -> Entry:
     return Entry(digest(number), digest(10_000 + number), name or f"file {number}", number, holding)
 
 
-def new_member() -> Membership:
-    return Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1))
+def new_member() -> SoleMembership:
+    return SoleMembership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1))
 
 
 def sent(effects: list[Effect]) -> list[Any]:
@@ -74,7 +74,7 @@ def welcome(request: FileList, epoch: int = 7, seq: int = 40) -> Welcome:
     return Welcome(request.id, epoch, seq, 15.0, 5.0, "tcp://10.0.0.1:9", "tcp://*:5551", ["tcp://*:5552"])
 
 
-def joined(peer: Membership, now: float = 0.0) -> list[Effect]:
+def joined(peer: SoleMembership, now: float = 0.0) -> list[Effect]:
     """Carry ``peer`` through joining with a list of one page."""
     join = only(peer.set_endpoint("tcp://*:9", now))
     assert isinstance(join, Join)
@@ -93,7 +93,7 @@ def test_joins_in_four_steps_once_the_port_is_known() -> None:
     (arrival,) = [effect for effect in effects if isinstance(effect, Welcomed)]
     assert arrival.welcome.roster == "tcp://tracker:5551"
     assert arrival.welcome.lookups == ["tcp://tracker:5552"]
-    assert Announced((digest(1),), 7, 40) in effects
+    assert Announced((digest(1),)) in effects
     assert peer.network == "joined"
     assert notes(effects) == [f"joined the network of {TRACKER} as tcp://10.0.0.1:9"]
 
@@ -205,7 +205,7 @@ def test_heartbeats_carry_the_list_version_and_stay_within_their_period() -> Non
         now = peer.next_deadline() or 0.0
         beat = only(peer.tick(now))
         assert isinstance(beat, Heartbeat)
-        assert beat.version == peer.list.version
+        assert beat.version == peer.told.version
         beats.append(now)
         peer.receive(Ok(beat.id, 7, 41), now)
     gaps = [after - before for before, after in itertools.pairwise(beats)]
@@ -215,7 +215,7 @@ def test_heartbeats_carry_the_list_version_and_stay_within_their_period() -> Non
 
 def test_downloads_are_told_when_they_changed_and_more_often_while_they_do() -> None:
     downloads: list[DownloadState] = []
-    peer = Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1), downloads=lambda _now: list(downloads))
+    peer = SoleMembership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1), downloads=lambda _now: list(downloads))
     joined(peer)
     beats: list[tuple[float, Heartbeat]] = []
 
@@ -240,7 +240,7 @@ def test_downloads_are_told_when_they_changed_and_more_often_while_they_do() -> 
 
 def test_downloads_that_nobody_acknowledged_are_told_again() -> None:
     told = [DownloadState(digest(1), "failed", reason="disk full")]
-    peer = Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1), downloads=lambda _now: told)
+    peer = SoleMembership("peer-1", b"t" * 32, "one", TRACKER, random.Random(1), downloads=lambda _now: told)
     joined(peer)
     lost = only(peer.tick(5.0))
     assert lost.downloads == told
@@ -252,10 +252,10 @@ def test_downloads_that_nobody_acknowledged_are_told_again() -> None:
 def test_what_people_wait_for_is_told_soon_and_not_without_a_pause() -> None:
     peer = new_member()
     joined(peer)
-    peer.hasten(2.0)
+    peer.beats.hasten(2.0)
     beat = only(peer.tick(2.0))
     peer.receive(Ok(beat.id, 7, 41), 2.0)
-    peer.hasten(2.1)
+    peer.beats.hasten(2.1)
     assert peer.next_deadline() == 3.0
 
 
@@ -282,7 +282,7 @@ def test_updates_wait_for_welcome_and_go_one_at_a_time() -> None:
     assert peer.set_entry(entry(2), 1.0) == []
     assert peer.remove_entry(digest(1), 1.0) == []
     effects = peer.receive(Ok(first.id, 7, 42), 1.1)
-    assert Announced((digest(1),), 7, 42) in effects
+    assert Announced((digest(1),)) in effects
     second = only(effects)
     assert (second.base, second.version) == (2, 3)
     assert [added.digest for added in second.added] == [digest(2)]
@@ -430,7 +430,7 @@ def test_a_person_may_have_a_refused_peer_join_at_once_in_place_of_the_other_one
 
 
 def test_every_request_of_one_run_of_the_agent_names_that_run() -> None:
-    peer = Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(5))
+    peer = SoleMembership("peer-1", b"t" * 32, "one", TRACKER, random.Random(5))
     join = only(peer.set_endpoint("tcp://*:9", 0.0))
     page = only(peer.receive(ListRequest(join.id, 1), 0.0))
     peer.receive(welcome(page), 0.0)
@@ -441,7 +441,7 @@ def test_every_request_of_one_run_of_the_agent_names_that_run() -> None:
     leave = only(peer.leave(6.0))
     assert {request.run for request in (page, beat, update, transfer, leave)} == {join.run}
     assert join.run
-    other = only(Membership("peer-1", b"t" * 32, "one", TRACKER, random.Random(6)).set_endpoint("tcp://*:9", 0.0))
+    other = only(SoleMembership("peer-1", b"t" * 32, "one", TRACKER, random.Random(6)).set_endpoint("tcp://*:9", 0.0))
     assert other.run != join.run
 
 

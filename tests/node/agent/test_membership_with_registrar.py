@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from broker.effects import Reply
 from broker.registrar_core import Registrar, Terms
-from node.agent.membership import Effect, Membership, Send
+from node.agent.membership import Effect, Send
 from protocol.codec import Decoder, encode
 from protocol.messages import Entry, Holding, MemberRequest, RegistrarReply
+from tests.node.agent.sole_membership import SoleMembership
 
 TERMS = Terms(15.0, 5.0, 10, "tcp://*:2", ("tcp://*:3",))
 REQUESTS: Decoder[MemberRequest] = Decoder(MemberRequest)
@@ -32,9 +33,9 @@ class World:
         self.loss = loss
         self.epoch = 1
         self.registrar = Registrar(TERMS, self.epoch, self.now)
-        self.peer = Membership(PEER, b"t" * 32, "one", "tcp://tracker:1", random.Random(seed + 1))
+        self.peer = SoleMembership(PEER, b"t" * 32, "one", "tcp://tracker:1", random.Random(seed + 1))
 
-    def carry(self, effects: list[Effect], peer: Membership | None = None) -> None:
+    def carry(self, effects: list[Effect], peer: SoleMembership | None = None) -> None:
         """Deliver what ``peer`` (None: the one) sends, and the replies, until it is quiet."""
         peer = peer or self.peer
         todo = list(effects)
@@ -48,7 +49,7 @@ class World:
                     reply = answer.message
                     todo += peer.receive(REPLIES.decode(encode(reply, 1 << 20)), self.now)
 
-    def run(self, seconds: float, *others: Membership) -> None:
+    def run(self, seconds: float, *others: SoleMembership) -> None:
         """Let time go by for the registrar, the peer and ``others``."""
         until = self.now + seconds
         peers = (self.peer, *others)
@@ -61,9 +62,9 @@ class World:
             for peer in peers:
                 self.carry(peer.tick(self.now), peer)
 
-    def another_run(self, number: int, port: int = 9) -> Membership:
+    def another_run(self, number: int, port: int = 9) -> SoleMembership:
         """A peer of the same identity, with one entry, that has just joined from ``port``."""
-        peer = Membership(PEER, b"t" * 32, "one", "tcp://tracker:1", random.Random(1000 + number))
+        peer = SoleMembership(PEER, b"t" * 32, "one", "tcp://tracker:1", random.Random(1000 + number))
         self.carry(peer.set_entry(Entry(digest(number), digest(100 + number), "f", number, "whole"), self.now), peer)
         self.carry(peer.set_endpoint(f"tcp://*:{port}", self.now), peer)
         return peer

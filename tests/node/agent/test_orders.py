@@ -44,8 +44,8 @@ def give(scene: Scene, number: int = 1, name: str = "m.bin", **more: Any) -> Ord
 
 def hint(scene: Scene) -> None:
     """The roster says that there is something new."""
-    follower = scene.core.follower
-    scene.play(scene.core.roster_says(Roster(follower.epoch, follower.seq + 1, OrdersChanged("boss")), scene.now))
+    follower = scene.core.trackers.all[0].follower
+    scene.play(scene.core.roster_says(0, Roster(follower.epoch, follower.seq + 1, OrdersChanged("boss")), scene.now))
     scene.pass_time(1.0)
 
 

@@ -42,7 +42,7 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
         data_dir=str(data_dir),
         runtime_dir=str(make_runtime_dir(data_dir)),
         name="one",
-        tracker="tcp://127.0.0.1:1",
+        trackers=["tcp://127.0.0.1:1"],
         advertise="tcp://127.0.0.1:0",
         share=[],
         algorithm="blake3",
@@ -55,9 +55,8 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
     host, files = ProcessHost(loop, context, Path(settings.runtime_dir)), AgentFiles(settings)
     terms = AgentTerms(
         peer="0" * 32,
-        token=b"t" * 32,
         name="one",
-        tracker=settings.tracker,
+        tokens={settings.trackers[0]: b"t" * 32},
         advertise=settings.advertise,
         algorithm="blake3",
         share=(),
@@ -66,7 +65,7 @@ def run_agent(data_dir: Path, stop: threading.Event) -> None:
         pid=1,
     )
     core = AgentCore(terms, files.items(), 0.0, Random(1), False)
-    agent = Agent(host, core, files, settings.tracker, Random(1), loop.stop, lambda: 0)
+    agent = Agent(host, core, files, Random(1), loop.stop, lambda: 0)
 
     def tick(now: float) -> float:
         agent.tick(now)

@@ -79,7 +79,7 @@ def files(place: Path, run: str) -> AgentFiles:
         data_dir=str(place),
         runtime_dir=str(place / run),
         name="one",
-        tracker="tcp://127.0.0.1:1",
+        trackers=["tcp://127.0.0.1:1"],
         advertise="tcp://127.0.0.1:0",
         share=[],
         algorithm="blake3",

@@ -241,7 +241,7 @@ def test_what_is_not_there_is_kept_as_missing_and_served_again_when_it_is_back()
 
 def test_what_was_touched_is_hashed_again_and_nobody_hears_of_it() -> None:
     scene = Scene([item(1)]).up()
-    version = scene.core.membership.list.version
+    version = scene.core.trackers.all[0].membership.told.version
     for _ in range(2):
         look(scene, file_1=b"touched")
     assert scene.took(HashPath) == [HashPath(PATH, "blake3", "shared", item(1), background=True, before=item(1))]
@@ -251,7 +251,7 @@ def test_what_was_touched_is_hashed_again_and_nobody_hears_of_it() -> None:
     assert scene.took(SaveItem) == [SaveItem(touched(1))]
     assert scene.told(ToPieceServer, Unserve) == []
     assert scene.took(Note) == []
-    assert scene.core.membership.list.version == version, "the tracker was told nothing"
+    assert scene.core.trackers.all[0].membership.told.version == version, "the tracker was told nothing"
     look(scene, file_1=b"touched")
     assert scene.took(HashPath) == []
 
@@ -481,7 +481,7 @@ def test_other_content_of_a_path_is_announced_anew_and_the_same_is_not() -> None
         scan(scene, x=mark)
         fresh = msgspec.structs.replace(item(number, path, "folder"), fingerprint=mark)
         scene.play(scene.core.hashed(path, fresh, scene.now))
-        says = {entry.digest: entry.announced for entry in scene.core.membership.list.entries()}
+        says = {entry.digest: entry.announced for entry in scene.core.trackers.list.entries()}
         assert says == {digest(number): announced}
         scene.moments = {digest(number): 9}
         scene.ask(ApiLeave(1))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from node.agent.announced import AnnouncedList
+from node.agent.announced import AnnouncedList, ToldList
 from node.agent.effects import CheckItem, HashPath, SaveItem, StoreSeed, ToDownloader
 from node.agent.library import LibraryItem
 from node.api_messages import ApiAccepted, ApiFollow, ApiGet, ApiShare, Following, JobStatus
@@ -476,15 +476,16 @@ def test_an_entry_has_as_many_names_as_fit() -> None:
 
 
 def test_pages_of_signed_names_fit_a_message() -> None:
-    listed_names = AnnouncedList("p" * 64, b"t" * 64)
+    listed_names = AnnouncedList()
+    told = ToldList(listed_names, "p" * 64, b"t" * 64)
     for number in range(200):
         names = (digest(number), digest(number), "ü" * 127)
         aliases = tuple(Alias("é" * 127, digest(number), 2**52, b"s" * 104) for _ in range(number % 16))
         listed_names.set(Entry(*names, 2**42, "requesting", aliases, 2**52, b"s" * 104))
-    listed_names.snapshot()
+    told.snapshot()
     page, offset, last = 0, 0, False
     while not last:
-        message, offset = listed_names.page(2**32, 2**52, 2**32, page, offset)
+        message, offset = told.page(2**32, 2**52, 2**32, page, offset)
         page, last = page + 1, message.last
         assert len(encode(message, CONTROL_BYTES_MAX)) <= CONTROL_BYTES_MAX
     assert offset == 200

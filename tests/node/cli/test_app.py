@@ -94,7 +94,7 @@ def test_options_override_the_environment_which_overrides_the_file(
         world = World()
         assert world.run(*argv) == 0
         (settings,) = world.ran
-        return settings.name, settings.tracker, settings.data_path
+        return settings.name, settings.trackers[0], settings.data_path
 
     default_file.write_text(f"name: lab7\ntracker: tcp://file:1\ndata_dir: {tmp_path}/file\n")
     assert run() == ("lab7", "tcp://file:1", tmp_path / "file")

@@ -25,7 +25,7 @@ def test_a_foreground_peer_of_a_get_has_the_tracker_of_the_link() -> None:
     world.foreground = FakeForeground()
     assert world.run("get", NAMING) == 0
     assert world.foreground.settings is not None
-    assert (world.foreground.settings.tracker, world.foreground.runs_tracker) == (TRACKER, False)
+    assert (world.foreground.settings.trackers, world.foreground.runs_tracker) == ([TRACKER], False)
     assert world.told == [f"using the tracker that the link names, {TRACKER}"]
 
 
@@ -40,7 +40,7 @@ def test_a_configured_tracker_is_used_in_place_of_that_of_the_link(
     more = {"option": ["--tracker", "tcp://own:1"], "configuration": ["--config", "peer.yaml"]}
     assert world.run("get", NAMING, *more.get(given, [])) == 0
     assert world.foreground.settings is not None
-    assert world.foreground.settings.tracker == "tcp://own:1"
+    assert world.foreground.settings.trackers == ["tcp://own:1"]
     assert world.told == [
         f"the link names the tracker {TRACKER}, but this command is configured for tcp://own:1; trying with that"
     ]
