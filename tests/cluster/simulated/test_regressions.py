@@ -48,17 +48,12 @@ BROKE = (
         Edit("node.downloader.core:DownloaderCore._fetch", "job.cancel()", "pass"),
     ),
     Broke(
-        "a session that ended without a word, its queue being full, was opened anew by a Test and followed by nobody",
-        4714,
-        Edit("node.downloader.sessions:Sessions.test", "source.answered", "False"),
-    ),
-    Broke(
-        "what nobody relays came never where a receiver that acknowledges nothing kept all sources busy",
-        2414,
+        "all that was missing was asked of one liar again and again, of several sources that took too long",
+        107925,
         Edit(
-            "node.downloader.piece_requests:PieceRequests._may_be_asked",
-            " or (self._is_starved and not self._pieces.asked)",
-            "",
+            "node.downloader.piece_requests:PieceRequests.ask",
+            "for source in sorted(able, key=_last_resort):",
+            "for source in able:",
         ),
     ),
     Broke(
