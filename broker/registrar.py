@@ -34,6 +34,8 @@ from transport.sockets import Role, open_context
 from transport.zmq_transport import ZmqTransport
 
 TOPIC = b"roster"
+INVALID = "Invalid"
+"""The kind of request that is none."""
 LAST_WORD_SECONDS = 0.5
 """When a key is revoked, all connections to the roster are closed; before that everybody is told who left."""
 
@@ -68,6 +70,7 @@ class RegistrarProcess:
         self._link.hear(from_lookups, self._on_link, self._on_link_garbage)
 
     def _on_request(self, route: bytes, message: RegistrarRequest, now: float) -> None:
+        self.core.requests[type(message).__name__] += 1
         key = self._requests.key_of(route)
         if isinstance(message, Enrol):
             self._outbox.put(Reply(route, self._gate.enrol(message, key)))
@@ -81,6 +84,7 @@ class RegistrarProcess:
         self._perform(self.core.handle(route, address, message, now, key))
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
+        self.core.requests[INVALID] += 1
         self._outbox.put(Reply(route, self._intake.refuse(data, error, self._transport.now())))
 
     def _on_link(self, route: bytes, message: FromLookup, now: float) -> None:

@@ -156,6 +156,8 @@ LINK_WINDOW_COUNT = 16
 LINK_QUEUE_COUNT_MAX = 100_000
 """Events waiting for a lookup's acknowledgements; beyond them it gets the whole state again."""
 LINKS_COUNT_MAX = 64
+REQUEST_KINDS_COUNT_MAX = 16
+"""Kinds of requests that a beat counts."""
 LOOKUP_PARKED_COUNT_MAX = 10_000
 """Requests that wait in a lookup for their ``min_seq``."""
 LOOKUP_SCAN_COUNT_MAX = 20_000
