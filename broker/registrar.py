@@ -130,11 +130,13 @@ class RegistrarProcess:
         """Announce that the whole tracker serves, in the log and in the ready file."""
         settings = self._settings
         if settings.ready_file:
-            endpoints = {
+            endpoints: dict[str, object] = {
                 "registrar": reachable_here(settings.listen),
                 "roster": reachable_here(settings.roster),
                 "lookups": [reachable_here(lookup) for lookup in settings.lookups],
             }
+            if settings.web:
+                endpoints["web"] = reachable_here(settings.web)
             write_ready_file(Path(settings.ready_file), endpoints)
         lookups = ", ".join(settings.lookups)
         text = f"tracker ready: registrar {settings.listen}, roster {settings.roster}, lookups {lookups}"
