@@ -27,6 +27,7 @@ class HttpThread:
 
     def __init__(self, endpoint: str, app: ASGIApp, desk: Desk) -> None:
         self._sockets = _listen(endpoint)
+        self.port = int(self._sockets[0].getsockname()[1])
         self._desk = desk
         config = uvicorn.Config(
             app,
@@ -65,7 +66,7 @@ class HttpThread:
 
 
 def _listen(endpoint: str) -> list[socket.socket]:
-    host, port = parse_endpoint(endpoint)
+    host, port = parse_endpoint(endpoint, port_zero=True)
     sockets: list[socket.socket] = []
     try:
         for address in listen_on(host):

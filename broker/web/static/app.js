@@ -10,11 +10,13 @@ function row(labels, onName) {
   for (const label of labels) made.append(element("td", label ? { role: "cell", class: "number", "data-label": label } : { role: "cell" }));
   const name = element("button", { class: "name", type: "button" }, element("bdi"));
   name.addEventListener("click", onName);
-  made.cells[0].append(name);
+  made.cells[0].append(name, element("span", { class: "note of" }));
   made.cells[1].append(bar());
-  made.cells[5].append(element("span"), element("span", { class: "note" }));
+  made.cells[5].append(element("span"), element("span", { class: "note" }), element("span", { class: "note bad" }));
   return made;
 }
+
+const copies = (count) => (count === 1 ? "1 whole copy" : `${count.toLocaleString("en")} whole copies`);
 
 const contents = {
   key: (one) => `${one.digest} ${one.name}`,
@@ -24,15 +26,14 @@ const contents = {
     say($("bdi", cells[0]), name);
     const complete = one.percent === 100;
     cells[1].firstChild.hidden = one.percent === null;
-    setBar(cells[1].firstChild, one.percent, complete ? "good" : one.failed ? "warn" : "busy", `Progress of ${name}`);
+    setBar(cells[1].firstChild, one.percent, complete ? "good" : "busy", `Progress of ${name}`);
     say(cells[2], rate(one.rate));
     say(cells[3], duration(one.seconds_left));
     say(cells[4], bytes(one.length));
-    const [words, note] = cells[5].children;
-    say(words, one.receivers ? `${one.receivers_whole} of ${one.receivers} have it` : counted(one.whole, "copy").replace("copys", "copies"));
-    const failed = one.failed ? `${one.failed} failed` : "";
-    say(note, [one.receivers ? `${one.whole} in all` : "", failed].filter(Boolean).join(", "));
-    note.classList.toggle("bad", Boolean(one.failed));
+    const [words, note, bad] = cells[5].children;
+    say(words, one.receivers ? `${one.receivers_whole} of ${one.receivers} have it` : copies(one.whole));
+    say(note, one.receivers ? copies(one.whole) : "");
+    say(bad, one.failed ? `${one.failed} failed` : "");
   },
 };
 
@@ -49,15 +50,15 @@ const peers = {
     say(cells[2], rate(one.rate));
     say(cells[3], duration(one.seconds_left));
     say(cells[4], one.sources ? String(one.sources) : "");
-    const [words, note] = cells[5].children;
+    const [words, note, bad] = cells[5].children;
     words.className = "chip";
     mark(words, "data-kind", KINDS[one.state]);
     const sending = one.uploads ? `sends to ${one.uploads}` : "";
-    say(words, one.state === "idle" ? sending || "idle" : one.state);
-    const more = one.downloads > 1 ? `${one.downloads} downloads` : "";
-    const has = one.state === "idle" ? `has ${one.whole}` : [plain(one.content), more, sending].filter(Boolean).join(" · ");
-    say(note, one.reason ? plain(one.reason) : has);
-    note.classList.toggle("bad", one.state === "failed");
+    say(words, one.state === "idle" ? sending || "idle" : [one.state, sending].filter(Boolean).join(" · "));
+    const more = one.downloads > 1 ? ` and ${one.downloads - 1} more` : "";
+    say(cells[0].lastChild, one.state === "idle" ? `has ${one.whole}` : `${plain(one.content)}${more}`);
+    say(note, one.state === "failed" ? "" : plain(one.reason));
+    say(bad, one.state === "failed" ? plain(one.reason) : "");
   },
 };
 

@@ -3,7 +3,7 @@
 import { $, collator, counted, element, keep, plain, rate, say, svg } from "./parts.js";
 
 /** Who sends to whom. `chosen` is the id of the peer whose links stand out. */
-const picture = { root: $("#picture"), flows: null, chosen: null, width: 0, drawn: "" };
+const picture = { root: $("#picture"), flows: null, chosen: null, drawn: "", busy: false };
 
 /** Peers on a circle; a ribbon through its middle, wide at the sender, for each link. */
 function drawFlows() {
@@ -11,7 +11,8 @@ function drawFlows() {
   const drawn = JSON.stringify([width, flows]);
   if (!flows || drawn === picture.drawn) return;
   picture.drawn = drawn;
-  const count = flows.peers.length, label = Math.min(110, width * 0.21), size = count ? Math.min(width, 620) : 120;
+  const count = flows.peers.length, longest = Math.max(4, ...flows.peers.map(([, name]) => plain(name).length)), label = Math.min(110, width * 0.21, longest * 6.6 + 12), size = count || picture.busy ? Math.min(width, 620) : 120;
+  picture.busy ||= count > 0; // what is below it does not jump up when all is quiet
   const middle = [width / 2, size / 2], radius = size / 2 - label - 8;
   root.setAttribute("viewBox", `0 0 ${width} ${size}`);
   root.replaceChildren();
