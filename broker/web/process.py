@@ -71,4 +71,6 @@ def _without_time(news: Overview) -> Overview:
         msgspec.structs.replace(row, uptime_seconds=0.0, silent_seconds=0.0, requests={}) for row in news.trackers
     ]
     gone = [msgspec.structs.replace(row, seconds_ago=0.0) for row in news.gone]
-    return msgspec.structs.replace(news, time=0.0, trackers=trackers, gone=gone)
+    values = news.rates.values if any(news.rates.values) else []
+    rates = msgspec.structs.replace(news.rates, values=values)
+    return msgspec.structs.replace(news, time=0.0, trackers=trackers, gone=gone, rates=rates)
