@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from protocol.discreet import Discreet
 from service.logs import LogSettings
 
 
@@ -51,7 +52,7 @@ class AnnouncerSettings(Struct, frozen=True, kw_only=True):
     log: LogSettings
 
 
-class WebSettings(Struct, frozen=True, kw_only=True):
+class WebSettings(Discreet, Struct, frozen=True, kw_only=True):
     """``listen`` is the page's endpoint, ``link`` the registrar's end of the link; there are ``lookups``. ``token`` is
     what viewers need (empty: nothing), ``wall_offset`` as in `RegistrarSettings`."""
 
