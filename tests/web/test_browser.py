@@ -13,7 +13,7 @@ from broker.events import DownloadsSet, PeerGone
 from cluster.local import LocalCluster, LocalPeer, accepted
 from node.api_messages import ApiGet, ApiShare
 from tests.web.browser import Browser, browser
-from tests.web.fed_page import MARKUP, MIB, FedPage, busy_network, download, has, joined, peer_id
+from tests.web.fed_page import MARKUP, MIB, FedPage, busy_network, download, get, has, joined, peer_id
 
 SIZE = 24 * MIB
 RATE = 4 * MIB
@@ -39,6 +39,7 @@ def test_a_swarm_is_followed_from_the_first_byte_to_the_last(tmp_path: Path) -> 
             cluster.add_peers([name], {"download_rate": rate})[0] for name, rate in ((BOLD, RATE), ("carol", SLOW))
         ]
         (dave,) = cluster.add_peers(["dave"])
+        seen.until(lambda: answers(cluster.tracker.page), "the page, for which the tracker does not wait, is served")
         seen.open(cluster.tracker.page)
         cluster.wait_joined()
         seen.until(lambda: seen.row("peers", BOLD), "a name full of markup is text")
@@ -72,6 +73,13 @@ def test_a_swarm_is_followed_from_the_first_byte_to_the_last(tmp_path: Path) -> 
         assert seen.run("return document.title") == "zswarm tracker"
         assert seen.run("return document.querySelectorAll('main b[onclick], main img').length") == 0
         assert seen.complaints() == []
+
+
+def answers(url: str) -> bool:
+    try:
+        return get(f"{url}/healthz").status == 200
+    except OSError:
+        return False
 
 
 def share(peer: LocalPeer) -> None:

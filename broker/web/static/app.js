@@ -221,11 +221,11 @@ function drawRollouts(rollouts) {
 }
 
 function drawFailures(failures, gone) {
-  const lost = gone.filter((one) => one.lost);
+  const lost = gone.filter((one) => one.lost || one.state !== "idle"); // who leaves without a download is no news
   $("#failures .empty").hidden = failures.length + lost.length > 0;
   const lines = [
     ...failures.map((one) => ({ key: `f ${one.peer} ${one.digest}`, name: one.name, words: `failed: ${plain(one.content || one.digest.slice(0, 20))}`, note: one.reason })),
-    ...lost.map((one) => ({ key: `g ${one.peer}`, name: one.name || one.peer.slice(0, 8), words: `lost ${duration(one.seconds_ago)} ago`,
+    ...lost.map((one) => ({ key: `g ${one.peer}`, name: one.name || one.peer.slice(0, 8), words: `${one.lost ? "lost" : "left"} ${duration(one.seconds_ago)} ago`,
       note: one.content ? `it was ${one.state}: ${one.content}${one.percent === null ? "" : `, ${one.percent} %`}` : "it fell silent" })),
   ];
   keep($("#failures .lines"), lines, (one) => one.key,
