@@ -66,6 +66,7 @@ _MODES = {
     "secure": (_SWARM,),
     "trackers": (_SWARM,),
     "kill_tracker": (_SWARM,),
+    "web": (_SWARM,),
     "algorithm": (_SWARM,),
     "link_rate": (_SWARM, _SIMULATE, _CHAOS),
     "up_rates": (_SWARM, _SIMULATE),
@@ -129,6 +130,7 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help="Work in DIR, and leave everything there.",
 )
 @click.option("--secure", is_flag=True, help="In a network with keys, made for this run.")
+@click.option("--web", is_flag=True, help="The tracker serves its page; where is said at the start.")
 @click.option(
     "--trackers",
     type=click.IntRange(1, TRACKERS_COUNT_MAX),
@@ -249,6 +251,7 @@ def command(
     secure: bool,
     trackers: int,
     kill_tracker: bool,
+    web: bool,
     timeout: float | None,
     report_path: Path | None,
     link_rate: float | None,
@@ -314,6 +317,7 @@ def command(
         secure=secure,
         trackers=trackers,
         kill_tracker=kill_tracker,
+        web=web,
     )
     return run(plan, report_path)
 

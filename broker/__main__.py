@@ -58,10 +58,18 @@ given the first one only. Ctrl-C or SIGTERM ends the tracker; peers rejoin by th
     help="The network's key folder ('zswarm keys init' makes one), or none; else $ZSWARM_KEYS, or keys in "
     "~/.config/zswarm or /etc/zswarm, if it is there.",
 )
+@click.option(
+    "--web",
+    metavar="ADDRESS",
+    help='Serve the page at ADDRESS, such as 127.0.0.1:5580; "" for no page. On addresses that other machines reach it '
+    "takes a token (`web_token_file` in the file).",
+)
 @version_option("zswarm-tracker")
-def command(config: Path | None, listen: str | None, ready_file: Path | None, no_mdns: bool, keys: str) -> int:
+def command(
+    config: Path | None, listen: str | None, ready_file: Path | None, no_mdns: bool, keys: str, web: str | None
+) -> int:
     """Run the tracker: it knows who is in the network and who has what."""
-    return run_tracker(load_config(config, listen, no_mdns, keys), ready_file)
+    return run_tracker(load_config(config, listen, no_mdns, keys, web), ready_file)
 
 
 def run_tracker(config: TrackerConfig, ready_file: Path | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from protocol.discreet import Discreet
 from service.logs import LogSettings
 
 
@@ -13,7 +14,7 @@ class RegistrarSettings(Struct, frozen=True, kw_only=True):
     reach the registrar), ``ready_file`` the path to write once all serve (empty: none). ``runtime_key`` names the
     runtime directory that ``link`` lies in (`transport.runtime_dir`). Adding ``wall_offset`` turns the monotonic clock
     into seconds since 1970, as of the tracker's start: setting the clock back later does not set back the epoch.
-    ``keys`` is the network's key folder (empty: none)."""
+    ``keys`` is the network's key folder (empty: none), ``web`` the endpoint of the page (empty: none)."""
 
     listen: str
     roster: str
@@ -28,6 +29,7 @@ class RegistrarSettings(Struct, frozen=True, kw_only=True):
     wall_offset: float
     log: LogSettings
     keys: str = ""
+    web: str = ""
 
     def epoch(self, now: float) -> int:
         """The epoch of a registrar that starts ``now`` (monotonic seconds): higher than that of all before it."""
@@ -47,4 +49,16 @@ class AnnouncerSettings(Struct, frozen=True, kw_only=True):
     """``listen`` is the registrar's endpoint."""
 
     listen: str
+    log: LogSettings
+
+
+class WebSettings(Discreet, Struct, frozen=True, kw_only=True):
+    """``listen`` is the page's endpoint, ``link`` the registrar's end of the link; there are ``lookups``. ``token`` is
+    what viewers need (empty: nothing), ``wall_offset`` as in `RegistrarSettings`."""
+
+    listen: str
+    link: str
+    lookups: int
+    token: str
+    wall_offset: float
     log: LogSettings

@@ -18,6 +18,7 @@ from service.paths import expanded
 from service.units import parse_seconds
 
 CONFIG_FILE = "tracker.yaml"
+DEFAULT_WEB = "127.0.0.1:5580"
 LOOKUPS_COUNT_MAX = 32
 LEASE_HEARTBEATS_MIN = 3
 """Two heartbeats in a row may be lost."""
@@ -25,7 +26,8 @@ _Duration = str | int | float
 
 
 class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of the file. Raises `ConfigError` for inconsistent values."""
+    """The keys of the file. ``web`` None: `DEFAULT_WEB`, if that can be had. Raises `ConfigError` for inconsistent
+    values."""
 
     listen: str = "tcp://*:5550"
     advertise: str = ""
@@ -35,10 +37,15 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     peers_max: Annotated[int, Meta(ge=1, le=PEERS_COUNT_MAX)] = PEERS_COUNT_MAX
     mdns: bool = True
     keys: str = ""
+    web: str | None = None
+    web_token_file: str = ""
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
         addresses(self)
+        web_address(self)
+        if self.web_token_file and not expanded(self.web_token_file).is_absolute():
+            raise ConfigError("key `web_token_file`: expected the absolute path of a file")
         _check_advertise(self.advertise)
         if self.keys not in ("", NO_KEYS) and not expanded(self.keys).is_absolute():
             raise ConfigError(f"key `keys`: expected the absolute path of a key folder, or {NO_KEYS}")
@@ -75,18 +82,19 @@ def _check_advertise(host: str) -> None:
         raise ConfigError(f"key `advertise`: expected a host name or an IP address: {error}") from None
 
 
-def load_config(path: Path | None, listen: str | None, no_mdns: bool = False, keys: str = "") -> TrackerConfig:
-    """The configuration in ``path`` (None: the default file, if there is one), with ``listen`` and the key folder
-    ``keys`` in place of its own, and without mDNS for ``no_mdns``. ``keys`` of the result are those in force; empty:
-    none. Raises `ConfigError`."""
+def load_config(
+    path: Path | None, listen: str | None, no_mdns: bool = False, keys: str = "", web: str | None = None
+) -> TrackerConfig:
+    """The configuration in ``path`` (None: the default file, if there is one), with ``listen``, ``web`` and the key
+    folder ``keys`` in place of its own, and without mDNS for ``no_mdns``. ``keys`` of the result are those in force;
+    empty: none. Raises `ConfigError`."""
     config = settings_of(path, CONFIG_FILE, TrackerConfig)
     config = msgspec.structs.replace(config, keys=keys_in_force(keys or config.keys))
     if no_mdns:
         config = msgspec.structs.replace(config, mdns=False)
-    if listen is None:
-        return config
+    given = {"listen": listen, "web": web}
     try:
-        return msgspec.structs.replace(config, listen=listen)
+        return msgspec.structs.replace(config, **{key: value for key, value in given.items() if value is not None})
     except ConfigError as error:
         raise ConfigError(f"command line: {error}") from None
 
@@ -102,3 +110,15 @@ def addresses(config: TrackerConfig) -> list[Address]:
     if first.port + count - 1 > 65_535:
         raise ConfigError(f"key `listen`: {count} consecutive ports are needed from {first.port} on")
     return [Address(first.host, first.port + n if first.port else 0) for n in range(count)]
+
+
+def web_address(config: TrackerConfig) -> Address | None:
+    """Where the page is to be; None: nowhere. `ConfigError` when ``web`` is no address to listen on."""
+    text = DEFAULT_WEB if config.web is None else config.web
+    if not text:
+        return None
+    try:
+        return parse_endpoint(f"tcp://{text}", port_zero=True)
+    except ProtocolError:
+        what = f'expected an address and a port such as {DEFAULT_WEB}, or "" for no page'
+        raise ConfigError(f"key `web`: {text!r:.80} is no address; {what}") from None

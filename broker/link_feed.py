@@ -11,7 +11,7 @@ that falls behind further, or is silent, is forgotten; its next `Ack` is answere
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from itertools import islice
 
@@ -21,15 +21,20 @@ from broker.link_messages import Changes, FromLookup, LinkBeat, LinkLost, StateR
 from broker.registry import Registry
 from protocol import limits as lim
 
+QUERY = "Query"
+"""The kind of request that lookups answer."""
 _SILENT_SECONDS = 3 * lim.LINK_SILENT_SECONDS
 
 
 class _Link:
     """One lookup's place in the stream."""
 
-    def __init__(self, route: bytes, sync: int, peers: Sequence[str], now: float) -> None:
+    def __init__(self, route: bytes, request: StateRequest, peers: Sequence[str], now: float) -> None:
         self.route = route
-        self.sync = sync
+        self.sync = request.sync
+        self.answers = request.answers
+        self.queries: int | None = None
+        """How many it has heard, as it said last."""
         self.sent = 0
         self.acked = 0
         self.heard_at = now
@@ -111,21 +116,26 @@ class LinkFeed:
         self._settled_at = settled_at
         self._seq = 0
         self._links: dict[bytes, _Link] = {}
+        self.requests: Counter[str] = Counter()
+        """How many requests of each kind the tracker has heard; the registrar counts its own."""
 
     @property
     def following(self) -> int:
         """How many lookups have the whole state."""
-        return sum(link.following for link in self._links.values())
+        return sum(link.answers and link.following for link in self._links.values())
 
     def handle(self, route: bytes, message: FromLookup, now: float) -> list[RegistrarEffect]:
         """A lookup requests the state or acknowledges."""
         if isinstance(message, StateRequest):
-            return self._start(route, message.sync, now)
+            return self._start(route, message, now)
         link = self._links.get(route)
         if link is None or link.sync != message.sync or message.received > link.sent:
             return [SendLookup(route, LinkLost(message.sync))]
         link.heard_at = now
         link.acked = max(link.acked, message.received)
+        if link.queries is not None:
+            self.requests[QUERY] += max(0, message.queries - link.queries)
+        link.queries = message.queries
         return self._pump(link, now)
 
     def changed(self, events: Sequence[Event], seq: int, now: float) -> list[RegistrarEffect]:
@@ -151,16 +161,22 @@ class LinkFeed:
             if now - link.heard_at > _SILENT_SECONDS:
                 effects.append(self._forget(link, f"silent for {now - link.heard_at:.0f} s"))
             else:
-                effects.append(SendLookup(link.route, LinkBeat(link.sync, link.sent)))
+                effects.append(SendLookup(link.route, self._beat_for(link)))
         return effects
 
-    def _start(self, route: bytes, sync: int, now: float) -> list[RegistrarEffect]:
+    def _beat_for(self, link: _Link) -> LinkBeat:
+        if link.answers:
+            return LinkBeat(link.sync, link.sent)
+        lookups = sum(other.answers for other in self._links.values())
+        return LinkBeat(link.sync, link.sent, tuple(sorted(self.requests.items())), lookups, self.following)
+
+    def _start(self, route: bytes, request: StateRequest, now: float) -> list[RegistrarEffect]:
         known = self._links.get(route)
-        if known is not None and known.sync == sync:
+        if known is not None and known.sync == request.sync:
             return []  # repeated: it is under way
         if known is None and len(self._links) >= lim.LINKS_COUNT_MAX:
             return [Note("warning", f"refused a lookup: {lim.LINKS_COUNT_MAX} are connected")]
-        link = self._links[route] = _Link(route, sync, list(self._registry.members), now)
+        link = self._links[route] = _Link(route, request, list(self._registry.members), now)
         return self._pump(link, now)
 
     def _pump(self, link: _Link, now: float) -> list[RegistrarEffect]:

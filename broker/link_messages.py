@@ -22,21 +22,28 @@ from typing import Annotated
 from msgspec import Meta
 
 from broker.events import Event
-from protocol.limits import LINK_PAGE_COUNT
+from protocol.limits import LINK_PAGE_COUNT, REQUEST_KINDS_COUNT_MAX
 from protocol.messages import Count, Message, Seconds
 
+Requests = tuple[Annotated[str, Meta(max_length=32)], Count]
+"""A kind of request, and how many there were."""
+RequestCounts = Annotated[tuple[Requests, ...], Meta(max_length=REQUEST_KINDS_COUNT_MAX)]
 
-class StateRequest(Message, frozen=True):
-    """Send everything, then every change, under the name ``sync``."""
+
+class StateRequest(Message, frozen=True, omit_defaults=True):
+    """Send everything, then every change, under the name ``sync``. ``answers``: whoever asks answers peers. The page
+    does not: the tracker serves without it, and beats tell it about the tracker."""
 
     sync: Count
+    answers: bool = True
 
 
-class Ack(Message, frozen=True):
-    """All `Changes` of ``sync`` before ``received`` have arrived."""
+class Ack(Message, frozen=True, omit_defaults=True):
+    """All `Changes` of ``sync`` before ``received`` have arrived. ``queries``: how many this process has heard."""
 
     sync: Count
     received: Count
+    queries: Count = 0
 
 
 class Changes(Message, frozen=True):
@@ -54,11 +61,15 @@ class Changes(Message, frozen=True):
     events: Annotated[list[Event], Meta(max_length=LINK_PAGE_COUNT)]
 
 
-class LinkBeat(Message, frozen=True):
-    """The registrar is alive and has sent ``sent`` `Changes` of ``sync`` so far."""
+class LinkBeat(Message, frozen=True, omit_defaults=True):
+    """The registrar is alive and has sent ``sent`` `Changes` of ``sync`` so far. For the page: how many ``requests`` of
+    each kind the tracker has heard, and how many of its ``lookups`` have the whole state (``following``)."""
 
     sync: Count
     sent: Count
+    requests: RequestCounts = ()
+    lookups: Count = 0
+    following: Count = 0
 
 
 class LinkLost(Message, frozen=True):

@@ -12,24 +12,19 @@ from broker.child_settings import LookupSettings
 from broker.effects import LookupEffect, Reply, SendRegistrar
 from broker.heap import spare_the_registry
 from broker.intake import Intake
-from broker.link_messages import FromRegistrar
 from broker.lookup_core import Lookup
 from broker.outbox import Outbox
+from broker.registrar_line import RegistrarLine
 from protocol.codec import Decoder
 from protocol.errors import ProtocolError
-from protocol.limits import LINK_BYTES_MAX, REPLY_BYTES_MAX
+from protocol.limits import REPLY_BYTES_MAX
 from protocol.messages import LookupRequest
 from service.child import run_child
 from service.key_folder import LiveKeys, live_keys
 from transport.loop import Loop
-from transport.monitor import ConnectionEvent
-from transport.ports import Line, Transport
+from transport.ports import Transport
 from transport.sockets import Role, open_context
 from transport.zmq_transport import ZmqTransport
-
-REDIAL_SECONDS = 0.2
-"""Between the end of a link and the next attempt; the registrar is on this machine."""
-_FROM_REGISTRAR: Decoder[FromRegistrar] = Decoder(FromRegistrar, LINK_BYTES_MAX)
 
 
 class LookupProcess:
@@ -38,14 +33,13 @@ class LookupProcess:
     def __init__(
         self, settings: LookupSettings, transport: Transport, rng: Random, keys: LiveKeys | None = None
     ) -> None:
-        self._settings = settings
         self._transport, self._keys = transport, keys
         self._requests = transport.listen(Role.TRACKER_ROUTER, settings.listen, REPLY_BYTES_MAX)
         self._outbox = Outbox(self._requests, transport.now)
-        self._link: Line | None = None
-        self._dial_at = 0.0
-        self._intake, self._link_intake = Intake("requests"), Intake("link messages")
+        self._intake = Intake("requests")
         self.core = Lookup(rng)
+        self._link = RegistrarLine(transport, settings.link, self.core, self._perform)
+        self.close = self._link.close
         requests: Decoder[LookupRequest] = Decoder(LookupRequest)
         self._requests.hear(requests, self._on_request, self._refuse)
 
@@ -55,43 +49,19 @@ class LookupProcess:
     def _refuse(self, route: bytes, data: bytes, error: ProtocolError) -> None:
         self._outbox.put(Reply(route, self._intake.refuse(data, error, self._transport.now())))
 
-    # --- the link ----------------------------------------------------------------------------------------
-
-    def on_connected(self) -> None:
-        self._perform(self.core.connected(self._transport.now()))
-
-    def on_lost(self, _event: ConnectionEvent) -> None:
-        self.close()
-        self._dial_at = self._transport.now() + REDIAL_SECONDS
-
-    def on_message(self, message: FromRegistrar, _data: object) -> None:
-        self._perform(self.core.handle_link(message, self._transport.now()))
-
-    def on_garbage(self, error: ProtocolError) -> None:
-        """The core then misses its number, and starts over."""
-        self._link_intake.refuse(b"", error, self._transport.now())
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
     # --- what is to be done ------------------------------------------------------------------------------
 
     def tick(self, now: float) -> float | None:
         """Called after every turn; returns when to be called at the latest."""
-        if self._link is None and now >= self._dial_at:
-            self._link = self._transport.dial(Role.LINK_DEALER, self._settings.link, _FROM_REGISTRAR, self)
+        link_at = self._link.tick(now)
         self._perform(self.core.tick(now))
-        deadlines = [self.core.next_deadline(), self._dial_at if self._link is None else None]
+        deadlines = [self.core.next_deadline(), link_at]
         if self._keys is not None:
             if self._keys.refresh(now):
                 self._requests.recheck()
             deadlines.append(self._keys.next_deadline())
-        for intake in (self._intake, self._link_intake):
-            self._perform(intake.note(now))
-            deadlines.append(intake.next_deadline())
+        self._perform(self._intake.note(now))
+        deadlines.append(self._intake.next_deadline())
         self._outbox.send()
         return min((at for at in deadlines if at is not None), default=None)
 
@@ -99,10 +69,10 @@ class LookupProcess:
         for effect in effects:
             if isinstance(effect, Reply):
                 self._outbox.put(effect)
-            elif not isinstance(effect, SendRegistrar):
-                self._transport.note(effect.level, effect.text)
-            elif self._link is not None:
+            elif isinstance(effect, SendRegistrar):
                 self._link.send(effect.message)
+            else:
+                self._transport.note(effect.level, effect.text)
 
 
 def main(settings: LookupSettings, loop: Loop) -> int:

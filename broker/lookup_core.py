@@ -42,6 +42,7 @@ class Lookup:
 
     def handle(self, route: bytes, request: LookupRequest, now: float) -> list[LookupEffect]:
         """A peer asks."""
+        self.replica.queries += 1
         if self._ready_for(request):
             return [Reply(route, self._answer(request, now))]
         if len(self._parked) >= LOOKUP_PARKED_COUNT_MAX:

@@ -40,7 +40,6 @@ from protocol.messages import (
     PeerList,
     SeederEntry,
     SeederList,
-    StandingEntry,
     StandingList,
     TorrentEntry,
     TorrentList,
@@ -79,7 +78,9 @@ class Answers:
                 return PeerList(request.id, *stamp, [self._peer_entry(peer) for peer in peers], more)
             case GetStandingList():
                 peers, more = self._page_of_peers(request.after)
-                return StandingList(request.id, *stamp, [self._standing(peer, request.digest) for peer in peers], more)
+                return StandingList(
+                    request.id, *stamp, [self._registry.standing(peer, request.digest) for peer in peers], more
+                )
             case GetOrderList():
                 return self._order_list(request, stamp)
 
@@ -94,7 +95,7 @@ class Answers:
         return OrderList(request.id, *stamp, entries, "")
 
     def _torrent_list(self, request: GetTorrentList, stamp: Stamp) -> TorrentList:
-        after = _parse_cursor(request.after) if request.after else None
+        after = parse_cursor(request.after) if request.after else None
         matches = _filter(request)
         entries: list[TorrentEntry] = []
         steps, step = 0.0, _glob_steps(request.pattern)
@@ -103,7 +104,7 @@ class Answers:
             if matches(listing):
                 entries.append(self._torrent_entry(listing))
             if len(entries) == REPLY_PAGE_COUNT or steps >= LOOKUP_SCAN_COUNT_MAX:
-                return TorrentList(request.id, *stamp, entries, _format_cursor(listing))
+                return TorrentList(request.id, *stamp, entries, format_cursor(listing))
         return TorrentList(request.id, *stamp, entries, "")
 
     def _candidates(self, request: GetTorrentList, after: ListingKey | None) -> Iterator[Listing]:
@@ -155,12 +156,6 @@ class Answers:
         counts = (member.whole, member.partial, member.requesting)
         return PeerEntry(peer, member.name, member.endpoint, *counts, member.load, member.key)
 
-    def _standing(self, peer: str, digest: str) -> StandingEntry:
-        member = self._registry.members[peer]
-        download = next((one for one in member.downloads if one.digest == digest), None)
-        holding = self._registry.holding(peer, digest)
-        return StandingEntry(peer, member.name, holding, download, member.free, member.rate)
-
     def _sorted_peers(self) -> list[str]:
         if self._peers_as_of != self._registry.membership_changes:
             self._peers = sorted(self._registry.members)
@@ -198,11 +193,13 @@ def _is_glob(pattern: str) -> bool:
     return "*" in pattern or "?" in pattern
 
 
-def _format_cursor(listing: Listing) -> str:
+def format_cursor(listing: Listing) -> str:
+    """Where a page that ends with ``listing`` continues."""
     return f"{listing.digest} {listing.manifest} {listing.length} {listing.signature.hex()} {listing.name}"
 
 
-def _parse_cursor(text: str) -> ListingKey:
+def parse_cursor(text: str) -> ListingKey:
+    """What `format_cursor` wrote. Raises `ProtocolError`."""
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise ProtocolError("'after' has to be the 'next' of an earlier reply")

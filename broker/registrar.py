@@ -34,6 +34,8 @@ from transport.sockets import Role, open_context
 from transport.zmq_transport import ZmqTransport
 
 TOPIC = b"roster"
+INVALID = "Invalid"
+"""The kind of request that is none."""
 LAST_WORD_SECONDS = 0.5
 """When a key is revoked, all connections to the roster are closed; before that everybody is told who left."""
 
@@ -68,6 +70,7 @@ class RegistrarProcess:
         self._link.hear(from_lookups, self._on_link, self._on_link_garbage)
 
     def _on_request(self, route: bytes, message: RegistrarRequest, now: float) -> None:
+        self.core.requests[type(message).__name__] += 1
         key = self._requests.key_of(route)
         if isinstance(message, Enrol):
             self._outbox.put(Reply(route, self._gate.enrol(message, key)))
@@ -81,6 +84,7 @@ class RegistrarProcess:
         self._perform(self.core.handle(route, address, message, now, key))
 
     def _on_garbage(self, route: bytes, data: bytes, error: ProtocolError) -> None:
+        self.core.requests[INVALID] += 1
         self._outbox.put(Reply(route, self._intake.refuse(data, error, self._transport.now())))
 
     def _on_link(self, route: bytes, message: FromLookup, now: float) -> None:
@@ -126,11 +130,13 @@ class RegistrarProcess:
         """Announce that the whole tracker serves, in the log and in the ready file."""
         settings = self._settings
         if settings.ready_file:
-            endpoints = {
+            endpoints: dict[str, object] = {
                 "registrar": reachable_here(settings.listen),
                 "roster": reachable_here(settings.roster),
                 "lookups": [reachable_here(lookup) for lookup in settings.lookups],
             }
+            if settings.web:
+                endpoints["web"] = reachable_here(settings.web)
             write_ready_file(Path(settings.ready_file), endpoints)
         lookups = ", ".join(settings.lookups)
         text = f"tracker ready: registrar {settings.listen}, roster {settings.roster}, lookups {lookups}"

@@ -75,6 +75,9 @@ class Registrar:
         self._serving = False
         self._notes = MemberNotes(now)
 
+        self.requests = self._ledger.feed.requests
+        """How many of each kind its owner has heard."""
+
     @property
     def seq(self) -> int:
         """The number of the last change."""

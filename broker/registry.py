@@ -17,7 +17,7 @@ from broker.cells import Cells
 from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, OrderGone, OrderSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Alias, DownloadState, Holding, Order, SeederEntry, TransferState
+from protocol.messages import Alias, DownloadState, Holding, Order, SeederEntry, StandingEntry, TransferState
 
 _ListingKey = tuple[str, str, int, bytes]
 """Manifest, name, length, signature."""
@@ -317,6 +317,12 @@ class Registry:
         """The holding of ``peer`` in swarm ``digest``; None when it has no such entry."""
         swarm = self.swarms.get(digest)
         return None if swarm is None else swarm.holding(peer)
+
+    def standing(self, peer: str, digest: str) -> StandingEntry:
+        """How the member ``peer`` stands with swarm ``digest``."""
+        member = self.members[peer]
+        download = next((one for one in member.downloads if one.digest == digest), None)
+        return StandingEntry(peer, member.name, self.holding(peer, digest), download, member.free, member.rate)
 
     def cell_for(self, peer: str, digest: str, holding: Holding) -> int | None:
         """The cell that ``peer`` has in the grid of swarm ``digest`` or, if it is to be a receiver, gets."""

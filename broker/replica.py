@@ -22,12 +22,16 @@ from protocol import limits as lim
 
 
 class Replica:
-    """Follows the registrar. ``rng`` draws the names of syncs and spreads the retries of many lookups."""
+    """Follows the registrar. ``rng`` draws the names of syncs and spreads the retries of many lookups. ``answers``: its
+    owner answers peers."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, answers: bool = True) -> None:
         self.registry: Registry | None = None
         self.epoch = 0
         self.seq = 0
+        self.queries = 0
+        """How many its owner has heard: the registrar is told."""
+        self._answers = answers
         self._settled_at = 0.0
         self._rng = rng
         self._sync = 0
@@ -107,7 +111,7 @@ class Replica:
         return effects
 
     def _ack(self) -> SendRegistrar:
-        return SendRegistrar(Ack(self._sync, self._received))
+        return SendRegistrar(Ack(self._sync, self._received, self.queries))
 
     def _listen(self, now: float) -> None:
         self._ask_at = now + lim.LINK_SILENT_SECONDS * self._rng.uniform(1.0, 1.3)
@@ -118,4 +122,4 @@ class Replica:
         self._incoming = Registry(ListingIndex())
         self._held_back.clear()
         self._listen(now)
-        return [SendRegistrar(StateRequest(self._sync))]
+        return [SendRegistrar(StateRequest(self._sync, self._answers))]

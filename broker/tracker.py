@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from broker.child_settings import AnnouncerSettings, LookupSettings, RegistrarSettings
+from broker.child_settings import AnnouncerSettings, LookupSettings, RegistrarSettings, WebSettings
 from broker.config import TrackerConfig, addresses
+from broker.page import PagePlace, page_place
 from broker.ports import HeldPorts
 from protocol.endpoints import Address
 from service.key_folder import KeyFolder
@@ -30,12 +31,15 @@ class Tracker:
         if config.keys:
             KeyFolder(Path(config.keys)).load()  # or say what is wrong with it, once
         self._ports = HeldPorts(addresses(config))
+        self._page: PagePlace | None = None
         self.listen = str(self._ports.addresses[0])
         """Where the registrar listens, with its port."""
         # Whoever holds the registrar's port owns the directory of this name: what a killed tracker left is taken over.
         self._runtime_key = f"tracker-{self._ports.addresses[0].host}-{self._ports.addresses[0].port}"
         try:
-            self.supervisor = Supervisor(child_specs(config, self._ports.addresses, self._runtime_key, ready_file))
+            self._page = page_place(config)
+            specs = child_specs(config, self._ports.addresses, self._runtime_key, ready_file, self._page)
+            self.supervisor = Supervisor(specs)
         except BaseException:
             self.close()
             raise
@@ -44,14 +48,21 @@ class Tracker:
         """Let go of its ports."""
         remove_runtime_dir(self._runtime_key)  # when the registrar had no time to
         self._ports.close()
+        if self._page is not None:
+            self._page.close()
 
 
 def child_specs(
-    config: TrackerConfig, listen_at: Sequence[Address], runtime_key: str, ready_file: Path | None
+    config: TrackerConfig,
+    listen_at: Sequence[Address],
+    runtime_key: str,
+    ready_file: Path | None,
+    page: PagePlace | None = None,
 ) -> list[ChildSpec]:
     """The processes to run; ``listen_at`` has the addresses of registrar, roster and lookups. Raises `ConfigError`."""
     listen, roster, *lookups = map(str, listen_at)
     link = ipc_endpoint(runtime_dir(runtime_key), "link.sock")
+    wall_offset = time.time() - time.monotonic()
     registrar = RegistrarSettings(
         listen=listen,
         roster=roster,
@@ -63,8 +74,9 @@ def child_specs(
         lease_seconds=config.lease_seconds,
         peers_max=config.peers_max,
         ready_file=str(ready_file.absolute()) if ready_file is not None else "",
-        wall_offset=time.time() - time.monotonic(),
+        wall_offset=wall_offset,
         keys=config.keys,
+        web="" if page is None else str(page.address),
         log=config.log,
     )
     specs = [ChildSpec("registrar", "broker.registrar", msgspec.json.encode(registrar))]
@@ -72,6 +84,16 @@ def child_specs(
         settings = LookupSettings(listen=lookup, link=link, log=config.log, keys=config.keys)
         role = "lookup" if number == 0 else f"lookup-{number + 1}"
         specs.append(ChildSpec(role, "broker.lookup", msgspec.json.encode(settings)))
+    if page is not None:
+        web = WebSettings(
+            listen=str(page.address),
+            link=link,
+            lookups=len(lookups),
+            token=page.token,
+            wall_offset=wall_offset,
+            log=config.log,
+        )
+        specs.append(ChildSpec("web", "broker.web", msgspec.json.encode(web), expendable=True))
     if config.mdns and not config.keys and not is_local(listen_at[0].host) and find_spec("zeroconf") is not None:
         announcer = AnnouncerSettings(listen=listen, log=config.log)
         specs.append(ChildSpec("announcer", "broker.announcer", msgspec.json.encode(announcer)))

@@ -53,7 +53,7 @@ class LocalTracker:
         directory.mkdir()
         self._ready_file = directory / "ready.json"
         port = free_ports(TRACKER_PORTS_COUNT) if same_ports else 0
-        config = {"listen": f"tcp://{host.address}:{port}", "keys": NO_KEYS, **settings}
+        config = {"listen": f"tcp://{host.address}:{port}", "keys": NO_KEYS, "web": "", **settings}
         (directory / "tracker.yaml").write_text(json.dumps(config, indent=2) + "\n")
         arguments = ["--config", str(directory / "tracker.yaml"), "--ready-file", str(self._ready_file)]
         self.program = Program("broker", arguments, directory / "log", sockets, host)
@@ -65,6 +65,13 @@ class LocalTracker:
         endpoint = self.endpoints["registrar"]
         assert isinstance(endpoint, str)
         return endpoint
+
+    @property
+    def page(self) -> str:
+        """The address of its page, of a tracker that is ready; empty if it has none."""
+        endpoint = self.endpoints.get("web", "")
+        assert isinstance(endpoint, str)
+        return endpoint.replace("tcp://", "http://")
 
     def start(self, seconds: float = START_SECONDS) -> None:
         """Returns when all its processes serve. `NetworkError` when it ends, or is not ready within ``seconds``."""

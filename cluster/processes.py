@@ -31,6 +31,7 @@ ROLES = {
     "node.downloader": "downloader",
     "broker.registrar": "registrar",
     "broker.lookup": "lookup",
+    "broker.web": "web",
     "cluster.load.worker": "clients",
 }
 """The role of a child by the module it runs."""

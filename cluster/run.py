@@ -46,7 +46,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What to run. ``file`` None: ``size`` random bytes. ``keep`` None: nothing is left. ``timeout`` in seconds, None
     for one that suits the links. ``links`` None: as fast as this machine is; otherwise each peer has such a link of its
     own, which takes root. ``secure``: in a network with keys. ``kill_tracker``: one of the ``trackers`` dies meanwhile;
-    the same is done without that before, for comparison."""
+    the same is done without that before, for comparison. ``web``: trackers serve their pages, at free ports."""
 
     peers: int
     seeders: int
@@ -59,6 +59,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     secure: bool = False
     trackers: int = 1
     kill_tracker: bool = False
+    web: bool = False
 
 
 def run_cluster(plan: Plan, screen: Screen) -> Report:
@@ -77,7 +78,8 @@ def run_cluster(plan: Plan, screen: Screen) -> Report:
             if timeout is None:
                 timeout = TIMEOUT_SECONDS + (TIMEOUT_FACTOR * links.bound_s if links is not None else 0.0)
             hosts = links.hosts if links is not None else None
-            with LocalCluster(root, None, plan.kill_tracker, hosts, plan.secure, plan.trackers) as cluster:
+            settings = {"web": "127.0.0.1:0"} if plan.web else {}
+            with LocalCluster(root, settings, plan.kill_tracker, hosts, plan.secure, plan.trackers) as cluster:
                 run = _Run(plan, timeout, cluster, screen, clock)
                 outcome = run.run(original)
                 screen.stage("ending all processes")
@@ -196,7 +198,8 @@ class _Run:
         """Tell ``receivers`` to get ``shared`` at the same moment, and follow ``everyone`` until they are done."""
         meter = Meter(lambda: [program.pid for program in self._cluster.programs() if program.pid])
         meter.start(time.monotonic())
-        self._screen.stage(f"{len(receivers)} peers get {shared.name}, {format_bytes(shared.length)}")
+        page = f"; page at {self._cluster.tracker.page}" if self._plan.web else ""
+        self._screen.stage(f"{len(receivers)} peers get {shared.name}, {format_bytes(shared.length)}{page}")
         deadline = time.monotonic() + self._timeout
         self._ask(
             {

@@ -84,7 +84,7 @@ def run_tracker(settings: PeerSettings, key: str, runtime_dir: Path, tell: Calla
     which is let in. Raises `NetworkError`, `DiskError`, `ConfigError` (others may read that peer's secret key, for
     example), and `UsageError` when the key was revoked."""
     ready = runtime_dir / READY_NAME
-    config = TrackerConfig(mdns=settings.mdns, log=settings.log, keys=load_config(None, None).keys)
+    config = TrackerConfig(mdns=settings.mdns, web="", log=settings.log, keys=load_config(None, None).keys)
     if config.keys:
         check_identity_private(settings.data_path)
         _let_in(KeyFolder(Path(config.keys)), key, settings.peer_name)

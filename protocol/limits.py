@@ -59,7 +59,7 @@ CONTROL_BYTES_MAX = 64 * KIB
 """A message to a tracker or to a piece server. libzmq drops the connection of a sender who exceeds it."""
 REPLY_BYTES_MAX = 1 * MIB
 """A message from a tracker to a peer (paged below this)."""
-LINK_BYTES_MAX = 16 * MIB
+LINK_BYTES_MAX = 20 * MIB
 """A message on the registrar's ordered link to a lookup."""
 LOCAL_BYTES_MAX = 64 * MIB
 """A frame between the processes of one peer: the stamps of a million files fit."""
@@ -97,8 +97,13 @@ ENDPOINT_BYTES_MAX = 256
 DETAIL_BYTES_MAX = 512
 DOWNLOADS_TOLD_COUNT_MAX = 16
 """Downloads that a heartbeat tells of: what a person asks about, and a few KiB."""
-DOWNLOAD_BYTES = 290
-"""One of these without its reason: field names 60, a digest 73, a state 12, an order 66, six integers, and the rest."""
+SENDERS_TOLD_COUNT_MAX = 8
+"""Peers that a download is said to come from: those that send most."""
+SENDER_DIGITS = 8
+"""Of the id of such a peer: as people see it, and enough to tell those apart that have one content."""
+DOWNLOAD_BYTES = 290 + SENDERS_TOLD_COUNT_MAX * (SENDER_DIGITS + 3) + 9
+"""One of these without its reason: field names 68, a digest 73, a state 12, an order 66, six integers, its senders with
+one byte for the part of each, and the rest."""
 REASON_BYTES_MAX = 160
 """Why a download waits or failed: two lines of a terminal. Counted in characters, so up to four times as many bytes."""
 PEER_ID_BYTES_MAX = 64
@@ -151,6 +156,8 @@ LINK_WINDOW_COUNT = 16
 LINK_QUEUE_COUNT_MAX = 100_000
 """Events waiting for a lookup's acknowledgements; beyond them it gets the whole state again."""
 LINKS_COUNT_MAX = 64
+REQUEST_KINDS_COUNT_MAX = 16
+"""Kinds of requests that a beat counts."""
 LOOKUP_PARKED_COUNT_MAX = 10_000
 """Requests that wait in a lookup for their ``min_seq``."""
 LOOKUP_SCAN_COUNT_MAX = 20_000

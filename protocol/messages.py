@@ -48,6 +48,11 @@ TransferState = Literal["requesting", "started", "finished", "failed"]
 DownloadPhase = Literal["resolving", "waiting", "checking", "downloading", "verifying", "paused", "failed", "done"]
 """``resolving``: it has no manifest yet. One that has ended well is told of by the list of its peer; as ``done`` only
 if it carries out an order."""
+Sender = tuple[
+    Annotated[str, Meta(max_length=lim.SENDER_DIGITS, pattern=r"^[0-9a-zA-Z_.-]+\Z")],
+    Annotated[int, Meta(ge=0, le=100)],
+]
+"""The beginning of a peer's id, and how many per cent of the rate come from it."""
 
 
 class Message(Discreet, Struct, frozen=True, tag_field="t", tag=True):
@@ -176,8 +181,8 @@ class Welcome(Message, frozen=True, omit_defaults=True):
 
 class DownloadState(Struct, frozen=True, omit_defaults=True):
     """A download for people to read of: ``done`` of ``length`` bytes are verified, ``rate`` in bytes a second, from
-    ``sources`` peers. ``reason`` is why it waits, or failed. It carries out ``attempt`` of ``order``, if that is not
-    empty."""
+    ``sources`` peers, of which ``senders`` send most. ``reason`` is why it waits, or failed. It carries out ``attempt``
+    of ``order``, if that is not empty."""
 
     digest: DigestText
     state: DownloadPhase
@@ -188,6 +193,7 @@ class DownloadState(Struct, frozen=True, omit_defaults=True):
     reason: Annotated[str, Meta(max_length=lim.REASON_BYTES_MAX)] = ""
     order: OptionalPeerId = ""
     attempt: Count = 0
+    senders: Annotated[list[Sender], Meta(max_length=lim.SENDERS_TOLD_COUNT_MAX)] = []
 
 
 class Order(Struct, frozen=True, omit_defaults=True):

@@ -44,11 +44,13 @@ _logger = logging.getLogger(__name__)
 
 
 class ChildSpec(Struct, frozen=True):
-    """A child to run. ``settings`` is one JSON line without its newline."""
+    """A child to run. ``settings`` is one JSON line without its newline. ``expendable``: the others go on without it,
+    even if it cannot start; it is tried again."""
 
     role: str
     module: str
     settings: bytes
+    expendable: bool = False
 
 
 class Supervisor:
@@ -89,7 +91,7 @@ class Supervisor:
             code = child.reap()
             if code is not None:
                 final = final_exit(code)
-                if final is not None:
+                if final is not None and not child.spec.expendable:
                     return final
                 child.plan_restart(code, now)
             elif child.process is None and child.restart_at <= now:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from node.api_messages import JobStatus
-from node.local_messages import DownloadReport
+from node.local_messages import DownloadReport, SourceReport
 from node.reasons import job_silence, why_no_source
-from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
-from protocol.messages import DownloadState, Order
+from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX, SENDER_DIGITS, SENDERS_TOLD_COUNT_MAX
+from protocol.messages import DownloadState, Order, Sender
 from service.text import as_utf8
 
 ENDED_SECONDS_MAX = 3_600.0
@@ -84,4 +84,13 @@ def _told(job: JobStatus, order: Order | None) -> DownloadState:
         reason=as_utf8(reason)[:REASON_BYTES_MAX],
         order="" if order is None else order.order,
         attempt=0 if order is None else order.attempt,
+        senders=_senders(report.sources) if rate and report is not None else [],
     )
+
+
+def _senders(sources: Iterable[SourceReport]) -> list[Sender]:
+    """Those that send most, each with its part of what all of them send."""
+    sending = [source for source in sources if source.state == "connected" and source.rate >= 1]
+    whole = sum(source.rate for source in sending)
+    most = sorted(sending, key=lambda source: source.rate, reverse=True)[:SENDERS_TOLD_COUNT_MAX]
+    return [(source.peer[:SENDER_DIGITS], round(100 * source.rate / whole)) for source in most]

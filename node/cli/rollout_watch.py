@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from node.cli.standings import percent, seconds_left, standing_cells, state_of
+from node.cli.standings import standing_cells
 from protocol.limits import FREE_STEP_BYTES
 from protocol.messages import Order, OrderEntry, StandingEntry
 from protocol.orders import is_for
+from protocol.standings import carries_out, order_state, percent, seconds_left, state_of
 from service.text import printable
 from service.units import counted, format_bytes, format_rate, format_seconds
 
@@ -216,23 +216,15 @@ class Watch:
         return entry.peer != self.target.peer and is_for(self.order.peers, entry.name)
 
     def _standing(self, entry: StandingEntry) -> tuple[RolloutState, str]:
-        """State and detail: for a peer that accepts orders, of this order. That it has the content says nothing about
-        the ordered directory; but for an older order, which it does not report any more, there is nothing else to go
-        by."""
-        download = entry.download
-        ours = download is not None and download.order == self.order.order and download.attempt >= self.order.attempt
-        if entry.free is None:
-            return ("refuses", _REFUSES) if entry.holding is None else ("has it", "verified")
-        if ours and download is not None and download.state != "done":
-            return state_of(replace(entry, holding=None)), download.reason
-        if entry.holding != "whole":
-            return state_of(replace(entry, download=None)), ""
-        return ("waits", _ELSEWHERE) if self._from_start and not ours else ("has it", "verified")
+        """State and detail. Who has the content, but is silent about an order that was just given, may not have it
+        where it was ordered to."""
+        state, detail = order_state(self.order, entry)
+        silent = entry.free is not None and not carries_out(self.order, entry)
+        return ("waits", _ELSEWHERE) if state == "has it" and silent and self._from_start else (state, detail)
 
 
 _ABSENT = "no peer of this name is in the network"
 _ELSEWHERE = "it has the content, but has not reported on this order"
-_REFUSES = "it accepts no orders: 'rollouts' is not set in its configuration"
 
 
 def expectation(watch: Watch, upload_rate: float) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from node.agent.meant import NEWER_MAY_COME, may_be_old, meant_by
 from node.api_messages import ApiList, ApiListReply
@@ -17,11 +17,11 @@ from node.client.targets import check_pattern
 from node.trust import Verifier, parse_keys
 from protocol.digest import is_digest_start, short
 from protocol.errors import NotFoundError
-from protocol.messages import DownloadState, Moment, StandingEntry, TorrentEntry
+from protocol.messages import Moment, StandingEntry, TorrentEntry
+from protocol.standings import percent, seconds_left, state_of
 from service.text import printable
 from service.units import format_rate, format_seconds
 
-State = Literal["has it", "fetching", "checking", "verifying", "waits", "failed", "has not"]
 AGAIN_SECONDS = 0.5
 SHOWN_COUNT = 5
 """Contents that a message names."""
@@ -58,36 +58,6 @@ def _listed(session: Session, name: str, signed_by: Sequence[str]) -> tuple[list
     except NotFoundError as error:
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
         raise NotFoundError(f"{error}{unsure}") from None
-
-
-def state_of(entry: StandingEntry) -> State:
-    """The state of a peer in one or two words."""
-    download = entry.download
-    if entry.holding == "whole":
-        return "has it"
-    if download is None or download.state == "done":
-        return "has not" if entry.holding is None else "fetching" if entry.holding == "partial" else "waits"
-    match download.state:
-        case "checking" | "verifying" | "failed":
-            return download.state
-        case "downloading" if download.rate or not download.reason:
-            return "fetching"
-    return "waits"
-
-
-def seconds_left(download: DownloadState) -> float | None:
-    """The time left at its current rate; None when that says nothing."""
-    return (download.length - download.done) / download.rate if download.rate else None
-
-
-def percent(entry: StandingEntry) -> int | None:
-    """Whole percent, 100 only if the peer has all of it; None when it is not known."""
-    if entry.holding == "whole":
-        return 100
-    download = entry.download
-    if download is None or not download.length:
-        return None
-    return min(99, download.done * 100 // download.length)
 
 
 def standing_rows(entries: Sequence[StandingEntry]) -> Table:

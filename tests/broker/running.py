@@ -47,7 +47,7 @@ class RunningTracker:
         config_path.write_text(config)
         self.ready_file = directory / "ready.json"
         command = [sys.executable, "-m", "broker", "--config", str(config_path), "--ready-file", str(self.ready_file)]
-        command += ["--listen", "tcp://127.0.0.1:0", *options]
+        command += ["--listen", "tcp://127.0.0.1:0", "--web", "", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         self.log: list[str] = []
         try:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from broker.child_settings import RegistrarSettings
-from broker.config import TrackerConfig, addresses, load_config
+from broker.config import TrackerConfig, addresses, load_config, web_address
 from broker.tracker import child_specs
 from protocol.endpoints import Address
 from protocol.errors import ConfigError
@@ -27,7 +27,9 @@ def test_the_sample_file_has_every_key_with_its_default() -> None:
     sample, defaults = load_config(path, None), TrackerConfig()
     for name in TrackerConfig.__struct_fields__:
         assert f"\n{name}:" in path.read_text()
-        if name not in ("heartbeat", "lease"):
+        if name == "web":
+            assert web_address(sample) == web_address(defaults)
+        elif name not in ("heartbeat", "lease"):
             assert getattr(sample, name) == getattr(defaults, name)
     assert (sample.heartbeat_seconds, sample.lease_seconds) == (defaults.heartbeat_seconds, defaults.lease_seconds)
 
@@ -47,6 +49,9 @@ def test_the_sample_file_has_every_key_with_its_default() -> None:
         ("listen: tcp://*:65534", "3 consecutive ports"),
         ("advertise: a b", "key `advertise`"),
         ("advertise: '*'", "key `advertise`"),
+        ("web: here", "key `web`: 'here' is no address; expected an address and a port such as 127.0.0.1:5580"),
+        ("web: 127.0.0.1", "key `web`"),
+        ("web_token_file: token", "key `web_token_file`: expected the absolute path"),
         ("log: {levle: info}", "did you mean `log.level`?"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from broker.effects import SendLookup
+from broker.effects import SendLookup, Serving
+from broker.link_feed import QUERY
 from broker.link_messages import Ack, Changes, FromLookup, FromRegistrar, LinkBeat, LinkLost, StateRequest
 from protocol import limits as lim
 from protocol.codec import Decoder, encode
@@ -254,3 +255,18 @@ def test_settling_lasts_one_lease() -> None:
     lookup.pass_time(0.1)
     assert not lookup.lookup.replica.settling(stage.now)
     assert digest(1) not in stage.registry.swarms
+
+
+def test_the_page_hears_about_the_tracker_and_is_not_waited_for() -> None:
+    stage = Stage()
+    stage.registrar.requests["Join"] += 3
+    stage.registrar.handle_link(b"page", StateRequest(1, answers=False), stage.now)
+    assert Serving() not in stage.registrar.handle_link(b"page", Ack(1, 1), stage.now)
+    stage.registrar.handle_link(b"a", StateRequest(2), stage.now)
+    assert Serving() in stage.registrar.handle_link(b"a", Ack(2, 1, queries=40), stage.now), "counted from here on"
+    stage.registrar.handle_link(b"a", Ack(2, 1, queries=45), stage.now)
+    beats = [effect for effect in stage.registrar.tick(stage.now + 1.0) if isinstance(effect, SendLookup)]
+    assert {effect.route: effect.message for effect in beats} == {
+        b"page": LinkBeat(1, 1, (("Join", 3), (QUERY, 5)), 1, 1),
+        b"a": LinkBeat(2, 1),
+    }

@@ -89,11 +89,11 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
 
 def write_defaults(home: Path) -> None:
     """Default configuration files below the ``XDG_CONFIG_HOME`` ``home``, so that those of the machine that the tests
-    run on are not read. Nothing is announced or looked for on its network."""
+    run on are not read. Nothing is announced or looked for on its network, and trackers have no page."""
     directory = home / "zswarm"
     directory.mkdir(parents=True)
-    for name in ("peer.yaml", "tracker.yaml"):
-        (directory / name).write_text("mdns: false\n")
+    (directory / "peer.yaml").write_text("mdns: false\n")
+    (directory / "tracker.yaml").write_text('mdns: false\nweb: ""\n')
 
 
 class Machine:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from service import supervisor as module
 from service.supervisor import ChildSpec, Supervisor
@@ -119,6 +120,16 @@ def test_some_ends_end_everything(events: Events, supervise: Supervise, behaviou
     assert poll_until(supervisor, lambda: False) == code
     supervisor.stop()
     assert supervisor.pids() == {}
+
+
+@pytest.mark.parametrize("behaviour", ["stop", "fatal"])
+def test_the_others_go_on_without_an_expendable_child(events: Events, supervise: Supervise, behaviour: str) -> None:
+    expendable = replace(events.spec("two", behaviour), expendable=True)  # type: ignore[arg-type]
+    supervisor = supervise(events.spec("one"), expendable)
+    supervisor.start()
+    first = supervisor.pids().get("two")
+    assert poll_until(supervisor, lambda: supervisor.pids().get("two") not in (None, first)) is None
+    assert "one" in supervisor.pids()
 
 
 def test_a_child_that_does_not_end_is_killed(

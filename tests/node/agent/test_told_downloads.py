@@ -7,7 +7,7 @@ from typing import Any
 from node.agent.told_downloads import ENDED_SECONDS_MAX, LastRate, told_downloads
 from node.api_messages import JobStatus
 from node.local_messages import DownloadReport, SourceReport
-from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX
+from protocol.limits import DOWNLOADS_TOLD_COUNT_MAX, REASON_BYTES_MAX, SENDERS_TOLD_COUNT_MAX
 from protocol.messages import DownloadState, Order
 
 
@@ -31,6 +31,19 @@ def test_one_that_goes_on_has_its_figures_and_no_reason() -> None:
     found = report(50.4, "nobody has 1 of 10 pieces", source("connected"), source("unreachable", "refused"))
     (told,) = told_downloads([job(1, done_bytes=400, download=found)], 0.0, {})
     assert told == DownloadState(digest(1), "downloading", 1000, 400, 50, 1)
+
+
+def test_it_is_said_who_sends_most_of_one_that_goes_on() -> None:
+    def sender(number: int, rate: float, state: Any = "connected") -> SourceReport:
+        return SourceReport(f"{number:x}" * 32, "lab7", "tcp://10.0.0.7:1", state, "", 0, rate, 0)
+
+    two = report(100.0, "", sender(1, 24.8), sender(2, 75.2), sender(3, 0.0), sender(4, 50.0, "gone"))
+    (told,) = told_downloads([job(1, done_bytes=400, download=two)], 0.0, {})
+    assert told.senders == [("2" * 8, 75), ("1" * 8, 25)]
+    many = report(100.0, "", *(sender(number, 10.0) for number in range(16)))
+    (told,) = told_downloads([job(1, done_bytes=400, download=many)], 0.0, {})
+    assert told.senders == [(f"{number:x}" * 8, 6) for number in range(SENDERS_TOLD_COUNT_MAX)]
+    assert told_downloads([job(1, download=report(0.0, "", sender(1, 0.4)))], 0.0, {})[0].senders == []
 
 
 def test_one_that_stands_still_has_its_reason() -> None:

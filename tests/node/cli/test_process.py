@@ -99,7 +99,7 @@ class Peer:
 def tracker(tmp_path: Path) -> Iterator[str]:
     """The address of a tracker; its lease is short, so that it soon knows that it knows everybody."""
     ready, config = tmp_path / "ready.json", tmp_path / "tracker.yaml"
-    config.write_text("listen: tcp://127.0.0.1:0\nlease: 2s\nheartbeat: 500ms\n")
+    config.write_text('listen: tcp://127.0.0.1:0\nlease: 2s\nheartbeat: 500ms\nweb: ""\n')
     with running("broker", "--config", str(config), "--ready-file", str(ready)):
         until(ready.exists, "the tracker")
         yield json.loads(ready.read_text())["registrar"]

@@ -1,0 +1,95 @@
+"""Who may see the page, and what browsers may do with it: an ASGI layer around the application.
+
+On a loopback address anybody on this machine may, under a name of this machine: a page of another site, whose name has
+been pointed at 127.0.0.1 (DNS rebinding), may not. With a token it takes the token: in the address of the first visit,
+afterwards in a cookie, or as a bearer token for programs.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from protocol.endpoints import is_loopback
+
+COOKIE = "zswarm_token"
+OPEN_PATHS = ("/healthz",)
+"""Seen without a token: probes have none."""
+PUBLIC_PREFIX = "/static/"
+"""Style and script, which are those of any tracker."""
+_SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Guard:
+    """``token`` empty: none is needed, and the page is on a loopback address. ``refuse`` answers who may not see it:
+    it takes the status, what is wrong, and the path."""
+
+    def __init__(self, app: ASGIApp, token: str, refuse: Callable[[int, str, str], ASGIApp]) -> None:
+        self._app, self._token, self._refuse = app, token.encode(), refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        app, cookie = self._app, ""
+        if scope["method"] not in ("GET", "HEAD"):
+            app = self._refuse(405, "this page can only be read", scope["path"])
+        elif not self._token:
+            if not is_own_name(headers.get("host", "")):
+                app = self._refuse(421, "this page is for names of this machine, such as localhost", scope["path"])
+        elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(PUBLIC_PREFIX):
+            given = _token_in(scope, headers)
+            if not hmac.compare_digest(given, self._token):
+                app = self._refuse(
+                    401, "this page takes a token; the tracker printed it at its first start", scope["path"]
+                )
+            elif scope["path"] == "/":
+                cookie = f"{COOKIE}={given.decode()}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000"
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                safe = MutableHeaders(scope=message)
+                for name, value in _SECURITY.items():
+                    safe[name] = value
+                safe.setdefault("Cache-Control", "no-store")
+                if cookie:
+                    safe.append("Set-Cookie", cookie)
+            await send(message)
+
+        await app(scope, receive, send_safely)
+
+
+def is_own_name(host: str) -> bool:
+    """Whether ``Host: HOST`` is a name of this machine's loopback, at any port: a tunnel has another one."""
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    return name.lower() == "localhost" or name.lower().endswith(".localhost") or is_loopback(name)
+
+
+def _token_in(scope: Scope, headers: Headers) -> bytes:
+    """The token of a request, by whichever way; of a visit by link the link's."""
+    if scope["path"] == "/":
+        given = QueryParams(scope["query_string"]).get("token", "")
+        if given:
+            return given.encode()
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip().encode()
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        cookie = None
+    return b"" if cookie is None else cookie.value.encode()

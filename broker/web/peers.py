@@ -1,0 +1,85 @@
+"""Peers as the page shows them, failures with their reasons, and how peers stand with a content. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from broker.registry import Member, Registry
+from broker.web.flows import content_name
+from broker.web.rows import Failure, PeerRow, StandingRow
+from broker.web.survey import URGENCY, main_download
+from protocol.messages import StandingEntry
+from protocol.standings import percent, percent_of, state_of
+
+
+def peer_row(member: Member, registry: Registry) -> PeerRow:
+    """``member`` with the download that says most about it."""
+    state, download = main_download(member)
+    rate = sum(one.rate for one in member.downloads)
+    shown = download if state != "idle" else None
+    return PeerRow(
+        peer=member.peer,
+        name=member.name or member.peer[:8],
+        endpoint=member.endpoint,
+        state=state,
+        content="" if shown is None else content_name(member, shown.digest, registry),
+        digest="" if shown is None else shown.digest,
+        percent=None if shown is None else percent_of(shown.done, shown.length),
+        done=0 if shown is None else shown.done,
+        length=0 if shown is None else shown.length,
+        rate=rate,
+        seconds_left=(shown.length - shown.done) / shown.rate if shown is not None and shown.rate else None,
+        sources=0 if shown is None else shown.sources,
+        reason="" if shown is None else shown.reason,
+        downloads=len(member.downloads),
+        uploads=member.load,
+        whole=member.whole,
+        partial=member.partial,
+        requesting=member.requesting,
+    )
+
+
+def peers_to_show(registry: Registry, busy: Sequence[Member], count: int) -> list[PeerRow]:
+    """Up to ``count``: those that need attention, those that fetch, those that send, any others."""
+
+    def order(member: Member) -> tuple[int, int, str]:
+        return URGENCY.index(main_download(member)[0]), -member.load, member.peer
+
+    shown = {member.peer: member for member in heapq.nsmallest(count, busy, key=order)}
+    if len(shown) < count:
+        others = (member for member in registry.members.values() if member.peer not in shown)
+        most = heapq.nsmallest(count - len(shown), others, key=lambda member: (-member.load, member.peer))
+        shown |= {member.peer: member for member in most}
+    return [peer_row(member, registry) for member in shown.values()]
+
+
+def failures(registry: Registry, busy: Sequence[Member], count: int) -> list[Failure]:
+    """Up to ``count`` downloads that failed lately."""
+    return list(islice(_failures(registry, busy), count))
+
+
+def _failures(registry: Registry, busy: Sequence[Member]) -> Iterator[Failure]:
+    for member in busy:
+        for one in member.downloads:
+            if one.state == "failed":
+                name = member.name or member.peer[:8]
+                content = content_name(member, one.digest, registry)
+                yield Failure(member.peer, name, one.digest, content, percent_of(one.done, one.length), one.reason)
+
+
+def standing_row(entry: StandingEntry) -> StandingRow:
+    """``entry`` in words."""
+    download, state = entry.download, state_of(entry)
+    rate = 0 if download is None or state != "fetching" else download.rate
+    return StandingRow(
+        peer=entry.peer,
+        name=entry.name or entry.peer[:8],
+        state=state,
+        percent=percent(entry),
+        rate=rate,
+        seconds_left=(download.length - download.done) / rate if download is not None and rate else None,
+        sources=0 if download is None else download.sources,
+        reason="" if download is None or state == "has it" else download.reason,
+    )

@@ -1,0 +1,303 @@
+// The tracker's page: draws what server-sent events tell.
+
+import { $, bar, bytes, chip, collator, counted, duration, element, keep, mark, plain, rate, say, setBar, svg } from "./parts.js";
+import { showFlows } from "./picture.js";
+
+// --- rows -----------------------------------------------------------------------------------------------
+
+function row(labels, onName) {
+  const made = element("tr", { role: "row" });
+  for (const label of labels) made.append(element("td", label ? { role: "cell", class: "number", "data-label": label } : { role: "cell" }));
+  const name = element("button", { class: "name", type: "button" }, element("bdi"));
+  name.addEventListener("click", onName);
+  made.cells[0].append(name, element("span", { class: "note of" }));
+  made.cells[1].append(bar());
+  made.cells[5].append(element("span"), element("span", { class: "note" }), element("span", { class: "note bad" }));
+  return made;
+}
+
+const copies = (count) => (count === 1 ? "1 whole copy" : `${count.toLocaleString("en")} whole copies`);
+
+const contents = {
+  key: (one) => `${one.digest} ${one.name}`,
+  make: (one) => row(["", "", "Rate", "Left", "Size", ""], () => showContent(one.digest)),
+  update(made, one) {
+    const cells = made.cells, name = plain(one.name);
+    say($("bdi", cells[0]), name);
+    const complete = one.percent === 100;
+    cells[1].firstChild.hidden = one.percent === null;
+    setBar(cells[1].firstChild, one.percent, complete ? "good" : "busy", `Progress of ${name}`);
+    say(cells[2], rate(one.rate));
+    say(cells[3], duration(one.seconds_left));
+    say(cells[4], bytes(one.length));
+    const [words, note, bad] = cells[5].children;
+    say(words, one.receivers ? `${one.receivers_whole} of ${one.receivers} have it` : copies(one.whole));
+    say(note, one.receivers ? copies(one.whole) : "");
+    say(bad, one.failed ? `${one.failed} failed` : "");
+  },
+};
+
+const KINDS = { fetching: "busy", checking: "busy", verifying: "busy", waits: "warn", failed: "bad", idle: "quiet", "has it": "good" };
+
+const peers = {
+  key: (one) => one.peer,
+  make: (one) => row(["", "", "Rate", "Left", "Sources", ""], () => showPeer(one.peer)),
+  update(made, one) {
+    const cells = made.cells, name = plain(one.name);
+    say($("bdi", cells[0]), name);
+    cells[1].firstChild.hidden = one.state === "idle";
+    setBar(cells[1].firstChild, one.percent, KINDS[one.state], `${name} ${one.state}`);
+    say(cells[2], rate(one.rate));
+    say(cells[3], duration(one.seconds_left));
+    say(cells[4], one.sources ? String(one.sources) : "");
+    const [words, note, bad] = cells[5].children;
+    words.className = "chip";
+    mark(words, "data-kind", KINDS[one.state]);
+    const sending = one.uploads ? `sends to ${one.uploads}` : "";
+    say(words, one.state === "idle" ? sending || "idle" : [one.state, sending].filter(Boolean).join(" · "));
+    const more = one.downloads > 1 ? ` and ${one.downloads - 1} more` : "";
+    say(cells[0].lastChild, one.state === "idle" ? `has ${one.whole}` : `${plain(one.content)}${more}`);
+    say(note, one.state === "failed" ? "" : plain(one.reason));
+    say(bad, one.state === "failed" ? plain(one.reason) : "");
+  },
+};
+
+/** A table that shows the rows of events, or those of a search, page by page. */
+class Browser {
+  constructor(id, kind) {
+    this.root = document.getElementById(id);
+    Object.assign(this, { id, kind, body: $("tbody", this.root), after: "", next: "", mode: "live", live: [], total: 0, asked: 0 });
+    const on = (name, call) => $(`button.${name}`, this.root).addEventListener("click", call);
+    on("all", () => this.ask(""));
+    on("first", () => this.ask(""));
+    on("next", () => this.ask(this.next));
+    on("back", () => this.back());
+    let timer = 0;
+    $("input", this.root).addEventListener("input", (event) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => (event.target.value.trim() ? this.ask("") : this.back()), 250);
+    });
+    setInterval(() => this.mode === "page" && !document.hidden && this.ask(this.after), 5000);
+  }
+  back() {
+    this.asked += 1;
+    this.mode = "live";
+    $("input", this.root).value = "";
+    this.show(this.live);
+  }
+  async ask(after) {
+    const asked = (this.asked += 1), search = $("input", this.root).value.trim();
+    const query = new URLSearchParams({ search, after });
+    const answer = await fetchJson(`/api/v1/${this.id}?${query}`);
+    if (!answer || asked !== this.asked) return;
+    Object.assign(this, { mode: "page", after, next: answer.next });
+    this.show(answer[this.id]);
+  }
+  tell(rows, total) {
+    this.live = [...rows].sort((a, b) => this.order(a, b));
+    this.total = total;
+    if (this.mode === "live") this.show(this.live);
+  }
+  order(a, b) {
+    return this.id === "peers" ? collator.compare(a.name, b.name) : 0;
+  }
+  show(rows) {
+    const paged = this.mode === "page", search = $("input", this.root).value.trim();
+    keep(this.body, rows, this.kind.key, this.kind.make, this.kind.update);
+    const empty = $(".empty", this.root);
+    empty.hidden = rows.length > 0;
+    say(empty, paged && search ? `Nothing found for “${plain(search)}”${this.next ? " so far" : ""}.` : `No ${this.id} yet.`);
+    const part = rows.length < this.total ? `${rows.length} of ${this.total.toLocaleString("en")}: active first` : counted(this.total, this.id.slice(0, -1));
+    say($(".shown", this.root), paged ? `${counted(rows.length, "row")} on this page` : part);
+    $(".all", this.root).hidden = paged || rows.length >= this.total;
+    $(".first", this.root).hidden = !paged || !this.after;
+    $(".next", this.root).hidden = !paged || !this.next;
+    $(".back", this.root).hidden = !paged;
+  }
+}
+
+async function fetchJson(url) {
+  try {
+    const response = await fetch(url);
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+// --- details --------------------------------------------------------------------------------------------
+
+const dialog = $("#detail");
+let refresh = 0;
+dialog.addEventListener("close", () => clearInterval(refresh));
+
+function open(title, url, draw) {
+  const body = $(".body", dialog);
+  say($("#detail-title"), title);
+  body.replaceChildren(element("p", { class: "quiet" }, "Loading"));
+  const load = async () => {
+    const answer = await fetchJson(url);
+    if (answer) draw(body, answer);
+    else body.replaceChildren(element("p", {}, "It is not in the network any more, or the tracker does not answer."));
+  };
+  clearInterval(refresh);
+  refresh = setInterval(() => document.hidden || load(), 2000);
+  dialog.showModal();
+  load();
+}
+const line = (name, state, note) =>
+  element("li", {}, element("bdi", {}, plain(name)), " ", chip(KINDS[state] ?? "quiet", state), note ? element("span", { class: "note" }, plain(note)) : "");
+
+function showContent(digest) {
+  open("Content", `/api/v1/contents/${encodeURIComponent(digest)}`, (body, found) => {
+    const one = found.content;
+    say($("#detail-title"), plain(one.name));
+    const also = found.names.length > 1 ? ` Also called ${found.names.slice(1).map(plain).join(", ")}.` : "";
+    const rows = found.peers.map((peer) => line(peer.name, peer.state, standing(peer)));
+    if (found.next) rows.push(element("li", { class: "quiet" }, "and more"));
+    body.replaceChildren(element("p", { class: "facts" }, `${one.digest}, ${bytes(one.length)}.${also}`),
+      element("h3", {}, "Peers"), element("ul", { class: "lines" }, ...rows));
+  });
+}
+function standing(peer) {
+  if (peer.state === "has it") return "";
+  const figures = [peer.percent === null ? "" : `${peer.percent} %`, rate(peer.rate), peer.seconds_left === null ? "" : `${duration(peer.seconds_left)} left`];
+  return [...figures, peer.reason].filter(Boolean).join(", ");
+}
+
+function showPeer(id) {
+  open("Peer", `/api/v1/peers/${encodeURIComponent(id)}`, (body, found) => {
+    const one = found.peer;
+    say($("#detail-title"), plain(one.name));
+    const downloads = found.downloads.map((download) => {
+      const from = download.senders.map((sender) => `${plain(sender.name)} ${rate(sender.rate)}`).join(", ");
+      return line(download.content || download.digest.slice(0, 20), download.state, [standing(download), from && `from ${from}`].filter(Boolean).join("; "));
+    });
+    const lists = found.contents.map((content) => line(content.name, content.holding, bytes(content.length)));
+    if (found.next) lists.push(element("li", { class: "quiet" }, "and more"));
+    body.replaceChildren(element("p", { class: "facts" }, `${one.peer} at ${one.endpoint}; ${counted(one.uploads, "upload")}`),
+      element("h3", {}, "Downloads"), downloads.length ? element("ul", { class: "lines" }, ...downloads) : element("p", { class: "quiet" }, "None."),
+      element("h3", {}, "Contents"), lists.length ? element("ul", { class: "lines" }, ...lists) : element("p", { class: "quiet" }, "None."));
+  });
+}
+
+// --- pictures -------------------------------------------------------------------------------------------
+
+function drawRates({ every_seconds, values }) {
+  const root = $("#rates svg"), most = Math.max(...values, 1), width = 300;
+  const x = (place) => width - values.length + 1 + place, y = (value) => 97 - (value / most) * 92;
+  const points = values.map((value, place) => `${x(place).toFixed(1)} ${y(value).toFixed(1)}`).join("L");
+  if (!root.firstChild) root.append(svg("path", { class: "area" }), svg("path", { class: "curve" }));
+  mark(root.children[0], "d", values.length ? `M${x(0)} 100L${points}L${width} 100Z` : "");
+  mark(root.children[1], "d", values.length ? `M${points}` : "");
+  const peak = Math.max(...values, 0), now = values.at(-1) ?? 0;
+  say($("#rates-now"), peak ? `now ${rate(now) || "0"}` : "nothing moves");
+  say($("#rates-top"), peak ? `peak ${rate(peak)}` : "");
+  say($("#rates-text"), `Rate over the last ${Math.round((values.length * every_seconds) / 60)} minutes: now ${rate(now) || "nothing"}, peak ${rate(peak) || "nothing"}.`);
+}
+
+// --- the rest -------------------------------------------------------------------------------------------
+
+const VERDICTS = { complete: ["good", "complete"], running: ["busy", "running"], incomplete: ["bad", "incomplete"], nobody: ["quiet", "no peer it is for"], cancelled: ["quiet", "cancelled"] };
+
+function drawRollouts(rollouts) {
+  $("#rollouts .empty").hidden = rollouts.length > 0;
+  keep($("#rollouts .cards"), rollouts, (one) => `${one.giver} ${one.order}`,
+    () => element("li", {}, element("div", { class: "top" }, element("h3", {}, element("bdi")), element("span", { class: "chip" })), bar(),
+      element("p", { class: "counts" }), element("ul", { class: "problems" })),
+    (made, one) => {
+      const [kind, words] = VERDICTS[one.verdict], state = $(".chip", made), name = plain(one.name);
+      say($("bdi", made), name);
+      say(state, words);
+      mark(state, "data-kind", kind);
+      setBar($(".bar", made), one.percent, kind === "busy" || kind === "quiet" ? "busy" : kind, `Rollout of ${name}`);
+      const others = Object.entries(one.counts).filter(([what]) => what !== "has it").map(([what, count]) => `${count} ${what}`);
+      const left = one.seconds_left === null ? "" : `${duration(one.seconds_left)} left`;
+      say($(".counts", made), [`${one.have} of ${one.wanted} have it`, ...others, rate(one.rate), left, `from ${plain(one.giver_name)}`].filter(Boolean).join(" · "));
+      const shown = one.problems.filter((peer) => peer.state !== "has not").slice(0, 5);
+      $(".problems", made).replaceChildren(...shown.map((peer) =>
+        element("li", {}, element("b", {}, element("bdi", {}, plain(peer.name))), ` ${peer.state}${peer.reason ? `: ${plain(peer.reason)}` : ""}`)));
+    });
+}
+
+function drawFailures(failures, gone) {
+  const lost = gone.filter((one) => one.lost || one.state !== "idle"); // who leaves without a download is no news
+  $("#failures .empty").hidden = failures.length + lost.length > 0;
+  const lines = [
+    ...failures.map((one) => ({ key: `f ${one.peer} ${one.digest}`, name: one.name, words: `failed: ${plain(one.content || one.digest.slice(0, 20))}`, note: one.reason })),
+    ...lost.map((one) => ({ key: `g ${one.peer}`, name: one.name || one.peer.slice(0, 8), words: `${one.lost ? "lost" : "left"} ${duration(one.seconds_ago)} ago`,
+      note: one.content ? `it was ${one.state}: ${one.content}${one.percent === null ? "" : `, ${one.percent} %`}` : "it fell silent" })),
+  ];
+  keep($("#failures .lines"), lines, (one) => one.key,
+    () => element("li", {}, element("bdi"), " ", chip("bad", ""), element("span", { class: "note" })),
+    (made, one) => {
+      say($("bdi", made), plain(one.name));
+      say($(".chip", made), one.words);
+      say($(".note", made), plain(one.note));
+    });
+}
+
+function drawTracker(one) {
+  const kind = { ok: "good", starting: "warn", settling: "warn", "lookups missing": "warn", silent: "bad" }[one.state];
+  mark($("#health"), "data-kind", kind);
+  say($("#health"), one.state === "ok" ? "healthy" : one.state);
+  const rows = { State: one.state, Running: `for ${duration(one.uptime_seconds)}`, Lookups: `${one.lookups_following} of ${one.lookups} answer`,
+    Requests: `${one.requests_per_second} a second`, Changes: one.changes.toLocaleString("en") };
+  keep($("#trackers dl"), Object.entries(rows).flatMap(([term, value]) => [["dt", term, term], ["dd", `${term} value`, value]]), (part) => part[1],
+    ([tag]) => element(tag), (made, part) => say(made, part[2]));
+  say(banner, one.reason ? one.reason[0].toUpperCase() + one.reason.slice(1) + "." : "");
+  banner.hidden = !one.reason;
+}
+
+const banner = $("#banner"), live = $("#live");
+const browsers = [new Browser("contents", contents), new Browser("peers", peers)];
+const heard = { complete: null, lost: null, failed: null, at: 0 };
+
+/** What a person who does not see the page is told, seldom: what has ended well, and what went wrong. */
+function announce(overview) {
+  const complete = new Set(overview.contents.filter((one) => one.percent === 100).map((one) => plain(one.name)));
+  const lost = new Set(overview.gone.filter((one) => one.lost).map((one) => plain(one.name)));
+  const failed = new Set(overview.failures.map((one) => `${plain(one.name)}: ${plain(one.reason)}`));
+  const fresh = (now, before) => (before ? [...now].filter((one) => !before.has(one)) : []);
+  const words = [fresh(complete, heard.complete).map((name) => `${name} is complete`), fresh(lost, heard.lost).map((name) => `${name} was lost`),
+    fresh(failed, heard.failed).map((what) => `Failed: ${what}`)].flat();
+  if (words.length && heard.complete && overview.time - heard.at < 10) return;
+  Object.assign(heard, { complete, lost, failed });
+  if (words.length) heard.at = overview.time;
+  if (words.length) say($("#news"), words.slice(0, 3).join(". "));
+}
+
+function draw(overview) {
+  const totals = overview.totals;
+  for (const node of document.querySelectorAll("[data-total]")) {
+    const key = node.dataset.total;
+    say(node, key === "rate" ? rate(totals.rate) || "0" : totals[key].toLocaleString("en"));
+    mark(node, "data-kind", key === "failed" && totals.failed ? "bad" : "");
+  }
+  drawRates(overview.rates);
+  browsers[0].tell(overview.contents, totals.contents);
+  browsers[1].tell(overview.peers, totals.peers);
+  showFlows(overview.flows);
+  drawRollouts(overview.rollouts);
+  drawFailures(overview.failures, overview.gone);
+  drawTracker(overview.trackers[0]);
+  announce(overview);
+}
+
+let lastAt = 0;
+function connect() {
+  const source = new EventSource("/api/v1/events");
+  source.addEventListener("overview", (event) => {
+    lastAt = Date.now();
+    say(live, "live");
+    draw(JSON.parse(event.data));
+  });
+  source.addEventListener("error", () => {
+    say(live, lastAt ? `connection lost; figures are from ${new Date(lastAt).toLocaleTimeString()}` : "not connected; trying");
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+  });
+  source.addEventListener("open", () => say(live, "live"));
+}
+
+if (location.search.includes("token=")) history.replaceState(null, "", location.pathname);
+connect();

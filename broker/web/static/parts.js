@@ -1,0 +1,91 @@
+// What the page is made of: words for figures, and elements. Text of others only ever becomes text nodes.
+
+const SVG = "http://www.w3.org/2000/svg";
+export const $ = (selector, root = document) => root.querySelector(selector);
+export const collator = new Intl.Collator(undefined, { numeric: true });
+
+// --- words ----------------------------------------------------------------------------------------------
+
+/** Text of others as it is shown: what is not seen as itself becomes an escape. */
+export const plain = (text) =>
+  String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
+export function bytes(count) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let unit = 0;
+  while (count >= 1023.95 && unit < units.length - 1) [count, unit] = [count / 1024, unit + 1];
+  return `${unit ? count.toFixed(1) : count} ${units[unit]}`;
+}
+export const rate = (count) => (count ? `${bytes(count)}/s` : "");
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  const whole = Math.round(seconds), two = (n) => String(n).padStart(2, "0");
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1440) return `${Math.floor(minutes / 60)}h ${two(minutes % 60)}m`;
+  const hours = Math.round(seconds / 3600);
+  return `${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
+}
+export const counted = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
+// --- elements -------------------------------------------------------------------------------------------
+
+/** An element with attributes and children; strings become text. */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children.filter((child) => child !== ""));
+  return made;
+}
+export function svg(tag, attributes = {}) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+export function mark(node, name, value) {
+  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+export function chip(kind, text) {
+  return element("span", { class: "chip", "data-kind": kind }, text);
+}
+
+/** Children of `parent`, one for each of `items`, kept as long as their keys are: nothing loses the focus. */
+export function keep(parent, items, keyOf, make, update) {
+  const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  let before = null;
+  for (const item of items) {
+    const key = keyOf(item);
+    let child = known.get(key);
+    if (child) known.delete(key);
+    else {
+      child = make(item);
+      child.dataset.key = key;
+    }
+    update(child, item);
+    const place = before ? before.nextSibling : parent.firstChild;
+    if (place !== child) parent.insertBefore(child, place);
+    before = child;
+  }
+  for (const child of known.values()) child.remove();
+}
+
+export function bar() {
+  return element("div", { class: "bar" },
+    element("div", { class: "track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" },
+      element("span", { class: "fill" })),
+    element("span", { class: "percent", "aria-hidden": "true" }));
+}
+export function setBar(node, percent, kind, label) {
+  const track = $(".track", node);
+  mark(node, "data-kind", kind);
+  mark(track, "aria-label", label);
+  mark(track, "aria-valuenow", String(percent ?? 0));
+  mark(track, "aria-valuetext", percent === null ? "not known" : `${percent} %`);
+  $(".fill", node).style.transform = `scaleX(${(percent ?? 0) / 100})`;
+  say($(".percent", node), percent === null ? "" : `${percent} %`);
+}

@@ -1,0 +1,101 @@
+"""One look at all members of the network: what is under way, added up. Pure.
+
+Takes time by the number of members, not of contents: each tells of a few downloads.
+"""
+
+from __future__ import annotations
+
+from broker.registry import Member, Registry
+from broker.web.rows import PeerState, Totals
+from protocol.messages import DownloadState
+
+ENDED = ("failed", "done")
+URGENCY: tuple[PeerState, ...] = ("failed", "waits", "fetching", "checking", "verifying", "idle")
+"""Which download of a peer says most about it, and which peers come first where not all are shown."""
+
+
+class Activity:
+    """Downloads of one content, added up."""
+
+    __slots__ = ("done", "failed", "rate", "running", "slowest")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.failed = 0
+        self.rate = 0
+        self.done = 0
+        """Verified bytes of the running ones."""
+        self.slowest: float | None = None
+        """Seconds left of the one that takes longest, as far as known."""
+
+    def add(self, download: DownloadState) -> None:
+        if download.state in ENDED:
+            self.failed += download.state == "failed"
+            return
+        self.running += 1
+        self.rate += download.rate
+        self.done += download.done
+        if download.rate:
+            left = (download.length - download.done) / download.rate
+            self.slowest = left if self.slowest is None else max(self.slowest, left)
+
+
+NO_ACTIVITY = Activity()
+
+
+class Survey:
+    """``busy`` are the members that tell of downloads."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.busy: list[Member] = []
+        self.contents: dict[str, Activity] = {}
+        entries = uploads = downloads = failed = rate = 0
+        for member in registry.members.values():
+            entries += member.weight
+            uploads += member.load
+            if not member.downloads:
+                continue
+            self.busy.append(member)
+            for download in member.downloads:
+                activity = self.contents.get(download.digest)
+                if activity is None:
+                    activity = self.contents[download.digest] = Activity()
+                activity.add(download)
+                failed += download.state == "failed"
+                if download.state not in ENDED:
+                    downloads += 1
+                    rate += download.rate
+        orders = sum(map(len, registry.orders.values()))
+        counts = (len(registry.members), len(registry.swarms), entries)
+        self.totals = Totals(*counts, downloads, failed, rate, uploads, orders)
+
+
+def total_rate(registry: Registry) -> int:
+    """Bytes a second of all downloads together."""
+    return sum(
+        download.rate
+        for member in registry.members.values()
+        if member.downloads
+        for download in member.downloads
+        if download.state not in ENDED
+    )
+
+
+def download_state(download: DownloadState) -> PeerState:
+    """The state of a download in a word."""
+    match download.state:
+        case "checking" | "verifying" | "failed":
+            return download.state
+        case "done":
+            return "idle"
+        case "downloading" if download.rate or not download.reason:
+            return "fetching"
+    return "waits"
+
+
+def main_download(member: Member) -> tuple[PeerState, DownloadState | None]:
+    """Of the downloads of ``member`` the one that says most about it."""
+    found = [(URGENCY.index(download_state(download)), download) for download in member.downloads]
+    running = [one for one in found if one[1].state not in ENDED]
+    urgency, download = min(running or found, key=lambda one: one[0], default=(len(URGENCY) - 1, None))
+    return URGENCY[urgency], download

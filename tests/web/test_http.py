@@ -1,0 +1,269 @@
+"""The page over HTTP: the API as docs/API.md has it, who is let in, bounds, metrics and health."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from broker.events import PeerGone, PeerSet
+from broker.link_messages import LinkBeat
+from broker.web import rows
+from broker.web.access import is_own_name
+from broker.web.desk import STREAMS_COUNT_MAX
+from broker.web.questions import PAGE_COUNT_MAX
+from broker.web.server import REQUEST_HEAD_BYTES_MAX
+from tests.web.fed_page import EPOCH, MARKUP, FedPage, busy_network, digest, get, has, joined, peer_id
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "API.md"
+TOKEN = "0123456789abcdef-token"
+ENDPOINTS: dict[str, type[msgspec.Struct]] = {
+    "/api/v1/overview": rows.Overview,
+    "/api/v1/contents": rows.ContentPage,
+    "/api/v1/contents/DIGEST": rows.ContentDetail,
+    "/api/v1/peers": rows.PeerPage,
+    "/api/v1/peers/ID": rows.PeerDetail,
+    "/api/v1/rollouts": rows.RolloutPage,
+}
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[FedPage]:
+    with FedPage() as fed:
+        fed.feed([*busy_network(60), joined(99, "node-99")])
+        fed.feed([PeerGone(peer_id(99), True)])
+        yield fed
+
+
+# --- docs/API.md ----------------------------------------------------------------------------------------
+
+
+def test_answers_are_what_the_document_says(page: FedPage) -> None:
+    """Every field of every object is in the example, and the other way round."""
+    examples = dict(re.findall(r"^```json (\S+)\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL))
+    assert examples.keys() == {*ENDPOINTS, "error"}
+    for path, kind in ENDPOINTS.items():
+        example = json.loads(examples[path])
+        assert json.loads(msgspec.json.encode(msgspec.convert(example, kind))) == example, path
+        answer = page.get(path.replace("DIGEST", digest(1)).replace("ID", peer_id(12)))
+        assert answer.headers["content-type"] == "application/json"
+        assert shape(answer.json) == shape(example), path
+    assert page.get("/api/v1/peers/nobody").json == json.loads(examples["error"])
+
+
+def shape(value: Any) -> Any:
+    """Keys and kinds, of lists those of their first entry."""
+    if isinstance(value, dict):
+        return {key: shape(entry) for key, entry in value.items() if key not in ("requests", "counts")}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if value is None or isinstance(value, int | float) else type(value).__name__
+
+
+def test_every_field_is_explained() -> None:
+    tables = DOCUMENT.read_text()
+    for name, kind in vars(rows).items():
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == rows.__name__:
+            for field in kind.__struct_fields__:
+                assert f"`{field}`" in tables, f"{name}.{field}"
+
+
+# --- pages ----------------------------------------------------------------------------------------------
+
+
+def test_pages_follow_each_other_and_hold_everything_once(page: FedPage) -> None:
+    for what, key, count in (("contents", "digest", 5), ("peers", "peer", 60)):
+        found, after = [], ""
+        while True:
+            answer = page.get(f"/api/v1/{what}?limit=7&after={after.replace(' ', '%20')}").json
+            found += [row[key] for row in answer[what]]
+            after = answer["next"]
+            if not after:
+                break
+        assert (len(found), len(set(found))) == (count, count)
+
+
+def test_a_search_finds_by_part_of_a_name_or_the_beginning_of_an_id(page: FedPage) -> None:
+    def names(query: str) -> list[str]:
+        (rows_found, _next) = page.get(f"/api/v1/{query}").json.values()
+        return [row["name"] for row in rows_found]
+
+    assert names("contents?search=LLAMA") == ["llama-70b.safetensors"]
+    assert names(f"contents?search={digest(2)}") == ["search-index"]
+    assert names("contents?search=%3Cimg") == [MARKUP]
+    assert names("peers?search=e-07") == ["node-07"]
+    assert names(f"peers?search={peer_id(7)[:8]}") == ["node-07"]
+    assert names("peers?search=none") == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "contents?after=x",
+        "peers?limit=0",
+        f"peers?limit={PAGE_COUNT_MAX + 1}",
+        "peers?limit=x",
+        "peers?search=" + 257 * "x",
+    ],
+)
+def test_what_cannot_be_asked_is_refused_with_a_reason(page: FedPage, path: str) -> None:
+    answer = page.get(f"/api/v1/{path}")
+    assert answer.status == 400
+    assert answer.json["error"]["detail"]
+
+
+def test_nothing_can_be_changed(page: FedPage) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert page.get("/api/v1/peers", method=method).status == 405
+    assert page.get("/", method="HEAD").status == 200
+
+
+# --- who is let in --------------------------------------------------------------------------------------
+
+
+def test_every_answer_tells_the_browser_what_is_allowed(page: FedPage) -> None:
+    for path in ("/", "/static/app.js", "/api/v1/peers", "/nothing", "/metrics"):
+        headers = {name.lower(): value for name, value in page.get(path).headers.items()}
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; ")
+        assert "unsafe" not in headers["content-security-policy"]
+        assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert "http" not in re.sub(
+        r"http://www.w3.org/2000/svg", "", page.get("/static/app.css").body + page.get("/").body
+    )
+
+
+def test_a_name_that_was_pointed_here_is_refused(page: FedPage) -> None:
+    assert page.get("/api/v1/peers", headers={"Host": "evil.example"}).status == 421
+    assert page.get("/", headers={"Host": f"localhost:{page.url.rpartition(':')[2]}"}).status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:5580", "127.0.0.1:80", "[::1]:5580", "[::1]", "a.localhost:1"]
+)
+def test_names_of_this_machine(host: str) -> None:
+    assert is_own_name(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "evil.example", "localhost.evil.example", "10.0.0.1:5580", "127.0.0.1.evil", "[::2]:1"]
+)
+def test_names_that_are_not(host: str) -> None:
+    assert not is_own_name(host)
+
+
+def test_with_a_token_nobody_sees_anything_without_it() -> None:
+    with FedPage(token=TOKEN) as page:
+        for path in ("/api/v1/overview", "/api/v1/events", "/metrics", "/", "/nothing", f"/metrics?token={TOKEN}"):
+            assert page.get(path).status == 401, path
+        assert page.get("/healthz").status == 200
+        assert page.get("/", headers={"Cookie": "zswarm_token=wrong"}).status == 401
+        assert page.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status == 200
+        assert page.get("/", headers={"Host": "tracker.example"}).status == 401
+        visit = page.get(f"/?token={TOKEN}", headers={"Host": "tracker.example"})
+        assert visit.status == 200
+        assert TOKEN not in visit.body
+        cookie = next(value for name, value in visit.headers.items() if name.lower() == "set-cookie")
+        assert cookie.startswith(f"zswarm_token={TOKEN}; HttpOnly; SameSite=Strict; Path=/")
+        assert page.get("/api/v1/peers", headers={"Cookie": f"zswarm_token={TOKEN}"}).status == 200
+
+
+# --- bounds ---------------------------------------------------------------------------------------------
+
+
+def test_there_are_so_many_viewers_and_a_place_is_free_when_one_goes(page: FedPage) -> None:
+    viewers = [_view(page) for _ in range(STREAMS_COUNT_MAX)]
+    try:
+        assert page.get("/api/v1/events").json["error"]["code"] == "busy"
+        viewers.pop().close()
+        deadline = time.monotonic() + 10
+        while not (answered := _status(one_more := _view(page))).startswith(b"HTTP/1.1 200"):
+            one_more.close()
+            assert time.monotonic() < deadline, answered
+        viewers.append(one_more)
+    finally:
+        for viewer in viewers:
+            viewer.close()
+
+
+def _view(page: FedPage) -> socket.socket:
+    viewer = socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10)
+    viewer.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return viewer
+
+
+def _status(viewer: socket.socket) -> bytes:
+    return viewer.recv(4_096)
+
+
+def test_a_request_head_is_bounded(page: FedPage) -> None:
+    with socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * (2 * REQUEST_HEAD_BYTES_MAX))
+        assert _status(client).startswith(b"HTTP/1.1 400")
+
+
+def test_a_viewer_who_reads_slowly_gets_the_latest_only() -> None:
+    with FedPage() as page:
+        page.feed(busy_network(60))
+        viewer = _view(page)
+        assert _status(viewer)
+        for number in range(100, 140):
+            page.feed([joined(number, f"late-{number}")])
+        time.sleep(3)
+        read, deadline = b"", time.monotonic() + 3
+        while time.monotonic() < deadline and b'"peers":100,' not in read:
+            read += viewer.recv(65_536)
+        viewer.close()
+        assert read.count(b"event: overview") < 6
+        assert b'"peers":100,' in read
+
+
+# --- monitoring -----------------------------------------------------------------------------------------
+
+
+def test_metrics_have_units_in_their_names_and_labels_of_few_values(page: FedPage) -> None:
+    families = list(text_string_to_metric_families(page.get("/metrics").body))
+    own = [family for family in families if family.name.startswith("zswarm_tracker_")]
+    assert all(family.name.startswith("process_") for family in families if family not in own)
+    values = {sample.name: sample.value for family in own for sample in family.samples}
+    assert (values["zswarm_tracker_peers"], values["zswarm_tracker_contents"]) == (60, 5)
+    assert values["zswarm_tracker_start_time_seconds"] == EPOCH / 1_000
+    for family in own:
+        assert family.documentation
+        assert len(family.samples) <= 16, family.name
+        assert (family.type == "counter") == family.samples[0].name.endswith("_total")
+        for sample in family.samples:
+            assert all(re.fullmatch(r"[a-z_0-9]+", value) for value in sample.labels.values()), sample
+
+
+def test_health_is_200_while_the_replica_is_fed_and_says_what_is_wrong() -> None:
+    with FedPage() as page:
+        deadline = time.monotonic() + 15
+        while page.get("/healthz").status != 200:
+            assert time.monotonic() < deadline
+        page.feed([], LinkBeat(0, 0, (), 2, 0))
+        while page.get("/api/v1/overview").json["trackers"][0]["state"] != "lookups missing":
+            assert time.monotonic() < deadline
+        page.fall_silent()
+        while (answer := page.get("/healthz")).status == 200:
+            time.sleep(0.1)
+            assert time.monotonic() < deadline
+        assert (answer.status, "the registrar has been silent for" in answer.body) == (503, True)
+
+
+def test_what_was_is_remembered_for_a_while() -> None:
+    with FedPage() as page:
+        page.feed([joined(1, "alice"), joined(2, "bob"), has(2, 1, "f", 10, "partial")])
+        page.feed([PeerGone(peer_id(2), True), PeerGone(peer_id(1), False)])
+        gone = page.get("/api/v1/overview").json["gone"]
+        assert [(one["name"], one["lost"]) for one in gone] == [("alice", False), ("bob", True)]
+        page.feed([PeerSet(peer_id(2), "bob", "tcp://10.0.0.2:1")])
+        assert [one["name"] for one in page.get("/api/v1/overview").json["gone"]] == ["alice"]
+        assert 'zswarm_tracker_peers_gone_total{why="silent"} 1.0' in get(f"{page.url}/metrics").body
