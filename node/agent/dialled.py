@@ -41,8 +41,8 @@ _WORDS = {
 _KEYED_WORDS = {
     **_WORDS,
     ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or another key than this peer knows",
-    ConnectionEvent.DENIED: "it does not admit this peer's key, which was revoked or never authorised; ask for an "
-    "invite, or for the key that 'keys show' prints to be authorised",
+    ConnectionEvent.DENIED: "it does not admit this peer's key, which was revoked or never authorised; have the key "
+    "that 'keys show' prints authorised, or, if it was never authorised, ask for an invite",
     ConnectionEvent.OTHER_SECURITY: "it has no keys, but this peer belongs to a network with keys; it is another "
     "tracker, or runs without its key folder",
 }

@@ -131,9 +131,17 @@ def chosen_options(path: Path, follow_links: bool, link_roots: Sequence[str], po
     return ShareOptions(followed, posix_names)
 
 
+def _one_key(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> str | None:
+    if len(value) > 1:
+        raise click.BadParameter("one key at a time; run the command once for each, which adds its signature")
+    return value[0] if value else None
+
+
 sign_option = click.option(
     "--sign",
     "sign_with",
+    multiple=True,
+    callback=_one_key,
     metavar="KEY",
     help="Sign it with this key, a name or a path; 'signing-key KEY' makes one.",
     shell_complete=complete_path,

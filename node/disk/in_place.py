@@ -146,7 +146,7 @@ class InPlace:
             try:
                 with self._lock:  # of two threads one would see the time of the other's write
                     before = os.fstat(fd)
-                    if not is_file_unwritten(before, self._stamps, index):
+                    if not (self._is_there(before, index) and is_file_unwritten(before, self._stamps, index)):
                         raise ContentChangedError(f"{self._path(index)} {_WRITTEN}")
                     if self._note is not None and not self._noted:
                         self._note.hold()
@@ -162,6 +162,13 @@ class InPlace:
                 self._files.release(index)
         except OSError as error:
             raise disk_error(error, "mend", self._path(index)) from error
+
+    def _is_there(self, opened: os.stat_result, index: int) -> bool:
+        """Whether the ``opened`` file is the one at its path: editors put a new one in its place."""
+        try:
+            return os.path.samestat(opened, os.stat(self._path(index)))
+        except FileNotFoundError:
+            return True  # it was deleted, which `chunks` finds
 
     def _open_to_write(self, index: int) -> int:
         return self._open(index, os.O_WRONLY)

@@ -72,6 +72,11 @@ def test_what_the_peer_hashed_is_signed_and_handed_over(key: SigningKey, capsys:
     assert captured.out.strip() == LINK
 
 
+def test_two_keys_at_once_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert World().run("share", "model.bin", "--sign", "release", "--sign", "other") == 2
+    assert "run the command once for each" in capsys.readouterr().err
+
+
 def test_each_statement_is_later_than_the_last_whatever_the_clock_says(key: SigningKey) -> None:
     other = listed(OTHER, b"")
     far = 2**52

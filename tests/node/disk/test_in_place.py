@@ -85,6 +85,19 @@ def test_what_somebody_writes_to_is_left_as_it_is(tree: Path) -> None:
         InPlace(manifest, tree, stamps)
 
 
+def test_a_file_that_takes_the_place_of_another_during_a_mend_ends_it(tree: Path) -> None:
+    manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
+    right = content_of(tree, manifest)
+    content = InPlace(manifest, tree, stamps)
+    content.write(1, right[PIECE : 2 * PIECE])
+    (tree / "new").write_bytes(b"their work")
+    (tree / "new").replace(tree / "d/b")
+    with pytest.raises(ContentChangedError, match="left as it is"):
+        content.write(1, right[PIECE : 2 * PIECE])
+    assert (tree / "d/b").read_bytes() == b"their work"
+    content.close()
+
+
 def test_a_file_that_took_the_place_of_another_is_not_mended(tree: Path) -> None:
     manifest, stamps = hash_path(tree), take_stamps(tree, hash_path(tree))
     found = (tree / "a").stat()
