@@ -166,7 +166,7 @@ class InPlace:
     def _is_there(self, opened: os.stat_result, index: int) -> bool:
         """Whether the ``opened`` file is the one at its path: editors put a new one in its place."""
         try:
-            return os.path.samestat(opened, os.stat(self._path(index)))
+            return os.path.samestat(opened, Path(self._path(index)).stat())
         except FileNotFoundError:
             return True  # it was deleted, which `chunks` finds
 
