@@ -61,7 +61,8 @@ def view_of(job: JobStatus, label: str = "", problem: str = "") -> JobView:
         done = report.checked_bytes if job.phase in ("checking", "verifying") else report.done_bytes
         if job.phase in ("downloading", "waiting"):
             stats = download_stats(report)
-    detail = job.detail or (report.detail if report is not None else "")
+    waits_for = report.detail if report is not None else ""
+    detail = (waits_for if job.phase == "paused" else "") or job.detail or waits_for
     why = why_no_source(report) if report is not None and job.phase in ("resolving", "downloading") else ""
     if problem and job.phase in ("resolving", "waiting"):
         detail = problem

@@ -53,6 +53,11 @@ def test_a_fast_job_has_at_most_one_line_a_second_and_a_stalled_one_a_line_now_a
     assert [tick for tick in range(100) if lines.lines([view(99)], 1.0 + tick)] == [0, 30, 60, 90]
 
 
+def test_a_mend_that_is_paused_says_what_it_waits_for() -> None:
+    paused = job(kind="mend", phase="paused", detail="rotted: 1 piece", download=download(detail="the disk is read-only"))
+    assert view_of(paused).tail == "the disk is read-only"
+
+
 def test_a_new_reason_to_wait_is_said() -> None:
     lines = PlainLines()
     waiting = view_of(job(phase="waiting", download=None, length=0, detail="nobody has it"))
