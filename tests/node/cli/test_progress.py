@@ -54,7 +54,9 @@ def test_a_fast_job_has_at_most_one_line_a_second_and_a_stalled_one_a_line_now_a
 
 
 def test_a_mend_that_is_paused_says_what_it_waits_for() -> None:
-    paused = job(kind="mend", phase="paused", detail="rotted: 1 piece", download=download(detail="the disk is read-only"))
+    paused = job(
+        kind="mend", phase="paused", detail="rotted: 1 piece", download=download(detail="the disk is read-only")
+    )
     assert view_of(paused).tail == "the disk is read-only"
 
 
