@@ -16,7 +16,7 @@ from selenium.webdriver.chrome.service import Service
 
 T = TypeVar("T")
 PROGRAM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-REQUIRED = "ZSWARM_BROWSER"
+REQUIRED = "BROWSER_TESTS"
 """In the environment of a run that must not skip tests for lack of a browser."""
 PATIENCE_SECONDS = 40.0
 POLL_SECONDS = 0.1
