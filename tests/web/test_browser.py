@@ -15,6 +15,8 @@ from node.api_messages import ApiGet, ApiShare
 from tests.web.browser import Browser, browser
 from tests.web.fed_page import MARKUP, MIB, FedPage, busy_network, download, get, has, joined, peer_id
 
+pytestmark = pytest.mark.slow
+
 SIZE = 24 * MIB
 RATE = 4 * MIB
 SLOW = MIB
