@@ -27,7 +27,7 @@ from node.client.lines import latest_statuses
 from protocol.limits import JOURNAL_GROUP_SECONDS
 from tests.cluster.conftest import Place
 
-pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(600)]
 
 BLOCKS, ROUNDS = 20, 10
 MIB = 1024 * 1024
@@ -218,9 +218,7 @@ def swarm(place: Place, tmp_path: Path) -> Iterator[Swarm]:
     assert place.is_clean()
 
 
-@pytest.mark.parametrize(
-    "block", [pytest.param(block, marks=[pytest.mark.long] if block else []) for block in range(BLOCKS)]
-)
+@pytest.mark.parametrize("block", range(BLOCKS))
 def test_no_file_is_lost_or_wrong_and_little_is_fetched_again(swarm: Swarm, block: int) -> None:
     rng = Random(block)
     for number in range(ROUNDS):
