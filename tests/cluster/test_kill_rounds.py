@@ -1,7 +1,7 @@
 """``kill -9`` of any process at any moment: of a share, a download, its last moments, a change of what is shared.
 
 A round draws what is done, who is killed, and when; then everything runs again, and whoever is to have the content has
-to get it. One block of rounds is a slow test; all of them are those that `docs/RELIABILITY.md` counts.
+to get it. `docs/RELIABILITY.md` says how that ended; `test_faults` is what CI tries of it.
 """
 
 from __future__ import annotations
