@@ -52,8 +52,6 @@ START_COUNT_MIN = 8
 USED_BY_ANOTHER = "this invite was for one peer, and another has used it; ask for a new one"
 REVOKED = "this peer's key was revoked; the network's owner can let it in again (keys authorize)"
 LOOK_SECONDS = 1.0
-LOOK_AGAIN_SECONDS = 0.2
-"""How soon it looks again for a key that it does not know, which may have been let in a moment ago."""
 _FRESH_NS = 2_000_000_000
 """A directory that changed this recently may have changed again at the same time stamp."""
 _UNREADABLE = errno.ENOENT, errno.ENOTDIR, errno.EACCES
@@ -151,6 +149,14 @@ class KeyFolder:
     def members(self) -> dict[str, Member]:
         """By key."""
         return {key: self._member(key) for key in sorted(_keys_in(self.members_path, ".key")[0])}
+
+    def has_member(self, key: str) -> bool:
+        """Whether there is one with ``key``, as its file says now."""
+        try:
+            return (self.members_path / f"{key}.key").is_file()
+        except OSError as error:
+            self.tell(f"{self.members_path} cannot be read: {error.strerror}")
+            return False
 
     def invites(self) -> dict[str, IssuedInvite]:
         """By key; those that can be read."""
@@ -305,17 +311,15 @@ def _keys_in(directory: Path, suffix: str) -> tuple[frozenset[str], list[str]]:
 
 
 class LiveKeys:
-    """Who is let in, as the folder says. `refresh` looks at it, and so does a question about an unknown key, but not
-    often. ``clock`` gives monotonic seconds; ``invites``: peers with an invite may connect too. Any thread may ask."""
+    """Who is let in, as the folder says. `refresh` looks at it now and then; a question about a key that was not there
+    is answered by its own file, so that whoever has just been let in can connect. ``clock`` gives monotonic seconds;
+    ``invites``: peers with an invite may connect too. Any thread may ask."""
 
     def __init__(self, folder: KeyFolder, clock: Callable[[], float], invites: bool = False) -> None:
         self.folder, self._clock, self._admits_invites = folder, clock, invites
         self.members: frozenset[str] = frozenset()
         self._gone: set[str] = set()
         """Since the last `refresh`."""
-        self._invites: frozenset[str] = frozenset()
-        self._issued: dict[str, IssuedInvite | None] = {}
-        """Those that somebody has used since the last change."""
         self._stamps: dict[Path, tuple[int, int, int]] = {}
         self._looked_at = -inf
         self._lock = RLock()
@@ -343,54 +347,47 @@ class LiveKeys:
 
     def is_member(self, key: str) -> bool:
         with self._lock:
-            if key not in self.members and self._clock() >= self._looked_at + LOOK_AGAIN_SECONDS:
-                self.look()
+            if key not in self.members and self.folder.has_member(key):
+                self.look()  # so that `refresh` tells when it is one no longer
             return key in self.members
-
-    def _look_at_all(self, now: float) -> None:
-        self._looked_at = now
-        before = self.members
-        for path in (self.folder.members_path, self.folder.invites_path):
-            try:
-                self._look(path)
-            except OSError as error:
-                self.folder.tell(f"{path} cannot be read: {error.strerror}")
-                if error.errno in _UNREADABLE:
-                    self._stamps.pop(path, None)
-                    self._take(path, frozenset())
-        self._gone |= before.difference(self.members)
 
     def is_invite(self, key: str) -> bool:
         """Whether ``key`` is that of an invite that can be used, or was a moment ago."""
-        with self._lock:
-            if key not in self._invites:
-                return False
-            if key not in self._issued:
-                self._issued[key] = self.folder.issued(key)
-            issued = self._issued[key]
-            return issued is not None and issued.answers
+        issued = self.folder.issued(key)
+        if issued is None:
+            return False
+        if not issued.answers:
+            why = f"was used by {issued.used_by[:16]}" if issued.used_by else "has expired"
+            self.folder.tell(f"a peer was not let in: invite {key[:16]} {why}")
+        return issued.answers
 
-    def _look(self, path: Path) -> None:
-        found = path.stat()
-        stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-        if self._stamps.get(path) == stamp:
-            return
-        self._stamps.pop(path, None)
-        keys, others = _keys_in(path, ".key" if path == self.folder.members_path else ".invite")
+    def _look_at_all(self, now: float) -> None:
+        self._looked_at = now
+        found = self._look(self.folder.members_path, ".key")
+        if found is not None:
+            self._gone |= self.members - found
+            self.members = found
+        self._look(self.folder.invites_path, ".invite")  # for what it tells: `is_invite` asks each file
+
+    def _look(self, path: Path, suffix: str) -> frozenset[str] | None:
+        """The keys that files in the directory ``path`` are named after; None when it did not change."""
+        try:
+            found = path.stat()
+            stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+            if self._stamps.pop(path, None) == stamp:
+                self._stamps[path] = stamp
+                return None
+            keys, others = _keys_in(path, suffix)
+        except OSError as error:
+            self.folder.tell(f"{path} cannot be read: {error.strerror}")
+            return frozenset() if error.errno in _UNREADABLE else None
         for name in others:
             self.folder.tell(
                 f"{path / name} lets nobody in: expected a file named after a key, 64 hexadecimal digits in lower case"
             )
-        self._take(path, keys)
         if time.time_ns() - max(stamp[1:]) > _FRESH_NS:
             self._stamps[path] = stamp
-
-    def _take(self, path: Path, keys: frozenset[str]) -> None:
-        if path == self.folder.members_path:
-            self.members = keys
-        else:
-            self._invites = keys
-            self._issued.clear()
+        return keys
 
 
 def live_keys(folder: str, clock: Callable[[], float], invites: bool = False) -> tuple[LiveKeys | None, Keys | None]:

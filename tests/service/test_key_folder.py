@@ -248,6 +248,34 @@ def test_what_is_changed_by_hand_is_seen_at_the_next_look(folder: KeyFolder) -> 
     assert not live.members
 
 
+def test_whoever_is_let_in_between_two_looks_can_connect_at_once(folder: KeyFolder) -> None:
+    live = live_of(folder)
+    invite = invite_of(folder)
+    assert live.may_connect(Role.TRACKER_ROUTER, invite)
+    assert not live.may_connect(Role.TRACKER_ROUTER, BOB)
+    folder.authorize(BOB)
+    assert live.may_connect(Role.TRACKER_ROUTER, BOB)
+    folder.revoke(BOB)
+    assert looks(live) == {BOB}
+    assert not live.may_connect(Role.TRACKER_ROUTER, BOB)
+
+
+def test_the_log_says_why_an_invite_that_exists_lets_nobody_in(
+    folder: KeyFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = live_of(folder)
+    used, expired = invite_of(folder), invite_of(folder, seconds=-1.0)
+    folder.enrol(used, ALICE, "")
+    past = time.time() - 3_600.0
+    os.utime(folder.invites_path / f"{used}.used", (past, past))
+    for _ in range(3):
+        assert not any(map(live.is_invite, (expired, used, BOB)))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a peer was not let in: invite {expired[:16]} has expired",
+        f"a peer was not let in: invite {used[:16]} was used by {ALICE[:16]}",
+    ]
+
+
 def test_so_it_is_after_a_time_without_changes(folder: KeyFolder) -> None:
     folder.authorize(ALICE)
     past = time.time() - 60.0
