@@ -261,7 +261,7 @@ class Scenario:
             self._several.heal()
             forgetful = list(self._several.serving())
         world.clock.after(leases * LEASE_SECONDS + FORGET_SECONDS, check_forgotten, world, self.gone, forgetful)
-        for wish in self._open_wishes():
+        for wish in self._wishes():
             self._see_through(wish)
         if not self._run_until_done():
             self._rescue()
@@ -280,8 +280,7 @@ class Scenario:
             running = agent.core.gets.digests.get(wish.content.digest)
             if running is not None and running.manifest != wish.content.manifest_digest:
                 self.world.tell_remove(wish.peer, wish.content.digest)
-        if wish.done_at is None:
-            self.world.clock.after(PERSON_SECONDS, self._see_through, wish)
+        self.world.clock.after(PERSON_SECONDS, self._see_through, wish)
 
     def _depart(self) -> tuple[str, ...]:
         """Names of machines that are off for good once all others are healed."""
@@ -297,9 +296,13 @@ class Scenario:
         world.note("scenario", f"{allowed:.1f} s for {len(self._open_wishes())}")
         return world.run(world.now + allowed, lambda: not self._open_wishes())
 
-    def _open_wishes(self) -> list[Wish]:
+    def _wishes(self) -> list[Wish]:
+        """Those of who lives and is honest."""
         others = {*self.liars, *self.gone}
-        return [wish for wish in self.world.wishes if wish.done_at is None and wish.peer.name not in others]
+        return [wish for wish in self.world.wishes if wish.peer.name not in others]
+
+    def _open_wishes(self) -> list[Wish]:
+        return [wish for wish in self._wishes() if wish.done_at is None]
 
     def _rescue(self) -> None:
         """Not everybody is done. Who could be is a failure; the others have to say what is missing, and to be done when
