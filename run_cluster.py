@@ -24,9 +24,10 @@ from cluster.report_file import check_report_path, write_report
 from cluster.run import Plan, run_cluster
 from cluster.simulated.rollout import RolloutPlan, run_rollout
 from cluster.table import print_report, render
-from node.config import TRACKERS_COUNT_MAX, Algorithm
+from node.config import Algorithm
 from protocol.digest import ALGORITHMS
 from protocol.errors import UsageError
+from protocol.limits import TRACKERS_COUNT_MAX
 from service.command_line import parsed_by, run_command
 from service.streams import prepare_streams, warn
 from service.units import parse_bytes, parse_rate, parse_seconds

@@ -29,6 +29,7 @@ from protocol.messages import (
     Moment,
     OptionalKey,
     Order,
+    OtherTrackers,
     PeerId,
     PeerName,
     Signature,
@@ -81,6 +82,7 @@ class LoadSet(Message, frozen=True, omit_defaults=True):
     load: Count
     free: Count | None = None
     rate: Count = 0
+    others: OtherTrackers = ()
 
 
 class DownloadsSet(Message, frozen=True):

@@ -300,7 +300,7 @@ class Registrar:
         member = self.registry.members[message.peer]
         if (message.free is None) != (member.free is None):  # people wait for that
             effects += self._ledger.commit_figures([msgspec.structs.replace(member.figures(), free=message.free)], now)
-        figures = LoadSet(message.peer, message.load, message.free, message.rate)
+        figures = LoadSet(message.peer, message.load, message.free, message.rate, message.others)
         if figures != member.figures():
             self._loads[message.peer] = figures
         else:

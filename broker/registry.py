@@ -17,7 +17,16 @@ from broker.cells import Cells
 from broker.events import DownloadsSet, EntryGone, EntrySet, Event, LoadSet, OrderGone, OrderSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex
 from protocol.errors import LocalError
-from protocol.messages import Alias, DownloadState, Holding, Order, SeederEntry, StandingEntry, TransferState
+from protocol.messages import (
+    Alias,
+    DownloadState,
+    Holding,
+    Order,
+    OtherTrackers,
+    SeederEntry,
+    StandingEntry,
+    TransferState,
+)
 
 _ListingKey = tuple[str, str, int, bytes]
 """Manifest, name, length, signature."""
@@ -101,6 +110,7 @@ class Member:
         "listings",
         "load",
         "name",
+        "others",
         "partial",
         "peer",
         "rate",
@@ -115,6 +125,7 @@ class Member:
         self.load = 0
         self.free: int | None = None
         self.rate = 0
+        self.others: OtherTrackers = ()
         self.downloads: list[DownloadState] = []
         self.listings: dict[str, Listing] = {}
         self.aliases: dict[str, tuple[Listing, ...]] = {}
@@ -130,7 +141,7 @@ class Member:
 
     def figures(self) -> LoadSet:
         """What its last heartbeat said, as an event."""
-        return LoadSet(self.peer, self.load, self.free, self.rate)
+        return LoadSet(self.peer, self.load, self.free, self.rate, self.others)
 
     def as_source(self, whole: bool) -> SeederEntry:
         """Its entry in answers, as a source of whole or partial content: the same object for all swarms."""
@@ -181,7 +192,7 @@ class Registry:
     def _tell(self, member: Member, event: LoadSet | DownloadsSet | OrderSet | OrderGone) -> None:
         match event:
             case LoadSet():
-                member.load, member.free, member.rate = event.load, event.free, event.rate
+                member.load, member.free, member.rate, member.others = event.load, event.free, event.rate, event.others
             case DownloadsSet():
                 member.downloads = event.downloads
             case OrderSet():
@@ -340,8 +351,8 @@ class Registry:
         if member is None:
             return []
         events: list[Event] = [PeerSet(peer, member.name, member.endpoint, member.key)]
-        if member.load or member.free is not None or member.rate:
-            events.append(member.figures())
+        if (figures := member.figures()) != LoadSet(peer, 0):
+            events.append(figures)
         if member.downloads:
             events.append(DownloadsSet(peer, member.downloads))
         events += [OrderSet(peer, order) for order in self.orders.get(peer, {}).values()]

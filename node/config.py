@@ -26,7 +26,7 @@ from protocol.discreet import Discreet
 from protocol.endpoints import Address, is_wildcard, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError, SeedError, UsageError
 from protocol.keys import is_key, parse_invite
-from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX
+from protocol.limits import PATTERN_BYTES_MAX, PEER_ID_BYTES_MAX, TRACKERS_COUNT_MAX
 from protocol.names import check_name_pattern
 from protocol.signature import parse_key
 from service.logs import LogSettings
@@ -42,8 +42,6 @@ ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR", "invi
 DATA_NAME = "zswarm"
 DEFAULT_TRACKER = "tcp://127.0.0.1:5550"
 """Where a tracker is looked for first when none is configured."""
-TRACKERS_COUNT_MAX = 8
-"""Each is told everything, and asked everything."""
 KEEP_COUNT_MAX = 1_000
 """Older contents of a followed name."""
 IGNORED = (".*", "*.tmp", "*.part")

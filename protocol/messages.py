@@ -214,11 +214,23 @@ class Order(Struct, frozen=True, omit_defaults=True):
     cancelled: bool = False
 
 
+class OtherTracker(Struct, frozen=True, omit_defaults=True):
+    """Another tracker of a peer, at the ``endpoint`` that it is configured with (the beginning of one that is very
+    long); whether the peer is its member now."""
+
+    endpoint: Annotated[str, Meta(max_length=lim.TRACKER_TOLD_BYTES_MAX)]
+    joined: bool = True
+
+
+OtherTrackers = Annotated[tuple[OtherTracker, ...], Meta(max_length=lim.TRACKERS_COUNT_MAX)]
+
+
 class Heartbeat(Message, frozen=True, omit_defaults=True):
     """Still here, with list ``version``; ``load`` is the number of upload sessions open, a figure for people, and so
     are ``downloads``: those under way or that failed lately. None: they are as last told. ``free``: it accepts orders,
     and so many bytes are free where it puts them. ``orders``: those it gives; None: they are as last told. ``rate``:
-    bytes a second, of its last download for which that says something; 0: it has had none."""
+    bytes a second, of its last download for which that says something; 0: it has had none. ``others``: its trackers
+    but for this one."""
 
     id: Count
     peer: PeerId
@@ -230,6 +242,7 @@ class Heartbeat(Message, frozen=True, omit_defaults=True):
     free: Count | None = None
     orders: Annotated[list[Order], Meta(max_length=lim.ORDERS_TOLD_COUNT_MAX)] | None = None
     rate: Count = 0
+    others: OtherTrackers = ()
 
 
 class Rejoin(Message, frozen=True):

@@ -6,7 +6,9 @@ is bounded, in rows and in work.
 
 from __future__ import annotations
 
+import heapq
 import random
+from collections.abc import Mapping
 from typing import get_args
 
 from msgspec.structs import replace
@@ -33,9 +35,18 @@ from broker.web.questions import (
     Refusal,
 )
 from broker.web.rollouts import orders_after, rollout_row
-from broker.web.rows import ContentDetail, ContentPage, Overview, PeerDetail, PeerPage, RolloutPage, TrackerRow
+from broker.web.rows import (
+    ContentDetail,
+    ContentPage,
+    OtherTrackerRow,
+    Overview,
+    PeerDetail,
+    PeerPage,
+    RolloutPage,
+    TrackerRow,
+)
 from broker.web.survey import Survey, total_rate
-from protocol.limits import LINK_SILENT_SECONDS
+from protocol.limits import LINK_SILENT_SECONDS, TRACKERS_COUNT_MAX
 from protocol.messages import DownloadPhase
 
 CONTENTS_SHOWN_COUNT = 40
@@ -135,6 +146,7 @@ class PageCore:
         return Overview(
             time=round(self._wall_offset + now, 3),
             trackers=[self._tracker(now)],
+            other_trackers=_most_named(survey.trackers),
             totals=survey.totals,
             rates=self.history.rates(),
             contents=list(contents_to_show(registry, survey.contents, largest, CONTENTS_SHOWN_COUNT)),
@@ -178,6 +190,12 @@ class PageCore:
         totals = None if registry is None else Survey(registry).totals
         history = self.history
         return Figures(self._tracker(now), totals, downloads, holdings, history.lost_count, history.left_count)
+
+
+def _most_named(trackers: Mapping[str, tuple[int, int]]) -> list[OtherTrackerRow]:
+    """The first are those that most peers name: anybody can make up more."""
+    most = heapq.nsmallest(TRACKERS_COUNT_MAX, trackers.items(), key=lambda one: (-one[1][0], one[0]))
+    return [OtherTrackerRow(endpoint, named, missed) for endpoint, (named, missed) in most]
 
 
 def _judged(row: TrackerRow, settling: bool) -> TrackerRow:

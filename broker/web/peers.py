@@ -38,6 +38,7 @@ def peer_row(member: Member, registry: Registry) -> PeerRow:
         whole=member.whole,
         partial=member.partial,
         requesting=member.requesting,
+        missed_trackers=[other.endpoint for other in member.others if not other.joined],
     )
 
 

@@ -31,6 +31,15 @@ class TrackerRow(Struct, frozen=True):
     requests_per_second: float
 
 
+class OtherTrackerRow(Struct, frozen=True):
+    """Another tracker, at an endpoint that ``named_by`` peers are configured with; ``missed_by`` of them are no members
+    of it now."""
+
+    endpoint: str
+    named_by: int
+    missed_by: int
+
+
 class Totals(Struct, frozen=True):
     """Of the whole network. ``downloads`` are under way, and ``rate`` is what they add up to, in bytes a second."""
 
@@ -72,7 +81,8 @@ class ContentRow(Struct, frozen=True):
 
 class PeerRow(Struct, frozen=True):
     """A peer. State, percent, rate and the rest are those of the download ``content`` if it has one, of several the one
-    that needs attention most; ``rate`` of all of them."""
+    that needs attention most; ``rate`` of all of them. ``missed_trackers`` are those of its trackers of which it is no
+    member now."""
 
     peer: str
     name: str
@@ -92,6 +102,7 @@ class PeerRow(Struct, frozen=True):
     whole: int
     partial: int
     requesting: int
+    missed_trackers: list[str]
 
 
 class DownloadRow(Struct, frozen=True):
@@ -189,6 +200,7 @@ class Overview(Struct, frozen=True):
 
     time: float
     trackers: list[TrackerRow]
+    other_trackers: list[OtherTrackerRow]
     totals: Totals
     rates: Rates
     contents: list[ContentRow]

@@ -44,15 +44,20 @@ NO_ACTIVITY = Activity()
 
 
 class Survey:
-    """``busy`` are the members that tell of downloads."""
+    """``busy`` are the members that tell of downloads; ``trackers`` how many name each other tracker, and how many of
+    these are no members of it."""
 
     def __init__(self, registry: Registry) -> None:
         self.busy: list[Member] = []
+        self.trackers: dict[str, tuple[int, int]] = {}
         self.contents: dict[str, Activity] = {}
         entries = uploads = downloads = failed = rate = 0
         for member in registry.members.values():
             entries += member.weight
             uploads += member.load
+            for other in member.others:
+                named, missed = self.trackers.get(other.endpoint, (0, 0))
+                self.trackers[other.endpoint] = named + 1, missed + (not other.joined)
             if not member.downloads:
                 continue
             self.busy.append(member)

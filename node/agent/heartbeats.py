@@ -6,10 +6,10 @@ The figures have one home for all trackers; what each of them was told of downlo
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from protocol.limits import HEARTBEAT_SECONDS
-from protocol.messages import DownloadState, Heartbeat, Order
+from protocol.limits import HEARTBEAT_SECONDS, TRACKER_TOLD_BYTES_MAX
+from protocol.messages import DownloadState, Heartbeat, Order, OtherTracker
 
 RECONNECT_JITTER_SECONDS = 1.0
 NEWS_SECONDS, NEWS_BYTES = 2.0, 30_000
@@ -25,10 +25,14 @@ HEARTBEAT_SECONDS_MIN = 0.05
 
 class Figures:
     """What this peer tells every tracker of itself. ``downloads`` returns what to report about downloads at a given
-    time."""
+    time, ``trackers`` which trackers it has, by endpoint, and whether it is a member of each."""
 
-    def __init__(self, downloads: Callable[[float], list[DownloadState]] = lambda _now: []) -> None:
-        self.downloads = downloads
+    def __init__(
+        self,
+        downloads: Callable[[float], list[DownloadState]] = lambda _now: [],
+        trackers: Callable[[], Mapping[str, bool]] = dict,
+    ) -> None:
+        self.downloads, self.trackers = downloads, trackers
         self.load = 0
         self.free: int | None = None
         """Free bytes for orders; None: orders are not accepted."""
@@ -39,11 +43,11 @@ class Figures:
 
 
 class Heartbeats:
-    """To one tracker. ``due`` is None while this peer is not its member."""
+    """To the tracker at the endpoint ``tracker``. ``due`` is None while this peer is not its member."""
 
-    def __init__(self, figures: Figures, rng: random.Random) -> None:
+    def __init__(self, tracker: str, figures: Figures, rng: random.Random) -> None:
         self.due: float | None = None
-        self._figures, self._rng = figures, rng
+        self._tracker, self._figures, self._rng = tracker, figures, rng
         self._seconds = HEARTBEAT_SECONDS
         self._sent_at = 0.0
         """When the last one was first sent."""
@@ -78,7 +82,14 @@ class Heartbeats:
         seconds = min(max(NEWS_SECONDS, NEWS_BYTES / rate), self._seconds) if rate else self._seconds
         self._sent_at, self.due = now, now + seconds * self._rng.uniform(0.8, 1.0)
         orders = list(figures.orders) if figures.orders != self._told_orders else None
-        return Heartbeat(number, peer, token, version, figures.load, run, news, figures.free, orders, figures.rate)
+        others = tuple(
+            OtherTracker(endpoint[:TRACKER_TOLD_BYTES_MAX], joined)
+            for endpoint, joined in figures.trackers().items()
+            if endpoint != self._tracker
+        )
+        return Heartbeat(
+            number, peer, token, version, figures.load, run, news, figures.free, orders, figures.rate, others
+        )
 
     def acknowledged(self, beat: Heartbeat) -> None:
         """The registrar has taken it."""

@@ -126,7 +126,7 @@ class Membership:
         known."""
         self.outage = Outage()
         self.heard_at: float | None = None
-        self.beats = Heartbeats(figures, rng)
+        self.beats = Heartbeats(tracker, figures, rng)
         self._refusal = ""
         self._announced = announced
         self._peer, self._token, self._name, self._tracker, self._rng = peer, token, name, tracker, rng

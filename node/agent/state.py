@@ -80,7 +80,7 @@ class AgentState:
     ) -> None:
         self.who = who
         self.wall_offset = wall_offset
-        self.figures = Figures(self._told_downloads)
+        self.figures = Figures(self._told_downloads, lambda: self.trackers.joined_each)
         self.trackers = Trackers(who.tokens, Who(who.peer, who.name, away), self.figures, rng)
         self.members = Members(who.keyed)
         self.jobs = JobBook(wall_offset)

@@ -93,6 +93,11 @@ class Trackers:
         return any(tracker.membership.joined for tracker in self.all)
 
     @property
+    def joined_each(self) -> dict[str, bool]:
+        """Whether each of them, by endpoint, has let this peer in, and answers."""
+        return {tracker.endpoint: tracker.membership.joined for tracker in self.all}
+
+    @property
     def network(self) -> str:
         """One word for a person, as `Membership.network`: the best of them."""
         words = [tracker.membership.network for tracker in self.all]

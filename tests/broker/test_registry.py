@@ -13,7 +13,7 @@ from broker.events import EntryGone, EntrySet, Event, LoadSet, PeerGone, PeerSet
 from broker.listing_index import Listing, ListingIndex, ListingKey, listing_key
 from broker.registry import Registry
 from protocol.errors import LocalError
-from protocol.messages import Alias, Holding, SeederEntry
+from protocol.messages import Alias, Holding, OtherTracker, SeederEntry
 from tests.broker.scenes import digest, picture
 
 HOLDINGS: tuple[Holding, ...] = ("whole", "partial", "requesting")
@@ -34,7 +34,14 @@ EVENTS = st.one_of(
         st.lists(st.builds(Alias, st.sampled_from("xyz"), DIGESTS), max_size=2).map(tuple),
     ),
     st.builds(EntryGone, PEERS, DIGESTS),
-    st.builds(LoadSet, PEERS, st.integers(0, 9), st.none() | st.integers(0, 9), st.integers(0, 9)),
+    st.builds(
+        LoadSet,
+        PEERS,
+        st.integers(0, 9),
+        st.none() | st.integers(0, 9),
+        st.integers(0, 9),
+        st.booleans().map(lambda joined: (OtherTracker("tcp://h:1", joined),)) | st.just(()),
+    ),
 )
 EVERYBODY: list[Event] = [
     *(PeerSet(peer, "name", "tcp://h:0") for peer in "abc"),

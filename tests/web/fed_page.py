@@ -20,7 +20,7 @@ from broker.web.app import Page
 from broker.web.desk import Desk
 from broker.web.process import PageProcess
 from broker.web.server import HttpThread
-from protocol.messages import DownloadPhase, DownloadState, Order
+from protocol.messages import DownloadPhase, DownloadState, Order, OtherTracker
 from service.logs import LogSettings
 from transport.loop import Loop
 from transport.ports import Transport
@@ -220,12 +220,13 @@ def busy_network(count: int = 50, seed: int = 1) -> list[Event]:
             told.append(download(1, model, 100, "done", **ordered))
         else:
             events.append(has(number, 1, order.name, model, "partial", number))
-            others = [1, *rng.sample([n for n in range(2, count) if n != number and n % 16 not in (5, 9)], 5)]
-            parts = [(peer_id(n)[:8], 100 // 6 + rng.randint(-9, 9)) for n in others]
+            sources = [1, *rng.sample([n for n in range(2, count) if n != number and n % 16 not in (5, 9)], 5)]
+            parts = [(peer_id(n)[:8], 100 // 6 + rng.randint(-9, 9)) for n in sources]
             rate = rng.randint(20, 110) * MIB
             told.append(download(1, model, rng.randint(20, 95), rate=rate, sources=24, senders=parts, **ordered))
         if number == 12:
             events.append(has(number, 2, "search-index", index, "partial", 1))
             told.append(download(2, index, 41, rate=9 * MIB, sources=1, senders=[(peer_id(1)[:8], 100)]))
-        events += [LoadSet(peer_id(number), rng.randint(0, 12), free), DownloadsSet(peer_id(number), told)]
+        others = (OtherTracker("tcp://10.0.0.254:5550", number % 16 != 12),)
+        events += [LoadSet(peer_id(number), rng.randint(0, 12), free, 0, others), DownloadsSet(peer_id(number), told)]
     return events

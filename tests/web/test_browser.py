@@ -116,6 +116,7 @@ def test_sixty_peers_are_readable_on_a_screen_and_on_a_phone(tmp_path: Path, pag
         assert "not enough space" in seen.row("peers", "node-05")["cells"][5]
         assert "connection refused" in seen.row("peers", "node-09")["cells"][5]
         assert "refuses: it accepts no orders" in seen.text("#rollouts")
+        assert "tcp://10.0.0.254:5550 3 of 58 peers cannot reach it" in " ".join(seen.text("#trackers").split())
         for width in (1280, 360):
             seen.resize(width, 900)
             seen.until(lambda: seen.run(_OVERLAPPING) == 0, f"labels of the picture do not overlap at {width} pixels")

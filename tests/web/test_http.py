@@ -14,13 +14,14 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from broker.events import PeerGone, PeerSet
+from broker.events import LoadSet, PeerGone, PeerSet
 from broker.link_messages import LinkBeat
 from broker.web import rows
 from broker.web.access import is_own_name
 from broker.web.desk import STREAMS_COUNT_MAX
 from broker.web.questions import PAGE_COUNT_MAX
 from broker.web.server import REQUEST_HEAD_BYTES_MAX
+from protocol.messages import OtherTracker
 from tests.web.fed_page import EPOCH, MARKUP, FedPage, busy_network, digest, get, has, joined, peer_id
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "API.md"
@@ -256,6 +257,23 @@ def test_health_is_200_while_the_replica_is_fed_and_says_what_is_wrong() -> None
             time.sleep(0.1)
             assert time.monotonic() < deadline
         assert (answer.status, "the registrar has been silent for" in answer.body) == (503, True)
+
+
+def test_other_trackers_are_those_that_peers_name_whether_they_reach_them_or_not() -> None:
+    far, made_up = "tcp://10.0.0.254:5550", [OtherTracker(f"tcp://10.9.9.{number}:1") for number in range(8)]
+    with FedPage() as page:
+        page.feed([joined(1, "alice"), joined(2, "bob"), joined(3, "carol"), joined(4, "mallory")])
+        for number in (1, 2, 3):
+            page.feed([LoadSet(peer_id(number), 0, others=(OtherTracker(far, number != 2),))])
+        page.feed([LoadSet(peer_id(4), 0, others=tuple(made_up))])
+        seen = page.get("/api/v1/overview").json
+        assert len(seen["other_trackers"]) == 8
+        assert seen["other_trackers"][0] == {"endpoint": far, "named_by": 3, "missed_by": 1}
+        assert {one["name"]: one["missed_trackers"] for one in seen["peers"] if one["missed_trackers"]} == {
+            "bob": [far]
+        }
+        page.feed([LoadSet(peer_id(2), 0, others=(OtherTracker(far),))])
+        assert page.get("/api/v1/overview").json["other_trackers"][0]["missed_by"] == 0
 
 
 def test_what_was_is_remembered_for_a_while() -> None:

@@ -175,7 +175,8 @@ function showPeer(id) {
     });
     const lists = found.contents.map((content) => line(content.name, content.holding, bytes(content.length)));
     if (found.next) lists.push(element("li", { class: "quiet" }, "and more"));
-    body.replaceChildren(element("p", { class: "facts" }, `${one.peer} at ${one.endpoint}; ${counted(one.uploads, "upload")}`),
+    const missed = one.missed_trackers.length ? `; not a member of ${one.missed_trackers.map(plain).join(", ")}` : "";
+    body.replaceChildren(element("p", { class: "facts" }, `${one.peer} at ${one.endpoint}; ${counted(one.uploads, "upload")}${missed}`),
       element("h3", {}, "Downloads"), downloads.length ? element("ul", { class: "lines" }, ...downloads) : element("p", { class: "quiet" }, "None."),
       element("h3", {}, "Contents"), lists.length ? element("ul", { class: "lines" }, ...lists) : element("p", { class: "quiet" }, "None."));
   });
@@ -237,7 +238,7 @@ function drawFailures(failures, gone) {
     });
 }
 
-function drawTracker(one) {
+function drawTracker(one, others) {
   const kind = { ok: "good", starting: "warn", settling: "warn", "lookups missing": "warn", silent: "bad" }[one.state];
   mark($("#health"), "data-kind", kind);
   say($("#health"), one.state === "ok" ? "healthy" : one.state);
@@ -245,6 +246,13 @@ function drawTracker(one) {
     Requests: `${one.requests_per_second} a second`, Changes: one.changes.toLocaleString("en") };
   keep($("#trackers dl"), Object.entries(rows).flatMap(([term, value]) => [["dt", term, term], ["dd", `${term} value`, value]]), (part) => part[1],
     ([tag]) => element(tag), (made, part) => say(made, part[2]));
+  const missed = (other) => `${other.missed_by.toLocaleString("en")} of ${counted(other.named_by, "peer")}`;
+  $("#trackers h3").hidden = !others.length;
+  keep($("#trackers ul"), others, (other) => other.endpoint, () => element("li", {}, element("bdi"), " ", chip("", "")), (made, other) => {
+    say($("bdi", made), plain(other.endpoint));
+    mark($(".chip", made), "data-kind", other.missed_by === other.named_by ? "bad" : other.missed_by ? "warn" : "good");
+    say($(".chip", made), other.missed_by ? `${missed(other)} cannot reach it` : `${counted(other.named_by, "peer")} joined it too`);
+  });
   say(banner, one.reason ? one.reason[0].toUpperCase() + one.reason.slice(1) + "." : "");
   banner.hidden = !one.reason;
 }
@@ -280,7 +288,7 @@ function draw(overview) {
   showFlows(overview.flows);
   drawRollouts(overview.rollouts);
   drawFailures(overview.failures, overview.gone);
-  drawTracker(overview.trackers[0]);
+  drawTracker(overview.trackers[0], overview.other_trackers);
   announce(overview);
 }
 

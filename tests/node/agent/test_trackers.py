@@ -33,6 +33,7 @@ from protocol.messages import (
     Ok,
     Order,
     OrderEntry,
+    OtherTracker,
     RegistrarReply,
     RegistrarRequest,
     SeederEntry,
@@ -107,7 +108,8 @@ class Scene:
 
     def __init__(self) -> None:
         who = Who("me", "one", False)
-        self.trackers = Trackers({A: b"a" * 32, B: b"b" * 32}, who, Figures(), random.Random(1))
+        figures = Figures(trackers=lambda: self.trackers.joined_each)
+        self.trackers = Trackers({A: b"a" * 32, B: b"b" * 32}, who, figures, random.Random(1))
         self.played = [Played(3, 50), Played(4, 60)]
         self.now = 0.0
         self.out: list[Any] = []
@@ -182,6 +184,22 @@ def test_one_that_was_away_is_told_all_when_it_is_back(scene: Scene) -> None:
     scene.played[1].answers = True
     scene.pass_time(30.0)
     assert list(scene.played[1].entries) == [digest(number) for number in range(3)]
+
+
+def test_each_is_told_whether_the_other_is_there(scene: Scene) -> None:
+    def told(number: int) -> OtherTracker:
+        beats = [message for message in scene.played[number].heard if isinstance(message, Heartbeat)]
+        (other,) = beats[-1].others
+        return other
+
+    scene.pass_time(10.0)
+    assert [told(0), told(1)] == [OtherTracker(B), OtherTracker(A)]
+    scene.played[1].answers = False
+    scene.pass_time(30.0)
+    assert told(0) == OtherTracker(B, False)
+    scene.played[1].answers = True
+    scene.pass_time(30.0)
+    assert told(0) == OtherTracker(B)
 
 
 def test_the_later_timestamp_counts_and_the_other_tracker_is_told_it_once(scene: Scene) -> None:
