@@ -14,7 +14,7 @@ from protocol.limits import MIB
 from protocol.link import Link, format_link
 from protocol.messages import Entry
 from tests.broker.running import Client, RunningTracker
-from tests.hostile.strangers import ATTACK_SECONDS, EndlessSource, resident_bytes
+from tests.hostile.strangers import ATTACK_SECONDS, EndlessSource, log, resident_bytes
 from tests.node.test_hostile_sources import digest_of
 from tests.node.test_peer_process import Peer, running, until
 
@@ -51,6 +51,7 @@ def test_a_source_whose_message_has_no_end_is_left(tmp_path: Path) -> None:
                 peak = max(peak, resident_bytes(pid))
                 time.sleep(0.01)
             assert attack.dialled_count > 1, "it was hung up on, and tried again"
+            log.info("EndlessSource: %.0f MiB", (peak - before) / MIB)
             assert peak - before <= MEMORY_BYTES
             honest.ask(ApiShare, str(content), "blake3")
             job = getter.finished(accepted)
