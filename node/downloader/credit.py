@@ -79,9 +79,10 @@ class Credit:
         return int(source.recent.up_to_the_last(window) * seconds / window)
 
     def say(self, now: float) -> list[Send]:
-        """Acknowledge what has come and give credit back."""
+        """Acknowledge what has come and give credit back, first to those that have something to send: where a rate
+        limit allows little, credit of the others is of no use, and is used up for them all the same."""
         effects: list[Send] = []
-        for source in list(self._unsaid):
+        for source in sorted(self._unsaid, key=lambda one: not one.is_to_send):
             most = self.most(source)
             session, given = source.session, self._grant(source, most, now)
             if source.arrived or given:

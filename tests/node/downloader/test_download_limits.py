@@ -122,6 +122,20 @@ def test_a_rate_below_one_piece_a_check_is_kept_too() -> None:
     assert scene.now - started == pytest.approx(19 - BURST_SECONDS, abs=1.0)
 
 
+def test_a_low_rate_is_for_those_that_have_something_to_send() -> None:
+    """Or, with many sources, all of it goes to idle ones for a long time, and what was asked for does not come."""
+    scene = Scene("  ", rate=100.0)
+    scene.ready(*"abcdefg", having="  ")
+    scene.ready("h", idle=True)
+    started = scene.now
+    while scene.download.pieces.missing.count_set:
+        scene.tick(0.25)
+        for source in list(scene.download.sources):
+            if source.gets and source.credit:
+                scene.gets(source.entry.peer, next(iter(source.gets)))
+        assert scene.now - started < 5.0, "three pieces' time"
+
+
 def test_credit_comes_at_once_when_the_limit_is_lifted() -> None:
     scene = Scene(" " * 60, rate=0.01)
     scene.ready("a")
