@@ -47,6 +47,7 @@ DOCUMENTS = (
     *(ROOT / "docs").glob("[AOPR]*.md"),
     BENCHMARKS,
     DEPLOY,
+    ROOT / "docs" / "slides" / "README.md",
 )
 PACKAGES = ("protocol", "transport", "service", "broker", "node", "cluster", "benchmarks")
 
