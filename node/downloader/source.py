@@ -95,6 +95,7 @@ class Trouble(NamedTuple):
     reason: str = ""
 
 
+NEVER_FAILED = -inf
 NO_ANSWER = Trouble("unreachable", "no answer")
 OTHER_PEER = Trouble("other_peer")
 NO_CONTENT = Trouble("no_content")
@@ -112,7 +113,7 @@ class Candidate:
     rank: float
     named: bool = True
     failures: int = 0
-    retry_at: float = float("-inf")
+    retry_at: float = NEVER_FAILED
     patience: int = 1
     trouble: Trouble | None = None
     """What was wrong with it the last time; it answers first before that is forgotten, so nothing flickers."""
@@ -134,7 +135,7 @@ class Candidate:
         """A lookup or the roster names it; a new endpoint clears its failures. True when that is news."""
         fresh = not self.named
         if fresh or self.entry.endpoint != entry.endpoint:
-            self.failures, self.retry_at = 0, float("-inf")
+            self.failures, self.retry_at = 0, NEVER_FAILED
             if not self.banned:
                 self.trouble = None
         self.entry, self.named, self.address = entry, True, address_of(entry)
@@ -352,8 +353,8 @@ class SourcePool:
         return [source for source in self._active.values() if not self._candidates[source.entry.peer].named]
 
     def connect(self, now: float) -> list[Source]:
-        """Open new sessions with whoever is known, idle and due, those that failed least first and of these the lowest
-        ranks; at most ``limit`` in all."""
+        """Open new sessions with whoever is known, idle and due, those that never failed first and of these the lowest
+        ranks, then those that have been due longest; at most ``limit`` in all."""
         room = self.limit - len(self._active)
         if room <= 0:
             return []
@@ -361,7 +362,7 @@ class SourcePool:
         if len(waiting) > room:
             waiting = heapq.nsmallest(room, waiting, key=self._order)
         else:
-            waiting.sort(key=lambda peer: self._candidates[peer].failures)
+            waiting.sort(key=lambda peer: self._candidates[peer].retry_at)
         return [self.open(peer, now) for peer in waiting]
 
     def open(self, peer: str, now: float) -> Source:
@@ -392,9 +393,10 @@ class SourcePool:
             return None
         return worst, best
 
-    def _order(self, peer: str) -> tuple[int, tuple[int, float]]:
+    def _order(self, peer: str) -> tuple[float, tuple[int, float]]:
+        """Nobody waits for ever for a place: whoever fails more often rests longer, and then has its turn."""
         candidate = self._candidates[peer]
-        return candidate.failures, self._rank_of(candidate)
+        return candidate.retry_at, self._rank_of(candidate)
 
     def _rank_of(self, candidate: Candidate) -> tuple[int, float]:
         """The lower, the rather it is to be a source."""
@@ -427,7 +429,7 @@ class SourcePool:
     def answered(self, source: Source) -> None:
         """It told us what it has: earlier failures are forgiven."""
         candidate = self._candidates[source.entry.peer]
-        candidate.failures = 0
+        candidate.failures, candidate.retry_at = 0, NEVER_FAILED
         if not candidate.banned:
             candidate.trouble = None
 

@@ -44,7 +44,7 @@ def test_each_peer_has_one_session() -> None:
     assert len(made) == 2
 
 
-def test_whoever_failed_least_is_tried_first() -> None:
+def test_whoever_never_failed_is_tried_first() -> None:
     made = pool(limit=2)
     first = connected(made, "a", "b")
     made.drop(first[0], 0.0, Trouble("unreachable"))
@@ -53,6 +53,27 @@ def test_whoever_failed_least_is_tried_first() -> None:
     assert made.leaves_out(10.0) is False, "there is room"
     assert names(made.connect(10.0)) == ["b"]
     assert made.leaves_out(10.0)
+
+
+def test_one_that_failed_more_often_than_all_others_has_its_turn_too() -> None:
+    """The others answer and have nothing; it was down for a while, and has everything."""
+    made, now = pool(limit=2), 0.0
+    (seed,) = connected(made, "seed")
+    for _ in range(3):
+        made.drop(seed, now, Trouble("unreachable"))
+        now += 30.0
+        (seed,) = made.connect(now)
+    made.drop(seed, now, Trouble("unreachable"))
+    connected(made, "a", "b", "c", "d", now=now)
+    for _ in range(30):
+        now += 5.0
+        first, *_ = made
+        if "seed" in names(list(made)):
+            return
+        made.answered(first)
+        made.drop(first, now, Farewell.USELESS)
+        made.connect(now)
+    pytest.fail("it was never tried again")
 
 
 def test_nobody_is_left_out_whose_time_has_not_come() -> None:
