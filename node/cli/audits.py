@@ -18,7 +18,7 @@ from protocol.digest import short
 from protocol.errors import EXIT_CODES, UsageError, VerificationError
 from service.command_line import ExampleCommand, complete_path, parsed_by
 from service.paths import absolute_path
-from service.text import check_utf8, printable
+from service.text import check_utf8, printable, unescaped
 from service.units import parse_rate
 
 DEFAULT_RATE = "50 MiB/s"
@@ -80,7 +80,7 @@ def _ask(session: Session, target: str, rate: float, repair: bool) -> int:
     path = str(absolute_path(target)) if target else ""
     check_utf8(path)
     session.status(jobs=[])  # from now on it shows if another agent answers
-    return session.request(ApiAudit(session.next_id(), target, path, rate, repair), ApiAccepted).job
+    return session.request(ApiAudit(session.next_id(), unescaped(target), path, rate, repair), ApiAccepted).job
 
 
 def _followed(state: State, session: Session, number: int) -> JobStatus:

@@ -148,7 +148,7 @@ def list_keys(state: State, folder: str) -> None:
         output.print_json({"tracker_key": own, "members": joined, "invites": invited})
         return
     rows = [[one.name or "-", "member", key] for key, one in members.items()]
-    rows += [[printable(one.terms.name) or "-", _invite_state(one), key] for key, one in invites.items()]
+    rows += [[one.terms.name or "-", _invite_state(one), key] for key, one in invites.items()]
     output.print_table(["NAME", "=STATE", "=KEY"], [["(tracker)", "-", own], *rows])
 
 

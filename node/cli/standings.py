@@ -1,6 +1,6 @@
 """The state of one content at each peer of the network: the tracker's answer in words and as rows. Pure.
 
-Names and reasons come from other peers, so rows contain them escaped.
+Names and reasons are as other peers say them: whoever prints the rows makes them printable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from protocol.digest import is_digest_start, short
 from protocol.errors import NotFoundError
 from protocol.messages import Moment, StandingEntry, TorrentEntry
 from protocol.standings import percent, seconds_left, state_of
-from service.text import printable
 from service.units import format_rate, format_seconds
 
 AGAIN_SECONDS = 0.5
@@ -63,14 +62,14 @@ def _listed(session: Session, name: str, signed_by: Sequence[str]) -> tuple[list
 def standing_rows(entries: Sequence[StandingEntry]) -> Table:
     """Headers and rows of ``list --peers``."""
     headers = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "~DETAIL"]
-    return headers, [[printable(entry.name or entry.peer), *standing_cells(entry)] for entry in entries]
+    return headers, [[entry.name or entry.peer, *standing_cells(entry)] for entry in entries]
 
 
 def standing_cells(entry: StandingEntry) -> list[str]:
     """State, percent, rate, time left, sources and reason, each empty when it says nothing."""
     state, download, done = state_of(entry), entry.download, percent(entry)
     left = None if download is None or state != "fetching" else seconds_left(download)
-    detail = "verified" if state == "has it" else "" if download is None else printable(download.reason)
+    detail = "verified" if state == "has it" else "" if download is None else download.reason
     return [
         state,
         "" if done is None or state in ("failed", "has not") else f"{done} %",
