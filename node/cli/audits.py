@@ -107,11 +107,11 @@ def _mended(state: State, session: Session, found: JobStatus) -> JobStatus:
         if item.digest != found.digest:
             what = f"somebody has changed it; it is now shared as {short(item.digest)}"
             return replace(found, detail=what, problems=[])
-        if item.state == "missing":
-            return replace(found, detail=f"missing: {item.detail}", problems=[])
         # A mend that was under way before may be the one. Older ones have nothing to do with it.
         mends = [job for job in report.jobs if job.kind == "mend" and job.path == found.path]
         mend = next((job for job in mends[::-1] if not job.over or job.ended_monotonic >= found.ended_monotonic), None)
+        if item.state == "missing" or (item.state == "changed" and not item.hashing):  # and cannot be read
+            return replace(found, detail=f"{item.state}: {item.detail}", problems=[])
         if item.state or (mend is not None and mend.phase == "done"):
             return mend if mend is not None and (item.state != "changed" or not mend.over) else None
         if mend is None and not any(states):
