@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from node.agent.effects import HashPath, Note, SaveItem, ToDownloader, ToPieceServer
@@ -106,6 +107,24 @@ def test_to_have_it_mended_once_allows_nothing_later() -> None:
     scene.play(scene.core.settle(scene.core.catalogue.add(item(1)), scene.now))
     scene.told(ToDownloader, Mend), scene.took(HashPath)
     rotten(scene)
+    scene.pass_time(1_000)
+    assert scene.told(ToDownloader, Mend) == []
+
+
+@pytest.mark.parametrize("since", ["somebody wrote to it", "it was right again"])
+def test_nor_does_it_once_the_mend_has_failed_and_the_file_has_changed(since: str) -> None:
+    scene = Scene([item(1)]).up()
+    rotten(scene)
+    scene.ask(ApiAudit(2, "file 1", PATH, repair=True))
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "cannot mend it: not allowed"), scene.now))
+    assert len(scene.told(ToDownloader, Mend)) == 1
+    now = item(2, PATH) if since == "somebody wrote to it" else item(1)
+    scene.play(scene.core.hashed(PATH, now, scene.now))
+    assert scene.status().shared[0].state == ""
+    scene.play(scene.core.child_says(ContentChanged(now.digest, PATH, "piece 3 differs"), scene.now))
+    other = replace(item(91, PATH), stamps=now.stamps)
+    scene.play(scene.core.hashed(PATH, other, scene.now, rotted=ROT))
+    assert (scene.status().shared[0].state, scene.status().shared[0].digest) == ("damaged", now.digest)
     scene.pass_time(1_000)
     assert scene.told(ToDownloader, Mend) == []
 
