@@ -314,7 +314,7 @@ class SharedStatus(Struct, frozen=True):
     """A library item, ``signed_by`` these written keys. ``origin``: ``shared`` by command, found in a ``folder``, or
     ``downloaded``. ``state`` is empty while it is served; or it is ``missing``, ``changed`` or ``damaged``
     (`node.agent.library.ItemState`) ``since`` a moment (`time.time`), for the reason ``detail``; or ``earlier``: its
-    path has other content by now."""
+    path has other content by now. ``hashing``: what is there is being looked at."""
 
     name: str
     digest: str
@@ -328,6 +328,7 @@ class SharedStatus(Struct, frozen=True):
     detail: str = ""
     since: float = 0.0
     signed_by: list[str] = []
+    hashing: bool = False
 
 
 class QuotaStatus(Struct, frozen=True):

@@ -353,9 +353,9 @@ class DownloadFailed(Message, frozen=True):
 
 class Unused(Struct, frozen=True):
     """Something of ours at ``path`` that nobody uses any more; it takes ``bytes`` on disk. A ``journal`` is a damaged
-    one that was put aside."""
+    one that was put aside, a ``mend`` the note of one."""
 
-    kind: Literal["download", "seed", "journal"]
+    kind: Literal["download", "seed", "journal", "mend"]
     path: str
     bytes: int
 

@@ -1,7 +1,6 @@
-"""The tracker that a ``share`` runs beside its peer, where none is configured and none is found.
-
-It has the keys that any tracker started by this user on this machine has: where there is a key folder, it does not open
-a network without keys.
+"""The tracker that a ``share`` runs beside its peer, where none is configured and none is found; and the keys that any
+tracker started by this user on this machine has: where there is a key folder, a ``share`` does not open a network
+without keys, and the folder lets in the peers of this user.
 
 The only module of `node` that imports `broker`: the processes are those of any tracker, under a supervisor of this
 process.
@@ -84,10 +83,13 @@ def run_tracker(settings: PeerSettings, key: str, runtime_dir: Path, tell: Calla
     which is let in. Raises `NetworkError`, `DiskError`, `ConfigError` (others may read that peer's secret key, for
     example), and `UsageError` when the key was revoked."""
     ready = runtime_dir / READY_NAME
-    config = TrackerConfig(mdns=settings.mdns, web="", log=settings.log, keys=load_config(None, None).keys)
-    if config.keys:
-        check_identity_private(settings.data_path)
-        _let_in(KeyFolder(Path(config.keys)), key, settings.peer_name)
+    folder = own_keys()
+    config = TrackerConfig(mdns=settings.mdns, web="", log=settings.log, keys=str(folder.path) if folder else "")
+    if folder is not None:
+        try:
+            let_in(folder, key, settings)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; to share without keys, set ZSWARM_KEYS=none") from None
     try:
         return OwnTracker(config, ready)
     except NetworkError as error:
@@ -101,12 +103,20 @@ def run_tracker(settings: PeerSettings, key: str, runtime_dir: Path, tell: Calla
     return OwnTracker(msgspec.structs.replace(config, listen=FREE_PORTS), ready)
 
 
-def _let_in(folder: KeyFolder, key: str, name: str) -> None:
+def own_keys() -> KeyFolder | None:
+    """The key folder that a tracker started by this user heeds; None: there is none. Raises `ConfigError`."""
+    keys = load_config(None, None).keys
+    return KeyFolder(Path(keys)) if keys else None
+
+
+def let_in(folder: KeyFolder, key: str, settings: PeerSettings) -> str:
+    """Let the peer with the public ``key`` and ``settings`` into the network of ``folder``; the tracker's public key.
+    Raises `ConfigError` when this user cannot use the folder, or others may read the peer's secret key, `UsageError`
+    when the key was revoked, and `DiskError`."""
+    check_identity_private(settings.data_path)
+    tracker_key = folder.load().public
     try:
-        folder.load()
-    except ConfigError as error:
-        raise ConfigError(f"{error}; to share without keys, set ZSWARM_KEYS=none") from None
-    try:
-        folder.admit(key, name)
+        folder.admit(key, settings.peer_name)
     except OSError as error:
-        raise disk_error(error, "write", folder.members_path) from error
+        raise disk_error(error, "write", error.filename or folder.members_path) from error
+    return tracker_key

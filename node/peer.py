@@ -14,11 +14,11 @@ from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, Peer
 from node.enrolment import network_of
 from node.identity import DataDirLock, Identity, await_last_run, load_identity
 from node.mdns import can_search, search
-from node.own_tracker import OwnTracker, run_tracker
-from node.rendezvous import answers
+from node.own_tracker import OwnTracker, let_in, own_keys, run_tracker
+from node.rendezvous import has_keys_at
 from protocol.endpoints import parse_endpoint
-from protocol.errors import NetworkError
-from service.key_folder import plain_warning
+from protocol.errors import ConfigError, NetworkError, UsageError
+from service.key_folder import KeyFolder, plain_warning
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
 from transport.addresses import is_local, look_up
@@ -139,10 +139,11 @@ class Peer:
     def _find_tracker(self, runtime_dir: Path, identity: Identity) -> tuple[str, str]:
         """The endpoint of one that answers, or that and the key, if it has one, of this peer's own, which ends after
         the peer; else the default, where one may be started later."""
-        if answers(DEFAULT_TRACKER):
-            return DEFAULT_TRACKER, ""
+        keyed = has_keys_at(DEFAULT_TRACKER)
+        if keyed is not None:
+            return DEFAULT_TRACKER, self._default_key(keyed, identity)
         nowhere = f"no tracker is configured, and none answers at {DEFAULT_TRACKER}"
-        if self._settings.mdns and can_search():
+        if self._settings.mdns and can_search() and not (self._runs_tracker and own_keys()):
             found = search()
             if found:
                 self._tell(f"{nowhere}: using {found.endpoint}, which '{found.name}' announces on the local network")
@@ -150,15 +151,41 @@ class Peer:
             nowhere += " or on the local network"
         if not self._runs_tracker:
             self._tell(f"{nowhere}; still trying there. Name one with --tracker, or get by a link that names one")
-            return DEFAULT_TRACKER, ""
+            return DEFAULT_TRACKER, self._let_in(own_keys(), identity)
         own = run_tracker(self._settings, identity.keys.public, runtime_dir, self._tell)
         if own is None:
-            return DEFAULT_TRACKER, ""
+            return DEFAULT_TRACKER, self._default_key(bool(has_keys_at(DEFAULT_TRACKER)), identity)
         self._tracker = self._resources.enter_context(own)
         keys = f" with the keys in {own.keys}," if own.keys else ""
         port = parse_endpoint(own.endpoint).port
         self._tell(f"{nowhere}: this command runs one, on port {port},{keys} until it ends")
         return own.endpoint, own.key
+
+    def _default_key(self, keyed: bool, identity: Identity) -> str:
+        """The key of the tracker that answers at the default endpoint, as far as it is known here; empty: it has none,
+        or an invite is needed. `UsageError` if this user's network has keys, and that tracker has none."""
+        folder = own_keys() if keyed or self._runs_tracker else None
+        if folder is None:
+            return ""
+        if not keyed:
+            raise UsageError(
+                f"the tracker at {DEFAULT_TRACKER} has no keys, but there are keys in {folder.path}, so nothing is "
+                "shared there; stop it, or start it with --keys; to share without keys, set ZSWARM_KEYS=none"
+            )
+        key = self._let_in(folder, identity)
+        if key:
+            self._tell(f"using the tracker at {DEFAULT_TRACKER}, with the keys in {folder.path}")
+        return key
+
+    def _let_in(self, folder: KeyFolder | None, identity: Identity) -> str:
+        """The tracker's key in ``folder``, which lets this peer in; empty if there is none that this user can use."""
+        if folder is None:
+            return ""
+        try:
+            return let_in(folder, identity.keys.public, self._settings)
+        except ConfigError as error:
+            self._tell(f"this peer cannot use the keys here: {error}")
+            return ""
 
     def poll(self, timeout: float) -> int | None:
         """Restart what died, waiting up to ``timeout`` seconds for it; an exit code when the peer is to end."""

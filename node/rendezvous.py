@@ -29,10 +29,17 @@ _OUTSIDE = ("192.0.2.1", "2001:db8::1")
 
 
 def answers(endpoint: str) -> bool:
-    """Whether a tracker answers at ``endpoint``, which is of an IP address, within `ANSWER_SECONDS`; one that has keys
-    answers only that it has."""
+    """Whether a tracker answers at ``endpoint``, with keys or without, as `has_keys_at` finds it."""
+    return has_keys_at(endpoint) is not None
+
+
+def has_keys_at(endpoint: str) -> bool | None:
+    """Whether the tracker at ``endpoint``, which is of an IP address, has keys; None: none answers within
+    `ANSWER_SECONDS`. One that has keys answers only that it has."""
+    if answering([endpoint]):
+        return False
     address = parse_endpoint(endpoint)
-    return bool(answering([endpoint])) or has_keys(address.host, address.port, ANSWER_SECONDS) is True
+    return has_keys(address.host, address.port, ANSWER_SECONDS) or None
 
 
 def answering(endpoints: Sequence[str]) -> list[str]:

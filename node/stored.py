@@ -87,8 +87,9 @@ def collect_stored(data_dir: Path, dry_run: bool, tell: Callable[[str], None]) -
             kept = [] if dry_run else [place for place in places if not sweep(place, store)]
         removed = [found for place, (_, found) in zip(places, unused, strict=True) if place not in kept]
         left = [STAYS.format(path=staging_path(Path(place.dest))) for place in kept]
-        manifests = [*(item.manifest for item in items), *(download.manifest for download in downloads)]
-        used = {split_digest(manifest)[1].hex() for manifest in manifests}
+        digests = [*(item.manifest for item in items), *(download.manifest for download in downloads)]
+        digests += [item.digest for item in items if item.state == "damaged"]
+        used = {split_digest(digest)[1].hex() for digest in digests}
         used.update(Path(place.seed_path).stem for place in kept)
         return ApiCollected(0, [*removed, *collect_unused(data_dir, used, dry_run, drafts=True)], left)
 

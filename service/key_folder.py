@@ -36,7 +36,7 @@ from service.private_files import (
     write_private,
     write_private_once,
 )
-from service.text import as_utf8, printable
+from service.text import as_utf8, printable, unescaped
 from transport.curve import KeyPair, Keys, new_pair, pair_of
 from transport.sockets import Role
 
@@ -237,15 +237,15 @@ class KeyFolder:
         """The one key, of a member or an invite, that ``text`` is, begins, or names. If an invite and a member that
         joined with it have the same name, that is the member. `NotFoundError`, or `UsageError` for several."""
         members = self.members()
-        names = {key: member.name for key, member in members.items()}
-        names |= {key: printable(issued.terms.name) for key, issued in self.invites().items()}
-        start = text.strip().lower()
+        names = {key: unescaped(member.name) for key, member in members.items()}
+        names |= {key: unescaped(issued.terms.name) for key, issued in self.invites().items()}
+        name, start = unescaped(text), text.strip().lower()
         if not start:
             raise UsageError("the name is empty; see 'keys list'")
         if start in names:  # whatever somebody calls itself
             return start
         is_start = len(start) >= START_COUNT_MIN
-        found = [key for key, name in names.items() if text == name or (is_start and key.startswith(start))]
+        found = [key for key in names if names[key] == name or (is_start and key.startswith(start))]
         came_by = {members[key].invite for key in found if key in members}
         found = [key for key in found if key not in came_by or (is_start and key.startswith(start))]
         if len(found) == 1:

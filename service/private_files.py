@@ -18,25 +18,36 @@ _NO_LINKS = errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, replacing what is there. Raises `OSError`."""
-    with _written_beside(path, data) as fresh:
-        fresh.replace(path)
-    sync_directory(path.parent)
+    """Write ``data`` to ``path``, replacing what is there. Raises `OSError` about ``path``."""
+    with _named(path):
+        with _written_beside(path, data) as fresh:
+            fresh.replace(path)
+        sync_directory(path.parent)
 
 
 def write_private_once(path: Path, data: bytes) -> bool:
-    """Write ``data`` to ``path`` unless it exists; False if it does. Raises `OSError`."""
-    with _written_beside(path, data) as fresh:
-        try:
-            path.hardlink_to(fresh)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS or path.exists():
-                raise
-            fresh.replace(path)
-    sync_directory(path.parent)
+    """Write ``data`` to ``path`` unless it exists; False if it does. Raises `OSError` about ``path``."""
+    with _named(path):
+        with _written_beside(path, data) as fresh:
+            try:
+                path.hardlink_to(fresh)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS or path.exists():
+                    raise
+                fresh.replace(path)
+        sync_directory(path.parent)
     return True
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Any `OSError` is one about ``path``: that of a descriptor names no file, and others a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager

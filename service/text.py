@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from protocol.errors import UsageError
+from service.look_alikes import DISGUISED, UNSEEN, look
+
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+_DISGUISED = re.compile(f"[{DISGUISED}]")
+_WORD = re.compile(r"[^\W_]+")
+_ASCII_LETTER = re.compile("[A-Za-z]")
+_ODD_SPACES = re.compile("^ +| +$| {2,}")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 
 
 def printable(text: str) -> str:
     """``text`` with everything that is not seen as itself written as an escape: control characters could forge a line
     or move a terminal's cursor, marks of direction turn a name around, halves of a character (bytes that are no UTF-8)
-    cannot be written at all."""
+    cannot be written at all. So is a word of ASCII letters and others that only look like them."""
+    if not text.isascii():
+        text = _UNSEEN.sub(lambda found: _escaped(found[0]), _WORD.sub(_undisguised, text))
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def told_apart(texts: Sequence[str]) -> list[str]:
+    """Each of ``texts``, which stand together, as it is shown: `printable`, and in ASCII with escapes if another one
+    looks like it."""
+    looks = [look(text) for text in texts]
+    first = dict(zip(reversed(looks), reversed(texts), strict=True))
+    alike = {seen for seen, text in zip(looks, texts, strict=True) if first[seen] != text}
+    return [_exact(text) if seen in alike else printable(text) for seen, text in zip(looks, texts, strict=True)]
+
+
+def unescaped(name: str) -> str:
+    """The name of a content of which a person was shown ``name``. No such name has a backslash in it."""
+    return _ESCAPE.sub(_character, name) if "\\" in name else name
 
 
 def as_utf8(text: str) -> str:
@@ -27,3 +54,18 @@ def check_utf8(text: str) -> None:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def _exact(text: str) -> str:
+    spaced = _ODD_SPACES.sub(lambda found: r"\x20" * len(found[0]), text)
+    return "".join(one if one.isascii() and one.isprintable() else _escaped(one) for one in spaced)
+
+
+def _undisguised(found: re.Match[str]) -> str:
+    word = found[0]
+    return _exact(word) if _ASCII_LETTER.search(word) and _DISGUISED.search(word) else word
+
+
+def _character(found: re.Match[str]) -> str:
+    number = int(found[1] or found[2] or found[3], 16)
+    return found[0] if 0xD800 <= number <= 0xDFFF else chr(number)

@@ -36,6 +36,7 @@ from broker.web.questions import (
     Question,
     Refusal,
 )
+from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
 
 HERE = Path(__file__).parent
 _SCRIPT = "text/javascript"
@@ -46,6 +47,8 @@ STATIC = {
     "picture.js": _SCRIPT,
     "icon.svg": "image/svg+xml",
 }
+_TABLES = "look_alikes.js"
+"""The tables of `service.look_alikes`, as a script."""
 ANSWER_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 15.0
 """After so long without news a comment goes out, so that nobody takes the connection for dead."""
@@ -60,7 +63,7 @@ class Page:
         templates = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True)
         self._document = templates.get_template("index.html").render(token=bool(token)).encode()
         self._refused = templates.get_template("refused.html")
-        self._static = {name: (HERE / "static" / name).read_bytes() for name in STATIC}
+        self._static = {name: (HERE / "static" / name).read_bytes() for name in STATIC} | {_TABLES: _tables()}
         routes = [
             Route("/", self.document),
             Route("/static/{name}", self.static),
@@ -96,9 +99,9 @@ class Page:
 
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in STATIC:
+        if name not in self._static:
             raise HTTPException(404)
-        return Response(self._static[name], media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
+        return Response(self._static[name], media_type=STATIC.get(name, _SCRIPT), headers={"Cache-Control": "no-cache"})
 
     # --- the API -----------------------------------------------------------------------------------------
 
@@ -141,6 +144,11 @@ class Page:
         if not is_fed(figures):
             return Response(f"{figures.tracker.reason}\n", 503, media_type="text/plain")
         return Response("ok\n", media_type="text/plain")
+
+
+def _tables() -> bytes:
+    tables = {"LOOK_ALIKES": LOOK_ALIKES, "DISGUISED": DISGUISED, "UNSEEN": UNSEEN}
+    return b"".join(b"export const %b = %b;\n" % (name.encode(), msgspec.json.encode(tables[name])) for name in tables)
 
 
 class EventStreams:

@@ -107,10 +107,14 @@ class Audits:
             while audit.items:
                 item = audit.items[0]
                 there = self._catalogue.at(item.path)
-                if there is not None and (there.digest, there.state) == (item.digest, ""):
-                    wishes += self._shares.audit(there, audit.rate)
-                    audit.is_reading = self._shares.is_audited(item.path)
-                    return wishes
+                if there is not None and there.digest == item.digest:
+                    audit.is_reading = False
+                    if there.state == "":
+                        wishes += self._shares.audit(there, audit.rate)
+                        audit.is_reading = self._shares.is_audited(item.path)
+                        return wishes
+                    if there.state == "changed" and self._shares.is_hashing(item.path):
+                        return wishes
                 wishes += self._judge(audit, audit.items.popleft(), "", now)
             lane.popleft()
             self._end(audit, now)

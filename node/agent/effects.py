@@ -204,8 +204,8 @@ class ReplyApi(Struct, frozen=True):
 
 
 class CollectSeeds(Struct, frozen=True):
-    """Delete, or with a dry run find, all seeds whose digests in hex are not in ``used``, and answer ``request`` with
-    these and what has already been ``removed``."""
+    """Delete, or with a dry run find, all seeds and notes of mends whose digests in hex are not in ``used``, and answer
+    ``request`` with these and what has already been ``removed``."""
 
     route: bytes
     request: ApiCollect

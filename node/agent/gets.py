@@ -257,7 +257,7 @@ class Gets:
         except (NotFoundError, UsageError, SignatureError) as error:
             self.failed(number, error.code, str(error), now)
             return []
-        if asked.pinned is None and may_be_old(name, contents, since):
+        if asked.pinned is None and may_be_old(name, contents, since, asked.keys):
             job.detail = NEWER_MAY_COME
             asked.until = min(asked.until, now + SETTLED_SECONDS)
         else:

@@ -16,6 +16,7 @@ from protocol.digest import advice_on, is_digest_start
 from protocol.errors import NotFoundError, UsageError
 from protocol.link import Link
 from protocol.messages import Moment, TorrentEntry
+from protocol.signature import moment_of
 
 SETTLED_SECONDS = 20.0
 """A name waits no longer than this for newer content, which a tracker that has just started may not list yet. It lists
@@ -73,12 +74,16 @@ def meant_by(
     return contents
 
 
-def may_be_old(name: str, contents: Sequence[TorrentEntry], since: Moment) -> bool:
+def may_be_old(name: str, contents: Sequence[TorrentEntry], since: Moment, keys: Keys) -> bool:
     """Whether ``name`` may mean other content than ``contents``, in a list from which things that were announced before
-    ``since`` may be missing. What was announced later is newer than all of these, but only meant if somebody has it."""
-    if is_digest_start(name) or not contents or not contents[0].announced:
+    ``since`` may be missing. What was announced later is newer than all of these, but only meant if somebody has it;
+    with ``keys``, if it was signed later too."""
+    if is_digest_start(name) or not contents:
         return False
-    return contents[0].announced < since or (since > 0 and not contents[0].have)
+    first = contents[0]
+    if 0 < first.announced < since:
+        return True
+    return moment_of(first.signature) < since if keys else first.announced > 0 and since > 0 and not first.have
 
 
 def preference(entry: TorrentEntry) -> tuple[bool, bool, int, str]:

@@ -43,8 +43,8 @@ class Mends:
         self._catalogue, self._jobs, self._is_busy = catalogue, jobs, is_busy
         self._wanted: dict[str, float] = {}
         """Paths of items to be mended, and when to look at them."""
-        self._asked: dict[str, None] = {}
-        """Those that a person asked for."""
+        self._asked: dict[str, str] = {}
+        """Paths at which a person wants what is damaged mended, and the digest of that."""
         self._under_way: dict[str, Mend] = {}
         self._job: dict[str, JobStatus] = {}
         self._serving: dict[str, Entry] = {}
@@ -74,7 +74,9 @@ class Mends:
 
     def repair(self, path: str, now: float) -> list[Wish]:
         """A person wants what is damaged at ``path`` mended, whoever put it there: now, not when it rots again."""
-        self._asked[path] = None
+        item = self._catalogue.at(path)
+        if item is not None:
+            self._asked[path] = item.digest
         self._wanted.pop(path, None)
         return self.found(path, now)
 
@@ -153,7 +155,7 @@ class Mends:
         for path in [path for path, at in self._wanted.items() if now >= at]:
             item = self._catalogue.at(path)
             del self._wanted[path]
-            if item is None or item.state != "damaged":
+            if item is None or item.state != "damaged" or not self._is_allowed(item):
                 self._asked.pop(path, None)
                 continue
             if item.digest in self._under_way or self._is_busy(item):
@@ -168,8 +170,13 @@ class Mends:
     # --- steps -------------------------------------------------------------------------------------------
 
     def _look(self, item: LibraryItem, now: float) -> None:
-        if item.state == "damaged" and (item.origin == "downloaded" or item.path in self._asked):
+        if item.state != "damaged":
+            self._asked.pop(item.path, None)
+        elif self._is_allowed(item):
             self._wanted.setdefault(item.path, now)
+
+    def _is_allowed(self, item: LibraryItem) -> bool:
+        return item.origin == "downloaded" or self._asked.get(item.path) == item.digest
 
     def _begin(self, item: LibraryItem, now: float) -> list[Wish]:
         mend = Mend(item.digest, item.manifest, item.name, item.length, item.path, item.seed_path, item.stamps)

@@ -239,8 +239,11 @@ class Shares:
         self._signed.pop(path, None)
         for job in asked:
             self._jobs.fail(job, code, detail, now)
-        if code == "not_found" and self._catalogue.at(path) is not None:
+        item = self._catalogue.at(path)
+        if code == "not_found" and item is not None:
             return wishes + self.missing(path, detail, now)
+        if item is not None and item.state == "changed":
+            return wishes + self._suspend(path, "changed", detail, now)
         if not asked and self._complained.get(path) != detail:
             self._complained[path] = detail  # tried again and again, it is said once
             wishes.append(Note("warning", f"cannot share {path}: {detail}"))

@@ -117,5 +117,6 @@ def _shared(agent: AgentState, item: LibraryItem) -> SharedStatus:
     if agent.catalogue.at(item.path) is not item:
         return replace(status, state="earlier", detail=EARLIER)
     if agent.shares.is_hashing(item.path):
-        return replace(status, detail="; ".join(filter(None, (item.detail, "being hashed again"))))
+        detail = "; ".join(filter(None, (item.detail, "being hashed again")))
+        return replace(status, detail=detail, hashing=True)
     return status

@@ -18,7 +18,7 @@ from protocol.digest import short
 from protocol.errors import EXIT_CODES, UsageError, VerificationError
 from service.command_line import ExampleCommand, complete_path, parsed_by
 from service.paths import absolute_path
-from service.text import check_utf8, printable
+from service.text import check_utf8, printable, unescaped
 from service.units import parse_rate
 
 DEFAULT_RATE = "50 MiB/s"
@@ -80,7 +80,7 @@ def _ask(session: Session, target: str, rate: float, repair: bool) -> int:
     path = str(absolute_path(target)) if target else ""
     check_utf8(path)
     session.status(jobs=[])  # from now on it shows if another agent answers
-    return session.request(ApiAudit(session.next_id(), target, path, rate, repair), ApiAccepted).job
+    return session.request(ApiAudit(session.next_id(), unescaped(target), path, rate, repair), ApiAccepted).job
 
 
 def _followed(state: State, session: Session, number: int) -> JobStatus:
@@ -107,11 +107,11 @@ def _mended(state: State, session: Session, found: JobStatus) -> JobStatus:
         if item.digest != found.digest:
             what = f"somebody has changed it; it is now shared as {short(item.digest)}"
             return replace(found, detail=what, problems=[])
-        if item.state == "missing":
-            return replace(found, detail=f"missing: {item.detail}", problems=[])
         # A mend that was under way before may be the one. Older ones have nothing to do with it.
         mends = [job for job in report.jobs if job.kind == "mend" and job.path == found.path]
         mend = next((job for job in mends[::-1] if not job.over or job.ended_monotonic >= found.ended_monotonic), None)
+        if item.state == "missing" or (item.state == "changed" and not item.hashing):  # and cannot be read
+            return replace(found, detail=f"{item.state}: {item.detail}", problems=[])
         if item.state or (mend is not None and mend.phase == "done"):
             return mend if mend is not None and (item.state != "changed" or not mend.over) else None
         if mend is None and not any(states):

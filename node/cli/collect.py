@@ -14,7 +14,7 @@ from service.units import counted, format_bytes
 
 COLLECT_SECONDS = 120.0
 """A partial download may be a million files."""
-KINDS = {"download": "partial download", "seed": "seed", "journal": "damaged journal"}
+KINDS = {"download": "partial download", "seed": "seed", "journal": "damaged journal", "mend": "note of a mend"}
 
 
 @click.command(cls=ExampleCommand, examples="gc --dry-run\ngc\ngc --json")
@@ -26,8 +26,8 @@ def gc(state: State, dry_run: bool) -> None:
     """Remove what is not used any more.
 
     That is seeds in the data directory that nothing shared or fetched needs, partial downloads that no record names,
-    and damaged journals. Interrupted downloads stay, and so does all content that is shared or was downloaded. Works
-    without a running peer too.
+    notes of mends that have ended, and damaged journals. Interrupted downloads stay, and so does all content that is
+    shared or was downloaded. Works without a running peer too.
     """
     with maybe_peer(state.options, state.services) as session:
         if session is not None:

@@ -17,9 +17,9 @@ from node.local_messages import OVERTAKEN
 from node.reasons import silence
 from protocol.errors import UsageError
 from protocol.names import check_name_pattern
-from service.command_line import ExampleCommand, complete_directory
+from service.command_line import ExampleCommand, complete_directory, parsed_by
 from service.paths import absolute_path
-from service.text import check_utf8, printable
+from service.text import check_utf8, printable, unescaped
 
 IDLE_SECONDS = 0.5
 """Between two requests for news while nothing is being fetched."""
@@ -28,7 +28,7 @@ IDLE_SECONDS = 0.5
 @click.command(
     cls=ExampleCommand, examples="follow model.bin --to /data\nfollow 'model-*.bin' --to /data/models --keep 2 --json"
 )
-@click.argument("pattern")
+@click.argument("pattern", callback=parsed_by(unescaped))
 @click.option(
     "--to",
     "directory",

@@ -3,6 +3,7 @@ the tracker, which notices a change within a second."""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from service.text import printable
 from service.units import format_seconds, parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from service.key_folder import IssuedInvite, KeyFolder
 
@@ -73,7 +74,8 @@ def init(
     Existing keys are kept.
     """
     place = _folder(folder)
-    fresh = place.make()
+    with _at(place, "write"):
+        fresh = place.make()
     if not state.options.quiet:
         program = "zswarm-tracker" if program_of(ctx) == "zswarm" else "python -m broker"
         start = f"{program} --keys {shlex.quote(str(place.path))}"
@@ -100,7 +102,9 @@ def _invite(
 ) -> None:
     if not expires:
         raise UsageError("--expires: expected a time longer than 0 s")
-    line = folder.invite(_reached(tracker), expires, reusable, name)
+    endpoint = _reached(tracker)
+    with _at(folder, "write"):
+        line = folder.invite(endpoint, expires, reusable, name)
     if state.options.json:
         output.print_json({"invite": line, "keys": str(folder.path), "reusable": reusable, "expires_seconds": expires})
         return
@@ -138,7 +142,8 @@ def list_keys(state: State, folder: str) -> None:
     """Show the tracker's public key, who is let in, and which invites there are."""
     place = _folder(folder)
     own = place.load().public
-    members, invites = place.members(), place.invites()
+    with _at(place, "read"):
+        members, invites = place.members(), place.invites()
     if state.options.json:
         invited = [
             {"key": key, "name": printable(one.terms.name), "state": _invite_state(one), "used_by": one.used_by}
@@ -148,7 +153,7 @@ def list_keys(state: State, folder: str) -> None:
         output.print_json({"tracker_key": own, "members": joined, "invites": invited})
         return
     rows = [[one.name or "-", "member", key] for key, one in members.items()]
-    rows += [[printable(one.terms.name) or "-", _invite_state(one), key] for key, one in invites.items()]
+    rows += [[one.terms.name or "-", _invite_state(one), key] for key, one in invites.items()]
     output.print_table(["NAME", "=STATE", "=KEY"], [["(tracker)", "-", own], *rows])
 
 
@@ -174,7 +179,8 @@ def authorize(state: State, key: str, name: str, folder: str) -> None:
     place = _folder(folder)
     place.load()
     public = parse_key(key)
-    place.authorize(public, name)
+    with _at(place, "write"):
+        place.authorize(public, name)
     _done(state, f"key {public[:16]} is let in", public)
 
 
@@ -193,11 +199,13 @@ def revoke(state: State, target: str, folder: str) -> None:
 
     place: KeyFolder = _folder(folder)
     place.load()
-    key = place.named(target)
-    member = place.members().get(key)
-    place.revoke(key)
+    with _at(place, "read"):
+        key = place.named(target)
+        member = place.members().get(key)
+    with _at(place, "write"):
+        place.revoke(key)
     _done(state, f"{'member' if member is not None else 'invite'} {key[:16]} is revoked", key)
-    came_by = place.invites().get(member.invite) if member is not None else None
+    came_by = place.issued(member.invite) if member is not None and member.invite else None
     if member is not None and came_by is not None and came_by.terms.reusable and not state.options.quiet:
         again = "it joined with a reusable invite, which still lets it in with another key; to end that too"
         output.warn(f"{again}: keys revoke {member.invite[:16]}")
@@ -223,6 +231,17 @@ def _folder(given: str) -> KeyFolder:
     from service.key_folder import KeyFolder
 
     return KeyFolder(keys_place(given))
+
+
+@contextlib.contextmanager
+def _at(folder: KeyFolder, doing: str) -> Iterator[None]:
+    """`DiskError` when the files of ``folder`` do not allow ``doing`` something, which names the one and what to do."""
+    from node.disk.errors import disk_error
+
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, doing, error.filename or folder.path) from error
 
 
 def _done(state: State, text: str, key: str) -> None:

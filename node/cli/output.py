@@ -1,6 +1,7 @@
 """Results on standard output: tables and status for a person, JSON for a script.
 
-Text from other machines goes through `printable`, so that no name can move the cursor or recolour a terminal.
+Text from other machines goes through `printable`, so that no name can move the cursor or recolour a terminal. Cells of
+tables are text as it came: `fitting_blocks` does that for all of them.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from node.schedule import CONFIGURED, limits_text
 from protocol.errors import ZswarmError
 from protocol.messages import PeerEntry, StandingEntry, TorrentEntry
 from protocol.signature import short_key
+from service.look_alikes import look
 from service.streams import error as error
 from service.streams import warn as warn
 from service.streams import writable
-from service.text import printable
+from service.text import printable, told_apart
 from service.units import counted, format_bytes, format_seconds
 
 SHORT_ID = 8
@@ -84,20 +86,28 @@ def print_table(headers: Sequence[str], rows: Rows) -> None:
 
 
 def fitting_blocks(headers: Sequence[str], rows: Rows, width: int | None) -> list[Block]:
-    """`table_blocks` that standard output can encode: escapes take room, so they come first."""
-    escaped = [[writable(cell, sys.stdout) for cell in row] for row in rows]
+    """`table_blocks` of any text, as standard output can encode it; cells that look alike can be told apart. Escapes
+    take room, so they come first."""
+    columns = [told_apart(column) for column in zip(*rows, strict=True)]
+    escaped = [[writable(cell, sys.stdout) for cell in row] for row in zip(*columns, strict=True)]
+    titles = [printable(header) for header in headers]
     cut = ELLIPSIS if writable(ELLIPSIS, sys.stdout) == ELLIPSIS else PLAIN_ELLIPSIS
-    return [[line.replace(ELLIPSIS, cut) for line in block] for block in table_blocks(headers, escaped, width)]
+    return [[line.replace(ELLIPSIS, cut) for line in block] for block in table_blocks(titles, escaped, width)]
 
 
 def newest_first(entries: Sequence[TorrentEntry]) -> list[TorrentEntry]:
-    """Sorted by name; of one name, the newest first. Each content once, whoever has signed it."""
+    """Sorted by name, those that look alike together; of one name, the newest first. Each content once, whoever has
+    signed it."""
     latest: dict[Content, TorrentEntry] = {}
     for entry in entries:
         known = latest.get(content_of(entry))
         if known is None or known.announced < entry.announced:
             latest[content_of(entry)] = entry
-    return sorted(latest.values(), key=lambda entry: (entry.name, -entry.announced, entry.digest, entry.manifest))
+
+    def order(entry: TorrentEntry) -> tuple[str, str, int, str, str]:
+        return look(entry.name), entry.name, -entry.announced, entry.digest, entry.manifest
+
+    return sorted(latest.values(), key=order)
 
 
 def content_of(entry: TorrentEntry) -> Content:
@@ -116,7 +126,7 @@ def torrent_rows(entries: Sequence[TorrentEntry], signers: Signers, now: float) 
     headers = ["NAME", ">SIZE", ">HAVE", ">PARTLY", ">WANTED", ">AGE", "=DIGEST", *(["SIGNED BY"] if signers else [])]
     rows = [
         [
-            printable(entry.name),
+            entry.name,
             format_bytes(entry.length),
             str(entry.have),
             str(entry.partial),
@@ -135,8 +145,8 @@ def peer_rows(peers: Sequence[PeerEntry]) -> Table:
     headers = ["NAME", "=ADDRESS", ">HAS", ">PARTLY", ">WANTS", ">UPLOADS", "=PEER"]
     rows = [
         [
-            printable(peer.name),
-            printable(peer.endpoint),
+            peer.name,
+            peer.endpoint,
             str(peer.have),
             str(peer.partial),
             str(peer.requesting),
@@ -149,7 +159,7 @@ def peer_rows(peers: Sequence[PeerEntry]) -> Table:
 
 
 def by_name(peers: Sequence[Peer]) -> list[Peer]:
-    return sorted(peers, key=lambda peer: (peer.name, peer.peer))
+    return sorted(peers, key=lambda peer: (look(peer.name), peer.name, peer.peer))
 
 
 class StatusText(msgspec.Struct, frozen=True):
@@ -209,11 +219,8 @@ def status_text(report: StatusReport) -> StatusText:
         facts.append(("warning", printable(report.reach_problem)))
     if report.bad_messages:
         facts.append(("dropped", counted(report.bad_messages, "bad message")))
-    sources = [
-        ([printable(header) for header in headers], [[printable(cell) for cell in row] for row in rows])
-        for headers, rows in source_tables(report.jobs)
-    ]
-    return StatusText(facts, _job_rows(in_order(report.jobs)), sources, _shared_rows(busy_first(report.shared)))
+    jobs, shared = _job_rows(in_order(report.jobs)), _shared_rows(busy_first(report.shared))
+    return StatusText(facts, jobs, source_tables(report.jobs), shared)
 
 
 def busy_first(shared: Sequence[SharedStatus]) -> list[SharedStatus]:
@@ -235,10 +242,10 @@ def _job_rows(jobs: Sequence[JobStatus]) -> Table:
         view = view_of(job, job.path)
         detail = view.tail
         if job.phase == "done":
-            detail = printable("; ".join(filter(None, (job.path, job.detail))))
+            detail = "; ".join(filter(None, (job.path, job.detail)))
         elif job.download is not None and not job_silence(job) and not view.note:
             slow = job.download.bottleneck
-            detail = "; ".join([download_stats(job.download), *([printable(slow.text)] if slow is not None else [])])
+            detail = "; ".join([download_stats(job.download), *([slow.text] if slow is not None else [])])
         done = f"{view.percent} %" if view.total else ""
         size = format_bytes(job.length) if job.length else ""
         rows.append([job.kind, view.label, view.verb, done, size, detail])
@@ -250,12 +257,12 @@ def _shared_rows(shared: Sequence[SharedStatus], served: str = "served") -> Tabl
     headers = ["SHARED", ">SIZE", ">SENT", ">TO", "=ORIGIN", "<PATH", "=STATE", "~DETAIL"]
     rows = [
         [
-            printable(item.name),
+            item.name,
             format_bytes(item.length),
             format_bytes(item.sent_bytes),
             str(item.sessions),
             item.origin,
-            printable(item.path),
+            item.path,
             item.state or served,
             _state_detail(item),
         ]
@@ -267,7 +274,7 @@ def _shared_rows(shared: Sequence[SharedStatus], served: str = "served") -> Tabl
 def _state_detail(item: SharedStatus) -> str:
     """Since when it is in its state, and why."""
     since = time.strftime("since %Y-%m-%d %H:%M", time.localtime(item.since)) if item.since else ""
-    return ": ".join(filter(None, (since, printable(item.detail))))
+    return ": ".join(filter(None, (since, item.detail)))
 
 
 class ScreenLine(NamedTuple):

@@ -42,7 +42,7 @@ from protocol.digest import advice_on, is_digest
 from protocol.errors import NetworkError, UsageError
 from service.command_line import ExampleCommand, complete_path, parsed_by, program_of
 from service.paths import absolute_path
-from service.text import check_utf8, printable
+from service.text import check_utf8, printable, unescaped
 from service.units import parse_rate
 
 LIVE_SECONDS = 0.5
@@ -57,7 +57,7 @@ SETTLING = "the tracker started a moment ago: peers are still joining, the list 
 
 
 @click.command("list", cls=ExampleCommand, examples="list\nlist '*.iso'\nlist ubuntu --json\nlist model.bin --peers")
-@click.argument("pattern", default="")
+@click.argument("pattern", default="", callback=parsed_by(unescaped))
 @click.option("--peers", is_flag=True, help="Show the state of the one content that PATTERN names at each peer.")
 @peer_options
 @json_option
@@ -221,14 +221,14 @@ def remove(state: State, target: str) -> None:
     fetched is deleted. Works without a running peer too.
     """
     done = f"removed {target}; shared files stay on disk"
-    path = str(absolute_path(target))
+    path, name = str(absolute_path(target)), unescaped(target)
     check_utf8(path)
     with maybe_peer(state.options, state.services) as session:
         if session is not None:
-            reply = session.request(ApiRemove(session.next_id(), target, path), ApiDone)
+            reply = session.request(ApiRemove(session.next_id(), name, path), ApiDone)
         else:
             data_dir = state.options.settings().data_path
-            reply = expected(state.services.remove_stored(data_dir, target, path), ApiDone)
+            reply = expected(state.services.remove_stored(data_dir, name, path), ApiDone)
     _tell(state, reply.detail or done)
 
 

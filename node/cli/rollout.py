@@ -43,7 +43,7 @@ from protocol.messages import Order, OrderEntry
 from protocol.orders import check_directory, is_for
 from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_path, parsed_by, program_of
 from service.paths import absolute_path, expanded
-from service.text import check_utf8, printable
+from service.text import check_utf8, printable, unescaped
 from service.units import format_seconds, parse_seconds
 
 LOOK_SECONDS = 0.5
@@ -76,8 +76,15 @@ Show = Callable[[Watch, list[Peer], str], None]
     help="Give the verdict after at most this long, e.g. 10m.",
 )
 @click.option("--receipt", metavar="FILE", help="Write the verdict to FILE, as JSON.", shell_complete=complete_path)
-@click.option("--watch", metavar="NAME", help="Watch a running rollout, by name, digest or id.")
-@click.option("--cancel", metavar="NAME", help="Cancel a rollout that this peer started, by name, digest or id.")
+@click.option(
+    "--watch", callback=parsed_by(unescaped), metavar="NAME", help="Watch a running rollout, by name, digest or id."
+)
+@click.option(
+    "--cancel",
+    callback=parsed_by(unescaped),
+    metavar="NAME",
+    help="Cancel a rollout that this peer started, by name, digest or id.",
+)
 @peer_options
 @json_option
 @click.pass_obj
@@ -177,7 +184,7 @@ def _link(state: State, session: Session, target: str) -> Link:
         return parse_link(target)
     if "/" not in target and not os.path.lexists(expanded(target)):
         keys = state.options.settings().signed_by
-        entry = find_content(session, target, state.services.tell, keys, SETTLED_SECONDS)
+        entry = find_content(session, unescaped(target), state.services.tell, keys, SETTLED_SECONDS)
         return Link(entry.digest, entry.manifest, entry.name, entry.length)
     place = existing_path(target)
     check_utf8(str(place))

@@ -69,10 +69,10 @@ class Peer(Struct):
 
     def cells(self) -> list[str]:
         """As a row under `HEADERS`."""
-        cells = [printable(self.name or self.peer), *standing_cells(self.entry)]
+        cells = [self.name or self.peer, *standing_cells(self.entry)]
         if self.state != state_of(self.entry):
             cells[2:6] = ["", "", "", ""]
-        cells[1], cells[6] = self.state, printable(self.detail)
+        cells[1], cells[6] = self.state, self.detail
         if self.has_at:
             cells[6] = f"verified, {format_seconds(self.has_at)}"
         return cells

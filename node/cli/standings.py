@@ -1,6 +1,6 @@
 """The state of one content at each peer of the network: the tracker's answer in words and as rows. Pure.
 
-Names and reasons come from other peers, so rows contain them escaped.
+Names and reasons are as other peers say them: whoever prints the rows makes them printable.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from node.api_messages import ApiList, ApiListReply
 from node.cli.output import Table
 from node.client.session import Session
 from node.client.targets import check_pattern
-from node.trust import Verifier, parse_keys
+from node.trust import Keys, Verifier, parse_keys
 from protocol.digest import is_digest_start, short
 from protocol.errors import NotFoundError
 from protocol.messages import Moment, StandingEntry, TorrentEntry
 from protocol.standings import percent, seconds_left, state_of
-from service.text import printable
 from service.units import format_rate, format_seconds
 
 AGAIN_SECONDS = 0.5
@@ -35,13 +34,13 @@ def find_content(
     missing from the tracker's list, it is waited for, ``patience`` seconds. Raises as that does, and `UsageError` if
     ``name`` is impossible."""
     check_pattern(name)
-    until = session.now() + patience
-    contents, since = _listed(session, name, signed_by)
-    if may_be_old(name, contents, since) and patience:
+    until, keys = session.now() + patience, parse_keys(signed_by)
+    contents, since = _listed(session, name, keys)
+    if may_be_old(name, contents, since, keys) and patience:
         tell(NEWER_MAY_COME)
-    while may_be_old(name, contents, since) and session.now() < until:
+    while may_be_old(name, contents, since, keys) and session.now() < until:
         session.pause(AGAIN_SECONDS)
-        contents, since = _listed(session, name, signed_by)
+        contents, since = _listed(session, name, keys)
     digests = list(dict.fromkeys(entry.digest for entry in contents))
     if len(digests) > 1:
         others = ", ".join(map(short, digests[1:SHOWN_COUNT]))
@@ -50,11 +49,11 @@ def find_content(
     return contents[0]
 
 
-def _listed(session: Session, name: str, signed_by: Sequence[str]) -> tuple[list[TorrentEntry], Moment]:
+def _listed(session: Session, name: str, keys: Keys) -> tuple[list[TorrentEntry], Moment]:
     """The contents that ``name`` may mean, and from when on the list has all that was announced."""
     reply = session.request(ApiList(session.next_id(), name, exact=not is_digest_start(name)), ApiListReply)
     try:
-        return meant_by(name, reply.entries, parse_keys(signed_by), Verifier()), reply.since
+        return meant_by(name, reply.entries, keys, Verifier()), reply.since
     except NotFoundError as error:
         unsure = "; the tracker has only just started, ask again in a few seconds" if reply.settling else ""
         raise NotFoundError(f"{error}{unsure}") from None
@@ -63,14 +62,14 @@ def _listed(session: Session, name: str, signed_by: Sequence[str]) -> tuple[list
 def standing_rows(entries: Sequence[StandingEntry]) -> Table:
     """Headers and rows of ``list --peers``."""
     headers = ["NAME", "=STATE", ">DONE", ">RATE", ">LEFT", ">SOURCES", "~DETAIL"]
-    return headers, [[printable(entry.name or entry.peer), *standing_cells(entry)] for entry in entries]
+    return headers, [[entry.name or entry.peer, *standing_cells(entry)] for entry in entries]
 
 
 def standing_cells(entry: StandingEntry) -> list[str]:
     """State, percent, rate, time left, sources and reason, each empty when it says nothing."""
     state, download, done = state_of(entry), entry.download, percent(entry)
     left = None if download is None or state != "fetching" else seconds_left(download)
-    detail = "verified" if state == "has it" else "" if download is None else printable(download.reason)
+    detail = "verified" if state == "has it" else "" if download is None else download.reason
     return [
         state,
         "" if done is None or state in ("failed", "has not") else f"{done} %",

@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol.errors import DiskError, NotFoundError, SeedError, UsageError
 from protocol.limits import PATTERN_BYTES_MAX, SEED_BYTES_MAX
 from service.paths import absolute_path, expanded
+from service.text import unescaped
 
 LINK_SCHEME = "zswarm://"
 SEED_SUFFIX = ".seed"
@@ -61,7 +62,7 @@ def _no_directory(place: Path, option: str) -> str:
 
 
 def read_target(text: str) -> GetTarget:
-    """A seed file if there is one of that name, otherwise a link, digest or name.
+    """A seed file if there is one of that name, otherwise a link, digest or name, as it is or as it was shown.
 
     A file that is no seed is an error only where ``text`` cannot be anything else: `SeedError`. So is an empty
     ``text``: `UsageError`.
@@ -80,7 +81,7 @@ def read_target(text: str) -> GetTarget:
     if not path.is_file():
         if "/" in text:
             raise NotFoundError(f"{text}: no such seed file")
-        return GetTarget(text)
+        return GetTarget(unescaped(text))
     try:
         return _from_seed(text, path)
     except SeedError as error:

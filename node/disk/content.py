@@ -97,9 +97,13 @@ class Content:
         return raw_digest(self.manifest.algorithm, data) == self.manifest.piece_digest(piece)
 
     def _damage(self, piece: int) -> str:
-        span = self._layout.spans(piece)[0]
-        where = f"piece {piece}, from byte {span.offset} of {self._path(span.file_index)}"
-        return f"{where}, is not what was hashed, though the file looks unchanged"
+        spans = self._layout.spans(piece)
+        first, last = spans[0], spans[-1]
+        where, look = f"piece {piece}, from byte {first.offset} of {self._path(first.file_index)}", "file looks"
+        if last.file_index != first.file_index:
+            where += f" to byte {last.offset + last.length} of {self._path(last.file_index)}"
+            look = "files look"
+        return f"{where}, is not what was hashed, though the {look} unchanged"
 
     def _read(self, span: Span) -> bytes:
         index = span.file_index

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, cycle
 from pathlib import Path
@@ -40,7 +40,7 @@ BLOCK_BYTES = 1 * lim.MIB
 
 
 PROBLEMS_SHOWN_COUNT = 3
-"""Of names that cannot be shared; all are counted."""
+"""Of names that cannot be shared, and of files that a bad piece is in; all are counted."""
 
 
 class Hashed(Struct, frozen=True):
@@ -54,8 +54,8 @@ class Hashed(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """What is wrong with a copy: ``piece`` is the index of a bad piece, or None; ``path`` the file it concerns (the
-    first one of a bad piece) inside a tree, empty for a single file."""
+    """What is wrong with a copy: ``piece`` is the index of a bad piece, or None; ``path`` the file it concerns
+    inside a tree, or in words those that a bad piece is in; empty for a single file."""
 
     path: str
     piece: int | None
@@ -154,7 +154,7 @@ def rot_between(was: Manifest, found: Manifest) -> str:
     """How much of content ``was`` has other bytes in ``found``, for a person; empty if it is not the same files."""
     if any(getattr(was, fact) != getattr(found, fact) for fact in ("algorithm", "length", "files", "empty_dirs")):
         return ""
-    wrong = _bad_pieces(was, found.pieces)
+    wrong = _bad_pieces(was, found.pieces, ())
     where = wrong[0].path
     first = f"piece {wrong[0].piece}{f' in {where}' if where else ''}"
     return f"{counted(len(wrong), 'piece')} of {was.piece_count}, the first {first}"
@@ -176,7 +176,7 @@ def verify_path(path: Path, manifest: Manifest, progress: Progress | None = None
         parts = [Part(path / file.path, file.path, file.length) for file in manifest.files]
     with Concatenation(parts, lambda part, what: problems.append(Problem(part.name, None, str(what)))) as content:
         whole, pieces = _hash_stream(content, manifest.algorithm, manifest.piece_length, progress, None)
-    problems += _bad_pieces(manifest, pieces)
+    problems += _bad_pieces(manifest, pieces, {problem.path for problem in problems})
     if not problems and format_digest(manifest.algorithm, whole) != manifest.digest:
         problems.append(Problem("", None, "has every piece right but not the whole: the seed contradicts itself"))
     return problems
@@ -264,7 +264,16 @@ def _first_change(before: Scan, after: Scan) -> Path:
     return before.root
 
 
-def _bad_pieces(manifest: Manifest, found: bytes) -> list[Problem]:
+def _one_of(paths: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or 7 more``."""
+    if len(paths) > PROBLEMS_SHOWN_COUNT:
+        paths = [*paths[: PROBLEMS_SHOWN_COUNT - 1], f"{len(paths) - PROBLEMS_SHOWN_COUNT + 1} more"]
+    *others, last = paths or [""]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _bad_pieces(manifest: Manifest, found: bytes, wrong: Collection[str]) -> list[Problem]:
+    """``wrong`` are files that have other problems."""
     if found == manifest.pieces:
         return []
     files = manifest.files or ()
@@ -274,7 +283,9 @@ def _bad_pieces(manifest: Manifest, found: bytes) -> list[Problem]:
         at = index * lim.DIGEST_BYTES
         if found[at : at + lim.DIGEST_BYTES] != manifest.piece_digest(index):
             start = index * manifest.piece_length
-            path = files[bisect_right(ends, start)].path if files else ""
             end = start + manifest.piece_size(index)
-            problems.append(Problem(path, index, f"differs in piece {index} (bytes {start} to {end})"))
+            covered = files[bisect_right(ends, start) : bisect_left(ends, end) + 1]
+            paths = [file.path for file in covered if file.length]
+            where = _one_of([path for path in paths if path in wrong] or paths)
+            problems.append(Problem(where, index, f"differs in piece {index} (bytes {start} to {end})"))
     return problems

@@ -25,6 +25,9 @@ from protocol.errors import ProtocolError
 from protocol.manifest import Manifest
 from service.private_files import sync_directory
 
+MENDS_NAME = "mends"
+DRAFT_SUFFIX = ".new"
+
 
 class Note(Struct, frozen=True):
     root: str
@@ -36,8 +39,8 @@ class MendNote:
     """That of content ``digest``. `DiskError` when it cannot be written or read."""
 
     def __init__(self, data_dir: Path, digest: str) -> None:
-        self._path = data_dir / "mends" / split_digest(digest)[1].hex()
-        self._draft = self._path.with_suffix(".new")
+        self._path = data_dir / MENDS_NAME / split_digest(digest)[1].hex()
+        self._draft = self._path.with_suffix(DRAFT_SUFFIX)
 
     def draft(self, root: str, right: bytes) -> None:
         """The pieces of the content at ``root`` that are not ``right`` are to be written over. No note holds yet."""

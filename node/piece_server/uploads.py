@@ -52,8 +52,8 @@ CHECK_SECONDS = 0.25
 """How often sessions are looked over, and a source that is idle tells what it has got since."""
 EVICTION_SECONDS = 5.0
 """Where there are too many, one that has got nothing for so long may give way to one whose address holds no more."""
-HUNG_UP_COUNT_MAX = 64
-"""How many receivers that hung up may still complain of what they were sent."""
+OVER_COUNT_MAX = 64
+"""How many receivers may still complain of what they were sent in sessions that are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ class Uploads:
         """Of the same sessions, by address and connection."""
         self._told_over: dict[SessionKey, None] = {}
         """Who was told since the last check that it has no session: many messages to it may come at once."""
-        self._hung_up: dict[SessionKey, tuple[str, Bitfield]] = {}
-        """What receivers had been sent whose connection is gone. A failed send shows that before their last message is
-        read, which may be a complaint."""
+        self._over: dict[SessionKey, tuple[str, Bitfield]] = {}
+        """What receivers had been sent, of what, in sessions that are over. A complaint may be on its way then, or be
+        the end of the next session."""
         self._changed: dict[str, None] = {}
         """Swarms whose stock or room may not be as was told."""
         self._check_at = now
@@ -182,7 +182,7 @@ class Uploads:
         session = self._sessions.get(key)
         if session is None:
             if isinstance(message, Bye):
-                return self._complaints(message, *self._hung_up.pop(key, ("", Bitfield(0))))
+                return self._complaints(route, message)
             if key in self._told_over:
                 return []
             self._told_over[key] = None
@@ -205,10 +205,11 @@ class Uploads:
             return self._have(session, message, now)
         else:
             self._drop(session, now)
-            return self._complaints(message, session.swarm.digest, session.sent)
+            return self._complaints(route, message)
         return []
 
-    def _complaints(self, message: Bye, digest: str, sent: Bitfield) -> list[Effect]:
+    def _complaints(self, route: bytes, message: Bye) -> list[Effect]:
+        digest, sent = self._over.pop((route, message.session), ("", Bitfield(0)))
         return [Recheck(digest, piece) for piece in message.bad if digest in self._swarms and piece in sent]
 
     def piece_failed(self, session: Session, header: Piece, gone: bool) -> list[Effect]:
@@ -235,9 +236,6 @@ class Uploads:
         session = self._sessions.get((route, number))
         if session is not None:
             self._drop(session)
-            self._hung_up[session.key] = session.swarm.digest, session.sent
-            if len(self._hung_up) > HUNG_UP_COUNT_MAX:
-                del self._hung_up[next(iter(self._hung_up))]
         self._uplink.lost(route)
 
     def tick(self, now: float) -> list[Effect]:
@@ -436,6 +434,13 @@ class Uploads:
 
     def _drop(self, session: Session, now: float | None = None) -> None:
         swarm = session.swarm
+        digest, before = self._over.pop(session.key, ("", session.sent))
+        same = digest == swarm.digest and before.size == session.sent.size
+        sent = session.sent.either(before) if same else session.sent
+        if sent.count_set:
+            self._over[session.key] = swarm.digest, sent
+        if len(self._over) > OVER_COUNT_MAX:
+            del self._over[next(iter(self._over))]
         self._uplink.part_with(session)
         at = session.heard_at if now is None else now
         swarm.orphans.update((piece, at) for piece in session.assigned)

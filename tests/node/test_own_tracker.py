@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
+import node.peer
 from node.config import PeerSettings
 from node.identity import IDENTITY_NAME, load_identity
 from node.own_tracker import run_tracker
-from protocol.errors import ConfigError
+from node.peer import Peer
+from protocol.errors import ConfigError, NetworkError
 from service.key_folder import KeyFolder
 
 
@@ -22,3 +25,27 @@ def test_a_peer_whose_key_others_may_read_is_not_let_in(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError, match="open to other users"):
         run_tracker(PeerSettings(data_dir=str(data_dir)), key, tmp_path, lambda _: None)
     assert folder.members() == {}
+
+
+def test_a_share_with_keys_uses_no_tracker_that_is_announced_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = KeyFolder(tmp_path / "keys")
+    folder.make()
+    monkeypatch.setenv("ZSWARM_KEYS", str(folder.path))
+    monkeypatch.setattr(node.peer, "has_keys_at", lambda _: None)
+    monkeypatch.setattr(node.peer, "can_search", lambda: True)
+    searched: list[bool] = []
+    monkeypatch.setattr(node.peer, "search", lambda: searched.append(True))
+
+    def no_port(*_: object) -> None:
+        raise NetworkError("no port")
+
+    monkeypatch.setattr(node.peer, "run_tracker", no_port)
+    settings = PeerSettings(data_dir=str(tmp_path / "data"))
+    for runs_tracker, found in ((True, []), (False, [True])):
+        peer = Peer(settings, lambda _: None, foreground=True, runs_tracker=runs_tracker)
+        with contextlib.suppress(NetworkError):
+            peer.prepare()
+        peer.stop()
+        assert searched == found

@@ -83,3 +83,56 @@ def test_the_configuration_of_the_tracker_says_which_keys_it_has(lan: Network) -
     (here.config / "tracker.yaml").write_text("mdns: false\nkeys: none\n")
     share = sharing(here)
     assert "it has no keys" in share.err
+
+
+def test_a_second_peer_of_the_same_user_is_let_in_by_the_keys(lan: Network) -> None:
+    here, _ = lan.machines
+    sharing(here)
+    (here.place / "n.bin").write_bytes(b"n")
+    second = here.start("--data-dir", "second", "share", "n.bin")
+    eventually(lambda: second.out.endswith("\n") or second.process.poll() is not None, "a link")
+    assert second.process.poll() is None, second.err
+    assert f"using the tracker at tcp://127.0.0.1:5550, with the keys in {here.config / 'keys'}" in second.err
+    assert f"keys invite --tracker tcp://{lan.ipv4(0)}:5550" in second.err
+    got = here.z("--data-dir", "third", "get", "m.bin", "n.bin", "-o", "o")
+    assert (got.code, (here.place / "o/m.bin").read_bytes() == CONTENT) == (0, True), got.err
+    refused = here.z("--data-dir", "fourth", "get", "m.bin", "--timeout", TRY_SECONDS, env={"ZSWARM_KEYS": "none"})
+    assert (refused.code, "ask for an invite" in refused.err) == (4, True), refused.err
+    key = here.z("--data-dir", "third", "keys", "show").out.strip()
+    assert here.z("keys", "revoke", key).code == 0
+    refused = here.z("--data-dir", "third", "get", "n.bin", "-o", "p")
+    assert (refused.code, "this peer's key was revoked" in refused.err) == (2, True), refused.err
+
+
+def test_a_peer_that_cannot_use_the_keys_says_so_and_needs_an_invite(lan: Network) -> None:
+    here, _ = lan.machines
+    sharing(here)
+    (here.config / "keys").chmod(0o755)
+    refused = here.z("--data-dir", "second", "get", "m.bin", "--timeout", TRY_SECONDS)
+    assert refused.code == 4
+    assert f"this peer cannot use the keys here: {here.config / 'keys'}" in refused.err
+    assert "chmod 700" in refused.err
+    assert "ask for an invite" in refused.err
+
+
+def test_a_peer_that_is_there_before_the_tracker_is_let_in_too(lan: Network) -> None:
+    here, _ = lan.machines
+    get = here.start("--data-dir", "second", "get", "m.bin", "-o", "o")
+    eventually(lambda: "still trying there" in get.err, "it waits")
+    sharing(here)
+    assert get.wait().code == 0, get.err
+
+
+def test_what_is_meant_for_a_network_with_keys_is_not_shared_without(lan: Network) -> None:
+    here, _ = lan.machines
+    here.start_tracker("--keys", "none", listen="tcp://*:5550")
+    plain, here.tracker = here.tracker, ""
+    refused = here.z("share", "m.bin")
+    assert (refused.code, refused.out) == (2, ""), refused.err
+    assert f"tcp://127.0.0.1:5550 has no keys, but there are keys in {here.config / 'keys'}" in refused.err
+    assert "ZSWARM_KEYS=none" in refused.err
+    share = here.start("share", "m.bin", env={"ZSWARM_KEYS": "none"})
+    eventually(lambda: share.out.endswith("\n"), "a link")
+    here.tracker = plain
+    share = here.start("--data-dir", "second", "share", "m.bin")
+    eventually(lambda: share.out.endswith("\n"), "a link")

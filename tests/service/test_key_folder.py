@@ -178,6 +178,12 @@ def test_keys_are_found_by_name_and_beginning(folder: KeyFolder) -> None:
         folder.named("lab")
 
 
+def test_a_key_is_found_by_its_name_as_it_was_shown(folder: KeyFolder) -> None:
+    folder.authorize(ALICE, "l\u0430b")
+    folder.authorize(BOB, "lab")
+    assert [folder.named(name) for name in ("l\u0430b", r"l\u0430b", "lab")] == [ALICE, ALICE, BOB]
+
+
 def test_a_peer_that_is_called_as_its_invite_was_is_found(folder: KeyFolder) -> None:
     """As one expects: an invite for lab-7, with which the machine lab-7 came."""
     for reusable in (False, True):

@@ -13,7 +13,7 @@ from broker.events import DownloadsSet, PeerGone
 from cluster.local import LocalCluster, LocalPeer, accepted
 from node.api_messages import ApiGet, ApiShare
 from tests.web.browser import Browser, browser
-from tests.web.fed_page import MARKUP, MIB, FedPage, busy_network, download, get, has, joined, peer_id
+from tests.web.fed_page import MARKUP, MIB, FedPage, busy_network, digest, download, get, has, joined, peer_id
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +122,20 @@ def test_sixty_peers_are_readable_on_a_screen_and_on_a_phone(tmp_path: Path, pag
             seen.until(lambda: seen.run(_OVERLAPPING) == 0, f"labels of the picture do not overlap at {width} pixels")
             assert seen.run("return document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than that"
             assert seen.run(_SMALLEST) >= 9
+        assert seen.complaints() == []
+
+
+def test_contents_that_look_alike_can_be_told_apart(tmp_path: Path, page: FedPage) -> None:
+    names = ["model.bin", "m\u043edel.bin", "modem.bin"]
+    page.feed([joined(1, "node-1"), *(has(1, number, name, 1) for number, name in enumerate(names))])
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        shown = [r"m\u043edel.bin", *names[::2]]
+        seen.until(lambda: all(seen.row("contents", name) for name in shown), "all contents")
+        first, second, third = [seen.row("contents", name)["cells"][0].split() for name in shown]
+        assert first == [shown[0], digest(1)[:19]]
+        assert second == [shown[1], digest(0)[:19]]
+        assert third == [shown[2]]
         assert seen.complaints() == []
 
 

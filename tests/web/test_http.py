@@ -22,6 +22,7 @@ from broker.web.desk import STREAMS_COUNT_MAX
 from broker.web.questions import PAGE_COUNT_MAX
 from broker.web.server import REQUEST_HEAD_BYTES_MAX
 from protocol.messages import OtherTracker
+from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
 from tests.web.fed_page import EPOCH, MARKUP, FedPage, busy_network, digest, get, has, joined, peer_id
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "API.md"
@@ -139,6 +140,14 @@ def test_every_answer_tells_the_browser_what_is_allowed(page: FedPage) -> None:
     assert "http" not in re.sub(
         r"http://www.w3.org/2000/svg", "", page.get("/static/app.css").body + page.get("/").body
     )
+
+
+def test_the_page_has_the_tables_of_look_alikes(page: FedPage) -> None:
+    answer = page.get("/static/look_alikes.js")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    found = dict(re.findall(r"^export const (\w+) = (.*);$", answer.body, re.MULTILINE))
+    assert json.loads(found["LOOK_ALIKES"]) == LOOK_ALIKES
+    assert (json.loads(found["DISGUISED"]), json.loads(found["UNSEEN"])) == (DISGUISED, UNSEEN)
 
 
 def test_a_name_that_was_pointed_here_is_refused(page: FedPage) -> None:

@@ -1,6 +1,6 @@
 // The tracker's page: draws what server-sent events tell.
 
-import { $, bar, bytes, chip, collator, counted, duration, element, keep, mark, plain, rate, say, setBar, svg } from "./parts.js";
+import { $, bar, bytes, chip, collator, counted, duration, element, keep, mark, plain, rate, say, setBar, svg, tellApart } from "./parts.js";
 import { showFlows } from "./picture.js";
 
 // --- rows -----------------------------------------------------------------------------------------------
@@ -16,14 +16,16 @@ function row(labels, onName) {
   return made;
 }
 
+const DIGEST_SHOWN = 19; // as much as commands show
 const copies = (count) => (count === 1 ? "1 whole copy" : `${count.toLocaleString("en")} whole copies`);
 
 const contents = {
   key: (one) => `${one.digest} ${one.name}`,
   make: (one) => row(["", "", "Rate", "Left", "Size", ""], () => showContent(one.digest)),
   update(made, one) {
-    const cells = made.cells, name = plain(one.name);
+    const cells = made.cells, name = one.shown;
     say($("bdi", cells[0]), name);
+    say(cells[0].lastChild, one.alike ? one.digest.slice(0, DIGEST_SHOWN) : "");
     const complete = one.percent === 100;
     cells[1].firstChild.hidden = one.percent === null;
     setBar(cells[1].firstChild, one.percent, complete ? "good" : "busy", `Progress of ${name}`);
@@ -43,7 +45,7 @@ const peers = {
   key: (one) => one.peer,
   make: (one) => row(["", "", "Rate", "Left", "Sources", ""], () => showPeer(one.peer)),
   update(made, one) {
-    const cells = made.cells, name = plain(one.name);
+    const cells = made.cells, name = one.shown;
     say($("bdi", cells[0]), name);
     cells[1].firstChild.hidden = one.state === "idle";
     setBar(cells[1].firstChild, one.percent, KINDS[one.state], `${name} ${one.state}`);
@@ -103,7 +105,7 @@ class Browser {
   }
   show(rows) {
     const paged = this.mode === "page", search = $("input", this.root).value.trim();
-    keep(this.body, rows, this.kind.key, this.kind.make, this.kind.update);
+    keep(this.body, tellApart(rows), this.kind.key, this.kind.make, this.kind.update);
     const empty = $(".empty", this.root);
     empty.hidden = rows.length > 0;
     say(empty, paged && search ? `Nothing found for “${plain(search)}”${this.next ? " so far" : ""}.` : `No ${this.id} yet.`);

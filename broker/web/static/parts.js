@@ -1,14 +1,41 @@
 // What the page is made of: words for figures, and elements. Text of others only ever becomes text nodes.
 
+import { DISGUISED, LOOK_ALIKES, UNSEEN } from "./look_alikes.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const collator = new Intl.Collator(undefined, { numeric: true });
 
 // --- words ----------------------------------------------------------------------------------------------
 
-/** Text of others as it is shown: what is not seen as itself becomes an escape. */
+const unseen = new RegExp(`[\\p{C}\\p{Zl}\\p{Zp}${UNSEEN}]|[^\\P{Zs} ]`, "gu"), disguised = new RegExp(`[${DISGUISED}]`, "u");
+const mapped = new Map(Object.entries(LOOK_ALIKES).flatMap(([plain, row]) => [...row].map((alike) => [alike, plain])));
+
+/** An escape as commands show and take it. */
+function escaped(character) {
+  const digits = character.codePointAt(0).toString(16);
+  return digits.length > 4 ? `\\U${digits.padStart(8, "0")}` : digits.length > 2 ? `\\u${digits.padStart(4, "0")}` : `\\x${digits.padStart(2, "0")}`;
+}
+const exact = (text) => text.replace(/^ +| +$| {2,}/g, (spaces) => "\\x20".repeat(spaces.length)).replace(/[^ -~]/gu, escaped);
+
+/** Text of others as it is shown: what is not seen as itself becomes an escape, as in service/text.py. */
 export const plain = (text) =>
-  String(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+  String(text).replace(/[\p{L}\p{N}]+/gu, (word) => (/[A-Za-z]/.test(word) && disguised.test(word) ? exact(word) : word)).replace(unseen, escaped);
+
+/** The same for texts that look the same. */
+const look = (text) =>
+  [...text.normalize("NFKD")].map((c) => mapped.get(c) ?? c).join("").replace(unseen, "").trim().replace(/\s+/g, " ");
+
+/** `rows` with those together whose names look alike; says of each how its name is shown, and whether there are others. */
+export function tellApart(rows) {
+  const byLook = new Map();
+  for (const row of rows) byLook.set(look(row.name), [...(byLook.get(look(row.name)) ?? []), row]);
+  for (const group of byLook.values()) {
+    const differ = group.some((row) => row.name !== group[0].name);
+    for (const row of group) Object.assign(row, { alike: group.length > 1, shown: differ ? exact(row.name) : plain(row.name) });
+  }
+  return [...byLook.values()].flat();
+}
 
 export function bytes(count) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from msgspec.structs import replace
+
 from node.agent.effects import CollectSeeds, ToDownloader
 from node.api_messages import ApiCollect, ApiCollected, ApiError, ApiShare
 from node.local_messages import Collect, Collected, Fetch, SwarmUpload, Unused, UploadReport
@@ -51,6 +53,14 @@ def test_earlier_content_is_in_use_as_long_as_somebody_fetches_it() -> None:
     scene.play(scene.core.child_says(uploads, scene.now))
     scene.play(scene.core.settle(scene.core.catalogue.add(item(2, "/data/file 1"), keep_earlier=True), scene.now))
     assert answered(scene, Collected(asked(scene).tag, [], [], [])).used == hexes(1, 2)
+
+
+def test_notes_of_what_is_damaged_or_being_mended_are_in_use() -> None:
+    rotten = replace(item(2, origin="downloaded"), state="damaged")
+    scene = Scene([item(1), rotten, replace(item(3), state="damaged")]).up()
+    assert list(scene.core.mends.digests) == [digest(2)]
+    used = answered(scene, Collected(asked(scene).tag, [], [], [])).used
+    assert used == hexes(1, 2, 3) | {f"{number:064x}" for number in (2, 3)}
 
 
 def test_while_something_is_hashed_seeds_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from node.agent.effects import HashPath, Note, SaveItem, ToDownloader, ToPieceServer
@@ -106,6 +107,24 @@ def test_to_have_it_mended_once_allows_nothing_later() -> None:
     scene.play(scene.core.settle(scene.core.catalogue.add(item(1)), scene.now))
     scene.told(ToDownloader, Mend), scene.took(HashPath)
     rotten(scene)
+    scene.pass_time(1_000)
+    assert scene.told(ToDownloader, Mend) == []
+
+
+@pytest.mark.parametrize("since", ["somebody wrote to it", "it was right again"])
+def test_nor_does_it_once_the_mend_has_failed_and_the_file_has_changed(since: str) -> None:
+    scene = Scene([item(1)]).up()
+    rotten(scene)
+    scene.ask(ApiAudit(2, "file 1", PATH, repair=True))
+    scene.play(scene.core.child_says(DownloadFailed(digest(1), "disk", "cannot mend it: not allowed"), scene.now))
+    assert len(scene.told(ToDownloader, Mend)) == 1
+    now = item(2, PATH) if since == "somebody wrote to it" else item(1)
+    scene.play(scene.core.hashed(PATH, now, scene.now))
+    assert scene.status().shared[0].state == ""
+    scene.play(scene.core.child_says(ContentChanged(now.digest, PATH, "piece 3 differs"), scene.now))
+    other = replace(item(91, PATH), stamps=now.stamps)
+    scene.play(scene.core.hashed(PATH, other, scene.now, rotted=ROT))
+    assert (scene.status().shared[0].state, scene.status().shared[0].digest) == ("damaged", now.digest)
     scene.pass_time(1_000)
     assert scene.told(ToDownloader, Mend) == []
 
@@ -237,6 +256,37 @@ def test_what_is_to_be_hashed_again_meanwhile_is_read_after_that() -> None:
     assert [order.known for order in scene.took(HashPath)] == [item(1)]
     scene.play(scene.core.hashed(PATH, item(1), scene.now))
     assert [order.rate for order in scene.took(HashPath)] == [10.0]
+
+
+def in_doubt(scene: Scene) -> JobStatus:
+    """A read finds the item wrong, and a person wants it repaired before it has been hashed again."""
+    scene.play(scene.core.child_says(ContentChanged(digest(1), PATH, "piece 3 differs"), scene.now))
+    assert len(scene.took(HashPath)) == 1
+    scene.ask(ApiAudit(1, "file 1", "", 0.0, repair=True))
+    scene.reply(ApiAccepted)
+    assert scene.took(HashPath) == []
+    return scene.job()
+
+
+def test_what_is_in_doubt_is_mended_if_it_turns_out_to_have_rotted() -> None:
+    scene = Scene([item(1)]).up()
+    assert in_doubt(scene).phase == "checking"
+    scene.play(scene.core.hashed(PATH, replace(item(91, PATH), stamps=item(1).stamps), scene.now, rotted=ROT))
+    (job,) = [job for job in scene.status().jobs if job.kind == "audit"]
+    assert (job.code, job.problems[0].startswith(f"{PATH}: damaged: rotted")) == ("verification", True)
+    assert scene.told(ToDownloader, Mend) == [mend_of(item(1))]
+
+
+def test_what_is_in_doubt_is_read_once_it_was_right_or_named_with_the_reason() -> None:
+    scene = Scene([item(1)]).up()
+    in_doubt(scene)
+    scene.play(scene.core.hashed(PATH, item(1), scene.now))
+    (order,) = scene.took(HashPath)
+    assert order.rate == 0.0
+    scene = Scene([item(1)]).up()
+    in_doubt(scene)
+    scene.play(scene.core.hash_failed(PATH, "disk", "cannot read it: Input/output error", scene.now))
+    assert scene.job().problems == [f"{PATH}: changed: cannot read it: Input/output error"]
 
 
 def test_after_a_stop_an_audit_reads_anew() -> None:

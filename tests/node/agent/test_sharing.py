@@ -170,6 +170,19 @@ def test_content_that_a_read_found_changed_is_withdrawn_everywhere_and_hashed_ag
     assert scene.status().shared[0].state == ""
 
 
+def test_what_is_in_doubt_and_cannot_be_read_says_why_and_that_nothing_goes_on() -> None:
+    scene = Scene([item(1)]).up()
+    doubt(scene)
+    assert scene.status().shared[0].hashing
+    scene.play(scene.core.hash_failed(PATH, "disk", "cannot read it: Input/output error", scene.now))
+    (shown,) = scene.status().shared
+    assert (shown.state, shown.detail, shown.hashing) == ("changed", "cannot read it: Input/output error", False)
+    assert scene.listed == {}
+    assert [note.text.rpartition(": changed: ")[2] for note in scene.took(Note)][1:] == [shown.detail]
+    scene.play(scene.core.hash_failed(PATH, "disk", "cannot read it: Input/output error", scene.now))
+    assert scene.took(Note) == [], "it is said once"
+
+
 def test_other_bytes_that_nobody_wrote_are_damage_and_no_new_content() -> None:
     scene = Scene([item(1)]).up()
     doubt(scene)

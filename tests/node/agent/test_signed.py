@@ -10,6 +10,7 @@ import pytest
 from node.agent.announced import AnnouncedList, ToldList
 from node.agent.effects import CheckItem, HashPath, SaveItem, StoreSeed, ToDownloader
 from node.agent.library import LibraryItem
+from node.agent.meant import NEWER_MAY_COME
 from node.api_messages import ApiAccepted, ApiFollow, ApiGet, ApiShare, Following, JobStatus
 from node.local_messages import DownloadFailed, DownloadFinished, DownloadStarted, Fetch
 from node.trust import signers_of
@@ -18,12 +19,14 @@ from protocol.limits import ALIASES_COUNT_MAX, CONTROL_BYTES_MAX, FORGED_COUNT_M
 from protocol.link import Link, format_link
 from protocol.messages import ANEW, Alias, Entry, GetTorrentList, Order, OrderEntry, TorrentEntry
 from protocol.signature import format_key, moment_of, public_key, sign, split_signatures
-from tests.node.agent.scene import Scene, digest, item
+from tests.node.agent.scene import EPOCH, Scene, digest, item
 
 ALICE, MALLORY = b"a" * 32, b"m" * 32
 KEY, MALLORYS = format_key(public_key(ALICE)), format_key(public_key(MALLORY))
 NAME = "model.bin"
 PATH = f"/out/{NAME}"
+STARTED = EPOCH * 1_000
+"""When the tracker did, in microseconds."""
 
 
 def content(number: int, name: str = NAME) -> Link:
@@ -64,6 +67,32 @@ def refused(scene: Scene) -> JobStatus:
 
 
 # --- get -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("moment", "announced"),
+    [(STARTED - 5, STARTED + 5), (STARTED - 5, 0), (STARTED + 5, STARTED - 5)],
+    ids=["announced again", "wanted by others", "the signer's clock is ahead"],
+)
+def test_a_name_waits_for_what_the_key_may_have_signed_later_while_a_restarted_tracker_may_not_list_it(
+    moment: int, announced: int
+) -> None:
+    scene = Scene().up()
+    scene.settling = True
+    scene.others[:] = [listed(1, moment, announced=announced)]
+    assert get(scene) == []
+    assert (scene.job().phase, scene.job().detail) == ("resolving", NEWER_MAY_COME)
+    scene.others.append(listed(2, moment + 1, announced=STARTED - 9))
+    scene.settling = False
+    scene.pass_time(1)
+    assert begun(scene) == [2]
+
+
+def test_what_the_key_has_signed_since_a_tracker_started_is_the_newest() -> None:
+    scene = Scene().up()
+    scene.settling = True
+    scene.others[:] = [listed(1, STARTED + 5, announced=STARTED + 6, have=0)]
+    assert get(scene) == [1]
 
 
 def test_a_name_means_what_the_key_signed_last_and_the_signature_is_passed_on() -> None:
@@ -116,7 +145,7 @@ def test_while_the_tracker_may_not_know_all_it_is_asked_again() -> None:
     scene.others[:] = [listed(1)]
     assert get(scene) == []
     assert scene.job().phase == "resolving"
-    scene.others.append(listed(2, 5))
+    scene.others.append(listed(2, STARTED + 5))
     scene.pass_time(1.0)
     assert begun(scene) == [2]
 

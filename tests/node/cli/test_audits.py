@@ -64,8 +64,9 @@ def test_it_ends_with_what_was_found(capsys: pytest.CaptureFixture[str]) -> None
     assert "rotted: 1 piece" in capsys.readouterr().out
 
 
-def shared(state: str = "", detail: str = "", digest: str = DIGEST) -> SharedStatus:
-    return SharedStatus("model.bin", digest, LINK, 7, "/data/model.bin", "shared", 0, 0, state, detail)
+def shared(state: str = "", detail: str = "", digest: str = DIGEST, hashing: bool = False) -> SharedStatus:
+    path = "/data/model.bin"
+    return SharedStatus("model.bin", digest, LINK, 7, path, "shared", 0, 0, state, detail, hashing=hashing)
 
 
 DAMAGED = shared("damaged", "rotted: 1 piece of 7")
@@ -88,7 +89,7 @@ def test_a_mend_that_was_under_way_already_is_waited_for(capsys: pytest.CaptureF
 def test_what_somebody_else_put_right_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     found, needless = audited(bad=True), job("mend", "failed", 6, code="cancelled", detail="it is no longer needed")
     for jobs in ([found], [found, needless]):
-        reports = report([found]), report(jobs, [shared("changed")]), report(jobs, [shared()])
+        reports = report([found]), report(jobs, [shared("changed", hashing=True)]), report(jobs, [shared()])
         assert world(*reports).run("verify", "model.bin", "--repair") == 0
         assert "it is right again" in capsys.readouterr().out
 
@@ -109,6 +110,7 @@ def test_what_cannot_be_read_is_not_rot_and_not_said_to_be_right(capsys: pytest.
         ([], "it is not shared any more"),
         ([shared(digest=f"blake3:{'cd' * 32}")], "it is now shared as cdcdcdcdcdcd"),
         ([shared("missing", "it is not there")], "missing: it is not there"),
+        ([shared("changed", "cannot read it: Input/output error")], "changed: cannot read it: Input/output error"),
     ],
 )
 def test_what_cannot_be_mended_any_more_is_not_waited_for(

@@ -11,6 +11,7 @@ import pytest
 from node.agent.library import Library, LibraryItem
 from node.api_messages import ApiGetStatus
 from node.disk.journal import Journal
+from node.disk.mend_notes import MendNote
 from node.disk.seed_store import store_seed
 from node.disk.staging import staging_path
 from node.disk.stamps import take_stamps
@@ -71,6 +72,9 @@ class Left:
         self.notes.write_text("a person's")
         self.damaged = self.data_dir / "journal.db.damaged-1"
         self.damaged.write_text("x")
+        MendNote(self.data_dir, stray.manifest.digest).draft(str(self.other), b"")
+        (self.note,) = (self.data_dir / "mends").iterdir()
+        (self.data_dir / "mends" / "a person's").write_text("x")
 
     def _begin(self, made: Made, dest: Path, seed: Path, journal: Journal | None) -> None:
         """Have one piece of it; ``journal`` None: another peer's."""
@@ -90,6 +94,7 @@ class Left:
         assert staging_path(self.wanted).is_dir()
         assert staging_path(self.other).is_dir()
         assert self.notes.exists()
+        assert (self.data_dir / "mends" / "a person's").exists()
         assert (self.peer.base / "shared").exists()
 
 
@@ -111,6 +116,7 @@ def test_what_nobody_uses_is_removed_and_named(left: Left) -> None:
         str(left.abandoned_seed),
         str(left.stray_seed),
         str(left.damaged),
+        str(left.note),
     }
     found = left.peer.json("gc", "--dry-run")
     assert {each["path"] for each in found["removed"]} == gone
@@ -119,7 +125,7 @@ def test_what_nobody_uses_is_removed_and_named(left: Left) -> None:
     assert all(Path(path).exists() for path in gone)
     said = left.peer.run("gc")
     assert {line.split("  ")[1] for line in said.stdout.splitlines()} == gone
-    assert "removed 4 things" in said.stderr
+    assert "removed 5 things" in said.stderr
     assert not any(Path(path).exists() for path in gone)
     left.check_untouched()
     assert left.peer.run("gc").stderr == "nothing to remove\n"

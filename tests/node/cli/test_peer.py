@@ -17,6 +17,7 @@ from node.api_messages import (
     ApiLimits,
     ApiList,
     ApiListReply,
+    ApiPeers,
     ApiPeersReply,
     ApiRemove,
     ApiStandings,
@@ -61,6 +62,39 @@ def test_of_several_contents_with_one_name_the_newest_is_first(capsys: pytest.Ca
     assert listing(*entries).run("list", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [entry["announced"] for entry in found["entries"]] == [9, 7, 5]
+
+
+CYRILLIC = "m\u043edel.bin"
+LOOK_ALIKES = [msgspec.structs.replace(ENTRY, name=name) for name in ("model.bin", "modem.bin", CYRILLIC, "модель")]
+
+
+def test_names_that_look_alike_stand_together_and_can_be_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert listing(*LOOK_ALIKES).run("list") == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["NAME", "model.bin", r"m\u043edel.bin", "modem.bin", "модель"]
+    assert listing(*LOOK_ALIKES).run("list", "--json") == 0
+    assert CYRILLIC in [entry["name"] for entry in json.loads(capsys.readouterr().out)["entries"]]
+
+
+def test_peers_that_look_alike_can_be_told_apart_too(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["lab1", "lab2", "lab1 ", "l\u0430b1"]
+    peers = [msgspec.structs.replace(PEER, name=name) for name in names]
+    world = World(FakeClient({ApiPeers: ApiPeersReply(1, False, peers)}))
+    assert world.run("peers") == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["NAME", "lab1", r"lab1\x20", r"l\u0430b1", "lab2"]
+
+
+def test_a_name_is_taken_as_it_was_shown() -> None:
+    world = World(FakeClient({ApiList: ApiListReply(1, False, [LOOK_ALIKES[2]]), ApiStandings: standings()}))
+    assert world.run("list", r"m\u043edel*") == 0
+    assert world.run("list", r"m\u043edel.bin", "--peers") == 0
+    assert world.client is not None
+    assert [asked.pattern for asked in world.client.asked(ApiList)] == ["m\u043edel*", CYRILLIC]
+    world = World(FakeClient({ApiRemove: ApiDone(1)}))
+    assert world.run("remove", r"m\u043edel.bin") == 0
+    assert world.client is not None
+    assert [asked.name for asked in world.client.asked(ApiRemove)] == [CYRILLIC]
 
 
 def test_list_json(capsys: pytest.CaptureFixture[str]) -> None:

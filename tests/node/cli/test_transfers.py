@@ -160,6 +160,13 @@ def test_a_file_that_is_no_seed_leaves_its_name_a_name(here: Path, capsys: pytes
     assert "nobody has it (the file of that name here is not a seed:" in capsys.readouterr().err
 
 
+def test_get_takes_a_name_as_it_was_shown(here: Path) -> None:
+    world = peer_with(report([job(name="m\u043edel.bin")]))
+    assert world.run("get", r"m\u043edel.bin", "-o", str(here)) == 0
+    assert world.client is not None
+    assert [asked.target for asked in world.client.asked(ApiGet)] == ["m\u043edel.bin"]
+
+
 @pytest.mark.parametrize(
     ("target", "code"), [("zswarm://nonsense", 2), ("missing/x.seed", 3), (f"zswarm://{DIGEST}/{DIGEST}/5/a%2Fb", 2)]
 )

@@ -9,6 +9,7 @@ import pytest
 
 from node.disk.content import Content, ContentChangedError, NotThereError
 from node.disk.file_systems import mount_of
+from node.disk.hashing import hash_path
 from node.disk.open_files import OPEN_FILES_COUNT_MAX
 from node.disk.stamps import take_stamps
 from node.disk.storage import Partial
@@ -104,6 +105,17 @@ def test_a_check_reads_what_the_stamps_vouch_for(tmp_path: Path) -> None:
     content.read(0)
     content.check(1)
     with pytest.raises(ContentChangedError, match=r"piece 0, from byte 0 of .*root, is not what was hashed"):
+        content.check(0)
+    content.close()
+
+
+def test_a_piece_in_several_files_is_named_with_its_ends(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(name.encode() * 10)
+    manifest = hash_path(tmp_path)
+    overwrite(tmp_path / "b")
+    content = Content(manifest, tmp_path, take_stamps(tmp_path, manifest))
+    with pytest.raises(ContentChangedError, match=r"piece 0, from byte 0 of .*/a to byte 10 of .*/c, is not .* files"):
         content.check(0)
     content.close()
 

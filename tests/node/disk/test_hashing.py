@@ -301,6 +301,20 @@ def test_bad_bytes_are_placed(tree: Path) -> None:
     assert problems_after(tree, spoil) == ["big differs in piece 2 (bytes 131072 to 196608)"]
 
 
+def test_all_files_of_a_bad_piece_are_named(tmp_path: Path) -> None:
+    """Which of them is wrong nobody can tell."""
+    for name in "abcde":
+        (tmp_path / name).write_bytes(name.encode() * 10)
+    (tmp_path / "c").write_bytes(b"")
+    assert problems_after(tmp_path, lambda: (tmp_path / "b").write_bytes(b"x" * 10)) == [
+        "a, b or 2 more differs in piece 0 (bytes 0 to 40)"
+    ]
+    (tmp_path / "d").unlink()
+    assert problems_after(tmp_path, lambda: (tmp_path / "b").write_bytes(b"y" * 10)) == [
+        "a, b or e differs in piece 0 (bytes 0 to 30)"
+    ]
+
+
 def test_missing_file_leaves_the_others_in_place(tree: Path) -> None:
     assert problems_after(tree, (tree / "wie schön/日本").unlink) == ["wie schön/日本 is missing"]
     assert problems_after(tree, (tree / "zero").unlink) == ["zero is missing"]

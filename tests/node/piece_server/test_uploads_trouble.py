@@ -382,6 +382,31 @@ def test_a_lost_piece_is_sent_to_nobody() -> None:
     assert scene.gets("a", 1) == ["a: not held 1"]
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda scene: scene.unreachable("a"),
+        lambda scene: scene.says("a", Follow(1, b"\0\0\0\0\0", 1)),
+        lambda scene: scene.fails("a", 2, gone=False),
+    ],
+    ids=["its connection is full", "garbled", "disk"],
+)
+def test_a_complaint_counts_in_the_session_after_the_one_in_which_the_piece_was_sent(
+    end: Callable[[Scene], object],
+) -> None:
+    scene = spread("****")
+    for again in (False, True):
+        scene.follows("a", 3)
+        scene.gets("a", 0, 1, 2)
+        scene.received("a", 1)
+        end(scene)
+        if again:
+            scene.follows("a", 3)
+        assert scene.bye("a", 0, 3) == ["recheck 0"]
+        scene.unreachable("a")
+        assert scene.bye("a", 0) == [], "each piece that was sent is read again once"
+
+
 def test_a_complaint_about_a_piece_that_was_sent_has_it_read_again() -> None:
     scene = spread("****")
     scene.follows("a", 2)
