@@ -24,7 +24,7 @@ def printable(text: str) -> str:
         text = _UNSEEN.sub(lambda found: _escaped(found[0]), _WORD.sub(_undisguised, text))
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+    return text.translate({ord(one): _escaped(one) for one in dict.fromkeys(text) if not one.isprintable()})
 
 
 def told_apart(texts: Sequence[str]) -> list[str]:
