@@ -41,13 +41,26 @@ OVER: tuple[Phase, ...] = ("done", "failed", "withdrawn")
 """Those in which a job has ended."""
 
 
+class DownloadTotals(Struct):
+    """Of all downloads in this run of the downloader: bytes that came over the wire, pieces that were verified and
+    written, pieces from others that were not what their digest says, and bans of sources. The downloader's own record,
+    of which a `Hello` has a copy."""
+
+    received_bytes: int = 0
+    verified_pieces: int = 0
+    failed_pieces: int = 0
+    bans: int = 0
+
+
 class Hello(Message, frozen=True):
-    """``role`` is ``agent``, ``piece_server`` or ``downloader``; ``port`` is the piece server's, else 0."""
+    """``role`` is ``agent``, ``piece_server`` or ``downloader``; ``port`` is the piece server's, else 0; ``totals`` are
+    the downloader's."""
 
     role: str
     instance: int
     pid: int
     port: int = 0
+    totals: DownloadTotals | None = None
 
 
 # --- agent -> piece server and downloader ----------------------------------------------------------------
@@ -283,10 +296,13 @@ class SourceReport(Struct, frozen=True):
     on_way: int = 0
 
 
+BottleneckKind = Literal["rate_limit", "disk", "hashing", "sources", "one_source", "missing_pieces", "no_sources"]
+
+
 class Bottleneck(Struct, frozen=True):
     """What holds a running download back, as measured over the last seconds: ``text`` says it and how it is known."""
 
-    kind: Literal["rate_limit", "disk", "hashing", "sources", "one_source", "missing_pieces", "no_sources"]
+    kind: BottleneckKind
     text: str
 
 

@@ -54,7 +54,7 @@ IMPURE_BUILTINS = {"open", "print", "input"}
 
 CHILDREN = (
     *("node.agent.__main__", "node.piece_server.__main__", "node.downloader.__main__"),
-    *("broker.registrar", "broker.lookup", "broker.web.__main__", "cluster.load.worker"),
+    *("broker.registrar", "broker.lookup", "broker.web.__main__", "node.metrics.__main__", "cluster.load.worker"),
 )
 HEAVY = {"rich", "click", "psutil", "yaml"}
 

@@ -198,11 +198,14 @@ class AgentCore(AgentState):
         elif message.role == "downloader":
             wishes.append(ToDownloader(answer))
             if fresh:
+                self.downloaded.new_run()
                 wishes.append(ToDownloader(Limit(self.limits.now.download_rate)))
                 wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches(), *self.mends.orders()]
                 wishes += self._api.collects()
                 for digest in [*self.gets.digests, *self.mends.digests]:
                     wishes += self.trackers.refresh(digest, now)
+            if message.totals is not None:
+                self.downloaded.report(message.totals)
         return self.settle(wishes, now)
 
     # --- the disk ----------------------------------------------------------------------------------------

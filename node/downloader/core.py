@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from msgspec.structs import replace
+
 from node.disk.store import JournalEntry
 from node.downloader.abandoned import Abandoned
 from node.downloader.job import FetchJob
@@ -118,7 +120,7 @@ class DownloaderCore:
         """Do what is due, and forget downloads that are over; return when to be called at the latest."""
         if now >= self._hello_at:
             self._hello_at = now + HELLO_SECONDS
-            self._context.tell_agent(self._hello)
+            self._context.tell_agent(replace(self._hello, totals=replace(self._context.totals)))
             self._context.tell_pieces(self._hello)
         due = self._hello_at
         for digest, job in list(self._jobs.items()):

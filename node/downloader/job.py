@@ -173,6 +173,7 @@ class FetchJob:
 
     def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
         if isinstance(self._core, Download):
+            self._context.totals.received_bytes += len(data)
             self._arrived = data
             self._perform(self._core.piece(session, header, len(data), self._now()))
             self._arrived = b""
@@ -188,6 +189,9 @@ class FetchJob:
 
     def on_verified(self, piece: int, good: bool) -> None:
         assert self.download is not None
+        totals = self._context.totals
+        totals.verified_pieces += good
+        totals.failed_pieces += not good and self.download.pieces.writing[piece].sender is not None
         effects = self.download.written(piece, good, self._now())
         if self.download is self._core:
             self._perform(effects)
@@ -432,6 +436,7 @@ class FetchJob:
 
     def _perform_rare(self, effect: object) -> None:
         if isinstance(effect, Banned):
+            self._context.totals.bans += 1
             log.warning("%s: banned %s: %s", short(self.fetch.digest), effect.name or effect.peer, effect.reason)
         elif isinstance(effect, NeedSources):
             self._context.tell_agent(NeedSourcesMessage(self.fetch.digest))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
@@ -18,6 +19,7 @@ from node.local_messages import (
     Collected,
     Copies,
     DeleteFetch,
+    DownloadTotals,
     Fetch,
     Hello,
     Limit,
@@ -307,11 +309,17 @@ def test_the_limit_is_that_of_all_downloads_from_now_on(core: DownloaderCore, sc
 def test_hello_once_a_second_to_both(core: DownloaderCore, scene: Scene) -> None:
     assert core.tick(10.0) == 10.0 + HELLO_SECONDS
     assert core.tick(10.9) == 10.0 + HELLO_SECONDS
-    assert scene.to_agent == scene.to_pieces == [HELLO]
+    assert (scene.to_agent, scene.to_pieces) == ([with_totals(DownloadTotals())], [HELLO])
+    scene.context.totals.received_bytes = 5
     core.order(order("/a"))
     FakeJob.made[0].due = 11.5
     assert core.tick(11.0) == 11.5
-    assert scene.to_agent == scene.to_pieces == [HELLO, HELLO]
+    assert scene.to_agent == [with_totals(DownloadTotals()), with_totals(DownloadTotals(received_bytes=5))]
+    assert scene.to_pieces == [HELLO, HELLO]
+
+
+def with_totals(totals: DownloadTotals) -> Hello:
+    return replace(HELLO, totals=totals)
 
 
 def test_all_are_stopped_and_saved(core: DownloaderCore) -> None:
