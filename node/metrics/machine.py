@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -43,8 +44,10 @@ def processes(pids: Mapping[str, int]) -> dict[str, ProcessFigures]:
     return found
 
 
+@cache
 def _booted() -> int:
-    """When the machine was started, in seconds since 1970."""
+    """When the machine was started, in seconds since 1970. Asked once: what the kernel says follows its wall clock, and
+    a start that changes is a restart."""
     lines = (_PROC / "stat").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("btime "))
 
