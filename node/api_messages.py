@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
 from node.local_messages import OVER, DownloadReport, DownloadTotals, Phase, Unused
 from node.rate_limit import UNLIMITED, RateLimits
+from node.trace import Trace
 from protocol.messages import Message, Moment, Order, OrderEntry, PeerEntry, StandingEntry, TorrentEntry
 
 
@@ -203,6 +204,20 @@ class ApiAudit(Message, frozen=True):
     rate: float = 0.0
     repair: bool = False
     stop: bool = False
+
+
+class ApiTrace(Message, frozen=True):
+    """The trace of the last download of what is called ``name``, has that digest (or beginning of it) or is at absolute
+    ``path``. Answered with `ApiTraceReply`."""
+
+    id: int
+    name: str
+    path: str = ""
+
+
+class ApiTraceReply(Message, frozen=True):
+    id: int
+    trace: Trace
 
 
 class ApiLeave(Message, frozen=True):
@@ -411,6 +426,7 @@ ApiRequest = (
     | ApiCollect
     | ApiAudit
     | ApiLimit
+    | ApiTrace
     | ApiLeave
     | ApiJoin
     | ApiStop
@@ -426,6 +442,7 @@ ApiReply = (
     | ApiOrdersReply
     | ApiCollected
     | ApiLimits
+    | ApiTraceReply
     | ApiDone
     | ApiError
     | StatusReport

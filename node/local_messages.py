@@ -14,6 +14,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from node.trace import Trace
 from protocol.messages import Message, SeederEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
@@ -255,6 +256,13 @@ class SourceLost(Message, frozen=True):
     digest: str
 
 
+class GetTrace(Message, frozen=True):
+    """The `Trace` of the download of ``digest``, under way or over. Answered with `Traced`, which repeats ``tag``."""
+
+    tag: int
+    digest: str
+
+
 class Pause(Message, frozen=True):
     """``paused`` True: ask for nothing until told otherwise; keep what is there."""
 
@@ -389,6 +397,13 @@ class Collected(Message, frozen=True):
     detail: str = ""
 
 
+class Traced(Message, frozen=True):
+    """``trace`` is None where this run of the downloader knows of no such download, or no more."""
+
+    tag: int
+    trace: Trace | None
+
+
 class NeedSources(Message, frozen=True):
     """The download has too few sources: ask the lookup now rather than at the next refresh."""
 
@@ -425,10 +440,10 @@ class Room(Message, frozen=True):
 AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving | MemberKeys
 PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = (
-    Hello | Limit | Copies | Fetch | Mend | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+    Hello | Limit | Copies | Fetch | Mend | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause | GetTrace
 )
 DownloaderToAgent = (
-    Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected
+    Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected | Traced
 )
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk | Room

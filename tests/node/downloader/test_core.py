@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.core import DownloaderCore
+from node.downloader.recording import Recording
 from node.local_messages import (
     HELLO_SECONDS,
     Collect,
@@ -21,6 +22,7 @@ from node.local_messages import (
     DeleteFetch,
     DownloadTotals,
     Fetch,
+    GetTrace,
     Hello,
     Limit,
     LocalCopy,
@@ -31,7 +33,9 @@ from node.local_messages import (
     SourceLost,
     Sources,
     StopFetch,
+    Traced,
 )
+from node.trace import Trace
 from protocol.bitfield import Bitfield
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import made_file
@@ -88,6 +92,9 @@ class FakeJob:
     def halt(self) -> None:
         self.told.append("halt")
         self.ended = True
+
+    def trace(self) -> Trace:
+        return Recording().trace(self.fetch.name, self.fetch.digest, 1, 1, 0.0)
 
     def tick(self, _now: float) -> float | None:
         return self.due
@@ -320,6 +327,25 @@ def test_hello_once_a_second_to_both(core: DownloaderCore, scene: Scene) -> None
 
 def with_totals(totals: DownloadTotals) -> Hello:
     return replace(HELLO, totals=totals)
+
+
+def test_a_trace_is_there_while_a_download_runs_and_when_it_is_over(core: DownloaderCore, scene: Scene) -> None:
+    def traced(digest: str) -> Trace | None:
+        core.order(GetTrace(3, digest))
+        answer = scene.to_agent.pop()
+        assert isinstance(answer, Traced)
+        assert answer.tag == 3
+        return answer.trace
+
+    core.order(order("/a", A))
+    assert traced(A) is not None
+    FakeJob.made[0].over = True
+    core.tick(1.0)
+    assert core.jobs == {}
+    found = traced(A)
+    assert found is not None
+    assert found.digest == A
+    assert traced(B) is None
 
 
 def test_all_are_stopped_and_saved(core: DownloaderCore) -> None:
