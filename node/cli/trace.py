@@ -6,11 +6,12 @@ import os
 import sys
 
 import click
+import msgspec
 
 from node.api_messages import ApiTrace, ApiTraceReply
 from node.cli import output
 from node.cli.options import State, peer_options
-from node.client.session import running_peer
+from node.client.session import Session, running_peer
 from node.client.timeline import Timeline, headline, timeline, trace_events
 from node.trace import Trace
 from protocol.errors import DiskError
@@ -44,7 +45,7 @@ def trace(state: State, target: str, json_path: str | None, png_path: str | None
 
     NAME is a name, digest or path; the download may be under way or over. Each source has a track with the pieces that
     came from it, and so have the threads that hash and write, and what held the download back. Traces are kept for the
-    last downloads, until the peer ends.
+    last downloads, until the peer ends; 'get --trace FILE' writes that of a get which runs its own peer.
     """
     check_utf8(target)
     if png_path is not None:
@@ -52,11 +53,10 @@ def trace(state: State, target: str, json_path: str | None, png_path: str | None
 
         check_can_draw()
     with running_peer(state.options, state.services) as session:
-        request = ApiTrace(session.next_id(), target, str(absolute_path(target)))
-        found = session.request(request, ApiTraceReply).trace
+        found = request_trace(session, target, str(absolute_path(target)))
     made = timeline(found)
     if json_path is not None:
-        _write_json(json_path, made)
+        save_trace(json_path, made)
     if png_path is not None:
         from node.cli.trace_picture import picture
 
@@ -65,9 +65,13 @@ def trace(state: State, target: str, json_path: str | None, png_path: str | None
         _print_summary(made, found)
 
 
-def _write_json(path: str, made: Timeline) -> None:
-    import msgspec
+def request_trace(session: Session, target: str, path: str = "") -> Trace:
+    """That of the last download that is meant by name, digest or absolute path; `RefusedError` if there is none."""
+    return session.request(ApiTrace(session.next_id(), target, path), ApiTraceReply).trace
 
+
+def save_trace(path: str, made: Timeline) -> None:
+    """Write ``made`` for Perfetto to the file ``path``, or to standard output. `DiskError` when that fails."""
     data = msgspec.json.encode(trace_events(made)) + b"\n"
     if path == STANDARD_OUTPUT:
         sys.stdout.write(data.decode())

@@ -13,7 +13,7 @@ SIZE = 8 * 1024 * 1024
 def test_a_download_is_traced_while_it_goes_on_and_afterwards(network: Machine) -> None:
     (network.place / "model").write_bytes(os.urandom(SIZE))
     network.start_peer("giver", config={"share": ["model"]})
-    network.start_peer("taker", config={"download_rate": "4 MiB/s"})
+    network.start_peer("taker", config={"download_rate": "256 KiB/s"})
     eventually(lambda: "model" in network.z("--data-dir", "taker", "list").out, "it is shared")
     get = network.start("--data-dir", "taker", "get", "model", "-o", "got")
     during = eventually(
@@ -21,10 +21,11 @@ def test_a_download_is_traced_while_it_goes_on_and_afterwards(network: Machine) 
         "pieces have come",
     )
     assert during.startswith("model  8.0 MiB, "), "not all of it"
+    assert network.z("--data-dir", "taker", "limit", "--down", "0").code == 0
     assert get.wait().code == 0
     after = network.z("--data-dir", "taker", "trace", "model", "--json", "trace.json")
     assert after.out.startswith("model  8.0 MiB in ")
-    assert "the rate limit" in after.out.splitlines()[-1]
+    assert after.out.splitlines()[-1].startswith("held back by the rate limit ")
     events = json.loads((network.place / "trace.json").read_text())["traceEvents"]
     (source,) = {event["tid"] for event in events if event["ph"] == "X" and event["pid"] == 1}
     pieces = [event["args"]["piece"] for event in events if event.get("tid") == source and event["ph"] == "X"]
@@ -32,3 +33,19 @@ def test_a_download_is_traced_while_it_goes_on_and_afterwards(network: Machine) 
     assert any(event["ph"] == "i" and event["name"] == "connected" for event in events)
     assert network.z("--data-dir", "taker", "trace", str(network.place / "got" / "model")).code == 0, "by its path"
     assert network.z("--data-dir", "giver", "trace", "model").code == 3
+
+
+def test_a_get_that_runs_its_own_peer_writes_its_trace(network: Machine) -> None:
+    (network.place / "model").write_bytes(os.urandom(SIZE))
+    network.start_peer("giver", config={"share": ["model"]})
+    eventually(lambda: "model" in network.z("--data-dir", "giver", "list").out, "it is shared")
+    got = network.z("--data-dir", "taker", "get", "model", "-o", "got", "--trace", "trace.json")
+    assert got.code == 0, got.err
+    events = json.loads((network.place / "trace.json").read_text())["traceEvents"]
+    pieces = [event["args"]["piece"] for event in events if event["ph"] == "X" and event["pid"] == 1]
+    assert sorted(pieces) == list(range(128))
+    nothing = network.z("--data-dir", "taker", "get", "nothing", "-o", "got", "--trace", "none.json")
+    assert nothing.code == 3
+    assert not (network.place / "none.json").exists()
+    several = network.z("--data-dir", "taker", "get", "a", "b", "--trace", "none.json")
+    assert (several.code, "--trace is for one download" in several.err) == (2, True)
