@@ -29,7 +29,7 @@ WAITS = {"sources": "sources", "disk": "hashing and writing", "rate_limit": "the
 BINS_COUNT = 200
 BIN_SECONDS_MIN = 0.02
 _MICROSECONDS = 1e6
-_PID: dict[Group, int] = {"sources": 1, "machine": 2}
+_PROCESS = 1
 
 
 class Slice(NamedTuple):
@@ -156,7 +156,7 @@ def _one_after_another(pieces: Iterable[TracedPiece], began: float) -> list[Slic
         start, end = max(piece.since - began, free), max(piece.came - began, free)
         kind = WAYS[TraceWay(int(piece.way))] if piece.good else CORRUPT
         facts = {"piece": int(piece.piece), "how": kind, "verified_ms": _ms(piece.written - piece.came)}
-        slices.append(Slice(min(start, end), end, kind, f"piece {int(piece.piece)}", facts))
+        slices.append(Slice(min(start, end), end, kind, f"{kind} {int(piece.piece)}", facts))
         free = end
     return slices
 
@@ -191,8 +191,8 @@ def _lanes(kind: str, spans: Iterable[tuple[TracedPiece, float, float]], began: 
     """As many tracks as there were threads at it at the same time."""
     lanes: list[list[Slice]] = []
     for piece, start, end in sorted(spans, key=lambda span: span[1]):
-        text, facts = f"piece {int(piece.piece)}", {"piece": int(piece.piece)}
-        made = Slice(start - began, end - began, kind if piece.good else CORRUPT, text, facts)
+        what, facts = kind if piece.good else CORRUPT, {"piece": int(piece.piece)}
+        made = Slice(start - began, end - began, what, f"{what} {int(piece.piece)}", facts)
         lane = next((lane for lane in lanes if lane[-1].end <= made.start), None)
         if lane is None:
             lanes.append(lane := [])
@@ -217,30 +217,28 @@ def _ms(seconds: float) -> float:
 
 
 def trace_events(made: Timeline) -> dict[str, Any]:
-    """``made`` as an object of the Trace Event Format, which Perfetto (ui.perfetto.dev) and chrome://tracing open."""
-    names = {"sources": f"sources of {made.title}", "machine": "this machine"}
-    events: list[dict[str, Any]] = []
-    for group, pid in _PID.items():
-        events.append({"ph": "M", "name": "process_name", "pid": pid, "args": {"name": names[group]}})
-        events.append({"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}})
-    for tid, track in enumerate(made.tracks, 1):
-        where = {"pid": _PID[track.group], "tid": tid}
+    """``made`` as an object of the Trace Event Format, which Perfetto (ui.perfetto.dev) opens. Perfetto gives slices
+    colours by their names, digits aside."""
+    events: list[dict[str, Any]] = [
+        {"ph": "M", "name": "process_name", "pid": _PROCESS, "args": {"name": made.title}},
+    ]
+    for tid, track in enumerate(made.tracks, _PROCESS + 1):  # that of the process would be its main thread
+        where = {"pid": _PROCESS, "tid": tid}
         events.append({"ph": "M", "name": "thread_name", **where, "args": {"name": track.title}})
         events.append({"ph": "M", "name": "thread_sort_index", **where, "args": {"sort_index": tid}})
         events += [_complete(one, where) for one in track.slices]
         events += [{"ph": "i", "s": "t", "name": mark.text, "ts": _us(mark.at), **where} for mark in track.marks]
     for at, rate in made.rates:
         value = {"MiB/s": round(rate / 2**20, 3)}
-        events.append({"ph": "C", "name": "verified", "ts": _us(at), "pid": _PID["machine"], "args": value})
+        events.append({"ph": "C", "name": "verified", "ts": _us(at), "pid": _PROCESS, "args": value})
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
 def _complete(one: Slice, where: dict[str, int]) -> dict[str, Any]:
     start, end = _us(one.start), _us(one.end)
-    name = f"{one.text} ({CORRUPT})" if one.kind == CORRUPT else one.text
     return {
         "ph": "X",
-        "name": name,
+        "name": one.text,
         "cat": one.kind,
         "ts": start,
         "dur": round(end - start, 3),

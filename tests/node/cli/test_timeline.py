@@ -33,12 +33,12 @@ def test_each_source_has_a_track_with_what_it_was_at() -> None:
         "alice (aaaaaaaa)",
     ]
     assert shown(track(made, "alice (aaaaaaaa)")) == [
-        (1.0, 1.5, "assigned", "piece 1"),
-        (1.5, 2.0, "pushed", "piece 3"),
-        (2.1, 2.5, "asked for", "piece 2"),
+        (1.0, 1.5, "assigned", "assigned 1"),
+        (1.5, 2.0, "pushed", "pushed 3"),
+        (2.1, 2.5, "asked for", "asked for 2"),
     ]
     bob = track(made, "\\x1b[31mbob (bbbbbbbb)")
-    assert shown(bob) == [(1.2, 1.5, "corrupt", "piece 2")]
+    assert shown(bob) == [(1.2, 1.5, "corrupt", "corrupt 2")]
     assert [(round(mark.at, 3), mark.text) for mark in bob.marks] == [
         (0.6, "connected"),
         (1.7, "banned: sent a damaged piece 2"),
@@ -56,7 +56,7 @@ def test_this_machine_has_tracks_of_phases_waits_threads_and_disk() -> None:
         (3.0, 4.0, "verifying", "verifying"),
     ]
     assert [one[2] for one in shown(track(made, "held back by"))] == ["hashing and writing", "sources"]
-    assert [one[3] for one in shown(track(made, "hash 2"))] == ["piece 2"], "two threads hashed at the same time"
+    assert [one[3] for one in shown(track(made, "hash 2"))] == ["corrupt 2"], "two threads hashed at the same time"
     assert [one[2] for one in shown(track(made, "disk"))] == ["check", "sync"]
 
 
@@ -94,11 +94,11 @@ def test_the_format_is_that_of_perfetto() -> None:
     assert len(titles) == 9
     assert {event["tid"] for event in events if event["ph"] in ("X", "i")} == set(titles)
     processes = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
-    assert processes == {1: "sources of model.bin", 2: "this machine"}
-    corrupt = [event for event in events if event["name"] == "piece 2 (corrupt)"]
-    assert [(event["cat"], event["ts"], event["dur"]) for event in corrupt if event["pid"] == 1] == [
-        ("corrupt", 1_200_000.0, 300_000.0)
-    ]
+    assert processes == {1: "model.bin"}
+    assert list(titles.values())[:3] == ["\\x1b[31mbob (bbbbbbbb)", "this machine (reused)", "alice (aaaaaaaa)"]
+    assert not set(titles) & set(processes), "no track is the main thread"
+    corrupt = [(event["cat"], event["ts"], event["dur"]) for event in events if event["name"] == "corrupt 2"]
+    assert corrupt == [("corrupt", 1_200_000.0, 300_000.0), ("corrupt", 1_550_000.0, 100_000.0)]
     assert [event["name"] for event in events if event["ph"] == "i"] == ["connected", "banned: sent a damaged piece 2"]
 
 
