@@ -97,14 +97,14 @@ def _print_summary(made: Timeline, found: Trace) -> None:
     print(headline(made, found))
     if not made.sources:
         output.warn("no piece has come yet")
-    headers = ["SOURCE", ">PIECES", ">SIZE", ">CORRUPT", ">MEDIAN", ">LONGEST"]
+    headers = ["SOURCE", ">PIECES", ">SIZE", ">CORRUPT", ">MEAN", ">LONGEST"]
     rows = [
         [
             one.title,
             str(one.pieces),
             format_bytes(one.bytes),
             str(one.corrupt),
-            f"{1_000 * one.median_seconds:.1f} ms",
+            f"{1_000 * one.mean_seconds:.1f} ms",
             f"{1_000 * one.longest_seconds:.1f} ms",
         ]
         for one in sorted(made.sources, key=lambda one: -one.bytes)

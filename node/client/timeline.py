@@ -63,7 +63,7 @@ class SourceSums(NamedTuple):
     pieces: int
     bytes: int
     corrupt: int
-    median_seconds: float
+    mean_seconds: float
     longest_seconds: float
 
 
@@ -163,10 +163,10 @@ def _one_after_another(pieces: Iterable[TracedPiece], began: float) -> list[Slic
 
 def _sums(title: str, pieces: Sequence[TracedPiece], slices: Sequence[Slice], trace: Trace) -> SourceSums:
     good = [piece for piece in pieces if piece.good]
-    seconds = sorted(one.end - one.start for one in slices)
+    seconds = [one.end - one.start for one in slices]
     size = sum(_size(trace, piece) for piece in good)
-    middle, longest = (seconds[len(seconds) // 2], seconds[-1]) if seconds else (0.0, 0.0)
-    return SourceSums(title, len(good), size, len(pieces) - len(good), middle, longest)
+    mean, longest = sum(seconds) / max(1, len(seconds)), max(seconds, default=0.0)
+    return SourceSums(title, len(good), size, len(pieces) - len(good), mean, longest)
 
 
 def _size(trace: Trace, piece: TracedPiece) -> int:

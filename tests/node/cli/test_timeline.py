@@ -66,7 +66,7 @@ def test_sums_and_rates() -> None:
     assert made.held_back == pytest.approx({"hashing and writing": 0.5, "sources": 1.5})
     alice = next(one for one in made.sources if one.title.startswith("alice"))
     assert (alice.pieces, alice.bytes, alice.corrupt) == (3, 25, 0)
-    assert alice.median_seconds == pytest.approx(0.5)
+    assert alice.mean_seconds == pytest.approx(1.4 / 3)
     bob = next(one for one in made.sources if "bob" in one.title)
     assert (bob.pieces, bob.bytes, bob.corrupt) == (0, 0, 1)
     width = made.rates[1][0]

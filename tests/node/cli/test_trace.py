@@ -24,8 +24,8 @@ def test_it_is_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert world().run("trace", "model.bin") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "model.bin  35 B in 4.00 s, 9 B/s from 3 sources"
-    assert lines[1].split() == ["SOURCE", "PIECES", "SIZE", "CORRUPT", "MEDIAN", "LONGEST"]
-    assert lines[2].split() == ["alice", "(aaaaaaaa)", "3", "25", "B", "0", "500.0", "ms", "500.0", "ms"]
+    assert lines[1].split() == ["SOURCE", "PIECES", "SIZE", "CORRUPT", "MEAN", "LONGEST"]
+    assert lines[2].split() == ["alice", "(aaaaaaaa)", "3", "25", "B", "0", "466.7", "ms", "500.0", "ms"]
     assert lines[-1] == "held back by sources 75 %, hashing and writing 25 %"
 
 
