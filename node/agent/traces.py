@@ -47,7 +47,8 @@ class Traces:
 
 def _is_meant(job: JobStatus, request: ApiTrace) -> bool:
     by_digest = ":" in request.name and job.digest.startswith(request.name)
-    return bool(job.digest) and (request.name == job.name or by_digest or request.path == job.path)
+    by_path = bool(request.path) and request.path == job.path
+    return bool(job.digest) and (request.name == job.name or by_digest or by_path)
 
 
 def _refusal(route: bytes, request: ApiTrace) -> ReplyApi:
