@@ -47,13 +47,14 @@ def verify_and_write(
     written = hashed = times.clock()
     times.hashing += hashed - began
     try:
-        if good:
-            partial.write(piece, view)
-            written = times.clock()
-            times.writing += written - hashed
+        if not good:
+            return False
+        partial.write(piece, view)
+        written = times.clock()
+        times.writing += written - hashed
+        return True
     finally:
         times.spans.append((began, hashed, written))
-    return good
 
 
 def verify_and_write_each(
