@@ -16,6 +16,7 @@ from service.config import NO_KEYS, keys_in_force, settings_of
 from service.logs import LogSettings
 from service.paths import expanded
 from service.units import parse_seconds
+from service.web_place import check_token_file, parse_place
 
 CONFIG_FILE = "tracker.yaml"
 DEFAULT_WEB = "127.0.0.1:5580"
@@ -44,8 +45,7 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         addresses(self)
         web_address(self)
-        if self.web_token_file and not expanded(self.web_token_file).is_absolute():
-            raise ConfigError("key `web_token_file`: expected the absolute path of a file")
+        check_token_file("web", self.web_token_file)
         _check_advertise(self.advertise)
         if self.keys not in ("", NO_KEYS) and not expanded(self.keys).is_absolute():
             raise ConfigError(f"key `keys`: expected the absolute path of a key folder, or {NO_KEYS}")
@@ -114,11 +114,4 @@ def addresses(config: TrackerConfig) -> list[Address]:
 
 def web_address(config: TrackerConfig) -> Address | None:
     """Where the page is to be; None: nowhere. `ConfigError` when ``web`` is no address to listen on."""
-    text = DEFAULT_WEB if config.web is None else config.web
-    if not text:
-        return None
-    try:
-        return parse_endpoint(f"tcp://{text}", port_zero=True)
-    except ProtocolError:
-        what = f'expected an address and a port such as {DEFAULT_WEB}, or "" for no page'
-        raise ConfigError(f"key `web`: {text!r:.80} is no address; {what}") from None
+    return parse_place("web", DEFAULT_WEB if config.web is None else config.web, DEFAULT_WEB)

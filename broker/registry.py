@@ -167,6 +167,8 @@ class Registry:
         """By the peer that gives them, then by their ids; only peers that give any."""
         self.weight = 0
         """The number of names in all entries; limits count each as an entry."""
+        self.without_seeder = 0
+        """The number of swarms in which nobody has all of it."""
         self.membership_changes = 0
         """Counts joins and leaves, for callers that cache the order of the members."""
         self.index = index
@@ -232,6 +234,7 @@ class Registry:
         swarm = self.swarms.get(event.digest)
         if swarm is None:
             swarm = self.swarms[event.digest] = Swarm(event.digest)
+            self.without_seeder += 1
         listing = self._listing(swarm, (event.manifest, event.name, event.length, event.signature), event.announced)
         known = member.listings.get(swarm.digest)
         if known is None:
@@ -276,28 +279,29 @@ class Registry:
         self._weigh(member, -len(names))
         if not swarm.listings:
             del self.swarms[digest]
+            self.without_seeder -= 1
 
     def _weigh(self, member: Member, change: int) -> None:
         member.weight += change
         self.weight += change
 
-    @staticmethod
-    def _hold(member: Member, swarm: Swarm, holding: Holding) -> None:
+    def _hold(self, member: Member, swarm: Swarm, holding: Holding) -> None:
         member.count(holding, 1)
         if holding == "requesting":
             swarm.requesting[member.peer] = None
         else:
             swarm.sources[member.peer] = member.as_source(holding == "whole")
             swarm.whole += holding == "whole"
+            self.without_seeder -= holding == "whole" and swarm.whole == 1
 
-    @staticmethod
-    def _unhold(member: Member, swarm: Swarm) -> None:
+    def _unhold(self, member: Member, swarm: Swarm) -> None:
         source = swarm.sources.pop(member.peer, None)
         if source is None:
             del swarm.requesting[member.peer]
             member.requesting -= 1
         else:
             swarm.whole -= source.whole
+            self.without_seeder += source.whole and swarm.whole == 0
             member.count("whole" if source.whole else "partial", -1)
 
     def _listing(self, swarm: Swarm, key: _ListingKey, announced: int) -> Listing:
@@ -407,6 +411,7 @@ class Registry:
             )
             assert member.aliases.keys() <= member.listings.keys()
             assert member.weight == len(member.listings) + sum(map(len, member.aliases.values()))
+        assert self.without_seeder == sum(swarm.whole == 0 for swarm in self.swarms.values())
         for digest, swarm in self.swarms.items():
             assert swarm.whole == sum(source.whole for source in swarm.sources.values())
             for peer, source in swarm.sources.items():

@@ -14,11 +14,12 @@ import msgspec
 
 from broker.child_settings import AnnouncerSettings, LookupSettings, RegistrarSettings, WebSettings
 from broker.config import TrackerConfig, addresses
-from broker.page import PagePlace, page_place
-from broker.ports import HeldPorts
+from broker.page import page_place
 from protocol.endpoints import Address
 from service.key_folder import KeyFolder
+from service.ports import HeldPorts
 from service.supervisor import ChildSpec, Supervisor
+from service.web_place import WebPlace
 from transport.addresses import is_local
 from transport.runtime_dir import ipc_endpoint, remove_runtime_dir, runtime_dir
 
@@ -31,7 +32,7 @@ class Tracker:
         if config.keys:
             KeyFolder(Path(config.keys)).load()  # or say what is wrong with it, once
         self._ports = HeldPorts(addresses(config))
-        self._page: PagePlace | None = None
+        self._page: WebPlace | None = None
         self.listen = str(self._ports.addresses[0])
         """Where the registrar listens, with its port."""
         # Whoever holds the registrar's port owns the directory of this name: what a killed tracker left is taken over.
@@ -57,7 +58,7 @@ def child_specs(
     listen_at: Sequence[Address],
     runtime_key: str,
     ready_file: Path | None,
-    page: PagePlace | None = None,
+    page: WebPlace | None = None,
 ) -> list[ChildSpec]:
     """The processes to run; ``listen_at`` has the addresses of registrar, roster and lookups. Raises `ConfigError`."""
     listen, roster, *lookups = map(str, listen_at)

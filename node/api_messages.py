@@ -9,8 +9,9 @@ from typing import Literal
 from msgspec import Struct, field
 
 from node.disk.share_options import AS_USUAL, NOTHING, ShareOptions, Skipped
-from node.local_messages import OVER, DownloadReport, Phase, Unused
+from node.local_messages import OVER, DownloadReport, DownloadTotals, Phase, Unused
 from node.rate_limit import UNLIMITED, RateLimits
+from node.trace import Trace
 from protocol.messages import Message, Moment, Order, OrderEntry, PeerEntry, StandingEntry, TorrentEntry
 
 
@@ -205,6 +206,20 @@ class ApiAudit(Message, frozen=True):
     stop: bool = False
 
 
+class ApiTrace(Message, frozen=True):
+    """The trace of the last download of what is called ``name``, has that digest (or beginning of it) or is at absolute
+    ``path``. Answered with `ApiTraceReply`."""
+
+    id: int
+    name: str
+    path: str = ""
+
+
+class ApiTraceReply(Message, frozen=True):
+    id: int
+    trace: Trace
+
+
 class ApiLeave(Message, frozen=True):
     id: int
 
@@ -247,12 +262,14 @@ class ApiError(Message, frozen=True):
 
 class ApiGetStatus(Message, frozen=True):
     """``jobs`` None asks for a page of everything, jobs first, from row ``first`` on; else for these jobs alone, those
-    of them that there are, with what is shared at ``paths`` and the jobs that say why it is not."""
+    of them that there are, with what is shared at ``paths`` and the jobs that say why it is not. ``counts``: the report
+    has them, which takes time by the number of shared items."""
 
     id: int
     jobs: list[int] | None = None
     first: int = 0
     paths: list[str] = field(default_factory=list)
+    counts: bool = False
 
 
 CONTENTS_SHOWN_COUNT = 5
@@ -341,6 +358,21 @@ class QuotaStatus(Struct, frozen=True):
     kept: list[str]
 
 
+class PeerCounts(Struct, frozen=True):
+    """What monitoring counts, since the agent started. ``totals`` are of downloads. ``downloads``: those that are not
+    over, by phase, ``rate`` of all of them in bytes a second, ``held_back`` by the kind of their `Bottleneck`;
+    ``ended``: downloads that ended, by phase; ``repairs`` that are under way. ``shared``: items by state, as
+    in `SharedStatus`."""
+
+    totals: DownloadTotals
+    downloads: dict[Phase, int]
+    rate: float
+    held_back: dict[str, int]
+    ended: dict[Phase, int]
+    repairs: int
+    shared: dict[str, int]
+
+
 class StatusReport(Message, frozen=True):
     """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
     says what keeps this peer from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot
@@ -350,7 +382,7 @@ class StatusReport(Message, frozen=True):
     and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
     ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``limits_why`` says why, and until when;
     ``following`` is what is followed. ``tracker``: its endpoint, or those of several with ", "
-    between them. ``keyed``: the network has keys."""
+    between them. ``keyed``: the network has keys. ``counts`` if they were asked for."""
 
     id: int
     peer: str
@@ -378,6 +410,7 @@ class StatusReport(Message, frozen=True):
     quota: QuotaStatus | None = None
     following: list[Following] = field(default_factory=list)
     keyed: bool = False
+    counts: PeerCounts | None = None
 
 
 ApiRequest = (
@@ -394,6 +427,7 @@ ApiRequest = (
     | ApiCollect
     | ApiAudit
     | ApiLimit
+    | ApiTrace
     | ApiLeave
     | ApiJoin
     | ApiStop
@@ -409,6 +443,7 @@ ApiReply = (
     | ApiOrdersReply
     | ApiCollected
     | ApiLimits
+    | ApiTraceReply
     | ApiDone
     | ApiError
     | StatusReport

@@ -33,6 +33,7 @@ from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
 from service.units import parse_bytes, parse_rate, parse_seconds
+from service.web_place import check_token_file, parse_place
 
 Algorithm = Literal["blake3", "sha256"]
 
@@ -42,6 +43,7 @@ ENVIRONMENT = {"tracker": "ZSWARM_TRACKER", "data_dir": "ZSWARM_DATA_DIR", "invi
 DATA_NAME = "zswarm"
 DEFAULT_TRACKER = "tcp://127.0.0.1:5550"
 """Where a tracker is looked for first when none is configured."""
+METRICS_EXAMPLE = "127.0.0.1:5581"
 KEEP_COUNT_MAX = 1_000
 """Older contents of a followed name."""
 IGNORED = (".*", "*.tmp", "*.part")
@@ -93,6 +95,8 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
     scan_seconds: str | int | float = 2
     rollouts: str = ""
     signed_by: list[str] = field(default_factory=list)
+    metrics: str = ""
+    metrics_token_file: str = ""
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
@@ -119,6 +123,8 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
         _check_paths("follow", [follow.to for follow in self.follow])
         _check_signers("signed_by", self.signed_by)
         _check_follows(self.follow)
+        _ = self.metrics_address
+        check_token_file("metrics", self.metrics_token_file)
         for pattern in self.ignore:
             if not pattern or "/" in pattern:
                 raise ValueError(f"ignore: {pattern!r} matches no name; expected a pattern such as *.tmp")
@@ -192,6 +198,23 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
         return parse_schedule(self.schedule)
 
     @property
+    def metrics_address(self) -> Address | None:
+        """None: they are not served."""
+        return parse_place("metrics", self.metrics, METRICS_EXAMPLE)
+
+    @property
+    def watched_directories(self) -> dict[str, list[str]]:
+        """Whose free space matters, by what they are for."""
+        downloads = [str(self.download_path)] if expanded(self.download_dir).is_absolute() else []
+        named = {
+            "data": [str(self.data_path)],
+            "downloads": downloads,
+            "rollouts": [str(self.rollouts_path)] if self.rollouts else [],
+            "follow": [one.directory for one in self.followings],
+        }
+        return {word: paths for word, paths in named.items() if paths}
+
+    @property
     def scan_period_seconds(self) -> float:
         return _seconds("scan_seconds", self.scan_seconds)
 
@@ -243,6 +266,17 @@ class DownloaderSettings(Struct, frozen=True, kw_only=True):
     workers: int
     log: LogSettings
     keyed: bool = False
+
+
+class MetricsSettings(Discreet, Struct, frozen=True, kw_only=True):
+    """What the process that serves /metrics is told. ``token`` is what scrapers need (empty: nothing); ``directories``:
+    absolute paths, by the word that their free space goes by."""
+
+    data_dir: str
+    listen: str
+    token: str
+    directories: dict[str, list[str]]
+    log: LogSettings
 
 
 def default_data_dir() -> Path:

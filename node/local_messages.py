@@ -14,6 +14,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from node.trace import Trace
 from protocol.messages import Message, SeederEntry
 
 AGENT_SOCKET, PIECES_SOCKET, API_SOCKET = "agent.sock", "pieces.sock", "api.sock"
@@ -41,13 +42,26 @@ OVER: tuple[Phase, ...] = ("done", "failed", "withdrawn")
 """Those in which a job has ended."""
 
 
+class DownloadTotals(Struct):
+    """Of all downloads in this run of the downloader: bytes that came over the wire, pieces that were verified and
+    written, pieces from others that were not what their digest says, and bans of sources. The downloader's own record,
+    of which a `Hello` has a copy."""
+
+    received_bytes: int = 0
+    verified_pieces: int = 0
+    failed_pieces: int = 0
+    bans: int = 0
+
+
 class Hello(Message, frozen=True):
-    """``role`` is ``agent``, ``piece_server`` or ``downloader``; ``port`` is the piece server's, else 0."""
+    """``role`` is ``agent``, ``piece_server`` or ``downloader``; ``port`` is the piece server's, else 0; ``totals`` are
+    the downloader's."""
 
     role: str
     instance: int
     pid: int
     port: int = 0
+    totals: DownloadTotals | None = None
 
 
 # --- agent -> piece server and downloader ----------------------------------------------------------------
@@ -242,6 +256,13 @@ class SourceLost(Message, frozen=True):
     digest: str
 
 
+class GetTrace(Message, frozen=True):
+    """The `Trace` of the download of ``digest``, under way or over. Answered with `Traced`, which repeats ``tag``."""
+
+    tag: int
+    digest: str
+
+
 class Pause(Message, frozen=True):
     """``paused`` True: ask for nothing until told otherwise; keep what is there."""
 
@@ -283,10 +304,13 @@ class SourceReport(Struct, frozen=True):
     on_way: int = 0
 
 
+BottleneckKind = Literal["rate_limit", "disk", "hashing", "sources", "one_source", "missing_pieces", "no_sources"]
+
+
 class Bottleneck(Struct, frozen=True):
     """What holds a running download back, as measured over the last seconds: ``text`` says it and how it is known."""
 
-    kind: Literal["rate_limit", "disk", "hashing", "sources", "one_source", "missing_pieces", "no_sources"]
+    kind: BottleneckKind
     text: str
 
 
@@ -373,6 +397,13 @@ class Collected(Message, frozen=True):
     detail: str = ""
 
 
+class Traced(Message, frozen=True):
+    """``trace`` is None where this run of the downloader knows of no such download, or no more."""
+
+    tag: int
+    trace: Trace | None
+
+
 class NeedSources(Message, frozen=True):
     """The download has too few sources: ask the lookup now rather than at the next refresh."""
 
@@ -409,10 +440,10 @@ class Room(Message, frozen=True):
 AgentToPieceServer = Hello | Limit | ShareState | Serve | Unserve | Serving | MemberKeys
 PieceServerToAgent = Hello | ContentChanged | UploadReport
 AgentToDownloader = (
-    Hello | Limit | Copies | Fetch | Mend | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause
+    Hello | Limit | Copies | Fetch | Mend | StopFetch | DeleteFetch | Collect | Sources | SourceLost | Pause | GetTrace
 )
 DownloaderToAgent = (
-    Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected
+    Hello | DownloadReport | DownloadStarted | DownloadFinished | DownloadFailed | NeedSources | Collected | Traced
 )
 DownloaderToPieceServer = Hello | Serve | Held | Unserve
 PieceServerToDownloader = Hello | ServeOk | Room

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from node.config import DEFAULT_TRACKER, AgentSettings, DownloaderSettings, PeerSettings, PieceServerSettings
+from node.config import (
+    DEFAULT_TRACKER,
+    METRICS_EXAMPLE,
+    AgentSettings,
+    DownloaderSettings,
+    MetricsSettings,
+    PeerSettings,
+    PieceServerSettings,
+)
 from node.enrolment import network_of
 from node.identity import DataDirLock, Identity, await_last_run, load_identity
 from node.mdns import can_search, search
@@ -21,6 +29,7 @@ from protocol.errors import ConfigError, NetworkError, UsageError
 from service.key_folder import KeyFolder, plain_warning
 from service.logs import set_up_logging
 from service.supervisor import ChildSpec, Supervisor
+from service.web_place import WebPlace
 from transport.addresses import is_local, look_up
 from transport.runtime_dir import make_runtime_dir, point_to_runtime_dir, remove_runtime_dir
 
@@ -90,6 +99,18 @@ def child_specs(settings: PeerSettings, runtime_dir: Path, foreground: bool, tra
     ]
 
 
+def metrics_spec(settings: PeerSettings, place: WebPlace) -> ChildSpec:
+    """The process that serves the figures of the peer at ``place``. The others go on without it."""
+    metrics = MetricsSettings(
+        data_dir=str(settings.data_path),
+        listen=str(place.address),
+        token=place.token,
+        directories=settings.watched_directories,
+        log=settings.log,
+    )
+    return ChildSpec("metrics", "node.metrics", msgspec.json.encode(metrics), expendable=True)
+
+
 class Peer:
     """A peer that lives as long as its owner wants: `start`, `poll` it now and then, `stop`. ``tell`` is told what it
     waits for, and which tracker it takes where none is configured. ``foreground``: it is there for the command that
@@ -134,7 +155,13 @@ class Peer:
         settings = msgspec.structs.replace(self._settings, tracker=trackers)
         if not key and (self._tracker is not None or not is_local(parse_endpoint(settings.listen, True).host)):
             self._tell(plain_warning("peer"))
-        self._supervisor = Supervisor(child_specs(settings, runtime_dir, self._foreground, key))
+        specs = child_specs(settings, runtime_dir, self._foreground, key)
+        if settings.metrics_address is not None and not self._foreground:
+            token_file, what = settings.metrics_token_file, "the metrics"
+            place = WebPlace(settings.metrics_address, token_file, what, "metrics", METRICS_EXAMPLE)
+            self._resources.callback(place.close)
+            specs.append(metrics_spec(settings, place))
+        self._supervisor = Supervisor(specs)
 
     def _find_tracker(self, runtime_dir: Path, identity: Identity) -> tuple[str, str]:
         """The endpoint of one that answers, or that and the key, if it has one, of this peer's own, which ends after

@@ -54,7 +54,7 @@ IMPURE_BUILTINS = {"open", "print", "input"}
 
 CHILDREN = (
     *("node.agent.__main__", "node.piece_server.__main__", "node.downloader.__main__"),
-    *("broker.registrar", "broker.lookup", "broker.web.__main__", "cluster.load.worker"),
+    *("broker.registrar", "broker.lookup", "broker.web.__main__", "node.metrics.__main__", "cluster.load.worker"),
 )
 HEAVY = {"rich", "click", "psutil", "yaml"}
 
@@ -191,22 +191,24 @@ def test_what_is_installed_has_all_it_imports() -> None:
     assert setup["dynamic"]["dependencies"]["file"] == ["requirements.txt"]
 
 
-PAGE_LIBRARIES = {"starlette", "uvicorn", "jinja2", "prometheus_client"}
+WEB_LIBRARIES = {"starlette", "uvicorn", "jinja2", "prometheus_client"}
+WEB = ("broker.web", "node.metrics", "service.web")
 
 
-def test_only_the_process_of_the_page_has_its_libraries() -> None:
+def test_only_the_processes_that_serve_http_have_its_libraries() -> None:
     """If one of them fails, or takes long to import, the tracker and its peers do not."""
-    importers = {module for module in sources() for found in imports(module) if _is_of_the_page(found)}
-    assert [module for module in importers if not module.startswith("broker.web.")] == []
+    importers = {module for module in sources() for found in imports(module) if _is_of_the_web(found)}
+    assert [module for module in importers if module.rpartition(".")[0] not in WEB] == []
     assert "asyncio" not in {name.partition(".")[0] for child in CHILDREN for name in _reached_elsewhere(child)}
 
 
-def _is_of_the_page(found: Import) -> bool:
-    return found.module.partition(".")[0] in PAGE_LIBRARIES or found.module.startswith("broker.web")
+def _is_of_the_web(found: Import) -> bool:
+    own = (found.module == package or found.module.startswith(f"{package}.") for package in WEB)
+    return found.module.partition(".")[0] in WEB_LIBRARIES or any(own)
 
 
 def _reached_elsewhere(child: str) -> dict[str, str]:
-    return {} if child.startswith("broker.web.") else reached_from(child)
+    return {} if child.rpartition(".")[0] in WEB else reached_from(child)
 
 
 def test_supervisor_has_no_sockets() -> None:

@@ -11,14 +11,16 @@ from random import Random
 
 from broker.child_settings import WebSettings
 from broker.web.app import Page
-from broker.web.desk import Desk
+from broker.web.desk import STREAMS_COUNT_MAX, Desk
 from broker.web.process import PageProcess
-from broker.web.server import HttpThread
 from protocol.endpoints import parse_endpoint, reachable_here
 from service.child import run_child
+from service.web.server import HttpThread
 from transport.loop import Loop
 from transport.sockets import open_context
 from transport.zmq_transport import ZmqTransport
+
+CONNECTIONS_COUNT_MAX = 4 * STREAMS_COUNT_MAX
 
 _logger = logging.getLogger(__name__)
 
@@ -31,12 +33,13 @@ def main(settings: WebSettings, loop: Loop) -> int:
     process = PageProcess(settings, transport, Random(), desk)
     try:
         desk.answer_by(loop, process.answer)
-        http = HttpThread(settings.listen, Page(desk, settings.token).app, desk)
+        http = HttpThread(settings.listen, Page(desk, settings.token).app, loop, CONNECTIONS_COUNT_MAX)
         address = parse_endpoint(reachable_here(settings.listen))
         _logger.info("page at http://%s:%d/%s", *address, " (with its token)" if settings.token else "")
         try:
             transport.run(process.tick)
         finally:
+            desk.close()
             http.end()
     finally:
         process.close()

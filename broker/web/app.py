@@ -17,9 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from broker.web.access import Guard
 from broker.web.desk import Desk, Stream
-from broker.web.metrics import is_fed, render
+from broker.web.metrics import families, is_fed
 from broker.web.questions import (
     CURSOR_CHARACTERS_MAX,
     PAGE_COUNT,
@@ -37,6 +36,8 @@ from broker.web.questions import (
     Refusal,
 )
 from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
+from service.web.access import Guard
+from service.web.exposition import exposed
 
 HERE = Path(__file__).parent
 _SCRIPT = "text/javascript"
@@ -133,8 +134,7 @@ class Page:
         figures = await _ask(self._desk, GetFigures())
         if not isinstance(figures, Figures):
             return _refusal(figures)
-        text = render(figures, self._desk.streams)
-        return Response(text, media_type="text/plain; version=0.0.4")
+        return exposed(families(figures, self._desk.streams))
 
     async def health(self, _request: Request) -> Response:
         """200 while the replica is fed, else 503 and why not."""

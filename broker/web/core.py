@@ -189,7 +189,9 @@ class PageCore:
                 downloads[download.state] += 1
         totals = None if registry is None else Survey(registry).totals
         history = self.history
-        return Figures(self._tracker(now), totals, downloads, holdings, history.lost_count, history.left_count)
+        without_seeder = 0 if registry is None else registry.without_seeder
+        gone = history.lost_count, history.left_count
+        return Figures(self._tracker(now), totals, downloads, holdings, *gone, without_seeder)
 
 
 def _most_named(trackers: Mapping[str, tuple[int, int]]) -> list[OtherTrackerRow]:

@@ -59,7 +59,6 @@ class Desk:
         self._http: asyncio.AbstractEventLoop | None = None
         self._streams: set[Stream] = set()
         self._watched = False
-        self._failed: BaseException | None = None
 
     # --- the main thread ---------------------------------------------------------------------------------
 
@@ -74,8 +73,6 @@ class Desk:
         def on_bell() -> None:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._bell)
-            if self._failed is not None:
-                raise self._failed
             while self._asked:
                 asked = self._asked.popleft()
                 self._tell(_settle, asked.reply, answer(asked.question))
@@ -100,11 +97,6 @@ class Desk:
     def open(self) -> None:
         """Its event loop runs."""
         self._http = asyncio.get_running_loop()
-
-    def fail(self, error: BaseException) -> None:
-        """The HTTP thread is over: so is the other one."""
-        self._failed = error
-        os.eventfd_write(self._bell, 1)
 
     async def ask(self, question: Question) -> Answer:
         """The answer of the main thread."""

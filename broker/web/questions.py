@@ -63,7 +63,8 @@ Question = GetOverview | GetContents | GetContent | GetPeers | GetPeer | GetRoll
 
 
 class Figures(Struct, frozen=True):
-    """``totals`` is None while there is no replica. Downloads are counted by state, entries by holding."""
+    """``totals`` is None while there is no replica. Downloads are counted by state, entries by holding.
+    ``without_seeder``: contents that nobody has whole."""
 
     tracker: TrackerRow
     totals: Totals | None
@@ -71,6 +72,7 @@ class Figures(Struct, frozen=True):
     holdings: dict[str, int]
     lost: int
     left: int
+    without_seeder: int
 
 
 class Refusal(Struct, frozen=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from node.local_messages import Hello, UploadReport
+from msgspec.structs import asdict
+
+from node.local_messages import DownloadTotals, Hello, UploadReport
 
 
 class Children:
@@ -31,6 +33,28 @@ class Children:
 
     def pids(self) -> dict[str, int]:
         return {role: run.pid for role, run in self._runs.items()}
+
+
+class DownloadedTotals:
+    """`DownloadTotals` over all runs of the downloader that this agent has heard of."""
+
+    def __init__(self) -> None:
+        self._earlier, self._run = DownloadTotals(), DownloadTotals()
+
+    @property
+    def totals(self) -> DownloadTotals:
+        return _sum(self._earlier, self._run)
+
+    def new_run(self) -> None:
+        """The next report counts from zero."""
+        self._earlier, self._run = self.totals, DownloadTotals()
+
+    def report(self, run: DownloadTotals) -> None:
+        self._run = run
+
+
+def _sum(one: DownloadTotals, other: DownloadTotals) -> DownloadTotals:
+    return DownloadTotals(**{name: value + getattr(other, name) for name, value in asdict(one).items()})
 
 
 class UploadTotals:

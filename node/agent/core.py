@@ -53,6 +53,7 @@ from node.local_messages import (
     Limit,
     NeedSources,
     Pause,
+    Traced,
     UploadReport,
 )
 from protocol.endpoints import with_port
@@ -174,6 +175,8 @@ class AgentCore(AgentState):
             wishes += self.trackers.refresh(message.digest, now)
         elif isinstance(message, Collected):
             wishes += self._api.collected(message)
+        elif isinstance(message, Traced):
+            wishes += self._api.traces.answered(message)
         return self.settle(wishes, now)
 
     def _owner(self, digest: str) -> Gets | Mends:
@@ -198,11 +201,14 @@ class AgentCore(AgentState):
         elif message.role == "downloader":
             wishes.append(ToDownloader(answer))
             if fresh:
+                self.downloaded.new_run()
                 wishes.append(ToDownloader(Limit(self.limits.now.download_rate)))
                 wishes += [ToDownloader(Pause(not self.serving)), *self.gets.fetches(), *self.mends.orders()]
-                wishes += self._api.collects()
+                wishes += [*self._api.collects(), *self._api.traces.lost()]
                 for digest in [*self.gets.digests, *self.mends.digests]:
                     wishes += self.trackers.refresh(digest, now)
+            if message.totals is not None:
+                self.downloaded.report(message.totals)
         return self.settle(wishes, now)
 
     # --- the disk ----------------------------------------------------------------------------------------

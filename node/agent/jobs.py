@@ -6,6 +6,8 @@ Owns their numbers, and how many finished ones are remembered. What a job does i
 
 from __future__ import annotations
 
+from collections import Counter
+
 from msgspec.structs import replace
 
 from node.api_messages import JobKind, JobStatus
@@ -23,6 +25,7 @@ class JobBook:
         self._jobs: dict[int, JobStatus] = {}
         self._commands: dict[int, bytes] = {}
         self._next = 1
+        self.ended: Counter[tuple[JobKind, Phase]] = Counter()
         self.changes_count = 0
         """Counts starts and ends of jobs, and those phase changes that their owners report."""
 
@@ -56,6 +59,8 @@ class JobBook:
         self.end(job, "failed", code, detail, now)
 
     def end(self, job: JobStatus, phase: Phase, code: str, detail: str, now: float) -> None:
+        if not job.over:
+            self.ended[job.kind, phase] += 1
         job.phase, job.code, job.detail = phase, code, detail
         job.ended_monotonic, job.finished_at = now, now + self._wall_offset
         job.seconds = max(0.0, now - job.started_monotonic)

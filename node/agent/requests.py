@@ -10,6 +10,7 @@ from node.agent.effects import CollectSeeds, KeepAway, KeepLimits, Note, ReplyAp
 from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.state import AgentState
 from node.agent.status import status_report
+from node.agent.traces import Traces
 from node.api_messages import (
     ApiAccepted,
     ApiAudit,
@@ -39,6 +40,7 @@ from node.api_messages import (
     ApiStandings,
     ApiStandingsReply,
     ApiStop,
+    ApiTrace,
 )
 from node.local_messages import Collect, Collected, Limit, Pause, Serving
 from node.schedule import limits_text
@@ -67,6 +69,7 @@ class AgentApi:
         self._leaving: list[tuple[bytes, ApiLeave | ApiStop]] = []
         self._collecting: dict[int, tuple[bytes, ApiCollect]] = {}
         """Requests that wait for the downloader, by the tag of the message to it."""
+        self.traces = Traces(agent.jobs)
         self._last_tag = 0
 
     def handle(self, route: bytes, request: ApiRequest, now: float) -> Effects:
@@ -204,6 +207,9 @@ class AgentApi:
         self._collecting[self._last_tag] = (route, request)
         return self.collects()[-1:]
 
+    def _trace(self, route: bytes, request: ApiTrace, _now: float) -> Effects:
+        return [self.traces.request(route, request)]
+
     def _audit(self, route: bytes, request: ApiAudit, now: float) -> Effects:
         if request.stop:
             count, wishes = self._agent.audits.stop(now)
@@ -283,5 +289,6 @@ _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {
     ApiStop: AgentApi._leave,
     ApiJoin: AgentApi._join,
     ApiLimit: AgentApi._limit,
+    ApiTrace: AgentApi._trace,
     ApiGetStatus: AgentApi._status,
 }

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from node.agent.audits import Audits
 from node.agent.catalogue import Catalogue
-from node.agent.children import Children, UploadTotals
+from node.agent.children import Children, DownloadedTotals, UploadTotals
 from node.agent.effects import Downloaded
 from node.agent.follows import Follows
 from node.agent.gets import Gets
@@ -89,6 +89,7 @@ class AgentState:
             parts[not who.foreground or item.path in who.asked].append(item)
         self.catalogue = Catalogue(parts[True], parts[False])
         self.uploads = UploadTotals()
+        self.downloaded = DownloadedTotals()
         self.trust = Trust(who.signed_by)
         self.shares = Shares(
             self.catalogue, self.jobs, wall_offset, self.is_fetched, lambda path: self.quota.going == path, self.trust

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 
 from msgspec.structs import replace
 
@@ -10,7 +11,7 @@ from node.agent.catalogue import link_of
 from node.agent.jobs import reported
 from node.agent.library import LibraryItem
 from node.agent.state import AgentState
-from node.api_messages import ApiGetStatus, JobStatus, SharedStatus, StatusReport
+from node.api_messages import ApiGetStatus, JobStatus, PeerCounts, SharedStatus, StatusReport
 from node.local_messages import Fetch
 from node.trust import signers_of
 
@@ -69,6 +70,24 @@ def status_report(agent: AgentState, request: ApiGetStatus, now: float) -> Statu
         quota=agent.quota.status(),
         following=agent.follows.all,
         keyed=who.keyed,
+        counts=peer_counts(agent) if request.counts else None,
+    )
+
+
+def peer_counts(agent: AgentState) -> PeerCounts:
+    """What monitoring counts."""
+    jobs = agent.jobs.active("get")
+    downloads = Counter(job.phase for job in jobs)
+    downloads["interrupted"] = len(agent.gets.interrupted)
+    reports = [job.download for job in jobs if job.download is not None]
+    return PeerCounts(
+        totals=agent.downloaded.totals,
+        downloads=dict(downloads),
+        rate=sum(report.rate for report in reports),
+        held_back=dict(Counter(report.bottleneck.kind for report in reports if report.bottleneck is not None)),
+        ended={phase: count for (kind, phase), count in agent.jobs.ended.items() if kind == "get"},
+        repairs=len(agent.jobs.active("mend")),
+        shared=dict(Counter(item.state for item in agent.catalogue.items())),
     )
 
 

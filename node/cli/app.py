@@ -2,9 +2,9 @@
 
 The commands are in `node.cli.transfers` (share, get), `node.cli.following` (follow), `node.cli.rollout` (rollout),
 `node.cli.peer` (list, peers, status, remove, limit, leave, join, stop), `node.cli.collect` (gc), `node.cli.local`
-(seed, verify), `node.cli.audits` (audit), `node.cli.signing` (signing-key) and `node.cli.keys` (keys). Exit codes: 0
-success, 2 usage, 3 not found, 4 network, 5 verification, or a rollout that did not reach all, 6 disk, 7 not signed, 130
-Ctrl-C, 1 anything else.
+(seed, verify), `node.cli.trace` (trace), `node.cli.audits` (audit), `node.cli.signing` (signing-key) and
+`node.cli.keys` (keys). Exit codes: 0 success, 2 usage, 3 not found, 4 network, 5 verification, or a rollout that did
+not reach all, 6 disk, 7 not signed, 130 Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from node.cli import output
 from node.cli import peer as cli_peer
 from node.cli import rollout as cli_rollout
 from node.cli import signing as cli_signing
+from node.cli import trace as cli_trace
 from node.cli import transfers as cli_transfers
 from node.cli.options import State, group_options
 from node.client.services import real_services
@@ -77,6 +78,7 @@ for _command in (
     cli_peer.list_command,
     cli_peer.peers,
     cli_peer.status,
+    cli_trace.trace,
     cli_peer.remove,
     cli_collect.gc,
     cli_peer.limit,

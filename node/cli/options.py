@@ -80,9 +80,16 @@ def _peer_values(hidden: bool) -> Callable[[F], F]:
     return lambda command: tracker(invite(listen(name(no_mdns(command)))))
 
 
+_metrics = _common(
+    "--metrics",
+    metavar="ADDRESS",
+    help="Where a peer serves its figures to Prometheus, such as 127.0.0.1:5581; nowhere by default.",
+)
+
+
 def group_options(command: F) -> F:
     """The options of the program itself."""
-    return _config(_data_dir(_peer_values(hidden=False)(_quiet(version_option("zswarm")(command)))))
+    return _config(_data_dir(_peer_values(hidden=False)(_metrics(_quiet(version_option("zswarm")(command))))))
 
 
 def peer_options(command: F) -> F:

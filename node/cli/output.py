@@ -364,4 +364,4 @@ def _print_lists(tables: Sequence[Table], links: Sequence[str]) -> None:
 def status_fields(report: StatusReport) -> dict[str, Any]:
     """``status --json``: the report without the number of the request."""
     fields: dict[str, Any] = msgspec.to_builtins(report)
-    return {key: value for key, value in fields.items() if key not in ("id", "t", "more")}
+    return {key: value for key, value in fields.items() if key not in ("id", "t", "more", "counts")}

@@ -24,6 +24,7 @@ from node.cli.options import (
     signed_by_option,
 )
 from node.cli.progress import follow, is_terminal, open_display
+from node.cli.trace import request_trace, save_trace
 from node.client.orders import JobTracker, Order, Patience, get_order, share_order
 from node.client.session import PeerStoppedError, Session, any_peer
 from node.client.targets import (
@@ -33,10 +34,11 @@ from node.client.targets import (
     prepare_directory,
     read_target,
 )
+from node.client.timeline import timeline
 from node.client.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.reasons import silence
 from protocol.endpoints import is_loopback, parse_endpoint
-from protocol.errors import EXIT_CODES, NotFoundError
+from protocol.errors import EXIT_CODES, NotFoundError, RefusedError, UsageError
 from protocol.link import format_link, parse_link
 from service.command_line import (
     EXIT_INTERRUPTED,
@@ -64,7 +66,8 @@ SERVE_SECONDS = 0.5
 class Plan(Struct, frozen=True):
     """A whole command. ``serve``: a foreground peer continues to serve when the orders are done; ``timeout`` is in
     seconds, 0 for none. ``follows_links``: the share follows links. ``trackers``: those named in the links to get.
-    ``signed``: makes the order of a share again, with a signature."""
+    ``signed``: makes the order of a share again, with a signature. ``trace``: the file for the timeline of a download;
+    empty: none."""
 
     kind: Kind
     orders: list[Order]
@@ -73,6 +76,7 @@ class Plan(Struct, frozen=True):
     follows_links: bool = False
     trackers: Sequence[str] = ()
     signed: Callable[[Session, Order, Outcome], Order] | None = None
+    trace: str = ""
 
 
 @click.command(
@@ -146,6 +150,14 @@ def share(
     metavar="TIME",
     help="Give up after this long, e.g. 10m.",
 )
+@click.option(
+    "--trace",
+    "trace_path",
+    metavar="FILE",
+    default="",
+    help="Write what it did when to FILE, as 'trace --json FILE' does.",
+    shell_complete=complete_path,
+)
 @signed_by_option
 @foreground_options
 @click.pass_obj
@@ -157,6 +169,7 @@ def get(
     sequential: bool,
     keep_serving: bool,
     timeout: float,
+    trace_path: str,
     signed_by: tuple[str, ...],
 ) -> None:
     """Download and verify content.
@@ -168,6 +181,8 @@ def get(
     """
     found = [read_target(target) for target in dict.fromkeys(targets)]
     check_places(found)
+    if trace_path and len(found) > 1:
+        raise UsageError("--trace is for one download; get them one after another")
     settings = state.options.settings()
     place = absolute_path(directory) if directory is not None else settings.download_path
     check_utf8(str(place))
@@ -175,7 +190,8 @@ def get(
     in_order = sequential or settings.sequential
     orders = [get_order(target, place, force, in_order, signed_by) for target in found]
     trackers = tuple(dict.fromkeys(target.tracker for target in found if target.tracker))
-    _carry_out(state, Plan("get", orders, serve=keep_serving, timeout=timeout, trackers=trackers))
+    plan = Plan("get", orders, serve=keep_serving, timeout=timeout, trackers=trackers, trace=trace_path)
+    _carry_out(state, plan)
 
 
 def _carry_out(state: State, plan: Plan) -> None:
@@ -191,6 +207,8 @@ def _carry_out(state: State, plan: Plan) -> None:
             if plan.kind == "share":
                 outcomes = _for_others(state, session, outcomes)
             code = _report(state, plan, outcomes, complete=True, lasting=session.lasting)
+            if plan.trace:
+                _trace(session, plan.trace, outcomes[0])
             done = [order for order, outcome in zip(plan.orders, outcomes, strict=True) if outcome.ok]
             if plan.serve and done and not session.lasting:
                 paths = [outcome.path for outcome in outcomes if outcome.ok]
@@ -201,6 +219,14 @@ def _carry_out(state: State, plan: Plan) -> None:
         output.warn(_interrupted(plan, session) if code == EXIT_INTERRUPTED else "interrupted")
     if code:
         click.get_current_context().exit(code)
+
+
+def _trace(session: Session, path: str, outcome: Outcome) -> None:
+    """Write the timeline of the download that ended with ``outcome``. One that never began has none."""
+    try:
+        save_trace(path, timeline(request_trace(session, outcome.digest)))
+    except RefusedError as error:
+        output.warn(str(error))
 
 
 def _sign(state: State, session: Session, plan: Plan, outcomes: list[Outcome]) -> tuple[Plan, list[Outcome]]:

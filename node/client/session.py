@@ -67,6 +67,7 @@ class Options(Discreet, msgspec.Struct):
     listen: str = ""
     name: str = ""
     invite: str = ""
+    metrics: str = ""
     no_mdns: bool = False
     quiet: bool = False
     json: bool = False
@@ -78,7 +79,7 @@ class Options(Discreet, msgspec.Struct):
         if self.in_file is None:
             self.in_file = self._read_file()
         settings = self.in_file
-        keys = ("data_dir", "tracker", "invite", "listen", "name")
+        keys = ("data_dir", "tracker", "invite", "listen", "name", "metrics")
         given = {key: getattr(self, key) for key in keys if getattr(self, key)}
         for key, variable in ENVIRONMENT.items():
             if key not in given and (value := os.environ.get(variable, "")):

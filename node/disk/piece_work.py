@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from node.disk.errors import NotThereError, StoppedError
 from node.disk.store import Buffer, Cancelled, PartialContent, Progress
@@ -26,11 +26,13 @@ BEHIND_BYTES_MIN = 256 * KIB
 
 @dataclass(slots=True)
 class WorkTimes:
-    """Seconds of ``clock`` that one thread has spent hashing and writing."""
+    """Seconds of ``clock`` that one thread has spent hashing and writing. ``spans``: for each piece, when it began to
+    hash it, had hashed it, and had written it."""
 
     clock: Callable[[], float]
     hashing: float = 0.0
     writing: float = 0.0
+    spans: list[tuple[float, float, float]] = field(default_factory=list)
 
 
 def verify_and_write(
@@ -42,13 +44,17 @@ def verify_and_write(
     times = WorkTimes(lambda: 0.0) if times is None else times
     began = times.clock()
     good = raw_digest(manifest.algorithm, view) == manifest.piece_digest(piece)
-    hashed = times.clock()
+    written = hashed = times.clock()
     times.hashing += hashed - began
-    if not good:
-        return False
-    partial.write(piece, view)
-    times.writing += times.clock() - hashed
-    return True
+    try:
+        if not good:
+            return False
+        partial.write(piece, view)
+        written = times.clock()
+        times.writing += written - hashed
+        return True
+    finally:
+        times.spans.append((began, hashed, written))
 
 
 def verify_and_write_each(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from node.downloader.rate_meter import RateMeter
+from node.downloader.recording import Longest
 from node.local_messages import Bottleneck, SourceReport
 from service.units import counted, format_rate
 
@@ -24,6 +25,8 @@ class Waits:
     """Seconds that each cause has held a download back so far."""
 
     seconds: dict[Cause, float] = field(default_factory=lambda: {"rate_limit": 0.0, "disk": 0.0, "sources": 0.0})
+    record: Longest = field(default_factory=Longest)
+    """The same as spans of time."""
     _cause: Cause | None = None
     _since: float = 0.0
 
@@ -32,6 +35,7 @@ class Waits:
         if self._cause is not None:
             self.seconds[self._cause] += now - self._since
         self._cause, self._since = cause, now
+        self.record.turn(cause, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from msgspec.structs import replace
+
 from node.disk.store import JournalEntry
 from node.downloader.abandoned import Abandoned
 from node.downloader.job import FetchJob
 from node.downloader.job_context import JobContext
 from node.downloader.job_disk import JobDisk
 from node.downloader.job_work import Place
+from node.downloader.recording import EndedTraces
 from node.local_messages import (
     HELLO_SECONDS,
     AgentToDownloader,
@@ -22,6 +25,7 @@ from node.local_messages import (
     Copies,
     DeleteFetch,
     Fetch,
+    GetTrace,
     Hello,
     Limit,
     LocalCopy,
@@ -32,7 +36,9 @@ from node.local_messages import (
     SourceLost,
     Sources,
     StopFetch,
+    Traced,
 )
+from node.trace import Trace
 
 
 class _Deletion:
@@ -70,6 +76,7 @@ class DownloaderCore:
         self._deletions: dict[str, JobDisk] = {}
         """Of what earlier runs left, by destination."""
         self._abandoned = Abandoned(context, self._is_busy, self._delete)
+        self._ended = EndedTraces()
         self._away = False
 
     @property
@@ -93,12 +100,12 @@ class DownloaderCore:
             self._to_job(message)
         elif isinstance(message, DeleteFetch | Collect):
             self._remove(message)
+        elif isinstance(message, GetTrace):
+            self._context.tell_agent(Traced(message.tag, self._trace(message.digest)))
         elif isinstance(message, Limit):
             self._context.budget.bucket.set_rate(message.rate, self._context.now())
         elif message.instance != self._agent_instance:
-            self._agent_instance = message.instance
-            for job in self._jobs.values():
-                job.report_again()  # it may know nothing of them: they were cancelled before it was heard
+            self._meet_agent(message)
 
     def pieces_say(self, message: PieceServerToDownloader) -> None:
         """The piece server said this; one that was started again is told what there is to serve."""
@@ -118,12 +125,13 @@ class DownloaderCore:
         """Do what is due, and forget downloads that are over; return when to be called at the latest."""
         if now >= self._hello_at:
             self._hello_at = now + HELLO_SECONDS
-            self._context.tell_agent(self._hello)
+            self._context.tell_agent(replace(self._hello, totals=replace(self._context.totals)))
             self._context.tell_pieces(self._hello)
         due = self._hello_at
         for digest, job in list(self._jobs.items()):
             due = min(due, job.tick(now) or due)
             if job.over:
+                self._ended.keep(job.trace())
                 del self._jobs[digest]
                 for waiting in list(self._next.values()):
                     if digest == waiting.digest or job.fetch.dest == waiting.dest:
@@ -150,6 +158,12 @@ class DownloaderCore:
         for job in self._jobs.values():
             if job.download is not None:
                 job.download.check_invariants()
+
+    def _meet_agent(self, message: Hello) -> None:
+        """It may know nothing of the downloads: they were cancelled before it was heard."""
+        self._agent_instance = message.instance
+        for job in self._jobs.values():
+            job.report_again()
 
     def _to_job(self, message: Sources | StopFetch) -> None:
         if isinstance(message, StopFetch):
@@ -182,6 +196,10 @@ class DownloaderCore:
             disk = self._deletions[message.dest] = JobDisk(self._context, deletion)
             disk.place = Place(message.digest, message.seed_path, message.dest, force=False)
             disk.let_go(discard=True)
+
+    def _trace(self, digest: str) -> Trace | None:
+        job = self._jobs.get(digest)
+        return self._ended.get(digest) if job is None else job.trace()
 
     def _is_busy(self, entry: JournalEntry) -> bool:
         """Whether it is being fetched, is to be, or is being deleted."""

@@ -23,6 +23,7 @@ from node.downloader.credit import Credit
 from node.downloader.patience import Patience
 from node.downloader.piece_requests import PieceRequests
 from node.downloader.pieces import Arrived, Pieces
+from node.downloader.recording import Recording
 from node.downloader.sessions import Sessions
 from node.downloader.source import (
     UNABLE,
@@ -37,6 +38,7 @@ from node.downloader.source import (
     Trouble,
 )
 from node.rate_limit import Budget
+from node.trace import TraceWay
 from protocol.bitfield import Bitfield
 from protocol.errors import ProtocolError
 from protocol.limits import PIECES_TOLD_COUNT_MAX
@@ -91,7 +93,8 @@ SourceMessage = Status | NotHeld | NoSession | ManifestPage | Error
 class Download:
     """The download of ``digest``: ``length`` bytes in pieces of ``piece_length``, of which ``have`` is there already.
 
-    ``budget`` is shared by all downloads of the process; ``pool`` may have the source that gave the manifest. After
+    ``budget`` is shared by all downloads of the process; ``pool`` may have the source that gave the manifest;
+    ``recording`` is told when pieces came and what held it back. After
     every call the shell calls `tick` once (a batch of calls is fine) and again at `next_deadline`.
     """
 
@@ -105,6 +108,7 @@ class Download:
         pool: SourcePool,
         rng: Random,
         sequential: bool = False,
+        recording: Recording | None = None,
     ) -> None:
         self.pieces = Pieces(length, piece_length, have, rng)
         """Do not change."""
@@ -122,7 +126,8 @@ class Download:
         self.received_bytes = 0
         self.received_from: dict[str, int] = {}
         """Bytes by peer id, of sources that are gone too."""
-        self.waits = Waits()
+        self._recording = Recording() if recording is None else recording
+        self.waits = Waits(record=self._recording.waits)
         """What has held it back; do not change."""
 
     # --- for reports -------------------------------------------------------------------------------------
@@ -157,6 +162,8 @@ class Download:
         if not self._completed:
             for source in self._pool:
                 source.since = now
+                if source.state is not SourceState.CONNECTING:  # the manifest came over it
+                    self._recording.event(source.entry.peer, source.entry.name, "connected", now)
             effects += self._sessions.test(self._pool, now)
         return [*effects, *self.tick(now)]
 
@@ -180,6 +187,7 @@ class Download:
             return []
         source.state = SourceState.TESTING
         source.since = now
+        self._recording.event(source.entry.peer, source.entry.name, "connected", now)
         return [*self._sessions.test([source], now)]
 
     def disconnected(self, session: int, reason: str, now: float) -> list[Effect]:
@@ -187,6 +195,7 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
+        self._recording.event(source.entry.peer, source.entry.name, f"lost: {reason}", now)
         return [*self._sessions.replace(source, now, Trouble("unreachable", reason))]
 
     def misbehaved(self, session: int, reason: str, now: float) -> list[Effect]:
@@ -232,6 +241,7 @@ class Download:
         source = self._pool.get(session)
         if source is None:
             return []
+        since = source.since_when(message.piece)
         self._patience.arrived(source, now)
         self.received_from[source.entry.peer] = self.received_from.get(source.entry.peer, 0) + size
         pieces, piece = self.pieces, message.piece
@@ -241,7 +251,9 @@ class Download:
             return self._ban(source, f"sent or promised pieces that do not exist, with piece {piece}", now)
         self._credit.arrived(source, message.receipt, now)
         self._assignments.arrived(source, message, piece in pieces.missing, now)
+        way = TraceWay.ASSIGNED if message.relay else TraceWay.PUSHED
         if piece in source.gets:
+            way = TraceWay.ASKED
             self._requests.go_on(source)
         else:
             source.idle = source.idle and message.relay
@@ -250,6 +262,7 @@ class Download:
         source.bits.set(piece)
         effects: list[Effect] = []
         if piece in pieces.missing:
+            self._recording.arrived(piece, source.entry, way, since, now)
             pieces.arrive(piece, source, message.relay, message.hand_on)
             effects.append(Write(piece))
         else:

@@ -38,6 +38,7 @@ from node.local_messages import (
     Unserve,
 )
 from node.local_messages import NeedSources as NeedSourcesMessage
+from node.trace import Trace
 from protocol.digest import short
 from protocol.errors import DiskError, NotFoundError, SeedError, VerificationError, ZswarmError
 from protocol.manifest import Manifest, piece_length_for
@@ -147,6 +148,12 @@ class FetchJob:
         self._report(self._now())
         self.serve()
 
+    def trace(self) -> Trace:
+        """What it has done when."""
+        manifest, fetch = self._manifest, self.fetch
+        lengths = (fetch.length, 0) if manifest is None else (manifest.length, manifest.piece_length)
+        return self._disk.recording.trace(fetch.name, fetch.digest, *lengths, self._now())
+
     def stop(self) -> None:
         """The process ends: say goodbye and make threads stop. `save` comes when they have."""
         self._stop_core()
@@ -173,6 +180,7 @@ class FetchJob:
 
     def on_piece(self, session: int, header: Piece, data: Buffer) -> None:
         if isinstance(self._core, Download):
+            self._context.totals.received_bytes += len(data)
             self._arrived = data
             self._perform(self._core.piece(session, header, len(data), self._now()))
             self._arrived = b""
@@ -188,6 +196,9 @@ class FetchJob:
 
     def on_verified(self, piece: int, good: bool) -> None:
         assert self.download is not None
+        totals = self._context.totals
+        totals.verified_pieces += good
+        totals.failed_pieces += not good and self.download.pieces.writing[piece].sender is not None
         effects = self.download.written(piece, good, self._now())
         if self.download is self._core:
             self._perform(effects)
@@ -302,6 +313,7 @@ class FetchJob:
             pool,
             context.rng,
             self.fetch.sequential,
+            self._disk.recording,
         )
         self._progress.begins(download, before)
         self._frame_bytes = manifest.piece_length
@@ -432,6 +444,8 @@ class FetchJob:
 
     def _perform_rare(self, effect: object) -> None:
         if isinstance(effect, Banned):
+            self._context.totals.bans += 1
+            self._disk.recording.event(effect.peer, effect.name, f"banned: {effect.reason}", self._now())
             log.warning("%s: banned %s: %s", short(self.fetch.digest), effect.name or effect.peer, effect.reason)
         elif isinstance(effect, NeedSources):
             self._context.tell_agent(NeedSourcesMessage(self.fetch.digest))
@@ -450,6 +464,7 @@ class FetchJob:
     def _enter(self, phase: Phase, detail: str = "") -> None:
         now = self._now()
         self._progress.enter(phase, detail, now)
+        self._disk.recording.phase(phase, now)
         self._report(now)
 
     def _report(self, now: float) -> None:

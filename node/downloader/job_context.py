@@ -7,12 +7,13 @@ downloads. What the ports bring back reaches a download on one thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
 from node.disk.store import Buffer, Store
 from node.downloader.download import SourceMessage
+from node.local_messages import DownloadTotals
 from node.rate_limit import Budget
 from node.work_queue import WorkQueue
 from protocol.messages import Message, Piece
@@ -52,3 +53,5 @@ class JobContext:
     rng: Random
     tell_agent: Callable[[Message], None]
     tell_pieces: Callable[[Message], None]
+    totals: DownloadTotals = field(default_factory=DownloadTotals)
+    """Counted by the downloads."""

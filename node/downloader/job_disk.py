@@ -17,6 +17,7 @@ from node.disk.store import Buffer
 from node.downloader import job_work
 from node.downloader.job_context import JobContext
 from node.downloader.job_work import Place, Published, Ready
+from node.downloader.recording import Recording
 from node.downloader.reuse import Reuse
 from protocol.digest import short
 from protocol.errors import ZswarmError
@@ -51,6 +52,7 @@ class JobDisk:
         self.place: Place | None = None
         self.ready: Ready | None = None
         self.checked_bytes = 0
+        self.recording = Recording()
         self.work_seconds = 0.0, 0.0
         """Of threads: what hashing and writing of pieces took so far."""
         self._context = context
@@ -59,7 +61,7 @@ class JobDisk:
         self._arrived: list[tuple[int, Buffer]] = []
         self._writes = 0
         self._chore: Callable[[Any], None] | None = None
-        self._next: list[tuple[Callable[[], object], Callable[[Any], None]]] = []
+        self._next: list[tuple[str, Callable[[], object], Callable[[Any], None]]] = []
         self._letting_go = False
         self._discard = False
         self._releasing = False
@@ -78,14 +80,14 @@ class JobDisk:
 
     def keep_seed(self, data: bytes, digest: str, done: Callable[[Any], None]) -> None:
         """Check and store the fetched manifest ``data``; ``done`` gets the path of the seed file."""
-        self._do(partial(job_work.keep_seed, self._context.store, data, digest), done)
+        self._do("manifest", partial(job_work.keep_seed, self._context.store, data, digest), done)
 
     def prepare(self, place: Place, done: Callable[[Any], None]) -> None:
         """Look at the destination and make ready to write; ``done`` gets `Ready` or `Published`."""
         self.place = place
         self.checked_bytes = 0
         self._synced_at = self._context.now()
-        self._do(partial(job_work.prepare, place, self._context.store, self._progress, self._stopped), done)
+        self._do("check", partial(job_work.prepare, place, self._context.store, self._progress, self._stopped), done)
 
     def write(self, piece: int, data: Buffer) -> None:
         """Verify the data of ``piece`` and write it, once `begin_writing` is called; the owner hears of it."""
@@ -110,7 +112,7 @@ class JobDisk:
             return
         self._unsynced_bytes = 0
         self._synced_at = now
-        self._do(partial(job_work.sync, self.place, self.ready, self._context.store), lambda _: None)
+        self._do("sync", partial(job_work.sync, self.place, self.ready, self._context.store), lambda _: None)
 
     def finish(self, done: Callable[[Any], None]) -> None:
         """Check the whole and publish it, after the chore under way; ``done`` gets `Published`, or `Ready` when some
@@ -119,7 +121,7 @@ class JobDisk:
         assert self.ready is not None
         self.checked_bytes = 0
         work = partial(job_work.finish, self.place, self.ready, self._context.store, self._progress, self._stopped)
-        self._do(work, done)
+        self._do("verify", work, done)
 
     def let_go(self, discard: bool) -> None:
         """Close the files, or with ``discard`` delete what there is, as soon as no thread uses them. That takes long
@@ -156,6 +158,8 @@ class JobDisk:
         hashing, writing = self.work_seconds
         self.work_seconds = hashing + times.hashing, writing + times.writing
         each = [results] * len(pieces) if isinstance(results, BaseException) else results
+        for piece, span, result in zip(pieces, times.spans, each, strict=False):  # fewer if the thread itself failed
+            self.recording.written(piece, *span, result is True)
         for piece, result in zip(pieces, each, strict=True):
             self.reuse.written(piece, result is True)
             if isinstance(result, BaseException):
@@ -170,6 +174,7 @@ class JobDisk:
     def _on_chore(self, result: object) -> None:
         """The chore under way ended; an exception is its result too."""
         done, self._chore = self._chore, None
+        self.recording.chores.turn(None, self._context.now())
         assert done is not None
         if isinstance(result, Ready):
             self.ready = result
@@ -187,18 +192,20 @@ class JobDisk:
             self._do(*self._next.pop(0))
         self._settle()
 
-    def _do(self, work: Callable[[], object], done: Callable[[Any], None]) -> None:
+    def _do(self, name: str, work: Callable[[], object], done: Callable[[Any], None]) -> None:
+        """Have a thread do ``work``, which a trace calls ``name``, after the chore under way."""
         if self._chore is not None:
-            self._next.append((work, done))
+            self._next.append((name, work, done))
             return
         self._chore = done
+        self.recording.chores.turn(name, self._context.now())
         self._context.chores.submit(self._on_chore, work)
 
     def _settle(self) -> None:
         if not self._letting_go or self._writes or self._chore is not None:
             return
         self._releasing = True
-        self._do(partial(self._release, self._discard), partial(self._let_go, self._discard))
+        self._do("close", partial(self._release, self._discard), partial(self._let_go, self._discard))
 
     def _release(self, discard: bool) -> None:
         """What `let_go` is for; on a thread. Whoever asked cannot help what goes wrong."""

@@ -230,6 +230,10 @@ class Source:
         """Whether it owes ``piece``, or did when it was last told of it: it may say once that it does not have it."""
         return piece in self.promised or piece in self.gets or self.taken_back.get(piece, False)
 
+    def since_when(self, piece: int) -> float:
+        """Since when it is at ``piece``, which comes next: since the last one came, or since it was asked for this."""
+        return max(self.busy_since, self.since, self.gets.get(piece, 0.0))
+
     def owed_from(self, now: float) -> None:
         """It is to owe one more piece: if it owes none yet, its time runs from now."""
         if not self.owes:

@@ -14,6 +14,7 @@ from node.config import AgentSettings, PeerSettings, default_data_dir
 from node.identity import load_identity
 from node.peer import child_specs, numeric_endpoint
 from node.rate_limit import RateLimits
+from protocol.endpoints import Address
 from protocol.errors import ConfigError, NetworkError, UsageError
 from service.config import load_settings
 from service.logs import LogSettings
@@ -32,6 +33,19 @@ def test_the_sample_has_every_key_with_its_default() -> None:
     document = yaml.safe_load(SAMPLE.read_text())
     assert set(document) == set(PeerSettings.__struct_fields__)
     assert set(document["log"]) == set(LogSettings.__struct_fields__)
+
+
+def test_figures_are_served_nowhere_by_default(tmp_path: Path) -> None:
+    assert PeerSettings().metrics_address is None
+    assert load(tmp_path, "metrics: '127.0.0.1:5581'").metrics_address == Address("127.0.0.1", 5581)
+    assert load(tmp_path, "metrics: '*:0'").metrics_address == Address("*", 0)
+
+
+def test_directories_whose_space_is_watched_are_those_that_the_configuration_names(tmp_path: Path) -> None:
+    assert load(tmp_path, "data_dir: /d").watched_directories == {"data": ["/d"]}
+    text = "{data_dir: /d, download_dir: /x, rollouts: /r, follow: [{pattern: a, to: /a}, {pattern: b, to: /b}]}"
+    expected = {"data": ["/d"], "downloads": ["/x"], "rollouts": ["/r"], "follow": ["/a", "/b"]}
+    assert load(tmp_path, text).watched_directories == expected
 
 
 def test_units_are_understood(tmp_path: Path) -> None:
@@ -57,6 +71,8 @@ def test_units_are_understood(tmp_path: Path) -> None:
         ("ignore: [a/*.tmp]", "ignore"),
         ("follow: [{pattern: a/b, to: /x}]", "follow: no content"),
         ("hash: md5", "hash"),
+        ("metrics: nowhere", "key `metrics`: 'nowhere' is no address; expected an address and a port such as 127"),
+        ("metrics_token_file: token", "key `metrics_token_file`: expected the absolute path"),
         ("trakcer: tcp://h:1", "tracker"),
         (f"name: {'x' * 65}", "name"),
         ('name: "a\\x07b"', "name"),

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, cast
 from broker.child_settings import WebSettings
 from broker.events import DownloadsSet, EntrySet, Event, LoadSet, OrderSet, PeerSet
 from broker.link_messages import Changes, FromRegistrar, LinkBeat, StateRequest
+from broker.web.__main__ import CONNECTIONS_COUNT_MAX
 from broker.web.app import Page
 from broker.web.desk import Desk
 from broker.web.process import PageProcess
-from broker.web.server import HttpThread
 from protocol.messages import DownloadPhase, DownloadState, Order, OtherTracker
 from service.logs import LogSettings
+from service.web.server import HttpThread
 from transport.loop import Loop
 from transport.ports import Transport
 
@@ -106,7 +107,7 @@ class FedPage:
         self._number = self._seq = 0
         self._beat = LinkBeat(0, 0, (("Heartbeat", 7), ("Query", 5)), 1, 1)
         self._beat_at = 0.0
-        self._http = HttpThread("tcp://127.0.0.1:0", Page(self._desk, token).app, self._desk)
+        self._http = HttpThread("tcp://127.0.0.1:0", Page(self._desk, token).app, self._loop, CONNECTIONS_COUNT_MAX)
         self.url = f"http://127.0.0.1:{self._http.port}"
         self._thread = threading.Thread(target=self._loop.run, args=(self._tick,))
 
@@ -118,6 +119,7 @@ class FedPage:
     def __exit__(self, *_: object) -> None:
         self._fed.put(None)
         self._thread.join()
+        self._desk.close()
         self._http.end()
 
     def feed(self, events: Sequence[Event], beat: LinkBeat | None = None) -> None:

@@ -17,12 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker.events import LoadSet, PeerGone, PeerSet
 from broker.link_messages import LinkBeat
 from broker.web import rows
-from broker.web.access import is_own_name
 from broker.web.desk import STREAMS_COUNT_MAX
 from broker.web.questions import PAGE_COUNT_MAX
-from broker.web.server import REQUEST_HEAD_BYTES_MAX
 from protocol.messages import OtherTracker
 from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
+from service.web.access import is_own_name
+from service.web.server import REQUEST_HEAD_BYTES_MAX
 from tests.web.fed_page import EPOCH, MARKUP, FedPage, busy_network, digest, get, has, joined, peer_id
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "API.md"

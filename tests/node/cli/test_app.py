@@ -30,6 +30,7 @@ COMMANDS = [
     "list",
     "peers",
     "status",
+    "trace",
     "remove",
     "gc",
     "limit",

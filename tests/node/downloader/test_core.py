@@ -8,17 +8,21 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from node.disk.staging import staging_path
 from node.disk.storage import Partial
 from node.downloader.core import DownloaderCore
+from node.downloader.recording import Recording
 from node.local_messages import (
     HELLO_SECONDS,
     Collect,
     Collected,
     Copies,
     DeleteFetch,
+    DownloadTotals,
     Fetch,
+    GetTrace,
     Hello,
     Limit,
     LocalCopy,
@@ -29,7 +33,9 @@ from node.local_messages import (
     SourceLost,
     Sources,
     StopFetch,
+    Traced,
 )
+from node.trace import Trace
 from protocol.bitfield import Bitfield
 from protocol.messages import SeederEntry
 from tests.node.disk.made_content import made_file
@@ -86,6 +92,9 @@ class FakeJob:
     def halt(self) -> None:
         self.told.append("halt")
         self.ended = True
+
+    def trace(self) -> Trace:
+        return Recording().trace(self.fetch.name, self.fetch.digest, 1, 1, 0.0)
 
     def tick(self, _now: float) -> float | None:
         return self.due
@@ -307,11 +316,36 @@ def test_the_limit_is_that_of_all_downloads_from_now_on(core: DownloaderCore, sc
 def test_hello_once_a_second_to_both(core: DownloaderCore, scene: Scene) -> None:
     assert core.tick(10.0) == 10.0 + HELLO_SECONDS
     assert core.tick(10.9) == 10.0 + HELLO_SECONDS
-    assert scene.to_agent == scene.to_pieces == [HELLO]
+    assert (scene.to_agent, scene.to_pieces) == ([with_totals(DownloadTotals())], [HELLO])
+    scene.context.totals.received_bytes = 5
     core.order(order("/a"))
     FakeJob.made[0].due = 11.5
     assert core.tick(11.0) == 11.5
-    assert scene.to_agent == scene.to_pieces == [HELLO, HELLO]
+    assert scene.to_agent == [with_totals(DownloadTotals()), with_totals(DownloadTotals(received_bytes=5))]
+    assert scene.to_pieces == [HELLO, HELLO]
+
+
+def with_totals(totals: DownloadTotals) -> Hello:
+    return replace(HELLO, totals=totals)
+
+
+def test_a_trace_is_there_while_a_download_runs_and_when_it_is_over(core: DownloaderCore, scene: Scene) -> None:
+    def traced(digest: str) -> Trace | None:
+        core.order(GetTrace(3, digest))
+        answer = scene.to_agent.pop()
+        assert isinstance(answer, Traced)
+        assert answer.tag == 3
+        return answer.trace
+
+    core.order(order("/a", A))
+    assert traced(A) is not None
+    FakeJob.made[0].over = True
+    core.tick(1.0)
+    assert core.jobs == {}
+    found = traced(A)
+    assert found is not None
+    assert found.digest == A
+    assert traced(B) is None
 
 
 def test_all_are_stopped_and_saved(core: DownloaderCore) -> None:

@@ -27,7 +27,17 @@ from node.disk.storage import Partial
 from node.downloader.job import DISK_RETRY_SECONDS, FetchJob
 from node.downloader.job_context import JobContext, Listener
 from node.downloader.job_report import WRITING
-from node.local_messages import DownloadFailed, DownloadFinished, DownloadReport, Fetch, Held, LocalCopy, Serve, Unserve
+from node.local_messages import (
+    DownloadFailed,
+    DownloadFinished,
+    DownloadReport,
+    DownloadTotals,
+    Fetch,
+    Held,
+    LocalCopy,
+    Serve,
+    Unserve,
+)
 from node.rate_limit import Budget
 from node.workers import Workers
 from protocol.bitfield import Bitfield
@@ -251,6 +261,29 @@ def test_a_download_from_seed_to_final_name(scene: Scene, dest: Path) -> None:
     assert scene.reports()[-1].received_bytes == len(scene.made.data)
     assert scene.journal.get(scene.made.manifest.digest) is None
     assert scene.budget.under_way == 0
+    assert scene.context.totals == DownloadTotals(len(scene.made.data), scene.made.manifest.piece_count)
+
+
+def test_what_it_did_when_is_recorded(scene: Scene, dest: Path) -> None:
+    scene.bad = {3}
+    job = scene.fetch(dest)
+    scene.run(job, lambda: bool(banned(scene)))
+    scene.bad.clear()
+    scene.limit += 1
+    job.found([SeederEntry("p2", "two", "tcp://b:1", True)])
+    scene.run(job, lambda: job.over)
+    trace, count = job.trace(), scene.made.manifest.piece_count
+    pieces = list(trace.pieces())
+    assert sorted(piece.piece for piece in pieces if piece.good) == list(range(count))
+    assert [(piece.piece, trace.sources[int(piece.source)][0]) for piece in pieces if not piece.good] == [(3, "p1")]
+    for piece in pieces:
+        times = (piece.since, piece.came, piece.began, piece.hashed, piece.written)
+        assert list(times) == sorted(times)
+    assert [phase for phase, _ in trace.phases] == ["checking", "downloading", "verifying", "done"]
+    assert {name for name, _, _ in trace.chores} >= {"check", "verify"}
+    texts = [(trace.sources[number][0], text.partition(":")[0]) for number, _, text in trace.events]
+    assert texts == [("p1", "connected"), ("p1", "banned"), ("p2", "connected")]
+    assert (trace.length, trace.left_out) == (len(scene.made.data), 0)
 
 
 def test_a_download_that_waits_for_the_disk_says_so(scene: Scene, dest: Path) -> None:
@@ -440,6 +473,7 @@ def test_a_corrupt_piece_bans_its_source_and_is_reported(scene: Scene, dest: Pat
     job = scene.fetch(dest)
     scene.run(job, lambda: bool(banned(scene)))
     assert banned(scene) == ["p1"]
+    assert (scene.context.totals.failed_pieces, scene.context.totals.bans) == (1, 1)
     assert not dest.exists()
     job.cancel()
     scene.run(job, lambda: job.over)

@@ -1,20 +1,20 @@
-"""The page's HTTP thread: uvicorn on its sockets."""
+"""The HTTP thread of a process: uvicorn on its sockets."""
 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from broker.web.desk import STREAMS_COUNT_MAX, Desk
 from protocol.endpoints import parse_endpoint
 from protocol.errors import LocalError, NetworkError
 from transport.addresses import family_of, listen_on
+from transport.loop import Loop
 
-CONNECTIONS_COUNT_MAX = 4 * STREAMS_COUNT_MAX
 REQUEST_HEAD_BYTES_MAX = 16 * 1024
 STUCK_SECONDS = 20.0
 """A viewer who takes nothing for so long is disconnected by the kernel."""
@@ -23,12 +23,15 @@ _BACKLOG_COUNT = 64
 
 
 class HttpThread:
-    """Serves ``app`` at ``endpoint`` from now on. Raises `NetworkError` when it cannot listen."""
+    """Serves ``app`` at ``endpoint`` from now on, to at most ``connections_max`` at a time. What ends it is raised in
+    ``loop``, which the process ends with. Raises `NetworkError` when it cannot listen."""
 
-    def __init__(self, endpoint: str, app: ASGIApp, desk: Desk) -> None:
+    def __init__(self, endpoint: str, app: ASGIApp, loop: Loop, connections_max: int) -> None:
         self._sockets = _listen(endpoint)
         self.port = int(self._sockets[0].getsockname()[1])
-        self._desk = desk
+        self._failed: BaseException | None = None
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        loop.add(self._bell, self._on_bell)
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -38,7 +41,7 @@ class HttpThread:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS_COUNT_MAX,
+            limit_concurrency=connections_max,
             h11_max_incomplete_event_size=REQUEST_HEAD_BYTES_MAX,
             timeout_graceful_shutdown=1,
         )
@@ -50,7 +53,6 @@ class HttpThread:
     def end(self) -> None:
         """Close all connections."""
         self._server.should_exit = True
-        self._desk.close()
         self._thread.join(END_SECONDS)
         for listening in self._sockets:
             listening.close()
@@ -62,7 +64,12 @@ class HttpThread:
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             why = error
         if not self._server.should_exit:
-            self._desk.fail(why)
+            self._failed = why
+            os.eventfd_write(self._bell, 1)
+
+    def _on_bell(self) -> None:
+        if self._failed is not None:
+            raise self._failed
 
 
 def _listen(endpoint: str) -> list[socket.socket]:

@@ -1,4 +1,4 @@
-"""Who may see the page, and what browsers may do with it: an ASGI layer around the application.
+"""Who may see what a process serves over HTTP, and what browsers may do with it: an ASGI layer around the application.
 
 On a loopback address anybody on this machine may, under a name of this machine: a page of another site, whose name has
 been pointed at 127.0.0.1 (DNS rebinding), may not. With a token it takes the token: in the address of the first visit,
@@ -17,10 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from protocol.endpoints import is_loopback
 
 COOKIE = "zswarm_token"
-OPEN_PATHS = ("/healthz",)
+OPEN_PATHS = ("/healthz", "/readyz")
 """Seen without a token: probes have none."""
 PUBLIC_PREFIX = "/static/"
-"""Style and script, which are those of any tracker."""
+"""Style and script, which are those of anybody."""
 _SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -34,7 +34,7 @@ _SECURITY = {
 
 
 class Guard:
-    """``token`` empty: none is needed, and the page is on a loopback address. ``refuse`` answers who may not see it:
+    """``token`` empty: none is needed, and the address is a loopback one. ``refuse`` answers who may not see it:
     it takes the status, what is wrong, and the path."""
 
     def __init__(self, app: ASGIApp, token: str, refuse: Callable[[int, str, str], ASGIApp]) -> None:
@@ -54,9 +54,7 @@ class Guard:
         elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(PUBLIC_PREFIX):
             given = _token_in(scope, headers)
             if not hmac.compare_digest(given, self._token):
-                app = self._refuse(
-                    401, "this page takes a token; the tracker printed it at its first start", scope["path"]
-                )
+                app = self._refuse(401, "this page takes a token; the log of its first start has it", scope["path"])
             elif scope["path"] == "/":
                 cookie = f"{COOKIE}={given.decode()}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000"
 

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from broker.ports import HeldPorts
 from protocol.endpoints import Address, reachable_here
 from protocol.errors import NetworkError
+from service.ports import HeldPorts
 
 
 def test_a_held_port_can_be_listened_on_and_is_handed_to_nobody_else() -> None:

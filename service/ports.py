@@ -1,10 +1,10 @@
-"""Ports of the tracker, held by its supervisor for as long as it runs.
+"""Ports, held by a supervisor for as long as it runs.
 
 The supervisor binds each port without listening. This shows at once whether it is free, chooses one for port 0, and
 keeps the system from giving it to another program while a child is restarted. A child can still listen on it: both
 sockets have SO_REUSEADDR (libzmq sets it), and Linux only refuses a second *listening* socket. So an abstract socket
-named after the port, which can exist only once in a network namespace, keeps a second tracker out until a child
-listens.
+named after the port, which can exist only once in a network namespace, keeps a second program of ours out until a
+child listens.
 """
 
 from __future__ import annotations

@@ -1,0 +1,119 @@
+"""The command ``trace``: what a download did when, as a summary, as JSON for Perfetto, and as a picture."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import msgspec
+
+from node.api_messages import ApiTrace, ApiTraceReply
+from node.cli import output
+from node.cli.options import State, peer_options
+from node.client.session import Session, running_peer
+from node.client.timeline import Timeline, headline, timeline, trace_events
+from node.trace import Trace
+from protocol.errors import DiskError
+from service.command_line import ExampleCommand, complete_path
+from service.paths import absolute_path, expanded
+from service.text import check_utf8
+from service.units import counted, format_bytes
+
+STANDARD_OUTPUT = "-"
+EXAMPLES = """
+trace model.bin
+trace model.bin --json trace.json --png trace.png
+trace model.bin --json -
+"""
+
+
+@click.command(cls=ExampleCommand, examples=EXAMPLES)
+@click.argument("target", metavar="NAME", shell_complete=complete_path)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    help="Write the timeline to FILE (-: standard output), which https://ui.perfetto.dev opens.",
+    shell_complete=complete_path,
+)
+@click.option("--png", "png_path", metavar="FILE", help="Draw it to FILE.", shell_complete=complete_path)
+@peer_options
+@click.pass_obj
+def trace(state: State, target: str, json_path: str | None, png_path: str | None) -> None:
+    """Show what a download of the running peer did when: pieces, sources, waits.
+
+    NAME is a name, digest or path; the download may be under way or over. Each source has a track with the pieces that
+    came from it, and so have the threads that hash and write, and what held the download back. Traces are kept for the
+    last downloads, until the peer ends; 'get --trace FILE' writes that of a get which runs its own peer.
+    """
+    check_utf8(target)
+    if png_path is not None:
+        from node.cli.trace_picture import check_can_draw
+
+        check_can_draw()
+    with running_peer(state.options, state.services) as session:
+        found = request_trace(session, target, str(absolute_path(target)))
+    made = timeline(found)
+    if json_path is not None:
+        save_trace(json_path, made)
+    if png_path is not None:
+        from node.cli.trace_picture import picture
+
+        _write("--png", png_path, picture(made, headline(made, found)))
+    if json_path != STANDARD_OUTPUT and not state.options.quiet:
+        _print_summary(made, found)
+
+
+def request_trace(session: Session, target: str, path: str = "") -> Trace:
+    """That of the last download that is meant by name, digest or absolute path; `RefusedError` if there is none."""
+    return session.request(ApiTrace(session.next_id(), target, path), ApiTraceReply).trace
+
+
+def save_trace(path: str, made: Timeline) -> None:
+    """Write ``made`` for Perfetto to the file ``path``, or to standard output. `DiskError` when that fails."""
+    data = msgspec.json.encode(trace_events(made)) + b"\n"
+    if path == STANDARD_OUTPUT:
+        sys.stdout.write(data.decode())
+        return
+    _write("--json", path, data)
+
+
+def _write(option: str, file: str, data: bytes) -> None:
+    """`DiskError` when that fails; what was there is kept then."""
+    path = expanded(file)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            fresh.write_bytes(data)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise DiskError(f"{option} {path}: {error.strerror or error}") from None
+
+
+def _print_summary(made: Timeline, found: Trace) -> None:
+    print(headline(made, found))
+    if not made.sources:
+        output.warn("no piece has come yet")
+    headers = ["SOURCE", ">PIECES", ">SIZE", ">CORRUPT", ">MEAN", ">LONGEST"]
+    rows = [
+        [
+            one.title,
+            str(one.pieces),
+            format_bytes(one.bytes),
+            str(one.corrupt),
+            f"{1_000 * one.mean_seconds:.1f} ms",
+            f"{1_000 * one.longest_seconds:.1f} ms",
+        ]
+        for one in sorted(made.sources, key=lambda one: -one.bytes)
+    ]
+    if rows:
+        output.print_table(headers, rows)
+    total = sum(made.held_back.values())
+    if total:
+        parts = sorted(made.held_back.items(), key=lambda item: -item[1])
+        print("held back by", ", ".join(f"{cause} {100 * seconds / total:.0f} %" for cause, seconds in parts))
+    if made.left_out:
+        output.warn(f"{counted(made.left_out, 'piece')} came after the trace was full, and are not in it")

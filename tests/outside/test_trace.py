@@ -1,0 +1,53 @@
+"""``trace`` of a download between real peers, while it goes on and when it is over."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from tests.outside.commands import Machine, eventually
+
+SIZE = 8 * 1024 * 1024
+
+
+def pieces_of_sources(events: list[dict[str, Any]]) -> list[int]:
+    return sorted(event["args"]["piece"] for event in events if "how" in event.get("args", {}))
+
+
+def test_a_download_is_traced_while_it_goes_on_and_afterwards(network: Machine) -> None:
+    (network.place / "model").write_bytes(os.urandom(SIZE))
+    network.start_peer("giver", config={"share": ["model"]})
+    network.start_peer("taker", config={"download_rate": "256 KiB/s"})
+    eventually(lambda: "model" in network.z("--data-dir", "taker", "list").out, "it is shared")
+    get = network.start("--data-dir", "taker", "get", "model", "-o", "got")
+    during = eventually(
+        lambda: found.out if "giver (" in (found := network.z("--data-dir", "taker", "trace", "model")).out else "",
+        "pieces have come",
+    )
+    assert during.startswith("model  8.0 MiB, "), "not all of it"
+    assert network.z("--data-dir", "taker", "limit", "--down", "0").code == 0
+    assert get.wait().code == 0
+    after = network.z("--data-dir", "taker", "trace", "model", "--json", "trace.json")
+    assert after.out.startswith("model  8.0 MiB in ")
+    assert after.out.splitlines()[-1].startswith("held back by the rate limit ")
+    events = json.loads((network.place / "trace.json").read_text())["traceEvents"]
+    assert pieces_of_sources(events) == list(range(128))
+    assert any(event["ph"] == "i" and event["name"] == "connected" for event in events)
+    assert network.z("--data-dir", "taker", "trace", str(network.place / "got" / "model")).code == 0, "by its path"
+    assert network.z("--data-dir", "giver", "trace", "model").code == 3
+
+
+def test_a_get_that_runs_its_own_peer_writes_its_trace(network: Machine) -> None:
+    (network.place / "model").write_bytes(os.urandom(SIZE))
+    network.start_peer("giver", config={"share": ["model"]})
+    eventually(lambda: "model" in network.z("--data-dir", "giver", "list").out, "it is shared")
+    got = network.z("--data-dir", "taker", "get", "model", "-o", "got", "--trace", "trace.json")
+    assert got.code == 0, got.err
+    events = json.loads((network.place / "trace.json").read_text())["traceEvents"]
+    assert pieces_of_sources(events) == list(range(128))
+    nothing = network.z("--data-dir", "taker", "get", "nothing", "-o", "got", "--trace", "none.json")
+    assert nothing.code == 3
+    assert not (network.place / "none.json").exists()
+    several = network.z("--data-dir", "taker", "get", "a", "b", "--trace", "none.json")
+    assert (several.code, "--trace is for one download" in several.err) == (2, True)
