@@ -12,7 +12,10 @@ Found = TypeVar("Found")
 
 
 def until(
-    look: Callable[[], Found | None], what: str, meanwhile: Callable[[], object], events: Sequence[str] = ()
+    look: Callable[[], Found | None],
+    what: str,
+    meanwhile: Callable[[], object] = lambda: None,
+    events: Sequence[str] = (),
 ) -> Found:
     """The first true value of ``look``, with ``meanwhile`` called between two looks. Fails with ``what`` it waited for,
     and the ``events`` so far, when there is none within `PATIENCE_SECONDS`."""
