@@ -80,6 +80,19 @@ def test_who_waits_for_the_others_keeps_its_lease() -> None:
     assert played.crew.tally.error_count == 0
 
 
+def test_idle_clients_send_heartbeats_alone() -> None:
+    crew = Crew(range(5), 5, 2, 4 * HEARTBEAT_SECONDS, Random(1), idle=True)
+    played = Played(crew, PureTracker())
+    for phase in (Phase.JOIN, Phase.LOAD):
+        go(played, phase)
+        played.run_phase()
+    assert list(crew.tally.requests) == ["Heartbeat"]
+    assert crew.tally.request_count == pytest.approx(5 * 4, abs=5)
+    go(played, Phase.LEAVE)
+    played.run_phase()
+    assert (crew.settled, crew.tally.error_count) == (5, 0)
+
+
 def test_who_asks_lookups_only_keeps_its_lease() -> None:
     """With replies this slow a client has a handful of operations in a lease."""
     played = play(40, delay=3.0, seconds=120.0)
