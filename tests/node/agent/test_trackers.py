@@ -13,7 +13,7 @@ from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent.effects import Subscribe
 from node.agent.heartbeats import Figures
-from node.agent.lookups import AskFailed, OrdersFound, StandingsFound, TorrentsFound
+from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.questions import LATER_SECONDS, merge
 from node.agent.tracker import FromTracker, Who
 from node.agent.trackers import Trackers
@@ -34,6 +34,7 @@ from protocol.messages import (
     Ok,
     Order,
     OrderEntry,
+    PeerEntry,
     RegistrarReply,
     RegistrarRequest,
     SeederEntry,
@@ -209,6 +210,29 @@ def test_an_answer_is_what_all_list_and_complete_at_once_when_all_have_answered(
     (found,) = scene.took(TorrentsFound)
     assert found.entries == [listed(1, 3, 8), listed(2)]
     assert (found.tag, found.without) == ("list", ())
+
+
+def peer(name: str) -> PeerEntry:
+    return PeerEntry(name, name, "tcp://10.0.0.9:7", 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("settling", "seen_by"),
+    [((False, False), {"half": [1], "other": [0]}), ((True, False), {"other": [0]}), ((True, True), {})],
+)
+def test_whom_one_of_them_does_not_list_is_said_unless_that_has_just_started(
+    scene: Scene, settling: tuple[bool, bool], seen_by: dict[str, list[int]]
+) -> None:
+    (ask, other) = scene.trackers.questions.peers("peers", scene.now)
+    said = [["both", "other"], ["both", "half"]]
+    found: list[Any] = []
+    for told, names, unsure in zip((ask, other), said, settling, strict=True):
+        answer = PeersFound(told.effect.message.id, list(map(peer, names)), unsure)
+        answer = replace(answer, tag=1)
+        found += scene.trackers.questions.answered(scene.trackers.all[told.tracker], answer, scene.now)
+    (whole,) = found
+    assert [entry.peer for entry in whole.entries] == ["both", "half", "other"]
+    assert whole.seen_by == seen_by
 
 
 def test_one_that_came_back_empty_hides_nothing_and_unsettles_nothing(scene: Scene) -> None:
