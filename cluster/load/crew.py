@@ -18,7 +18,7 @@ from cluster.load.messages import Phase
 from cluster.load.mix import Operation, draw
 from cluster.load.tally import Tally
 
-AT_ONCE_COUNT = 64
+AT_ONCE_COUNT = 16
 """Clients of one process that join, or leave, at the same time: nobody's list waits behind those of all others."""
 REPLY_SECONDS = 10.0
 """A request without a reply for so long is an error. It is not repeated, as a peer would do after 3 s."""
