@@ -51,6 +51,7 @@ Examples:
   python run_cluster.py --simulate --peers 50 --size 2GiB --seeder-dies-at 1
   python run_cluster.py --trackers 2 --kill-tracker --size 1GiB
   python run_cluster.py --load 1000 --seconds 30s
+  python run_cluster.py --load 5000 --trackers 2 --files 100 --idle
   sudo python run_cluster.py --chaos 7 --minutes 0.5
 
 Exit code 0 only when every copy, the seeders' included, is the same as the original byte for byte; with --load only
@@ -65,7 +66,7 @@ _MODES = {
     "file": (_SWARM,),
     "keep": (_SWARM, _CHAOS),
     "secure": (_SWARM,),
-    "trackers": (_SWARM,),
+    "trackers": (_SWARM, _LOAD),
     "kill_tracker": (_SWARM,),
     "web": (_SWARM,),
     "algorithm": (_SWARM,),
@@ -76,6 +77,7 @@ _MODES = {
     "faults": (_SIMULATE,),
     "seeder_dies_at": (_SIMULATE,),
     "seconds": (_LOAD,),
+    "idle": (_LOAD,),
     "files": (_LOAD,),
     "minutes": (_CHAOS,),
 }
@@ -212,6 +214,11 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help=f"No swarm: a tracker and so many light clients ({CLIENTS_COUNT_MAX} at most) that ask as fast as it answers.",
 )
 @click.option(
+    "--idle",
+    is_flag=True,
+    help="With --load: they ask nothing, only show every 5 s that they are still there, and follow the roster.",
+)
+@click.option(
     "--seconds",
     callback=parsed_by(_positive_seconds),
     default=DEFAULT_LOAD_SECONDS,
@@ -263,6 +270,7 @@ def command(
     faults: str,
     seeder_dies_at: float | None,
     clients: int | None,
+    idle: bool,
     seconds: float,
     files: int,
     chaos: int | None,
@@ -274,7 +282,8 @@ def command(
     if report_path is not None:
         check_report_path(report_path)
     if clients is not None:
-        return run(LoadPlan(clients=clients, files=files, seconds=seconds, seed=seed), report_path)
+        load = LoadPlan(clients=clients, trackers=trackers, files=files, seconds=seconds, idle=idle, seed=seed)
+        return run(load, report_path)
     if chaos is not None:
         trial = ChaosRun(
             seed=chaos,

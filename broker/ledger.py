@@ -7,6 +7,7 @@ restarts: peers repeat to a new registrar the timestamps of its predecessor.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from broker.events import DownloadsSet, EntrySet, Event, LoadSet
 from broker.link_feed import LinkFeed
 from broker.registry import Registry
 from broker.roster_hints import roster_hints
+from broker.roster_pace import RosterPace
 from protocol.limits import ANNOUNCED_AHEAD_SECONDS
 from protocol.messages import ANEW, Alias, Beat, Entry, Roster
 
@@ -31,6 +33,7 @@ class Ledger:
         self._last_moment = 0
         self.seq = 0
         self.registry = Registry()
+        self._pace = RosterPace(now)
         self.feed = LinkFeed(self.registry, epoch, settled_at)
 
     def commit(self, events: Sequence[Event], now: float) -> list[RegistrarEffect]:
@@ -42,8 +45,16 @@ class Ledger:
         effects: list[RegistrarEffect] = []
         for hint in roster_hints(events, self.registry):
             self.seq += 1
-            effects.append(Publish(Roster(self.epoch, self.seq, hint)))
+            if self._is_announced(now):
+                effects.append(Publish(Roster(self.epoch, self.seq, hint)))
         return effects + self.feed.changed(events, self.seq, now)
+
+    def _is_announced(self, now: float) -> bool:
+        """Whether the roster has room for one more event. With keys whoever missed one would ask for all members, which
+        costs more."""
+        members = self.registry.members
+        has_keys = any(member.key for member in islice(members.values(), 1))
+        return has_keys or self._pace.allows(len(members), now)
 
     def announced(self, entry: E, now: float) -> E:
         """``entry`` with the timestamps of its names: known ones, or new ones. A peer that only wants it announces

@@ -106,12 +106,14 @@ class ApiPeers(Message, frozen=True):
 
 
 class ApiPeersReply(Message, frozen=True):
-    """``silent`` as in `ApiListReply`."""
+    """``silent`` as in `ApiListReply`. ``seen_by``: by peer, the endpoints of the trackers that list it, of those that
+    another tracker does not list."""
 
     id: int
     settling: bool
     peers: list[PeerEntry]
     silent: str = ""
+    seen_by: dict[str, list[str]] = field(default_factory=dict)
 
 
 class ApiStandings(Message, frozen=True):

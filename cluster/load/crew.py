@@ -1,8 +1,8 @@
 """The clients of one process: who begins which conversation when, who waited too long, what is counted. Pure.
 
-Closed loop: each client has one request open, and begins the next conversation as soon as the last one is over. A
-client that had an error stops, so that an error is counted once and not as often as it can be repeated; it leaves with
-the others at the end.
+Closed loop: each client has one request open, and begins the next conversation as soon as the last one is over. Or all
+are idle: each only shows that it is still there. A client that had an error stops, so that an error is counted once and
+not as often as it can be repeated; it leaves with the others at the end.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from cluster.load.messages import Phase
 from cluster.load.mix import Operation, draw
 from cluster.load.tally import Tally
 
-AT_ONCE_COUNT = 64
+AT_ONCE_COUNT = 16
 """Clients of one process that join, or leave, at the same time: nobody's list waits behind those of all others."""
 REPLY_SECONDS = 10.0
 """A request without a reply for so long is an error. It is not repeated, as a peer would do after 3 s."""
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.25
 """How often it is looked who waits for too long, and who has to show that it is still there."""
 
 
@@ -62,10 +62,12 @@ class _Seat:
 
 
 class Crew:
-    """Clients ``numbers`` of ``count``, with ``files`` files each; the load lasts ``seconds``. ``rng`` is the origin of
-    all that chance does."""
+    """Clients ``numbers`` of ``count``, with ``files`` files each; the load lasts ``seconds``, in which they may be
+    ``idle``. ``rng`` is the origin of all that chance does."""
 
-    def __init__(self, numbers: Sequence[int], count: int, files: int, seconds: float, rng: Random) -> None:
+    def __init__(
+        self, numbers: Sequence[int], count: int, files: int, seconds: float, rng: Random, idle: bool = False
+    ) -> None:
         self.phase = Phase.DIAL
         self.tally = Tally()
         """Of this phase."""
@@ -73,7 +75,7 @@ class Crew:
         """How many have joined, or left, in this phase."""
         self.given_up = 0
         """How many had an error, in any phase."""
-        self._seconds = seconds
+        self._seconds, self._idle = seconds, idle
         self._began_at = self._ends_at = self._look_at = 0.0
         self._over_at: float | None = None
         self._waiting: list[_Seat] = []
@@ -176,7 +178,7 @@ class Crew:
     def _next(self, seat: _Seat, now: float) -> list[Ask]:
         """What ``seat``, which is at nothing, begins now."""
         if self.phase is Phase.LOAD:
-            if seat.given_up or now >= self._ends_at:
+            if self._idle or seat.given_up or now >= self._ends_at:
                 return []
             return self._begin(seat, seat.client.operation(self._operation(seat, now)), now)
         if seat.turn is not _Turn.CALLED:

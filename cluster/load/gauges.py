@@ -1,4 +1,5 @@
-"""How busy cores were in a span of time: the machine's, and the one that each process runs its Python code on.
+"""How busy cores were in a span of time: the machine's, and the one that each process runs its Python code on; and how
+much went over the loopback interface.
 
 A process of tracker or clients runs all its code in its main thread, so it is at its limit when that thread is always
 busy, whatever the process uses in all (libzmq sends and receives in threads of its own).
@@ -25,10 +26,12 @@ class Gauge(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """``machine``: the share of all cores' time that was used, by whomever (0 to 1). ``roles`` by name."""
+    """``machine``: the share of all cores' time that was used, by whomever (0 to 1). ``roles`` by name.
+    ``loopback_bytes``: all that was sent to an address of this machine, by whomever, headers included."""
 
     machine: float
     roles: dict[str, Gauge]
+    loopback_bytes: int
 
 
 class Gauges:
@@ -39,6 +42,7 @@ class Gauges:
         processes = [psutil.Process(pid) for pid in own] + children_of(own)
         self._watched = [(process, role_of(process) or SUPERVISOR, _main_seconds(process)) for process in processes]
         self._machine = _machine_seconds()
+        self._loopback = _loopback_bytes()
         self._began_at = now
 
     def read(self, now: float) -> Reading:
@@ -51,7 +55,7 @@ class Gauges:
                 known = roles.get(role, Gauge(0, 0.0, 0))
                 files = max(known.open_files, process.num_fds())
                 roles[role] = Gauge(known.processes + 1, max(known.busy, busy), files)
-        return Reading(self._machine_share(), roles)
+        return Reading(self._machine_share(), roles, _loopback_bytes() - self._loopback)
 
     def _machine_share(self) -> float:
         (idle_before, all_before), (idle, everything) = self._machine, _machine_seconds()
@@ -63,6 +67,10 @@ def _main_seconds(process: psutil.Process) -> float:
     """CPU time of its main thread, in seconds."""
     own = (thread for thread in process.threads() if thread.id == process.pid)
     return float(sum(thread.user_time + thread.system_time for thread in own))
+
+
+def _loopback_bytes() -> int:
+    return int(psutil.net_io_counters(pernic=True)["lo"].bytes_sent)
 
 
 def _machine_seconds() -> tuple[float, float]:

@@ -26,7 +26,8 @@ class Go(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """Worker to run: how far worker ``worker`` is in ``phase``, several times a second and when it is ``over``.
+    """Worker to run: how far worker ``worker`` is in ``phase``, several times a second and when it is ``over``. Its
+    clients are those of tracker number ``tracker``.
 
     ``settled``: clients that have done what the phase is about (joined, left). ``given_up``: clients that had an error
     and do nothing any more. ``seconds``: how long the phase has lasted. ``counts``: everything since it began.
@@ -35,6 +36,7 @@ class Progress(Message, frozen=True):
     """
 
     worker: int
+    tracker: int
     phase: Phase
     over: bool
     settled: int

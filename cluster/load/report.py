@@ -25,12 +25,17 @@ REQUESTS_TO = {
     "lookup": ("GetTorrentList", "GetSeederList"),
 }
 REQUESTS = tuple(request for requests in REQUESTS_TO.values() for request in requests)
-NOTES = (
-    "clients and tracker share this machine's cores: with the clients elsewhere the tracker has more of them",
-    "one request at a time each, as fast as the tracker answers; an idle peer asks once in 5 s",
+_NOTES = (
+    "clients and trackers share this machine's cores: with the clients elsewhere a tracker has more of them",
     "times are what a client sees: a reply also waits for its turn in the process of clients",
+    "traffic is what went over loopback, of other programs too, with the headers of TCP and IP",
+)
+ASKING_NOTES = (
+    *_NOTES,
+    "one request at a time each, as fast as the tracker answers; an idle peer asks once in 5 s",
     "the clients do not subscribe to the roster",
 )
+IDLE_NOTES = (*_NOTES, "the clients subscribe to the roster, send heartbeats, and ask nothing")
 
 Limit = Literal["registrar", "lookup", "machine", "clients", "none"]
 
@@ -50,9 +55,10 @@ class RequestFigures(Struct, frozen=True, kw_only=True):
 
 
 class RoleFigures(Struct, frozen=True, kw_only=True):
-    """All processes of one role while the load was on. ``cpu_s``: of all of them and all their threads. ``busy``: the
-    share of the time for which the main thread of the busiest of them was. ``open_files``: the most of one process.
-    ``requests_per_cpu_s``: how many were answered for a second of CPU time; None for a role that answers nothing."""
+    """All processes of one role, at whatever tracker, while the load was on. ``cpu_s``: of all of them and all their
+    threads. ``busy``: the share of the time for which the main thread of the busiest of them was. ``open_files`` and
+    ``peak_mib``: the most of one process. ``requests_per_cpu_s``: how many were answered for a second of CPU time; None
+    for a role that answers nothing."""
 
     role: str
     processes: int
@@ -64,7 +70,7 @@ class RoleFigures(Struct, frozen=True, kw_only=True):
 
 
 class PhaseFigures(Struct, frozen=True, kw_only=True):
-    """``clients`` of them have joined, or left, in so many ``seconds``."""
+    """``clients`` of them have joined, or left, in so many ``seconds``, counted once at each tracker."""
 
     clients: int
     seconds: float
@@ -73,29 +79,42 @@ class PhaseFigures(Struct, frozen=True, kw_only=True):
 class Measured(NamedTuple):
     """What a run measured. ``latest``: the last progress of each process by phase. ``left``: how many contents and
     members the tracker listed at the end, None when it did not say. ``machine`` and ``busy`` (by role: processes,
-    share, open files) as in the report."""
+    share, open files) as in the report. ``loopback_bytes``: what went over loopback while the load was on."""
 
     latest: Mapping[Phase, Sequence[Progress]]
     left: tuple[int, int] | None
     usage: Usage
     machine: float
     busy: Mapping[str, tuple[int, float, int]]
+    loopback_bytes: int
+
+
+class TrackerCost(Struct, frozen=True, kw_only=True):
+    """What one tracker cost while the load was on, the mean of all: ``mib``, all its processes' memory; ``cores``, how
+    many were busy with it; ``bytes_per_s``, what it received and sent."""
+
+    mib: float
+    cores: float
+    bytes_per_s: float
 
 
 class LoadReport(Struct, frozen=True, kw_only=True):
-    """``ok``: there was no error, all clients joined and left, and nothing was left in the tracker. ``mix``:
-    operations of a kind in a hundred. ``requests``: by kind, and ``all_requests`` together. ``errors``: of all
-    phases. ``asked_again``: how often a lookup was behind and was asked again. ``left_contents`` and
-    ``left_members``: what the tracker listed when all had left, at most a page of each; None when it did not say.
-    ``busy_cores``: of the machine's ``cores``, so many were busy with the tracker, the clients, and other
-    programs, on average. ``limit``: what kept the tracker from answering more. ``open_files_max``: of one process.
+    """``ok``: there was no error, all clients joined and left, and nothing was left in the trackers. ``mix``:
+    operations of a kind in a hundred; empty where all were ``idle``. ``requests``: by kind, and ``all_requests``
+    together. ``errors``: of all phases. ``asked_again``: how often a lookup was behind and was asked again.
+    ``left_contents`` and ``left_members``: what the trackers listed when all had left, at most a page of each; None
+    when one did not say. ``busy_cores``: of the machine's ``cores``, so many were busy with the trackers, the clients,
+    and other programs, on average. ``limit``: what kept the trackers from answering more. ``open_files_max``: of one
+    process.
     """
 
     ok: bool
     clients: int
+    trackers: int
     processes: int
     files: int
     seconds: float
+    idle: bool
     seed: int
     mix: dict[str, int]
     all_requests: RequestFigures
@@ -109,6 +128,7 @@ class LoadReport(Struct, frozen=True, kw_only=True):
     left_members: int | None
     cores: int
     busy_cores: dict[str, float]
+    tracker: TrackerCost
     limit: Limit
     roles: list[RoleFigures]
     open_files_max: int
@@ -120,9 +140,11 @@ class Setting(NamedTuple):
     """What was run, and where."""
 
     clients: int
+    trackers: int
     processes: int
     files: int
     seconds: float
+    idle: bool
     seed: int
     cores: int
     open_files_max: int
@@ -135,15 +157,18 @@ def build_report(setting: Setting, measured: Measured, phases: Mapping[str, floa
     seconds = max((progress.seconds for progress in measured.latest[Phase.LOAD]), default=0.0)
     joined, left = (_phase(measured.latest[phase]) for phase in (Phase.JOIN, Phase.LEAVE))
     contents, members = measured.left or (None, None)
-    all_in_and_out = joined.clients == left.clients == setting.clients
+    all_in_and_out = joined.clients == left.clients == setting.clients * setting.trackers
+    roles = _roles(measured, load)
     return LoadReport(
         ok=not everything.error_count and measured.left == (0, 0) and all_in_and_out,
         clients=setting.clients,
+        trackers=setting.trackers,
         processes=setting.processes,
         files=setting.files,
         seconds=round(seconds, 3),
+        idle=setting.idle,
         seed=setting.seed,
-        mix={operation.value: count for operation, count in MIX.items()},
+        mix={} if setting.idle else {operation.value: count for operation, count in MIX.items()},
         all_requests=_figures("all", load.whole(), seconds, load.error_count),
         requests=_by_kind(load, seconds),
         errors=everything.errors(),
@@ -155,10 +180,11 @@ def build_report(setting: Setting, measured: Measured, phases: Mapping[str, floa
         left_members=members,
         cores=setting.cores,
         busy_cores=_busy_cores(setting, measured, seconds),
+        tracker=_cost(setting, measured, roles, seconds),
         limit=limit_of(measured.machine, {role: busy for role, (_, busy, _) in measured.busy.items()}),
-        roles=_roles(measured, load),
+        roles=roles,
         open_files_max=setting.open_files_max,
-        notes=list(NOTES),
+        notes=list(IDLE_NOTES if setting.idle else ASKING_NOTES),
         phases={phase: round(value, 3) for phase, value in phases.items()},
     )
 
@@ -197,6 +223,16 @@ def _figures(request: str, histogram: Histogram, seconds: float, errors: int) ->
 def _phase(progress: Sequence[Progress]) -> PhaseFigures:
     seconds = max((one.seconds for one in progress), default=0.0)
     return PhaseFigures(clients=sum(one.settled for one in progress), seconds=round(seconds, 3))
+
+
+def _cost(setting: Setting, measured: Measured, roles: Sequence[RoleFigures], seconds: float) -> TrackerCost:
+    own = [role for role in roles if role.role != CLIENTS_ROLE]
+    each = 1 / (seconds * setting.trackers) if seconds else 0.0
+    return TrackerCost(
+        mib=round(sum(role.peak_mib * role.processes for role in own) / setting.trackers, 1),
+        cores=round(sum(role.cpu_s for role in own) * each, 3),
+        bytes_per_s=round(measured.loopback_bytes * each),
+    )
 
 
 def _busy_cores(setting: Setting, measured: Measured, seconds: float) -> dict[str, float]:

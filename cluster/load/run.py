@@ -1,11 +1,12 @@
-"""One load test: start a tracker and the processes of clients, have all join, ask, and leave, and see that the tracker
-is empty. Owns the order of things. What clients say is `cluster.load.client`'s, the figures `cluster.load.report`'s.
+"""One load test: start trackers and the processes of clients, have all join, ask, and leave, and see that the trackers
+are empty. Owns the order of things. What clients say is `cluster.load.client`'s, the figures `cluster.load.report`'s.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -31,31 +32,41 @@ RATE_SECONDS = 1.0
 
 
 class LoadPlan(Struct, frozen=True, kw_only=True):
-    """``clients`` with ``files`` files each; the mix is asked for ``seconds``. ``seed`` decides what chance does."""
+    """``clients`` with ``files`` files each, which are members of each of ``trackers``; the mix is asked for
+    ``seconds``, or with ``idle`` nothing. ``seed`` decides what chance does."""
 
     clients: int
+    trackers: int
     files: int
     seconds: float
+    idle: bool
     seed: int
 
 
 def run_load(plan: LoadPlan, screen: Screen) -> LoadReport:
     """Do it. Raises a `ZswarmError` when it could not even begin; what went wrong afterwards is in the report."""
-    check_room(plan.clients, plan.files)
+    check_room(plan.clients, plan.files, plan.idle)
     clock = Stopwatch()
-    processes = processes_for(plan.clients)
-    with workplace(None, screen) as root, LocalCluster(root) as cluster:
-        screen.stage("starting a tracker")
+    processes = processes_for(plan.clients, plan.idle)
+    with workplace(None, screen) as root, LocalCluster(root, trackers=plan.trackers) as cluster:
+        screen.stage("starting a tracker" if plan.trackers == 1 else f"starting {plan.trackers} trackers")
         cluster.start_tracker()
-        with Workers(root, cluster.sockets, _settings(plan, processes, cluster.tracker)) as workers:
-            measured = _Run(plan, cluster.tracker, workers, screen, clock).run()
+        settings = [
+            one
+            for number, tracker in enumerate(cluster.trackers)
+            for one in _settings(plan, processes, number, tracker)
+        ]
+        with Workers(root, cluster.sockets, settings) as workers:
+            measured = _Run(plan, cluster.trackers, workers, screen, clock).run()
             screen.stage("ending all processes")
     clock.next("end")
     setting = Setting(
         clients=plan.clients,
-        processes=processes,
+        trackers=plan.trackers,
+        processes=processes * plan.trackers,
         files=plan.files,
         seconds=plan.seconds,
+        idle=plan.idle,
         seed=plan.seed,
         cores=os.cpu_count() or 1,
         open_files_max=open_files_max(),
@@ -63,32 +74,36 @@ def run_load(plan: LoadPlan, screen: Screen) -> LoadReport:
     return build_report(setting, measured, clock.seconds)
 
 
-def _settings(plan: LoadPlan, processes: int, tracker: LocalTracker) -> list[WorkerSettings]:
-    """The clients, shared evenly."""
-    ends = [plan.clients * number // processes for number in range(processes + 1)]
+def _settings(plan: LoadPlan, processes: int, number: int, tracker: LocalTracker) -> list[WorkerSettings]:
+    """The clients as members of ``tracker``, number ``number``, shared evenly. Trackers share nothing, so these are
+    processes of their own."""
+    ends = [plan.clients * process // processes for process in range(processes + 1)]
     return [
         WorkerSettings(
-            worker=number,
-            first=ends[number],
-            end=ends[number + 1],
+            worker=number * processes + process,
+            tracker=number,
+            first=ends[process],
+            end=ends[process + 1],
             count=plan.clients,
             files=plan.files,
             seconds=plan.seconds,
+            idle=plan.idle,
             seed=plan.seed,
             registrar=tracker.endpoint,
+            roster=str(tracker.endpoints["roster"]),
             lookups=tuple(tracker.endpoints["lookups"]),
             control="",
         )
-        for number in range(processes)
+        for process in range(processes)
     ]
 
 
 class _Run:
     def __init__(
-        self, plan: LoadPlan, tracker: LocalTracker, workers: Workers, screen: Screen, clock: Stopwatch
+        self, plan: LoadPlan, trackers: Sequence[LocalTracker], workers: Workers, screen: Screen, clock: Stopwatch
     ) -> None:
         self._plan = plan
-        self._tracker = tracker
+        self._trackers = trackers
         self._workers = workers
         self._screen = screen
         self._clock = clock
@@ -113,6 +128,7 @@ class _Run:
             usage=usage,
             machine=reading.machine,
             busy=reading.roles,
+            loopback_bytes=reading.loopback_bytes,
         )
 
     def _settle(self, phase: Phase, text: str) -> None:
@@ -122,12 +138,13 @@ class _Run:
         while not self._workers.over(phase):
             self._listen()
             settled = sum(progress.settled for progress in self._workers.latest[phase].values())
-            self._screen.step(f"{settled} of {self._plan.clients} clients{self._problems()}", time.monotonic())
+            count = self._plan.clients * self._plan.trackers
+            self._screen.step(f"{settled} of {count} clients{self._problems()}", time.monotonic())
 
     def _load(self) -> tuple[Usage, Reading]:
         """All ask what the mix has, for so long as it is to last."""
         self._screen.stage("load")
-        pids = [self._tracker.program.pid, *self._workers.pids()]
+        pids = [*(tracker.program.pid for tracker in self._trackers), *self._workers.pids()]
         meter = Meter(lambda: pids)
         began = time.monotonic()
         meter.start(began)
@@ -148,17 +165,22 @@ class _Run:
         return meter.finish(now), gauges.read(now)
 
     def _look_around(self) -> tuple[int, int] | None:
-        """How many contents and members are left in the tracker, as of the last that any client did. What was measured
-        is worth a report even if the tracker does not say."""
-        states = [(progress.epoch, progress.seq) for progress in self._workers.latest[Phase.LEAVE].values()]
-        try:
-            return leftovers(self._tracker.endpoints["lookups"][0], *max(states))
-        except NetworkError:
-            return None
+        """How many contents and members are left in the trackers, as of the last that any client did. What was measured
+        is worth a report even if one does not say."""
+        contents = members = 0
+        for number, tracker in enumerate(self._trackers):
+            latest = self._workers.latest[Phase.LEAVE].values()
+            state = max((progress.epoch, progress.seq) for progress in latest if progress.tracker == number)
+            try:
+                left = leftovers(tracker.endpoints["lookups"][0], *state)
+            except NetworkError:
+                return None
+            contents, members = contents + left[0], members + left[1]
+        return contents, members
 
     def _listen(self) -> None:
         self._workers.listen(LISTEN_SECONDS)
-        check_running([self._tracker.program], "the tracker")
+        check_running([tracker.program for tracker in self._trackers], "the tracker")
 
     def _problems(self) -> str:
         """``, 3 errors``, over all phases."""

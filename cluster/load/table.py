@@ -11,6 +11,7 @@ from rich.text import Text
 from cluster.load.report import TRACKER_ROLES, LoadReport, PhaseFigures, RequestFigures
 from cluster.table import NONE, plain_table
 from protocol.limits import REPLY_PAGE_COUNT
+from service.units import format_rate
 
 KINDS_SHOWN_COUNT = 20
 KEY_COLUMNS = 9
@@ -44,13 +45,17 @@ def errors(report: LoadReport) -> Iterator[str]:
 def facts(report: LoadReport) -> Iterator[tuple[str, str]]:
     """The sums, as (name, text)."""
     own = f"{report.files} file{'s' * (report.files != 1)} of its own each and one that all have"
-    yield "clients", f"{report.clients} in {report.processes} processes, {own}"
-    yield "mix", ", ".join(f"{operation} {count} %" for operation, count in report.mix.items())
-    joined, left = report.joined, report.left
-    yield "joined", f"{joined.clients} of {report.clients} in {joined.seconds:.1f} s, {_per_second(joined)} a second"
-    yield "left", f"{left.clients} of {report.clients} in {left.seconds:.1f} s, {_per_second(left)} a second"
+    each = f", members of each of {report.trackers} trackers" if report.trackers > 1 else ""
+    yield "clients", f"{report.clients} in {report.processes} processes, {own}{each}"
+    yield "mix", ", ".join(f"{operation} {count} %" for operation, count in report.mix.items()) or "heartbeats alone"
+    joined, left, count = report.joined, report.left, report.clients * report.trackers
+    yield "joined", f"{joined.clients} of {count} in {joined.seconds:.1f} s, {_per_second(joined)} a second"
+    yield "left", f"{left.clients} of {count} in {left.seconds:.1f} s, {_per_second(left)} a second"
     yield "after it", _left_over(report)
     yield "errors", f"{report.error_count:,}; lookups were behind {report.asked_again:,} times"
+    cost = report.tracker
+    traffic = format_rate(cost.bytes_per_s)
+    yield "cost", f"of each tracker: {cost.mib:,.0f} MiB, {cost.cores:.3f} cores, {traffic} in and out"
     yield "limit", _limit(report)
     busy = ", ".join(f"{who} {cores:.2f}" for who, cores in report.busy_cores.items())
     yield "cores", f"{busy}, of {report.cores}, on average"
@@ -89,6 +94,8 @@ def _limit(report: LoadReport) -> str:
         case "clients":
             of_tracker = " and ".join(f"the {role} {busy[role]}" for role in TRACKER_ROLES if role in busy)
             return f"the clients' processes, {busy['clients']} busy; {of_tracker}"
+        case "none" if report.idle:
+            return "nobody was busy all the time"
         case "none":
             return "nobody was busy all the time: so few clients, with one request each, ask no faster"
 

@@ -1,4 +1,5 @@
-"""A process of clients: two DEALERs for each of them, around `cluster.load.crew`. Run as a child of the load test.
+"""A process of clients of one tracker: two DEALERs for each of them, around `cluster.load.crew`, and a subscription to
+the roster if they are idle. Run as a child of the load test.
 
 Waits with epoll for the descriptors of its sockets. A poll of ZeroMQ looks at every socket there is: of a thousand
 that took 1.8 ms, whether one of them had a message or all.
@@ -19,7 +20,7 @@ from cluster.load.messages import Go, Progress
 from protocol.codec import Decoder, encode
 from protocol.errors import ProtocolError
 from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
-from protocol.messages import LookupReply, RegistrarReply
+from protocol.messages import LookupReply, RegistrarReply, Welcome
 from service.child import run_child
 from service.logs import LogSettings
 from transport.loop import Loop
@@ -30,32 +31,35 @@ REPORT_SECONDS = 0.25
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
     """Worker ``worker`` runs the clients from ``first`` up to, and without, ``end`` of ``count``, with ``files`` files
-    each, for ``seconds``. What chance does follows from ``seed``. ``control`` is the endpoint of the run."""
+    each, for ``seconds``, at tracker number ``tracker``. What chance does follows from ``seed``. ``control`` is the
+    endpoint of the run."""
 
     worker: int
+    tracker: int
     first: int
     end: int
     count: int
     files: int
     seconds: float
+    idle: bool
     seed: int
     registrar: str
+    roster: str
     lookups: tuple[str, ...]
     control: str
     log: LogSettings = LogSettings()
 
 
 class _Wire:
-    """One of the two sockets of the client at ``index``. ``unsent`` waits for its connection."""
+    """One of the two sockets of the client at ``index``."""
 
-    __slots__ = ("channel", "decoder", "index", "socket", "unsent")
+    __slots__ = ("channel", "decoder", "index", "socket")
 
     def __init__(self, index: int, channel: Channel, socket: zmq.Socket[bytes], decoder: Decoder[Reply]) -> None:
         self.index = index
         self.channel = channel
         self.socket = socket
         self.decoder = decoder
-        self.unsent = b""
 
 
 class Worker:
@@ -65,36 +69,37 @@ class Worker:
         self._settings = settings
         self._context = context
         self._loop = loop
-        self._wires: dict[Channel, list[_Wire]] = {channel: [] for channel in Channel}
+        self._decoders: dict[Channel, Decoder[Reply]] = {
+            Channel.REGISTRAR: Decoder(RegistrarReply, REPLY_BYTES_MAX),
+            Channel.LOOKUP: Decoder(LookupReply, REPLY_BYTES_MAX),
+        }
+        self._wires: dict[tuple[int, Channel], _Wire] = {}
+        self._rosters: dict[int, zmq.Socket[bytes]] = {}
         self._control = open_socket(context, Role.LOCAL_DEALER)
         self._control_decoder: Decoder[Go] = Decoder(Go)
         self._report_at = 0.0
         self._told_over = False
         numbers = range(settings.first, settings.end)
         rng = Random(f"{settings.seed} {settings.worker}")
-        self._crew = Crew(numbers, settings.count, settings.files, settings.seconds, rng)
+        self._crew = Crew(numbers, settings.count, settings.files, settings.seconds, rng, settings.idle)
 
     def run(self) -> None:
         """Until the loop is stopped. Raises `NetworkError` when there are no more sockets to be had."""
-        settings = self._settings
-        decoders: dict[Channel, Decoder[Reply]] = {
-            Channel.REGISTRAR: Decoder(RegistrarReply, REPLY_BYTES_MAX),
-            Channel.LOOKUP: Decoder(LookupReply, REPLY_BYTES_MAX),
-        }
-        for index, number in enumerate(range(settings.first, settings.end)):
-            lookup = settings.lookups[number % len(settings.lookups)]
-            for channel, endpoint in ((Channel.REGISTRAR, settings.registrar), (Channel.LOOKUP, lookup)):
-                socket = open_socket(self._context, Role.CONTROL_DEALER)
-                self._dial(_Wire(index, channel, socket, decoders[channel]), endpoint)
         self._loop.add(self._control, self._on_control)
-        connect(self._control, settings.control)
+        connect(self._control, self._settings.control)
         self._report()
         self._loop.run(self._tick)
 
-    def _dial(self, wire: _Wire, endpoint: str) -> None:
-        self._wires[wire.channel].append(wire)
-        connect(wire.socket, endpoint)
-        self._loop.add(wire.socket, partial(self._read, wire))
+    def _dial(self, index: int) -> None:
+        """All at once would keep each other waiting for longer than a connection may take."""
+        settings = self._settings
+        lookup = settings.lookups[(settings.first + index) % len(settings.lookups)]
+        for channel, endpoint in ((Channel.REGISTRAR, settings.registrar), (Channel.LOOKUP, lookup)):
+            socket = open_socket(self._context, Role.CONTROL_DEALER)
+            socket.set(zmq.IMMEDIATE, 0)  # the first request waits for the connection
+            wire = self._wires[index, channel] = _Wire(index, channel, socket, self._decoders[channel])
+            connect(socket, endpoint)
+            self._loop.add(socket, partial(self._read, wire))
 
     def _read(self, wire: _Wire) -> None:
         for frames in drain(wire.socket):
@@ -104,15 +109,22 @@ class Worker:
             except ProtocolError as error:
                 self._send(self._crew.broken(wire.index, str(error), now))
                 continue
+            if isinstance(reply, Welcome) and self._settings.idle and wire.index not in self._rosters:
+                self._subscribe(wire.index)
             self._send(self._crew.receive(wire.index, wire.channel, reply, now))
-        if wire.unsent and send_or_drop(wire.socket, [wire.unsent]):
-            wire.unsent = b""
+
+    def _subscribe(self, index: int) -> None:
+        """To the roster, whose messages nobody reads: they arrive, and each takes the place of the last."""
+        socket = self._rosters[index] = open_socket(self._context, Role.ROSTER_SUB)
+        socket.set(zmq.CONFLATE, 1)
+        connect(socket, self._settings.roster)
 
     def _send(self, asks: Iterable[Ask]) -> None:
         for seat, request in asks:
-            wire = self._wires[request.channel][seat]
-            data = encode(request.message)
-            wire.unsent = b"" if send_or_drop(wire.socket, [data]) else data
+            if (seat, request.channel) not in self._wires:
+                self._dial(seat)
+            wire = self._wires[seat, request.channel]
+            send_or_drop(wire.socket, [encode(request.message)])
 
     def _on_control(self) -> None:
         for frames in drain(self._control):
@@ -134,6 +146,7 @@ class Worker:
         epoch, seq = crew.state
         progress = Progress(
             worker=self._settings.worker,
+            tracker=self._settings.tracker,
             phase=crew.phase,
             over=crew.over,
             settled=crew.settled,
@@ -148,8 +161,10 @@ class Worker:
 
     def close(self) -> None:
         """Close every socket."""
-        for wire in (*self._wires[Channel.REGISTRAR], *self._wires[Channel.LOOKUP]):
+        for wire in self._wires.values():
             wire.socket.close(0)  # nothing that a client still had to say matters any more
+        for roster in self._rosters.values():
+            roster.close(0)
         self._control.close()
 
 

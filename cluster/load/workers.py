@@ -19,8 +19,9 @@ from protocol.limits import LOCAL_BYTES_MAX
 from transport.runtime_dir import ipc_endpoint
 from transport.sockets import Role, bind, drain_routed, open_context, open_socket, send_or_drop
 
-SILENT_SECONDS = 30.0
-"""They report four times a second: one that has not for so long never will."""
+SILENT_SECONDS = 120.0
+"""They report four times a second, once they have made the lists of all their clients: one that has not for so long
+never will."""
 END_SECONDS = 10.0
 WHO = "a process of clients"
 

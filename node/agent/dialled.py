@@ -14,6 +14,7 @@ from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
+from node.reasons import NOT_ADMITTED
 from node.work_queue import WorkQueue
 from protocol.codec import Decoder
 from protocol.endpoints import Address, ip_of, parse_endpoint
@@ -35,13 +36,13 @@ _WORDS = {
     ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm tracker",
     ConnectionEvent.STRANGER: "something that is not a zswarm tracker answers there",
     ConnectionEvent.LOST: "connection lost",
-    ConnectionEvent.DENIED: "it does not admit this peer",
+    ConnectionEvent.DENIED: NOT_ADMITTED,
     ConnectionEvent.OTHER_SECURITY: "it has keys and this peer has none; ask for an invite, and use --invite LINE",
 }
 _KEYED_WORDS = {
     **_WORDS,
     ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or another key than this peer knows",
-    ConnectionEvent.DENIED: "it does not admit this peer's key, which was revoked or never authorised; have the key "
+    ConnectionEvent.DENIED: f"{NOT_ADMITTED}'s key, which was revoked or never authorised; have the key "
     "that 'keys show' prints authorised, or, if it was never authorised, ask for an invite",
     ConnectionEvent.OTHER_SECURITY: "it has no keys, but this peer belongs to a network with keys; it is another "
     "tracker, or runs without its key folder",

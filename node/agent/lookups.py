@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from node.agent.effects import Note
 from node.agent.outage import Outage
@@ -81,6 +81,8 @@ class PeersFound(Struct, frozen=True):
     entries: list[PeerEntry]
     settling: bool
     without: tuple[int, ...] = ()
+    seen_by: dict[str, list[int]] = field(default_factory=dict)
+    """By peer, the trackers that list it, by number: of those that another one should list and does not."""
 
 
 class StandingsFound(Struct, frozen=True):

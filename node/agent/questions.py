@@ -7,7 +7,7 @@ lost its state, or lies, cannot hide what another knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -112,7 +112,10 @@ class Questions:
             tracker.lookups.drop(number)
         if not question.answers:
             return [replace(next(iter(question.failed.values())), tag=question.tag)]
-        merged = merge([question.answers[number] for number in sorted(question.answers)])
+        answers = {number: question.answers[number] for number in sorted(question.answers)}
+        merged = merge(list(answers.values()))
+        if isinstance(merged, PeersFound):
+            merged = replace(merged, seen_by=_seen_by(answers))
         if len(merged.entries) > ENTRIES_COUNT_MAX:
             return [AskFailed(question.tag, "usage", TOO_MANY)]
         without = tuple(one.number for one in self._trackers if one.number not in question.answers)
@@ -135,6 +138,16 @@ def merge(answers: Sequence[Found]) -> Found:
     if isinstance(merged, TorrentsFound):  # what is missing is missing everywhere
         merged = replace(merged, since=min(one.since for one in answers if isinstance(one, TorrentsFound)))
     return merged
+
+
+def _seen_by(answers: Mapping[int, Found]) -> dict[str, list[int]]:
+    """As `PeersFound` has it. One that has just started is not expected to know everybody."""
+    listed: dict[str, list[int]] = {}
+    for number, answer in answers.items():
+        for entry in answer.entries:
+            listed.setdefault(entry.peer, []).append(number)  # type: ignore[union-attr]
+    sure = {number for number, answer in answers.items() if not answer.settling}
+    return {peer: numbers for peer, numbers in listed.items() if not sure.issubset(numbers)}
 
 
 def _torrent(one: TorrentEntry, other: TorrentEntry) -> TorrentEntry:

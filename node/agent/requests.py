@@ -84,7 +84,10 @@ class AgentApi:
         return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall, effect.since, silent))]
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
-        return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.entries, self._silent(effect.without)))]
+        trackers = self._agent.trackers.all
+        seen_by = {peer: [trackers[one].endpoint for one in numbers] for peer, numbers in effect.seen_by.items()}
+        silent = self._silent(effect.without)
+        return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.entries, silent, seen_by))]
 
     def orders_found(self, route: bytes, number: int, effect: OrdersFound) -> Effects:
         return [ReplyApi(route, ApiOrdersReply(number, effect.settling, effect.entries, self._silent(effect.without)))]

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -140,8 +140,8 @@ def torrent_rows(entries: Sequence[TorrentEntry], signers: Signers, now: float) 
     return headers, rows
 
 
-def peer_rows(peers: Sequence[PeerEntry]) -> Table:
-    """Headers and rows of ``peers``."""
+def peer_rows(peers: Sequence[PeerEntry], seen_by: Mapping[str, Sequence[str]]) -> Table:
+    """Headers and rows of ``peers``. ``seen_by``: the trackers of those that not all see."""
     headers = ["NAME", "=ADDRESS", ">HAS", ">PARTLY", ">WANTS", ">UPLOADS", "=PEER"]
     rows = [
         [
@@ -155,6 +155,10 @@ def peer_rows(peers: Sequence[PeerEntry]) -> Table:
         ]
         for peer in by_name(peers)
     ]
+    if seen_by:
+        headers.append("=SEEN BY ONLY")
+        for row, peer in zip(rows, by_name(peers), strict=True):
+            row.append(", ".join(seen_by.get(peer.peer, ())))
     return headers, rows
 
 

@@ -119,13 +119,14 @@ def _list_peers(state: State, name: str) -> None:
 @json_option
 @click.pass_obj
 def peers(state: State) -> None:
-    """Show who is in the network."""
+    """Show who is in the network; with several trackers, whom only some of them see."""
     with running_peer(state.options, state.services) as session:
         reply = session.request(ApiPeers(session.next_id()), ApiPeersReply)
     if state.options.json:
-        output.print_json({**_partly(reply), "peers": output.by_name(reply.peers)})
+        seen_by = {"seen_by": reply.seen_by} if reply.seen_by else {}
+        output.print_json({**_partly(reply), "peers": output.by_name(reply.peers), **seen_by})
         return
-    output.print_table(*output.peer_rows(reply.peers))
+    output.print_table(*output.peer_rows(reply.peers, reply.seen_by))
     _warn_partly(state, reply)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from node.disk.store import Buffer
 from node.downloader.job_context import Listener
+from node.reasons import NOT_ADMITTED
 from protocol.codec import Decoder
 from protocol.endpoints import host_of, ip_of, parse_endpoint
 from protocol.errors import NetworkError, ProtocolError
@@ -27,7 +28,7 @@ LOST_WORDS = {
     ConnectionEvent.SILENT: NO_ANSWER,
     ConnectionEvent.HUNG_UP: "it hangs up at once; it has too many connections, or is not a zswarm peer",
     ConnectionEvent.LOST: "connection lost",
-    ConnectionEvent.DENIED: "it does not admit this peer",
+    ConnectionEvent.DENIED: NOT_ADMITTED,
     ConnectionEvent.OTHER_SECURITY: "it has keys and this peer has none, or the other way round",
 }
 REFUSAL_SECONDS_MAX = 1.0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pytest
 
@@ -26,6 +26,7 @@ from node.api_messages import ApiList, ApiListReply, ApiShare, JobStatus
 from node.client.lines import latest_statuses
 from protocol.limits import JOURNAL_GROUP_SECONDS
 from tests.cluster.conftest import Place
+from tests.cluster.waiting import LOOK_SECONDS, Found, until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(600)]
 
@@ -37,8 +38,6 @@ SIZE = 40 * MIB
 LATE_SECONDS = 0.5
 """How much later than it is due the journal may be written, on a busy machine."""
 SCAN_SECONDS = 0.3
-LOOK_SECONDS = 0.05
-PATIENCE_SECONDS = 60.0
 ASK_AGAIN_SECONDS = 2.0
 CRASH = "all its processes"
 ACTIVITIES: Mapping[str, float] = {
@@ -50,7 +49,6 @@ ACTIVITIES: Mapping[str, float] = {
 """What is done; within how many seconds of its beginning somebody is killed."""
 FINISHING_PART = 0.9
 """The part of the content that is there when a download begins to finish."""
-Found = TypeVar("Found")
 
 log = logging.getLogger(__name__)
 
@@ -199,13 +197,7 @@ class Swarm:
 
     def _until(self, look: Callable[[], Found | None], what: str) -> Found:
         """The first true value of ``look``. Meanwhile what was killed is started again."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (found := look()):
-            events = "\n".join(self._events)
-            assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what}\n{events}"
-            self._faults.tick(time.monotonic())
-            time.sleep(LOOK_SECONDS)
-        return found
+        return until(look, what, lambda: self._faults.tick(time.monotonic()), self._events)
 
 
 @pytest.fixture

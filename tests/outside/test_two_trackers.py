@@ -137,7 +137,13 @@ def test_a_peer_that_reaches_only_one_of_them_is_seen_by_all_who_reach_that_one(
     pair.machine.tracker = pair.endpoints[1]
     pair.machine.start_peer("half")
     pair.machine.tracker = ",".join(pair.endpoints)
-    assert "half" in pair.ok("s", "peers")[0]
+    table = pair.ok("s", "peers")[0].splitlines()
+    assert table[0].endswith("SEEN BY ONLY")
+    seen = {line.split()[0]: pair.endpoints[1] in line for line in table[1:]}
+    assert seen == {"half": True, "s": False, "t": False}
+    found = json.loads(pair.ok("s", "peers", "--json")[0])
+    (half,) = [one["peer"] for one in found["peers"] if one["name"] == "half"]
+    assert found["seen_by"] == {half: [pair.endpoints[1]]}
     (pair.machine.place / "half.bin").write_bytes(CONTENT)
     pair.ok("half", "share", "half.bin")
     pair.ok("t", "get", "half.bin", "-o", "got-half")

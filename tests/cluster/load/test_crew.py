@@ -80,6 +80,19 @@ def test_who_waits_for_the_others_keeps_its_lease() -> None:
     assert played.crew.tally.error_count == 0
 
 
+def test_idle_clients_send_heartbeats_alone() -> None:
+    crew = Crew(range(5), 5, 2, 4 * HEARTBEAT_SECONDS, Random(1), idle=True)
+    played = Played(crew, PureTracker())
+    for phase in (Phase.JOIN, Phase.LOAD):
+        go(played, phase)
+        played.run_phase()
+    assert list(crew.tally.requests) == ["Heartbeat"]
+    assert crew.tally.request_count == pytest.approx(5 * 4, abs=5)
+    go(played, Phase.LEAVE)
+    played.run_phase()
+    assert (crew.settled, crew.tally.error_count) == (5, 0)
+
+
 def test_who_asks_lookups_only_keeps_its_lease() -> None:
     """With replies this slow a client has a handful of operations in a lease."""
     played = play(40, delay=3.0, seconds=120.0)
@@ -159,7 +172,7 @@ def test_a_load_in_which_nobody_is_left_is_over() -> None:
 
 
 def test_who_cannot_join_does_not_hold_up_the_others() -> None:
-    played = play(2 * AT_ONCE_COUNT)
+    played = play(10 * AT_ONCE_COUNT)
 
     def refuse_some(request: Request, reply: Reply) -> Reply:
         refused = isinstance(request.message, Join) and request.message.peer.endswith("7")
@@ -168,8 +181,8 @@ def test_who_cannot_join_does_not_hold_up_the_others() -> None:
     played.tracker.lie = refuse_some
     go(played, Phase.JOIN)
     played.run_phase()
-    assert errors_of(played) == [("Join", "refused (full)", 13)]
-    assert played.crew.settled == 2 * AT_ONCE_COUNT - 13
+    assert errors_of(played) == [("Join", "refused (full)", AT_ONCE_COUNT)]
+    assert played.crew.settled == 9 * AT_ONCE_COUNT
 
 
 def test_a_reply_nobody_asked_for_is_an_error() -> None:

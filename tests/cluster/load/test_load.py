@@ -43,6 +43,24 @@ def test_twelve_clients(place: Place, tmp_path: Path, capsys: pytest.CaptureFixt
     assert place.is_clean()
 
 
+@pytest.mark.process
+@pytest.mark.slow
+def test_idle_clients_of_two_trackers(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.json"
+    code = run_cluster.main(["--load", "12", "--trackers", "2", "--idle", "--seconds", "6s", "--report", str(path)])
+    shown, report = capsys.readouterr(), json.loads(path.read_text())
+    assert code == 0, shown
+    assert (report["ok"], report["trackers"], report["error_count"]) == (True, 2, 0)
+    assert report["joined"]["clients"] == report["left"]["clients"] == 2 * 12
+    assert [figures["request"] for figures in report["requests"]] == ["Heartbeat"]
+    roles = {role["role"]: role for role in report["roles"]}
+    assert roles["registrar"]["processes"] == roles["lookup"]["processes"] == 2
+    assert roles["registrar"]["open_files"] > 2 * 12
+    assert report["tracker"]["mib"] > 50
+    assert report["tracker"]["bytes_per_s"] > 12 * 50, "the roster's beat"
+    assert place.is_clean()
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
@@ -60,6 +78,7 @@ def test_twelve_clients(place: Place, tmp_path: Path, capsys: pytest.CaptureFixt
         (["--load", "10", "--simulate"], "--simulate and --load: choose one"),
         (["--load", "10", "--report", "/nowhere/report"], "its directory does not exist"),
         (["--seconds", "3"], "--seconds: only with --load"),
+        (["--idle"], "--idle: only with --load"),
         (["--simulate", "--files", "3"], "--files: not with --simulate"),
         (["--seed", "3"], "--seed: only with --simulate or --load"),
     ],
@@ -73,7 +92,7 @@ def test_bad_input(arguments: list[str], what: str, place: Place, capsys: pytest
 def test_too_many_clients_are_refused_before_anything_starts(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(room, "open_files_max", lambda: 200)
+    monkeypatch.setattr(room, "open_files_max", lambda: 600)
     assert run_cluster.main(["--load", "1000"]) == 2
     assert re.search(r"error: --load 1000: \d+ clients fit", capsys.readouterr().err)
     assert place.is_clean()

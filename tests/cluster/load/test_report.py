@@ -9,12 +9,22 @@ import pytest
 from rich.console import Console
 
 from cluster.load.messages import Phase, Progress
-from cluster.load.report import LoadReport, Measured, Setting, build_report, limit_of
+from cluster.load.report import LoadReport, Measured, Setting, TrackerCost, build_report, limit_of
 from cluster.load.table import render_load, verdict
 from cluster.load.tally import Tally
 from cluster.report import MIB, Usage
 
-SETTING = Setting(clients=1_000, processes=2, files=10, seconds=10.0, seed=1, cores=4, open_files_max=20_000)
+SETTING = Setting(
+    clients=1_000,
+    trackers=1,
+    processes=2,
+    files=10,
+    seconds=10.0,
+    idle=False,
+    seed=1,
+    cores=4,
+    open_files_max=20_000,
+)
 PHASES = {"start": 1.0, "join": 0.5, "load": 10.2, "leave": 0.4, "end": 0.3}
 USAGE = Usage(
     cpu_s={"registrar": 8.0, "lookup": 4.0, "supervisor": 0.0, "clients": 16.0},
@@ -31,6 +41,7 @@ BUSY = {
 def progress(worker: int, phase: Phase, tally: Tally, settled: int = 500, seconds: float = 10.0) -> Progress:
     return Progress(
         worker=worker,
+        tracker=0,
         phase=phase,
         over=True,
         settled=settled,
@@ -64,6 +75,7 @@ def measured(load: Tally | None = None, gone: int = 500, **changes: Any) -> Meas
         usage=USAGE,
         machine=0.9,
         busy=BUSY,
+        loopback_bytes=10 * MIB,
     )
     return measurement._replace(**changes)
 
@@ -95,7 +107,24 @@ def test_figures_are_those_of_all_processes() -> None:
         "supervisor": None,
         "clients": None,
     }
+    assert report.tracker == TrackerCost(mib=155.0, cores=1.2, bytes_per_s=MIB)
     assert report.busy_cores == {"tracker": 1.2, "clients": 1.6, "other programs": 0.8}
+
+
+def test_what_a_tracker_costs_is_the_mean_of_several() -> None:
+    busy = {role: (4 if role == "clients" else 2, share, files) for role, (_, share, files) in BUSY.items()}
+    seconds = {Phase.JOIN: 0.5, Phase.LOAD: 10.0, Phase.LEAVE: 0.4}
+    latest = {
+        phase: [progress(worker, phase, tally_of(0.05), 500, lasted) for worker in range(4)]
+        for phase, lasted in seconds.items()
+    }
+    setting = SETTING._replace(trackers=2, processes=4, idle=True)
+    report = build_report(setting, measured(busy=busy, latest=latest), PHASES)
+    assert (report.ok, report.joined.clients, report.mix) == (True, 2_000, {})
+    assert report.tracker == TrackerCost(mib=155.0, cores=0.6, bytes_per_s=MIB / 2)
+    lines = shown(report, 200)
+    assert any("1000 in 4 processes" in line and "members of each of 2 trackers" in line for line in lines)
+    assert "cost      of each tracker: 155 MiB, 0.600 cores, 512.0 KiB/s in and out" in lines
 
 
 def failed_load() -> Tally:
@@ -185,7 +214,9 @@ def test_large_figures_fit_too() -> None:
 
 
 def test_a_load_that_did_not_even_last_a_moment_has_a_report() -> None:
-    nothing = measured(latest={phase: [] for phase in Phase}, usage=Usage(cpu_s={}, max_rss={}), busy={})
+    nothing = measured(
+        latest={phase: [] for phase in Phase}, usage=Usage(cpu_s={}, max_rss={}), busy={}, loopback_bytes=0
+    )
     report = build_report(SETTING, nothing, {})
     assert not report.ok
     assert shown(report)[-1].startswith("FAILED")

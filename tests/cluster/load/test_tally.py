@@ -43,6 +43,7 @@ def test_counts_survive_the_way_to_the_run() -> None:
     tally.failed("Join", "no reply", "x" * 1_000)
     progress = Progress(
         worker=1,
+        tracker=0,
         phase=Phase.LOAD,
         over=True,
         settled=3,

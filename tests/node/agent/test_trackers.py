@@ -13,11 +13,12 @@ from node.agent import lookups as lk
 from node.agent import membership as mb
 from node.agent.effects import Subscribe
 from node.agent.heartbeats import Figures
-from node.agent.lookups import AskFailed, OrdersFound, StandingsFound, TorrentsFound
+from node.agent.lookups import AskFailed, OrdersFound, PeersFound, StandingsFound, TorrentsFound
 from node.agent.questions import LATER_SECONDS, merge
 from node.agent.tracker import FromTracker, Who
 from node.agent.trackers import Trackers
 from node.local_messages import Sources
+from node.reasons import NOT_ADMITTED
 from protocol.messages import (
     ANEW,
     DownloadState,
@@ -34,6 +35,7 @@ from protocol.messages import (
     Order,
     OrderEntry,
     OtherTracker,
+    PeerEntry,
     RegistrarReply,
     RegistrarRequest,
     SeederEntry,
@@ -228,6 +230,29 @@ def test_an_answer_is_what_all_list_and_complete_at_once_when_all_have_answered(
     assert (found.tag, found.without) == ("list", ())
 
 
+def peer(name: str) -> PeerEntry:
+    return PeerEntry(name, name, "tcp://10.0.0.9:7", 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("settling", "seen_by"),
+    [((False, False), {"half": [1], "other": [0]}), ((True, False), {"other": [0]}), ((True, True), {})],
+)
+def test_whom_one_of_them_does_not_list_is_said_unless_that_has_just_started(
+    scene: Scene, settling: tuple[bool, bool], seen_by: dict[str, list[int]]
+) -> None:
+    (ask, other) = scene.trackers.questions.peers("peers", scene.now)
+    said = [["both", "other"], ["both", "half"]]
+    found: list[Any] = []
+    for told, names, unsure in zip((ask, other), said, settling, strict=True):
+        answer = PeersFound(told.effect.message.id, list(map(peer, names)), unsure)
+        answer = replace(answer, tag=1)
+        found += scene.trackers.questions.answered(scene.trackers.all[told.tracker], answer, scene.now)
+    (whole,) = found
+    assert [entry.peer for entry in whole.entries] == ["both", "half", "other"]
+    assert whole.seen_by == seen_by
+
+
 def test_one_that_came_back_empty_hides_nothing_and_unsettles_nothing(scene: Scene) -> None:
     scene.played[0].knows = [listed(1)]
     scene.played[1].settling = True
@@ -250,6 +275,11 @@ def test_one_that_does_not_answer_is_waited_for_a_little_and_not_at_all_once_tha
     assert scene.trackers.problem(scene.now) == silent == scene.trackers.without([scene.trackers.all[1]])
     scene.ask()
     assert len(scene.took(TorrentsFound)) == 1
+
+
+def test_one_that_does_not_admit_this_peer_is_said_to_refuse_it_rather_than_to_be_silent(scene: Scene) -> None:
+    scene.trackers.all[1].membership.disconnected(f"{NOT_ADMITTED}'s key, which was revoked", scene.now)
+    assert scene.trackers.problem(scene.now) == f"tracker {B}: {NOT_ADMITTED}'s key, which was revoked; asking {A}"
 
 
 def test_without_any_answer_a_person_is_told_so_after_a_while_and_everybody_else_waits(scene: Scene) -> None:

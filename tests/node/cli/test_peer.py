@@ -199,6 +199,18 @@ def test_peers(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["peers"][0]["peer"] == PEER.peer
 
 
+def test_peers_that_not_all_trackers_see(capsys: pytest.CaptureFixture[str]) -> None:
+    other = msgspec.structs.replace(PEER, peer="f" * 32, name="other")
+    reply = ApiPeersReply(1, False, [PEER, other], seen_by={other.peer: ["tcp://10.0.0.2:5550"]})
+    world = peer_with(report(), ApiPeers=reply)
+    assert world.run("peers") == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.endswith("SEEN BY ONLY")
+    assert [row.split()[-1] for row in rows] == ["01234567", "tcp://10.0.0.2:5550"]
+    assert world.run("peers", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seen_by"] == {other.peer: ["tcp://10.0.0.2:5550"]}
+
+
 def test_status_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [job(phase="downloading", download=download()), job("share", number=2)]
     assert peer_with(report(jobs, [SHARED], sent_bytes=250 * MIB, bad_messages=2)).run("status") == 0
