@@ -88,7 +88,7 @@ def collect_stored(data_dir: Path, dry_run: bool, tell: Callable[[str], None]) -
         removed = [found for place, (_, found) in zip(places, unused, strict=True) if place not in kept]
         left = [STAYS.format(path=staging_path(Path(place.dest))) for place in kept]
         digests = [*(item.manifest for item in items), *(download.manifest for download in downloads)]
-        digests += [item.digest for item in items if item.state == "damaged"]
+        digests += [item.digest for item in items if item.state]  # a mend of them may have been killed
         used = {split_digest(digest)[1].hex() for digest in digests}
         used.update(Path(place.seed_path).stem for place in kept)
         return ApiCollected(0, [*removed, *collect_unused(data_dir, used, dry_run, drafts=True)], left)

@@ -109,7 +109,8 @@ REASON_BYTES_MAX = 160
 TRACKERS_COUNT_MAX = 8
 """Trackers of one peer: each is told everything, and asked everything."""
 TRACKER_TOLD_BYTES_MAX = 128
-"""Of the endpoint of another tracker, which a heartbeat tells for people to read."""
+"""Of the endpoint of another tracker, which a heartbeat tells for people to read. Counted in characters: an honest one
+is ASCII."""
 PEER_ID_BYTES_MAX = 64
 PEER_ID_HEX_COUNT = 32
 """Digits of the id of a peer of this version: 128 bits of the digest of its key."""
@@ -227,7 +228,7 @@ assert (
 ), "a heartbeat fits"
 assert ORDERS_PAGE_COUNT * (ORDER_BYTES_MAX + 512) < REPLY_BYTES_MAX, "a page of orders fits"
 assert ORDER_BYTES_MAX + 512 < LINK_EVENT_BYTES_MAX
-assert TRACKERS_COUNT_MAX * (20 + TRACKER_TOLD_BYTES_MAX) + 512 < LINK_EVENT_BYTES_MAX
+assert TRACKERS_COUNT_MAX * (20 + 4 * TRACKER_TOLD_BYTES_MAX) + 512 < LINK_EVENT_BYTES_MAX
 assert 2 * (8 + 2 * DIGEST_BYTES) + 16 + 2 * SIGNATURE_BYTES + NAME_BYTES_MAX + 4 <= CURSOR_BYTES_MAX
 assert REPLY_PAGE_COUNT * (1_000 + DOWNLOAD_BYTES + 4 * REASON_BYTES_MAX) < REPLY_BYTES_MAX, "a page of standings fits"
 assert 2 * PIECE_BYTES_USUAL_MAX <= UNDER_WAY_BYTES_MAX, "one piece arriving while one is written"

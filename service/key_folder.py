@@ -206,9 +206,12 @@ class KeyFolder:
     def admit(self, key: str, name: str) -> None:
         """Let in ``key``, of a peer of the network's owner. Raises `RefusedKeyError` if it was revoked, and
         `OSError`."""
-        if (self._revoked_path / f"{key}.key").exists():
+        revoked, member = self._revoked_path / f"{key}.key", self.members_path / f"{key}.key"
+        if not revoked.exists():
+            write_private_once(member, _about(name, ""))
+        if revoked.exists():  # before, or meanwhile, by a command
+            member.unlink(missing_ok=True)
             raise RefusedKeyError(REVOKED)
-        write_private_once(self.members_path / f"{key}.key", _about(name, ""))
 
     def invite(self, tracker: str, seconds: float, reusable: bool = False, name: str = "") -> str:
         """A new invite to the network, whose tracker peers reach at ``tracker``, as the line to hand to them. It
@@ -348,7 +351,7 @@ class LiveKeys:
     def is_member(self, key: str) -> bool:
         with self._lock:
             if key not in self.members and self.folder.has_member(key):
-                self.look()  # so that `refresh` tells when it is one no longer
+                self.members |= {key}  # `refresh` tells when it is one no longer
             return key in self.members
 
     def is_invite(self, key: str) -> bool:

@@ -89,10 +89,11 @@ LOOK_ALIKES = {
 UNSEEN = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
 """Marks and fillers of which nothing is seen, though they count as printable: ranges, as in a pattern."""
 DISGUISED = (
-    "".join(row for plain, row in LOOK_ALIKES.items() if plain.isascii() and plain.isalnum())
+    "".join(row for plain, row in LOOK_ALIKES.items() if plain.isascii() and plain.isalnum()).replace("ı", "")
     + "\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff"
 )
-"""Letters that are taken for those of ASCII, in the same way; the ranges are fullwidth and mathematical ones."""
+"""Letters that are taken for those of ASCII, in the same way; the ranges are fullwidth and mathematical ones. Not the
+dotless i: words of Turkish have it beside letters of ASCII."""
 
 _PLAIN = {ord(character): plain for plain, row in LOOK_ALIKES.items() for character in row}
 _UNSEEN = re.compile(f"[{UNSEEN}]")

@@ -137,7 +137,7 @@ class AgentApi:
             split_digest(digest)[1].hex() for digest in [*(item.manifest for item in items), *agent.gets.manifests()]
         }
         used.update(PurePosixPath(path).stem for path in message.seeds)
-        mended = [*agent.mends.digests, *(item.digest for item in items if item.state == "damaged")]
+        mended = [*agent.mends.digests, *(item.digest for item in items if item.state)]  # or a killed mend was of them
         used.update(split_digest(digest)[1].hex() for digest in mended)
         return [CollectSeeds(route, request, frozenset(used), message.removed, left)]
 

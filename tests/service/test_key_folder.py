@@ -14,6 +14,7 @@ import pytest
 from protocol.errors import ConfigError, NotFoundError, UsageError
 from protocol.keys import parse_invite
 from service.key_folder import LOOK_SECONDS, SECRET_NAME, KeyFolder, LiveKeys, RefusedKeyError
+from service.private_files import write_private_once
 from transport.curve import new_pair, pair_of
 from transport.sockets import Role
 
@@ -212,6 +213,19 @@ def test_a_revocation_during_an_enrolment_holds(folder: KeyFolder, monkeypatch: 
             folder.enrol(invite, ALICE, "alice")
         folder.authorize(ALICE)
         (folder.members_path / f"{ALICE}.key").unlink()
+
+
+def test_a_revocation_holds_while_a_peer_of_the_owner_is_let_in(
+    folder: KeyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked_first(path: Path, data: bytes) -> bool:
+        folder.revoke(ALICE)
+        return write_private_once(path, data)
+
+    monkeypatch.setattr("service.key_folder.write_private_once", revoked_first)
+    with pytest.raises(RefusedKeyError, match="revoked"):
+        folder.admit(ALICE, "alice")
+    assert not folder.members()
 
 
 class RevokesBefore(int):

@@ -66,7 +66,7 @@ def test_a_word_of_letters_that_only_look_alike_is_escaped_wherever_it_stands(te
     assert printable(text) == shown
 
 
-@pytest.mark.parametrize("text", ["модель v2", "модель-v2.bin", "東京tower", "Größe", "5µm", "m²", "ﬁ"])
+@pytest.mark.parametrize("text", ["модель v2", "модель-v2.bin", "東京tower", "Größe", "kayıtlı", "5µm", "m²", "ﬁ"])
 def test_scripts_side_by_side_are_no_deceit(text: str) -> None:
     assert printable(text) == text
 

@@ -12,6 +12,9 @@ from selenium.webdriver.common.keys import Keys
 from broker.events import DownloadsSet, PeerGone
 from cluster.local import LocalCluster, LocalPeer, accepted
 from node.api_messages import ApiGet, ApiShare
+from service.look_alikes import look
+from service.text import printable, told_apart
+from tests.service.test_look_alikes import ALIKE
 from tests.web.browser import Browser, browser
 from tests.web.fed_page import MARKUP, MIB, FedPage, busy_network, digest, download, get, has, joined, peer_id
 
@@ -116,7 +119,7 @@ def test_sixty_peers_are_readable_on_a_screen_and_on_a_phone(tmp_path: Path, pag
         assert "not enough space" in seen.row("peers", "node-05")["cells"][5]
         assert "connection refused" in seen.row("peers", "node-09")["cells"][5]
         assert "refuses: it accepts no orders" in seen.text("#rollouts")
-        assert "tcp://10.0.0.254:5550 3 of 58 peers cannot reach it" in " ".join(seen.text("#trackers").split())
+        assert "tcp://10.0.0.254:5550 3 of 58 peers are not its members" in " ".join(seen.text("#trackers").split())
         for width in (1280, 360):
             seen.resize(width, 900)
             seen.until(lambda: seen.run(_OVERLAPPING) == 0, f"labels of the picture do not overlap at {width} pixels")
@@ -139,6 +142,22 @@ def test_contents_that_look_alike_can_be_told_apart(tmp_path: Path, page: FedPag
         assert seen.complaints() == []
 
 
+def test_the_page_shows_names_as_commands_do(tmp_path: Path, page: FedPage) -> None:
+    pairs = [*map(list, ALIKE), ["a\u1680b", "ab"], ["a\u1680b", "a b"], ["kay\u0131tl\u0131", "kayitli"]]
+    texts = ["pa\u0443pal and модель", "kay\u0131tl\u0131", "a\u3164b\ufe0f", "5µm", "mo\u00addel", "a\U000e0001b"]
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        shown, alike, alone = seen.run(_SHOWN, pairs, texts)
+        assert shown == [told_apart(pair) for pair in pairs]
+        assert alike == [look(one) == look(other) for one, other in pairs]
+        assert alone == [printable(text) for text in texts]
+
+
+_SHOWN = """
+const [groups, texts] = arguments, { plain, tellApart } = await import("/static/parts.js");
+const rows = groups.map((names) => tellApart(names.map((name) => ({ name }))));
+return [rows.map((pair) => pair.map((row) => row.shown)), rows.map((pair) => pair[0].alike), texts.map(plain)];
+"""
 _OVERLAPPING = """
 const place = (text) => [text.x.baseVal[0].value, text.y.baseVal[0].value];
 const at = [...document.querySelectorAll("#picture text")].map(place);

@@ -253,7 +253,7 @@ function drawTracker(one, others) {
   keep($("#trackers ul"), others, (other) => other.endpoint, () => element("li", {}, element("bdi"), " ", chip("", "")), (made, other) => {
     say($("bdi", made), plain(other.endpoint));
     mark($(".chip", made), "data-kind", other.missed_by === other.named_by ? "bad" : other.missed_by ? "warn" : "good");
-    say($(".chip", made), other.missed_by ? `${missed(other)} cannot reach it` : `${counted(other.named_by, "peer")} joined it too`);
+    say($(".chip", made), other.missed_by ? `${missed(other)} are not its members` : `${counted(other.named_by, "peer")} joined it too`);
   });
   say(banner, one.reason ? one.reason[0].toUpperCase() + one.reason.slice(1) + "." : "");
   banner.hidden = !one.reason;

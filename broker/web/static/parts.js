@@ -9,6 +9,7 @@ export const collator = new Intl.Collator(undefined, { numeric: true });
 // --- words ----------------------------------------------------------------------------------------------
 
 const unseen = new RegExp(`[\\p{C}\\p{Zl}\\p{Zp}${UNSEEN}]|[^\\P{Zs} ]`, "gu"), disguised = new RegExp(`[${DISGUISED}]`, "u");
+const ignored = new RegExp(`[\\p{Cf}${UNSEEN}]`, "gu");
 const mapped = new Map(Object.entries(LOOK_ALIKES).flatMap(([plain, row]) => [...row].map((alike) => [alike, plain])));
 
 /** An escape as commands show and take it. */
@@ -22,9 +23,9 @@ const exact = (text) => text.replace(/^ +| +$| {2,}/g, (spaces) => "\\x20".repea
 export const plain = (text) =>
   String(text).replace(/[\p{L}\p{N}]+/gu, (word) => (/[A-Za-z]/.test(word) && disguised.test(word) ? exact(word) : word)).replace(unseen, escaped);
 
-/** The same for texts that look the same. */
+/** The same for texts that look the same, as in service/look_alikes.py. */
 const look = (text) =>
-  [...text.normalize("NFKD")].map((c) => mapped.get(c) ?? c).join("").replace(unseen, "").trim().replace(/\s+/g, " ");
+  [...text.normalize("NFKD")].map((c) => mapped.get(c) ?? c).join("").replace(ignored, "").trim().replace(/\s+/g, " ");
 
 /** `rows` with those together whose names look alike; says of each how its name is shown, and whether there are others. */
 export function tellApart(rows) {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+import pytest
 from msgspec.structs import replace
 
 from node.agent.effects import CollectSeeds, ToDownloader
+from node.agent.library import ItemState
 from node.api_messages import ApiCollect, ApiCollected, ApiError, ApiShare
 from node.local_messages import Collect, Collected, Fetch, SwarmUpload, Unused, UploadReport
 from tests.node.agent.scene import Scene, digest, item
@@ -55,9 +57,12 @@ def test_earlier_content_is_in_use_as_long_as_somebody_fetches_it() -> None:
     assert answered(scene, Collected(asked(scene).tag, [], [], [])).used == hexes(1, 2)
 
 
-def test_notes_of_what_is_damaged_or_being_mended_are_in_use() -> None:
+@pytest.mark.parametrize("state", ["damaged", "changed", "missing"])
+def test_notes_of_what_is_being_mended_or_not_served_are_in_use(state: ItemState) -> None:
+    """A mend may have been killed while it wrote, and the file cannot be read, or is gone for now."""
     rotten = replace(item(2, origin="downloaded"), state="damaged")
-    scene = Scene([item(1), rotten, replace(item(3), state="damaged")]).up()
+    scene = Scene([item(1), rotten, replace(item(3), state=state)]).up()
+    scene.play(scene.core.hash_failed(item(3).path, "disk", "cannot read it: Input/output error", scene.now))
     assert list(scene.core.mends.digests) == [digest(2)]
     used = answered(scene, Collected(asked(scene).tag, [], [], [])).used
     assert used == hexes(1, 2, 3) | {f"{number:064x}" for number in (2, 3)}
