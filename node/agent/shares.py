@@ -163,8 +163,12 @@ class Shares:
     # --- what becomes of items on disk -------------------------------------------------------------------
 
     def missing(self, path: str, why: str, now: float) -> list[Wish]:
-        """The item at ``path`` is missing: it is kept, and looked for."""
-        return [] if self._is_going(path) else self._suspend(path, "missing", why, now)
+        """The item at ``path`` is missing: it is kept, and looked for. One that is damaged stays that: when it is back
+        unchanged, it is no better."""
+        item = self._catalogue.at(path)
+        if self._is_going(path) or (item is not None and item.state == "damaged"):
+            return []
+        return self._suspend(path, "missing", why, now)
 
     def back(self, path: str, now: float) -> list[Wish]:
         """The missing item at ``path`` is back, unchanged."""

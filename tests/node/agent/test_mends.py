@@ -138,6 +138,15 @@ def test_a_restart_of_either_process_takes_it_up_again() -> None:
     assert scene.told(ToDownloader, Mend) == [mend_of(downloaded())]
 
 
+def test_what_is_damaged_stays_so_while_its_disk_is_away_and_when_it_is_back() -> None:
+    damaged = replace(downloaded(), state="damaged", detail="rotted: 2 pieces", since=5.0)
+    scene = Scene([damaged]).up()
+    shares, path = scene.core.shares, damaged.path
+    scene.play(scene.core.settle(shares.missing(path, "it is gone", 10.0), 10.0))
+    scene.play(scene.core.settle(shares.back(path, 20.0), 20.0))
+    assert [item.state for item in scene.status().shared] == ["damaged"]
+
+
 def test_what_cannot_be_mended_stays_damaged_says_why_and_is_tried_again() -> None:
     scene = Scene([downloaded()]).up()
     rotten(scene)
