@@ -30,7 +30,7 @@ def printable(text: str) -> str:
 def told_apart(texts: Sequence[str]) -> list[str]:
     """Each of ``texts``, which stand together, as it is shown: `printable`, and in ASCII with escapes if another one
     looks like it."""
-    looks = [look(text) for text in texts]
+    looks = [look(unescaped(text)) for text in texts]
     first = dict(zip(reversed(looks), reversed(texts), strict=True))
     alike = {seen for seen, text in zip(looks, texts, strict=True) if first[seen] != text}
     return [_exact(text) if seen in alike else printable(text) for seen, text in zip(looks, texts, strict=True)]
@@ -57,7 +57,8 @@ def _escaped(character: str) -> str:
 
 
 def _exact(text: str) -> str:
-    spaced = _ODD_SPACES.sub(lambda found: r"\x20" * len(found[0]), text)
+    plain = _ESCAPE.sub(lambda found: r"\x5c" + found[0][1:], text)  # a peer may have an escape as its name
+    spaced = _ODD_SPACES.sub(lambda found: r"\x20" * len(found[0]), plain)
     return "".join(one if one.isascii() and one.isprintable() else _escaped(one) for one in spaced)
 
 
