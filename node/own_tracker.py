@@ -86,10 +86,7 @@ def run_tracker(settings: PeerSettings, key: str, runtime_dir: Path, tell: Calla
     folder = own_keys()
     config = TrackerConfig(mdns=settings.mdns, web="", log=settings.log, keys=str(folder.path) if folder else "")
     if folder is not None:
-        try:
-            let_in(folder, key, settings)
-        except ConfigError as error:
-            raise ConfigError(f"{error}; to share without keys, set ZSWARM_KEYS=none") from None
+        let_in_to_share(folder, key, settings)
     try:
         return OwnTracker(config, ready)
     except NetworkError as error:
@@ -120,3 +117,11 @@ def let_in(folder: KeyFolder, key: str, settings: PeerSettings) -> str:
     except OSError as error:
         raise disk_error(error, "write", error.filename or folder.members_path) from error
     return tracker_key
+
+
+def let_in_to_share(folder: KeyFolder, key: str, settings: PeerSettings) -> str:
+    """`let_in` for a peer that shares: where this user cannot use the folder, the error says how to do without."""
+    try:
+        return let_in(folder, key, settings)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; to share without keys, set ZSWARM_KEYS=none") from None

@@ -22,7 +22,7 @@ from node.config import (
 from node.enrolment import network_of
 from node.identity import DataDirLock, Identity, await_last_run, load_identity
 from node.mdns import can_search, search
-from node.own_tracker import OwnTracker, let_in, own_keys, run_tracker
+from node.own_tracker import OwnTracker, let_in, let_in_to_share, own_keys, run_tracker
 from node.rendezvous import has_keys_at
 from protocol.endpoints import parse_endpoint
 from protocol.errors import ConfigError, NetworkError, UsageError
@@ -190,7 +190,8 @@ class Peer:
 
     def _default_key(self, keyed: bool, identity: Identity) -> str:
         """The key of the tracker that answers at the default endpoint, as far as it is known here; empty: it has none,
-        or an invite is needed. `UsageError` if this user's network has keys, and that tracker has none."""
+        or an invite is needed. `UsageError` if this user's network has keys, and that tracker has none; `ConfigError`
+        if this peer is to share and cannot use those keys."""
         folder = own_keys() if keyed or self._runs_tracker else None
         if folder is None:
             return ""
@@ -199,7 +200,10 @@ class Peer:
                 f"the tracker at {DEFAULT_TRACKER} has no keys, but there are keys in {folder.path}, so nothing is "
                 "shared there; stop it, or start it with --keys; to share without keys, set ZSWARM_KEYS=none"
             )
-        key = self._let_in(folder, identity)
+        if self._runs_tracker:  # without a key it would also use a tracker without keys that stands there later
+            key = let_in_to_share(folder, identity.keys.public, self._settings)
+        else:
+            key = self._let_in(folder, identity)
         if key:
             self._tell(f"using the tracker at {DEFAULT_TRACKER}, with the keys in {folder.path}")
         return key

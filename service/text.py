@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from protocol.errors import UsageError
@@ -13,15 +14,18 @@ _DISGUISED = re.compile(f"[{DISGUISED}]")
 _WORD = re.compile(r"[^\W_]+")
 _ASCII_LETTER = re.compile("[A-Za-z]")
 _ODD_SPACES = re.compile("^ +| +$| {2,}")
+_MARKS_COUNT_MAX = 6
+"""On one letter, as scripts in use have them: more would cover the lines above and below."""
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 
 
 def printable(text: str) -> str:
     """``text`` with everything that is not seen as itself written as an escape: control characters could forge a line
     or move a terminal's cursor, marks of direction turn a name around, halves of a character (bytes that are no UTF-8)
-    cannot be written at all. So is a word of ASCII letters and others that only look like them."""
+    cannot be written at all. So is a word of ASCII letters and others that only look like them, and a mark that would
+    be drawn over what stands before ``text``, or far beyond its line."""
     if not text.isascii():
-        text = _UNSEEN.sub(lambda found: _escaped(found[0]), _WORD.sub(_undisguised, text))
+        text = _bounded(_UNSEEN.sub(lambda found: _escaped(found[0]), _WORD.sub(_undisguised, text)))
     if text.isprintable():
         return text
     return text.translate({ord(one): _escaped(one) for one in dict.fromkeys(text) if not one.isprintable()})
@@ -30,7 +34,7 @@ def printable(text: str) -> str:
 def told_apart(texts: Sequence[str]) -> list[str]:
     """Each of ``texts``, which stand together, as it is shown: `printable`, and in ASCII with escapes if another one
     looks like it."""
-    looks = [look(text) for text in texts]
+    looks = [look(unescaped(text)) for text in texts]
     first = dict(zip(reversed(looks), reversed(texts), strict=True))
     alike = {seen for seen, text in zip(looks, texts, strict=True) if first[seen] != text}
     return [_exact(text) if seen in alike else printable(text) for seen, text in zip(looks, texts, strict=True)]
@@ -56,8 +60,18 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def _bounded(text: str) -> str:
+    shown: list[str] = []
+    marks = _MARKS_COUNT_MAX  # nothing of `text` is before the first
+    for one in text:
+        marks = marks + 1 if unicodedata.category(one) in ("Mn", "Me") else 0
+        shown.append(one if marks <= _MARKS_COUNT_MAX else _escaped(one))
+    return "".join(shown)
+
+
 def _exact(text: str) -> str:
-    spaced = _ODD_SPACES.sub(lambda found: r"\x20" * len(found[0]), text)
+    plain = _ESCAPE.sub(lambda found: r"\x5c" + found[0][1:], text)  # a peer may have an escape as its name
+    spaced = _ODD_SPACES.sub(lambda found: r"\x20" * len(found[0]), plain)
     return "".join(one if one.isascii() and one.isprintable() else _escaped(one) for one in spaced)
 
 

@@ -49,3 +49,18 @@ def test_a_share_with_keys_uses_no_tracker_that_is_announced_without(
             peer.prepare()
         peer.stop()
         assert searched == found
+
+
+def test_a_share_with_keys_it_cannot_use_goes_to_no_tracker_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who answers with keys now may be replaced by somebody without, to whom the share would go in the clear."""
+    folder = KeyFolder(tmp_path / "keys")
+    folder.make()
+    folder.path.chmod(0o755)
+    monkeypatch.setenv("ZSWARM_KEYS", str(folder.path))
+    monkeypatch.setattr(node.peer, "has_keys_at", lambda _: True)
+    peer = Peer(PeerSettings(data_dir=str(tmp_path / "data")), lambda _: None, foreground=True, runs_tracker=True)
+    with pytest.raises(ConfigError, match=r"open to other users.*set ZSWARM_KEYS=none"):
+        peer.prepare()
+    peer.stop()

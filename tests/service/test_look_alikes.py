@@ -21,6 +21,7 @@ ALIKE = [
     ("lab1", "lab1 "),
     ("a b", "a  b"),
     ("a b", "a\u00a0b"),
+    ("new!", "new\u01c3"),  # a letter that is taken for a sign
 ]
 
 
@@ -37,6 +38,14 @@ def test_what_looks_the_same_is_shown_differently_and_in_ascii(one: str, other: 
 def test_what_is_shown_of_a_name_is_a_name_for_it(one: str, other: str) -> None:
     assert [unescaped(shown) for shown in told_apart([one, other])] == [one, other]
     assert unescaped(printable(other)) == other
+
+
+@pytest.mark.parametrize("names", [["l\u0430b1", r"l\u0430b1"], [r"lab1\x20", "lab1 "], ["lab1", "lab1 ", r"lab1\x20"]])
+def test_a_name_written_as_another_is_shown_is_told_apart_from_it(names: list[str]) -> None:
+    """A content cannot have a backslash in its name, but a peer can."""
+    shown = told_apart(names)
+    assert len(set(shown)) == len(names)
+    assert [unescaped(one) for one in shown] == names
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import UsageError
-from service.text import check_utf8, printable
+from service.text import check_utf8, printable, unescaped
 
 
 @pytest.mark.parametrize("text", ["", "model.bin", "模型 é", "a\\b"])
@@ -31,3 +31,12 @@ def test_bytes_that_are_no_utf8_are_refused() -> None:
     check_utf8("模型")
     with pytest.raises(UsageError, match="not valid UTF-8"):
         check_utf8("a\udcff")
+
+
+def test_marks_do_not_cover_what_stands_around_the_text() -> None:
+    acute = "\u0301"
+    assert printable(f"{acute}a") == r"\u0301a"
+    assert printable(f"e{acute}") == f"e{acute}"
+    pile = "e" + acute * 100
+    assert printable(pile).count(acute) < 10
+    assert unescaped(printable(pile)) == pile
