@@ -177,6 +177,8 @@ def test_one_that_said_nothing_so_far_is_hung_up_on_when_it_does(scene: Scene) -
 def test_a_route_of_a_member_that_is_gone_is_no_way_in(scene: Scene) -> None:
     """Whoever dials may choose its route."""
     pair, other = scene.member(), scene.member()
+    accepted = scene.router.accepted
+    assert accepted is not None
     for own in (pair, other):
         caller = scene.call()
         caller.close()
@@ -192,6 +194,7 @@ def test_a_route_of_a_member_that_is_gone_is_no_way_in(scene: Scene) -> None:
         assert scene.run(lambda caller=caller: caller.got == 1)  # type: ignore[misc]
         caller.close()
         scene.callers.remove(caller)
+        assert scene.run(lambda: not accepted.open), "until then libzmq ignores another one with that route"
     assert scene.heard == [pair.public, other.public]
 
 
