@@ -166,11 +166,12 @@ class Peer:
     def _find_tracker(self, runtime_dir: Path, identity: Identity) -> tuple[str, str]:
         """The endpoint of one that answers, or that and the key, if it has one, of this peer's own, which ends after
         the peer; else the default, where one may be started later."""
+        folder = self._own_keys()
         keyed = has_keys_at(DEFAULT_TRACKER)
         if keyed is not None:
-            return DEFAULT_TRACKER, self._default_key(keyed, identity)
+            return DEFAULT_TRACKER, self._default_key(folder, keyed, identity)
         nowhere = f"no tracker is configured, and none answers at {DEFAULT_TRACKER}"
-        if self._settings.mdns and can_search() and not (self._runs_tracker and own_keys()):
+        if self._settings.mdns and can_search() and folder is None:
             found = search()
             if found:
                 self._tell(f"{nowhere}: using {found.endpoint}, which '{found.name}' announces on the local network")
@@ -178,27 +179,37 @@ class Peer:
             nowhere += " or on the local network"
         if not self._runs_tracker:
             self._tell(f"{nowhere}; still trying there. Name one with --tracker, or get by a link that names one")
-            return DEFAULT_TRACKER, self._let_in(own_keys(), identity)
+            return DEFAULT_TRACKER, self._let_in(folder, identity)
         own = run_tracker(self._settings, identity.keys.public, runtime_dir, self._tell)
         if own is None:
-            return DEFAULT_TRACKER, self._default_key(bool(has_keys_at(DEFAULT_TRACKER)), identity)
+            return DEFAULT_TRACKER, self._default_key(folder, has_keys_at(DEFAULT_TRACKER), identity)
         self._tracker = self._resources.enter_context(own)
         keys = f" with the keys in {own.keys}," if own.keys else ""
         port = parse_endpoint(own.endpoint).port
         self._tell(f"{nowhere}: this command runs one, on port {port},{keys} until it ends")
         return own.endpoint, own.key
 
-    def _default_key(self, keyed: bool, identity: Identity) -> str:
-        """The key of the tracker that answers at the default endpoint, as far as it is known here; empty: it has none,
-        or an invite is needed. `UsageError` if this user's network has keys, and that tracker has none; `ConfigError`
-        if this peer is to share and cannot use those keys."""
-        folder = own_keys() if keyed or self._runs_tracker else None
+    def _own_keys(self) -> KeyFolder | None:
+        """`own_keys`. Where it cannot be told whether there are any, a peer that is to share does not go on."""
+        try:
+            return own_keys()
+        except ConfigError as error:
+            if self._runs_tracker:
+                raise
+            self._tell(f"cannot tell whether there are keys here: {error}")
+            return None
+
+    def _default_key(self, folder: KeyFolder | None, keyed: bool | None, identity: Identity) -> str:
+        """The key of the tracker at the default endpoint, as far as it is known here; empty: it has none, or an invite
+        is needed. ``keyed``: whether it has keys, None if it did not say. `UsageError` if this user's network has keys,
+        and that tracker has none; `ConfigError` if this peer is to share and cannot use those keys."""
         if folder is None:
             return ""
-        if not keyed:
+        if keyed is False:
             raise UsageError(
-                f"the tracker at {DEFAULT_TRACKER} has no keys, but there are keys in {folder.path}, so nothing is "
-                "shared there; stop it, or start it with --keys; to share without keys, set ZSWARM_KEYS=none"
+                f"the tracker at {DEFAULT_TRACKER} has no keys, but there are keys in {folder.path}, so this peer does "
+                "not join it; stop it, or start it with --keys; to go without keys, set ZSWARM_KEYS=none, or name the "
+                "tracker with --tracker"
             )
         if self._runs_tracker:  # without a key it would also use a tracker without keys that stands there later
             key = let_in_to_share(folder, identity.keys.public, self._settings)

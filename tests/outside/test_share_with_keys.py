@@ -131,6 +131,8 @@ def test_what_is_meant_for_a_network_with_keys_is_not_shared_without(lan: Networ
     assert (refused.code, refused.out) == (2, ""), refused.err
     assert f"tcp://127.0.0.1:5550 has no keys, but there are keys in {here.config / 'keys'}" in refused.err
     assert "ZSWARM_KEYS=none" in refused.err
+    peer = here.z("--data-dir", "p", "get", "m.bin", "--timeout", TRY_SECONDS)  # a share there would go where it is
+    assert (peer.code, peer.err) == (2, refused.err)
     share = here.start("share", "m.bin", env={"ZSWARM_KEYS": "none"})
     eventually(lambda: share.out.endswith("\n"), "a link")
     here.tracker = plain
