@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.outside.commands import Machine, Running, eventually
 
 SIZE = 8 * 1024 * 1024
@@ -69,6 +71,7 @@ def test_a_download_is_seen_while_it_goes_on_and_when_it_is_over(network: Machin
     assert roles == {"supervisor", "agent", "downloader", "piece_server"}
 
 
+@pytest.mark.slow
 def test_when_it_dies_only_figures_are_gone_for_a_moment(network: Machine) -> None:
     peer = network.start_peer("one", "--metrics", "127.0.0.1:0")
     url = url_of(peer)
@@ -79,6 +82,7 @@ def test_when_it_dies_only_figures_are_gone_for_a_moment(network: Machine) -> No
     assert network.status("one")["pids"] == before
 
 
+@pytest.mark.slow
 def test_a_restarted_process_has_a_later_start(network: Machine) -> None:
     url = url_of(network.start_peer("one", "--metrics", "127.0.0.1:0"))
     name = 'process_start_time_seconds{process="agent"}'
@@ -87,6 +91,7 @@ def test_a_restarted_process_has_a_later_start(network: Machine) -> None:
     eventually(lambda: figures(url).get(name, 0) > before, "another agent answers")
 
 
+@pytest.mark.slow
 def test_where_others_reach_it_it_takes_a_token(network: Machine) -> None:
     refused = network.z("--data-dir", "one", "--metrics", "*:0")
     assert refused.code == 2
@@ -103,6 +108,7 @@ def test_where_others_reach_it_it_takes_a_token(network: Machine) -> None:
     assert "zswarm_peer_up 1.0" in fetched(f"{url}/metrics", Authorization=f"Bearer {token.read_text().strip()}")[1]
 
 
+@pytest.mark.slow
 def test_a_peer_of_one_command_serves_none(network: Machine) -> None:
     (network.place / "file").write_bytes(b"content")
     shared = network.start("--data-dir", "one", "--metrics", "127.0.0.1:0", "share", "file")
@@ -118,6 +124,7 @@ def _child_of(pid: int, module: str) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_the_port_of_another_is_an_error(network: Machine) -> None:
     port = url_of(network.start_peer("one", "--metrics", "127.0.0.1:0")).rpartition(":")[2]
     second = network.z("--data-dir", "two", "--metrics", f"127.0.0.1:{port}")

@@ -73,6 +73,7 @@ def test_where_it_cannot_use_the_keys_it_does_not_share_without(lan: Network, tr
     assert ("ZSWARM_KEYS=none" in refused.err) is (trouble != "revoked")
 
 
+@pytest.mark.slow
 def test_the_configuration_of_the_tracker_says_which_keys_it_has(lan: Network) -> None:
     here, _ = lan.machines
     shutil.move(here.config / "keys", here.place / "elsewhere")
@@ -85,6 +86,7 @@ def test_the_configuration_of_the_tracker_says_which_keys_it_has(lan: Network) -
     assert "it has no keys" in share.err
 
 
+@pytest.mark.slow
 def test_a_second_peer_of_the_same_user_is_let_in_by_the_keys(lan: Network) -> None:
     here, _ = lan.machines
     sharing(here)
@@ -104,6 +106,7 @@ def test_a_second_peer_of_the_same_user_is_let_in_by_the_keys(lan: Network) -> N
     assert (refused.code, "this peer's key was revoked" in refused.err) == (2, True), refused.err
 
 
+@pytest.mark.slow
 def test_a_peer_that_cannot_use_the_keys_says_so_and_needs_an_invite(lan: Network) -> None:
     here, _ = lan.machines
     sharing(here)
@@ -115,6 +118,7 @@ def test_a_peer_that_cannot_use_the_keys_says_so_and_needs_an_invite(lan: Networ
     assert "ask for an invite" in refused.err
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_there_before_the_tracker_is_let_in_too(lan: Network) -> None:
     here, _ = lan.machines
     get = here.start("--data-dir", "second", "get", "m.bin", "-o", "o")

@@ -6,6 +6,8 @@ import json
 import os
 from typing import Any
 
+import pytest
+
 from tests.outside.commands import Machine, eventually
 
 SIZE = 8 * 1024 * 1024
@@ -15,6 +17,7 @@ def pieces_of_sources(events: list[dict[str, Any]]) -> list[int]:
     return sorted(event["args"]["piece"] for event in events if "how" in event.get("args", {}))
 
 
+@pytest.mark.slow
 def test_a_download_is_traced_while_it_goes_on_and_afterwards(network: Machine) -> None:
     (network.place / "model").write_bytes(os.urandom(SIZE))
     network.start_peer("giver", config={"share": ["model"]})
@@ -38,6 +41,7 @@ def test_a_download_is_traced_while_it_goes_on_and_afterwards(network: Machine) 
     assert network.z("--data-dir", "giver", "trace", "model").code == 3
 
 
+@pytest.mark.slow
 def test_a_get_that_runs_its_own_peer_writes_its_trace(network: Machine) -> None:
     (network.place / "model").write_bytes(os.urandom(SIZE))
     network.start_peer("giver", config={"share": ["model"]})

@@ -230,12 +230,12 @@ def test_what_arrived_is_seen_though_a_send_took_the_signal(pipe: Callable[[], P
 def test_what_another_handler_left_in_a_socket_is_seen(pipe: Callable[[], Pipe], opened: Open) -> None:
     loop, source = Loop(), pipe()
     dealer, router = pair(opened)
-    for _ in range(2):
-        send_or_drop(dealer, [b"hello"])
     seen: list[bytes] = []
 
     def take_one() -> None:
         source.take()
+        for _ in range(2):
+            send_or_drop(dealer, [b"hello"])
         until(lambda: is_readable(router))
         seen.extend(frames[0].bytes for _, frames in drain_routed(router, 1))
 
