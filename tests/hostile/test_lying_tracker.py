@@ -72,7 +72,9 @@ class Pair(NamedTuple):
     targets: dict[str, str]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["named-first", "named-second"])
+@pytest.fixture(
+    scope="module", params=[True, pytest.param(False, marks=pytest.mark.long)], ids=["named-first", "named-second"]
+)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     machine = Machine(tmp_path_factory.mktemp("pair"))
     try:

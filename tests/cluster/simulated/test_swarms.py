@@ -139,6 +139,7 @@ def test_very_slow_uplinks_deliver_too(seeders: int, receivers: int, seconds: fl
     assert swarm.received_ratio() <= 1.35
 
 
+@pytest.mark.slow
 def test_several_seeders_seldom_assign_the_same_piece() -> None:
     swarm = Swarm(2, 8, 128, watched=False)
     swarm.start()
@@ -289,6 +290,7 @@ def test_a_liar_gets_rid_of_one_bad_piece_each_time_it_is_tried() -> None:
     assert 0 < len(bad) <= 3 * 2 * 5
 
 
+@pytest.mark.slow
 def test_a_host_that_claims_what_it_has_not_delays_nobody_for_long() -> None:
     swarm = Swarm(1, 6, 40, liars=("peer0",))
     swarm.peer("peer0").tamper = server_lies("boastful", 40, Random(1))
@@ -306,12 +308,14 @@ def with_liar(kind: Kind, hoarded: int = 4_000, pieces: int = 256, seconds: floa
     return swarm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hoarded", [4, 4_000])
 def test_a_host_that_takes_pieces_and_passes_none_on_costs_a_bounded_part(hoarded: int) -> None:
     swarm = with_liar("hoarder", hoarded)
     swarm.run_until_done(1.3 * swarm.bound)
 
 
+@pytest.mark.slow
 def test_a_host_that_promises_pieces_and_sends_few_is_got_around() -> None:
     swarm = with_liar("promiser")
     swarm.run_until_done(1.3 * swarm.bound)
