@@ -69,13 +69,15 @@ def test_strangers_cannot_decide_what_a_key_says_that_a_name_means(tracker: Runn
     with Client(tracker) as client, running(*honest.arguments), running(*getter.arguments):
         until("both are in", lambda: honest.complete() and getter.complete())
         link = parse_link(honest.finished(honest.ask(ApiShare, str(content), "blake3")).link)
-        right = sign(secret, link, 1_000)
+        signed_at = int(time.time() * 1e6)  # since the tracker started: nobody waits for what it may not list yet
+        right = sign(secret, link, signed_at)
         honest.finished(honest.ask(ApiShare, str(content), "blake3", AS_USUAL, right))
         old = Link(digest(1), digest(2), name, 5)
+        before = sign(secret, old, signed_at - 1)
         later, far = int(time.time() * 1e6) + 10**9, (2**52).to_bytes(8, "big")
         false = [bytes([n % 256, n // 256]) * 32 for n in range(900)]
         entries = [
-            Entry(old.digest, old.manifest, name, 5, "whole", announced=later, signature=sign(secret, old, 999)),
+            Entry(old.digest, old.manifest, name, 5, "whole", announced=later, signature=before),
             Entry(digest(3), digest(2), name, 5, "whole", announced=later, signature=right),
             Entry(digest(4), digest(2), name, link.length, "whole", signature=right[:32] + far + right[40:]),
             *(

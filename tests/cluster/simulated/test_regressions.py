@@ -48,15 +48,6 @@ BROKE = (
         Edit("node.downloader.core:DownloaderCore._fetch", "job.cancel()", "pass"),
     ),
     Broke(
-        "all that was missing was asked of one liar again and again, of several sources that took too long",
-        107925,
-        Edit(
-            "node.downloader.piece_requests:PieceRequests.ask",
-            "for source in sorted(able, key=_last_resort):",
-            "for source in able:",
-        ),
-    ),
-    Broke(
         "a piece that was on its way was sent once more each time it was taken back and asked for again",
         102642,
         Edit("node.piece_server.uploads:Uploads._get", " and piece not in on_way", ""),
