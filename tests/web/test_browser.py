@@ -13,7 +13,7 @@ from broker.events import DownloadsSet, PeerGone
 from cluster.local import LocalCluster, LocalPeer, accepted
 from node.api_messages import ApiGet, ApiShare
 from service.look_alikes import look
-from service.text import printable, told_apart
+from service.text import printable, told_apart, unescaped
 from tests.service.test_look_alikes import ALIKE
 from tests.web.browser import Browser, browser
 from tests.web.fed_page import MARKUP, MIB, FedPage, busy_network, digest, download, get, has, joined, peer_id
@@ -144,12 +144,14 @@ def test_contents_that_look_alike_can_be_told_apart(tmp_path: Path, page: FedPag
 
 def test_the_page_shows_names_as_commands_do(tmp_path: Path, page: FedPage) -> None:
     pairs = [*map(list, ALIKE), ["a\u1680b", "ab"], ["a\u1680b", "a b"], ["kay\u0131tl\u0131", "kayitli"]]
+    pairs += [["lab1\\x20", "lab1 "], ["l\\u0430b1", "l\u0430b1"], ["a\\b", "ab"]]
     texts = ["pa\u0443pal and модель", "kay\u0131tl\u0131", "a\u3164b\ufe0f", "5µm", "mo\u00addel", "a\U000e0001b"]
+    texts += ["\u0301a", "e" + 9 * "\u0301" + "f", "a\\x20"]
     with browser(tmp_path) as seen:
         seen.open(page.url)
         shown, alike, alone = seen.run(_SHOWN, pairs, texts)
         assert shown == [told_apart(pair) for pair in pairs]
-        assert alike == [look(one) == look(other) for one, other in pairs]
+        assert alike == [look(unescaped(one)) == look(unescaped(other)) for one, other in pairs]
         assert alone == [printable(text) for text in texts]
 
 

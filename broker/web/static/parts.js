@@ -17,15 +17,25 @@ function escaped(character) {
   const digits = character.codePointAt(0).toString(16);
   return digits.length > 4 ? `\\U${digits.padStart(8, "0")}` : digits.length > 2 ? `\\u${digits.padStart(4, "0")}` : `\\x${digits.padStart(2, "0")}`;
 }
-const exact = (text) => text.replace(/^ +| +$| {2,}/g, (spaces) => "\\x20".repeat(spaces.length)).replace(/[^ -~]/gu, escaped);
+const MARKS_COUNT_MAX = 6; // on one letter, as in service/text.py
+const escape = /\\(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U(?:000[0-9a-f]{5}|0010[0-9a-f]{4}))/g;
+const unescaped = (text) => text.replace(/\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))/g, (found, x, u, U) => {
+  const code = Number.parseInt(x ?? u ?? U, 16);
+  return code >= 0xd800 && code <= 0xdfff ? found : String.fromCodePoint(code);
+});
+function bounded(text) {
+  let marks = MARKS_COUNT_MAX; // nothing of the text is before the first
+  return [...text].map((c) => ((marks = /[\p{Mn}\p{Me}]/u.test(c) ? marks + 1 : 0) > MARKS_COUNT_MAX ? escaped(c) : c)).join("");
+}
+const exact = (text) => text.replace(escape, "\\x5c").replace(/^ +| +$| {2,}/g, (spaces) => "\\x20".repeat(spaces.length)).replace(/[^ -~]/gu, escaped);
 
 /** Text of others as it is shown: what is not seen as itself becomes an escape, as in service/text.py. */
 export const plain = (text) =>
-  String(text).replace(/[\p{L}\p{N}]+/gu, (word) => (/[A-Za-z]/.test(word) && disguised.test(word) ? exact(word) : word)).replace(unseen, escaped);
+  bounded(String(text).replace(/[\p{L}\p{N}]+/gu, (word) => (/[A-Za-z]/.test(word) && disguised.test(word) ? exact(word) : word)).replace(unseen, escaped));
 
 /** The same for texts that look the same, as in service/look_alikes.py. */
 const look = (text) =>
-  [...text.normalize("NFKD")].map((c) => mapped.get(c) ?? c).join("").replace(ignored, "").trim().replace(/\s+/g, " ");
+  [...unescaped(text).normalize("NFKD")].map((c) => mapped.get(c) ?? c).join("").replace(ignored, "").trim().replace(/\s+/g, " ");
 
 /** `rows` with those together whose names look alike; says of each how its name is shown, and whether there are others. */
 export function tellApart(rows) {

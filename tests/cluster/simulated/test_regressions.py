@@ -48,6 +48,20 @@ BROKE = (
         Edit("node.downloader.core:DownloaderCore._fetch", "job.cancel()", "pass"),
     ),
     Broke(
+        "a source that had failed more often than those that have nothing was never tried again, and had everything",
+        121725,
+        Edit("node.downloader.source:SourcePool._order", "candidate.retry_at", "candidate.failures"),
+    ),
+    Broke(
+        "where a rate limit allows little, idle sources were given all of it, and what was asked for did not come",
+        121615,
+        Edit(
+            "node.downloader.credit:Credit.say",
+            "sorted(self._unsaid, key=lambda one: not one.is_to_send)",
+            "list(self._unsaid)",
+        ),
+    ),
+    Broke(
         "a piece that was on its way was sent once more each time it was taken back and asked for again",
         102642,
         Edit("node.piece_server.uploads:Uploads._get", " and piece not in on_way", ""),
