@@ -27,6 +27,7 @@ from node.client.targets import SEED_SUFFIX, existing_path, read_seed_file
 from node.client.view import short_digest
 from protocol.errors import DiskError, NotFoundError, SeedError, UsageError, VerificationError
 from service.command_line import ExampleCommand, complete_path
+from service.output_file import write_whole
 from service.paths import absolute_path
 from service.text import printable
 from service.units import counted, format_bytes
@@ -119,7 +120,7 @@ def seed(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
-        _write_whole(target, data)
+        _write_seed(target, data)
         _tell_seed(state, target, chosen, made, hashed.skipped)
 
 
@@ -235,12 +236,8 @@ def _check_free(target: Path, force: bool) -> None:
         raise NotFoundError(f"{target.parent}: no such directory to write the seed to")
 
 
-def _write_whole(target: Path, data: bytes) -> None:
-    """The whole of ``data`` under its name, or nothing."""
-    fresh = target.with_name(f".{target.name}.new")
+def _write_seed(target: Path, data: bytes) -> None:
     try:
-        fresh.write_bytes(data)
-        fresh.replace(target)
+        write_whole(target, data)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise DiskError(f"cannot write {target}: {error.strerror}") from error

@@ -42,6 +42,7 @@ from protocol.link import Link, format_link, parse_link
 from protocol.messages import Order, OrderEntry
 from protocol.orders import check_directory, is_for
 from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_path, parsed_by, program_of
+from service.output_file import write_whole
 from service.paths import absolute_path, expanded
 from service.text import check_utf8, printable, unescaped
 from service.units import format_seconds, parse_seconds
@@ -154,26 +155,18 @@ def _check_receipt(place: Path) -> None:
     """`DiskError` when the receipt could not be written to ``place``."""
     if place.is_dir():
         raise DiskError(f"{place} is a directory; --receipt takes a file")
+    if place.exists() and not place.is_file():
+        return  # a pipe, for example: to open it would show whoever reads it an end
     try:
-        with tempfile.TemporaryFile(dir=place.parent):
+        with tempfile.TemporaryFile(dir=Path(os.path.realpath(place)).parent):
             pass
     except OSError as error:
         raise DiskError(f"cannot write the receipt to {place.parent}: {error.strerror}") from None
 
 
 def _write_receipt(place: Path, fields: dict[str, Any]) -> None:
-    """All of it or nothing, and durably."""
     try:
-        with contextlib.ExitStack() as undo:
-            file = tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, delete=False)  # noqa: SIM115
-            undo.callback(Path(file.name).unlink, missing_ok=True)
-            with file:
-                json.dump(fields, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            Path(file.name).replace(place)
+        write_whole(place, f"{json.dumps(fields, indent=2)}\n".encode())
     except OSError as error:
         raise DiskError(f"cannot write the receipt {place}: {error.strerror}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -16,6 +15,7 @@ from node.client.timeline import Timeline, headline, timeline, trace_events
 from node.trace import Trace
 from protocol.errors import DiskError
 from service.command_line import ExampleCommand, complete_path
+from service.output_file import write_whole
 from service.paths import absolute_path, expanded
 from service.text import check_utf8
 from service.units import counted, format_bytes
@@ -82,13 +82,8 @@ def save_trace(path: str, made: Timeline) -> None:
 def _write(option: str, file: str, data: bytes) -> None:
     """`DiskError` when that fails; what was there is kept then."""
     path = expanded(file)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
-            fresh.write_bytes(data)
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        write_whole(path, data)
     except OSError as error:
         raise DiskError(f"{option} {path}: {error.strerror or error}") from None
 
