@@ -14,10 +14,7 @@ from broker.registry import Registry
 from protocol.messages import OrdersChanged, PeerJoined, PeerLeft, RosterEvent, SourceAdded, SourceRemoved
 
 HINTS_SMALL_COUNT = 16
-"""A change with up to this many hints is announced in full..."""
-MESSAGES_COUNT_MAX = 5_000
-"""...if these are no more messages, one for each hint and member. When a tracker of 10,000 peers comes back, all of
-them join, and all are told of each."""
+"""A change with up to this many hints is announced in full."""
 
 
 def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEvent]:
@@ -27,7 +24,7 @@ def roster_hints(events: Sequence[Event], registry: Registry) -> list[RosterEven
     them.
     """
     hints = [hint for hint in (_hint(event, registry) for event in events) if hint is not None]
-    if len(hints) <= HINTS_SMALL_COUNT and len(hints) * len(registry.members) <= MESSAGES_COUNT_MAX:
+    if len(hints) <= HINTS_SMALL_COUNT:
         return hints
     newest = max(hints, key=lambda hint: hint.announced if isinstance(hint, SourceAdded) else 0)
     return [hint for hint in hints if hint is newest or _concerns_somebody(hint, registry)]
@@ -56,11 +53,7 @@ def _hint(event: Event, registry: Registry) -> RosterEvent | None:
 
 
 def _concerns_somebody(hint: RosterEvent, registry: Registry) -> bool:
-    match hint:
-        case SourceAdded() | SourceRemoved():
-            swarm = registry.swarms.get(hint.digest)
-            return swarm is not None and swarm.wanted
-        case PeerJoined():  # whose key is to be admitted
-            return bool(hint.key)
-        case _:
-            return True
+    if isinstance(hint, SourceAdded | SourceRemoved):
+        swarm = registry.swarms.get(hint.digest)
+        return swarm is not None and swarm.wanted
+    return True
