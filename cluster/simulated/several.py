@@ -112,11 +112,12 @@ class Several:
     # --- what a person is told ------------------------------------------------------------------------------
 
     def check_lists(self) -> None:
-        """Whoever types `list` or `peers` is answered, and told of all that others have whole, and of all who are in
-        the network."""
+        """Whoever types `list` or `peers` is answered, and told of all that others have whole, and of all who are
+        members of a tracker that all reach: one may still refuse a peer for another one with its identity."""
         world = self._world
         honest = [peer for peer in world.peers.values() if peer.powered and peer.agent is not None]
-        joined = [peer for peer in honest if peer.agent is not None and peer.agent.core.trackers.joined]
+        reached = [tracker.address for tracker in self.serving()]
+        joined = [peer for peer in honest if _is_member_of_one(peer, reached)]
         whole = {item.digest for peer in joined for item in peer.disk.items.values() if not item.state}
         for peer in joined:
             listed = self._ask(peer, ApiList(REQUEST, ""))
@@ -137,3 +138,9 @@ class Several:
         self._world.run(self._world.now + ANSWER_SECONDS, lambda: REQUEST in answers)
         router.on_unread = None
         return answers.get(REQUEST)
+
+
+def _is_member_of_one(peer: Peer, trackers: list[str]) -> bool:
+    """Whether ``peer`` is a member of one of ``trackers``, by endpoint."""
+    assert peer.agent is not None
+    return any(peer.agent.core.trackers.joined_each[endpoint] for endpoint in trackers)
