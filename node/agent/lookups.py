@@ -194,7 +194,7 @@ class Lookups:
     def drop(self, tag: Hashable) -> None:
         """No answer to what was asked with ``tag`` is needed any more."""
         for number in [number for number, question in self._questions.items() if question.tag == tag]:
-            del self._questions[number]
+            self._forget(number)
 
     def want(self, digest: str, now: float, own_too: bool = False) -> list[Effect]:
         """Keep asking who has ``digest``, this peer included if ``own_too``; the first time at once."""
@@ -205,7 +205,7 @@ class Lookups:
     def unwant(self, digest: str) -> None:
         wanted = self._wanted.pop(digest, None)
         if wanted is not None:
-            self._questions.pop(wanted.question, None)
+            self._forget(wanted.question)
 
     def refresh(self, digest: str, now: float) -> list[Effect]:
         """Ask who has ``digest`` now rather than at the next refresh."""
@@ -286,7 +286,7 @@ class Lookups:
         late = False
         for number, question in list(self._questions.items()):
             if question.give_up_at is not None and now >= question.give_up_at:
-                del self._questions[number]
+                self._forget(number)
                 where = f"lookup {self.endpoint}" if self.endpoint else "tracker"
                 effects.append(AskFailed(question.tag, "network", f"the {where} does not answer"))
             elif now >= question.due:
@@ -324,11 +324,21 @@ class Lookups:
     def _send(self, question: _Question) -> list[Effect]:
         return [Ask(question.message)] if self._connected else []
 
+    def _forget(self, number: int) -> None:
+        """Nobody waits for this answer any more. The last question to a silent lookup stays all the same: its answer is
+        what says that the lookup is back."""
+        if self.is_silent and [*self._questions] == [number]:
+            self._questions[number].give_up_at = None
+        else:
+            self._questions.pop(number, None)
+
     def _take(self, question: _Question, reply: Any, now: float) -> list[Effect]:
         message = question.message
         del self._questions[message.id]
         if isinstance(message, GetSeederList) and isinstance(reply, SeederList):
             self._release(question, now)
+            if message.digest not in self._wanted:
+                return []
             return [SeedersFound(message.digest, reply.seeders, reply.settling, reply.total, reply.cell, reply.cells)]
         found = _PAGED.get((type(message), type(reply)))
         if found is None:

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import msgspec
+import pytest
 
 from node.agent.effects import Note
 from node.agent.lookups import (
@@ -184,6 +185,41 @@ def test_patience_ends_in_a_failure() -> None:
     (failure,) = lookups.tick(1.0)
     assert isinstance(failure, AskFailed)
     assert (failure.tag, failure.code) == ("tag", "network")
+
+
+@pytest.mark.parametrize("given_up", ["dropped", "no longer wanted", "late"])
+def test_a_lookup_that_was_silent_is_known_to_be_back_also_when_nobody_waits_any_more(given_up: str) -> None:
+    lookups = connected()
+    if given_up == "no longer wanted":
+        request = asked(lookups.want(DIGEST, 0.0))
+    else:
+        request = asked(lookups.torrents("tag", "x", 0.0, patience=2 * REQUEST_TIMEOUT_SECONDS))
+    lookups.tick(REQUEST_TIMEOUT_SECONDS)
+    assert lookups.is_silent
+    if given_up == "late":
+        assert AskFailed in [type(effect) for effect in lookups.tick(2 * REQUEST_TIMEOUT_SECONDS)]
+    lookups.drop("tag")
+    lookups.unwant(DIGEST)
+    assert lookups.connected(20.0) == [Ask(request)]
+    answer: SeederList | TorrentList = TorrentList(request.id, 1, 1, False, [], "")
+    if given_up == "no longer wanted":
+        answer = seeders(request)
+    effects = lookups.receive(answer, 20.1)
+    assert isinstance(effects[0], Note)
+    assert not lookups.is_silent
+    assert not any(isinstance(effect, SeedersFound) for effect in effects)
+    assert lookups.next_deadline() is None
+
+
+def test_a_silent_lookup_owes_one_answer_and_no_more() -> None:
+    lookups = connected()
+    asked(lookups.torrents("tag", "x", 0.0))
+    lookups.tick(REQUEST_TIMEOUT_SECONDS)
+    for tag in range(100):
+        lookups.torrents(tag, "x", 4.0)
+    for tag in [*range(100), "tag"]:
+        lookups.drop(tag)
+    assert len(lookups.connected(5.0)) == 1
 
 
 def test_a_refused_question_fails() -> None:
