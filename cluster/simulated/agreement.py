@@ -52,7 +52,8 @@ BUDGET_SECONDS = 15.0
 STALLED_SECONDS = 65.0
 """How long what is owed may not come, where the rate is not limited."""
 PROMISED_SECONDS = 65.0
-"""How long a receiver may wait for what one source has promised and another one, which is idle, has."""
+"""How long a receiver may wait for what one source has promised and another one, which is idle, has, while its own link
+has room."""
 IDLE_SECONDS = 1.0
 """Who has nothing to send for so long has told everybody what it has."""
 
@@ -129,7 +130,9 @@ class Agreement:
                     yield f"has given {where} credit, which counts {credit:+} pieces", DISTANT_SECONDS
                 if not source.credit and not process.budget.bucket.rate:
                     yield f"gives {source.entry.name} (session {source.session}) no credit", BUDGET_SECONDS
-            for piece, source in job.download.pieces.promised.items() if not process.budget.bucket.rate else ():
+            down = process.peer.net.port.down
+            has_room = not process.budget.bucket.rate and down.load < down.capacity / 2
+            for piece, source in job.download.pieces.promised.items() if has_room else ():
                 if any(one is not source and piece in one.bits for one in idle):
                     yield (
                         f"waits for piece {piece} that {source.entry.name} promised, and others have",
