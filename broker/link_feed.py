@@ -12,11 +12,11 @@ that falls behind further, or is silent, is forgotten; its next `Ack` is answere
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from broker.effects import Note, RegistrarEffect, SendLookup
-from broker.events import Event, PeerGone, PeerSet
+from broker.events import EntryGone, EntrySet, Event, PeerGone, PeerSet
 from broker.link_messages import Changes, FromLookup, LinkBeat, LinkLost, StateRequest
 from broker.registry import Registry
 from protocol import limits as lim
@@ -24,6 +24,11 @@ from protocol import limits as lim
 QUERY = "Query"
 """The kind of request that lookups answer."""
 _SILENT_SECONDS = 3 * lim.LINK_SILENT_SECONDS
+
+
+def _names_of(entry: EntrySet) -> set[object]:
+    first = (entry.manifest, entry.name, entry.signature)
+    return {first, *((alias.manifest, alias.name, alias.signature) for alias in entry.aliases)}
 
 
 class _Link:
@@ -46,6 +51,8 @@ class _Link:
         """Members whose state is still to be sent."""
         self.told: set[str] = set()
         """Members whose state was sent, or is being sent."""
+        self.unsent: dict[str, dict[str, None]] = {}
+        """By member whose state is not sent yet: what it has announced meanwhile."""
         self.reading: tuple[str, deque[str]] | None = None
         """The member being sent, and those of its digests that are still to be sent."""
 
@@ -81,22 +88,42 @@ class _Link:
                 if event is not None:
                     page.append(event)
             if not digests:
+                self.unsent.pop(peer, None)
                 self.reading = None
         return page
 
-    def add(self, events: Sequence[Event], seq: int) -> None:
-        """Queue one change set, except for what the state will contain anyway."""
+    def add(self, events: Sequence[Event], seq: int, registry: Registry) -> None:
+        """Queue one change set, which ``registry`` has applied, except for what the state will contain anyway."""
+        gone: dict[str, None] = {}
         for event in events:
             if isinstance(event, PeerSet) and event.peer not in self.told:
                 self.unread[event.peer] = None
             elif isinstance(event, PeerGone):
                 self.told.discard(event.peer)
+                gone |= self.unsent.pop(event.peer, {})
                 if self.reading is not None and self.reading[0] == event.peer:
                     self.reading = None
-        wanted = [event for event in events if event.peer not in self.unread]
+            elif isinstance(event, EntrySet) and event.peer in self.unread:
+                self.unsent.setdefault(event.peer, {})[event.digest] = None
+            elif isinstance(event, EntryGone) and event.digest in self.unsent.get(event.peer, {}):
+                gone[event.digest] = None
+        again = [event for digest in gone for event in self._again(digest, registry)]
+        wanted = [*again, *(event for event in events if event.peer not in self.unread)]
         self.queue.extend((event, None) for event in wanted[:-1])
         if wanted:
             self.queue.append((wanted[-1], seq))
+
+    def _again(self, digest: str, registry: Registry) -> Iterator[Event]:
+        """What was sent of ``digest``, of one member for each of its names: they may be newer, by an announcement of a
+        member that is gone before its turn came."""
+        swarm = registry.swarms.get(digest)
+        holders = () if swarm is None else (*swarm.sources, *swarm.requesting)
+        seen: set[object] = set()
+        for peer in holders:
+            event = registry.entry_event(peer, digest) if peer in self.told else None
+            if event is not None and not seen.issuperset(names := _names_of(event)):
+                seen |= names
+                yield event
 
     def take_changes(self) -> tuple[list[Event], int | None]:
         """The events for the next message, and the seq reached with them; None within a change set."""
@@ -143,7 +170,7 @@ class LinkFeed:
         self._seq = seq
         effects: list[RegistrarEffect] = []
         for link in list(self._links.values()):
-            link.add(events, seq)
+            link.add(events, seq, self._registry)
             effects += self._pump(link, now)
             if len(link.queue) > lim.LINK_QUEUE_COUNT_MAX:
                 effects.append(self._forget(link, f"{len(link.queue)} changes behind"))

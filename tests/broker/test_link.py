@@ -163,6 +163,32 @@ def test_a_peer_that_goes_before_its_turn_is_passed_over(monkeypatch: pytest.Mon
     assert lookup.lookup.replica.seq == stage.registrar.seq
 
 
+@pytest.mark.parametrize("ends", ["leaves", "unshares", "comes back without it", "is being read"])
+def test_what_a_peer_announced_that_went_before_its_turn_holds_for_others(
+    monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr(lim, "LINK_WINDOW_COUNT", 1)
+    monkeypatch.setattr(lim, "LINK_PAGE_COUNT", 2)
+    stage = Stage()
+    stage.peer("alice", entry(1, "requesting"))
+    lookup = linked(stage)
+    stage.peer("waits", entry(7), entry(8))
+    bob = stage.peer("bob", entry(5), entry(6), entry(1))
+    if ends == "is being read":
+        for _ in range(2):
+            lookup.step_down()
+            lookup.step_up()
+    if ends == "unshares":
+        bob.update(Ok, removed=[1])
+    else:
+        bob.leave(Goodbye)
+    if ends == "comes back without it":
+        bob.join(entry(6))
+    lookup.settle()
+    assert replica_of(lookup) == picture(stage.registry)
+    assert lookup.lookup.replica.seq == stage.registrar.seq
+
+
 def test_a_silent_lookup_is_forgotten() -> None:
     stage = Stage()
     lookup = linked(stage)
