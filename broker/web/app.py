@@ -13,7 +13,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -139,11 +139,10 @@ class Page:
     async def health(self, _request: Request) -> Response:
         """200 while the replica is fed, else 503 and why not."""
         figures = await _ask(self._desk, GetFigures())
-        if not isinstance(figures, Figures):
-            return Response(f"{figures.detail}\n", 503, media_type="text/plain")
-        if not is_fed(figures):
-            return Response(f"{figures.tracker.reason}\n", 503, media_type="text/plain")
-        return Response("ok\n", media_type="text/plain")
+        if isinstance(figures, Figures) and is_fed(figures):
+            return PlainTextResponse("ok\n")
+        why = figures.tracker.reason if isinstance(figures, Figures) else figures.detail
+        return PlainTextResponse(f"{why}\n", 503)
 
 
 def _tables() -> bytes:
@@ -219,10 +218,9 @@ def _search_of(request: Request) -> str:
     return search
 
 
-def _json(answer: object) -> Response:
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+def _json(answer: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(answer), status, media_type="application/json")
 
 
 def _refusal(refusal: Refusal, status: int | None = None) -> Response:
-    body = msgspec.json.encode({"error": refusal})
-    return Response(body, status or _STATUS[refusal.code], media_type="application/json")
+    return _json({"error": refusal}, status or _STATUS[refusal.code])

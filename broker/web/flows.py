@@ -10,7 +10,7 @@ from broker.registry import Member, Registry
 from broker.web.rows import DownloadRow, Flows, Sender
 from broker.web.survey import ENDED
 from protocol.messages import DownloadState
-from protocol.standings import percent_of
+from protocol.standings import percent_of, seconds_left
 
 PEERS_COUNT_MAX = 60
 """More than these cannot be told apart in a picture."""
@@ -73,7 +73,7 @@ def download_row(member: Member, download: DownloadState, ids: Sequence[str], re
         done=download.done,
         length=download.length,
         rate=download.rate,
-        seconds_left=(download.length - download.done) / download.rate if download.rate else None,
+        seconds_left=seconds_left(download),
         sources=download.sources,
         reason=download.reason,
         senders=senders,

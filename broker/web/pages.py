@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from broker.listing_index import Listing, ListingKey, listing_key
@@ -75,12 +75,11 @@ class Pages:
             if member.downloads and any(download.digest == swarm.digest for download in member.downloads)
         )
         concerned = dict.fromkeys(chain(swarm.sources, swarm.requesting, telling))
-        page = heapq.nsmallest(question.limit + 1, (peer for peer in concerned if peer > question.after))
-        more, page = len(page) > question.limit, page[: question.limit]
+        page, following = _page(concerned, question)
         names = dict.fromkeys(listing.name for listing in islice(swarm.listings.values(), NAMES_SHOWN_COUNT))
         row = content_row(swarm, Survey(self.registry).contents.get(swarm.digest, NO_ACTIVITY))
-        peers = [standing_row(self.registry.standing(peer, swarm.digest)) for peer in page]
-        return ContentDetail(row, list(names), peers, page[-1] if more else "")
+        peers = [standing_row(peer, swarm.digest, self.registry) for peer in page]
+        return ContentDetail(row, list(names), peers, following)
 
     def peers(self, question: GetPeers) -> PeerPage:
         """By id."""
@@ -100,15 +99,14 @@ class Pages:
         member = self.registry.members.get(question.peer)
         if member is None:
             return Refusal("not_found", "no member of the network has this id")
-        page = heapq.nsmallest(question.limit + 1, (digest for digest in member.listings if digest > question.after))
-        more, page = len(page) > question.limit, page[: question.limit]
+        page, following = _page(member.listings, question)
         contents = []
         for digest in page:
             listing, holding = member.listings[digest], self.registry.holding(member.peer, digest)
             contents.append(HeldContent(digest, listing.name, listing.length, holding or ""))
         ids = self.sorted_peers()
         downloads = [download_row(member, download, ids, self.registry) for download in member.downloads]
-        return PeerDetail(peer_row(member, self.registry), downloads, contents, page[-1] if more else "")
+        return PeerDetail(peer_row(member, self.registry), downloads, contents, following)
 
     def rollouts(self, question: GetRollouts) -> RolloutPage:
         """By giver and id of the order."""
@@ -123,3 +121,10 @@ class Pages:
             return self._index.after(after)
         listings = sorted(swarm.listings.values(), key=listing_key)
         return (listing for listing in listings if after is None or listing_key(listing) > after)
+
+
+def _page(ids: Iterable[str], question: GetContent | GetPeer) -> tuple[list[str], str]:
+    """Those of ``ids`` that are asked for, and the last of them if there are more."""
+    found = heapq.nsmallest(question.limit + 1, (one for one in ids if one > question.after))
+    page = found[: question.limit]
+    return page, page[-1] if len(found) > len(page) else ""

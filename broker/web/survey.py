@@ -8,6 +8,7 @@ from __future__ import annotations
 from broker.registry import Member, Registry
 from broker.web.rows import PeerState, Totals
 from protocol.messages import DownloadState
+from protocol.standings import open_state, seconds_left
 
 ENDED = ("failed", "done")
 URGENCY: tuple[PeerState, ...] = ("failed", "waits", "fetching", "checking", "verifying", "idle")
@@ -35,9 +36,9 @@ class Activity:
         self.running += 1
         self.rate += download.rate
         self.done += download.done
-        if download.rate:
-            left = (download.length - download.done) / download.rate
-            self.slowest = left if self.slowest is None else max(self.slowest, left)
+        left = seconds_left(download)
+        if left is not None:
+            self.slowest = max(left, self.slowest or 0.0)
 
 
 NO_ACTIVITY = Activity()
@@ -86,21 +87,13 @@ def total_rate(registry: Registry) -> int:
     )
 
 
-def download_state(download: DownloadState) -> PeerState:
-    """The state of a download in a word."""
-    match download.state:
-        case "checking" | "verifying" | "failed":
-            return download.state
-        case "done":
-            return "idle"
-        case "downloading" if download.rate or not download.reason:
-            return "fetching"
-    return "waits"
+def _state_of(download: DownloadState) -> PeerState:
+    return "idle" if download.state == "done" else open_state(download)
 
 
 def main_download(member: Member) -> tuple[PeerState, DownloadState | None]:
     """Of the downloads of ``member`` the one that says most about it."""
-    found = [(URGENCY.index(download_state(download)), download) for download in member.downloads]
+    found = [(URGENCY.index(_state_of(download)), download) for download in member.downloads]
     running = [one for one in found if one[1].state not in ENDED]
     urgency, download = min(running or found, key=lambda one: one[0], default=(len(URGENCY) - 1, None))
     return URGENCY[urgency], download

@@ -228,7 +228,7 @@ function drawFailures(failures, gone) {
   $("#failures .empty").hidden = failures.length + lost.length > 0;
   const lines = [
     ...failures.map((one) => ({ key: `f ${one.peer} ${one.digest}`, name: one.name, words: `failed: ${plain(one.content || one.digest.slice(0, 20))}`, note: one.reason })),
-    ...lost.map((one) => ({ key: `g ${one.peer}`, name: one.name || one.peer.slice(0, 8), words: `${one.lost ? "lost" : "left"} ${duration(one.seconds_ago)} ago`,
+    ...lost.map((one) => ({ key: `g ${one.peer}`, name: one.name, words: `${one.lost ? "lost" : "left"} ${duration(one.seconds_ago)} ago`,
       note: one.content ? `it was ${one.state}: ${one.content}${one.percent === null ? "" : `, ${one.percent} %`}` : "it fell silent" })),
   ];
   keep($("#failures .lines"), lines, (one) => one.key,
