@@ -10,7 +10,6 @@ from node.api_messages import PeerCounts, StatusReport
 from node.local_messages import OVER, BottleneckKind, Phase
 from node.metrics.machine import FileSystem
 from node.metrics.reading import Reading
-from protocol.limits import PROTOCOL_VERSION
 from service.web.exposition import Families
 
 NETWORK = ("joined", "joining", "unreachable", "refused", "left")
@@ -23,7 +22,6 @@ ITEM_STATES = {"": "served", "missing": "missing", "changed": "changed", "damage
 def families(reading: Reading, file_systems: Mapping[str, FileSystem]) -> Families:
     """Without the agent's report there are few."""
     found, report = Families("zswarm_peer_"), reading.report
-    found.info("Version of the protocol.", {"protocol": str(PROTOCOL_VERSION)})
     found.gauge("up", "1 while the agent answers.", int(report is not None))
     _machine(found, reading, file_systems)
     if report is not None:
