@@ -195,7 +195,7 @@ def test_a_lookup_that_was_silent_is_known_to_be_back_also_when_nobody_waits_any
     else:
         request = asked(lookups.torrents("tag", "x", 0.0, patience=2 * REQUEST_TIMEOUT_SECONDS))
     lookups.tick(REQUEST_TIMEOUT_SECONDS)
-    assert lookups.is_silent
+    assert lookups.problem(REQUEST_TIMEOUT_SECONDS)
     if given_up == "late":
         assert AskFailed in [type(effect) for effect in lookups.tick(2 * REQUEST_TIMEOUT_SECONDS)]
     lookups.drop("tag")
