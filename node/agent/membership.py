@@ -24,6 +24,7 @@ from node.agent.effects import Note
 from node.agent.heartbeats import Figures, Heartbeats
 from node.agent.open_requests import REPEAT_SECONDS_MAX, OpenRequests, Slot
 from node.agent.outage import Outage
+from node.api_messages import Network
 from protocol.endpoints import host_of, is_loopback, with_host
 from protocol.limits import LEASE_SECONDS
 from protocol.messages import (
@@ -146,8 +147,8 @@ class Membership:
     # --- what the peer wants -----------------------------------------------------------------------------
 
     @property
-    def network(self) -> str:
-        """One word for a person: joining, joined, unreachable, refused, left."""
+    def network(self) -> Network:
+        """How this peer stands with the tracker, in a word."""
         if self.state in (State.LEAVING, State.LEFT):
             return "left"
         if self.state is State.REFUSED:
