@@ -121,10 +121,10 @@ class AgentCore(AgentState):
         tracker = self.trackers.all[number]
         return self.settle(tracker.of(tracker.membership.connected(host, now)), now)
 
-    def registrar_lost(self, number: int, why: str, now: float) -> list[Effect]:
-        """The connection ended, or an attempt to make one failed, for a reason in words."""
+    def registrar_lost(self, number: int, why: str, denied: bool, now: float) -> list[Effect]:
+        """As `Membership.disconnected`."""
         tracker = self.trackers.all[number]
-        return self.settle(tracker.of(tracker.membership.disconnected(why, now)), now)
+        return self.settle(tracker.of(tracker.membership.disconnected(why, now, denied)), now)
 
     def lookup_says(self, number: int, reply: LookupReply, now: float) -> list[Effect]:
         tracker = self.trackers.all[number]
