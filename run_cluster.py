@@ -17,8 +17,9 @@ from cluster.chaos.run import ChaosReport, ChaosRun, run_chaos, verdict
 from cluster.interrupts import Interrupted, interruptible
 from cluster.links import Links, check_real_rate, parse_link_rate
 from cluster.load.content import CLIENTS_COUNT_MAX
+from cluster.load.plan import LoadPlan
 from cluster.load.report import LoadReport
-from cluster.load.run import LoadPlan, run_load
+from cluster.load.run import run_load
 from cluster.load.table import render_load
 from cluster.progress import PlainScreen, open_screen
 from cluster.report import Report

@@ -9,29 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import psutil
 
+from cluster.load.report import Gauge, Reading
 from cluster.processes import SUPERVISOR, children_of, role_of
-
-
-class Gauge(NamedTuple):
-    """Of all processes of a role: how many there are, the share of the time for which the busiest main thread was busy
-    (0 to 1), and the most files that one of them has open."""
-
-    processes: int
-    busy: float
-    open_files: int
-
-
-class Reading(NamedTuple):
-    """``machine``: the share of all cores' time that was used, by whomever (0 to 1). ``roles`` by name.
-    ``loopback_bytes``: all that was sent to an address of this machine, by whomever, headers included."""
-
-    machine: float
-    roles: dict[str, Gauge]
-    loopback_bytes: int
 
 
 class Gauges:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from cluster.load.client import Channel, Reply
 from cluster.load.crew import Ask, Crew
 from cluster.load.messages import Go, Progress
+from cluster.load.plan import LoadPlan
 from protocol.codec import Decoder, encode
 from protocol.errors import ProtocolError
 from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
@@ -30,19 +31,14 @@ REPORT_SECONDS = 0.25
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
-    """Worker ``worker`` runs the clients from ``first`` up to, and without, ``end`` of ``count``, with ``files`` files
-    each, for ``seconds``, at tracker number ``tracker``. What chance does follows from ``seed``. ``control`` is the
-    endpoint of the run."""
+    """Worker ``worker`` runs the clients of ``plan`` from ``first`` up to, and without, ``end``, at tracker number
+    ``tracker``. ``control`` is the endpoint of the run."""
 
     worker: int
     tracker: int
     first: int
     end: int
-    count: int
-    files: int
-    seconds: float
-    idle: bool
-    seed: int
+    plan: LoadPlan
     registrar: str
     roster: str
     lookups: tuple[str, ...]
@@ -79,9 +75,8 @@ class Worker:
         self._control_decoder: Decoder[Go] = Decoder(Go)
         self._report_at = 0.0
         self._told_over = False
-        numbers = range(settings.first, settings.end)
-        rng = Random(f"{settings.seed} {settings.worker}")
-        self._crew = Crew(numbers, settings.count, settings.files, settings.seconds, rng, settings.idle)
+        rng = Random(f"{settings.plan.seed} {settings.worker}")
+        self._crew = Crew(range(settings.first, settings.end), settings.plan, rng)
 
     def run(self) -> None:
         """Until the loop is stopped. Raises `NetworkError` when there are no more sockets to be had."""
@@ -109,7 +104,7 @@ class Worker:
             except ProtocolError as error:
                 self._send(self._crew.broken(wire.index, str(error), now))
                 continue
-            if isinstance(reply, Welcome) and self._settings.idle and wire.index not in self._rosters:
+            if isinstance(reply, Welcome) and self._settings.plan.idle and wire.index not in self._rosters:
                 self._subscribe(wire.index)
             self._send(self._crew.receive(wire.index, wire.channel, reply, now))
 
