@@ -87,10 +87,9 @@ class Gauge(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """``machine``: the share of all cores' time that was used, by whomever (0 to 1). ``roles`` by name.
-    ``loopback_bytes``: all that was sent to an address of this machine, by whomever, headers included."""
+    """``roles`` by name. ``loopback_bytes``: all that was sent to an address of this machine, by whomever, headers
+    included."""
 
-    machine: float
     roles: dict[str, Gauge]
     loopback_bytes: int
 
@@ -194,7 +193,7 @@ def build_report(setting: Setting, measured: Measured, phases: Mapping[str, floa
         cores=setting.cores,
         busy_cores=_busy_cores(setting, measured, seconds),
         tracker=_cost(plan.trackers, measured, roles, seconds),
-        limit=limit_of(measured.reading),
+        limit=limit_of(measured.usage.busy, measured.reading.roles),
         roles=roles,
         open_files_max=setting.open_files_max,
         notes=list(IDLE_NOTES if plan.idle else ASKING_NOTES),
@@ -202,13 +201,13 @@ def build_report(setting: Setting, measured: Measured, phases: Mapping[str, floa
     )
 
 
-def limit_of(reading: Reading) -> Limit:
+def limit_of(machine: float, roles: Mapping[str, Gauge]) -> Limit:
     """What had no time left: a process of the tracker, all cores together, the clients; or nothing of these."""
-    busy = {role: gauge.busy for role, gauge in reading.roles.items()}
+    busy = {role: gauge.busy for role, gauge in roles.items()}
     registrar, lookup = (busy.get(role, 0.0) for role in TRACKER_ROLES)
     if max(registrar, lookup) >= BUSY_SHARE:
         return "registrar" if registrar >= lookup else "lookup"
-    if reading.machine >= MACHINE_SHARE:
+    if machine >= MACHINE_SHARE:
         return "machine"
     return "clients" if busy.get(CLIENTS_ROLE, 0.0) >= BUSY_SHARE else "none"
 
@@ -254,7 +253,7 @@ def _busy_cores(setting: Setting, measured: Measured, seconds: float) -> dict[st
     clients = cpu_s.get(CLIENTS_ROLE, 0.0)
     tracker = sum(cpu_s.values()) - clients
     both = {"tracker": tracker / seconds, "clients": clients / seconds} if seconds else {"tracker": 0.0, "clients": 0.0}
-    other = max(0.0, measured.reading.machine * setting.cores - sum(both.values()))
+    other = max(0.0, measured.usage.busy * setting.cores - sum(both.values()))
     return {who: round(cores, 2) for who, cores in (*both.items(), ("other programs", other))}
 
 

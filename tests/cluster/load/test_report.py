@@ -21,6 +21,7 @@ PHASES = {"start": 1.0, "join": 0.5, "load": 10.2, "leave": 0.4, "end": 0.3}
 USAGE = Usage(
     cpu_s={"registrar": 8.0, "lookup": 4.0, "supervisor": 0.0, "clients": 16.0},
     max_rss={"registrar": 70 * MIB, "lookup": 60 * MIB, "supervisor": 25 * MIB, "clients": 80 * MIB},
+    busy=0.9,
 )
 BUSY = {
     "supervisor": Gauge(1, 0.0, 12),
@@ -28,7 +29,7 @@ BUSY = {
     "registrar": Gauge(1, 0.7, 1_017),
     "lookup": Gauge(1, 0.35, 1_016),
 }
-READING = Reading(0.9, BUSY, 10 * MIB)
+READING = Reading(BUSY, 10 * MIB)
 
 
 def progress(worker: int, phase: Phase, tally: Tally, settled: int = 500, seconds: float = 10.0) -> Progress:
@@ -165,7 +166,7 @@ def test_the_limit_is_what_had_no_time_left(
     machine: float, registrar: float, lookup: float, clients: float, limit: str
 ) -> None:
     busy = {"registrar": registrar, "lookup": lookup, "clients": clients}
-    assert limit_of(Reading(machine, {role: Gauge(1, share, 1) for role, share in busy.items()}, 0)) == limit
+    assert limit_of(machine, {role: Gauge(1, share, 1) for role, share in busy.items()}) == limit
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,8 @@ def test_the_limit_is_what_had_no_time_left(
     ],
 )
 def test_the_limit_in_words(machine: float, busy: dict[str, Gauge], text: str) -> None:
-    assert any(text in line for line in shown(report_of(reading=Reading(machine, busy, 0)), 200))
+    usage = msgspec.structs.replace(USAGE, busy=machine)
+    assert any(text in line for line in shown(report_of(usage=usage, reading=Reading(busy, 0)), 200))
 
 
 def test_the_table_fits_a_terminal_of_80_columns() -> None:
@@ -206,9 +208,7 @@ def test_large_figures_fit_too() -> None:
 
 
 def test_a_load_that_did_not_even_last_a_moment_has_a_report() -> None:
-    nothing = measured(
-        latest={phase: [] for phase in Phase}, usage=Usage(cpu_s={}, max_rss={}), reading=Reading(0.9, {}, 0)
-    )
+    nothing = measured(latest={phase: [] for phase in Phase}, usage=Usage(cpu_s={}, max_rss={}), reading=Reading({}, 0))
     report = build_report(SETTING, nothing, {})
     assert not report.ok
     assert shown(report)[-1].startswith("FAILED")
