@@ -110,16 +110,16 @@ class Page:
         return await self._answer(GetOverview())
 
     async def contents(self, request: Request) -> Response:
-        return await self._answer(GetContents(_search_of(request), *_page_of(request)))
+        return await self._answer(GetContents(*_page_of(request), _search_of(request)))
 
     async def content(self, request: Request) -> Response:
-        return await self._answer(GetContent(request.path_params["digest"], *_page_of(request)))
+        return await self._answer(GetContent(*_page_of(request), request.path_params["digest"]))
 
     async def peers(self, request: Request) -> Response:
-        return await self._answer(GetPeers(_search_of(request), *_page_of(request)))
+        return await self._answer(GetPeers(*_page_of(request), _search_of(request)))
 
     async def peer(self, request: Request) -> Response:
-        return await self._answer(GetPeer(request.path_params["peer"], *_page_of(request)))
+        return await self._answer(GetPeer(*_page_of(request), request.path_params["peer"]))
 
     async def rollouts(self, request: Request) -> Response:
         return await self._answer(GetRollouts(*_page_of(request)))

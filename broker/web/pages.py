@@ -16,7 +16,7 @@ from broker.registry import Registry
 from broker.web.contents import content_row
 from broker.web.flows import download_row
 from broker.web.peers import peer_row, standing_row
-from broker.web.questions import GetContent, GetContents, GetPeer, GetPeers, GetRollouts, Refusal
+from broker.web.questions import GetContent, GetContents, GetPeer, GetPeers, GetRollouts, Paged, Refusal
 from broker.web.rollouts import orders_after, rollout_row
 from broker.web.rows import ContentDetail, ContentPage, HeldContent, PeerDetail, PeerPage, RolloutPage
 from broker.web.survey import NO_ACTIVITY, Survey
@@ -123,7 +123,7 @@ class Pages:
         return (listing for listing in listings if after is None or listing_key(listing) > after)
 
 
-def _page(ids: Iterable[str], question: GetContent | GetPeer) -> tuple[list[str], str]:
+def _page(ids: Iterable[str], question: Paged) -> tuple[list[str], str]:
     """Those of ``ids`` that are asked for, and the last of them if there are more."""
     found = heapq.nsmallest(question.limit + 1, (one for one in ids if one > question.after))
     page = found[: question.limit]
