@@ -26,7 +26,6 @@ class Trackers:
 
     def __init__(self, tokens: Mapping[str, bytes], who: Who, figures: Figures, rng: random.Random) -> None:
         self.list = AnnouncedList()
-        self.figures = figures
         self.all = [
             Tracker(number, endpoint, token, who, self.list, figures, rng)
             for number, (endpoint, token) in enumerate(tokens.items())
