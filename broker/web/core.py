@@ -151,7 +151,7 @@ class PageCore:
             rates=self.history.rates(),
             contents=list(contents_to_show(registry, survey.contents, largest, CONTENTS_SHOWN_COUNT)),
             peers=peers_to_show(registry, survey.busy, PEERS_SHOWN_COUNT),
-            flows=flows(survey.busy, pages.sorted_peers(), registry),
+            flows=flows(survey.busy, registry),
             rollouts=[rollout_row(giver, order, registry) for giver, order in orders],
             failures=failures(registry, survey.busy, FAILURES_SHOWN_COUNT),
             gone=self.history.gone(now),

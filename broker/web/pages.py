@@ -36,14 +36,6 @@ class Pages:
         assert registry.index is not None
         self.registry = registry
         self._index = registry.index
-        self._peers: list[str] = []
-        self._peers_as_of = -1
-
-    def sorted_peers(self) -> list[str]:
-        """The ids of all members."""
-        if self._peers_as_of != self.registry.membership_changes:
-            self._peers, self._peers_as_of = sorted(self.registry.members), self.registry.membership_changes
-        return self._peers
 
     def contents(self, question: GetContents) -> ContentPage | Refusal:
         """By name; one row for each digest and name."""
@@ -83,7 +75,7 @@ class Pages:
 
     def peers(self, question: GetPeers) -> PeerPage:
         """By id."""
-        peers, members = self.sorted_peers(), self.registry.members
+        peers, members = self.registry.ids(), self.registry.members
         start, wanted = bisect_right(peers, question.after), question.search.casefold()
         rows = []
         for place in range(start, len(peers)):
@@ -104,8 +96,7 @@ class Pages:
         for digest in page:
             listing, holding = member.listings[digest], self.registry.holding(member.peer, digest)
             contents.append(HeldContent(digest, listing.name, listing.length, holding or ""))
-        ids = self.sorted_peers()
-        downloads = [download_row(member, download, ids, self.registry) for download in member.downloads]
+        downloads = [download_row(member, download, self.registry) for download in member.downloads]
         return PeerDetail(peer_row(member, self.registry), downloads, contents, following)
 
     def rollouts(self, question: GetRollouts) -> RolloutPage:
