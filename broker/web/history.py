@@ -64,10 +64,8 @@ class History:
         self.lost_count += event.expired
         self.left_count += not event.expired
         state, download = main_download(member)
-        done, content = None, ""
-        if download is not None:
-            content = content_name(member, download.digest, registry) or download.digest
-            done = percent_of(download.done, download.length)
+        content = content_name(member, download.digest, registry) or download.digest
+        done = percent_of(download.done, download.length)
         row = GoneRow(event.peer, name_of(event.peer, registry), event.expired, 0.0, state, done, content)
         self._gone.pop(event.peer, None)
         self._gone[event.peer] = now, row

@@ -9,28 +9,27 @@ from itertools import islice
 from broker.registry import Member, Registry
 from broker.web.flows import content_name, name_of
 from broker.web.rows import Failure, PeerRow, StandingRow
-from broker.web.survey import URGENCY, main_download
+from broker.web.survey import NO_DOWNLOAD, URGENCY, main_download
 from protocol.standings import percent, percent_of, seconds_left, state_of
 
 
 def peer_row(member: Member, registry: Registry) -> PeerRow:
     """``member`` with the download that says most about it."""
-    state, download = main_download(member)
-    shown = download if state != "idle" else None
+    state, shown = main_download(member)
     return PeerRow(
         peer=member.peer,
         name=name_of(member.peer, registry),
         endpoint=member.endpoint,
         state=state,
-        content="" if shown is None else content_name(member, shown.digest, registry),
-        digest="" if shown is None else shown.digest,
-        percent=None if shown is None else percent_of(shown.done, shown.length),
-        done=0 if shown is None else shown.done,
-        length=0 if shown is None else shown.length,
+        content=content_name(member, shown.digest, registry),
+        digest=shown.digest,
+        percent=percent_of(shown.done, shown.length),
+        done=shown.done,
+        length=shown.length,
         rate=sum(one.rate for one in member.downloads),
-        seconds_left=None if shown is None else seconds_left(shown),
-        sources=0 if shown is None else shown.sources,
-        reason="" if shown is None else shown.reason,
+        seconds_left=seconds_left(shown),
+        sources=shown.sources,
+        reason=shown.reason,
         downloads=len(member.downloads),
         uploads=member.load,
         whole=member.whole,
@@ -70,15 +69,14 @@ def _failures(registry: Registry, busy: Sequence[Member]) -> Iterator[Failure]:
 def standing_row(peer: str, digest: str, registry: Registry) -> StandingRow:
     """How member ``peer`` stands with ``digest``."""
     entry = registry.standing(peer, digest)
-    download, state = entry.download, state_of(entry)
-    fetched = download if state == "fetching" else None
+    download, state = entry.download or NO_DOWNLOAD, state_of(entry)
     return StandingRow(
         peer=peer,
         name=name_of(peer, registry),
         state=state,
         percent=percent(entry),
-        rate=0 if fetched is None else fetched.rate,
-        seconds_left=None if fetched is None else seconds_left(fetched),
-        sources=0 if download is None else download.sources,
-        reason="" if download is None or state == "has it" else download.reason,
+        rate=download.rate if state == "fetching" else 0,
+        seconds_left=seconds_left(download) if state == "fetching" else None,
+        sources=download.sources,
+        reason="" if state == "has it" else download.reason,
     )

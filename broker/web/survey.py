@@ -11,6 +11,8 @@ from protocol.messages import DownloadState
 from protocol.standings import open_state, seconds_left
 
 ENDED = ("failed", "done")
+NO_DOWNLOAD = DownloadState("", "done")
+"""In place of one where there is none."""
 URGENCY: tuple[PeerState, ...] = ("failed", "waits", "fetching", "checking", "verifying", "idle")
 """Which download of a peer says most about it, and which peers come first where not all are shown."""
 
@@ -87,13 +89,9 @@ def total_rate(registry: Registry) -> int:
     )
 
 
-def _state_of(download: DownloadState) -> PeerState:
-    return "idle" if download.state == "done" else open_state(download)
-
-
-def main_download(member: Member) -> tuple[PeerState, DownloadState | None]:
-    """Of the downloads of ``member`` the one that says most about it."""
-    found = [(URGENCY.index(_state_of(download)), download) for download in member.downloads]
+def main_download(member: Member) -> tuple[PeerState, DownloadState]:
+    """Of the downloads of ``member`` the one that says most about it, and what; `NO_DOWNLOAD` if all are done."""
+    found = [(URGENCY.index(open_state(one)), one) for one in member.downloads if one.state != "done"]
     running = [one for one in found if one[1].state not in ENDED]
-    urgency, download = min(running or found, key=lambda one: one[0], default=(len(URGENCY) - 1, None))
+    urgency, download = min(running or found, key=lambda one: one[0], default=(URGENCY.index("idle"), NO_DOWNLOAD))
     return URGENCY[urgency], download
