@@ -10,6 +10,7 @@ import heapq
 from broker.registry import Registry
 from broker.web.flows import name_of
 from broker.web.rows import Problem, RolloutRow, Verdict
+from broker.web.survey import percent_of_all
 from protocol.messages import Order
 from protocol.orders import is_for
 from protocol.standings import OrderState, order_state, percent, seconds_left
@@ -62,16 +63,12 @@ def rollout_row(giver: str, order: Order, registry: Registry) -> RolloutRow:
         verdict=_verdict(order, counts),
         have=have,
         wanted=wanted,
-        percent=None if not wanted else 100 if have == wanted else min(99, _part(done, wanted * order.length)),
+        percent=percent_of_all(have, wanted, done, order.length),
         rate=rate,
         seconds_left=max((one for one in left if one is not None), default=None),
         counts=counts,
         problems=[problem for _, problem in problems[:PROBLEMS_COUNT_MAX]],
     )
-
-
-def _part(done: int, length: int) -> int:
-    return done * 100 // length if length else 0
 
 
 def _verdict(order: Order, counts: dict[str, int]) -> Verdict:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from broker.registry import Member, Registry
 from broker.web.rows import PeerState, Totals
 from protocol.messages import DownloadState
-from protocol.standings import open_state, seconds_left
+from protocol.standings import open_state, percent_of, seconds_left
 
 ENDED = ("failed", "done")
 NO_DOWNLOAD = DownloadState("", "done")
@@ -54,7 +54,7 @@ class Survey:
         self.busy: list[Member] = []
         self.trackers: dict[str, tuple[int, int]] = {}
         self.contents: dict[str, Activity] = {}
-        entries = uploads = downloads = failed = rate = 0
+        entries = uploads = 0
         for member in registry.members.values():
             entries += member.weight
             uploads += member.load
@@ -69,17 +69,29 @@ class Survey:
                 if activity is None:
                     activity = self.contents[download.digest] = Activity()
                 activity.add(download)
-                failed += download.state == "failed"
-                if download.state not in ENDED:
-                    downloads += 1
-                    rate += download.rate
-        orders = sum(map(len, registry.orders.values()))
-        counts = (len(registry.members), len(registry.swarms), entries)
-        self.totals = Totals(*counts, downloads, failed, rate, uploads, orders)
+        active = self.contents.values()
+        self.totals = Totals(
+            peers=len(registry.members),
+            contents=len(registry.swarms),
+            entries=entries,
+            downloads=sum(one.running for one in active),
+            failed=sum(one.failed for one in active),
+            rate=sum(one.rate for one in active),
+            uploads=uploads,
+            orders=sum(map(len, registry.orders.values())),
+        )
+
+
+def percent_of_all(have: int, wanted: int, done: int, length: int) -> int | None:
+    """Whole percent of what ``wanted`` peers want, ``length`` bytes each, which ``have`` of them have; together they
+    have ``done`` bytes. None: there are none."""
+    if not wanted:
+        return None
+    return 100 if have == wanted else percent_of(done, wanted * length) or 0
 
 
 def total_rate(registry: Registry) -> int:
-    """Bytes a second of all downloads together."""
+    """Bytes a second of all downloads together: asked for all the time, and eight times as quick as a `Survey`."""
     return sum(
         download.rate
         for member in registry.members.values()
