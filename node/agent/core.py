@@ -295,12 +295,8 @@ class AgentCore(AgentState):
         return self.settle(self._api.handle(route, request, now), now)
 
     def leave(self, now: float) -> list[Effect]:
-        """Out of the network because the process ends; see `departed`."""
+        """Out of the network because the process ends."""
         return self.settle(self.trackers.each(lambda one: one.membership.leave(now)), now)
-
-    @property
-    def departed(self) -> bool:
-        return self.trackers.has_left
 
     def tick(self, now: float) -> list[Effect]:
         return self.settle([effect for core in self._timed for effect in core.tick(now)], now)
