@@ -36,6 +36,7 @@ from broker.web.questions import (
     Refusal,
 )
 from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
+from service.text import MARKS_COUNT_MAX
 from service.web.access import Guard
 from service.web.exposition import exposed
 
@@ -49,7 +50,7 @@ STATIC = {
     "icon.svg": "image/svg+xml",
 }
 _TABLES = "look_alikes.js"
-"""The tables of `service.look_alikes`, as a script."""
+"""The tables of `service.look_alikes` and `service.text`, as a script."""
 ANSWER_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 15.0
 """After so long without news a comment goes out, so that nobody takes the connection for dead."""
@@ -146,7 +147,7 @@ class Page:
 
 
 def _tables() -> bytes:
-    tables = {"LOOK_ALIKES": LOOK_ALIKES, "DISGUISED": DISGUISED, "UNSEEN": UNSEEN}
+    tables = {"LOOK_ALIKES": LOOK_ALIKES, "DISGUISED": DISGUISED, "UNSEEN": UNSEEN, "MARKS_COUNT_MAX": MARKS_COUNT_MAX}
     return b"".join(b"export const %b = %b;\n" % (name.encode(), msgspec.json.encode(tables[name])) for name in tables)
 
 
