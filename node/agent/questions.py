@@ -106,8 +106,8 @@ class Questions:
         self._last += 1
         self._open[self._last] = _Question(tag, now)
         asked: list[FromTracker] = []
-        for one in self._trackers:
-            asked += one.of(one.lookups.ask(self._last, request(one.after), now, patience))
+        for tracker in self._trackers:
+            asked += tracker.of(tracker.lookups.ask(self._last, request(tracker.after), now, patience))
         return asked
 
     def _complete(self, number: int, question: _Question, now: float) -> list[Found | AskFailed]:
