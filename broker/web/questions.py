@@ -78,5 +78,6 @@ class Refusal(Struct, frozen=True):
     detail: str
 
 
-STARTING = Refusal("starting", "the page has not heard all from the registrar yet; try again in a second")
+NOT_HEARD = "the page has not heard all from the registrar yet"
+STARTING = Refusal("starting", f"{NOT_HEARD}; try again in a second")
 """While there is no replica."""
