@@ -381,7 +381,7 @@ class Membership:
             self.told.await_snapshot()
         self.beats.due = self._join_at = self._leave_by = None
         if state in (State.LEFT, State.OUT):
-            self._refusal = ""
+            self._refusal, self._denied = "", False
             self.outage.end(0.0)
             self._been_member = False
             self.endpoint = self.reach_problem = ""
