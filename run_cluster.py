@@ -5,18 +5,21 @@ test of a tracker. Only the command line.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any
 
 import click
+import msgspec
 from click.core import ParameterSource
 
 from cluster.chaos.run import ChaosReport, ChaosRun, run_chaos, verdict
 from cluster.interrupts import Interrupted, interruptible
 from cluster.links import Links, check_real_rate, parse_link_rate
 from cluster.load.content import CLIENTS_COUNT_MAX
+from cluster.load.plan import LoadPlan
 from cluster.load.report import LoadReport
-from cluster.load.run import LoadPlan, run_load
+from cluster.load.run import run_load
 from cluster.load.table import render_load
 from cluster.progress import PlainScreen, open_screen
 from cluster.report import Report
@@ -24,7 +27,6 @@ from cluster.report_file import check_report_path, write_report
 from cluster.run import Plan, run_cluster
 from cluster.simulated.rollout import RolloutPlan, run_rollout
 from cluster.table import print_report, render
-from node.config import Algorithm
 from protocol.digest import ALGORITHMS
 from protocol.errors import UsageError
 from protocol.limits import TRACKERS_COUNT_MAX
@@ -36,7 +38,6 @@ PEERS_COUNT_MAX, SIMULATED_PEERS_COUNT_MAX = 200, 2_000
 DEFAULT_SIZE = "64MiB"
 DEFAULT_CHAOS_SIZE = "16MiB"
 DEFAULT_LINK_RATE = "1gbit"
-DEFAULT_TIMEOUT = "10m"
 DEFAULT_LOAD_SECONDS = "10s"
 DEFAULT_FILES_COUNT = 10
 EXIT_LOAD_FAILED, EXIT_NOT_VERIFIED = 1, 5
@@ -248,104 +249,56 @@ def _part(ctx: click.Context, param: click.Parameter, value: float | None) -> fl
     help="With --chaos: how long faults occur before everything is healed.",
 )
 @click.pass_context
-def command(
-    ctx: click.Context,
-    peers: int,
-    seeders: int,
-    file: Path | None,
-    size: int | None,
-    algorithm: str,
-    keep: Path | None,
-    secure: bool,
-    trackers: int,
-    kill_tracker: bool,
-    web: bool,
-    timeout: float | None,
-    report_path: Path | None,
-    link_rate: float | None,
-    up_rates: tuple[float, ...] | None,
-    simulate: bool,
-    delay: float,
-    seed: int,
-    faults: str,
-    seeder_dies_at: float | None,
-    clients: int | None,
-    idle: bool,
-    seconds: float,
-    files: int,
-    chaos: int | None,
-    minutes: float,
-) -> int:
+def command(ctx: click.Context, /, report_path: Path | None, **given: Any) -> int:
     """Start a tracker and some peers, give one of them a file, and have all others get it at the same moment. Or
     simulate that, to know before a rollout how long it takes. Or see how much a tracker can do."""
-    _check(ctx, peers, simulate, clients, chaos)
+    mode = _mode_of(given)
+    _check(ctx, mode, given)
     if report_path is not None:
         check_report_path(report_path)
-    if clients is not None:
-        load = LoadPlan(clients=clients, trackers=trackers, files=files, seconds=seconds, idle=idle, seed=seed)
-        return run(load, report_path)
-    if chaos is not None:
-        trial = ChaosRun(
-            seed=chaos,
-            peers=peers,
-            seconds=60 * minutes,
-            size=parse_bytes(DEFAULT_CHAOS_SIZE) if size is None else size,
-            keep=keep,
-            timeout=timeout,
-            links=_real_links(link_rate, ()),
-        )
-        return run(trial, report_path)
-    if seeders >= peers:
-        raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
-    if file is not None and size is not None:
-        raise click.UsageError("--file and --size: choose one")
-    if kill_tracker and trackers == 1:
-        raise click.UsageError("--kill-tracker: with --trackers 2, or more")
-    size = parse_bytes(DEFAULT_SIZE) if size is None else size
-    if simulate:
-        rollout = RolloutPlan(
-            peers=peers,
-            seeders=seeders,
-            size=size,
-            links=Links(parse_rate(DEFAULT_LINK_RATE) if link_rate is None else link_rate, up_rates or ()),
-            delay=delay,
-            seed=seed,
-            faults=cast(Literal["none", "light", "heavy"], faults),
-            seeder_dies_at=seeder_dies_at,
-            timeout=timeout,
-        )
-        return run(rollout, report_path)
-    plan = Plan(
-        peers=peers,
-        seeders=seeders,
-        file=file,
-        size=size,
-        algorithm=cast(Algorithm, algorithm),
-        keep=keep,
-        timeout=timeout,
-        links=_real_links(link_rate, up_rates or ()),
-        secure=secure,
-        trackers=trackers,
-        kill_tracker=kill_tracker,
-        web=web,
-    )
-    return run(plan, report_path)
+    return run(_plan_of(mode, given), report_path)
 
 
-def _check(ctx: click.Context, peers: int, simulate: bool, clients: int | None, chaos: int | None) -> None:
-    """Options that mean nothing here are refused."""
-    wanted = {_SIMULATE: simulate, _LOAD: clients is not None, _CHAOS: chaos is not None}
-    modes_chosen = [mode for mode, is_wanted in wanted.items() if is_wanted]
-    if len(modes_chosen) > 1:
-        raise click.UsageError(f"{' and '.join(modes_chosen)}: choose one")
-    mode = modes_chosen[0] if modes_chosen else _SWARM
+def _mode_of(given: Mapping[str, Any]) -> str:
+    wanted = {_SIMULATE: given["simulate"], _LOAD: given["clients"] is not None, _CHAOS: given["chaos"] is not None}
+    chosen = [mode for mode, is_wanted in wanted.items() if is_wanted]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)}: choose one")
+    return chosen[0] if chosen else _SWARM
+
+
+def _check(ctx: click.Context, mode: str, given: Mapping[str, Any]) -> None:
+    """Options that mean nothing in this ``mode``, or contradict each other, are refused."""
     for param in ctx.command.params:
         modes = _MODES.get(param.name or "", (mode,))
         if mode not in modes and ctx.get_parameter_source(param.name or "") is not ParameterSource.DEFAULT:
             where = f"not with {mode}" if mode != _SWARM else f"only with {' or '.join(modes)}"
             raise click.UsageError(f"{param.opts[0]}: {where}")
+    peers, seeders = given["peers"], given["seeders"]
     if mode in (_SWARM, _CHAOS) and peers > PEERS_COUNT_MAX:
         raise click.UsageError(f"--peers {peers}: at most {PEERS_COUNT_MAX} run on one machine; more with --simulate")
+    if seeders >= peers:
+        raise click.UsageError(f"--seeders {seeders}: at least one of the {peers} peers has to get something")
+    if given["file"] is not None and given["size"] is not None:
+        raise click.UsageError("--file and --size: choose one")
+    if given["kill_tracker"] and given["trackers"] == 1:
+        raise click.UsageError("--kill-tracker: with --trackers 2, or more")
+
+
+def _plan_of(mode: str, given: dict[str, Any]) -> AnyPlan:
+    """What the options mean. Those that are not converted here have the names and types of the plan's fields."""
+    rate, up_rates = given["link_rate"], given["up_rates"] or ()
+    if given["size"] is None:
+        given["size"] = parse_bytes(DEFAULT_CHAOS_SIZE if mode == _CHAOS else DEFAULT_SIZE)
+    if mode == _LOAD:
+        return msgspec.convert(given, LoadPlan)
+    if mode == _SIMULATE:
+        links = Links(parse_rate(DEFAULT_LINK_RATE) if rate is None else rate, up_rates)
+        return msgspec.convert(given | {"links": links}, RolloutPlan)
+    given["links"] = _real_links(rate, up_rates)
+    if mode == _CHAOS:
+        return msgspec.convert(given | {"seed": given["chaos"], "seconds": 60 * given["minutes"]}, ChaosRun)
+    return msgspec.convert(given, Plan)
 
 
 def _real_links(rate: float | None, up_rates: tuple[float, ...]) -> Links | None:

@@ -16,7 +16,7 @@ from service.config import NO_KEYS, keys_in_force, settings_of
 from service.logs import LogSettings
 from service.paths import expanded
 from service.units import parse_seconds
-from service.web_place import check_token_file, parse_place
+from service.web_place import parse_place
 
 CONFIG_FILE = "tracker.yaml"
 DEFAULT_WEB = "127.0.0.1:5580"
@@ -45,7 +45,6 @@ class TrackerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         addresses(self)
         web_address(self)
-        check_token_file("web", self.web_token_file)
         _check_advertise(self.advertise)
         if self.keys not in ("", NO_KEYS) and not expanded(self.keys).is_absolute():
             raise ConfigError(f"key `keys`: expected the absolute path of a key folder, or {NO_KEYS}")
@@ -113,5 +112,6 @@ def addresses(config: TrackerConfig) -> list[Address]:
 
 
 def web_address(config: TrackerConfig) -> Address | None:
-    """Where the page is to be; None: nowhere. `ConfigError` when ``web`` is no address to listen on."""
-    return parse_place("web", DEFAULT_WEB if config.web is None else config.web, DEFAULT_WEB)
+    """Where the page is to be; None: nowhere. Raises as `parse_place` does."""
+    text = DEFAULT_WEB if config.web is None else config.web
+    return parse_place("web", text, config.web_token_file, DEFAULT_WEB)

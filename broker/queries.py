@@ -63,8 +63,6 @@ class Answers:
         self._registry = registry
         self._index: ListingIndex = registry.index
         self._rng = rng
-        self._peers: list[str] = []
-        self._peers_as_of = -1
 
     def answer(self, request: LookupRequest, stamp: Stamp) -> LookupReply:
         """The reply to ``request``. Raises `ProtocolError` for an ``after`` that no reply of ours contained."""
@@ -146,7 +144,7 @@ class Answers:
 
     def _page_of_peers(self, after: str) -> tuple[list[str], str]:
         """Members after ``after``, and where the next page begins."""
-        peers = self._sorted_peers()
+        peers = self._registry.ids()
         start = bisect_right(peers, after) if after else 0
         page = peers[start : start + REPLY_PAGE_COUNT]
         return page, page[-1] if start + len(page) < len(peers) else ""
@@ -155,12 +153,6 @@ class Answers:
         member = self._registry.members[peer]
         counts = (member.whole, member.partial, member.requesting)
         return PeerEntry(peer, member.name, member.endpoint, *counts, member.load, member.key)
-
-    def _sorted_peers(self) -> list[str]:
-        if self._peers_as_of != self._registry.membership_changes:
-            self._peers = sorted(self._registry.members)
-            self._peers_as_of = self._registry.membership_changes
-        return self._peers
 
 
 def _mates(swarm: Swarm, cells: Cells, own: int) -> list[SeederEntry]:

@@ -170,8 +170,16 @@ class Registry:
         self.without_seeder = 0
         """The number of swarms in which nobody has all of it."""
         self.membership_changes = 0
-        """Counts joins and leaves, for callers that cache the order of the members."""
+        """Counts joins and leaves."""
         self.index = index
+        self._ids: list[str] = []
+        self._ids_as_of = 0
+
+    def ids(self) -> list[str]:
+        """Those of all members, sorted."""
+        if self._ids_as_of != self.membership_changes:
+            self._ids, self._ids_as_of = sorted(self.members), self.membership_changes
+        return self._ids
 
     # --- writing -----------------------------------------------------------------------------------------
 

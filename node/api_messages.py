@@ -4,7 +4,7 @@ says how. Each request is answered with the reply that has its ``id``.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct, field
 
@@ -375,21 +375,26 @@ class PeerCounts(Struct, frozen=True):
     shared: dict[str, int]
 
 
+Network = Literal["joined", "joining", "refused", "unreachable", "left"]
+NETWORKS: tuple[Network, ...] = get_args(Network)
+"""How a peer may stand with a tracker, the best first."""
+
+
 class StatusReport(Message, frozen=True):
-    """``network``: ``joining``, ``joined``, ``unreachable``, ``refused`` or ``left``. ``pids`` by role. ``problem``
-    says what keeps this peer from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot
-    fetch from this peer. Both are empty when nothing does. ``silent_seconds``: how long ago ``piece_server`` and
-    ``downloader``, which say hello every second, and the ``tracker`` were heard, as far as they ever were.
-    ``foreground``: the peer lives as long as the command that runs it. ``jobs`` and ``shared`` are what was asked for,
-    and the next page begins at row ``more`` (0: there is none); ``shared_count`` (items that are served) and
-    ``uploads`` (sessions) are of all. ``limits`` are those that hold now, ``limits_why`` says why, and until when;
-    ``following`` is what is followed. ``tracker``: its endpoint, or those of several with ", "
-    between them. ``keyed``: the network has keys. ``counts`` if they were asked for."""
+    """``network``: how it stands with the best of its trackers. ``pids`` by role. ``problem`` says what keeps this peer
+    from its tracker, or a lookup of it from answering; ``reach_problem`` why others cannot fetch from this peer. Both
+    are empty when nothing does. ``silent_seconds``: how long ago ``piece_server`` and ``downloader``, which say hello
+    every second, and the ``tracker`` were heard, as far as they ever were. ``foreground``: the peer lives as long as
+    the command that runs it. ``jobs`` and ``shared`` are what was asked for, and the next page begins at row ``more``
+    (0: there is none); ``shared_count`` (items that are served) and ``uploads`` (sessions) are of all. ``limits`` are
+    those that hold now, ``limits_why`` says why, and until when; ``following`` is what is followed. ``tracker``: its
+    endpoint, or those of several with ", " between them. ``keyed``: the network has keys. ``counts`` if they were asked
+    for."""
 
     id: int
     peer: str
     name: str
-    network: str
+    network: Network
     tracker: str
     endpoint: str
     epoch: int

@@ -33,7 +33,7 @@ from service.logs import LogSettings
 from service.paths import absolute_path, expanded
 from service.text import printable
 from service.units import parse_bytes, parse_rate, parse_seconds
-from service.web_place import check_token_file, parse_place
+from service.web_place import parse_place
 
 Algorithm = Literal["blake3", "sha256"]
 
@@ -108,7 +108,7 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
         _endpoint("listen", self.listen, port_zero=True)
         if self.advertise:
             _endpoint("advertise", self.advertise, port_zero=True)
-        _ = self.limits, self.schedule_entries, self.quota_bytes  # which checks them
+        _ = self.limits, self.schedule_entries, self.quota_bytes, self.metrics_address  # which checks them
         if _seconds("scan_seconds", self.scan_seconds) <= 0:
             raise ValueError("scan_seconds: must be more than 0")
         if len(self.name.encode(errors="surrogatepass")) > PEER_ID_BYTES_MAX:
@@ -123,8 +123,6 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
         _check_paths("follow", [follow.to for follow in self.follow])
         _check_signers("signed_by", self.signed_by)
         _check_follows(self.follow)
-        _ = self.metrics_address
-        check_token_file("metrics", self.metrics_token_file)
         for pattern in self.ignore:
             if not pattern or "/" in pattern:
                 raise ValueError(f"ignore: {pattern!r} matches no name; expected a pattern such as *.tmp")
@@ -200,7 +198,7 @@ class PeerSettings(Discreet, Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def metrics_address(self) -> Address | None:
         """None: they are not served."""
-        return parse_place("metrics", self.metrics, METRICS_EXAMPLE)
+        return parse_place("metrics", self.metrics, self.metrics_token_file, METRICS_EXAMPLE)
 
     @property
     def watched_directories(self) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from service.units import counted, format_seconds
 NAMED_COUNT = 3
 """Sources that one line names."""
 NOT_ADMITTED = "it does not admit this peer"
-"""How the words begin for another machine that wants another key of this one."""
+"""Of another machine that wants another key of this one."""
 SILENT_SECONDS = 2.5
 """A process of a peer says hello every second."""
 

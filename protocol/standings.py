@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from protocol.messages import DownloadState, Order, StandingEntry
 
+OpenState = Literal["fetching", "checking", "verifying", "waits", "failed"]
 State = Literal["has it", "fetching", "checking", "verifying", "waits", "failed", "has not"]
 OrderState = Literal["has it", "fetching", "checking", "verifying", "waits", "failed", "has not", "refuses"]
 REFUSES = "it accepts no orders: 'rollouts' is not set in its configuration"
@@ -23,6 +24,11 @@ def state_of(entry: StandingEntry) -> State:
         return "has it"
     if download is None or download.state == "done":
         return "has not" if entry.holding is None else "fetching" if entry.holding == "partial" else "waits"
+    return open_state(download)
+
+
+def open_state(download: DownloadState) -> OpenState:
+    """The state of a download that is not done."""
     match download.state:
         case "checking" | "verifying" | "failed":
             return download.state

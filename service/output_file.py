@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import shutil
 from pathlib import Path
-
-MODE = 0o644
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write all of ``data`` to ``path``, durably, or leave what was there. A link stays, and leads to it. What is no
-    regular file, such as a pipe or /dev/stdout, is written to as it is. Raises `OSError`."""
+    """Write all of ``data`` to ``path``, durably, or leave what was there. A link stays, and leads to it; so does the
+    mode of a file. What is no regular file, such as a pipe or /dev/stdout, is written to as it is. Raises `OSError`."""
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
     place = Path(os.path.realpath(path))
-    descriptor, name = tempfile.mkstemp(prefix=f".{place.name[:64]}.", dir=place.parent)
-    fresh = Path(name)
+    fresh = place.with_name(f".zswarm-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with fresh.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), MODE)
+            if place.exists():
+                shutil.copymode(place, fresh)
             os.fsync(file.fileno())
         fresh.replace(place)
     finally:

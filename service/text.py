@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from protocol.errors import UsageError
 from service.look_alikes import DISGUISED, UNSEEN, look
 
+MARKS_COUNT_MAX = 6
+"""On one letter, as scripts in use have them: more would cover the lines above and below."""
 _UNSEEN = re.compile(f"[{UNSEEN}]")
 _DISGUISED = re.compile(f"[{DISGUISED}]")
 _WORD = re.compile(r"[^\W_]+")
 _ASCII_LETTER = re.compile("[A-Za-z]")
 _ODD_SPACES = re.compile("^ +| +$| {2,}")
-_MARKS_COUNT_MAX = 6
-"""On one letter, as scripts in use have them: more would cover the lines above and below."""
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 
 
@@ -62,10 +62,10 @@ def _escaped(character: str) -> str:
 
 def _bounded(text: str) -> str:
     shown: list[str] = []
-    marks = _MARKS_COUNT_MAX  # nothing of `text` is before the first
+    marks = MARKS_COUNT_MAX  # nothing of `text` is before the first
     for one in text:
         marks = marks + 1 if unicodedata.category(one) in ("Mn", "Me") else 0
-        shown.append(one if marks <= _MARKS_COUNT_MAX else _escaped(one))
+        shown.append(one if marks <= MARKS_COUNT_MAX else _escaped(one))
     return "".join(shown)
 
 

@@ -56,24 +56,25 @@ class WebPlace:
         """The token in the file ``path``, which is made if it is not there; then the log has the link."""
         key = f"{self._key}_token_file"
         try:
-            if write_private_once(path, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n".encode()):
-                token = read_private(path).decode().strip()
-                host = socket.gethostname() if is_wildcard(self.address.host) else self.address.host
-                link = f"http://{host}:{self.address.port}/?token={token}"
-                _logger.info("%s takes a token, now in %s: %s", self._what, path, link)
-                return token
+            is_new = write_private_once(path, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n".encode())
             token = read_private(path).decode(errors="replace").strip()
         except OSError as error:
             raise DiskError(f"{path} ({key}): {error.strerror}") from None
         if _TOKEN.fullmatch(token) is None:
             what = "expected one line of 16 to 256 letters, digits or . _ ~ -; delete the file to have one made"
             raise ConfigError(f"{path} ({key}): holds no token; {what}")
+        if is_new:
+            host = socket.gethostname() if is_wildcard(self.address.host) else self.address.host
+            link = f"http://{host}:{self.address.port}/?token={token}"
+            _logger.info("%s takes a token, now in %s: %s", self._what, path, link)
         return token
 
 
-def parse_place(key: str, text: str, example: str) -> Address | None:
+def parse_place(key: str, text: str, token_file: str, example: str) -> Address | None:
     """The address that ``text``, the value of ``key``, names; None if it is empty: nowhere. `ConfigError` when it is no
-    address to listen on."""
+    address to listen on, or when ``token_file``, which goes with it, is neither empty nor an absolute path."""
+    if token_file and not expanded(token_file).is_absolute():
+        raise ConfigError(f"key `{key}_token_file`: expected the absolute path of a file")
     if not text:
         return None
     try:
@@ -81,9 +82,3 @@ def parse_place(key: str, text: str, example: str) -> Address | None:
     except ProtocolError:
         what = f'expected an address and a port such as {example}, or "" for none'
         raise ConfigError(f"key `{key}`: {text!r:.80} is no address; {what}") from None
-
-
-def check_token_file(key: str, token_file: str) -> None:
-    """`ConfigError` unless ``token_file``, which goes with ``key``, is empty or an absolute path."""
-    if token_file and not expanded(token_file).is_absolute():
-        raise ConfigError(f"key `{key}_token_file`: expected the absolute path of a file")

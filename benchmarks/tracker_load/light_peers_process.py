@@ -70,7 +70,7 @@ class LightPeer:
     def _connected(self, host: str) -> None:
         self._perform(self._membership.connected(host, time.monotonic()))
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, why: str, _denied: bool) -> None:
         self._perform(self._membership.disconnected(why, time.monotonic()))
 
     def _perform(self, effects: Sequence[Effect]) -> None:

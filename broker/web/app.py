@@ -13,7 +13,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -36,6 +36,7 @@ from broker.web.questions import (
     Refusal,
 )
 from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
+from service.text import MARKS_COUNT_MAX
 from service.web.access import Guard
 from service.web.exposition import exposed
 
@@ -49,7 +50,7 @@ STATIC = {
     "icon.svg": "image/svg+xml",
 }
 _TABLES = "look_alikes.js"
-"""The tables of `service.look_alikes`, as a script."""
+"""The tables of `service.look_alikes` and `service.text`, as a script."""
 ANSWER_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 15.0
 """After so long without news a comment goes out, so that nobody takes the connection for dead."""
@@ -110,16 +111,16 @@ class Page:
         return await self._answer(GetOverview())
 
     async def contents(self, request: Request) -> Response:
-        return await self._answer(GetContents(_search_of(request), *_page_of(request)))
+        return await self._answer(GetContents(*_page_of(request), _search_of(request)))
 
     async def content(self, request: Request) -> Response:
-        return await self._answer(GetContent(request.path_params["digest"], *_page_of(request)))
+        return await self._answer(GetContent(*_page_of(request), request.path_params["digest"]))
 
     async def peers(self, request: Request) -> Response:
-        return await self._answer(GetPeers(_search_of(request), *_page_of(request)))
+        return await self._answer(GetPeers(*_page_of(request), _search_of(request)))
 
     async def peer(self, request: Request) -> Response:
-        return await self._answer(GetPeer(request.path_params["peer"], *_page_of(request)))
+        return await self._answer(GetPeer(*_page_of(request), request.path_params["peer"]))
 
     async def rollouts(self, request: Request) -> Response:
         return await self._answer(GetRollouts(*_page_of(request)))
@@ -139,15 +140,14 @@ class Page:
     async def health(self, _request: Request) -> Response:
         """200 while the replica is fed, else 503 and why not."""
         figures = await _ask(self._desk, GetFigures())
-        if not isinstance(figures, Figures):
-            return Response(f"{figures.detail}\n", 503, media_type="text/plain")
-        if not is_fed(figures):
-            return Response(f"{figures.tracker.reason}\n", 503, media_type="text/plain")
-        return Response("ok\n", media_type="text/plain")
+        if isinstance(figures, Figures) and is_fed(figures):
+            return PlainTextResponse("ok\n")
+        why = figures.tracker.reason if isinstance(figures, Figures) else figures.detail
+        return PlainTextResponse(f"{why}\n", 503)
 
 
 def _tables() -> bytes:
-    tables = {"LOOK_ALIKES": LOOK_ALIKES, "DISGUISED": DISGUISED, "UNSEEN": UNSEEN}
+    tables = {"LOOK_ALIKES": LOOK_ALIKES, "DISGUISED": DISGUISED, "UNSEEN": UNSEEN, "MARKS_COUNT_MAX": MARKS_COUNT_MAX}
     return b"".join(b"export const %b = %b;\n" % (name.encode(), msgspec.json.encode(tables[name])) for name in tables)
 
 
@@ -219,10 +219,9 @@ def _search_of(request: Request) -> str:
     return search
 
 
-def _json(answer: object) -> Response:
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+def _json(answer: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(answer), status, media_type="application/json")
 
 
 def _refusal(refusal: Refusal, status: int | None = None) -> Response:
-    body = msgspec.json.encode({"error": refusal})
-    return Response(body, status or _STATUS[refusal.code], media_type="application/json")
+    return _json({"error": refusal}, status or _STATUS[refusal.code])

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from broker.listing_index import Listing, ListingKey, listing_key
 from broker.registry import Registry, Swarm
 from broker.web.rows import ContentRow
-from broker.web.survey import NO_ACTIVITY, Activity
+from broker.web.survey import NO_ACTIVITY, Activity, percent_of_all
 from protocol.limits import LOOKUP_SCAN_COUNT_MAX
-from protocol.standings import percent_of
 
 LARGEST_COUNT = 100
 
@@ -30,11 +29,7 @@ def content_row(swarm: Swarm, activity: Activity = NO_ACTIVITY, listing: Listing
             source = swarm.sources.get(peer)
             receivers_whole += source is not None and source.whole
     receivers = max(receivers, len(swarm.requesting) + swarm.partial)
-    wanted, done = receivers * listing.length, receivers_whole * listing.length + activity.done
-    if receivers == receivers_whole:
-        percent = 100 if receivers else None
-    else:
-        percent = percent_of(done, wanted) or 0
+    done = receivers_whole * listing.length + activity.done
     return ContentRow(
         digest=swarm.digest,
         name=listing.name,
@@ -45,7 +40,7 @@ def content_row(swarm: Swarm, activity: Activity = NO_ACTIVITY, listing: Listing
         requesting=len(swarm.requesting),
         receivers=receivers,
         receivers_whole=receivers_whole,
-        percent=percent,
+        percent=percent_of_all(receivers_whole, receivers, done, listing.length),
         rate=activity.rate,
         seconds_left=activity.slowest,
         failed=activity.failed,

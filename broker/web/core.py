@@ -11,8 +11,6 @@ import random
 from collections.abc import Mapping
 from typing import get_args
 
-from msgspec.structs import replace
-
 from broker.effects import LookupEffect
 from broker.link_messages import Changes, FromRegistrar, LinkBeat
 from broker.replica import Replica
@@ -22,6 +20,7 @@ from broker.web.history import History
 from broker.web.pages import Pages
 from broker.web.peers import failures, peers_to_show
 from broker.web.questions import (
+    NOT_HEARD,
     STARTING,
     Figures,
     GetContent,
@@ -44,6 +43,7 @@ from broker.web.rows import (
     PeerPage,
     RolloutPage,
     TrackerRow,
+    TrackerState,
 )
 from broker.web.survey import Survey, total_rate
 from protocol.limits import LINK_SILENT_SECONDS, TRACKERS_COUNT_MAX
@@ -151,7 +151,7 @@ class PageCore:
             rates=self.history.rates(),
             contents=list(contents_to_show(registry, survey.contents, largest, CONTENTS_SHOWN_COUNT)),
             peers=peers_to_show(registry, survey.busy, PEERS_SHOWN_COUNT),
-            flows=flows(survey.busy, pages.sorted_peers(), registry),
+            flows=flows(survey.busy, registry),
             rollouts=[rollout_row(giver, order, registry) for giver, order in orders],
             failures=failures(registry, survey.busy, FAILURES_SHOWN_COUNT),
             gone=self.history.gone(now),
@@ -161,9 +161,10 @@ class PageCore:
         beat = self._beat or LinkBeat(0, 0)
         started = self.replica.epoch / 1_000
         silent = now - (self._started_at if self._heard_at is None else self._heard_at)
-        row = TrackerRow(
-            state="ok",
-            reason="",
+        state, reason = self._state(silent, now)
+        return TrackerRow(
+            state=state,
+            reason=reason,
             started=started,
             uptime_seconds=round(self._wall_offset + now - started) if started else 0.0,
             silent_seconds=round(silent, 1),
@@ -173,9 +174,19 @@ class PageCore:
             requests=dict(beat.requests),
             requests_per_second=round(self._request_rate, 1),
         )
+
+    def _state(self, silent: float, now: float) -> tuple[TrackerState, str]:
+        """Of the tracker, and the reason."""
         if self.replica.registry is None or self._beat is None:
-            return replace(row, state="starting", reason="the page has not heard all from the registrar yet")
-        return _judged(row, self.replica.settling(now))
+            return "starting", NOT_HEARD
+        if silent > LINK_SILENT_SECONDS:
+            return "silent", f"the registrar has been silent for {silent:.0f} s; figures are as old"
+        following = self._beat.following
+        if following < self._lookups:
+            return "lookups missing", f"{following} of {self._lookups} lookups answer: searches may be slow or fail"
+        if self.replica.settling(now):
+            return "settling", "it has just started: peers that are still to join again are missing"
+        return "ok", ""
 
     def _figures(self, now: float) -> Figures:
         registry = self.replica.registry
@@ -198,18 +209,3 @@ def _most_named(trackers: Mapping[str, tuple[int, int]]) -> list[OtherTrackerRow
     """The first are those that most peers name: anybody can make up more."""
     most = heapq.nsmallest(TRACKERS_COUNT_MAX, trackers.items(), key=lambda one: (-one[1][0], one[0]))
     return [OtherTrackerRow(endpoint, named, missed) for endpoint, (named, missed) in most]
-
-
-def _judged(row: TrackerRow, settling: bool) -> TrackerRow:
-    """``row`` with its state and the reason."""
-    if row.silent_seconds > LINK_SILENT_SECONDS:
-        what = f"the registrar has been silent for {row.silent_seconds:.0f} s; figures are as old"
-        return replace(row, state="silent", reason=what)
-    if row.lookups_following < row.lookups:
-        what = f"{row.lookups_following} of {row.lookups} lookups answer: searches may be slow or fail"
-        return replace(row, state="lookups missing", reason=what)
-    if settling:
-        return replace(
-            row, state="settling", reason="it has just started: peers that are still to join again are missing"
-        )
-    return row

@@ -58,14 +58,13 @@ class Desk:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._http: asyncio.AbstractEventLoop | None = None
         self._streams: set[Stream] = set()
-        self._watched = False
-
-    # --- the main thread ---------------------------------------------------------------------------------
 
     @property
-    def watched(self) -> bool:
-        """Whether anybody is viewing."""
-        return self._watched
+    def streams(self) -> int:
+        """How many viewers there are; for either thread."""
+        return len(self._streams)
+
+    # --- the main thread ---------------------------------------------------------------------------------
 
     def answer_by(self, loop: Loop, answer: Callable[[Question], Answer]) -> None:
         """From now on ``loop`` has ``answer`` called with each question."""
@@ -113,18 +112,11 @@ class Desk:
             return None
         stream = Stream()
         self._streams.add(stream)
-        self._watched = True
         return stream
 
     def leave(self, stream: Stream) -> None:
         """Its viewer is gone."""
         self._streams.discard(stream)
-        self._watched = bool(self._streams)
-
-    @property
-    def streams(self) -> int:
-        """How many viewers there are."""
-        return len(self._streams)
 
     def _pass_on(self, news: bytes | None) -> None:
         for stream in self._streams:

@@ -10,16 +10,16 @@ from broker.registry import Member, Registry
 from broker.web.rows import DownloadRow, Flows, Sender
 from broker.web.survey import ENDED
 from protocol.messages import DownloadState
-from protocol.standings import percent_of
+from protocol.standings import percent_of, seconds_left
 
 PEERS_COUNT_MAX = 60
 """More than these cannot be told apart in a picture."""
 LINKS_COUNT_MAX = 600
 
 
-def whole_id(prefix: str, digest: str, ids: Sequence[str], registry: Registry) -> str:
-    """The id of the member that begins with ``prefix`` and has something of ``digest``; ``prefix`` if there is none.
-    ``ids`` are those of all members, sorted."""
+def _whole_id(prefix: str, digest: str, registry: Registry) -> str:
+    """The id of the member that begins with ``prefix`` and has something of ``digest``; ``prefix`` if there is none."""
+    ids = registry.ids()
     place = bisect_left(ids, prefix)
     swarm = registry.swarms.get(digest)
     first = ""
@@ -30,7 +30,7 @@ def whole_id(prefix: str, digest: str, ids: Sequence[str], registry: Registry) -
     return first or prefix
 
 
-def flows(busy: Sequence[Member], ids: Sequence[str], registry: Registry) -> Flows:
+def flows(busy: Sequence[Member], registry: Registry) -> Flows:
     """The fastest links of the ``busy`` members, among those that send or receive most."""
     rates: dict[tuple[str, str], int] = {}
     moved: dict[str, int] = {}
@@ -40,7 +40,7 @@ def flows(busy: Sequence[Member], ids: Sequence[str], registry: Registry) -> Flo
                 rate = download.rate * part // 100
                 if not rate or download.state in ENDED:
                     continue
-                sender = whole_id(prefix, download.digest, ids, registry)
+                sender = _whole_id(prefix, download.digest, registry)
                 link = (sender, member.peer)
                 rates[link] = rates.get(link, 0) + rate
                 for end in link:
@@ -59,11 +59,11 @@ def name_of(peer: str, registry: Registry) -> str:
     return member.name or peer[:8] if member is not None else peer[:8]
 
 
-def download_row(member: Member, download: DownloadState, ids: Sequence[str], registry: Registry) -> DownloadRow:
+def download_row(member: Member, download: DownloadState, registry: Registry) -> DownloadRow:
     """``download`` of ``member``, with all that is known of it."""
     senders = []
     for prefix, part in download.senders:
-        peer = whole_id(prefix, download.digest, ids, registry)
+        peer = _whole_id(prefix, download.digest, registry)
         senders.append(Sender(peer, name_of(peer, registry), download.rate * part // 100))
     return DownloadRow(
         digest=download.digest,
@@ -73,7 +73,7 @@ def download_row(member: Member, download: DownloadState, ids: Sequence[str], re
         done=download.done,
         length=download.length,
         rate=download.rate,
-        seconds_left=(download.length - download.done) / download.rate if download.rate else None,
+        seconds_left=seconds_left(download),
         sources=download.sources,
         reason=download.reason,
         senders=senders,

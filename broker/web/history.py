@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from broker.events import Event, PeerGone, PeerSet
 from broker.registry import Registry
-from broker.web.rows import GoneRow, PeerState, Rates
+from broker.web.flows import content_name, name_of
+from broker.web.rows import GoneRow, Rates
 from broker.web.survey import main_download
 from protocol.standings import percent_of
 
@@ -19,35 +20,23 @@ GONE_COUNT_MAX = 50
 GONE_SECONDS = 3_600.0
 
 
-class _Gone(Struct, frozen=True):
-    name: str
-    lost: bool
-    at: float
-    state: PeerState
-    percent: int | None
-    content: str
-
-
 class History:
     """From ``now`` (monotonic seconds) on."""
 
     def __init__(self, now: float) -> None:
         self.lost_count = self.left_count = 0
         """All peers that fell silent, and all that left."""
-        self._sample_at = now
-        self._rates: deque[int] = deque(maxlen=SAMPLES_COUNT)
-        self._gone: dict[str, _Gone] = {}
-
-    @property
-    def sample_at(self) -> float:
+        self.sample_at = now
         """When the next rate is due."""
-        return self._sample_at
+        self._rates: deque[int] = deque(maxlen=SAMPLES_COUNT)
+        self._gone: dict[str, tuple[float, GoneRow]] = {}
+        """When, and what it was doing."""
 
     def sample(self, rate: int, now: float) -> None:
         """The rate is due. Moments at which this process stood still are filled with it."""
-        missed = int((now - self._sample_at) / SAMPLE_SECONDS) + 1
+        missed = int((now - self.sample_at) / SAMPLE_SECONDS) + 1
         self._rates.extend([rate] * min(missed, SAMPLES_COUNT))
-        self._sample_at += missed * SAMPLE_SECONDS
+        self.sample_at += missed * SAMPLE_SECONDS
 
     def rates(self) -> Rates:
         return Rates(SAMPLE_SECONDS, list(self._rates))
@@ -63,9 +52,9 @@ class History:
     def gone(self, now: float) -> list[GoneRow]:
         """Those of the last hour, the latest first."""
         return [
-            GoneRow(peer, one.name, one.lost, round(now - one.at), one.state, one.percent, one.content)
-            for peer, one in reversed(self._gone.items())
-            if now - one.at < GONE_SECONDS
+            replace(row, seconds_ago=round(now - at))
+            for at, row in reversed(self._gone.values())
+            if now - at < GONE_SECONDS
         ]
 
     def _note(self, event: PeerGone, registry: Registry, now: float) -> None:
@@ -75,12 +64,10 @@ class History:
         self.lost_count += event.expired
         self.left_count += not event.expired
         state, download = main_download(member)
-        done = content = None
-        if download is not None:
-            listing = member.listings.get(download.digest)
-            content = download.digest if listing is None else listing.name
-            done = percent_of(download.done, download.length)
+        content = content_name(member, download.digest, registry) or download.digest
+        done = percent_of(download.done, download.length)
+        row = GoneRow(event.peer, name_of(event.peer, registry), event.expired, 0.0, state, done, content)
         self._gone.pop(event.peer, None)
-        self._gone[event.peer] = _Gone(member.name, event.expired, now, state, done, content or "")
+        self._gone[event.peer] = now, row
         if len(self._gone) > GONE_COUNT_MAX:
             del self._gone[next(iter(self._gone))]

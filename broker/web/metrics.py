@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 
 from broker.web.questions import Figures
-from protocol.limits import PROTOCOL_VERSION
 from service.web.exposition import Families
 
 
 def families(figures: Figures, streams: int) -> Families:
     """``streams`` are the viewers of the page."""
     found, tracker, totals = Families("zswarm_tracker_"), figures.tracker, figures.totals
-    found.info("Version of the protocol.", {"protocol": str(PROTOCOL_VERSION)})
     found.gauge("up", "1 while the page is fed by the registrar.", int(is_fed(figures)))
     found.gauge("start_time_seconds", "When the registrar started, in seconds since 1970.", tracker.started)
     found.gauge("settling", "1 while members may be missing after a start.", int(tracker.state == "settling"))

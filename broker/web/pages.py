@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from broker.listing_index import Listing, ListingKey, listing_key
@@ -16,7 +16,7 @@ from broker.registry import Registry
 from broker.web.contents import content_row
 from broker.web.flows import download_row
 from broker.web.peers import peer_row, standing_row
-from broker.web.questions import GetContent, GetContents, GetPeer, GetPeers, GetRollouts, Refusal
+from broker.web.questions import GetContent, GetContents, GetPeer, GetPeers, GetRollouts, Paged, Refusal
 from broker.web.rollouts import orders_after, rollout_row
 from broker.web.rows import ContentDetail, ContentPage, HeldContent, PeerDetail, PeerPage, RolloutPage
 from broker.web.survey import NO_ACTIVITY, Survey
@@ -36,14 +36,6 @@ class Pages:
         assert registry.index is not None
         self.registry = registry
         self._index = registry.index
-        self._peers: list[str] = []
-        self._peers_as_of = -1
-
-    def sorted_peers(self) -> list[str]:
-        """The ids of all members."""
-        if self._peers_as_of != self.registry.membership_changes:
-            self._peers, self._peers_as_of = sorted(self.registry.members), self.registry.membership_changes
-        return self._peers
 
     def contents(self, question: GetContents) -> ContentPage | Refusal:
         """By name; one row for each digest and name."""
@@ -75,16 +67,15 @@ class Pages:
             if member.downloads and any(download.digest == swarm.digest for download in member.downloads)
         )
         concerned = dict.fromkeys(chain(swarm.sources, swarm.requesting, telling))
-        page = heapq.nsmallest(question.limit + 1, (peer for peer in concerned if peer > question.after))
-        more, page = len(page) > question.limit, page[: question.limit]
+        page, following = _page(concerned, question)
         names = dict.fromkeys(listing.name for listing in islice(swarm.listings.values(), NAMES_SHOWN_COUNT))
         row = content_row(swarm, Survey(self.registry).contents.get(swarm.digest, NO_ACTIVITY))
-        peers = [standing_row(self.registry.standing(peer, swarm.digest)) for peer in page]
-        return ContentDetail(row, list(names), peers, page[-1] if more else "")
+        peers = [standing_row(peer, swarm.digest, self.registry) for peer in page]
+        return ContentDetail(row, list(names), peers, following)
 
     def peers(self, question: GetPeers) -> PeerPage:
         """By id."""
-        peers, members = self.sorted_peers(), self.registry.members
+        peers, members = self.registry.ids(), self.registry.members
         start, wanted = bisect_right(peers, question.after), question.search.casefold()
         rows = []
         for place in range(start, len(peers)):
@@ -100,15 +91,13 @@ class Pages:
         member = self.registry.members.get(question.peer)
         if member is None:
             return Refusal("not_found", "no member of the network has this id")
-        page = heapq.nsmallest(question.limit + 1, (digest for digest in member.listings if digest > question.after))
-        more, page = len(page) > question.limit, page[: question.limit]
+        page, following = _page(member.listings, question)
         contents = []
         for digest in page:
             listing, holding = member.listings[digest], self.registry.holding(member.peer, digest)
             contents.append(HeldContent(digest, listing.name, listing.length, holding or ""))
-        ids = self.sorted_peers()
-        downloads = [download_row(member, download, ids, self.registry) for download in member.downloads]
-        return PeerDetail(peer_row(member, self.registry), downloads, contents, page[-1] if more else "")
+        downloads = [download_row(member, download, self.registry) for download in member.downloads]
+        return PeerDetail(peer_row(member, self.registry), downloads, contents, following)
 
     def rollouts(self, question: GetRollouts) -> RolloutPage:
         """By giver and id of the order."""
@@ -123,3 +112,10 @@ class Pages:
             return self._index.after(after)
         listings = sorted(swarm.listings.values(), key=listing_key)
         return (listing for listing in listings if after is None or listing_key(listing) > after)
+
+
+def _page(ids: Iterable[str], question: Paged) -> tuple[list[str], str]:
+    """Those of ``ids`` that are asked for, and the last of them if there are more."""
+    found = heapq.nsmallest(question.limit + 1, (one for one in ids if one > question.after))
+    page = found[: question.limit]
+    return page, page[-1] if len(found) > len(page) else ""

@@ -7,32 +7,29 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from broker.registry import Member, Registry
-from broker.web.flows import content_name
+from broker.web.flows import content_name, name_of
 from broker.web.rows import Failure, PeerRow, StandingRow
-from broker.web.survey import URGENCY, main_download
-from protocol.messages import StandingEntry
-from protocol.standings import percent, percent_of, state_of
+from broker.web.survey import NO_DOWNLOAD, URGENCY, main_download
+from protocol.standings import percent, percent_of, seconds_left, state_of
 
 
 def peer_row(member: Member, registry: Registry) -> PeerRow:
     """``member`` with the download that says most about it."""
-    state, download = main_download(member)
-    rate = sum(one.rate for one in member.downloads)
-    shown = download if state != "idle" else None
+    state, shown = main_download(member)
     return PeerRow(
         peer=member.peer,
-        name=member.name or member.peer[:8],
+        name=name_of(member.peer, registry),
         endpoint=member.endpoint,
         state=state,
-        content="" if shown is None else content_name(member, shown.digest, registry),
-        digest="" if shown is None else shown.digest,
-        percent=None if shown is None else percent_of(shown.done, shown.length),
-        done=0 if shown is None else shown.done,
-        length=0 if shown is None else shown.length,
-        rate=rate,
-        seconds_left=(shown.length - shown.done) / shown.rate if shown is not None and shown.rate else None,
-        sources=0 if shown is None else shown.sources,
-        reason="" if shown is None else shown.reason,
+        content=content_name(member, shown.digest, registry),
+        digest=shown.digest,
+        percent=percent_of(shown.done, shown.length),
+        done=shown.done,
+        length=shown.length,
+        rate=sum(one.rate for one in member.downloads),
+        seconds_left=seconds_left(shown),
+        sources=shown.sources,
+        reason=shown.reason,
         downloads=len(member.downloads),
         uploads=member.load,
         whole=member.whole,
@@ -65,22 +62,21 @@ def _failures(registry: Registry, busy: Sequence[Member]) -> Iterator[Failure]:
     for member in busy:
         for one in member.downloads:
             if one.state == "failed":
-                name = member.name or member.peer[:8]
-                content = content_name(member, one.digest, registry)
+                name, content = name_of(member.peer, registry), content_name(member, one.digest, registry)
                 yield Failure(member.peer, name, one.digest, content, percent_of(one.done, one.length), one.reason)
 
 
-def standing_row(entry: StandingEntry) -> StandingRow:
-    """``entry`` in words."""
-    download, state = entry.download, state_of(entry)
-    rate = 0 if download is None or state != "fetching" else download.rate
+def standing_row(peer: str, digest: str, registry: Registry) -> StandingRow:
+    """How member ``peer`` stands with ``digest``."""
+    entry = registry.standing(peer, digest)
+    download, state = entry.download or NO_DOWNLOAD, state_of(entry)
     return StandingRow(
-        peer=entry.peer,
-        name=entry.name or entry.peer[:8],
+        peer=peer,
+        name=name_of(peer, registry),
         state=state,
         percent=percent(entry),
-        rate=rate,
-        seconds_left=(download.length - download.done) / rate if download is not None and rate else None,
-        sources=0 if download is None else download.sources,
-        reason="" if download is None or state == "has it" else download.reason,
+        rate=download.rate if state == "fetching" else 0,
+        seconds_left=seconds_left(download) if state == "fetching" else None,
+        sources=download.sources,
+        reason="" if state == "has it" else download.reason,
     )

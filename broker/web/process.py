@@ -41,11 +41,11 @@ class PageProcess:
         """Called after every turn; returns when to be called at the latest."""
         deadlines = [self._link.tick(now)]
         self._perform(self.core.tick(now))
-        if self._desk.watched and now >= self._news_at:
+        if self._desk.streams and now >= self._news_at:
             self._give_news(now)
-        elif not self._desk.watched:
+        elif not self._desk.streams:
             self._last = None
-        deadlines += [self.core.next_deadline(), self._news_at if self._desk.watched else None]
+        deadlines += [self.core.next_deadline(), self._news_at if self._desk.streams else None]
         return min(at for at in deadlines if at is not None)
 
     def _give_news(self, now: float) -> None:

@@ -16,43 +16,39 @@ class GetOverview(Struct, frozen=True):
     """`broker.web.rows.Overview`."""
 
 
-class GetContents(Struct, frozen=True):
-    """A page of the contents whose name contains ``search``, or whose digest begins with it, by name."""
+class Paged(Struct, frozen=True):
+    """A page of up to ``limit`` rows, of those behind ``after``."""
 
-    search: str = ""
-    after: str = ""
-    limit: int = PAGE_COUNT
+    after: str
+    limit: int
 
 
-class GetContent(Struct, frozen=True):
-    """One content, and a page of its peers by id."""
+class GetContents(Paged, frozen=True):
+    """Contents whose name contains ``search``, or whose digest begins with it, by name."""
+
+    search: str
+
+
+class GetContent(Paged, frozen=True):
+    """One content, and its peers by id."""
 
     digest: str
-    after: str = ""
-    limit: int = PAGE_COUNT
 
 
-class GetPeers(Struct, frozen=True):
-    """A page of the peers whose name contains ``search``, or whose id begins with it, by id."""
+class GetPeers(Paged, frozen=True):
+    """Peers whose name contains ``search``, or whose id begins with it, by id."""
 
-    search: str = ""
-    after: str = ""
-    limit: int = PAGE_COUNT
+    search: str
 
 
-class GetPeer(Struct, frozen=True):
-    """One peer, and a page of what it lists by digest."""
+class GetPeer(Paged, frozen=True):
+    """One peer, and what it lists by digest."""
 
     peer: str
-    after: str = ""
-    limit: int = PAGE_COUNT
 
 
-class GetRollouts(Struct, frozen=True):
-    """A page of the orders."""
-
-    after: str = ""
-    limit: int = PAGE_COUNT
+class GetRollouts(Paged, frozen=True):
+    """Orders."""
 
 
 class GetFigures(Struct, frozen=True):
@@ -82,5 +78,6 @@ class Refusal(Struct, frozen=True):
     detail: str
 
 
-STARTING = Refusal("starting", "the page has not heard all from the registrar yet; try again in a second")
+NOT_HEARD = "the page has not heard all from the registrar yet"
+STARTING = Refusal("starting", f"{NOT_HEARD}; try again in a second")
 """While there is no replica."""

@@ -10,9 +10,10 @@ import heapq
 from broker.registry import Registry
 from broker.web.flows import name_of
 from broker.web.rows import Problem, RolloutRow, Verdict
+from broker.web.survey import percent_of_all
 from protocol.messages import Order
 from protocol.orders import is_for
-from protocol.standings import OrderState, order_state, percent
+from protocol.standings import OrderState, order_state, percent, seconds_left
 
 PROBLEMS_COUNT_MAX = 20
 _SEVERITY: tuple[OrderState, ...] = ("failed", "refuses", "waits", "has not")
@@ -31,7 +32,7 @@ def rollout_row(giver: str, order: Order, registry: Registry) -> RolloutRow:
     counts: dict[str, int] = {}
     problems: list[tuple[int, Problem]] = []
     done = rate = 0
-    left: list[float] = []
+    left: list[float | None] = []
     for peer, member in registry.members.items():
         if peer == giver or not is_for(order.peers, member.name):
             continue
@@ -43,8 +44,7 @@ def rollout_row(giver: str, order: Order, registry: Registry) -> RolloutRow:
         elif entry.download is not None and state != "failed":
             done += min(entry.download.done, order.length)
             rate += entry.download.rate
-            if entry.download.rate:
-                left.append((order.length - entry.download.done) / entry.download.rate)
+            left.append(seconds_left(entry.download))
         if state in _SEVERITY:
             problem = Problem(peer, name_of(peer, registry), state, percent(entry), reason)
             problems.append((_SEVERITY.index(state), problem))
@@ -63,16 +63,12 @@ def rollout_row(giver: str, order: Order, registry: Registry) -> RolloutRow:
         verdict=_verdict(order, counts),
         have=have,
         wanted=wanted,
-        percent=None if not wanted else 100 if have == wanted else min(99, _part(done, wanted * order.length)),
+        percent=percent_of_all(have, wanted, done, order.length),
         rate=rate,
-        seconds_left=max(left, default=None),
+        seconds_left=max((one for one in left if one is not None), default=None),
         counts=counts,
         problems=[problem for _, problem in problems[:PROBLEMS_COUNT_MAX]],
     )
-
-
-def _part(done: int, length: int) -> int:
-    return done * 100 // length if length else 0
 
 
 def _verdict(order: Order, counts: dict[str, int]) -> Verdict:

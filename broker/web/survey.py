@@ -8,8 +8,11 @@ from __future__ import annotations
 from broker.registry import Member, Registry
 from broker.web.rows import PeerState, Totals
 from protocol.messages import DownloadState
+from protocol.standings import open_state, percent_of, seconds_left
 
 ENDED = ("failed", "done")
+NO_DOWNLOAD = DownloadState("", "done")
+"""In place of one where there is none."""
 URGENCY: tuple[PeerState, ...] = ("failed", "waits", "fetching", "checking", "verifying", "idle")
 """Which download of a peer says most about it, and which peers come first where not all are shown."""
 
@@ -35,9 +38,9 @@ class Activity:
         self.running += 1
         self.rate += download.rate
         self.done += download.done
-        if download.rate:
-            left = (download.length - download.done) / download.rate
-            self.slowest = left if self.slowest is None else max(self.slowest, left)
+        left = seconds_left(download)
+        if left is not None:
+            self.slowest = max(left, self.slowest or 0.0)
 
 
 NO_ACTIVITY = Activity()
@@ -51,7 +54,7 @@ class Survey:
         self.busy: list[Member] = []
         self.trackers: dict[str, tuple[int, int]] = {}
         self.contents: dict[str, Activity] = {}
-        entries = uploads = downloads = failed = rate = 0
+        entries = uploads = 0
         for member in registry.members.values():
             entries += member.weight
             uploads += member.load
@@ -66,17 +69,29 @@ class Survey:
                 if activity is None:
                     activity = self.contents[download.digest] = Activity()
                 activity.add(download)
-                failed += download.state == "failed"
-                if download.state not in ENDED:
-                    downloads += 1
-                    rate += download.rate
-        orders = sum(map(len, registry.orders.values()))
-        counts = (len(registry.members), len(registry.swarms), entries)
-        self.totals = Totals(*counts, downloads, failed, rate, uploads, orders)
+        active = self.contents.values()
+        self.totals = Totals(
+            peers=len(registry.members),
+            contents=len(registry.swarms),
+            entries=entries,
+            downloads=sum(one.running for one in active),
+            failed=sum(one.failed for one in active),
+            rate=sum(one.rate for one in active),
+            uploads=uploads,
+            orders=sum(map(len, registry.orders.values())),
+        )
+
+
+def percent_of_all(have: int, wanted: int, done: int, length: int) -> int | None:
+    """Whole percent of what ``wanted`` peers want, ``length`` bytes each, which ``have`` of them have; together they
+    have ``done`` bytes. None: there are none."""
+    if not wanted:
+        return None
+    return 100 if have == wanted else percent_of(done, wanted * length) or 0
 
 
 def total_rate(registry: Registry) -> int:
-    """Bytes a second of all downloads together."""
+    """Bytes a second of all downloads together: asked for all the time, and eight times as quick as a `Survey`."""
     return sum(
         download.rate
         for member in registry.members.values()
@@ -86,21 +101,9 @@ def total_rate(registry: Registry) -> int:
     )
 
 
-def download_state(download: DownloadState) -> PeerState:
-    """The state of a download in a word."""
-    match download.state:
-        case "checking" | "verifying" | "failed":
-            return download.state
-        case "done":
-            return "idle"
-        case "downloading" if download.rate or not download.reason:
-            return "fetching"
-    return "waits"
-
-
-def main_download(member: Member) -> tuple[PeerState, DownloadState | None]:
-    """Of the downloads of ``member`` the one that says most about it."""
-    found = [(URGENCY.index(download_state(download)), download) for download in member.downloads]
+def main_download(member: Member) -> tuple[PeerState, DownloadState]:
+    """Of the downloads of ``member`` the one that says most about it, and what; `NO_DOWNLOAD` if all are done."""
+    found = [(URGENCY.index(open_state(one)), one) for one in member.downloads if one.state != "done"]
     running = [one for one in found if one[1].state not in ENDED]
-    urgency, download = min(running or found, key=lambda one: one[0], default=(len(URGENCY) - 1, None))
+    urgency, download = min(running or found, key=lambda one: one[0], default=(URGENCY.index("idle"), NO_DOWNLOAD))
     return URGENCY[urgency], download

@@ -16,6 +16,7 @@ from cluster.load.client import Channel, Client, Conversation, Fault, Reply, Req
 from cluster.load.content import addresses_of
 from cluster.load.messages import Phase
 from cluster.load.mix import Operation, draw
+from cluster.load.plan import LoadPlan
 from cluster.load.tally import Tally
 
 AT_ONCE_COUNT = 16
@@ -62,12 +63,9 @@ class _Seat:
 
 
 class Crew:
-    """Clients ``numbers`` of ``count``, with ``files`` files each; the load lasts ``seconds``, in which they may be
-    ``idle``. ``rng`` is the origin of all that chance does."""
+    """Clients ``numbers`` of those of ``plan``. ``rng`` is the origin of all that chance does."""
 
-    def __init__(
-        self, numbers: Sequence[int], count: int, files: int, seconds: float, rng: Random, idle: bool = False
-    ) -> None:
+    def __init__(self, numbers: Sequence[int], plan: LoadPlan, rng: Random) -> None:
         self.phase = Phase.DIAL
         self.tally = Tally()
         """Of this phase."""
@@ -75,18 +73,18 @@ class Crew:
         """How many have joined, or left, in this phase."""
         self.given_up = 0
         """How many had an error, in any phase."""
-        self._seconds, self._idle = seconds, idle
+        self._plan = plan
         self._began_at = self._ends_at = self._look_at = 0.0
         self._over_at: float | None = None
         self._waiting: list[_Seat] = []
         """Those whose turn has not come, the next one last."""
         self._done = 0
         self._seats: list[_Seat] = []
-        addresses = addresses_of(count)
+        addresses = addresses_of(plan.clients)
         clients: list[Client] = []
         for index, number in enumerate(numbers):
             own_rng = Random(rng.getrandbits(64))
-            clients.append(Client(number, files, addresses, clients, own_rng))
+            clients.append(Client(number, plan.files, addresses, clients, own_rng))
             self._seats.append(_Seat(index, clients[-1], own_rng))
 
     @property
@@ -113,7 +111,7 @@ class Crew:
     def go(self, phase: Phase, now: float) -> list[Ask]:
         """``phase`` begins."""
         self.phase, self.tally = phase, Tally()
-        self._began_at, self._ends_at, self._over_at = now, now + self._seconds, None
+        self._began_at, self._ends_at, self._over_at = now, now + self._plan.seconds, None
         self._look_at = now + LOOK_SECONDS
         if phase is Phase.LOAD:
             return [ask for seat in self._seats if seat.talk is None for ask in self._next(seat, now)]
@@ -178,7 +176,7 @@ class Crew:
     def _next(self, seat: _Seat, now: float) -> list[Ask]:
         """What ``seat``, which is at nothing, begins now."""
         if self.phase is Phase.LOAD:
-            if self._idle or seat.given_up or now >= self._ends_at:
+            if self._plan.idle or seat.given_up or now >= self._ends_at:
                 return []
             return self._begin(seat, seat.client.operation(self._operation(seat, now)), now)
         if seat.turn is not _Turn.CALLED:

@@ -1,5 +1,5 @@
-"""How busy cores were in a span of time: the machine's, and the one that each process runs its Python code on; and how
-much went over the loopback interface.
+"""How busy the core was, in a span of time, that each process runs its Python code on; and how much went over the
+loopback interface.
 
 A process of tracker or clients runs all its code in its main thread, so it is at its limit when that thread is always
 busy, whatever the process uses in all (libzmq sends and receives in threads of its own).
@@ -9,29 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import psutil
 
+from cluster.load.report import Gauge, Reading
 from cluster.processes import SUPERVISOR, children_of, role_of
-
-
-class Gauge(NamedTuple):
-    """Of all processes of a role: how many there are, the share of the time for which the busiest main thread was busy
-    (0 to 1), and the most files that one of them has open."""
-
-    processes: int
-    busy: float
-    open_files: int
-
-
-class Reading(NamedTuple):
-    """``machine``: the share of all cores' time that was used, by whomever (0 to 1). ``roles`` by name.
-    ``loopback_bytes``: all that was sent to an address of this machine, by whomever, headers included."""
-
-    machine: float
-    roles: dict[str, Gauge]
-    loopback_bytes: int
 
 
 class Gauges:
@@ -41,7 +23,6 @@ class Gauges:
         own = list(pids)
         processes = [psutil.Process(pid) for pid in own] + children_of(own)
         self._watched = [(process, role_of(process) or SUPERVISOR, _main_seconds(process)) for process in processes]
-        self._machine = _machine_seconds()
         self._loopback = _loopback_bytes()
         self._began_at = now
 
@@ -55,12 +36,7 @@ class Gauges:
                 known = roles.get(role, Gauge(0, 0.0, 0))
                 files = max(known.open_files, process.num_fds())
                 roles[role] = Gauge(known.processes + 1, max(known.busy, busy), files)
-        return Reading(self._machine_share(), roles, _loopback_bytes() - self._loopback)
-
-    def _machine_share(self) -> float:
-        (idle_before, all_before), (idle, everything) = self._machine, _machine_seconds()
-        whole = everything - all_before
-        return min(1.0, max(0.0, 1 - (idle - idle_before) / whole)) if whole > 0 else 0.0
+        return Reading(roles, _loopback_bytes() - self._loopback)
 
 
 def _main_seconds(process: psutil.Process) -> float:
@@ -71,11 +47,3 @@ def _main_seconds(process: psutil.Process) -> float:
 
 def _loopback_bytes() -> int:
     return int(psutil.net_io_counters(pernic=True)["lo"].bytes_sent)
-
-
-def _machine_seconds() -> tuple[float, float]:
-    """Of all cores together: idle seconds, and all there were."""
-    times = psutil.cpu_times()
-    parts = (times.user, times.nice, times.system, times.irq, times.softirq, times.steal)
-    idle = times.idle + times.iowait
-    return idle, idle + sum(parts)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from cluster.load.histogram import Histogram
 from cluster.load.messages import Phase, Progress
 from cluster.load.mix import MIX
+from cluster.load.plan import LoadPlan
 from cluster.load.tally import ErrorCounts, Tally, total
 from cluster.report import MIB, Usage
 
@@ -76,17 +77,32 @@ class PhaseFigures(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class Gauge(NamedTuple):
+    """Of all processes of a role: how many there are, the share of the time for which the busiest main thread was busy
+    (0 to 1), and the most files that one of them has open."""
+
+    processes: int
+    busy: float
+    open_files: int
+
+
+class Reading(NamedTuple):
+    """``roles`` by name. ``loopback_bytes``: all that was sent to an address of this machine, by whomever, headers
+    included."""
+
+    roles: dict[str, Gauge]
+    loopback_bytes: int
+
+
 class Measured(NamedTuple):
     """What a run measured. ``latest``: the last progress of each process by phase. ``left``: how many contents and
-    members the tracker listed at the end, None when it did not say. ``machine`` and ``busy`` (by role: processes,
-    share, open files) as in the report. ``loopback_bytes``: what went over loopback while the load was on."""
+    members the trackers listed at the end, None when one did not say. ``usage`` and ``reading``: while the load was
+    on."""
 
     latest: Mapping[Phase, Sequence[Progress]]
     left: tuple[int, int] | None
     usage: Usage
-    machine: float
-    busy: Mapping[str, tuple[int, float, int]]
-    loopback_bytes: int
+    reading: Reading
 
 
 class TrackerCost(Struct, frozen=True, kw_only=True):
@@ -137,38 +153,34 @@ class LoadReport(Struct, frozen=True, kw_only=True):
 
 
 class Setting(NamedTuple):
-    """What was run, and where."""
+    """What was run, in so many ``processes`` of clients, and on what machine."""
 
-    clients: int
-    trackers: int
+    plan: LoadPlan
     processes: int
-    files: int
-    seconds: float
-    idle: bool
-    seed: int
     cores: int
     open_files_max: int
 
 
 def build_report(setting: Setting, measured: Measured, phases: Mapping[str, float]) -> LoadReport:
     """Sum up ``measured``; ``phases``: seconds of each part of the run."""
+    plan = setting.plan
     everything = total(progress.counts for phase in measured.latest.values() for progress in phase)
     load = total(progress.counts for progress in measured.latest[Phase.LOAD])
     seconds = max((progress.seconds for progress in measured.latest[Phase.LOAD]), default=0.0)
     joined, left = (_phase(measured.latest[phase]) for phase in (Phase.JOIN, Phase.LEAVE))
     contents, members = measured.left or (None, None)
-    all_in_and_out = joined.clients == left.clients == setting.clients * setting.trackers
+    all_in_and_out = joined.clients == left.clients == plan.clients * plan.trackers
     roles = _roles(measured, load)
     return LoadReport(
         ok=not everything.error_count and measured.left == (0, 0) and all_in_and_out,
-        clients=setting.clients,
-        trackers=setting.trackers,
+        clients=plan.clients,
+        trackers=plan.trackers,
         processes=setting.processes,
-        files=setting.files,
+        files=plan.files,
         seconds=round(seconds, 3),
-        idle=setting.idle,
-        seed=setting.seed,
-        mix={} if setting.idle else {operation.value: count for operation, count in MIX.items()},
+        idle=plan.idle,
+        seed=plan.seed,
+        mix={} if plan.idle else {operation.value: count for operation, count in MIX.items()},
         all_requests=_figures("all", load.whole(), seconds, load.error_count),
         requests=_by_kind(load, seconds),
         errors=everything.errors(),
@@ -180,17 +192,18 @@ def build_report(setting: Setting, measured: Measured, phases: Mapping[str, floa
         left_members=members,
         cores=setting.cores,
         busy_cores=_busy_cores(setting, measured, seconds),
-        tracker=_cost(setting, measured, roles, seconds),
-        limit=limit_of(measured.machine, {role: busy for role, (_, busy, _) in measured.busy.items()}),
+        tracker=_cost(plan.trackers, measured, roles, seconds),
+        limit=limit_of(measured.usage.busy, measured.reading.roles),
         roles=roles,
         open_files_max=setting.open_files_max,
-        notes=list(IDLE_NOTES if setting.idle else ASKING_NOTES),
+        notes=list(IDLE_NOTES if plan.idle else ASKING_NOTES),
         phases={phase: round(value, 3) for phase, value in phases.items()},
     )
 
 
-def limit_of(machine: float, busy: Mapping[str, float]) -> Limit:
+def limit_of(machine: float, roles: Mapping[str, Gauge]) -> Limit:
     """What had no time left: a process of the tracker, all cores together, the clients; or nothing of these."""
+    busy = {role: gauge.busy for role, gauge in roles.items()}
     registrar, lookup = (busy.get(role, 0.0) for role in TRACKER_ROLES)
     if max(registrar, lookup) >= BUSY_SHARE:
         return "registrar" if registrar >= lookup else "lookup"
@@ -225,13 +238,13 @@ def _phase(progress: Sequence[Progress]) -> PhaseFigures:
     return PhaseFigures(clients=sum(one.settled for one in progress), seconds=round(seconds, 3))
 
 
-def _cost(setting: Setting, measured: Measured, roles: Sequence[RoleFigures], seconds: float) -> TrackerCost:
+def _cost(trackers: int, measured: Measured, roles: Sequence[RoleFigures], seconds: float) -> TrackerCost:
     own = [role for role in roles if role.role != CLIENTS_ROLE]
-    each = 1 / (seconds * setting.trackers) if seconds else 0.0
+    each = 1 / (seconds * trackers) if seconds else 0.0
     return TrackerCost(
-        mib=round(sum(role.peak_mib * role.processes for role in own) / setting.trackers, 1),
+        mib=round(sum(role.peak_mib * role.processes for role in own) / trackers, 1),
         cores=round(sum(role.cpu_s for role in own) * each, 3),
-        bytes_per_s=round(measured.loopback_bytes * each),
+        bytes_per_s=round(measured.reading.loopback_bytes * each),
     )
 
 
@@ -240,7 +253,7 @@ def _busy_cores(setting: Setting, measured: Measured, seconds: float) -> dict[st
     clients = cpu_s.get(CLIENTS_ROLE, 0.0)
     tracker = sum(cpu_s.values()) - clients
     both = {"tracker": tracker / seconds, "clients": clients / seconds} if seconds else {"tracker": 0.0, "clients": 0.0}
-    other = max(0.0, measured.machine * setting.cores - sum(both.values()))
+    other = max(0.0, measured.usage.busy * setting.cores - sum(both.values()))
     return {who: round(cores, 2) for who, cores in (*both.items(), ("other programs", other))}
 
 
@@ -249,14 +262,14 @@ def _roles(measured: Measured, load: Tally) -> list[RoleFigures]:
     return [
         RoleFigures(
             role=role,
-            processes=processes,
+            processes=gauge.processes,
             cpu_s=round(measured.usage.cpu_s.get(role, 0.0), 2),
             requests_per_cpu_s=_per_cpu_second(role, measured.usage.cpu_s.get(role, 0.0), load),
-            busy=round(busy, 3),
+            busy=round(gauge.busy, 3),
             peak_mib=round(measured.usage.max_rss.get(role, 0) / MIB, 1),
-            open_files=open_files,
+            open_files=gauge.open_files,
         )
-        for role, (processes, busy, open_files) in sorted(measured.busy.items(), key=lambda item: by_place(item[0]))
+        for role, gauge in sorted(measured.reading.roles.items(), key=lambda item: by_place(item[0]))
     ]
 
 

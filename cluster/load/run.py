@@ -8,12 +8,11 @@ import os
 import time
 from collections.abc import Sequence
 
-from msgspec import Struct
-
-from cluster.load.gauges import Gauges, Reading
+from cluster.load.gauges import Gauges
 from cluster.load.leftovers import leftovers
 from cluster.load.messages import Phase
-from cluster.load.report import LoadReport, Measured, Setting, build_report
+from cluster.load.plan import LoadPlan
+from cluster.load.report import LoadReport, Measured, Reading, Setting, build_report
 from cluster.load.room import check_room, open_files_max, processes_for
 from cluster.load.tally import total
 from cluster.load.worker import WorkerSettings
@@ -29,18 +28,6 @@ from protocol.errors import NetworkError
 LISTEN_SECONDS = 0.2
 RATE_SECONDS = 1.0
 """The rate on the screen is that of so long a time."""
-
-
-class LoadPlan(Struct, frozen=True, kw_only=True):
-    """``clients`` with ``files`` files each, which are members of each of ``trackers``; the mix is asked for
-    ``seconds``, or with ``idle`` nothing. ``seed`` decides what chance does."""
-
-    clients: int
-    trackers: int
-    files: int
-    seconds: float
-    idle: bool
-    seed: int
 
 
 def run_load(plan: LoadPlan, screen: Screen) -> LoadReport:
@@ -60,17 +47,7 @@ def run_load(plan: LoadPlan, screen: Screen) -> LoadReport:
             measured = _Run(plan, cluster.trackers, workers, screen, clock).run()
             screen.stage("ending all processes")
     clock.next("end")
-    setting = Setting(
-        clients=plan.clients,
-        trackers=plan.trackers,
-        processes=processes * plan.trackers,
-        files=plan.files,
-        seconds=plan.seconds,
-        idle=plan.idle,
-        seed=plan.seed,
-        cores=os.cpu_count() or 1,
-        open_files_max=open_files_max(),
-    )
+    setting = Setting(plan, processes * plan.trackers, os.cpu_count() or 1, open_files_max())
     return build_report(setting, measured, clock.seconds)
 
 
@@ -84,11 +61,7 @@ def _settings(plan: LoadPlan, processes: int, number: int, tracker: LocalTracker
             tracker=number,
             first=ends[process],
             end=ends[process + 1],
-            count=plan.clients,
-            files=plan.files,
-            seconds=plan.seconds,
-            idle=plan.idle,
-            seed=plan.seed,
+            plan=plan,
             registrar=tracker.endpoint,
             roster=str(tracker.endpoints["roster"]),
             lookups=tuple(tracker.endpoints["lookups"]),
@@ -122,14 +95,8 @@ class _Run:
         self._settle(Phase.LEAVE, "leaving")
         self._clock.next("leave")
         left = self._look_around()
-        return Measured(
-            latest={phase: list(latest.values()) for phase, latest in self._workers.latest.items()},
-            left=left,
-            usage=usage,
-            machine=reading.machine,
-            busy=reading.roles,
-            loopback_bytes=reading.loopback_bytes,
-        )
+        latest = {phase: list(latest.values()) for phase, latest in self._workers.latest.items()}
+        return Measured(latest, left, usage, reading)
 
     def _settle(self, phase: Phase, text: str) -> None:
         """All join, or all leave."""

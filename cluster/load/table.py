@@ -110,13 +110,7 @@ def _requests(report: LoadReport) -> Table:
 def _cells(figures: RequestFigures) -> list[str]:
     times = (figures.p50_ms, figures.p90_ms, figures.p99_ms, figures.max_ms)
     count, rate = f"{figures.count:,}", f"{figures.per_s:,.0f}/s"
-    return [
-        figures.request,
-        count,
-        rate,
-        *map(_ms, times),
-        f"{figures.errors:,}",
-    ]
+    return [figures.request, count, rate, *map(_ms, times), f"{figures.errors:,}"]
 
 
 def _ms(time: float) -> str:

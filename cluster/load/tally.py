@@ -77,7 +77,10 @@ class Tally:
 
     def whole(self) -> Histogram:
         """The durations of all requests together."""
-        return _sum(self.requests.values())
+        whole = Histogram()
+        for histogram in self.requests.values():
+            whole.add(histogram.pairs(), histogram.longest)
+        return whole
 
     def counts(self) -> Counts:
         """All of it."""
@@ -100,10 +103,3 @@ def total(counts: Iterable[Counts]) -> Tally:
     for one in counts:
         tally.add(one)
     return tally
-
-
-def _sum(histograms: Iterable[Histogram]) -> Histogram:
-    whole = Histogram()
-    for histogram in histograms:
-        whole.add(histogram.pairs(), histogram.longest)
-    return whole

@@ -17,6 +17,7 @@ from msgspec import Struct
 from cluster.load.client import Channel, Reply
 from cluster.load.crew import Ask, Crew
 from cluster.load.messages import Go, Progress
+from cluster.load.plan import LoadPlan
 from protocol.codec import Decoder, encode
 from protocol.errors import ProtocolError
 from protocol.limits import LOCAL_BYTES_MAX, REPLY_BYTES_MAX
@@ -30,36 +31,19 @@ REPORT_SECONDS = 0.25
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
-    """Worker ``worker`` runs the clients from ``first`` up to, and without, ``end`` of ``count``, with ``files`` files
-    each, for ``seconds``, at tracker number ``tracker``. What chance does follows from ``seed``. ``control`` is the
-    endpoint of the run."""
+    """Worker ``worker`` runs the clients of ``plan`` from ``first`` up to, and without, ``end``, at tracker number
+    ``tracker``. ``control`` is the endpoint of the run."""
 
     worker: int
     tracker: int
     first: int
     end: int
-    count: int
-    files: int
-    seconds: float
-    idle: bool
-    seed: int
+    plan: LoadPlan
     registrar: str
     roster: str
     lookups: tuple[str, ...]
     control: str
     log: LogSettings = LogSettings()
-
-
-class _Wire:
-    """One of the two sockets of the client at ``index``."""
-
-    __slots__ = ("channel", "decoder", "index", "socket")
-
-    def __init__(self, index: int, channel: Channel, socket: zmq.Socket[bytes], decoder: Decoder[Reply]) -> None:
-        self.index = index
-        self.channel = channel
-        self.socket = socket
-        self.decoder = decoder
 
 
 class Worker:
@@ -73,15 +57,14 @@ class Worker:
             Channel.REGISTRAR: Decoder(RegistrarReply, REPLY_BYTES_MAX),
             Channel.LOOKUP: Decoder(LookupReply, REPLY_BYTES_MAX),
         }
-        self._wires: dict[tuple[int, Channel], _Wire] = {}
+        self._sockets: dict[tuple[int, Channel], zmq.Socket[bytes]] = {}
         self._rosters: dict[int, zmq.Socket[bytes]] = {}
         self._control = open_socket(context, Role.LOCAL_DEALER)
         self._control_decoder: Decoder[Go] = Decoder(Go)
         self._report_at = 0.0
         self._told_over = False
-        numbers = range(settings.first, settings.end)
-        rng = Random(f"{settings.seed} {settings.worker}")
-        self._crew = Crew(numbers, settings.count, settings.files, settings.seconds, rng, settings.idle)
+        rng = Random(f"{settings.plan.seed} {settings.worker}")
+        self._crew = Crew(range(settings.first, settings.end), settings.plan, rng)
 
     def run(self) -> None:
         """Until the loop is stopped. Raises `NetworkError` when there are no more sockets to be had."""
@@ -97,21 +80,21 @@ class Worker:
         for channel, endpoint in ((Channel.REGISTRAR, settings.registrar), (Channel.LOOKUP, lookup)):
             socket = open_socket(self._context, Role.CONTROL_DEALER)
             socket.set(zmq.IMMEDIATE, 0)  # the first request waits for the connection
-            wire = self._wires[index, channel] = _Wire(index, channel, socket, self._decoders[channel])
+            self._sockets[index, channel] = socket
             connect(socket, endpoint)
-            self._loop.add(socket, partial(self._read, wire))
+            self._loop.add(socket, partial(self._read, index, channel, socket))
 
-    def _read(self, wire: _Wire) -> None:
-        for frames in drain(wire.socket):
+    def _read(self, index: int, channel: Channel, socket: zmq.Socket[bytes]) -> None:
+        for frames in drain(socket):
             now = self._loop.now()
             try:
-                reply = wire.decoder.decode(frames[0].buffer)
+                reply = self._decoders[channel].decode(frames[0].buffer)
             except ProtocolError as error:
-                self._send(self._crew.broken(wire.index, str(error), now))
+                self._send(self._crew.broken(index, str(error), now))
                 continue
-            if isinstance(reply, Welcome) and self._settings.idle and wire.index not in self._rosters:
-                self._subscribe(wire.index)
-            self._send(self._crew.receive(wire.index, wire.channel, reply, now))
+            if isinstance(reply, Welcome) and self._settings.plan.idle and index not in self._rosters:
+                self._subscribe(index)
+            self._send(self._crew.receive(index, channel, reply, now))
 
     def _subscribe(self, index: int) -> None:
         """To the roster, whose messages nobody reads: they arrive, and each takes the place of the last."""
@@ -121,10 +104,9 @@ class Worker:
 
     def _send(self, asks: Iterable[Ask]) -> None:
         for seat, request in asks:
-            if (seat, request.channel) not in self._wires:
+            if (seat, request.channel) not in self._sockets:
                 self._dial(seat)
-            wire = self._wires[seat, request.channel]
-            send_or_drop(wire.socket, [encode(request.message)])
+            send_or_drop(self._sockets[seat, request.channel], [encode(request.message)])
 
     def _on_control(self) -> None:
         for frames in drain(self._control):
@@ -161,10 +143,8 @@ class Worker:
 
     def close(self) -> None:
         """Close every socket."""
-        for wire in self._wires.values():
-            wire.socket.close(0)  # nothing that a client still had to say matters any more
-        for roster in self._rosters.values():
-            roster.close(0)
+        for socket in (*self._sockets.values(), *self._rosters.values()):
+            socket.close(0)  # nothing that a client still had to say matters any more
         self._control.close()
 
 

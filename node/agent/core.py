@@ -121,10 +121,10 @@ class AgentCore(AgentState):
         tracker = self.trackers.all[number]
         return self.settle(tracker.of(tracker.membership.connected(host, now)), now)
 
-    def registrar_lost(self, number: int, why: str, now: float) -> list[Effect]:
-        """The connection ended, or an attempt to make one failed, for a reason in words."""
+    def registrar_lost(self, number: int, why: str, denied: bool, now: float) -> list[Effect]:
+        """As `Membership.disconnected`."""
         tracker = self.trackers.all[number]
-        return self.settle(tracker.of(tracker.membership.disconnected(why, now)), now)
+        return self.settle(tracker.of(tracker.membership.disconnected(why, now, denied)), now)
 
     def lookup_says(self, number: int, reply: LookupReply, now: float) -> list[Effect]:
         tracker = self.trackers.all[number]
@@ -295,12 +295,8 @@ class AgentCore(AgentState):
         return self.settle(self._api.handle(route, request, now), now)
 
     def leave(self, now: float) -> list[Effect]:
-        """Out of the network because the process ends; see `departed`."""
+        """Out of the network because the process ends."""
         return self.settle(self.trackers.each(lambda one: one.membership.leave(now)), now)
-
-    @property
-    def departed(self) -> bool:
-        return self.trackers.has_left
 
     def tick(self, now: float) -> list[Effect]:
         return self.settle([effect for core in self._timed for effect in core.tick(now)], now)

@@ -58,8 +58,9 @@ M = TypeVar("M")
 
 class Dialled(Generic[M]):
     """Dials ``endpoint`` again and again, from the first `tick` on; ``names`` resolves hosts. ``on_connected`` gets the
-    address that was reached, as the host of an endpoint, and ``on_lost`` the reason why there is no connection, also
-    after each failed attempt. ``key`` as in `Transport.dial`. `NetworkError` when ``endpoint`` is no address."""
+    address that was reached, as the host of an endpoint; ``on_lost`` the reason why there is no connection, also after
+    each failed attempt, and whether it is that the tracker does not admit this peer. ``key`` as in `Transport.dial`.
+    `NetworkError` when ``endpoint`` is no address."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Dialled(Generic[M]):
         decoder: Decoder[M],
         on_message: Callable[[M], None],
         on_connected: Callable[[str], None],
-        on_lost: Callable[[str], None],
+        on_lost: Callable[[str, bool], None],
         rng: Random,
         key: str = "",
     ) -> None:
@@ -139,7 +140,7 @@ class Dialled(Generic[M]):
 
     def _try_next(self) -> None:
         if not self._hosts:
-            self._failed(_summary(self._problems))
+            self._failed(_summary(self._problems), self._words[ConnectionEvent.DENIED] in self._problems.values())
             return
         self._host, self._dialled_at = self._hosts.pop(0), self._transport.now()
         address = Address(self._host, self._address.port)
@@ -152,11 +153,11 @@ class Dialled(Generic[M]):
         self._problems[self._host] = problem
         self._try_next()
 
-    def _failed(self, why: str) -> None:
+    def _failed(self, why: str, denied: bool = False) -> None:
         wait = min(REDIAL_SECONDS * 2**self._failures, REDIAL_SECONDS_MAX) * self._rng.uniform(1.0, 1.5)
         self._failures = min(self._failures + 1, 10)
         self._dial_at = self._transport.now() + wait
-        self._on_lost(why)
+        self._on_lost(why, denied)
 
     # --- what the line says ------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class Ask(Struct, frozen=True):
 
 
 class TorrentsFound(Struct, frozen=True):
-    """The whole answer to `Lookups.torrents`. While the tracker is ``settling``, what was announced before it started,
+    """The whole answer to `GetTorrentList`. While the tracker is ``settling``, what was announced before it started,
     at ``since``, may be missing."""
 
     tag: Hashable
@@ -155,41 +155,18 @@ class Lookups:
         self._connected = False
         self._outage = Outage()
         self._switch_at: float | None = None
-        self._next_id = 1
+        self._last_id = 0
         self._questions: dict[int, _Question] = {}
         self._wanted: dict[str, _Wanted] = {}
 
     # --- questions ---------------------------------------------------------------------------------------
 
-    def torrents(
-        self,
-        tag: Hashable,
-        pattern: str,
-        now: float,
-        *,
-        exact: bool = False,
-        after: tuple[int, int] = (0, 0),
-        patience: float | None = None,
-    ) -> list[Effect]:
-        """Ask for swarms, as of (epoch, seq) ``after``. No `AskFailed` for lack of an answer without ``patience``."""
-        message = GetTorrentList(self._new_id(), pattern, exact, "", *after)
-        return self._put(tag, message, now, patience)
-
-    def peers(
-        self, tag: Hashable, now: float, patience: float | None = None, after: tuple[int, int] = (0, 0)
-    ) -> list[Effect]:
-        """Ask for all members, as of (epoch, seq) ``after``."""
-        return self._put(tag, GetPeerList(self._new_id(), "", *after), now, patience)
-
-    def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[Effect]:
-        """Ask for the state of ``digest`` at every member."""
-        return self._put(tag, GetStandingList(self._new_id(), digest), now, patience)
-
-    def orders(
-        self, tag: Hashable, now: float, after: tuple[int, int] = (0, 0), patience: float | None = None
-    ) -> list[Effect]:
-        """Ask for all orders, as of (epoch, seq) ``after``."""
-        return self._put(tag, GetOrderList(self._new_id(), "", *after), now, patience)
+    def ask(self, tag: Hashable, request: LookupRequest, now: float, patience: float | None = None) -> list[Effect]:
+        """Ask ``request``, with an id of its own. No `AskFailed` for lack of an answer without ``patience``."""
+        message = msgspec.structs.replace(request, id=self._new_id())
+        give_up_at = None if patience is None else now + patience
+        question = self._questions[message.id] = _Question(tag, message, now + REQUEST_TIMEOUT_SECONDS, give_up_at)
+        return self._send(question)
 
     def drop(self, tag: Hashable) -> None:
         """No answer to what was asked with ``tag`` is needed any more."""
@@ -274,7 +251,7 @@ class Lookups:
             return effects
         if isinstance(reply, Error):
             del self._questions[reply.id]
-            self._release(question, now)
+            self._release(question)
             if isinstance(question.message, GetSeederList):
                 return [*effects, Note("warning", f"lookup {self.endpoint} refused: {reply.detail} ({reply.code})")]
             return [*effects, AskFailed(question.tag, reply.code, reply.detail)]
@@ -315,12 +292,6 @@ class Lookups:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _put(self, tag: Hashable, message: LookupRequest, now: float, patience: float | None) -> list[Effect]:
-        give_up_at = None if patience is None else now + patience
-        question = _Question(tag, message, now + REQUEST_TIMEOUT_SECONDS, give_up_at)
-        self._questions[message.id] = question
-        return self._send(question)
-
     def _send(self, question: _Question) -> list[Effect]:
         return [Ask(question.message)] if self._connected else []
 
@@ -336,7 +307,7 @@ class Lookups:
         message = question.message
         del self._questions[message.id]
         if isinstance(message, GetSeederList) and isinstance(reply, SeederList):
-            self._release(question, now)
+            self._release(question)
             if message.digest not in self._wanted:
                 return []
             return [SeedersFound(message.digest, reply.seeders, reply.settling, reply.total, reply.cell, reply.cells)]
@@ -359,13 +330,13 @@ class Lookups:
         return [found(question.tag, question.found, reply.settling)]
 
     def _ask_seeders(self, digest: str, wanted: _Wanted, now: float) -> list[Effect]:
-        wanted.question = self._new_id()
         wanted.asked_at = now
         wanted.ask_at = now + REFRESH_SECONDS * self._rng.uniform(0.8, 1.2)
-        message = GetSeederList(wanted.question, digest, "" if wanted.own_too else self._peer)
-        return self._put(None, message, now, None)
+        effects = self.ask(None, GetSeederList(0, digest, "" if wanted.own_too else self._peer), now)
+        wanted.question = self._last_id
+        return effects
 
-    def _release(self, question: _Question, _now: float) -> None:
+    def _release(self, question: _Question) -> None:
         message = question.message
         wanted = self._wanted.get(message.digest) if isinstance(message, GetSeederList) else None
         if wanted is not None and wanted.question == message.id:
@@ -395,8 +366,8 @@ class Lookups:
         return [] if seconds is None else [Note("info", f"lookup {self.endpoint} answers, after {seconds:.0f} s")]
 
     def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id
+        self._last_id += 1
+        return self._last_id
 
 
 _PAGED: dict[tuple[type, type], type[Found]] = {

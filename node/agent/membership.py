@@ -24,6 +24,7 @@ from node.agent.effects import Note
 from node.agent.heartbeats import Figures, Heartbeats
 from node.agent.open_requests import REPEAT_SECONDS_MAX, OpenRequests, Slot
 from node.agent.outage import Outage
+from node.api_messages import Network
 from protocol.endpoints import host_of, is_loopback, with_host
 from protocol.limits import LEASE_SECONDS
 from protocol.messages import (
@@ -127,7 +128,7 @@ class Membership:
         self.outage = Outage()
         self.heard_at: float | None = None
         self.beats = Heartbeats(tracker, figures, rng)
-        self._refusal = ""
+        self._refusal, self._denied = "", False
         self._announced = announced
         self._peer, self._token, self._name, self._tracker, self._rng = peer, token, name, tracker, rng
         self._own_endpoint = ""
@@ -146,8 +147,8 @@ class Membership:
     # --- what the peer wants -----------------------------------------------------------------------------
 
     @property
-    def network(self) -> str:
-        """One word for a person: joining, joined, unreachable, refused, left."""
+    def network(self) -> Network:
+        """How this peer stands with the tracker, in a word."""
         if self.state in (State.LEAVING, State.LEFT):
             return "left"
         if self.state is State.REFUSED:
@@ -164,6 +165,11 @@ class Membership:
     @property
     def joined(self) -> bool:
         return self.network == "joined"
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the tracker wants no such peer, which it says again until a person has done something."""
+        return self.state is State.REFUSED or self._denied
 
     def owes(self, digest: str, now: float) -> bool:
         """Whether the tracker may still list an old entry of ``digest``: it has not acknowledged the current one, or
@@ -220,7 +226,7 @@ class Membership:
     def connected(self, host: str, now: float) -> list[Effect]:
         """There is a connection to the tracker, reached at ``host``, which may have restarted: repeat open requests,
         and send a heartbeat soon."""
-        self.tracker_host = host
+        self.tracker_host, self._denied = host, False
         if self.outage.why:
             self.outage.why = f"tracker {self._tracker} does not answer; still trying"
         if self.state is State.LISTING:
@@ -230,10 +236,12 @@ class Membership:
             self.beats.reconnected(now)
         return effects
 
-    def disconnected(self, why: str, now: float) -> list[Effect]:
-        """The connection was lost, or an attempt to make one failed. There will be another."""
+    def disconnected(self, why: str, now: float, denied: bool = False) -> list[Effect]:
+        """The connection was lost, or an attempt to make one failed, for the reason ``why``; ``denied``: the tracker
+        does not admit this peer. There will be another."""
         if not self._wanted_in:
             return []
+        self._denied = denied
         return self._silent(f"tracker {self._tracker}: {why}", now, now)
 
     def receive(self, reply: RegistrarReply, now: float) -> list[Effect]:
@@ -373,7 +381,7 @@ class Membership:
             self.told.await_snapshot()
         self.beats.due = self._join_at = self._leave_by = None
         if state in (State.LEFT, State.OUT):
-            self._refusal = ""
+            self._refusal, self._denied = "", False
             self.outage.end(0.0)
             self._been_member = False
             self.endpoint = self.reach_problem = ""

@@ -22,13 +22,9 @@ class Outage:
         if self.since is None:
             self.since = since
         self.why = why
-        return self.is_news(why, now)
-
-    def is_news(self, problem: str, now: float) -> bool:
-        """Whether the log is to be told of ``problem`` now."""
-        if problem in self._told and now - self._told_at < REMIND_SECONDS:
+        if why in self._told and now - self._told_at < REMIND_SECONDS:
             return False
-        self._told.add(problem)
+        self._told.add(why)
         self._told_at = now
         return True
 

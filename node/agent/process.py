@@ -117,16 +117,16 @@ class Agent:
         """Leave the network at the end of the process, in further turns of its ``loop``. It does not wait long for the
         acknowledgement: what was sent goes out, and a tracker that heard nothing forgets the peer when its lease
         ends."""
-        if self.core.departed or self.core.trackers.network == "unreachable":
+        trackers, registrars = self.core.trackers, [lines.registrar for lines in self._trackers]
+        if trackers.has_left or trackers.network == "unreachable":
             return
         loop.resume()
         give_up_at = loop.now() + LEAVE_SECONDS
         self._perform(self.core.leave(loop.now()))
 
         def tick(now: float) -> float | None:
-            trackers, registrars = self.core.trackers, [lines.registrar for lines in self._trackers]
             self._perform(self.core.settle(trackers.each(lambda one: one.membership.tick(now)), now))
-            if self.core.departed or now >= give_up_at:
+            if trackers.has_left or now >= give_up_at:
                 loop.stop()
             for registrar in registrars:
                 registrar.tick(now)

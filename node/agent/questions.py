@@ -7,8 +7,8 @@ lost its state, or lies, cannot hide what another knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -23,11 +23,20 @@ from node.agent.lookups import (
     TorrentsFound,
 )
 from node.agent.tracker import FromTracker, Tracker
-from protocol.messages import OrderEntry, PeerEntry, StandingEntry, TorrentEntry
+from protocol.messages import (
+    GetOrderList,
+    GetPeerList,
+    GetStandingList,
+    GetTorrentList,
+    LookupRequest,
+    OrderEntry,
+    PeerEntry,
+    StandingEntry,
+    TorrentEntry,
+)
 
 LATER_SECONDS = 0.5
 """How long the others are waited for after the first answer, or as long again as that one took if that is more."""
-E = TypeVar("E")
 
 
 class _Question:
@@ -52,25 +61,19 @@ class Questions:
         self, tag: Hashable, pattern: str, now: float, *, exact: bool = False, patience: float | None = None
     ) -> list[FromTracker]:
         """Ask for swarms. No `AskFailed` for lack of an answer without ``patience``, here and below."""
-        return self._put(
-            tag,
-            now,
-            lambda one, number: one.lookups.torrents(
-                number, pattern, now, exact=exact, after=one.after, patience=patience
-            ),
-        )
+        return self._put(tag, lambda after: GetTorrentList(0, pattern, exact, "", *after), now, patience)
 
     def peers(self, tag: Hashable, now: float, patience: float | None = None) -> list[FromTracker]:
         """Ask for all members."""
-        return self._put(tag, now, lambda one, number: one.lookups.peers(number, now, patience, one.after))
+        return self._put(tag, lambda after: GetPeerList(0, "", *after), now, patience)
 
     def standings(self, tag: Hashable, digest: str, now: float, patience: float | None = None) -> list[FromTracker]:
         """Ask for the state of ``digest`` at every member."""
-        return self._put(tag, now, lambda one, number: one.lookups.standings(number, digest, now, patience))
+        return self._put(tag, lambda _: GetStandingList(0, digest), now, patience)
 
     def orders(self, tag: Hashable, now: float, patience: float | None = None) -> list[FromTracker]:
         """Ask for all orders."""
-        return self._put(tag, now, lambda one, number: one.lookups.orders(number, now, one.after, patience))
+        return self._put(tag, lambda after: GetOrderList(0, "", *after), now, patience)
 
     def answered(self, tracker: Tracker, answer: Found | AskFailed, now: float) -> list[Found | AskFailed]:
         """What ``tracker`` says. The whole answer, under the tag of the question, if it is complete."""
@@ -96,10 +99,16 @@ class Questions:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def _put(self, tag: Hashable, now: float, ask: Callable[[Tracker, int], Iterable[object]]) -> list[FromTracker]:
+    def _put(
+        self, tag: Hashable, request: Callable[[tuple[int, int]], LookupRequest], now: float, patience: float | None
+    ) -> list[FromTracker]:
+        """Ask each what ``request`` is of a state: that after which it has to answer."""
         self._last += 1
         self._open[self._last] = _Question(tag, now)
-        return [effect for tracker in self._trackers for effect in tracker.of(ask(tracker, self._last))]
+        asked: list[FromTracker] = []
+        for tracker in self._trackers:
+            asked += tracker.of(tracker.lookups.ask(self._last, request(tracker.after), now, patience))
+        return asked
 
     def _complete(self, number: int, question: _Question, now: float) -> list[Found | AskFailed]:
         """The answer, if it is complete."""
@@ -112,10 +121,9 @@ class Questions:
             tracker.lookups.drop(number)
         if not question.answers:
             return [replace(next(iter(question.failed.values())), tag=question.tag)]
-        answers = {number: question.answers[number] for number in sorted(question.answers)}
-        merged = merge(list(answers.values()))
+        merged = merge([question.answers[number] for number in sorted(question.answers)])
         if isinstance(merged, PeersFound):
-            merged = replace(merged, seen_by=_seen_by(answers))
+            merged = replace(merged, seen_by=_seen_by(question.answers))
         if len(merged.entries) > ENTRIES_COUNT_MAX:
             return [AskFailed(question.tag, "usage", TOO_MANY)]
         without = tuple(one.number for one in self._trackers if one.number not in question.answers)
@@ -143,9 +151,9 @@ def merge(answers: Sequence[Found]) -> Found:
 def _seen_by(answers: Mapping[int, Found]) -> dict[str, list[int]]:
     """As `PeersFound` has it. One that has just started is not expected to know everybody."""
     listed: dict[str, list[int]] = {}
-    for number, answer in answers.items():
-        for entry in answer.entries:
-            listed.setdefault(entry.peer, []).append(number)  # type: ignore[union-attr]
+    for number, answer in sorted(answers.items()):
+        for entry in answer.entries if isinstance(answer, PeersFound) else ():
+            listed.setdefault(entry.peer, []).append(number)
     sure = {number for number, answer in answers.items() if not answer.settling}
     return {peer: numbers for peer, numbers in listed.items() if not sure.issubset(numbers)}
 

@@ -20,7 +20,6 @@ from node.agent.heartbeats import Figures
 from node.agent.lookups import Lookups
 from node.agent.membership import Membership, Welcomed
 from node.agent.roster import RosterFollower
-from node.reasons import NOT_ADMITTED
 from protocol.endpoints import host_of, is_loopback, with_host
 from protocol.limits import ENDPOINT_BYTES_MAX
 from protocol.messages import SeederEntry
@@ -82,9 +81,8 @@ class Tracker:
     @property
     def silence(self) -> str:
         """That it does not answer, or why it refuses this peer, in words."""
-        problem = self.membership.problem
-        refuses = self.membership.network == "refused" or NOT_ADMITTED in problem
-        return problem if refuses else f"tracker {self.endpoint} does not answer; still trying"
+        member = self.membership
+        return member.problem if member.is_refused else f"tracker {self.endpoint} does not answer; still trying"
 
     def welcomed(self, effect: Welcomed, now: float) -> list[FromTracker]:
         """This peer is a member: follow its roster, and ask its lookups."""

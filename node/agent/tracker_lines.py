@@ -47,7 +47,6 @@ class TrackerLines:
         self.registrar = Dialled(host, names, Role.CONTROL_DEALER, endpoint, REGISTRAR_DECODER, *told, rng, key)
         self._lookup: Dialled[LookupReply] | None = None
         self._roster: Dialled[Roster] | None = None
-        self._roster_lost = False
         self._roster_outage = Outage()
 
     def dialled(self) -> list[Dialled[Any]]:
@@ -67,7 +66,6 @@ class TrackerLines:
     def _dial(self, endpoint: str) -> None:
         if self._lookup is not None:
             self._lookup.close()
-            self._lookup = None
         told = (self._on_lookup, self._on_lookup_connected, self._on_lookup_lost)
         self._lookup = Dialled(
             self._host, self._names, Role.CONTROL_DEALER, endpoint, LOOKUP_DECODER, *told, self._rng, self._key
@@ -76,7 +74,6 @@ class TrackerLines:
     def _subscribe(self, endpoint: str) -> None:
         if self._roster is not None:
             self._roster.close()
-            self._roster = None
         told = (self._on_roster, self._on_roster_connected, self._on_roster_lost)
         self._roster = Dialled(
             self._host, self._names, Role.ROSTER_SUB, endpoint, ROSTER_DECODER, *told, self._rng, self._key
@@ -90,8 +87,8 @@ class TrackerLines:
     def _on_registrar_connected(self, host: str) -> None:
         self._perform(self._core.registrar_connected(self._number, host, self._host.now()))
 
-    def _on_registrar_lost(self, why: str) -> None:
-        self._perform(self._core.registrar_lost(self._number, why, self._host.now()))
+    def _on_registrar_lost(self, why: str, denied: bool) -> None:
+        self._perform(self._core.registrar_lost(self._number, why, denied, self._host.now()))
 
     def _on_lookup(self, reply: LookupReply) -> None:
         self._perform(self._core.lookup_says(self._number, reply, self._host.now()))
@@ -99,7 +96,7 @@ class TrackerLines:
     def _on_lookup_connected(self, _host: str) -> None:
         self._perform(self._core.lookup_connected(self._number, self._host.now()))
 
-    def _on_lookup_lost(self, why: str) -> None:
+    def _on_lookup_lost(self, why: str, _denied: bool) -> None:
         self._perform(self._core.lookup_lost(self._number, why, self._host.now()))
 
     def _on_roster(self, event: Roster) -> None:
@@ -107,13 +104,12 @@ class TrackerLines:
             self._perform(self._core.roster_says(self._number, event, self._host.now()))
 
     def _on_roster_connected(self, _host: str) -> None:
-        if self._roster_lost:
-            self._host.note("info", f"roster {self._roster.endpoint if self._roster is not None else ''} is back")
-        self._roster_lost = False
-        self._roster_outage.end(self._host.now())
-
-    def _on_roster_lost(self, why: str) -> None:
         assert self._roster is not None
-        self._roster_lost = True
-        if self._roster_outage.is_news(why, self._host.now()):
+        if self._roster_outage.end(self._host.now()) is not None:
+            self._host.note("info", f"roster {self._roster.endpoint} is back")
+
+    def _on_roster_lost(self, why: str, _denied: bool) -> None:
+        assert self._roster is not None
+        now = self._host.now()
+        if self._roster_outage.goes_on(why, now, now):
             self._host.note("warning", f"roster {self._roster.endpoint}: {why}")

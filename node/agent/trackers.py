@@ -16,6 +16,7 @@ from node.agent.membership import State
 from node.agent.questions import Questions
 from node.agent.seeders import Seeders
 from node.agent.tracker import FromTracker, Tracker, Who
+from node.api_messages import NETWORKS, Network
 from protocol.messages import Entry, TransferState
 
 
@@ -25,7 +26,6 @@ class Trackers:
 
     def __init__(self, tokens: Mapping[str, bytes], who: Who, figures: Figures, rng: random.Random) -> None:
         self.list = AnnouncedList()
-        self.figures = figures
         self.all = [
             Tracker(number, endpoint, token, who, self.list, figures, rng)
             for number, (endpoint, token) in enumerate(tokens.items())
@@ -98,10 +98,9 @@ class Trackers:
         return {tracker.endpoint: tracker.membership.joined for tracker in self.all}
 
     @property
-    def network(self) -> str:
-        """One word for a person, as `Membership.network`: the best of them."""
-        words = [tracker.membership.network for tracker in self.all]
-        return next((word for word in ("joined", "joining", "refused", "unreachable") if word in words), "left")
+    def network(self) -> Network:
+        """The best of `Membership.network`."""
+        return min((tracker.membership.network for tracker in self.all), key=NETWORKS.index)
 
     @property
     def has_left(self) -> bool:

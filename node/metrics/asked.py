@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -32,8 +33,8 @@ class Asked(Generic[T]):
     def _run(self, result: asyncio.Future[T]) -> None:
         loop = result.get_loop()
         try:
-            call, value = result.set_result, self._work()
+            tell = partial(result.set_result, self._work())
         except Exception as error:  # noqa: BLE001 - whoever asked raises it
-            call, value = result.set_exception, error  # type: ignore[assignment]
+            tell = partial(result.set_exception, error)
         with suppress(RuntimeError):  # that loop has ended
-            loop.call_soon_threadsafe(call, value)
+            loop.call_soon_threadsafe(tell)

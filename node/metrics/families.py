@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from math import inf
 from typing import get_args
 
-from node.api_messages import PeerCounts, StatusReport
+from node.api_messages import NETWORKS, PeerCounts, StatusReport
 from node.local_messages import OVER, BottleneckKind, Phase
 from node.metrics.machine import FileSystem
 from node.metrics.reading import Reading
-from protocol.limits import PROTOCOL_VERSION
 from service.web.exposition import Families
 
-NETWORK = ("joined", "joining", "unreachable", "refused", "left")
 PHASES = tuple(phase for phase in get_args(Phase) if phase not in OVER)
 ENDS: tuple[Phase, ...] = ("done", "failed")
 ITEM_STATES = {"": "served", "missing": "missing", "changed": "changed", "damaged": "damaged"}
@@ -23,7 +21,6 @@ ITEM_STATES = {"": "served", "missing": "missing", "changed": "changed", "damage
 def families(reading: Reading, file_systems: Mapping[str, FileSystem]) -> Families:
     """Without the agent's report there are few."""
     found, report = Families("zswarm_peer_"), reading.report
-    found.info("Version of the protocol.", {"protocol": str(PROTOCOL_VERSION)})
     found.gauge("up", "1 while the agent answers.", int(report is not None))
     _machine(found, reading, file_systems)
     if report is not None:
@@ -52,7 +49,7 @@ def _machine(found: Families, reading: Reading, file_systems: Mapping[str, FileS
 
 
 def _network(found: Families, report: StatusReport) -> None:
-    states = {state: int(state == report.network) for state in NETWORK}
+    states: dict[str, int] = {state: int(state == report.network) for state in NETWORKS}
     found.gauges("network", "1 for how it stands with the tracker.", "state", states)
     problems = {"tracker": int(bool(report.problem)), "reach": int(bool(report.reach_problem))}
     text = "1 while a tracker does not answer (tracker), or others cannot fetch from this peer (reach)."

@@ -12,9 +12,8 @@ CHILDREN = ("piece_server", "downloader")
 def why_dead(report: StatusReport) -> str:
     """What a restart of the peer may help against, empty for nothing: a process of it that hangs or does not start. Not
     a tracker that is away: a restart of all peers would not bring it back."""
-    silent = {role: report.silent_seconds.get(role, 0.0) for role in CHILDREN}
-    dead = [role for role in CHILDREN if silent[role] > SILENT_SECONDS]
-    return "; ".join(f"{role} has been silent for {silent[role]:.0f} s" for role in dead)
+    silent = [(role, report.silent_seconds.get(role, 0.0)) for role in CHILDREN]
+    return "; ".join(f"{role} has been silent for {time:.0f} s" for role, time in silent if time > SILENT_SECONDS)
 
 
 def why_not_ready(report: StatusReport) -> str:

@@ -34,7 +34,9 @@ class Reader:
         try:
             report = self._report()
         except NetworkError as error:
-            self._forget()
+            if self._client is not None:
+                self._client.close()
+                self._client = None
             return Reading(None, processes({"supervisor": self._supervisor}), str(error))
         return Reading(report, processes({"supervisor": self._supervisor, **report.pids}))
 
@@ -45,8 +47,3 @@ class Reader:
         reply = self._client.request(ApiGetStatus(self._last_id, [], counts=True), ANSWER_SECONDS)
         assert isinstance(reply, StatusReport)
         return reply
-
-    def _forget(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None

@@ -9,14 +9,17 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.responses import Response
 
+from protocol.limits import PROTOCOL_VERSION
+
 
 class Families:
-    """Metrics whose names begin with ``prefix``. Names are given without it, and those of counters without
-    ``_total``."""
+    """Metrics whose names begin with ``prefix``, the version of the protocol first. Names are given without it, and
+    those of counters without ``_total``."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._families: list[Metric] = []
+        self.gauges("info", "Version of the protocol.", "protocol", {str(PROTOCOL_VERSION): 1})
 
     def collect(self) -> Iterable[Metric]:
         """All of them, as prometheus_client asks for them."""
@@ -27,11 +30,6 @@ class Families:
 
     def counter(self, name: str, text: str, value: float) -> None:
         self._families.append(CounterMetricFamily(self._prefix + name, text, value=value))
-
-    def info(self, text: str, labels: Mapping[str, str]) -> None:
-        family = GaugeMetricFamily(f"{self._prefix}info", text, labels=list(labels))
-        family.add_metric(list(labels.values()), 1)
-        self._families.append(family)
 
     def gauges(self, name: str, text: str, label: str, values: Mapping[str, float]) -> None:
         """One for each value of ``label``."""

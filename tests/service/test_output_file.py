@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,22 @@ import pytest
 from service.output_file import write_whole
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
-    target, link = tmp_path / "elsewhere" / "result", tmp_path / "link"
+@pytest.fixture
+def umask() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_link_stays_and_what_it_leads_to_is_replaced_with_its_mode(tmp_path: Path) -> None:
+    target, link = tmp_path / "elsewhere" / f"result{'🎈' * 60}", tmp_path / "link"
     target.parent.mkdir()
     link.symlink_to(target)
-    for data in (b"first", b"second"):
+    for data, mode in ((b"first", 0o640), (b"second", 0o600)):
         write_whole(link, data)
-        assert (link.is_symlink(), target.read_bytes()) == (True, data)
-    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+        assert (link.is_symlink(), target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (True, data, mode)
+        target.chmod(0o600)
     assert list(target.parent.iterdir()) == [target]
 
 

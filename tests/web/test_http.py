@@ -14,12 +14,12 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from broker.events import LoadSet, PeerGone, PeerSet
+from broker.events import DownloadsSet, LoadSet, PeerGone, PeerSet
 from broker.link_messages import LinkBeat
 from broker.web import rows
 from broker.web.desk import STREAMS_COUNT_MAX
 from broker.web.questions import PAGE_COUNT_MAX
-from protocol.messages import OtherTracker
+from protocol.messages import DownloadState, OtherTracker
 from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
 from service.web.access import is_own_name
 from service.web.server import REQUEST_HEAD_BYTES_MAX
@@ -287,10 +287,16 @@ def test_other_trackers_are_those_that_peers_name_whether_they_reach_them_or_not
 
 def test_what_was_is_remembered_for_a_while() -> None:
     with FedPage() as page:
-        page.feed([joined(1, "alice"), joined(2, "bob"), has(2, 1, "f", 10, "partial")])
+        page.feed([joined(1, "alice"), joined(2, "bob"), has(2, 1, "f", 10, "partial"), has(1, 1, "f", 10)])
+        done, under_way = DownloadState(digest(1), "done", 10, 10), DownloadState(digest(1), "downloading", 10, 4)
+        page.feed([DownloadsSet(peer_id(1), [done]), DownloadsSet(peer_id(2), [under_way])])
         page.feed([PeerGone(peer_id(2), True), PeerGone(peer_id(1), False)])
         gone = page.get("/api/v1/overview").json["gone"]
         assert [(one["name"], one["lost"]) for one in gone] == [("alice", False), ("bob", True)]
+        assert [(one["state"], one["content"], one["percent"]) for one in gone] == [
+            ("idle", "", None),
+            ("fetching", "f", 40),
+        ]
         page.feed([PeerSet(peer_id(2), "bob", "tcp://10.0.0.2:1")])
         assert [one["name"] for one in page.get("/api/v1/overview").json["gone"]] == ["alice"]
         assert 'zswarm_tracker_peers_gone_total{why="silent"} 1.0' in get(f"{page.url}/metrics").body

@@ -5,9 +5,10 @@ import { showFlows } from "./picture.js";
 
 // --- rows -----------------------------------------------------------------------------------------------
 
-function row(labels, onName) {
+function row(id, onName) {
   const made = element("tr", { role: "row" });
-  for (const label of labels) made.append(element("td", label ? { role: "cell", class: "number", "data-label": label } : { role: "cell" }));
+  for (const head of document.querySelectorAll(`#${id} th`))
+    made.append(element("td", { role: "cell", class: head.className, "data-label": head.textContent }));
   const name = element("button", { class: "name", type: "button" }, element("bdi"));
   name.addEventListener("click", onName);
   made.cells[0].append(name, element("span", { class: "note of" }));
@@ -16,16 +17,16 @@ function row(labels, onName) {
   return made;
 }
 
-const DIGEST_SHOWN = 19; // as much as commands show
+const short = (digest) => digest.slice(0, 19); // as much as commands show
 const copies = (count) => (count === 1 ? "1 whole copy" : `${count.toLocaleString("en")} whole copies`);
 
 const contents = {
   key: (one) => `${one.digest} ${one.name}`,
-  make: (one) => row(["", "", "Rate", "Left", "Size", ""], () => showContent(one.digest)),
+  make: (one) => row("contents", () => showContent(one.digest)),
   update(made, one) {
     const cells = made.cells, name = one.shown;
     say($("bdi", cells[0]), name);
-    say(cells[0].lastChild, one.alike ? one.digest.slice(0, DIGEST_SHOWN) : "");
+    say(cells[0].lastChild, one.alike ? short(one.digest) : "");
     const complete = one.percent === 100;
     cells[1].firstChild.hidden = one.percent === null;
     setBar(cells[1].firstChild, one.percent, complete ? "good" : "busy", `Progress of ${name}`);
@@ -43,7 +44,7 @@ const KINDS = { fetching: "busy", checking: "busy", verifying: "busy", waits: "w
 
 const peers = {
   key: (one) => one.peer,
-  make: (one) => row(["", "", "Rate", "Left", "Sources", ""], () => showPeer(one.peer)),
+  make: (one) => row("peers", () => showPeer(one.peer)),
   update(made, one) {
     const cells = made.cells, name = one.shown;
     say($("bdi", cells[0]), name);
@@ -173,7 +174,7 @@ function showPeer(id) {
     say($("#detail-title"), plain(one.name));
     const downloads = found.downloads.map((download) => {
       const from = download.senders.map((sender) => `${plain(sender.name)} ${rate(sender.rate)}`).join(", ");
-      return line(download.content || download.digest.slice(0, 20), download.state, [standing(download), from && `from ${from}`].filter(Boolean).join("; "));
+      return line(download.content || short(download.digest), download.state, [standing(download), from && `from ${from}`].filter(Boolean).join("; "));
     });
     const lists = found.contents.map((content) => line(content.name, content.holding, bytes(content.length)));
     if (found.next) lists.push(element("li", { class: "quiet" }, "and more"));
@@ -227,8 +228,8 @@ function drawFailures(failures, gone) {
   const lost = gone.filter((one) => one.lost || one.state !== "idle"); // who leaves without a download is no news
   $("#failures .empty").hidden = failures.length + lost.length > 0;
   const lines = [
-    ...failures.map((one) => ({ key: `f ${one.peer} ${one.digest}`, name: one.name, words: `failed: ${plain(one.content || one.digest.slice(0, 20))}`, note: one.reason })),
-    ...lost.map((one) => ({ key: `g ${one.peer}`, name: one.name || one.peer.slice(0, 8), words: `${one.lost ? "lost" : "left"} ${duration(one.seconds_ago)} ago`,
+    ...failures.map((one) => ({ key: `f ${one.peer} ${one.digest}`, name: one.name, words: `failed: ${plain(one.content || short(one.digest))}`, note: one.reason })),
+    ...lost.map((one) => ({ key: `g ${one.peer}`, name: one.name, words: `${one.lost ? "lost" : "left"} ${duration(one.seconds_ago)} ago`,
       note: one.content ? `it was ${one.state}: ${one.content}${one.percent === null ? "" : `, ${one.percent} %`}` : "it fell silent" })),
   ];
   keep($("#failures .lines"), lines, (one) => one.key,

@@ -1,6 +1,6 @@
 // What the page is made of: words for figures, and elements. Text of others only ever becomes text nodes.
 
-import { DISGUISED, LOOK_ALIKES, UNSEEN } from "./look_alikes.js";
+import { DISGUISED, LOOK_ALIKES, MARKS_COUNT_MAX, UNSEEN } from "./look_alikes.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 export const $ = (selector, root = document) => root.querySelector(selector);
@@ -17,9 +17,8 @@ function escaped(character) {
   const digits = character.codePointAt(0).toString(16);
   return digits.length > 4 ? `\\U${digits.padStart(8, "0")}` : digits.length > 2 ? `\\u${digits.padStart(4, "0")}` : `\\x${digits.padStart(2, "0")}`;
 }
-const MARKS_COUNT_MAX = 6; // on one letter, as in service/text.py
-const escape = /\\(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U(?:000[0-9a-f]{5}|0010[0-9a-f]{4}))/g;
-const unescaped = (text) => text.replace(/\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))/g, (found, x, u, U) => {
+const escape = /\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))/g;
+const unescaped = (text) => text.replace(escape, (found, x, u, U) => {
   const code = Number.parseInt(x ?? u ?? U, 16);
   return code >= 0xd800 && code <= 0xdfff ? found : String.fromCodePoint(code);
 });
@@ -27,7 +26,7 @@ function bounded(text) {
   let marks = MARKS_COUNT_MAX; // nothing of the text is before the first
   return [...text].map((c) => ((marks = /[\p{Mn}\p{Me}]/u.test(c) ? marks + 1 : 0) > MARKS_COUNT_MAX ? escaped(c) : c)).join("");
 }
-const exact = (text) => text.replace(escape, "\\x5c").replace(/^ +| +$| {2,}/g, (spaces) => "\\x20".repeat(spaces.length)).replace(/[^ -~]/gu, escaped);
+const exact = (text) => text.replace(escape, (found) => `\\x5c${found.slice(1)}`).replace(/^ +| +$| {2,}/g, (spaces) => "\\x20".repeat(spaces.length)).replace(/[^ -~]/gu, escaped);
 
 /** Text of others as it is shown: what is not seen as itself becomes an escape, as in service/text.py. */
 export const plain = (text) =>

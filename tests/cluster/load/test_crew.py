@@ -9,13 +9,18 @@ import pytest
 from cluster.load.client import Channel, Reply, Request
 from cluster.load.crew import AT_ONCE_COUNT, LOOK_SECONDS, REPLY_SECONDS, Crew
 from cluster.load.messages import Phase
+from cluster.load.plan import LoadPlan
 from protocol.limits import HEARTBEAT_SECONDS, LEASE_SECONDS
 from protocol.messages import Error, Heartbeat, Join, Leave, Ok, Update
 from tests.cluster.load.cores import Played, PureTracker
 
 
+def plan(clients: int, seconds: float, idle: bool = False) -> LoadPlan:
+    return LoadPlan(clients=clients, trackers=1, files=2, seconds=seconds, idle=idle, seed=1)
+
+
 def play(clients: int, delay: float = 0.01, seconds: float = 5.0, seed: int = 1) -> Played:
-    return Played(Crew(range(clients), clients, 2, seconds, Random(seed)), PureTracker(), delay)
+    return Played(Crew(range(clients), plan(clients, seconds), Random(seed)), PureTracker(), delay)
 
 
 def go(played: Played, phase: Phase) -> None:
@@ -81,7 +86,7 @@ def test_who_waits_for_the_others_keeps_its_lease() -> None:
 
 
 def test_idle_clients_send_heartbeats_alone() -> None:
-    crew = Crew(range(5), 5, 2, 4 * HEARTBEAT_SECONDS, Random(1), idle=True)
+    crew = Crew(range(5), plan(5, 4 * HEARTBEAT_SECONDS, idle=True), Random(1))
     played = Played(crew, PureTracker())
     for phase in (Phase.JOIN, Phase.LOAD):
         go(played, phase)

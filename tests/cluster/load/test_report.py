@@ -9,33 +9,27 @@ import pytest
 from rich.console import Console
 
 from cluster.load.messages import Phase, Progress
-from cluster.load.report import LoadReport, Measured, Setting, TrackerCost, build_report, limit_of
+from cluster.load.plan import LoadPlan
+from cluster.load.report import Gauge, LoadReport, Measured, Reading, Setting, TrackerCost, build_report, limit_of
 from cluster.load.table import render_load, verdict
 from cluster.load.tally import Tally
 from cluster.report import MIB, Usage
 
-SETTING = Setting(
-    clients=1_000,
-    trackers=1,
-    processes=2,
-    files=10,
-    seconds=10.0,
-    idle=False,
-    seed=1,
-    cores=4,
-    open_files_max=20_000,
-)
+PLAN = LoadPlan(clients=1_000, trackers=1, files=10, seconds=10.0, idle=False, seed=1)
+SETTING = Setting(PLAN, processes=2, cores=4, open_files_max=20_000)
 PHASES = {"start": 1.0, "join": 0.5, "load": 10.2, "leave": 0.4, "end": 0.3}
 USAGE = Usage(
     cpu_s={"registrar": 8.0, "lookup": 4.0, "supervisor": 0.0, "clients": 16.0},
     max_rss={"registrar": 70 * MIB, "lookup": 60 * MIB, "supervisor": 25 * MIB, "clients": 80 * MIB},
+    busy=0.9,
 )
 BUSY = {
-    "supervisor": (1, 0.0, 12),
-    "clients": (2, 0.75, 2_016),
-    "registrar": (1, 0.7, 1_017),
-    "lookup": (1, 0.35, 1_016),
+    "supervisor": Gauge(1, 0.0, 12),
+    "clients": Gauge(2, 0.75, 2_016),
+    "registrar": Gauge(1, 0.7, 1_017),
+    "lookup": Gauge(1, 0.35, 1_016),
 }
+READING = Reading(BUSY, 10 * MIB)
 
 
 def progress(worker: int, phase: Phase, tally: Tally, settled: int = 500, seconds: float = 10.0) -> Progress:
@@ -73,9 +67,7 @@ def measured(load: Tally | None = None, gone: int = 500, **changes: Any) -> Meas
         },
         left=(0, 0),
         usage=USAGE,
-        machine=0.9,
-        busy=BUSY,
-        loopback_bytes=10 * MIB,
+        reading=READING,
     )
     return measurement._replace(**changes)
 
@@ -112,14 +104,14 @@ def test_figures_are_those_of_all_processes() -> None:
 
 
 def test_what_a_tracker_costs_is_the_mean_of_several() -> None:
-    busy = {role: (4 if role == "clients" else 2, share, files) for role, (_, share, files) in BUSY.items()}
+    roles = {role: gauge._replace(processes=4 if role == "clients" else 2) for role, gauge in BUSY.items()}
     seconds = {Phase.JOIN: 0.5, Phase.LOAD: 10.0, Phase.LEAVE: 0.4}
     latest = {
         phase: [progress(worker, phase, tally_of(0.05), 500, lasted) for worker in range(4)]
         for phase, lasted in seconds.items()
     }
-    setting = SETTING._replace(trackers=2, processes=4, idle=True)
-    report = build_report(setting, measured(busy=busy, latest=latest), PHASES)
+    setting = SETTING._replace(plan=msgspec.structs.replace(PLAN, trackers=2, idle=True), processes=4)
+    report = build_report(setting, measured(reading=READING._replace(roles=roles), latest=latest), PHASES)
     assert (report.ok, report.joined.clients, report.mix) == (True, 2_000, {})
     assert report.tracker == TrackerCost(mib=155.0, cores=0.6, bytes_per_s=MIB / 2)
     lines = shown(report, 200)
@@ -173,24 +165,26 @@ def test_errors_are_counted_by_kind_of_request() -> None:
 def test_the_limit_is_what_had_no_time_left(
     machine: float, registrar: float, lookup: float, clients: float, limit: str
 ) -> None:
-    assert limit_of(machine, {"registrar": registrar, "lookup": lookup, "clients": clients}) == limit
+    busy = {"registrar": registrar, "lookup": lookup, "clients": clients}
+    assert limit_of(machine, {role: Gauge(1, share, 1) for role, share in busy.items()}) == limit
 
 
 @pytest.mark.parametrize(
     ("machine", "busy", "text"),
     [
-        (0.9, {**BUSY, "registrar": (1, 0.98, 1)}, "limit     the registrar's core, 98 % busy"),
+        (0.9, {**BUSY, "registrar": Gauge(1, 0.98, 1)}, "limit     the registrar's core, 98 % busy"),
         (0.99, BUSY, "limit     the 4 cores of this machine, all busy"),
         (
             0.9,
-            {**BUSY, "clients": (2, 0.96, 1)},
+            {**BUSY, "clients": Gauge(2, 0.96, 1)},
             "the clients' processes, 96 % busy; the registrar 70 %",
         ),
         (0.2, BUSY, "limit     nobody was busy all the time"),
     ],
 )
-def test_the_limit_in_words(machine: float, busy: dict[str, Any], text: str) -> None:
-    assert any(text in line for line in shown(report_of(machine=machine, busy=busy), 200))
+def test_the_limit_in_words(machine: float, busy: dict[str, Gauge], text: str) -> None:
+    usage = msgspec.structs.replace(USAGE, busy=machine)
+    assert any(text in line for line in shown(report_of(usage=usage, reading=Reading(busy, 0)), 200))
 
 
 def test_the_table_fits_a_terminal_of_80_columns() -> None:
@@ -214,9 +208,7 @@ def test_large_figures_fit_too() -> None:
 
 
 def test_a_load_that_did_not_even_last_a_moment_has_a_report() -> None:
-    nothing = measured(
-        latest={phase: [] for phase in Phase}, usage=Usage(cpu_s={}, max_rss={}), busy={}, loopback_bytes=0
-    )
+    nothing = measured(latest={phase: [] for phase in Phase}, usage=Usage(cpu_s={}, max_rss={}), reading=Reading({}, 0))
     report = build_report(SETTING, nothing, {})
     assert not report.ok
     assert shown(report)[-1].startswith("FAILED")

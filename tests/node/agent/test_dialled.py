@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import zmq
@@ -15,10 +15,13 @@ import zmq
 from node.agent import dialled
 from node.agent.dialled import Dialled
 from node.host import ProcessHost
+from node.work_queue import WorkQueue
 from protocol.codec import Decoder, encode
 from protocol.messages import Ok, RegistrarReply
 from transport import zmq_transport
 from transport.loop import Loop
+from transport.monitor import ConnectionEvent
+from transport.ports import Transport
 from transport.sockets import Role, bind, open_context, open_socket
 
 PATIENCE_SECONDS = 20
@@ -41,9 +44,8 @@ class Scene:
     def dial(self, endpoint: str) -> None:
         decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply)
         hear = self.heard.append
-        self.connection = Dialled(
-            self.host, self.names, Role.CONTROL_DEALER, endpoint, decoder, hear, hear, hear, Random(1)
-        )
+        told = hear, hear, lambda why, _denied: hear(why)
+        self.connection = Dialled(self.host, self.names, Role.CONTROL_DEALER, endpoint, decoder, *told, Random(1))
 
     def serve(self, role: Role, endpoint: str = "tcp://127.0.0.1:0") -> tuple[zmq.Socket[bytes], str]:
         server = open_socket(self.context, role)
@@ -149,3 +151,29 @@ def test_different_problems_of_several_addresses_are_all_told() -> None:
         "[::1]: no answer, 10.0.0.1: connection refused"
     )
     assert dialled._summary({"[::1]": "no answer", "10.0.0.1": "no answer"}).startswith("no answer; is the machine up")
+
+
+class _Refusing:
+    """A transport, and its only line: whoever dials is not admitted."""
+
+    now = staticmethod(time.monotonic)
+
+    def dial(self, _role: Role, _endpoint: str, _decoder: object, owner: Dialled[RegistrarReply], key: str) -> Any:
+        assert key == "k"
+        self.owner = owner
+        return self
+
+    def close(self, linger_ms: int) -> None:
+        assert linger_ms == 0
+
+
+@pytest.mark.parametrize("event", [ConnectionEvent.DENIED, ConnectionEvent.SILENT])
+def test_whether_it_is_not_admitted_is_told_with_the_reason(event: ConnectionEvent) -> None:
+    transport, lost = _Refusing(), []
+    decoder: Decoder[RegistrarReply] = Decoder(RegistrarReply)
+    told = print, print, lambda *what: lost.append(what)
+    names, role = cast(WorkQueue, None), Role.CONTROL_DEALER
+    connection = Dialled(cast(Transport, transport), names, role, "tcp://10.0.0.1:1", decoder, *told, Random(1), "k")
+    connection.tick(time.monotonic())
+    transport.owner.on_lost(event)
+    assert [denied for _why, denied in lost] == [event is ConnectionEvent.DENIED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Hashable
 from typing import Any
 
 import msgspec
@@ -67,13 +68,26 @@ def asked(effects: list[Effect]) -> Any:
     return ask.message
 
 
+def search(
+    lookups: Lookups,
+    tag: Hashable,
+    pattern: str,
+    now: float,
+    *,
+    exact: bool = False,
+    after: tuple[int, int] = (0, 0),
+    patience: float | None = None,
+) -> list[Effect]:
+    return lookups.ask(tag, GetTorrentList(0, pattern, exact, "", *after), now, patience)
+
+
 def seeders(request: GetSeederList) -> SeederList:
     return SeederList(request.id, 1, 1, False, 1, [SEEDER])
 
 
 def test_a_list_is_asked_for_page_by_page() -> None:
     lookups = connected()
-    first = asked(lookups.torrents("tag", "x", 0.0, exact=True, after=(3, 9)))
+    first = asked(search(lookups, "tag", "x", 0.0, exact=True, after=(3, 9)))
     assert (first.pattern, first.exact, first.epoch, first.min_seq) == ("x", True, 3, 9)
     second = asked(lookups.receive(TorrentList(first.id, 3, 9, False, [torrent("a")], "a"), 0.1))
     assert isinstance(second, GetTorrentList)
@@ -87,7 +101,7 @@ def test_a_list_is_asked_for_page_by_page() -> None:
 
 def test_a_tracker_whose_pages_never_end_is_not_believed() -> None:
     lookups = connected()
-    effects: list[Effect] = lookups.torrents("tag", "x", 0.0)
+    effects: list[Effect] = search(lookups, "tag", "x", 0.0)
     pages = 0
     while any(isinstance(effect, Ask) for effect in effects):
         pages += 1
@@ -102,7 +116,7 @@ def test_a_tracker_whose_pages_never_end_is_not_believed() -> None:
 
 def test_an_answer_too_long_for_anybody_is_an_error_that_says_what_to_do() -> None:
     lookups = connected()
-    effects: list[Effect] = lookups.torrents("tag", "", 0.0)
+    effects: list[Effect] = search(lookups, "tag", "", 0.0)
     page = [torrent("a")] * REPLY_PAGE_COUNT
     while any(isinstance(effect, Ask) for effect in effects):
         effects = lookups.receive(TorrentList(asked(effects).id, 3, 9, False, page, "more"), 0.1)
@@ -122,7 +136,7 @@ def test_a_whole_answer_fits_a_message_to_the_command_line() -> None:
 
 def test_members_are_listed() -> None:
     lookups = connected()
-    request = asked(lookups.peers("tag", 0.0))
+    request = asked(lookups.ask("tag", GetPeerList(0), 0.0))
     assert isinstance(request, GetPeerList)
     peer = PeerEntry("p", "n", "tcp://h:1", 1, 0, 0, 0)
     assert lookups.receive(PeerList(request.id, 1, 1, False, [peer], ""), 0.1) == [PeersFound("tag", [peer], False)]
@@ -130,7 +144,7 @@ def test_members_are_listed() -> None:
 
 def test_questions_wait_for_a_lookup_and_for_its_connection() -> None:
     lookups = Lookups("me", random.Random(2))
-    assert lookups.torrents("tag", "", 0.0) == []
+    assert search(lookups, "tag", "", 0.0) == []
     assert lookups.set_endpoints([A], 1.0) == [Dial(A)]
     request = asked(lookups.connected(1.1))
     assert request.pattern == ""
@@ -146,7 +160,7 @@ def test_it_stays_with_its_lookup_while_there_is_one() -> None:
 def test_a_silent_lookup_is_left_for_the_next_which_is_asked_everything() -> None:
     lookups = connected(A, B)
     first, second = lookups.endpoint, B if lookups.endpoint == A else A
-    request = asked(lookups.torrents("tag", "x", 0.0))
+    request = asked(search(lookups, "tag", "x", 0.0))
     effects = lookups.tick(REQUEST_TIMEOUT_SECONDS)
     assert effects == [Note("warning", f"lookup {first} does not answer; asking {second}"), Dial(second)]
     assert lookups.connected(3.5) == [Ask(request)]
@@ -157,7 +171,7 @@ def test_a_silent_lookup_is_left_for_the_next_which_is_asked_everything() -> Non
 def test_a_lost_connection_leads_to_the_next_lookup_at_once() -> None:
     lookups = connected(A, B)
     second = B if lookups.endpoint == A else A
-    lookups.torrents("tag", "x", 0.0)
+    search(lookups, "tag", "x", 0.0)
     assert Dial(second) in lookups.disconnected("connection lost", 0.5)
     assert connected(A).disconnected("connection lost", 0.5) == [
         Note("warning", f"lookup {A}: connection lost; still trying")
@@ -167,7 +181,7 @@ def test_a_lost_connection_leads_to_the_next_lookup_at_once() -> None:
 def test_behind_is_asked_again_shortly_and_a_lookup_that_stays_behind_is_left() -> None:
     lookups = connected(A, B)
     first = lookups.endpoint
-    request = asked(lookups.torrents("tag", "x", 0.0, after=(1, 9)))
+    request = asked(search(lookups, "tag", "x", 0.0, after=(1, 9)))
     now, asked_again = 0.0, 0
     while lookups.endpoint == first:
         assert lookups.receive(Behind(request.id, 1, 5), now) == []
@@ -180,7 +194,7 @@ def test_behind_is_asked_again_shortly_and_a_lookup_that_stays_behind_is_left() 
 
 def test_patience_ends_in_a_failure() -> None:
     lookups = connected()
-    lookups.torrents("tag", "x", 0.0, patience=1.0)
+    search(lookups, "tag", "x", 0.0, patience=1.0)
     assert lookups.next_deadline() == 1.0
     (failure,) = lookups.tick(1.0)
     assert isinstance(failure, AskFailed)
@@ -193,9 +207,9 @@ def test_a_lookup_that_was_silent_is_known_to_be_back_also_when_nobody_waits_any
     if given_up == "no longer wanted":
         request = asked(lookups.want(DIGEST, 0.0))
     else:
-        request = asked(lookups.torrents("tag", "x", 0.0, patience=2 * REQUEST_TIMEOUT_SECONDS))
+        request = asked(search(lookups, "tag", "x", 0.0, patience=2 * REQUEST_TIMEOUT_SECONDS))
     lookups.tick(REQUEST_TIMEOUT_SECONDS)
-    assert lookups.is_silent
+    assert lookups.problem(REQUEST_TIMEOUT_SECONDS)
     if given_up == "late":
         assert AskFailed in [type(effect) for effect in lookups.tick(2 * REQUEST_TIMEOUT_SECONDS)]
     lookups.drop("tag")
@@ -213,10 +227,10 @@ def test_a_lookup_that_was_silent_is_known_to_be_back_also_when_nobody_waits_any
 
 def test_a_silent_lookup_owes_one_answer_and_no_more() -> None:
     lookups = connected()
-    asked(lookups.torrents("tag", "x", 0.0))
+    asked(search(lookups, "tag", "x", 0.0))
     lookups.tick(REQUEST_TIMEOUT_SECONDS)
     for tag in range(100):
-        lookups.torrents(tag, "x", 4.0)
+        search(lookups, tag, "x", 4.0)
     for tag in [*range(100), "tag"]:
         lookups.drop(tag)
     assert len(lookups.connected(5.0)) == 1
@@ -224,7 +238,7 @@ def test_a_silent_lookup_owes_one_answer_and_no_more() -> None:
 
 def test_a_refused_question_fails() -> None:
     lookups = connected()
-    request = asked(lookups.torrents("tag", "x", 0.0))
+    request = asked(search(lookups, "tag", "x", 0.0))
     assert lookups.receive(Error(request.id, "bad_message", "no"), 0.1) == [AskFailed("tag", "bad_message", "no")]
 
 
@@ -303,7 +317,7 @@ def test_a_lookup_that_fails_in_two_ways_in_turn_is_told_of_once_and_now_and_the
 
 def test_why_there_is_no_answer_can_be_asked_for() -> None:
     lookups = connected(A)
-    request = asked(lookups.torrents("tag", "x", 0.0))
+    request = asked(search(lookups, "tag", "x", 0.0))
     assert lookups.problem(1.0) == ""
     lookups.tick(REQUEST_TIMEOUT_SECONDS)
     assert lookups.problem(6.4) == f"lookup {A} does not answer; still trying (no answer for 6 s)"

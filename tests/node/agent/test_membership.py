@@ -87,8 +87,7 @@ def joined(peer: SoleMembership, now: float = 0.0) -> list[Effect]:
 def test_joins_in_four_steps_once_the_port_is_known() -> None:
     peer = new_member()
     assert peer.set_entry(entry(1), 0.0) == []
-    assert peer.tick(5.0) == []
-    assert peer.network == "joining"
+    assert (peer.tick(5.0), peer.network) == ([], "joining")
     effects = joined(peer, 6.0)
     (arrival,) = [effect for effect in effects if isinstance(effect, Welcomed)]
     assert arrival.welcome.roster == "tcp://tracker:5551"
@@ -139,7 +138,7 @@ def test_an_unreachable_tracker_is_said_once_and_so_is_its_return() -> None:
         said += notes(effects)
         assert sent(effects) == [join]
     assert said == [f"tracker {TRACKER} does not answer; still trying"]
-    assert peer.network == "unreachable"
+    assert (peer.network, peer.problem) == ("unreachable", *said)
     effects = peer.receive(ListRequest(join.id, 1), now)
     assert notes(effects) == [f"tracker {TRACKER} is back after {now:.0f} s"]
     assert peer.network == "joining"

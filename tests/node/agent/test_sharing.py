@@ -729,7 +729,7 @@ def test_the_process_leaves_before_it_ends(reachable: bool) -> None:
     scene.reachable = reachable
     scene.play(scene.core.leave(scene.now))
     scene.pass_time(2.5)
-    assert scene.core.departed
+    assert scene.core.trackers.has_left
 
 
 def test_what_in_a_folder_cannot_be_shared_is_complained_about_once() -> None:

@@ -18,7 +18,6 @@ from node.agent.questions import LATER_SECONDS, merge
 from node.agent.tracker import FromTracker, Who
 from node.agent.trackers import Trackers
 from node.local_messages import Sources
-from node.reasons import NOT_ADMITTED
 from protocol.messages import (
     ANEW,
     DownloadState,
@@ -278,8 +277,12 @@ def test_one_that_does_not_answer_is_waited_for_a_little_and_not_at_all_once_tha
 
 
 def test_one_that_does_not_admit_this_peer_is_said_to_refuse_it_rather_than_to_be_silent(scene: Scene) -> None:
-    scene.trackers.all[1].membership.disconnected(f"{NOT_ADMITTED}'s key, which was revoked", scene.now)
-    assert scene.trackers.problem(scene.now) == f"tracker {B}: {NOT_ADMITTED}'s key, which was revoked; asking {A}"
+    scene.trackers.all[1].membership.disconnected("it has revoked the key", scene.now, denied=True)
+    assert scene.trackers.problem(scene.now) == f"tracker {B}: it has revoked the key; asking {A}"
+    member = scene.trackers.all[1].membership
+    member.leave(scene.now)
+    member.tick(scene.now + 10.0)
+    assert scene.trackers.all[1].silence == f"tracker {B} does not answer; still trying"
 
 
 def test_without_any_answer_a_person_is_told_so_after_a_while_and_everybody_else_waits(scene: Scene) -> None:
