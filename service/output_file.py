@@ -18,10 +18,10 @@ def write_whole(path: Path, data: bytes) -> None:
     fresh = place.with_name(f".zswarm-{secrets.token_hex(8)}")
     try:
         with fresh.open("xb") as file:
-            file.write(data)
-            file.flush()
             if place.exists():
                 shutil.copymode(place, fresh)
+            file.write(data)
+            file.flush()
             os.fsync(file.fileno())
         fresh.replace(place)
     finally:
