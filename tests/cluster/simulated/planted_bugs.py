@@ -12,4 +12,4 @@ from tests.cluster.simulated.planted_in_uploads import UPLOADS
 from tests.cluster.simulated.planting import Bug
 
 BUGS: tuple[Bug, ...] = (*DISK, *JOBS, *PIECES, *CREDIT, *CONVERSATION, *UPLOADS, *AGENT, *TRACKER)
-FOUND = tuple(bug for bug in BUGS if bug.found_after is not None)
+FOUND = tuple(bug for bug in BUGS if bug.seed is not None)

@@ -9,7 +9,7 @@ AGENT = (
         "fetches_not_said_again",
         "to tell a new downloader what there is to download",
         (Edit("node.agent.core:AgentCore._hello", " *self.gets.fetches(),", ""),),
-        found_after=1,
+        seed=0,
     ),
     Bug(
         "shares_not_said_again",
@@ -21,19 +21,19 @@ AGENT = (
                 "pass",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "download_not_saved",
         "to write down in the library what is to be downloaded",
         (Edit("node.agent.gets:Gets._begin", "return [SaveDownload(download)]", "return self.saved(download)"),),
-        found_after=1,
+        seed=0,
     ),
     Bug(
         "finished_is_kept",
         "that a download that is complete is none any more",
         (Edit("node.agent.gets:Gets.finished", ", ForgetDownload(download.dest)]", "]"),),
-        found_after=1,
+        seed=0,
     ),
     Bug(
         "rejoin_ignored",
@@ -43,7 +43,7 @@ AGENT = (
                 "node.agent.membership:Membership._on_rejoin", "return [note, *self._begin_join(now)]", "return [note]"
             ),
         ),
-        found_after=1,
+        seed=0,
     ),
     Bug(
         "news_while_listing_lost",
@@ -55,15 +55,13 @@ AGENT = (
                 "self._snapshot = self._snapshot or self._announced.entries()",
             ),
         ),
-        found_after=7,
-        first=6,
+        seed=6,
     ),
     Bug(
         "news_to_the_first_tracker_only",
         "that each tracker is told of every change",
         (Edit("node.agent.announced:AnnouncedList._tell", "for told in self.told:", "for told in self.told[:1]:"),),
-        found_after=186,
-        first=180,
+        seed=180,
     ),
     Bug(
         "joins_the_first_tracker_only",
@@ -75,15 +73,13 @@ AGENT = (
                 "self.trackers.all[0].of(self.trackers.all[0].membership.set_endpoint(endpoint, now))",
             ),
         ),
-        found_after=9,
-        first=9,
+        seed=9,
     ),
     Bug(
         "first_answer_counts",
         "that one tracker may know what another does not",
         (Edit("node.agent.questions:merge", "if not others:", "if True:"),),
-        found_after=21,
-        first=21,
+        seed=21,
     ),
     Bug(
         "last_answer_counts",
@@ -95,8 +91,7 @@ AGENT = (
                 "if True:\n        return answers[-1]",
             ),
         ),
-        found_after=388,
-        first=380,
+        seed=380,
     ),
     Bug(
         "first_tracker_is_asked",
@@ -108,21 +103,19 @@ AGENT = (
                 "for tracker in self._trackers[:1]",
             ),
         ),
-        found_after=21,
-        first=21,
+        seed=21,
     ),
     Bug(
         "timestamp_not_told_to_the_others",
         "that all trackers are to say when something was announced",
         (Edit("node.agent.announced:AnnouncedList.dated", "if moment > known:", "if False:"),),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "seeders_asked_for_once",
         "to ask again who has the content",
         (Edit("node.agent.lookups:Lookups._release", "wanted.question = 0", "pass"),),
-        found_after=24,
-        first=24,
+        seed=24,
     ),
     Bug(
         "silent_lookup_is_kept",
@@ -133,7 +126,7 @@ AGENT = (
                 "node.agent.lookups:Lookups.disconnected", "return effects + self._dial(self._following(), now)", "pass"
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "roster_of_another_epoch",
@@ -142,8 +135,7 @@ AGENT = (
             Edit("node.agent.roster:RosterFollower.handle", "roster.epoch != self.epoch or ", ""),
             Edit("node.agent.roster:RosterFollower.start", "if epoch != self.epoch:", "if seq > self.seq:"),
         ),
-        found_after=7,
-        first=6,
+        seed=6,
     ),
 )
 
@@ -152,19 +144,19 @@ TRACKER = (
         "leases_do_not_end",
         "to forget who is silent for a lease",
         (Edit("broker.registrar_core:Registrar.tick", "self._sessions.expired(now)", "()"),),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "lease_too_long",
         "that the lease counts from when the peer was heard of, not from when it ended last",
         (Edit("broker.sessions:Sessions.renew", "now + self._lease_seconds", "now + 2 * self._lease_seconds"),),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "gone_peer_keeps_its_entries",
         "to take the entries of a peer with it when it goes",
         (Edit("broker.registry:Registry._drop_peer", "self._drop_entry(peer, digest)", "pass"),),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "goodbye_unsaid_to_lookups",
@@ -176,21 +168,19 @@ TRACKER = (
                 "wanted = [event for event in events if event.peer not in self.unread and type(event) is not PeerGone]",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "token_unchecked",
         "to compare the token of a request with the one the member joined with",
         (Edit("broker.registrar_core:Registrar.handle", "if not session.accepts(message.token):", "if False:"),),
-        found_after=60,
-        first=59,
+        seed=59,
     ),
     Bug(
         "replaced_run_accepted",
         "that a run after which another one joined is a member no more",
         (Edit("broker.registrar_core:Registrar.handle", "if message.run in session.replaced:", "if False:"),),
-        found_after=7,
-        first=18,
+        seed=18,
     ),
     Bug(
         "link_loss_unnoticed",
@@ -199,15 +189,13 @@ TRACKER = (
             Edit("broker.link_feed:LinkFeed.lost", "link is None", "True"),
             Edit("broker.replica:Replica._at", "if number == self._received:", "if True:"),
         ),
-        found_after=94,
-        first=93,
+        seed=93,
     ),
     Bug(
         "half_a_change_set",
         "that a change set shows only when all of it is there",
         (Edit("broker.replica:Replica._take", "if not message.more:", "if True:"),),
-        found_after=24,
-        first=23,
+        seed=23,
     ),
     Bug(
         "state_page_before_changes",
@@ -219,7 +207,7 @@ TRACKER = (
                 "if link.queue and not link.loading:",
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "lookup_ignores_the_epoch",
@@ -231,8 +219,7 @@ TRACKER = (
                 "if True:",
             ),
         ),
-        found_after=116,
-        first=115,
+        seed=115,
     ),
     Bug(
         "partial_sources_unlisted",
@@ -244,7 +231,7 @@ TRACKER = (
                 "seeders = [seeder for seeder in sources.values() if seeder.whole]",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "page_taken_twice",
@@ -256,6 +243,6 @@ TRACKER = (
                 "if False:",
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
 )

@@ -9,8 +9,7 @@ SESSIONS = (
         "session_of_a_lost_receiver",
         "that a receiver whose connection is lost gets nothing any more",
         (Edit("node.piece_server.uploads:Uploads.unreachable", "self._drop(session)", "pass"),),
-        found_after=14,
-        first=13,
+        seed=13,
     ),
     Bug(
         "silent_session_is_kept",
@@ -22,26 +21,25 @@ SESSIONS = (
                 "if False:",
             ),
         ),
-        found_after=13,
-        first=12,
+        seed=12,
     ),
     Bug(
         "credit_not_taken",
         "that an acknowledgement gives credit for more pieces",
         (Edit("node.piece_server.uploads:Uploads._received", "session.credit += message.credit", "pass"),),
-        found_after=1,
+        seed=0,
     ),
     Bug(
         "piece_costs_no_credit",
         "that a piece that is sent uses up credit",
         (Edit("node.piece_server.uplink:Uplink.send", "session.credit -= 1", "pass"),),
-        found_after=3,
+        seed=0,
     ),
     Bug(
         "unread_piece_costs_credit",
         "to give back the credit for a piece that could not be read",
         (Edit("node.piece_server.uplink:Uplink.take_back", "session.credit += 1", "pass"),),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "acknowledged_at_once",
@@ -53,7 +51,7 @@ SESSIONS = (
                 "for _ in range(min(count, 1)):",
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "bytes_of_a_lost_connection",
@@ -65,19 +63,19 @@ SESSIONS = (
                 "self._left.pop(route)",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "cancel_ignored",
         "that a receiver may have got a piece from somebody else",
         (Edit("node.piece_server.uploads:Uploads.handle", "self._cancel(session, message.pieces)", "pass"),),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "serves_while_away",
         "that nothing is served by a peer that has left the network",
         (Edit("node.piece_server.uploads:Uploads._test", "if not self.serving:", "if False:"),),
-        found_after=None,
+        seed=None,
     ),
 )
 
@@ -92,7 +90,7 @@ PUSHING = (
                 "continue\n            if True:",
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "sends_what_it_lost",
@@ -104,25 +102,25 @@ PUSHING = (
                 "if True:\n                relay",
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "lost_piece_is_said_to_be_had",
         "to take what is lost off the bitfield",
         (Edit("node.piece_server.swarm:Swarm.lose", "self.have.clear(piece)", "pass"),),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "pushes_what_is_there",
         "to push no pieces that the receiver has",
         (Edit("node.piece_server.uploads:Uploads._follow", "session.skip = skip", "pass"),),
-        found_after=1,
+        seed=0,
     ),
     Bug(
         "pushes_what_was_sent",
         "to push no pieces that were sent already",
         (Edit("node.piece_server.sending:Sending._send", "session.skip.set(piece)", "pass"),),
-        found_after=None,
+        seed=None,
     ),
     Bug(
         "pushes_nothing_of_late",
@@ -134,14 +132,13 @@ PUSHING = (
                 "pass",
             ),
         ),
-        found_after=67,
-        first=60,
+        seed=60,
     ),
     Bug(
         "credit_wakes_nobody",
         "that who had no credit is sent something when it has some",
         (Edit("node.piece_server.uploads:Uploads._received", "self._sending.wake([session])", "pass"),),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "promises_what_it_does_not_push",
@@ -158,7 +155,7 @@ PUSHING = (
                 "queue[: session.promised]",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
 )
 
@@ -173,13 +170,13 @@ STOCK = (
                 "break",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "asked_for_and_in_stock",
         "that a piece which was asked for by number is relayed by whoever gets it",
         (Edit("node.piece_server.sending:Sending._send_next", "swarm.in_stock.clear(piece)", "pass"),),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "orphans_forgotten",
@@ -191,13 +188,13 @@ STOCK = (
                 "pass",
             ),
         ),
-        found_after=1,
+        seed=0,
     ),
     Bug(
         "hoarded_for_good",
         "to put back into stock what a receiver was to relay and does not",
         (Edit("node.piece_server.swarm:Swarm.not_spread", "back += old", "pass"),),
-        found_after=3,
+        seed=0,
     ),
     Bug(
         "end_of_stock_untold",
@@ -210,13 +207,13 @@ STOCK = (
             ),
             Edit("node.piece_server.uploads:Uploads._tell_stock", "swarm.had_stock = has_stock", "return []"),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "alone_for_good",
         "to tell a receiver that it is not the only one any more",
         (Edit("node.piece_server.uploads:Uploads._tell_company", "[tell(one) for one in told]", "[]"),),
-        found_after=3,
+        seed=0,
     ),
     Bug(
         "idle_untold",
@@ -225,7 +222,7 @@ STOCK = (
             Edit("node.piece_server.uploads:Uploads._check", "if self._sending.is_idle(now):", "if False:"),
             Edit("node.piece_server.uploads:Uploads._test", "tell(session, is_idle)", "tell(session)"),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "room_untold_to_a_new_downloader",
@@ -237,7 +234,7 @@ STOCK = (
                 "swarm.relayed_before = len(swarm.relayed)",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "room_of_the_last_downloader",
@@ -249,7 +246,7 @@ STOCK = (
                 "swarm.room = -1",
             ),
         ),
-        found_after=0,
+        seed=0,
     ),
     Bug(
         "own_stock_takes_room",
@@ -261,7 +258,7 @@ STOCK = (
                 "swarm.relay([piece], own=True)",
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
 )
 
@@ -276,22 +273,19 @@ SERVING = (
                 "for piece in pieces[:1]:\n            swarm.have.set(piece)",
             ),
         ),
-        found_after=9,
-        first=8,
+        seed=8,
     ),
     Bug(
         "relayed_while_closed",
         "that a download may be assigned pieces while its book is closed",
         (Edit("node.piece_server.shelf:Shelf.gained", "self._relayed[digest] += relayed", "pass"),),
-        found_after=137,
-        first=137,
+        seed=137,
     ),
     Bug(
         "stamps_unchecked",
         "that shared content is served only as long as it is what was hashed",
         (Edit("node.piece_server.shelf:Shelf.open", "root, item.stamps)", "root, None)"),),
-        found_after=35,
-        first=34,
+        seed=34,
     ),
     Bug(
         "changed_content_untold",
@@ -303,8 +297,7 @@ SERVING = (
                 "pass",
             ),
         ),
-        found_after=35,
-        first=34,
+        seed=34,
     ),
     Bug(
         "serves_for_a_dead_downloader",
@@ -316,7 +309,7 @@ SERVING = (
                 "for digest in ():",
             ),
         ),
-        found_after=None,
+        seed=None,
     ),
 )
 

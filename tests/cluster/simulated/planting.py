@@ -17,11 +17,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import CodeType, FunctionType
 from typing import NamedTuple
 
-from cluster.simulated.faults import Level
-
-SEARCHED_COUNT = 200
-"""Seeds that were run before a bug was taken for one that is not found."""
-
 
 class Edit(NamedTuple):
     """In the function ``where`` (``module:Qualified.name``), ``old`` becomes ``new``."""
@@ -32,17 +27,13 @@ class Edit(NamedTuple):
 
 
 class Bug(NamedTuple):
-    """``forgot`` is what the programmer forgot. It was found with seed ``found_after``, the first of those from 0 on
-    (faults of ``level``); None: with none of the first `SEARCHED_COUNT`. From seed ``first`` on, it has to be found
-    within ``within`` seeds."""
+    """``forgot`` is what the programmer forgot. It is found in the world of ``seed`` with heavy faults, or in one of
+    those that follow; None: in none of the first 200."""
 
     name: str
     forgot: str
     edits: tuple[Edit, ...]
-    found_after: int | None
-    first: int = 0
-    within: int = 60
-    level: Level = "heavy"
+    seed: int | None
 
     def planted(self) -> AbstractContextManager[None]:
         """While in it, the product has the bug."""
