@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,28 @@ def test_a_swarm_is_followed_from_the_first_byte_to_the_last(tmp_path: Path) -> 
         assert seen.run("return document.title") == "zswarm tracker"
         assert seen.run("return document.querySelectorAll('main b[onclick], main img').length") == 0
         assert seen.complaints() == []
+
+
+@pytest.mark.process
+@pytest.mark.timeout(150)
+def test_a_tracker_that_is_paused_or_killed_is_not_called_live(tmp_path: Path) -> None:
+    with browser(tmp_path / "browser") as seen, LocalCluster(tmp_path, SETTINGS) as cluster:
+        cluster.start_tracker()
+        group = cluster.tracker.program.pid
+        seen.until(lambda: answers(cluster.tracker.page), "the page is served")
+        seen.open(cluster.tracker.page)
+        seen.until(lambda: seen.text("#live") == "live", "it is live")
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            told = seen.until(lambda: "figures are from" in seen.text("#live") and seen.text("#live"), "it is not")
+            assert told.startswith("the tracker says nothing; ")
+            assert seen.text("#health") == "not heard"
+        finally:
+            os.killpg(group, signal.SIGCONT)
+        seen.until(lambda: (seen.text("#live"), seen.text("#health")) == ("live", "healthy"), "it is live again")
+        cluster.tracker.kill()
+        seen.until(lambda: seen.text("#live").startswith("connection lost; figures are from"), "it is gone")
+        assert seen.text("#health") == "not heard"
 
 
 def answers(url: str) -> bool:
@@ -226,6 +249,43 @@ window.shifts = [];
 const note = (list) => list.getEntries().forEach((one) => window.shifts.push(...one.sources.map((at) => at.node?.id)));
 new PerformanceObserver(note).observe({type: "layout-shift"});
 """
+
+
+def test_what_somebody_selects_to_copy_stays_selected_while_figures_change(tmp_path: Path, page: FedPage) -> None:
+    page.feed([*busy_network(12), joined(60, "last")])
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        seen.until(lambda: seen.text("#rollouts .problems b"), "who has a problem is shown")
+        seen.run(_SELECT, "#rollouts .problems li")
+        reason = seen.run("return String(getSelection())")
+        assert "not enough space" in reason
+        page.feed([joined(61, "newest")])
+        seen.until(lambda: seen.row("peers", "newest"), "all has been drawn again")
+        assert seen.run("return String(getSelection())") == reason
+
+        seen.run("document.querySelector('#contents button.name').click()")
+        seen.until(lambda: "node-02" in seen.text("dialog .body"), "the details of a content")
+        seen.run(_SELECT, "dialog .facts")
+        assert digest(1) in seen.run("return String(getSelection())")
+        page.feed([DownloadsSet(peer_id(2), [download(1, 100 * MIB, 99, rate=MIB, sources=1)])])
+        seen.until(lambda: "99 %" in seen.text("dialog .body"), "the details have changed")
+        assert digest(1) in seen.run("return String(getSelection())")
+        assert seen.complaints() == []
+
+
+_SELECT = "getSelection().selectAllChildren(document.querySelector(arguments[0]))"
+
+
+def test_only_what_somebody_does_has_the_picture_spoken_of(tmp_path: Path, page: FedPage) -> None:
+    page.feed(busy_network(12))
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        seen.until(lambda: seen.text("#picture-text"), "the picture is drawn")
+        assert seen.run("return document.querySelector('#picture-text').closest('[aria-live]')") is None
+        seen.run("document.querySelector('#picture').focus()")
+        seen.press(Keys.ARROW_RIGHT)
+        said = seen.run("return document.querySelector('#picture-said[aria-live]').textContent")
+        assert said.startswith("node-01 sends")
 
 
 def test_the_token_of_the_link_is_kept_by_the_browser_and_not_in_the_address(tmp_path: Path) -> None:

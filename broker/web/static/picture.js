@@ -109,6 +109,7 @@ picture.root.addEventListener("keydown", (event) => {
   event.preventDefault();
   const { order, flows, chosen } = picture, nth = order.findIndex((place) => flows.peers[place][0] === chosen);
   choose(order[(nth + (nth < 0 && step < 0 ? 0 : step) + order.length) % order.length]);
+  say($("#picture-said"), $("#picture-text").textContent);
 });
 new ResizeObserver(drawFlows).observe(picture.root);
 
