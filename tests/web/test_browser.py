@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from broker.events import DownloadsSet, PeerGone
+from broker.events import DownloadsSet, LoadSet, OrderSet, PeerGone
 from cluster.local import LocalCluster, LocalPeer, accepted
 from node.api_messages import ApiGet, ApiShare
+from protocol.messages import Order, OtherTracker
 from service.look_alikes import look
 from service.text import printable, told_apart, unescaped
 from tests.service.test_look_alikes import ALIKE
@@ -151,6 +152,29 @@ def test_sixty_peers_are_readable_on_a_screen_and_on_a_phone(tmp_path: Path, pag
         assert seen.complaints() == []
 
 
+def test_the_longest_names_and_reasons_fit_on_a_screen_and_on_a_phone(tmp_path: Path, page: FedPage) -> None:
+    content, peer, reason, tracker = 200 * "x", 60 * "W", 300 * "R", f"tcp://{60 * 't'}:5550"
+    order = Order("0" * 32, digest(1), digest(1), content, MIB)
+    page.feed([joined(1, peer), joined(2, peer), has(1, 1, content, MIB), OrderSet(peer_id(1), order)])
+    page.feed([LoadSet(peer_id(1), 0, others=(OtherTracker(tracker, False),)), joined(3, peer)])
+    page.feed([DownloadsSet(peer_id(2), [download(1, MIB, 50, "failed", reason=reason)])])
+    page.feed([DownloadsSet(peer_id(3), [download(1, MIB, 50, rate=1, sources=1, senders=[(peer_id(1)[:8], 100)])])])
+    page.feed([joined(4, peer), DownloadsSet(peer_id(4), [download(1, MIB, 50)]), PeerGone(peer_id(4), True)])
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        seen.until(lambda: reason in seen.text("#failures") and "lost" in seen.text("#failures"), "all is shown")
+        for width in (1280, 700, 360):
+            seen.resize(width, 900)
+            assert seen.run("return document.documentElement.scrollWidth <= innerWidth"), f"at {width} pixels"
+            seen.until(lambda: seen.run(_LABELS_FIT), "labels of the picture are inside of it")
+            for table in ("contents", "peers"):
+                seen.run("document.querySelector(`#${arguments[0]} button.name`).click()", table)
+                seen.until(lambda: seen.text("dialog li"), "details")
+                assert seen.run("const d = document.querySelector('dialog'); return d.scrollWidth <= d.clientWidth")
+                seen.run("document.querySelector('dialog').close()")
+        assert seen.complaints() == []
+
+
 def test_contents_that_look_alike_can_be_told_apart(tmp_path: Path, page: FedPage) -> None:
     names = ["model.bin", "m\u043edel.bin", "modem.bin"]
     page.feed([joined(1, "node-1"), *(has(1, number, name, 1) for number, name in enumerate(names))])
@@ -193,6 +217,11 @@ if (Math.abs(scale - 1) > 0.02) return -1;
 return at.filter((a, place) => at.some((b, other) => other > place && near(a, b))).length;
 """
 """How many labels begin less than a line from another one; the picture is drawn for the width that it has."""
+_LABELS_FIT = """
+const frame = document.querySelector("#picture").getBoundingClientRect();
+const labels = [...document.querySelectorAll("#picture text[data-peer]")].map((text) => text.getBoundingClientRect());
+return labels.length === 2 && labels.every((one) => one.top >= frame.top - 1 && one.bottom <= frame.bottom + 1);
+"""
 _SMALLEST = """
 return Math.min(...[...document.querySelectorAll("main *")].filter((one) => one.childNodes.length && one.innerText)
   .map((one) => Number.parseFloat(getComputedStyle(one).fontSize)));

@@ -39,7 +39,10 @@ const contents = {
   },
 };
 
-const KINDS = { fetching: "busy", checking: "busy", verifying: "busy", waits: "warn", failed: "bad", idle: "quiet", "has it": "good" };
+const KINDS = {
+  fetching: "busy", checking: "busy", verifying: "busy", waits: "warn", failed: "bad", idle: "quiet", "has it": "good",
+  resolving: "busy", downloading: "busy", waiting: "warn", paused: "warn", done: "good", whole: "good",
+};
 
 const peers = {
   key: (one) => one.peer,

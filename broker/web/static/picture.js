@@ -47,6 +47,7 @@ function drawFlows() {
       node.addEventListener("click", () => choose(place));
       root.append(node);
     }
+    for (let kept = letters - 2; kept > 0 && text.getComputedTextLength() > label - 2; kept -= 1) text.textContent = `${full.slice(0, kept)}…`;
   });
   Object.assign(picture, { order });
   const known = picture.chosen === null ? -1 : flows.peers.findIndex(([id]) => id === picture.chosen);
