@@ -15,7 +15,7 @@ from node.client.timeline import Timeline, headline, timeline, trace_events
 from node.trace import Trace
 from protocol.errors import DiskError, UsageError
 from service.command_line import ExampleCommand, complete_path
-from service.output_file import write_whole
+from service.output_file import check_whole, write_whole
 from service.paths import absolute_path, expanded
 from service.text import check_utf8
 from service.units import counted, format_bytes
@@ -64,7 +64,7 @@ def trace(state: State, target: str, json_path: str | None, png_path: str | None
         found = request_trace(session, target, str(absolute_path(target)))
     made = timeline(found)
     if json_path is not None:
-        save_trace(json_path, made)
+        save_trace("--json", json_path, made)
     if png_path is not None:
         from node.cli.trace_picture import picture
 
@@ -78,9 +78,19 @@ def request_trace(session: Session, target: str, path: str = "") -> Trace:
     return session.request(ApiTrace(session.next_id(), target, path), ApiTraceReply).trace
 
 
-def save_trace(path: str, made: Timeline) -> None:
-    """Write ``made`` for Perfetto to the file ``path``, or to standard output. `DiskError` when that fails."""
-    _write("--json", path, msgspec.json.encode(trace_events(made)) + b"\n")
+def check_trace_path(option: str, file: str) -> None:
+    """`DiskError` when `save_trace` could not write to ``file``, which ``option`` names."""
+    try:
+        if file != STANDARD_OUTPUT:
+            check_whole(expanded(file))
+    except OSError as error:
+        raise DiskError(f"{option} {file}: {error.strerror}") from None
+
+
+def save_trace(option: str, file: str, made: Timeline) -> None:
+    """Write ``made`` for Perfetto to ``file``, which ``option`` names, or to standard output. `DiskError` when that
+    fails."""
+    _write(option, file, msgspec.json.encode(trace_events(made)) + b"\n")
 
 
 def _write(option: str, file: str, data: bytes) -> None:
