@@ -133,6 +133,21 @@ def test_one_that_comes_back_knowing_nobody_makes_nothing_disappear(pair: Pair) 
 
 
 @pytest.mark.timeout(120)
+def test_what_is_not_found_while_one_of_them_is_silent_may_be_known_to_that_one(pair: Pair) -> None:
+    back = hang(pair, 1)
+    silent, other = pair.endpoints[1], pair.endpoints[0]
+    for peer in ("t", "new"):
+        got = pair.machine.z("--data-dir", peer, "get", "nothing.bin")
+        assert got.code == 3
+        told = f"nobody in the network has nothing.bin; tracker {silent} does not answer; still trying; asking {other}"
+        assert told in got.err
+    back()
+    eventually(
+        lambda: "does not answer" not in pair.machine.z("--data-dir", "t", "get", "nothing.bin").err, "it is back"
+    )
+
+
+@pytest.mark.timeout(120)
 def test_a_peer_that_reaches_only_one_of_them_is_seen_by_all_who_reach_that_one(pair: Pair) -> None:
     pair.machine.tracker = pair.endpoints[1]
     pair.machine.start_peer("half")
