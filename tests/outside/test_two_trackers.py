@@ -169,3 +169,10 @@ def test_naming_one_twice_or_too_many_is_refused(machine: Machine) -> None:
     assert (twice.code, "name each tracker once" in twice.err) == (2, True)
     many = machine.z("list", env={"ZSWARM_TRACKER": ",".join(f"tcp://a:{number}" for number in range(1, 10))})
     assert (many.code, "9 are named; at most 8 are possible" in many.err) == (2, True)
+
+
+def test_one_tracker_by_two_names_is_told_from_an_identity_that_was_copied(network: Machine) -> None:
+    port = network.tracker.rpartition(":")[2]
+    network.tracker = f"tcp://127.0.0.1:{port},tcp://localhost:{port}"
+    peer = network.start_peer("one")
+    eventually(lambda: "may be another of them by a second name: name each once" in peer.err, "it says so")
