@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker.events import LoadSet, PeerGone, PeerSet
 from broker.link_messages import LinkBeat
 from broker.web import rows
+from broker.web.__main__ import CONNECTIONS_COUNT_MAX
 from broker.web.desk import STREAMS_COUNT_MAX
 from broker.web.questions import PAGE_COUNT_MAX
 from protocol.messages import OtherTracker
@@ -241,6 +242,35 @@ def test_a_request_head_is_bounded(page: FedPage) -> None:
     with socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * (2 * REQUEST_HEAD_BYTES_MAX))
         assert _status(client).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HTTP/1.1\r\nHost: localh", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET"]
+)
+def test_connections_that_say_nothing_keep_nobody_out(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    idle = []
+    with FedPage() as page:
+        viewer = _view(page)
+        try:
+            assert _status(viewer)
+            for _ in range(2 * CONNECTIONS_COUNT_MAX):
+                idle.append(socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10))
+                idle[-1].sendall(said)
+            assert [page.get("/healthz").status for _ in range(3)] == [200] * 3
+            page.feed([joined(1, "new")])
+            while b"event: overview" not in viewer.recv(65_536):
+                pass
+        finally:
+            for one in (viewer, *idle):
+                one.close()
+    assert caplog.records == []
+
+
+def test_what_is_no_request_is_not_logged(page: FedPage, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10) as client:
+        client.sendall(b"\x16\x03\x01\x02\r\n\r\n")
+        assert _status(client).startswith(b"HTTP/1.1 400")
+    assert caplog.records == []
 
 
 def test_a_viewer_who_reads_slowly_gets_the_latest_only() -> None:
