@@ -423,7 +423,8 @@ class Registrar:
 
     def _wrong_token(self, message: MemberRequest) -> Error:
         detail = (
-            f"peer id {message.peer} belongs to a member that joined with another token. If that is another peer, "
+            f"peer id {message.peer} belongs to a member that joined with another token. If this peer has several "
+            f"trackers, this may be another of them by a second name: name each once. If that is another peer, "
             f"delete identity.json in the data directory of this one and start it again: it gets an id of its own. If "
             f"this peer had that token and lost it, the id is free {self._terms.lease_seconds:g} s after it ended."
         )

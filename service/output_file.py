@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -26,3 +27,13 @@ def write_whole(path: Path, data: bytes) -> None:
         fresh.replace(place)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def check_whole(path: Path) -> None:
+    """`OSError` if `write_whole` could not write to ``path``, for those who have a result only much later."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():
+        return  # a pipe, for example: to open it would show whoever reads it an end
+    with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+        pass

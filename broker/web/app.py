@@ -52,8 +52,9 @@ STATIC = {
 _TABLES = "look_alikes.js"
 """The tables of `service.look_alikes` and `service.text`, as a script."""
 ANSWER_SECONDS = 5.0
-KEEP_ALIVE_SECONDS = 15.0
-"""After so long without news a comment goes out, so that nobody takes the connection for dead."""
+KEEP_ALIVE_SECONDS = 5.0
+"""After so long without news an event says that nothing has changed: a viewer who hears nothing knows that figures are
+old, and nobody takes the connection for dead."""
 _STATUS = {"not_found": 404, "bad_request": 400, "bad_after": 400, "unauthorized": 401, "busy": 503, "starting": 503}
 
 
@@ -152,7 +153,8 @@ def _tables() -> bytes:
 
 
 class EventStreams:
-    """Server-sent events (HTML standard, section 9.2): an `Overview` when anything has changed."""
+    """Server-sent events (HTML standard, section 9.2): an `Overview` when anything has changed, else that nothing
+    has."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -178,7 +180,7 @@ class EventStreams:
         first = await _ask(self._desk, GetOverview())
         news: bytes | None = b"" if isinstance(first, Refusal) else msgspec.json.encode(first)
         while news is not None:
-            body = b"event: overview\ndata: %b\n\n" % news if news else b": still here\n\n"
+            body = b"event: overview\ndata: %b\n\n" % news if news else b"event: alive\ndata: {}\n\n"
             await send({"type": "http.response.body", "body": body, "more_body": True})
             news = await stream.next(KEEP_ALIVE_SECONDS)
         await send({"type": "http.response.body", "body": b""})

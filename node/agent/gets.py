@@ -240,10 +240,10 @@ class Gets:
     # --- answers -----------------------------------------------------------------------------------------
 
     def torrents_found(
-        self, number: int, entries: list[TorrentEntry], sure: bool, now: float, since: Moment = 0
+        self, number: int, entries: list[TorrentEntry], sure: bool, now: float, since: Moment = 0, unheard: str = ""
     ) -> list[Wish]:
         """What a lookup lists for the target of job ``number``. ``sure``: the answer is complete; otherwise what was
-        announced before ``since`` may be missing."""
+        announced before ``since`` may be missing. ``unheard``: the trackers of which nobody knows, in words."""
         job, asked = self._jobs.get(number), self._asked.get(number)
         if job is None or asked is None:
             return []
@@ -255,7 +255,7 @@ class Gets:
                     raise refusal(asked.keys, name, entries)
             contents = meant_by(name, entries, asked.keys, self._trust, sure)
         except (NotFoundError, UsageError, SignatureError) as error:
-            self.failed(number, error.code, str(error), now)
+            self.failed(number, error.code, "; ".join(filter(None, (str(error), unheard))), now)
             return []
         if asked.pinned is None and may_be_old(name, contents, since, asked.keys):
             job.detail = NEWER_MAY_COME

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -80,22 +80,22 @@ class AgentApi:
 
     def torrents_found(self, route: bytes, number: int, effect: TorrentsFound, now: float) -> Effects:
         wall = now + self._agent.wall_offset
-        silent = self._silent(effect.without)
+        silent = self._agent.trackers.unheard(effect.without)
         return [ReplyApi(route, ApiListReply(number, effect.settling, effect.entries, wall, effect.since, silent))]
 
     def peers_found(self, route: bytes, number: int, effect: PeersFound) -> Effects:
         trackers = self._agent.trackers.all
         seen_by = {peer: [trackers[one].endpoint for one in numbers] for peer, numbers in effect.seen_by.items()}
-        silent = self._silent(effect.without)
+        silent = self._agent.trackers.unheard(effect.without)
         return [ReplyApi(route, ApiPeersReply(number, effect.settling, effect.entries, silent, seen_by))]
 
     def orders_found(self, route: bytes, number: int, effect: OrdersFound) -> Effects:
-        return [ReplyApi(route, ApiOrdersReply(number, effect.settling, effect.entries, self._silent(effect.without)))]
+        silent = self._agent.trackers.unheard(effect.without)
+        return [ReplyApi(route, ApiOrdersReply(number, effect.settling, effect.entries, silent))]
 
     def standings_found(self, route: bytes, number: int, effect: StandingsFound) -> Effects:
-        return [
-            ReplyApi(route, ApiStandingsReply(number, effect.settling, effect.entries, self._silent(effect.without)))
-        ]
+        silent = self._agent.trackers.unheard(effect.without)
+        return [ReplyApi(route, ApiStandingsReply(number, effect.settling, effect.entries, silent))]
 
     def ask_failed(self, route: bytes, number: int, effect: AskFailed) -> Effects:
         detail = effect.detail
@@ -268,11 +268,6 @@ class AgentApi:
     def _patience(self) -> float:
         silent = self._agent.trackers.network in ("unreachable", "refused")
         return UNREACHABLE_PATIENCE_SECONDS if silent else PATIENCE_SECONDS
-
-    def _silent(self, without: Sequence[int]) -> str:
-        """Which trackers, by number, an answer is without, in words; empty when it is that of all."""
-        trackers = self._agent.trackers
-        return trackers.without([trackers.all[number] for number in without]) if without else ""
 
 
 _HANDLERS: dict[type, Callable[[AgentApi, bytes, Any, float], Effects]] = {

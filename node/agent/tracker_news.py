@@ -92,7 +92,8 @@ class TrackerNews:
         if kind == "follow":
             return list(agent.follows.found(rest[0], rest[1], effect.entries, sure, now))
         if kind == "get":
-            return list(agent.gets.torrents_found(rest[0], effect.entries, sure, now, effect.since))
+            unheard = agent.trackers.unheard(effect.without)
+            return list(agent.gets.torrents_found(rest[0], effect.entries, sure, now, effect.since, unheard))
         if kind == "quota":
             return agent.quota.torrents_found(rest[0], effect.entries, not effect.settling, now)
         return self._api.torrents_found(rest[0], rest[1], effect, now)

@@ -124,6 +124,10 @@ class Trackers:
         asked = ", ".join(tracker.endpoint for tracker in self.all if tracker not in silent)
         return f"{'; '.join(tracker.silence for tracker in silent)}; asking {asked}"
 
+    def unheard(self, numbers: Sequence[int]) -> str:
+        """Which trackers, by number, an answer is without, in words; empty when it is that of all."""
+        return self.without([self.all[number] for number in numbers]) if numbers else ""
+
     @property
     def unreached(self) -> str:
         """What keeps this peer out of those of which it is no member, in words."""

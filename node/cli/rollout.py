@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,7 +41,7 @@ from protocol.link import Link, format_link, parse_link
 from protocol.messages import Order, OrderEntry
 from protocol.orders import check_directory, is_for
 from service.command_line import EXIT_INTERRUPTED, ExampleCommand, complete_path, parsed_by, program_of
-from service.output_file import write_whole
+from service.output_file import check_whole, write_whole
 from service.paths import absolute_path, expanded
 from service.text import check_utf8, printable, unescaped
 from service.units import format_seconds, parse_seconds
@@ -153,15 +152,10 @@ def _read_hosts(path: str) -> tuple[str, ...]:
 
 def _check_receipt(place: Path) -> None:
     """`DiskError` when the receipt could not be written to ``place``."""
-    if place.is_dir():
-        raise DiskError(f"{place} is a directory; --receipt takes a file")
-    if place.exists() and not place.is_file():
-        return  # a pipe, for example: to open it would show whoever reads it an end
     try:
-        with tempfile.TemporaryFile(dir=Path(os.path.realpath(place)).parent):
-            pass
+        check_whole(place)
     except OSError as error:
-        raise DiskError(f"cannot write the receipt to {place.parent}: {error.strerror}") from None
+        raise DiskError(f"cannot write the receipt {place}: {error.strerror}") from None
 
 
 def _write_receipt(place: Path, fields: dict[str, Any]) -> None:

@@ -13,9 +13,9 @@ from node.cli.options import State, peer_options
 from node.client.session import Session, running_peer
 from node.client.timeline import Timeline, headline, timeline, trace_events
 from node.trace import Trace
-from protocol.errors import DiskError
+from protocol.errors import DiskError, UsageError
 from service.command_line import ExampleCommand, complete_path
-from service.output_file import write_whole
+from service.output_file import check_whole, write_whole
 from service.paths import absolute_path, expanded
 from service.text import check_utf8
 from service.units import counted, format_bytes
@@ -37,7 +37,13 @@ trace model.bin --json -
     help="Write the timeline to FILE (-: standard output), which https://ui.perfetto.dev opens.",
     shell_complete=complete_path,
 )
-@click.option("--png", "png_path", metavar="FILE", help="Draw it to FILE.", shell_complete=complete_path)
+@click.option(
+    "--png",
+    "png_path",
+    metavar="FILE",
+    help="Draw it to FILE (-: standard output).",
+    shell_complete=complete_path,
+)
 @peer_options
 @click.pass_obj
 def trace(state: State, target: str, json_path: str | None, png_path: str | None) -> None:
@@ -48,6 +54,8 @@ def trace(state: State, target: str, json_path: str | None, png_path: str | None
     last downloads, until the peer ends; 'get --trace FILE' writes that of a get which runs its own peer.
     """
     check_utf8(target)
+    if json_path is not None and json_path == png_path:
+        raise UsageError(f"--json and --png both name {json_path}")
     if png_path is not None:
         from node.cli.trace_picture import check_can_draw
 
@@ -56,12 +64,12 @@ def trace(state: State, target: str, json_path: str | None, png_path: str | None
         found = request_trace(session, target, str(absolute_path(target)))
     made = timeline(found)
     if json_path is not None:
-        save_trace(json_path, made)
+        save_trace("--json", json_path, made)
     if png_path is not None:
         from node.cli.trace_picture import picture
 
         _write("--png", png_path, picture(made, headline(made, found)))
-    if json_path != STANDARD_OUTPUT and not state.options.quiet:
+    if STANDARD_OUTPUT not in (json_path, png_path) and not state.options.quiet:
         _print_summary(made, found)
 
 
@@ -70,17 +78,26 @@ def request_trace(session: Session, target: str, path: str = "") -> Trace:
     return session.request(ApiTrace(session.next_id(), target, path), ApiTraceReply).trace
 
 
-def save_trace(path: str, made: Timeline) -> None:
-    """Write ``made`` for Perfetto to the file ``path``, or to standard output. `DiskError` when that fails."""
-    data = msgspec.json.encode(trace_events(made)) + b"\n"
-    if path == STANDARD_OUTPUT:
-        sys.stdout.write(data.decode())
-        return
-    _write("--json", path, data)
+def check_trace_path(option: str, file: str) -> None:
+    """`DiskError` when `save_trace` could not write to ``file``, which ``option`` names."""
+    try:
+        if file != STANDARD_OUTPUT:
+            check_whole(expanded(file))
+    except OSError as error:
+        raise DiskError(f"{option} {file}: {error.strerror}") from None
+
+
+def save_trace(option: str, file: str, made: Timeline) -> None:
+    """Write ``made`` for Perfetto to ``file``, which ``option`` names, or to standard output. `DiskError` when that
+    fails."""
+    _write(option, file, msgspec.json.encode(trace_events(made)) + b"\n")
 
 
 def _write(option: str, file: str, data: bytes) -> None:
-    """`DiskError` when that fails; what was there is kept then."""
+    """To standard output, or to a file: `DiskError` when that fails, and what was there is kept then."""
+    if file == STANDARD_OUTPUT:
+        sys.stdout.buffer.write(data)
+        return
     path = expanded(file)
     try:
         write_whole(path, data)

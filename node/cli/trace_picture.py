@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,8 @@ EDGE_PIXELS = 4
 """Slices that are at least so wide on average have edges."""
 CHARACTER_PART = 0.0055
 """What a character of a label takes of the width."""
+TEXT_AS_IT_IS = {"text.parse_math": False, "text.usetex": False}
+"""Names are text: a ``$`` in them is no formula."""
 
 
 def check_can_draw() -> None:
@@ -52,9 +55,15 @@ def check_can_draw() -> None:
 
 
 def picture(made: Timeline, title: str) -> bytes:
-    """The picture as a PNG file."""
+    """The picture as a PNG file, whatever the user's own settings of matplotlib are."""
     importlib.import_module("matplotlib").use("Agg")
     pyplot = importlib.import_module("matplotlib.pyplot")
+    with warnings.catch_warnings(), pyplot.style.context(["default", TEXT_AS_IT_IS]):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that its fonts do not have is a box
+        return _png(pyplot, made, title)
+
+
+def _png(pyplot: Any, made: Timeline, title: str) -> bytes:
     tracks, left_out = _chosen(made.tracks)
     height = MARGIN_INCHES + RATE_INCHES + ROW_INCHES * len(tracks)
     figure, (rows, rate) = pyplot.subplots(

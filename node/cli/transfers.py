@@ -24,7 +24,7 @@ from node.cli.options import (
     signed_by_option,
 )
 from node.cli.progress import follow, is_terminal, open_display
-from node.cli.trace import request_trace, save_trace
+from node.cli.trace import check_trace_path, request_trace, save_trace
 from node.client.orders import JobTracker, Order, Patience, get_order, share_order
 from node.client.session import PeerStoppedError, Session, any_peer
 from node.client.targets import (
@@ -38,7 +38,7 @@ from node.client.timeline import timeline
 from node.client.view import Outcome, got_line, not_served, outcome_fields, serving_trouble
 from node.reasons import silence
 from protocol.endpoints import is_loopback, parse_endpoint
-from protocol.errors import EXIT_CODES, NotFoundError, RefusedError, UsageError
+from protocol.errors import EXIT_CODES, NetworkError, NotFoundError, RefusedError, UsageError
 from protocol.link import format_link, parse_link
 from service.command_line import (
     EXIT_INTERRUPTED,
@@ -183,6 +183,8 @@ def get(
     check_places(found)
     if trace_path and len(found) > 1:
         raise UsageError("--trace is for one download; get them one after another")
+    if trace_path:
+        check_trace_path("--trace", trace_path)
     settings = state.options.settings()
     place = absolute_path(directory) if directory is not None else settings.download_path
     check_utf8(str(place))
@@ -201,14 +203,17 @@ def _carry_out(state: State, plan: Plan) -> None:
     code = EXIT_INTERRUPTED
     try:
         with any_peer(state.options, state.services, plan.trackers, runs_tracker=plan.kind == "share") as session:
-            outcomes = _run(session, plan, tracker, state.options.quiet)
+            try:
+                outcomes = _run(session, plan, tracker, state.options.quiet)
+            except KeyboardInterrupt:
+                _trace(session, plan, tracker)
+                raise
             if plan.signed is not None:
                 plan, outcomes = _sign(state, session, plan, outcomes)
             if plan.kind == "share":
                 outcomes = _for_others(state, session, outcomes)
             code = _report(state, plan, outcomes, complete=True, lasting=session.lasting)
-            if plan.trace:
-                _trace(session, plan.trace, outcomes[0])
+            _trace(session, plan, tracker)
             done = [order for order, outcome in zip(plan.orders, outcomes, strict=True) if outcome.ok]
             if plan.serve and done and not session.lasting:
                 paths = [outcome.path for outcome in outcomes if outcome.ok]
@@ -221,11 +226,17 @@ def _carry_out(state: State, plan: Plan) -> None:
         click.get_current_context().exit(code)
 
 
-def _trace(session: Session, path: str, outcome: Outcome) -> None:
-    """Write the timeline of the download that ended with ``outcome``. One that never began has none."""
+def _trace(session: Session, plan: Plan, tracker: JobTracker) -> None:
+    """Write the timeline of the download, as far as it is, where the ``plan`` says."""
+    if not plan.trace:
+        return
+    (job,) = tracker.statuses()
+    if job is None or not job.digest:
+        output.warn("there is no trace: the download has not begun")
+        return
     try:
-        save_trace(path, timeline(request_trace(session, outcome.digest)))
-    except RefusedError as error:
+        save_trace("--trace", plan.trace, timeline(request_trace(session, job.digest)))
+    except (RefusedError, NetworkError) as error:
         output.warn(str(error))
 
 

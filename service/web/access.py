@@ -7,16 +7,19 @@ afterwards in a cookie, or as a bearer token for programs.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable, Iterator
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol.endpoints import is_loopback
 
-COOKIE = "zswarm_token"
+COOKIE_PREFIX = "zswarm_token_"
+"""Of the name of the cookie, which ends with digits that follow from the token: browsers keep one cookie of a name for
+all ports of a host, and several pages may be there."""
+COOKIE_DIGITS_COUNT = 8
 OPEN_PATHS = ("/healthz", "/readyz")
 """Seen without a token: probes have none."""
 PUBLIC_PREFIX = "/static/"
@@ -39,6 +42,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str, refuse: Callable[[int, str, str], ASGIApp]) -> None:
         self._app, self._token, self._refuse = app, token.encode(), refuse
+        self._cookie = COOKIE_PREFIX + hashlib.sha256(self._token).hexdigest()[:COOKIE_DIGITS_COUNT]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,11 +56,10 @@ class Guard:
             if not is_own_name(headers.get("host", "")):
                 app = self._refuse(421, "this page is for names of this machine, such as localhost", scope["path"])
         elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(PUBLIC_PREFIX):
-            given = _token_in(scope, headers)
-            if not hmac.compare_digest(given, self._token):
+            if not any(hmac.compare_digest(given, self._token) for given in self._given(scope, headers)):
                 app = self._refuse(401, "this page takes a token; the log of its first start has it", scope["path"])
             elif scope["path"] == "/":
-                cookie = f"{COOKIE}={given.decode()}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000"
+                cookie = f"{self._cookie}={self._token.decode()}; HttpOnly; SameSite=Strict; Path=/; Max-Age=31536000"
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,24 +73,20 @@ class Guard:
 
         await app(scope, receive, send_safely)
 
+    def _given(self, scope: Scope, headers: Headers) -> Iterator[bytes]:
+        """What a request has for a token: in its address if that is the page's, as a bearer token, in a cookie."""
+        if scope["path"] == "/":
+            yield QueryParams(scope["query_string"]).get("token", "").encode()
+        kind, _, value = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            yield value.strip().encode()
+        for cookie in headers.get("cookie", "").split(";"):  # others of this host may have any text
+            name, _, value = cookie.strip().partition("=")
+            if name == self._cookie:
+                yield value.encode()
+
 
 def is_own_name(host: str) -> bool:
     """Whether ``Host: HOST`` is a name of this machine's loopback, at any port: a tunnel has another one."""
     name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
     return name.lower() == "localhost" or name.lower().endswith(".localhost") or is_loopback(name)
-
-
-def _token_in(scope: Scope, headers: Headers) -> bytes:
-    """The token of a request, by whichever way; of a visit by link the link's."""
-    if scope["path"] == "/":
-        given = QueryParams(scope["query_string"]).get("token", "")
-        if given:
-            return given.encode()
-    kind, _, value = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        return value.strip().encode()
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        cookie = None
-    return b"" if cookie is None else cookie.value.encode()

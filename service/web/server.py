@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -9,6 +10,7 @@ import threading
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from protocol.endpoints import parse_endpoint
 from protocol.errors import LocalError, NetworkError
@@ -20,6 +22,26 @@ STUCK_SECONDS = 20.0
 """A viewer who takes nothing for so long is disconnected by the kernel."""
 END_SECONDS = 2.0
 _BACKLOG_COUNT = 64
+
+
+class _Connection(H11Protocol):
+    """One that waits for a request gives way when there is no room for another: who connects and says nothing, or not
+    all of it, keeps nobody out."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        if self.limit_concurrency is None or len(self.connections) < self.limit_concurrency:
+            return
+        others = [one for one in self.connections if isinstance(one, _Connection) and one is not self and one._waits]
+        if others:
+            oldest = min(others, key=lambda one: one._since)
+            self.connections.discard(oldest)
+            oldest.transport.abort()
+
+    @property
+    def _waits(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
 
 class HttpThread:
@@ -35,7 +57,7 @@ class HttpThread:
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=_Connection,
             ws="none",
             log_config=None,
             access_log=False,
@@ -45,7 +67,7 @@ class HttpThread:
             h11_max_incomplete_event_size=REQUEST_HEAD_BYTES_MAX,
             timeout_graceful_shutdown=1,
         )
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what strangers send is no news
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()

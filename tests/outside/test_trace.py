@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -55,3 +56,28 @@ def test_a_get_that_runs_its_own_peer_writes_its_trace(network: Machine) -> None
     assert not (network.place / "none.json").exists()
     several = network.z("--data-dir", "taker", "get", "a", "b", "--trace", "none.json")
     assert (several.code, "--trace is for one download" in several.err) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["timeout", "interrupt"])
+def test_a_get_that_does_not_end_writes_the_trace_of_what_it_did(network: Machine, ending: str) -> None:
+    (network.place / "model").write_bytes(os.urandom(SIZE))
+    network.start_peer("giver", config={"share": ["model"]})
+    eventually(lambda: "model" in network.z("--data-dir", "giver", "list").out, "it is shared")
+    (network.place / "slow.yaml").write_text('{"download_rate": "256 KiB/s"}')
+    timeout = ("--timeout", "4s") if ending == "timeout" else ()
+    get = network.start(
+        "--config", "slow.yaml", "--data-dir", "t", "get", "model", "-o", "got", "--trace", "t.json", *timeout
+    )
+    if ending == "interrupt":
+        eventually(lambda: "1 source" in get.err, "pieces come")
+        get.process.send_signal(signal.SIGINT)
+    assert get.wait().code == (4 if ending == "timeout" else 130)
+    assert "no trace" not in get.err
+    assert pieces_of_sources(json.loads((network.place / "t.json").read_text())["traceEvents"])
+
+
+def test_a_trace_that_could_not_be_written_is_refused_before_the_download(network: Machine) -> None:
+    for place, why in (("nowhere/t.json", "No such file or directory"), (".", "Is a directory")):
+        got = network.z("--data-dir", "taker", "get", "model", "--timeout", "10s", "--trace", place)
+        assert (got.code, got.err.strip()) == (6, f"error: --trace {place}: {why}")

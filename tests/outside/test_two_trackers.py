@@ -133,6 +133,21 @@ def test_one_that_comes_back_knowing_nobody_makes_nothing_disappear(pair: Pair) 
 
 
 @pytest.mark.timeout(120)
+def test_what_is_not_found_while_one_of_them_is_silent_may_be_known_to_that_one(pair: Pair) -> None:
+    back = hang(pair, 1)
+    silent, other = pair.endpoints[1], pair.endpoints[0]
+    for peer in ("t", "new"):
+        got = pair.machine.z("--data-dir", peer, "get", "nothing.bin")
+        assert got.code == 3
+        told = f"nobody in the network has nothing.bin; tracker {silent} does not answer; still trying; asking {other}"
+        assert told in got.err
+    back()
+    eventually(
+        lambda: "does not answer" not in pair.machine.z("--data-dir", "t", "get", "nothing.bin").err, "it is back"
+    )
+
+
+@pytest.mark.timeout(120)
 def test_a_peer_that_reaches_only_one_of_them_is_seen_by_all_who_reach_that_one(pair: Pair) -> None:
     pair.machine.tracker = pair.endpoints[1]
     pair.machine.start_peer("half")
@@ -154,3 +169,10 @@ def test_naming_one_twice_or_too_many_is_refused(machine: Machine) -> None:
     assert (twice.code, "name each tracker once" in twice.err) == (2, True)
     many = machine.z("list", env={"ZSWARM_TRACKER": ",".join(f"tcp://a:{number}" for number in range(1, 10))})
     assert (many.code, "9 are named; at most 8 are possible" in many.err) == (2, True)
+
+
+def test_one_tracker_by_two_names_is_told_from_an_identity_that_was_copied(network: Machine) -> None:
+    port = network.tracker.rpartition(":")[2]
+    network.tracker = f"tcp://127.0.0.1:{port},tcp://localhost:{port}"
+    peer = network.start_peer("one")
+    eventually(lambda: "may be another of them by a second name: name each once" in peer.err, "it says so")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from broker.events import DownloadsSet, PeerGone
+from broker.events import DownloadsSet, LoadSet, OrderSet, PeerGone
 from cluster.local import LocalCluster, LocalPeer, accepted
 from node.api_messages import ApiGet, ApiShare
+from protocol.messages import Order, OtherTracker
 from service.look_alikes import look
 from service.text import printable, told_apart, unescaped
 from tests.service.test_look_alikes import ALIKE
@@ -80,6 +82,28 @@ def test_a_swarm_is_followed_from_the_first_byte_to_the_last(tmp_path: Path) -> 
         assert seen.complaints() == []
 
 
+@pytest.mark.process
+@pytest.mark.timeout(150)
+def test_a_tracker_that_is_paused_or_killed_is_not_called_live(tmp_path: Path) -> None:
+    with browser(tmp_path / "browser") as seen, LocalCluster(tmp_path, SETTINGS) as cluster:
+        cluster.start_tracker()
+        group = cluster.tracker.program.pid
+        seen.until(lambda: answers(cluster.tracker.page), "the page is served")
+        seen.open(cluster.tracker.page)
+        seen.until(lambda: seen.text("#live") == "live", "it is live")
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            seen.until(lambda: "figures are from" in seen.text("#live"), "it is not")
+            assert seen.text("#live").startswith("the tracker says nothing; ")
+            assert seen.text("#health") == "not heard"
+        finally:
+            os.killpg(group, signal.SIGCONT)
+        seen.until(lambda: (seen.text("#live"), seen.text("#health")) == ("live", "healthy"), "it is live again")
+        cluster.tracker.kill()
+        seen.until(lambda: seen.text("#live").startswith("connection lost; figures are from"), "it is gone")
+        assert seen.text("#health") == "not heard"
+
+
 def answers(url: str) -> bool:
     try:
         return get(f"{url}/healthz").status == 200
@@ -128,6 +152,29 @@ def test_sixty_peers_are_readable_on_a_screen_and_on_a_phone(tmp_path: Path, pag
         assert seen.complaints() == []
 
 
+def test_the_longest_names_and_reasons_fit_on_a_screen_and_on_a_phone(tmp_path: Path, page: FedPage) -> None:
+    content, peer, reason, tracker = 200 * "x", 60 * "W", 300 * "R", f"tcp://{60 * 't'}:5550"
+    order = Order("0" * 32, digest(1), digest(1), content, MIB)
+    page.feed([joined(1, peer), joined(2, peer), has(1, 1, content, MIB), OrderSet(peer_id(1), order)])
+    page.feed([LoadSet(peer_id(1), 0, others=(OtherTracker(tracker, False),)), joined(3, peer)])
+    page.feed([DownloadsSet(peer_id(2), [download(1, MIB, 50, "failed", reason=reason)])])
+    page.feed([DownloadsSet(peer_id(3), [download(1, MIB, 50, rate=1, sources=1, senders=[(peer_id(1)[:8], 100)])])])
+    page.feed([joined(4, peer), DownloadsSet(peer_id(4), [download(1, MIB, 50)]), PeerGone(peer_id(4), True)])
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        seen.until(lambda: reason in seen.text("#failures") and "lost" in seen.text("#failures"), "all is shown")
+        for width in (1280, 700, 360):
+            seen.resize(width, 900)
+            assert seen.run("return document.documentElement.scrollWidth <= innerWidth"), f"at {width} pixels"
+            seen.until(lambda: seen.run(_LABELS_FIT), "labels of the picture are inside of it")
+            for table in ("contents", "peers"):
+                seen.run("document.querySelector(`#${arguments[0]} button.name`).click()", table)
+                seen.until(lambda: seen.text("dialog li"), "details")
+                assert seen.run("const d = document.querySelector('dialog'); return d.scrollWidth <= d.clientWidth")
+                seen.run("document.querySelector('dialog').close()")
+        assert seen.complaints() == []
+
+
 def test_contents_that_look_alike_can_be_told_apart(tmp_path: Path, page: FedPage) -> None:
     names = ["model.bin", "m\u043edel.bin", "modem.bin"]
     page.feed([joined(1, "node-1"), *(has(1, number, name, 1) for number, name in enumerate(names))])
@@ -170,6 +217,11 @@ if (Math.abs(scale - 1) > 0.02) return -1;
 return at.filter((a, place) => at.some((b, other) => other > place && near(a, b))).length;
 """
 """How many labels begin less than a line from another one; the picture is drawn for the width that it has."""
+_LABELS_FIT = """
+const frame = document.querySelector("#picture").getBoundingClientRect();
+const labels = [...document.querySelectorAll("#picture text[data-peer]")].map((text) => text.getBoundingClientRect());
+return labels.length === 2 && labels.every((one) => one.top >= frame.top - 1 && one.bottom <= frame.bottom + 1);
+"""
 _SMALLEST = """
 return Math.min(...[...document.querySelectorAll("main *")].filter((one) => one.childNodes.length && one.innerText)
   .map((one) => Number.parseFloat(getComputedStyle(one).fontSize)));
@@ -226,6 +278,43 @@ window.shifts = [];
 const note = (list) => list.getEntries().forEach((one) => window.shifts.push(...one.sources.map((at) => at.node?.id)));
 new PerformanceObserver(note).observe({type: "layout-shift"});
 """
+
+
+def test_what_somebody_selects_to_copy_stays_selected_while_figures_change(tmp_path: Path, page: FedPage) -> None:
+    page.feed([*busy_network(12), joined(60, "last")])
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        seen.until(lambda: seen.text("#rollouts .problems b"), "who has a problem is shown")
+        seen.run(_SELECT, "#rollouts .problems li")
+        reason = seen.run("return String(getSelection())")
+        assert "not enough space" in reason
+        page.feed([joined(61, "newest")])
+        seen.until(lambda: seen.row("peers", "newest"), "all has been drawn again")
+        assert seen.run("return String(getSelection())") == reason
+
+        seen.run("document.querySelector('#contents button.name').click()")
+        seen.until(lambda: "node-02" in seen.text("dialog .body"), "the details of a content")
+        seen.run(_SELECT, "dialog .facts")
+        assert digest(1) in seen.run("return String(getSelection())")
+        page.feed([DownloadsSet(peer_id(2), [download(1, 100 * MIB, 99, rate=MIB, sources=1)])])
+        seen.until(lambda: "99 %" in seen.text("dialog .body"), "the details have changed")
+        assert digest(1) in seen.run("return String(getSelection())")
+        assert seen.complaints() == []
+
+
+_SELECT = "getSelection().selectAllChildren(document.querySelector(arguments[0]))"
+
+
+def test_only_what_somebody_does_has_the_picture_spoken_of(tmp_path: Path, page: FedPage) -> None:
+    page.feed(busy_network(12))
+    with browser(tmp_path) as seen:
+        seen.open(page.url)
+        seen.until(lambda: seen.text("#picture-text"), "the picture is drawn")
+        assert seen.run("return document.querySelector('#picture-text').closest('[aria-live]')") is None
+        seen.run("document.querySelector('#picture').focus()")
+        seen.press(Keys.ARROW_RIGHT)
+        said = seen.run("return document.querySelector('#picture-said[aria-live]').textContent")
+        assert said.startswith("node-01 sends")
 
 
 def test_the_token_of_the_link_is_kept_by_the_browser_and_not_in_the_address(tmp_path: Path) -> None:

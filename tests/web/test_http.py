@@ -17,13 +17,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from broker.events import DownloadsSet, LoadSet, PeerGone, PeerSet
 from broker.link_messages import LinkBeat
 from broker.web import rows
+from broker.web.__main__ import CONNECTIONS_COUNT_MAX
 from broker.web.desk import STREAMS_COUNT_MAX
 from broker.web.questions import PAGE_COUNT_MAX
 from protocol.messages import DownloadState, OtherTracker
 from service.look_alikes import DISGUISED, LOOK_ALIKES, UNSEEN
 from service.web.access import is_own_name
 from service.web.server import REQUEST_HEAD_BYTES_MAX
-from tests.web.fed_page import EPOCH, MARKUP, FedPage, busy_network, digest, get, has, joined, peer_id
+from tests.web.fed_page import EPOCH, MARKUP, Answer, FedPage, busy_network, digest, get, has, joined, peer_id
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "API.md"
 TOKEN = "0123456789abcdef-token"
@@ -174,15 +175,39 @@ def test_with_a_token_nobody_sees_anything_without_it() -> None:
         for path in ("/api/v1/overview", "/api/v1/events", "/metrics", "/", "/nothing", f"/metrics?token={TOKEN}"):
             assert page.get(path).status == 401, path
         assert page.get("/healthz").status == 200
-        assert page.get("/", headers={"Cookie": "zswarm_token=wrong"}).status == 401
         assert page.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status == 200
         assert page.get("/", headers={"Host": "tracker.example"}).status == 401
         visit = page.get(f"/?token={TOKEN}", headers={"Host": "tracker.example"})
         assert visit.status == 200
         assert TOKEN not in visit.body
-        cookie = next(value for name, value in visit.headers.items() if name.lower() == "set-cookie")
-        assert cookie.startswith(f"zswarm_token={TOKEN}; HttpOnly; SameSite=Strict; Path=/")
-        assert page.get("/api/v1/peers", headers={"Cookie": f"zswarm_token={TOKEN}"}).status == 200
+        assert page.get("/api/v1/peers", headers={"Cookie": _cookie(visit)}).status == 200
+        assert page.get("/", headers={"Cookie": _cookie(visit) + "x"}).status == 401
+
+
+def _cookie(visit: Answer) -> str:
+    """What a browser sends from now on, to all ports of that host."""
+    given = next(value for name, value in visit.headers.items() if name.lower() == "set-cookie")
+    cookie, _, rest = given.partition("; ")
+    assert rest.startswith("HttpOnly; SameSite=Strict; Path=/")
+    return cookie
+
+
+@pytest.mark.parametrize("other", ['pref={"a": [1]}', 'x="', "zswarm_token_=1", "nothing", "a[]=1", "z=\xe9"])
+def test_cookies_of_other_programs_on_that_host_do_no_harm(other: str) -> None:
+    with FedPage(token=TOKEN) as page:
+        own = _cookie(page.get(f"/?token={TOKEN}"))
+        for cookies in (f"{other}; {own}", f"{own};{other}"):
+            assert page.get("/api/v1/peers", headers={"Cookie": cookies}).status == 200, cookies
+        assert page.get("/api/v1/peers", headers={"Cookie": other}).status == 401
+
+
+def test_pages_at_two_ports_of_a_host_keep_their_cookies_apart() -> None:
+    with FedPage(token=TOKEN) as page, FedPage(token=TOKEN[::-1]) as other:
+        cookies = [_cookie(page.get(f"/?token={TOKEN}")), _cookie(other.get(f"/?token={TOKEN[::-1]}"))]
+        jar = dict(cookie.split("=", 1) for cookie in cookies)
+        sent = "; ".join("=".join(one) for one in jar.items())
+        for one in (page, other):
+            assert one.get("/api/v1/peers", headers={"Cookie": sent}).status == 200
 
 
 # --- bounds ---------------------------------------------------------------------------------------------
@@ -217,6 +242,35 @@ def test_a_request_head_is_bounded(page: FedPage) -> None:
     with socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * (2 * REQUEST_HEAD_BYTES_MAX))
         assert _status(client).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HTTP/1.1\r\nHost: localh", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET"]
+)
+def test_connections_that_say_nothing_keep_nobody_out(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    idle = []
+    with FedPage() as page:
+        viewer = _view(page)
+        try:
+            assert _status(viewer)
+            for _ in range(2 * CONNECTIONS_COUNT_MAX):
+                idle.append(socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10))
+                idle[-1].sendall(said)
+            assert [page.get("/healthz").status for _ in range(3)] == [200] * 3
+            page.feed([joined(1, "new")])
+            while b"event: overview" not in viewer.recv(65_536):
+                pass
+        finally:
+            for one in (viewer, *idle):
+                one.close()
+    assert caplog.records == []
+
+
+def test_what_is_no_request_is_not_logged(page: FedPage, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_connection(("127.0.0.1", int(page.url.rpartition(":")[2])), timeout=10) as client:
+        client.sendall(b"\x16\x03\x01\x02\r\n\r\n")
+        assert _status(client).startswith(b"HTTP/1.1 400")
+    assert caplog.records == []
 
 
 def test_a_viewer_who_reads_slowly_gets_the_latest_only() -> None:

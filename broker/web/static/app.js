@@ -1,6 +1,6 @@
 // The tracker's page: draws what server-sent events tell.
 
-import { $, bar, bytes, chip, collator, counted, duration, element, keep, mark, plain, rate, say, setBar, svg, tellApart } from "./parts.js";
+import { $, bar, bytes, chip, collator, counted, duration, element, keep, mark, plain, rate, renew, say, setBar, svg, tellApart } from "./parts.js";
 import { showFlows } from "./picture.js";
 
 // --- rows -----------------------------------------------------------------------------------------------
@@ -40,7 +40,10 @@ const contents = {
   },
 };
 
-const KINDS = { fetching: "busy", checking: "busy", verifying: "busy", waits: "warn", failed: "bad", idle: "quiet", "has it": "good" };
+const KINDS = {
+  fetching: "busy", checking: "busy", verifying: "busy", waits: "warn", failed: "bad", idle: "quiet", "has it": "good",
+  resolving: "busy", downloading: "busy", waiting: "warn", paused: "warn", done: "good", whole: "good",
+};
 
 const peers = {
   key: (one) => one.peer,
@@ -119,9 +122,11 @@ class Browser {
   }
 }
 
+const ANSWER_MS = 8000;
+
 async function fetchJson(url) {
   try {
-    const response = await fetch(url);
+    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
     return response.ok ? await response.json() : null;
   } catch {
     return null;
@@ -132,34 +137,38 @@ async function fetchJson(url) {
 
 const dialog = $("#detail");
 let refresh = 0;
-dialog.addEventListener("close", () => clearInterval(refresh));
+dialog.addEventListener("close", () => clearTimeout(refresh));
 
+/** Show what `draw` makes of the answer at `url`, again and again; it gives the title and what is below. */
 function open(title, url, draw) {
   const body = $(".body", dialog);
   say($("#detail-title"), title);
   body.replaceChildren(element("p", { class: "quiet" }, "Loading"));
+  clearTimeout(refresh);
   const load = async () => {
-    const answer = await fetchJson(url);
-    if (answer) draw(body, answer);
-    else body.replaceChildren(element("p", {}, "It is not in the network any more, or the tracker does not answer."));
+    const mine = refresh, answer = document.hidden ? undefined : await fetchJson(url);
+    if (refresh !== mine || !dialog.open) return; // it was closed, or shows something else
+    if (answer) {
+      const [name, ...parts] = draw(answer);
+      say($("#detail-title"), name);
+      renew(body, parts);
+    } else if (answer === null) renew(body, [element("p", {}, "It is not in the network any more, or the tracker does not answer.")]);
+    refresh = setTimeout(load, 2000);
   };
-  clearInterval(refresh);
-  refresh = setInterval(() => document.hidden || load(), 2000);
   dialog.showModal();
-  load();
+  refresh = setTimeout(load);
 }
 const line = (name, state, note) =>
   element("li", {}, element("bdi", {}, plain(name)), " ", chip(KINDS[state] ?? "quiet", state), note ? element("span", { class: "note" }, plain(note)) : "");
 
 function showContent(digest) {
-  open("Content", `/api/v1/contents/${encodeURIComponent(digest)}`, (body, found) => {
+  open("Content", `/api/v1/contents/${encodeURIComponent(digest)}`, (found) => {
     const one = found.content;
-    say($("#detail-title"), plain(one.name));
     const also = found.names.length > 1 ? ` Also called ${found.names.slice(1).map(plain).join(", ")}.` : "";
     const rows = found.peers.map((peer) => line(peer.name, peer.state, standing(peer)));
     if (found.next) rows.push(element("li", { class: "quiet" }, "and more"));
-    body.replaceChildren(element("p", { class: "facts" }, `${one.digest}, ${bytes(one.length)}.${also}`),
-      element("h3", {}, "Peers"), element("ul", { class: "lines" }, ...rows));
+    return [plain(one.name), element("p", { class: "facts" }, `${one.digest}, ${bytes(one.length)}.${also}`),
+      element("h3", {}, "Peers"), element("ul", { class: "lines" }, ...rows)];
   });
 }
 function standing(peer) {
@@ -169,9 +178,8 @@ function standing(peer) {
 }
 
 function showPeer(id) {
-  open("Peer", `/api/v1/peers/${encodeURIComponent(id)}`, (body, found) => {
+  open("Peer", `/api/v1/peers/${encodeURIComponent(id)}`, (found) => {
     const one = found.peer;
-    say($("#detail-title"), plain(one.name));
     const downloads = found.downloads.map((download) => {
       const from = download.senders.map((sender) => `${plain(sender.name)} ${rate(sender.rate)}`).join(", ");
       return line(download.content || short(download.digest), download.state, [standing(download), from && `from ${from}`].filter(Boolean).join("; "));
@@ -179,9 +187,10 @@ function showPeer(id) {
     const lists = found.contents.map((content) => line(content.name, content.holding, bytes(content.length)));
     if (found.next) lists.push(element("li", { class: "quiet" }, "and more"));
     const missed = one.missed_trackers.length ? `; not a member of ${one.missed_trackers.map(plain).join(", ")}` : "";
-    body.replaceChildren(element("p", { class: "facts" }, `${one.peer} at ${one.endpoint}; ${counted(one.uploads, "upload")}${missed}`),
+    const address = plain(one.endpoint.replace("//*:", `//${location.hostname}:`)); // the tracker's machine, as this browser calls it
+    return [plain(one.name), element("p", { class: "facts" }, element("span", {}, one.peer), element("span", {}, ` at ${address}`), `; ${counted(one.uploads, "upload")}${missed}`),
       element("h3", {}, "Downloads"), downloads.length ? element("ul", { class: "lines" }, ...downloads) : element("p", { class: "quiet" }, "None."),
-      element("h3", {}, "Contents"), lists.length ? element("ul", { class: "lines" }, ...lists) : element("p", { class: "quiet" }, "None."));
+      element("h3", {}, "Contents"), lists.length ? element("ul", { class: "lines" }, ...lists) : element("p", { class: "quiet" }, "None.")];
   });
 }
 
@@ -219,7 +228,7 @@ function drawRollouts(rollouts) {
       const left = one.seconds_left === null ? "" : `${duration(one.seconds_left)} left`;
       say($(".counts", made), [`${one.have} of ${one.wanted} have it`, ...others, rate(one.rate), left, `from ${plain(one.giver_name)}`].filter(Boolean).join(" · "));
       const shown = one.problems.filter((peer) => peer.state !== "has not").slice(0, 5);
-      $(".problems", made).replaceChildren(...shown.map((peer) =>
+      renew($(".problems", made), shown.map((peer) =>
         element("li", {}, element("b", {}, element("bdi", {}, plain(peer.name))), ` ${peer.state}${peer.reason ? `: ${plain(peer.reason)}` : ""}`)));
     });
 }
@@ -241,10 +250,13 @@ function drawFailures(failures, gone) {
     });
 }
 
-function drawTracker(one, others) {
+function drawHealth(one) {
   const kind = { ok: "good", starting: "warn", settling: "warn", "lookups missing": "warn", silent: "bad" }[one.state];
   mark($("#health"), "data-kind", kind);
   say($("#health"), one.state === "ok" ? "healthy" : one.state);
+}
+
+function drawTracker(one, others) {
   const rows = { State: one.state, Running: `for ${duration(one.uptime_seconds)}`, Lookups: `${one.lookups_following} of ${one.lookups} answer`,
     Requests: `${one.requests_per_second} a second`, Changes: one.changes.toLocaleString("en") };
   keep($("#trackers dl"), Object.entries(rows).flatMap(([term, value]) => [["dt", term, term], ["dd", `${term} value`, value]]), (part) => part[1],
@@ -295,20 +307,49 @@ function draw(overview) {
   announce(overview);
 }
 
-let lastAt = 0;
+// --- the line to the tracker ----------------------------------------------------------------------------
+
+const SILENT_MS = 12000; // the tracker says something every 5 s
+const AGAIN_MS = 3000;
+const wire = { source: null, triedAt: 0, heardAt: 0, why: "", overview: null };
+
 function connect() {
+  wire.source?.close();
   const source = new EventSource("/api/v1/events");
+  Object.assign(wire, { source, triedAt: Date.now() });
   source.addEventListener("overview", (event) => {
-    lastAt = Date.now();
-    say(live, "live");
-    draw(JSON.parse(event.data));
+    wire.overview = JSON.parse(event.data);
+    hear();
+    draw(wire.overview);
   });
-  source.addEventListener("error", () => {
-    say(live, lastAt ? `connection lost; figures are from ${new Date(lastAt).toLocaleTimeString()}` : "not connected; trying");
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
-  });
-  source.addEventListener("open", () => say(live, "live"));
+  source.addEventListener("alive", hear);
+  source.addEventListener("error", () => lose((wire.why = wire.heardAt ? "connection lost" : "not connected; trying")));
+}
+
+/** It is there, and what is shown is true now. */
+function hear() {
+  Object.assign(wire, { heardAt: Date.now(), why: "" });
+  say(live, "live");
+  if (wire.overview) drawHealth(wire.overview.trackers[0]);
+}
+
+/** Nobody knows how it is now. */
+function lose(why) {
+  mark($("#health"), "data-kind", "bad");
+  say($("#health"), "not heard");
+  say(live, wire.heardAt ? `${why}; figures are from ${new Date(wire.heardAt).toLocaleTimeString()}` : why);
+}
+
+/** A connection may be dead, and a tracker stopped, without any error. */
+function watch() {
+  const quiet = Date.now() - wire.heardAt, tried = Date.now() - wire.triedAt;
+  if (wire.source.readyState === EventSource.CLOSED && tried > AGAIN_MS) connect();
+  else if (quiet > SILENT_MS && tried > SILENT_MS) {
+    lose(wire.why || "the tracker says nothing");
+    if (Math.min(quiet, tried) > 2 * SILENT_MS) connect();
+  }
 }
 
 if (location.search.includes("token=")) history.replaceState(null, "", location.pathname);
 connect();
+setInterval(watch, 1000);

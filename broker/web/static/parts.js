@@ -111,6 +111,18 @@ export function keep(parent, items, keyOf, make, update) {
   for (const child of known.values()) child.remove();
 }
 
+/** Make the children of `parent` equal to `fresh`. What is equal already stays: a selection in it, or its focus. */
+export function renew(parent, fresh) {
+  [...fresh].forEach((made, place) => {
+    const old = parent.childNodes[place];
+    if (!old) parent.append(made);
+    else if (old.isEqualNode(made)) return;
+    else if (old.nodeName === made.nodeName && made.hasChildNodes() && old.cloneNode().isEqualNode(made.cloneNode())) renew(old, [...made.childNodes]);
+    else old.replaceWith(made);
+  });
+  while (parent.childNodes.length > fresh.length) parent.lastChild.remove();
+}
+
 export function bar() {
   return element("div", { class: "bar" },
     element("div", { class: "track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" },

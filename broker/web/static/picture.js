@@ -47,6 +47,7 @@ function drawFlows() {
       node.addEventListener("click", () => choose(place));
       root.append(node);
     }
+    for (let kept = letters - 2; kept > 0 && text.getComputedTextLength() > label - 2; kept -= 1) text.textContent = `${full.slice(0, kept)}…`;
   });
   Object.assign(picture, { order });
   const known = picture.chosen === null ? -1 : flows.peers.findIndex(([id]) => id === picture.chosen);
@@ -109,6 +110,7 @@ picture.root.addEventListener("keydown", (event) => {
   event.preventDefault();
   const { order, flows, chosen } = picture, nth = order.findIndex((place) => flows.peers[place][0] === chosen);
   choose(order[(nth + (nth < 0 && step < 0 ? 0 : step) + order.length) % order.length]);
+  say($("#picture-said"), $("#picture-text").textContent);
 });
 new ResizeObserver(drawFlows).observe(picture.root);
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from node.api_messages import ApiError, ApiTrace, ApiTraceReply
@@ -45,6 +46,23 @@ def test_the_picture_is_a_png(tmp_path: Path) -> None:
     path = tmp_path / "trace.png"
     assert world().run("trace", "model.bin", "--png", str(path)) == 0
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_names_in_the_picture_are_text_and_no_formulas(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    sources = [(peer, "x$^$") for peer, _ in TRACE.sources]
+    found = msgspec.structs.replace(TRACE, name=r"$\frac$ 模型", sources=sources)
+    peer = peer_with(report([]), ApiTrace=lambda request: ApiTraceReply(request.id, found))
+    assert peer.run("trace", "model.bin", "--png", str(tmp_path / "trace.png")) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_the_picture_goes_to_standard_output_too(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    pytest.importorskip("matplotlib")
+    assert world().run("trace", "model.bin", "--png", "-") == 0
+    assert capfdbinary.readouterr().out.startswith(b"\x89PNG\r\n\x1a\n")
+    assert world().run("trace", "model.bin", "--png", "-", "--json", "-") == 2
+    assert b"--json and --png both name -" in capfdbinary.readouterr().err
 
 
 def test_a_picture_of_many_sources_leaves_the_last_ones_out() -> None:
