@@ -371,7 +371,7 @@ CONVERSATION = (
         "budget_not_asked",
         "to ask the budget of all downloads before a piece is accepted",
         (Edit("node.rate_limit:Budget.has_room", "return self.under_way == 0 or", "return True or"),),
-        seed=0,
+        seed=18,
     ),
     Bug(
         "manifest_unchecked",
@@ -400,6 +400,6 @@ CONVERSATION = (
                 "pass",
             ),
         ),
-        seed=21,
+        seed=22,
     ),
 )

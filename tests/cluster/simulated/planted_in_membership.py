@@ -9,7 +9,7 @@ AGENT = (
         "fetches_not_said_again",
         "to tell a new downloader what there is to download",
         (Edit("node.agent.core:AgentCore._hello", " *self.gets.fetches(),", ""),),
-        seed=0,
+        seed=3,
     ),
     Bug(
         "shares_not_said_again",
@@ -27,13 +27,13 @@ AGENT = (
         "download_not_saved",
         "to write down in the library what is to be downloaded",
         (Edit("node.agent.gets:Gets._begin", "return [SaveDownload(download)]", "return self.saved(download)"),),
-        seed=0,
+        seed=1,
     ),
     Bug(
         "finished_is_kept",
         "that a download that is complete is none any more",
         (Edit("node.agent.gets:Gets.finished", ", ForgetDownload(download.dest)]", "]"),),
-        seed=0,
+        seed=1,
     ),
     Bug(
         "rejoin_ignored",
