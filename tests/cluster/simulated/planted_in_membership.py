@@ -164,8 +164,8 @@ TRACKER = (
         (
             Edit(
                 "broker.link_feed:_Link.add",
-                "wanted = [event for event in events if event.peer not in self.unread]",
-                "wanted = [event for event in events if event.peer not in self.unread and type(event) is not PeerGone]",
+                "if event.peer not in self.unread)",
+                "if event.peer not in self.unread and type(event) is not PeerGone)",
             ),
         ),
         seed=0,
