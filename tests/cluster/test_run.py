@@ -118,6 +118,7 @@ def test_content_that_cannot_be_shared(place: Place, tmp_path: Path, capsys: pyt
         (["--simulate", "--seeder-dies-at", "2"], "more than 0 and at most 1"),
         (["--simulate", "--seed", "-1"], "--seed"),
         (["--size", "1000PiB"], "do not fit into"),
+        (["--web", "--link-rate", "40mbit"], "--web: not with --link-rate"),
         (["more"], "more"),
     ],
 )
