@@ -5,7 +5,7 @@ who lives must get what it wants. Pure.
 from __future__ import annotations
 
 import traceback
-from math import exp, floor, inf, log, log2
+from math import exp, log
 from random import Random
 
 from msgspec import Struct
@@ -292,17 +292,9 @@ class Scenario:
 
     def _run_until_done(self) -> bool:
         world = self.world
-        patience = CALM_SECONDS if self.plan.calm else PATIENCE_SECONDS
-        allowed = BOUND_FACTOR * (self._bound() + self._relay_seconds()) + patience
+        allowed = BOUND_FACTOR * self._bound() + (CALM_SECONDS if self.plan.calm else PATIENCE_SECONDS)
         world.note("scenario", f"{allowed:.1f} s for {len(self._open_wishes())}")
         return world.run(world.now + allowed, lambda: not self._open_wishes())
-
-    def _relay_seconds(self) -> float:
-        """How long the last piece takes to get to all, from one to the next, where whoever passes it on is the slowest
-        there is: those who have it are twice as many each time."""
-        receivers = {wish.peer.name for wish in self._open_wishes()}
-        slowest = min((_rates(peer)[0] for peer in self.world.peers.values() if peer.powered), default=inf)
-        return floor(log2(1 + len(receivers))) * PIECE_BYTES_MIN / slowest
 
     def _wishes(self) -> list[Wish]:
         """Those of who lives and is honest."""

@@ -54,7 +54,7 @@ BROKE = (
     ),
     Broke(
         "where a rate limit allows little, idle sources were given all of it, and what was asked for did not come",
-        32403,
+        121615,
         Edit(
             "node.downloader.credit:Credit.say",
             "sorted(self._unsaid, key=lambda one: not one.is_to_send)",
