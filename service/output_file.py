@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write all of ``data`` to ``path``, durably, or leave what was there. A link stays, and leads to it; so does the
-    mode of a file. What is no regular file, such as a pipe or /dev/stdout, is written to as it is. Raises `OSError`."""
+    """Write all of ``data`` to ``path``, or leave what was there. A link stays, and leads to it; the mode of a file
+    stays too. What is no regular file, such as a pipe or /dev/stdout, is written to as it is. Raises `OSError`."""
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return

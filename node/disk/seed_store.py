@@ -14,6 +14,7 @@ from protocol.digest import split_digest
 from protocol.errors import NotFoundError, SeedError
 from protocol.limits import MANIFEST_BYTES_MAX
 from protocol.manifest import Manifest, decode_manifest, manifest_digest
+from service.private_files import sync_directory
 
 SUFFIX = ".seed"
 
@@ -65,8 +66,4 @@ def _write(path: Path, data: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
