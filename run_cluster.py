@@ -284,7 +284,9 @@ def _check(ctx: click.Context, mode: str, given: Mapping[str, Any]) -> None:
     if given["kill_tracker"] and given["trackers"] == 1:
         raise click.UsageError("--kill-tracker: with --trackers 2, or more")
     if given["web"] and given["link_rate"] is not None:
-        raise click.UsageError("--web: not with --link-rate: the trackers are then in a network that no browser reaches")
+        raise click.UsageError(
+            "--web: not with --link-rate: the trackers are then in a network that no browser reaches"
+        )
 
 
 def _plan_of(mode: str, given: dict[str, Any]) -> AnyPlan:
